@@ -1,0 +1,97 @@
+//! What the command line asks for.
+
+use std::ffi::OsString;
+
+/// Printed on `help`, and after a mistake.
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  test [cargo-test-args…]  make sure a GPU driver is there, then run every test
+                           (`cargo test --release --workspace`, with these arguments)
+  setup                    only make sure a GPU driver is there
+  ci                       everything that must hold before a merge: formatting,
+                           lints, documentation, the browser target, the tests
+  help                     this text
+
+On Linux without a Vulkan driver, `test`, `setup` and `ci` install Mesa's software
+driver by apt-get where they may (as root, or with a sudo that asks no password),
+and otherwise say what to install.";
+
+/// One command, with its arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Print the usage.
+    Help,
+    /// Look for a GPU driver, install one if need be.
+    Setup,
+    /// `Setup`, then `cargo test` with these further arguments.
+    Test(Vec<OsString>),
+    /// The whole check list.
+    Ci,
+}
+
+impl Task {
+    /// Reads the arguments that follow the program's name.
+    pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
+        let mut args = args.into_iter();
+        let Some(name) = args.next() else {
+            return Err("no command given".to_owned());
+        };
+        let rest: Vec<OsString> = args.collect();
+        let task = match name.to_str() {
+            Some("test") => return Ok(Self::Test(rest)),
+            Some("setup") => Self::Setup,
+            Some("ci") => Self::Ci,
+            Some("help" | "--help" | "-h") => Self::Help,
+            _ => return Err(format!("unknown command `{}`", name.display())),
+        };
+        match rest.first() {
+            None => Ok(task),
+            Some(extra) => Err(format!(
+                "`{}` takes no arguments, but got `{}`",
+                name.display(),
+                extra.display()
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Task, String> {
+        Task::parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn test_passes_its_arguments_on_untouched() {
+        let expected = ["--test", "parity", "--", "--nocapture"].map(OsString::from);
+        assert_eq!(
+            parse(&["test", "--test", "parity", "--", "--nocapture"]),
+            Ok(Task::Test(expected.to_vec()))
+        );
+        // Help about the tests is cargo's to give.
+        assert_eq!(
+            parse(&["test", "--help"]),
+            Ok(Task::Test(vec!["--help".into()]))
+        );
+    }
+
+    #[test]
+    fn the_other_commands_take_no_arguments() {
+        assert_eq!(parse(&["setup"]), Ok(Task::Setup));
+        assert_eq!(parse(&["ci"]), Ok(Task::Ci));
+        assert_eq!(parse(&["--help"]), Ok(Task::Help));
+        assert_eq!(
+            parse(&["ci", "--fast"]),
+            Err("`ci` takes no arguments, but got `--fast`".to_owned())
+        );
+    }
+
+    #[test]
+    fn anything_else_is_a_mistake() {
+        assert_eq!(parse(&[]), Err("no command given".to_owned()));
+        assert_eq!(parse(&["tests"]), Err("unknown command `tests`".to_owned()));
+    }
+}

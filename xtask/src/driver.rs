@@ -1,0 +1,520 @@
+//! A GPU driver for the tests: found, or installed, or asked for.
+//!
+//! Only Linux needs any of this: macOS has Metal, and Windows has DX12 with the
+//! WARP software adapter. On Linux the tests need the Vulkan loader and at least
+//! one driver; Mesa's lavapipe is one that runs on any processor.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::host::{Failure, Host, Invocation};
+
+const LOADER: &str = "libvulkan.so.1";
+const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
+
+/// What somebody who has to install it by hand needs to know.
+const BY_HAND: &str = "\
+Install the Vulkan loader and Mesa's software driver, then run this again:
+
+  Debian, Ubuntu  sudo apt-get install mesa-vulkan-drivers libvulkan1
+  Fedora          sudo dnf install mesa-vulkan-drivers vulkan-loader
+  Arch            sudo pacman -S vulkan-swrast vulkan-icd-loader
+  Alpine          sudo apk add mesa-vulkan-swrast vulkan-loader
+  NixOS           hardware.graphics.enable = true; and in the shell
+                  LD_LIBRARY_PATH=$(nix-build '<nixpkgs>' -A vulkan-loader --no-out-link)/lib
+
+The driver of your own GPU does as well.";
+
+/// Makes sure that the tests will find a GPU driver.
+pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
+    if host.os() != "linux" {
+        eprintln!("xtask: {} brings its own GPU drivers", host.os());
+        return Ok(());
+    }
+    let found = Found::look(host);
+    match decide(&found, || Rights::probe(host)) {
+        Action::GoOn => {
+            eprintln!("xtask: {found}");
+            Ok(())
+        }
+        Action::Explain(message) => Err(Failure::new(message)),
+        Action::Install { by_sudo } => {
+            eprintln!("xtask: {found}");
+            install(host, by_sudo)
+        }
+    }
+}
+
+/// What of Vulkan is on the machine.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    /// The loader library.
+    loader: Option<PathBuf>,
+    /// One driver's manifest; which one it is does not matter here.
+    manifest: Option<PathBuf>,
+    /// The variable, if set, that makes the loader look nowhere else for manifests.
+    overridden_by: Option<&'static str>,
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.loader {
+            Some(path) => write!(f, "Vulkan loader {}, ", path.display())?,
+            None => write!(f, "no Vulkan loader ({LOADER}), ")?,
+        }
+        match &self.manifest {
+            Some(path) => write!(f, "driver manifest {}", path.display()),
+            None => write!(f, "no driver manifest"),
+        }
+    }
+}
+
+impl Found {
+    fn look(host: &impl Host) -> Self {
+        // The loader's own order: the older variable counts only without the newer one.
+        let overridden_by = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
+            .into_iter()
+            .find(|name| host.var(name).is_some());
+        let places = match overridden_by {
+            Some(name) => paths_in(host, name),
+            None => manifest_places(host),
+        };
+        Self {
+            loader: find_loader(host),
+            manifest: places.iter().find_map(|place| manifest_at(host, place)),
+            overridden_by,
+        }
+    }
+}
+
+fn find_loader(host: &impl Host) -> Option<PathBuf> {
+    let arch = host.arch();
+    let mut dirs = paths_in(host, "LD_LIBRARY_PATH");
+    for base in ["/usr/local", "/usr", ""] {
+        dirs.push(format!("{base}/lib/{arch}-linux-gnu").into());
+        if arch == "arm" {
+            dirs.push(format!("{base}/lib/arm-linux-gnueabihf").into());
+        }
+        dirs.push(format!("{base}/lib64").into());
+        dirs.push(format!("{base}/lib").into());
+    }
+    dirs.into_iter()
+        .map(|dir| dir.join(LOADER))
+        .find(|path| host.locate(path).is_file())
+        .or_else(|| {
+            // Debian keeps ldconfig out of an ordinary user's search path.
+            ["ldconfig", "/sbin/ldconfig"]
+                .iter()
+                .find_map(|program| host.output(program, &["-p"]))
+                .and_then(|cache| loader_in_cache(&cache, arch))
+        })
+}
+
+/// The loader's path in the output of `ldconfig -p`.
+fn loader_in_cache(cache: &str, arch: &str) -> Option<PathBuf> {
+    // A 32-bit library next to a 64-bit system is of no use to us.
+    let flag = match arch {
+        "x86_64" => "x86-64",
+        "aarch64" => "AArch64",
+        _ => "",
+    };
+    cache.lines().find_map(|line| {
+        let (entry, path) = line.split_once("=>")?;
+        let (name, flags) = entry.trim().split_once(' ')?;
+        (name == LOADER && flags.contains(flag)).then(|| path.trim().into())
+    })
+}
+
+/// Where the loader looks for manifests when nothing tells it otherwise.
+fn manifest_places(host: &impl Host) -> Vec<PathBuf> {
+    let home = host.var("HOME").map(PathBuf::from);
+    let in_home = |dir: &str| home.as_ref().map(|home| home.join(dir)).into_iter();
+    let or_else = |name: &str, default: Vec<PathBuf>| {
+        let set = paths_in(host, name);
+        if set.is_empty() { default } else { set }
+    };
+    let mut bases = or_else("XDG_CONFIG_HOME", in_home(".config").collect());
+    bases.extend(or_else("XDG_CONFIG_DIRS", vec!["/etc/xdg".into()]));
+    bases.extend(["/usr/local/etc".into(), "/etc".into()]);
+    bases.extend(or_else("XDG_DATA_HOME", in_home(".local/share").collect()));
+    bases.extend(paths_in(host, "XDG_DATA_DIRS"));
+    bases.extend(["/usr/local/share".into(), "/usr/share".into()]);
+    // NixOS.
+    bases.push("/run/opengl-driver/share".into());
+
+    let mut places = paths_in(host, "VK_ADD_DRIVER_FILES");
+    places.extend(bases.into_iter().map(|base| base.join("vulkan/icd.d")));
+    places
+}
+
+/// A manifest at `place`, itself one or a directory of some.
+fn manifest_at(host: &impl Host, place: &Path) -> Option<PathBuf> {
+    let real = host.locate(place);
+    if real.is_file() {
+        return Some(place.to_owned());
+    }
+    let mut names: Vec<_> = fs::read_dir(real)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
+        .filter(|name| Path::new(name).extension().is_some_and(|ext| ext == "json"))
+        .collect();
+    // The software driver is the one that works for sure: name it if it is there.
+    names.sort_by_key(|name| (!name.to_string_lossy().starts_with("lvp"), name.clone()));
+    names
+        .into_iter()
+        .map(|name| place.join(name))
+        .find(|path| host.locate(path).is_file())
+}
+
+/// The entries of a variable that holds a list of paths.
+fn paths_in(host: &impl Host, name: &str) -> Vec<PathBuf> {
+    // Only Linux reads these, so the separator is always its.
+    host.var(name)
+        .unwrap_or_default()
+        .split(':')
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// How far we may go on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rights {
+    /// There is apt-get and we are root.
+    Root,
+    /// There is apt-get and a sudo that asks for no password.
+    Sudo,
+    /// There is no apt-get, or we may not use it.
+    No,
+}
+
+impl Rights {
+    fn probe(host: &impl Host) -> Self {
+        if host.output("apt-get", &["--version"]).is_none() {
+            Self::No
+        } else if host
+            .output("id", &["-u"])
+            .is_some_and(|id| id.trim() == "0")
+        {
+            Self::Root
+        } else if host.output("sudo", &["-n", "true"]).is_some() {
+            Self::Sudo
+        } else {
+            Self::No
+        }
+    }
+}
+
+/// What follows from what was found.
+#[derive(Debug, PartialEq, Eq)]
+enum Action {
+    /// All is there.
+    GoOn,
+    /// Install the packages.
+    Install { by_sudo: bool },
+    /// Stop with this message.
+    Explain(String),
+}
+
+/// `rights` is asked only when they matter: a refused sudo may send mail to somebody.
+fn decide(found: &Found, rights: impl FnOnce() -> Rights) -> Action {
+    match (found.overridden_by, &found.loader, &found.manifest) {
+        (_, Some(_), Some(_)) => Action::GoOn,
+        // No package helps here: the loader would not look at its manifest.
+        (Some(name), _, None) => Action::Explain(format!(
+            "{name} is set, but names no driver manifest that exists; \
+             unset it, or name one (a file, or a directory with .json files)"
+        )),
+        _ => match rights() {
+            Rights::Root => Action::Install { by_sudo: false },
+            Rights::Sudo => Action::Install { by_sudo: true },
+            Rights::No => {
+                Action::Explain(format!("the tests need a GPU driver: {found}.\n{BY_HAND}"))
+            }
+        },
+    }
+}
+
+fn install(host: &impl Host, by_sudo: bool) -> Result<(), Failure> {
+    eprintln!(
+        "xtask: installing {} by apt-get, so that the tests have a GPU to run on",
+        PACKAGES.join(" and ")
+    );
+    let update = apt_get(by_sudo, &["update"]);
+    eprintln!("xtask: $ {update}");
+    if let Err(failure) = host.run_or_fail(&update) {
+        // One broken third-party source fails all of it, and need not concern us.
+        eprintln!("xtask: {failure}; trying with the lists as they are");
+    }
+    let mut args = vec!["install", "-y", "--no-install-recommends"];
+    args.extend(PACKAGES);
+    let install = apt_get(by_sudo, &args);
+    eprintln!("xtask: $ {install}");
+    let by_hand = |failure: Failure| Failure::new(format!("{failure}.\n{BY_HAND}"));
+    host.run_or_fail(&install).map_err(by_hand)?;
+
+    let found = Found::look(host);
+    if found.loader.is_some() && found.manifest.is_some() {
+        eprintln!("xtask: {found}");
+        Ok(())
+    } else {
+        Err(Failure::new(format!(
+            "apt-get succeeded, and yet: {found}.\n{BY_HAND}"
+        )))
+    }
+}
+
+fn apt_get(by_sudo: bool, args: &[&str]) -> Invocation {
+    const FRONTEND: &str = "DEBIAN_FRONTEND=noninteractive";
+    // On a machine that has just started, its own upgrade may still hold the lock.
+    const PATIENCE: [&str; 2] = ["-o", "DPkg::Lock::Timeout=120"];
+    // By `env` on both roads: sudo drops the caller's variables.
+    let mut line = if by_sudo {
+        vec!["-n", "env", FRONTEND, "apt-get"]
+    } else {
+        vec![FRONTEND, "apt-get"]
+    };
+    line.extend(PATIENCE);
+    line.extend(args);
+    Invocation::new(if by_sudo { "sudo" } else { "env" }, line)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::fake::Fake;
+
+    const LIB: &str = "/usr/lib/x86_64-linux-gnu/libvulkan.so.1";
+    const ICD: &str = "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json";
+    const APT: &str = "apt-get --version";
+
+    fn bare() -> io::Result<Fake> {
+        Fake::new("linux")
+    }
+
+    /// A bare machine on which installing works.
+    fn installable() -> io::Result<Fake> {
+        Ok(bare()?.answers(APT, "apt 2.6.1").on_run(|fake, line| {
+            let installs = line.contains("apt-get") && line.contains(" install ");
+            u8::from(installs && (fake.put(LIB).is_err() || fake.put(ICD).is_err()))
+        }))
+    }
+
+    fn message(outcome: Result<(), Failure>) -> String {
+        outcome
+            .err()
+            .map(|failure| failure.message)
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn a_complete_machine_is_left_alone() -> io::Result<()> {
+        let fake = bare()?.file(LIB)?.file(ICD)?;
+        assert!(setup(&fake).is_ok());
+        assert!(fake.ran.borrow().is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn other_systems_need_nothing() -> io::Result<()> {
+        for os in ["macos", "windows"] {
+            let fake = Fake::new(os)?;
+            assert!(setup(&fake).is_ok());
+            assert!(fake.ran.borrow().is_empty());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn without_rights_it_says_what_to_install_and_touches_nothing() -> io::Result<()> {
+        let no_apt = bare()?.answers("id -u", "0\n").answers("sudo -n true", "");
+        let no_rights = bare()?.answers(APT, "apt 2.6.1").answers("id -u", "1000\n");
+        for fake in [no_apt, no_rights] {
+            let outcome = setup(&fake);
+            assert_eq!(outcome.as_ref().err().map(|failure| failure.code), Some(1));
+            let message = message(outcome);
+            for text in [
+                "no Vulkan loader (libvulkan.so.1), no driver manifest",
+                "apt-get install mesa-vulkan-drivers libvulkan1",
+                "dnf install mesa-vulkan-drivers vulkan-loader",
+                "pacman -S vulkan-swrast vulkan-icd-loader",
+                "apk add mesa-vulkan-swrast vulkan-loader",
+                "NixOS",
+            ] {
+                assert!(message.contains(text), "{text:?} is not in:\n{message}");
+            }
+            assert!(fake.ran.borrow().is_empty());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn root_installs() -> io::Result<()> {
+        let fake = installable()?.answers("id -u", "0\n");
+        assert!(setup(&fake).is_ok());
+        assert_eq!(
+            *fake.ran.borrow(),
+            [
+                "env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 update",
+                "env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 \
+                 install -y --no-install-recommends mesa-vulkan-drivers libvulkan1",
+            ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_sudo_without_password_installs() -> io::Result<()> {
+        let fake = installable()?
+            .answers("id -u", "1000\n")
+            .answers("sudo -n true", "");
+        assert!(setup(&fake).is_ok());
+        let ran = fake.ran.borrow();
+        assert_eq!(ran.len(), 2);
+        for line in ran.iter() {
+            assert!(
+                line.starts_with("sudo -n env DEBIAN_FRONTEND=noninteractive apt-get "),
+                "{line}"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn half_of_it_is_not_enough() -> io::Result<()> {
+        for half in [LIB, ICD] {
+            let fake = installable()?.file(half)?.answers("id -u", "0\n");
+            assert!(setup(&fake).is_ok());
+            assert_eq!(fake.ran.borrow().len(), 2, "with {half} alone");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_failed_update_is_survived_and_a_failed_install_is_not() -> io::Result<()> {
+        let fake = installable()?.answers("id -u", "0").on_run(|fake, line| {
+            if line.ends_with("update") {
+                return 100;
+            }
+            u8::from(fake.put(LIB).is_err() || fake.put(ICD).is_err())
+        });
+        assert!(setup(&fake).is_ok());
+
+        let fake = installable()?.answers("id -u", "0").on_run(|_, _| 100);
+        let message = message(setup(&fake));
+        assert!(message.contains("failed with exit code 100"), "{message}");
+        assert!(message.contains(BY_HAND), "{message}");
+        Ok(())
+    }
+
+    #[test]
+    fn an_install_that_brings_nothing_is_a_failure() -> io::Result<()> {
+        let fake = installable()?.answers("id -u", "0").on_run(|_, _| 0);
+        assert!(message(setup(&fake)).contains("apt-get succeeded, and yet: no Vulkan loader"));
+        Ok(())
+    }
+
+    #[test]
+    fn an_override_that_names_nothing_is_explained() -> io::Result<()> {
+        for name in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
+            let fake = installable()?
+                .file(LIB)?
+                .file(ICD)?
+                .answers("id -u", "0")
+                .env(name, "/nowhere.json");
+            let message = message(setup(&fake));
+            assert!(message.starts_with(&format!("{name} is set")), "{message}");
+            assert!(fake.ran.borrow().is_empty());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_loader_is_found_wherever_it_may_be() -> io::Result<()> {
+        for lib in [
+            "/usr/lib/x86_64-linux-gnu/libvulkan.so.1",
+            "/usr/lib64/libvulkan.so.1",
+            "/usr/lib/libvulkan.so.1",
+            "/usr/local/lib/libvulkan.so.1",
+            "/lib/libvulkan.so.1",
+        ] {
+            assert_eq!(find_loader(&bare()?.file(lib)?), Some(lib.into()));
+        }
+        let fake = bare()?
+            .file("/opt/vulkan/libvulkan.so.1")?
+            .env("LD_LIBRARY_PATH", "/opt/none::/opt/vulkan");
+        assert_eq!(
+            find_loader(&fake),
+            Some("/opt/vulkan/libvulkan.so.1".into())
+        );
+        for line in ["ldconfig -p", "/sbin/ldconfig -p"] {
+            let cache = "\tlibvulkan.so.1 (libc6,x86-64) => /odd/libvulkan.so.1\n";
+            let fake = bare()?.answers(line, cache);
+            assert_eq!(find_loader(&fake), Some("/odd/libvulkan.so.1".into()));
+        }
+        // The development link alone does not load.
+        assert_eq!(find_loader(&bare()?.file("/usr/lib/libvulkan.so")?), None);
+        Ok(())
+    }
+
+    #[test]
+    fn the_cache_is_read_for_our_architecture() {
+        let cache = "2 libs found in cache `/etc/ld.so.cache'\n\
+                     \tlibvulkan.so.1 (libc6) => /usr/lib32/libvulkan.so.1\n\
+                     \tlibvulkan.so.1 (libc6,x86-64) => /usr/lib/libvulkan.so.1\n\
+                     \tlibvulkan_lvp.so (libc6,AArch64) => /usr/lib/libvulkan_lvp.so\n";
+        assert_eq!(
+            loader_in_cache(cache, "x86_64"),
+            Some("/usr/lib/libvulkan.so.1".into())
+        );
+        assert_eq!(loader_in_cache(cache, "aarch64"), None);
+    }
+
+    #[test]
+    fn a_manifest_is_found_wherever_it_may_be() -> io::Result<()> {
+        let manifest = |fake: &Fake| Found::look(fake).manifest;
+        for path in [
+            "/usr/share/vulkan/icd.d/a.json",
+            "/usr/local/share/vulkan/icd.d/a.json",
+            "/etc/vulkan/icd.d/a.json",
+            "/run/opengl-driver/share/vulkan/icd.d/a.json",
+            "/home/me/.local/share/vulkan/icd.d/a.json",
+        ] {
+            let fake = bare()?.env("HOME", "/home/me").file(path)?;
+            assert_eq!(manifest(&fake), Some(path.into()));
+        }
+        for (name, value) in [
+            ("XDG_DATA_HOME", "/data"),
+            ("XDG_DATA_DIRS", "/other:/data"),
+            ("XDG_CONFIG_HOME", "/data"),
+            ("VK_ADD_DRIVER_FILES", "/data/vulkan/icd.d"),
+            ("VK_DRIVER_FILES", "/none.json:/data/vulkan/icd.d/a.json"),
+            ("VK_ICD_FILENAMES", "/data/vulkan/icd.d/a.json"),
+        ] {
+            let path = "/data/vulkan/icd.d/a.json";
+            let fake = bare()?.file(path)?;
+            assert_eq!(manifest(&fake), None);
+            assert_eq!(
+                manifest(&fake.env(name, value)),
+                Some(path.into()),
+                "{name}"
+            );
+        }
+        // Neither an empty directory nor a file of another kind is a driver.
+        let fake = bare()?.file("/usr/share/vulkan/icd.d/readme.txt")?;
+        assert_eq!(manifest(&fake), None);
+        Ok(())
+    }
+
+    #[test]
+    fn rights_are_not_asked_for_in_vain() {
+        let found = Found {
+            loader: Some(LIB.into()),
+            manifest: Some(ICD.into()),
+            overridden_by: None,
+        };
+        assert_eq!(decide(&found, || unreachable!()), Action::GoOn);
+    }
+}

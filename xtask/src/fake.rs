@@ -1,0 +1,105 @@
+//! A made-up machine for the tests: its files lie in a temporary directory.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::host::{Host, Invocation};
+use crate::scratch::ScratchDir;
+
+/// What running a program does to the machine; returns the exit code.
+type Effect = Box<dyn Fn(&Fake, &str) -> u8>;
+
+/// The machine: nothing is on it until a test puts it there.
+pub(crate) struct Fake {
+    os: &'static str,
+    root: ScratchDir,
+    vars: HashMap<&'static str, String>,
+    outputs: HashMap<&'static str, String>,
+    effect: Effect,
+    /// Every command line that was run, in order.
+    pub(crate) ran: RefCell<Vec<String>>,
+}
+
+impl Fake {
+    /// A machine with this operating system, on which every program succeeds.
+    pub(crate) fn new(os: &'static str) -> io::Result<Self> {
+        Ok(Self {
+            os,
+            root: ScratchDir::new()?,
+            vars: HashMap::new(),
+            outputs: HashMap::new(),
+            effect: Box::new(|_, _| 0),
+            ran: RefCell::default(),
+        })
+    }
+
+    /// With an empty file at this absolute path.
+    pub(crate) fn file(self, path: &str) -> io::Result<Self> {
+        self.put(path)?;
+        Ok(self)
+    }
+
+    /// With an environment variable.
+    pub(crate) fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.vars.insert(name, value.to_owned());
+        self
+    }
+
+    /// Where this quiet command line succeeds with this output; all others fail.
+    pub(crate) fn answers(mut self, line: &'static str, output: &str) -> Self {
+        self.outputs.insert(line, output.to_owned());
+        self
+    }
+
+    /// Where running a command line does this.
+    pub(crate) fn on_run(mut self, effect: impl Fn(&Self, &str) -> u8 + 'static) -> Self {
+        self.effect = Box::new(effect);
+        self
+    }
+
+    /// Puts an empty file at this absolute path.
+    pub(crate) fn put(&self, path: &str) -> io::Result<()> {
+        let path = self.locate(Path::new(path));
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(path, "")
+    }
+}
+
+impl Host for Fake {
+    fn os(&self) -> &str {
+        self.os
+    }
+
+    fn arch(&self) -> &str {
+        "x86_64"
+    }
+
+    fn var(&self, name: &str) -> Option<String> {
+        self.vars
+            .get(name)
+            .filter(|value| !value.is_empty())
+            .cloned()
+    }
+
+    fn locate(&self, path: &Path) -> PathBuf {
+        self.root
+            .path()
+            .join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    fn output(&self, program: &str, args: &[&str]) -> Option<String> {
+        let line = Invocation::new(program, args).to_string();
+        self.outputs.get(line.as_str()).cloned()
+    }
+
+    fn run(&self, invocation: &Invocation) -> io::Result<u8> {
+        let line = invocation.to_string();
+        self.ran.borrow_mut().push(line.clone());
+        Ok((self.effect)(self, &line))
+    }
+}

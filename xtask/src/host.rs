@@ -1,0 +1,225 @@
+//! The machine as the commands see it: one trait, so that tests can put a
+//! made-up machine in its place.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A failure with the exit code that tells it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What went wrong, and where possible what to do about it.
+    pub(crate) message: String,
+    /// The exit code of the whole command.
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    /// A failure of ours: exit code 1.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            code: 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// A program to run, as data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Invocation {
+    program: OsString,
+    args: Vec<OsString>,
+    vars: Vec<(&'static str, OsString)>,
+}
+
+impl Invocation {
+    /// `program` with `args`.
+    pub(crate) fn new<A: Into<OsString>>(
+        program: impl Into<OsString>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self {
+            program: program.into(),
+            args: args.into_iter().map(Into::into).collect(),
+            vars: Vec::new(),
+        }
+    }
+
+    /// The same with an environment variable set.
+    pub(crate) fn with_var(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.vars.push((name, value.into()));
+        self
+    }
+}
+
+/// As a person would type it.
+impl fmt::Display for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.vars {
+            write!(f, "{name}={} ", quoted(&value.to_string_lossy()))?;
+        }
+        f.write_str(&self.program.to_string_lossy())?;
+        for arg in &self.args {
+            write!(f, " {}", quoted(&arg.to_string_lossy()))?;
+        }
+        Ok(())
+    }
+}
+
+fn quoted(word: &str) -> String {
+    if word.is_empty() || word.contains(|c: char| c.is_whitespace() || c == '\'') {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    } else {
+        word.to_owned()
+    }
+}
+
+/// What the commands ask of the machine.
+pub(crate) trait Host {
+    /// The operating system, by the name of [`std::env::consts::OS`].
+    fn os(&self) -> &str;
+    /// The processor architecture, by the name of [`std::env::consts::ARCH`].
+    fn arch(&self) -> &str;
+    /// An environment variable; one that is set but empty counts as unset.
+    fn var(&self, name: &str) -> Option<String>;
+    /// Where to find what this machine calls `path`.
+    fn locate(&self, path: &Path) -> PathBuf;
+    /// Runs a program quietly, without input; its standard output if it succeeds.
+    fn output(&self, program: &str, args: &[&str]) -> Option<String>;
+    /// Runs a program in the workspace root on our own standard streams; its exit code.
+    fn run(&self, invocation: &Invocation) -> io::Result<u8>;
+
+    /// [`run`](Host::run), where any exit code but 0 is a failure with that code.
+    fn run_or_fail(&self, invocation: &Invocation) -> Result<(), Failure> {
+        match self.run(invocation) {
+            Ok(0) => Ok(()),
+            Ok(code) => Err(Failure {
+                message: format!("`{invocation}` failed with exit code {code}"),
+                code,
+            }),
+            Err(error) => Err(Failure::new(format!("cannot run `{invocation}`: {error}"))),
+        }
+    }
+}
+
+/// The machine that this process runs on.
+#[derive(Debug)]
+pub(crate) struct Native;
+
+impl Host for Native {
+    fn os(&self) -> &str {
+        std::env::consts::OS
+    }
+
+    fn arch(&self) -> &str {
+        std::env::consts::ARCH
+    }
+
+    fn var(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    fn locate(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
+
+    fn output(&self, program: &str, args: &[&str]) -> Option<String> {
+        let output = Command::new(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        let text = || String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then(text)
+    }
+
+    fn run(&self, invocation: &Invocation) -> io::Result<u8> {
+        let mut command = Command::new(&invocation.program);
+        command
+            .args(&invocation.args)
+            .current_dir(workspace_root())
+            .envs(invocation.vars.iter().map(|(name, value)| (name, value)));
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(describes_this_package) {
+                command.env_remove(name);
+            }
+        }
+        let status = command.status()?;
+        // No code means that a signal ended it; a code beyond a byte is one of Windows.
+        Ok(status
+            .code()
+            .map_or(1, |code| u8::try_from(code).unwrap_or(1)))
+    }
+}
+
+/// Whether a variable is one by which `cargo run` describes the xtask package.
+///
+/// Some build scripts watch these variables: left in place, they would make a
+/// plain `cargo build` and a `cargo xtask` rebuild each other's dependencies.
+fn describes_this_package(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+}
+
+/// The directory of the workspace's own manifest: the one above ours.
+fn workspace_root() -> PathBuf {
+    // At run time where cargo says it, because a checkout may have moved since it was built.
+    let ours = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    ours.parent().map_or(ours.clone(), Path::to_owned)
+}
+
+/// The cargo that runs us, so that the same toolchain does the work.
+pub(crate) fn cargo(host: &impl Host) -> String {
+    host.var("CARGO").unwrap_or_else(|| "cargo".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invocation_reads_as_typed() {
+        let invocation =
+            Invocation::new("cargo", ["test", "two words", ""]).with_var("FLAGS", "-D x");
+        assert_eq!(
+            invocation.to_string(),
+            "FLAGS='-D x' cargo test 'two words' ''"
+        );
+    }
+
+    #[test]
+    fn the_root_holds_the_workspace() {
+        assert!(workspace_root().join("xtask").join("Cargo.toml").is_file());
+    }
+
+    #[test]
+    fn a_failing_program_fails_with_its_own_code() {
+        let (shell, flag) = if cfg!(windows) {
+            ("cmd", "/C")
+        } else {
+            ("sh", "-c")
+        };
+        let code_of = |program: &str| {
+            let outcome = Native.run_or_fail(&Invocation::new(program, [flag, "exit 7"]));
+            outcome.err().map(|failure| failure.code)
+        };
+        assert_eq!(code_of(shell), Some(7));
+        assert_eq!(code_of("no-such-program"), Some(1));
+    }
+
+    #[test]
+    fn only_the_package_description_is_withheld_from_cargo() {
+        assert!(describes_this_package("CARGO_PKG_NAME"));
+        assert!(describes_this_package("CARGO_MANIFEST_DIR"));
+        assert!(!describes_this_package("CARGO_TARGET_DIR"));
+        assert!(!describes_this_package("CARGO_BUILD_JOBS"));
+    }
+}

@@ -1,0 +1,47 @@
+//! The project's own commands: `cargo xtask test`, `setup` and `ci`.
+//!
+//! Standard library only, so that the first command a newcomer types starts
+//! within seconds and needs nothing but the toolchain.
+
+mod cli;
+mod driver;
+#[cfg(test)]
+mod fake;
+mod host;
+mod scratch;
+mod steps;
+
+use std::process::ExitCode;
+
+use cli::Task;
+use host::{Failure, Native};
+
+fn main() -> ExitCode {
+    let task = match Task::parse(std::env::args_os().skip(1)) {
+        Ok(task) => task,
+        Err(mistake) => {
+            eprintln!("xtask: {mistake}\n\n{}", cli::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match perform(task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<(), Failure> {
+    let host = Native;
+    match task {
+        Task::Help => {
+            println!("{}", cli::USAGE);
+            Ok(())
+        }
+        Task::Setup => driver::setup(&host),
+        Task::Test(args) => steps::test(&host, &args),
+        Task::Ci => steps::ci(&host),
+    }
+}

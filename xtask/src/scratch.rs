@@ -1,0 +1,78 @@
+//! A private directory that goes away with its owner.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The next number to try in a name; never the same one twice, so that nobody's
+/// removed directory comes back as somebody else's.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A new, empty directory that only this user may enter; removed on drop.
+#[derive(Debug)]
+pub(crate) struct ScratchDir {
+    path: PathBuf,
+}
+
+impl ScratchDir {
+    /// Makes the directory below the system's temporary one.
+    pub(crate) fn new() -> io::Result<Self> {
+        let parent = std::env::temp_dir();
+        for _ in 0..1000 {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = parent.join(format!("wgrad-xtask-{}-{number}", process::id()));
+            // Creating it is the test for a free name: what somebody else made is never used.
+            match private_dir().create(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ErrorKind::AlreadyExists.into())
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        // Nothing is lost when this fails: the system clears its temporary directory itself.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(unix)]
+fn private_dir() -> DirBuilder {
+    use std::os::unix::fs::DirBuilderExt;
+
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+#[cfg(not(unix))]
+fn private_dir() -> DirBuilder {
+    DirBuilder::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_new_and_goes_away() -> io::Result<()> {
+        let (one, other) = (ScratchDir::new()?, ScratchDir::new()?);
+        assert_ne!(one.path(), other.path());
+        fs::write(one.path().join("file"), "content")?;
+        let path = one.path().to_owned();
+        drop(one);
+        assert!(!path.exists());
+        assert!(other.path().is_dir());
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! The test command, and the check list of continuous integration.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::Instant;
+
+use crate::driver;
+use crate::host::{self, Failure, Host, Invocation};
+use crate::scratch::ScratchDir;
+
+const WASM: &str = "wasm32-unknown-unknown";
+
+/// Makes sure that there is a GPU driver, then runs all tests with these further arguments.
+pub(crate) fn test(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
+    driver::setup(host)?;
+    let mut tests = Invocation::new(host::cargo(host), test_args(args));
+    let mut runtime_dir = None;
+    if host.os() == "linux" && host.var("XDG_RUNTIME_DIR").is_none() {
+        // Mesa's software driver complains on every start when it is unset.
+        let dir = ScratchDir::new()
+            .map_err(|error| Failure::new(format!("cannot make a temporary directory: {error}")))?;
+        tests = tests.with_var("XDG_RUNTIME_DIR", dir.path());
+        runtime_dir = Some(dir);
+    }
+    let outcome = host.run_or_fail(&tests);
+    drop(runtime_dir);
+    outcome
+}
+
+/// The arguments of cargo for a test run with these further arguments.
+fn test_args(args: &[OsString]) -> Vec<OsString> {
+    let mut all: Vec<OsString> = vec!["test".into(), "--release".into()];
+    // `--workspace` would win over a choice of packages, silently.
+    if !args
+        .iter()
+        .take_while(|arg| *arg != "--")
+        .any(picks_package)
+    {
+        all.push("--workspace".into());
+    }
+    all.extend_from_slice(args);
+    all
+}
+
+fn picks_package(arg: &OsString) -> bool {
+    arg.to_str()
+        .is_some_and(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
+}
+
+/// One entry of the check list.
+#[derive(Debug, PartialEq, Eq)]
+enum Check {
+    /// A program has to succeed.
+    Run(Invocation),
+    /// The standard library for the browser has to be there.
+    WasmTarget,
+    /// The tests have to pass.
+    Test,
+}
+
+/// The check list, cheapest first.
+fn checks(cargo: &str) -> Vec<(&'static str, Check)> {
+    let run = |line: &str| Check::Run(Invocation::new(cargo, line.split(' ')));
+    let doc = Invocation::new(cargo, ["doc", "--no-deps", "--workspace"])
+        .with_var("RUSTDOCFLAGS", "-D warnings");
+    vec![
+        ("formatting", run("fmt --all --check")),
+        (
+            "lints",
+            run("clippy --workspace --all-targets -- -D warnings"),
+        ),
+        ("documentation", Check::Run(doc)),
+        ("browser target", Check::WasmTarget),
+        (
+            "browser build",
+            run(&format!("check --target {WASM} --lib")),
+        ),
+        ("tests", Check::Test),
+    ]
+}
+
+/// Goes through the check list and stops at the first failure.
+pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
+    let checks = checks(&host::cargo(host));
+    let (start, count) = (Instant::now(), checks.len());
+    for (number, (name, check)) in checks.iter().enumerate() {
+        let (number, start) = (number + 1, Instant::now());
+        eprintln!("\n==> [{number}/{count}] {name}");
+        let outcome = match check {
+            Check::Run(invocation) => {
+                eprintln!("$ {invocation}");
+                host.run_or_fail(invocation)
+            }
+            Check::WasmTarget => add_wasm_target(host),
+            Check::Test => test(host, &[]),
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => eprintln!("<== [{number}/{count}] {name}: ok in {seconds:.1} s"),
+            Err(failure) => {
+                eprintln!("<== [{number}/{count}] {name}: FAILED after {seconds:.1} s");
+                return Err(failure);
+            }
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    eprintln!("\nxtask: all {count} checks passed in {seconds:.1} s");
+    Ok(())
+}
+
+fn add_wasm_target(host: &impl Host) -> Result<(), Failure> {
+    // A toolchain from a distribution has its targets without having rustup.
+    let rustc = host.var("RUSTC").unwrap_or_else(|| "rustc".to_owned());
+    let libdir = host.output(&rustc, &["--print", "target-libdir", "--target", WASM]);
+    if libdir.is_some_and(|dir| host.locate(Path::new(OsStr::new(dir.trim()))).is_dir()) {
+        eprintln!("{WASM} is installed");
+        return Ok(());
+    }
+    let add = Invocation::new("rustup", ["target", "add", WASM]);
+    eprintln!("$ {add}");
+    host.run_or_fail(&add)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::fake::Fake;
+
+    /// A machine where the tests can run at once.
+    fn ready() -> io::Result<Fake> {
+        Fake::new("linux")?
+            .env("XDG_RUNTIME_DIR", "/run/user/1000")
+            .file("/usr/lib/libvulkan.so.1")?
+            .file("/usr/share/vulkan/icd.d/lvp_icd.json")
+    }
+
+    fn os_strings(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn tests_run_with_the_arguments_given() -> io::Result<()> {
+        let fake = ready()?;
+        assert!(test(&fake, &os_strings(&["--test", "parity"])).is_ok());
+        assert_eq!(
+            *fake.ran.borrow(),
+            ["cargo test --release --workspace --test parity"]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn the_cargo_that_runs_us_runs_the_tests() -> io::Result<()> {
+        let fake = ready()?.env("CARGO", "/opt/rust/bin/cargo");
+        assert!(test(&fake, &[]).is_ok());
+        let expected = ["/opt/rust/bin/cargo test --release --workspace"];
+        assert_eq!(*fake.ran.borrow(), expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_chosen_package_is_not_drowned_in_the_workspace() {
+        for choice in [&["-p", "wgrad"][..], &["-pwgrad"], &["--package=wgrad"]] {
+            let mut expected = os_strings(&["test", "--release"]);
+            expected.extend(os_strings(choice));
+            assert_eq!(test_args(&os_strings(choice)), expected);
+        }
+        let for_the_harness = os_strings(&["--", "-p"]);
+        assert_eq!(
+            test_args(&for_the_harness),
+            os_strings(&["test", "--release", "--workspace", "--", "-p"])
+        );
+    }
+
+    #[test]
+    fn a_runtime_directory_is_lent_for_the_run_only() -> io::Result<()> {
+        let fake = ready()?.env("XDG_RUNTIME_DIR", "").on_run(|_, line| {
+            let lent = lent_dir(line);
+            u8::from(!lent.is_some_and(|dir| Path::new(dir).is_dir()))
+        });
+        assert!(test(&fake, &[]).is_ok());
+        let ran = fake.ran.borrow();
+        assert_eq!(ran.len(), 1);
+        assert!(!lent_dir(&ran[0]).is_some_and(|dir| Path::new(dir).exists()));
+        Ok(())
+    }
+
+    fn lent_dir(line: &str) -> Option<&str> {
+        let (dir, _) = line
+            .strip_prefix("XDG_RUNTIME_DIR=")?
+            .split_once(" cargo test ")?;
+        Some(dir.trim_matches('\''))
+    }
+
+    #[test]
+    fn a_failed_test_run_gives_its_exit_code() -> io::Result<()> {
+        let fake = ready()?.on_run(|_, _| 101);
+        let failure = test(&fake, &[]).err();
+        assert_eq!(failure.map(|failure| failure.code), Some(101));
+        Ok(())
+    }
+
+    #[test]
+    fn no_test_runs_without_a_driver() -> io::Result<()> {
+        let fake = Fake::new("linux")?;
+        assert!(test(&fake, &[]).is_err());
+        assert!(fake.ran.borrow().is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn ci_goes_through_the_whole_list() -> io::Result<()> {
+        let fake = ready()?;
+        assert!(ci(&fake).is_ok());
+        assert_eq!(
+            *fake.ran.borrow(),
+            [
+                "cargo fmt --all --check",
+                "cargo clippy --workspace --all-targets -- -D warnings",
+                "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace",
+                "rustup target add wasm32-unknown-unknown",
+                "cargo check --target wasm32-unknown-unknown --lib",
+                "cargo test --release --workspace",
+            ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn ci_stops_at_the_first_failure() -> io::Result<()> {
+        let fake = ready()?.on_run(|_, line| if line.contains("clippy") { 101 } else { 0 });
+        let failure = ci(&fake).err();
+        assert_eq!(failure.map(|failure| failure.code), Some(101));
+        assert_eq!(fake.ran.borrow().len(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn a_target_that_is_there_is_not_fetched() -> io::Result<()> {
+        let fake = ready()?.file("/rust/wasm/lib/libstd.rlib")?.answers(
+            "rustc --print target-libdir --target wasm32-unknown-unknown",
+            "/rust/wasm/lib\n",
+        );
+        assert!(add_wasm_target(&fake).is_ok());
+        assert!(fake.ran.borrow().is_empty());
+        Ok(())
+    }
+}
