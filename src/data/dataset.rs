@@ -1,0 +1,206 @@
+use std::sync::Arc;
+
+use ndarray::ArrayView2;
+
+use super::DataError;
+
+/// Class labels, one per example: given as class indices or one-hot, kept as indices.
+///
+/// ```
+/// use ndarray::array;
+/// use wgrad::data::Labels;
+///
+/// let indices = Labels::from_classes(vec![2, 0], 3)?;
+/// let one_hot = Labels::from_one_hot(array![[0., 0., 1.], [1., 0., 0.]].view())?;
+/// assert_eq!(indices, one_hot);
+/// # Ok::<(), wgrad::data::DataError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    indices: Vec<u32>,
+    classes: usize,
+}
+
+impl Labels {
+    /// Labels from class indices in `0..classes`.
+    ///
+    /// # Errors
+    /// [`DataError::LabelRange`] when an index is not below `classes`.
+    pub fn from_classes(indices: Vec<u32>, classes: usize) -> Result<Self, DataError> {
+        match indices.iter().position(|&label| label as usize >= classes) {
+            Some(example) => Err(DataError::LabelRange {
+                example,
+                classes,
+                found: indices[example],
+            }),
+            None => Ok(Self { indices, classes }),
+        }
+    }
+
+    /// Labels from rows `(examples, classes)` that hold a single 1 and otherwise 0.
+    ///
+    /// # Errors
+    /// [`DataError::OneHot`] when a row is anything else.
+    pub fn from_one_hot(rows: ArrayView2<'_, f32>) -> Result<Self, DataError> {
+        let indices = rows.outer_iter().enumerate().map(|(example, row)| {
+            let is_one_hot = row.iter().all(|&value| value == 0.0 || value == 1.0)
+                && row.iter().filter(|&&value| value == 1.0).count() == 1;
+            let class = row.iter().position(|&value| value == 1.0);
+            match class.and_then(|class| u32::try_from(class).ok()) {
+                Some(class) if is_one_hot => Ok(class),
+                _ => Err(DataError::OneHot {
+                    example,
+                    sum: row.sum(),
+                }),
+            }
+        });
+        Ok(Self {
+            indices: indices.collect::<Result<_, _>>()?,
+            classes: rows.ncols(),
+        })
+    }
+
+    /// The class of every example.
+    #[must_use]
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    /// Number of classes: every index is below it.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Number of examples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there is no example at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+}
+
+/// Labelled examples with features stored as bytes, which a network sees as `byte / 255`.
+///
+/// Cloning is cheap: clones share their memory.
+#[derive(Clone)]
+pub struct Dataset {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    features: Vec<u8>,
+    width: usize,
+    labels: Labels,
+}
+
+impl Dataset {
+    /// A data set of `labels.len()` rows of `width` bytes each.
+    ///
+    /// # Errors
+    /// [`DataError::Empty`] without examples, features or classes; [`DataError::Count`] when
+    /// `features` is not `labels.len() × width` long.
+    pub fn new(
+        name: impl Into<String>,
+        width: usize,
+        features: Vec<u8>,
+        labels: Labels,
+    ) -> Result<Self, DataError> {
+        let name = name.into();
+        let counts = [
+            ("examples", labels.len()),
+            ("features", width),
+            ("classes", labels.classes()),
+        ];
+        if let Some(&(what, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(DataError::Empty { name, what });
+        }
+        let expected = labels.len().saturating_mul(width);
+        if features.len() != expected {
+            return Err(DataError::Count {
+                what: format!("feature bytes of data set \"{name}\""),
+                expected,
+                found: features.len(),
+            });
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                name,
+                features,
+                width,
+                labels,
+            }),
+        })
+    }
+
+    /// Name shown to people, for example `MNIST train`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Number of examples.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a data set is never empty")]
+    pub fn len(&self) -> usize {
+        self.inner.labels.len()
+    }
+
+    /// Features per example.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.inner.width
+    }
+
+    /// All feature bytes, row after row.
+    #[must_use]
+    pub fn features(&self) -> &[u8] {
+        &self.inner.features
+    }
+
+    /// The feature bytes of one example.
+    ///
+    /// # Panics
+    /// When `example` is not below [`len`](Self::len).
+    #[must_use]
+    pub fn row(&self, example: usize) -> &[u8] {
+        &self.inner.features[example * self.width()..][..self.width()]
+    }
+
+    /// The class of every example.
+    #[must_use]
+    pub fn labels(&self) -> &Labels {
+        &self.inner.labels
+    }
+
+    /// Whether both are the same data in memory, as clones of one another are.
+    pub(crate) fn same_memory(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl std::fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dataset")
+            .field("name", &self.name())
+            .field("examples", &self.len())
+            .field("width", &self.width())
+            .field("classes", &self.labels().classes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A data set in two parts: one to learn from, one to judge by.
+#[derive(Debug, Clone)]
+pub struct Split {
+    /// The examples to train on.
+    pub train: Dataset,
+    /// The examples to evaluate on, never trained on.
+    pub test: Dataset,
+}

@@ -1,0 +1,191 @@
+//! MNIST: 70,000 handwritten digits, 28×28 pixels each.
+//!
+//! A data set is a directory of four files, each plain or gzipped (`.gz` appended):
+//! `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
+//! `t10k-labels-idx1-ubyte`. The spelling `train-images.idx3-ubyte` is understood too. Where a
+//! file is there both plain and gzipped, the plain one is read.
+//!
+//! [`open`] reads the original and nothing else; [`open_unverified`] reads any data set of the
+//! same form, Fashion-MNIST for example. Every file is checked in full first, so that a missing
+//! or damaged one is a [`DataError`] that says what to do.
+
+#[cfg(feature = "download")]
+mod download;
+mod idx;
+mod parser;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use self::idx::{Idx, Kind, Original};
+use super::{DataError, Dataset, Labels, Split};
+
+#[cfg(feature = "download")]
+pub use self::download::{MIRRORS, Progress, cache_dir, download, download_from, locate};
+
+/// Pixels from top to bottom of an image.
+pub const ROWS: usize = 28;
+/// Pixels from left to right of an image.
+pub const COLUMNS: usize = 28;
+/// Pixels of an image: the features of an example.
+pub const PIXELS: usize = ROWS * COLUMNS;
+/// Number of classes: the digits 0 to 9, or ten kinds of something else.
+pub const CLASSES: usize = 10;
+
+const TRAIN_EXAMPLES: u32 = 60_000;
+const TEST_EXAMPLES: u32 = 10_000;
+
+const FILES: [Original; 4] = [
+    Original {
+        name: "train-images-idx3-ubyte",
+        gz_name: "train-images-idx3-ubyte.gz",
+        kind: Kind::Images,
+        sha256: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    },
+    Original {
+        name: "train-labels-idx1-ubyte",
+        gz_name: "train-labels-idx1-ubyte.gz",
+        kind: Kind::Labels,
+        sha256: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    },
+    Original {
+        name: "t10k-images-idx3-ubyte",
+        gz_name: "t10k-images-idx3-ubyte.gz",
+        kind: Kind::Images,
+        sha256: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    },
+    Original {
+        name: "t10k-labels-idx1-ubyte",
+        gz_name: "t10k-labels-idx1-ubyte.gz",
+        kind: Kind::Labels,
+        sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+];
+
+/// The original MNIST, from the four files in `directory`: 60,000 examples to train on and 10,000
+/// to test on, each of 784 bytes (28 rows of 28 pixels, 0 is background, 255 is ink), in 10
+/// classes.
+///
+/// The SHA-256 of each file's unpacked contents is compared with the original's.
+///
+/// # Errors
+/// [`DataError`] that names the file when one is missing, unreadable, malformed, or not the
+/// original.
+///
+/// ```
+/// use wgrad::data::{DataError, mnist};
+///
+/// match mnist::open("no/such/directory") {
+///     Ok(mnist) => assert_eq!((mnist.train.len(), mnist.test.len()), (60_000, 10_000)),
+///     Err(DataError::Directory { directory, .. }) => println!("no {}", directory.display()),
+///     Err(error) => println!("{error}"),
+/// }
+/// ```
+pub fn open(directory: impl AsRef<Path>) -> Result<Split, DataError> {
+    let files = read(directory.as_ref())?;
+    for (idx, original) in files.iter().zip(&FILES) {
+        idx.check_sha256(original)?;
+    }
+    split("MNIST", files)
+}
+
+/// Any data set in the form of MNIST, from the four files in `directory`: at least one image of
+/// 28×28 pixels in each part, and a label from 0 to 9 for each. It is named after the directory.
+///
+/// # Errors
+/// [`DataError`] that names the file when one is missing, unreadable or malformed.
+///
+/// ```
+/// use std::fs;
+/// use wgrad::data::mnist;
+///
+/// # let parent = tempfile::tempdir()?;
+/// # let directory = parent.path().join("blank");
+/// # fs::create_dir(&directory)?;
+/// let images = [&[0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28], &[0; 784][..]].concat();
+/// let labels = [0, 0, 8, 1, 0, 0, 0, 1, 7];
+/// for part in ["train", "t10k"] {
+///     fs::write(directory.join(format!("{part}-images-idx3-ubyte")), &images)?;
+///     fs::write(directory.join(format!("{part}-labels-idx1-ubyte")), labels)?;
+/// }
+///
+/// let blank = mnist::open_unverified(&directory)?;
+/// assert_eq!(blank.test.name(), "blank test");
+/// assert_eq!((blank.train.len(), blank.train.width()), (1, 784));
+/// assert_eq!(blank.train.labels().indices(), [7]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn open_unverified(directory: impl AsRef<Path>) -> Result<Split, DataError> {
+    let directory = directory.as_ref();
+    let files = read(directory)?;
+    // `.` and `..` have no name of their own.
+    let named = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let name = named.file_name().unwrap_or(named.as_os_str());
+    split(&name.to_string_lossy(), files)
+}
+
+/// The four files, in the order of [`FILES`], each sound and each pair in agreement.
+fn read(directory: &Path) -> Result<[Idx; 4], DataError> {
+    let opened = fs::metadata(directory).and_then(|metadata| match metadata.is_dir() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    });
+    opened.map_err(|source| DataError::Directory {
+        directory: directory.to_owned(),
+        source,
+    })?;
+    let [a, b, c, d] = &FILES;
+    // A file that is missing is told before the others are read.
+    let paths = [
+        a.locate(directory)?,
+        b.locate(directory)?,
+        c.locate(directory)?,
+        d.locate(directory)?,
+    ];
+    let [at_a, at_b, at_c, at_d] = paths;
+    let files = [a.read(at_a)?, b.read(at_b)?, c.read(at_c)?, d.read(at_d)?];
+    for [images, labels] in files.as_chunks().0 {
+        check_counts(images, labels)?;
+    }
+    for idx in &files {
+        idx.check_labels()?;
+    }
+    Ok(files)
+}
+
+fn check_counts(images: &Idx, labels: &Idx) -> Result<(), DataError> {
+    if images.count() == labels.count() {
+        return Ok(());
+    }
+    Err(DataError::IdxCount {
+        labels_file: labels.path().to_owned(),
+        images_file: images.path().to_owned(),
+        images: images.count(),
+        labels: labels.count(),
+    })
+}
+
+fn split(name: &str, files: [Idx; 4]) -> Result<Split, DataError> {
+    let counts = [files[0].count(), files[2].count()];
+    let [train, test] = if counts == [TRAIN_EXAMPLES as usize, TEST_EXAMPLES as usize] {
+        let parsed = parser::parse(files)?;
+        [
+            (parsed.trn_img, parsed.trn_lbl),
+            (parsed.tst_img, parsed.tst_lbl),
+        ]
+    } else {
+        let [a, b, c, d] = files.map(|idx| idx.body().to_vec());
+        [(a, b), (c, d)]
+    };
+    Ok(Split {
+        train: dataset(format!("{name} train"), train)?,
+        test: dataset(format!("{name} test"), test)?,
+    })
+}
+
+fn dataset(name: String, (images, labels): (Vec<u8>, Vec<u8>)) -> Result<Dataset, DataError> {
+    let labels = labels.into_iter().map(u32::from).collect();
+    let labels = Labels::from_classes(labels, CLASSES)?;
+    Dataset::new(name, PIXELS, images, labels)
+}

@@ -1,0 +1,344 @@
+//! Fetching the original from public mirrors.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::FILES;
+use super::idx::Original;
+use crate::data::DataError;
+use crate::data::error::{DownloadAttempt, DownloadFailure};
+
+/// Public mirrors of the original files, in the order [`download`] asks them.
+pub const MIRRORS: [&str; 2] = [
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+];
+
+/// The most bytes accepted for a gzipped file; the largest has 10 MB.
+const MAX_GZIPPED_BYTES: u64 = 16 << 20;
+
+/// How far the download of one file has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Name of the file, for example `train-images-idx3-ubyte.gz`.
+    pub file: &'static str,
+    /// Bytes received of it, 0 when a mirror begins to answer.
+    pub received: u64,
+    /// Bytes it has, when the mirror told.
+    pub total: Option<u64>,
+}
+
+/// How long to wait for a mirror.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// For a connection, from the name to the first byte sent.
+    connect: Duration,
+    /// For the next byte.
+    stall: Duration,
+    /// For a whole file: a mirror that trickles must end some time too.
+    file: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    connect: Duration::from_secs(10),
+    stall: Duration::from_secs(30),
+    file: Duration::from_secs(30 * 60),
+};
+
+/// The directory for MNIST in the user's cache: on Linux `~/.cache/wgrad/mnist`.
+///
+/// `None` where the system has no such place. The directory need not exist.
+#[must_use]
+pub fn cache_dir() -> Option<PathBuf> {
+    dirs::cache_dir().map(|cache| cache.join("wgrad").join("mnist"))
+}
+
+/// Where MNIST is on this machine: the directory that the environment variable `MNIST_DIR` names,
+/// else [`cache_dir`] if that holds the four files.
+///
+/// The directory that `MNIST_DIR` names is not looked into, so that opening it tells what is
+/// wrong with it.
+#[must_use]
+pub fn locate() -> Option<PathBuf> {
+    locate_in(env::var_os("MNIST_DIR"), cache_dir())
+}
+
+fn locate_in(named: Option<OsString>, cache: Option<PathBuf>) -> Option<PathBuf> {
+    let named = named.filter(|named| !named.is_empty()).map(PathBuf::from);
+    named.or_else(|| {
+        cache.filter(|cache| FILES.iter().all(|original| original.locate(cache).is_ok()))
+    })
+}
+
+/// Fetches the four gzipped files of the original MNIST, 11 MB in all, into `directory`, which is
+/// made if need be.
+///
+/// Files already there are kept when they are the original, plain or gzipped. The next mirror is
+/// asked when one does not deliver. A file is stored only once its SHA-256 has been checked, and
+/// appears complete or not at all. Waits at most 10 s for a connection and 30 s for the next
+/// byte; `progress` is called after every piece received.
+///
+/// # Errors
+/// [`DataError::Download`] when no mirror delivers a file; [`DataError::Write`] when it cannot be
+/// stored; what [`open`](super::open) returns when a file already there is not the original and
+/// is no broken download either, which is then left as it is.
+///
+/// ```no_run
+/// use wgrad::data::mnist;
+///
+/// let directory = mnist::cache_dir().unwrap_or("data/mnist".into());
+/// mnist::download(&directory, &mut |progress| {
+///     println!("{}: {} bytes", progress.file, progress.received);
+/// })?;
+/// let mnist = mnist::open(&directory)?;
+/// # Ok::<(), wgrad::data::DataError>(())
+/// ```
+pub fn download(
+    directory: impl AsRef<Path>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), DataError> {
+    download_from(&MIRRORS, directory, progress)
+}
+
+/// [`download`] from other mirrors: base addresses to which the files' names are appended, with
+/// `http` or `https`.
+///
+/// # Errors
+/// As [`download`].
+pub fn download_from(
+    mirrors: &[&str],
+    directory: impl AsRef<Path>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), DataError> {
+    download_with(PATIENCE, mirrors, directory.as_ref(), progress)
+}
+
+fn download_with(
+    patience: Patience,
+    mirrors: &[&str],
+    directory: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), DataError> {
+    fs::create_dir_all(directory).map_err(|source| DataError::Write {
+        file: directory.to_owned(),
+        source,
+    })?;
+    let agent = agent(patience);
+    for original in &FILES {
+        let target = directory.join(original.gz_name);
+        if !is_there(original, directory)? {
+            let bytes = fetch_from_any(&agent, mirrors, original, &target, progress)?;
+            store(&target, &bytes).map_err(|source| DataError::Write {
+                file: target,
+                source,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn agent(patience: Patience) -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .user_agent(concat!("wgrad/", env!("CARGO_PKG_VERSION")))
+        .timeout_resolve(Some(patience.connect))
+        .timeout_connect(Some(patience.connect))
+        .timeout_per_read(Some(patience.stall))
+        .timeout_per_write(Some(patience.stall))
+        .timeout_per_call(Some(patience.file))
+        .build()
+        .new_agent()
+}
+
+/// Whether the original is in `directory` already; `false` also when there is nothing but a broken
+/// download, which may be replaced.
+fn is_there(original: &Original, directory: &Path) -> Result<bool, DataError> {
+    let path = match original.locate(directory) {
+        Err(DataError::MissingFile { .. }) => return Ok(false),
+        located => located?,
+    };
+    let checked = original
+        .read(path)
+        .and_then(|idx| idx.check_sha256(original));
+    match checked {
+        Ok(()) => Ok(true),
+        // A sound gzip file is somebody's data, whatever it holds; these two never are.
+        Err(DataError::NotGzip { .. } | DataError::Gzip { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn fetch_from_any(
+    agent: &ureq::Agent,
+    mirrors: &[&str],
+    original: &Original,
+    target: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<u8>, DataError> {
+    let mut attempts = Vec::new();
+    for mirror in mirrors {
+        let url = format!("{}/{}", mirror.trim_end_matches('/'), original.gz_name);
+        let fetched = fetch(agent, &url, original.gz_name, progress)
+            .and_then(|bytes| check(original, target, &bytes).map(|()| bytes));
+        match fetched {
+            Ok(bytes) => return Ok(bytes),
+            Err(reason) => attempts.push(DownloadAttempt { url, reason }),
+        }
+    }
+    Err(DataError::Download {
+        file: target.to_owned(),
+        attempts,
+    })
+}
+
+fn fetch(
+    agent: &ureq::Agent,
+    url: &str,
+    file: &'static str,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<u8>, DownloadFailure> {
+    let response = agent.get(url).call().map_err(|error| match error {
+        ureq::Error::StatusCode(found) => DownloadFailure::Status { found },
+        error => transfer(error),
+    })?;
+    let mut body = response.into_body();
+    let total = body.content_length();
+    let mut reader = body.as_reader();
+    let mut bytes = Vec::new();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        let received = bytes.len() as u64;
+        if received > MAX_GZIPPED_BYTES {
+            return Err(DownloadFailure::TooLarge {
+                maximum: MAX_GZIPPED_BYTES,
+            });
+        }
+        progress(Progress {
+            file,
+            received,
+            total,
+        });
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(bytes),
+            Ok(length) => bytes.extend_from_slice(&piece[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(transfer(error)),
+        }
+    }
+}
+
+fn transfer(error: impl std::error::Error + Send + Sync + 'static) -> DownloadFailure {
+    DownloadFailure::Transfer {
+        source: Box::new(error),
+    }
+}
+
+fn check(original: &Original, target: &Path, bytes: &[u8]) -> Result<(), DownloadFailure> {
+    original
+        .unpack(target.to_owned(), bytes)
+        .and_then(|idx| idx.check_sha256(original))
+        .map_err(|error| match error {
+            DataError::Checksum {
+                expected, found, ..
+            } => DownloadFailure::Checksum { expected, found },
+            error => DownloadFailure::Malformed {
+                source: Box::new(error),
+            },
+        })
+}
+
+/// Writes a file that is there complete or not at all, even when the machine stops midway.
+fn store(target: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A name of its own for each writer; none is reused, so one left by a crash is in nobody's way.
+    let suffix = format!("{:016x}.part", RandomState::new().hash_one(0));
+    let path = target.with_extension(suffix);
+    let mut file = File::create_new(&path)?;
+    let part = Part { path };
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&part.path, target)?;
+    // The new name is as lasting as the contents only once the directory is; a file system that
+    // cannot do this has still stored the file.
+    #[cfg(unix)]
+    if let Some(directory) = target.parent() {
+        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    }
+    Ok(())
+}
+
+/// An unfinished file, removed when dropped unless it has been renamed.
+#[derive(Debug)]
+struct Part {
+    path: PathBuf,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_mirror_that_stalls_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegun")
+                .unwrap();
+            // Silent until the client hangs up.
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let patience = Patience {
+            stall: Duration::from_millis(100),
+            ..PATIENCE
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let started = Instant::now();
+        let error = download_with(patience, &[&url], directory.path(), &mut |_| ()).unwrap_err();
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(error.to_string().contains("timeout"), "{error}");
+        assert!(matches!(&error, DataError::Download { attempts, .. }
+            if matches!(attempts[..], [DownloadAttempt { reason: DownloadFailure::Transfer { .. }, .. }])));
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_named_directory_comes_before_the_cache_and_the_cache_must_be_complete() {
+        let cache = tempfile::tempdir().unwrap();
+        let found = |named: &str| locate_in(Some(named.into()), Some(cache.path().to_owned()));
+        assert_eq!(found("named"), Some("named".into()));
+        assert_eq!(found(""), None);
+        for original in &FILES {
+            assert_eq!(locate_in(None, Some(cache.path().to_owned())), None);
+            fs::write(cache.path().join(original.gz_name), "").unwrap();
+        }
+        assert_eq!(found(""), Some(cache.path().to_owned()));
+        assert_eq!(locate_in(None, None), None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_stored_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("taken.gz");
+        fs::create_dir(&target).unwrap();
+        store(&target, b"contents").unwrap_err();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

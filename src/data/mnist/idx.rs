@@ -1,0 +1,256 @@
+//! IDX files, checked in full before anything else reads them.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+
+use super::{CLASSES, COLUMNS, PIXELS, ROWS};
+use crate::data::DataError;
+
+/// The most bytes an unpacked file may have: more than a million images, and little enough for a
+/// hostile gzip file not to exhaust memory.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// What an IDX file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Images,
+    Labels,
+}
+
+impl Kind {
+    /// Two zero bytes, `08` for unsigned bytes, the number of dimensions.
+    fn magic(self) -> u32 {
+        match self {
+            Self::Images => 0x0803,
+            Self::Labels => 0x0801,
+        }
+    }
+
+    /// Bytes of the magic number and one big-endian size per dimension.
+    fn header(self) -> usize {
+        match self {
+            Self::Images => 16,
+            Self::Labels => 8,
+        }
+    }
+
+    fn bytes_per_example(self) -> usize {
+        match self {
+            Self::Images => PIXELS,
+            Self::Labels => 1,
+        }
+    }
+}
+
+/// One of the four files, as its distributors name it.
+#[derive(Debug)]
+pub(super) struct Original {
+    pub(super) name: &'static str,
+    /// The name of the gzipped file.
+    pub(super) gz_name: &'static str,
+    pub(super) kind: Kind,
+    /// Of the unpacked contents, in hexadecimal.
+    pub(super) sha256: &'static str,
+}
+
+impl Original {
+    /// The path of this file in `directory`: plain before gzipped.
+    pub(super) fn locate(&self, directory: &Path) -> Result<PathBuf, DataError> {
+        let dotted = self.name.replace("-idx", ".idx");
+        let plain = directory.join(self.name);
+        let candidates = [
+            plain.clone(),
+            directory.join(&dotted),
+            directory.join(self.gz_name),
+            directory.join(format!("{dotted}.gz")),
+        ];
+        let mut not_a_file = None;
+        for path in candidates {
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_file() => return Ok(path),
+                Ok(_) => not_a_file = not_a_file.or(Some(path)),
+                Err(source) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(DataError::Read { file: path, source }),
+            }
+        }
+        Err(match not_a_file {
+            Some(file) => DataError::NotAFile { file },
+            None => DataError::MissingFile { file: plain },
+        })
+    }
+
+    /// Reads and checks this file at `path`, gzipped when that ends in `.gz`.
+    pub(super) fn read(&self, path: PathBuf) -> Result<Idx, DataError> {
+        let kind = self.kind;
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(source) => return Err(DataError::Read { file: path, source }),
+        };
+        if path.extension().is_some_and(|extension| extension == "gz") {
+            return self.unpack(path, BufReader::new(file));
+        }
+        let failed = |file, source| DataError::Read { file, source };
+        let contents = checked(&path, kind, file, failed)?;
+        Ok(Idx {
+            path,
+            kind,
+            contents,
+        })
+    }
+
+    /// Unpacks and checks gzipped contents of this file, which errors call `path`.
+    pub(super) fn unpack(&self, path: PathBuf, mut gz: impl BufRead) -> Result<Idx, DataError> {
+        let kind = self.kind;
+        let mut found = Vec::new();
+        if let Err(source) = gz.by_ref().take(2).read_to_end(&mut found) {
+            return Err(DataError::Read { file: path, source });
+        }
+        if found != [0x1f, 0x8b] {
+            return Err(DataError::NotGzip { file: path, found });
+        }
+        let unpacked = MultiGzDecoder::new(found.chain(gz));
+        let failed = |file, source| DataError::Gzip { file, source };
+        let contents = checked(&path, kind, unpacked, failed)?;
+        Ok(Idx {
+            path,
+            kind,
+            contents,
+        })
+    }
+}
+
+/// A file whose contents agree with its header.
+#[derive(Debug)]
+pub(super) struct Idx {
+    path: PathBuf,
+    kind: Kind,
+    contents: Vec<u8>,
+}
+
+impl Idx {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The whole unpacked file.
+    pub(super) fn contents(&self) -> &[u8] {
+        &self.contents
+    }
+
+    /// The pixels or labels, without the header.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.contents[self.kind.header()..]
+    }
+
+    /// Number of examples.
+    pub(super) fn count(&self) -> usize {
+        self.body().len() / self.kind.bytes_per_example()
+    }
+
+    /// Fails on a label that names no class.
+    pub(super) fn check_labels(&self) -> Result<(), DataError> {
+        let out_of_range = |&(_, label): &(usize, &u8)| usize::from(*label) >= CLASSES;
+        match self.body().iter().enumerate().find(out_of_range) {
+            Some((example, &found)) if self.kind == Kind::Labels => Err(DataError::IdxLabel {
+                file: self.path.clone(),
+                classes: CLASSES,
+                example,
+                found,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails unless the contents are those of `original`.
+    pub(super) fn check_sha256(&self, original: &Original) -> Result<(), DataError> {
+        let found = format!("{:x}", Sha256::digest(&self.contents));
+        if found == original.sha256 {
+            return Ok(());
+        }
+        Err(DataError::Checksum {
+            file: self.path.clone(),
+            expected: original.sha256,
+            found,
+        })
+    }
+}
+
+/// Reads a whole IDX file, and never more than one byte beyond what its header announces.
+fn checked(
+    path: &Path,
+    kind: Kind,
+    mut reader: impl Read,
+    failed: impl Fn(PathBuf, io::Error) -> DataError,
+) -> Result<Vec<u8>, DataError> {
+    let mut contents = Vec::new();
+    let mut read_up_to = |total: u64, contents: &mut Vec<u8>| {
+        reader
+            .by_ref()
+            .take(total - contents.len() as u64)
+            .read_to_end(contents)
+            .map_err(|source| failed(path.to_owned(), source))
+    };
+    let header = kind.header() as u64;
+    read_up_to(header, &mut contents)?;
+    let expected = announced(path, kind, &contents)?;
+    read_up_to(expected + 1, &mut contents)?;
+    let (file, found) = (path.to_owned(), contents.len() as u64);
+    match found {
+        _ if found < expected => Err(DataError::IdxTruncated {
+            file,
+            expected,
+            found,
+        }),
+        _ if found > expected => Err(DataError::IdxTrailing { file, expected }),
+        _ => Ok(contents),
+    }
+}
+
+/// Bytes that a header announces for the whole file, itself included.
+fn announced(path: &Path, kind: Kind, header: &[u8]) -> Result<u64, DataError> {
+    let file = || path.to_owned();
+    let (words, _) = header.as_chunks();
+    let mut words = words.iter().map(|&word| u32::from_be_bytes(word));
+    let mut word = || {
+        words.next().ok_or_else(|| DataError::IdxTruncated {
+            file: file(),
+            expected: kind.header() as u64,
+            found: header.len() as u64,
+        })
+    };
+    let (expected, found) = (kind.magic(), word()?);
+    if found != expected {
+        return Err(DataError::IdxMagic {
+            file: file(),
+            expected,
+            found,
+        });
+    }
+    let count = word()?;
+    if kind == Kind::Images {
+        let (expected, found) = ((ROWS, COLUMNS), (word()? as usize, word()? as usize));
+        if found != expected {
+            return Err(DataError::IdxDimensions {
+                file: file(),
+                expected,
+                found,
+            });
+        }
+    }
+    if count == 0 {
+        return Err(DataError::IdxEmpty { file: file() });
+    }
+    let bytes = kind.header() as u64 + u64::from(count) * kind.bytes_per_example() as u64;
+    if bytes > MAX_BYTES {
+        return Err(DataError::IdxTooLarge {
+            file: file(),
+            maximum: MAX_BYTES,
+            found: bytes,
+        });
+    }
+    Ok(bytes)
+}

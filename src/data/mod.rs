@@ -1,0 +1,13 @@
+//! Data sets, as plain memory: this module knows no GPU.
+
+mod dataset;
+mod error;
+pub mod mnist;
+pub mod sampling;
+pub mod synthetic;
+
+pub use dataset::{Dataset, Labels, Split};
+pub use error::DataError;
+#[cfg(feature = "download")]
+pub use error::{DownloadAttempt, DownloadFailure};
+pub use sampling::Sampling;

@@ -1,0 +1,199 @@
+//! Which examples make a minibatch, as a function of (seed, step, row) alone.
+//!
+//! `shaders/sample.wgsl` computes the same on the GPU, so that nothing is written per step and a
+//! CPU run sees the same minibatches.
+
+use crate::error::Error;
+
+/// How minibatches are drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sampling {
+    /// Each row uniformly from all examples (the book's `np.random.choice`): an index is
+    /// `random mod examples`, whose bias is below `examples / 2³²`.
+    WithReplacement {
+        /// Decides all minibatches.
+        seed: u64,
+    },
+    /// Each example at most once an epoch, in an order of its own every epoch. An epoch has
+    /// `examples / batch` steps, rounded down; examples that fill no batch are left out of it.
+    Shuffled {
+        /// Decides all minibatches.
+        seed: u64,
+    },
+    /// The given indices, `batch` for each step; after the last step the list starts again.
+    Listed(Vec<u32>),
+}
+
+impl Sampling {
+    /// Whether `batch` rows can be drawn so from `examples`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the batch is empty or larger than the data set, or a list is not
+    /// made of whole batches of existing examples.
+    pub fn check(&self, examples: usize, batch: usize) -> Result<(), Error> {
+        if batch == 0 || batch > examples {
+            let expected = format!("1 to {examples}, the number of training examples");
+            return Err(Error::setting("batch", expected, batch));
+        }
+        let Self::Listed(list) = self else {
+            return Ok(());
+        };
+        if list.is_empty() || list.len() % batch != 0 {
+            let expected = format!("made of whole minibatches of {batch} indices");
+            let found = format!("{} indices long", list.len());
+            return Err(Error::setting("list of minibatches", expected, found));
+        }
+        match list.iter().find(|&&index| index as usize >= examples) {
+            Some(index) => {
+                let expected = format!("below {examples}, the number of training examples");
+                Err(Error::setting(
+                    "index in the list of minibatches",
+                    expected,
+                    index,
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The examples of one step's minibatch, into `indices`.
+    pub fn minibatch(&self, examples: usize, step: u32, indices: &mut [u32]) {
+        let batch = indices.len();
+        for (row, index) in (0u32..).zip(indices) {
+            *index = match self {
+                Self::WithReplacement { seed } => {
+                    threefry(stream_key(*seed), [step, row])[0] % saturated(examples)
+                }
+                Self::Shuffled { seed } => {
+                    let steps = saturated(examples / batch);
+                    let position = (step % steps) * saturated(batch) + row;
+                    permute(
+                        stream_key(*seed),
+                        saturated(examples),
+                        step / steps,
+                        position,
+                    )
+                }
+                Self::Listed(list) => {
+                    let steps = list.len() / batch;
+                    list[(step as usize % steps) * batch + row as usize]
+                }
+            };
+        }
+    }
+}
+
+/// Data sets are far smaller than this: their buffers end at 4 GiB.
+fn saturated(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The key under which minibatches are drawn: other uses of a seed have other streams.
+pub(crate) fn stream_key(seed: u64) -> [u32; 2] {
+    const MINIBATCHES: [u32; 2] = [1, 0];
+    #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
+    let key = [seed as u32, (seed >> 32) as u32];
+    threefry(key, MINIBATCHES)
+}
+
+/// Half of the bits of the smallest 4ᵏ ≥ `examples`.
+pub(crate) fn half_bits(examples: usize) -> u32 {
+    let bits = usize::BITS - (examples - 1).leading_zeros();
+    bits.div_ceil(2).max(1)
+}
+
+/// A permutation of `0..examples`, different in every epoch: a Feistel network over the next power
+/// of four, whose cycle is walked until it is back in range.
+fn permute(key: [u32; 2], examples: u32, epoch: u32, position: u32) -> u32 {
+    let half_bits = half_bits(examples as usize);
+    let mask = (1 << half_bits) - 1;
+    let mut value = position;
+    loop {
+        let (mut left, mut right) = (value >> half_bits, value & mask);
+        for round in 0..6 {
+            let mixed = left ^ (threefry(key, [epoch, (round << 16) | right])[0] & mask);
+            (left, right) = (right, mixed);
+        }
+        value = (left << half_bits) | right;
+        if value < examples {
+            return value;
+        }
+    }
+}
+
+/// Threefry-2x32 with 20 rounds: a counter and a key in, 64 random bits out.
+///
+/// Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
+fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
+    const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
+    let keys = [key[0], key[1], 0x1bd1_1bda ^ key[0] ^ key[1]];
+    let mut x = [
+        counter[0].wrapping_add(keys[0]),
+        counter[1].wrapping_add(keys[1]),
+    ];
+    for group in 1..=5u32 {
+        for rotation in ROTATIONS[(group as usize - 1) % 2] {
+            x[0] = x[0].wrapping_add(x[1]);
+            x[1] = x[1].rotate_left(rotation) ^ x[0];
+        }
+        let [first, second] = [group as usize % 3, (group as usize + 1) % 3];
+        x[0] = x[0].wrapping_add(keys[first]);
+        x[1] = x[1].wrapping_add(keys[second]).wrapping_add(group);
+    }
+    x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sampling, threefry};
+
+    /// Known answers of Random123, the authors' own implementation.
+    #[test]
+    fn threefry_gives_the_known_answers() {
+        let all = u32::MAX;
+        assert_eq!(threefry([0, 0], [0, 0]), [0x6b20_0159, 0x99ba_4efe]);
+        assert_eq!(threefry([all, all], [all, all]), [0x1cb9_96fc, 0xbb00_2be7]);
+        assert_eq!(
+            threefry([0x1319_8a2e, 0x0370_7344], [0x243f_6a88, 0x85a3_08d3]),
+            [0xc492_3a9c, 0x483d_f7a0]
+        );
+    }
+
+    #[test]
+    fn a_shuffled_epoch_has_each_example_once_and_the_next_another_order() {
+        for examples in [1, 2, 3, 16, 17, 100, 1000] {
+            let sampling = Sampling::Shuffled { seed: 7 };
+            let epoch = |step| {
+                let mut indices = vec![0; examples];
+                sampling.minibatch(examples, step, &mut indices);
+                indices
+            };
+            let mut sorted = epoch(0);
+            sorted.sort_unstable();
+            assert!(
+                sorted
+                    .iter()
+                    .zip(0u32..)
+                    .all(|(&index, place)| index == place)
+            );
+            assert!(examples < 16 || epoch(0) != epoch(1));
+        }
+    }
+
+    #[test]
+    fn drawing_with_replacement_is_uniform() {
+        let sampling = Sampling::WithReplacement { seed: 3 };
+        let (mut counts, draws) = ([0u32; 10], 100_000);
+        let mut indices = [0; 100];
+        for step in 0..draws / 100 {
+            sampling.minibatch(10, step, &mut indices);
+            indices
+                .iter()
+                .for_each(|&index| counts[index as usize] += 1);
+        }
+        // Chi-squared with 9 degrees of freedom exceeds 33.7 once in 10,000 seeds.
+        let expected = f64::from(draws) / 10.0;
+        let squared = counts.map(|count| (f64::from(count) - expected).powi(2) / expected);
+        assert!(squared.iter().sum::<f64>() < 33.7, "{counts:?}");
+    }
+}
