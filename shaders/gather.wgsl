@@ -1,0 +1,61 @@
+// Minibatch from the resident data set.
+//
+//   batch_labels[r] = labels[indices[r]]
+//   floats          x[r,c] = bytes[indices[r], c] / 255, in [0, 1]
+//   words           x[r,c] = bytes[indices[r], c], still bytes, for a first layer that takes them
+//
+// Four bytes lie in one word, lowest first, and each row of the data set starts a new word.
+// One workgroup per row.
+
+struct Shape {
+    rows: u32,    // of the minibatch
+    columns: u32, // features
+    words: u32,   // per row of the data set: columns / 4, rounded up
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> indices: array<u32>;           // (1, rows)
+@group(0) @binding(2) var<storage, read> bytes: array<u32>;             // (examples, words)
+@group(0) @binding(3) var<storage, read> labels: array<u32>;            // (1, examples)
+@group(0) @binding(4) var<storage, read_write> x: array<f32>;           // (rows, columns)
+@group(0) @binding(5) var<storage, read_write> batch_labels: array<u32>; // (1, rows)
+
+@group(0) @binding(4) var<storage, read_write> x_words: array<u32>;     // (rows, words)
+
+@compute @workgroup_size(64)
+fn words(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+         @builtin(local_invocation_index) local: u32) {
+    let row = id.x + id.y * count.x;
+    if (row >= shape.rows) {
+        return;
+    }
+    let example = indices[row];
+    for (var word = local; word < shape.words; word += 64u) {
+        x_words[row * shape.words + word] = bytes[example * shape.words + word];
+    }
+    if (local == 0u) {
+        batch_labels[row] = labels[example];
+    }
+}
+
+@compute @workgroup_size(64)
+fn floats(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+          @builtin(local_invocation_index) local: u32) {
+    let row = id.x + id.y * count.x;
+    if (row >= shape.rows) {
+        return;
+    }
+    let example = indices[row];
+    for (var word = local; word < shape.words; word += 64u) {
+        let values = unpack4x8unorm(bytes[example * shape.words + word]);
+        for (var j = 0u; j < 4u; j++) {
+            let column = 4u * word + j;
+            if (column < shape.columns) {
+                x[row * shape.columns + column] = values[j];
+            }
+        }
+    }
+    if (local == 0u) {
+        batch_labels[row] = labels[example];
+    }
+}

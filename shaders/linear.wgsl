@@ -1,0 +1,166 @@
+// Linear layer (the book's Affine), for GPUs: tiles of 32×32 outputs in workgroup memory.
+//
+//   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
+//   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
+//   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
+//   backward_bias    db = Σ_rows dy    db[o]   = Σ_r dy[r,o]
+//
+// Each workgroup makes one tile of the product left·right. It walks along the summed dimension in
+// slabs of 16, which its 256 invocations copy to workgroup memory; each sums 2×2 outputs.
+
+struct Shape {
+    rows: u32,     // of the batch
+    inputs: u32,
+    outputs: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> left: array<f32>;
+@group(0) @binding(2) var<storage, read> right: array<f32>;
+@group(0) @binding(3) var<storage, read_write> product: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs)
+
+const TILE = 32u;
+const SLAB = 16u;
+const SIDE = 16u; // invocations along one side of a tile
+
+var<workgroup> left_tile: array<f32, 512>;  // (SLAB, TILE), transposed
+var<workgroup> right_tile: array<f32, 512>; // (SLAB, TILE)
+
+// A matrix (rows, columns) whose element (r, c) lies at r·row_step + c·column_step.
+struct View {
+    rows: u32,
+    columns: u32,
+    row_step: u32,
+    column_step: u32,
+}
+
+struct Place {
+    workgroup: u32,
+    local: u32,
+}
+
+fn row_of_tile(place: Place, columns: u32) -> u32 {
+    return place.workgroup / ((columns + TILE - 1u) / TILE) * TILE;
+}
+
+fn column_of_tile(place: Place, columns: u32) -> u32 {
+    return place.workgroup % ((columns + TILE - 1u) / TILE) * TILE;
+}
+
+fn load_slab(place: Place, a: View, b: View, slab: u32) {
+    let row = row_of_tile(place, b.columns);
+    let column = column_of_tile(place, b.columns);
+    for (var at = place.local; at < SLAB * TILE; at += SIDE * SIDE) {
+        // Neighbouring invocations read neighbouring elements, whichever way `a` lies.
+        let by_depth = a.column_step == 1u;
+        let depth = select(at / TILE, at % SLAB, by_depth);
+        let across = select(at % TILE, at / SLAB, by_depth);
+        let k = slab + depth;
+        let r = row + across;
+        var value = 0.0;
+        if (r < a.rows && k < a.columns) {
+            value = left[r * a.row_step + k * a.column_step];
+        }
+        left_tile[depth * TILE + across] = value;
+    }
+    for (var at = place.local; at < SLAB * TILE; at += SIDE * SIDE) {
+        let by_depth = b.row_step == 1u;
+        let depth = select(at / TILE, at % SLAB, by_depth);
+        let across = select(at % TILE, at / SLAB, by_depth);
+        let k = slab + depth;
+        let c = column + across;
+        var value = 0.0;
+        if (c < b.columns && k < b.rows) {
+            value = right[k * b.row_step + c * b.column_step];
+        }
+        right_tile[depth * TILE + across] = value;
+    }
+}
+
+// The 2×2 outputs of this invocation: (r, c), (r, c + 16), (r + 16, c), (r + 16, c + 16).
+fn multiply(place: Place, a: View, b: View) -> vec4f {
+    let r = place.local / SIDE;
+    let c = place.local % SIDE;
+    var sum = vec4f();
+    for (var slab = 0u; slab < a.columns; slab += SLAB) {
+        load_slab(place, a, b, slab);
+        workgroupBarrier();
+        for (var k = 0u; k < SLAB; k++) {
+            let x = vec2f(left_tile[k * TILE + r], left_tile[k * TILE + r + SIDE]);
+            let y = vec2f(right_tile[k * TILE + c], right_tile[k * TILE + c + SIDE]);
+            sum += x.xxyy * y.xyxy;
+        }
+        workgroupBarrier();
+    }
+    return sum;
+}
+
+fn store(place: Place, a: View, b: View, sum: vec4f) {
+    for (var i = 0u; i < 4u; i++) {
+        let r = row_of_tile(place, b.columns) + place.local / SIDE + (i / 2u) * SIDE;
+        let c = column_of_tile(place, b.columns) + place.local % SIDE + (i % 2u) * SIDE;
+        if (r < a.rows && c < b.columns) {
+            product[r * b.columns + c] = sum[i];
+        }
+    }
+}
+
+@compute @workgroup_size(256)
+fn forward(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let place = Place(id.x + id.y * count.x, local);
+    let x = View(shape.rows, shape.inputs, shape.inputs, 1u);
+    let w = View(shape.inputs, shape.outputs, shape.outputs, 1u);
+    let c = column_of_tile(place, shape.outputs) + local % SIDE;
+    let last = shape.outputs - 1u;
+    let b = vec2f(bias[min(c, last)], bias[min(c + SIDE, last)]);
+    store(place, x, w, multiply(place, x, w) + b.xyxy);
+}
+
+@compute @workgroup_size(256)
+fn backward_input(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let place = Place(id.x + id.y * count.x, local);
+    let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
+    let w_transposed = View(shape.outputs, shape.inputs, 1u, shape.outputs);
+    store(place, dy, w_transposed, multiply(place, dy, w_transposed));
+}
+
+@compute @workgroup_size(256)
+fn backward_weight(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let place = Place(id.x + id.y * count.x, local);
+    let x_transposed = View(shape.inputs, shape.rows, 1u, shape.inputs);
+    let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
+    store(place, x_transposed, dy, multiply(place, x_transposed, dy));
+}
+
+@group(0) @binding(1) var<storage, read> dy: array<f32>;       // (rows, outputs)
+@group(0) @binding(2) var<storage, read_write> db: array<f32>; // (1, outputs)
+
+@compute @workgroup_size(64)
+fn backward_bias(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let column = (id.x + id.y * count.x) * 64u + local;
+    if (column >= shape.outputs) {
+        return;
+    }
+    var sum = 0.0;
+    for (var row = 0u; row < shape.rows; row++) {
+        sum += dy[row * shape.outputs + column];
+    }
+    db[column] = sum;
+}

@@ -1,0 +1,120 @@
+// Linear layer (the book's Affine), for drivers that run on a CPU: no workgroup memory, no barriers.
+//
+//   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
+//   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
+//   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
+//
+// There a load costs as much as dozens of multiplications, so each invocation holds a block of
+// ROWS × COLUMNS sums and loads ROWS + COLUMNS values for ROWS · COLUMNS products. Loops of constant
+// length are unrolled by the driver, which keeps `sums` in registers.
+
+struct Shape {
+    rows: u32,     // of the batch
+    inputs: u32,
+    outputs: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> left: array<f32>;
+@group(0) @binding(2) var<storage, read> right: array<f32>;
+@group(0) @binding(3) var<storage, read_write> product: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs)
+
+const ROWS = 20u;
+const COLUMNS = 17u;
+
+// A matrix (rows, columns) whose element (r, c) lies at r·row_step + c·column_step.
+struct View {
+    rows: u32,
+    columns: u32,
+    row_step: u32,
+    column_step: u32,
+}
+
+fn first_row(block: u32, columns: u32) -> u32 {
+    return block / ((columns + COLUMNS - 1u) / COLUMNS) * ROWS;
+}
+
+fn first_column(block: u32, columns: u32) -> u32 {
+    return block % ((columns + COLUMNS - 1u) / COLUMNS) * COLUMNS;
+}
+
+// Sums one block of left·right, from `start` in each column on, and stores it. Past an edge it sums the last row or
+// column again and stores nothing.
+fn multiply(block: u32, a: View, b: View, start: array<f32, COLUMNS>) {
+    let r0 = first_row(block, b.columns);
+    let c0 = first_column(block, b.columns);
+    if (r0 >= a.rows) {
+        return;
+    }
+    var sums: array<array<f32, COLUMNS>, ROWS>;
+    for (var i = 0u; i < ROWS; i++) {
+        sums[i] = start;
+    }
+    var row_at: array<u32, ROWS>;
+    for (var i = 0u; i < ROWS; i++) {
+        row_at[i] = min(r0 + i, a.rows - 1u) * a.row_step;
+    }
+    var column_at: array<u32, COLUMNS>;
+    for (var j = 0u; j < COLUMNS; j++) {
+        column_at[j] = min(c0 + j, b.columns - 1u) * b.column_step;
+    }
+    for (var k = 0u; k < a.columns; k++) {
+        var y: array<f32, COLUMNS>;
+        for (var j = 0u; j < COLUMNS; j++) {
+            y[j] = right[k * b.row_step + column_at[j]];
+        }
+        for (var i = 0u; i < ROWS; i++) {
+            let x = left[row_at[i] + k * a.column_step];
+            for (var j = 0u; j < COLUMNS; j++) {
+                sums[i][j] += x * y[j];
+            }
+        }
+    }
+    for (var i = 0u; i < ROWS; i++) {
+        for (var j = 0u; j < COLUMNS; j++) {
+            if (r0 + i < a.rows && c0 + j < b.columns) {
+                product[(r0 + i) * b.columns + c0 + j] = sums[i][j];
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(8)
+fn forward(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let block = (id.x + id.y * count.x) * 8u + local;
+    let c0 = first_column(block, shape.outputs);
+    var start: array<f32, COLUMNS>;
+    for (var j = 0u; j < COLUMNS; j++) {
+        start[j] = bias[min(c0 + j, shape.outputs - 1u)];
+    }
+    let x = View(shape.rows, shape.inputs, shape.inputs, 1u);
+    let w = View(shape.inputs, shape.outputs, shape.outputs, 1u);
+    multiply(block, x, w, start);
+}
+
+@compute @workgroup_size(8)
+fn backward_input(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
+    let w_transposed = View(shape.outputs, shape.inputs, 1u, shape.outputs);
+    multiply((id.x + id.y * count.x) * 8u + local, dy, w_transposed, array<f32, COLUMNS>());
+}
+
+@compute @workgroup_size(8)
+fn backward_weight(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let x_transposed = View(shape.inputs, shape.rows, 1u, shape.inputs);
+    let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
+    multiply((id.x + id.y * count.x) * 8u + local, x_transposed, dy, array<f32, COLUMNS>());
+}

@@ -1,0 +1,69 @@
+// Sums over the rows of a batch, in a fixed order, so that the same rows give the same bits.
+//
+//   log_step   history[t mod capacity] = Σ_r losses[r] / rows, then t ← t + 1
+//   evaluate   totals[slot] = (Σ_r losses[r], number of rows whose largest logit is their label's)
+//
+// One workgroup: each of 64 invocations sums every 64th row, then a tree adds the 64 sums.
+// Of equal logits the first counts as the largest.
+
+struct Shape {
+    rows: u32,
+    classes: u32,
+    slot: u32,     // evaluate: row of totals; log_step: capacity of the history
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> losses: array<f32>;    // (1, rows)
+@group(0) @binding(2) var<storage, read_write> history: array<f32>; // (1, capacity)
+@group(0) @binding(3) var<storage, read_write> step_count: array<u32>; // (1, 1)
+
+var<workgroup> partial: array<vec2f, 64>;
+
+fn tree_sum(local: u32, value: vec2f) -> vec2f {
+    partial[local] = value;
+    workgroupBarrier();
+    for (var width = 32u; width > 0u; width /= 2u) {
+        if (local < width) {
+            partial[local] += partial[local + width];
+        }
+        workgroupBarrier();
+    }
+    return partial[0];
+}
+
+@compute @workgroup_size(64)
+fn log_step(@builtin(local_invocation_index) local: u32) {
+    var sum = 0.0;
+    for (var row = local; row < shape.rows; row += 64u) {
+        sum += losses[row];
+    }
+    let total = tree_sum(local, vec2f(sum, 0.0));
+    if (local == 0u) {
+        history[step_count[0] % shape.slot] = total.x / f32(shape.rows);
+        step_count[0] += 1u;
+    }
+}
+
+@group(0) @binding(2) var<storage, read> logits: array<f32>;       // (rows, classes)
+@group(0) @binding(3) var<storage, read> labels: array<u32>;       // (1, rows)
+@group(0) @binding(4) var<storage, read_write> totals: array<f32>; // (slots, 2)
+
+@compute @workgroup_size(64)
+fn evaluate(@builtin(local_invocation_index) local: u32) {
+    var sum = vec2f();
+    for (var row = local; row < shape.rows; row += 64u) {
+        let first = row * shape.classes;
+        var best = 0u;
+        for (var c = 1u; c < shape.classes; c++) {
+            if (logits[first + c] > logits[first + best]) {
+                best = c;
+            }
+        }
+        sum += vec2f(losses[row], select(0.0, 1.0, best == labels[row]));
+    }
+    let total = tree_sum(local, sum);
+    if (local == 0u) {
+        totals[2u * shape.slot] = total.x;
+        totals[2u * shape.slot + 1u] = total.y;
+    }
+}

@@ -1,0 +1,113 @@
+// Which examples make a minibatch: row r of step t gets the index
+//
+//   with_replacement   threefry(key, (t, r)) mod examples
+//   shuffled           permutation(epoch, position): each example once an epoch
+//   listed             list[t mod steps][r]
+//   range              first + r, for evaluation
+//
+// Everything is a function of (key, t, r) alone. src/data/sampling.rs computes the same in Rust.
+// Threefry-2x32-20: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
+
+struct Settings {
+    key0: u32,
+    key1: u32,
+    examples: u32,
+    rows: u32,     // of the minibatch
+    steps: u32,    // shuffled: steps of an epoch; listed: rows of the list
+    first: u32,    // range: the first index
+    half_bits: u32, // shuffled: 2^(2·half_bits) ≥ examples
+}
+
+@group(0) @binding(0) var<uniform> settings: Settings;
+@group(0) @binding(1) var<storage, read_write> indices: array<u32>; // (1, rows)
+@group(0) @binding(2) var<storage, read> step_count: array<u32>;          // (1, 1)
+@group(0) @binding(3) var<storage, read> list: array<u32>;          // (steps, rows)
+
+fn rotate_left(value: u32, bits: u32) -> u32 {
+    return (value << bits) | (value >> (32u - bits));
+}
+
+fn four_rounds(start: vec2u, r: vec4u) -> vec2u {
+    var x = start;
+    for (var i = 0u; i < 4u; i++) {
+        x.x += x.y;
+        x.y = rotate_left(x.y, r[i]) ^ x.x;
+    }
+    return x;
+}
+
+fn threefry(counter: vec2u) -> vec2u {
+    let k = vec3u(settings.key0, settings.key1, 0x1bd11bdau ^ settings.key0 ^ settings.key1);
+    let even = vec4u(13u, 15u, 26u, 6u);
+    let odd = vec4u(17u, 29u, 16u, 24u);
+    var x = counter + k.xy;
+    x = four_rounds(x, even) + k.yz + vec2u(0u, 1u);
+    x = four_rounds(x, odd) + k.zx + vec2u(0u, 2u);
+    x = four_rounds(x, even) + k.xy + vec2u(0u, 3u);
+    x = four_rounds(x, odd) + k.yz + vec2u(0u, 4u);
+    return four_rounds(x, even) + k.zx + vec2u(0u, 5u);
+}
+
+// A Feistel network permutes 0 … 2^(2·half_bits) − 1; walking its cycle until the value is below
+// `examples` makes it a permutation of those. On average that is fewer than four walks.
+fn permute(epoch: u32, position: u32) -> u32 {
+    let mask = (1u << settings.half_bits) - 1u;
+    var value = position;
+    loop {
+        var left = value >> settings.half_bits;
+        var right = value & mask;
+        for (var round = 0u; round < 6u; round++) {
+            let mixed = left ^ (threefry(vec2u(epoch, (round << 16u) | right)).x & mask);
+            left = right;
+            right = mixed;
+        }
+        value = (left << settings.half_bits) | right;
+        if (value < settings.examples) {
+            break;
+        }
+    }
+    return value;
+}
+
+// More than 65,535 workgroups are folded into two dimensions.
+fn row_of(id: vec3u, count: vec3u, local: u32) -> u32 {
+    return (id.x + id.y * count.x) * 64u + local;
+}
+
+@compute @workgroup_size(64)
+fn with_replacement(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+                    @builtin(local_invocation_index) local: u32) {
+    let row = row_of(id, count, local);
+    if (row < settings.rows) {
+        indices[row] = threefry(vec2u(step_count[0], row)).x % settings.examples;
+    }
+}
+
+@compute @workgroup_size(64)
+fn shuffled(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+            @builtin(local_invocation_index) local: u32) {
+    let row = row_of(id, count, local);
+    if (row < settings.rows) {
+        let epoch = step_count[0] / settings.steps;
+        let position = (step_count[0] % settings.steps) * settings.rows + row;
+        indices[row] = permute(epoch, position);
+    }
+}
+
+@compute @workgroup_size(64)
+fn listed(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+          @builtin(local_invocation_index) local: u32) {
+    let row = row_of(id, count, local);
+    if (row < settings.rows) {
+        indices[row] = list[(step_count[0] % settings.steps) * settings.rows + row];
+    }
+}
+
+@compute @workgroup_size(64)
+fn range(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+         @builtin(local_invocation_index) local: u32) {
+    let row = row_of(id, count, local);
+    if (row < settings.rows) {
+        indices[row] = settings.first + row;
+    }
+}

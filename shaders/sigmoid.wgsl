@@ -1,0 +1,35 @@
+// Logistic sigmoid.
+//
+//   forward    y  = 1 / (1 + e⁻ˣ), computed from e^−|x| so that nothing overflows
+//   backward   dx = dy · (1 − y) · y
+
+struct Shape {
+    elements: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+           @builtin(local_invocation_index) local: u32) {
+    let i = (id.x + id.y * count.x) * 64u + local;
+    if (i < shape.elements) {
+        let e = exp(-abs(x[i]));
+        y[i] = select(e, 1.0, x[i] >= 0.0) / (1.0 + e);
+    }
+}
+
+@group(0) @binding(1) var<storage, read> output: array<f32>; // y of the forward pass
+@group(0) @binding(2) var<storage, read> dy: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+
+@compute @workgroup_size(64)
+fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+            @builtin(local_invocation_index) local: u32) {
+    let i = (id.x + id.y * count.x) * 64u + local;
+    if (i < shape.elements) {
+        dx[i] = dy[i] * (1.0 - output[i]) * output[i];
+    }
+}

@@ -1,0 +1,54 @@
+// Softmax with cross-entropy loss, both in one pass over a row.
+//
+//   z        = logits[r] − max(logits[r])             (so that e^z never overflows)
+//   loss[r]  = log Σ_c e^z[c] − z[label]
+//   dlogits  = scale · (e^z / Σ_c e^z − onehot(label))  with scale = 1 / batch
+//
+// One invocation per row. Drivers may assume that no value is infinite or NaN, so a row of logits
+// with one is found by its bits, and its loss is NaN whatever the arithmetic makes of it.
+
+struct Shape {
+    rows: u32,
+    classes: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;         // (rows, classes)
+@group(0) @binding(2) var<storage, read> labels: array<u32>;         // (1, rows)
+@group(0) @binding(3) var<storage, read_write> losses: array<f32>;   // (1, rows)
+@group(0) @binding(4) var<storage, read_write> dlogits: array<f32>;  // (rows, classes)
+
+fn is_finite(value: f32) -> bool {
+    return (bitcast<u32>(value) & 0x7f800000u) != 0x7f800000u;
+}
+
+@compute @workgroup_size(64)
+fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+                    @builtin(local_invocation_index) local: u32) {
+    let row = (id.x + id.y * count.x) * 64u + local;
+    if (row >= shape.rows) {
+        return;
+    }
+    let first = row * shape.classes;
+    var largest = logits[first];
+    var finite = true;
+    for (var c = 0u; c < shape.classes; c++) {
+        largest = max(largest, logits[first + c]);
+        finite = finite && is_finite(logits[first + c]);
+    }
+    var sum = 0.0;
+    for (var c = 0u; c < shape.classes; c++) {
+        let e = exp(logits[first + c] - largest);
+        dlogits[first + c] = e;
+        sum += e;
+    }
+    let label = labels[row];
+    for (var c = 0u; c < shape.classes; c++) {
+        let target_probability = select(0.0, 1.0, c == label);
+        dlogits[first + c] = shape.scale * (dlogits[first + c] / sum - target_probability);
+    }
+    var not_a_number = 0x7fc00000u;
+    let loss = log(sum) - (logits[first + label] - largest);
+    losses[row] = select(bitcast<f32>(not_a_number), loss, finite);
+}

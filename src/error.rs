@@ -1,0 +1,159 @@
+use std::time::Duration;
+
+use crate::data::DataError;
+
+/// Everything that can go wrong, as facts: what was being done, what was expected, what was
+/// found, and in its message what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A data set or its files are not as they should be.
+    #[error(transparent)]
+    Data(#[from] DataError),
+
+    /// No adapter matches what was asked for.
+    #[error(
+        "no GPU adapter found for {wanted}; adapters present: {}. {INSTALL_A_DRIVER}",
+        listed(found)
+    )]
+    NoAdapter {
+        /// What was asked for, for example `any adapter` or `name containing "NVIDIA"`.
+        wanted: String,
+        /// The adapters that are there.
+        found: Vec<String>,
+    },
+
+    /// The adapter refused to open a device.
+    #[error(
+        "adapter {adapter} refused to open a device: {reason}. Update its driver or choose another adapter"
+    )]
+    NoDevice {
+        /// Name of the adapter.
+        adapter: String,
+        /// What the adapter said.
+        reason: String,
+    },
+
+    /// Something needs more than the device allows.
+    #[error(
+        "{what} needs {needed}, but this device allows {available} ({limit}). Make it smaller, or \
+         use a device with a higher limit"
+    )]
+    Limit {
+        /// What needs it, for example `layers.0.weight (784 × 100000), in bytes`.
+        what: String,
+        /// Name of the limit, as `wgpu::Limits` spells it.
+        limit: &'static str,
+        /// How much is needed.
+        needed: u64,
+        /// How much there is.
+        available: u64,
+    },
+
+    /// The device has no memory left.
+    #[error(
+        "the GPU ran out of memory while {doing}. Use a smaller network, batch or data set, or close other programs"
+    )]
+    OutOfMemory {
+        /// What was being done.
+        doing: String,
+    },
+
+    /// The device is gone: unplugged, reset by its driver, or destroyed.
+    #[error(
+        "the GPU device was lost while {doing}: {reason}. What was on it is gone: make a new Gpu and start again"
+    )]
+    DeviceLost {
+        /// What was being done.
+        doing: String,
+        /// What the driver said.
+        reason: String,
+    },
+
+    /// The device did not finish in time.
+    #[error(
+        "the GPU did not finish {doing} within {} s: it hangs, or is too slow for this work. \
+         Make batch or network smaller, or raise the limit with GpuBuilder::timeout",
+        after.as_secs_f32()
+    )]
+    Timeout {
+        /// What was being done.
+        doing: String,
+        /// How long was waited.
+        after: Duration,
+    },
+
+    /// wgpu refused a command.
+    #[error("wgpu reported an error while {doing}: {message}")]
+    Gpu {
+        /// What was being done.
+        doing: String,
+        /// What wgpu said.
+        message: String,
+    },
+
+    /// A setting is outside of what it may be.
+    #[error("{name} must be {expected}; it is {found}")]
+    Setting {
+        /// The setting, for example `batch`.
+        name: String,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+
+    /// Two things that must have the same shape do not.
+    #[error("{what}: expected shape {expected:?}, found {found:?}")]
+    Shape {
+        /// What has the shape.
+        what: String,
+        /// Rows and columns expected.
+        expected: [usize; 2],
+        /// Rows and columns found.
+        found: [usize; 2],
+    },
+
+    /// Training ran away: the loss is no longer a number below 2²⁴, up to which an `f32` tells
+    /// losses apart that differ by 1.
+    #[error(
+        "training diverged: the loss of step {step} is {loss:e}. Lower the learning rate (it is \
+         {learning_rate}), or scale the inputs to about 0…1"
+    )]
+    Diverged {
+        /// The first step, counted from 1, whose minibatch had such a loss.
+        step: u64,
+        /// That loss: at least 2²⁴, infinite or not a number.
+        loss: f32,
+        /// The learning rate in use.
+        learning_rate: f32,
+        /// The losses before it, of the same call.
+        losses: Vec<f32>,
+    },
+}
+
+impl Error {
+    pub(crate) fn setting(
+        name: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl ToString,
+    ) -> Self {
+        Self::Setting {
+            name: name.into(),
+            expected: expected.into(),
+            found: found.to_string(),
+        }
+    }
+}
+
+const INSTALL_A_DRIVER: &str = "Install the driver of your GPU; without a GPU, a software driver \
+    does: on Debian or Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, on Fedora `dnf \
+    install mesa-vulkan-drivers vulkan-loader`";
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}

@@ -1,0 +1,298 @@
+//! The device: the only place that submits work or reads it back.
+
+mod adapter;
+mod faults;
+mod readback;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytemuck::Pod;
+
+use crate::error::Error;
+use crate::kernel::Contract;
+use crate::plan::Plan;
+use crate::tensor::Tensor;
+
+pub use adapter::{AdapterKind, GpuBuilder};
+use faults::{Fault, Faults};
+
+/// A GPU device with its queue and compiled kernels. Cloning shares them.
+///
+/// ```no_run
+/// let gpu = wgrad::Gpu::new()?;
+/// println!("{}", gpu.description());
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gpu {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: wgpu::AdapterInfo,
+    limits: wgpu::Limits,
+    timeout: Duration,
+    pipelines: Mutex<HashMap<(&'static str, &'static str), wgpu::ComputePipeline>>,
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl Gpu {
+    /// The best adapter of this machine: a real GPU before a software driver.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] when there is none, [`Error::NoDevice`] when it refuses.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// Chooses by name, backend or kind.
+    #[must_use]
+    pub fn builder() -> GpuBuilder {
+        GpuBuilder::default()
+    }
+
+    /// [`new`](Self::new) without blocking, for the web.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub async fn request() -> Result<Self, Error> {
+        Self::builder().request().await
+    }
+
+    /// All adapters of this machine, best first.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[must_use]
+    pub fn adapters() -> Vec<wgpu::AdapterInfo> {
+        pollster::block_on(adapter::list())
+    }
+
+    /// Works inside a device that the calling program owns. Its error handlers stay as they are;
+    /// errors of wgrad's own commands are caught in error scopes.
+    #[must_use]
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let timeout = Duration::from_secs(60);
+        Self::with_faults(device, queue, timeout, Arc::default())
+    }
+
+    /// A device that nobody else has: its error handlers are ours to set.
+    fn own(device: wgpu::Device, queue: wgpu::Queue, timeout: Duration) -> Self {
+        let faults: Arc<Mutex<Faults>> = Arc::default();
+        let on_error = Arc::clone(&faults);
+        device.on_uncaptured_error(Arc::new(move |error| {
+            lock(&on_error).uncaptured.get_or_insert(Fault::of(&error));
+        }));
+        let on_loss = Arc::clone(&faults);
+        device.set_device_lost_callback(move |reason, message| {
+            let reason = format!("{reason:?} {message}").trim().to_owned();
+            lock(&on_loss).lost.get_or_insert(reason);
+        });
+        Self::with_faults(device, queue, timeout, faults)
+    }
+
+    fn with_faults(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        timeout: Duration,
+        faults: Arc<Mutex<Faults>>,
+    ) -> Self {
+        let shared = Shared {
+            info: device.adapter_info(),
+            limits: device.limits(),
+            pipelines: Mutex::default(),
+            device,
+            queue,
+            timeout,
+            faults,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The device itself.
+    #[must_use]
+    pub fn device(&self) -> &wgpu::Device {
+        &self.shared.device
+    }
+
+    /// Its queue.
+    #[must_use]
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.shared.queue
+    }
+
+    /// Its limits.
+    #[must_use]
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.shared.limits
+    }
+
+    /// What the adapter says of itself.
+    #[must_use]
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.shared.info
+    }
+
+    /// Hardware or software.
+    #[must_use]
+    pub fn kind(&self) -> AdapterKind {
+        AdapterKind::of(&self.shared.info)
+    }
+
+    /// Name, backend and driver on one line.
+    #[must_use]
+    pub fn description(&self) -> String {
+        adapter::describe(&self.shared.info)
+    }
+
+    /// Bytes of the largest buffer that a kernel can bind.
+    #[must_use]
+    pub fn largest_binding(&self) -> u64 {
+        let limits = self.limits();
+        limits
+            .max_storage_buffer_binding_size
+            .min(limits.max_buffer_size)
+    }
+
+    /// Copies values into a tensor before the next submitted work runs.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there are not as many values as the tensor has elements.
+    pub fn write<T: Pod>(&self, tensor: &Tensor, values: &[T]) -> Result<(), Error> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        if bytes.len() as u64 != tensor.bytes() {
+            return Err(Error::Shape {
+                what: format!("values for {}", tensor.label()),
+                expected: tensor.shape(),
+                found: [1, values.len()],
+            });
+        }
+        let (buffer, offset) = tensor.buffer();
+        self.guarded("writing a buffer", || {
+            self.queue().write_buffer(buffer, offset, bytes);
+        })
+    }
+
+    /// Runs a plan `times` times in one compute pass of one submit, without waiting for it.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`].
+    pub fn submit(&self, plan: &Plan, times: usize) -> Result<wgpu::SubmissionIndex, Error> {
+        self.guarded("submitting work", || {
+            let mut encoder = self.device().create_command_encoder(&Default::default());
+            {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                for _ in 0..times {
+                    plan.encode(&mut pass);
+                }
+            }
+            self.queue().submit([encoder.finish()])
+        })
+    }
+
+    /// Waits until submitted work is done. In a browser there is nothing to wait with, and
+    /// reading back waits instead.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when the device does not finish, [`Error::DeviceLost`] when it is gone.
+    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), Error> {
+        let doing = "waiting for submitted work";
+        let timeout = self.shared.timeout;
+        let wait = wgpu::PollType::Wait {
+            submission_index: submission,
+            timeout: Some(timeout),
+        };
+        match self.guarded(doing, || self.device().poll(wait))? {
+            Ok(_) => Ok(()),
+            Err(wgpu::PollError::Timeout) => Err(Error::Timeout {
+                doing: "submitted work".to_owned(),
+                after: timeout,
+            }),
+            Err(error) => Err(self.explained(Fault::Other(error.to_string()).into_error(doing))),
+        }
+    }
+
+    pub(crate) fn buffer(&self, label: &str, size: u64) -> Result<wgpu::Buffer, Error> {
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        self.allocate(label, size, usage)
+    }
+
+    pub(crate) fn uniform_buffer(&self, label: &str, bytes: &[u8]) -> Result<wgpu::Buffer, Error> {
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.allocate(label, bytes.len() as u64, usage)?;
+        self.guarded("writing uniforms", || {
+            self.queue().write_buffer(&buffer, 0, bytes);
+        })?;
+        Ok(buffer)
+    }
+
+    fn allocate(
+        &self,
+        label: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, Error> {
+        self.guarded(&format!("allocating {label} ({size} bytes)"), || {
+            self.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        })
+    }
+
+    /// The pipeline of a kernel, compiled at its first use.
+    pub(crate) fn pipeline(&self, contract: &Contract) -> Result<wgpu::ComputePipeline, Error> {
+        let key = (contract.shader, contract.entry);
+        if let Some(pipeline) = lock(&self.shared.pipelines).get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let name = contract.name();
+        let pipeline = self.guarded(&format!("compiling {name}"), || self.compile(contract))?;
+        lock(&self.shared.pipelines).insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+
+    fn compile(&self, contract: &Contract) -> wgpu::ComputePipeline {
+        let name = contract.name();
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(contract.shader),
+            source: wgpu::ShaderSource::Wgsl(contract.source.into()),
+        };
+        // Bounds checks and loop counters halve the speed of a matrix kernel on a software driver.
+        #[allow(unsafe_code)]
+        // SAFETY: only shaders of this crate get here. The parity tests run each of them between
+        // guard bands at shapes around every block edge, so no index leaves its buffer; and every
+        // loop ends at a bound that the plan's tensors give.
+        let module = unsafe {
+            self.device()
+                .create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        };
+        self.device()
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&name),
+                layout: None,
+                module: &module,
+                entry_point: Some(contract.entry),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: None,
+            })
+    }
+}
+
+/// A panic elsewhere must not turn into one here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

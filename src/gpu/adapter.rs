@@ -1,0 +1,193 @@
+use std::time::Duration;
+
+use super::Gpu;
+use crate::error::Error;
+
+/// What kind of machine executes the kernels; it decides which variant of a kernel runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdapterKind {
+    /// A GPU: thousands of invocations at once, fast workgroup memory.
+    Hardware,
+    /// A Vulkan driver that runs shaders on the CPU, such as lavapipe or SwiftShader.
+    Software,
+}
+
+impl AdapterKind {
+    pub(super) fn of(info: &wgpu::AdapterInfo) -> Self {
+        match info.device_type {
+            wgpu::DeviceType::Cpu => Self::Software,
+            _ => Self::Hardware,
+        }
+    }
+}
+
+/// Chooses an adapter: [`Gpu::builder`].
+#[derive(Debug, Clone)]
+pub struct GpuBuilder {
+    backends: wgpu::Backends,
+    name: Option<String>,
+    hardware_only: bool,
+    timeout: Duration,
+}
+
+impl Default for GpuBuilder {
+    fn default() -> Self {
+        Self {
+            backends: wgpu::Backends::PRIMARY,
+            name: None,
+            hardware_only: false,
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl GpuBuilder {
+    /// Only adapters of these backends. Default: Vulkan, Metal, DX12, and WebGPU in a browser.
+    #[must_use]
+    pub fn backends(mut self, backends: wgpu::Backends) -> Self {
+        self.backends = backends;
+        self
+    }
+
+    /// Only adapters whose name contains this text, in any case.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// No driver that runs shaders on the CPU.
+    #[must_use]
+    pub fn hardware_only(mut self) -> Self {
+        self.hardware_only = true;
+        self
+    }
+
+    /// How long to wait for the device before [`Error::Timeout`]. Default: 60 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Opens the best adapter that matches: discrete GPU, integrated GPU, others, software.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] when none matches, [`Error::NoDevice`] when it refuses.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn build(self) -> Result<Gpu, Error> {
+        pollster::block_on(self.request())
+    }
+
+    /// [`build`](Self::build) for callers that must not block, as in a browser.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub async fn request(self) -> Result<Gpu, Error> {
+        let instance = instance(self.backends);
+        let adapters = enumerate(&instance, self.backends).await;
+        let found = adapters
+            .iter()
+            .map(|adapter| describe(&adapter.get_info()))
+            .collect();
+        let adapter = adapters
+            .into_iter()
+            .filter(|adapter| self.accepts(&adapter.get_info()))
+            .min_by_key(|adapter| rank(adapter.get_info().device_type));
+        let Some(adapter) = adapter else {
+            let wanted = self.wanted();
+            return Err(Error::NoAdapter { wanted, found });
+        };
+        open(&adapter, self.timeout).await
+    }
+
+    fn accepts(&self, info: &wgpu::AdapterInfo) -> bool {
+        let name_matches = self
+            .name
+            .as_ref()
+            .is_none_or(|name| info.name.to_lowercase().contains(&name.to_lowercase()));
+        let hardware = AdapterKind::of(info) == AdapterKind::Hardware;
+        name_matches && (hardware || !self.hardware_only)
+    }
+
+    fn wanted(&self) -> String {
+        let kind = if self.hardware_only {
+            "a hardware adapter"
+        } else {
+            "any adapter"
+        };
+        match &self.name {
+            Some(name) => format!("{kind} with \"{name}\" in its name ({:?})", self.backends),
+            None => format!("{kind} ({:?})", self.backends),
+        }
+    }
+}
+
+/// What every adapter of this machine says of itself, best first.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) async fn list() -> Vec<wgpu::AdapterInfo> {
+    let backends = wgpu::Backends::PRIMARY;
+    let adapters = enumerate(&instance(backends), backends).await;
+    let mut infos: Vec<_> = adapters.iter().map(wgpu::Adapter::get_info).collect();
+    infos.sort_by_key(|info| rank(info.device_type));
+    infos
+}
+
+/// Name, backend and driver of an adapter on one line.
+pub(super) fn describe(info: &wgpu::AdapterInfo) -> String {
+    let driver = format!("{} {}", info.driver, info.driver_info);
+    format!("{} ({:?}, {})", info.name, info.backend, driver.trim())
+}
+
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    })
+}
+
+/// A browser offers one adapter on request and no list.
+async fn enumerate(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        instance.enumerate_adapters(backends).await
+    }
+    #[cfg(target_arch = "wasm32")]
+    {
+        let _ = backends;
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        instance
+            .request_adapter(&options)
+            .await
+            .into_iter()
+            .collect()
+    }
+}
+
+fn rank(device_type: wgpu::DeviceType) -> u8 {
+    match device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+async fn open(adapter: &wgpu::Adapter, timeout: Duration) -> Result<Gpu, Error> {
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("wgrad"),
+        required_limits: adapter.limits(),
+        ..Default::default()
+    };
+    match adapter.request_device(&descriptor).await {
+        Ok((device, queue)) => Ok(Gpu::own(device, queue, timeout)),
+        Err(error) => Err(Error::NoDevice {
+            adapter: describe(&adapter.get_info()),
+            reason: error.to_string(),
+        }),
+    }
+}

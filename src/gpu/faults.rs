@@ -1,0 +1,144 @@
+//! Whatever goes wrong in wgpu, turned into an [`Error`].
+
+#[cfg(not(target_arch = "wasm32"))]
+use std::any::Any;
+#[cfg(not(target_arch = "wasm32"))]
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{Gpu, lock};
+use crate::error::Error;
+
+/// What wgpu told us outside of any call of ours.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) lost: Option<String>,
+    pub(super) uncaptured: Option<Fault>,
+}
+
+/// An error of wgpu's as far as we tell them apart; in a browser wgpu's own cannot be kept.
+#[derive(Debug)]
+pub(super) enum Fault {
+    OutOfMemory,
+    Other(String),
+}
+
+impl Fault {
+    pub(super) fn of(error: &wgpu::Error) -> Self {
+        match error {
+            wgpu::Error::OutOfMemory { .. } => Self::OutOfMemory,
+            _ => Self::Other(error.to_string()),
+        }
+    }
+
+    pub(super) fn into_error(self, doing: &str) -> Error {
+        let doing = doing.to_owned();
+        match self {
+            Self::OutOfMemory => Error::OutOfMemory { doing },
+            Self::Other(message) => Error::Gpu { doing, message },
+        }
+    }
+}
+
+impl Gpu {
+    /// Runs wgpu calls and turns whatever goes wrong in them into an [`Error`].
+    pub(crate) fn guarded<T>(&self, doing: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        let (value, caught) = {
+            let filters = [
+                wgpu::ErrorFilter::OutOfMemory,
+                wgpu::ErrorFilter::Internal,
+                wgpu::ErrorFilter::Validation,
+            ];
+            let scopes = filters.map(|filter| self.device().push_error_scope(filter));
+            // Where a driver loses its device, wgpu 30 panics instead of reporting it.
+            let value = catch_unwind(AssertUnwindSafe(work));
+            // Scopes are a stack; natively their futures are ready at once.
+            let mut caught = None;
+            for scope in scopes.into_iter().rev() {
+                let error = pollster::block_on(scope.pop());
+                caught = caught.or(error.as_ref().map(Fault::of));
+            }
+            let lost = |panic| Error::DeviceLost {
+                doing: doing.to_owned(),
+                reason: message_of(panic),
+            };
+            (value.map_err(lost)?, caught)
+        };
+        // A browser reports errors later, to the handler that `own` has set.
+        #[cfg(target_arch = "wasm32")]
+        let (value, caught) = (work(), None);
+
+        let uncaptured = lock(&self.shared.faults).uncaptured.take();
+        match caught.or(uncaptured) {
+            Some(fault) => Err(self.explained(fault.into_error(doing))),
+            None => match &lock(&self.shared.faults).lost {
+                Some(reason) => Err(Error::DeviceLost {
+                    doing: doing.to_owned(),
+                    reason: reason.clone(),
+                }),
+                None => Ok(value),
+            },
+        }
+    }
+
+    /// The loss of the device, where that is behind an error. wgpu reports it to the device's
+    /// lost-callback alone, which on a borrowed device is not ours, and drops it everywhere else:
+    /// what one sees is that the objects made since are invalid.
+    pub(super) fn explained(&self, error: Error) -> Error {
+        match error {
+            Error::Gpu { doing, message } if self.is_lost() => {
+                let told = lock(&self.shared.faults).lost.clone();
+                let seen = || message.trim().lines().last().unwrap_or_default().trim();
+                let reason = told.unwrap_or_else(|| seen().to_owned());
+                Error::DeviceLost { doing, reason }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the device no longer makes buffers, though it is not for want of memory.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn is_lost(&self) -> bool {
+        let device = self.device();
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("probe"),
+            size: 4,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        buffer.map_async(wgpu::MapMode::Read, .., |_| ());
+        let invalid = pollster::block_on(validation.pop()).is_some();
+        let out_of_memory = pollster::block_on(memory.pop()).is_some();
+        invalid && !out_of_memory
+    }
+
+    /// In a browser every loss arrives at the callback.
+    #[cfg(target_arch = "wasm32")]
+    fn is_lost(&self) -> bool {
+        lock(&self.shared.faults).lost.is_some()
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn message_of(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "wgpu panicked".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::Error;
+    use crate::testing::gpu;
+
+    #[test]
+    fn a_panic_of_wgpu_is_a_lost_device() {
+        let result = gpu().guarded("polling", || panic!("error {}", 4));
+        let Err(Error::DeviceLost { doing, reason }) = result else {
+            panic!("{result:?}");
+        };
+        assert_eq!((doing.as_str(), reason.as_str()), ("polling", "error 4"));
+    }
+}

@@ -1,0 +1,155 @@
+//! The contract between a WGSL entry point and the Rust that drives it.
+//!
+//! A [`Kernel`] says in a `const` what the shader says in WGSL: binding numbers, names and
+//! access, the layout of the uniform block, the workgroup size. The test `contract` parses every
+//! shader and compares the two, so neither can change alone.
+
+use std::marker::PhantomData;
+
+/// Element type of a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// `f32`.
+    F32,
+    /// `u32`; also four bytes packed, lowest first.
+    U32,
+}
+
+/// How a shader uses a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`.
+    ReadWrite,
+}
+
+/// One storage buffer of a kernel; its binding number is 1 + its place in [`Kernel::bindings`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// Name of the WGSL variable.
+    pub name: &'static str,
+    /// Element type.
+    pub element: Element,
+    /// Access.
+    pub access: Access,
+}
+
+impl Binding {
+    /// A buffer of `f32` that the shader reads.
+    #[must_use]
+    pub const fn read(name: &'static str) -> Self {
+        Self {
+            name,
+            element: Element::F32,
+            access: Access::Read,
+        }
+    }
+
+    /// A buffer of `f32` that the shader writes.
+    #[must_use]
+    pub const fn write(name: &'static str) -> Self {
+        Self {
+            name,
+            element: Element::F32,
+            access: Access::ReadWrite,
+        }
+    }
+
+    /// The same buffer, of `u32`.
+    #[must_use]
+    pub const fn of_u32(self) -> Self {
+        Self {
+            element: Element::U32,
+            ..self
+        }
+    }
+}
+
+/// One member of a kernel's uniform block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Name of the member.
+    pub name: &'static str,
+    /// Byte offset.
+    pub offset: usize,
+}
+
+/// Lists the named members of a `#[repr(C)]` struct with their offsets, for [`Kernel::fields`].
+#[macro_export]
+macro_rules! fields {
+    ($block:ty: $($name:ident),+ $(,)?) => {
+        &[$($crate::kernel::Field {
+            name: stringify!($name),
+            offset: ::core::mem::offset_of!($block, $name),
+        }),+]
+    };
+}
+
+/// A WGSL entry point: group 0, uniform block `U` at binding 0, storage buffers from binding 1.
+#[derive(Debug)]
+pub struct Kernel<U: 'static> {
+    /// File name of the shader without `.wgsl`.
+    pub shader: &'static str,
+    /// The WGSL itself.
+    pub source: &'static str,
+    /// Name of the entry point.
+    pub entry: &'static str,
+    /// Storage buffers, in binding order.
+    pub bindings: &'static [Binding],
+    /// Members of the uniform block.
+    pub fields: &'static [Field],
+    /// `@workgroup_size`.
+    pub workgroup_size: [u32; 3],
+    /// The Rust type of the uniform block.
+    pub uniform: PhantomData<U>,
+}
+
+impl<U> Kernel<U> {
+    /// The contract without the type of the uniform block.
+    #[must_use]
+    pub const fn contract(&self) -> Contract {
+        Contract {
+            shader: self.shader,
+            source: self.source,
+            entry: self.entry,
+            bindings: self.bindings,
+            fields: self.fields,
+            uniform_size: size_of::<U>(),
+            workgroup_size: self.workgroup_size,
+        }
+    }
+}
+
+/// What a [`Kernel`] promises about its shader, to be compared with the shader itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Contract {
+    /// File name of the shader without `.wgsl`.
+    pub shader: &'static str,
+    /// The WGSL itself.
+    pub source: &'static str,
+    /// Name of the entry point.
+    pub entry: &'static str,
+    /// Storage buffers, in binding order.
+    pub bindings: &'static [Binding],
+    /// Members of the uniform block.
+    pub fields: &'static [Field],
+    /// Size of the uniform block in bytes.
+    pub uniform_size: usize,
+    /// `@workgroup_size`.
+    pub workgroup_size: [u32; 3],
+}
+
+impl Contract {
+    /// `shader::entry`, as messages name it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}::{}", self.shader, self.entry)
+    }
+
+    /// Invocations per workgroup.
+    #[must_use]
+    pub fn invocations(&self) -> u32 {
+        self.workgroup_size.iter().product()
+    }
+}

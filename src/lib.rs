@@ -1,0 +1,105 @@
+//! Training neural networks on any GPU with hand-written WGSL compute shaders.
+//!
+//! Each layer's forward and backward pass is a compute shader that can be read; weights, data set,
+//! minibatch sampling and the whole SGD loop stay on the GPU. Beside each shader lies the same
+//! formula on [`ndarray`], which is the oracle of the tests and the engine of machines without a
+//! GPU driver.
+//!
+//! # Train
+//!
+//! A network is plain data until it is built on a [`Gpu`]; a [`Trainer`] records one step of it and
+//! runs it as often as asked:
+//!
+//! ```
+//! use wgrad::data::{Sampling, synthetic};
+//! use wgrad::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
+//! use wgrad::{Gpu, Sequential, Trainer};
+//!
+//! let digits = synthetic::digits_of(1, 2_000, 500)?;
+//! let gpu = Gpu::new()?;
+//! let network = Sequential::input(784).layer(Linear::new(50)).layer(Relu).layer(Linear::new(10));
+//! let model = network.seed(42).build(&gpu)?;
+//! let sampling = Sampling::WithReplacement { seed: 42 };
+//! let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+//! let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 100, sampling)?;
+//!
+//! let losses = trainer.steps(200)?; // one readback
+//! assert!(losses[199] < losses[0]);
+//! let evaluation = trainer.evaluate(&digits.test)?;
+//! assert!(evaluation.accuracy > 0.1);
+//! # Ok::<(), wgrad::Error>(())
+//! ```
+//!
+//! [`Trainer::plan`] prints what one step does, dispatch by dispatch.
+//!
+//! # On the CPU
+//!
+//! [`reference::Trainer`] takes the same network, the same sampling and the same seed, and sees the
+//! same minibatches. Without a GPU it is the faster of the two.
+//!
+//! # The book's network
+//!
+//! [`TwoLayerNet`] is the network of chapter 5 of "Deep Learning from Scratch", with its five
+//! functions `predict`, `loss`, `accuracy`, `gradient` and `numerical_gradient`, which every
+//! [`Model`] has.
+//!
+//! # Data
+//!
+//! A [`data::Dataset`] is labelled rows of bytes. [`data::mnist`] reads MNIST and data sets of its
+//! form, and fetches it with the feature `download`; [`data::synthetic`] draws digits from strokes.
+//!
+//! # Inside your own program
+//!
+//! [`Gpu::from_wgpu`] works in a device that your program owns, and leaves its error handlers alone.
+//! [`wgpu`] and [`ndarray`] are re-exported in the versions used here.
+//!
+//! # Errors
+//!
+//! Whatever a user can get wrong, and whatever a GPU can do to a program, is an [`Error`] that says
+//! what was expected, what was found and what to do. A panic is a bug of this crate.
+//!
+//! # Limits
+//!
+//! Layers are at most [`MAX_WIDTH`] wide. Inputs of a [`Trainer`] are bytes, seen as `byte / 255`;
+//! rows of floats go through [`Model`] itself.
+pub mod data;
+mod error;
+mod evaluator;
+pub mod gpu;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod gradient_check;
+pub mod init;
+pub mod kernel;
+mod model;
+pub mod ops;
+pub mod plan;
+pub mod reference;
+mod sequential;
+pub mod tensor;
+mod trainer;
+mod two_layer_net;
+
+/// Guard bands for the kernels that only the trainer records.
+#[cfg(test)]
+#[path = "../tests/common/gpu.rs"]
+mod testing;
+// Under the name by which integration tests know it.
+#[cfg(test)]
+extern crate self as wgrad;
+
+pub use ndarray;
+pub use wgpu;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+pub use error::Error;
+pub use gpu::Gpu;
+#[cfg(not(target_arch = "wasm32"))]
+pub use gradient_check::gradient_check;
+pub use init::Init;
+pub use model::Model;
+pub use sequential::{MAX_WIDTH, Sequential};
+pub use trainer::{Evaluation, Trainer};
+pub use two_layer_net::TwoLayerNet;

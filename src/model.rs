@@ -1,0 +1,233 @@
+//! A network on a GPU, and how its passes are recorded.
+
+#[cfg(not(target_arch = "wasm32"))]
+mod direct;
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::kernel::Element;
+use crate::ops::{Backward, Loss};
+use crate::plan::Recorder;
+use crate::sequential::Sequential;
+use crate::tensor::{Arena, Tensor};
+
+/// A network on a GPU: parameters and room for their gradients.
+#[derive(Debug)]
+pub struct Model {
+    gpu: Gpu,
+    spec: Sequential,
+    parameters: Parameters,
+    gradients: Parameters,
+}
+
+/// One tensor per parameter of every layer, in one arena.
+#[derive(Debug)]
+pub(crate) struct Parameters {
+    pub(crate) arena: Arena,
+    layers: Vec<Vec<Tensor>>,
+}
+
+impl Parameters {
+    fn zeros(gpu: &Gpu, spec: &Sequential, role: &str) -> Result<Self, Error> {
+        let specs = spec.map_specs(|name, spec| (format!("{role}.{name}"), spec.shape));
+        let arena = Arena::zeros(gpu, role, &specs.concat())?;
+        let mut tensors = arena.tensors().iter().cloned();
+        let layers = specs
+            .iter()
+            .map(|specs| tensors.by_ref().take(specs.len()).collect());
+        Ok(Self {
+            layers: layers.collect(),
+            arena,
+        })
+    }
+}
+
+/// The tensors of one pass: what each layer takes and gives, and the gradients of those.
+#[derive(Debug)]
+pub(crate) struct Activations {
+    /// `values[0]` is the minibatch, the last the logits.
+    pub(crate) values: Vec<Tensor>,
+    /// Gradients by `values`; those that nobody reads are absent.
+    deltas: Vec<Option<Tensor>>,
+    /// (1, rows), of `u32`.
+    pub(crate) labels: Tensor,
+    /// (1, rows).
+    pub(crate) losses: Tensor,
+}
+
+impl Activations {
+    pub(crate) fn logits(&self) -> &Tensor {
+        &self.values[self.values.len() - 1]
+    }
+
+    /// The same for fewer rows, in the same memory.
+    pub(crate) fn first_rows(&self, rows: usize) -> Self {
+        let vector = |tensor: &Tensor| tensor.first_columns(rows);
+        let deltas = self
+            .deltas
+            .iter()
+            .map(|delta| delta.as_ref().map(|d| d.first_rows(rows)));
+        Self {
+            values: self
+                .values
+                .iter()
+                .map(|value| value.first_rows(rows))
+                .collect(),
+            deltas: deltas.collect(),
+            labels: vector(&self.labels),
+            losses: vector(&self.losses),
+        }
+    }
+}
+
+impl Model {
+    /// See [`Sequential::build`].
+    pub(crate) fn new(gpu: &Gpu, spec: &Sequential) -> Result<Self, Error> {
+        spec.check()?;
+        let parameters = Parameters::zeros(gpu, spec, "parameters")?;
+        let mut tensors = parameters.arena.tensors().iter();
+        let writes = spec.map_parameters(|_, values| {
+            tensors
+                .next()
+                .map_or(Ok(()), |tensor| gpu.write(tensor, &values))
+        });
+        writes
+            .into_iter()
+            .flatten()
+            .collect::<Result<(), Error>>()?;
+        Ok(Self {
+            gradients: Parameters::zeros(gpu, spec, "gradients")?,
+            parameters,
+            gpu: gpu.clone(),
+            spec: spec.clone(),
+        })
+    }
+
+    /// The device it is on.
+    #[must_use]
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// What it was built from.
+    #[must_use]
+    pub fn spec(&self) -> &Sequential {
+        &self.spec
+    }
+
+    pub(crate) fn arenas(&self) -> (&Arena, &Arena) {
+        (&self.parameters.arena, &self.gradients.arena)
+    }
+
+    /// Replaces the parameters; all of them, in the order of [`Layer::parameters`](crate::ops::Layer::parameters).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when one has another shape; then none is replaced.
+    pub fn set_parameters(&mut self, values: &[Vec<Array2<f32>>]) -> Result<(), Error> {
+        let tensors = self.parameters.arena.tensors();
+        let values: Vec<&Array2<f32>> = values.iter().flatten().collect();
+        if tensors.len() != values.len() {
+            return Err(Error::Shape {
+                what: "parameters of a network".to_owned(),
+                expected: [1, tensors.len()],
+                found: [1, values.len()],
+            });
+        }
+        for (tensor, value) in tensors.iter().zip(&values) {
+            let found = value.dim().into();
+            if found != tensor.shape() {
+                return Err(Error::Shape {
+                    what: tensor.label().to_owned(),
+                    expected: tensor.shape(),
+                    found,
+                });
+            }
+        }
+        for (tensor, value) in tensors.iter().zip(values) {
+            self.gpu.write(tensor, &row_major(value.view()))?;
+        }
+        Ok(())
+    }
+
+    /// What the first layer best takes from a data set of bytes: those, or floats.
+    pub(crate) fn input_element(&self) -> Element {
+        match self.spec.layers().first() {
+            Some(layer) if layer.takes_bytes(&self.gpu) => Element::U32,
+            _ => Element::F32,
+        }
+    }
+
+    /// Room for a pass over `rows` rows, whose input is floats or packed bytes.
+    pub(crate) fn activations(&self, rows: usize, input: Element) -> Result<Activations, Error> {
+        let gpu = &self.gpu;
+        let tensor = |label: String, width| Tensor::zeros(gpu, label, [rows, width], Element::F32);
+        let widths = self.spec.widths();
+        // The gradient by a value is read where parameters lie below it, and by the loss.
+        let first = self
+            .parameters
+            .layers
+            .iter()
+            .position(|layer| !layer.is_empty());
+        let (mut values, mut deltas) = (Vec::new(), Vec::new());
+        for (i, &width) in widths.iter().enumerate() {
+            let label = format!("activations.{i}");
+            values.push(match (i, input) {
+                (0, Element::U32) => Tensor::zeros(gpu, label, [rows, width.div_ceil(4)], input)?,
+                _ => tensor(label, width)?,
+            });
+            let is_read = first.is_some_and(|first| i > first) || i + 1 == widths.len();
+            let delta = is_read.then(|| tensor(format!("deltas.{i}"), width));
+            deltas.push(delta.transpose()?);
+        }
+        Ok(Activations {
+            values,
+            deltas,
+            labels: Tensor::zeros(gpu, "labels of the minibatch", [1, rows], Element::U32)?,
+            losses: Tensor::zeros(gpu, "losses of the minibatch", [1, rows], Element::F32)?,
+        })
+    }
+
+    pub(crate) fn record_forward(&self, recorder: &mut Recorder<'_>, pass: &Activations) {
+        for (i, layer) in self.spec.layers().iter().enumerate() {
+            let [x, y] = [&pass.values[i], &pass.values[i + 1]];
+            layer.forward(recorder, x, &self.parameters.layers[i], y);
+        }
+    }
+
+    /// Records the loss of each row and its gradient by the logits.
+    pub(crate) fn record_loss(recorder: &mut Recorder<'_>, loss: &dyn Loss, pass: &Activations) {
+        if let Some(Some(dlogits)) = pass.deltas.last() {
+            loss.forward_backward(recorder, pass.logits(), &pass.labels, &pass.losses, dlogits);
+        }
+    }
+
+    pub(crate) fn record_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        loss: &dyn Loss,
+        pass: &Activations,
+    ) {
+        Self::record_loss(recorder, loss, pass);
+        for (i, layer) in self.spec.layers().iter().enumerate().rev() {
+            if let Some(dy) = &pass.deltas[i + 1] {
+                layer.backward(
+                    recorder,
+                    Backward {
+                        x: &pass.values[i],
+                        y: &pass.values[i + 1],
+                        dy,
+                        parameters: &self.parameters.layers[i],
+                        gradients: &self.gradients.layers[i],
+                        dx: pass.deltas[i].as_ref(),
+                    },
+                );
+            }
+        }
+    }
+}
+
+fn row_major(matrix: ArrayView2<'_, f32>) -> Vec<f32> {
+    matrix.iter().copied().collect()
+}

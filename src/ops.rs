@@ -1,0 +1,151 @@
+//! Layers, losses and optimizers on the GPU, one file each beside its shader.
+//!
+//! An op is plain data. It says its shapes and *records* its kernels into a
+//! [`Recorder`]; it never submits. Its twin in [`crate::reference`] is the same formula on ndarray.
+
+mod elementwise;
+pub(crate) mod gather;
+mod linear;
+pub(crate) mod metrics;
+mod relu;
+pub(crate) mod sample;
+mod sgd;
+mod sigmoid;
+mod softmax_cross_entropy;
+
+use std::fmt::Debug;
+
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::init::Init;
+use crate::kernel::Contract;
+use crate::plan::Recorder;
+use crate::reference;
+use crate::tensor::{Arena, Tensor};
+
+pub use linear::{Linear, Variant};
+pub use relu::Relu;
+pub use sgd::Sgd;
+pub use sigmoid::Sigmoid;
+pub use softmax_cross_entropy::SoftmaxCrossEntropy;
+
+/// A trainable matrix of a layer: name (`weight`, `bias`), shape, and how it starts.
+#[derive(Debug, Clone)]
+pub struct ParameterSpec {
+    /// Name within the layer.
+    pub name: &'static str,
+    /// Rows and columns.
+    pub shape: [usize; 2],
+    /// Initial values.
+    pub init: Init,
+}
+
+/// What a layer's backward pass reads and writes. Shapes: `x` and `dx` (rows, inputs), `y` and
+/// `dy` (rows, outputs), gradients as their parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct Backward<'a> {
+    /// Input of the forward pass.
+    pub x: &'a Tensor,
+    /// Output of the forward pass.
+    pub y: &'a Tensor,
+    /// Gradient of the loss by `y`.
+    pub dy: &'a Tensor,
+    /// The layer's parameters.
+    pub parameters: &'a [Tensor],
+    /// Where their gradients go.
+    pub gradients: &'a [Tensor],
+    /// Where the gradient by `x` goes, if anybody reads it.
+    pub dx: Option<&'a Tensor>,
+}
+
+/// A layer of a network: rows of `inputs` features in, rows of outputs out.
+pub trait Layer: Debug + Send + Sync {
+    /// Name as printed, for example `Linear(50)`.
+    fn name(&self) -> String;
+
+    /// Features per row out, given features per row in.
+    fn outputs(&self, inputs: usize) -> usize {
+        inputs
+    }
+
+    /// Trainable parameters, given features per row in.
+    fn parameters(&self, inputs: usize) -> Vec<ParameterSpec> {
+        let _ = inputs;
+        Vec::new()
+    }
+
+    /// Whether on this device the layer, as the first of a network, takes bytes as its input:
+    /// `x` is then (rows, inputs / 4 rounded up) of `u32`, four bytes to a word, lowest first,
+    /// spare bytes 0, and stands for `byte / 255`.
+    fn takes_bytes(&self, gpu: &Gpu) -> bool {
+        let _ = gpu;
+        false
+    }
+
+    /// Records `y = layer(x)`.
+    fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, parameters: &[Tensor], y: &Tensor);
+
+    /// Records the gradients by the parameters, and by `x` where it is wanted.
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>);
+
+    /// The same layer on ndarray.
+    fn reference(&self) -> reference::Twin;
+}
+
+/// A loss over rows of logits.
+pub trait Loss: Debug + Send + Sync {
+    /// Records the loss of every row, and the gradient of their mean by the logits.
+    ///
+    /// Shapes: `logits` and `dlogits` (rows, classes), `labels` and `losses` (1, rows).
+    fn forward_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        logits: &Tensor,
+        labels: &Tensor,
+        losses: &Tensor,
+        dlogits: &Tensor,
+    );
+}
+
+/// A rule that changes parameters by their gradients.
+pub trait Optimizer: Debug + Send + Sync {
+    /// The learning rate in use.
+    fn learning_rate(&self) -> f32;
+
+    /// Whether its settings make sense.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the one that does not.
+    fn check(&self) -> Result<(), Error>;
+
+    /// Records one update of all parameters.
+    fn update(&self, recorder: &mut Recorder<'_>, parameters: &Arena, gradients: &Arena);
+}
+
+/// The contracts of all kernels, for the tests that compare them with the shaders.
+#[must_use]
+pub fn contracts() -> Vec<Contract> {
+    [
+        gather::contracts().as_slice(),
+        &linear::contracts(),
+        &relu::contracts(),
+        &sigmoid::contracts(),
+        &softmax_cross_entropy::contracts(),
+        &sgd::contracts(),
+        &sample::contracts(),
+        &metrics::contracts(),
+    ]
+    .concat()
+}
+
+/// Sizes are bounded by [`MAX_WIDTH`](crate::MAX_WIDTH) and by what a buffer holds, far below
+/// `u32::MAX`: more is a bug of ours.
+pub(crate) fn to_u32(count: usize) -> u32 {
+    assert!(
+        u32::try_from(count).is_ok(),
+        "{count} does not fit a shader's u32"
+    );
+    #[expect(clippy::cast_possible_truncation, reason = "just checked")]
+    let count = count as u32;
+    count
+}

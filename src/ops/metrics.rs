@@ -1,0 +1,95 @@
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::to_u32;
+use crate::fields;
+use crate::kernel::{Binding, Contract, Kernel};
+use crate::plan::{Cost, Recorder};
+use crate::tensor::Tensor;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Shape {
+    rows: u32,
+    classes: u32,
+    slot: u32,
+}
+
+const METRICS: Kernel<Shape> = Kernel {
+    shader: "metrics",
+    source: include_str!("../../shaders/metrics.wgsl"),
+    entry: "log_step",
+    bindings: &[
+        Binding::read("losses"),
+        Binding::write("history"),
+        Binding::write("step_count").of_u32(),
+    ],
+    fields: fields!(Shape: rows, classes, slot),
+    workgroup_size: [64, 1, 1],
+    uniform: PhantomData,
+};
+static LOG_STEP: Kernel<Shape> = METRICS;
+static EVALUATE: Kernel<Shape> = Kernel {
+    entry: "evaluate",
+    bindings: &[
+        Binding::read("losses"),
+        Binding::read("logits"),
+        Binding::read("labels").of_u32(),
+        Binding::write("totals"),
+    ],
+    ..METRICS
+};
+
+/// Records the end of a step: its mean loss goes to `history[step mod capacity]`, and the step
+/// counter moves on.
+pub(crate) fn log_step(
+    recorder: &mut Recorder<'_>,
+    losses: &Tensor,
+    history: &Tensor,
+    step_count: &Tensor,
+) {
+    let shape = Shape {
+        rows: to_u32(losses.columns()),
+        classes: 0,
+        slot: to_u32(history.columns()),
+    };
+    let cost = Cost {
+        flops: losses.len() as u64,
+        iterations: losses.len() as u64 / 64 + 7,
+    };
+    recorder.dispatch(&LOG_STEP, shape, &[losses, history, step_count], 1, cost);
+}
+
+/// Records `totals[slot] = (sum of losses, number of correct rows)`; `totals` is (slots, 2).
+pub(crate) fn evaluate(
+    recorder: &mut Recorder<'_>,
+    losses: &Tensor,
+    logits: &Tensor,
+    labels: &Tensor,
+    totals: &Tensor,
+    slot: usize,
+) {
+    assert!(
+        slot < totals.rows() && totals.columns() == 2,
+        "metrics::evaluate: totals"
+    );
+    assert_eq!(losses.columns(), logits.rows(), "metrics::evaluate: rows");
+    let shape = Shape {
+        rows: to_u32(logits.rows()),
+        classes: to_u32(logits.columns()),
+        slot: to_u32(slot),
+    };
+    let cost = Cost {
+        flops: (losses.len() + logits.len()) as u64,
+        iterations: (losses.len() as u64 / 64 + 1) * (logits.columns() as u64 + 1) + 6,
+    };
+    recorder.dispatch(&EVALUATE, shape, &[losses, logits, labels, totals], 1, cost);
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    [&LOG_STEP, &EVALUATE].map(Kernel::contract).to_vec()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+use super::{evaluate, log_step};
+use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, gpu, sum_error};
+
+/// Around the 64 invocations that sum, and the book's batch.
+const ROWS: [usize; 15] = [
+    1, 2, 3, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 1000, 1037,
+];
+
+fn sum(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value)).sum()
+}
+
+fn absolute(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value.abs())).sum()
+}
+
+#[test]
+fn the_mean_loss_goes_to_the_slot_of_its_step() {
+    const CAPACITY: usize = 5;
+    for rows in ROWS {
+        for fill in Fill::ALL {
+            let case = format!("log_step of {rows} rows, {fill:?}");
+            let values = Numbers::new(rows as u64).fill(rows, fill);
+            let bench = Bench::new(gpu());
+            let losses = bench.input("losses", [1, rows], &values);
+            let before = [-7.0; CAPACITY];
+            let history = bench.changed("history", [1, CAPACITY], &before);
+            // The seventh and the eighth step: slots 1 and 2 of 5.
+            let step_count = bench.changed_u32("step_count", [1, 1], &[6]);
+            bench.run(&case, 2, |recorder| {
+                log_step(recorder, &losses, &history, &step_count);
+            });
+            let mean = sum(&values) / rows as f64;
+            let error = match fill {
+                Fill::Integers => 0.0,
+                _ => sum_error(rows, absolute(&values)) / rows as f64,
+            };
+            let error = error + 2.5 * ULP * mean.abs();
+            let expected = [-7.0, mean, mean, -7.0, -7.0];
+            let tolerance = [0.0, error, error, 0.0, 0.0];
+            assert_close(&case, &bench.read(&history), expected, tolerance);
+            assert_eq!(bench.read_u32(&step_count), [8], "{case}");
+        }
+    }
+}
+
+#[test]
+fn evaluation_sums_losses_and_counts_hits() {
+    for rows in ROWS {
+        for classes in [1, 2, 3, 10, 65] {
+            let case = format!("evaluate {rows} rows of {classes} classes");
+            let mut numbers = Numbers::new((rows * 100 + classes) as u64);
+            // Few different logits, so that the largest is often there twice.
+            let values: Vec<f32> = (0..rows * classes)
+                .map(|_| numbers.below(4) as f32)
+                .collect();
+            let mut hits = 0.0;
+            let mut targets = Vec::new();
+            for row in values.chunks(classes) {
+                let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let best = (0u32..).zip(row).find(|&(_, &logit)| logit == largest);
+                let best = best.map_or(0, |(class, _)| class);
+                let other = super::to_u32(numbers.below(classes));
+                let label = if numbers.below(2) == 0 { best } else { other };
+                hits += if label == best { 1.0 } else { 0.0 };
+                targets.push(label);
+            }
+            let row_losses = numbers.fill(rows, Fill::Moderate);
+            let bench = Bench::new(gpu());
+            let losses = bench.input("losses", [1, rows], &row_losses);
+            let logits = bench.input("logits", [rows, classes], &values);
+            let labels = bench.input_u32("labels", [1, rows], &targets);
+            let totals = bench.changed("totals", [3, 2], &[-7.0; 6]);
+            bench.run(&case, 1, |recorder| {
+                evaluate(recorder, &losses, &logits, &labels, &totals, 1);
+            });
+            let expected = [-7.0, -7.0, sum(&row_losses), hits, -7.0, -7.0];
+            let error = sum_error(rows, absolute(&row_losses));
+            let tolerance = [0.0, 0.0, error, 0.0, 0.0, 0.0];
+            assert_close(&case, &bench.read(&totals), expected, tolerance);
+        }
+    }
+}

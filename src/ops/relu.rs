@@ -1,0 +1,35 @@
+use super::elementwise::Elementwise;
+use super::{Backward, Layer};
+use crate::kernel::Contract;
+use crate::plan::Recorder;
+use crate::reference;
+use crate::tensor::Tensor;
+
+/// Rectified linear unit, `y = max(x, 0)`; at 0 it passes no gradient, as in the book and PyTorch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Relu;
+
+static KERNELS: Elementwise =
+    Elementwise::new("relu", include_str!("../../shaders/relu.wgsl"), [1, 1]);
+
+impl Layer for Relu {
+    fn name(&self) -> String {
+        "Relu".to_owned()
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, _: &[Tensor], y: &Tensor) {
+        KERNELS.forward(recorder, x, y);
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+        KERNELS.backward(recorder, pass);
+    }
+
+    fn reference(&self) -> reference::Twin {
+        reference::Twin::of(reference::Relu)
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    KERNELS.contracts()
+}

@@ -1,0 +1,165 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::{minibatch, range};
+use crate::data::Sampling;
+use crate::testing::{Bench, Numbers, gpu};
+
+/// The minibatches of some steps on the GPU, and the same by `Sampling::minibatch`.
+fn check(sampling: &Sampling, examples: usize, batch: usize, steps: impl IntoIterator<Item = u32>) {
+    sampling.check(examples, batch).unwrap();
+    for step in steps {
+        let case = format!("{batch} of {examples}, step {step}");
+        let bench = Bench::new(gpu());
+        let step_count = bench.input_u32("step_count", [1, 1], &[step]);
+        let indices = bench.output_u32("indices", [1, batch]);
+        bench.run(&case, 1, |recorder| {
+            minibatch(recorder, sampling, examples, &step_count, &indices).unwrap();
+        });
+        let mut expected = vec![0; batch];
+        sampling.minibatch(examples, step, &mut expected);
+        // Not `assert_eq`, which would print millions of indices.
+        let found = bench.read_u32(&indices);
+        let differs = found.iter().zip(&expected).position(|(a, b)| a != b);
+        assert_eq!(
+            differs, None,
+            "{case}, {sampling:?}: first row that differs"
+        );
+        assert!(
+            found.iter().all(|&index| (index as usize) < examples),
+            "{case}"
+        );
+    }
+}
+
+/// (examples, batch): around the powers of four between which the permutation changes its size,
+/// and around the workgroup.
+const SIZES: [[usize; 2]; 16] = [
+    [1, 1],
+    [2, 1],
+    [3, 3],
+    [4, 3],
+    [5, 2],
+    [15, 4],
+    [16, 16],
+    [17, 16],
+    [64, 63],
+    [65, 64],
+    [100, 65],
+    [255, 100],
+    [257, 129],
+    [1000, 100],
+    [60_000, 100],
+    [65_537, 128],
+];
+
+const SEEDS: [u64; 4] = [0, 42, 1 << 32, u64::MAX];
+
+/// Of several epochs, and the last ones that a counter holds.
+fn steps(examples: usize, batch: usize) -> Vec<u32> {
+    let epoch = super::to_u32(examples / batch);
+    let mut steps = vec![
+        0,
+        1,
+        2,
+        3,
+        epoch - 1,
+        epoch,
+        epoch + 1,
+        5 * epoch - 1,
+        5 * epoch,
+    ];
+    steps.extend([600, 9_999, 1 << 31, u32::MAX - 1, u32::MAX]);
+    steps
+}
+
+#[test]
+fn draws_with_replacement_are_those_of_the_cpu() {
+    for [examples, batch] in SIZES {
+        for seed in SEEDS {
+            let sampling = Sampling::WithReplacement { seed };
+            check(&sampling, examples, batch, steps(examples, batch));
+        }
+    }
+}
+
+#[test]
+fn shuffled_minibatches_are_those_of_the_cpu() {
+    for [examples, batch] in SIZES {
+        for seed in SEEDS {
+            let sampling = Sampling::Shuffled { seed };
+            check(&sampling, examples, batch, steps(examples, batch));
+        }
+    }
+}
+
+#[test]
+fn listed_minibatches_are_those_of_the_list() {
+    for [examples, batch] in SIZES {
+        for length in [1, 2, 7] {
+            let mut numbers = Numbers::new(length as u64);
+            let list = (0..length * batch).map(|_| super::to_u32(numbers.below(examples)));
+            let sampling = Sampling::Listed(list.collect());
+            check(&sampling, examples, batch, (0..10).chain([u32::MAX]));
+        }
+    }
+}
+
+/// More workgroups than one dispatch dimension has.
+#[test]
+fn a_long_batch_is_folded_into_two_dimensions() {
+    let rows = 65_535 * 64 + 1;
+    check(&Sampling::WithReplacement { seed: 3 }, rows + 5, rows, [1]);
+    check(&Sampling::Shuffled { seed: 3 }, rows + 5, rows, [1]);
+    check(
+        &Sampling::Listed((0..super::to_u32(rows)).rev().collect()),
+        rows,
+        rows,
+        [1],
+    );
+    check_range(17, rows);
+}
+
+fn check_range(first: usize, rows: usize) {
+    let bench = Bench::new(gpu());
+    let indices = bench.output_u32("indices", [1, rows]);
+    bench.run("range", 1, |recorder| range(recorder, first, &indices));
+    let expected = first..first + rows;
+    assert!(
+        bench
+            .read_u32(&indices)
+            .into_iter()
+            .map(|index| index as usize)
+            .eq(expected),
+        "{rows} rows from {first}"
+    );
+}
+
+#[test]
+fn a_range_starts_where_it_is_told_to() {
+    for rows in [1, 63, 64, 65, 1000] {
+        for first in [0, 1, 59_999] {
+            check_range(first, rows);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_minibatch_is_that_of_the_cpu(
+        examples in 1usize..200_000,
+        batch in 1usize..200,
+        seed: u64,
+        step: u32,
+        shuffled: bool,
+    ) {
+        let sampling = match shuffled {
+            true => Sampling::Shuffled { seed },
+            false => Sampling::WithReplacement { seed },
+        };
+        check(&sampling, examples, batch.min(examples), [step]);
+    }
+}

@@ -1,0 +1,38 @@
+use super::elementwise::Elementwise;
+use super::{Backward, Layer};
+use crate::kernel::Contract;
+use crate::plan::Recorder;
+use crate::reference;
+use crate::tensor::Tensor;
+
+/// Logistic sigmoid, `y = 1 / (1 + e⁻ˣ)`, with `dx = dy·(1 − y)·y` from its output alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sigmoid;
+
+static KERNELS: Elementwise = Elementwise::new(
+    "sigmoid",
+    include_str!("../../shaders/sigmoid.wgsl"),
+    [4, 3],
+);
+
+impl Layer for Sigmoid {
+    fn name(&self) -> String {
+        "Sigmoid".to_owned()
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, _: &[Tensor], y: &Tensor) {
+        KERNELS.forward(recorder, x, y);
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+        KERNELS.backward(recorder, pass);
+    }
+
+    fn reference(&self) -> reference::Twin {
+        reference::Twin::of(reference::Sigmoid)
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    KERNELS.contracts()
+}

@@ -1,0 +1,80 @@
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Loss, to_u32};
+use crate::fields;
+use crate::kernel::{Binding, Contract, Kernel};
+use crate::plan::{Cost, Recorder};
+use crate::tensor::Tensor;
+
+/// Softmax with mean cross-entropy, `loss = mean_r(log Σ_c e^logits − logits[label])`; its gradient
+/// by the logits is `(softmax − onehot(label)) / rows`.
+///
+/// Stable for logits of any finite size. A row with an infinite or NaN logit has a NaN loss.
+#[doc(alias = "SoftmaxWithLoss")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SoftmaxCrossEntropy;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Shape {
+    rows: u32,
+    classes: u32,
+    scale: f32,
+}
+
+static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
+    shader: "softmax_cross_entropy",
+    source: include_str!("../../shaders/softmax_cross_entropy.wgsl"),
+    entry: "forward_backward",
+    bindings: &[
+        Binding::read("logits"),
+        Binding::read("labels").of_u32(),
+        Binding::write("losses"),
+        Binding::write("dlogits"),
+    ],
+    fields: fields!(Shape: rows, classes, scale),
+    workgroup_size: [64, 1, 1],
+    uniform: PhantomData,
+};
+
+impl Loss for SoftmaxCrossEntropy {
+    fn forward_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        logits: &Tensor,
+        labels: &Tensor,
+        losses: &Tensor,
+        dlogits: &Tensor,
+    ) {
+        let [rows, classes] = logits.shape();
+        assert_eq!(
+            dlogits.shape(),
+            logits.shape(),
+            "softmax_cross_entropy: dlogits"
+        );
+        assert_eq!(labels.shape(), [1, rows], "softmax_cross_entropy: labels");
+        assert_eq!(losses.shape(), [1, rows], "softmax_cross_entropy: losses");
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "rounded once, as in the reference"
+        )]
+        let scale = 1.0 / rows as f32;
+        let shape = Shape {
+            rows: to_u32(rows),
+            classes: to_u32(classes),
+            scale,
+        };
+        let tensors = [logits, labels, losses, dlogits];
+        let cost = Cost {
+            flops: 8 * logits.len() as u64,
+            iterations: 3 * classes as u64,
+        };
+        recorder.dispatch_each(&FORWARD_BACKWARD, shape, &tensors, rows, cost);
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    vec![FORWARD_BACKWARD.contract()]
+}

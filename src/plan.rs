@@ -1,0 +1,313 @@
+//! Work as data: a list of dispatches, recorded once and encoded as often as wanted.
+
+use std::fmt;
+
+use bytemuck::Pod;
+
+use crate::error::Error;
+use crate::gpu::{AdapterKind, Gpu};
+use crate::kernel::{Access, Contract, Kernel};
+use crate::tensor::Tensor;
+
+/// WebGPU's end of one dispatch dimension.
+const MAX_WORKGROUPS: u64 = 65_535;
+
+/// Loop iterations after which lavapipe (Mesa 22.3) silently ends every loop of an invocation, less
+/// a margin for the short loops that it unrolls.
+const SOFTWARE_ITERATIONS: u64 = 65_000;
+
+/// What one dispatch costs, by counting: nothing here is measured.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cost {
+    /// Floating-point operations of all invocations together.
+    pub flops: u64,
+    /// Loop iterations of the longest invocation.
+    pub iterations: u64,
+}
+
+/// Collects dispatches; [`finish`](Recorder::finish) makes their bind groups.
+///
+/// Nothing runs here: layers, losses and optimizers record, and [`Gpu`] alone submits.
+#[derive(Debug)]
+pub struct Recorder<'gpu> {
+    gpu: &'gpu Gpu,
+    pending: Vec<Pending>,
+    uniforms: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    contract: Contract,
+    uniform_offset: u64,
+    tensors: Vec<Tensor>,
+    workgroups: [u32; 2],
+    cost: Cost,
+}
+
+impl<'gpu> Recorder<'gpu> {
+    /// An empty recording for `gpu`.
+    #[must_use]
+    pub fn new(gpu: &'gpu Gpu) -> Self {
+        Self {
+            gpu,
+            pending: Vec::new(),
+            uniforms: Vec::new(),
+        }
+    }
+
+    /// The device recorded for.
+    #[must_use]
+    pub fn gpu(&self) -> &'gpu Gpu {
+        self.gpu
+    }
+
+    /// Adds one dispatch of as many workgroups as there are, folded into two dimensions where one
+    /// would be too long: shaders take `workgroup_id.x + workgroup_id.y * num_workgroups.x`.
+    ///
+    /// # Panics
+    /// When the tensors are not those of the kernel's contract, or one of them is written and
+    /// bound twice: that is a bug in the calling op, not a mistake of the user.
+    pub fn dispatch<U: Pod>(
+        &mut self,
+        kernel: &'static Kernel<U>,
+        uniform: U,
+        tensors: &[&Tensor],
+        workgroups: u64,
+        cost: Cost,
+    ) {
+        let contract = kernel.contract();
+        check_bindings(&contract, tensors);
+        let alignment = self.gpu.limits().min_uniform_buffer_offset_alignment as usize;
+        self.uniforms
+            .resize(self.uniforms.len().next_multiple_of(alignment), 0);
+        let uniform_offset = self.uniforms.len() as u64;
+        self.uniforms
+            .extend_from_slice(bytemuck::bytes_of(&uniform));
+        self.pending.push(Pending {
+            contract,
+            uniform_offset,
+            tensors: tensors.iter().map(|&tensor| tensor.clone()).collect(),
+            workgroups: fold(&contract, workgroups),
+            cost,
+        });
+    }
+
+    /// [`dispatch`](Self::dispatch) with one invocation for each of `invocations`.
+    pub fn dispatch_each<U: Pod>(
+        &mut self,
+        kernel: &'static Kernel<U>,
+        uniform: U,
+        tensors: &[&Tensor],
+        invocations: usize,
+        cost: Cost,
+    ) {
+        let per_workgroup = u64::from(kernel.contract().invocations());
+        let workgroups = (invocations as u64).div_ceil(per_workgroup);
+        self.dispatch(kernel, uniform, tensors, workgroups, cost);
+    }
+
+    /// Compiles what is not compiled yet and makes the bind groups.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] when a kernel would loop longer than the driver lets it,
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Gpu`] when the driver refuses a
+    /// kernel.
+    pub fn finish(mut self) -> Result<Plan, Error> {
+        if self.gpu.kind() == AdapterKind::Software {
+            self.pending.iter().try_for_each(check_iterations)?;
+        }
+        if self.pending.is_empty() {
+            return Ok(Plan {
+                dispatches: Vec::new(),
+            });
+        }
+        self.uniforms
+            .resize(self.uniforms.len().next_multiple_of(16), 0);
+        let uniforms = self
+            .gpu
+            .uniform_buffer("uniforms of a plan", &self.uniforms)?;
+        let dispatches = self.pending.into_iter().map(|pending| {
+            let pipeline = self.gpu.pipeline(&pending.contract)?;
+            let bind_group = self.gpu.guarded("making a bind group", || {
+                bind(self.gpu, &pipeline, &uniforms, &pending)
+            })?;
+            Ok(Dispatch {
+                name: pending.contract.name(),
+                pipeline,
+                bind_group,
+                workgroups: pending.workgroups,
+                shapes: describe(&pending),
+                flops: pending.cost.flops,
+                bytes: pending.tensors.iter().map(Tensor::bytes).sum(),
+            })
+        });
+        Ok(Plan {
+            dispatches: dispatches.collect::<Result<_, Error>>()?,
+        })
+    }
+}
+
+fn check_iterations(pending: &Pending) -> Result<(), Error> {
+    if pending.cost.iterations <= SOFTWARE_ITERATIONS {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: format!("{}, in loop iterations,", pending.contract.name()),
+        limit: "iterations of a software driver",
+        needed: pending.cost.iterations,
+        available: SOFTWARE_ITERATIONS,
+    })
+}
+
+fn check_bindings(contract: &Contract, tensors: &[&Tensor]) {
+    let name = contract.name();
+    assert_eq!(
+        tensors.len(),
+        contract.bindings.len(),
+        "{name}: number of tensors"
+    );
+    for (binding, tensor) in contract.bindings.iter().zip(tensors) {
+        assert_eq!(
+            tensor.element(),
+            binding.element,
+            "{name}: element type of {} bound as {}",
+            tensor.label(),
+            binding.name
+        );
+        let uses = tensors
+            .iter()
+            .filter(|other| other.buffer() == tensor.buffer())
+            .count();
+        assert!(
+            binding.access == Access::Read || uses == 1,
+            "{name}: {} is written as {} and bound again",
+            tensor.label(),
+            binding.name
+        );
+    }
+}
+
+fn fold(contract: &Contract, workgroups: u64) -> [u32; 2] {
+    let name = contract.name();
+    assert!(workgroups > 0, "{name}: nothing to dispatch");
+    let x = workgroups.min(MAX_WORKGROUPS);
+    let y = workgroups.div_ceil(x);
+    assert!(
+        y <= MAX_WORKGROUPS,
+        "{name}: {workgroups} workgroups are too many"
+    );
+    [x, y].map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn bind(
+    gpu: &Gpu,
+    pipeline: &wgpu::ComputePipeline,
+    uniforms: &wgpu::Buffer,
+    pending: &Pending,
+) -> wgpu::BindGroup {
+    let uniform = wgpu::BindGroupEntry {
+        binding: 0,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: uniforms,
+            offset: pending.uniform_offset,
+            size: std::num::NonZeroU64::new(pending.contract.uniform_size as u64),
+        }),
+    };
+    let storage = (1..)
+        .zip(&pending.tensors)
+        .map(|(binding, tensor)| wgpu::BindGroupEntry {
+            binding,
+            resource: tensor.binding(),
+        });
+    let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
+    gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(&pending.contract.name()),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &entries,
+    })
+}
+
+fn describe(pending: &Pending) -> String {
+    let shapes = pending.contract.bindings.iter().zip(&pending.tensors);
+    let shapes = shapes.map(|(binding, tensor)| {
+        format!("{} {}×{}", binding.name, tensor.rows(), tensor.columns())
+    });
+    shapes.collect::<Vec<_>>().join(", ")
+}
+
+/// One dispatch, ready to be encoded.
+#[derive(Debug)]
+struct Dispatch {
+    name: String,
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    workgroups: [u32; 2],
+    shapes: String,
+    flops: u64,
+    bytes: u64,
+}
+
+/// Dispatches in order. `Display` prints a line for each: shapes, FLOPs, bytes bound.
+#[derive(Debug)]
+pub struct Plan {
+    dispatches: Vec<Dispatch>,
+}
+
+impl Plan {
+    /// Adds all dispatches to a compute pass.
+    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        for dispatch in &self.dispatches {
+            let [x, y] = dispatch.workgroups;
+            pass.set_pipeline(&dispatch.pipeline);
+            pass.set_bind_group(0, &dispatch.bind_group, &[]);
+            pass.dispatch_workgroups(x, y, 1);
+        }
+    }
+
+    /// Number of dispatches.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.dispatches.is_empty()
+    }
+
+    /// Floating-point operations of one execution.
+    #[must_use]
+    pub fn flops(&self) -> u64 {
+        self.dispatches.iter().map(|dispatch| dispatch.flops).sum()
+    }
+
+    /// Bytes bound by one execution: what it moves if each element is touched once.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.dispatches.iter().map(|dispatch| dispatch.bytes).sum()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for dispatch in &self.dispatches {
+            writeln!(
+                f,
+                "{:<42} {:>9} workgroups {:>12} FLOP {:>12} B  {}",
+                dispatch.name,
+                dispatch.workgroups[0] * dispatch.workgroups[1],
+                dispatch.flops,
+                dispatch.bytes,
+                dispatch.shapes
+            )?;
+        }
+        write!(
+            f,
+            "{} dispatches, {} FLOP, {} B",
+            self.len(),
+            self.flops(),
+            self.bytes()
+        )
+    }
+}

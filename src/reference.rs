@@ -1,0 +1,109 @@
+//! The book's formulas on ndarray: the oracle of the tests in `f64`, and in `f32` the engine of
+//! machines without any GPU driver. It shares no code and no algorithm with [`crate::ops`].
+
+mod linear;
+mod network;
+mod relu;
+mod sgd;
+mod sigmoid;
+mod softmax_cross_entropy;
+mod trainer;
+
+use std::fmt::Debug;
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, NdFloat};
+
+pub use linear::Linear;
+pub use network::Network;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use network::correct;
+pub use relu::Relu;
+pub use sgd::sgd;
+pub use sigmoid::Sigmoid;
+pub use softmax_cross_entropy::softmax_cross_entropy;
+pub use trainer::Trainer;
+
+/// `f32` or `f64`.
+pub trait Float: NdFloat {
+    /// The nearest value of this type.
+    fn from_f64(value: f64) -> Self;
+
+    /// As `f64`, exactly.
+    fn into_f64(self) -> f64;
+
+    /// The layer of this precision out of both.
+    fn of(twin: &Twin) -> &dyn Layer<Self>;
+}
+
+impl Float for f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
+    fn from_f64(value: f64) -> Self {
+        value as f32
+    }
+
+    fn into_f64(self) -> f64 {
+        self.into()
+    }
+
+    fn of(twin: &Twin) -> &dyn Layer<Self> {
+        &*twin.single
+    }
+}
+
+impl Float for f64 {
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+
+    fn into_f64(self) -> f64 {
+        self
+    }
+
+    fn of(twin: &Twin) -> &dyn Layer<Self> {
+        &*twin.double
+    }
+}
+
+/// What a layer's backward pass reads and writes; shapes as in [`crate::ops::Backward`].
+#[derive(Debug)]
+pub struct Backward<'a, F> {
+    /// Input of the forward pass.
+    pub x: ArrayView2<'a, F>,
+    /// Output of the forward pass.
+    pub y: ArrayView2<'a, F>,
+    /// Gradient of the loss by `y`.
+    pub dy: ArrayView2<'a, F>,
+    /// The layer's parameters.
+    pub parameters: &'a [Array2<F>],
+    /// Where their gradients go.
+    pub gradients: &'a mut [Array2<F>],
+    /// Where the gradient by `x` goes, if anybody reads it.
+    pub dx: Option<ArrayViewMut2<'a, F>>,
+}
+
+/// A layer as its formulas. Both passes write into arrays that exist, so that a step allocates
+/// nothing.
+pub trait Layer<F>: Debug + Send + Sync {
+    /// `y = layer(x)`.
+    fn forward(&self, x: ArrayView2<'_, F>, parameters: &[Array2<F>], y: ArrayViewMut2<'_, F>);
+
+    /// The gradients by the parameters, and by `x` where it is wanted.
+    fn backward(&self, pass: Backward<'_, F>);
+}
+
+/// One layer in both precisions.
+#[derive(Debug)]
+pub struct Twin {
+    single: Box<dyn Layer<f32>>,
+    double: Box<dyn Layer<f64>>,
+}
+
+impl Twin {
+    /// From a layer that is written once for both.
+    pub fn of<L: Layer<f32> + Layer<f64> + Clone + 'static>(layer: L) -> Self {
+        Self {
+            single: Box::new(layer.clone()),
+            double: Box::new(layer),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
+
+use super::{Backward, Float, Layer};
+
+/// `y = x` where `x > 0`, else 0; `dx = dy` there, else 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Relu;
+
+impl<F: Float> Layer<F> for Relu {
+    fn forward(&self, x: ArrayView2<'_, F>, _: &[Array2<F>], mut y: ArrayViewMut2<'_, F>) {
+        Zip::from(&mut y).and(&x).for_each(|y, &x| {
+            // Not `max`, which would turn NaN into 0.
+            *y = if x <= F::zero() { F::zero() } else { x };
+        });
+    }
+
+    fn backward(&self, pass: Backward<'_, F>) {
+        if let Some(mut dx) = pass.dx {
+            Zip::from(&mut dx)
+                .and(&pass.x)
+                .and(&pass.dy)
+                .for_each(|dx, &x, &dy| {
+                    *dx = if x <= F::zero() { F::zero() } else { dy };
+                });
+        }
+    }
+}

@@ -1,0 +1,30 @@
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use super::Float;
+
+/// Mean cross-entropy of softmax(logits), and its gradient by the logits,
+/// `(softmax(logits) − onehot(label)) / rows`, into `dlogits`.
+#[must_use]
+pub fn softmax_cross_entropy<F: Float>(
+    logits: ArrayView2<'_, F>,
+    labels: &[u32],
+    mut dlogits: ArrayViewMut2<'_, F>,
+) -> F {
+    let rows = F::from_f64(logits.nrows() as f64);
+    let mut loss = F::zero();
+    for ((z, mut dz), &label) in logits
+        .outer_iter()
+        .zip(dlogits.outer_iter_mut())
+        .zip(labels)
+    {
+        let label = label as usize;
+        let largest = z.fold(F::neg_infinity(), |a, &b| a.max(b));
+        dz.assign(&z);
+        dz.mapv_inplace(|z| (z - largest).exp());
+        let sum = dz.sum();
+        loss += sum.ln() - (z[label] - largest);
+        dz.mapv_inplace(|e| e / sum / rows);
+        dz[label] -= F::one() / rows;
+    }
+    loss / rows
+}

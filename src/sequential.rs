@@ -1,0 +1,139 @@
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::model::Model;
+use crate::ops::{Layer, ParameterSpec};
+
+/// The widest layer that can be built: kernels loop over a width, and a software driver ends
+/// loops silently soon after this many iterations.
+pub const MAX_WIDTH: usize = 65_535;
+
+/// Layers in order, as plain data.
+///
+/// ```
+/// use wgrad::Sequential;
+/// use wgrad::ops::{Linear, Relu};
+///
+/// let spec = Sequential::input(784).layer(Linear::new(50)).layer(Relu).layer(Linear::new(10));
+/// assert_eq!(spec.widths(), [784, 50, 50, 10]);
+/// assert_eq!(spec.parameter_count(), 784 * 50 + 50 + 50 * 10 + 10);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Sequential {
+    inputs: usize,
+    layers: Vec<Arc<dyn Layer>>,
+    seed: u64,
+}
+
+impl Sequential {
+    /// A network of no layers yet, for rows of `inputs` features.
+    #[must_use]
+    pub fn input(inputs: usize) -> Self {
+        Self {
+            inputs,
+            layers: Vec::new(),
+            seed: 0,
+        }
+    }
+
+    /// Adds a layer.
+    #[must_use]
+    pub fn layer(mut self, layer: impl Layer + 'static) -> Self {
+        self.layers.push(Arc::new(layer));
+        self
+    }
+
+    /// Decides the initial parameters. Default: 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The layers.
+    #[must_use]
+    pub fn layers(&self) -> &[Arc<dyn Layer>] {
+        &self.layers
+    }
+
+    /// Features per example, then outputs of every layer.
+    #[must_use]
+    pub fn widths(&self) -> Vec<usize> {
+        let mut widths = vec![self.inputs];
+        for layer in &self.layers {
+            widths.push(layer.outputs(widths[widths.len() - 1]));
+        }
+        widths
+    }
+
+    /// Number of trainable values.
+    #[must_use]
+    pub fn parameter_count(&self) -> usize {
+        let sizes = self.map_specs(|_, spec| spec.shape[0] * spec.shape[1]);
+        sizes.iter().flatten().sum()
+    }
+
+    /// Puts the network with its initial parameters on a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a width is not in 1…[`MAX_WIDTH`] or nothing can be trained;
+    /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold it.
+    pub fn build(&self, gpu: &Gpu) -> Result<Model, Error> {
+        Model::new(gpu, self)
+    }
+
+    /// Whether the network can be built at all.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for (i, width) in self.widths().into_iter().enumerate() {
+            if width == 0 || width > MAX_WIDTH {
+                let name = match i.checked_sub(1) {
+                    None => "number of inputs".to_owned(),
+                    Some(layer) => {
+                        format!("width of layers.{layer}, {},", self.layers[layer].name())
+                    }
+                };
+                return Err(Error::setting(name, format!("1 to {MAX_WIDTH}"), width));
+            }
+        }
+        if self.parameter_count() == 0 {
+            let expected = "above 0: add a Linear layer";
+            return Err(Error::setting(
+                "number of trainable parameters",
+                expected,
+                0,
+            ));
+        }
+        Ok(())
+    }
+
+    /// Every parameter with its full name, `layers.<index>.<name>`.
+    pub(crate) fn map_specs<T>(
+        &self,
+        mut map: impl FnMut(String, ParameterSpec) -> T,
+    ) -> Vec<Vec<T>> {
+        let layers = self.layers.iter().zip(self.widths()).enumerate();
+        let layers = layers.map(|(i, (layer, inputs))| {
+            let specs = layer.parameters(inputs).into_iter();
+            specs
+                .map(|spec| map(format!("layers.{i}.{}", spec.name), spec))
+                .collect()
+        });
+        layers.collect()
+    }
+
+    /// Every parameter with its initial values, row after row: a stream of random numbers each.
+    pub(crate) fn map_parameters<T>(
+        &self,
+        mut map: impl FnMut(&ParameterSpec, Vec<f32>) -> T,
+    ) -> Vec<Vec<T>> {
+        let mut stream = 0;
+        self.map_specs(|_, spec| {
+            let values = spec
+                .init
+                .values(spec.shape[0] * spec.shape[1], self.seed, stream);
+            stream += 1;
+            map(&spec, values)
+        })
+    }
+}

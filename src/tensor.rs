@@ -1,0 +1,260 @@
+//! Matrices in GPU buffers.
+
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::kernel::Element;
+
+/// A dense row-major matrix in a GPU buffer; a vector is a matrix of one row.
+///
+/// Cloning shares the buffer.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    label: String,
+    buffer: wgpu::Buffer,
+    /// Byte range of the buffer that kernels bind: at least the elements.
+    offset: u64,
+    span: u64,
+    shape: [usize; 2],
+    element: Element,
+}
+
+impl Tensor {
+    /// A tensor in its own zeroed buffer.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] when it is larger than the device allows, [`Error::OutOfMemory`] when the
+    /// device has no room.
+    pub fn zeros(
+        gpu: &Gpu,
+        label: impl Into<String>,
+        shape: [usize; 2],
+        element: Element,
+    ) -> Result<Self, Error> {
+        let label = label.into();
+        let span = span_of(gpu, &label, shape)?;
+        let buffer = gpu.buffer(&label, span)?;
+        Ok(Self {
+            label,
+            buffer,
+            offset: 0,
+            span,
+            shape,
+            element,
+        })
+    }
+
+    /// A tensor in a buffer that exists, bound from byte `offset` for `span` bytes, which may be
+    /// more than its elements need.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the elements do not fit in the span, or the span in the buffer.
+    pub fn in_buffer(
+        label: impl Into<String>,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        span: u64,
+        shape: [usize; 2],
+        element: Element,
+    ) -> Result<Self, Error> {
+        let label = label.into();
+        let room = buffer.size().saturating_sub(offset).min(span) / 4;
+        if room < (shape[0] * shape[1]) as u64 {
+            return Err(Error::Shape {
+                what: format!("{label}: room in its buffer"),
+                expected: shape,
+                found: [1, usize::try_from(room).unwrap_or(usize::MAX)],
+            });
+        }
+        Ok(Self {
+            label,
+            buffer: buffer.clone(),
+            offset,
+            span,
+            shape,
+            element,
+        })
+    }
+
+    /// The first `rows` rows of this tensor, sharing its buffer.
+    ///
+    /// # Panics
+    /// When the tensor has fewer rows.
+    #[must_use]
+    pub fn first_rows(&self, rows: usize) -> Self {
+        assert!(
+            rows <= self.rows(),
+            "{} has only {} rows",
+            self.label,
+            self.rows()
+        );
+        Self {
+            shape: [rows, self.columns()],
+            ..self.clone()
+        }
+    }
+
+    /// The first `columns` elements of a vector, sharing its buffer.
+    ///
+    /// # Panics
+    /// When the tensor is no vector, or has fewer elements.
+    #[must_use]
+    pub fn first_columns(&self, columns: usize) -> Self {
+        assert!(
+            self.rows() == 1 && columns <= self.columns(),
+            "{} is no vector of {columns} elements",
+            self.label
+        );
+        Self {
+            shape: [1, columns],
+            ..self.clone()
+        }
+    }
+
+    /// Name shown in plans and messages.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Rows and columns.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.shape[0]
+    }
+
+    /// Number of columns.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.shape[1]
+    }
+
+    /// Number of elements.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a tensor is never empty")]
+    pub fn len(&self) -> usize {
+        self.shape[0] * self.shape[1]
+    }
+
+    /// Element type.
+    #[must_use]
+    pub fn element(&self) -> Element {
+        self.element
+    }
+
+    /// Size of the elements in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        4 * self.len() as u64
+    }
+
+    /// The buffer and the byte offset of the first element in it.
+    #[must_use]
+    pub fn buffer(&self) -> (&wgpu::Buffer, u64) {
+        (&self.buffer, self.offset)
+    }
+
+    pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset,
+            size: std::num::NonZeroU64::new(self.span),
+        })
+    }
+}
+
+/// The tensors of one role (parameters, say) packed into few buffers, so that one dispatch can
+/// run over all of them and wgpu has few buffers to track.
+#[derive(Debug, Clone)]
+pub struct Arena {
+    tensors: Vec<Tensor>,
+    blocks: Vec<Tensor>,
+}
+
+impl Arena {
+    /// Zeroed `f32` tensors of the given labels and shapes, in order.
+    ///
+    /// # Errors
+    /// As [`Tensor::zeros`].
+    pub fn zeros(gpu: &Gpu, role: &str, specs: &[(String, [usize; 2])]) -> Result<Self, Error> {
+        let alignment = u64::from(gpu.limits().min_storage_buffer_offset_alignment);
+        let mut arena = Self {
+            tensors: Vec::new(),
+            blocks: Vec::new(),
+        };
+        let mut pending: Vec<(&String, [usize; 2], u64, u64)> = Vec::new();
+        let mut used = 0;
+        for (label, shape) in specs {
+            let span = span_of(gpu, label, *shape)?;
+            let offset = used;
+            if offset + span > gpu.largest_binding() {
+                arena.close_block(gpu, role, &std::mem::take(&mut pending), used)?;
+                pending.push((label, *shape, 0, span));
+                used = span.next_multiple_of(alignment);
+            } else {
+                pending.push((label, *shape, offset, span));
+                used = (offset + span).next_multiple_of(alignment);
+            }
+        }
+        arena.close_block(gpu, role, &pending, used)?;
+        Ok(arena)
+    }
+
+    fn close_block(
+        &mut self,
+        gpu: &Gpu,
+        role: &str,
+        pending: &[(&String, [usize; 2], u64, u64)],
+        used: u64,
+    ) -> Result<(), Error> {
+        let Some(&(.., offset, span)) = pending.last() else {
+            return Ok(());
+        };
+        debug_assert!(offset + span <= used);
+        let elements = usize::try_from((offset + span) / 4).unwrap_or(usize::MAX);
+        let label = format!("{role}.{}", self.blocks.len());
+        let block = Tensor::zeros(gpu, label, [1, elements], Element::F32)?;
+        for &(label, shape, offset, span) in pending {
+            let tensor =
+                Tensor::in_buffer(label, &block.buffer, offset, span, shape, Element::F32)?;
+            self.tensors.push(tensor);
+        }
+        self.blocks.push(block);
+        Ok(())
+    }
+
+    /// The tensors, in the order they were asked for.
+    #[must_use]
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// The same memory as few long rows, gaps between tensors (always zero) included.
+    #[must_use]
+    pub fn blocks(&self) -> &[Tensor] {
+        &self.blocks
+    }
+}
+
+/// Bytes of a tensor of four-byte elements, checked against the device's limits.
+fn span_of(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Result<u64, Error> {
+    let needed = (shape[0] as u64)
+        .saturating_mul(shape[1] as u64)
+        .saturating_mul(4);
+    assert!(needed > 0, "tensor {label} is empty: {shape:?}");
+    let available = gpu.largest_binding();
+    if needed > available {
+        return Err(Error::Limit {
+            what: format!("{label} ({} × {}), in bytes,", shape[0], shape[1]),
+            limit: "max_storage_buffer_binding_size",
+            needed,
+            available,
+        });
+    }
+    Ok(needed)
+}

@@ -1,0 +1,351 @@
+//! The training loop: recorded once, then run on the GPU for hundreds of steps at a time.
+
+use crate::data::{Dataset, Sampling};
+use crate::error::Error;
+use crate::evaluator::Evaluator;
+use crate::gpu::Gpu;
+use crate::kernel::Element;
+use crate::model::Model;
+use crate::ops::gather::Resident;
+use crate::ops::{Loss, Optimizer, gather, metrics, sample};
+use crate::plan::{Plan, Recorder};
+use crate::tensor::Tensor;
+
+/// Losses kept on the GPU until they are read.
+const HISTORY: usize = 16_384;
+/// Past this, the vectors that record a pass grow and each dispatch costs more.
+const DISPATCHES_PER_SUBMIT: usize = 2_000;
+/// So that one submit ends well before an operating system takes the GPU for hung (2 s on Windows).
+const FLOPS_PER_SUBMIT: u64 = 4_000_000_000;
+
+/// Trains a [`Model`] by minibatch gradient descent. Weights, data set, sampling, step counter and
+/// losses stay on the GPU; the CPU writes nothing per step and reads when asked.
+///
+/// ```no_run
+/// use wgrad::data::{Sampling, synthetic};
+/// use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+/// use wgrad::{Gpu, Trainer, TwoLayerNet};
+///
+/// let digits = synthetic::digits(1);
+/// let model = TwoLayerNet::spec(784, 50, 10).seed(42).build(&Gpu::new()?)?;
+/// let sampling = Sampling::WithReplacement { seed: 42 };
+/// let optimizer = Sgd::new(0.1);
+/// let mut trainer =
+///     Trainer::new(model, SoftmaxCrossEntropy, optimizer, &digits.train, 100, sampling)?;
+/// for _epoch in 0..16 {
+///     let losses = trainer.steps(600)?;
+///     println!("loss {} test {:?}", losses[599], trainer.evaluate(&digits.test)?);
+/// }
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Trainer {
+    model: Model,
+    loss: Box<dyn Loss>,
+    learning_rate: f32,
+    step: Plan,
+    history: Tensor,
+    steps_taken: u64,
+    resident: Vec<(Dataset, Resident)>,
+    evaluators: Vec<(Dataset, Evaluator)>,
+}
+
+impl Trainer {
+    /// Records the training of `model` on `dataset` with minibatches of `batch` rows.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when batch, sampling or a setting of the optimizer make no sense,
+    /// [`Error::Shape`] when the data set does not fit the network, [`Error::Limit`] or
+    /// [`Error::OutOfMemory`] when the GPU cannot hold it.
+    pub fn new(
+        model: Model,
+        loss: impl Loss + 'static,
+        optimizer: impl Optimizer + 'static,
+        dataset: &Dataset,
+        batch: usize,
+        sampling: Sampling,
+    ) -> Result<Self, Error> {
+        optimizer.check()?;
+        sampling.check(dataset.len(), batch)?;
+        check_fit(&model.spec().widths(), dataset)?;
+        let gpu = model.gpu().clone();
+        let resident = Resident::upload(&gpu, dataset)?;
+        let history = Tensor::zeros(&gpu, "history of losses", [1, HISTORY], Element::F32)?;
+        let step = record_step(
+            &model, &loss, &optimizer, &resident, batch, &sampling, &history,
+        )?;
+        Ok(Self {
+            model,
+            loss: Box::new(loss),
+            learning_rate: optimizer.learning_rate(),
+            step,
+            history,
+            steps_taken: 0,
+            resident: vec![(dataset.clone(), resident)],
+            evaluators: Vec::new(),
+        })
+    }
+
+    /// The model as trained so far.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The same, to be changed.
+    pub fn model_mut(&mut self) -> &mut Model {
+        &mut self.model
+    }
+
+    /// The dispatches of one step.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.step
+    }
+
+    /// Takes `count` steps; returns the mean loss of each minibatch before its update.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when a loss is not a number below 2²⁴; [`Error::Timeout`], [`Error::DeviceLost`],
+    /// [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
+        pollster::block_on(self.steps_async(count))
+    }
+
+    /// [`steps`](Self::steps) without blocking a browser's main thread.
+    ///
+    /// # Errors
+    /// As [`steps`](Self::steps).
+    pub async fn steps_async(&mut self, count: usize) -> Result<Vec<f32>, Error> {
+        let first = self.steps_taken;
+        let mut losses = Vec::with_capacity(count);
+        while losses.len() < count {
+            let steps = (count - losses.len()).min(HISTORY);
+            self.submit(steps)?;
+            let history: Vec<f32> = self.model.gpu().read_async(&self.history).await?;
+            let slots = (0..steps as u64).map(|step| (self.steps_taken + step) % HISTORY as u64);
+            #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
+            losses.extend(slots.map(|slot| history[slot as usize]));
+            self.steps_taken += steps as u64;
+        }
+        first_divergence(first, losses.clone(), self.learning_rate)?;
+        Ok(losses)
+    }
+
+    /// Few submits of many steps each, of which two are under way at a time.
+    fn submit(&self, steps: usize) -> Result<(), Error> {
+        let gpu = self.model.gpu();
+        let by_flops = FLOPS_PER_SUBMIT / self.step.flops().max(1);
+        let by_dispatches = DISPATCHES_PER_SUBMIT / self.step.len();
+        let chunk = by_dispatches
+            .min(usize::try_from(by_flops).unwrap_or(usize::MAX))
+            .max(1);
+        let mut before = None;
+        for start in (0..steps).step_by(chunk) {
+            let submission = gpu.submit(&self.step, chunk.min(steps - start))?;
+            if let Some(before) = before.replace(submission) {
+                gpu.wait(Some(before))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Mean loss and accuracy over a whole data set, which stays on the GPU for the next time.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the data set does not fit the network, or an error of the device.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
+        pollster::block_on(self.evaluate_async(dataset))
+    }
+
+    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub async fn evaluate_async(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
+        let known = |(seen, _): &(Dataset, Evaluator)| seen.same_memory(dataset);
+        let index = match self.evaluators.iter().position(known) {
+            Some(index) => index,
+            None => {
+                let resident = self.resident(dataset)?;
+                let evaluator = Evaluator::new(&self.model, &*self.loss, &resident)?;
+                self.evaluators.push((dataset.clone(), evaluator));
+                self.evaluators.len() - 1
+            }
+        };
+        self.evaluators[index].1.run(self.model.gpu()).await
+    }
+
+    /// The data set on the GPU, uploaded at its first use.
+    fn resident(&mut self, dataset: &Dataset) -> Result<Resident, Error> {
+        check_fit(&self.model.spec().widths(), dataset)?;
+        let known = self
+            .resident
+            .iter()
+            .find(|(seen, _)| seen.same_memory(dataset));
+        if let Some((_, resident)) = known {
+            return Ok(resident.clone());
+        }
+        let resident = Resident::upload(self.model.gpu(), dataset)?;
+        self.resident.push((dataset.clone(), resident.clone()));
+        Ok(resident)
+    }
+}
+
+/// One step of training: choose, gather, forward, loss, backward, update, log.
+fn record_step(
+    model: &Model,
+    loss: &dyn Loss,
+    optimizer: &dyn Optimizer,
+    resident: &Resident,
+    batch: usize,
+    sampling: &Sampling,
+    history: &Tensor,
+) -> Result<Plan, Error> {
+    let gpu: &Gpu = model.gpu();
+    let pass = model.activations(batch, model.input_element())?;
+    let indices = Tensor::zeros(gpu, "indices of the minibatch", [1, batch], Element::U32)?;
+    let step_count = Tensor::zeros(gpu, "step count", [1, 1], Element::U32)?;
+    let (parameters, gradients) = model.arenas();
+
+    let mut recorder = Recorder::new(gpu);
+    sample::minibatch(
+        &mut recorder,
+        sampling,
+        resident.len(),
+        &step_count,
+        &indices,
+    )?;
+    gather::batch(
+        &mut recorder,
+        resident,
+        &indices,
+        &pass.values[0],
+        &pass.labels,
+    );
+    model.record_forward(&mut recorder, &pass);
+    model.record_backward(&mut recorder, loss, &pass);
+    optimizer.update(&mut recorder, parameters, gradients);
+    metrics::log_step(&mut recorder, &pass.losses, history, &step_count);
+    recorder.finish()
+}
+
+/// How good a network is on a data set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluation {
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of examples whose largest logit is their label's, 0…1.
+    pub accuracy: f64,
+}
+
+impl Evaluation {
+    pub(crate) fn new(loss_sum: f64, hits: usize, examples: usize) -> Self {
+        Self {
+            loss: loss_sum / examples as f64,
+            accuracy: hits as f64 / examples as f64,
+        }
+    }
+}
+
+/// Whether a network with these widths takes the rows of a data set and tells its classes apart.
+pub(crate) fn check_fit(widths: &[usize], dataset: &Dataset) -> Result<(), Error> {
+    let expected = [widths[0], widths[widths.len() - 1]];
+    let found = [dataset.width(), dataset.labels().classes()];
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        what: format!("{} for this network (features, classes)", dataset.name()),
+        expected,
+        found,
+    })
+}
+
+/// Losses from here on count as divergence: neighbouring `f32` are 2 apart, so that the loss cannot
+/// tell a probability from one e times as large. Training that runs away need not overflow: when
+/// every rectifier is dead, the last biases swing for ever, and the loss stays finite.
+const LARGEST_LOSS: f32 = 16_777_216.0;
+
+/// Fails at the first loss that is not below [`LARGEST_LOSS`]; `before` steps had been taken.
+pub(crate) fn first_divergence(
+    before: u64,
+    mut losses: Vec<f32>,
+    learning_rate: f32,
+) -> Result<(), Error> {
+    let is_sound = |loss: f32| loss.is_finite() && loss < LARGEST_LOSS;
+    let Some(at) = losses.iter().position(|&loss| !is_sound(loss)) else {
+        return Ok(());
+    };
+    let loss = losses[at];
+    losses.truncate(at);
+    Err(Error::Diverged {
+        step: before + at as u64 + 1,
+        loss,
+        learning_rate,
+        losses,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LARGEST_LOSS, first_divergence};
+    use crate::TwoLayerNet;
+    use crate::data::{Dataset, Labels, Sampling};
+    use crate::error::Error;
+    use crate::reference;
+
+    #[test]
+    fn the_first_loss_out_of_bounds_is_the_divergence() {
+        // 1 more is lost in rounding, 1 less is not.
+        let [above, below] = [1.0, -1.0].map(|one| LARGEST_LOSS + one);
+        assert_eq!(
+            (above.to_bits(), below < LARGEST_LOSS),
+            (LARGEST_LOSS.to_bits(), true)
+        );
+        let sound = vec![0.0, 2.3, LARGEST_LOSS - 1.0];
+        assert!(first_divergence(7, sound.clone(), 0.1).is_ok());
+        for wrong in [
+            LARGEST_LOSS,
+            1e30,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+        ] {
+            let all = [&sound[..], &[wrong, 0.1, f32::NAN]].concat();
+            let Err(Error::Diverged {
+                step, loss, losses, ..
+            }) = first_divergence(7, all, 0.1)
+            else {
+                panic!("{wrong} is no divergence");
+            };
+            assert_eq!(
+                (step, loss.to_bits(), &losses),
+                (11, wrong.to_bits(), &sound)
+            );
+        }
+    }
+
+    /// Examples without a feature leave nothing to learn but the last biases, as dead rectifiers
+    /// do; the classes are unevenly frequent, so those swing.
+    #[test]
+    fn biases_that_swing_without_overflow_are_a_divergence() -> Result<(), Error> {
+        let labels = Labels::from_classes(vec![0, 0, 0, 1], 2)?;
+        let blank = Dataset::new("blank", 3, vec![0; 12], labels)?;
+        let spec = TwoLayerNet::spec(3, 4, 2);
+        let steps = |learning_rate| {
+            let sampling = Sampling::Listed(vec![0, 1, 2, 3]);
+            reference::Trainer::<f32>::new(&spec, learning_rate, &blank, 4, sampling)?.steps(100)
+        };
+        assert!(steps(1.0).is_ok());
+        let result = steps(1e9);
+        let is_expected = |loss: f32| loss.is_finite() && loss >= LARGEST_LOSS;
+        assert!(
+            matches!(result, Err(Error::Diverged { loss, .. }) if is_expected(loss)),
+            "{result:?}"
+        );
+        Ok(())
+    }
+}

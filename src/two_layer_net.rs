@@ -1,0 +1,65 @@
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::model::Model;
+use crate::ops::{Linear, Relu};
+use crate::sequential::Sequential;
+
+/// The network of chapter 5 of "Deep Learning from Scratch": `Linear → Relu → Linear`, with
+/// softmax cross-entropy, weights 0.01·N(0, 1) and biases 0.
+///
+/// ```no_run
+/// use wgrad::{Gpu, TwoLayerNet};
+/// use wgrad::data::Labels;
+/// use wgrad::ndarray::Array2;
+///
+/// let net = TwoLayerNet::new(&Gpu::new()?, 784, 50, 10, 42)?;
+/// let (x, labels) = (Array2::zeros((3, 784)), Labels::from_classes(vec![7, 2, 1], 10)?);
+/// let gradients = net.gradient(x.view(), &labels)?;
+/// assert_eq!(gradients[0][0].dim(), (784, 50));
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct TwoLayerNet {
+    model: Model,
+}
+
+impl TwoLayerNet {
+    /// The network as a description, for [`Sequential::build`] or the CPU.
+    #[must_use]
+    pub fn spec(inputs: usize, hidden: usize, classes: usize) -> Sequential {
+        Sequential::input(inputs)
+            .layer(Linear::new(hidden))
+            .layer(Relu)
+            .layer(Linear::new(classes))
+    }
+
+    /// The network on a GPU.
+    ///
+    /// # Errors
+    /// As [`Sequential::build`].
+    pub fn new(
+        gpu: &Gpu,
+        inputs: usize,
+        hidden: usize,
+        classes: usize,
+        seed: u64,
+    ) -> Result<Self, Error> {
+        let model = Self::spec(inputs, hidden, classes).seed(seed).build(gpu)?;
+        Ok(Self { model })
+    }
+
+    /// The model within, to be trained.
+    #[must_use]
+    pub fn into_model(self) -> Model {
+        self.model
+    }
+}
+
+/// `predict`, `loss`, `accuracy`, `gradient` and `numerical_gradient` are the model's.
+impl std::ops::Deref for TwoLayerNet {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.model
+    }
+}
