@@ -1,0 +1,276 @@
+//! Kernels between guard bands: what a test program runs ops with.
+//!
+//! Kernels are compiled without bounds checks, so a test has to see what they touch. Every buffer
+//! of a [`Bench`] has a guard band in front of its elements and one behind them, the latter inside
+//! of the binding. In an input it is NaN: a kernel that reads there computes NaN. In what a kernel
+//! writes it is a number, so that NaN in its place is seen (NaN computed from NaN may have the same
+//! bits).
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, reason = "no test program uses all of it")]
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use wgrad::Gpu;
+use wgrad::kernel::Element;
+use wgrad::plan::Recorder;
+use wgrad::tensor::Tensor;
+use wgrad::wgpu::{BufferDescriptor, BufferUsages};
+
+/// Bits of the guard bands of inputs: a NaN.
+const INPUT_GUARD: u32 = 0x7fc0_dead;
+/// Bits of those of everything else: 1234.5678.
+const OUTPUT_GUARD: u32 = 0x449a_522b;
+/// Bits of an output before it is written: another NaN.
+const POISON: u32 = 0x7fc0_beef;
+/// Elements in front, a multiple of every offset alignment.
+const FRONT: usize = 64;
+
+/// One device for all tests of a program. Without an adapter they fail.
+pub(crate) fn gpu() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| {
+        // All tests of a program share one queue: the last waits for all of them.
+        let gpu = Gpu::builder().timeout(Duration::from_secs(600)).build();
+        gpu.expect("these tests need a GPU or a software driver")
+    })
+}
+
+/// What may happen to a tensor during a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Stays as it is.
+    Input,
+    /// Is written everywhere.
+    Output,
+    /// Anything within its elements.
+    Changed,
+}
+
+struct Guarded {
+    role: Role,
+    tensor: Tensor,
+    /// The whole buffer, guard bands included.
+    whole: Tensor,
+    before: Vec<u32>,
+}
+
+/// Tensors between guard bands, and a check that they were respected.
+pub(crate) struct Bench<'gpu> {
+    gpu: &'gpu Gpu,
+    tensors: RefCell<Vec<Guarded>>,
+}
+
+impl<'gpu> Bench<'gpu> {
+    pub(crate) fn new(gpu: &'gpu Gpu) -> Self {
+        Self {
+            gpu,
+            tensors: RefCell::default(),
+        }
+    }
+
+    /// A tensor that must not change.
+    pub(crate) fn input(&self, label: &str, shape: [usize; 2], values: &[f32]) -> Tensor {
+        let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
+        self.add(label, shape, Element::F32, Role::Input, &bits)
+    }
+
+    /// The same of integers.
+    pub(crate) fn input_u32(&self, label: &str, shape: [usize; 2], values: &[u32]) -> Tensor {
+        self.add(label, shape, Element::U32, Role::Input, values)
+    }
+
+    /// A poisoned tensor that must be written everywhere.
+    pub(crate) fn output(&self, label: &str, shape: [usize; 2]) -> Tensor {
+        let poison = vec![POISON; shape[0] * shape[1]];
+        self.add(label, shape, Element::F32, Role::Output, &poison)
+    }
+
+    /// The same of integers.
+    pub(crate) fn output_u32(&self, label: &str, shape: [usize; 2]) -> Tensor {
+        let poison = vec![POISON; shape[0] * shape[1]];
+        self.add(label, shape, Element::U32, Role::Output, &poison)
+    }
+
+    /// A tensor that may change.
+    pub(crate) fn changed(&self, label: &str, shape: [usize; 2], values: &[f32]) -> Tensor {
+        let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
+        self.add(label, shape, Element::F32, Role::Changed, &bits)
+    }
+
+    /// The same of integers.
+    pub(crate) fn changed_u32(&self, label: &str, shape: [usize; 2], values: &[u32]) -> Tensor {
+        self.add(label, shape, Element::U32, Role::Changed, values)
+    }
+
+    fn add(
+        &self,
+        label: &str,
+        shape: [usize; 2],
+        element: Element,
+        role: Role,
+        bits: &[u32],
+    ) -> Tensor {
+        assert_eq!(bits.len(), shape[0] * shape[1], "{label}: values");
+        // Wide enough for a block of any kernel that starts at the last element.
+        let behind = 40 * shape[1].min(1024) + 1024;
+        let guard = match role {
+            Role::Input => INPUT_GUARD,
+            Role::Output | Role::Changed => OUTPUT_GUARD,
+        };
+        let mut before = vec![guard; FRONT];
+        before.extend_from_slice(bits);
+        before.resize(before.len() + behind, guard);
+        let size = 4 * before.len() as u64;
+        let buffer = self.gpu.device().create_buffer(&BufferDescriptor {
+            label: Some(label),
+            size,
+            usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let offset = 4 * FRONT as u64;
+        let tensor =
+            Tensor::in_buffer(label, &buffer, offset, size - offset, shape, element).unwrap();
+        let all = [1, before.len()];
+        let whole = Tensor::in_buffer(label, &buffer, 0, size, all, Element::U32).unwrap();
+        self.gpu.write(&whole, &before).unwrap();
+        self.tensors.borrow_mut().push(Guarded {
+            role,
+            tensor: tensor.clone(),
+            whole,
+            before,
+        });
+        tensor
+    }
+
+    /// Runs what `record` records, `times` times, and checks every tensor of this bench.
+    pub(crate) fn run(&self, case: &str, times: usize, record: impl FnOnce(&mut Recorder<'_>)) {
+        let mut recorder = Recorder::new(self.gpu);
+        record(&mut recorder);
+        let plan = recorder.finish().unwrap();
+        self.gpu.submit(&plan, times).unwrap();
+        for guarded in self.tensors.borrow().iter() {
+            self.check(case, guarded);
+        }
+    }
+
+    fn check(&self, case: &str, guarded: &Guarded) {
+        let label = guarded.tensor.label();
+        let after: Vec<u32> = self.gpu.read(&guarded.whole).unwrap();
+        let elements = FRONT..FRONT + guarded.tensor.len();
+        for (at, (&after, &before)) in after.iter().zip(&guarded.before).enumerate() {
+            let must_stay = !elements.contains(&at) || guarded.role == Role::Input;
+            assert!(
+                !must_stay || after == before,
+                "{case}: element {} of {label} ({} elements) became {after:#x}",
+                at as i64 - FRONT as i64,
+                guarded.tensor.len()
+            );
+            let must_change = elements.contains(&at) && guarded.role == Role::Output;
+            assert!(
+                !must_change || after != POISON,
+                "{case}: element {} of {label} was not written",
+                at - FRONT
+            );
+        }
+    }
+
+    pub(crate) fn read(&self, tensor: &Tensor) -> Vec<f32> {
+        self.gpu.read(tensor).unwrap()
+    }
+
+    pub(crate) fn read_u32(&self, tensor: &Tensor) -> Vec<u32> {
+        self.gpu.read(tensor).unwrap()
+    }
+}
+
+/// Asserts that each value is within its tolerance of what is expected.
+pub(crate) fn assert_close(
+    case: &str,
+    found: &[f32],
+    expected: impl IntoIterator<Item = f64>,
+    tolerance: impl IntoIterator<Item = f64>,
+) {
+    let mut count = 0;
+    let expected = expected.into_iter().zip(tolerance);
+    for ((at, &found), (expected, tolerance)) in found.iter().enumerate().zip(expected) {
+        // Written so that NaN on either side fails.
+        let close = (f64::from(found) - expected).abs() <= tolerance;
+        assert!(
+            close,
+            "{case}: element {at} is {found:e}, expected {expected:e} ± {tolerance:e}"
+        );
+        count += 1;
+    }
+    assert_eq!(count, found.len(), "{case}: number of elements");
+}
+
+/// Half a unit in the last place of 1: the relative error of one rounded operation.
+pub(crate) const ROUNDING: f64 = 1.0 / (1u64 << 24) as f64;
+/// Relative bound of one unit in the last place, as WGSL states its accuracies.
+pub(crate) const ULP: f64 = 2.0 * ROUNDING;
+/// Results below this, the smallest normal number, may be flushed to 0.
+pub(crate) const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
+
+/// Bound of the error of a sum of `terms` products whose absolute values sum to `absolute`.
+pub(crate) fn sum_error(terms: usize, absolute: f64) -> f64 {
+    8.0 * (terms as f64).sqrt() * ROUNDING * absolute + 2.0 * terms as f64 * FLUSHED
+}
+
+/// Numbers that are the same on every machine (the generator is `SplitMix64`).
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.bits() % end as u64).unwrap()
+    }
+
+    /// In −1…1.
+    pub(crate) fn uniform(&mut self) -> f32 {
+        self.below(1 << 24) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    pub(crate) fn fill(&mut self, count: usize, fill: Fill) -> Vec<f32> {
+        (0..count).map(|_| fill.value(self)).collect()
+    }
+}
+
+/// What tensors are filled with; all have exact zeros of both signs, and repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// Small integers: sums of their products are exact.
+    Integers,
+    /// In −1…1.
+    Moderate,
+    /// Also very large and very small, without overflow of a sum of 65,535 products.
+    Extreme,
+}
+
+impl Fill {
+    pub(crate) const ALL: [Self; 3] = [Self::Integers, Self::Moderate, Self::Extreme];
+
+    fn value(self, numbers: &mut Numbers) -> f32 {
+        const REPEATED: [f32; 6] = [0.0, 0.0, -0.0, 1.0, -1.0, 2.0];
+        const EXTREME: [f32; 6] = [1e16, -1e16, 1e-18, -1e-18, f32::MIN_POSITIVE, 16_777_215.0];
+        match (self, numbers.below(4)) {
+            (_, 0) => REPEATED[numbers.below(6)],
+            (Self::Integers, _) => numbers.below(17) as f32 - 8.0,
+            (Self::Extreme, 1) => EXTREME[numbers.below(6)],
+            _ => numbers.uniform(),
+        }
+    }
+}

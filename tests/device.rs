@@ -1,0 +1,67 @@
+//! The device layer: which error tells what when the GPU, its driver or its user goes wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "device/adapters.rs"]
+mod adapters;
+#[path = "device/borrowed.rs"]
+mod borrowed;
+#[path = "device/faults.rs"]
+mod faults;
+#[path = "device/settings.rs"]
+mod settings;
+
+use wgrad::data::{Dataset, Sampling, Split, synthetic};
+use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+use wgrad::{Error, Gpu, Sequential, Trainer, TwoLayerNet};
+
+/// Asserts that an error matches a pattern and that its message names what it should.
+macro_rules! assert_error {
+    ($error:expr, [$($named:expr),+ $(,)?], $($pattern:tt)+) => {
+        let error = $error;
+        let (shown, message) = (format!("{error:?}"), error.to_string());
+        assert!(matches!(error, $($pattern)+), "unexpected: {shown}");
+        for named in [$($named),+] {
+            assert!(message.contains(named), "\"{message}\" does not name \"{named}\"");
+        }
+    };
+}
+pub(crate) use assert_error;
+
+fn gpu() -> Gpu {
+    Gpu::new().expect("the suite needs an adapter")
+}
+
+fn digits() -> Split {
+    synthetic::digits_of(1, 200, 50).unwrap()
+}
+
+fn spec() -> Sequential {
+    TwoLayerNet::spec(784, 10, 10).seed(3)
+}
+
+const SAMPLING: Sampling = Sampling::WithReplacement { seed: 5 };
+
+fn trainer(gpu: &Gpu, data: &Dataset) -> Result<Trainer, Error> {
+    let model = spec().build(gpu)?;
+    Trainer::new(
+        model,
+        SoftmaxCrossEntropy,
+        Sgd::new(0.1),
+        data,
+        20,
+        SAMPLING,
+    )
+}
+
+/// Trains a few steps; the losses must be numbers and the weights must have changed.
+fn assert_trains(gpu: &Gpu) {
+    let mut trainer = trainer(gpu, &digits().train).unwrap();
+    let before = trainer.model().parameters().unwrap();
+    let losses = trainer.steps(5).unwrap();
+    assert_eq!(losses.len(), 5);
+    assert!(
+        losses.iter().all(|loss| loss.is_finite() && *loss > 0.0),
+        "{losses:?}"
+    );
+    assert_ne!(trainer.model().parameters().unwrap(), before);
+}

@@ -1,0 +1,92 @@
+//! Working inside a device that the calling program owns.
+
+use std::sync::{Arc, Mutex};
+
+use wgrad::kernel::Element;
+use wgrad::ops::{Layer, Relu};
+use wgrad::plan::Recorder;
+use wgrad::tensor::Tensor;
+use wgrad::{Error, Gpu, wgpu};
+
+use crate::{assert_error, assert_trains};
+
+/// A device made as a program would that knows nothing of wgrad.
+pub(crate) fn device(limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
+    let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    let instance = wgpu::Instance::new(descriptor);
+    let adapter =
+        pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+            .unwrap();
+    let descriptor = wgpu::DeviceDescriptor {
+        required_limits: limits,
+        ..Default::default()
+    };
+    pollster::block_on(adapter.request_device(&descriptor)).unwrap()
+}
+
+/// Records a wrong bind group: a buffer that kernels may not write.
+pub(crate) fn bind_unusable(gpu: &Gpu) -> Result<(), Error> {
+    let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+        label: Some("for copies only"),
+        size: 256,
+        usage: wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let unusable = Tensor::in_buffer("unusable", &buffer, 0, 256, [1, 64], Element::F32)?;
+    let y = Tensor::zeros(gpu, "y", [1, 64], Element::F32)?;
+    let mut recorder = Recorder::new(gpu);
+    Relu.forward(&mut recorder, &unusable, &[], &y);
+    recorder.finish().map(|_| ())
+}
+
+/// A mistake outside of any call of wgrad's.
+pub(crate) fn mistake(device: &wgpu::Device) {
+    let _ = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("a mistake elsewhere"),
+        size: 4,
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    });
+}
+
+#[test]
+fn trains_on_a_borrowed_device_with_default_limits() {
+    let (device, queue) = device(wgpu::Limits::default());
+    assert_trains(&Gpu::from_wgpu(device, queue));
+}
+
+#[test]
+fn error_handlers_of_a_borrowed_device_stay_its_owners() {
+    let (device, queue) = device(wgpu::Limits::default());
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (on_error, on_loss) = (Arc::clone(&seen), Arc::clone(&seen));
+    device.on_uncaptured_error(Arc::new(move |error| {
+        on_error.lock().unwrap().push(format!("error {error}"));
+    }));
+    device.set_device_lost_callback(move |reason, _| {
+        on_loss.lock().unwrap().push(format!("lost {reason:?}"));
+    });
+    let gpu = Gpu::from_wgpu(device.clone(), queue);
+    assert_trains(&gpu);
+
+    // Mistakes of wgrad's own calls are wgrad's to report.
+    assert_error!(
+        bind_unusable(&gpu).unwrap_err(),
+        ["bind group"],
+        Error::Gpu { .. }
+    );
+    assert!(seen.lock().unwrap().is_empty(), "{seen:?}");
+
+    // Those of the owner are the owner's, and do not disturb wgrad.
+    mistake(&device);
+    assert!(
+        seen.lock().unwrap()[0].contains("a mistake elsewhere"),
+        "{seen:?}"
+    );
+    assert_trains(&gpu);
+
+    device.destroy();
+    let _ = device.poll(wgpu::PollType::Poll);
+    let seen = seen.lock().unwrap();
+    assert!(seen.len() == 2 && seen[1].starts_with("lost"), "{seen:?}");
+}

@@ -1,0 +1,93 @@
+//! Golden files: results that PyTorch computed in `f64`, held against every engine of the crate.
+//!
+//! The files lie in `tests/golden`, or in the directory that `WGRAD_GOLDEN` names. What a file
+//! holds is read from its metadata and its tensors, never from its name.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+#[path = "golden_runner/bounds.rs"]
+mod bounds;
+#[path = "golden_runner/file.rs"]
+mod file;
+#[path = "golden_runner/ops.rs"]
+mod ops;
+#[path = "golden_runner/refusals.rs"]
+mod refusals;
+#[path = "golden_runner/report.rs"]
+mod report;
+#[path = "golden_runner/tolerance.rs"]
+mod tolerance;
+#[path = "golden_runner/training.rs"]
+mod training;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use wgrad::Gpu;
+use wgrad::data::Split;
+
+use file::{File, Refusal};
+use report::Table;
+
+/// The project's own copy.
+const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+
+/// One for all tests: it compiles each kernel once.
+fn gpu() -> &'static Gpu {
+    static SHARED: LazyLock<Gpu> =
+        LazyLock::new(|| Gpu::new().expect("the suite needs an adapter"));
+    &SHARED
+}
+
+/// Checks one file into the table.
+fn check(file: &File, gpu: &Gpu, mnist: Option<&Split>, table: &mut Table) -> Result<(), Refusal> {
+    match file.key("kind")? {
+        "op" => ops::check(file, gpu, table),
+        "training" => training::check(file, gpu, mnist, table),
+        other => Err(file.unknown("kind", other)),
+    }
+}
+
+/// Checks every file of a directory; returns the report, and what failed.
+fn check_all(directory: &Path, gpu: &Gpu, mnist: Option<&Split>) -> (String, Vec<String>) {
+    let mut lines = Vec::new();
+    let mut failures = Vec::new();
+    let mut table = Table::default();
+    let paths = file::walk(directory).unwrap_or_else(|refusal| {
+        failures.push(format!("{refusal:?}"));
+        Vec::new()
+    });
+    for path in paths {
+        match File::open(&path).and_then(|file| check(&file, gpu, mnist, &mut table)) {
+            Ok(()) => {}
+            Err(Refusal::NotBuilt(what)) => lines.push(format!("not built yet: {what}")),
+            Err(Refusal::Failed(why)) => failures.push(why),
+        }
+    }
+    if table.rows.is_empty() && failures.is_empty() {
+        failures.push(format!(
+            "nothing was checked in {}: set WGRAD_GOLDEN to a directory of golden files",
+            directory.display()
+        ));
+    }
+    failures.extend(table.failures());
+    let rows = table.rows.iter().map(ToString::to_string);
+    let report = std::iter::once(report::head()).chain(rows).chain(lines);
+    (report.collect::<Vec<_>>().join("\n"), failures)
+}
+
+#[test]
+fn golden_files() {
+    let directory = std::env::var_os("WGRAD_GOLDEN").map_or_else(|| OWN.into(), PathBuf::from);
+    let (report, failures) = check_all(&directory, gpu(), common::mnist().as_ref());
+    // Not `println`, which the test harness keeps to itself when a test passes.
+    writeln!(std::io::stderr(), "\n{}\n{report}", gpu().description()).unwrap();
+    assert!(
+        failures.is_empty(),
+        "{} failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}

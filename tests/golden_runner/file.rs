@@ -1,0 +1,216 @@
+//! A golden file as it lies on the disk, read so that nothing in it goes unread.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors};
+
+/// Why a file was not checked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is on the list of what is not built yet.
+    NotBuilt(String),
+    /// It is not of the form that the runner knows, or could not be run.
+    Failed(String),
+}
+
+/// Elements of the three types in use.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Data {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    I32(Vec<i32>),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Array {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Data,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct File {
+    pub(crate) name: String,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) tensors: BTreeMap<String, Array>,
+    /// Keys and tensors that somebody asked for.
+    read: RefCell<BTreeSet<String>>,
+}
+
+impl File {
+    pub(crate) fn open(path: &Path) -> Result<Self, Refusal> {
+        let name = path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
+        let failed = |error: &dyn std::fmt::Display| Refusal::Failed(format!("{name}: {error}"));
+        let bytes = fs::read(path).map_err(|error| failed(&error))?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| failed(&error))?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| failed(&error))?;
+        let mut arrays = BTreeMap::new();
+        for (tensor, view) in tensors.tensors() {
+            let data = match view.dtype() {
+                Dtype::F32 => Data::F32(numbers(view.data(), f32::from_le_bytes)),
+                Dtype::F64 => Data::F64(numbers(view.data(), f64::from_le_bytes)),
+                Dtype::I32 => Data::I32(numbers(view.data(), i32::from_le_bytes)),
+                other => return Err(failed(&format!("tensor {tensor} has type {other:?}"))),
+            };
+            let shape = view.shape().to_vec();
+            arrays.insert(tensor, Array { shape, data });
+        }
+        Ok(Self {
+            metadata: metadata.into_iter().collect(),
+            tensors: arrays,
+            read: RefCell::default(),
+            name,
+        })
+    }
+
+    pub(crate) fn failed(&self, why: impl std::fmt::Display) -> Refusal {
+        Refusal::Failed(format!("{}: {why}", self.name))
+    }
+
+    /// The value of a metadata key, if it is there.
+    pub(crate) fn find(&self, key: &str) -> Option<&str> {
+        self.read.borrow_mut().insert(key.to_owned());
+        self.metadata.get(key).map(String::as_str)
+    }
+
+    /// The value of a metadata key that must be there.
+    pub(crate) fn key(&self, key: &str) -> Result<&str, Refusal> {
+        self.find(key)
+            .ok_or_else(|| self.failed(format!("metadata key \"{key}\" is missing")))
+    }
+
+    /// The value of a metadata key as a number, if it is there.
+    pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Refusal> {
+        let parse = |value: &str| {
+            let wrong = || self.failed(format!("metadata key \"{key}\" is no number: \"{value}\""));
+            value.trim().parse().map_err(|_| wrong())
+        };
+        self.find(key).map(parse).transpose()
+    }
+
+    /// What a key's value means is not known.
+    pub(crate) fn unknown(&self, key: &str, value: &str) -> Refusal {
+        self.failed(format!(
+            "metadata key \"{key}\" asks for \"{value}\", which is unknown"
+        ))
+    }
+
+    fn tensor(&self, name: &str) -> Result<&Array, Refusal> {
+        self.read.borrow_mut().insert(format!("tensor {name}"));
+        let array = self.tensors.get(name);
+        let array = array.ok_or_else(|| self.failed(format!("tensor {name} is missing")))?;
+        if array.shape.contains(&0) {
+            return Err(self.failed(format!("tensor {name} is empty: {:?}", array.shape)));
+        }
+        Ok(array)
+    }
+
+    /// Rows and columns of a tensor; a vector is one row.
+    pub(crate) fn shape(&self, name: &str) -> Result<[usize; 2], Refusal> {
+        match self.tensor(name)?.shape[..] {
+            [] => Ok([1, 1]),
+            [columns] => Ok([1, columns]),
+            [rows, columns] => Ok([rows, columns]),
+            ref other => Err(self.failed(format!("tensor {name} is no matrix: {other:?}"))),
+        }
+    }
+
+    fn of_shape(&self, name: &str, shape: [usize; 2]) -> Result<&Array, Refusal> {
+        let found = self.shape(name)?;
+        if found != shape {
+            let why = format!("tensor {name}: expected shape {shape:?}, found {found:?}");
+            return Err(self.failed(why));
+        }
+        self.tensor(name)
+    }
+
+    pub(crate) fn f32(&self, name: &str, shape: [usize; 2]) -> Result<Vec<f32>, Refusal> {
+        match &self.of_shape(name, shape)?.data {
+            Data::F32(values) => Ok(values.clone()),
+            _ => Err(self.failed(format!("tensor {name} is not float32"))),
+        }
+    }
+
+    pub(crate) fn f64(&self, name: &str, shape: [usize; 2]) -> Result<Vec<f64>, Refusal> {
+        match &self.of_shape(name, shape)?.data {
+            Data::F64(values) => Ok(values.clone()),
+            _ => Err(self.failed(format!("tensor {name} is not float64"))),
+        }
+    }
+
+    /// Integers that must lie in `0..below`.
+    pub(crate) fn u32(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        below: usize,
+    ) -> Result<Vec<u32>, Refusal> {
+        let Data::I32(values) = &self.of_shape(name, shape)?.data else {
+            return Err(self.failed(format!("tensor {name} is not int32")));
+        };
+        let in_range = |&value: &i32| {
+            let index = u32::try_from(value)
+                .ok()
+                .filter(|&index| (index as usize) < below);
+            index.ok_or_else(|| self.failed(format!("tensor {name}: {value} is not below {below}")))
+        };
+        values.iter().map(in_range).collect()
+    }
+
+    /// The prefixes of the tensors' names, each a case of its own: `3x5x7.` of `3x5x7.dw`.
+    pub(crate) fn cases(&self) -> BTreeSet<String> {
+        let prefix = |name: &String| match name.rsplit_once('.') {
+            Some((case, _)) => format!("{case}."),
+            None => String::new(),
+        };
+        self.tensors.keys().map(prefix).collect()
+    }
+
+    /// Fails when a metadata key or a tensor was not read.
+    pub(crate) fn all_read(&self) -> Result<(), Refusal> {
+        let read = self.read.borrow();
+        if let Some((key, value)) = self.metadata.iter().find(|(key, _)| !read.contains(*key)) {
+            let why = format!("metadata key \"{key}\" = \"{value}\" is unknown here");
+            return Err(self.failed(why));
+        }
+        let is_unread = |name: &&String| !read.contains(&format!("tensor {name}"));
+        match self.tensors.keys().find(is_unread) {
+            Some(name) => Err(self.failed(format!("tensor {name} is unknown here"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn numbers<T, const SIZE: usize>(bytes: &[u8], from: fn([u8; SIZE]) -> T) -> Vec<T> {
+    let chunks = bytes.as_chunks::<SIZE>().0;
+    chunks.iter().map(|&chunk| from(chunk)).collect()
+}
+
+/// All golden files below a directory, in the order of their names.
+pub(crate) fn walk(directory: &Path) -> Result<Vec<PathBuf>, Refusal> {
+    let failed = |path: &Path, error: &dyn std::fmt::Display| {
+        Refusal::Failed(format!("{}: {error}", path.display()))
+    };
+    let entries = fs::read_dir(directory).map_err(|error| failed(directory, &error))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| failed(directory, &error))?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let extension = path.extension().unwrap_or_default();
+        if path.is_dir() {
+            paths.extend(walk(&path)?);
+        } else if extension == "safetensors" {
+            paths.push(path);
+        } else if !hidden && extension != "md" {
+            return Err(failed(&path, &"not a safetensors file"));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,386 @@
+//! Golden vectors of single ops: the reference in both precisions, and every variant on the GPU.
+
+use ndarray::Array2;
+use wgrad::kernel::Element;
+use wgrad::ops::{self, Backward, Layer, Loss, Variant};
+use wgrad::plan::Recorder;
+use wgrad::reference::{self, Float};
+use wgrad::tensor::Tensor;
+use wgrad::{Error, Gpu};
+
+use crate::file::{File, Refusal};
+use crate::report::Table;
+use crate::tolerance::{DOUBLE, Precision, SINGLE, sigmoid};
+
+/// Ops of the golden files that the crate does not have yet.
+const NOT_BUILT: [&str; 1] = ["tanh"];
+
+/// What one engine made of a case: its outputs in the order of `Case::expected`.
+type Outputs = Vec<Vec<f64>>;
+
+/// One case, compared with every engine.
+struct Case {
+    prefix: String,
+    /// Names and values of the outputs as PyTorch has them.
+    expected: Vec<(&'static str, Vec<f64>)>,
+    engines: Vec<(&'static str, Precision, Outputs)>,
+}
+
+pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Refusal> {
+    let op = file.key("op")?;
+    if NOT_BUILT.contains(&op) {
+        return Err(Refusal::NotBuilt(format!("{}: op {op}", file.name)));
+    }
+    let cases = file.cases();
+    if cases.is_empty() {
+        return Err(file.failed("no tensors"));
+    }
+    for prefix in cases {
+        match op {
+            "affine" => affine(file, prefix, gpu, table)?,
+            "relu" => elementwise(file, prefix, gpu, table, &RELU)?,
+            "sigmoid" => elementwise(file, prefix, gpu, table, &SIGMOID)?,
+            "softmax_cross_entropy" => softmax_cross_entropy(file, prefix, gpu, table)?,
+            _ => return Err(file.unknown("op", op)),
+        }
+    }
+    file.all_read()
+}
+
+impl Case {
+    /// `allowed` says for a precision how far each element of each output may be off.
+    fn compare(&self, file: &File, table: &mut Table, allowed: impl Fn(Precision) -> Outputs) {
+        for (engine, precision, found) in &self.engines {
+            let allowed = allowed(*precision);
+            for (i, (what, expected)) in self.expected.iter().enumerate() {
+                let place = [file.name.as_str(), what, &self.prefix, engine];
+                table.compare(place, &found[i], expected, |at| allowed[i][at]);
+            }
+        }
+    }
+}
+
+fn affine(file: &File, prefix: String, gpu: &Gpu, table: &mut Table) -> Result<(), Refusal> {
+    let name = |tensor: &str| format!("{prefix}{tensor}");
+    let ([rows, inputs], [_, outputs]) = (file.shape(&name("x"))?, file.shape(&name("w"))?);
+    let shapes = [
+        [rows, inputs],
+        [inputs, outputs],
+        [1, outputs],
+        [rows, outputs],
+    ];
+    let read = |(tensor, shape)| Ok(matrix(shape, &file.f32(&name(tensor), shape)?));
+    let given = ["x", "w", "b", "dy"].into_iter().zip(shapes).map(read);
+    let given = given.collect::<Result<Vec<Array2<f32>>, Refusal>>()?;
+    let [x, w, b, dy] = [0, 1, 2, 3].map(|i| &given[i]);
+    let mut case = Case {
+        expected: vec![
+            ("y", file.f64(&name("y"), shapes[3])?),
+            ("dx", file.f64(&name("dx"), shapes[0])?),
+            ("dw", file.f64(&name("dw"), shapes[1])?),
+            ("db", file.f64(&name("db"), shapes[2])?),
+        ],
+        engines: vec![
+            ("reference f64", DOUBLE, affine_reference::<f64>(&given)),
+            ("reference f32", SINGLE, affine_reference::<f32>(&given)),
+        ],
+        prefix,
+    };
+    for (variant, engine) in [
+        (Variant::Tiles, "GPU Tiles"),
+        (Variant::Registers, "GPU Registers"),
+    ] {
+        let found = affine_gpu(gpu, variant, &given).map_err(|error| file.failed(error))?;
+        case.engines.push((engine, SINGLE, found));
+    }
+    let magnitudes = |matrix: &Array2<f32>| matrix.mapv(|value| f64::from(value).abs());
+    let [x, w, b, dy] = [x, w, b, dy].map(magnitudes);
+    case.compare(file, table, |precision| {
+        let bound =
+            |count, sums: Array2<f64>| sums.iter().map(|&sum| precision.sum(count, sum)).collect();
+        vec![
+            bound(inputs + 1, x.dot(&w) + &b),
+            bound(outputs, dy.dot(&w.t())),
+            bound(rows, x.t().dot(&dy)),
+            bound(rows, Array2::ones((1, rows)).dot(&dy)),
+        ]
+    });
+    Ok(())
+}
+
+fn affine_reference<F: Float>(given: &[Array2<f32>]) -> Outputs {
+    let given: Vec<Array2<F>> = given.iter().map(of_f32).collect();
+    let (x, parameters, dy) = (&given[0], &given[1..3], &given[3]);
+    let mut y = poisoned(dy);
+    let mut dx = poisoned(x);
+    let mut gradients: Vec<Array2<F>> = parameters.iter().map(poisoned).collect();
+    reference::Layer::forward(&reference::Linear, x.view(), parameters, y.view_mut());
+    let pass = reference::Backward {
+        x: x.view(),
+        y: y.view(),
+        dy: dy.view(),
+        parameters,
+        gradients: &mut gradients,
+        dx: Some(dx.view_mut()),
+    };
+    reference::Layer::backward(&reference::Linear, pass);
+    vec![
+        into_f64(&y),
+        into_f64(&dx),
+        into_f64(&gradients[0]),
+        into_f64(&gradients[1]),
+    ]
+}
+
+fn affine_gpu(gpu: &Gpu, variant: Variant, given: &[Array2<f32>]) -> Result<Outputs, Error> {
+    let tensors = given.iter().map(|value| upload(gpu, value));
+    let tensors = tensors.collect::<Result<Vec<_>, _>>()?;
+    let (x, parameters, dy) = (&tensors[0], &tensors[1..3], &tensors[3]);
+    let [y, dx] = [
+        upload(gpu, &poisoned(&given[3]))?,
+        upload(gpu, &poisoned(&given[0]))?,
+    ];
+    let gradients = [
+        upload(gpu, &poisoned(&given[1]))?,
+        upload(gpu, &poisoned(&given[2]))?,
+    ];
+    let mut recorder = Recorder::new(gpu);
+    variant.forward(&mut recorder, x, parameters, &y);
+    let pass = Backward {
+        x,
+        y: &y,
+        dy,
+        parameters,
+        gradients: &gradients,
+        dx: Some(&dx),
+    };
+    variant.backward(&mut recorder, pass);
+    run(gpu, recorder, &[&y, &dx, &gradients[0], &gradients[1]])
+}
+
+/// An activation with what it needs to be checked.
+struct Activation {
+    layer: &'static (dyn Layer + Sync),
+    single: &'static (dyn reference::Layer<f32> + Sync),
+    double: &'static (dyn reference::Layer<f64> + Sync),
+    /// Tolerances of `y` and `dx` from `x` and `dy`.
+    allowed: fn(Precision, f64, f64) -> [f64; 2],
+}
+
+const RELU: Activation = Activation {
+    layer: &ops::Relu,
+    single: &reference::Relu,
+    double: &reference::Relu,
+    // Nothing is rounded.
+    allowed: |_, _, _| [0.0, 0.0],
+};
+const SIGMOID: Activation = Activation {
+    layer: &ops::Sigmoid,
+    single: &reference::Sigmoid,
+    double: &reference::Sigmoid,
+    allowed: |precision, x, dy| {
+        let error = precision.sigmoid(x);
+        [error, precision.sigmoid_backward(sigmoid(x), error, dy)]
+    },
+};
+
+fn elementwise(
+    file: &File,
+    prefix: String,
+    gpu: &Gpu,
+    table: &mut Table,
+    activation: &Activation,
+) -> Result<(), Refusal> {
+    let name = |tensor: &str| format!("{prefix}{tensor}");
+    let shape = file.shape(&name("x"))?;
+    let x = matrix(shape, &file.f32(&name("x"), shape)?);
+    let dy = matrix(shape, &file.f32(&name("dy"), shape)?);
+    let on_gpu = elementwise_gpu(gpu, activation.layer, &x, &dy);
+    let case = Case {
+        expected: vec![
+            ("y", file.f64(&name("y"), shape)?),
+            ("dx", file.f64(&name("dx"), shape)?),
+        ],
+        engines: vec![
+            (
+                "reference f64",
+                DOUBLE,
+                elementwise_reference(activation.double, &x, &dy),
+            ),
+            (
+                "reference f32",
+                SINGLE,
+                elementwise_reference(activation.single, &x, &dy),
+            ),
+            ("GPU", SINGLE, on_gpu.map_err(|error| file.failed(error))?),
+        ],
+        prefix,
+    };
+    case.compare(file, table, |precision| {
+        let pairs = x.iter().zip(&dy);
+        let bounds = pairs.map(|(&x, &dy)| (activation.allowed)(precision, x.into(), dy.into()));
+        let (y, dx) = bounds.map(|[y, dx]| (y, dx)).unzip();
+        vec![y, dx]
+    });
+    Ok(())
+}
+
+fn elementwise_reference<F: Float>(
+    layer: &dyn reference::Layer<F>,
+    x: &Array2<f32>,
+    dy: &Array2<f32>,
+) -> Outputs {
+    let [x, dy] = [x, dy].map(of_f32::<F>);
+    let (mut y, mut dx) = (poisoned(&x), poisoned(&x));
+    layer.forward(x.view(), &[], y.view_mut());
+    layer.backward(reference::Backward {
+        x: x.view(),
+        y: y.view(),
+        dy: dy.view(),
+        parameters: &[],
+        gradients: &mut [],
+        dx: Some(dx.view_mut()),
+    });
+    vec![into_f64(&y), into_f64(&dx)]
+}
+
+fn elementwise_gpu(
+    gpu: &Gpu,
+    layer: &dyn Layer,
+    x: &Array2<f32>,
+    dy: &Array2<f32>,
+) -> Result<Outputs, Error> {
+    let [y, dx] = [upload(gpu, &poisoned(x))?, upload(gpu, &poisoned(x))?];
+    let [x, dy] = [upload(gpu, x)?, upload(gpu, dy)?];
+    let mut recorder = Recorder::new(gpu);
+    layer.forward(&mut recorder, &x, &[], &y);
+    let pass = Backward {
+        x: &x,
+        y: &y,
+        dy: &dy,
+        parameters: &[],
+        gradients: &[],
+        dx: Some(&dx),
+    };
+    layer.backward(&mut recorder, pass);
+    run(gpu, recorder, &[&y, &dx])
+}
+
+fn softmax_cross_entropy(
+    file: &File,
+    prefix: String,
+    gpu: &Gpu,
+    table: &mut Table,
+) -> Result<(), Refusal> {
+    let name = |tensor: &str| format!("{prefix}{tensor}");
+    let shape @ [rows, classes] = file.shape(&name("logits"))?;
+    let logits = matrix(shape, &file.f32(&name("logits"), shape)?);
+    let labels = file.u32(&name("labels"), [1, rows], classes)?;
+    let on_gpu = softmax_gpu(gpu, &logits, &labels);
+    let case = Case {
+        expected: vec![
+            ("loss", file.f64(&name("loss"), [1, 1])?),
+            ("probabilities", file.f64(&name("probabilities"), shape)?),
+            ("dlogits", file.f64(&name("dlogits"), shape)?),
+        ],
+        engines: vec![
+            (
+                "reference f64",
+                DOUBLE,
+                softmax_reference::<f64>(&logits, &labels),
+            ),
+            (
+                "reference f32",
+                SINGLE,
+                softmax_reference::<f32>(&logits, &labels),
+            ),
+            ("GPU", SINGLE, on_gpu.map_err(|error| file.failed(error))?),
+        ],
+        prefix,
+    };
+    let logits = logits.mapv(f64::from);
+    case.compare(file, table, |precision| {
+        let (mut losses, mut probabilities, mut dlogits) = (0.0, Vec::new(), Vec::new());
+        let exact = vec![0.0; classes];
+        for (row, &label) in logits.outer_iter().zip(&labels) {
+            let bounds = precision.softmax(&row.to_vec(), &exact, label as usize, rows);
+            let loss = crate::tolerance::Softmax::of(&row.to_vec(), label as usize).loss;
+            losses += bounds.loss + precision.sum(rows, loss.abs());
+            // Found as rows·dlogits + onehot: what that says of a probability, and no more.
+            let scaled = bounds.dlogits.iter().map(|bound| rows as f64 * bound);
+            probabilities.extend(scaled);
+            dlogits.extend(bounds.dlogits);
+        }
+        vec![vec![losses / rows as f64], probabilities, dlogits]
+    });
+    Ok(())
+}
+
+/// Probabilities out of the gradient that is made of them.
+fn probabilities(dlogits: &[f64], labels: &[u32]) -> Vec<f64> {
+    let (rows, classes) = (labels.len(), dlogits.len() / labels.len());
+    let is_label = |at: usize| f64::from(u8::from(labels[at / classes] as usize == at % classes));
+    let probability = |(at, &gradient): (usize, &f64)| rows as f64 * gradient + is_label(at);
+    dlogits.iter().enumerate().map(probability).collect()
+}
+
+fn softmax_reference<F: Float>(logits: &Array2<f32>, labels: &[u32]) -> Outputs {
+    let logits = of_f32::<F>(logits);
+    let mut dlogits = poisoned(&logits);
+    let loss = reference::softmax_cross_entropy(logits.view(), labels, dlogits.view_mut());
+    let dlogits = into_f64(&dlogits);
+    vec![
+        vec![loss.into_f64()],
+        probabilities(&dlogits, labels),
+        dlogits,
+    ]
+}
+
+fn softmax_gpu(gpu: &Gpu, logits: &Array2<f32>, labels: &[u32]) -> Result<Outputs, Error> {
+    let shape = [1, labels.len()];
+    let indices = Tensor::zeros(gpu, "labels", shape, Element::U32)?;
+    gpu.write(&indices, labels)?;
+    let losses = upload(gpu, &Array2::from_elem(shape, f32::NAN))?;
+    let dlogits = upload(gpu, &poisoned(logits))?;
+    let logits = upload(gpu, logits)?;
+    let mut recorder = Recorder::new(gpu);
+    let loss = ops::SoftmaxCrossEntropy;
+    loss.forward_backward(&mut recorder, &logits, &indices, &losses, &dlogits);
+    let mut found = run(gpu, recorder, &[&losses, &dlogits])?;
+    let loss = found[0].iter().sum::<f64>() / labels.len() as f64;
+    let dlogits = found.remove(1);
+    Ok(vec![vec![loss], probabilities(&dlogits, labels), dlogits])
+}
+
+/// Runs what was recorded and reads the outputs.
+fn run(gpu: &Gpu, recorder: Recorder<'_>, outputs: &[&Tensor]) -> Result<Outputs, Error> {
+    gpu.submit(&recorder.finish()?, 1)?;
+    let read = |output: &&Tensor| {
+        let values: Vec<f32> = gpu.read(output)?;
+        Ok(values.into_iter().map(f64::from).collect())
+    };
+    outputs.iter().map(read).collect()
+}
+
+fn upload(gpu: &Gpu, values: &Array2<f32>) -> Result<Tensor, Error> {
+    let tensor = Tensor::zeros(gpu, "golden", values.dim().into(), Element::F32)?;
+    gpu.write(&tensor, &values.iter().copied().collect::<Vec<_>>())?;
+    Ok(tensor)
+}
+
+pub(crate) fn matrix<T: Copy>(shape: [usize; 2], values: &[T]) -> Array2<T> {
+    Array2::from_shape_fn(shape, |(row, column)| values[row * shape[1] + column])
+}
+
+fn of_f32<F: Float>(values: &Array2<f32>) -> Array2<F> {
+    values.mapv(|value| F::from_f64(value.into()))
+}
+
+/// Of the same shape, and NaN where nobody writes.
+fn poisoned<F: Float>(like: &Array2<F>) -> Array2<F> {
+    like.mapv(|_| F::nan())
+}
+
+pub(crate) fn into_f64<F: Float>(values: &Array2<F>) -> Vec<f64> {
+    values.iter().map(|value| value.into_f64()).collect()
+}

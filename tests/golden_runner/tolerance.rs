@@ -1,0 +1,139 @@
+//! How far a result may be from the exact one, derived from the arithmetic's own bounds.
+//!
+//! WGSL allows `exp(x)` 3 + 2|x| ULP, `log` 3 ULP (an absolute 2⁻²¹ between ½ and 2), division
+//! 2.5 ULP, and rounds sums and products correctly or to a neighbour. CPUs do better, so the same
+//! bounds in units of `f64` hold the `f64` reference.
+
+/// An arithmetic: its unit roundoff and the magnitude below which it may flush to zero.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Precision {
+    pub(crate) unit: f64,
+    pub(crate) tiny: f64,
+}
+
+pub(crate) const SINGLE: Precision = Precision {
+    unit: f32::EPSILON as f64 / 2.0,
+    tiny: f32::MIN_POSITIVE as f64,
+};
+pub(crate) const DOUBLE: Precision = Precision {
+    unit: f64::EPSILON / 2.0,
+    tiny: f64::MIN_POSITIVE,
+};
+
+/// ULP of a quotient.
+pub(crate) const DIVISION: f64 = 2.5;
+
+impl Precision {
+    /// One unit in the last place, relative, at its largest.
+    pub(crate) fn ulp(self) -> f64 {
+        2.0 * self.unit
+    }
+
+    /// Of a sum of `count` products with this sum of magnitudes. Rounding errors add like a random
+    /// walk, √K of them; 8 standard deviations.
+    pub(crate) fn sum(self, count: usize, magnitudes: f64) -> f64 {
+        8.0 * (count as f64).sqrt() * self.unit * magnitudes + self.tiny
+    }
+
+    /// Relative, of `exp(x)`.
+    fn exp(self, x: f64) -> f64 {
+        (3.0 + 2.0 * x.abs()) * self.ulp()
+    }
+
+    /// Of `1 / (1 + e⁻ˣ)`, either from `e⁻ˣ` or from `e^−|x|`: the error of the power, as far as it
+    /// reaches the result; one rounding of the sum; one division.
+    pub(crate) fn sigmoid(self, x: f64) -> f64 {
+        let y = sigmoid(x);
+        let reaching = (1.0 - y) * self.exp(x);
+        y * (reaching + (0.5 + DIVISION) * self.ulp()) + self.tiny
+    }
+
+    /// Of `dy·(1 − y)·y` when `y` is off by `error`, with a rounding for each operation.
+    pub(crate) fn sigmoid_backward(self, y: f64, error: f64, dy: f64) -> f64 {
+        let factor = (1.0 - y) * y;
+        dy.abs() * (error * ((1.0 - 2.0 * y).abs() + error) + 1.5 * self.ulp() * factor) + self.tiny
+    }
+
+    /// Of a row's loss, probabilities and `dlogits` over `rows`, when logits are off by `errors`.
+    pub(crate) fn softmax(
+        self,
+        logits: &[f64],
+        errors: &[f64],
+        label: usize,
+        rows: usize,
+    ) -> SoftmaxBounds {
+        let Softmax {
+            shifted,
+            probabilities,
+            loss,
+        } = Softmax::of(logits, label);
+        // Relative, of each e^z: the logit's own error, the rounded subtraction, the power.
+        let power = |c: usize| errors[c] + self.unit * shifted[c].abs() + self.exp(shifted[c]);
+        let powers: Vec<f64> = (0..logits.len()).map(power).collect();
+        let weighted: f64 = probabilities
+            .iter()
+            .zip(&powers)
+            .map(|(p, power)| p * power)
+            .sum();
+        let sum = weighted + self.sum(logits.len(), 1.0);
+        let log_of_sum = loss + shifted[label];
+        let bounds = SoftmaxBounds {
+            loss: sum
+                + 4.0 * self.ulp()
+                + 3.0 * self.ulp() * log_of_sum.abs()
+                + errors[label]
+                + self.unit * (shifted[label].abs() + loss.abs())
+                + self.tiny,
+            probabilities: probabilities
+                .iter()
+                .zip(&powers)
+                .map(|(p, power)| p * (power + sum + DIVISION * self.ulp()) + self.tiny)
+                .collect(),
+            dlogits: Vec::new(),
+        };
+        let scale = 1.0 / rows as f64;
+        let dlogits = bounds.probabilities.iter().enumerate().map(|(c, error)| {
+            let gradient = probabilities[c] - f64::from(u8::from(c == label));
+            // Subtraction, and either a rounded scale and a product or a division.
+            scale * (error + (1.0 + DIVISION) * self.ulp() * gradient.abs()) + self.tiny
+        });
+        SoftmaxBounds {
+            dlogits: dlogits.collect(),
+            ..bounds
+        }
+    }
+}
+
+/// What may be off by how much, for one row.
+#[derive(Debug)]
+pub(crate) struct SoftmaxBounds {
+    pub(crate) loss: f64,
+    pub(crate) probabilities: Vec<f64>,
+    pub(crate) dlogits: Vec<f64>,
+}
+
+/// One row in `f64`.
+#[derive(Debug)]
+pub(crate) struct Softmax {
+    /// Logits less the largest.
+    shifted: Vec<f64>,
+    pub(crate) probabilities: Vec<f64>,
+    pub(crate) loss: f64,
+}
+
+impl Softmax {
+    pub(crate) fn of(logits: &[f64], label: usize) -> Self {
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let shifted: Vec<f64> = logits.iter().map(|logit| logit - largest).collect();
+        let sum: f64 = shifted.iter().map(|z| z.exp()).sum();
+        Self {
+            probabilities: shifted.iter().map(|z| z.exp() / sum).collect(),
+            loss: sum.ln() - shifted[label],
+            shifted,
+        }
+    }
+}
+
+pub(crate) fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}

@@ -1,0 +1,390 @@
+//! Golden trainings: every step's loss, the first gradient and the final weights of whole runs on
+//! MNIST, by the reference in both precisions and by the GPU.
+
+use ndarray::Array2;
+use wgrad::data::{Labels, Sampling, Split};
+use wgrad::ops::{Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
+use wgrad::reference::{self, Float};
+use wgrad::{Error, Gpu, Sequential, Trainer};
+
+use crate::bounds::{Parameters, gradient_bounds};
+use crate::file::{File, Refusal};
+use crate::ops::{into_f64, matrix};
+use crate::report::Table;
+use crate::tolerance::{DOUBLE, Precision, SINGLE};
+
+/// Of every loss and every final weight after hundreds of steps in `f32`.
+const SINGLE_RUN: f64 = 1e-4;
+/// The same in `f64` with the file's own learning rate: hundreds of steps whose roundings, 1e-16
+/// each, the run amplifies by less than a thousand.
+const DOUBLE_RUN: f64 = 1e-12;
+/// An example whose two largest logits are closer than the weights' tolerance makes them may be
+/// classified either way; among 10,000 there are few such.
+const UNDECIDED: f64 = 2.0;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Activation {
+    Relu,
+    Sigmoid,
+}
+
+/// What a file says.
+struct Training {
+    activation: Option<Activation>,
+    learning_rate: f64,
+    batch: usize,
+    indices: Vec<u32>,
+    init: Parameters,
+    first_gradient: Vec<Vec<f64>>,
+    losses: Vec<f64>,
+    last: Vec<Vec<f64>>,
+    accuracy: f64,
+}
+
+/// What an engine made of it; parameters in the order w1, b1, w2, …
+struct Run {
+    first_gradient: Vec<Vec<f64>>,
+    losses: Vec<f64>,
+    last: Vec<Vec<f64>>,
+    accuracy: f64,
+}
+
+/// `None` as the data set reads and refuses all the same, but runs nothing.
+pub(crate) fn check(
+    file: &File,
+    gpu: &Gpu,
+    mnist: Option<&Split>,
+    table: &mut Table,
+) -> Result<(), Refusal> {
+    optimizer(file)?;
+    let examples = mnist.map_or(usize::MAX, |mnist| mnist.train.len());
+    let training = Training::read(file, examples)?;
+    file.all_read()?;
+    let Some(mnist) = mnist else {
+        return Ok(());
+    };
+    let failed = |engine: &'static str| move |error| file.failed(format!("{engine}: {error}"));
+    #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
+    let rounding = f64::from(training.learning_rate as f32) / training.learning_rate - 1.0;
+    // With a learning rate larger by a part δ, n steps get as far as n + nδ would: the nδ-th part
+    // of a step, which changes a loss or a weight by less than 1.
+    let double = DOUBLE_RUN + training.losses.len() as f64 * rounding.abs();
+    let engine = "oracle f64";
+    let run = training.by_oracle(mnist).map_err(failed(engine))?;
+    training.compare(file, table, mnist, (engine, DOUBLE, DOUBLE_RUN), &run);
+    let engine = "reference::Trainer<f64>";
+    let run = training
+        .by_reference::<f64>(mnist)
+        .map_err(failed(engine))?;
+    training.compare(file, table, mnist, (engine, DOUBLE, double), &run);
+    let engine = "reference::Trainer<f32>";
+    let run = training
+        .by_reference::<f32>(mnist)
+        .map_err(failed(engine))?;
+    training.compare(file, table, mnist, (engine, SINGLE, SINGLE_RUN), &run);
+    let engine = "GPU Trainer";
+    let run = training.by_gpu(gpu, mnist).map_err(failed(engine))?;
+    training.compare(file, table, mnist, (engine, SINGLE, SINGLE_RUN), &run);
+    Ok(())
+}
+
+/// Whether the optimizer is plain SGD; hyperparameters have PyTorch's names.
+fn optimizer(file: &File) -> Result<(), Refusal> {
+    let off = |value: &str| value.parse() == Ok(0.0) || value.eq_ignore_ascii_case("false");
+    let not_built = |what: &str| Refusal::NotBuilt(format!("{}: optimizer {what}", file.name));
+    match file.key("optimizer")? {
+        "adam" => {
+            for key in ["betas", "eps", "weight_decay", "amsgrad", "maximize"] {
+                file.find(key);
+            }
+            known_keys(file)?;
+            Err(not_built("adam"))
+        }
+        "sgd" => {
+            let keys = [
+                "momentum",
+                "dampening",
+                "nesterov",
+                "weight_decay",
+                "maximize",
+            ];
+            let set: Vec<_> = keys
+                .into_iter()
+                .filter_map(|key| Some((key, file.find(key)?)))
+                .filter(|(_, value)| !off(value))
+                .collect();
+            match set[..] {
+                [] => Ok(()),
+                [("momentum", _), ..] => {
+                    known_keys(file)?;
+                    Err(not_built("sgd with momentum"))
+                }
+                [(key, value), ..] => Err(file.unknown(key, value)),
+            }
+        }
+        other => Err(file.unknown("optimizer", other)),
+    }
+}
+
+/// Also of a training that is not built, no key may be unknown.
+fn known_keys(file: &File) -> Result<(), Refusal> {
+    for key in [
+        "kind",
+        "widths",
+        "activation",
+        "loss",
+        "learning_rate",
+        "batch",
+        "steps",
+    ] {
+        file.find(key);
+    }
+    for tensor in file.tensors.keys() {
+        file.shape(tensor)?;
+    }
+    file.all_read()
+}
+
+impl Training {
+    fn read(file: &File, examples: usize) -> Result<Self, Refusal> {
+        let loss = file.key("loss")?;
+        if loss != "softmax_cross_entropy" {
+            return Err(file.unknown("loss", loss));
+        }
+        let learning_rate = file.number("learning_rate")?;
+        let learning_rate: f64 = match learning_rate {
+            Some(learning_rate) => learning_rate,
+            None => return Err(file.failed("metadata key \"learning_rate\" is missing")),
+        };
+        let widths = widths(file)?;
+        let [steps, batch] = file.shape("indices")?;
+        for (key, found) in [("steps", steps), ("batch", batch)] {
+            if file
+                .number(key)?
+                .is_some_and(|stated: usize| stated != found)
+            {
+                let why = format!("metadata key \"{key}\" is not {found}, as of tensor indices");
+                return Err(file.failed(why));
+            }
+        }
+        // Without a hidden layer there is nothing to activate.
+        let activation = match file.find("activation") {
+            _ if widths.len() == 2 => None,
+            Some("relu") => Some(Activation::Relu),
+            Some("sigmoid") => Some(Activation::Sigmoid),
+            Some(other) => return Err(file.unknown("activation", other)),
+            None => return Err(file.failed("metadata key \"activation\" is missing")),
+        };
+        let layers = || (1..).zip(widths.windows(2).map(|pair| [pair[0], pair[1]]));
+        let init = layers().map(|(i, shape)| {
+            let bias = [1, shape[1]];
+            let weight = file.f32(&format!("init.w{i}"), shape)?;
+            let of_bias = file.f32(&format!("init.b{i}"), bias)?;
+            Ok([matrix(shape, &weight), matrix(bias, &of_bias)])
+        });
+        let all = |role: &str| {
+            let pairs = layers().flat_map(|(i, shape)| {
+                [
+                    (format!("{role}.w{i}"), shape),
+                    (format!("{role}.b{i}"), [1, shape[1]]),
+                ]
+            });
+            pairs
+                .map(|(name, shape)| file.f64(&name, shape))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self {
+            activation,
+            learning_rate,
+            batch,
+            indices: file.u32("indices", [steps, batch], examples)?,
+            init: init.collect::<Result<_, Refusal>>()?,
+            first_gradient: all("first_gradient")?,
+            losses: file.f64("losses", [1, steps])?,
+            last: all("final")?,
+            accuracy: file.f64("test_accuracy", [1, 1])?[0],
+        })
+    }
+
+    fn spec(&self) -> Sequential {
+        let mut spec = Sequential::input(self.init[0][0].nrows());
+        for (i, [_, bias]) in self.init.iter().enumerate() {
+            if i > 0 {
+                spec = match self.activation {
+                    Some(Activation::Relu) => spec.layer(Relu),
+                    Some(Activation::Sigmoid) => spec.layer(Sigmoid),
+                    None => spec,
+                };
+            }
+            spec = spec.layer(Linear::new(bias.ncols()));
+        }
+        spec
+    }
+
+    /// Initial parameters as layers keep them: none for an activation.
+    fn parameters<F: Float>(&self) -> Vec<Vec<Array2<F>>> {
+        let mut layers = Vec::new();
+        for (i, pair) in self.init.iter().enumerate() {
+            if i > 0 && self.activation.is_some() {
+                layers.push(Vec::new());
+            }
+            let of_f32 = |value: &Array2<f32>| value.mapv(|value| F::from_f64(value.into()));
+            layers.push(pair.iter().map(of_f32).collect());
+        }
+        layers
+    }
+
+    fn minibatch(&self, mnist: &Split, step: usize) -> (Array2<u8>, Vec<u32>) {
+        let indices = &self.indices[step * self.batch..][..self.batch];
+        let rows: Vec<&[u8]> = indices
+            .iter()
+            .map(|&index| mnist.train.row(index as usize))
+            .collect();
+        let pixels = Array2::from_shape_fn((self.batch, mnist.train.width()), |(r, c)| rows[r][c]);
+        let labels = mnist.train.labels().indices();
+        (
+            pixels,
+            indices
+                .iter()
+                .map(|&index| labels[index as usize])
+                .collect(),
+        )
+    }
+
+    fn sampling(&self) -> Sampling {
+        Sampling::Listed(self.indices.clone())
+    }
+
+    /// The learning rate in the crate's own type.
+    fn rate(&self) -> f32 {
+        #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
+        let rate = self.learning_rate as f32;
+        rate
+    }
+
+    /// The reference's network and update, with the learning rate as the file has it: `f32`, the
+    /// type of the trainers', rounds 0.1 by 1.5e-8.
+    fn by_oracle(&self, mnist: &Split) -> Result<Run, Error> {
+        let mut network = reference::Network::<f64>::new(&self.spec())?;
+        network
+            .parameters_mut()
+            .clone_from_slice(&self.parameters());
+        let (mut losses, mut first_gradient) = (Vec::new(), Vec::new());
+        for step in 0..self.losses.len() {
+            let (pixels, labels) = self.minibatch(mnist, step);
+            let x = pixels.mapv(|pixel| f64::from(pixel) / 255.0);
+            losses.push(network.loss(x.view(), &labels));
+            let gradient = network.gradient(x.view(), &labels);
+            let parameters = network.parameters_mut().iter_mut().flatten();
+            for (parameter, gradient) in parameters.zip(gradient.iter().flatten()) {
+                reference::sgd(parameter, gradient, self.learning_rate);
+            }
+            if step == 0 {
+                first_gradient = flat(&gradient);
+            }
+        }
+        let test = &mnist.test;
+        let shape = [test.len(), test.width()];
+        let x = matrix(shape, test.features()).mapv(|pixel| f64::from(pixel) / 255.0);
+        Ok(Run {
+            first_gradient,
+            losses,
+            last: flat(network.parameters()),
+            accuracy: network.accuracy(x.view(), test.labels().indices()),
+        })
+    }
+
+    fn by_reference<F: Float>(&self, mnist: &Split) -> Result<Run, Error> {
+        let (spec, rate, sampling) = (self.spec(), self.rate(), self.sampling());
+        let mut trainer =
+            reference::Trainer::<F>::new(&spec, rate, &mnist.train, self.batch, sampling)?;
+        trainer
+            .network_mut()
+            .parameters_mut()
+            .clone_from_slice(&self.parameters());
+        let (pixels, labels) = self.minibatch(mnist, 0);
+        let x = pixels.mapv(|pixel| F::from_f64(pixel.into()) / F::from_f64(255.0));
+        let first_gradient = flat(&trainer.network().gradient(x.view(), &labels));
+        let losses = trainer.steps(self.losses.len())?;
+        Ok(Run {
+            first_gradient,
+            losses: losses.into_iter().map(Float::into_f64).collect(),
+            last: flat(trainer.network().parameters()),
+            accuracy: trainer.evaluate(&mnist.test)?.accuracy,
+        })
+    }
+
+    fn by_gpu(&self, gpu: &Gpu, mnist: &Split) -> Result<Run, Error> {
+        let mut model = self.spec().build(gpu)?;
+        model.set_parameters(&self.parameters())?;
+        let (pixels, labels) = self.minibatch(mnist, 0);
+        let x = pixels.mapv(|pixel| f32::from(pixel) / 255.0);
+        let labels = Labels::from_classes(labels, mnist.train.labels().classes())?;
+        let first_gradient = flat(&model.gradient(x.view(), &labels)?);
+        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(self.rate()));
+        let sampling = self.sampling();
+        let mut trainer = Trainer::new(model, loss, optimizer, &mnist.train, self.batch, sampling)?;
+        let losses = trainer.steps(self.losses.len())?;
+        Ok(Run {
+            first_gradient,
+            losses: losses.into_iter().map(f64::from).collect(),
+            last: flat(&trainer.model().parameters()?),
+            accuracy: trainer.evaluate(&mnist.test)?.accuracy,
+        })
+    }
+
+    fn compare(
+        &self,
+        file: &File,
+        table: &mut Table,
+        mnist: &Split,
+        (engine, precision, allowed): (&str, Precision, f64),
+        run: &Run,
+    ) {
+        let place = |what| [file.name.as_str(), what, "", engine];
+        let (pixels, labels) = self.minibatch(mnist, 0);
+        let bounds = gradient_bounds(precision, self.activation, &self.init, &pixels, &labels);
+        let [found, expected] = [&run.first_gradient, &self.first_gradient].map(|all| all.concat());
+        table.compare(place("first_gradient"), &found, &expected, |at| bounds[at]);
+        table.compare(place("losses"), &run.losses, &self.losses, |_| allowed);
+        let [found, expected] = [&run.last, &self.last].map(|all| all.concat());
+        table.compare(place("final"), &found, &expected, |_| allowed);
+        let examples = mnist.test.len() as f64;
+        let [found, expected] =
+            [run.accuracy, self.accuracy].map(|share| (share * examples).round());
+        table.compare(
+            place("test_accuracy_examples"),
+            &[found],
+            &[expected],
+            |_| UNDECIDED,
+        );
+    }
+}
+
+/// Inputs and then outputs of every layer, from the tensors; the metadata must say the same.
+fn widths(file: &File) -> Result<Vec<usize>, Refusal> {
+    let stated = file.key("widths")?;
+    let [inputs, _] = file.shape("init.w1")?;
+    let mut widths = vec![inputs];
+    let is_stated = |layer| layer < stated.split(',').count();
+    let is_there = |layer| file.tensors.contains_key(&format!("init.w{layer}"));
+    while is_stated(widths.len()) || is_there(widths.len()) {
+        widths.push(file.shape(&format!("init.w{}", widths.len()))?[1]);
+    }
+    let found: Vec<String> = widths.iter().map(ToString::to_string).collect();
+    if stated
+        .split(',')
+        .map(str::trim)
+        .ne(found.iter().map(String::as_str))
+    {
+        let found = found.join(",");
+        return Err(file.failed(format!(
+            "metadata key \"widths\" is \"{stated}\", but the tensors are of {found}"
+        )));
+    }
+    Ok(widths)
+}
+
+fn flat<F: Float>(layers: &[Vec<Array2<F>>]) -> Vec<Vec<f64>> {
+    layers.iter().flatten().map(into_f64).collect()
+}

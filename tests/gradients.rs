@@ -1,0 +1,318 @@
+//! Gradients: the reference against central differences, the GPU against the reference.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "common/bounds.rs"]
+mod bounds;
+#[path = "common/gpu.rs"]
+mod gpu;
+
+use proptest::prelude::*;
+use wgrad::data::Labels;
+use wgrad::ndarray::Array2;
+use wgrad::ops::{Layer, Linear, Relu, Sigmoid};
+use wgrad::reference::{self, Backward, Float, softmax_cross_entropy};
+use wgrad::{Init, Model, Sequential};
+
+use bounds::{Activation, Bounded};
+use gpu::{Numbers, assert_close, gpu};
+
+type Matrix = Array2<f64>;
+
+/// Step of the central differences: their error is h²/6 of a third derivative, and the rounding of
+/// a loss divided by h.
+const H: f64 = 1.0 / (1 << 17) as f64;
+/// Both for losses and third derivatives up to a few thousand.
+const DIFFERENCES: f64 = 1e-7;
+
+/// Layers with parameters, and a random linear functional of what the last of them gives: every
+/// element of the output counts, each in its own way.
+struct Chain {
+    twins: Vec<reference::Twin>,
+    parameters: Vec<Vec<Matrix>>,
+    x: Matrix,
+    weights: Matrix,
+}
+
+fn random(numbers: &mut Numbers, shape: [usize; 2]) -> Matrix {
+    Matrix::from_shape_simple_fn(shape, || f64::from(numbers.uniform()))
+}
+
+impl Chain {
+    fn new(layers: &[&dyn Layer], [rows, inputs]: [usize; 2], seed: u64) -> Self {
+        let mut numbers = Numbers::new(seed);
+        let mut width = inputs;
+        let mut parameters = Vec::new();
+        for layer in layers {
+            let specs = layer.parameters(width);
+            parameters.push(
+                specs
+                    .iter()
+                    .map(|spec| random(&mut numbers, spec.shape))
+                    .collect(),
+            );
+            width = layer.outputs(width);
+        }
+        Self {
+            twins: layers.iter().map(|layer| layer.reference()).collect(),
+            parameters,
+            x: random(&mut numbers, [rows, inputs]),
+            weights: random(&mut numbers, [rows, width]),
+        }
+    }
+
+    /// Input of every layer, and the output.
+    fn values(&self) -> Vec<Matrix> {
+        let mut values = vec![self.x.clone()];
+        for (index, twin) in self.twins.iter().enumerate() {
+            let x = &values[index];
+            let width = match self.parameters[index].first() {
+                Some(weight) => weight.ncols(),
+                None => x.ncols(),
+            };
+            let mut y = Matrix::from_elem((x.nrows(), width), f64::NAN);
+            f64::of(twin).forward(x.view(), &self.parameters[index], y.view_mut());
+            values.push(y);
+        }
+        values
+    }
+
+    fn loss(&self) -> f64 {
+        (&self.values()[self.twins.len()] * &self.weights).sum()
+    }
+
+    /// Gradients by `x` and by the parameters of every layer.
+    fn backward(&self) -> (Matrix, Vec<Vec<Matrix>>) {
+        let values = self.values();
+        let mut dy = self.weights.clone();
+        let mut all = Vec::new();
+        for (index, twin) in self.twins.iter().enumerate().rev() {
+            let poison = |like: &Matrix| Matrix::from_elem(like.raw_dim(), f64::NAN);
+            let mut gradients: Vec<_> = self.parameters[index].iter().map(poison).collect();
+            let mut dx = poison(&values[index]);
+            f64::of(twin).backward(Backward {
+                x: values[index].view(),
+                y: values[index + 1].view(),
+                dy: dy.view(),
+                parameters: &self.parameters[index],
+                gradients: &mut gradients,
+                dx: Some(dx.view_mut()),
+            });
+            all.push(gradients);
+            dy = dx;
+        }
+        all.reverse();
+        (dy, all)
+    }
+
+    /// The central difference of the loss by one number.
+    fn difference(&mut self, mut number: impl FnMut(&mut Self) -> &mut f64) -> f64 {
+        let value = *number(self);
+        *number(self) = value + H;
+        let above = self.loss();
+        *number(self) = value - H;
+        let below = self.loss();
+        *number(self) = value;
+        (above - below) / (2.0 * H)
+    }
+
+    fn check(&mut self, case: &str) {
+        let (dx, gradients) = self.backward();
+        let close = |what: &str, found: f64, expected: f64| {
+            let tolerance = DIFFERENCES * (1.0 + expected.abs());
+            assert!(
+                (found - expected).abs() <= tolerance,
+                "{case}, {what}: {found} {expected}"
+            );
+        };
+        for (at, &found) in dx.indexed_iter() {
+            let expected = self.difference(|chain| &mut chain.x[at]);
+            close(&format!("dx {at:?}"), found, expected);
+        }
+        for (layer, gradients) in gradients.iter().enumerate() {
+            for (index, gradient) in gradients.iter().enumerate() {
+                for (at, &found) in gradient.indexed_iter() {
+                    let expected = self.difference(|chain| &mut chain.parameters[layer][index][at]);
+                    close(
+                        &format!("layer {layer} parameter {index} {at:?}"),
+                        found,
+                        expected,
+                    );
+                }
+            }
+        }
+    }
+
+    /// No input of any layer is so near to 0 that a step of the differences crosses it (what a
+    /// `Relu` has cut off stays 0).
+    fn is_clear_of_kinks(&self) -> bool {
+        let clear = |value: &f64| *value == 0.0 || value.abs() > 100.0 * H;
+        self.values().iter().flatten().all(clear)
+    }
+}
+
+#[test]
+fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
+    let layers: [&dyn Layer; 3] = [&Linear::new(4), &Relu, &Sigmoid];
+    let (before, after) = (Linear::new(5), Linear::new(3));
+    for layer in layers {
+        let chains: [&[&dyn Layer]; 4] = [
+            &[layer],
+            &[&before, layer],
+            &[layer, &after],
+            &[&before, layer, &after],
+        ];
+        for (index, layers) in chains.into_iter().enumerate() {
+            for rows in [1, 3] {
+                let chains = (0..100).map(|seed| Chain::new(layers, [rows, 4], seed));
+                let mut chain = chains.into_iter().find(Chain::is_clear_of_kinks).unwrap();
+                chain.check(&format!("{} in chain {index}, {rows} rows", layer.name()));
+            }
+        }
+    }
+}
+
+#[test]
+fn gradient_of_softmax_cross_entropy_is_its_derivative() {
+    for shape in [[1, 1], [1, 2], [3, 5], [4, 10]] {
+        let mut numbers = Numbers::new(7);
+        let mut logits = random(&mut numbers, shape) * 3.0;
+        let labels: Vec<u32> = (0..shape[0])
+            .map(|_| u32::try_from(numbers.below(shape[1])).unwrap())
+            .collect();
+        let loss = |logits: &Matrix| {
+            let mut dlogits = Matrix::from_elem(shape, f64::NAN);
+            let loss = softmax_cross_entropy(logits.view(), &labels, dlogits.view_mut());
+            (loss, dlogits)
+        };
+        let (_, dlogits) = loss(&logits);
+        for (at, &found) in dlogits.indexed_iter() {
+            let value = logits[at];
+            logits[at] = value + H;
+            let above = loss(&logits).0;
+            logits[at] = value - H;
+            let below = loss(&logits).0;
+            logits[at] = value;
+            let expected = (above - below) / (2.0 * H);
+            assert!(
+                (found - expected).abs() <= DIFFERENCES,
+                "{at:?}: {found} {expected}"
+            );
+        }
+    }
+}
+
+/// A network of linear layers with an activation between each two.
+fn network(widths: &[usize], activation: Activation, seed: u64) -> Model {
+    let mut spec = Sequential::input(widths[0]).seed(seed);
+    for (index, &width) in widths[1..].iter().enumerate() {
+        spec = match activation {
+            _ if index == 0 => spec,
+            Activation::Relu => spec.layer(Relu),
+            Activation::Sigmoid => spec.layer(Sigmoid),
+        };
+        let std = 1.0 / (widths[index] as f32).sqrt();
+        spec = spec.layer(Linear::new(width).weight_init(Init::Normal { std }));
+    }
+    spec.build(gpu()).unwrap()
+}
+
+/// Loss and gradients of a model on the GPU within their bounds, and the bounds' values those of
+/// the reference. Returns the widest bound of a parameter as a share of its largest gradient.
+fn check_gradients(widths: &[usize], activation: Activation, rows: usize, seed: u64) -> f64 {
+    let case = format!("{widths:?}, {activation:?}, {rows} rows");
+    let model = network(widths, activation, seed);
+    let mut numbers = Numbers::new(seed);
+    let x = Array2::from_shape_simple_fn((rows, widths[0]), || numbers.uniform());
+    let classes = widths[widths.len() - 1];
+    let labels: Vec<u32> = (0..rows)
+        .map(|_| u32::try_from(numbers.below(classes)).unwrap())
+        .collect();
+    let labels = Labels::from_classes(labels, classes).unwrap();
+
+    let found = model.gradient(x.view(), &labels).unwrap();
+    let reference = model.to_reference().unwrap();
+    let x64 = x.mapv(f64::from);
+    let expected = reference.gradient(x64.view(), labels.indices());
+    let linear = |layer: &&Vec<Matrix>| !layer.is_empty();
+    let parameters: Vec<_> = reference.parameters().iter().filter(linear).collect();
+    let last = parameters.len() - 1;
+    let layers: Vec<_> = parameters
+        .iter()
+        .enumerate()
+        .map(|(index, p)| (p.as_slice(), (index < last).then_some(activation)))
+        .collect();
+    let bounded = bounds::gradient(&layers, &x64, labels.indices());
+
+    let [loss, error] = bounded.mean_loss;
+    assert_close(
+        &case,
+        &[model.loss(x.view(), &labels).unwrap()],
+        [loss],
+        [error],
+    );
+    let expected = expected.iter().filter(linear).flatten();
+    let bounded = bounded.gradients.iter().flatten();
+    let found = found.iter().filter(|layer| !layer.is_empty()).flatten();
+    let (mut count, mut looseness) = (0, 0.0f64);
+    for ((found, expected), Bounded { value, error }) in found.zip(expected).zip(bounded) {
+        let same = value
+            .iter()
+            .zip(expected)
+            .all(|(a, b)| (a - b).abs() <= 1e-12 * (1.0 + b.abs()));
+        assert!(same, "{case}: the bounds are those of another gradient");
+        let found: Vec<f32> = found.iter().copied().collect();
+        assert_close(
+            &case,
+            &found,
+            expected.iter().copied(),
+            error.iter().copied(),
+        );
+        let largest = expected.iter().fold(0.0, |a: f64, &b| a.max(b.abs()));
+        let loosest = error.iter().fold(0.0, |a: f64, &b| a.max(b));
+        looseness = looseness.max(loosest / largest);
+        count += 1;
+    }
+    assert_eq!(count, 2 * layers.len(), "{case}");
+    looseness
+}
+
+#[test]
+fn gradients_of_networks_on_the_gpu_are_those_of_the_reference() {
+    let networks: [&[usize]; 8] = [
+        &[3, 2],
+        &[1, 1],
+        &[17, 5, 3],
+        &[784, 50, 10],
+        &[33, 19, 13, 7],
+        &[65, 33, 17, 11, 5],
+        &[2, 1, 1, 1, 2],
+        &[20, 64, 32, 16, 10],
+    ];
+    for widths in networks {
+        for activation in [Activation::Relu, Activation::Sigmoid] {
+            for rows in [1, 3, 37] {
+                let looseness = check_gradients(widths, activation, rows, 11);
+                // A bound that says nothing would let anything pass. Where `Relu` may take either
+                // side, it is as wide as the gradient; with one class all gradients are 0.
+                let case = format!("{widths:?}, {activation:?}, {rows} rows: {looseness}");
+                let says_much = looseness < 0.01 || widths.last() == Some(&1);
+                assert!(says_much || activation == Activation::Relu, "{case}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn gradients_of_any_network_are_those_of_the_reference(
+        widths in proptest::collection::vec(1usize..70, 2..6),
+        rows in 1usize..70,
+        seed: u64,
+        sigmoid: bool,
+    ) {
+        let activation = if sigmoid { Activation::Sigmoid } else { Activation::Relu };
+        check_gradients(&widths, activation, rows, seed);
+    }
+}

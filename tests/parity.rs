@@ -1,0 +1,15 @@
+//! Every kernel against its formula in `f64`: op × direction × shape, between guard bands.
+//!
+//! The kernels that only the trainer records (gather, sample, metrics, sgd) have such tests beside
+//! them in `src/ops`.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "common/gpu.rs"]
+mod gpu;
+
+#[path = "parity/activations.rs"]
+mod activations;
+#[path = "parity/linear.rs"]
+mod linear;
+#[path = "parity/softmax_cross_entropy.rs"]
+mod softmax_cross_entropy;

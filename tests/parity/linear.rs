@@ -1,0 +1,363 @@
+use std::collections::BTreeSet;
+
+use wgrad::ndarray::{Array2, ArrayView2};
+use wgrad::ops::{Backward, Variant};
+use wgrad::reference::{self, Layer as _};
+use wgrad::tensor::Tensor;
+use wgrad::wgpu::naga::{self, Expression, Literal};
+
+use crate::gpu::{Bench, Fill, Numbers, assert_close, gpu, sum_error};
+
+/// The sizes that the shaders of this layer are built around, out of their constants.
+fn block_sizes() -> Vec<usize> {
+    let contracts = wgrad::ops::contracts().into_iter();
+    let linear = contracts.filter(|contract| contract.shader.starts_with("linear"));
+    let mut sizes = BTreeSet::new();
+    for contract in linear {
+        let module = naga::front::wgsl::parse_str(contract.source).unwrap();
+        for (_, constant) in module.constants.iter() {
+            if let Expression::Literal(Literal::U32(size)) =
+                module.global_expressions[constant.init]
+                && constant.name.is_some()
+            {
+                sizes.insert(size as usize);
+            }
+        }
+    }
+    assert!(sizes.len() >= 3, "the constants of the shaders: {sizes:?}");
+    sizes.into_iter().filter(|&size| size <= 128).collect()
+}
+
+/// Sizes around every block edge, with primes beside them.
+fn edges() -> Vec<usize> {
+    let around = block_sizes().into_iter().flat_map(|size| {
+        [size - 1, size, size + 1]
+            .into_iter()
+            .filter(|&edge| edge > 0)
+    });
+    let edges: BTreeSet<usize> = around.chain([1, 2, 3, 7, 13, 37, 53]).collect();
+    edges.into_iter().collect()
+}
+
+/// (rows, inputs, outputs).
+fn shapes() -> Vec<[usize; 3]> {
+    let mut shapes = vec![
+        [1, 1, 1],
+        [100, 784, 50],
+        [100, 50, 10],
+        [1, 784, 50],
+        [2, 3, 65],
+        [65, 2, 129],
+        [257, 5, 3],
+        // Blocks just under, at and over several workgroups, where one makes a few blocks.
+        [161, 5, 17],
+        [160, 5, 17],
+        [159, 5, 18],
+        [61, 160, 52],
+        [20, 161, 17],
+    ];
+    let edges = edges();
+    for &edge in &edges {
+        shapes.extend([[edge, 7, 13], [13, edge, 7], [7, 13, edge], [edge; 3]]);
+    }
+    let mut numbers = Numbers::new(1);
+    for _ in 0..24 {
+        shapes.push([(); 3].map(|()| edges[numbers.below(edges.len())]));
+    }
+    shapes
+}
+
+struct Case {
+    name: String,
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    fill: Fill,
+    x: Vec<f32>,
+    /// What `x` is as bytes, for the variant that takes those.
+    bytes: Option<Vec<u8>>,
+    w: Vec<f32>,
+    b: Vec<f32>,
+    dy: Vec<f32>,
+}
+
+impl Case {
+    fn new(shape: [usize; 3], fill: Fill) -> Self {
+        let [rows, inputs, outputs] = shape;
+        let mut numbers = Numbers::new((rows * 1_000_003 + inputs * 1009 + outputs) as u64);
+        Self {
+            name: format!("{rows} rows, {inputs} -> {outputs}, {fill:?}"),
+            rows,
+            inputs,
+            outputs,
+            fill,
+            x: numbers.fill(rows * inputs, fill),
+            bytes: None,
+            w: numbers.fill(inputs * outputs, fill),
+            b: numbers.fill(outputs, fill),
+            dy: numbers.fill(rows * outputs, fill),
+        }
+    }
+
+    /// Random bytes for `x`, many of them 0 or 255.
+    fn of_bytes(shape: [usize; 3], fill: Fill) -> Self {
+        let mut numbers = Numbers::new((shape[0] + 7 * shape[1]) as u64);
+        let byte = |_| match numbers.below(4) {
+            0 => 0,
+            1 => 255,
+            _ => numbers.bits().to_le_bytes()[0],
+        };
+        let bytes = (0..shape[0] * shape[1]).map(byte).collect();
+        Self {
+            bytes: Some(bytes),
+            ..Self::new(shape, fill)
+        }
+    }
+
+    fn x(&self) -> Array2<f64> {
+        let shape = [self.rows, self.inputs];
+        match &self.bytes {
+            None => matrix(shape, &self.x),
+            Some(bytes) => {
+                let values = bytes.iter().map(|&byte| f64::from(byte) / 255.0).collect();
+                Array2::from_shape_vec(shape, values).unwrap()
+            }
+        }
+    }
+
+    fn upload_x(&self, bench: &Bench<'_>) -> Tensor {
+        let Some(bytes) = &self.bytes else {
+            return bench.input("x", [self.rows, self.inputs], &self.x);
+        };
+        let words: Vec<u32> = bytes.chunks(self.inputs).flat_map(packed).collect();
+        bench.input_u32("x", [self.rows, self.inputs.div_ceil(4)], &words)
+    }
+
+    fn dy(&self) -> Array2<f64> {
+        matrix([self.rows, self.outputs], &self.dy)
+    }
+
+    fn parameters(&self) -> [Array2<f64>; 2] {
+        let w = matrix([self.inputs, self.outputs], &self.w);
+        [w, matrix([1, self.outputs], &self.b)]
+    }
+
+    /// Integers exactly, everything else within the bound of a sum of `terms` products.
+    fn compare(&self, what: &str, found: &[f32], all: &Expected, terms: usize) {
+        let case = format!("{what}: {}", self.name);
+        let tolerance = all.absolute.iter().map(|&absolute| {
+            if self.fill == Fill::Integers && self.bytes.is_none() {
+                0.0
+            } else {
+                sum_error(terms, absolute)
+            }
+        });
+        assert_close(&case, found, all.value.iter().copied(), tolerance);
+    }
+}
+
+/// Four bytes to a word, lowest first; what is left of the last word is 0.
+fn packed(row: &[u8]) -> impl Iterator<Item = u32> {
+    row.chunks(4).map(|four| {
+        let mut bytes = [0; 4];
+        bytes[..four.len()].copy_from_slice(four);
+        u32::from_le_bytes(bytes)
+    })
+}
+
+fn matrix(shape: [usize; 2], values: &[f32]) -> Array2<f64> {
+    let values = values.iter().map(|&value| value.into()).collect();
+    Array2::from_shape_vec(shape, values).unwrap()
+}
+
+/// A result, and the same sum over absolute values.
+struct Expected {
+    value: Array2<f64>,
+    absolute: Array2<f64>,
+}
+
+fn forward(x: ArrayView2<'_, f64>, parameters: &[Array2<f64>]) -> Array2<f64> {
+    let mut y = Array2::zeros((x.nrows(), parameters[0].ncols()));
+    reference::Linear.forward(x, parameters, y.view_mut());
+    y
+}
+
+/// `dx`, `dw` and `db`.
+fn backward(x: &Array2<f64>, dy: &Array2<f64>, parameters: &[Array2<f64>]) -> [Array2<f64>; 3] {
+    let unread = Array2::zeros(dy.raw_dim());
+    let mut dx = Array2::zeros(x.raw_dim());
+    let mut gradients = [0, 1].map(|index: usize| Array2::zeros(parameters[index].raw_dim()));
+    reference::Linear.backward(reference::Backward {
+        x: x.view(),
+        y: unread.view(),
+        dy: dy.view(),
+        parameters,
+        gradients: &mut gradients,
+        dx: Some(dx.view_mut()),
+    });
+    let [dw, db] = gradients;
+    [dx, dw, db]
+}
+
+fn check_forward(variant: Variant, case: &Case) {
+    let &Case {
+        rows,
+        inputs,
+        outputs,
+        ..
+    } = case;
+    let bench = Bench::new(gpu());
+    let x = case.upload_x(&bench);
+    let w = bench.input("w", [inputs, outputs], &case.w);
+    let b = bench.input("b", [1, outputs], &case.b);
+    let y = bench.output("y", [rows, outputs]);
+    let name = format!("{variant:?} forward: {}", case.name);
+    bench.run(&name, 1, |recorder| {
+        variant.forward(recorder, &x, &[w, b], &y);
+    });
+    let parameters = case.parameters();
+    let absolute = parameters.each_ref().map(|p| p.mapv(f64::abs));
+    let expected = Expected {
+        value: forward(case.x().view(), &parameters),
+        absolute: forward(case.x().mapv(f64::abs).view(), &absolute),
+    };
+    case.compare(
+        &format!("{variant:?} y"),
+        &bench.read(&y),
+        &expected,
+        inputs + 2,
+    );
+}
+
+fn check_backward(variant: Variant, case: &Case, with_dx: bool) {
+    let &Case {
+        rows,
+        inputs,
+        outputs,
+        ..
+    } = case;
+    let bench = Bench::new(gpu());
+    let x = case.upload_x(&bench);
+    let w = bench.input("w", [inputs, outputs], &case.w);
+    let b = bench.input("b", [1, outputs], &case.b);
+    let y = bench.input("y", [rows, outputs], &vec![f32::NAN; rows * outputs]);
+    let dy = bench.input("dy", [rows, outputs], &case.dy);
+    let gradients = [
+        bench.output("dw", [inputs, outputs]),
+        bench.output("db", [1, outputs]),
+    ];
+    let dx = with_dx.then(|| bench.output("dx", [rows, inputs]));
+    let name = format!("{variant:?} backward: {}", case.name);
+    bench.run(&name, 1, |recorder| {
+        let pass = Backward {
+            x: &x,
+            y: &y,
+            dy: &dy,
+            parameters: &[w, b],
+            gradients: &gradients,
+            dx: dx.as_ref(),
+        };
+        variant.backward(recorder, pass);
+    });
+    let parameters = case.parameters();
+    let absolute = parameters.each_ref().map(|p| p.mapv(f64::abs));
+    let [dx_value, dw_value, db_value] = backward(&case.x(), &case.dy(), &parameters);
+    let [dx_absolute, dw_absolute, db_absolute] = backward(
+        &case.x().mapv(f64::abs),
+        &case.dy().mapv(f64::abs),
+        &absolute,
+    );
+    let compare = |what: &str, tensor, value, absolute, terms| {
+        let expected = Expected { value, absolute };
+        case.compare(
+            &format!("{variant:?} {what}"),
+            &bench.read(tensor),
+            &expected,
+            terms,
+        );
+    };
+    compare("dw", &gradients[0], dw_value, dw_absolute, rows + 1);
+    compare("db", &gradients[1], db_value, db_absolute, rows);
+    if let Some(dx) = &dx {
+        compare("dx", dx, dx_value, dx_absolute, outputs);
+    }
+}
+
+fn check_all_forward(variant: Variant) {
+    for shape in shapes() {
+        for fill in Fill::ALL {
+            check_forward(variant, &Case::new(shape, fill));
+        }
+    }
+}
+
+fn check_all_backward(variant: Variant) {
+    for (index, shape) in shapes().into_iter().enumerate() {
+        for (fill_index, fill) in Fill::ALL.into_iter().enumerate() {
+            let with_dx = (index + fill_index) % 4 != 0;
+            check_backward(variant, &Case::new(shape, fill), with_dx);
+        }
+    }
+}
+
+#[test]
+fn forward_in_tiles_is_the_formula() {
+    check_all_forward(Variant::Tiles);
+}
+
+#[test]
+fn forward_in_registers_is_the_formula() {
+    check_all_forward(Variant::Registers);
+}
+
+#[test]
+fn backward_in_tiles_is_the_formula() {
+    check_all_backward(Variant::Tiles);
+}
+
+#[test]
+fn backward_in_registers_is_the_formula() {
+    check_all_backward(Variant::Registers);
+}
+
+/// One more rounding than over floats: the sums are divided by 255 at their end.
+#[test]
+fn products_of_bytes_are_the_formula() {
+    for shape in shapes() {
+        for fill in Fill::ALL {
+            let case = Case::of_bytes(shape, fill);
+            check_forward(Variant::Bytes, &case);
+            check_backward(Variant::Bytes, &case, false);
+        }
+    }
+}
+
+/// More workgroups than one dispatch dimension has.
+#[test]
+fn a_long_batch_is_folded_into_two_dimensions() {
+    for (variant, rows) in [(Variant::Tiles, 32), (Variant::Registers, 8 * 20)] {
+        let rows = 65_535 * rows + 1;
+        let mut numbers = Numbers::new(2);
+        let values = numbers.fill(rows, Fill::Integers);
+        let bench = Bench::new(gpu());
+        let x = bench.input("x", [rows, 1], &values);
+        let parameters = [
+            bench.input("w", [1, 1], &[3.0]),
+            bench.input("b", [1, 1], &[-2.0]),
+        ];
+        let y = bench.output("y", [rows, 1]);
+        let case = format!("{variant:?}, {rows} rows");
+        bench.run(&case, 1, |recorder| {
+            variant.forward(recorder, &x, &parameters, &y);
+        });
+        let expected = values.iter().map(|&x| f64::from(x) * 3.0 - 2.0);
+        assert_close(&case, &bench.read(&y), expected, std::iter::repeat(0.0));
+    }
+}
+
+#[test]
+fn a_wide_bias_is_folded_into_two_dimensions() {
+    let outputs = 65_535 * 64 + 1;
+    let case = Case::new([2, 1, outputs], Fill::Integers);
+    check_backward(Variant::Registers, &case, false);
+}

@@ -1,0 +1,178 @@
+use wgrad::ndarray::{Array2, ArrayView2, Axis};
+use wgrad::ops::{Loss as _, SoftmaxCrossEntropy};
+use wgrad::reference::softmax_cross_entropy;
+
+use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
+
+struct Outcome {
+    losses: Vec<f32>,
+    dlogits: Vec<f32>,
+}
+
+fn run(shape: [usize; 2], logits: &[f32], labels: &[u32]) -> Outcome {
+    let [rows, _] = shape;
+    let bench = Bench::new(gpu());
+    let input = bench.input("logits", shape, logits);
+    let targets = bench.input_u32("labels", [1, rows], labels);
+    let losses = bench.output("losses", [1, rows]);
+    let dlogits = bench.output("dlogits", shape);
+    bench.run(&format!("softmax {shape:?}"), 1, |recorder| {
+        SoftmaxCrossEntropy.forward_backward(recorder, &input, &targets, &losses, &dlogits);
+    });
+    Outcome {
+        losses: bench.read(&losses),
+        dlogits: bench.read(&dlogits),
+    }
+}
+
+/// What a row's loss and gradient may be off by, from the accuracies of WGSL.
+struct Bound {
+    loss: f64,
+    dlogits: Vec<f64>,
+}
+
+/// `z = logit − max` is rounded, `exp(z)` has 3 + 2|z| ULP, each addition is rounded; `log` has 3
+/// ULP, or 2⁻²¹ up to 2; a division has 2.5 ULP.
+fn bound(row: &[f64], label: usize, batch: usize) -> Bound {
+    const SECOND_ORDER: f64 = 1.001;
+    let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let z: Vec<f64> = row.iter().map(|logit| logit - largest).collect();
+    let e: Vec<f64> = z.iter().map(|z| z.exp()).collect();
+    let of_exp = z.iter().zip(&e).map(|(z, e)| match *e {
+        0.0 => 0.0,
+        _ => (3.0 + 2.0 * z.abs()) * ULP + z.abs() * ROUNDING,
+    });
+    let of_exp: Vec<f64> = of_exp.collect();
+    let sum: f64 = e.iter().sum();
+    let weighted: f64 = e.iter().zip(&of_exp).map(|(e, error)| e * error).sum();
+    let of_sum = weighted / sum + row.len() as f64 * (ROUNDING + FLUSHED);
+    let log = sum.ln();
+    let of_log = if sum <= 2.001 {
+        1.0 / f64::from(1 << 21)
+    } else {
+        3.0 * ULP * log
+    };
+    let loss = of_sum + of_log + ROUNDING * z[label].abs() + ROUNDING * (log - z[label]);
+    let of_gradient = |class: usize| {
+        let p = e[class] / sum;
+        let target = if class == label { 1.0 } else { 0.0 };
+        let of_p = p * (of_exp[class] + of_sum + 2.5 * ULP);
+        (of_p + 3.0 * ROUNDING * (p - target).abs()) / batch as f64
+    };
+    Bound {
+        loss: SECOND_ORDER * loss,
+        dlogits: (0..row.len())
+            .map(|class| SECOND_ORDER * of_gradient(class) + 3.0 * FLUSHED)
+            .collect(),
+    }
+}
+
+fn loss_of_row(row: ArrayView2<'_, f64>, label: u32) -> f64 {
+    let mut unread = Array2::zeros(row.raw_dim());
+    softmax_cross_entropy(row, &[label], unread.view_mut())
+}
+
+fn check(shape: [usize; 2], logits: &[f32], labels: &[u32]) {
+    let case = format!("softmax cross-entropy {shape:?}");
+    let found = run(shape, logits, labels);
+    let values = logits.iter().map(|&logit| f64::from(logit)).collect();
+    let z = Array2::from_shape_vec(shape, values).unwrap();
+    let mut dlogits = Array2::zeros(shape);
+    let _mean = softmax_cross_entropy(z.view(), labels, dlogits.view_mut());
+    let rows = || z.axis_chunks_iter(Axis(0), 1).zip(labels);
+    let bounds: Vec<Bound> = rows()
+        .map(|(row, &label)| bound(row.as_slice().unwrap(), label as usize, shape[0]))
+        .collect();
+    let losses = rows().map(|(row, &label)| loss_of_row(row, label));
+    assert_close(
+        &case,
+        &found.losses,
+        losses,
+        bounds.iter().map(|bound| bound.loss),
+    );
+    let tolerance = bounds
+        .iter()
+        .flat_map(|bound| bound.dlogits.iter().copied());
+    assert_close(&case, &found.dlogits, dlogits.iter().copied(), tolerance);
+}
+
+const SHAPES: [[usize; 2]; 14] = [
+    [1, 1],
+    [1, 2],
+    [2, 1],
+    [3, 5],
+    [63, 10],
+    [64, 10],
+    [65, 10],
+    [100, 10],
+    [127, 3],
+    [128, 2],
+    [129, 7],
+    [5, 64],
+    [7, 997],
+    [1, 4096],
+];
+
+fn labels(numbers: &mut Numbers, [rows, classes]: [usize; 2]) -> Vec<u32> {
+    (0..rows)
+        .map(|_| u32::try_from(numbers.below(classes)).unwrap())
+        .collect()
+}
+
+#[test]
+fn loss_and_gradient_are_the_formula() {
+    for shape in SHAPES {
+        for spread in [1.0, 30.0, 1e4] {
+            let mut numbers = Numbers::new((shape[0] + 1000 * shape[1]) as u64);
+            let mut logits = numbers.fill(shape[0] * shape[1], Fill::Moderate);
+            logits.iter_mut().for_each(|logit| *logit *= spread);
+            check(shape, &logits, &labels(&mut numbers, shape));
+        }
+    }
+}
+
+#[test]
+fn logits_of_any_finite_size_are_stable() {
+    let extremes = [
+        0.0, -0.0, 1e30, -1e30, 1e-30, 88.8, -104.0, 1e38, -1e38, 7.0, 7.0,
+    ];
+    let mut numbers = Numbers::new(4);
+    let logits: Vec<f32> = (0..50 * 5).map(|_| extremes[numbers.below(11)]).collect();
+    check([50, 5], &logits, &labels(&mut numbers, [50, 5]));
+}
+
+#[test]
+fn equal_logits_share_the_gradient() {
+    for value in [0.0, 3.5, -1e20] {
+        check([3, 10], &[value; 30], &[0, 4, 9]);
+    }
+}
+
+/// Drivers may assume that there is no NaN, so only bits can tell.
+#[test]
+fn a_row_that_is_not_finite_has_a_nan_loss_and_no_other() {
+    let shape = [66, 4];
+    for spoil in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN] {
+        for class in 0..4 {
+            let mut numbers = Numbers::new(5);
+            let mut logits = numbers.fill(shape[0] * shape[1], Fill::Moderate);
+            let labels = labels(&mut numbers, shape);
+            let sound = run(shape, &logits, &labels);
+            for row in [0, 33, 65] {
+                logits[row * 4 + class] = spoil;
+            }
+            let spoilt = run(shape, &logits, &labels);
+            for (row, (spoilt, sound)) in spoilt.losses.iter().zip(&sound.losses).enumerate() {
+                if [0, 33, 65].contains(&row) {
+                    let bits = spoilt.to_bits() & 0x7fff_ffff;
+                    assert!(
+                        bits > 0x7f80_0000,
+                        "row {row}, {spoil}: {bits:#x} is no NaN"
+                    );
+                } else {
+                    assert_eq!(spoilt.to_bits(), sound.to_bits(), "row {row}, {spoil}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Training: the same bits twice, and on the GPU what the reference does.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "common/bounds.rs"]
+mod bounds;
+#[path = "common/gpu.rs"]
+mod gpu;
+
+#[path = "training/determinism.rs"]
+mod determinism;
+#[path = "training/evaluation.rs"]
+mod evaluation;
+#[path = "training/history.rs"]
+mod history;
+#[path = "training/trajectory.rs"]
+mod trajectory;
+
+use wgrad::data::{Dataset, Labels, Sampling, Split, synthetic};
+use wgrad::ops::{Linear, Sgd, Sigmoid, SoftmaxCrossEntropy};
+use wgrad::{Gpu, Init, Sequential, Trainer, TwoLayerNet};
+
+/// Enough digits for several epochs of a few steps.
+fn digits() -> Split {
+    synthetic::digits_of(3, 1_037, 211).unwrap()
+}
+
+fn relu_net() -> Sequential {
+    TwoLayerNet::spec(784, 50, 10).seed(5)
+}
+
+/// Three linear layers of odd widths.
+fn sigmoid_net() -> Sequential {
+    let linear = |outputs, std| Linear::new(outputs).weight_init(Init::Normal { std });
+    Sequential::input(784)
+        .layer(linear(37, 0.05))
+        .layer(Sigmoid)
+        .layer(linear(19, 0.5))
+        .layer(Sigmoid)
+        .layer(linear(10, 0.5))
+        .seed(6)
+}
+
+fn trainer(gpu: &Gpu, spec: &Sequential, data: &Dataset, batch: usize, how: Sampling) -> Trainer {
+    let model = spec.build(gpu).unwrap();
+    Trainer::new(model, SoftmaxCrossEntropy, Sgd::new(0.1), data, batch, how).unwrap()
+}
+
+/// Four examples of two features, so small that thousands of steps take no time.
+fn tiny() -> Dataset {
+    let labels = Labels::from_classes(vec![0, 1, 1, 0], 2).unwrap();
+    Dataset::new("tiny", 2, vec![0, 0, 0, 255, 255, 0, 255, 255], labels).unwrap()
+}

@@ -1,0 +1,90 @@
+use wgrad::Gpu;
+use wgrad::data::Sampling;
+
+use super::{digits, relu_net, sigmoid_net, trainer};
+use crate::gpu::gpu;
+
+type Bits = (Vec<u32>, Vec<u32>);
+
+/// Bits of all losses and of all parameters after 30 steps on a device of its own.
+fn run(seed: u64, steps: &[usize], sigmoid: bool) -> Bits {
+    let spec = if sigmoid { sigmoid_net() } else { relu_net() };
+    let sampling = Sampling::WithReplacement { seed };
+    let device = Gpu::new().unwrap();
+    let mut trainer = trainer(&device, &spec.seed(seed), &digits().train, 64, sampling);
+    let losses = steps
+        .iter()
+        .flat_map(|&steps| trainer.steps(steps).unwrap());
+    let losses = losses.map(f32::to_bits).collect();
+    let parameters = trainer.model().parameters().unwrap();
+    let values = parameters.iter().flatten().flatten();
+    (losses, values.map(|value| value.to_bits()).collect())
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    for sigmoid in [false, true] {
+        let first = run(1, &[30], sigmoid);
+        assert_eq!(first.0.len(), 30);
+        assert!(first == run(1, &[30], sigmoid), "another run");
+        assert!(
+            first == run(1, &[1, 0, 9, 20], sigmoid),
+            "the same steps in several calls"
+        );
+    }
+}
+
+#[test]
+fn another_seed_gives_another_run() {
+    let [first, second] = [1, 2].map(|seed| run(seed, &[30], false));
+    let same = first
+        .0
+        .iter()
+        .zip(&second.0)
+        .filter(|(a, b)| a == b)
+        .count();
+    assert!(same < 3, "{same} of 30 losses are the same");
+    assert!(first.1 != second.1);
+}
+
+/// No run succeeds having done nothing.
+#[test]
+fn every_parameter_of_every_layer_changes() {
+    for spec in [relu_net(), sigmoid_net()] {
+        let sampling = Sampling::Shuffled { seed: 1 };
+        let mut trainer = trainer(gpu(), &spec, &digits().train, 100, sampling);
+        let before = trainer.model().parameters().unwrap();
+        trainer.steps(10).unwrap();
+        let after = trainer.model().parameters().unwrap();
+        let pairs = before.iter().flatten().zip(after.iter().flatten());
+        for (index, (before, after)) in pairs.enumerate() {
+            let changed = before.iter().zip(after).filter(|(a, b)| a != b).count();
+            // Most of the first weights belong to pixels that have ink now and then.
+            assert!(
+                2 * changed > before.len(),
+                "parameter {index}: {changed} of {}",
+                before.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn training_learns() {
+    let digits = digits();
+    let sampling = Sampling::WithReplacement { seed: 1 };
+    let mut trainer = trainer(gpu(), &relu_net(), &digits.train, 100, sampling);
+    let before = trainer.evaluate(&digits.train).unwrap();
+    let losses = trainer.steps(600).unwrap();
+    let after = trainer.evaluate(&digits.train).unwrap();
+    assert!(
+        losses[599] < losses[0] / 4.0,
+        "{} {}",
+        losses[0],
+        losses[599]
+    );
+    assert!(
+        before.accuracy < 0.4 && after.accuracy > 0.9,
+        "{before:?} {after:?}"
+    );
+}

@@ -1,0 +1,100 @@
+use proptest::prelude::*;
+use wgrad::data::{Dataset, Labels, Sampling};
+use wgrad::ndarray::Array2;
+use wgrad::reference::Network;
+use wgrad::{Evaluation, Trainer};
+
+use super::{digits, relu_net, sigmoid_net, tiny, trainer};
+use crate::gpu::{Numbers, gpu};
+
+/// Evaluation of the model's parameters in `f64`, and how many rows have a margin between their
+/// two largest logits that single precision could turn.
+fn reference(trainer: &Trainer, data: &Dataset) -> (Evaluation, usize) {
+    let network: Network<f64> = trainer.model().to_reference().unwrap();
+    let pixel = |(row, column)| f64::from(data.row(row)[column]) / 255.0;
+    let x = Array2::from_shape_fn((data.len(), data.width()), pixel);
+    let labels = data.labels().indices();
+    let logits = network.predict(x.view());
+    let close = logits.outer_iter().filter(|row| {
+        let mut sorted = row.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let [second, first] = [sorted[row.len() - 2], sorted[row.len() - 1]];
+        first - second < 1e-5 * (1.0 + first.abs())
+    });
+    let evaluation = Evaluation {
+        loss: network.loss(x.view(), labels),
+        accuracy: network.accuracy(x.view(), labels),
+    };
+    (evaluation, close.count())
+}
+
+fn check(trainer: &mut Trainer, data: &Dataset) {
+    let found = trainer.evaluate(data).unwrap();
+    let (expected, close) = reference(trainer, data);
+    let hits = |evaluation: Evaluation| evaluation.accuracy * data.len() as f64;
+    let off = (hits(found) - hits(expected)).abs();
+    assert!(
+        off <= close as f64 + 1e-6,
+        "{found:?} {expected:?}, {close} undecided"
+    );
+    // Far above the bound of a sum of 1,000 losses, far below one example missing or twice there.
+    let error = (found.loss - expected.loss).abs();
+    assert!(
+        error <= 1e-5 * (1.0 + expected.loss),
+        "{found:?} {expected:?}"
+    );
+}
+
+/// A thousand rows are evaluated at a time: 1,037 leave a short rest.
+#[test]
+fn evaluation_is_that_of_the_reference() {
+    let digits = digits();
+    for spec in [relu_net(), sigmoid_net()] {
+        let sampling = Sampling::WithReplacement { seed: 1 };
+        let mut trainer = trainer(gpu(), &spec, &digits.train, 100, sampling);
+        for steps in [0, 100] {
+            trainer.steps(steps).unwrap();
+            check(&mut trainer, &digits.train);
+            check(&mut trainer, &digits.test);
+        }
+    }
+}
+
+#[test]
+fn evaluation_changes_nothing_and_is_the_same_again() {
+    let digits = digits();
+    let sampling = || Sampling::WithReplacement { seed: 1 };
+    let [mut one, mut other] =
+        [(); 2].map(|()| trainer(gpu(), &relu_net(), &digits.train, 50, sampling()));
+    one.steps(5).unwrap();
+    other.steps(5).unwrap();
+    let first = one.evaluate(&digits.test).unwrap();
+    assert_eq!(first, one.evaluate(&digits.test).unwrap());
+    assert_eq!(one.steps(5).unwrap(), other.steps(5).unwrap());
+    assert!(
+        first != one.evaluate(&digits.test).unwrap(),
+        "of the network before the steps"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn evaluation_of_any_number_of_examples_is_that_of_the_reference(
+        examples in prop_oneof![1usize..70, 990usize..1010, 1990usize..2010],
+        seed: u64,
+    ) {
+        let mut numbers = Numbers::new(seed);
+        let features = (0..2 * examples).map(|_| u8::try_from(numbers.below(256)).unwrap());
+        let features = features.collect();
+        let labels = (0..examples).map(|_| u32::try_from(numbers.below(2)).unwrap());
+        let labels = Labels::from_classes(labels.collect(), 2).unwrap();
+        let data = Dataset::new("random", 2, features, labels).unwrap();
+        let spec = wgrad::TwoLayerNet::spec(2, 5, 2).seed(seed);
+        let sampling = Sampling::WithReplacement { seed };
+        let mut trainer = trainer(gpu(), &spec, &tiny(), 4, sampling);
+        trainer.steps(20).unwrap();
+        check(&mut trainer, &data);
+    }
+}

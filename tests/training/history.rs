@@ -1,0 +1,131 @@
+use wgrad::data::Sampling;
+use wgrad::ops::{Linear, Sgd, SoftmaxCrossEntropy};
+use wgrad::{Error, Sequential, Trainer};
+
+use super::{digits, relu_net, tiny, trainer};
+use crate::gpu::{assert_close, gpu, sum_error};
+
+/// Losses kept on the GPU at a time.
+const HISTORY: usize = 16_384;
+
+#[test]
+fn no_steps_are_no_losses_and_change_nothing() {
+    let sampling = Sampling::WithReplacement { seed: 1 };
+    let mut trainer = trainer(gpu(), &relu_net(), &digits().train, 10, sampling);
+    let before = trainer.model().parameters().unwrap();
+    assert_eq!(trainer.steps(0).unwrap(), Vec::<f32>::new());
+    assert_eq!(trainer.model().parameters().unwrap(), before);
+    assert_eq!(trainer.steps(3).unwrap().len(), 3);
+    assert_eq!(trainer.steps(0).unwrap(), Vec::<f32>::new());
+}
+
+/// With a learning rate too small to change anything, the loss of a step is that of its example:
+/// a list of examples shows which step a loss belongs to.
+#[test]
+fn more_steps_than_the_history_holds_give_all_losses_in_order() {
+    let spec = Sequential::input(2).layer(Linear::new(2)).seed(1);
+    let mut model = spec.build(gpu()).unwrap();
+    let mut parameters = model.parameters().unwrap();
+    // Weights 1, −2, 3, 5: a different loss for each of the four examples.
+    for (value, weight) in parameters[0][0].iter_mut().zip([1.0, -2.0, 3.0, 5.0]) {
+        *value = weight;
+    }
+    model.set_parameters(&parameters).unwrap();
+    let examples: Vec<u32> = (0..u32::try_from(HISTORY).unwrap() + 1_001)
+        .map(|i| (i * i + i / 7) % 4)
+        .collect();
+    let sampling = Sampling::Listed(examples.clone());
+    let optimizer = Sgd::new(1e-30);
+    let mut trainer =
+        Trainer::new(model, SoftmaxCrossEntropy, optimizer, &tiny(), 1, sampling).unwrap();
+    let mut losses = trainer.steps(5).unwrap();
+    losses.extend(trainer.steps(HISTORY + 990).unwrap());
+    losses.extend(trainer.steps(6).unwrap());
+    assert_eq!(losses.len(), examples.len());
+
+    let mut of_example = [None; 4];
+    for (step, (&loss, &example)) in losses.iter().zip(&examples).enumerate() {
+        let first = *of_example[example as usize].get_or_insert(loss);
+        assert_eq!(loss, first, "step {step}, example {example}");
+    }
+    let mut distinct = of_example.map(|loss| loss.unwrap().to_bits());
+    distinct.sort_unstable();
+    assert!(
+        distinct.windows(2).all(|pair| pair[0] != pair[1]),
+        "{of_example:?}"
+    );
+}
+
+/// Weights so large that the loss of the example with both features, and no other, is above 2²⁴:
+/// they speak for class 1, which is that of every example with one feature, and not its own.
+#[test]
+fn divergence_names_its_step_and_carries_the_losses_before_it() {
+    let spec = Sequential::input(2).layer(Linear::new(2));
+    let mut model = spec.build(gpu()).unwrap();
+    let mut parameters = model.parameters().unwrap();
+    parameters[0][0].fill(0.0);
+    parameters[0][0].column_mut(1).fill(1e7);
+    model.set_parameters(&parameters).unwrap();
+    // Example 3 has both: it is that of the third step after ten others.
+    let sampling = Sampling::Listed(vec![0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 0, 3, 0]);
+    let optimizer = Sgd::new(1e-30);
+    let mut trainer =
+        Trainer::new(model, SoftmaxCrossEntropy, optimizer, &tiny(), 1, sampling).unwrap();
+    assert_eq!(trainer.steps(10).unwrap().len(), 10);
+    let Err(Error::Diverged {
+        step,
+        loss,
+        learning_rate,
+        losses,
+    }) = trainer.steps(4)
+    else {
+        panic!("should have diverged");
+    };
+    assert_eq!((step, learning_rate), (13, 1e-30));
+    // Two products of a pixel, which is itself rounded twice.
+    assert_close("loss", &[loss], [2e7], [sum_error(4, 2e7)]);
+    // `log` is off by 2⁻²¹ at most between ½ and 2, or 3 ULP.
+    let expected = [0.0, 2f64.ln()];
+    assert_close(
+        "losses before",
+        &losses,
+        expected,
+        [2.0 * 2f64.powi(-21); 2],
+    );
+}
+
+/// A learning rate so large that the weights overflow within a few steps.
+#[test]
+fn divergence_within_a_call_is_found_at_the_step_of_the_reference() {
+    let sampling = || Sampling::WithReplacement { seed: 1 };
+    let (data, spec, rate) = (digits().train, relu_net(), 1e12);
+    let found = {
+        let model = spec.build(gpu()).unwrap();
+        let optimizer = Sgd::new(rate);
+        let mut trainer =
+            Trainer::new(model, SoftmaxCrossEntropy, optimizer, &data, 20, sampling()).unwrap();
+        trainer.steps(100)
+    };
+    let mut reference =
+        wgrad::reference::Trainer::<f32>::new(&spec, rate, &data, 20, sampling()).unwrap();
+    let expected = reference.steps(100).map(|_| ());
+    let (
+        Err(Error::Diverged {
+            step,
+            losses,
+            learning_rate,
+            ..
+        }),
+        Err(Error::Diverged { step: expected, .. }),
+    ) = (&found, &expected)
+    else {
+        panic!("{found:?} {expected:?}");
+    };
+    assert_eq!((step, *learning_rate), (expected, rate));
+    assert!(
+        *step > 1,
+        "the first loss is that of the network as it was built"
+    );
+    assert_eq!(losses.len() as u64, step - 1);
+    assert!(losses.iter().all(|loss| loss.is_finite()));
+}

@@ -1,0 +1,162 @@
+use wgrad::data::{Dataset, Sampling};
+use wgrad::ndarray::Array2;
+use wgrad::reference::{self, Network};
+use wgrad::{Sequential, Trainer};
+
+use super::{digits, relu_net, sigmoid_net, trainer};
+use crate::bounds::{self, Activation, Bounded};
+use crate::gpu::{FLUSHED, ROUNDING, assert_close, gpu};
+
+const STEPS: usize = 50;
+const RATE: f32 = 0.1;
+
+fn samplings() -> [Sampling; 2] {
+    [
+        Sampling::WithReplacement { seed: 9 },
+        Sampling::Shuffled { seed: 9 },
+    ]
+}
+
+fn nets() -> [(Sequential, Activation); 2] {
+    [
+        (relu_net(), Activation::Relu),
+        (sigmoid_net(), Activation::Sigmoid),
+    ]
+}
+
+fn parameters(trainer: &Trainer) -> Vec<Vec<Array2<f64>>> {
+    let layers = trainer.model().parameters().unwrap();
+    let layers = layers.into_iter().filter(|layer| !layer.is_empty());
+    layers
+        .map(|layer| layer.iter().map(|matrix| matrix.mapv(f64::from)).collect())
+        .collect()
+}
+
+/// The examples of a step, as the data set has them.
+fn minibatch(
+    data: &Dataset,
+    sampling: &Sampling,
+    step: u32,
+    batch: usize,
+) -> (Array2<f64>, Vec<u32>) {
+    let mut indices = vec![0; batch];
+    sampling.minibatch(data.len(), step, &mut indices);
+    // In single precision, as the network sees it; `unpack4x8unorm` may be off by 3 ULP of that,
+    // for which `PIXELS` stands.
+    let pixel =
+        |(row, column)| f64::from(f32::from(data.row(indices[row] as usize)[column]) / 255.0);
+    let x = Array2::from_shape_fn((batch, data.width()), pixel);
+    let labels = indices
+        .iter()
+        .map(|&index| data.labels().indices()[index as usize]);
+    (x, labels.collect())
+}
+
+/// Pixels that are off by 3 ULP, and products of them, add at most this to a relative bound of
+/// 8·√785 roundings.
+const PIXELS: f64 = 1.0 + 6.0 / 224.0;
+
+/// From the parameters that the GPU has before a step: its loss, and the parameters after it.
+fn check_step(
+    case: &str,
+    trainer: &mut Trainer,
+    activation: Activation,
+    batch: &(Array2<f64>, Vec<u32>),
+) {
+    let before = parameters(trainer);
+    let last = before.len() - 1;
+    let layers: Vec<_> = before
+        .iter()
+        .enumerate()
+        .map(|(index, p)| (p.as_slice(), (index < last).then_some(activation)))
+        .collect();
+    let expected = bounds::gradient(&layers, &batch.0, &batch.1);
+    let [loss, error] = expected.mean_loss;
+    let found = trainer.steps(1).unwrap();
+    assert_close(&format!("{case}: loss"), &found, [loss], [PIXELS * error]);
+
+    let after = parameters(trainer);
+    let rate = f64::from(RATE);
+    let gradients = expected.gradients.iter().flatten();
+    let parameters = before.iter().flatten().zip(after.iter().flatten());
+    for (index, ((before, after), Bounded { value, error })) in
+        parameters.zip(gradients).enumerate()
+    {
+        let (value, error) = (value.iter().zip(error), before.iter().zip(after));
+        for (at, ((&gradient, &error), (&before, &after))) in value.zip(error).enumerate() {
+            let expected = before - rate * gradient;
+            let rounding = 2.0 * ROUNDING * (expected.abs() + rate * gradient.abs());
+            let tolerance = PIXELS * rate * error + rounding + 2.0 * FLUSHED;
+            assert!(
+                (after - expected).abs() <= tolerance,
+                "{case}: value {at} of parameter {index} is {after}, expected {expected} ± {tolerance}"
+            );
+        }
+    }
+}
+
+/// Each step from where the GPU is, so that errors do not add up and the bound stays tight.
+#[test]
+fn each_step_is_that_of_the_formulas() {
+    let data = digits().train;
+    for (spec, activation) in nets() {
+        for sampling in samplings() {
+            for size in [1, 33, 100] {
+                let mut trainer = trainer(gpu(), &spec, &data, size, sampling.clone());
+                for step in 0..5 {
+                    let case = format!("{activation:?}, {sampling:?}, batch {size}, step {step}");
+                    let batch = minibatch(&data, &sampling, step, size);
+                    check_step(&case, &mut trainer, activation, &batch);
+                }
+            }
+        }
+    }
+}
+
+/// Left alone for 50 steps, the GPU stays as near to `f64` as single precision on the CPU does, up
+/// to the factor by which two roundings of the same work may differ.
+#[test]
+fn fifty_steps_are_those_of_the_reference() {
+    const FACTOR: f64 = 16.0;
+    let data = digits().train;
+    for (spec, activation) in nets() {
+        for sampling in samplings() {
+            let mut double =
+                reference::Trainer::<f64>::new(&spec, RATE, &data, 100, sampling.clone()).unwrap();
+            let mut single =
+                reference::Trainer::<f32>::new(&spec, RATE, &data, 100, sampling.clone()).unwrap();
+            let mut trainer = trainer(gpu(), &spec, &data, 100, sampling.clone());
+            let case = format!("{activation:?}, {sampling:?}");
+            let expected = double.steps(STEPS).unwrap();
+            let single = single.steps(STEPS).unwrap();
+            let mut widest = 0.0f64;
+            let tolerance = single.iter().zip(&expected).map(|(&single, &double)| {
+                widest = widest.max((f64::from(single) - double).abs());
+                // A loss is itself rounded, and `log` is off by 2⁻²¹ or 3 ULP.
+                FACTOR * widest + 8.0 * ROUNDING * (1.0 + double)
+            });
+            let tolerance: Vec<f64> = tolerance.collect();
+            assert!(tolerance[STEPS - 1] < 1e-3, "{case}: {tolerance:?}");
+            let found = trainer.steps(STEPS).unwrap();
+            assert_close(
+                &format!("{case}, f64"),
+                &found,
+                expected,
+                tolerance.iter().copied(),
+            );
+            let single = single.into_iter().map(f64::from);
+            let doubled = tolerance.iter().map(|tolerance| 2.0 * tolerance);
+            assert_close(&format!("{case}, f32"), &found, single, doubled);
+        }
+    }
+}
+
+/// The network that the reference starts from is the one on the GPU.
+#[test]
+fn both_start_from_the_same_parameters() {
+    for (spec, _) in nets() {
+        let model = spec.build(gpu()).unwrap();
+        let reference = Network::<f32>::new(&spec).unwrap();
+        assert_eq!(model.parameters().unwrap(), reference.parameters());
+    }
+}
