@@ -1,0 +1,173 @@
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use wgrad::data::{DataError, Split, mnist, synthetic};
+
+use super::Failure;
+
+/// Decides the synthetic digits: always the same, so that runs can be compared.
+const SYNTHETIC_SEED: u64 = 1;
+
+/// Which data set to use.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DataArgs {
+    /// Directory with the four IDX files of MNIST, plain or gzipped; or `synthetic` for built-in
+    /// digits drawn from a fixed seed (a directory of that name is `./synthetic`). Default: the
+    /// directory named by the environment variable `MNIST_DIR`, else the user's cache directory,
+    /// into which MNIST is downloaded if need be; where that fails, synthetic digits
+    #[arg(long, value_name = "DIR|synthetic")]
+    pub(crate) data: Option<Source>,
+
+    /// Accept other data sets in the form of MNIST, for example Fashion-MNIST
+    #[arg(long)]
+    pub(crate) unverified: bool,
+}
+
+/// A data set by name.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// Digits that are drawn on the spot.
+    Synthetic,
+    /// Four IDX files.
+    Directory(PathBuf),
+}
+
+impl FromStr for Source {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "synthetic" => Self::Synthetic,
+            directory => Self::Directory(directory.into()),
+        })
+    }
+}
+
+/// A data set with its name and where it comes from.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) split: Split,
+    /// For example `MNIST`.
+    pub(crate) name: String,
+    origin: String,
+}
+
+impl Data {
+    fn new(split: Split, origin: String) -> Self {
+        let train = split.train.name();
+        let name = train.strip_suffix(" train").unwrap_or(train).to_owned();
+        Self {
+            split,
+            name,
+            origin,
+        }
+    }
+
+    /// One line: name, size, origin.
+    pub(crate) fn description(&self) -> String {
+        let Split { train, test } = &self.split;
+        format!(
+            "data: {}, {} training and {} test examples of {} features in {} classes, {}",
+            self.name,
+            train.len(),
+            test.len(),
+            train.width(),
+            train.labels().classes(),
+            self.origin
+        )
+    }
+}
+
+/// Loads the data set that was asked for, or the best there is when none was.
+pub(crate) fn load(args: &DataArgs, quiet: bool) -> Result<Data, Failure> {
+    match &args.data {
+        Some(Source::Synthetic) => Ok(synthetic_digits()),
+        Some(Source::Directory(directory)) => open_named(directory, args.unverified),
+        None => load_default(args.unverified, quiet),
+    }
+}
+
+fn load_default(unverified: bool, quiet: bool) -> Result<Data, Failure> {
+    let named = std::env::var_os("MNIST_DIR").filter(|named| !named.is_empty());
+    if let Some(directory) = named {
+        return open_named(Path::new(&directory), unverified);
+    }
+    let reason = match mnist::cache_dir() {
+        Some(cache) => match open_or_download(&cache, quiet) {
+            Ok(data) => return Ok(data),
+            Err(error) => error.to_string(),
+        },
+        None => "this system has no cache directory to download it into".to_owned(),
+    };
+    eprintln_or_nothing(&format!(
+        "note: MNIST could not be had: {reason}. To train on it, run this again with a network \
+         connection, or copy its four IDX files into a directory and name that with --data or in \
+         the environment variable MNIST_DIR. Going on with the built-in synthetic digits; results \
+         on them are not results on MNIST."
+    ));
+    Ok(synthetic_digits())
+}
+
+fn synthetic_digits() -> Data {
+    let split = synthetic::digits(SYNTHETIC_SEED);
+    Data::new(
+        split,
+        format!("drawn from seed {SYNTHETIC_SEED}, not MNIST"),
+    )
+}
+
+/// Opens a directory that the user named; an error tells which option helps.
+fn open_named(directory: &Path, unverified: bool) -> Result<Data, Failure> {
+    open(directory, unverified).map_err(|error| {
+        let option = match &error {
+            DataError::Checksum { .. } => " (here: --unverified)",
+            DataError::MissingFile { .. } => {
+                " (here: leave out --data, and unset MNIST_DIR, or use --data synthetic)"
+            }
+            _ => "",
+        };
+        Failure::Message(format!("{error}{option}"))
+    })
+}
+
+fn open(directory: &Path, unverified: bool) -> Result<Data, DataError> {
+    let split = if unverified {
+        mnist::open_unverified(directory)
+    } else {
+        mnist::open(directory)
+    };
+    Ok(Data::new(split?, format!("from {}", directory.display())))
+}
+
+fn open_or_download(cache: &Path, quiet: bool) -> Result<Data, DataError> {
+    if let Ok(data) = open(cache, false) {
+        return Ok(data);
+    }
+    let bar = if quiet {
+        ProgressBar::hidden()
+    } else {
+        eprintln_or_nothing(&format!("downloading MNIST into {}", cache.display()));
+        // Draws nothing where standard error is no terminal.
+        ProgressBar::no_length()
+    };
+    let template = "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
+    let style = ProgressStyle::with_template(template);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let downloaded = mnist::download(cache, &mut |progress| {
+        bar.set_message(progress.file);
+        if let Some(total) = progress.total {
+            bar.set_length(total);
+        }
+        bar.set_position(progress.received);
+    });
+    bar.finish_and_clear();
+    downloaded?;
+    open(cache, false)
+}
+
+/// Standard error may be closed, which is no reason to stop.
+fn eprintln_or_nothing(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
+}

@@ -1,0 +1,135 @@
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Parser, ValueEnum};
+use wgrad::data::{Dataset, Sampling};
+use wgrad::ops::{Linear, Optimizer as _, Relu, Sgd, Sigmoid};
+use wgrad::{Error, MAX_WIDTH, Sequential};
+
+use crate::common::DataArgs;
+
+/// Trains a small network on MNIST; without options, the two-layer network of "Deep Learning from
+/// Scratch", chapter 5.
+#[derive(Debug, Parser)]
+#[command(name = "train_gpu", version)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+
+    /// What computes: `gpu` is any Vulkan, Metal or DX12 adapter, `cpu` the same training on
+    /// ndarray; `auto` takes a hardware GPU, else a software driver, else the CPU
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
+    pub(crate) device: DeviceChoice,
+
+    /// Units of the hidden layers, comma-separated, or `none`
+    #[arg(long, value_name = "WIDTHS", default_value = "50")]
+    pub(crate) hidden: Hidden,
+
+    /// What follows each hidden layer
+    #[arg(long, value_enum, default_value_t = Activation::Relu)]
+    pub(crate) activation: Activation,
+
+    /// Minibatches to train on
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) steps: usize,
+
+    /// Examples in a minibatch
+    #[arg(long, default_value_t = 100)]
+    pub(crate) batch: usize,
+
+    /// Learning rate of stochastic gradient descent
+    #[arg(long, default_value_t = 0.1, allow_hyphen_values = true)]
+    pub(crate) learning_rate: f32,
+
+    /// Decides initial weights and minibatches
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+
+    /// Steps between evaluations; 0 evaluates at the end only
+    #[arg(long, default_value_t = 600)]
+    pub(crate) eval_every: usize,
+
+    /// Write a line `step,loss` for every step, without a header, to this file
+    #[arg(long, value_name = "FILE.csv")]
+    pub(crate) losses: Option<PathBuf>,
+
+    /// Print the data set and the last line only
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum DeviceChoice {
+    Auto,
+    Gpu,
+    Cpu,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Activation {
+    Relu,
+    Sigmoid,
+}
+
+/// Widths of the hidden layers.
+#[derive(Debug, Clone)]
+pub(crate) struct Hidden(Vec<usize>);
+
+impl FromStr for Hidden {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let width = |part: &str| {
+            let expected = "expected whole numbers such as 50 or 100,50, or none";
+            part.trim().parse().map_err(|_| expected.to_owned())
+        };
+        Ok(Self(text.split(',').map(width).collect::<Result<_, _>>()?))
+    }
+}
+
+impl Args {
+    /// What can be told without data and device.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let must_be = |option: &str, expected: String, found: usize| {
+            Err(Error::Setting {
+                name: option.to_owned(),
+                expected,
+                found: found.to_string(),
+            })
+        };
+        if self.steps == 0 {
+            let expected = "at least 1, or there is nothing to do";
+            return must_be("--steps", expected.to_owned(), 0);
+        }
+        if self.batch == 0 {
+            let expected = "at least 1 and at most the number of training examples";
+            return must_be("--batch", expected.to_owned(), 0);
+        }
+        let is_wrong = |width: &&usize| !(1..=MAX_WIDTH).contains(*width);
+        if let Some(&width) = self.hidden.0.iter().find(is_wrong) {
+            let expected = format!("widths of 1 to {MAX_WIDTH}, or none");
+            return must_be("--hidden", expected, width);
+        }
+        Sgd::new(self.learning_rate).check()
+    }
+
+    /// Each example uniformly from all.
+    pub(crate) fn sampling(&self) -> Sampling {
+        Sampling::WithReplacement { seed: self.seed }
+    }
+
+    pub(crate) fn network(&self, train: &Dataset) -> Sequential {
+        let mut network = Sequential::input(train.width()).seed(self.seed);
+        for &width in &self.hidden.0 {
+            network = network.layer(Linear::new(width));
+            network = match self.activation {
+                Activation::Relu => network.layer(Relu),
+                Activation::Sigmoid => network.layer(Sigmoid),
+            };
+        }
+        network.layer(Linear::new(train.labels().classes()))
+    }
+}

@@ -1,0 +1,123 @@
+use wgrad::data::Dataset;
+use wgrad::gpu::AdapterKind;
+use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+use wgrad::plan::Plan;
+use wgrad::{Error, Evaluation, Gpu, Sequential, Trainer, reference};
+
+use crate::args::{Args, DeviceChoice};
+
+/// What a training run needs of a device.
+pub(crate) trait Engine {
+    /// Takes steps; returns the loss of each.
+    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
+
+    /// Mean loss and accuracy over a data set.
+    fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error>;
+
+    /// The dispatches of one step, where there are any.
+    fn plan(&self) -> Option<&Plan>;
+}
+
+impl Engine for Trainer {
+    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
+        self.steps(count)
+    }
+
+    fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
+        self.evaluate(dataset)
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        Some(self.plan())
+    }
+}
+
+impl Engine for reference::Trainer<f32> {
+    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
+        self.steps(count)
+    }
+
+    fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
+        (*self).evaluate(dataset)
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        None
+    }
+}
+
+/// What computes, and why it was chosen.
+#[derive(Debug)]
+pub(crate) enum Device {
+    Gpu { gpu: Gpu, because: &'static str },
+    Cpu { because: String },
+}
+
+impl Device {
+    /// For the last line.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Gpu { gpu, .. } => gpu.info().name.clone(),
+            Self::Cpu { .. } => "cpu".to_owned(),
+        }
+    }
+
+    /// Adapter and driver, and the reason for the choice.
+    pub(crate) fn description(&self) -> String {
+        match self {
+            Self::Gpu { gpu, because } => format!("{}: {because}", gpu.description()),
+            Self::Cpu { because } => format!("cpu (ndarray, f32): {because}"),
+        }
+    }
+}
+
+const HARDWARE: &str = "the best GPU of this machine";
+const SOFTWARE: &str = "no hardware GPU found; a software driver runs the shaders on the CPU; \
+    --device cpu would be faster";
+
+/// Opens what was asked for.
+pub(crate) fn choose(choice: DeviceChoice) -> Result<Device, Error> {
+    let opened = match choice {
+        DeviceChoice::Cpu => {
+            let because = "asked for with --device cpu".to_owned();
+            return Ok(Device::Cpu { because });
+        }
+        DeviceChoice::Gpu | DeviceChoice::Auto => Gpu::new(),
+    };
+    match (opened, choice) {
+        (Ok(gpu), _) => {
+            let because = match gpu.kind() {
+                AdapterKind::Hardware => HARDWARE,
+                AdapterKind::Software => SOFTWARE,
+            };
+            Ok(Device::Gpu { gpu, because })
+        }
+        (Err(error), DeviceChoice::Auto) => {
+            let because = error.to_string();
+            Ok(Device::Cpu { because })
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// The training that `args` describe, on that device.
+pub(crate) fn build(
+    device: Device,
+    spec: &Sequential,
+    args: &Args,
+    train: &Dataset,
+) -> Result<Box<dyn Engine>, Error> {
+    let (batch, rate, sampling) = (args.batch, args.learning_rate, args.sampling());
+    Ok(match device {
+        Device::Gpu { gpu, .. } => {
+            let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(rate));
+            let model = spec.build(&gpu)?;
+            Box::new(Trainer::new(
+                model, loss, optimizer, train, batch, sampling,
+            )?)
+        }
+        Device::Cpu { .. } => Box::new(reference::Trainer::<f32>::new(
+            spec, rate, train, batch, sampling,
+        )?),
+    })
+}

@@ -1,0 +1,103 @@
+//! Trains the two-layer network of "Deep Learning from Scratch", chapter 5, on MNIST: 784 → 50 →
+//! 10 with a rectifier and softmax cross-entropy, by SGD with learning rate 0.1 on 10,000 minibatches of
+//! 100 examples drawn uniformly with replacement.
+//!
+//! ```text
+//! cargo run --release --example train_gpu
+//! cargo run --release --example train_gpu -- --data synthetic --device cpu --hidden 100,50
+//! ```
+//!
+//! Standard output says what is trained on what, and how it goes. The first line and the last but
+//! one name the data set. The last line is for programs; it is `key=value` pairs between spaces:
+//!
+//! ```text
+//! device=… steps=… train_s=… total_s=… steps_per_s=… train_accuracy=… test_accuracy=…
+//! ```
+//!
+//! `device` is the adapter's name with `_` for every space, or `cpu`; `train_s` are the seconds
+//! that the steps took, `total_s` those from the upload of the data set to the last evaluation;
+//! `steps_per_s` is `steps / train_s`; accuracies are shares, 0 to 1. With `--quiet` those three
+//! lines are all. Errors go to standard error and the exit code is 1, or 2 for a command line that
+//! cannot be understood.
+
+mod args;
+mod engine;
+mod losses;
+mod training;
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use wgrad::Sequential;
+
+use args::Args;
+use common::{Failure, line};
+use losses::LossFile;
+use training::{Outcome, Training};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    common::run(|| train(&args))
+}
+
+fn train(args: &Args) -> Result<(), Failure> {
+    args.check()?;
+    let losses = args.losses.as_deref().map(LossFile::open).transpose()?;
+    let device = engine::choose(args.device)?;
+    let data = common::load(&args.data, args.quiet)?;
+    let spec = args.network(&data.split.train);
+    args.sampling().check(data.split.train.len(), args.batch)?;
+
+    line(data.description())?;
+    if !args.quiet {
+        line(format!("device: {}", device.description()))?;
+        line(describe(&spec))?;
+    }
+    let started = Instant::now();
+    let name = device.name();
+    let engine = engine::build(device, &spec, args, &data.split.train)?;
+    if let (false, Some(plan)) = (args.quiet, engine.plan()) {
+        line(format!(
+            "step: {} dispatches, {} floating-point operations",
+            plan.len(),
+            plan.flops()
+        ))?;
+    }
+    let outcome = Training::new(args, engine, &data.split, losses)?.run()?;
+    let total_s = started.elapsed().as_secs_f64();
+    line(format!("results are for {}", data.name))?;
+    line(last_line(&name, args.steps, &outcome, total_s))
+}
+
+fn describe(spec: &Sequential) -> String {
+    let widths = spec.widths();
+    let mut lines = vec![format!("network: {} inputs", widths[0])];
+    for (i, (layer, inputs)) in spec.layers().iter().zip(widths).enumerate() {
+        let parameters = layer.parameters(inputs).into_iter();
+        let count: usize = parameters.map(|p| p.shape[0] * p.shape[1]).sum();
+        let name = layer.name();
+        lines.push(format!("  layers.{i} {name:<14} {count:>9} parameters"));
+    }
+    let total = spec.parameter_count();
+    lines.push(format!("  total {:<17} {total:>9} parameters", ""));
+    lines.join("\n")
+}
+
+fn last_line(device: &str, steps: usize, outcome: &Outcome, total_s: f64) -> String {
+    let Outcome {
+        train_s,
+        train_accuracy,
+        test_accuracy,
+    } = outcome;
+    let device: Vec<_> = device.split_whitespace().collect();
+    format!(
+        "device={} steps={steps} train_s={train_s:.3} total_s={total_s:.3} steps_per_s={:.1} \
+         train_accuracy={train_accuracy:.4} test_accuracy={test_accuracy:.4}",
+        device.join("_"),
+        steps as f64 / train_s
+    )
+}

@@ -1,0 +1,141 @@
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use wgrad::Error;
+use wgrad::data::Split;
+
+use crate::args::Args;
+use crate::common::{Failure, line};
+use crate::engine::Engine;
+use crate::losses::LossFile;
+
+/// Steps between two movements of the progress bar.
+const CHUNK: usize = 200;
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Seconds that the steps took.
+    pub(crate) train_s: f64,
+    /// Share of the training examples, 0 to 1.
+    pub(crate) train_accuracy: f64,
+    /// Share of the test examples, 0 to 1.
+    pub(crate) test_accuracy: f64,
+}
+
+/// A run: steps, and evaluations between them.
+pub(crate) struct Training<'a> {
+    args: &'a Args,
+    engine: Box<dyn Engine>,
+    split: &'a Split,
+    losses: Option<LossFile>,
+    bar: ProgressBar,
+    taken: usize,
+    spent: Duration,
+    /// Sum and number of the losses since the last evaluation.
+    recent: (f64, usize),
+}
+
+impl<'a> Training<'a> {
+    pub(crate) fn new(
+        args: &'a Args,
+        engine: Box<dyn Engine>,
+        split: &'a Split,
+        losses: Option<LossFile>,
+    ) -> Result<Self, Failure> {
+        if let Some(losses) = &losses {
+            losses.begin()?;
+        }
+        Ok(Self {
+            bar: progress_bar(args),
+            args,
+            engine,
+            split,
+            losses,
+            taken: 0,
+            spent: Duration::ZERO,
+            recent: (0.0, 0),
+        })
+    }
+
+    /// All steps and evaluations.
+    pub(crate) fn run(mut self) -> Result<Outcome, Failure> {
+        let outcome = self.train();
+        self.bar.finish_and_clear();
+        outcome
+    }
+
+    fn train(&mut self) -> Result<Outcome, Failure> {
+        let (steps, every) = (self.args.steps, self.args.eval_every);
+        if every > 0 {
+            self.evaluate()?;
+        }
+        loop {
+            let next = match every {
+                0 => steps,
+                every => (self.taken + every).min(steps),
+            };
+            while self.taken < next {
+                self.take(CHUNK.min(next - self.taken))?;
+            }
+            let outcome = self.evaluate()?;
+            if self.taken == steps {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    fn take(&mut self, count: usize) -> Result<(), Failure> {
+        let started = Instant::now();
+        let taken = self.engine.steps(count);
+        self.spent += started.elapsed();
+        if let (Err(Error::Diverged { losses, .. }), Some(file)) = (&taken, &mut self.losses) {
+            file.add(losses)?;
+        }
+        let losses = taken?;
+        if let Some(file) = &mut self.losses {
+            file.add(&losses)?;
+        }
+        let sum: f64 = losses.iter().copied().map(f64::from).sum();
+        self.recent = (self.recent.0 + sum, self.recent.1 + count);
+        self.taken += count;
+        let rate = self.taken as f64 / self.spent.as_secs_f64();
+        let loss = losses[count - 1];
+        self.bar
+            .set_message(format!("{rate:.0} steps/s loss {loss:.4}"));
+        self.bar.set_position(self.taken as u64);
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<Outcome, Failure> {
+        let train = self.engine.evaluate(&self.split.train)?;
+        let test = self.engine.evaluate(&self.split.test)?;
+        let outcome = Outcome {
+            train_s: self.spent.as_secs_f64(),
+            train_accuracy: train.accuracy,
+            test_accuracy: test.accuracy,
+        };
+        if !self.args.quiet {
+            let loss = match std::mem::take(&mut self.recent) {
+                (_, 0) => "-".to_owned(),
+                (sum, count) => format!("{:.4}", sum / count as f64),
+            };
+            let text = format!(
+                "step {:>7}  loss {loss:>7}  train accuracy {:.4}  test accuracy {:.4}",
+                self.taken, outcome.train_accuracy, outcome.test_accuracy
+            );
+            self.bar.suspend(|| line(text))?;
+        }
+        Ok(outcome)
+    }
+}
+
+/// On standard error, and only where that is a terminal.
+fn progress_bar(args: &Args) -> ProgressBar {
+    if args.quiet {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(args.steps as u64);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ETA {eta}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
