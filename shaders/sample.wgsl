@@ -1,4 +1,5 @@
-// Which examples make a minibatch: row r of step t gets the index
+// Which examples make minibatches, of the step that is next and of those after it: row r of step t
+// gets the index
 //
 //   with_replacement   threefry(key, (t, r)) mod examples
 //   shuffled           permutation(epoch, position): each example once an epoch
@@ -12,15 +13,16 @@ struct Settings {
     key0: u32,
     key1: u32,
     examples: u32,
-    rows: u32,     // of the minibatch
+    rows: u32,     // of a minibatch
+    minibatches: u32, // made by a dispatch: a power of two; that of step t lies at t mod minibatches
     steps: u32,    // shuffled: steps of an epoch; listed: rows of the list
     first: u32,    // range: the first index
     half_bits: u32, // shuffled: 2^(2·half_bits) ≥ examples
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
-@group(0) @binding(1) var<storage, read_write> indices: array<u32>; // (1, rows)
-@group(0) @binding(2) var<storage, read> step_count: array<u32>;          // (1, 1)
+@group(0) @binding(1) var<storage, read_write> indices: array<u32>; // (minibatches, rows)
+@group(0) @binding(2) var<storage, read> step_count: array<u32>;    // (1, 1)
 @group(0) @binding(3) var<storage, read> list: array<u32>;          // (steps, rows)
 
 fn rotate_left(value: u32, bits: u32) -> u32 {
@@ -70,43 +72,58 @@ fn permute(epoch: u32, position: u32) -> u32 {
 }
 
 // More than 65,535 workgroups are folded into two dimensions.
-fn row_of(id: vec3u, count: vec3u, local: u32) -> u32 {
+fn invocation(id: vec3u, count: vec3u, local: u32) -> u32 {
     return (id.x + id.y * count.x) * 64u + local;
+}
+
+struct Place {
+    step: u32,
+    row: u32,
+    at: u32, // in `indices`
+}
+
+fn place_of(invocation: u32) -> Place {
+    let step = step_count[0] + invocation / settings.rows;
+    let row = invocation % settings.rows;
+    return Place(step, row, (step % settings.minibatches) * settings.rows + row);
 }
 
 @compute @workgroup_size(64)
 fn with_replacement(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                     @builtin(local_invocation_index) local: u32) {
-    let row = row_of(id, count, local);
-    if (row < settings.rows) {
-        indices[row] = threefry(vec2u(step_count[0], row)).x % settings.examples;
+    let i = invocation(id, count, local);
+    if (i < settings.minibatches * settings.rows) {
+        let place = place_of(i);
+        indices[place.at] = threefry(vec2u(place.step, place.row)).x % settings.examples;
     }
 }
 
 @compute @workgroup_size(64)
 fn shuffled(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
             @builtin(local_invocation_index) local: u32) {
-    let row = row_of(id, count, local);
-    if (row < settings.rows) {
-        let epoch = step_count[0] / settings.steps;
-        let position = (step_count[0] % settings.steps) * settings.rows + row;
-        indices[row] = permute(epoch, position);
+    let i = invocation(id, count, local);
+    if (i < settings.minibatches * settings.rows) {
+        let place = place_of(i);
+        let epoch = place.step / settings.steps;
+        let position = (place.step % settings.steps) * settings.rows + place.row;
+        indices[place.at] = permute(epoch, position);
     }
 }
 
 @compute @workgroup_size(64)
 fn listed(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           @builtin(local_invocation_index) local: u32) {
-    let row = row_of(id, count, local);
-    if (row < settings.rows) {
-        indices[row] = list[(step_count[0] % settings.steps) * settings.rows + row];
+    let i = invocation(id, count, local);
+    if (i < settings.minibatches * settings.rows) {
+        let place = place_of(i);
+        indices[place.at] = list[(place.step % settings.steps) * settings.rows + place.row];
     }
 }
 
 @compute @workgroup_size(64)
 fn range(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
          @builtin(local_invocation_index) local: u32) {
-    let row = row_of(id, count, local);
+    let row = invocation(id, count, local);
     if (row < settings.rows) {
         indices[row] = settings.first + row;
     }

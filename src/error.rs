@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::data::DataError;
+use crate::steps::Unfused;
 
 /// Everything that can go wrong, as facts: what was being done, what was expected, what was
 /// found, and in its message what to do about it.
@@ -113,6 +114,12 @@ pub enum Error {
         /// Rows and columns found.
         found: [usize; 2],
     },
+
+    /// The fused plan was asked for where it cannot be had.
+    #[error(
+        "the steps of this training cannot be fused: {0}. Use StepPlan::Layers, or StepPlan::Auto, which chooses"
+    )]
+    Plan(Unfused),
 
     /// Training ran away: the loss is no longer a number below 2²⁴, up to which an `f32` tells
     /// losses apart that differ by 1.

@@ -36,6 +36,7 @@ struct Shared {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
+    kind: AdapterKind,
     timeout: Duration,
     pipelines: Mutex<HashMap<(&'static str, &'static str), wgpu::ComputePipeline>>,
     faults: Arc<Mutex<Faults>>,
@@ -76,12 +77,13 @@ impl Gpu {
     /// errors of wgrad's own commands are caught in error scopes.
     #[must_use]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let kind = AdapterKind::of(&device.adapter_info());
         let timeout = Duration::from_secs(60);
-        Self::with_faults(device, queue, timeout, Arc::default())
+        Self::with_faults(device, queue, kind, timeout, Arc::default())
     }
 
     /// A device that nobody else has: its error handlers are ours to set.
-    fn own(device: wgpu::Device, queue: wgpu::Queue, timeout: Duration) -> Self {
+    fn own(device: wgpu::Device, queue: wgpu::Queue, kind: AdapterKind, timeout: Duration) -> Self {
         let faults: Arc<Mutex<Faults>> = Arc::default();
         let on_error = Arc::clone(&faults);
         device.on_uncaptured_error(Arc::new(move |error| {
@@ -92,18 +94,20 @@ impl Gpu {
             let reason = format!("{reason:?} {message}").trim().to_owned();
             lock(&on_loss).lost.get_or_insert(reason);
         });
-        Self::with_faults(device, queue, timeout, faults)
+        Self::with_faults(device, queue, kind, timeout, faults)
     }
 
     fn with_faults(
         device: wgpu::Device,
         queue: wgpu::Queue,
+        kind: AdapterKind,
         timeout: Duration,
         faults: Arc<Mutex<Faults>>,
     ) -> Self {
         let shared = Shared {
             info: device.adapter_info(),
             limits: device.limits(),
+            kind,
             pipelines: Mutex::default(),
             device,
             queue,
@@ -139,10 +143,15 @@ impl Gpu {
         &self.shared.info
     }
 
-    /// Hardware or software.
+    /// Whose kernels it gets: what the adapter is, unless [`GpuBuilder::kernels_for`] said otherwise.
     #[must_use]
     pub fn kind(&self) -> AdapterKind {
-        AdapterKind::of(&self.shared.info)
+        self.shared.kind
+    }
+
+    /// Whether the adapter runs shaders on the CPU, whatever its kernels are.
+    pub(crate) fn is_software(&self) -> bool {
+        AdapterKind::of(&self.shared.info) == AdapterKind::Software
     }
 
     /// Name, backend and driver on one line.
@@ -184,12 +193,22 @@ impl Gpu {
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`].
     pub fn submit(&self, plan: &Plan, times: usize) -> Result<wgpu::SubmissionIndex, Error> {
+        self.submit_all([(plan, times)])
+    }
+
+    /// Runs plans in order, each so many times, in one compute pass of one submit.
+    pub(crate) fn submit_all<'a>(
+        &self,
+        plans: impl IntoIterator<Item = (&'a Plan, usize)>,
+    ) -> Result<wgpu::SubmissionIndex, Error> {
         self.guarded("submitting work", || {
             let mut encoder = self.device().create_command_encoder(&Default::default());
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                for _ in 0..times {
-                    plan.encode(&mut pass);
+                for (plan, times) in plans {
+                    for _ in 0..times {
+                        plan.encode(&mut pass);
+                    }
                 }
             }
             self.queue().submit([encoder.finish()])
@@ -226,7 +245,9 @@ impl Gpu {
     }
 
     pub(crate) fn uniform_buffer(&self, label: &str, bytes: &[u8]) -> Result<wgpu::Buffer, Error> {
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let usage = wgpu::BufferUsages::UNIFORM
+            | wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_DST;
         let buffer = self.allocate(label, bytes.len() as u64, usage)?;
         self.guarded("writing uniforms", || {
             self.queue().write_buffer(&buffer, 0, bytes);

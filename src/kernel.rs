@@ -1,7 +1,7 @@
 //! The contract between a WGSL entry point and the Rust that drives it.
 //!
 //! A [`Kernel`] says in a `const` what the shader says in WGSL: binding numbers, names and
-//! access, the layout of the uniform block, the workgroup size. The test `contract` parses every
+//! access, the layout of the block of settings, the workgroup size. The test `contract` parses every
 //! shader and compares the two, so neither can change alone.
 
 use std::marker::PhantomData;
@@ -66,7 +66,16 @@ impl Binding {
     }
 }
 
-/// One member of a kernel's uniform block.
+/// Where the block of a kernel's settings lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block {
+    /// `var<uniform>`: what GPUs read fastest.
+    Uniform,
+    /// `var<storage, read>`.
+    Storage,
+}
+
+/// One member of a kernel's block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     /// Name of the member.
@@ -86,7 +95,7 @@ macro_rules! fields {
     };
 }
 
-/// A WGSL entry point: group 0, uniform block `U` at binding 0, storage buffers from binding 1.
+/// A WGSL entry point: group 0, block of settings `U` at binding 0, storage buffers from binding 1.
 #[derive(Debug)]
 pub struct Kernel<U: 'static> {
     /// File name of the shader without `.wgsl`.
@@ -97,16 +106,18 @@ pub struct Kernel<U: 'static> {
     pub entry: &'static str,
     /// Storage buffers, in binding order.
     pub bindings: &'static [Binding],
-    /// Members of the uniform block.
+    /// Members of the block.
     pub fields: &'static [Field],
     /// `@workgroup_size`.
     pub workgroup_size: [u32; 3],
-    /// The Rust type of the uniform block.
+    /// Where the block lies.
+    pub block: Block,
+    /// The Rust type of the block.
     pub uniform: PhantomData<U>,
 }
 
 impl<U> Kernel<U> {
-    /// The contract without the type of the uniform block.
+    /// The contract without the type of the block.
     #[must_use]
     pub const fn contract(&self) -> Contract {
         Contract {
@@ -116,6 +127,7 @@ impl<U> Kernel<U> {
             bindings: self.bindings,
             fields: self.fields,
             uniform_size: size_of::<U>(),
+            block: self.block,
             workgroup_size: self.workgroup_size,
         }
     }
@@ -132,10 +144,12 @@ pub struct Contract {
     pub entry: &'static str,
     /// Storage buffers, in binding order.
     pub bindings: &'static [Binding],
-    /// Members of the uniform block.
+    /// Members of the block.
     pub fields: &'static [Field],
-    /// Size of the uniform block in bytes.
+    /// Size of the block in bytes.
     pub uniform_size: usize,
+    /// Where the block lies.
+    pub block: Block,
     /// `@workgroup_size`.
     pub workgroup_size: [u32; 3],
 }

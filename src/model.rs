@@ -117,6 +117,11 @@ impl Model {
         &self.spec
     }
 
+    /// The parameters of every layer.
+    pub(crate) fn layer_parameters(&self) -> &[Vec<Tensor>] {
+        &self.parameters.layers
+    }
+
     pub(crate) fn arenas(&self) -> (&Arena, &Arena) {
         (&self.parameters.arena, &self.gradients.arena)
     }

@@ -13,6 +13,7 @@ mod sgd;
 mod sigmoid;
 mod softmax_cross_entropy;
 
+use std::any::Any;
 use std::fmt::Debug;
 
 use crate::error::Error;
@@ -59,7 +60,7 @@ pub struct Backward<'a> {
 }
 
 /// A layer of a network: rows of `inputs` features in, rows of outputs out.
-pub trait Layer: Debug + Send + Sync {
+pub trait Layer: Any + Debug + Send + Sync {
     /// Name as printed, for example `Linear(50)`.
     fn name(&self) -> String;
 
@@ -93,7 +94,7 @@ pub trait Layer: Debug + Send + Sync {
 }
 
 /// A loss over rows of logits.
-pub trait Loss: Debug + Send + Sync {
+pub trait Loss: Any + Debug + Send + Sync {
     /// Records the loss of every row, and the gradient of their mean by the logits.
     ///
     /// Shapes: `logits` and `dlogits` (rows, classes), `labels` and `losses` (1, rows).
@@ -108,7 +109,7 @@ pub trait Loss: Debug + Send + Sync {
 }
 
 /// A rule that changes parameters by their gradients.
-pub trait Optimizer: Debug + Send + Sync {
+pub trait Optimizer: Any + Debug + Send + Sync {
     /// The learning rate in use.
     fn learning_rate(&self) -> f32;
 
@@ -134,6 +135,7 @@ pub fn contracts() -> Vec<Contract> {
         &sgd::contracts(),
         &sample::contracts(),
         &metrics::contracts(),
+        &crate::steps::contracts(),
     ]
     .concat()
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use bytemuck::Pod;
 
 use crate::error::Error;
-use crate::gpu::{AdapterKind, Gpu};
+use crate::gpu::Gpu;
 use crate::kernel::{Access, Contract, Kernel};
 use crate::tensor::Tensor;
 
@@ -23,6 +23,8 @@ pub struct Cost {
     pub flops: u64,
     /// Loop iterations of the longest invocation.
     pub iterations: u64,
+    /// Bytes moved if each is moved once; `None` when that is all that is bound.
+    pub bytes: Option<u64>,
 }
 
 /// Collects dispatches; [`finish`](Recorder::finish) makes their bind groups.
@@ -77,7 +79,10 @@ impl<'gpu> Recorder<'gpu> {
     ) {
         let contract = kernel.contract();
         check_bindings(&contract, tensors);
-        let alignment = self.gpu.limits().min_uniform_buffer_offset_alignment as usize;
+        let limits = self.gpu.limits();
+        let alignment = limits
+            .min_uniform_buffer_offset_alignment
+            .max(limits.min_storage_buffer_offset_alignment) as usize;
         self.uniforms
             .resize(self.uniforms.len().next_multiple_of(alignment), 0);
         let uniform_offset = self.uniforms.len() as u64;
@@ -113,7 +118,7 @@ impl<'gpu> Recorder<'gpu> {
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Gpu`] when the driver refuses a
     /// kernel.
     pub fn finish(mut self) -> Result<Plan, Error> {
-        if self.gpu.kind() == AdapterKind::Software {
+        if self.gpu.is_software() {
             self.pending.iter().try_for_each(check_iterations)?;
         }
         if self.pending.is_empty() {
@@ -138,7 +143,7 @@ impl<'gpu> Recorder<'gpu> {
                 workgroups: pending.workgroups,
                 shapes: describe(&pending),
                 flops: pending.cost.flops,
-                bytes: pending.tensors.iter().map(Tensor::bytes).sum(),
+                bytes: pending.cost.bytes.unwrap_or_else(|| bound(&pending)),
             })
         });
         Ok(Plan {
@@ -227,6 +232,11 @@ fn bind(
     })
 }
 
+/// Bytes of all tensors bound.
+fn bound(pending: &Pending) -> u64 {
+    pending.tensors.iter().map(Tensor::bytes).sum()
+}
+
 fn describe(pending: &Pending) -> String {
     let shapes = pending.contract.bindings.iter().zip(&pending.tensors);
     let shapes = shapes.map(|(binding, tensor)| {
@@ -247,7 +257,7 @@ struct Dispatch {
     bytes: u64,
 }
 
-/// Dispatches in order. `Display` prints a line for each: shapes, FLOPs, bytes bound.
+/// Dispatches in order. `Display` prints a line for each: shapes, FLOPs, bytes moved.
 #[derive(Debug)]
 pub struct Plan {
     dispatches: Vec<Dispatch>,
@@ -282,7 +292,7 @@ impl Plan {
         self.dispatches.iter().map(|dispatch| dispatch.flops).sum()
     }
 
-    /// Bytes bound by one execution: what it moves if each element is touched once.
+    /// Bytes that one execution moves, if each dispatch touches each of its elements once.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.dispatches.iter().map(|dispatch| dispatch.bytes).sum()

@@ -3,12 +3,12 @@
 use crate::data::{Dataset, Sampling};
 use crate::error::Error;
 use crate::evaluator::Evaluator;
-use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::model::Model;
 use crate::ops::gather::Resident;
-use crate::ops::{Loss, Optimizer, gather, metrics, sample};
-use crate::plan::{Plan, Recorder};
+use crate::ops::{Loss, Optimizer};
+use crate::plan::Plan;
+use crate::steps::{Setting, StepPlan, Steps, Unfused};
 use crate::tensor::Tensor;
 
 /// Losses kept on the GPU until they are read.
@@ -43,7 +43,7 @@ pub struct Trainer {
     model: Model,
     loss: Box<dyn Loss>,
     learning_rate: f32,
-    step: Plan,
+    steps: Steps,
     history: Tensor,
     steps_taken: u64,
     resident: Vec<(Dataset, Resident)>,
@@ -65,20 +65,44 @@ impl Trainer {
         batch: usize,
         sampling: Sampling,
     ) -> Result<Self, Error> {
+        let plan = StepPlan::Auto;
+        Self::with_plan(model, loss, optimizer, dataset, batch, sampling, plan)
+    }
+
+    /// [`new`](Self::new) with a plan of one's own choice.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or [`Error::Plan`] when the steps cannot be fused and should be.
+    pub fn with_plan(
+        model: Model,
+        loss: impl Loss + 'static,
+        optimizer: impl Optimizer + 'static,
+        dataset: &Dataset,
+        batch: usize,
+        sampling: Sampling,
+        plan: StepPlan,
+    ) -> Result<Self, Error> {
         optimizer.check()?;
         sampling.check(dataset.len(), batch)?;
         check_fit(&model.spec().widths(), dataset)?;
         let gpu = model.gpu().clone();
         let resident = Resident::upload(&gpu, dataset)?;
         let history = Tensor::zeros(&gpu, "history of losses", [1, HISTORY], Element::F32)?;
-        let step = record_step(
-            &model, &loss, &optimizer, &resident, batch, &sampling, &history,
-        )?;
+        let setting = Setting {
+            model: &model,
+            loss: &loss,
+            optimizer: &optimizer,
+            resident: &resident,
+            batch,
+            sampling: &sampling,
+            history: &history,
+        };
+        let steps = Steps::record(&setting, plan)?;
         Ok(Self {
             model,
             loss: Box::new(loss),
             learning_rate: optimizer.learning_rate(),
-            step,
+            steps,
             history,
             steps_taken: 0,
             resident: vec![(dataset.clone(), resident)],
@@ -100,7 +124,19 @@ impl Trainer {
     /// The dispatches of one step.
     #[must_use]
     pub fn plan(&self) -> &Plan {
-        &self.step
+        &self.steps.step
+    }
+
+    /// Which plan that is: [`StepPlan::Layers`] or [`StepPlan::Fused`].
+    #[must_use]
+    pub fn step_plan(&self) -> StepPlan {
+        self.steps.kind
+    }
+
+    /// Why [`StepPlan::Auto`] did not fuse the steps, where it could not.
+    #[must_use]
+    pub fn unfused(&self) -> Option<&Unfused> {
+        self.steps.unfused.as_ref()
     }
 
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
@@ -135,15 +171,19 @@ impl Trainer {
 
     /// Few submits of many steps each, of which two are under way at a time.
     fn submit(&self, steps: usize) -> Result<(), Error> {
-        let gpu = self.model.gpu();
-        let by_flops = FLOPS_PER_SUBMIT / self.step.flops().max(1);
-        let by_dispatches = DISPATCHES_PER_SUBMIT / self.step.len();
+        let (gpu, plans) = (self.model.gpu(), &self.steps);
+        let by_flops = FLOPS_PER_SUBMIT / plans.step.flops().max(1);
+        let by_dispatches = DISPATCHES_PER_SUBMIT / plans.step.len();
         let chunk = by_dispatches
             .min(usize::try_from(by_flops).unwrap_or(usize::MAX))
-            .max(1);
+            .clamp(1, plans.reach);
         let mut before = None;
-        for start in (0..steps).step_by(chunk) {
-            let submission = gpu.submit(&self.step, chunk.min(steps - start))?;
+        for first in (0..steps).step_by(chunk) {
+            let refill = plans.refill.iter();
+            let start = plans.start.iter().filter(|_| first == 0);
+            let once = refill.chain(start).map(|plan| (plan, 1));
+            let work = once.chain([(&plans.step, chunk.min(steps - first))]);
+            let submission = gpu.submit_all(work)?;
             if let Some(before) = before.replace(submission) {
                 gpu.wait(Some(before))?;
             }
@@ -192,44 +232,6 @@ impl Trainer {
         self.resident.push((dataset.clone(), resident.clone()));
         Ok(resident)
     }
-}
-
-/// One step of training: choose, gather, forward, loss, backward, update, log.
-fn record_step(
-    model: &Model,
-    loss: &dyn Loss,
-    optimizer: &dyn Optimizer,
-    resident: &Resident,
-    batch: usize,
-    sampling: &Sampling,
-    history: &Tensor,
-) -> Result<Plan, Error> {
-    let gpu: &Gpu = model.gpu();
-    let pass = model.activations(batch, model.input_element())?;
-    let indices = Tensor::zeros(gpu, "indices of the minibatch", [1, batch], Element::U32)?;
-    let step_count = Tensor::zeros(gpu, "step count", [1, 1], Element::U32)?;
-    let (parameters, gradients) = model.arenas();
-
-    let mut recorder = Recorder::new(gpu);
-    sample::minibatch(
-        &mut recorder,
-        sampling,
-        resident.len(),
-        &step_count,
-        &indices,
-    )?;
-    gather::batch(
-        &mut recorder,
-        resident,
-        &indices,
-        &pass.values[0],
-        &pass.labels,
-    );
-    model.record_forward(&mut recorder, &pass);
-    model.record_backward(&mut recorder, loss, &pass);
-    optimizer.update(&mut recorder, parameters, gradients);
-    metrics::log_step(&mut recorder, &pass.losses, history, &step_count);
-    recorder.finish()
 }
 
 /// How good a network is on a data set.

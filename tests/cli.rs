@@ -210,6 +210,31 @@ fn training_on_the_gpu() {
 }
 
 #[test]
+fn the_plan_is_the_one_asked_for_and_is_described() {
+    let few = Few::new();
+    for (words, expected) in [
+        ("--plan auto", "plan: fused; a step is 2 dispatches"),
+        ("--plan fused", "plan: fused; a step is 2 dispatches"),
+        ("--plan layers", "plan: layers; a step is 14 dispatches"),
+        (
+            "--hidden 3000",
+            "plan: layers, as its layers have 3010 outputs together",
+        ),
+    ] {
+        let lines = lines(&few.train(&format!("--device gpu --batch 10 --steps 5 {words}")));
+        assert!(
+            lines.iter().any(|line| line.starts_with(expected)),
+            "{words}: {lines:?}"
+        );
+    }
+    let refused = few.train("--device gpu --batch 10 --plan fused --hidden 3000");
+    assert_refused(
+        &refused,
+        &["cannot be fused", "3010", "--plan auto or --plan layers"],
+    );
+}
+
+#[test]
 fn the_same_seed_gives_the_same_result_and_another_seed_another() {
     let few = Few::new();
     for device in ["cpu", "gpu"] {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use wgrad::kernel::{Access, Binding, Contract, Element, Field};
+use wgrad::kernel::{Access, Binding, Block, Contract, Element, Field};
 use wgrad::wgpu::naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use wgrad::wgpu::naga::{
     AddressSpace, ArraySize, GlobalVariable, Handle, Module, ScalarKind, ShaderStage,
@@ -89,9 +89,11 @@ fn faults(contract: &Contract) -> Vec<String> {
 
 fn uniform_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<String> {
     let used = shader.used(entry);
-    let mut uniforms = used
-        .iter()
-        .filter(|(_, variable, _)| variable.space == AddressSpace::Uniform);
+    let is_block = |variable: &GlobalVariable| match contract.block {
+        Block::Uniform => variable.space == AddressSpace::Uniform,
+        Block::Storage => is_storage_block(variable),
+    };
+    let mut uniforms = used.iter().filter(|(_, variable, _)| is_block(variable));
     let (Some((_, uniform, _)), None) = (uniforms.next(), uniforms.next()) else {
         return vec!["not exactly one uniform block in use".to_owned()];
     };
@@ -119,6 +121,13 @@ fn uniform_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
     faults
 }
 
+/// Only read, where a uniform block would be.
+fn is_storage_block(variable: &GlobalVariable) -> bool {
+    let access = StorageAccess::LOAD;
+    let is_first = variable.binding.is_some_and(|at| at.binding == 0);
+    is_first && variable.space == AddressSpace::Storage { access }
+}
+
 fn storage_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<String> {
     let mut faults = Vec::new();
     let mut found = BTreeSet::new();
@@ -126,6 +135,9 @@ fn storage_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
         let AddressSpace::Storage { access } = variable.space else {
             continue;
         };
+        if contract.block == Block::Storage && is_storage_block(variable) {
+            continue;
+        }
         let name = variable.name.as_deref().unwrap_or_default();
         let Some(at) = variable.binding.filter(|at| at.group == 0) else {
             faults.push(format!("{name} is not in group 0"));
@@ -280,6 +292,7 @@ const GOOD: Contract = Contract {
     bindings: &BINDINGS,
     fields: &FIELDS,
     uniform_size: 8,
+    block: Block::Uniform,
     workgroup_size: [64, 1, 1],
 };
 
@@ -331,6 +344,13 @@ fn each_fault_of_a_doctored_contract_is_reported() {
                 ..GOOD
             },
             "workgroup size [64, 1, 1]",
+        ),
+        (
+            Contract {
+                block: Block::Storage,
+                ..GOOD
+            },
+            "not exactly one uniform block",
         ),
         (entry("missing"), "no such entry point"),
         (entry("vertex"), "not a compute shader"),

@@ -12,6 +12,8 @@ mod determinism;
 mod evaluation;
 #[path = "training/history.rs"]
 mod history;
+#[path = "training/plans.rs"]
+mod plans;
 #[path = "training/trajectory.rs"]
 mod trajectory;
 

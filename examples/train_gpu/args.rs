@@ -4,7 +4,7 @@ use std::str::FromStr;
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Sampling};
 use wgrad::ops::{Linear, Optimizer as _, Relu, Sgd, Sigmoid};
-use wgrad::{Error, MAX_WIDTH, Sequential};
+use wgrad::{Error, MAX_WIDTH, Sequential, StepPlan};
 
 use crate::common::DataArgs;
 
@@ -41,6 +41,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0.1, allow_hyphen_values = true)]
     pub(crate) learning_rate: f32,
 
+    /// How a step becomes dispatches on a GPU: `fused` into two, where the network allows it, or
+    /// `layers`; `auto` takes the faster
+    #[arg(long, value_enum, default_value_t = Plan::Auto)]
+    pub(crate) plan: Plan,
+
     /// Decides initial weights and minibatches
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
@@ -69,6 +74,23 @@ pub(crate) enum DeviceChoice {
 pub(crate) enum Activation {
     Relu,
     Sigmoid,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Plan {
+    Auto,
+    Layers,
+    Fused,
+}
+
+impl From<Plan> for StepPlan {
+    fn from(plan: Plan) -> Self {
+        match plan {
+            Plan::Auto => Self::Auto,
+            Plan::Layers => Self::Layers,
+            Plan::Fused => Self::Fused,
+        }
+    }
 }
 
 /// Widths of the hidden layers.

@@ -1,8 +1,7 @@
 use wgrad::data::Dataset;
 use wgrad::gpu::AdapterKind;
 use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
-use wgrad::plan::Plan;
-use wgrad::{Error, Evaluation, Gpu, Sequential, Trainer, reference};
+use wgrad::{Error, Evaluation, Gpu, Sequential, StepPlan, Trainer, reference};
 
 use crate::args::{Args, DeviceChoice};
 
@@ -14,8 +13,8 @@ pub(crate) trait Engine {
     /// Mean loss and accuracy over a data set.
     fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error>;
 
-    /// The dispatches of one step, where there are any.
-    fn plan(&self) -> Option<&Plan>;
+    /// What one step is made of, where that was planned.
+    fn plan(&self) -> Option<String>;
 }
 
 impl Engine for Trainer {
@@ -27,8 +26,19 @@ impl Engine for Trainer {
         self.evaluate(dataset)
     }
 
-    fn plan(&self) -> Option<&Plan> {
-        Some(self.plan())
+    fn plan(&self) -> Option<String> {
+        let kind = match (self.step_plan(), self.unfused()) {
+            (StepPlan::Fused, _) => "fused".to_owned(),
+            (_, Some(unfused)) => format!("layers, as {unfused}"),
+            (_, None) => "layers".to_owned(),
+        };
+        let plan = self.plan();
+        Some(format!(
+            "plan: {kind}; a step is {} dispatches, {:.1} MFLOP, {:.1} MB",
+            plan.len(),
+            plan.flops() as f64 / 1e6,
+            plan.bytes() as f64 / 1e6
+        ))
     }
 }
 
@@ -41,7 +51,7 @@ impl Engine for reference::Trainer<f32> {
         (*self).evaluate(dataset)
     }
 
-    fn plan(&self) -> Option<&Plan> {
+    fn plan(&self) -> Option<String> {
         None
     }
 }
@@ -112,8 +122,9 @@ pub(crate) fn build(
         Device::Gpu { gpu, .. } => {
             let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(rate));
             let model = spec.build(&gpu)?;
-            Box::new(Trainer::new(
-                model, loss, optimizer, train, batch, sampling,
+            let plan = args.plan.into();
+            Box::new(Trainer::with_plan(
+                model, loss, optimizer, train, batch, sampling, plan,
             )?)
         }
         Device::Cpu { .. } => Box::new(reference::Trainer::<f32>::new(

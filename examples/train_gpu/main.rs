@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use wgrad::Sequential;
+use wgrad::{Error, Sequential};
 
 use args::Args;
 use common::{Failure, line};
@@ -59,18 +59,22 @@ fn train(args: &Args) -> Result<(), Failure> {
     }
     let started = Instant::now();
     let name = device.name();
-    let engine = engine::build(device, &spec, args, &data.split.train)?;
+    let engine = engine::build(device, &spec, args, &data.split.train).map_err(with_option)?;
     if let (false, Some(plan)) = (args.quiet, engine.plan()) {
-        line(format!(
-            "step: {} dispatches, {} floating-point operations",
-            plan.len(),
-            plan.flops()
-        ))?;
+        line(plan)?;
     }
     let outcome = Training::new(args, engine, &data.split, losses)?.run()?;
     let total_s = started.elapsed().as_secs_f64();
     line(format!("results are for {}", data.name))?;
     line(last_line(&name, args.steps, &outcome, total_s))
+}
+
+/// An error of the library, with the option of this program that helps.
+fn with_option(error: Error) -> Failure {
+    match error {
+        Error::Plan(_) => Failure::Message(format!("{error} (here: --plan auto or --plan layers)")),
+        error => error.into(),
+    }
 }
 
 fn describe(spec: &Sequential) -> String {

@@ -27,6 +27,7 @@ pub struct GpuBuilder {
     backends: wgpu::Backends,
     name: Option<String>,
     hardware_only: bool,
+    kernels: Option<AdapterKind>,
     timeout: Duration,
 }
 
@@ -36,6 +37,7 @@ impl Default for GpuBuilder {
             backends: wgpu::Backends::PRIMARY,
             name: None,
             hardware_only: false,
+            kernels: None,
             timeout: Duration::from_secs(60),
         }
     }
@@ -60,6 +62,14 @@ impl GpuBuilder {
     #[must_use]
     pub fn hardware_only(mut self) -> Self {
         self.hardware_only = true;
+        self
+    }
+
+    /// Gives the device the kernels of this kind of adapter, whatever it is itself: a driver may not
+    /// say what it is, and a measurement may want the others. Default: what the adapter says.
+    #[must_use]
+    pub fn kernels_for(mut self, kind: AdapterKind) -> Self {
+        self.kernels = Some(kind);
         self
     }
 
@@ -98,7 +108,8 @@ impl GpuBuilder {
             let wanted = self.wanted();
             return Err(Error::NoAdapter { wanted, found });
         };
-        open(&adapter, self.timeout).await
+        let kind = AdapterKind::of(&adapter.get_info());
+        open(&adapter, self.kernels.unwrap_or(kind), self.timeout).await
     }
 
     fn accepts(&self, info: &wgpu::AdapterInfo) -> bool {
@@ -177,14 +188,14 @@ fn rank(device_type: wgpu::DeviceType) -> u8 {
     }
 }
 
-async fn open(adapter: &wgpu::Adapter, timeout: Duration) -> Result<Gpu, Error> {
+async fn open(adapter: &wgpu::Adapter, kind: AdapterKind, timeout: Duration) -> Result<Gpu, Error> {
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("wgrad"),
         required_limits: adapter.limits(),
         ..Default::default()
     };
     match adapter.request_device(&descriptor).await {
-        Ok((device, queue)) => Ok(Gpu::own(device, queue, timeout)),
+        Ok((device, queue)) => Ok(Gpu::own(device, queue, kind, timeout)),
         Err(error) => Err(Error::NoDevice {
             adapter: describe(&adapter.get_info()),
             reason: error.to_string(),

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Backward, to_u32};
 use crate::fields;
-use crate::kernel::{Binding, Contract, Kernel};
+use crate::kernel::{Binding, Block, Contract, Kernel};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
@@ -32,6 +32,7 @@ impl Elementwise {
             bindings: const { &[Binding::read("x"), Binding::write("y")] },
             fields: fields!(Shape: elements),
             workgroup_size: [64, 1, 1],
+            block: Block::Uniform,
             uniform: PhantomData,
         };
         let backward = Kernel {
@@ -91,6 +92,7 @@ impl Elementwise {
         let cost = Cost {
             flops: flops * elements as u64,
             iterations: 0,
+            bytes: None,
         };
         recorder.dispatch_each(kernel, uniform, tensors, elements, cost);
     }

@@ -7,7 +7,7 @@ use crate::data::Dataset;
 use crate::error::Error;
 use crate::fields;
 use crate::gpu::Gpu;
-use crate::kernel::{Binding, Contract, Element, Kernel};
+use crate::kernel::{Binding, Block, Contract, Element, Kernel};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
@@ -45,8 +45,19 @@ impl Resident {
         })
     }
 
+    /// Number of examples.
     pub(crate) fn len(&self) -> usize {
         self.bytes.rows()
+    }
+
+    /// (examples, words) of packed bytes.
+    pub(crate) fn bytes(&self) -> &Tensor {
+        &self.bytes
+    }
+
+    /// (1, examples).
+    pub(crate) fn labels(&self) -> &Tensor {
+        &self.labels
     }
 }
 
@@ -71,6 +82,7 @@ const GATHER: Kernel<Shape> = Kernel {
     ],
     fields: fields!(Shape: rows, columns, words),
     workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
     uniform: PhantomData,
 };
 
@@ -120,6 +132,7 @@ pub(crate) fn batch(
     let cost = Cost {
         flops: x.len() as u64,
         iterations: 5 * words.div_ceil(64) as u64,
+        bytes: Some(4 * (x.rows() * (words + 3) + x.len()) as u64),
     };
     recorder.dispatch(kernel, shape, &tensors, x.rows() as u64, cost);
 }

@@ -6,7 +6,7 @@ use super::{Backward, Layer, ParameterSpec, to_u32};
 use crate::fields;
 use crate::gpu::{AdapterKind, Gpu};
 use crate::init::Init;
-use crate::kernel::{Binding, Contract, Element, Kernel};
+use crate::kernel::{Binding, Block, Contract, Element, Kernel};
 use crate::plan::{Cost, Recorder};
 use crate::reference;
 use crate::tensor::Tensor;
@@ -223,6 +223,7 @@ impl Variant {
             Cost {
                 flops: u64::from(shape.rows) * u64::from(shape.outputs),
                 iterations: u64::from(shape.rows),
+                bytes: None,
             },
         );
         if let Some(dx) = dx {
@@ -253,6 +254,7 @@ impl Products {
         let cost = Cost {
             flops: shape.flops(),
             iterations: u64::from(depth),
+            bytes: None,
         };
         recorder.dispatch(kernel, shape, tensors, workgroups, cost);
     }
@@ -272,6 +274,7 @@ const TILED: Kernel<Shape> = Kernel {
     bindings: PRODUCT_AND_BIAS,
     fields: fields!(Shape: rows, inputs, outputs),
     workgroup_size: [256, 1, 1],
+    block: Block::Uniform,
     uniform: PhantomData,
 };
 static TILES: Products = Products {

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::to_u32;
 use crate::fields;
-use crate::kernel::{Binding, Contract, Kernel};
+use crate::kernel::{Binding, Block, Contract, Kernel};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
@@ -27,6 +27,7 @@ const METRICS: Kernel<Shape> = Kernel {
     ],
     fields: fields!(Shape: rows, classes, slot),
     workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
     uniform: PhantomData,
 };
 static LOG_STEP: Kernel<Shape> = METRICS;
@@ -57,6 +58,7 @@ pub(crate) fn log_step(
     let cost = Cost {
         flops: losses.len() as u64,
         iterations: losses.len() as u64 / 64 + 7,
+        bytes: None,
     };
     recorder.dispatch(&LOG_STEP, shape, &[losses, history, step_count], 1, cost);
 }
@@ -83,6 +85,7 @@ pub(crate) fn evaluate(
     let cost = Cost {
         flops: (losses.len() + logits.len()) as u64,
         iterations: (losses.len() as u64 / 64 + 1) * (logits.columns() as u64 + 1) + 6,
+        bytes: None,
     };
     recorder.dispatch(&EVALUATE, shape, &[losses, logits, labels, totals], 1, cost);
 }

@@ -7,7 +7,7 @@ use crate::data::sampling::{Sampling, half_bits, stream_key};
 use crate::error::Error;
 use crate::fields;
 use crate::gpu::Gpu;
-use crate::kernel::{Binding, Contract, Element, Kernel};
+use crate::kernel::{Binding, Block, Contract, Element, Kernel};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
@@ -18,6 +18,7 @@ struct Settings {
     key1: u32,
     examples: u32,
     rows: u32,
+    minibatches: u32,
     steps: u32,
     first: u32,
     half_bits: u32,
@@ -31,8 +32,9 @@ const SAMPLE: Kernel<Settings> = Kernel {
     source: include_str!("../../shaders/sample.wgsl"),
     entry: "with_replacement",
     bindings: &[INDICES, STEP_COUNT],
-    fields: fields!(Settings: key0, key1, examples, rows, steps, first, half_bits),
+    fields: fields!(Settings: key0, key1, examples, rows, minibatches, steps, first, half_bits),
     workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
     uniform: PhantomData,
 };
 static WITH_REPLACEMENT: Kernel<Settings> = SAMPLE;
@@ -51,20 +53,25 @@ static RANGE: Kernel<Settings> = Kernel {
     ..SAMPLE
 };
 
-/// Records the choice of the minibatch of step `step_count` out of `examples`.
-pub(crate) fn minibatch(
+/// Records the choice of minibatches out of `examples`: of step `step_count` and those after it, as
+/// many as `indices` (minibatches, rows) holds, a power of two; that of step `t` goes to row `t` modulo
+/// their number.
+pub(crate) fn minibatches(
     recorder: &mut Recorder<'_>,
     sampling: &Sampling,
     examples: usize,
     step_count: &Tensor,
     indices: &Tensor,
 ) -> Result<(), Error> {
-    let rows = indices.columns();
+    let [minibatches, rows] = indices.shape();
+    assert!(minibatches.is_power_of_two(), "sample: {minibatches}");
     let settings = Settings {
         examples: to_u32(examples),
         rows: to_u32(rows),
+        minibatches: to_u32(minibatches),
         ..Settings::default()
     };
+    let (count, cost) = (indices.len(), Cost::default());
     match sampling {
         Sampling::WithReplacement { seed } => {
             let [key0, key1] = stream_key(*seed);
@@ -74,7 +81,7 @@ pub(crate) fn minibatch(
                 ..settings
             };
             let tensors = [indices, step_count];
-            recorder.dispatch_each(&WITH_REPLACEMENT, settings, &tensors, rows, Cost::default());
+            recorder.dispatch_each(&WITH_REPLACEMENT, settings, &tensors, count, cost);
         }
         Sampling::Shuffled { seed } => {
             let [key0, key1] = stream_key(*seed);
@@ -85,13 +92,7 @@ pub(crate) fn minibatch(
                 half_bits: half_bits(examples),
                 ..settings
             };
-            recorder.dispatch_each(
-                &SHUFFLED,
-                settings,
-                &[indices, step_count],
-                rows,
-                Cost::default(),
-            );
+            recorder.dispatch_each(&SHUFFLED, settings, &[indices, step_count], count, cost);
         }
         Sampling::Listed(list) => {
             let list = upload_list(recorder.gpu(), list, rows)?;
@@ -103,8 +104,8 @@ pub(crate) fn minibatch(
                 &LISTED,
                 settings,
                 &[indices, step_count, &list],
-                rows,
-                Cost::default(),
+                count,
+                cost,
             );
         }
     }

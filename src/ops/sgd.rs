@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{Optimizer, to_u32};
 use crate::error::Error;
 use crate::fields;
-use crate::kernel::{Binding, Contract, Kernel};
+use crate::kernel::{Binding, Block, Contract, Kernel};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::{Arena, Tensor};
 
@@ -18,7 +18,7 @@ pub struct Sgd {
 impl Sgd {
     /// With this learning rate; the book's is 0.1.
     #[must_use]
-    pub fn new(learning_rate: f32) -> Self {
+    pub const fn new(learning_rate: f32) -> Self {
         Self { learning_rate }
     }
 }
@@ -37,6 +37,7 @@ static UPDATE: Kernel<Settings> = Kernel {
     bindings: &[Binding::read("gradients"), Binding::write("parameters")],
     fields: fields!(Settings: elements, learning_rate),
     workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
     uniform: PhantomData,
 };
 
@@ -75,6 +76,7 @@ impl Sgd {
         let cost = Cost {
             flops: 2 * elements as u64,
             iterations: 0,
+            bytes: None,
         };
         let tensors = [gradients, parameters];
         recorder.dispatch_each(&UPDATE, settings, &tensors, elements, cost);

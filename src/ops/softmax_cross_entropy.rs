@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Loss, to_u32};
 use crate::fields;
-use crate::kernel::{Binding, Contract, Kernel};
+use crate::kernel::{Binding, Block, Contract, Kernel};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
@@ -36,6 +36,7 @@ static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
     ],
     fields: fields!(Shape: rows, classes, scale),
     workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
     uniform: PhantomData,
 };
 
@@ -70,6 +71,7 @@ impl Loss for SoftmaxCrossEntropy {
         let cost = Cost {
             flops: 8 * logits.len() as u64,
             iterations: 3 * classes as u64,
+            bytes: None,
         };
         recorder.dispatch_each(&FORWARD_BACKWARD, shape, &tensors, rows, cost);
     }

@@ -5,7 +5,7 @@ use ndarray::Array2;
 use wgrad::data::{Labels, Sampling, Split};
 use wgrad::ops::{Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
 use wgrad::reference::{self, Float};
-use wgrad::{Error, Gpu, Sequential, Trainer};
+use wgrad::{Error, Gpu, Sequential, StepPlan, Trainer};
 
 use crate::bounds::{Parameters, gradient_bounds};
 use crate::file::{File, Refusal};
@@ -82,9 +82,17 @@ pub(crate) fn check(
         .by_reference::<f32>(mnist)
         .map_err(failed(engine))?;
     training.compare(file, table, mnist, (engine, SINGLE, SINGLE_RUN), &run);
-    let engine = "GPU Trainer";
-    let run = training.by_gpu(gpu, mnist).map_err(failed(engine))?;
-    training.compare(file, table, mnist, (engine, SINGLE, SINGLE_RUN), &run);
+    for (engine, plan) in [
+        ("GPU Trainer, layers", StepPlan::Layers),
+        ("GPU Trainer, fused", StepPlan::Fused),
+    ] {
+        let run = match training.by_gpu(gpu, mnist, plan) {
+            // The other plan has checked the file.
+            Err(Error::Plan(_)) => continue,
+            run => run.map_err(failed(engine))?,
+        };
+        training.compare(file, table, mnist, (engine, SINGLE, SINGLE_RUN), &run);
+    }
     Ok(())
 }
 
@@ -314,7 +322,7 @@ impl Training {
         })
     }
 
-    fn by_gpu(&self, gpu: &Gpu, mnist: &Split) -> Result<Run, Error> {
+    fn by_gpu(&self, gpu: &Gpu, mnist: &Split, plan: StepPlan) -> Result<Run, Error> {
         let mut model = self.spec().build(gpu)?;
         model.set_parameters(&self.parameters())?;
         let (pixels, labels) = self.minibatch(mnist, 0);
@@ -322,8 +330,9 @@ impl Training {
         let labels = Labels::from_classes(labels, mnist.train.labels().classes())?;
         let first_gradient = flat(&model.gradient(x.view(), &labels)?);
         let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(self.rate()));
-        let sampling = self.sampling();
-        let mut trainer = Trainer::new(model, loss, optimizer, &mnist.train, self.batch, sampling)?;
+        let (train, sampling) = (&mnist.train, self.sampling());
+        let mut trainer =
+            Trainer::with_plan(model, loss, optimizer, train, self.batch, sampling, plan)?;
         let losses = trainer.steps(self.losses.len())?;
         Ok(Run {
             first_gradient,

@@ -8,7 +8,7 @@ use crate::bounds::{self, Activation, Bounded};
 use crate::gpu::{FLUSHED, ROUNDING, assert_close, gpu};
 
 const STEPS: usize = 50;
-const RATE: f32 = 0.1;
+pub(super) const RATE: f32 = 0.1;
 
 fn samplings() -> [Sampling; 2] {
     [
@@ -24,7 +24,7 @@ fn nets() -> [(Sequential, Activation); 2] {
     ]
 }
 
-fn parameters(trainer: &Trainer) -> Vec<Vec<Array2<f64>>> {
+pub(super) fn parameters(trainer: &Trainer) -> Vec<Vec<Array2<f64>>> {
     let layers = trainer.model().parameters().unwrap();
     let layers = layers.into_iter().filter(|layer| !layer.is_empty());
     layers
@@ -33,7 +33,7 @@ fn parameters(trainer: &Trainer) -> Vec<Vec<Array2<f64>>> {
 }
 
 /// The examples of a step, as the data set has them.
-fn minibatch(
+pub(super) fn minibatch(
     data: &Dataset,
     sampling: &Sampling,
     step: u32,
@@ -57,19 +57,17 @@ fn minibatch(
 const PIXELS: f64 = 1.0 + 6.0 / 224.0;
 
 /// From the parameters that the GPU has before a step: its loss, and the parameters after it.
-fn check_step(
+/// `activations` are those behind the linear layers, in order; the last has none.
+pub(super) fn check_step(
     case: &str,
     trainer: &mut Trainer,
-    activation: Activation,
+    activations: &[Option<Activation>],
     batch: &(Array2<f64>, Vec<u32>),
 ) {
     let before = parameters(trainer);
-    let last = before.len() - 1;
-    let layers: Vec<_> = before
-        .iter()
-        .enumerate()
-        .map(|(index, p)| (p.as_slice(), (index < last).then_some(activation)))
-        .collect();
+    assert_eq!(before.len(), activations.len() + 1, "{case}: layers");
+    let activations = activations.iter().copied().chain([None]);
+    let layers: Vec<_> = before.iter().map(Vec::as_slice).zip(activations).collect();
     let expected = bounds::gradient(&layers, &batch.0, &batch.1);
     let [loss, error] = expected.mean_loss;
     let found = trainer.steps(1).unwrap();
@@ -103,10 +101,11 @@ fn each_step_is_that_of_the_formulas() {
         for sampling in samplings() {
             for size in [1, 33, 100] {
                 let mut trainer = trainer(gpu(), &spec, &data, size, sampling.clone());
+                let hidden = parameters(&trainer).len() - 1;
                 for step in 0..5 {
                     let case = format!("{activation:?}, {sampling:?}, batch {size}, step {step}");
                     let batch = minibatch(&data, &sampling, step, size);
-                    check_step(&case, &mut trainer, activation, &batch);
+                    check_step(&case, &mut trainer, &vec![Some(activation); hidden], &batch);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{minibatch, range};
+use super::{minibatches, range};
 use crate::data::Sampling;
 use crate::testing::{Bench, Numbers, gpu};
 
@@ -15,7 +15,7 @@ fn check(sampling: &Sampling, examples: usize, batch: usize, steps: impl IntoIte
         let step_count = bench.input_u32("step_count", [1, 1], &[step]);
         let indices = bench.output_u32("indices", [1, batch]);
         bench.run(&case, 1, |recorder| {
-            minibatch(recorder, sampling, examples, &step_count, &indices).unwrap();
+            minibatches(recorder, sampling, examples, &step_count, &indices).unwrap();
         });
         let mut expected = vec![0; batch];
         sampling.minibatch(examples, step, &mut expected);
@@ -30,6 +30,38 @@ fn check(sampling: &Sampling, examples: usize, batch: usize, steps: impl IntoIte
             found.iter().all(|&index| (index as usize) < examples),
             "{case}"
         );
+    }
+}
+
+/// Several at a time: each in the row of its step, over the end of the ring and of the counter.
+#[test]
+fn minibatches_ahead_lie_where_their_steps_say() {
+    for (examples, batch) in [(1000, 100), (17, 16), (5, 1)] {
+        for sampling in [
+            Sampling::WithReplacement { seed: 3 },
+            Sampling::Shuffled { seed: 3 },
+            Sampling::Listed((0..super::to_u32(3 * batch)).map(|i| i % 5).collect()),
+        ] {
+            for count in [1, 2, 8, 64] {
+                for first in [0, 5, 8, u32::MAX - 2] {
+                    let case = format!("{count} of {batch} of {examples} from step {first}");
+                    let bench = Bench::new(gpu());
+                    let step_count = bench.input_u32("step_count", [1, 1], &[first]);
+                    let indices = bench.output_u32("indices", [count, batch]);
+                    bench.run(&case, 1, |recorder| {
+                        minibatches(recorder, &sampling, examples, &step_count, &indices).unwrap();
+                    });
+                    let found = bench.read_u32(&indices);
+                    for ahead in 0..super::to_u32(count) {
+                        let step = first.wrapping_add(ahead);
+                        let mut expected = vec![0; batch];
+                        sampling.minibatch(examples, step, &mut expected);
+                        let at = step as usize % count * batch;
+                        assert_eq!(found[at..][..batch], expected, "{case}: step {step}");
+                    }
+                }
+            }
+        }
     }
 }
 

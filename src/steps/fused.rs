@@ -1,0 +1,315 @@
+//! The step in two dispatches: `shaders/fused.wgsl` says how.
+
+mod cost;
+mod kernels;
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+
+use super::{Setting, StepPlan, Steps};
+use crate::error::Error;
+use crate::kernel::Element;
+use crate::ops::{Layer, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather, sample, to_u32};
+use crate::plan::Recorder;
+use crate::tensor::Tensor;
+
+pub(super) use kernels::{Algorithm, contracts};
+use kernels::{Kernels, LayerBlock, Mlp};
+
+/// Linear layers that the kernels have room for.
+const MAX_LAYERS: usize = 8;
+/// Outputs of all layers of one row: `ROOM` of `shaders/fused.wgsl`.
+const MAX_COLUMNS: usize = 2048;
+/// Minibatches chosen at a time, a power of two, and the most indices they may take.
+const MINIBATCHES: usize = 256;
+const MAX_INDICES: usize = 1 << 22;
+
+/// Why the steps of a training cannot be fused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfused {
+    /// A layer in a place where the fused step has none of its kind.
+    #[error("layers.{index}, {name}, is not {expected}")]
+    Layer {
+        /// Its index.
+        index: usize,
+        /// Its name.
+        name: String,
+        /// What could be there.
+        expected: &'static str,
+    },
+    /// The loss is another.
+    #[error("the loss is not softmax cross-entropy")]
+    Loss,
+    /// The optimizer is another.
+    #[error("the optimizer is not plain SGD")]
+    Optimizer,
+    /// There are too many linear layers.
+    #[error("the network has {found} linear layers, more than {MAX_LAYERS}")]
+    Depth {
+        /// How many there are.
+        found: usize,
+    },
+    /// The layers are too wide together.
+    #[error("its layers have {found} outputs together, more than {MAX_COLUMNS}")]
+    Width {
+        /// How many there are.
+        found: usize,
+    },
+    /// The parameters fill more than one buffer.
+    #[error("its parameters fill more than one buffer")]
+    Parameters,
+    /// What a step hands on does not fit a buffer.
+    #[error("sums of slices and outputs take {needed} bytes, but a binding holds {available}")]
+    Scratch {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes that a binding holds.
+        available: u64,
+    },
+}
+
+/// A training that can be fused, with all that its kernels are told.
+#[derive(Debug)]
+pub(super) struct Network {
+    mlp: Mlp,
+    algorithm: Algorithm,
+    minibatches: usize,
+}
+
+impl Network {
+    /// Looks whether the steps of a training can be fused.
+    pub(super) fn new(setting: &Setting<'_>, algorithm: Algorithm) -> Result<Self, Unfused> {
+        let any: &dyn Any = setting.loss;
+        any.downcast_ref::<SoftmaxCrossEntropy>()
+            .ok_or(Unfused::Loss)?;
+        let any: &dyn Any = setting.optimizer;
+        any.downcast_ref::<Sgd>().ok_or(Unfused::Optimizer)?;
+        let (parameters, _) = setting.model.arenas();
+        if parameters.blocks().len() != 1 {
+            return Err(Unfused::Parameters);
+        }
+        let kernels = algorithm.kernels();
+        let (layer, layers) = layer_blocks(setting, kernels)?;
+        let last = layer[layers - 1];
+        let columns = (last.column + last.outputs) as usize;
+        if columns > MAX_COLUMNS {
+            return Err(Unfused::Width { found: columns });
+        }
+        let widest = layer.iter().map(|layer| layer.outputs).max().unwrap_or(1) as usize;
+        // About half of the invocations of a workgroup have an output each; more rows would leave
+        // multiprocessors idle.
+        let group = (128 / widest).clamp(1, MAX_COLUMNS / columns);
+        let most = (MAX_INDICES / setting.batch).max(2);
+        let minibatches = MINIBATCHES.min(1 << most.ilog2());
+        let mut network = Self {
+            mlp: Mlp {
+                rows: to_u32(setting.batch),
+                words: to_u32(setting.resident.bytes().columns()),
+                layers: to_u32(layers),
+                columns: to_u32(columns),
+                group: to_u32(group),
+                list_mask: to_u32(minibatches - 1),
+                capacity: to_u32(setting.history.columns()),
+                learning_rate: setting.optimizer.learning_rate(),
+                layer,
+            },
+            algorithm,
+            minibatches,
+        };
+        let available = setting.model.gpu().largest_binding();
+        let needed = 4 * network.scratch_len() as u64;
+        if needed > available {
+            return Err(Unfused::Scratch { needed, available });
+        }
+        let start = to_u32(network.parts_len());
+        let layers = &mut network.mlp.layer[..layers];
+        layers.iter_mut().for_each(|l| l.start = start + l.column);
+        Ok(network)
+    }
+
+    /// Elements of the parts of z₁, and their bytes.
+    fn parts_len(&self) -> usize {
+        let first = &self.layers()[0];
+        let slices = (first.inputs as usize).div_ceil(self.algorithm.kernels().first[0]);
+        slices * self.mlp.rows as usize * first.outputs as usize
+    }
+
+    pub(super) fn parts_bytes(&self) -> u64 {
+        4 * self.parts_len() as u64
+    }
+
+    /// Elements of those, of the outputs and δ of all layers, and of the losses, of all rows.
+    fn scratch_len(&self) -> usize {
+        self.parts_len() + self.mlp.rows as usize * (2 * self.mlp.columns as usize + 1)
+    }
+
+    fn layers(&self) -> &[LayerBlock] {
+        &self.mlp.layer[..self.mlp.layers as usize]
+    }
+
+    /// Allocates what the steps need and records them.
+    pub(super) fn record(&self, setting: &Setting<'_>) -> Result<Steps, Error> {
+        let gpu = setting.model.gpu();
+        let [rows, words] = [self.mlp.rows as usize, self.mlp.words as usize];
+        let zeros = |label, shape, element| Tensor::zeros(gpu, label, shape, element);
+        let step_count = setting.step_count()?;
+        let buffers = Buffers {
+            parameters: setting.model.arenas().0.blocks()[0].clone(),
+            list: zeros(
+                "indices of minibatches",
+                [self.minibatches, rows],
+                Element::U32,
+            )?,
+            labels: setting.resident.labels().clone(),
+            step_count: step_count.clone(),
+            bytes: setting.resident.bytes().clone(),
+            scratch: zeros(
+                "sums, outputs, deltas",
+                [1, self.scratch_len()],
+                Element::F32,
+            )?,
+            minibatch: zeros("next minibatch and this", [2 * rows, words], Element::U32)?,
+            history: setting.history.clone(),
+        };
+        let mut refill = Recorder::new(gpu);
+        let (sampling, total) = (setting.sampling, setting.resident.len());
+        sample::minibatches(&mut refill, sampling, total, &step_count, &buffers.list)?;
+
+        let mut start = Recorder::new(gpu);
+        let indices = zeros("indices of the first minibatch", [1, rows], Element::U32)?;
+        let labels = zeros("labels of the first minibatch", [1, rows], Element::U32)?;
+        sample::minibatches(&mut start, sampling, total, &step_count, &indices)?;
+        let next = buffers.minibatch.first_rows(rows);
+        gather::batch(&mut start, setting.resident, &indices, &next, &labels);
+        self.record_forward(&mut start, &buffers);
+
+        let mut step = Recorder::new(gpu);
+        self.record_step(&mut step, &buffers);
+        Ok(Steps {
+            refill: Some(refill.finish()?),
+            start: Some(start.finish()?),
+            step: step.finish()?,
+            // The last step of a refill makes the forward pass of the one after it.
+            reach: self.minibatches - 1,
+            kind: StepPlan::Fused,
+            unfused: None,
+        })
+    }
+
+    /// The parts of z₁ of the next minibatch.
+    fn record_forward(&self, recorder: &mut Recorder<'_>, buffers: &Buffers) {
+        let tensors = [&buffers.minibatch, &buffers.scratch, &buffers.parameters];
+        let kernel = self.algorithm.kernels().forward;
+        let (workgroups, cost) = (self.workgroups_of_forward(), self.cost_of_forward());
+        recorder.dispatch(kernel, self.mlp, &tensors, workgroups, cost);
+    }
+
+    /// The two dispatches of a step.
+    fn record_step(&self, recorder: &mut Recorder<'_>, buffers: &Buffers) {
+        let Buffers {
+            parameters,
+            list,
+            labels,
+            step_count,
+            bytes,
+            scratch,
+            minibatch,
+            history,
+        } = buffers;
+        let kernels = self.algorithm.kernels();
+        let tensors = [
+            parameters, list, labels, step_count, bytes, scratch, minibatch,
+        ];
+        let (workgroups, cost) = (self.workgroups_of_middle(), self.cost_of_middle());
+        recorder.dispatch(kernels.middle, self.mlp, &tensors, workgroups, cost);
+        let tensors = [minibatch, scratch, parameters, history, step_count];
+        let (workgroups, cost) = (self.workgroups_of_backward(), self.cost_of_backward());
+        recorder.dispatch(
+            kernels.backward_forward,
+            self.mlp,
+            &tensors,
+            workgroups,
+            cost,
+        );
+    }
+}
+
+/// What the kernels read and write; `shaders/fused.wgsl` says the shapes.
+#[derive(Debug)]
+struct Buffers {
+    parameters: Tensor,
+    list: Tensor,
+    labels: Tensor,
+    step_count: Tensor,
+    bytes: Tensor,
+    scratch: Tensor,
+    minibatch: Tensor,
+    history: Tensor,
+}
+
+/// The linear layers of a network, each with the activation behind it, and how many there are.
+fn layer_blocks(
+    setting: &Setting<'_>,
+    kernels: &Kernels,
+) -> Result<([LayerBlock; MAX_LAYERS], usize), Unfused> {
+    let (parameters, widths) = (
+        setting.model.layer_parameters(),
+        setting.model.spec().widths(),
+    );
+    let layers = setting.model.spec().layers();
+    let mut found: Vec<LayerBlock> = Vec::new();
+    let mut expects_linear = true;
+    for (index, layer) in layers.iter().enumerate() {
+        let (any, is_last): (&dyn Any, _) = (&**layer, index + 1 == layers.len());
+        let unfused = |expected| Unfused::Layer {
+            index,
+            name: layer.name(),
+            expected,
+        };
+        if any.is::<Linear>() {
+            let column = found.last().map_or(0, |l| l.column + l.outputs);
+            found.push(LayerBlock {
+                inputs: to_u32(widths[index]),
+                outputs: to_u32(widths[index + 1]),
+                weight: place(&parameters[index][0]),
+                bias: place(&parameters[index][1]),
+                column,
+                tiles: kernels.tiles(widths[index], widths[index + 1], found.is_empty()),
+                ..LayerBlock::default()
+            });
+            expects_linear = false;
+        } else if is_last || expects_linear {
+            return Err(unfused("a Linear"));
+        } else if let (Some(before), Some(kind)) = (found.last_mut(), activation(&**layer)) {
+            before.activation = kind;
+            expects_linear = true;
+        } else {
+            return Err(unfused("a Linear, Relu or Sigmoid"));
+        }
+    }
+    let count = found.len();
+    if count > MAX_LAYERS {
+        return Err(Unfused::Depth { found: count });
+    }
+    found.resize(MAX_LAYERS, LayerBlock::default());
+    let mut blocks = [LayerBlock::default(); MAX_LAYERS];
+    blocks.copy_from_slice(&found);
+    Ok((blocks, count))
+}
+
+/// As the shaders number them.
+fn activation(layer: &dyn Layer) -> Option<u32> {
+    let any: &dyn Any = layer;
+    match () {
+        () if any.is::<Relu>() => Some(1),
+        () if any.is::<Sigmoid>() => Some(2),
+        () => None,
+    }
+}
+
+/// Where a parameter starts in the one buffer of all of them, in elements.
+fn place(parameter: &Tensor) -> u32 {
+    to_u32(usize::try_from(parameter.buffer().1 / 4).unwrap_or(usize::MAX))
+}

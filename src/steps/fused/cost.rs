@@ -1,0 +1,93 @@
+//! What the dispatches of a fused step are and cost.
+
+use super::Network;
+use super::kernels::{Algorithm, LayerBlock};
+use crate::plan::Cost;
+
+impl Network {
+    pub(super) fn workgroups_of_middle(&self) -> u64 {
+        let rows = match self.algorithm {
+            Algorithm::Tiles => self.mlp.group,
+            Algorithm::Registers => 8,
+        };
+        u64::from(self.mlp.rows.div_ceil(rows))
+    }
+
+    pub(super) fn workgroups_of_forward(&self) -> u64 {
+        let kernels = self.algorithm.kernels();
+        (self.mlp.layer[0].tiles as usize).div_ceil(kernels.blocks_per_workgroup) as u64
+    }
+
+    pub(super) fn workgroups_of_backward(&self) -> u64 {
+        let kernels = self.algorithm.kernels();
+        let tiles: u64 = self.layers().iter().map(|l| u64::from(l.tiles)).sum();
+        let biases = (self.mlp.columns as usize).div_ceil(kernels.biases) as u64;
+        let log = 1;
+        (tiles + biases + log).div_ceil(kernels.blocks_per_workgroup as u64)
+    }
+
+    /// Bytes of one minibatch as the data set has it.
+    fn bytes_of_batch(&self) -> u64 {
+        4 * u64::from(self.mlp.rows) * u64::from(self.mlp.words)
+    }
+
+    fn scratch_bytes(&self) -> u64 {
+        4 * self.scratch_len() as u64
+    }
+
+    fn bytes_of_parameters(&self) -> u64 {
+        let count = |l: &LayerBlock| (u64::from(l.inputs) + 1) * u64::from(l.outputs);
+        4 * self.layers().iter().map(count).sum::<u64>()
+    }
+
+    pub(super) fn cost_of_forward(&self) -> Cost {
+        let first = &self.layers()[0];
+        let weight = 4 * u64::from(first.inputs) * u64::from(first.outputs);
+        Cost {
+            flops: first.product(self.mlp.rows),
+            iterations: u64::from(self.mlp.rows) + 64,
+            bytes: Some(self.bytes_of_batch() + weight + self.parts_bytes()),
+        }
+    }
+
+    pub(super) fn cost_of_middle(&self) -> Cost {
+        let later = self.layers()[1..].iter();
+        let products: u64 = later.map(|l| 2 * l.product(self.mlp.rows)).sum();
+        let first = &self.layers()[0];
+        let weights = self.bytes_of_parameters() - 4 * u64::from(first.inputs * first.outputs);
+        // An invocation with a row of its own sums 10 outputs at a time; the other shader's have
+        // a part of a row, and so fewer.
+        let slices = u64::from(first.inputs).div_ceil(self.algorithm.kernels().first[0] as u64);
+        let tens = |count: u32| u64::from(count).div_ceil(10);
+        let of_layer = |l: &LayerBlock| {
+            (tens(l.outputs) * u64::from(l.inputs)) + (tens(l.inputs) * u64::from(l.outputs))
+        };
+        let later: u64 = self.layers()[1..].iter().map(of_layer).sum();
+        let words = u64::from(self.mlp.words);
+        let classes = u64::from(self.layers()[self.layers().len() - 1].outputs);
+        Cost {
+            flops: self.parts_bytes() / 4 + products,
+            iterations: tens(first.outputs) * slices + later + 3 * classes + words + 64,
+            bytes: Some(self.scratch_bytes() + weights + 4 * self.bytes_of_batch()),
+        }
+    }
+
+    pub(super) fn cost_of_backward(&self) -> Cost {
+        let gradients = self.layers().iter().map(|l| l.product(self.mlp.rows));
+        let forward = self.layers()[0].product(self.mlp.rows);
+        Cost {
+            flops: gradients.sum::<u64>() + forward,
+            iterations: 2 * u64::from(self.mlp.rows) + 64,
+            bytes: Some(
+                2 * self.bytes_of_batch() + 2 * self.bytes_of_parameters() + self.scratch_bytes(),
+            ),
+        }
+    }
+}
+
+impl LayerBlock {
+    /// Multiplications and additions of a product with its weight.
+    fn product(&self, rows: u32) -> u64 {
+        2 * u64::from(rows) * u64::from(self.inputs) * u64::from(self.outputs)
+    }
+}

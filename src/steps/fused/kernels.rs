@@ -1,0 +1,154 @@
+//! The contracts of the fused kernels, and what differs between the two shaders.
+
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::MAX_LAYERS;
+use crate::fields;
+use crate::kernel::{Binding, Block, Contract, Kernel};
+use crate::ops::to_u32;
+
+/// Which of the two shaders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::steps) enum Algorithm {
+    /// `shaders/fused.wgsl`: tiles in workgroup memory.
+    Tiles,
+    /// `shaders/fused_registers.wgsl`: blocks in registers, for software drivers.
+    Registers,
+}
+
+/// A linear layer as the shaders see it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+pub(super) struct LayerBlock {
+    pub(super) inputs: u32,
+    pub(super) outputs: u32,
+    pub(super) weight: u32,
+    pub(super) bias: u32,
+    pub(super) activation: u32,
+    pub(super) column: u32,
+    pub(super) tiles: u32,
+    pub(super) start: u32,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct Mlp {
+    pub(super) rows: u32,
+    pub(super) words: u32,
+    pub(super) layers: u32,
+    pub(super) columns: u32,
+    pub(super) group: u32,
+    pub(super) list_mask: u32,
+    pub(super) capacity: u32,
+    pub(super) learning_rate: f32,
+    pub(super) layer: [LayerBlock; MAX_LAYERS],
+}
+
+/// What differs between the shaders.
+pub(super) struct Kernels {
+    pub(super) middle: &'static Kernel<Mlp>,
+    pub(super) backward_forward: &'static Kernel<Mlp>,
+    pub(super) forward: &'static Kernel<Mlp>,
+    /// Inputs and outputs of a block of the first weight, and of the later ones.
+    pub(super) first: [usize; 2],
+    pub(super) later: [usize; 2],
+    pub(super) biases: usize,
+    pub(super) blocks_per_workgroup: usize,
+}
+
+const MIDDLE: Kernel<Mlp> = Kernel {
+    shader: "fused",
+    source: include_str!("../../../shaders/fused.wgsl"),
+    entry: "middle",
+    bindings: &[
+        Binding::read("weights"),
+        Binding::read("list").of_u32(),
+        Binding::read("labels").of_u32(),
+        Binding::read("step_now").of_u32(),
+        Binding::read("bytes").of_u32(),
+        Binding::write("scratch"),
+        Binding::write("minibatch").of_u32(),
+    ],
+    fields: fields!(Mlp: rows, words, layers, columns, group, list_mask, capacity, learning_rate, layer),
+    workgroup_size: [256, 1, 1],
+    block: Block::Uniform,
+    uniform: PhantomData,
+};
+const BACKWARD_FORWARD: Kernel<Mlp> = Kernel {
+    entry: "backward_forward",
+    bindings: &[
+        Binding::read("x").of_u32(),
+        Binding::write("memory"),
+        Binding::write("parameters"),
+        Binding::write("history"),
+        Binding::write("step_count").of_u32(),
+    ],
+    ..MIDDLE
+};
+const FORWARD: Kernel<Mlp> = Kernel {
+    entry: "forward",
+    bindings: &[
+        Binding::read("x").of_u32(),
+        Binding::write("memory"),
+        Binding::read("start_weights"),
+    ],
+    ..MIDDLE
+};
+static TILES: Kernels = Kernels {
+    middle: &MIDDLE,
+    backward_forward: &BACKWARD_FORWARD,
+    forward: &FORWARD,
+    first: [16, 64],
+    later: [16, 64],
+    biases: 64,
+    blocks_per_workgroup: 1,
+};
+
+/// The same contract in the other shader. Its block lies in storage: lavapipe (Mesa 22.3) compiles a
+/// kernel whose loops end at a uniform anew at every change of pipeline, with that value put in.
+const fn in_registers(kernel: Kernel<Mlp>) -> Kernel<Mlp> {
+    Kernel {
+        shader: "fused_registers",
+        source: include_str!("../../../shaders/fused_registers.wgsl"),
+        workgroup_size: [8, 1, 1],
+        block: Block::Storage,
+        ..kernel
+    }
+}
+static REGISTERS: Kernels = Kernels {
+    middle: &const { in_registers(MIDDLE) },
+    backward_forward: &const { in_registers(BACKWARD_FORWARD) },
+    forward: &const { in_registers(FORWARD) },
+    first: [20, 10],
+    later: [8, 2],
+    biases: 8,
+    blocks_per_workgroup: 8,
+};
+
+impl Algorithm {
+    pub(super) fn kernels(self) -> &'static Kernels {
+        match self {
+            Self::Tiles => &TILES,
+            Self::Registers => &REGISTERS,
+        }
+    }
+}
+
+impl Kernels {
+    /// Blocks of a weight, in whole workgroups.
+    pub(super) fn tiles(&self, inputs: usize, outputs: usize, is_first: bool) -> u32 {
+        let [high, wide] = if is_first { self.first } else { self.later };
+        let blocks = inputs.div_ceil(high) * outputs.div_ceil(wide);
+        to_u32(blocks.next_multiple_of(self.blocks_per_workgroup))
+    }
+}
+
+pub(in crate::steps) fn contracts() -> Vec<Contract> {
+    let kernels = [&TILES, &REGISTERS];
+    let kernels = kernels
+        .iter()
+        .flat_map(|k| [k.middle, k.backward_forward, k.forward]);
+    kernels.map(Kernel::contract).collect()
+}

@@ -1,0 +1,235 @@
+//! The fused kernels between guard bands: the same bits as in a training, and nothing else touched.
+
+#![allow(clippy::unwrap_used)]
+
+use super::{Algorithm, Buffers, Network};
+use crate::data::{Dataset, Labels, Sampling};
+use crate::kernel::Element;
+use crate::model::Model;
+use crate::ops::gather::Resident;
+use crate::ops::{Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
+use crate::steps::{Setting, Unfused};
+use crate::tensor::Tensor;
+use crate::testing::{Bench, Numbers, gpu};
+use crate::{Init, Sequential};
+
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::Tiles, Algorithm::Registers];
+const STEPS: u32 = 3;
+const CAPACITY: usize = 4;
+
+/// Inputs, then outputs of every linear layer: around the edges of tiles and blocks, and the book's.
+const NETWORKS: [&[usize]; 14] = [
+    &[1, 1, 2],
+    &[3, 2, 2],
+    &[15, 63, 9],
+    &[16, 64, 10],
+    &[17, 65, 11],
+    &[19, 9, 2],
+    &[20, 10, 3],
+    &[21, 11, 130],
+    &[39, 1, 21],
+    &[41, 129, 8],
+    &[23, 10],
+    &[37, 20, 33, 17, 10],
+    &[784, 50, 10],
+    &[5, 2, 3, 4, 5, 6, 7, 8, 9],
+];
+
+/// Around the rows of workgroups and slabs.
+const BATCHES: [usize; 9] = [1, 2, 7, 8, 9, 48, 49, 100, 193];
+
+/// Random bytes, many of them 0 or 255.
+fn dataset(width: usize, classes: usize, examples: usize) -> Dataset {
+    let mut numbers = Numbers::new((width * 1009 + classes) as u64);
+    let mut byte = || match numbers.below(4) {
+        0 => 0,
+        1 => 255,
+        _ => numbers.bits().to_le_bytes()[0],
+    };
+    let features = (0..examples * width).map(|_| byte()).collect();
+    let labels = (0..examples).map(|_| crate::ops::to_u32(numbers.below(classes)));
+    let labels = Labels::from_classes(labels.collect(), classes).unwrap();
+    Dataset::new("random", width, features, labels).unwrap()
+}
+
+fn spec(widths: &[usize]) -> Sequential {
+    let linear = |&outputs: &usize| Linear::new(outputs).weight_init(Init::Normal { std: 0.3 });
+    let mut spec = Sequential::input(widths[0]).seed(3);
+    for (index, outputs) in widths[1..].iter().enumerate() {
+        // Relu, sigmoid, nothing, and so on.
+        spec = match index % 4 {
+            0 => spec,
+            1 => spec.layer(Relu),
+            2 => spec.layer(Sigmoid),
+            _ => spec.layer(Sigmoid),
+        };
+        spec = spec.layer(linear(outputs));
+    }
+    spec
+}
+
+struct Case {
+    model: Model,
+    resident: Resident,
+    sampling: Sampling,
+    history: Tensor,
+    dataset: Dataset,
+    batch: usize,
+}
+
+impl Case {
+    fn new(widths: &[usize], batch: usize) -> Self {
+        let gpu = gpu();
+        let dataset = dataset(widths[0], widths[widths.len() - 1], batch + 5);
+        let history = Tensor::zeros(gpu, "history", [1, CAPACITY], Element::F32).unwrap();
+        Self {
+            model: spec(widths).build(gpu).unwrap(),
+            resident: Resident::upload(gpu, &dataset).unwrap(),
+            sampling: Sampling::WithReplacement { seed: 7 },
+            history,
+            dataset,
+            batch,
+        }
+    }
+
+    fn setting(&self) -> Setting<'_> {
+        Setting {
+            model: &self.model,
+            loss: &SoftmaxCrossEntropy,
+            optimizer: &RATE,
+            resident: &self.resident,
+            batch: self.batch,
+            sampling: &self.sampling,
+            history: &self.history,
+        }
+    }
+}
+
+const RATE: Sgd = Sgd::new(0.5);
+
+/// Bits of all parameters and of the losses.
+type State = [Vec<u32>; 2];
+
+/// A few steps as a training takes them.
+fn in_training(case: &Case, network: &Network) -> State {
+    let steps = network.record(&case.setting()).unwrap();
+    let once = steps
+        .refill
+        .iter()
+        .chain(&steps.start)
+        .map(|plan| (plan, 1));
+    let work = once.chain([(&steps.step, STEPS as usize)]);
+    gpu().submit_all(work).unwrap();
+    let parameters = &case.model.arenas().0.blocks()[0];
+    [parameters, &case.history].map(|tensor| gpu().read(tensor).unwrap())
+}
+
+/// The same between guard bands.
+fn between_guards(name: &str, case: &Case, network: &Network, parameters: &[f32]) -> State {
+    let bench = Bench::new(gpu());
+    let [rows, words] = [case.batch, case.resident.bytes().columns()];
+    let examples = case.dataset.len();
+    let bytes: Vec<u32> = gpu().read(case.resident.bytes()).unwrap();
+    let mut list = vec![0; network.minibatches * rows];
+    for (step, indices) in (0..).zip(list.chunks_exact_mut(rows)) {
+        case.sampling.minibatch(examples, step, indices);
+    }
+    // The first minibatch; what lies behind it is to be overwritten.
+    let first = list[..rows]
+        .iter()
+        .flat_map(|&i| &bytes[i as usize * words..][..words]);
+    let mut minibatch: Vec<u32> = first.copied().collect();
+    minibatch.resize(2 * rows * words, u32::MAX);
+    let scratch = vec![f32::NAN; network.scratch_len()];
+    let buffers = Buffers {
+        parameters: bench.changed("parameters", [1, parameters.len()], parameters),
+        list: bench.input_u32("list", [network.minibatches, rows], &list),
+        labels: bench.input_u32("labels", [1, examples], case.dataset.labels().indices()),
+        step_count: bench.changed_u32("step_count", [1, 1], &[0]),
+        bytes: bench.input_u32("bytes", [examples, words], &bytes),
+        scratch: bench.changed("scratch", [1, scratch.len()], &scratch),
+        minibatch: bench.changed_u32("minibatch", [2 * rows, words], &minibatch),
+        history: bench.changed("history", [1, CAPACITY], &[0.0; CAPACITY]),
+    };
+    bench.run(name, 1, |recorder| {
+        network.record_forward(recorder, &buffers);
+    });
+    bench.run(name, STEPS as usize, |recorder| {
+        network.record_step(recorder, &buffers);
+    });
+    assert_eq!(bench.read_u32(&buffers.step_count), [STEPS], "{name}");
+    [buffers.parameters, buffers.history].map(|tensor| gpu().read(&tensor).unwrap())
+}
+
+#[test]
+fn fused_steps_stay_within_their_tensors_and_give_the_same_bits() {
+    for (index, widths) in NETWORKS.into_iter().enumerate() {
+        for (number, batch) in BATCHES.into_iter().enumerate() {
+            // The book's network with all, the others with every third.
+            if widths[0] != 784 && (index + number) % 3 != 0 {
+                continue;
+            }
+            for algorithm in ALGORITHMS {
+                let case = Case::new(widths, batch);
+                let name = format!("{algorithm:?}, {widths:?}, batch {batch}");
+                let before = &case.model.arenas().0.blocks()[0];
+                let before: Vec<f32> = gpu().read(before).unwrap();
+                let network = Network::new(&case.setting(), algorithm).unwrap();
+                let found = between_guards(&name, &case, &network, &before);
+                let expected = in_training(&case, &network);
+                let bits: Vec<u32> = before.iter().map(|value| value.to_bits()).collect();
+                assert_ne!(expected[0], bits, "{name}: nothing was learnt");
+                assert_eq!(found, expected, "{name}");
+                let values = expected.iter().flatten().map(|&bits| f32::from_bits(bits));
+                assert!(values.into_iter().all(f32::is_finite), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_fused_is_told() {
+    let refused = |spec: Sequential| {
+        let case = Case {
+            model: spec.build(gpu()).unwrap(),
+            ..Case::new(&[4, 3, 2], 5)
+        };
+        ALGORITHMS.map(|algorithm| Network::new(&case.setting(), algorithm).unwrap_err())
+    };
+    let input = || Sequential::input(4);
+    let layer = |index, name: &str, expected| Unfused::Layer {
+        index,
+        name: name.to_owned(),
+        expected,
+    };
+    let deep = (0..9).fold(input(), |spec, _| spec.layer(Linear::new(2)));
+    let relu = || Linear::new(3);
+    for (spec, expected) in [
+        (
+            input().layer(Relu).layer(Linear::new(2)),
+            layer(0, "Relu", "a Linear"),
+        ),
+        (
+            input().layer(Linear::new(2)).layer(Sigmoid),
+            layer(1, "Sigmoid", "a Linear"),
+        ),
+        (
+            input()
+                .layer(relu())
+                .layer(Relu)
+                .layer(Relu)
+                .layer(Linear::new(2)),
+            layer(2, "Relu", "a Linear"),
+        ),
+        (deep, Unfused::Depth { found: 9 }),
+        (
+            input()
+                .layer(Linear::new(2047))
+                .layer(Relu)
+                .layer(Linear::new(2)),
+            Unfused::Width { found: 2049 },
+        ),
+    ] {
+        assert_eq!(refused(spec), [expected.clone(), expected]);
+    }
+}

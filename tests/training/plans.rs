@@ -1,0 +1,238 @@
+//! Every plan of a step, with the kernels for every kind of adapter, is the step of the formulas.
+
+use std::sync::LazyLock;
+
+use wgrad::data::{Dataset, Labels, Sampling, synthetic};
+use wgrad::gpu::AdapterKind;
+use wgrad::ops::{Layer, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
+use wgrad::{Error, Gpu, Init, Sequential, StepPlan, Trainer, TwoLayerNet, Unfused};
+
+use super::trajectory::{RATE, check_step, minibatch};
+use crate::bounds::Activation;
+
+/// This machine's adapter, with the kernels for GPUs and with those for software drivers.
+static GPUS: LazyLock<[(AdapterKind, Gpu); 2]> = LazyLock::new(|| {
+    [AdapterKind::Hardware, AdapterKind::Software].map(|kind| {
+        let timeout = std::time::Duration::from_secs(600);
+        let gpu = Gpu::builder().kernels_for(kind).timeout(timeout).build();
+        (
+            kind,
+            gpu.expect("these tests need a GPU or a software driver"),
+        )
+    })
+});
+
+const PLANS: [StepPlan; 2] = [StepPlan::Layers, StepPlan::Fused];
+const RELU: Option<Activation> = Some(Activation::Relu);
+const SIGMOID: Option<Activation> = Some(Activation::Sigmoid);
+
+/// Inputs; outputs of a linear layer and what is behind it; and so on to the classes.
+type Network = (usize, &'static [(usize, Option<Activation>)], usize);
+
+const NETWORKS: [Network; 9] = [
+    (784, &[(50, RELU)], 10),
+    (784, &[(32, SIGMOID), (16, SIGMOID)], 10),
+    (784, &[], 10),
+    (61, &[(17, RELU), (33, SIGMOID), (9, RELU)], 4),
+    (16, &[(64, RELU)], 2),
+    (17, &[(65, SIGMOID)], 3),
+    (20, &[(10, RELU), (8, None), (7, SIGMOID)], 11),
+    (1, &[(1, SIGMOID)], 2),
+    (39, &[(130, RELU), (1, SIGMOID)], 5),
+];
+
+const BATCHES: [usize; 5] = [1, 8, 49, 100, 193];
+
+fn spec((inputs, hidden, classes): Network) -> Sequential {
+    let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: 0.1 });
+    let mut spec = Sequential::input(inputs).seed(4);
+    for &(outputs, activation) in hidden {
+        spec = spec.layer(linear(outputs));
+        spec = match activation {
+            Some(Activation::Relu) => spec.layer(Relu),
+            Some(Activation::Sigmoid) => spec.layer(Sigmoid),
+            None => spec,
+        };
+    }
+    spec.layer(linear(classes))
+}
+
+/// Pieces of synthetic digits, with labels below `classes`.
+fn dataset(width: usize, classes: usize) -> Dataset {
+    let digits = synthetic::digits_of(9, 311, 1).unwrap().train;
+    let rows = (0..digits.len()).flat_map(|example| {
+        let row = digits.row(example);
+        row[(784 - width) / 2..][..width].to_vec()
+    });
+    let labels = digits.labels().indices().iter();
+    let classes_u32 = u32::try_from(classes).unwrap();
+    let labels = labels.map(|label| label % classes_u32).collect();
+    let labels = Labels::from_classes(labels, classes).unwrap();
+    Dataset::new("pieces", width, rows.collect(), labels).unwrap()
+}
+
+fn trainer(gpu: &Gpu, spec: &Sequential, data: &Dataset, batch: usize, plan: StepPlan) -> Trainer {
+    let model = spec.build(gpu).unwrap();
+    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(RATE));
+    let sampling = Sampling::WithReplacement { seed: 2 };
+    Trainer::with_plan(model, loss, optimizer, data, batch, sampling, plan).unwrap()
+}
+
+/// All plans are within the same derived bound of the same step, and so of one another.
+#[test]
+fn each_step_of_each_plan_is_that_of_the_formulas() {
+    let sampling = Sampling::WithReplacement { seed: 2 };
+    for (kind, gpu) in &*GPUS {
+        for (index, network) in NETWORKS.into_iter().enumerate() {
+            let data = dataset(network.0, network.2);
+            let activations: Vec<_> = network
+                .1
+                .iter()
+                .map(|&(_, activation)| activation)
+                .collect();
+            for (number, batch) in BATCHES.into_iter().enumerate() {
+                // The book's network with all, the others with every third.
+                if index > 0 && (index + number) % 3 != 0 {
+                    continue;
+                }
+                for plan in PLANS {
+                    let mut trainer = trainer(gpu, &spec(network), &data, batch, plan);
+                    assert_eq!(trainer.step_plan(), plan);
+                    for step in 0..3 {
+                        let case =
+                            format!("{kind:?}, {plan:?}, {network:?}, {batch} rows, step {step}");
+                        let rows = minibatch(&data, &sampling, step, batch);
+                        check_step(&case, &mut trainer, &activations, &rows);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Over the ends of submits and of what is sampled ahead, and however the steps are asked for.
+#[test]
+fn each_plan_gives_the_same_bits_however_often_it_is_asked() {
+    let data = dataset(61, 4);
+    for (kind, gpu) in &*GPUS {
+        for plan in PLANS {
+            let run = |calls: &[usize]| {
+                let mut trainer = trainer(gpu, &spec(NETWORKS[3]), &data, 8, plan);
+                let losses = calls
+                    .iter()
+                    .flat_map(|&count| trainer.steps(count).unwrap());
+                let losses: Vec<u32> = losses.map(f32::to_bits).collect();
+                (losses, trainer.model().parameters().unwrap())
+            };
+            let expected = run(&[700]);
+            for calls in [&[700][..], &[1, 254, 255, 190], &[256, 0, 257, 187]] {
+                let found = run(calls);
+                assert!(found == expected, "{kind:?}, {plan:?}, {calls:?}");
+            }
+        }
+    }
+}
+
+/// A fused step makes the forward pass of the next one: it must not be of old parameters.
+#[test]
+fn parameters_changed_between_steps_are_those_of_the_next_step() {
+    let data = dataset(784, 10);
+    for (kind, gpu) in &*GPUS {
+        let losses = PLANS.map(|plan| {
+            let mut trainer = trainer(gpu, &spec(NETWORKS[0]), &data, 49, plan);
+            trainer.steps(3).unwrap();
+            let mut parameters = trainer.model().parameters().unwrap();
+            parameters[0][0].mapv_inplace(|weight| weight * 3.0);
+            trainer.model_mut().set_parameters(&parameters).unwrap();
+            trainer.steps(1).unwrap()[0]
+        });
+        // The losses of both plans after three steps are apart by rounding alone; tripled weights
+        // change them by far more.
+        let apart = (losses[0] - losses[1]).abs();
+        assert!(apart < 1e-5, "{kind:?}: {losses:?}");
+    }
+}
+
+#[test]
+fn auto_fuses_what_it_can_and_says_why_not() {
+    let data = dataset(784, 10);
+    for (_, gpu) in &*GPUS {
+        let fused = trainer(
+            gpu,
+            &TwoLayerNet::spec(784, 50, 10),
+            &data,
+            100,
+            StepPlan::Auto,
+        );
+        assert_eq!(
+            (fused.step_plan(), fused.unfused()),
+            (StepPlan::Fused, None)
+        );
+        assert_eq!(fused.plan().len(), 2);
+
+        let wide = TwoLayerNet::spec(784, 3000, 10);
+        let layers = trainer(gpu, &wide, &data, 10, StepPlan::Auto);
+        assert_eq!(layers.step_plan(), StepPlan::Layers);
+        assert_eq!(layers.unfused(), Some(&Unfused::Width { found: 3010 }));
+        let model = wide.build(gpu).unwrap();
+        let sampling = Sampling::WithReplacement { seed: 1 };
+        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+        let plan = StepPlan::Fused;
+        let refused = Trainer::with_plan(model, loss, optimizer, &data, 10, sampling, plan);
+        let Err(Error::Plan(unfused)) = &refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(*unfused, Unfused::Width { found: 3010 });
+        let message = refused.unwrap_err().to_string();
+        for part in ["cannot be fused", "3010", "2048", "StepPlan::Layers"] {
+            assert!(message.contains(part), "no \"{part}\" in: {message}");
+        }
+    }
+}
+
+/// A layer from outside the crate, which no fused kernel knows.
+#[derive(Debug, Clone)]
+struct Mine(Relu);
+
+impl Layer for Mine {
+    fn name(&self) -> String {
+        "Mine".to_owned()
+    }
+
+    fn forward(
+        &self,
+        recorder: &mut wgrad::plan::Recorder<'_>,
+        x: &wgrad::tensor::Tensor,
+        parameters: &[wgrad::tensor::Tensor],
+        y: &wgrad::tensor::Tensor,
+    ) {
+        self.0.forward(recorder, x, parameters, y);
+    }
+
+    fn backward(&self, recorder: &mut wgrad::plan::Recorder<'_>, pass: wgrad::ops::Backward<'_>) {
+        self.0.backward(recorder, pass);
+    }
+
+    fn reference(&self) -> wgrad::reference::Twin {
+        self.0.reference()
+    }
+}
+
+#[test]
+fn a_layer_of_ones_own_is_trained_layer_by_layer() {
+    let data = dataset(784, 10);
+    let spec = Sequential::input(784)
+        .layer(Linear::new(20))
+        .layer(Mine(Relu))
+        .layer(Linear::new(10));
+    let (_, gpu) = &GPUS[0];
+    let mut trainer = trainer(gpu, &spec, &data, 20, StepPlan::Auto);
+    assert_eq!(trainer.step_plan(), StepPlan::Layers);
+    let why = trainer.unfused().map(ToString::to_string);
+    assert_eq!(
+        why.as_deref(),
+        Some("layers.1, Mine, is not a Linear, Relu or Sigmoid")
+    );
+    let losses = trainer.steps(100).unwrap();
+    assert!(losses[99] < losses[0]);
+}
