@@ -7,6 +7,7 @@ mod relu;
 mod sgd;
 mod sigmoid;
 mod softmax_cross_entropy;
+mod sparse;
 mod trainer;
 
 use std::fmt::Debug;
@@ -21,6 +22,7 @@ pub use relu::Relu;
 pub use sgd::sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::softmax_cross_entropy;
+pub use sparse::SparseBatch;
 pub use trainer::Trainer;
 
 /// `f32` or `f64`.
@@ -89,6 +91,20 @@ pub trait Layer<F>: Debug + Send + Sync {
 
     /// The gradients by the parameters, and by `x` where it is wanted.
     fn backward(&self, pass: Backward<'_, F>);
+
+    /// This layer over rows given by what is not 0 in them, if it has a form for those.
+    fn sparse(&self) -> Option<&dyn SparseLayer<F>> {
+        None
+    }
+}
+
+/// A first layer over rows given by what is not 0 in them.
+pub trait SparseLayer<F> {
+    /// `y = layer(x)`.
+    fn forward(&self, x: &SparseBatch<F>, parameters: &[Array2<F>], y: ArrayViewMut2<'_, F>);
+
+    /// The gradients by the parameters.
+    fn backward(&self, x: &SparseBatch<F>, dy: ArrayView2<'_, F>, gradients: &mut [Array2<F>]);
 }
 
 /// One layer in both precisions.

@@ -1,7 +1,7 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 
-use super::{Backward, Float, Layer};
+use super::{Backward, Float, Layer, SparseBatch, SparseLayer};
 
 /// `y = x·w + b`; `dx = dy·wᵀ`, `dw = xᵀ·dy`, `db = Σ_rows dy`.
 #[derive(Debug, Clone, Copy)]
@@ -29,10 +29,29 @@ impl<F: Float> Layer<F> for Linear {
             general_mat_mul(one, &dy, &w.t(), zero, &mut dx);
         }
         general_mat_mul(one, &x.t(), &dy, zero, &mut gradients[0]);
-        let mut db = gradients[1].row_mut(0);
-        db.fill(zero);
-        for row in dy.axis_iter(Axis(0)) {
-            db += &row;
-        }
+        sum_of_rows(dy, &mut gradients[1]);
+    }
+
+    fn sparse(&self) -> Option<&dyn SparseLayer<F>> {
+        Some(self)
+    }
+}
+
+impl<F: Float> SparseLayer<F> for Linear {
+    fn forward(&self, x: &SparseBatch<F>, parameters: &[Array2<F>], y: ArrayViewMut2<'_, F>) {
+        x.times(&parameters[0], &parameters[1], y);
+    }
+
+    fn backward(&self, x: &SparseBatch<F>, dy: ArrayView2<'_, F>, gradients: &mut [Array2<F>]) {
+        x.transposed_times(dy, &mut gradients[0]);
+        sum_of_rows(dy, &mut gradients[1]);
+    }
+}
+
+fn sum_of_rows<F: Float>(dy: ArrayView2<'_, F>, db: &mut Array2<F>) {
+    let mut db = db.row_mut(0);
+    db.fill(F::zero());
+    for row in dy.axis_iter(Axis(0)) {
+        db += &row;
     }
 }

@@ -1,6 +1,6 @@
 use ndarray::{Array2, ArrayView2, s};
 
-use super::{Backward, Float, Twin, softmax_cross_entropy};
+use super::{Backward, Float, SparseBatch, SparseLayer, Twin, softmax_cross_entropy};
 use crate::Sequential;
 use crate::error::Error;
 
@@ -152,7 +152,11 @@ impl<F: Float> Network<F> {
 
     /// Logits of the first `rows` rows of `work.values[0]`, into the last of `work.values`.
     pub(super) fn forward(&self, work: &mut Workspace<F>, rows: usize) {
-        for (i, layer) in self.layers.iter().enumerate() {
+        self.forward_from(0, work, rows);
+    }
+
+    fn forward_from(&self, first: usize, work: &mut Workspace<F>, rows: usize) {
+        for (i, layer) in self.layers.iter().enumerate().skip(first) {
             let (before, after) = work.values.split_at_mut(i + 1);
             let x = before[i].slice(s![..rows, ..]);
             let y = after[0].slice_mut(s![..rows, ..]);
@@ -163,6 +167,34 @@ impl<F: Float> Network<F> {
     /// Mean loss of `work.values[0]`, with the gradients in `work.gradients`.
     pub(super) fn forward_backward(&self, work: &mut Workspace<F>, labels: &[u32]) -> F {
         self.forward(work, labels.len());
+        self.backward(work, labels, None)
+    }
+
+    /// The first layer, if it has a form for rows given by what is not 0 in them.
+    pub(super) fn first_sparse(&self) -> Option<&dyn SparseLayer<F>> {
+        self.layers.first().and_then(|layer| F::of(layer).sparse())
+    }
+
+    /// [`forward_backward`](Self::forward_backward) of `x` instead of `work.values[0]`.
+    pub(super) fn sparse_forward_backward(
+        &self,
+        first: &dyn SparseLayer<F>,
+        x: &SparseBatch<F>,
+        work: &mut Workspace<F>,
+        labels: &[u32],
+    ) -> F {
+        first.forward(x, &self.parameters[0], work.values[1].view_mut());
+        self.forward_from(1, work, labels.len());
+        self.backward(work, labels, Some((first, x)))
+    }
+
+    /// Loss and gradients from the logits; the first layer's from a sparse input, if there is one.
+    fn backward(
+        &self,
+        work: &mut Workspace<F>,
+        labels: &[u32],
+        sparse: Option<(&dyn SparseLayer<F>, &SparseBatch<F>)>,
+    ) -> F {
         let last = self.layers.len();
         let Workspace {
             values,
@@ -178,10 +210,15 @@ impl<F: Float> Network<F> {
             .position(|parameters| !parameters.is_empty());
         for i in (first.unwrap_or(last)..last).rev() {
             let (below, above) = deltas.split_at_mut(i + 1);
+            let dy = above[0].view();
+            if let (0, Some((layer, x))) = (i, sparse) {
+                layer.backward(x, dy, &mut gradients[0]);
+                continue;
+            }
             F::of(&self.layers[i]).backward(Backward {
                 x: values[i].view(),
                 y: values[i + 1].view(),
-                dy: above[0].view(),
+                dy,
                 parameters: &self.parameters[i],
                 gradients: &mut gradients[i],
                 dx: (Some(i) > first).then(|| below[i].view_mut()),

@@ -1,7 +1,8 @@
 use ndarray::s;
 
 use super::network::{Workspace, correct};
-use super::{Float, Network, sgd};
+use super::sparse::SparseRows;
+use super::{Float, Network, SparseBatch, sgd};
 use crate::Sequential;
 use crate::data::{Dataset, Sampling};
 use crate::error::Error;
@@ -29,6 +30,8 @@ pub struct Trainer<F> {
     network: Network<F>,
     learning_rate: F,
     dataset: Dataset,
+    /// The same, where the first layer is faster over what is not 0 in it.
+    sparse: Option<(SparseRows, SparseBatch<F>)>,
     sampling: Sampling,
     step: u32,
     work: Workspace<F>,
@@ -57,6 +60,10 @@ impl<F: Float> Trainer<F> {
         let network = Network::new(spec)?;
         check_fit(network.widths(), dataset)?;
         let work = network.workspace(batch);
+        let sparse = network
+            .first_sparse()
+            .and_then(|_| SparseRows::of(dataset, network.widths()[1]))
+            .map(|rows| (rows, SparseBatch::new(network.widths()[1])));
         let mut unit = [F::zero(); 256];
         for (byte, unit) in (0u8..=255).zip(&mut unit) {
             *unit = F::from_f64(byte.into()) / F::from_f64(255.0);
@@ -65,6 +72,7 @@ impl<F: Float> Trainer<F> {
             work,
             learning_rate: F::from_f64(learning_rate.into()),
             dataset: dataset.clone(),
+            sparse,
             sampling,
             step: 0,
             indices: vec![0; batch],
@@ -103,20 +111,32 @@ impl<F: Float> Trainer<F> {
     fn take_step(&mut self) -> F {
         self.sampling
             .minibatch(self.dataset.len(), self.step, &mut self.indices);
-        for (row, &example) in self.indices.iter().enumerate() {
-            let bytes = self.dataset.row(example as usize);
-            for (x, &byte) in self.work.values[0].row_mut(row).iter_mut().zip(bytes) {
-                *x = self.unit[usize::from(byte)];
-            }
-            self.labels[row] = self.dataset.labels().indices()[example as usize];
+        let of_all = self.dataset.labels().indices();
+        for (label, &example) in self.labels.iter_mut().zip(&self.indices) {
+            *label = of_all[example as usize];
         }
-        let loss = self.network.forward_backward(&mut self.work, &self.labels);
+        let loss = self.forward_backward();
         let parameters = self.network.parameters_mut().iter_mut().flatten();
         for (parameter, gradient) in parameters.zip(self.work.gradients.iter().flatten()) {
             sgd(parameter, gradient, self.learning_rate);
         }
         self.step = self.step.wrapping_add(1);
         loss
+    }
+
+    /// Mean loss of the minibatch, with the gradients in the work space.
+    fn forward_backward(&mut self) -> F {
+        let (work, labels) = (&mut self.work, &self.labels);
+        if let (Some((rows, x)), Some(first)) = (&mut self.sparse, self.network.first_sparse()) {
+            x.gather(rows, &self.indices, &self.unit);
+            return self.network.sparse_forward_backward(first, x, work, labels);
+        }
+        for (mut x, &example) in work.values[0].outer_iter_mut().zip(&self.indices) {
+            for (x, &byte) in x.iter_mut().zip(self.dataset.row(example as usize)) {
+                *x = self.unit[usize::from(byte)];
+            }
+        }
+        self.network.forward_backward(work, labels)
     }
 
     /// Mean loss and accuracy over a whole data set.

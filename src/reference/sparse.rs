@@ -1,0 +1,335 @@
+//! The first layer over bytes that are mostly 0, as the pixels of digits are: what is 0 adds nothing
+//! to a sum. The formulas are those of [`Linear`](super::Linear), without the terms that are 0.
+
+use multiversion::multiversion;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+use super::Float;
+use crate::data::Dataset;
+
+/// The bytes of a data set that are not 0.
+#[derive(Debug)]
+pub(super) struct SparseRows {
+    /// Where the entries of each row start, and where the last row ends.
+    starts: Vec<usize>,
+    entries: Vec<Entry>,
+}
+
+/// A byte that is not 0, and the feature that it is.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    feature: u16,
+    byte: u8,
+}
+
+/// With more bytes than this part of them not 0, or weights that no second-level cache holds, a
+/// product of dense matrices is the faster one (measured on one core of an AMD EPYC).
+const MOST_NONZERO: f64 = 0.5;
+const MOST_WEIGHTS: usize = 1 << 18;
+
+impl SparseRows {
+    /// The rows of a data set in this form, if that is the faster one for a layer of so many outputs.
+    pub(super) fn of(dataset: &Dataset, outputs: usize) -> Option<Self> {
+        let bytes = dataset.features();
+        let count = bytes.iter().filter(|&&byte| byte != 0).count();
+        let is_dense = count as f64 > MOST_NONZERO * bytes.len() as f64;
+        let is_large = dataset.width().saturating_mul(outputs) > MOST_WEIGHTS;
+        // Layers are at most 65,535 wide.
+        if is_dense || is_large || u16::try_from(dataset.width()).is_err() {
+            return None;
+        }
+        let mut rows = Self {
+            starts: Vec::with_capacity(dataset.len() + 1),
+            entries: Vec::with_capacity(count),
+        };
+        for row in bytes.chunks_exact(dataset.width()) {
+            rows.starts.push(rows.entries.len());
+            let nonzero = (0..=u16::MAX).zip(row).filter(|&(_, &byte)| byte != 0);
+            let entries = nonzero.map(|(feature, &byte)| Entry { feature, byte });
+            rows.entries.extend(entries);
+        }
+        rows.starts.push(rows.entries.len());
+        Some(rows)
+    }
+
+    fn row(&self, example: u32) -> &[Entry] {
+        let example = example as usize;
+        &self.entries[self.starts[example]..self.starts[example + 1]]
+    }
+}
+
+/// A minibatch by what is not 0 in it: made once, filled every step.
+#[derive(Debug)]
+pub struct SparseBatch<F> {
+    /// Where the terms of each row end.
+    ends: Vec<usize>,
+    terms: Vec<Term<F>>,
+    outputs: usize,
+}
+
+/// A feature that is not 0, and where its weights start.
+#[derive(Debug, Clone, Copy)]
+struct Term<F> {
+    x: F,
+    at: u32,
+}
+
+impl<F: Float> SparseBatch<F> {
+    /// Room for minibatches before a layer of so many outputs.
+    pub(super) fn new(outputs: usize) -> Self {
+        Self {
+            ends: Vec::new(),
+            terms: Vec::new(),
+            outputs,
+        }
+    }
+
+    /// Copies the examples together; `unit` is `byte / 255` for every byte.
+    pub(super) fn gather(&mut self, rows: &SparseRows, examples: &[u32], unit: &[F; 256]) {
+        self.ends.clear();
+        self.terms.clear();
+        let outputs = u32::try_from(self.outputs).unwrap_or(u32::MAX);
+        let term = |entry: &Entry| Term {
+            x: unit[usize::from(entry.byte)],
+            at: u32::from(entry.feature) * outputs,
+        };
+        // One byte of each cache line first: rows lie scattered in memory, and loads that nothing waits
+        // for are under way together.
+        let lines = examples
+            .iter()
+            .flat_map(|&example| rows.row(example).iter().step_by(16));
+        std::hint::black_box(lines.fold(0, |sum, entry| sum ^ entry.byte));
+        for &example in examples {
+            self.terms.extend(rows.row(example).iter().map(term));
+            self.ends.push(self.terms.len());
+        }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &[Term<F>]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let row = &self.terms[start..end];
+            start = end;
+            row
+        })
+    }
+
+    /// `y = x·w + b`.
+    pub(super) fn times(&self, w: &Array2<F>, b: &Array2<F>, mut y: ArrayViewMut2<'_, F>) {
+        // Whoever sets parameters may give them in any memory order.
+        let (w, b) = (w.as_standard_layout(), b.as_standard_layout());
+        let w = w.as_slice().unwrap_or_default();
+        let b = b.as_slice().unwrap_or_default();
+        for (row, mut y) in self.rows().zip(y.outer_iter_mut()) {
+            row_times(row, w, b, y.as_slice_mut().unwrap_or_default());
+        }
+    }
+
+    /// `dw = xᵀ·dy`.
+    pub(super) fn transposed_times(&self, dy: ArrayView2<'_, F>, dw: &mut Array2<F>) {
+        dw.fill(F::zero());
+        let dw = dw.as_slice_mut().unwrap_or_default();
+        for (row, dy) in self.rows().zip(dy.outer_iter()) {
+            add_outer(row, dy.as_slice().unwrap_or_default(), dw);
+        }
+    }
+}
+
+/// `y = b + Σ byte/255 · w[feature]`, for as many columns at a time as registers hold.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn row_times<F: Float>(row: &[Term<F>], w: &[F], b: &[F], y: &mut [F]) {
+    let outputs = y.len();
+    // Blocks at the end overlap the ones before them, and give the same again.
+    let ends = |width: usize| {
+        (0..outputs)
+            .step_by(2 * width)
+            .map(move |at| [at, at + width].map(|at| at.min(outputs - width)))
+    };
+    match outputs {
+        32.. => ends(32).for_each(|at| columns_times::<F, 32>(row, w, b, y, at)),
+        8.. => ends(8).for_each(|at| columns_times::<F, 8>(row, w, b, y, at)),
+        _ => ends(1).for_each(|at| columns_times::<F, 1>(row, w, b, y, at)),
+    }
+}
+
+/// Two blocks of columns, so that neither waits for its own last addition.
+#[inline(always)]
+fn columns_times<F: Float, const WIDTH: usize>(
+    row: &[Term<F>],
+    w: &[F],
+    b: &[F],
+    y: &mut [F],
+    at: [usize; 2],
+) {
+    let outputs = y.len();
+    let mut sums = [[F::zero(); WIDTH]; 2];
+    for (sums, at) in sums.iter_mut().zip(at) {
+        sums.copy_from_slice(&b[at..at + WIDTH]);
+    }
+    for &Term { x, at: term } in row {
+        let w = &w[term as usize..][..outputs];
+        for (sums, at) in sums.iter_mut().zip(at) {
+            for (sum, &w) in sums.iter_mut().zip(&w[at..at + WIDTH]) {
+                *sum += x * w;
+            }
+        }
+    }
+    for (sums, at) in sums.iter().zip(at) {
+        y[at..at + WIDTH].copy_from_slice(sums);
+    }
+}
+
+/// `dw[feature] += byte/255 · dy`.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn add_outer<F: Float>(row: &[Term<F>], dy: &[F], dw: &mut [F]) {
+    let (mut at, outputs) = (0, dy.len());
+    while at < outputs {
+        at += match outputs - at {
+            64.. => add_columns::<F, 64>(row, dy, dw, at),
+            32.. => add_columns::<F, 32>(row, dy, dw, at),
+            16.. => add_columns::<F, 16>(row, dy, dw, at),
+            8.. => add_columns::<F, 8>(row, dy, dw, at),
+            2.. => add_columns::<F, 2>(row, dy, dw, at),
+            _ => add_columns::<F, 1>(row, dy, dw, at),
+        };
+    }
+}
+
+/// As many columns from `at` on; returns how many.
+#[inline(always)]
+fn add_columns<F: Float, const WIDTH: usize>(
+    row: &[Term<F>],
+    dy: &[F],
+    dw: &mut [F],
+    at: usize,
+) -> usize {
+    let mut columns = [F::zero(); WIDTH];
+    columns.copy_from_slice(&dy[at..at + WIDTH]);
+    for &Term { x, at: term } in row {
+        let dw = &mut dw[term as usize + at..][..WIDTH];
+        for (dw, &dy) in dw.iter_mut().zip(&columns) {
+            *dw += x * dy;
+        }
+    }
+    WIDTH
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use ndarray::{Array2, Zip};
+
+    use super::{SparseBatch, SparseRows};
+    use crate::data::{Dataset, Labels};
+    use crate::reference::{Backward, Layer};
+    use crate::reference::{Float, Linear, SparseLayer};
+    use crate::testing::{Numbers, ROUNDING, sum_error};
+
+    const EXAMPLES: usize = 23;
+
+    /// Bytes of which about one in four is not 0; whole rows are 0, and whole rows are not.
+    fn dataset(width: usize) -> Dataset {
+        let mut numbers = Numbers::new(width as u64);
+        let byte = |at: usize| match (at / width, numbers.below(4)) {
+            (3, _) => 0,
+            (5, _) | (_, 0) => numbers.bits().to_le_bytes()[0],
+            _ => 0,
+        };
+        let features = (0..EXAMPLES * width).map(byte).collect();
+        let labels = Labels::from_classes(vec![0; EXAMPLES], 1).unwrap();
+        Dataset::new("sparse", width, features, labels).unwrap()
+    }
+
+    fn matrix<F: Float>(numbers: &mut Numbers, rows: usize, columns: usize) -> Array2<F> {
+        Array2::from_shape_fn((rows, columns), |_| F::from_f64(numbers.uniform().into()))
+    }
+
+    fn assert_close<F: Float>(found: &Array2<F>, expected: &Array2<F>, terms: usize, case: &str) {
+        // Values are at most 1. Both are sums of such products, in another order.
+        let tolerance = 2.0 * sum_error(terms, terms as f64) + 8.0 * ROUNDING;
+        Zip::from(found).and(expected).for_each(|found, expected| {
+            let apart = (found.into_f64() - expected.into_f64()).abs();
+            assert!(apart <= tolerance, "{case}: {found} is not {expected}");
+        });
+    }
+
+    fn check<F: Float>(inputs: usize, outputs: usize) {
+        let case = format!("{inputs} inputs, {outputs} outputs");
+        let dataset = dataset(inputs);
+        let mut unit = [F::zero(); 256];
+        for (byte, unit) in (0u8..=255).zip(&mut unit) {
+            *unit = F::from_f64(f64::from(byte) / 255.0);
+        }
+        let examples: Vec<u32> = vec![4, 3, 5, 0, 22, 5, 1];
+        let rows = examples.len();
+        let mut numbers = Numbers::new(7);
+        let parameters = [
+            matrix(&mut numbers, inputs, outputs),
+            matrix(&mut numbers, 1, outputs),
+        ];
+        let dy = matrix(&mut numbers, rows, outputs);
+        let pixel = |(row, column)| unit[usize::from(dataset.row(examples[row] as usize)[column])];
+        let x = Array2::from_shape_fn((rows, inputs), pixel);
+
+        let sparse = SparseRows::of(&dataset, outputs).unwrap();
+        let mut batch = SparseBatch::new(outputs);
+        // What an earlier minibatch has left must be gone.
+        for examples in [&[5, 5, 5, 5, 5, 5, 5, 5][..], &examples] {
+            batch.gather(&sparse, examples, &unit);
+        }
+        let nan = |shape: (usize, usize)| Array2::from_elem(shape, F::nan());
+        let (mut found, mut expected) = (nan(dy.dim()), nan(dy.dim()));
+        let mut by_columns = parameters.clone();
+        by_columns[0] = parameters[0]
+            .t()
+            .as_standard_layout()
+            .into_owned()
+            .reversed_axes();
+        for parameters in [&by_columns, &parameters] {
+            found.fill(F::nan());
+            SparseLayer::forward(&Linear, &batch, parameters, found.view_mut());
+        }
+        Layer::forward(&Linear, x.view(), &parameters, expected.view_mut());
+        assert_close(&found, &expected, inputs + 1, &case);
+
+        let gradients = || parameters.each_ref().map(|parameter| nan(parameter.dim()));
+        let (mut found, mut expected) = (gradients(), gradients());
+        SparseLayer::backward(&Linear, &batch, dy.view(), &mut found);
+        Layer::backward(
+            &Linear,
+            Backward {
+                x: x.view(),
+                y: dy.view(),
+                dy: dy.view(),
+                parameters: &parameters,
+                gradients: &mut expected,
+                dx: None,
+            },
+        );
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_close(found, expected, rows, &case);
+        }
+    }
+
+    #[test]
+    fn what_is_zero_is_left_out_and_nothing_else() {
+        for inputs in [1, 2, 7, 784] {
+            for outputs in [
+                1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50, 63, 64, 65, 100, 129,
+            ] {
+                check::<f32>(inputs, outputs);
+                check::<f64>(inputs, outputs);
+            }
+        }
+    }
+
+    #[test]
+    fn dense_data_and_large_layers_are_for_matrix_products() {
+        let labels = Labels::from_classes(vec![0, 0], 1).unwrap();
+        let with = |bytes: Vec<u8>| Dataset::new("two", 2, bytes, labels.clone()).unwrap();
+        assert!(SparseRows::of(&with(vec![0, 1, 0, 1]), 10).is_some());
+        assert!(SparseRows::of(&with(vec![0, 1, 1, 1]), 10).is_none());
+        assert!(SparseRows::of(&with(vec![0, 1, 0, 1]), super::MOST_WEIGHTS).is_none());
+    }
+}
