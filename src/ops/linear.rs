@@ -64,27 +64,25 @@ impl Layer for Linear {
     }
 
     fn takes_bytes(&self, gpu: &Gpu) -> bool {
-        Variant::choose(gpu, Element::U32) == Some(Variant::Bytes)
+        Variant::of_bytes(gpu).is_some()
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, parameters: &[Tensor], y: &Tensor) {
-        chosen(recorder, x).forward(recorder, x, parameters, y);
+        Variant::choose(recorder.gpu(), x, y.shape()).forward(recorder, x, parameters, y);
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
-        chosen(recorder, pass.x).backward(recorder, pass);
+        let (gpu, x) = (recorder.gpu(), pass.x);
+        Variant::choose(gpu, x, pass.gradients[0].shape()).backward_weight(recorder, &pass);
+        backward_bias(recorder, &pass);
+        if let Some(dx) = pass.dx {
+            Variant::choose(gpu, x, dx.shape()).backward_input(recorder, &pass, dx);
+        }
     }
 
     fn reference(&self) -> reference::Twin {
         reference::Twin::of(reference::Linear)
     }
-}
-
-/// The trainer asks [`Layer::takes_bytes`] before it gives bytes.
-fn chosen(recorder: &Recorder<'_>, x: &Tensor) -> Variant {
-    let variant = Variant::choose(recorder.gpu(), x.element());
-    assert!(variant.is_some(), "linear: {} are bytes", x.label());
-    variant.unwrap_or(Variant::Tiles)
 }
 
 #[repr(C)]
@@ -112,6 +110,10 @@ impl Shape {
         }
     }
 
+    fn of(pass: &Backward<'_>) -> Self {
+        Self::new(pass.x, &pass.parameters[0], pass.dy)
+    }
+
     /// Multiplications and additions of each of the three products.
     fn flops(self) -> u64 {
         2 * u64::from(self.rows) * u64::from(self.inputs) * u64::from(self.outputs)
@@ -123,6 +125,8 @@ impl Shape {
 pub enum Variant {
     /// `shaders/linear.wgsl`: tiles of 32×32 in workgroup memory.
     Tiles,
+    /// `shaders/linear_large.wgsl`: tiles of 128×64, eight by four to an invocation.
+    Large,
     /// `shaders/linear_registers.wgsl`: 20×17 sums in the registers of each invocation.
     Registers,
     /// `shaders/linear_bytes.wgsl`: 28×13 sums over packed bytes, for the first layer.
@@ -142,27 +146,44 @@ struct Products {
 
 impl Variant {
     /// Those that take an `x` of floats.
-    pub const OF_FLOATS: [Self; 2] = [Self::Tiles, Self::Registers];
+    pub const OF_FLOATS: [Self; 3] = [Self::Tiles, Self::Large, Self::Registers];
 
-    /// | adapter | `x` | variant | because |
-    /// |---|---|---|---|
-    /// | hardware | floats | `Tiles` | workgroup memory is fast, and many workgroups run at once |
-    /// | hardware | bytes | none | not built |
-    /// | software | floats | `Registers` | a load costs as much as dozens of multiplications |
-    /// | software | bytes | `Bytes` | one load brings four values of `x` |
+    /// How to compute a product of this shape that has `x` as a factor, or its gradient.
+    ///
+    /// | adapter | `x` | product | variant | because |
+    /// |---|---|---|---|---|
+    /// | hardware | floats | 64 tiles of 128×64 or more | `Large` | fewer loads for each multiplication, and still work for half of a large GPU |
+    /// | hardware | floats | smaller | `Tiles` | more workgroups |
+    /// | software | floats | any | `Registers` | a load costs as much as dozens of multiplications |
+    /// | software | bytes | any | `Bytes` | one load brings four values of `x` |
+    ///
+    /// # Panics
+    /// When `x` are bytes and the device has no kernel for them: a bug in the caller, which asks
+    /// [`Layer::takes_bytes`] before it gives bytes.
     #[must_use]
-    pub fn choose(gpu: &Gpu, x: Element) -> Option<Self> {
-        match (gpu.kind(), x) {
-            (AdapterKind::Hardware, Element::F32) => Some(Self::Tiles),
-            (AdapterKind::Hardware, Element::U32) => None,
-            (AdapterKind::Software, Element::F32) => Some(Self::Registers),
-            (AdapterKind::Software, Element::U32) => Some(Self::Bytes),
+    pub fn choose(gpu: &Gpu, x: &Tensor, product: [usize; 2]) -> Self {
+        if x.element() == Element::U32 {
+            let variant = Self::of_bytes(gpu);
+            assert!(variant.is_some(), "linear: {} are bytes", x.label());
+            return Self::Bytes;
         }
+        let large_tiles = product[0].div_ceil(128) * product[1].div_ceil(64);
+        match gpu.kind() {
+            AdapterKind::Hardware if large_tiles >= 64 => Self::Large,
+            AdapterKind::Hardware => Self::Tiles,
+            AdapterKind::Software => Self::Registers,
+        }
+    }
+
+    /// What this device has for an `x` of bytes; for hardware none is built.
+    fn of_bytes(gpu: &Gpu) -> Option<Self> {
+        (gpu.kind() == AdapterKind::Software).then_some(Self::Bytes)
     }
 
     fn products(self) -> &'static Products {
         match self {
             Self::Tiles => &TILES,
+            Self::Large => &LARGE,
             Self::Registers => &REGISTERS,
             Self::Bytes => &BYTES,
         }
@@ -199,44 +220,48 @@ impl Variant {
     /// # Panics
     /// When the shapes do not fit together: a bug in the caller.
     pub fn backward(self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
-        let Backward {
-            x,
-            dy,
-            parameters,
-            gradients,
-            dx,
-            ..
-        } = pass;
-        let [w, dw, db] = [&parameters[0], &gradients[0], &gradients[1]];
-        let shape = Shape::new(x, w, dy);
-        assert_eq!(dw.shape(), w.shape(), "linear: {}", dw.label());
-        assert_eq!(db.shape(), [1, dy.columns()], "linear: {}", db.label());
-        let products = self.products();
-        let tensors = [x, dy, dw];
-        let kernel = products.backward_weight;
-        products.record(recorder, kernel, shape, &tensors, dw.shape(), shape.rows);
-        recorder.dispatch_each(
-            &BACKWARD_BIAS,
-            shape,
-            &[dy, db],
-            dy.columns(),
-            Cost {
-                flops: u64::from(shape.rows) * u64::from(shape.outputs),
-                iterations: u64::from(shape.rows),
-                bytes: None,
-            },
-        );
-        if let Some(dx) = dx {
-            assert_eq!(dx.shape(), x.shape(), "linear: {}", dx.label());
-            assert!(
-                products.backward_input.is_some(),
-                "linear: gradient by bytes"
-            );
-            let tensors = [dy, w, dx];
-            let kernel = products.backward_input.unwrap_or(products.forward);
-            products.record(recorder, kernel, shape, &tensors, dx.shape(), shape.outputs);
+        self.backward_weight(recorder, &pass);
+        backward_bias(recorder, &pass);
+        if let Some(dx) = pass.dx {
+            self.backward_input(recorder, &pass, dx);
         }
     }
+
+    fn backward_weight(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
+        let (shape, dw) = (Shape::of(pass), &pass.gradients[0]);
+        assert_eq!(
+            dw.shape(),
+            pass.parameters[0].shape(),
+            "linear: {}",
+            dw.label()
+        );
+        let (products, tensors) = (self.products(), [pass.x, pass.dy, dw]);
+        let kernel = products.backward_weight;
+        products.record(recorder, kernel, shape, &tensors, dw.shape(), shape.rows);
+    }
+
+    fn backward_input(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>, dx: &Tensor) {
+        let (shape, products) = (Shape::of(pass), self.products());
+        assert_eq!(dx.shape(), pass.x.shape(), "linear: {}", dx.label());
+        assert!(
+            products.backward_input.is_some(),
+            "linear: gradient by bytes"
+        );
+        let kernel = products.backward_input.unwrap_or(products.forward);
+        let tensors = [pass.dy, &pass.parameters[0], dx];
+        products.record(recorder, kernel, shape, &tensors, dx.shape(), shape.outputs);
+    }
+}
+
+fn backward_bias(recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
+    let (shape, dy, db) = (Shape::of(pass), pass.dy, &pass.gradients[1]);
+    assert_eq!(db.shape(), [1, dy.columns()], "linear: {}", db.label());
+    let cost = Cost {
+        flops: u64::from(shape.rows) * u64::from(shape.outputs),
+        iterations: u64::from(shape.rows),
+        bytes: None,
+    };
+    recorder.dispatch_each(&BACKWARD_BIAS, shape, &[dy, db], dy.columns(), cost);
 }
 
 impl Products {
@@ -290,6 +315,27 @@ static TILES: Products = Products {
         ..TILED
     },
     block: [32, 32],
+    blocks_per_workgroup: 1,
+};
+
+const IN_LARGE_TILES: Kernel<Shape> = Kernel {
+    shader: "linear_large",
+    source: include_str!("../../shaders/linear_large.wgsl"),
+    ..TILED
+};
+static LARGE: Products = Products {
+    forward: &IN_LARGE_TILES,
+    backward_input: Some(&Kernel {
+        entry: "backward_input",
+        bindings: PRODUCT,
+        ..IN_LARGE_TILES
+    }),
+    backward_weight: &Kernel {
+        entry: "backward_weight",
+        bindings: PRODUCT,
+        ..IN_LARGE_TILES
+    },
+    block: [128, 64],
     blocks_per_workgroup: 1,
 };
 
@@ -350,7 +396,7 @@ static BACKWARD_BIAS: Kernel<Shape> = Kernel {
 };
 
 pub(super) fn contracts() -> Vec<Contract> {
-    let kernels = [&TILES, &REGISTERS, &BYTES]
+    let kernels = [&TILES, &LARGE, &REGISTERS, &BYTES]
         .into_iter()
         .flat_map(|products| {
             [

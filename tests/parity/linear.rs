@@ -311,6 +311,16 @@ fn forward_in_registers_is_the_formula() {
 }
 
 #[test]
+fn forward_in_large_tiles_is_the_formula() {
+    check_all_forward(Variant::Large);
+}
+
+#[test]
+fn backward_in_large_tiles_is_the_formula() {
+    check_all_backward(Variant::Large);
+}
+
+#[test]
 fn backward_in_tiles_is_the_formula() {
     check_all_backward(Variant::Tiles);
 }
@@ -335,7 +345,11 @@ fn products_of_bytes_are_the_formula() {
 /// More workgroups than one dispatch dimension has.
 #[test]
 fn a_long_batch_is_folded_into_two_dimensions() {
-    for (variant, rows) in [(Variant::Tiles, 32), (Variant::Registers, 8 * 20)] {
+    for (variant, rows) in [
+        (Variant::Tiles, 32),
+        (Variant::Large, 128),
+        (Variant::Registers, 8 * 20),
+    ] {
         let rows = 65_535 * rows + 1;
         let mut numbers = Numbers::new(2);
         let values = numbers.fill(rows, Fill::Integers);
