@@ -3,6 +3,7 @@
 
 mod linear;
 mod network;
+mod product;
 mod relu;
 mod sgd;
 mod sigmoid;

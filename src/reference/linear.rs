@@ -1,6 +1,6 @@
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 
+use super::product::{add_product, product};
 use super::{Backward, Float, Layer, SparseBatch, SparseLayer};
 
 /// `y = x·w + b`; `dx = dy·wᵀ`, `dw = xᵀ·dy`, `db = Σ_rows dy`.
@@ -11,7 +11,7 @@ impl<F: Float> Layer<F> for Linear {
     fn forward(&self, x: ArrayView2<'_, F>, parameters: &[Array2<F>], mut y: ArrayViewMut2<'_, F>) {
         let [w, b] = [&parameters[0], &parameters[1]];
         y.assign(b);
-        general_mat_mul(F::one(), &x, w, F::one(), &mut y);
+        add_product(&x, w, &mut y);
     }
 
     fn backward(&self, pass: Backward<'_, F>) {
@@ -24,11 +24,10 @@ impl<F: Float> Layer<F> for Linear {
             ..
         } = pass;
         let w = &parameters[0];
-        let (zero, one) = (F::zero(), F::one());
         if let Some(mut dx) = dx {
-            general_mat_mul(one, &dy, &w.t(), zero, &mut dx);
+            product(&dy, &w.t(), &mut dx);
         }
-        general_mat_mul(one, &x.t(), &dy, zero, &mut gradients[0]);
+        product(&x.t(), &dy, &mut gradients[0].view_mut());
         sum_of_rows(dy, &mut gradients[1]);
     }
 
