@@ -14,7 +14,7 @@ const MAX_WORKGROUPS: u64 = 65_535;
 
 /// Loop iterations after which lavapipe (Mesa 22.3) silently ends every loop of an invocation, less
 /// a margin for the short loops that it unrolls.
-const SOFTWARE_ITERATIONS: u64 = 65_000;
+pub(crate) const SOFTWARE_ITERATIONS: u64 = 65_000;
 
 /// What one dispatch costs, by counting: nothing here is measured.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,6 +7,8 @@ mod adapters;
 mod borrowed;
 #[path = "device/faults.rs"]
 mod faults;
+#[path = "device/kernels.rs"]
+mod kernels;
 #[path = "device/settings.rs"]
 mod settings;
 

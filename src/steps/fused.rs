@@ -11,7 +11,7 @@ use super::{Setting, StepPlan, Steps};
 use crate::error::Error;
 use crate::kernel::Element;
 use crate::ops::{Layer, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather, sample, to_u32};
-use crate::plan::Recorder;
+use crate::plan::{Recorder, SOFTWARE_ITERATIONS};
 use crate::tensor::Tensor;
 
 pub(super) use kernels::{Algorithm, contracts};
@@ -60,6 +60,16 @@ pub enum Unfused {
     /// The parameters fill more than one buffer.
     #[error("its parameters fill more than one buffer")]
     Parameters,
+    /// A kernel would loop longer than a software driver lets it.
+    #[error(
+        "a kernel would take {needed} loop iterations, but this driver ends loops after {available}"
+    )]
+    Iterations {
+        /// Iterations of the longest invocation.
+        needed: u64,
+        /// Iterations that the driver runs.
+        available: u64,
+    },
     /// What a step hands on does not fit a buffer.
     #[error("sums of slices and outputs take {needed} bytes, but a binding holds {available}")]
     Scratch {
@@ -122,6 +132,16 @@ impl Network {
         let needed = 4 * network.scratch_len() as u64;
         if needed > available {
             return Err(Unfused::Scratch { needed, available });
+        }
+        let costs = [network.cost_of_middle(), network.cost_of_backward()];
+        let needed = costs
+            .map(|cost| cost.iterations)
+            .into_iter()
+            .max()
+            .unwrap_or(0);
+        let available = SOFTWARE_ITERATIONS;
+        if needed > available && setting.model.gpu().is_software() {
+            return Err(Unfused::Iterations { needed, available });
         }
         let start = to_u32(network.parts_len());
         let layers = &mut network.mlp.layer[..layers];

@@ -190,6 +190,33 @@ fn auto_fuses_what_it_can_and_says_why_not() {
     }
 }
 
+/// A minibatch whose rows a fused kernel could not loop over on a software driver, which ends long
+/// loops without a word, is trained layer by layer.
+#[test]
+fn a_batch_too_long_for_fused_loops_is_trained_layer_by_layer() {
+    let rows = 40_000;
+    let labels = Labels::from_classes((0..rows).map(|row| row % 2).collect(), 2).unwrap();
+    let features = (0..2 * labels.len())
+        .map(|at| [0, 99, 200][at % 3])
+        .collect();
+    let data = Dataset::new("long", 2, features, labels).unwrap();
+    let spec = Sequential::input(2).layer(Linear::new(2));
+    let gpu = crate::gpu::gpu();
+    let mut trainer = trainer(gpu, &spec, &data, data.len(), StepPlan::Auto);
+    if gpu.kind() == AdapterKind::Software {
+        assert_eq!(trainer.step_plan(), StepPlan::Layers);
+        let is_told = |unfused: &Unfused| matches!(unfused, Unfused::Iterations { .. });
+        assert!(
+            trainer.unfused().is_some_and(is_told),
+            "{:?}",
+            trainer.unfused()
+        );
+    }
+    let sampling = Sampling::WithReplacement { seed: 2 };
+    let batch = minibatch(&data, &sampling, 0, data.len());
+    check_step("a batch of 40,000", &mut trainer, &[], &batch);
+}
+
 /// A layer from outside the crate, which no fused kernel knows.
 #[derive(Debug, Clone)]
 struct Mine(Relu);

@@ -1,0 +1,66 @@
+//! Kernels from outside the crate.
+
+use std::marker::PhantomData;
+
+use wgrad::kernel::{Binding, Block, Element, Kernel};
+use wgrad::plan::{Cost, Recorder};
+use wgrad::tensor::Tensor;
+
+use crate::gpu;
+
+/// Called as one of the crate's own, and reading far past the end of its input.
+static MINE: Kernel<[u32; 4]> = Kernel {
+    shader: "relu",
+    source: "
+        @group(0) @binding(0) var<uniform> at: vec4u;
+        @group(0) @binding(1) var<storage, read> x: array<f32>;
+        @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(1)
+        fn forward() {
+            y[0] = x[at.x];
+            y[at.y] = 5.0;
+        }",
+    entry: "forward",
+    bindings: &[Binding::read("x"), Binding::write("y")],
+    fields: &[],
+    workgroup_size: [1, 1, 1],
+    block: Block::Uniform,
+    uniform: PhantomData,
+};
+
+#[test]
+fn a_kernel_from_outside_is_compiled_with_bounds_checks_and_is_not_mistaken_for_ours() {
+    let gpu = gpu();
+    let tensor = |label, values: &[f32]| {
+        let tensor = Tensor::zeros(&gpu, label, [1, values.len()], Element::F32).unwrap();
+        gpu.write(&tensor, values).unwrap();
+        tensor
+    };
+    let x = tensor("x", &[1.0, 2.0, 3.0, 4.0]);
+    let y = tensor("y", &[0.0; 4]);
+    // The crate's kernel of that name is compiled first.
+    let mut recorder = Recorder::new(&gpu);
+    wgrad::ops::Layer::forward(&wgrad::ops::Relu, &mut recorder, &x, &[], &y);
+    recorder.dispatch(
+        &MINE,
+        [1 << 28, 1 << 29, 0, 0],
+        &[&x, &y],
+        1,
+        Cost::default(),
+    );
+    gpu.submit(&recorder.finish().unwrap(), 1).unwrap();
+    let found: Vec<f32> = gpu.read(&y).unwrap();
+    // WGSL leaves open which element, or 0, an index past the end reads; and which, if any, it writes.
+    assert!(
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0].contains(&found[0]),
+        "{found:?}"
+    );
+    let untouched = found[1..].iter().zip([2.0, 3.0, 4.0]);
+    assert!(
+        untouched
+            .filter(|(found, expected)| **found != *expected)
+            .count()
+            <= 1,
+        "{found:?}"
+    );
+}
