@@ -1,4 +1,4 @@
-//! The step in two dispatches: `shaders/fused.wgsl` says how.
+//! The step in two dispatches: `shaders/fused_slices.wgsl` says how.
 
 mod cost;
 mod kernels;
@@ -19,7 +19,7 @@ use kernels::{Kernels, LayerBlock, Mlp};
 
 /// Linear layers that the kernels have room for.
 const MAX_LAYERS: usize = 8;
-/// Outputs of all layers of one row: `ROOM` of `shaders/fused.wgsl`.
+/// Outputs of all layers of one row: `ROOM` of `shaders/fused_middle.wgsl`.
 const MAX_COLUMNS: usize = 2048;
 /// Minibatches chosen at a time, a power of two, and the most indices they may take.
 const MINIBATCHES: usize = 256;
@@ -256,7 +256,7 @@ impl Network {
     }
 }
 
-/// What the kernels read and write; `shaders/fused.wgsl` says the shapes.
+/// What the kernels read and write; the shaders say the shapes.
 #[derive(Debug)]
 struct Buffers {
     parameters: Tensor,

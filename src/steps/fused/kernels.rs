@@ -12,9 +12,9 @@ use crate::ops::to_u32;
 /// Which of the two shaders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::steps) enum Algorithm {
-    /// `shaders/fused.wgsl`: tiles in workgroup memory.
+    /// `shaders/fused_*.wgsl`: tiles in workgroup memory.
     Tiles,
-    /// `shaders/fused_registers.wgsl`: blocks in registers, for software drivers.
+    /// `shaders/fused_*_registers.wgsl`: blocks in registers, for software drivers.
     Registers,
 }
 
@@ -59,8 +59,8 @@ pub(super) struct Kernels {
 }
 
 const MIDDLE: Kernel<Mlp> = Kernel {
-    shader: "fused",
-    source: include_str!("../../../shaders/fused.wgsl"),
+    shader: "fused_middle",
+    source: include_str!("../../../shaders/fused_middle.wgsl"),
     entry: "middle",
     bindings: &[
         Binding::read("weights"),
@@ -77,10 +77,12 @@ const MIDDLE: Kernel<Mlp> = Kernel {
     uniform: PhantomData,
 };
 const BACKWARD_FORWARD: Kernel<Mlp> = Kernel {
+    shader: "fused_slices",
+    source: include_str!("../../../shaders/fused_slices.wgsl"),
     entry: "backward_forward",
     bindings: &[
-        Binding::read("x").of_u32(),
-        Binding::write("memory"),
+        Binding::read("minibatch").of_u32(),
+        Binding::write("scratch"),
         Binding::write("parameters"),
         Binding::write("history"),
         Binding::write("step_count").of_u32(),
@@ -90,11 +92,11 @@ const BACKWARD_FORWARD: Kernel<Mlp> = Kernel {
 const FORWARD: Kernel<Mlp> = Kernel {
     entry: "forward",
     bindings: &[
-        Binding::read("x").of_u32(),
-        Binding::write("memory"),
-        Binding::read("start_weights"),
+        Binding::read("minibatch").of_u32(),
+        Binding::write("scratch"),
+        Binding::read("weights"),
     ],
-    ..MIDDLE
+    ..BACKWARD_FORWARD
 };
 static TILES: Kernels = Kernels {
     middle: &MIDDLE,
@@ -106,21 +108,30 @@ static TILES: Kernels = Kernels {
     blocks_per_workgroup: 1,
 };
 
-/// The same contract in the other shader. Its block lies in storage: lavapipe (Mesa 22.3) compiles a
-/// kernel whose loops end at a uniform anew at every change of pipeline, with that value put in.
-const fn in_registers(kernel: Kernel<Mlp>) -> Kernel<Mlp> {
+/// The same contract in a shader for software drivers. Its block lies in storage: lavapipe (Mesa 22.3)
+/// compiles a kernel whose loops end at a uniform anew at every change of pipeline, with that value
+/// put in.
+const fn in_registers(
+    kernel: Kernel<Mlp>,
+    shader: &'static str,
+    source: &'static str,
+) -> Kernel<Mlp> {
     Kernel {
-        shader: "fused_registers",
-        source: include_str!("../../../shaders/fused_registers.wgsl"),
+        shader,
+        source,
         workgroup_size: [8, 1, 1],
         block: Block::Storage,
         ..kernel
     }
 }
+const SLICES: &str = include_str!("../../../shaders/fused_slices_registers.wgsl");
 static REGISTERS: Kernels = Kernels {
-    middle: &const { in_registers(MIDDLE) },
-    backward_forward: &const { in_registers(BACKWARD_FORWARD) },
-    forward: &const { in_registers(FORWARD) },
+    middle: &const {
+        let source = include_str!("../../../shaders/fused_middle_registers.wgsl");
+        in_registers(MIDDLE, "fused_middle_registers", source)
+    },
+    backward_forward: &const { in_registers(BACKWARD_FORWARD, "fused_slices_registers", SLICES) },
+    forward: &const { in_registers(FORWARD, "fused_slices_registers", SLICES) },
     first: [20, 10],
     later: [8, 2],
     biases: 8,

@@ -1,0 +1,195 @@
+// The middle of a step of a multilayer perceptron in two dispatches, for drivers that run on a CPU: the
+// mathematics of fused_middle.wgsl, without workgroup memory and without barriers.
+//
+//   z₁ = b₁ + Σ_slices of its parts     a₁ = f(z₁)     z₂ = a₁·W₂ + b₂  …
+//   loss = cross-entropy of softmax(z_L)
+//   δ_L = (softmax(z_L) − onehot(label)) / rows          δ_l = (δ_{l+1}·W_{l+1}ᵀ) ∘ f′(z_l)
+//
+// A row is an invocation's, and what it makes of it lies in `scratch`, which no other touches there.
+// `mlp` is no uniform: that driver would compile the kernel anew at every change of pipeline.
+
+struct Layer {
+    inputs: u32,
+    outputs: u32,
+    weight: u32,     // where its weight (inputs, outputs) starts in the parameters
+    bias: u32,       // where its bias (1, outputs) starts there
+    activation: u32, // behind it: 0 none, 1 ReLU, 2 sigmoid
+    column: u32,     // where its outputs start in a row of those of all layers
+    tiles: u32,      // blocks of its weight, in whole workgroups
+    start: u32,      // where its outputs of row 0 start in `scratch`, behind the parts of z₁
+}
+
+struct Mlp {
+    rows: u32,       // of the minibatch
+    words: u32,      // of an example: its bytes, four to a word
+    layers: u32,
+    columns: u32,    // outputs of all layers together
+    group: u32,      // not used here
+    list_mask: u32,  // minibatches that `list` holds, less 1
+    capacity: u32,   // losses that `history` holds
+    learning_rate: f32,
+    layer: array<Layer, 8>,
+}
+
+const RELU = 1u;
+const SIGMOID = 2u;
+
+// Sums that an invocation holds.
+const SUMS = 10u;
+
+@group(0) @binding(0) var<storage, read> mlp: Mlp;
+@group(0) @binding(1) var<storage, read> weights: array<f32>;       // all parameters
+@group(0) @binding(2) var<storage, read> list: array<u32>;          // (minibatches, rows)
+@group(0) @binding(3) var<storage, read> labels: array<u32>;        // (1, examples)
+@group(0) @binding(4) var<storage, read> step_now: array<u32>;      // (1, 1)
+@group(0) @binding(5) var<storage, read> bytes: array<u32>;         // (examples, words)
+// Parts of z₁ (slices, rows, outputs of layer 0), outputs (rows, columns), δ (rows, columns), losses (1, rows).
+@group(0) @binding(6) var<storage, read_write> scratch: array<f32>;
+// Bytes of the next minibatch and of this one: (2, rows, words).
+@group(0) @binding(7) var<storage, read_write> minibatch: array<u32>;
+
+fn activate(kind: u32, z: f32) -> f32 {
+    if (kind == RELU) {
+        return select(z, 0.0, z <= 0.0);
+    }
+    if (kind == SIGMOID) {
+        let e = exp(-abs(z));
+        return select(e, 1.0, z >= 0.0) / (1.0 + e);
+    }
+    return z;
+}
+
+// The gradient by the input of an activation, from its output y and the gradient by that.
+fn through(kind: u32, y: f32, dy: f32) -> f32 {
+    if (kind == RELU) {
+        return select(dy, 0.0, y <= 0.0);
+    }
+    if (kind == SIGMOID) {
+        return dy * (1.0 - y) * y;
+    }
+    return dy;
+}
+
+fn is_finite(value: f32) -> bool {
+    return (bitcast<u32>(value) & 0x7f800000u) != 0x7f800000u;
+}
+
+// Loss of one row, and its δ at `delta`, from the logits at `at`.
+fn softmax_cross_entropy(at: u32, delta: u32, classes: u32, label: u32) -> f32 {
+    var largest = scratch[at];
+    var finite = true;
+    for (var c = 0u; c < classes; c++) {
+        largest = max(largest, scratch[at + c]);
+        finite = finite && is_finite(scratch[at + c]);
+    }
+    var sum = 0.0;
+    for (var c = 0u; c < classes; c++) {
+        let e = exp(scratch[at + c] - largest);
+        scratch[delta + c] = e;
+        sum += e;
+    }
+    for (var c = 0u; c < classes; c++) {
+        let target_probability = select(0.0, 1.0, c == label);
+        scratch[delta + c] = (scratch[delta + c] / sum - target_probability) / f32(mlp.rows);
+    }
+    var not_a_number = 0x7fc00000u;
+    let loss = log(sum) - (scratch[at + label] - largest);
+    return select(bitcast<f32>(not_a_number), loss, finite);
+}
+
+fn layer_forward(layer: u32, row: u32) {
+    let inputs = mlp.layer[layer].inputs;
+    let outputs = mlp.layer[layer].outputs;
+    let y = mlp.layer[0].start + row * mlp.columns + mlp.layer[layer].column;
+    for (var o = 0u; o < outputs; o += SUMS) {
+        var column: array<u32, SUMS>;
+        var sums: array<f32, SUMS>;
+        for (var j = 0u; j < SUMS; j++) {
+            column[j] = min(o + j, outputs - 1u);
+            sums[j] = weights[mlp.layer[layer].bias + column[j]];
+        }
+        if (layer == 0u) {
+            let pitch = mlp.rows * outputs;
+            let slices = mlp.layer[0].start / pitch;
+            for (var slice = 0u; slice < slices; slice++) {
+                for (var j = 0u; j < SUMS; j++) {
+                    sums[j] += scratch[slice * pitch + row * outputs + column[j]];
+                }
+            }
+        } else {
+            let x = mlp.layer[0].start + row * mlp.columns + mlp.layer[layer - 1u].column;
+            for (var i = 0u; i < inputs; i++) {
+                let value = scratch[x + i];
+                for (var j = 0u; j < SUMS; j++) {
+                    sums[j] += value * weights[mlp.layer[layer].weight + i * outputs + column[j]];
+                }
+            }
+        }
+        for (var j = 0u; j < SUMS; j++) {
+            if (o + j < outputs) {
+                scratch[y + o + j] = activate(mlp.layer[layer].activation, sums[j]);
+            }
+        }
+    }
+}
+
+// δ of the layer before, from the δ of this one.
+fn layer_backward(layer: u32, row: u32) {
+    let inputs = mlp.layer[layer].inputs;
+    let outputs = mlp.layer[layer].outputs;
+    let x = mlp.layer[0].start + row * mlp.columns + mlp.layer[layer - 1u].column;
+    let dx = x + mlp.rows * mlp.columns;
+    let dy = mlp.layer[0].start + (mlp.rows + row) * mlp.columns + mlp.layer[layer].column;
+    for (var i = 0u; i < inputs; i += SUMS) {
+        var weight: array<u32, SUMS>;
+        var sums: array<f32, SUMS>;
+        for (var j = 0u; j < SUMS; j++) {
+            weight[j] = mlp.layer[layer].weight + min(i + j, inputs - 1u) * outputs;
+        }
+        for (var o = 0u; o < outputs; o++) {
+            let value = scratch[dy + o];
+            for (var j = 0u; j < SUMS; j++) {
+                sums[j] += value * weights[weight[j] + o];
+            }
+        }
+        for (var j = 0u; j < SUMS; j++) {
+            if (i + j < inputs) {
+                scratch[dx + i + j] =
+                    through(mlp.layer[layer - 1u].activation, scratch[x + i + j], sums[j]);
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(8)
+fn middle(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = (id.x + id.y * count.x) * 8u + local;
+    if (row >= mlp.rows) {
+        return;
+    }
+    let last = mlp.layers - 1u;
+    for (var layer = 0u; layer <= last; layer++) {
+        layer_forward(layer, row);
+    }
+    let t = step_now[0];
+    let example = list[(t & mlp.list_mask) * mlp.rows + row];
+    let next = list[((t + 1u) & mlp.list_mask) * mlp.rows + row];
+    let at = mlp.layer[0].start + row * mlp.columns + mlp.layer[last].column;
+    let delta = at + mlp.rows * mlp.columns;
+    scratch[mlp.layer[0].start + 2u * mlp.rows * mlp.columns + row] =
+        softmax_cross_entropy(at, delta, mlp.layer[last].outputs, labels[example]);
+    for (var layer = last; layer > 0u; layer--) {
+        layer_backward(layer, row);
+    }
+    let words = mlp.words;
+    let ahead = row * words;
+    let now = (mlp.rows + row) * words;
+    for (var word = 0u; word < words; word++) {
+        minibatch[now + word] = minibatch[ahead + word];
+        minibatch[ahead + word] = bytes[next * words + word];
+    }
+}
