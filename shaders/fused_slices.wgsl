@@ -87,12 +87,16 @@ fn load_right(tile: Tile, row: u32, local: u32) {
     }
 }
 
-// Past the last input it is another value of `scratch`, and its sum is not used.
 fn load_left(tile: Tile, row: u32, local: u32) {
     let value = mlp.layer[tile.layer - 1u].start + row * mlp.columns + tile.input;
     let rows = min(SLAB, mlp.rows - row);
+    let inputs = min(DEPTH, mlp.layer[tile.layer].inputs - tile.input);
     for (var at = local; at < rows * DEPTH; at += 256u) {
-        left[at] = bitcast<u32>(scratch[value + at / DEPTH * mlp.columns + at % DEPTH]);
+        var a = 0.0;
+        if (at % DEPTH < inputs) {
+            a = scratch[value + at / DEPTH * mlp.columns + at % DEPTH];
+        }
+        left[at] = bitcast<u32>(a);
     }
 }
 

@@ -5,7 +5,8 @@
 //   dlogits  = scale · (e^z / Σ_c e^z − onehot(label))  with scale = 1 / batch
 //
 // One invocation per row. Drivers may assume that no value is infinite or NaN, so a row of logits
-// with one is found by its bits, and its loss is NaN whatever the arithmetic makes of it.
+// with one is found by its bits, and its loss is NaN whatever the arithmetic makes of it. So is the
+// loss of a row whose label names no class.
 
 struct Shape {
     rows: u32,
@@ -32,7 +33,8 @@ fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) c
     }
     let first = row * shape.classes;
     var largest = logits[first];
-    var finite = true;
+    let label = min(labels[row], shape.classes - 1u);
+    var finite = label == labels[row];
     for (var c = 0u; c < shape.classes; c++) {
         largest = max(largest, logits[first + c]);
         finite = finite && is_finite(logits[first + c]);
@@ -43,7 +45,6 @@ fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) c
         dlogits[first + c] = e;
         sum += e;
     }
-    let label = labels[row];
     for (var c = 0u; c < shape.classes; c++) {
         let target_probability = select(0.0, 1.0, c == label);
         dlogits[first + c] = shape.scale * (dlogits[first + c] / sum - target_probability);

@@ -4,7 +4,8 @@ use crate::kernel::Element;
 use crate::model::Model;
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, gather, metrics, sample};
-use crate::plan::{Plan, Recorder};
+use crate::plan::{FLOPS_PER_SUBMIT, Plan, Recorder, SOFTWARE_ITERATIONS};
+use crate::sequential::Sequential;
 use crate::tensor::Tensor;
 use crate::trainer::Evaluation;
 
@@ -13,25 +14,42 @@ const ROWS: usize = 1_000;
 /// Bytes that the widest layer may take for that.
 const BYTES: usize = 64 << 20;
 
-/// A pass over a whole data set, recorded once: forward, losses, sums per chunk of rows.
+/// A pass over a whole data set, recorded once: forward, losses, sums per chunk of rows. A plan is
+/// what one submit does.
 #[derive(Debug)]
 pub(crate) struct Evaluator {
-    plan: Plan,
+    plans: Vec<Plan>,
     totals: Tensor,
     examples: usize,
+}
+
+/// Rows of a chunk: as many as fit the memory, a submit, and the loops of a software driver.
+fn rows_of_chunk(spec: &Sequential, examples: usize) -> usize {
+    let widths = spec.widths();
+    let widest = widths.iter().copied().max().unwrap_or(1);
+    let classes = widths[widths.len() - 1];
+    let flops = 2 * spec.parameter_count() as u64;
+    let by_flops = usize::try_from(FLOPS_PER_SUBMIT / flops.max(1)).unwrap_or(usize::MAX);
+    // `metrics::evaluate` has 64 invocations, and each loops over the classes of its rows.
+    let rounds = SOFTWARE_ITERATIONS / (classes as u64 + 2);
+    let by_loops = 64
+        * usize::try_from(rounds)
+            .unwrap_or(usize::MAX / 64)
+            .saturating_sub(1);
+    let most = ROWS.min(BYTES / 4 / widest).min(by_flops).min(by_loops);
+    most.max(1).min(examples)
 }
 
 impl Evaluator {
     pub(crate) fn new(model: &Model, loss: &dyn Loss, data: &Resident) -> Result<Self, Error> {
         let gpu = model.gpu();
-        let widest = model.spec().widths().into_iter().max().unwrap_or(1);
-        let rows = (BYTES / 4 / widest).clamp(1, ROWS).min(data.len());
+        let rows = rows_of_chunk(model.spec(), data.len());
         let chunks = data.len().div_ceil(rows);
         let pass = model.activations(rows, model.input_element())?;
         let indices = Tensor::zeros(gpu, "indices evaluated", [1, rows], Element::U32)?;
         let totals = Tensor::zeros(gpu, "totals", [chunks, 2], Element::F32)?;
 
-        let mut recorder = Recorder::new(gpu);
+        let (mut plans, mut recorder) = (Vec::new(), Recorder::new(gpu));
         for chunk in 0..chunks {
             let first = chunk * rows;
             let rows = rows.min(data.len() - first);
@@ -42,16 +60,23 @@ impl Evaluator {
             Model::record_loss(&mut recorder, loss, &pass);
             let (losses, logits) = (&pass.losses, pass.logits());
             metrics::evaluate(&mut recorder, losses, logits, &pass.labels, &totals, chunk);
+            if recorder.flops() >= FLOPS_PER_SUBMIT || chunk + 1 == chunks {
+                let full = std::mem::replace(&mut recorder, Recorder::new(gpu));
+                plans.push(full.finish()?);
+            }
         }
         Ok(Self {
-            plan: recorder.finish()?,
+            plans,
             totals,
             examples: data.len(),
         })
     }
 
     pub(crate) async fn run(&self, gpu: &Gpu) -> Result<Evaluation, Error> {
-        gpu.submit(&self.plan, 1)?;
+        let mut before = None;
+        for plan in &self.plans {
+            gpu.submit_in_turn(&mut before, [(plan, 1)])?;
+        }
         let totals: Vec<f32> = gpu.read_async(&self.totals).await?;
         let loss = totals.iter().step_by(2).map(|&loss| f64::from(loss)).sum();
         let hits: f64 = totals

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytemuck::Pod;
 
 use crate::error::Error;
-use crate::kernel::Contract;
+use crate::kernel::{Block, Contract};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
@@ -38,10 +38,12 @@ struct Shared {
     limits: wgpu::Limits,
     kind: AdapterKind,
     timeout: Duration,
-    /// By WGSL and entry point: names of shaders need not be unique.
-    pipelines: Mutex<HashMap<(&'static str, &'static str), wgpu::ComputePipeline>>,
+    pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
     faults: Arc<Mutex<Faults>>,
 }
+
+/// WGSL, entry point and trust: names of shaders need not be unique.
+type PipelineKey = (&'static str, &'static str, bool);
 
 impl Gpu {
     /// The best adapter of this machine: a real GPU before a software driver.
@@ -216,6 +218,20 @@ impl Gpu {
         })
     }
 
+    /// [`submit_all`](Self::submit_all), and waits for the submit before this one: two are under way at
+    /// a time, so that the device has work and no queue grows.
+    pub(crate) fn submit_in_turn<'a>(
+        &self,
+        before: &mut Option<wgpu::SubmissionIndex>,
+        plans: impl IntoIterator<Item = (&'a Plan, usize)>,
+    ) -> Result<(), Error> {
+        let submission = self.submit_all(plans)?;
+        match before.replace(submission) {
+            Some(before) => self.wait(Some(before)),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until submitted work is done. In a browser there is nothing to wait with, and
     /// reading back waits instead.
     ///
@@ -274,14 +290,54 @@ impl Gpu {
 
     /// The pipeline of a kernel, compiled at its first use.
     pub(crate) fn pipeline(&self, contract: &Contract) -> Result<wgpu::ComputePipeline, Error> {
-        let key = (contract.source, contract.entry);
+        let key = (contract.source, contract.entry, contract.trust.is_proven);
         if let Some(pipeline) = lock(&self.shared.pipelines).get(&key) {
             return Ok(pipeline.clone());
         }
+        self.check_limits(contract)?;
         let name = contract.name();
         let pipeline = self.guarded(&format!("compiling {name}"), || self.compile(contract))?;
         lock(&self.shared.pipelines).insert(key, pipeline.clone());
         Ok(pipeline)
+    }
+
+    /// What a kernel needs of the device, apart from the size of its tensors.
+    fn check_limits(&self, contract: &Contract) -> Result<(), Error> {
+        let limits = self.limits();
+        let block = u32::from(contract.block == Block::Storage);
+        let buffers = u32::try_from(contract.bindings.len()).unwrap_or(u32::MAX);
+        let needs = [
+            (
+                "storage buffers",
+                "max_storage_buffers_per_shader_stage",
+                buffers.saturating_add(block),
+                limits.max_storage_buffers_per_shader_stage,
+            ),
+            (
+                "invocations in a workgroup",
+                "max_compute_invocations_per_workgroup",
+                contract.invocations(),
+                limits.max_compute_invocations_per_workgroup,
+            ),
+            (
+                "invocations along a workgroup",
+                "max_compute_workgroup_size_x",
+                contract.workgroup_size[0],
+                limits.max_compute_workgroup_size_x,
+            ),
+        ];
+        match needs
+            .iter()
+            .find(|(.., needed, available)| needed > available)
+        {
+            None => Ok(()),
+            Some(&(what, limit, needed, available)) => Err(Error::Limit {
+                what: format!("{}, in {what},", contract.name()),
+                limit,
+                needed: needed.into(),
+                available: available.into(),
+            }),
+        }
     }
 
     fn compile(&self, contract: &Contract) -> wgpu::ComputePipeline {
@@ -290,17 +346,15 @@ impl Gpu {
             label: Some(contract.shader),
             source: wgpu::ShaderSource::Wgsl(contract.source.into()),
         };
-        // Bounds checks and loop counters halve the speed of a matrix kernel on a software driver. A
-        // kernel from outside this crate keeps them.
-        let own = crate::ops::contracts();
-        let checks = match own.iter().any(|own| own.source == contract.source) {
+        // Bounds checks and loop counters halve the speed of a matrix kernel on a software driver.
+        let checks = match contract.trust.is_proven {
             true => wgpu::ShaderRuntimeChecks::unchecked(),
             false => wgpu::ShaderRuntimeChecks::checked(),
         };
         #[allow(unsafe_code)]
-        // SAFETY: of the shaders without checks, which are all of this crate, tests run each between
-        // guard bands at shapes around every block edge, so no index leaves its buffer; and every
-        // loop ends at a bound that the plan's tensors give.
+        // SAFETY: only this crate can mark a kernel as proven. Tests run each of these between guard
+        // bands at shapes around every block edge, which show a stray write, and a stray read whose
+        // value counts; the drivers bind the tensors that the shader's comments say.
         let module = unsafe {
             self.device()
                 .create_shader_module_trusted(descriptor, checks)

@@ -75,6 +75,20 @@ pub enum Block {
     Storage,
 }
 
+/// Whether a kernel's shader is compiled with the checks that keep its indices within their buffers
+/// and its loops finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trust {
+    pub(crate) is_proven: bool,
+}
+
+impl Trust {
+    /// With them: every kernel from outside this crate.
+    pub const CHECKED: Self = Self { is_proven: false };
+    /// Without them: this crate's own, whose bounds its tests hold.
+    pub(crate) const PROVEN: Self = Self { is_proven: true };
+}
+
 /// One member of a kernel's block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
@@ -112,6 +126,8 @@ pub struct Kernel<U: 'static> {
     pub workgroup_size: [u32; 3],
     /// Where the block lies.
     pub block: Block,
+    /// Whether it is compiled with bounds checks.
+    pub trust: Trust,
     /// The Rust type of the block.
     pub uniform: PhantomData<U>,
 }
@@ -128,6 +144,7 @@ impl<U> Kernel<U> {
             fields: self.fields,
             uniform_size: size_of::<U>(),
             block: self.block,
+            trust: self.trust,
             workgroup_size: self.workgroup_size,
         }
     }
@@ -150,6 +167,8 @@ pub struct Contract {
     pub uniform_size: usize,
     /// Where the block lies.
     pub block: Block,
+    /// Whether it is compiled with bounds checks.
+    pub trust: Trust,
     /// `@workgroup_size`.
     pub workgroup_size: [u32; 3],
 }

@@ -16,6 +16,9 @@ const MAX_WORKGROUPS: u64 = 65_535;
 /// a margin for the short loops that it unrolls.
 pub(crate) const SOFTWARE_ITERATIONS: u64 = 65_000;
 
+/// So that one submit ends well before an operating system takes the GPU for hung (2 s on Windows).
+pub(crate) const FLOPS_PER_SUBMIT: u64 = 4_000_000_000;
+
 /// What one dispatch costs, by counting: nothing here is measured.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
@@ -61,6 +64,12 @@ impl<'gpu> Recorder<'gpu> {
     #[must_use]
     pub fn gpu(&self) -> &'gpu Gpu {
         self.gpu
+    }
+
+    /// Floating-point operations recorded so far.
+    #[must_use]
+    pub fn flops(&self) -> u64 {
+        self.pending.iter().map(|pending| pending.cost.flops).sum()
     }
 
     /// Adds one dispatch of as many workgroups as there are, folded into two dimensions where one

@@ -23,7 +23,7 @@ pub use relu::Relu;
 pub use sgd::sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::softmax_cross_entropy;
-pub use sparse::SparseBatch;
+pub use sparse::{SparseBatch, Term};
 pub use trainer::Trainer;
 
 /// `f32` or `f64`.

@@ -5,8 +5,8 @@ use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::ops::{Layer, ParameterSpec};
 
-/// The widest layer that can be built: kernels loop over a width, and a software driver ends
-/// loops silently soon after this many iterations.
+/// The widest layer that can be built. Where kernels loop over a width, a software driver may allow a
+/// little less: [`Error::Limit`] tells.
 pub const MAX_WIDTH: usize = 65_535;
 
 /// Layers in order, as plain data.

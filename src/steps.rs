@@ -60,14 +60,9 @@ pub(crate) struct Steps {
     pub(crate) reach: usize,
     /// `Layers` or `Fused`.
     pub(crate) kind: StepPlan,
-    /// Where `Layers` was taken because the other is not to be had.
+    /// Why `Layers` was taken, where both were to choose from.
     pub(crate) unfused: Option<Unfused>,
 }
-
-/// Parts of sums that a fused step may leave in memory, written and read once a step: with more,
-/// the traffic costs what the dispatches saved. (An estimate for GPUs: 16 MiB move in about 10 µs
-/// at 3 TB/s, through a cache of tens of MB; ten dispatches cost about 15 µs.)
-const MAX_PARTS: u64 = 16 << 20;
 
 impl Steps {
     /// Records the steps of a training as `plan` asks.
@@ -79,12 +74,12 @@ impl Steps {
             AdapterKind::Hardware => fused::Algorithm::Tiles,
             AdapterKind::Software => fused::Algorithm::Registers,
         };
-        match fused::Network::new(setting, algorithm) {
-            Ok(network) if plan == StepPlan::Fused || network.parts_bytes() <= MAX_PARTS => {
-                network.record(setting)
-            }
-            Ok(_) => layers::record(setting),
-            Err(unfused) if plan == StepPlan::Fused => Err(Error::Plan(unfused)),
+        let network = fused::Network::new(setting, algorithm);
+        if plan == StepPlan::Fused {
+            return network.map_err(Error::Plan)?.record(setting);
+        }
+        match network.and_then(fused::Network::if_faster) {
+            Ok(network) => network.record(setting),
             Err(unfused) => Ok(Self {
                 unfused: Some(unfused),
                 ..layers::record(setting)?

@@ -1,5 +1,7 @@
 //! The training loop: recorded once, then run on the GPU for hundreds of steps at a time.
 
+use ndarray::Array2;
+
 use crate::data::{Dataset, Sampling};
 use crate::error::Error;
 use crate::evaluator::Evaluator;
@@ -7,7 +9,7 @@ use crate::kernel::Element;
 use crate::model::Model;
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, Optimizer};
-use crate::plan::Plan;
+use crate::plan::{FLOPS_PER_SUBMIT, Plan};
 use crate::steps::{Setting, StepPlan, Steps, Unfused};
 use crate::tensor::Tensor;
 
@@ -15,8 +17,6 @@ use crate::tensor::Tensor;
 const HISTORY: usize = 16_384;
 /// Past this, the vectors that record a pass grow and each dispatch costs more.
 const DISPATCHES_PER_SUBMIT: usize = 2_000;
-/// So that one submit ends well before an operating system takes the GPU for hung (2 s on Windows).
-const FLOPS_PER_SUBMIT: u64 = 4_000_000_000;
 
 /// Trains a [`Model`] by minibatch gradient descent. Weights, data set, sampling, step counter and
 /// losses stay on the GPU; the CPU writes nothing per step and reads when asked.
@@ -116,9 +116,12 @@ impl Trainer {
         &self.model
     }
 
-    /// The same, to be changed.
-    pub fn model_mut(&mut self) -> &mut Model {
-        &mut self.model
+    /// Replaces the parameters: see [`Model::set_parameters`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_parameters(&mut self, values: &[Vec<Array2<f32>>]) -> Result<(), Error> {
+        self.model.set_parameters(values)
     }
 
     /// The dispatches of one step.
@@ -133,7 +136,7 @@ impl Trainer {
         self.steps.kind
     }
 
-    /// Why [`StepPlan::Auto`] did not fuse the steps, where it could not.
+    /// Why [`StepPlan::Auto`] did not fuse the steps.
     #[must_use]
     pub fn unfused(&self) -> Option<&Unfused> {
         self.steps.unfused.as_ref()
@@ -155,22 +158,23 @@ impl Trainer {
     /// As [`steps`](Self::steps).
     pub async fn steps_async(&mut self, count: usize) -> Result<Vec<f32>, Error> {
         let first = self.steps_taken;
-        let mut losses = Vec::with_capacity(count);
+        let mut losses = Vec::with_capacity(count.min(HISTORY));
         while losses.len() < count {
+            let from = self.steps_taken;
             let steps = (count - losses.len()).min(HISTORY);
             self.submit(steps)?;
             let history: Vec<f32> = self.model.gpu().read_async(&self.history).await?;
-            let slots = (0..steps as u64).map(|step| (self.steps_taken + step) % HISTORY as u64);
+            let slots = (0..steps as u64).map(|step| (from + step) % HISTORY as u64);
             #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
             losses.extend(slots.map(|slot| history[slot as usize]));
-            self.steps_taken += steps as u64;
         }
         first_divergence(first, losses.clone(), self.learning_rate)?;
         Ok(losses)
     }
 
-    /// Few submits of many steps each, of which two are under way at a time.
-    fn submit(&self, steps: usize) -> Result<(), Error> {
+    /// Few submits of many steps each. A step counts as taken once it is submitted, whatever happens
+    /// while waiting for it: the GPU counts on.
+    fn submit(&mut self, steps: usize) -> Result<(), Error> {
         let (gpu, plans) = (self.model.gpu(), &self.steps);
         let by_flops = FLOPS_PER_SUBMIT / plans.step.flops().max(1);
         let by_dispatches = DISPATCHES_PER_SUBMIT / plans.step.len();
@@ -179,12 +183,13 @@ impl Trainer {
             .clamp(1, plans.reach);
         let mut before = None;
         for first in (0..steps).step_by(chunk) {
+            let now = chunk.min(steps - first);
             let refill = plans.refill.iter();
             let start = plans.start.iter().filter(|_| first == 0);
             let once = refill.chain(start).map(|plan| (plan, 1));
-            let work = once.chain([(&plans.step, chunk.min(steps - first))]);
-            let submission = gpu.submit_all(work)?;
-            if let Some(before) = before.replace(submission) {
+            let submitted = gpu.submit_all(once.chain([(&plans.step, now)]))?;
+            self.steps_taken += now as u64;
+            if let Some(before) = before.replace(submitted) {
                 gpu.wait(Some(before))?;
             }
         }
@@ -293,10 +298,11 @@ pub(crate) fn first_divergence(
 
 #[cfg(test)]
 mod tests {
-    use super::{LARGEST_LOSS, first_divergence};
+    use super::{LARGEST_LOSS, Trainer, first_divergence};
     use crate::TwoLayerNet;
     use crate::data::{Dataset, Labels, Sampling};
     use crate::error::Error;
+    use crate::ops::{Sgd, SoftmaxCrossEntropy};
     use crate::reference;
 
     #[test]
@@ -328,6 +334,23 @@ mod tests {
                 (11, wrong.to_bits(), &sound)
             );
         }
+    }
+
+    /// Steps that ran although their losses could not be read are not taken for the next ones.
+    #[test]
+    fn steps_whose_losses_were_not_read_are_counted() -> Result<(), Error> {
+        let digits = crate::data::synthetic::digits_of(1, 200, 10)?;
+        let trainer = || {
+            let model = TwoLayerNet::spec(784, 10, 10).build(crate::testing::gpu())?;
+            let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+            let sampling = Sampling::WithReplacement { seed: 1 };
+            Trainer::new(model, loss, optimizer, &digits.train, 20, sampling)
+        };
+        let expected = trainer()?.steps(9)?;
+        let mut trainer = trainer()?;
+        trainer.submit(5)?;
+        assert_eq!(trainer.steps(4)?, expected[5..]);
+        Ok(())
     }
 
     /// Examples without a feature leave nothing to learn but the last biases, as dead rectifiers

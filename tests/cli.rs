@@ -220,6 +220,10 @@ fn the_plan_is_the_one_asked_for_and_is_described() {
             "--hidden 3000",
             "plan: layers, as its layers have 3010 outputs together",
         ),
+        (
+            "--hidden 200,200",
+            "plan: layers, as it would not be faster",
+        ),
     ] {
         let lines = lines(&few.train(&format!("--device gpu --batch 10 --steps 5 {words}")));
         assert!(
@@ -227,6 +231,8 @@ fn the_plan_is_the_one_asked_for_and_is_described() {
             "{words}: {lines:?}"
         );
     }
+    let refused = few.train("--device cpu --batch 10 --plan layers");
+    assert_refused(&refused, &["--plan must be left out on the CPU", "layers"]);
     let refused = few.train("--device gpu --batch 10 --plan fused --hidden 3000");
     assert_refused(
         &refused,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use wgrad::kernel::{Access, Binding, Block, Contract, Element, Field};
+use wgrad::kernel::{Access, Binding, Block, Contract, Element, Field, Trust};
 use wgrad::wgpu::naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use wgrad::wgpu::naga::{
     AddressSpace, ArraySize, GlobalVariable, Handle, Module, ScalarKind, ShaderStage,
@@ -293,6 +293,7 @@ const GOOD: Contract = Contract {
     fields: &FIELDS,
     uniform_size: 8,
     block: Block::Uniform,
+    trust: Trust::CHECKED,
     workgroup_size: [64, 1, 1],
 };
 

@@ -3,7 +3,7 @@ use wgrad::gpu::AdapterKind;
 use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
 use wgrad::{Error, Evaluation, Gpu, Sequential, StepPlan, Trainer, reference};
 
-use crate::args::{Args, DeviceChoice};
+use crate::args::{Args, DeviceChoice, Plan};
 
 /// What a training run needs of a device.
 pub(crate) trait Engine {
@@ -126,6 +126,13 @@ pub(crate) fn build(
             Box::new(Trainer::with_plan(
                 model, loss, optimizer, train, batch, sampling, plan,
             )?)
+        }
+        Device::Cpu { .. } if !matches!(args.plan, Plan::Auto) => {
+            return Err(Error::Setting {
+                name: "--plan".to_owned(),
+                expected: "left out on the CPU, where a step is no dispatches".to_owned(),
+                found: format!("{:?}", args.plan).to_lowercase(),
+            });
         }
         Device::Cpu { .. } => Box::new(reference::Trainer::<f32>::new(
             spec, rate, train, batch, sampling,

@@ -9,8 +9,10 @@ use crate::common::{Failure, line};
 use crate::engine::Engine;
 use crate::losses::LossFile;
 
-/// Steps between two movements of the progress bar.
-const CHUNK: usize = 200;
+/// Steps between two movements of the progress bar: at least so many, and as many as last so long. Each
+/// ends with a readback, for which the next ones wait.
+const FEW: usize = 200;
+const SECONDS: f64 = 0.1;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -76,13 +78,27 @@ impl<'a> Training<'a> {
                 every => (self.taken + every).min(steps),
             };
             while self.taken < next {
-                self.take(CHUNK.min(next - self.taken))?;
+                self.take(self.chunk().min(next - self.taken))?;
             }
             let outcome = self.evaluate()?;
             if self.taken == steps {
                 return Ok(outcome);
             }
         }
+    }
+
+    fn chunk(&self) -> usize {
+        let spent = self.spent.as_secs_f64();
+        if self.taken == 0 || spent == 0.0 {
+            return FEW;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float saturates"
+        )]
+        let steps = (self.taken as f64 / spent * SECONDS) as usize;
+        steps.max(FEW)
     }
 
     fn take(&mut self, count: usize) -> Result<(), Failure> {

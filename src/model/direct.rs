@@ -40,7 +40,10 @@ impl Model {
     /// As [`predict`](Self::predict), or [`Error::Shape`] when labels and rows differ in number.
     pub fn loss(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<f32, Error> {
         let pass = self.upload(x, Some(labels))?;
-        self.gpu.submit(&self.record_gradient(&pass)?, 1)?;
+        let mut recorder = Recorder::new(&self.gpu);
+        self.record_forward(&mut recorder, &pass);
+        Self::record_loss(&mut recorder, &SoftmaxCrossEntropy, &pass);
+        self.gpu.submit(&recorder.finish()?, 1)?;
         let losses: Vec<f32> = self.gpu.read(&pass.losses)?;
         #[expect(
             clippy::cast_possible_truncation,

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::to_u32;
 use crate::fields;
-use crate::kernel::{Binding, Block, Contract, Kernel};
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
@@ -28,6 +28,7 @@ const METRICS: Kernel<Shape> = Kernel {
     fields: fields!(Shape: rows, classes, slot),
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
+    trust: Trust::PROVEN,
     uniform: PhantomData,
 };
 static LOG_STEP: Kernel<Shape> = METRICS;

@@ -7,7 +7,7 @@ use crate::data::sampling::{Sampling, half_bits, stream_key};
 use crate::error::Error;
 use crate::fields;
 use crate::gpu::Gpu;
-use crate::kernel::{Binding, Block, Contract, Element, Kernel};
+use crate::kernel::{Binding, Block, Contract, Element, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
@@ -35,6 +35,7 @@ const SAMPLE: Kernel<Settings> = Kernel {
     fields: fields!(Settings: key0, key1, examples, rows, minibatches, steps, first, half_bits),
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
+    trust: Trust::PROVEN,
     uniform: PhantomData,
 };
 static WITH_REPLACEMENT: Kernel<Settings> = SAMPLE;

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{Optimizer, to_u32};
 use crate::error::Error;
 use crate::fields;
-use crate::kernel::{Binding, Block, Contract, Kernel};
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::{Arena, Tensor};
 
@@ -38,6 +38,7 @@ static UPDATE: Kernel<Settings> = Kernel {
     fields: fields!(Settings: elements, learning_rate),
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
+    trust: Trust::PROVEN,
     uniform: PhantomData,
 };
 

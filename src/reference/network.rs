@@ -52,7 +52,37 @@ impl<F: Float> Network<F> {
         &self.parameters
     }
 
-    /// The same, to be changed.
+    /// Replaces the parameters; all of them, in the same order.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when one has another shape; then none is replaced.
+    pub fn set_parameters(&mut self, values: &[Vec<Array2<F>>]) -> Result<(), Error> {
+        let shapes = |layers: &[Vec<Array2<F>>]| {
+            let of_layer = |layer: &Vec<Array2<F>>| layer.iter().map(Array2::dim).collect();
+            layers.iter().map(of_layer).collect::<Vec<Vec<_>>>()
+        };
+        let (expected, found) = (shapes(&self.parameters), shapes(values));
+        if expected == found {
+            self.parameters.clone_from_slice(values);
+            return Ok(());
+        }
+        let (expected, found) = (expected.concat(), found.concat());
+        let differs = expected.iter().zip(&found).position(|(a, b)| a != b);
+        let shape = |shapes: &[(usize, usize)], count| match differs {
+            Some(at) => shapes[at].into(),
+            None => [1, count],
+        };
+        Err(Error::Shape {
+            what: match differs {
+                Some(at) => format!("parameter {at} of a network"),
+                None => "parameters of a network".to_owned(),
+            },
+            expected: shape(&expected, expected.len()),
+            found: shape(&found, found.len()),
+        })
+    }
+
+    /// The same, to be changed in place; their shapes must stay.
     pub fn parameters_mut(&mut self) -> &mut [Vec<Array2<F>>] {
         &mut self.parameters
     }

@@ -1,4 +1,4 @@
-use ndarray::s;
+use ndarray::{Array2, s};
 
 use super::network::{Workspace, correct};
 use super::sparse::SparseRows;
@@ -88,9 +88,12 @@ impl<F: Float> Trainer<F> {
         &self.network
     }
 
-    /// The same, to be changed.
-    pub fn network_mut(&mut self) -> &mut Network<F> {
-        &mut self.network
+    /// Replaces the parameters; all of them, in the order of [`crate::ops::Layer::parameters`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when one has another shape; then none is replaced.
+    pub fn set_parameters(&mut self, values: &[Vec<Array2<F>>]) -> Result<(), Error> {
+        self.network.set_parameters(values)
     }
 
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
@@ -99,7 +102,10 @@ impl<F: Float> Trainer<F> {
     /// [`Error::Diverged`] when a loss is not a number below 2²⁴.
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
         let first = u64::from(self.step);
-        let losses: Vec<F> = (0..count).map(|_| self.take_step()).collect();
+        let mut losses = Vec::new();
+        for _ in 0..count {
+            losses.push(self.take_step());
+        }
         #[expect(clippy::cast_possible_truncation, reason = "shown to a person")]
         let learning_rate = self.learning_rate.into_f64() as f32;
         #[expect(clippy::cast_possible_truncation, reason = "infinite stays infinite")]

@@ -25,7 +25,15 @@ const MAX_COLUMNS: usize = 2048;
 const MINIBATCHES: usize = 256;
 const MAX_INDICES: usize = 1 << 22;
 
-/// Why the steps of a training cannot be fused.
+/// Bytes of the sums of slices up to which a fused step is taken for the faster one: with more, their
+/// traffic costs what the dispatches saved. (An estimate for GPUs: 16 MiB move in about 10 µs at 3 TB/s;
+/// ten dispatches cost about 15 µs.)
+const MAX_PARTS: u64 = 16 << 20;
+/// Weights behind the first layer up to which it is: every workgroup of `middle` reads all of them
+/// twice, and has few rows to use them for. (Measured on lavapipe; an estimate for GPUs.)
+const MAX_LATER: u64 = 1 << 14;
+
+/// Why the steps of a training are not fused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfused {
@@ -70,8 +78,21 @@ pub enum Unfused {
         /// Iterations that the driver runs.
         available: u64,
     },
+    /// It can be fused, but would not be faster so.
+    #[error(
+        "it would not be faster: {parts} bytes of sums to hand on, {later} weights behind the first \
+         layer; the fused step is for {MAX_PARTS} and {MAX_LATER} at most"
+    )]
+    Slower {
+        /// Bytes of the sums of slices.
+        parts: u64,
+        /// Weights of all layers but the first.
+        later: u64,
+    },
     /// What a step hands on does not fit a buffer.
-    #[error("sums of slices and outputs take {needed} bytes, but a binding holds {available}")]
+    #[error(
+        "sums of slices, or two minibatches, take {needed} bytes, but a binding holds {available}"
+    )]
     Scratch {
         /// Bytes needed.
         needed: u64,
@@ -129,7 +150,8 @@ impl Network {
             minibatches,
         };
         let available = setting.model.gpu().largest_binding();
-        let needed = 4 * network.scratch_len() as u64;
+        let minibatches = 8 * u64::from(network.mlp.rows) * u64::from(network.mlp.words);
+        let needed = minibatches.max(4 * network.scratch_len() as u64);
         if needed > available {
             return Err(Unfused::Scratch { needed, available });
         }
@@ -156,7 +178,19 @@ impl Network {
         slices * self.mlp.rows as usize * first.outputs as usize
     }
 
-    pub(super) fn parts_bytes(&self) -> u64 {
+    /// This network, if its fused step is taken for the faster one.
+    pub(super) fn if_faster(self) -> Result<Self, Unfused> {
+        let weights = |l: &LayerBlock| u64::from(l.inputs) * u64::from(l.outputs);
+        let later = self.layers()[1..].iter().map(weights).sum();
+        match self.parts_bytes() {
+            parts if parts > MAX_PARTS || later > MAX_LATER => {
+                Err(Unfused::Slower { parts, later })
+            }
+            _ => Ok(self),
+        }
+    }
+
+    fn parts_bytes(&self) -> u64 {
         4 * self.parts_len() as u64
     }
 

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use wgrad::kernel::{Binding, Block, Element, Kernel};
+use wgrad::kernel::{Binding, Block, Element, Kernel, Trust};
 use wgrad::plan::{Cost, Recorder};
 use wgrad::tensor::Tensor;
 
@@ -25,6 +25,7 @@ static MINE: Kernel<[u32; 4]> = Kernel {
     fields: &[],
     workgroup_size: [1, 1, 1],
     block: Block::Uniform,
+    trust: Trust::CHECKED,
     uniform: PhantomData,
 };
 

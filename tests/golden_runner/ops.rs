@@ -88,6 +88,7 @@ fn affine(file: &File, prefix: String, gpu: &Gpu, table: &mut Table) -> Result<(
     };
     for (variant, engine) in [
         (Variant::Tiles, "GPU Tiles"),
+        (Variant::Large, "GPU Large"),
         (Variant::Registers, "GPU Registers"),
     ] {
         let found = affine_gpu(gpu, variant, &given).map_err(|error| file.failed(error))?;

@@ -306,10 +306,7 @@ impl Training {
         let (spec, rate, sampling) = (self.spec(), self.rate(), self.sampling());
         let mut trainer =
             reference::Trainer::<F>::new(&spec, rate, &mnist.train, self.batch, sampling)?;
-        trainer
-            .network_mut()
-            .parameters_mut()
-            .clone_from_slice(&self.parameters());
+        trainer.set_parameters(&self.parameters())?;
         let (pixels, labels) = self.minibatch(mnist, 0);
         let x = pixels.mapv(|pixel| F::from_f64(pixel.into()) / F::from_f64(255.0));
         let first_gradient = flat(&trainer.network().gradient(x.view(), &labels));

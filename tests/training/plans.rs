@@ -143,7 +143,7 @@ fn parameters_changed_between_steps_are_those_of_the_next_step() {
             trainer.steps(3).unwrap();
             let mut parameters = trainer.model().parameters().unwrap();
             parameters[0][0].mapv_inplace(|weight| weight * 3.0);
-            trainer.model_mut().set_parameters(&parameters).unwrap();
+            trainer.set_parameters(&parameters).unwrap();
             trainer.steps(1).unwrap()[0]
         });
         // The losses of both plans after three steps are apart by rounding alone; tripled weights

@@ -69,6 +69,11 @@ fn checks(cargo: &str) -> Vec<(&'static str, Check)> {
             "lints",
             run("clippy --workspace --all-targets -- -D warnings"),
         ),
+        // What a user of the library gets; the examples and tests have more features.
+        (
+            "lints of the library alone",
+            run("clippy --lib --no-default-features -- -D warnings"),
+        ),
         ("documentation", Check::Run(doc)),
         ("browser target", Check::WasmTarget),
         (
@@ -219,6 +224,7 @@ mod tests {
             [
                 "cargo fmt --all --check",
                 "cargo clippy --workspace --all-targets -- -D warnings",
+                "cargo clippy --lib --no-default-features -- -D warnings",
                 "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace",
                 "rustup target add wasm32-unknown-unknown",
                 "cargo check --target wasm32-unknown-unknown --lib",

@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::MAX_LAYERS;
 use crate::fields;
-use crate::kernel::{Binding, Block, Contract, Kernel};
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::ops::to_u32;
 
 /// Which of the two shaders.
@@ -74,6 +74,7 @@ const MIDDLE: Kernel<Mlp> = Kernel {
     fields: fields!(Mlp: rows, words, layers, columns, group, list_mask, capacity, learning_rate, layer),
     workgroup_size: [256, 1, 1],
     block: Block::Uniform,
+    trust: Trust::PROVEN,
     uniform: PhantomData,
 };
 const BACKWARD_FORWARD: Kernel<Mlp> = Kernel {

@@ -18,7 +18,7 @@ const STEPS: u32 = 3;
 const CAPACITY: usize = 4;
 
 /// Inputs, then outputs of every linear layer: around the edges of tiles and blocks, and the book's.
-const NETWORKS: [&[usize]; 14] = [
+const NETWORKS: [&[usize]; 16] = [
     &[1, 1, 2],
     &[3, 2, 2],
     &[15, 63, 9],
@@ -33,6 +33,9 @@ const NETWORKS: [&[usize]; 14] = [
     &[37, 20, 33, 17, 10],
     &[784, 50, 10],
     &[5, 2, 3, 4, 5, 6, 7, 8, 9],
+    // More outputs than a workgroup has invocations, and as many as it has room for.
+    &[9, 300, 257, 3],
+    &[17, 2038, 10],
 ];
 
 /// Around the rows of workgroups and slabs.
@@ -185,6 +188,52 @@ fn fused_steps_stay_within_their_tensors_and_give_the_same_bits() {
             }
         }
     }
+}
+
+/// So long that fewer minibatches are chosen ahead than usual.
+#[test]
+fn a_long_batch_is_fused_too() {
+    for algorithm in ALGORITHMS {
+        let case = Case::new(&[3, 2, 2], 20_000);
+        let name = format!("{algorithm:?}, batch 20,000");
+        let before: Vec<f32> = gpu().read(&case.model.arenas().0.blocks()[0]).unwrap();
+        let network = Network::new(&case.setting(), algorithm).unwrap();
+        assert!(network.minibatches < super::MINIBATCHES, "{name}");
+        let found = between_guards(&name, &case, &network, &before);
+        assert_eq!(found, in_training(&case, &network), "{name}");
+    }
+}
+
+/// The sizes that Rust and WGSL both state.
+#[test]
+fn the_shaders_have_the_sizes_that_they_are_driven_with() {
+    use wgpu::naga::{Expression, Literal, front::wgsl};
+
+    let constant = |source: &str, name: &str| {
+        let module = wgsl::parse_str(source).unwrap();
+        let found = module
+            .constants
+            .iter()
+            .find(|(_, c)| c.name.as_deref() == Some(name));
+        let (_, constant) = found.unwrap();
+        match module.global_expressions[constant.init] {
+            Expression::Literal(Literal::U32(value)) => value as usize,
+            ref other => panic!("{name} is {other:?}"),
+        }
+    };
+    let [tiles, registers] = ALGORITHMS.map(Algorithm::kernels);
+    let source = tiles.backward_forward.source;
+    let sizes = ["DEPTH", "WIDTH"].map(|name| constant(source, name));
+    assert_eq!([tiles.first, tiles.later], [sizes, sizes]);
+    assert_eq!(tiles.biases, sizes[1]);
+    assert_eq!(constant(tiles.middle.source, "ROOM"), super::MAX_COLUMNS);
+
+    let source = registers.backward_forward.source;
+    let sizes = |names: [&str; 2]| names.map(|name| constant(source, name));
+    assert_eq!(registers.first, sizes(["INPUTS", "OUTPUTS"]));
+    assert_eq!(registers.first[0], 4 * constant(source, "WORDS"));
+    assert_eq!(registers.later, sizes(["LATER_INPUTS", "LATER_OUTPUTS"]));
+    assert_eq!(registers.biases, constant(source, "BIASES"));
 }
 
 #[test]
