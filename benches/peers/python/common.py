@@ -1,0 +1,123 @@
+"""What the Python peers share: options, threads, data, matmul timing, the last line.
+
+Imports no framework at the top: `options` must set the number of threads first.
+"""
+
+import argparse
+import gzip
+import os
+import pathlib
+import statistics
+import time
+
+RATE = 0.1
+HIDDEN = {1: [50], 2: [1024, 1024]}
+BATCH = {1: 100, 2: 1024}
+INIT_STD = 0.01
+
+
+def options(modes, devices=("cpu",)):
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--data", type=pathlib.Path, help="directory of the four IDX files")
+    parser.add_argument("--job", type=int, choices=[1, 2, 3], default=1)
+    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--shapes", nargs="*", default=[], help="job 3: MxKxN ...")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--mode", choices=modes, default=modes[0])
+    parser.add_argument("--device", choices=devices, default=devices[0])
+    parser.add_argument("--tf32", action="store_true", help="CUDA: matrix products in TF32")
+    args = parser.parse_args()
+    if args.job != 3 and args.data is None:
+        parser.error("--data is required for jobs 1 and 2")
+    limit_threads(args.threads)
+    return args
+
+
+def limit_threads(count):
+    """Every thread pool reads one of these, or counts the cores that the process may use."""
+    for name in ("OMP", "MKL", "OPENBLAS", "VECLIB_MAXIMUM", "NUMEXPR"):
+        os.environ[name + "_NUM_THREADS"] = str(count)
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[:count])
+
+
+def read_idx(directory, name):
+    path = directory / name
+    opened = path.open("rb") if path.exists() else gzip.open(str(path) + ".gz")
+    with opened as file:
+        content = file.read()
+    dimensions = content[3]
+    shape = [
+        int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions)
+    ]
+    return shape[0], content[4 + 4 * dimensions :]
+
+
+def load(directory):
+    """x as float32 in 0...1 and labels as int64, for training and for testing."""
+    import numpy
+
+    arrays = []
+    for part in ("train", "t10k"):
+        count, pixels = read_idx(directory, part + "-images-idx3-ubyte")
+        _, labels = read_idx(directory, part + "-labels-idx1-ubyte")
+        x = numpy.frombuffer(pixels, numpy.uint8).reshape(count, -1)
+        arrays.append(x.astype(numpy.float32) / numpy.float32(255))
+        arrays.append(numpy.frombuffer(labels, numpy.uint8).astype(numpy.int64))
+    return arrays
+
+
+def widths(job, inputs):
+    return [inputs, *HIDDEN[job], 10]
+
+
+def initial(job, inputs, seed):
+    """Weights (inputs, outputs) of 0.01 N(0, 1), biases 0, layer after layer."""
+    import numpy
+
+    rng = numpy.random.default_rng(seed)
+    sizes = widths(job, inputs)
+    for rows, columns in zip(sizes, sizes[1:]):
+        w = rng.standard_normal((rows, columns), dtype=numpy.float32)
+        yield w * numpy.float32(INIT_STD), numpy.zeros(columns, numpy.float32)
+
+
+def report(peer, args, train_s, warmup_s, accuracy, losses):
+    """`losses` is the mean loss of the last steps: a run that diverged is no measurement."""
+    if not losses < 10:
+        raise SystemExit(f"{peer}: the loss is {losses}")
+    print(
+        f"peer={peer} job={args.job} steps={args.steps} train_s={train_s:.4f} "
+        f"warmup_s={warmup_s:.2f} steps_per_s={args.steps / train_s:.1f} "
+        f"test_accuracy={accuracy:.4f}"
+    )
+
+
+def warmup_steps(args):
+    return min(args.steps, 100 if args.job == 1 else 5)
+
+
+def matmuls(peer, shapes, make, minimum_s=0.3):
+    """`make(m, k, n)` gives a function that computes `count` products and waits for the last.
+
+    A sample is long enough for the clock; the figure is the median of seven samples.
+    """
+    for shape in shapes:
+        m, k, n = (int(size) for size in shape.split("x"))
+        multiply = make(m, k, n)
+        multiply(1)
+        count, spent = 1, 0.0
+        while spent < minimum_s / 7:
+            started = time.perf_counter()
+            multiply(count)
+            spent = time.perf_counter() - started
+            count = count if spent >= minimum_s / 7 else 2 * count
+        samples = []
+        for _ in range(7):
+            started = time.perf_counter()
+            multiply(count)
+            samples.append((time.perf_counter() - started) / count)
+        gflops = 2e-9 * m * k * n / statistics.median(samples)
+        print(f"peer={peer} job=3 shape={shape} gflops={gflops:.1f}", flush=True)

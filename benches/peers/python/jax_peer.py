@@ -1,0 +1,94 @@
+"""JAX: the whole training is one compiled `lax.scan`, sampling included."""
+
+import functools
+import time
+
+import common
+
+args = common.options(["jax"], devices=("cpu", "cuda"))
+
+import os
+
+os.environ["JAX_PLATFORMS"] = args.device
+import jax  # after the number of threads is set
+import jax.numpy as jnp
+
+NAME = "jax" + ("-tf32" if args.tf32 else "")
+# XLA's default for float32 is TF32 where the GPU has it.
+jax.config.update("jax_default_matmul_precision", "default" if args.tf32 else "highest")
+
+
+def forward(parameters, x):
+    for w, b in parameters[:-1]:
+        x = jax.nn.relu(x @ w + b)
+    w, b = parameters[-1]
+    return x @ w + b
+
+
+def loss_of(parameters, x, labels):
+    log_p = jax.nn.log_softmax(forward(parameters, x))
+    return -jnp.take_along_axis(log_p, labels[:, None], axis=1).mean()
+
+
+@functools.partial(jax.jit, static_argnames=("steps", "batch"), donate_argnums=0)
+def run(parameters, key, x, labels, *, steps, batch):
+    indices = jax.random.randint(key, (steps, batch), 0, len(x))
+
+    def step(parameters, indices):
+        rows = x.at[indices].get(mode="promise_in_bounds")
+        label = labels.at[indices].get(mode="promise_in_bounds")
+        loss, gradients = jax.value_and_grad(loss_of)(parameters, rows, label)
+        update = lambda p, g: p - common.RATE * g
+        return jax.tree.map(update, parameters, gradients), loss
+
+    return jax.lax.scan(step, parameters, indices)
+
+
+@jax.jit
+def accuracy(parameters, x, labels):
+    return (forward(parameters, x).argmax(axis=1) == labels).mean()
+
+
+def train():
+    x, labels, test_x, test_labels = map(jnp.asarray, common.load(args.data))
+    key, batch = jax.random.key(args.seed), common.BATCH[args.job]
+
+    def fresh():
+        initial = common.initial(args.job, x.shape[1], args.seed)
+        return [(jnp.asarray(w), jnp.asarray(b)) for w, b in initial]
+
+    def timed():
+        compiled = run.lower(
+            fresh(), key, x, labels, steps=args.steps, batch=batch
+        ).compile()
+        jax.block_until_ready(compiled(fresh(), key, x, labels))
+        parameters = jax.block_until_ready(fresh())
+        begun = time.perf_counter()
+        parameters, losses = compiled(parameters, key, x, labels)
+        losses = jax.device_get(losses)
+        return time.perf_counter() - begun, parameters, losses
+
+    started = time.perf_counter()
+    train_s, parameters, losses = timed()
+    warmup_s = time.perf_counter() - started - train_s
+    reached = float(accuracy(parameters, test_x, test_labels))
+    common.report(NAME, args, train_s, warmup_s, reached, losses[-20:].mean())
+
+
+def product(m, k, n):
+    keys = jax.random.split(jax.random.key(args.seed))
+    a, b = (jax.random.normal(key, shape) for key, shape in zip(keys, ((m, k), (k, n))))
+    compiled = jax.jit(jnp.matmul).lower(a, b).compile()
+
+    def multiply(count):
+        for _ in range(count):
+            c = compiled(a, b)
+        jax.block_until_ready(c)
+
+    return multiply
+
+
+if args.job == 3:
+    common.matmuls(NAME, args.shapes, product)
+else:
+    train()

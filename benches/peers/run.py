@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Compares wgrad with its peers on this machine: `python3 benches/peers/run.py --help`.
+
+Needs Python 3.9 or newer and Rust; installs everything else under target/peers.
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+
+from harness import chart, install, machine, measure, report
+from harness.candidates import all_candidates, chosen, needs_cuda
+from harness.places import ROOT, environment, has_mnist, mnist, removed
+
+BOOK = ["100x784x50", "784x100x50"]
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].split(":")[0] + ".")
+    add = parser.add_argument
+    add("--data", help="directory of the IDX files (default: $MNIST_DIR, else wgrad's cache)")
+    add("--jobs", default="1,2,3", help="which, comma-separated (default: 1,2,3)")
+    add("--peers", default="", help="beginnings of names, comma-separated (default: all)")
+    add("--repeats", type=int, default=5)
+    add("--threads", type=int, help="of CPU peers (default: the faster of 1 and all)")
+    add("--steps2", type=int, help="steps of job 2 (default: 600 on a GPU, else 60)")
+    add("--largest", type=int, help="largest size of job 3 (default: 8192 on a GPU, else 1024)")
+    add("--limit", type=float, default=20, help="seconds of a repeat; slower ones take fewer steps")
+    add("--update", action="store_true", help="take the newest versions of the peers")
+    add("--record", action="store_true", help="write benches/record/<machine>/<date>.txt")
+    add("--chart", type=pathlib.Path, metavar="FILE.svg", help="draw job 1; implies --record")
+    add("--from-record", type=pathlib.Path, metavar="FILE", help="draw this, run nothing")
+    options = parser.parse_args()
+    options.jobs = sorted({int(job) for job in options.jobs.split(",")})
+    options.peers = [name for name in options.peers.split(",") if name]
+    if options.from_record and not options.chart:
+        parser.error("--from-record needs --chart")
+    if options.repeats < 1 or not set(options.jobs) <= {1, 2, 3}:
+        parser.error("--repeats are 1 or more, --jobs of 1, 2 and 3")
+    # A record says what was run, not where this person keeps things.
+    words = sys.argv[1:]
+    hidden = [
+        "DIR" if i and words[i - 1] == "--data" else word for i, word in enumerate(words)
+    ]
+    options.command = " ".join(["python3 benches/peers/run.py", *hidden])
+    return options
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def find_data(options):
+    options.data = mnist(options.data)
+    if has_mnist(options.data):
+        return
+    say(f"no MNIST in {options.data}; wgrad downloads it ...")
+    program = [install.our_program("train_gpu"), "--device", "cpu", "--steps", "1", "--quiet"]
+    subprocess.run(program, env=environment(), capture_output=True)
+    if not has_mnist(options.data):
+        raise SystemExit(
+            f"there is no MNIST in {options.data} and it could not be downloaded: copy its four "
+            "IDX files into a directory and name that with --data"
+        )
+
+
+def install_all(candidates, options):
+    """What can be run, and why the rest cannot."""
+    unavailable, found = {}, []
+    has_cuda = install.nvidia_driver() is not None
+    parts = {"wgrad": None}
+    for candidate in candidates:
+        if needs_cuda(candidate) and not has_cuda:
+            unavailable[candidate.name] = "no NVIDIA GPU: nvidia-smi finds none"
+            continue
+        if candidate.name in ("wgrad-gpu", "burn-wgpu") and options.adapter is None:
+            unavailable[candidate.name] = "no Vulkan, Metal or DX12 adapter"
+            continue
+        if candidate.name == "burn-vulkan" and not options.hardware:
+            unavailable[candidate.name] = "no hardware GPU: its SPIR-V crashes software drivers"
+            continue
+        if candidate.name == "burn-wgpu" and not options.hardware:
+            # Software drivers bind 128 MiB at most; MNIST as f32 is 180.
+            candidate.command.append("--host-rows")
+        if candidate.part not in parts:
+            try:
+                parts[candidate.part] = install.install(candidate.part, options.update)
+            except install.Missing as missing:
+                parts[candidate.part] = str(missing)
+        if parts[candidate.part]:
+            unavailable[candidate.name] = parts[candidate.part]
+        else:
+            found.append(candidate)
+    say(describe(unavailable))
+    return found, unavailable
+
+
+def describe(unavailable):
+    """A line for every reason."""
+    names = {}
+    for name, why in unavailable.items():
+        names.setdefault(why, []).append(name)
+    return "\n".join(f"not measured: {', '.join(who)}: {why}" for why, who in names.items())
+
+
+def main():
+    options = parse()
+    if options.from_record:
+        chart.draw(options.from_record, options.chart)
+        return 0
+    if removed():
+        say(f"not passed on to any program, ours or a peer: {', '.join(removed())}")
+    try:
+        install.install("wgrad")
+    except install.Missing as missing:
+        raise SystemExit(str(missing))
+    find_data(options)
+    options.adapter = machine.adapter(options.data)
+    options.hardware = bool(options.adapter) and not machine.is_software(options.adapter)
+    asked = options.steps2
+
+    def is_fast(device_class):
+        return device_class == "gpu" and options.hardware
+
+    def steps2(device_class):
+        return asked or (600 if is_fast(device_class) else 60)
+
+    def shapes(device_class):
+        largest = options.largest or (8192 if is_fast(device_class) else 1024)
+        sizes = [size for size in (256, 512, 1024, 2048, 4096, 8192) if size <= largest]
+        return [f"{size}x{size}x{size}" for size in sizes] + BOOK
+
+    options.shapes, options.steps2 = shapes, steps2
+    candidates, unavailable = install_all(chosen(all_candidates(), options.peers), options)
+    started_load, figures = machine.load(), []
+    for job in options.jobs:
+        figures += measure.compare(candidates, job, options, say)
+
+    for candidate in candidates:
+        for job, why in candidate.failures.items():
+            unavailable[f"{candidate.name}, {job}"] = why
+    parts = [f"{name}: {fact}" for name, fact in machine.facts(options, started_load)]
+    parts += ["", report.table(figures), ""]
+    parts += [describe(unavailable), "", report.repeats(figures), ""]
+    text = "\n".join(parts).replace(str(options.data), "DIR").replace(str(ROOT) + "/", "")
+    say("\n" + text)
+    if options.record or options.chart:
+        name = options.adapter.split(":")[0] if options.hardware else machine.cpu_model()
+        path = report.write(name, text)
+        say(f"record: {path.relative_to(ROOT)}")
+        if options.chart:
+            chart.draw(path, options.chart)
+    is_good = all(f.is_good for f in figures if f.values)
+    return 0 if is_good and not any(c.failures for c in candidates) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

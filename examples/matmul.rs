@@ -1,0 +1,267 @@
+//! How fast a layer multiplies matrices: `y = x·w + b` on random numbers, checked against `f64`
+//! before it is timed.
+//!
+//! ```text
+//! cargo run --release --example matmul
+//! cargo run --release --example matmul -- --device cpu --shapes 256x256x256 100x784x50
+//! ```
+//!
+//! One line for every shape, `key=value` pairs between spaces:
+//!
+//! ```text
+//! device=… shape=MxKxN gflops=… ms=… repeats=…
+//! ```
+//!
+//! `x` has M rows of K numbers and `w` K rows of N. The figure is the median of the repeats; a
+//! repeat is as many products as take 50 ms, and on a GPU ends when the last of them is done.
+
+#[path = "common/output.rs"]
+mod output;
+
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+use rand_distr::{Distribution as _, StandardNormal};
+use wgrad::kernel::Element;
+use wgrad::ndarray::Array2;
+use wgrad::ops::{Layer as _, Linear};
+use wgrad::plan::{Plan, Recorder};
+use wgrad::reference::{self, Layer as _};
+use wgrad::tensor::Tensor;
+use wgrad::{Error, Gpu};
+
+use output::{Failure, line};
+
+/// What a repeat should take, so that the clock and the submission do not matter.
+const REPEAT: Duration = Duration::from_millis(50);
+/// Elements of each result that are compared with `f64`.
+const CHECKED: usize = 200;
+
+/// Times matrix products of a linear layer.
+#[derive(Debug, Parser)]
+#[command(name = "matmul", version)]
+struct Args {
+    /// What multiplies: any Vulkan, Metal or DX12 adapter, or ndarray
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Gpu)]
+    device: DeviceChoice,
+
+    /// Rows of the left matrix, its columns, columns of the right one
+    #[arg(long, value_name = "MxKxN", num_args = 1..,
+          default_values = ["256x256x256", "512x512x512", "1024x1024x1024", "100x784x50", "784x100x50"])]
+    shapes: Vec<Shape>,
+
+    /// Repeats of which the median is taken
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    repeats: u16,
+
+    /// Decides the random numbers
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DeviceChoice {
+    Gpu,
+    Cpu,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    m: usize,
+    k: usize,
+    n: usize,
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes: Result<Vec<u16>, _> = text.split('x').map(str::parse).collect();
+        match sizes.as_deref() {
+            Ok(&[m, k, n]) if m.min(k).min(n) > 0 => Ok(Self {
+                m: m.into(),
+                k: k.into(),
+                n: n.into(),
+            }),
+            _ => Err("expected three sizes of 1 to 65535 such as 100x784x50".to_owned()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    output::run(|| measure(&args))
+}
+
+fn measure(args: &Args) -> Result<(), Failure> {
+    let gpu = match args.device {
+        DeviceChoice::Gpu => Some(Gpu::new()?),
+        DeviceChoice::Cpu => None,
+    };
+    let name = gpu.as_ref().map_or("cpu", |gpu| gpu.info().name.as_str());
+    let name = name.split_whitespace().collect::<Vec<_>>().join("_");
+    for shape in &args.shapes {
+        let operands = Operands::random(*shape, args.seed);
+        let mut product: Box<dyn Product> = match &gpu {
+            Some(gpu) => Box::new(OnGpu::new(gpu, &operands)?),
+            None => Box::new(OnCpu::new(&operands)),
+        };
+        product.compute(1)?;
+        operands.check(&product.result()?)?;
+        let seconds = median_seconds(product.as_mut(), args.repeats)?;
+        let Shape { m, k, n } = *shape;
+        line(format!(
+            "device={name} shape={m}x{k}x{n} gflops={:.1} ms={:.4} repeats={}",
+            2e-9 * (m * k * n) as f64 / seconds,
+            1e3 * seconds,
+            args.repeats
+        ))?;
+    }
+    Ok(())
+}
+
+fn median_seconds(product: &mut dyn Product, repeats: u16) -> Result<f64, Error> {
+    let mut take = |count: usize| {
+        let started = Instant::now();
+        product.compute(count)?;
+        Ok::<_, Error>(started.elapsed())
+    };
+    let mut count = 1;
+    while take(count)? < REPEAT {
+        count *= 2;
+    }
+    let mut seconds = Vec::new();
+    for _ in 0..repeats {
+        seconds.push(take(count)?.as_secs_f64() / count as f64);
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[seconds.len() / 2])
+}
+
+/// Never zeros: a processor computes those with less power.
+struct Operands {
+    x: Array2<f32>,
+    parameters: [Array2<f32>; 2],
+}
+
+impl Operands {
+    fn random(shape: Shape, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut matrix = |shape: [usize; 2]| {
+            Array2::from_shape_simple_fn(shape, || StandardNormal.sample(&mut rng))
+        };
+        let Shape { m, k, n } = shape;
+        Self {
+            x: matrix([m, k]),
+            parameters: [matrix([k, n]), matrix([1, n])],
+        }
+    }
+
+    fn output_shape(&self) -> [usize; 2] {
+        [self.x.nrows(), self.parameters[0].ncols()]
+    }
+
+    /// Compares elements all over `y` with sums in `f64`.
+    fn check(&self, y: &[f32]) -> Result<(), Failure> {
+        let [w, b] = &self.parameters;
+        let columns = w.ncols();
+        let stride = (y.len() / CHECKED).max(1) | 1;
+        for at in (0..y.len()).step_by(stride).chain([y.len() - 1]) {
+            let (row, column) = (at / columns, at % columns);
+            let products = self.x.row(row).into_iter().zip(w.column(column));
+            let terms = products.map(|(&x, &w)| f64::from(x) * f64::from(w));
+            let terms = terms.chain([f64::from(b[[0, column]])]);
+            let (sum, absolute) = terms.fold((0.0, 0.0), |(sum, absolute), term| {
+                (sum + term, absolute + term.abs())
+            });
+            // What rounding can do in any order of summation.
+            let tolerance = (w.nrows() + 2) as f64 * f64::from(f32::EPSILON) * absolute;
+            let difference = (f64::from(y[at]) - sum).abs();
+            // Written so that NaN fails.
+            let is_right = difference <= tolerance;
+            if !is_right {
+                return Err(Failure::Message(format!(
+                    "row {row}, column {column} is {}, but {sum:.6} in f64: the kernel or the \
+                     driver is wrong; update the driver",
+                    y[at]
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same product again and again.
+trait Product {
+    /// Computes it `count` times and waits for the last.
+    fn compute(&mut self, count: usize) -> Result<(), Error>;
+
+    fn result(&self) -> Result<Vec<f32>, Error>;
+}
+
+struct OnGpu<'a> {
+    gpu: &'a Gpu,
+    plan: Plan,
+    y: Tensor,
+}
+
+impl<'a> OnGpu<'a> {
+    fn new(gpu: &'a Gpu, operands: &Operands) -> Result<Self, Error> {
+        let upload = |label: &str, matrix: &Array2<f32>| {
+            let shape = [matrix.nrows(), matrix.ncols()];
+            let tensor = Tensor::zeros(gpu, label, shape, Element::F32)?;
+            let values: Vec<f32> = matrix.iter().copied().collect();
+            gpu.write(&tensor, &values)?;
+            Ok::<_, Error>(tensor)
+        };
+        let x = upload("x", &operands.x)?;
+        let [w, b] = &operands.parameters;
+        let parameters = [upload("w", w)?, upload("b", b)?];
+        let y = Tensor::zeros(gpu, "y", operands.output_shape(), Element::F32)?;
+        let mut recorder = Recorder::new(gpu);
+        Linear::new(y.columns()).forward(&mut recorder, &x, &parameters, &y);
+        let plan = recorder.finish()?;
+        Ok(Self { gpu, plan, y })
+    }
+}
+
+impl Product for OnGpu<'_> {
+    fn compute(&mut self, count: usize) -> Result<(), Error> {
+        let submission = self.gpu.submit(&self.plan, count)?;
+        self.gpu.wait(Some(submission))
+    }
+
+    fn result(&self) -> Result<Vec<f32>, Error> {
+        self.gpu.read(&self.y)
+    }
+}
+
+struct OnCpu<'a> {
+    operands: &'a Operands,
+    y: Array2<f32>,
+}
+
+impl<'a> OnCpu<'a> {
+    fn new(operands: &'a Operands) -> Self {
+        let y = Array2::zeros(operands.output_shape());
+        Self { operands, y }
+    }
+}
+
+impl Product for OnCpu<'_> {
+    fn compute(&mut self, count: usize) -> Result<(), Error> {
+        for _ in 0..count {
+            let Operands { x, parameters } = self.operands;
+            reference::Linear.forward(x.view(), parameters, self.y.view_mut());
+        }
+        Ok(())
+    }
+
+    fn result(&self) -> Result<Vec<f32>, Error> {
+        Ok(self.y.iter().copied().collect())
+    }
+}
