@@ -92,7 +92,7 @@ def facts(options, started_load):
     for package in ("burn", "candle"):
         manifest = PEERS / "rust" / package / "Cargo.toml"
         versions[package] = locked(manifest, rust)
-    versions["wgrad"] = locked(ROOT / "Cargo.toml", {"wgrad", "wgpu", "ndarray", "matrixmultiply"})
+    versions["wgrad"] = locked(ROOT / "Cargo.toml", {"wgrad", "wgpu", "ndarray", "gemm"})
     commit = output("git", "rev-parse", "--short", "HEAD", cwd=ROOT)
     changed = output("git", "status", "--porcelain", "--untracked-files=no", cwd=ROOT)
     query = ("--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
