@@ -38,6 +38,8 @@ use output::{Failure, line};
 
 /// What a repeat should take, so that the clock and the submission do not matter.
 const REPEAT: Duration = Duration::from_millis(50);
+/// Products in one submit.
+const SUBMIT: usize = 1000;
 /// Elements of each result that are compared with `f64`.
 const CHECKED: usize = 200;
 
@@ -231,8 +233,15 @@ impl<'a> OnGpu<'a> {
 
 impl Product for OnGpu<'_> {
     fn compute(&mut self, count: usize) -> Result<(), Error> {
-        let submission = self.gpu.submit(&self.plan, count)?;
-        self.gpu.wait(Some(submission))
+        // More dispatches in one submit cost more each; two submits are under way at a time.
+        let mut before = None;
+        for first in (0..count).step_by(SUBMIT) {
+            let submission = self.gpu.submit(&self.plan, SUBMIT.min(count - first))?;
+            if let Some(before) = before.replace(submission) {
+                self.gpu.wait(Some(before))?;
+            }
+        }
+        self.gpu.wait(before)
     }
 
     fn result(&self) -> Result<Vec<f32>, Error> {
