@@ -233,25 +233,34 @@ fn backward_forward(
     }
 }
 
+// Once a call, an output of a slice to an invocation: the same sums, and quickly compiled.
 @compute @workgroup_size(8)
 fn forward(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let start = start_of((id.x + id.y * count.x) * 8u + local);
+    let index = (id.x + id.y * count.x) * 8u + local;
     let inputs = mlp.layer[0].inputs;
     let outputs = mlp.layer[0].outputs;
-    if (start.x >= inputs) {
+    let input = index / outputs * INPUTS;
+    let output = index % outputs;
+    if (input >= inputs) {
         return;
     }
-    var w: Block;
+    var w: array<f32, INPUTS>;
     for (var i = 0u; i < INPUTS; i++) {
-        for (var j = 0u; j < OUTPUTS; j++) {
-            if (start.x + i < inputs && start.y + j < outputs) {
-                w[i][j] = weights[mlp.layer[0].weight + (start.x + i) * outputs + start.y + j];
-            }
+        if (input + i < inputs) {
+            w[i] = weights[mlp.layer[0].weight + (input + i) * outputs + output];
         }
     }
-    forward_block(start, w);
+    let rows = mlp.rows;
+    for (var row = 0u; row < rows; row++) {
+        let four = load_words(row, input);
+        var sum = 0.0;
+        for (var i = 0u; i < INPUTS; i++) {
+            sum += byte(four[i / 4u], i % 4u) * w[i];
+        }
+        scratch[(input / INPUTS * rows + row) * outputs + output] = sum / 255.0;
+    }
 }

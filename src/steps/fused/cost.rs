@@ -14,8 +14,13 @@ impl Network {
     }
 
     pub(super) fn workgroups_of_forward(&self) -> u64 {
-        let kernels = self.algorithm.kernels();
-        (self.mlp.layer[0].tiles as usize).div_ceil(kernels.blocks_per_workgroup) as u64
+        match self.algorithm {
+            Algorithm::Tiles => self.mlp.layer[0].tiles.into(),
+            // An output of a slice to an invocation.
+            Algorithm::Registers => {
+                (self.parts_len() as u64 / u64::from(self.mlp.rows)).div_ceil(8)
+            }
+        }
     }
 
     pub(super) fn workgroups_of_backward(&self) -> u64 {
