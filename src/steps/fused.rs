@@ -25,14 +25,6 @@ const MAX_COLUMNS: usize = 2048;
 const MINIBATCHES: usize = 256;
 const MAX_INDICES: usize = 1 << 22;
 
-/// Bytes of the sums of slices up to which a fused step is taken for the faster one: with more, their
-/// traffic costs what the dispatches saved. (An estimate for GPUs: 16 MiB move in about 10 µs at 3 TB/s;
-/// ten dispatches cost about 15 µs.)
-const MAX_PARTS: u64 = 16 << 20;
-/// Weights behind the first layer up to which it is: every workgroup of `middle` reads all of them
-/// twice, and has few rows to use them for. (Measured on lavapipe; an estimate for GPUs.)
-const MAX_LATER: u64 = 1 << 14;
-
 /// Why the steps of a training are not fused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -80,8 +72,7 @@ pub enum Unfused {
     },
     /// It can be fused, but would not be faster so.
     #[error(
-        "it would not be faster: {parts} bytes of sums to hand on, {later} weights behind the first \
-         layer; the fused step is for {MAX_PARTS} and {MAX_LATER} at most"
+        "it would not be faster: {parts} bytes of sums to hand on, {later} weights behind the first layer"
     )]
     Slower {
         /// Bytes of the sums of slices.
@@ -178,16 +169,26 @@ impl Network {
         slices * self.mlp.rows as usize * first.outputs as usize
     }
 
-    /// This network, if its fused step is taken for the faster one.
+    /// This network, if its fused step is taken for the faster one. Sums of slices are traffic that
+    /// costs what the dispatches saved; and every workgroup of `middle` reads all weights behind the
+    /// first layer twice, and has few rows to use them for.
+    ///
+    /// | kernels | bytes of sums | weights | because |
+    /// |---|---|---|---|
+    /// | `Tiles` | 16 MiB | 16,384 | estimated: 16 MiB move in 10 µs at 3 TB/s, ten dispatches cost 15 µs |
+    /// | `Registers` | 4 MiB | 8,192 | measured on lavapipe: fused, 784→200→10 is 1.05 times as fast, 784→100→50→10 1.1 times, 784→128→64→10 0.9 times, 784→500→10 0.7 times |
     pub(super) fn if_faster(self) -> Result<Self, Unfused> {
         let weights = |l: &LayerBlock| u64::from(l.inputs) * u64::from(l.outputs);
-        let later = self.layers()[1..].iter().map(weights).sum();
-        match self.parts_bytes() {
-            parts if parts > MAX_PARTS || later > MAX_LATER => {
-                Err(Unfused::Slower { parts, later })
-            }
-            _ => Ok(self),
+        let later: u64 = self.layers()[1..].iter().map(weights).sum();
+        let parts = self.parts_bytes();
+        let (most_parts, most_later) = match self.algorithm {
+            Algorithm::Tiles => (16 << 20, 1 << 14),
+            Algorithm::Registers => (4 << 20, 1 << 13),
+        };
+        if parts > most_parts || later > most_later {
+            return Err(Unfused::Slower { parts, later });
         }
+        Ok(self)
     }
 
     fn parts_bytes(&self) -> u64 {
