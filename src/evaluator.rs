@@ -75,7 +75,7 @@ impl Evaluator {
     pub(crate) async fn run(&self, gpu: &Gpu) -> Result<Evaluation, Error> {
         let mut before = None;
         for plan in &self.plans {
-            gpu.submit_in_turn(&mut before, [(plan, 1)])?;
+            gpu.wait_in_turn(&mut before, gpu.submit(plan, 1)?)?;
         }
         let totals: Vec<f32> = gpu.read_async(&self.totals).await?;
         let loss = totals.iter().step_by(2).map(|&loss| f64::from(loss)).sum();

@@ -218,15 +218,14 @@ impl Gpu {
         })
     }
 
-    /// [`submit_all`](Self::submit_all), and waits for the submit before this one: two are under way at
-    /// a time, so that the device has work and no queue grows.
-    pub(crate) fn submit_in_turn<'a>(
+    /// Waits for the submit before this one: two are under way at a time, so that the device has work
+    /// and no queue grows.
+    pub(crate) fn wait_in_turn(
         &self,
         before: &mut Option<wgpu::SubmissionIndex>,
-        plans: impl IntoIterator<Item = (&'a Plan, usize)>,
+        submitted: wgpu::SubmissionIndex,
     ) -> Result<(), Error> {
-        let submission = self.submit_all(plans)?;
-        match before.replace(submission) {
+        match before.replace(submitted) {
             Some(before) => self.wait(Some(before)),
             None => Ok(()),
         }

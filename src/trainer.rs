@@ -189,9 +189,7 @@ impl Trainer {
             let once = refill.chain(start).map(|plan| (plan, 1));
             let submitted = gpu.submit_all(once.chain([(&plans.step, now)]))?;
             self.steps_taken += now as u64;
-            if let Some(before) = before.replace(submitted) {
-                gpu.wait(Some(before))?;
-            }
+            gpu.wait_in_turn(&mut before, submitted)?;
         }
         Ok(())
     }
