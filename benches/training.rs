@@ -85,9 +85,14 @@ fn steps(criterion: &mut Criterion) {
                 bencher.iter(|| trainer.steps(job.steps).expect("steps"));
             });
         }
-        let mut trainer =
-            reference::Trainer::<f32>::new(&job.spec, 0.1, &digits.train, job.batch, SAMPLING)
-                .expect("a trainer");
+        let mut trainer = reference::Trainer::<f32>::new(
+            &job.spec,
+            Sgd::new(0.1),
+            &digits.train,
+            job.batch,
+            SAMPLING,
+        )
+        .expect("a trainer");
         group.bench_function("CPU", |bencher| {
             bencher.iter(|| trainer.steps(job.steps).expect("steps"));
         });

@@ -1,21 +1,48 @@
-// Stochastic gradient descent.
+// Stochastic gradient descent, as torch.optim.SGD without dampening; λ is the weight decay, μ the
+// momentum, η the learning rate of the step.
 //
-//   parameter ← parameter − learning_rate · gradient
+//   update      p ← p − η·g            with g = gradient + λ·p
+//   momentum    v ← μ·v + g,  p ← p − η·v        (Nesterov: p ← p − η·(g + μ·v))
 
 struct Settings {
     elements: u32,
-    learning_rate: f32,
+    slots: u32, // steps that `coefficients` has room for
+    weight_decay: f32,
+    momentum: f32,
+    nesterov: u32,
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
 @group(0) @binding(1) var<storage, read> gradients: array<f32>;
-@group(0) @binding(2) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η first
+@group(0) @binding(3) var<storage, read> step_count: array<u32>;
+@group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(5) var<storage, read_write> velocities: array<f32>;
+
+fn learning_rate() -> f32 {
+    return coefficients[4u * (step_count[0] % settings.slots)];
+}
 
 @compute @workgroup_size(64)
 fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           @builtin(local_invocation_index) local: u32) {
     let i = (id.x + id.y * count.x) * 64u + local;
     if (i < settings.elements) {
-        parameters[i] -= settings.learning_rate * gradients[i];
+        let p = parameters[i];
+        parameters[i] = p - learning_rate() * (gradients[i] + settings.weight_decay * p);
+    }
+}
+
+@compute @workgroup_size(64)
+fn momentum(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+            @builtin(local_invocation_index) local: u32) {
+    let i = (id.x + id.y * count.x) * 64u + local;
+    if (i < settings.elements) {
+        let p = parameters[i];
+        let g = gradients[i] + settings.weight_decay * p;
+        let v = settings.momentum * velocities[i] + g;
+        velocities[i] = v;
+        let step = select(v, g + settings.momentum * v, settings.nesterov == 1u);
+        parameters[i] = p - learning_rate() * step;
     }
 }

@@ -191,6 +191,26 @@ impl Gpu {
         })
     }
 
+    /// The same for some rows of a tensor, from `first` on.
+    pub(crate) fn write_rows<T: Pod>(
+        &self,
+        tensor: &Tensor,
+        first: usize,
+        values: &[T],
+    ) -> Result<(), Error> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        let start = 4 * (first * tensor.columns()) as u64;
+        assert!(
+            start + bytes.len() as u64 <= tensor.bytes(),
+            "{}: rows from {first} on",
+            tensor.label()
+        );
+        let (buffer, offset) = tensor.buffer();
+        self.guarded("writing a buffer", || {
+            self.queue().write_buffer(buffer, offset + start, bytes);
+        })
+    }
+
     /// Runs a plan `times` times in one compute pass of one submit, without waiting for it.
     ///
     /// # Errors

@@ -122,6 +122,11 @@ impl Model {
         &self.parameters.layers
     }
 
+    /// Zeros in the shapes of the parameters.
+    pub(crate) fn like_parameters(&self, role: &str) -> Result<Arena, Error> {
+        Ok(Parameters::zeros(&self.gpu, &self.spec, role)?.arena)
+    }
+
     pub(crate) fn arenas(&self) -> (&Arena, &Arena) {
         (&self.parameters.arena, &self.gradients.arena)
     }

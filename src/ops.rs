@@ -3,15 +3,20 @@
 //! An op is plain data. It says its shapes and *records* its kernels into a
 //! [`Recorder`]; it never submits. Its twin in [`crate::reference`] is the same formula on ndarray.
 
+mod ada_grad;
+mod adam;
 mod elementwise;
 pub(crate) mod gather;
 mod linear;
 pub(crate) mod metrics;
 mod relu;
+mod rms_prop;
 pub(crate) mod sample;
+mod schedule;
 mod sgd;
 mod sigmoid;
 mod softmax_cross_entropy;
+mod update;
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -22,13 +27,18 @@ use crate::init::Init;
 use crate::kernel::Contract;
 use crate::plan::Recorder;
 use crate::reference;
-use crate::tensor::{Arena, Tensor};
+use crate::tensor::Tensor;
 
+pub use ada_grad::AdaGrad;
+pub use adam::{Adam, AdamW};
 pub use linear::{Linear, Variant};
 pub use relu::Relu;
+pub use rms_prop::RmsProp;
+pub use schedule::{Schedule, Scheduled};
 pub use sgd::Sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
+pub use update::Update;
 
 /// A trainable matrix of a layer: name (`weight`, `bias`), shape, and how it starts.
 #[derive(Debug, Clone)]
@@ -110,7 +120,7 @@ pub trait Loss: Any + Debug + Send + Sync {
 
 /// A rule that changes parameters by their gradients.
 pub trait Optimizer: Any + Debug + Send + Sync {
-    /// The learning rate in use.
+    /// The learning rate, before any [`Schedule`].
     fn learning_rate(&self) -> f32;
 
     /// Whether its settings make sense.
@@ -119,8 +129,61 @@ pub trait Optimizer: Any + Debug + Send + Sync {
     /// [`Error::Setting`] naming the one that does not.
     fn check(&self) -> Result<(), Error>;
 
+    /// Names of what it keeps for every parameter from step to step: see [`Update::state`].
+    fn state(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Numbers of a step, counted from 0, that change from step to step: first the learning rate, then
+    /// whatever the update wants. The host computes them for many steps at a time.
+    fn coefficients(&self, step: u64) -> [f32; 4] {
+        let _ = step;
+        [self.learning_rate(), 0.0, 0.0, 0.0]
+    }
+
     /// Records one update of all parameters.
-    fn update(&self, recorder: &mut Recorder<'_>, parameters: &Arena, gradients: &Arena);
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>);
+
+    /// The same rule on ndarray.
+    fn reference(&self) -> reference::Rule;
+
+    /// The same with a learning rate that changes.
+    fn scheduled(self, schedule: Schedule) -> Scheduled<Self>
+    where
+        Self: Sized,
+    {
+        Scheduled {
+            optimizer: self,
+            schedule,
+        }
+    }
+}
+
+/// An optimizer that is chosen while the program runs.
+impl Optimizer for Box<dyn Optimizer> {
+    fn learning_rate(&self) -> f32 {
+        (**self).learning_rate()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        (**self).check()
+    }
+
+    fn state(&self) -> &'static [&'static str] {
+        (**self).state()
+    }
+
+    fn coefficients(&self, step: u64) -> [f32; 4] {
+        (**self).coefficients(step)
+    }
+
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
+        (**self).update(recorder, pass);
+    }
+
+    fn reference(&self) -> reference::Rule {
+        (**self).reference()
+    }
 }
 
 /// The contracts of all kernels, for the tests that compare them with the shaders.
@@ -133,6 +196,9 @@ pub fn contracts() -> Vec<Contract> {
         &sigmoid::contracts(),
         &softmax_cross_entropy::contracts(),
         &sgd::contracts(),
+        &adam::contracts(),
+        &ada_grad::contracts(),
+        &rms_prop::contracts(),
         &sample::contracts(),
         &metrics::contracts(),
         &crate::steps::contracts(),

@@ -1,10 +1,13 @@
 //! The book's formulas on ndarray: the oracle of the tests in `f64`, and in `f32` the engine of
 //! machines without any GPU driver. It shares no code and no algorithm with [`crate::ops`].
 
+mod ada_grad;
+mod adam;
 mod linear;
 mod network;
 mod product;
 mod relu;
+mod rms_prop;
 mod sgd;
 mod sigmoid;
 mod softmax_cross_entropy;
@@ -15,12 +18,15 @@ use std::fmt::Debug;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, NdFloat};
 
+pub use ada_grad::AdaGrad;
+pub use adam::Adam;
 pub use linear::Linear;
 pub use network::Network;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use network::correct;
 pub use relu::Relu;
-pub use sgd::sgd;
+pub use rms_prop::RmsProp;
+pub use sgd::Sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::softmax_cross_entropy;
 pub use sparse::{SparseBatch, Term};
@@ -36,6 +42,9 @@ pub trait Float: NdFloat {
 
     /// The layer of this precision out of both.
     fn of(twin: &Twin) -> &dyn Layer<Self>;
+
+    /// The optimizer of this precision out of both.
+    fn rule(rule: &Rule) -> &dyn Optimizer<Self>;
 }
 
 impl Float for f32 {
@@ -51,6 +60,10 @@ impl Float for f32 {
     fn of(twin: &Twin) -> &dyn Layer<Self> {
         &*twin.single
     }
+
+    fn rule(rule: &Rule) -> &dyn Optimizer<Self> {
+        &*rule.single
+    }
 }
 
 impl Float for f64 {
@@ -64,6 +77,10 @@ impl Float for f64 {
 
     fn of(twin: &Twin) -> &dyn Layer<Self> {
         &*twin.double
+    }
+
+    fn rule(rule: &Rule) -> &dyn Optimizer<Self> {
+        &*rule.double
     }
 }
 
@@ -121,6 +138,45 @@ impl Twin {
         Self {
             single: Box::new(layer.clone()),
             double: Box::new(layer),
+        }
+    }
+}
+
+/// When an update happens.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<F> {
+    /// Steps taken before this one.
+    pub step: u64,
+    /// Learning rate of this step.
+    pub learning_rate: F,
+}
+
+/// An optimizer as its formula.
+pub trait Optimizer<F>: Debug + Send + Sync {
+    /// Changes a parameter by its gradient; `state` is what
+    /// [`Optimizer::state`](crate::ops::Optimizer::state) names, of this parameter.
+    fn update(
+        &self,
+        at: Moment<F>,
+        parameter: &mut Array2<F>,
+        gradient: &Array2<F>,
+        state: &mut [Array2<F>],
+    );
+}
+
+/// One optimizer in both precisions.
+#[derive(Debug)]
+pub struct Rule {
+    single: Box<dyn Optimizer<f32>>,
+    double: Box<dyn Optimizer<f64>>,
+}
+
+impl Rule {
+    /// From an optimizer that is written once for both.
+    pub fn of<O: Optimizer<f32> + Optimizer<f64> + Clone + 'static>(optimizer: O) -> Self {
+        Self {
+            single: Box::new(optimizer.clone()),
+            double: Box::new(optimizer),
         }
     }
 }

@@ -6,12 +6,12 @@ mod layers;
 use crate::data::Sampling;
 use crate::error::Error;
 use crate::gpu::AdapterKind;
-use crate::kernel::{Contract, Element};
+use crate::kernel::Contract;
 use crate::model::Model;
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, Optimizer};
 use crate::plan::Plan;
-use crate::tensor::Tensor;
+use crate::tensor::{Arena, Tensor};
 
 pub use fused::Unfused;
 
@@ -38,13 +38,11 @@ pub(crate) struct Setting<'a> {
     pub(crate) sampling: &'a Sampling,
     /// Losses of past steps, (1, capacity).
     pub(crate) history: &'a Tensor,
-}
-
-impl Setting<'_> {
-    /// Room for the number of steps taken.
-    fn step_count(&self) -> Result<Tensor, Error> {
-        Tensor::zeros(self.model.gpu(), "step count", [1, 1], Element::U32)
-    }
+    /// Number of steps taken, (1, 1).
+    pub(crate) step_count: &'a Tensor,
+    /// What the optimizer keeps, and its coefficients: see [`crate::ops::Update`].
+    pub(crate) state: &'a [Arena],
+    pub(crate) coefficients: &'a Tensor,
 }
 
 /// The recorded plans of a training's steps.

@@ -228,6 +228,15 @@ impl Arena {
         Ok(())
     }
 
+    /// One tensor that exists.
+    #[cfg(test)]
+    pub(crate) fn of(tensor: Tensor) -> Self {
+        Self {
+            tensors: vec![tensor.clone()],
+            blocks: vec![tensor],
+        }
+    }
+
     /// The tensors, in the order they were asked for.
     #[must_use]
     pub fn tensors(&self) -> &[Tensor] {

@@ -11,7 +11,7 @@ use crate::ops::gather::Resident;
 use crate::ops::{Loss, Optimizer};
 use crate::plan::{FLOPS_PER_SUBMIT, Plan};
 use crate::steps::{Setting, StepPlan, Steps, Unfused};
-use crate::tensor::Tensor;
+use crate::tensor::{Arena, Tensor};
 
 /// Losses kept on the GPU until they are read.
 const HISTORY: usize = 16_384;
@@ -42,9 +42,13 @@ const DISPATCHES_PER_SUBMIT: usize = 2_000;
 pub struct Trainer {
     model: Model,
     loss: Box<dyn Loss>,
-    learning_rate: f32,
+    optimizer: Box<dyn Optimizer>,
     steps: Steps,
     history: Tensor,
+    coefficients: Tensor,
+    step_count: Tensor,
+    /// What the optimizer keeps, an arena for each of its names.
+    state: Vec<Arena>,
     steps_taken: u64,
     resident: Vec<(Dataset, Resident)>,
     evaluators: Vec<(Dataset, Evaluator)>,
@@ -88,6 +92,14 @@ impl Trainer {
         let gpu = model.gpu().clone();
         let resident = Resident::upload(&gpu, dataset)?;
         let history = Tensor::zeros(&gpu, "history of losses", [1, HISTORY], Element::F32)?;
+        let shape = [HISTORY, optimizer.coefficients(0).len()];
+        let coefficients = Tensor::zeros(&gpu, "coefficients of steps", shape, Element::F32)?;
+        let step_count = Tensor::zeros(&gpu, "step count", [1, 1], Element::U32)?;
+        let state = optimizer
+            .state()
+            .iter()
+            .map(|role| model.like_parameters(role));
+        let state = state.collect::<Result<Vec<_>, _>>()?;
         let setting = Setting {
             model: &model,
             loss: &loss,
@@ -96,14 +108,20 @@ impl Trainer {
             batch,
             sampling: &sampling,
             history: &history,
+            step_count: &step_count,
+            state: &state,
+            coefficients: &coefficients,
         };
         let steps = Steps::record(&setting, plan)?;
         Ok(Self {
             model,
             loss: Box::new(loss),
-            learning_rate: optimizer.learning_rate(),
+            optimizer: Box::new(optimizer),
             steps,
             history,
+            coefficients,
+            step_count,
+            state,
             steps_taken: 0,
             resident: vec![(dataset.clone(), resident)],
             evaluators: Vec::new(),
@@ -162,14 +180,37 @@ impl Trainer {
         while losses.len() < count {
             let from = self.steps_taken;
             let steps = (count - losses.len()).min(HISTORY);
+            self.write_coefficients(steps)?;
             self.submit(steps)?;
             let history: Vec<f32> = self.model.gpu().read_async(&self.history).await?;
             let slots = (0..steps as u64).map(|step| (from + step) % HISTORY as u64);
             #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
             losses.extend(slots.map(|slot| history[slot as usize]));
         }
-        first_divergence(first, losses.clone(), self.learning_rate)?;
+        first_divergence(first, losses.clone(), self.optimizer.learning_rate())?;
         Ok(losses)
+    }
+
+    /// Once for many steps, and before them: nothing is under way when this is called.
+    fn write_coefficients(&self, steps: usize) -> Result<(), Error> {
+        #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
+        let first = (self.steps_taken % HISTORY as u64) as usize;
+        let before_wrap = steps.min(HISTORY - first);
+        for (row, done, count) in [
+            (first, 0, before_wrap),
+            (0, before_wrap, steps - before_wrap),
+        ] {
+            let from = self.steps_taken + done as u64;
+            let values: Vec<_> = (from..from + count as u64)
+                .map(|step| self.optimizer.coefficients(step))
+                .collect();
+            if count > 0 {
+                self.model
+                    .gpu()
+                    .write_rows(&self.coefficients, row, &values)?;
+            }
+        }
+        Ok(())
     }
 
     /// Few submits of many steps each. A step counts as taken once it is submitted, whatever happens
@@ -346,6 +387,7 @@ mod tests {
         };
         let expected = trainer()?.steps(9)?;
         let mut trainer = trainer()?;
+        trainer.write_coefficients(5)?;
         trainer.submit(5)?;
         assert_eq!(trainer.steps(4)?, expected[5..]);
         Ok(())
@@ -360,7 +402,8 @@ mod tests {
         let spec = TwoLayerNet::spec(3, 4, 2);
         let steps = |learning_rate| {
             let sampling = Sampling::Listed(vec![0, 1, 2, 3]);
-            reference::Trainer::<f32>::new(&spec, learning_rate, &blank, 4, sampling)?.steps(100)
+            reference::Trainer::<f32>::new(&spec, Sgd::new(learning_rate), &blank, 4, sampling)?
+                .steps(100)
         };
         assert!(steps(1.0).is_ok());
         let result = steps(1e9);

@@ -12,6 +12,8 @@ mod bounds;
 mod file;
 #[path = "golden_runner/ops.rs"]
 mod ops;
+#[path = "golden_runner/optimizer.rs"]
+mod optimizer;
 #[path = "golden_runner/refusals.rs"]
 mod refusals;
 #[path = "golden_runner/report.rs"]

@@ -135,7 +135,11 @@ pub(crate) fn build(
             });
         }
         Device::Cpu { .. } => Box::new(reference::Trainer::<f32>::new(
-            spec, rate, train, batch, sampling,
+            spec,
+            Sgd::new(rate),
+            train,
+            batch,
+            sampling,
         )?),
     })
 }

@@ -2,24 +2,72 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Optimizer, to_u32};
+use super::Optimizer;
+use super::update::{self, UPDATE, Update};
 use crate::error::Error;
 use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
-use crate::plan::{Cost, Recorder};
-use crate::tensor::{Arena, Tensor};
+use crate::plan::Recorder;
+use crate::reference;
 
-/// Stochastic gradient descent, `parameter ← parameter − learning_rate · gradient`.
-#[derive(Debug, Clone, Copy)]
+/// Stochastic gradient descent, `parameter ← parameter − learning_rate · gradient`, with momentum,
+/// Nesterov's momentum and weight decay as `torch.optim.SGD` defines them.
+///
+/// ```
+/// use wgrad::ops::Sgd;
+///
+/// let plain = Sgd::new(0.1);
+/// let heavy = Sgd::new(0.05).momentum(0.9).nesterov().weight_decay(1e-4);
+/// # let _ = (plain, heavy);
+/// ```
+#[doc(alias = "Momentum")]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sgd {
     learning_rate: f32,
+    momentum: f32,
+    is_nesterov: bool,
+    weight_decay: f32,
 }
 
 impl Sgd {
-    /// With this learning rate; the book's is 0.1.
+    /// With this learning rate (the book's is 0.1), and neither momentum nor weight decay.
     #[must_use]
     pub const fn new(learning_rate: f32) -> Self {
-        Self { learning_rate }
+        Self {
+            learning_rate,
+            momentum: 0.0,
+            is_nesterov: false,
+            weight_decay: 0.0,
+        }
+    }
+
+    /// The part of a step that goes on into the next: at least 0, below 1; often 0.9.
+    #[must_use]
+    pub const fn momentum(self, momentum: f32) -> Self {
+        Self { momentum, ..self }
+    }
+
+    /// Looks a step of the momentum ahead.
+    #[must_use]
+    pub const fn nesterov(self) -> Self {
+        Self {
+            is_nesterov: true,
+            ..self
+        }
+    }
+
+    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty, of biases too.
+    #[must_use]
+    pub const fn weight_decay(self, weight_decay: f32) -> Self {
+        Self {
+            weight_decay,
+            ..self
+        }
+    }
+
+    /// Whether nothing is kept or added.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.momentum == 0.0 && self.weight_decay == 0.0
     }
 }
 
@@ -27,19 +75,33 @@ impl Sgd {
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct Settings {
     elements: u32,
-    learning_rate: f32,
+    slots: u32,
+    weight_decay: f32,
+    momentum: f32,
+    nesterov: u32,
 }
 
-static UPDATE: Kernel<Settings> = Kernel {
+static PLAIN: Kernel<Settings> = Kernel {
     shader: "sgd",
     source: include_str!("../../shaders/sgd.wgsl"),
     entry: "update",
-    bindings: &[Binding::read("gradients"), Binding::write("parameters")],
-    fields: fields!(Settings: elements, learning_rate),
+    bindings: &UPDATE,
+    fields: fields!(Settings: elements, slots, weight_decay, momentum, nesterov),
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,
     uniform: PhantomData,
+};
+static MOMENTUM: Kernel<Settings> = Kernel {
+    entry: "momentum",
+    bindings: &[
+        UPDATE[0],
+        UPDATE[1],
+        UPDATE[2],
+        UPDATE[3],
+        Binding::write("velocities"),
+    ],
+    ..PLAIN
 };
 
 impl Optimizer for Sgd {
@@ -48,45 +110,45 @@ impl Optimizer for Sgd {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.learning_rate.is_finite() && self.learning_rate > 0.0 {
-            Ok(())
-        } else {
-            Err(Error::setting(
-                "learning rate",
-                "a finite number above 0",
-                self.learning_rate,
-            ))
+        update::check_learning_rate(self.learning_rate)?;
+        update::check_below_one("momentum", self.momentum)?;
+        update::check_weight_decay(self.weight_decay)?;
+        match self.is_nesterov && self.momentum == 0.0 {
+            true => Err(Error::setting("momentum", "above 0 for Nesterov's", 0)),
+            false => Ok(()),
         }
     }
 
-    fn update(&self, recorder: &mut Recorder<'_>, parameters: &Arena, gradients: &Arena) {
-        for (parameters, gradients) in parameters.blocks().iter().zip(gradients.blocks()) {
-            self.record(recorder, parameters, gradients);
+    fn state(&self) -> &'static [&'static str] {
+        match self.momentum == 0.0 {
+            true => &[],
+            false => &["velocity"],
         }
     }
-}
 
-impl Sgd {
-    fn record(&self, recorder: &mut Recorder<'_>, parameters: &Tensor, gradients: &Tensor) {
-        assert_eq!(parameters.shape(), gradients.shape(), "sgd::update: shapes");
-        let elements = parameters.len();
-        let settings = Settings {
-            elements: to_u32(elements),
-            learning_rate: self.learning_rate,
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
+        let (kernel, flops) = match self.momentum == 0.0 {
+            true => (&PLAIN, 4),
+            false => (&MOMENTUM, 6 + 2 * u64::from(self.is_nesterov)),
         };
-        let cost = Cost {
-            flops: 2 * elements as u64,
-            iterations: 0,
-            bytes: None,
-        };
-        let tensors = [gradients, parameters];
-        recorder.dispatch_each(&UPDATE, settings, &tensors, elements, cost);
+        pass.record(recorder, kernel, flops, |elements, slots| Settings {
+            elements,
+            slots,
+            weight_decay: self.weight_decay,
+            momentum: self.momentum,
+            nesterov: self.is_nesterov.into(),
+        });
+    }
+
+    fn reference(&self) -> reference::Rule {
+        reference::Rule::of(reference::Sgd {
+            momentum: self.momentum.into(),
+            is_nesterov: self.is_nesterov,
+            weight_decay: self.weight_decay.into(),
+        })
     }
 }
 
 pub(super) fn contracts() -> Vec<Contract> {
-    vec![UPDATE.contract()]
+    vec![PLAIN.contract(), MOMENTUM.contract()]
 }
-
-#[cfg(test)]
-mod tests;

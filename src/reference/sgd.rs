@@ -1,8 +1,47 @@
-use ndarray::Array2;
+use ndarray::{Array2, Zip};
 
-use super::Float;
+use super::{Float, Moment, Optimizer};
 
-/// `parameter ← parameter − learning_rate · gradient`.
-pub fn sgd<F: Float>(parameter: &mut Array2<F>, gradient: &Array2<F>, learning_rate: F) {
-    parameter.scaled_add(-learning_rate, gradient);
+/// `p ← p − η·g` with `g = gradient + λ·p`; with momentum μ `v ← μ·v + g`, `p ← p − η·v`, or by
+/// Nesterov `p ← p − η·(g + μ·v)`.
+#[derive(Debug, Clone, Copy)]
+pub struct Sgd {
+    /// μ.
+    pub momentum: f64,
+    /// Whether the momentum is Nesterov's.
+    pub is_nesterov: bool,
+    /// λ.
+    pub weight_decay: f64,
+}
+
+impl<F: Float> Optimizer<F> for Sgd {
+    fn update(
+        &self,
+        at: Moment<F>,
+        parameter: &mut Array2<F>,
+        gradient: &Array2<F>,
+        state: &mut [Array2<F>],
+    ) {
+        let [momentum, decay] = [self.momentum, self.weight_decay].map(F::from_f64);
+        let Some(velocity) = state.first_mut() else {
+            if self.weight_decay != 0.0 {
+                *parameter *= F::one() - at.learning_rate * decay;
+            }
+            parameter.scaled_add(-at.learning_rate, gradient);
+            return;
+        };
+        Zip::from(parameter)
+            .and(gradient)
+            .and(velocity)
+            .for_each(|p, &gradient, v| {
+                let g = gradient + decay * *p;
+                *v = momentum * *v + g;
+                let step = if self.is_nesterov {
+                    g + momentum * *v
+                } else {
+                    *v
+                };
+                *p -= at.learning_rate * step;
+            });
+    }
 }

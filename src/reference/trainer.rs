@@ -2,25 +2,29 @@ use ndarray::{Array2, s};
 
 use super::network::{Workspace, correct};
 use super::sparse::SparseRows;
-use super::{Float, Network, SparseBatch, sgd};
+use super::{Float, Moment, Network, Rule, SparseBatch};
 use crate::Sequential;
 use crate::data::{Dataset, Sampling};
 use crate::error::Error;
+use crate::ops::Optimizer;
 use crate::trainer::{Evaluation, check_fit, first_divergence};
 
 /// Rows evaluated at a time.
 const EVALUATION_ROWS: usize = 500;
 
-/// The SGD loop on the CPU: the same minibatches, in the same order, as [`crate::Trainer`].
+/// The training loop on the CPU: the same minibatches, in the same order, as [`crate::Trainer`].
 ///
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
+/// use wgrad::ops::Sgd;
 /// use wgrad::{TwoLayerNet, reference};
 ///
 /// let digits = synthetic::digits_of(1, 1000, 100)?;
 /// let sampling = Sampling::WithReplacement { seed: 1 };
 /// let spec = TwoLayerNet::spec(784, 50, 10).seed(1);
-/// let mut trainer = reference::Trainer::<f32>::new(&spec, 0.1, &digits.train, 100, sampling)?;
+/// let optimizer = Sgd::new(0.1);
+/// let mut trainer =
+///     reference::Trainer::<f32>::new(&spec, optimizer, &digits.train, 100, sampling)?;
 /// let losses = trainer.steps(100)?;
 /// assert!(losses[99] < losses[0]);
 /// # Ok::<(), wgrad::Error>(())
@@ -28,12 +32,15 @@ const EVALUATION_ROWS: usize = 500;
 #[derive(Debug)]
 pub struct Trainer<F> {
     network: Network<F>,
-    learning_rate: F,
+    optimizer: Box<dyn Optimizer>,
+    rule: Rule,
+    /// What the optimizer keeps of every parameter, in order.
+    state: Vec<Vec<Array2<F>>>,
     dataset: Dataset,
     /// The same, where the first layer is faster over what is not 0 in it.
     sparse: Option<(SparseRows, SparseBatch<F>)>,
     sampling: Sampling,
-    step: u32,
+    step: u64,
     work: Workspace<F>,
     indices: Vec<u32>,
     labels: Vec<u32>,
@@ -45,17 +52,16 @@ impl<F: Float> Trainer<F> {
     /// Trains `spec` on `dataset` with minibatches of `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Setting`] when batch, sampling or learning rate make no sense, [`Error::Shape`]
+    /// [`Error::Setting`] when batch, sampling or a setting of the optimizer make no sense, [`Error::Shape`]
     /// when the data set does not fit the network.
     pub fn new(
         spec: &Sequential,
-        learning_rate: f32,
+        optimizer: impl Optimizer + 'static,
         dataset: &Dataset,
         batch: usize,
         sampling: Sampling,
     ) -> Result<Self, Error> {
-        use crate::ops::Optimizer as _;
-        crate::ops::Sgd::new(learning_rate).check()?;
+        optimizer.check()?;
         sampling.check(dataset.len(), batch)?;
         let network = Network::new(spec)?;
         check_fit(network.widths(), dataset)?;
@@ -68,9 +74,16 @@ impl<F: Float> Trainer<F> {
         for (byte, unit) in (0u8..=255).zip(&mut unit) {
             *unit = F::from_f64(byte.into()) / F::from_f64(255.0);
         }
+        let of_parameter = |parameter: &Array2<F>| {
+            let names = optimizer.state().iter();
+            names.map(|_| Array2::zeros(parameter.raw_dim())).collect()
+        };
+        let parameters = network.parameters().iter().flatten();
         Ok(Self {
+            state: parameters.map(of_parameter).collect(),
             work,
-            learning_rate: F::from_f64(learning_rate.into()),
+            rule: optimizer.reference(),
+            optimizer: Box::new(optimizer),
             dataset: dataset.clone(),
             sparse,
             sampling,
@@ -101,32 +114,38 @@ impl<F: Float> Trainer<F> {
     /// # Errors
     /// [`Error::Diverged`] when a loss is not a number below 2²⁴.
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
-        let first = u64::from(self.step);
+        let first = self.step;
         let mut losses = Vec::new();
         for _ in 0..count {
             losses.push(self.take_step());
         }
-        #[expect(clippy::cast_possible_truncation, reason = "shown to a person")]
-        let learning_rate = self.learning_rate.into_f64() as f32;
         #[expect(clippy::cast_possible_truncation, reason = "infinite stays infinite")]
         let as_f32 = losses.iter().map(|loss| loss.into_f64() as f32);
-        first_divergence(first, as_f32.collect(), learning_rate)?;
+        first_divergence(first, as_f32.collect(), self.optimizer.learning_rate())?;
         Ok(losses)
     }
 
     fn take_step(&mut self) -> F {
+        #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
+        let step = self.step as u32;
         self.sampling
-            .minibatch(self.dataset.len(), self.step, &mut self.indices);
+            .minibatch(self.dataset.len(), step, &mut self.indices);
         let of_all = self.dataset.labels().indices();
         for (label, &example) in self.labels.iter_mut().zip(&self.indices) {
             *label = of_all[example as usize];
         }
         let loss = self.forward_backward();
+        let at = Moment {
+            step: self.step,
+            learning_rate: F::from_f64(self.optimizer.coefficients(self.step)[0].into()),
+        };
+        let rule = F::rule(&self.rule);
         let parameters = self.network.parameters_mut().iter_mut().flatten();
-        for (parameter, gradient) in parameters.zip(self.work.gradients.iter().flatten()) {
-            sgd(parameter, gradient, self.learning_rate);
+        let gradients = self.work.gradients.iter().flatten();
+        for ((parameter, gradient), state) in parameters.zip(gradients).zip(&mut self.state) {
+            rule.update(at, parameter, gradient, state);
         }
-        self.step = self.step.wrapping_add(1);
+        self.step += 1;
         loss
     }
 

@@ -10,7 +10,9 @@ use std::any::Any;
 use super::{Setting, StepPlan, Steps};
 use crate::error::Error;
 use crate::kernel::Element;
-use crate::ops::{Layer, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather, sample, to_u32};
+use crate::ops::{
+    Layer, Linear, Optimizer, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather, sample, to_u32,
+};
 use crate::plan::{Recorder, SOFTWARE_ITERATIONS};
 use crate::tensor::Tensor;
 
@@ -43,7 +45,7 @@ pub enum Unfused {
     #[error("the loss is not softmax cross-entropy")]
     Loss,
     /// The optimizer is another.
-    #[error("the optimizer is not plain SGD")]
+    #[error("the optimizer is not plain SGD with a constant learning rate")]
     Optimizer,
     /// There are too many linear layers.
     #[error("the network has {found} linear layers, more than {MAX_LAYERS}")]
@@ -106,8 +108,12 @@ impl Network {
         let any: &dyn Any = setting.loss;
         any.downcast_ref::<SoftmaxCrossEntropy>()
             .ok_or(Unfused::Loss)?;
-        let any: &dyn Any = setting.optimizer;
-        any.downcast_ref::<Sgd>().ok_or(Unfused::Optimizer)?;
+        let mut any: &dyn Any = setting.optimizer;
+        while let Some(boxed) = any.downcast_ref::<Box<dyn Optimizer>>() {
+            any = &**boxed;
+        }
+        let sgd = any.downcast_ref::<Sgd>();
+        sgd.filter(|sgd| sgd.is_plain()).ok_or(Unfused::Optimizer)?;
         let (parameters, _) = setting.model.arenas();
         if parameters.blocks().len() != 1 {
             return Err(Unfused::Parameters);
@@ -209,7 +215,7 @@ impl Network {
         let gpu = setting.model.gpu();
         let [rows, words] = [self.mlp.rows as usize, self.mlp.words as usize];
         let zeros = |label, shape, element| Tensor::zeros(gpu, label, shape, element);
-        let step_count = setting.step_count()?;
+        let step_count = setting.step_count;
         let buffers = Buffers {
             parameters: setting.model.arenas().0.blocks()[0].clone(),
             list: zeros(
@@ -230,12 +236,12 @@ impl Network {
         };
         let mut refill = Recorder::new(gpu);
         let (sampling, total) = (setting.sampling, setting.resident.len());
-        sample::minibatches(&mut refill, sampling, total, &step_count, &buffers.list)?;
+        sample::minibatches(&mut refill, sampling, total, step_count, &buffers.list)?;
 
         let mut start = Recorder::new(gpu);
         let indices = zeros("indices of the first minibatch", [1, rows], Element::U32)?;
         let labels = zeros("labels of the first minibatch", [1, rows], Element::U32)?;
-        sample::minibatches(&mut start, sampling, total, &step_count, &indices)?;
+        sample::minibatches(&mut start, sampling, total, step_count, &indices)?;
         let next = buffers.minibatch.first_rows(rows);
         gather::batch(&mut start, setting.resident, &indices, &next, &labels);
         self.record_forward(&mut start, &buffers);

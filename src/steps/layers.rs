@@ -1,7 +1,7 @@
 use super::{Setting, StepPlan, Steps};
 use crate::error::Error;
 use crate::kernel::Element;
-use crate::ops::{gather, metrics, sample};
+use crate::ops::{Update, gather, metrics, sample};
 use crate::plan::Recorder;
 use crate::tensor::Tensor;
 
@@ -15,22 +15,31 @@ pub(super) fn record(setting: &Setting<'_>) -> Result<Steps, Error> {
         batch,
         sampling,
         history,
+        step_count,
+        state,
+        coefficients,
     } = setting;
     let gpu = model.gpu();
     let pass = model.activations(batch, model.input_element())?;
     let indices = Tensor::zeros(gpu, "indices of the minibatch", [1, batch], Element::U32)?;
-    let step_count = setting.step_count()?;
     let (parameters, gradients) = model.arenas();
 
     let mut recorder = Recorder::new(gpu);
     let examples = resident.len();
-    sample::minibatches(&mut recorder, sampling, examples, &step_count, &indices)?;
+    sample::minibatches(&mut recorder, sampling, examples, step_count, &indices)?;
     let (x, labels) = (&pass.values[0], &pass.labels);
     gather::batch(&mut recorder, resident, &indices, x, labels);
     model.record_forward(&mut recorder, &pass);
     model.record_backward(&mut recorder, loss, &pass);
-    optimizer.update(&mut recorder, parameters, gradients);
-    metrics::log_step(&mut recorder, &pass.losses, history, &step_count);
+    let update = Update {
+        parameters,
+        gradients,
+        state,
+        coefficients,
+        step_count,
+    };
+    optimizer.update(&mut recorder, update);
+    metrics::log_step(&mut recorder, &pass.losses, history, step_count);
     Ok(Steps {
         refill: None,
         start: None,

@@ -19,7 +19,8 @@ fn error_of(gpu: &Gpu, rate: f32, data: &Dataset, batch: usize, sampling: &Sampl
         batch,
         sampling.clone(),
     );
-    let on_cpu = reference::Trainer::<f32>::new(&spec(), rate, data, batch, sampling.clone());
+    let on_cpu =
+        reference::Trainer::<f32>::new(&spec(), Sgd::new(rate), data, batch, sampling.clone());
     let (on_gpu, on_cpu) = (on_gpu.unwrap_err(), on_cpu.unwrap_err());
     assert_eq!(on_gpu.to_string(), on_cpu.to_string());
     on_gpu

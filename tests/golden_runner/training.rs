@@ -3,13 +3,14 @@
 
 use ndarray::Array2;
 use wgrad::data::{Labels, Sampling, Split};
-use wgrad::ops::{Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
-use wgrad::reference::{self, Float};
+use wgrad::ops::{Linear, Relu, Sigmoid, SoftmaxCrossEntropy};
+use wgrad::reference::{self, Float, Moment};
 use wgrad::{Error, Gpu, Sequential, StepPlan, Trainer};
 
 use crate::bounds::{Parameters, gradient_bounds};
 use crate::file::{File, Refusal};
 use crate::ops::{into_f64, matrix};
+use crate::optimizer::Asked;
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, Precision, SINGLE};
 
@@ -30,6 +31,7 @@ pub(crate) enum Activation {
 
 /// What a file says.
 struct Training {
+    optimizer: Asked,
     activation: Option<Activation>,
     learning_rate: f64,
     batch: usize,
@@ -56,7 +58,6 @@ pub(crate) fn check(
     mnist: Option<&Split>,
     table: &mut Table,
 ) -> Result<(), Refusal> {
-    optimizer(file)?;
     let examples = mnist.map_or(usize::MAX, |mnist| mnist.train.len());
     let training = Training::read(file, examples)?;
     file.all_read()?;
@@ -67,8 +68,12 @@ pub(crate) fn check(
     #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
     let rounding = f64::from(training.learning_rate as f32) / training.learning_rate - 1.0;
     // With a learning rate larger by a part δ, n steps get as far as n + nδ would: the nδ-th part
-    // of a step, which changes a loss or a weight by less than 1.
-    let double = DOUBLE_RUN + training.losses.len() as f64 * rounding.abs();
+    // of a step, which changes a loss or a weight by less than 1. Other hyperparameters are rounded
+    // to `f32` too, and no more than a run in `f32` is asked for.
+    let double = match training.optimizer.is_plain() {
+        true => DOUBLE_RUN + training.losses.len() as f64 * rounding.abs(),
+        false => SINGLE_RUN,
+    };
     let engine = "oracle f64";
     let run = training.by_oracle(mnist).map_err(failed(engine))?;
     training.compare(file, table, mnist, (engine, DOUBLE, DOUBLE_RUN), &run);
@@ -94,63 +99,6 @@ pub(crate) fn check(
         training.compare(file, table, mnist, (engine, SINGLE, SINGLE_RUN), &run);
     }
     Ok(())
-}
-
-/// Whether the optimizer is plain SGD; hyperparameters have PyTorch's names.
-fn optimizer(file: &File) -> Result<(), Refusal> {
-    let off = |value: &str| value.parse() == Ok(0.0) || value.eq_ignore_ascii_case("false");
-    let not_built = |what: &str| Refusal::NotBuilt(format!("{}: optimizer {what}", file.name));
-    match file.key("optimizer")? {
-        "adam" => {
-            for key in ["betas", "eps", "weight_decay", "amsgrad", "maximize"] {
-                file.find(key);
-            }
-            known_keys(file)?;
-            Err(not_built("adam"))
-        }
-        "sgd" => {
-            let keys = [
-                "momentum",
-                "dampening",
-                "nesterov",
-                "weight_decay",
-                "maximize",
-            ];
-            let set: Vec<_> = keys
-                .into_iter()
-                .filter_map(|key| Some((key, file.find(key)?)))
-                .filter(|(_, value)| !off(value))
-                .collect();
-            match set[..] {
-                [] => Ok(()),
-                [("momentum", _), ..] => {
-                    known_keys(file)?;
-                    Err(not_built("sgd with momentum"))
-                }
-                [(key, value), ..] => Err(file.unknown(key, value)),
-            }
-        }
-        other => Err(file.unknown("optimizer", other)),
-    }
-}
-
-/// Also of a training that is not built, no key may be unknown.
-fn known_keys(file: &File) -> Result<(), Refusal> {
-    for key in [
-        "kind",
-        "widths",
-        "activation",
-        "loss",
-        "learning_rate",
-        "batch",
-        "steps",
-    ] {
-        file.find(key);
-    }
-    for tensor in file.tensors.keys() {
-        file.shape(tensor)?;
-    }
-    file.all_read()
 }
 
 impl Training {
@@ -202,6 +150,7 @@ impl Training {
                 .collect::<Result<Vec<_>, _>>()
         };
         Ok(Self {
+            optimizer: Asked::read(file)?,
             activation,
             learning_rate,
             batch,
@@ -277,6 +226,10 @@ impl Training {
         network
             .parameters_mut()
             .clone_from_slice(&self.parameters());
+        let (rule, kept) = self.optimizer.rule();
+        let zeros = |parameter: &Array2<f64>| vec![Array2::zeros(parameter.raw_dim()); kept];
+        let parameters = network.parameters().iter().flatten();
+        let mut state: Vec<_> = parameters.map(zeros).collect();
         let (mut losses, mut first_gradient) = (Vec::new(), Vec::new());
         for step in 0..self.losses.len() {
             let (pixels, labels) = self.minibatch(mnist, step);
@@ -284,8 +237,13 @@ impl Training {
             losses.push(network.loss(x.view(), &labels));
             let gradient = network.gradient(x.view(), &labels);
             let parameters = network.parameters_mut().iter_mut().flatten();
-            for (parameter, gradient) in parameters.zip(gradient.iter().flatten()) {
-                reference::sgd(parameter, gradient, self.learning_rate);
+            let at = Moment {
+                step: step as u64,
+                learning_rate: self.learning_rate,
+            };
+            let gradients = gradient.iter().flatten().zip(&mut state);
+            for (parameter, (gradient, state)) in parameters.zip(gradients) {
+                f64::rule(&rule).update(at, parameter, gradient, state);
             }
             if step == 0 {
                 first_gradient = flat(&gradient);
@@ -303,9 +261,10 @@ impl Training {
     }
 
     fn by_reference<F: Float>(&self, mnist: &Split) -> Result<Run, Error> {
-        let (spec, rate, sampling) = (self.spec(), self.rate(), self.sampling());
+        let (spec, sampling) = (self.spec(), self.sampling());
+        let optimizer = self.optimizer.build(self.rate());
         let mut trainer =
-            reference::Trainer::<F>::new(&spec, rate, &mnist.train, self.batch, sampling)?;
+            reference::Trainer::<F>::new(&spec, optimizer, &mnist.train, self.batch, sampling)?;
         trainer.set_parameters(&self.parameters())?;
         let (pixels, labels) = self.minibatch(mnist, 0);
         let x = pixels.mapv(|pixel| F::from_f64(pixel.into()) / F::from_f64(255.0));
@@ -326,7 +285,7 @@ impl Training {
         let x = pixels.mapv(|pixel| f32::from(pixel) / 255.0);
         let labels = Labels::from_classes(labels, mnist.train.labels().classes())?;
         let first_gradient = flat(&model.gradient(x.view(), &labels)?);
-        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(self.rate()));
+        let (loss, optimizer) = (SoftmaxCrossEntropy, self.optimizer.build(self.rate()));
         let (train, sampling) = (&mnist.train, self.sampling());
         let mut trainer =
             Trainer::with_plan(model, loss, optimizer, train, self.batch, sampling, plan)?;

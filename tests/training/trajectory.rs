@@ -1,5 +1,6 @@
 use wgrad::data::{Dataset, Sampling};
 use wgrad::ndarray::Array2;
+use wgrad::ops::Sgd;
 use wgrad::reference::{self, Network};
 use wgrad::{Sequential, Trainer};
 
@@ -121,9 +122,11 @@ fn fifty_steps_are_those_of_the_reference() {
     for (spec, activation) in nets() {
         for sampling in samplings() {
             let mut double =
-                reference::Trainer::<f64>::new(&spec, RATE, &data, 100, sampling.clone()).unwrap();
+                reference::Trainer::<f64>::new(&spec, Sgd::new(RATE), &data, 100, sampling.clone())
+                    .unwrap();
             let mut single =
-                reference::Trainer::<f32>::new(&spec, RATE, &data, 100, sampling.clone()).unwrap();
+                reference::Trainer::<f32>::new(&spec, Sgd::new(RATE), &data, 100, sampling.clone())
+                    .unwrap();
             let mut trainer = trainer(gpu(), &spec, &data, 100, sampling.clone());
             let case = format!("{activation:?}, {sampling:?}");
             let expected = double.steps(STEPS).unwrap();

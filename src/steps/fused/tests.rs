@@ -77,6 +77,8 @@ struct Case {
     sampling: Sampling,
     history: Tensor,
     dataset: Dataset,
+    step_count: Tensor,
+    coefficients: Tensor,
     batch: usize,
 }
 
@@ -90,6 +92,8 @@ impl Case {
             resident: Resident::upload(gpu, &dataset).unwrap(),
             sampling: Sampling::WithReplacement { seed: 7 },
             history,
+            step_count: Tensor::zeros(gpu, "step count", [1, 1], Element::U32).unwrap(),
+            coefficients: Tensor::zeros(gpu, "unused", [1, 4], Element::F32).unwrap(),
             dataset,
             batch,
         }
@@ -104,6 +108,9 @@ impl Case {
             batch: self.batch,
             sampling: &self.sampling,
             history: &self.history,
+            step_count: &self.step_count,
+            coefficients: &self.coefficients,
+            state: &[],
         }
     }
 }

@@ -1,0 +1,34 @@
+// AdaGrad (Duchi, Hazan, Singer 2011), as torch.optim.Adagrad without decay of the learning rate;
+// η is the learning rate of the step, λ the weight decay.
+//
+//   g = gradient + λ·p
+//   s ← s + g²
+//   p ← p − η·g / (√s + ε)
+
+struct Settings {
+    elements: u32,
+    slots: u32, // steps that `coefficients` has room for
+    weight_decay: f32,
+    epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> settings: Settings;
+@group(0) @binding(1) var<storage, read> gradients: array<f32>;
+@group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η first
+@group(0) @binding(3) var<storage, read> step_count: array<u32>;
+@group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(5) var<storage, read_write> sums: array<f32>; // s
+
+@compute @workgroup_size(64)
+fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+          @builtin(local_invocation_index) local: u32) {
+    let i = (id.x + id.y * count.x) * 64u + local;
+    if (i < settings.elements) {
+        let rate = coefficients[4u * (step_count[0] % settings.slots)];
+        let p = parameters[i];
+        let g = gradients[i] + settings.weight_decay * p;
+        let s = sums[i] + g * g;
+        sums[i] = s;
+        parameters[i] = p - rate * g / (sqrt(s) + settings.epsilon);
+    }
+}

@@ -1,0 +1,53 @@
+// Adam (Kingma, Ba 2015) and AdamW (Loshchilov, Hutter 2019), as torch.optim has them; η is the
+// learning rate of the step, λ the weight decay, t counts steps from 1.
+//
+//   Adam     g = gradient + λ·p
+//   AdamW    g = gradient,  p ← p − η·λ·p
+//   m ← m + (1 − β₁)·(g − m)
+//   v ← β₂·v + (1 − β₂)·g²
+//   p ← p − η/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε)
+//
+// The host computes the two corrections in f64: a power in f32 would be off where 1 − βᵗ is small.
+
+struct Settings {
+    elements: u32,
+    slots: u32, // steps that `coefficients` has room for
+    weight_decay: f32,
+    is_decoupled: u32, // AdamW
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> settings: Settings;
+@group(0) @binding(1) var<storage, read> gradients: array<f32>;
+@group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η, 1/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ)
+@group(0) @binding(3) var<storage, read> step_count: array<u32>;
+@group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(5) var<storage, read_write> means: array<f32>;   // m
+@group(0) @binding(6) var<storage, read_write> squares: array<f32>; // v
+
+@compute @workgroup_size(64)
+fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+          @builtin(local_invocation_index) local: u32) {
+    let i = (id.x + id.y * count.x) * 64u + local;
+    if (i >= settings.elements) {
+        return;
+    }
+    let slot = 4u * (step_count[0] % settings.slots);
+    let rate = coefficients[slot];
+    var p = parameters[i];
+    var g = gradients[i];
+    if (settings.is_decoupled == 1u) {
+        p -= rate * settings.weight_decay * p;
+    } else {
+        g += settings.weight_decay * p;
+    }
+    let m = means[i] + settings.one_minus_beta1 * (g - means[i]);
+    let v = settings.beta2 * squares[i] + settings.one_minus_beta2 * g * g;
+    means[i] = m;
+    squares[i] = v;
+    let root = sqrt(v) * coefficients[slot + 2u];
+    parameters[i] = p - rate * coefficients[slot + 1u] * m / (root + settings.epsilon);
+}

@@ -1,0 +1,36 @@
+// RMSProp (Hinton, lecture 6e, 2012), as torch.optim.RMSprop, not centred and without momentum; η is
+// the learning rate of the step, λ the weight decay, α the smoothing.
+//
+//   g = gradient + λ·p
+//   s ← α·s + (1 − α)·g²
+//   p ← p − η·g / (√s + ε)
+
+struct Settings {
+    elements: u32,
+    slots: u32, // steps that `coefficients` has room for
+    weight_decay: f32,
+    epsilon: f32,
+    alpha: f32,
+    one_minus_alpha: f32,
+}
+
+@group(0) @binding(0) var<uniform> settings: Settings;
+@group(0) @binding(1) var<storage, read> gradients: array<f32>;
+@group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η first
+@group(0) @binding(3) var<storage, read> step_count: array<u32>;
+@group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(5) var<storage, read_write> squares: array<f32>; // s
+
+@compute @workgroup_size(64)
+fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+          @builtin(local_invocation_index) local: u32) {
+    let i = (id.x + id.y * count.x) * 64u + local;
+    if (i < settings.elements) {
+        let rate = coefficients[4u * (step_count[0] % settings.slots)];
+        let p = parameters[i];
+        let g = gradients[i] + settings.weight_decay * p;
+        let s = settings.alpha * squares[i] + settings.one_minus_alpha * g * g;
+        squares[i] = s;
+        parameters[i] = p - rate * g / (sqrt(s) + settings.epsilon);
+    }
+}

@@ -1,0 +1,113 @@
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Optimizer;
+use super::update::{self, UPDATE, Update};
+use crate::error::Error;
+use crate::fields;
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::plan::Recorder;
+use crate::reference;
+
+/// `AdaGrad`, with the definition and defaults of `torch.optim.Adagrad`: epsilon 1e-10, no weight decay,
+/// no decay of the learning rate.
+///
+/// Duchi, Hazan, Singer, "Adaptive subgradient methods for online learning and stochastic
+/// optimization", 2011.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdaGrad {
+    learning_rate: f32,
+    epsilon: f32,
+    weight_decay: f32,
+}
+
+impl AdaGrad {
+    /// With this learning rate; PyTorch's default is 0.01.
+    #[must_use]
+    pub const fn new(learning_rate: f32) -> Self {
+        Self {
+            learning_rate,
+            epsilon: 1e-10,
+            weight_decay: 0.0,
+        }
+    }
+
+    /// What keeps a step finite where gradients vanish: above 0.
+    #[must_use]
+    pub const fn epsilon(self, epsilon: f32) -> Self {
+        Self { epsilon, ..self }
+    }
+
+    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty, of biases too.
+    #[must_use]
+    pub const fn weight_decay(self, weight_decay: f32) -> Self {
+        Self {
+            weight_decay,
+            ..self
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Settings {
+    elements: u32,
+    slots: u32,
+    weight_decay: f32,
+    epsilon: f32,
+}
+
+static UPDATE_ADA_GRAD: Kernel<Settings> = Kernel {
+    shader: "ada_grad",
+    source: include_str!("../../shaders/ada_grad.wgsl"),
+    entry: "update",
+    bindings: &[
+        UPDATE[0],
+        UPDATE[1],
+        UPDATE[2],
+        UPDATE[3],
+        Binding::write("sums"),
+    ],
+    fields: fields!(Settings: elements, slots, weight_decay, epsilon),
+    workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+
+impl Optimizer for AdaGrad {
+    fn learning_rate(&self) -> f32 {
+        self.learning_rate
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        update::check_learning_rate(self.learning_rate)?;
+        update::check_above_zero("epsilon", self.epsilon)?;
+        update::check_weight_decay(self.weight_decay)
+    }
+
+    fn state(&self) -> &'static [&'static str] {
+        &["sum"]
+    }
+
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
+        pass.record(recorder, &UPDATE_ADA_GRAD, 9, |elements, slots| Settings {
+            elements,
+            slots,
+            weight_decay: self.weight_decay,
+            epsilon: self.epsilon,
+        });
+    }
+
+    fn reference(&self) -> reference::Rule {
+        reference::Rule::of(reference::AdaGrad {
+            epsilon: self.epsilon.into(),
+            weight_decay: self.weight_decay.into(),
+        })
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    vec![UPDATE_ADA_GRAD.contract()]
+}

@@ -1,0 +1,218 @@
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Optimizer;
+use super::update::{self, UPDATE, Update};
+use crate::error::Error;
+use crate::fields;
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::plan::Recorder;
+use crate::reference;
+
+/// Adam, with the definition and defaults of `torch.optim.Adam`: betas 0.9 and 0.999, epsilon 1e-8,
+/// no weight decay.
+///
+/// Kingma, Ba, "Adam: a method for stochastic optimization", 2015. See [`AdamW`] for decoupled weight
+/// decay.
+///
+/// ```
+/// use wgrad::ops::Adam;
+///
+/// let optimizer = Adam::new(1e-3).betas(0.9, 0.99);
+/// # let _ = optimizer;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adam {
+    learning_rate: f32,
+    betas: [f32; 2],
+    epsilon: f32,
+    weight_decay: f32,
+}
+
+impl Adam {
+    /// With this learning rate; PyTorch's default is 1e-3.
+    #[must_use]
+    pub const fn new(learning_rate: f32) -> Self {
+        Self {
+            learning_rate,
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+        }
+    }
+
+    /// Smoothing of the running means of gradients and of their squares: at least 0, below 1.
+    #[must_use]
+    pub const fn betas(self, first: f32, second: f32) -> Self {
+        Self {
+            betas: [first, second],
+            ..self
+        }
+    }
+
+    /// What keeps a step finite where gradients vanish: above 0.
+    #[must_use]
+    pub const fn epsilon(self, epsilon: f32) -> Self {
+        Self { epsilon, ..self }
+    }
+
+    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty, of biases too.
+    #[must_use]
+    pub const fn weight_decay(self, weight_decay: f32) -> Self {
+        Self {
+            weight_decay,
+            ..self
+        }
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>, pass: Update<'_>, is_decoupled: bool) {
+        pass.record(recorder, &UPDATE_ADAM, 16, |elements, slots| Settings {
+            elements,
+            slots,
+            weight_decay: self.weight_decay,
+            is_decoupled: is_decoupled.into(),
+            one_minus_beta1: update::one_minus(self.betas[0]),
+            beta2: self.betas[1],
+            one_minus_beta2: update::one_minus(self.betas[1]),
+            epsilon: self.epsilon,
+        });
+    }
+
+    fn rule(&self, is_decoupled: bool) -> reference::Rule {
+        reference::Rule::of(reference::Adam {
+            betas: self.betas.map(f64::from),
+            epsilon: self.epsilon.into(),
+            weight_decay: self.weight_decay.into(),
+            is_decoupled,
+        })
+    }
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Settings {
+    elements: u32,
+    slots: u32,
+    weight_decay: f32,
+    is_decoupled: u32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    epsilon: f32,
+}
+
+static UPDATE_ADAM: Kernel<Settings> = Kernel {
+    shader: "adam",
+    source: include_str!("../../shaders/adam.wgsl"),
+    entry: "update",
+    bindings: &[
+        UPDATE[0],
+        UPDATE[1],
+        UPDATE[2],
+        UPDATE[3],
+        Binding::write("means"),
+        Binding::write("squares"),
+    ],
+    fields: fields!(Settings: elements, slots, weight_decay, is_decoupled, one_minus_beta1, beta2, one_minus_beta2, epsilon),
+    workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+
+impl Optimizer for Adam {
+    fn learning_rate(&self) -> f32 {
+        self.learning_rate
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        update::check_learning_rate(self.learning_rate)?;
+        update::check_below_one("first beta", self.betas[0])?;
+        update::check_below_one("second beta", self.betas[1])?;
+        update::check_above_zero("epsilon", self.epsilon)?;
+        update::check_weight_decay(self.weight_decay)
+    }
+
+    fn state(&self) -> &'static [&'static str] {
+        &["mean", "square"]
+    }
+
+    fn coefficients(&self, step: u64) -> [f32; 4] {
+        let steps = (step + 1) as f64;
+        let [first, second] = self.betas.map(|beta| 1.0 - f64::from(beta).powf(steps));
+        let corrections = [1.0 / first, 1.0 / second.sqrt()].map(update::to_f32);
+        [self.learning_rate, corrections[0], corrections[1], 0.0]
+    }
+
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
+        self.record(recorder, pass, false);
+    }
+
+    fn reference(&self) -> reference::Rule {
+        self.rule(false)
+    }
+}
+
+/// Adam with weight decay apart from the gradient, with the definition and defaults of
+/// `torch.optim.AdamW`: betas 0.9 and 0.999, epsilon 1e-8, weight decay 0.01.
+///
+/// Loshchilov, Hutter, "Decoupled weight decay regularization", 2019.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW(Adam);
+
+impl AdamW {
+    /// With this learning rate; PyTorch's default is 1e-3.
+    #[must_use]
+    pub const fn new(learning_rate: f32) -> Self {
+        Self(Adam::new(learning_rate).weight_decay(0.01))
+    }
+
+    /// As [`Adam::betas`].
+    #[must_use]
+    pub const fn betas(self, first: f32, second: f32) -> Self {
+        Self(self.0.betas(first, second))
+    }
+
+    /// As [`Adam::epsilon`].
+    #[must_use]
+    pub const fn epsilon(self, epsilon: f32) -> Self {
+        Self(self.0.epsilon(epsilon))
+    }
+
+    /// Each step takes `learning_rate · weight_decay` of every parameter, of biases too.
+    #[must_use]
+    pub const fn weight_decay(self, weight_decay: f32) -> Self {
+        Self(self.0.weight_decay(weight_decay))
+    }
+}
+
+impl Optimizer for AdamW {
+    fn learning_rate(&self) -> f32 {
+        self.0.learning_rate()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.0.check()
+    }
+
+    fn state(&self) -> &'static [&'static str] {
+        self.0.state()
+    }
+
+    fn coefficients(&self, step: u64) -> [f32; 4] {
+        self.0.coefficients(step)
+    }
+
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
+        self.0.record(recorder, pass, true);
+    }
+
+    fn reference(&self) -> reference::Rule {
+        self.0.rule(true)
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    vec![UPDATE_ADAM.contract()]
+}

@@ -1,0 +1,126 @@
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Optimizer;
+use super::update::{self, UPDATE, Update};
+use crate::error::Error;
+use crate::fields;
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::plan::Recorder;
+use crate::reference;
+
+/// `RMSProp`, with the definition and defaults of `torch.optim.RMSprop`: smoothing 0.99, epsilon 1e-8, no
+/// weight decay; not centred, and without momentum.
+///
+/// Hinton, "Neural networks for machine learning", lecture 6e, 2012.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RmsProp {
+    learning_rate: f32,
+    alpha: f32,
+    epsilon: f32,
+    weight_decay: f32,
+}
+
+impl RmsProp {
+    /// With this learning rate; PyTorch's default is 0.01.
+    #[must_use]
+    pub const fn new(learning_rate: f32) -> Self {
+        Self {
+            learning_rate,
+            alpha: 0.99,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+        }
+    }
+
+    /// Smoothing of the running mean of squared gradients: at least 0, below 1.
+    #[must_use]
+    pub const fn alpha(self, alpha: f32) -> Self {
+        Self { alpha, ..self }
+    }
+
+    /// What keeps a step finite where gradients vanish: above 0.
+    #[must_use]
+    pub const fn epsilon(self, epsilon: f32) -> Self {
+        Self { epsilon, ..self }
+    }
+
+    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty, of biases too.
+    #[must_use]
+    pub const fn weight_decay(self, weight_decay: f32) -> Self {
+        Self {
+            weight_decay,
+            ..self
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Settings {
+    elements: u32,
+    slots: u32,
+    weight_decay: f32,
+    epsilon: f32,
+    alpha: f32,
+    one_minus_alpha: f32,
+}
+
+static UPDATE_RMS_PROP: Kernel<Settings> = Kernel {
+    shader: "rms_prop",
+    source: include_str!("../../shaders/rms_prop.wgsl"),
+    entry: "update",
+    bindings: &[
+        UPDATE[0],
+        UPDATE[1],
+        UPDATE[2],
+        UPDATE[3],
+        Binding::write("squares"),
+    ],
+    fields: fields!(Settings: elements, slots, weight_decay, epsilon, alpha, one_minus_alpha),
+    workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+
+impl Optimizer for RmsProp {
+    fn learning_rate(&self) -> f32 {
+        self.learning_rate
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        update::check_learning_rate(self.learning_rate)?;
+        update::check_below_one("alpha", self.alpha)?;
+        update::check_above_zero("epsilon", self.epsilon)?;
+        update::check_weight_decay(self.weight_decay)
+    }
+
+    fn state(&self) -> &'static [&'static str] {
+        &["square"]
+    }
+
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
+        pass.record(recorder, &UPDATE_RMS_PROP, 11, |elements, slots| Settings {
+            elements,
+            slots,
+            weight_decay: self.weight_decay,
+            epsilon: self.epsilon,
+            alpha: self.alpha,
+            one_minus_alpha: update::one_minus(self.alpha),
+        });
+    }
+
+    fn reference(&self) -> reference::Rule {
+        reference::Rule::of(reference::RmsProp {
+            alpha: self.alpha.into(),
+            epsilon: self.epsilon.into(),
+            weight_decay: self.weight_decay.into(),
+        })
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    vec![UPDATE_RMS_PROP.contract()]
+}

@@ -1,0 +1,114 @@
+//! What optimizers share: how an update is bound and dispatched, and what hyperparameters may be.
+
+use bytemuck::Pod;
+
+use super::to_u32;
+use crate::error::Error;
+use crate::kernel::{Binding, Kernel};
+use crate::plan::{Cost, Recorder};
+use crate::tensor::{Arena, Tensor};
+
+/// What an optimizer's update reads and writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a> {
+    /// Changed by the update.
+    pub parameters: &'a Arena,
+    /// Gradients of the mean loss by the parameters.
+    pub gradients: &'a Arena,
+    /// What the optimizer keeps from step to step, as [`Optimizer::state`](super::Optimizer::state)
+    /// names it: as large as the parameters each, and 0 before the first step.
+    pub state: &'a [Arena],
+    /// (slots, 4): [`Optimizer::coefficients`](super::Optimizer::coefficients) of step `t` in row
+    /// `t` modulo slots.
+    pub coefficients: &'a Tensor,
+    /// (1, 1) of `u32`: steps taken before this one.
+    pub step_count: &'a Tensor,
+}
+
+/// Bindings 1 to 4 of every update; its state follows.
+pub(super) const UPDATE: [Binding; 4] = [
+    Binding::read("gradients"),
+    Binding::read("coefficients"),
+    Binding::read("step_count").of_u32(),
+    Binding::write("parameters"),
+];
+
+impl Update<'_> {
+    /// Records a kernel with the bindings [`UPDATE`] and then the state, an invocation for every
+    /// parameter. `settings` makes its block of the numbers of elements and slots.
+    pub(super) fn record<U: Pod>(
+        &self,
+        recorder: &mut Recorder<'_>,
+        kernel: &'static Kernel<U>,
+        flops_per_element: u64,
+        settings: impl Fn(u32, u32) -> U,
+    ) {
+        let slots = to_u32(self.coefficients.rows());
+        for (block, parameters) in self.parameters.blocks().iter().enumerate() {
+            let gradients = &self.gradients.blocks()[block];
+            let mut tensors = vec![gradients, self.coefficients, self.step_count, parameters];
+            tensors.extend(self.state.iter().map(|state| &state.blocks()[block]));
+            let elements = parameters.len();
+            for tensor in tensors.iter().skip(3).chain([&gradients]) {
+                assert_eq!(
+                    tensor.len(),
+                    elements,
+                    "{}: {}",
+                    kernel.shader,
+                    tensor.label()
+                );
+            }
+            let cost = Cost {
+                flops: flops_per_element * elements as u64,
+                iterations: 0,
+                bytes: None,
+            };
+            let settings = settings(to_u32(elements), slots);
+            recorder.dispatch_each(kernel, settings, &tensors, elements, cost);
+        }
+    }
+}
+
+pub(super) fn check_learning_rate(learning_rate: f32) -> Result<(), Error> {
+    check_above_zero("learning rate", learning_rate)
+}
+
+pub(super) fn check_above_zero(name: &str, value: f32) -> Result<(), Error> {
+    match value.is_finite() && value > 0.0 {
+        true => Ok(()),
+        false => Err(Error::setting(name, "a finite number above 0", value)),
+    }
+}
+
+pub(super) fn check_weight_decay(value: f32) -> Result<(), Error> {
+    match value.is_finite() && value >= 0.0 {
+        true => Ok(()),
+        false => Err(Error::setting(
+            "weight decay",
+            "a finite number, 0 or above",
+            value,
+        )),
+    }
+}
+
+/// Of a running mean: 1 would forget nothing, and never learn.
+pub(super) fn check_below_one(name: &str, value: f32) -> Result<(), Error> {
+    match (0.0..1.0).contains(&value) {
+        true => Ok(()),
+        false => Err(Error::setting(name, "at least 0 and below 1", value)),
+    }
+}
+
+/// `1 − value`, rounded once.
+pub(super) fn one_minus(value: f32) -> f32 {
+    to_f32(1.0 - f64::from(value))
+}
+
+pub(super) fn to_f32(value: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
+    let value = value as f32;
+    value
+}
+
+#[cfg(test)]
+mod tests;

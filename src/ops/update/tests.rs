@@ -1,0 +1,338 @@
+use super::Update;
+use crate::ops::{AdaGrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
+use crate::reference::{Float, Moment};
+use crate::tensor::{Arena, Tensor};
+use crate::testing::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
+
+const SIZES: [usize; 11] = [
+    1,
+    2,
+    63,
+    64,
+    65,
+    127,
+    128,
+    129,
+    997,
+    39_760,
+    65_535 * 64 + 1,
+];
+/// Steps that the coefficients have room for.
+const SLOTS: usize = 5;
+
+/// Numbers with a bound of how far single precision may be from them.
+#[derive(Clone, Copy)]
+struct Bounded(f64, f64);
+
+impl Bounded {
+    fn plus(self, other: Self) -> Self {
+        let sum = self.0 + other.0;
+        let magnitude = self.0.abs() + other.0.abs();
+        Self(
+            sum,
+            self.1 + other.1 + (1.0 + 1e-5) * ROUNDING * magnitude + FLUSHED,
+        )
+    }
+
+    /// With a factor that is rounded to `f32`, if it is not one.
+    fn times(self, factor: f64) -> Self {
+        let value = self.0 * factor;
+        Self(
+            value,
+            self.1 * factor.abs() + (2.0 + 1e-5) * ROUNDING * value.abs() + FLUSHED,
+        )
+    }
+
+    fn squared(self) -> Self {
+        let value = self.0 * self.0;
+        let error = self.1 * (2.0 * self.0.abs() + self.1);
+        Self(value, error + (1.0 + 1e-5) * ROUNDING * value + FLUSHED)
+    }
+
+    /// WGSL has `sqrt` from `inverseSqrt`, 2 ULP, and a division, 2.5 ULP.
+    fn root(self) -> Self {
+        let value = self.0.sqrt();
+        // The root of less than the bound may be 0, or that of twice as much.
+        let error = if self.0 > self.1 {
+            value - (self.0 - self.1).sqrt()
+        } else {
+            (self.0 + self.1).sqrt()
+        };
+        Self(value, error + 5.0 * ULP * (value + error))
+    }
+
+    fn over(self, other: Self) -> Self {
+        let value = self.0 / other.0;
+        let smallest = other.0 - other.1;
+        assert!(smallest > 0.0, "the bound says nothing");
+        let error = (self.1 + value.abs() * other.1) / smallest;
+        Self(value, error + 2.5 * ULP * (value.abs() + error) + FLUSHED)
+    }
+}
+
+/// Parameter and state of one element after an update, by the shader's own formula with bounds.
+type Formula = fn(p: f64, gradient: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3];
+
+const DECAY: f32 = 0.25;
+/// Above what rounding may leave of a gradient that cancels its decay: or the bound would say nothing.
+const EPSILON: f32 = 1e-4;
+
+fn exact(value: f64) -> Bounded {
+    Bounded(value, 0.0)
+}
+
+/// The gradient with weight decay.
+fn decayed(p: f64, gradient: f64) -> Bounded {
+    exact(p).times(DECAY.into()).plus(exact(gradient))
+}
+
+fn step(p: Bounded, by: Bounded) -> Bounded {
+    p.plus(by.times(-1.0))
+}
+
+fn plain(p: f64, g: f64, _: [f64; 2], [rate, ..]: [f64; 3]) -> [Bounded; 3] {
+    [
+        step(exact(p), decayed(p, g).times(rate)),
+        exact(0.0),
+        exact(0.0),
+    ]
+}
+
+fn momentum(p: f64, g: f64, [v, _]: [f64; 2], [rate, ..]: [f64; 3]) -> [Bounded; 3] {
+    let v = exact(v).times(0.9f32.into()).plus(decayed(p, g));
+    [step(exact(p), v.times(rate)), v, exact(0.0)]
+}
+
+fn nesterov(p: f64, g: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3] {
+    let v = momentum(p, g, state, coefficients)[1];
+    let ahead = decayed(p, g).plus(v.times(0.9f32.into()));
+    [step(exact(p), ahead.times(coefficients[0])), v, exact(0.0)]
+}
+
+fn adam_after(
+    p: Bounded,
+    g: Bounded,
+    [m, v]: [f64; 2],
+    [rate, first, second]: [f64; 3],
+) -> [Bounded; 3] {
+    let [rest1, rest2] = [0.9f32, 0.999f32].map(|beta| 1.0 - f64::from(beta));
+    let m = g.plus(exact(-m)).times(rest1).plus(exact(m));
+    let v = exact(v)
+        .times(0.999f32.into())
+        .plus(g.squared().times(rest2));
+    let below = v.root().times(second).plus(exact(EPSILON.into()));
+    [step(p, m.times(rate * first).over(below)), m, v]
+}
+
+fn adam(p: f64, g: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3] {
+    adam_after(exact(p), decayed(p, g), state, coefficients)
+}
+
+fn adam_w(p: f64, g: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3] {
+    let less = exact(p).times(f64::from(DECAY) * coefficients[0]);
+    adam_after(step(exact(p), less), exact(g), state, coefficients)
+}
+
+fn ada_grad(p: f64, g: f64, [s, _]: [f64; 2], [rate, ..]: [f64; 3]) -> [Bounded; 3] {
+    let g = decayed(p, g);
+    let s = exact(s).plus(g.squared());
+    let below = s.root().plus(exact(EPSILON.into()));
+    [step(exact(p), g.times(rate).over(below)), s, exact(0.0)]
+}
+
+fn rms_prop(p: f64, g: f64, [s, _]: [f64; 2], [rate, ..]: [f64; 3]) -> [Bounded; 3] {
+    let g = decayed(p, g);
+    let rest = 1.0 - f64::from(0.99f32);
+    let s = exact(s).times(0.99f32.into()).plus(g.squared().times(rest));
+    let below = s.root().plus(exact(EPSILON.into()));
+    [step(exact(p), g.times(rate).over(below)), s, exact(0.0)]
+}
+
+fn optimizers() -> Vec<(Box<dyn Optimizer>, Formula)> {
+    let sgd = Sgd::new(0.1).weight_decay(DECAY);
+    vec![
+        (Box::new(sgd), plain),
+        (Box::new(sgd.momentum(0.9)), momentum),
+        (Box::new(sgd.momentum(0.9).nesterov()), nesterov),
+        (
+            Box::new(Adam::new(1e-3).epsilon(EPSILON).weight_decay(DECAY)),
+            adam,
+        ),
+        (
+            Box::new(AdamW::new(0.5).epsilon(EPSILON).weight_decay(DECAY)),
+            adam_w,
+        ),
+        (
+            Box::new(AdaGrad::new(0.5).epsilon(EPSILON).weight_decay(DECAY)),
+            ada_grad,
+        ),
+        (
+            Box::new(RmsProp::new(0.01).epsilon(EPSILON).weight_decay(DECAY)),
+            rms_prop,
+        ),
+    ]
+}
+
+/// An arena of one tensor, of which a bench has the memory.
+fn arena(tensor: &Tensor) -> Arena {
+    Arena::of(tensor.clone())
+}
+
+/// The GPU, and the reference in `f64`, against the formula with bounds; between guard bands.
+fn check(optimizer: &dyn Optimizer, formula: Formula, elements: usize, fill: Fill, taken: u32) {
+    let case = format!("{optimizer:?} of {elements} elements, {fill:?}, step {taken}");
+    let mut numbers = Numbers::new(elements as u64);
+    let before = numbers.fill(elements, fill);
+    let slopes = numbers.fill(elements, fill);
+    // Squares are not negative; a mean may be.
+    let is_square = |name: &str| ["square", "sum"].contains(&name);
+    let kept = optimizer.state().iter().map(|name| {
+        let values = numbers.fill(elements, Fill::Moderate);
+        let absolute = |value: f32| if is_square(name) { value.abs() } else { value };
+        values.into_iter().map(absolute).collect::<Vec<_>>()
+    });
+    let kept: Vec<Vec<f32>> = kept.collect();
+
+    let bench = Bench::new(gpu());
+    let parameters = bench.changed("parameters", [1, elements], &before);
+    let gradients = bench.input("gradients", [1, elements], &slopes);
+    let state: Vec<_> = kept
+        .iter()
+        .map(|values| bench.changed("state", [1, elements], values))
+        .collect();
+    let mut rows = [[f32::NAN; 4]; SLOTS];
+    rows[taken as usize % SLOTS] = optimizer.coefficients(taken.into());
+    let coefficients = bench.input("coefficients", [SLOTS, 4], rows.as_flattened());
+    let step_count = bench.input_u32("step count", [1, 1], &[taken]);
+    let arenas: Vec<Arena> = state.iter().map(arena).collect();
+    bench.run(&case, 1, |recorder| {
+        let pass = Update {
+            parameters: &arena(&parameters),
+            gradients: &arena(&gradients),
+            state: &arenas,
+            coefficients: &coefficients,
+            step_count: &step_count,
+        };
+        optimizer.update(recorder, pass);
+    });
+
+    let [rate, first, second, _] = optimizer.coefficients(taken.into()).map(f64::from);
+    let at = |element: usize| {
+        let state = [0, 1].map(|name| kept.get(name).map_or(0.0, |s| s[element].into()));
+        formula(
+            before[element].into(),
+            slopes[element].into(),
+            state,
+            [rate, first, second],
+        )
+    };
+    let expected: Vec<[Bounded; 3]> = (0..elements).map(at).collect();
+    for (index, tensor) in std::iter::once(&parameters).chain(&state).enumerate() {
+        let values = expected.iter().map(|all| all[index].0);
+        let errors = expected.iter().map(|all| all[index].1);
+        assert_close(&case, &bench.read(tensor), values, errors);
+    }
+
+    let column = |values: &[f32]| {
+        ndarray::Array2::from_shape_fn((1, elements), |(_, i)| f64::from(values[i]))
+    };
+    let mut parameter = column(&before);
+    let mut state: Vec<_> = kept.iter().map(|values| column(values)).collect();
+    let moment = Moment {
+        step: taken.into(),
+        learning_rate: rate,
+    };
+    f64::rule(&optimizer.reference()).update(moment, &mut parameter, &column(&slopes), &mut state);
+    for (index, found) in std::iter::once(&parameter).chain(&state).enumerate() {
+        for (element, (found, all)) in found.iter().zip(&expected).enumerate() {
+            let Bounded(value, error) = all[index];
+            assert!(
+                (found - value).abs() <= error,
+                "{case}: reference, {element}: {found} {value} ± {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_update_is_its_formula() {
+    for (optimizer, formula) in optimizers() {
+        for (index, elements) in SIZES.into_iter().enumerate() {
+            let fill = [Fill::Moderate, Fill::Integers][index % 2];
+            check(
+                &*optimizer,
+                formula,
+                elements,
+                fill,
+                [0, 1, 7, 4_000][index % 4],
+            );
+        }
+    }
+}
+
+#[test]
+fn plain_descent_of_integers_is_exact() {
+    fn exactly(p: f64, g: f64, _: [f64; 2], [rate, ..]: [f64; 3]) -> [Bounded; 3] {
+        [exact(p - rate * g), exact(0.0), exact(0.0)]
+    }
+    for elements in SIZES {
+        check(&Sgd::new(0.5), exactly, elements, Fill::Integers, 3);
+    }
+}
+
+#[test]
+fn schedules_are_their_formulas() {
+    let factors = |schedule: Schedule, steps: &[u64]| -> Vec<f64> {
+        steps.iter().map(|&step| schedule.factor(step)).collect()
+    };
+    assert_eq!(factors(Schedule::constant(), &[0, 9]), [1.0, 1.0]);
+    let halved = Schedule::step(10, 0.5);
+    assert_eq!(
+        factors(halved, &[0, 9, 10, 19, 20]),
+        [1.0, 1.0, 0.5, 0.5, 0.25]
+    );
+    let wave = factors(Schedule::cosine(4), &[0, 1, 2, 3, 4, 9]);
+    let root = 0.5f64.sqrt();
+    let expected = [1.0, (1.0 + root) / 2.0, 0.5, (1.0 - root) / 2.0, 0.0, 0.0];
+    assert!(
+        wave.iter()
+            .zip(expected)
+            .all(|(a, b)| (a - b).abs() < 1e-15),
+        "{wave:?}"
+    );
+    let warm = factors(halved.warm_up(4), &[0, 1, 3, 4, 13, 14]);
+    assert_eq!(warm, [0.25, 0.5, 1.0, 1.0, 1.0, 0.5]);
+    let rates = |step| Sgd::new(0.5).scheduled(halved).coefficients(step)[0].to_bits();
+    assert_eq!([rates(0), rates(10)], [0.5f32.to_bits(), 0.25f32.to_bits()]);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_named() {
+    let wrong: [(Box<dyn Optimizer>, &str); 12] = [
+        (Box::new(Sgd::new(0.0)), "learning rate"),
+        (Box::new(Sgd::new(f32::NAN)), "learning rate"),
+        (Box::new(Sgd::new(0.1).momentum(1.0)), "momentum"),
+        (Box::new(Sgd::new(0.1).nesterov()), "momentum"),
+        (Box::new(Sgd::new(0.1).weight_decay(-1.0)), "weight decay"),
+        (Box::new(Adam::new(0.1).betas(1.0, 0.9)), "first beta"),
+        (Box::new(Adam::new(0.1).betas(0.9, -0.1)), "second beta"),
+        (Box::new(AdamW::new(0.1).epsilon(0.0)), "epsilon"),
+        (Box::new(AdaGrad::new(-0.1)), "learning rate"),
+        (Box::new(RmsProp::new(0.1).alpha(f32::NAN)), "alpha"),
+        (
+            Box::new(Sgd::new(0.1).scheduled(Schedule::cosine(0))),
+            "steps of a schedule",
+        ),
+        (
+            Box::new(Sgd::new(0.1).scheduled(Schedule::step(1, 0.0))),
+            "factor of a schedule",
+        ),
+    ];
+    for (optimizer, name) in wrong {
+        let error = optimizer.check().map_err(|error| error.to_string());
+        assert!(
+            error.clone().is_err_and(|message| message.contains(name)),
+            "{optimizer:?}: {error:?}"
+        );
+    }
+}

@@ -1,0 +1,32 @@
+use ndarray::{Array2, Zip};
+
+use super::{Float, Moment, Optimizer};
+
+/// `s ← s + g²`, `p ← p − η·g/(√s + ε)` with `g = gradient + λ·p`.
+#[derive(Debug, Clone, Copy)]
+pub struct AdaGrad {
+    /// ε.
+    pub epsilon: f64,
+    /// λ.
+    pub weight_decay: f64,
+}
+
+impl<F: Float> Optimizer<F> for AdaGrad {
+    fn update(
+        &self,
+        at: Moment<F>,
+        parameter: &mut Array2<F>,
+        gradient: &Array2<F>,
+        state: &mut [Array2<F>],
+    ) {
+        let [epsilon, decay] = [self.epsilon, self.weight_decay].map(F::from_f64);
+        Zip::from(parameter)
+            .and(gradient)
+            .and(&mut state[0])
+            .for_each(|p, &gradient, s| {
+                let g = gradient + decay * *p;
+                *s += g * g;
+                *p -= at.learning_rate * g / (s.sqrt() + epsilon);
+            });
+    }
+}

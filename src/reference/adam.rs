@@ -1,0 +1,51 @@
+use ndarray::{Array2, Zip};
+
+use super::{Float, Moment, Optimizer};
+
+/// `m ← β₁·m + (1 − β₁)·g`, `v ← β₂·v + (1 − β₂)·g²`, and with `m̂ = m/(1 − β₁ᵗ)`, `v̂ = v/(1 − β₂ᵗ)`
+/// `p ← p − η·m̂/(√v̂ + ε)`. Weight decay λ adds `λ·p` to the gradient, or, decoupled, takes `η·λ·p` first.
+#[derive(Debug, Clone, Copy)]
+pub struct Adam {
+    /// β₁ and β₂.
+    pub betas: [f64; 2],
+    /// ε.
+    pub epsilon: f64,
+    /// λ.
+    pub weight_decay: f64,
+    /// Whether it is `AdamW`.
+    pub is_decoupled: bool,
+}
+
+impl<F: Float> Optimizer<F> for Adam {
+    fn update(
+        &self,
+        at: Moment<F>,
+        parameter: &mut Array2<F>,
+        gradient: &Array2<F>,
+        state: &mut [Array2<F>],
+    ) {
+        let [mean, square] = state else {
+            unreachable!("Adam keeps two numbers for each parameter");
+        };
+        let steps = (at.step + 1) as f64;
+        let [beta1, beta2] = self.betas.map(F::from_f64);
+        let [first, second] = self.betas.map(|beta| F::from_f64(1.0 - beta.powf(steps)));
+        let [epsilon, decay] = [self.epsilon, self.weight_decay].map(F::from_f64);
+        let rate = at.learning_rate;
+        Zip::from(parameter)
+            .and(gradient)
+            .and(mean)
+            .and(square)
+            .for_each(|p, &gradient, m, v| {
+                let mut g = gradient;
+                if self.is_decoupled {
+                    *p -= rate * decay * *p;
+                } else {
+                    g += decay * *p;
+                }
+                *m = beta1 * *m + (F::one() - beta1) * g;
+                *v = beta2 * *v + (F::one() - beta2) * g * g;
+                *p -= rate * (*m / first) / ((*v / second).sqrt() + epsilon);
+            });
+    }
+}

@@ -1,0 +1,150 @@
+//! The optimizer that a golden training asks for; hyperparameters have PyTorch's names, and its
+//! defaults where they are absent.
+
+use wgrad::ops::{AdaGrad, Adam, AdamW, Optimizer, RmsProp, Sgd};
+use wgrad::reference::{self, Rule};
+
+use crate::file::{File, Refusal};
+
+/// With all numbers as the file has them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asked {
+    Sgd(reference::Sgd),
+    Adam(reference::Adam),
+    AdaGrad(reference::AdaGrad),
+    RmsProp(reference::RmsProp),
+}
+
+/// Keys that name what is not built: only values that switch it off are accepted.
+const OFF: [&str; 7] = [
+    "dampening",
+    "maximize",
+    "amsgrad",
+    "centered",
+    "lr_decay",
+    "initial_accumulator_value",
+    "momentum",
+];
+
+impl Asked {
+    pub(crate) fn read(file: &File) -> Result<Self, Refusal> {
+        let number = |key: &str, default: f64| Ok(file.number(key)?.unwrap_or(default));
+        let name = file.key("optimizer")?;
+        let default_decay = if name == "adamw" { 0.01 } else { 0.0 };
+        let weight_decay = number("weight_decay", default_decay)?;
+        let asked = match name {
+            "sgd" => Self::Sgd(reference::Sgd {
+                momentum: number("momentum", 0.0)?,
+                is_nesterov: is_true(file, "nesterov")?,
+                weight_decay,
+            }),
+            "adam" | "adamw" => Self::Adam(reference::Adam {
+                betas: betas(file)?,
+                epsilon: number("eps", 1e-8)?,
+                weight_decay,
+                is_decoupled: name == "adamw",
+            }),
+            "adagrad" => Self::AdaGrad(reference::AdaGrad {
+                epsilon: number("eps", 1e-10)?,
+                weight_decay,
+            }),
+            "rmsprop" => Self::RmsProp(reference::RmsProp {
+                alpha: number("alpha", 0.99)?,
+                epsilon: number("eps", 1e-8)?,
+                weight_decay,
+            }),
+            other => return Err(file.unknown("optimizer", other)),
+        };
+        for key in OFF {
+            match file.find(key) {
+                Some(_) if key == "momentum" && name == "sgd" => {}
+                Some(value) if !is_off(value) => return Err(file.unknown(key, value)),
+                _ => {}
+            }
+        }
+        Ok(asked)
+    }
+
+    /// Whether the learning rate is its only number.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self, Self::Sgd(sgd) if sgd.momentum == 0.0 && sgd.weight_decay == 0.0)
+    }
+
+    /// The formula with these numbers, and how many numbers it keeps for each parameter.
+    pub(crate) fn rule(&self) -> (Rule, usize) {
+        match *self {
+            Self::Sgd(sgd) => (Rule::of(sgd), usize::from(sgd.momentum != 0.0)),
+            Self::Adam(adam) => (Rule::of(adam), 2),
+            Self::AdaGrad(ada_grad) => (Rule::of(ada_grad), 1),
+            Self::RmsProp(rms_prop) => (Rule::of(rms_prop), 1),
+        }
+    }
+
+    /// What the crate offers for it, all numbers rounded to `f32`.
+    pub(crate) fn build(&self, learning_rate: f32) -> Box<dyn Optimizer> {
+        #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
+        let single = |value: f64| value as f32;
+        match *self {
+            Self::Sgd(asked) => {
+                let sgd = Sgd::new(learning_rate)
+                    .momentum(single(asked.momentum))
+                    .weight_decay(single(asked.weight_decay));
+                Box::new(if asked.is_nesterov {
+                    sgd.nesterov()
+                } else {
+                    sgd
+                })
+            }
+            Self::Adam(asked) if asked.is_decoupled => Box::new(
+                AdamW::new(learning_rate)
+                    .betas(single(asked.betas[0]), single(asked.betas[1]))
+                    .epsilon(single(asked.epsilon))
+                    .weight_decay(single(asked.weight_decay)),
+            ),
+            Self::Adam(asked) => Box::new(
+                Adam::new(learning_rate)
+                    .betas(single(asked.betas[0]), single(asked.betas[1]))
+                    .epsilon(single(asked.epsilon))
+                    .weight_decay(single(asked.weight_decay)),
+            ),
+            Self::AdaGrad(asked) => Box::new(
+                AdaGrad::new(learning_rate)
+                    .epsilon(single(asked.epsilon))
+                    .weight_decay(single(asked.weight_decay)),
+            ),
+            Self::RmsProp(asked) => Box::new(
+                RmsProp::new(learning_rate)
+                    .alpha(single(asked.alpha))
+                    .epsilon(single(asked.epsilon))
+                    .weight_decay(single(asked.weight_decay)),
+            ),
+        }
+    }
+}
+
+fn is_off(value: &str) -> bool {
+    value.trim().parse() == Ok(0.0) || value.trim().eq_ignore_ascii_case("false")
+}
+
+fn is_true(file: &File, key: &str) -> Result<bool, Refusal> {
+    match file.find(key) {
+        None => Ok(false),
+        Some(value) if is_off(value) => Ok(false),
+        Some(value) if value.trim().eq_ignore_ascii_case("true") || value.trim() == "1" => Ok(true),
+        Some(value) => Err(file.unknown(key, value)),
+    }
+}
+
+/// `0.9,0.999`, in brackets or not; or each under a key of its own.
+fn betas(file: &File) -> Result<[f64; 2], Refusal> {
+    let Some(text) = file.find("betas") else {
+        let [first, second] = [file.number("beta1")?, file.number("beta2")?];
+        return Ok([first.unwrap_or(0.9), second.unwrap_or(0.999)]);
+    };
+    let numbers = text.trim_matches(['(', ')', '[', ']', ' ']).split(',');
+    let numbers: Result<Vec<f64>, _> = numbers.map(|number| number.trim().parse()).collect();
+    match numbers.as_deref() {
+        Ok(&[first, second]) => Ok([first, second]),
+        _ => Err(file.unknown("betas", text)),
+    }
+}
