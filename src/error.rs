@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
 use crate::steps::Unfused;
 
@@ -11,6 +12,10 @@ pub enum Error {
     /// A data set or its files are not as they should be.
     #[error(transparent)]
     Data(#[from] DataError),
+
+    /// A checkpoint could not be written or taken.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
 
     /// No adapter matches what was asked for.
     #[error(

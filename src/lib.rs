@@ -62,6 +62,7 @@
 //!
 //! Layers are at most [`MAX_WIDTH`] wide. Inputs of a [`Trainer`] are bytes, seen as `byte / 255`;
 //! rows of floats go through [`Model`] itself.
+pub mod checkpoint;
 pub mod data;
 mod error;
 mod evaluator;
@@ -95,6 +96,7 @@ pub use wgpu;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use checkpoint::CheckpointError;
 pub use error::Error;
 pub use gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]

@@ -5,6 +5,7 @@ mod direct;
 
 use ndarray::{Array2, ArrayView2};
 
+use crate::checkpoint;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
@@ -161,6 +162,37 @@ impl Model {
         Ok(())
     }
 
+    /// Reads the parameters of every layer, in the order of
+    /// [`Layer::parameters`](crate::ops::Layer::parameters), without blocking a browser's main thread.
+    ///
+    /// # Errors
+    /// As [`Gpu::read_async`].
+    pub async fn parameters_async(&self) -> Result<Vec<Vec<Array2<f32>>>, Error> {
+        let mut layers = Vec::new();
+        for tensors in &self.parameters.layers {
+            layers.push(read_matrices(&self.gpu, tensors).await?);
+        }
+        Ok(layers)
+    }
+
+    /// The parameters as a safetensors file: see [`crate::checkpoint`].
+    ///
+    /// # Errors
+    /// As [`parameters_async`](Self::parameters_async).
+    pub async fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
+        checkpoint::encode(&self.spec, &self.parameters_async().await?, None)
+    }
+
+    /// Takes the parameters out of a safetensors file: one of ours, with or without the state of a
+    /// training, or one whose tensors have the same names and shapes.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the file is damaged or of another network; then nothing is changed.
+    pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let contents = checkpoint::decode(&self.spec, None, bytes)?;
+        self.set_parameters(&contents.parameters)
+    }
+
     /// What the first layer best takes from a data set of bytes: those, or floats.
     pub(crate) fn input_element(&self) -> Element {
         match self.spec.layers().first() {
@@ -238,6 +270,25 @@ impl Model {
     }
 }
 
-fn row_major(matrix: ArrayView2<'_, f32>) -> Vec<f32> {
+/// The elements of tensors.
+pub(crate) async fn read_matrices(
+    gpu: &Gpu,
+    tensors: &[Tensor],
+) -> Result<Vec<Array2<f32>>, Error> {
+    let mut matrices = Vec::new();
+    for tensor in tensors {
+        matrices.push(read_matrix(gpu, tensor).await?);
+    }
+    Ok(matrices)
+}
+
+async fn read_matrix(gpu: &Gpu, tensor: &Tensor) -> Result<Array2<f32>, Error> {
+    let values: Vec<f32> = gpu.read_async(tensor).await?;
+    let columns = tensor.columns();
+    let at = |(row, column)| values[row * columns + column];
+    Ok(Array2::from_shape_fn((tensor.rows(), columns), at))
+}
+
+pub(crate) fn row_major(matrix: ArrayView2<'_, f32>) -> Vec<f32> {
     matrix.iter().copied().collect()
 }

@@ -74,6 +74,13 @@ impl Sequential {
         sizes.iter().flatten().sum()
     }
 
+    /// Bytes that a checkpoint of this network may have at the most: parameters, what an optimizer
+    /// keeps of them, and a header.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn largest_checkpoint(&self) -> u64 {
+        8 * 4 * self.parameter_count() as u64 + (16 << 20)
+    }
+
     /// Puts the network with its initial parameters on a GPU.
     ///
     /// # Errors

@@ -1,11 +1,13 @@
 //! The book's five functions: each uploads its rows, runs a plan of its own and reads the answer.
 
+use std::path::Path;
+
 use ndarray::{Array2, ArrayView2};
 
-use super::{Activations, Model, Parameters, row_major};
+use super::{Activations, Model, read_matrices, read_matrix, row_major};
+use crate::checkpoint;
 use crate::data::Labels;
 use crate::error::Error;
-use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::ops::SoftmaxCrossEntropy;
 use crate::plan::{Plan, Recorder};
@@ -17,9 +19,42 @@ impl Model {
     /// Reads the parameters of every layer, in the order of [`Layer::parameters`](crate::ops::Layer::parameters).
     ///
     /// # Errors
-    /// As [`Gpu::read_async`].
+    /// As [`crate::Gpu::read_async`].
     pub fn parameters(&self) -> Result<Vec<Vec<Array2<f32>>>, Error> {
-        self.parameters.read(&self.gpu)
+        pollster::block_on(self.parameters_async())
+    }
+
+    /// Writes the parameters to a safetensors file: see [`crate::checkpoint`]. Whatever happens, the
+    /// whole old file or the whole new one is there.
+    ///
+    /// ```
+    /// use wgrad::{Gpu, TwoLayerNet};
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("model.safetensors");
+    /// let gpu = Gpu::new()?;
+    /// let model = TwoLayerNet::spec(784, 50, 10).seed(1).build(&gpu)?;
+    /// model.save(&path)?;
+    /// let mut other = TwoLayerNet::spec(784, 50, 10).seed(2).build(&gpu)?;
+    /// other.load(&path)?;
+    /// assert_eq!(model.parameters()?, other.parameters()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the file cannot be written, or as [`crate::Gpu::read_async`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let bytes = pollster::block_on(self.to_safetensors())?;
+        Ok(checkpoint::write(path.as_ref(), &bytes)?)
+    }
+
+    /// Reads the parameters from a safetensors file: see [`set_safetensors`](Self::set_safetensors).
+    ///
+    /// # Errors
+    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let bytes = checkpoint::read(path.as_ref(), self.spec.largest_checkpoint())?;
+        self.set_safetensors(&bytes)
     }
 
     /// Logits (rows, classes) of `x` (rows, inputs).
@@ -31,7 +66,7 @@ impl Model {
         let mut recorder = Recorder::new(&self.gpu);
         self.record_forward(&mut recorder, &pass);
         self.gpu.submit(&recorder.finish()?, 1)?;
-        read_matrix(&self.gpu, pass.logits())
+        pollster::block_on(read_matrix(&self.gpu, pass.logits()))
     }
 
     /// Mean softmax cross-entropy of `x` with its labels.
@@ -76,7 +111,9 @@ impl Model {
     ) -> Result<Vec<Vec<Array2<f32>>>, Error> {
         let pass = self.upload(x, Some(labels))?;
         self.gpu.submit(&self.record_gradient(&pass)?, 1)?;
-        self.gradients.read(&self.gpu)
+        let gpu = &self.gpu;
+        let read_layer = |tensors: &Vec<Tensor>| pollster::block_on(read_matrices(gpu, tensors));
+        self.gradients.layers.iter().map(read_layer).collect()
     }
 
     /// The same gradients by central differences through the `f64` reference: slow, and right.
@@ -131,25 +168,6 @@ impl Model {
         self.record_backward(&mut recorder, &SoftmaxCrossEntropy, pass);
         recorder.finish()
     }
-}
-
-impl Parameters {
-    fn read(&self, gpu: &Gpu) -> Result<Vec<Vec<Array2<f32>>>, Error> {
-        let read_layer = |tensors: &Vec<Tensor>| {
-            tensors
-                .iter()
-                .map(|tensor| read_matrix(gpu, tensor))
-                .collect()
-        };
-        self.layers.iter().map(read_layer).collect()
-    }
-}
-
-fn read_matrix(gpu: &Gpu, tensor: &Tensor) -> Result<Array2<f32>, Error> {
-    let values: Vec<f32> = gpu.read(tensor)?;
-    let columns = tensor.columns();
-    let at = |(r, c)| values[r * columns + c];
-    Ok(Array2::from_shape_fn((tensor.rows(), columns), at))
 }
 
 fn check_input(spec: &Sequential, x: ArrayView2<'_, f32>) -> Result<(), Error> {

@@ -1,9 +1,13 @@
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::Path;
+
 use ndarray::{Array2, s};
 
 use super::network::{Workspace, correct};
 use super::sparse::SparseRows;
 use super::{Float, Moment, Network, Rule, SparseBatch};
 use crate::Sequential;
+use crate::checkpoint::{self, Position};
 use crate::data::{Dataset, Sampling};
 use crate::error::Error;
 use crate::ops::Optimizer;
@@ -31,6 +35,7 @@ const EVALUATION_ROWS: usize = 500;
 /// ```
 #[derive(Debug)]
 pub struct Trainer<F> {
+    spec: Sequential,
     network: Network<F>,
     optimizer: Box<dyn Optimizer>,
     rule: Rule,
@@ -80,6 +85,7 @@ impl<F: Float> Trainer<F> {
         };
         let parameters = network.parameters().iter().flatten();
         Ok(Self {
+            spec: spec.clone(),
             state: parameters.map(of_parameter).collect(),
             work,
             rule: optimizer.reference(),
@@ -186,6 +192,68 @@ impl<F: Float> Trainer<F> {
             hits += correct(work.outputs(rows).0, labels);
         }
         Ok(Evaluation::new(loss, hits, dataset.len()))
+    }
+}
+
+/// Checkpoints hold `f32`.
+impl Trainer<f32> {
+    fn position(&self) -> Position {
+        Position {
+            step: self.step,
+            batch: self.indices.len(),
+            examples: self.dataset.len(),
+            sampling: self.sampling.clone(),
+        }
+    }
+
+    /// Parameters and the state of the training as a safetensors file, which [`crate::Trainer`] takes
+    /// too: see [`crate::checkpoint`].
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the format has no room for it.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
+        let roles = self.optimizer.state().iter().enumerate();
+        let of_role = |at: usize| self.state.iter().map(|kept| kept[at].clone()).collect();
+        let state = roles.map(|(at, role)| (*role, of_role(at))).collect();
+        let training = Some((&state, &self.position()));
+        checkpoint::encode(&self.spec, self.network.parameters(), training)
+    }
+
+    /// Goes on from such a file: see [`crate::Trainer::set_safetensors`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let training = Some((self.optimizer.state(), &self.position()));
+        let contents = checkpoint::decode(&self.spec, training, bytes)?;
+        self.network.set_parameters(&contents.parameters)?;
+        for (at, values) in contents.state.into_iter().enumerate() {
+            for (kept, value) in self.state.iter_mut().zip(values) {
+                kept[at] = value;
+            }
+        }
+        self.step = contents.step;
+        Ok(())
+    }
+
+    /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the
+    /// whole old file or the whole new one is there.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the file cannot be written.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)
+    }
+
+    /// Goes on from a file: see [`crate::Trainer::set_safetensors`].
+    ///
+    /// # Errors
+    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let bytes = checkpoint::read(path.as_ref(), self.spec.largest_checkpoint())?;
+        self.set_safetensors(&bytes)
     }
 }
 

@@ -1,0 +1,327 @@
+//! Weights, and the state of a training, as a safetensors file.
+//!
+//! Tensors are named as the network names them: `layers.0.weight`, `layers.0.bias`. They lie as
+//! PyTorch has them, so that `torch.nn.Linear` takes them as they are: a weight of a layer is
+//! (outputs, inputs), the transpose of what its kernels use, and what has one row is a vector. What an
+//! optimizer keeps is named `optimizer.<what>.layers.0.weight` and so on. Everything is `f32`.
+//!
+//! The metadata holds `format` (`wgrad 1`) and `network`; of a training also `step`, `batch`,
+//! `examples` and `sampling`, by which its minibatches go on where they stopped.
+//!
+//! ```python
+//! from safetensors.torch import load_file
+//! net = torch.nn.Module()
+//! net.layers = torch.nn.Sequential(torch.nn.Linear(784, 50), torch.nn.ReLU(), torch.nn.Linear(50, 10))
+//! weights = load_file("model.safetensors")
+//! net.load_state_dict({k: v for k, v in weights.items() if not k.startswith("optimizer.")})
+//! ```
+
+#[cfg(not(target_arch = "wasm32"))]
+mod file;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use ndarray::Array2;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+
+use crate::data::Sampling;
+use crate::error::Error;
+use crate::sequential::Sequential;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use file::{read, write};
+
+/// Why a checkpoint could not be written or taken. Nothing is changed by one that was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The file could not be read or written.
+    #[error("cannot {doing} {}: {reason}. {remedy}", path.display())]
+    File {
+        /// `read` or `write`.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// It is no safetensors file, or a damaged one.
+    #[error("this is no whole safetensors file: {reason}. Take another copy of it")]
+    Format {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A tensor is missing.
+    #[error(
+        "tensor {name}, of shape {expected:?}, is missing: the file is of another network or optimizer"
+    )]
+    Missing {
+        /// Its name.
+        name: String,
+        /// The shape it should have.
+        expected: Vec<usize>,
+    },
+    /// A tensor is there that this network has no use for.
+    #[error("tensor {name}, of shape {found:?}, is not of this network or optimizer")]
+    Unknown {
+        /// Its name.
+        name: String,
+        /// The shape it has.
+        found: Vec<usize>,
+    },
+    /// A tensor has another shape or element type.
+    #[error(
+        "tensor {name}: expected {expected}, found {found}. Build the network that the file was saved from, or save it as float32"
+    )]
+    Tensor {
+        /// Its name.
+        name: String,
+        /// Expected element type and shape.
+        expected: String,
+        /// Those it has.
+        found: String,
+    },
+    /// It is of another network or training.
+    #[error("{what}: expected {expected}, found {found}. Set up the same as when it was saved")]
+    Mismatch {
+        /// What differs, for example `batch`.
+        what: &'static str,
+        /// Of the network or training that takes it.
+        expected: String,
+        /// In the file.
+        found: String,
+    },
+}
+
+/// What says which minibatches come next.
+#[derive(Debug, Clone)]
+pub(crate) struct Position {
+    pub(crate) step: u64,
+    pub(crate) batch: usize,
+    pub(crate) examples: usize,
+    pub(crate) sampling: Sampling,
+}
+
+impl Position {
+    fn metadata(&self) -> [(&'static str, String); 3] {
+        let sampling = match &self.sampling {
+            Sampling::WithReplacement { seed } => format!("with replacement, seed {seed}"),
+            Sampling::Shuffled { seed } => format!("shuffled, seed {seed}"),
+            Sampling::Listed(list) => {
+                let digest = Sha256::digest(bytemuck::cast_slice::<u32, u8>(list));
+                let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("listed, {} indices, SHA-256 {hex}", list.len())
+            }
+        };
+        [
+            ("batch", self.batch.to_string()),
+            ("examples", self.examples.to_string()),
+            ("sampling", sampling),
+        ]
+    }
+}
+
+/// What an optimizer keeps under one name, of every parameter in order.
+pub(crate) type State = Vec<(&'static str, Vec<Array2<f32>>)>;
+
+/// What was read from a file.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) parameters: Vec<Vec<Array2<f32>>>,
+    pub(crate) state: Vec<Vec<Array2<f32>>>,
+    pub(crate) step: u64,
+}
+
+const FORMAT: &str = "wgrad 1";
+
+fn network(spec: &Sequential) -> String {
+    let layers = spec.layers().iter().map(|layer| layer.name());
+    let all = std::iter::once(spec.widths()[0].to_string()).chain(layers);
+    all.collect::<Vec<_>>().join(" → ")
+}
+
+/// Names and shapes of all parameters.
+fn parameters_of(spec: &Sequential) -> Vec<(String, [usize; 2])> {
+    spec.map_specs(|name, spec| (name, spec.shape)).concat()
+}
+
+fn state_name(role: &str, parameter: &str) -> String {
+    format!("optimizer.{role}.{parameter}")
+}
+
+/// As PyTorch has it.
+fn shape_in_file([rows, columns]: [usize; 2]) -> Vec<usize> {
+    match rows {
+        1 => vec![columns],
+        _ => vec![columns, rows],
+    }
+}
+
+/// The whole file.
+pub(crate) fn encode(
+    spec: &Sequential,
+    parameters: &[Vec<Array2<f32>>],
+    training: Option<(&State, &Position)>,
+) -> Result<Vec<u8>, Error> {
+    let named = parameters_of(spec);
+    let mut tensors = Vec::new();
+    let mut add = |name: String, value: &Array2<f32>| {
+        let bytes: Vec<u8> = value
+            .t()
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        tensors.push((name, shape_in_file(value.dim().into()), bytes));
+    };
+    for ((name, _), value) in named.iter().zip(parameters.iter().flatten()) {
+        add(name.clone(), value);
+    }
+    let mut metadata = HashMap::new();
+    metadata.insert("format".to_owned(), FORMAT.to_owned());
+    metadata.insert("network".to_owned(), network(spec));
+    if let Some((state, position)) = training {
+        for (role, values) in state {
+            for ((name, _), value) in named.iter().zip(values) {
+                add(state_name(role, name), value);
+            }
+        }
+        metadata.insert("step".to_owned(), position.step.to_string());
+        metadata.extend(
+            position
+                .metadata()
+                .map(|(key, value)| (key.to_owned(), value)),
+        );
+    }
+    let wrong = |error: safetensors::SafeTensorError| CheckpointError::Format {
+        reason: error.to_string(),
+    };
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        Ok((
+            name,
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(wrong)?,
+        ))
+    });
+    let views = views.collect::<Result<Vec<_>, CheckpointError>>()?;
+    Ok(safetensors::serialize(views, Some(metadata)).map_err(wrong)?)
+}
+
+/// A file's contents, if all of it is of this network and, where one is given, this training.
+pub(crate) fn decode(
+    spec: &Sequential,
+    training: Option<(&[&str], &Position)>,
+    bytes: &[u8],
+) -> Result<Contents, Error> {
+    let file = File::parse(bytes)?;
+    // Weights made elsewhere have no metadata of ours.
+    if let Some(found) = file.metadata.get("network") {
+        must_be("network", network(spec), found)?;
+    }
+    let (roles, step) = match training {
+        None => (&[][..], 0),
+        Some((roles, position)) => (roles, file.step(position)?),
+    };
+    let named = parameters_of(spec);
+    let all = |role: Option<&str>| {
+        let tensors = named.iter().map(|(name, shape)| match role {
+            None => file.matrix(name, *shape),
+            Some(role) => file.matrix(&state_name(role, name), *shape),
+        });
+        tensors.collect::<Result<Vec<_>, CheckpointError>>()
+    };
+    let mut flat = all(None)?.into_iter();
+    let state = roles.iter().map(|role| all(Some(role)));
+    let state = state.collect::<Result<Vec<_>, _>>()?;
+    let is_known = |name: &str| {
+        let of_state =
+            |parameter: &str| roles.iter().any(|role| state_name(role, parameter) == name);
+        let is_of = |(parameter, _): &(String, _)| parameter == name || of_state(parameter);
+        // Weights alone may be taken from a file with the state of a training.
+        named.iter().any(is_of) || (training.is_none() && name.starts_with("optimizer."))
+    };
+    for (name, view) in file.tensors.iter() {
+        if !is_known(name) {
+            let (name, found) = (name.to_owned(), view.shape().to_vec());
+            return Err(CheckpointError::Unknown { name, found }.into());
+        }
+    }
+    let layers = spec.map_specs(|_, _| ()).into_iter();
+    let parameters = layers.map(|layer| flat.by_ref().take(layer.len()).collect());
+    Ok(Contents {
+        parameters: parameters.collect(),
+        state,
+        step,
+    })
+}
+
+struct File<'a> {
+    tensors: SafeTensors<'a>,
+    metadata: HashMap<String, String>,
+}
+
+impl<'a> File<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
+        let wrong = |error: safetensors::SafeTensorError| CheckpointError::Format {
+            reason: error.to_string(),
+        };
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
+        Ok(Self {
+            tensors: SafeTensors::deserialize(bytes).map_err(wrong)?,
+            metadata: header.metadata().clone().unwrap_or_default(),
+        })
+    }
+
+    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Array2<f32>, CheckpointError> {
+        let expected = shape_in_file(shape);
+        let Ok(view) = self.tensors.tensor(name) else {
+            let name = name.to_owned();
+            return Err(CheckpointError::Missing { name, expected });
+        };
+        if view.dtype() != Dtype::F32 || view.shape() != expected {
+            return Err(CheckpointError::Tensor {
+                name: name.to_owned(),
+                expected: format!("{:?} {expected:?}", Dtype::F32),
+                found: format!("{:?} {:?}", view.dtype(), view.shape()),
+            });
+        }
+        let (numbers, _) = view.data().as_chunks();
+        let value = |(row, column)| f32::from_le_bytes(numbers[column * shape[0] + row]);
+        Ok(Array2::from_shape_fn((shape[0], shape[1]), value))
+    }
+
+    /// Steps taken, if the minibatches go on as those of `position` would.
+    fn step(&self, position: &Position) -> Result<u64, CheckpointError> {
+        let get = |what: &'static str| self.metadata.get(what).map_or("", String::as_str);
+        must_be("format", FORMAT.to_owned(), get("format"))?;
+        for (what, expected) in position.metadata() {
+            must_be(what, expected, get(what))?;
+        }
+        get("step").parse().map_err(|_| CheckpointError::Mismatch {
+            what: "step",
+            expected: "a whole number".to_owned(),
+            found: shown(get("step")),
+        })
+    }
+}
+
+fn must_be(what: &'static str, expected: String, found: &str) -> Result<(), CheckpointError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(CheckpointError::Mismatch {
+        what,
+        expected,
+        found: shown(found),
+    })
+}
+
+/// What a file says may be missing, or long.
+fn shown(found: &str) -> String {
+    match found {
+        "" => "nothing: the file holds no training".to_owned(),
+        _ => found.chars().take(200).collect(),
+    }
+}

@@ -1,0 +1,67 @@
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::CheckpointError;
+
+/// Writes a file so that at every moment, whatever ends the process, either the whole old one or the
+/// whole new one is there under its name.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let written = write_beside(path, bytes);
+    written.map_err(|error| CheckpointError::File {
+        doing: "write",
+        path: path.to_owned(),
+        reason: error.to_string(),
+        remedy: "Name a file in a directory that exists, can be written to and has room",
+    })
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = beside(path);
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        // Or the name might reach the disk before the bytes.
+        file.sync_all()
+    });
+    if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
+        let _ = fs::remove_file(&beside);
+        return Err(error);
+    }
+    // The name itself; where directories cannot be opened, the system sees to it.
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    if let Ok(directory) = File::open(directory.unwrap_or(Path::new("."))) {
+        let _ = directory.sync_all();
+    }
+    Ok(())
+}
+
+/// Always the same, so that what a killed process has left is overwritten by the next.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".tmp");
+    name.into()
+}
+
+/// Reads a file of at most `most` bytes.
+pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, CheckpointError> {
+    let failed = |reason: String| CheckpointError::File {
+        doing: "read",
+        path: path.to_owned(),
+        reason,
+        remedy: "Name a file that was saved from this network",
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    file.take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(error.to_string()))?;
+    if bytes.len() as u64 > most {
+        return Err(failed(format!(
+            "it is larger than {most} bytes, far more than this network needs"
+        )));
+    }
+    Ok(bytes)
+}

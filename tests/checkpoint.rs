@@ -1,0 +1,62 @@
+//! Checkpoints: the same bits after a stop, no file lost, and no damaged one taken.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+#[path = "common/gpu.rs"]
+mod gpu;
+
+#[path = "checkpoint/hostile.rs"]
+mod hostile;
+#[path = "checkpoint/kills.rs"]
+mod kills;
+#[path = "checkpoint/pytorch.rs"]
+mod pytorch;
+#[path = "checkpoint/resume.rs"]
+mod resume;
+
+use wgrad::data::{Dataset, Labels, Sampling, synthetic};
+use wgrad::ops::{
+    AdaGrad, Adam, AdamW, Linear, Optimizer, Relu, RmsProp, Schedule, Sgd, SoftmaxCrossEntropy,
+};
+use wgrad::{Gpu, Init, Sequential, StepPlan, Trainer};
+
+const BATCH: usize = 8;
+
+fn spec() -> Sequential {
+    let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: 0.2 });
+    let spec = Sequential::input(48).layer(linear(7)).layer(Relu);
+    spec.layer(linear(4)).seed(3)
+}
+
+/// Pieces of digits in four classes.
+fn dataset() -> Dataset {
+    let digits = synthetic::digits_of(2, 90, 1).unwrap().train;
+    let rows = (0..digits.len()).flat_map(|example| digits.row(example)[380..428].to_vec());
+    let labels = digits.labels().indices().iter().map(|label| label % 4);
+    let labels = Labels::from_classes(labels.collect(), 4).unwrap();
+    Dataset::new("pieces", 48, rows.collect(), labels).unwrap()
+}
+
+fn sampling() -> Sampling {
+    Sampling::Shuffled { seed: 8 }
+}
+
+fn optimizers() -> Vec<fn() -> Box<dyn Optimizer>> {
+    vec![
+        || Box::new(Sgd::new(0.1)),
+        || Box::new(Sgd::new(0.1).weight_decay(1e-3)),
+        || Box::new(Sgd::new(0.05).momentum(0.9)),
+        || Box::new(Sgd::new(0.05).momentum(0.9).nesterov()),
+        || Box::new(Adam::new(1e-2)),
+        || Box::new(AdamW::new(1e-2)),
+        || Box::new(AdaGrad::new(1e-2)),
+        || Box::new(RmsProp::new(1e-3)),
+        || Box::new(Adam::new(1e-2).scheduled(Schedule::cosine(50).warm_up(9))),
+    ]
+}
+
+fn trainer(gpu: &Gpu, optimizer: Box<dyn Optimizer>, plan: StepPlan) -> Trainer {
+    let model = spec().build(gpu).unwrap();
+    let (data, loss) = (dataset(), SoftmaxCrossEntropy);
+    Trainer::with_plan(model, loss, optimizer, &data, BATCH, sampling(), plan).unwrap()
+}

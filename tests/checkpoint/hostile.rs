@@ -1,0 +1,238 @@
+//! Files that are damaged, foreign or made to harm: a typed error each, and nothing changed.
+
+use std::collections::HashMap;
+
+use safetensors::tensor::{Dtype, TensorView};
+use wgrad::ops::{Adam, Linear, Sgd};
+use wgrad::{CheckpointError, Error, Sequential, StepPlan, Trainer};
+
+use super::{spec, trainer};
+use crate::gpu::{Numbers, gpu};
+
+fn adam() -> Trainer {
+    trainer(gpu(), Box::new(Adam::new(1e-2)), StepPlan::Auto)
+}
+
+fn saved(trainer: &Trainer) -> Vec<u8> {
+    pollster::block_on(trainer.to_safetensors()).unwrap()
+}
+
+type Tensors = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
+
+/// A file as parts that can be changed.
+fn parts(bytes: &[u8]) -> (Tensors, HashMap<String, String>) {
+    let file = safetensors::SafeTensors::deserialize(bytes).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
+    let tensor = |(name, view): (&str, TensorView<'_>)| {
+        (
+            name.to_owned(),
+            view.dtype(),
+            view.shape().to_vec(),
+            view.data().to_vec(),
+        )
+    };
+    (
+        file.iter().map(tensor).collect(),
+        header.metadata().clone().unwrap(),
+    )
+}
+
+fn whole((tensors, metadata): (Tensors, HashMap<String, String>)) -> Vec<u8> {
+    let views = tensors.iter().map(|(name, dtype, shape, data)| {
+        (name, TensorView::new(*dtype, shape.clone(), data).unwrap())
+    });
+    safetensors::serialize(views, Some(metadata)).unwrap()
+}
+
+/// Asserts that a trainer refuses a file with a message that has all of `named`, and stays as it was.
+fn assert_refused(case: &str, trainer: &mut Trainer, bytes: &[u8], named: &[&str]) {
+    let before = (trainer.model().parameters().unwrap(), trainer.steps_taken());
+    let refused = trainer.set_safetensors(bytes);
+    let Err(Error::Checkpoint(error)) = refused else {
+        panic!("{case}: {refused:?}");
+    };
+    let message = error.to_string();
+    for name in named {
+        assert!(
+            message.contains(name),
+            "{case}: no \"{name}\" in: {message}"
+        );
+    }
+    let after = (trainer.model().parameters().unwrap(), trainer.steps_taken());
+    assert!(before == after, "{case}: something was changed");
+}
+
+#[test]
+fn what_is_not_of_this_training_is_named() {
+    let mut trainer = adam();
+    trainer.steps(5).unwrap();
+    let good = saved(&trainer);
+    trainer.steps(5).unwrap();
+    let mut change =
+        |case: &str, named: &[&str], edit: &dyn Fn(&mut Tensors, &mut HashMap<String, String>)| {
+            let (mut tensors, mut metadata) = parts(&good);
+            edit(&mut tensors, &mut metadata);
+            assert_refused(case, &mut trainer, &whole((tensors, metadata)), named);
+        };
+    let at = |tensors: &Tensors, name: &str| tensors.iter().position(|t| t.0 == name).unwrap();
+    change(
+        "missing",
+        &["layers.2.bias", "missing", "[4]"],
+        &|tensors, _| {
+            tensors.remove(at(tensors, "layers.2.bias"));
+        },
+    );
+    change(
+        "missing state",
+        &["optimizer.square.layers.0.weight", "[7, 48]"],
+        &|tensors, _| {
+            tensors.remove(at(tensors, "optimizer.square.layers.0.weight"));
+        },
+    );
+    change("unknown", &["layers.9.weight", "[2]"], &|tensors, _| {
+        tensors.push((
+            "layers.9.weight".to_owned(),
+            Dtype::F32,
+            vec![2],
+            vec![0; 8],
+        ));
+    });
+    change(
+        "transposed",
+        &["layers.0.weight", "[7, 48]", "[48, 7]"],
+        &|tensors, _| {
+            let at = at(tensors, "layers.0.weight");
+            tensors[at].2.reverse();
+        },
+    );
+    change(
+        "another type",
+        &["layers.0.bias", "F32", "I32"],
+        &|tensors, _| {
+            let at = at(tensors, "layers.0.bias");
+            tensors[at].1 = Dtype::I32;
+        },
+    );
+    for (key, value, named) in [
+        (
+            "network",
+            "48 → Linear(4)",
+            ["network", "48 → Linear(7) → Relu → Linear(4)"],
+        ),
+        ("batch", "9", ["batch", "expected 8, found 9"]),
+        ("examples", "91", ["examples", "expected 90, found 91"]),
+        ("sampling", "shuffled, seed 9", ["sampling", "seed 8"]),
+        ("step", "-1", ["step", "-1"]),
+        ("format", "wgrad 2", ["format", "wgrad 1"]),
+    ] {
+        change(key, &named, &|_, metadata| {
+            metadata.insert(key.to_owned(), value.to_owned());
+        });
+    }
+    // The file itself is good.
+    trainer.set_safetensors(&good).unwrap();
+    assert_eq!(trainer.steps_taken(), 5);
+}
+
+#[test]
+fn files_of_another_optimizer_or_without_a_training_are_refused() {
+    let sgd = trainer(gpu(), Box::new(Sgd::new(0.1)), StepPlan::Auto);
+    assert_refused(
+        "sgd for adam",
+        &mut adam(),
+        &saved(&sgd),
+        &["optimizer.mean.layers.0.weight"],
+    );
+    let mut plain = trainer(gpu(), Box::new(Sgd::new(0.1)), StepPlan::Auto);
+    let named = ["optimizer.", "not of this network or optimizer"];
+    assert_refused("adam for sgd", &mut plain, &saved(&adam()), &named);
+    let weights = pollster::block_on(plain.model().to_safetensors()).unwrap();
+    assert_refused("weights alone", &mut plain, &weights, &["no training"]);
+}
+
+#[test]
+fn damaged_files_are_refused_wherever_they_are_damaged() {
+    let mut trainer = adam();
+    let good = saved(&trainer);
+    let mut numbers = Numbers::new(1);
+    let mut cuts: Vec<usize> = (0..40).map(|_| numbers.below(good.len())).collect();
+    cuts.extend([0, 1, 7, 8, 9, good.len() - 1]);
+    for cut in cuts {
+        assert_refused(
+            &format!("cut at {cut}"),
+            &mut trainer,
+            &good[..cut],
+            &["whole safetensors file"],
+        );
+    }
+    let longer = [&good[..], &[0]].concat();
+    assert_refused(
+        "a byte more",
+        &mut trainer,
+        &longer,
+        &["whole safetensors file"],
+    );
+    for header in [u64::MAX, 1 << 40, good.len() as u64, 0] {
+        let hostile = [&header.to_le_bytes()[..], &good[8..]].concat();
+        assert_refused(
+            "header length",
+            &mut trainer,
+            &hostile,
+            &["whole safetensors file"],
+        );
+    }
+    // Anything may happen to a header; a panic may not.
+    for _ in 0..300 {
+        let mut bytes = good.clone();
+        let header = u64::from_le_bytes(good[..8].try_into().unwrap());
+        let at = 8 + numbers.below(usize::try_from(header).unwrap());
+        bytes[at] = numbers.bits().to_le_bytes()[0];
+        let _ = trainer.set_safetensors(&bytes);
+    }
+}
+
+#[test]
+fn weights_are_taken_from_a_training_and_from_elsewhere() {
+    let mut trainer = adam();
+    trainer.steps(3).unwrap();
+    let mut model = spec().seed(99).build(gpu()).unwrap();
+    model.set_safetensors(&saved(&trainer)).unwrap();
+    let expected = trainer.model().parameters().unwrap();
+    assert_eq!(model.parameters().unwrap(), expected);
+
+    let (mut tensors, _) = parts(&saved(&trainer));
+    tensors.retain(|tensor| !tensor.0.starts_with("optimizer."));
+    let mut model = spec().seed(98).build(gpu()).unwrap();
+    model
+        .set_safetensors(&whole((tensors, HashMap::new())))
+        .unwrap();
+    assert_eq!(model.parameters().unwrap(), expected);
+
+    let mut narrow = Sequential::input(48)
+        .layer(Linear::new(4))
+        .build(gpu())
+        .unwrap();
+    let refused = narrow.set_safetensors(&saved(&trainer));
+    let is_expected =
+        |error: &Error| matches!(error, Error::Checkpoint(CheckpointError::Mismatch { .. }));
+    assert!(refused.as_ref().is_err_and(is_expected), "{refused:?}");
+}
+
+#[test]
+fn files_that_cannot_be_read_or_written_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut trainer = adam();
+    let absent = directory.path().join("absent").join("file.safetensors");
+    for failed in [trainer.save(&absent), trainer.resume(&absent)] {
+        let message = failed.unwrap_err().to_string();
+        assert!(
+            message.contains("absent") && message.contains("Name a file"),
+            "{message}"
+        );
+    }
+    let large = directory.path().join("large");
+    let file = std::fs::File::create(&large).unwrap();
+    file.set_len(1 << 34).unwrap();
+    let message = trainer.resume(&large).unwrap_err().to_string();
+    assert!(message.contains("larger than"), "{message}");
+}

@@ -1,0 +1,74 @@
+//! A process that is killed while it saves leaves the last good file.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use wgrad::ops::Adam;
+use wgrad::{Sequential, reference};
+
+use super::{BATCH, dataset, sampling};
+use crate::gpu::Numbers;
+
+const FILE: &str = "WGRAD_TEST_SAVES_TO";
+const KILLS: usize = 50;
+
+/// Large enough that writing it takes a while: 3 MB.
+fn trainer() -> reference::Trainer<f32> {
+    let spec = Sequential::input(48)
+        .layer(wgrad::ops::Linear::new(5_000))
+        .layer(wgrad::ops::Linear::new(4));
+    let (data, optimizer) = (dataset(), Adam::new(1e-3));
+    reference::Trainer::new(&spec, optimizer, &data, BATCH, sampling()).unwrap()
+}
+
+/// Saves without end, when the test below runs it as a process of its own.
+#[test]
+fn saves_until_it_is_killed() {
+    let Some(path) = std::env::var_os(FILE) else {
+        return;
+    };
+    let mut trainer = trainer();
+    trainer.save(&path).unwrap();
+    println!("\nsaving");
+    loop {
+        trainer.steps(1).unwrap();
+        trainer.save(&path).unwrap();
+    }
+}
+
+fn kill_while_saving(path: &Path, after: Duration) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["kills::saves_until_it_is_killed", "--exact", "--nocapture"])
+        .env(FILE, path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let begun = lines.map_while(Result::ok).any(|line| line == "saving");
+    assert!(begun, "the process that saves has ended");
+    std::thread::sleep(after);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_process_killed_while_it_saves_leaves_a_whole_file() {
+    if std::env::var_os(FILE).is_some() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("training.safetensors");
+    let mut numbers = Numbers::new(5);
+    let mut cut_off = 0;
+    for kill in 0..KILLS {
+        kill_while_saving(&path, Duration::from_micros(numbers.below(60_000) as u64));
+        let mut trainer = trainer();
+        let resumed = trainer.resume(&path);
+        assert!(resumed.is_ok(), "kill {kill}: {resumed:?}");
+        cut_off += usize::from(directory.path().join("training.safetensors.tmp").exists());
+    }
+    // Or the kills would have come between the writes, and shown nothing.
+    assert!(cut_off > 0, "no kill has cut a write off");
+}

@@ -1,0 +1,133 @@
+use wgrad::ops::Optimizer;
+use wgrad::{Error, StepPlan, Trainer, reference};
+
+use super::{BATCH, dataset, optimizers, sampling, spec, trainer};
+use crate::gpu::{Numbers, gpu};
+
+const STEPS: usize = 60;
+
+/// What a test needs of either trainer.
+trait Run {
+    fn losses(&mut self, count: usize) -> Vec<u32>;
+    /// Bits of parameters, state and position: the tensors of the file, and its step.
+    fn bytes(&self) -> Vec<u8>;
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Error>;
+}
+
+impl Run for Trainer {
+    fn losses(&mut self, count: usize) -> Vec<u32> {
+        self.steps(count)
+            .unwrap()
+            .into_iter()
+            .map(f32::to_bits)
+            .collect()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        pollster::block_on(self.to_safetensors()).unwrap()
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.set_safetensors(bytes)
+    }
+}
+
+impl Run for reference::Trainer<f32> {
+    fn losses(&mut self, count: usize) -> Vec<u32> {
+        self.steps(count)
+            .unwrap()
+            .into_iter()
+            .map(f32::to_bits)
+            .collect()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.to_safetensors().unwrap()
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.set_safetensors(bytes)
+    }
+}
+
+/// Every tensor's name and bytes, in order; the metadata may lie in any order.
+fn tensors(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let file = safetensors::SafeTensors::deserialize(bytes).unwrap();
+    let mut all: Vec<_> = file
+        .iter()
+        .map(|(name, view)| (name.to_owned(), view.data().to_vec()))
+        .collect();
+    all.sort();
+    all
+}
+
+fn check(case: &str, start: impl Fn() -> Box<dyn Run>) {
+    let mut whole = start();
+    let expected = whole.losses(STEPS);
+    let last = tensors(&whole.bytes());
+    let mut numbers = Numbers::new(case.len() as u64);
+    for _ in 0..5 {
+        let stop = 1 + numbers.below(STEPS - 1);
+        let mut first = start();
+        let mut losses = first.losses(stop);
+        let saved = first.bytes();
+        let mut second = start();
+        // What it has done before must not show.
+        second.losses(3);
+        second.take(&saved).unwrap();
+        assert!(
+            tensors(&second.bytes()) == tensors(&saved),
+            "{case}: saved at {stop}"
+        );
+        losses.extend(second.losses(STEPS - stop));
+        assert!(losses == expected, "{case}: losses after a stop at {stop}");
+        assert!(
+            tensors(&second.bytes()) == last,
+            "{case}: state after a stop at {stop}"
+        );
+    }
+}
+
+fn on_cpu(optimizer: Box<dyn Optimizer>) -> Box<dyn Run> {
+    let (spec, data) = (spec(), dataset());
+    Box::new(reference::Trainer::<f32>::new(&spec, optimizer, &data, BATCH, sampling()).unwrap())
+}
+
+#[test]
+fn a_run_that_stopped_has_the_bits_of_one_that_did_not() {
+    for optimizer in optimizers() {
+        let name = format!("{:?}", optimizer());
+        check(&format!("{name} on the CPU"), || on_cpu(optimizer()));
+        for plan in [StepPlan::Layers, StepPlan::Auto] {
+            check(&format!("{name} on the GPU, {plan:?}"), || {
+                Box::new(trainer(gpu(), optimizer(), plan))
+            });
+        }
+    }
+    let fused = trainer(gpu(), optimizers()[0](), StepPlan::Auto);
+    assert_eq!(fused.step_plan(), StepPlan::Fused, "{:?}", fused.unfused());
+}
+
+/// Both trainers write the same file, and go on from one another's as from their own.
+#[test]
+fn a_run_goes_on_elsewhere() {
+    for optimizer in optimizers() {
+        let case = format!("{:?}", optimizer());
+        let mut on_gpu = trainer(gpu(), optimizer(), StepPlan::Layers);
+        let mut on_cpu = on_cpu(optimizer());
+        on_cpu.losses(20);
+        on_gpu.take(&on_cpu.bytes()).unwrap();
+        assert_eq!(on_gpu.steps_taken(), 20, "{case}");
+        assert!(
+            tensors(&on_gpu.bytes()) == tensors(&on_cpu.bytes()),
+            "{case}"
+        );
+        let [found, expected] =
+            [on_gpu.losses(1), on_cpu.losses(1)].map(|bits| f32::from_bits(bits[0]));
+        // One forward pass of 48 and 7 products, and a logarithm.
+        assert!(
+            (found - expected).abs() < 1e-5,
+            "{case}: {found} {expected}"
+        );
+    }
+}
