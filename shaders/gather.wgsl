@@ -4,8 +4,11 @@
 //   floats          x[r,c] = bytes[indices[r], c] / 255, in [0, 1]
 //   words           x[r,c] = bytes[indices[r], c], still bytes, for a first layer that takes them
 //
+//   rows            x[r,c] = all[indices[r], c], of floats: features or values to be predicted
+//   classes         labels_out[r] = all_labels[indices[r]], beside rows of floats
+//
 // Four bytes lie in one word, lowest first, and each row of the data set starts a new word.
-// One workgroup per row.
+// One workgroup per row; in `classes` one invocation.
 
 struct Shape {
     rows: u32,    // of the minibatch
@@ -57,5 +60,33 @@ fn floats(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3
     }
     if (local == 0u) {
         batch_labels[row] = labels[example];
+    }
+}
+
+@group(0) @binding(2) var<storage, read> all_rows: array<f32>;              // (examples, columns)
+@group(0) @binding(3) var<storage, read_write> x_rows: array<f32>;          // (rows, columns)
+
+@compute @workgroup_size(64)
+fn rows(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+        @builtin(local_invocation_index) local: u32) {
+    let row = id.x + id.y * count.x;
+    if (row >= shape.rows) {
+        return;
+    }
+    let example = indices[row];
+    for (var column = local; column < shape.columns; column += 64u) {
+        x_rows[row * shape.columns + column] = all_rows[example * shape.columns + column];
+    }
+}
+
+@group(0) @binding(2) var<storage, read> all_labels: array<u32>;        // (1, examples)
+@group(0) @binding(3) var<storage, read_write> labels_out: array<u32>;  // (1, rows)
+
+@compute @workgroup_size(64)
+fn classes(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+           @builtin(local_invocation_index) local: u32) {
+    let row = (id.x + id.y * count.x) * 64u + local;
+    if (row < shape.rows) {
+        labels_out[row] = all_labels[indices[row]];
     }
 }

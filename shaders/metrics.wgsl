@@ -2,6 +2,7 @@
 //
 //   log_step   history[t mod capacity] = Σ_r losses[r] / rows, then t ← t + 1
 //   evaluate   totals[slot] = (Σ_r losses[r], number of rows whose largest logit is their label's)
+//   sum_losses totals[slot] = (Σ_r losses[r], 0), where there are no labels
 //
 // One workgroup: each of 64 invocations sums every 64th row, then a tree adds the 64 sums.
 // Of equal logits the first counts as the largest.
@@ -65,5 +66,20 @@ fn evaluate(@builtin(local_invocation_index) local: u32) {
     if (local == 0u) {
         totals[2u * shape.slot] = total.x;
         totals[2u * shape.slot + 1u] = total.y;
+    }
+}
+
+@group(0) @binding(2) var<storage, read_write> loss_totals: array<f32>; // (slots, 2)
+
+@compute @workgroup_size(64)
+fn sum_losses(@builtin(local_invocation_index) local: u32) {
+    var sum = 0.0;
+    for (var row = local; row < shape.rows; row += 64u) {
+        sum += losses[row];
+    }
+    let total = tree_sum(local, vec2f(sum, 0.0));
+    if (local == 0u) {
+        loss_totals[2u * shape.slot] = total.x;
+        loss_totals[2u * shape.slot + 1u] = 0.0;
     }
 }

@@ -3,7 +3,7 @@ use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::model::Model;
 use crate::ops::gather::Resident;
-use crate::ops::{Loss, gather, metrics, sample};
+use crate::ops::{Loss, TargetKind, gather, metrics, sample};
 use crate::plan::{FLOPS_PER_SUBMIT, Plan, Recorder, SOFTWARE_ITERATIONS};
 use crate::sequential::Sequential;
 use crate::tensor::Tensor;
@@ -21,6 +21,7 @@ pub(crate) struct Evaluator {
     plans: Vec<Plan>,
     totals: Tensor,
     examples: usize,
+    targets: TargetKind,
 }
 
 /// Rows of a chunk: as many as fit the memory, a submit, and the loops of a software driver.
@@ -45,7 +46,7 @@ impl Evaluator {
         let gpu = model.gpu();
         let rows = rows_of_chunk(model.spec(), data.len());
         let chunks = data.len().div_ceil(rows);
-        let pass = model.activations(rows, model.input_element())?;
+        let pass = model.activations(rows, model.input_element(data.features()), loss.targets())?;
         let indices = Tensor::zeros(gpu, "indices evaluated", [1, rows], Element::U32)?;
         let totals = Tensor::zeros(gpu, "totals", [chunks, 2], Element::F32)?;
 
@@ -55,11 +56,23 @@ impl Evaluator {
             let rows = rows.min(data.len() - first);
             let (pass, indices) = (pass.first_rows(rows), indices.first_columns(rows));
             sample::range(&mut recorder, first, &indices);
-            gather::batch(&mut recorder, data, &indices, &pass.values[0], &pass.labels);
+            gather::batch(
+                &mut recorder,
+                data,
+                &indices,
+                &pass.values[0],
+                &pass.targets,
+            );
             model.record_forward(&mut recorder, &pass);
             Model::record_loss(&mut recorder, loss, &pass);
             let (losses, logits) = (&pass.losses, pass.logits());
-            metrics::evaluate(&mut recorder, losses, logits, &pass.labels, &totals, chunk);
+            match loss.targets() {
+                TargetKind::Classes => {
+                    let labels = &pass.targets;
+                    metrics::evaluate(&mut recorder, losses, logits, labels, &totals, chunk);
+                }
+                TargetKind::Values => metrics::sum_losses(&mut recorder, losses, &totals, chunk),
+            }
             if recorder.flops() >= FLOPS_PER_SUBMIT || chunk + 1 == chunks {
                 let full = std::mem::replace(&mut recorder, Recorder::new(gpu));
                 plans.push(full.finish()?);
@@ -69,6 +82,7 @@ impl Evaluator {
             plans,
             totals,
             examples: data.len(),
+            targets: loss.targets(),
         })
     }
 
@@ -91,6 +105,7 @@ impl Evaluator {
             reason = "a count"
         )]
         let hits = hits as usize;
+        let hits = (self.targets == TargetKind::Classes).then_some(hits);
         Ok(Evaluation::new(loss, hits, self.examples))
     }
 }

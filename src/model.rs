@@ -9,7 +9,7 @@ use crate::checkpoint;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
-use crate::ops::{Backward, Loss};
+use crate::ops::{Backward, Loss, TargetKind};
 use crate::plan::Recorder;
 use crate::sequential::Sequential;
 use crate::tensor::{Arena, Tensor};
@@ -52,8 +52,8 @@ pub(crate) struct Activations {
     pub(crate) values: Vec<Tensor>,
     /// Gradients by `values`; those that nobody reads are absent.
     deltas: Vec<Option<Tensor>>,
-    /// (1, rows), of `u32`.
-    pub(crate) labels: Tensor,
+    /// Classes (1, rows) of `u32`, or values (rows, outputs).
+    pub(crate) targets: Tensor,
     /// (1, rows).
     pub(crate) losses: Tensor,
 }
@@ -77,7 +77,10 @@ impl Activations {
                 .map(|value| value.first_rows(rows))
                 .collect(),
             deltas: deltas.collect(),
-            labels: vector(&self.labels),
+            targets: match self.targets.element() {
+                Element::U32 => vector(&self.targets),
+                Element::F32 => self.targets.first_rows(rows),
+            },
             losses: vector(&self.losses),
         }
     }
@@ -193,16 +196,21 @@ impl Model {
         self.set_parameters(&contents.parameters)
     }
 
-    /// What the first layer best takes from a data set of bytes: those, or floats.
-    pub(crate) fn input_element(&self) -> Element {
+    /// What the first layer best takes of features: bytes as they are, or floats.
+    pub(crate) fn input_element(&self, features: &Tensor) -> Element {
         match self.spec.layers().first() {
-            Some(layer) if layer.takes_bytes(&self.gpu) => Element::U32,
+            Some(layer) if layer.takes_bytes(&self.gpu) => features.element(),
             _ => Element::F32,
         }
     }
 
     /// Room for a pass over `rows` rows, whose input is floats or packed bytes.
-    pub(crate) fn activations(&self, rows: usize, input: Element) -> Result<Activations, Error> {
+    pub(crate) fn activations(
+        &self,
+        rows: usize,
+        input: Element,
+        targets: TargetKind,
+    ) -> Result<Activations, Error> {
         let gpu = &self.gpu;
         let tensor = |label: String, width| Tensor::zeros(gpu, label, [rows, width], Element::F32);
         let widths = self.spec.widths();
@@ -226,7 +234,12 @@ impl Model {
         Ok(Activations {
             values,
             deltas,
-            labels: Tensor::zeros(gpu, "labels of the minibatch", [1, rows], Element::U32)?,
+            targets: match targets {
+                TargetKind::Classes => {
+                    Tensor::zeros(gpu, "labels of the minibatch", [1, rows], Element::U32)?
+                }
+                TargetKind::Values => tensor("targets".to_owned(), widths[widths.len() - 1])?,
+            },
             losses: Tensor::zeros(gpu, "losses of the minibatch", [1, rows], Element::F32)?,
         })
     }
@@ -241,7 +254,13 @@ impl Model {
     /// Records the loss of each row and its gradient by the logits.
     pub(crate) fn record_loss(recorder: &mut Recorder<'_>, loss: &dyn Loss, pass: &Activations) {
         if let Some(Some(dlogits)) = pass.deltas.last() {
-            loss.forward_backward(recorder, pass.logits(), &pass.labels, &pass.losses, dlogits);
+            loss.forward_backward(
+                recorder,
+                pass.logits(),
+                &pass.targets,
+                &pass.losses,
+                dlogits,
+            );
         }
     }
 

@@ -8,6 +8,7 @@ mod adam;
 mod elementwise;
 pub(crate) mod gather;
 mod linear;
+mod mean_squared_error;
 pub(crate) mod metrics;
 mod relu;
 mod rms_prop;
@@ -32,6 +33,7 @@ use crate::tensor::Tensor;
 pub use ada_grad::AdaGrad;
 pub use adam::{Adam, AdamW};
 pub use linear::{Linear, Variant};
+pub use mean_squared_error::MeanSquaredError;
 pub use relu::Relu;
 pub use rms_prop::RmsProp;
 pub use schedule::{Schedule, Scheduled};
@@ -103,19 +105,37 @@ pub trait Layer: Any + Debug + Send + Sync {
     fn reference(&self) -> reference::Twin;
 }
 
-/// A loss over rows of logits.
+/// What a loss compares a network's outputs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetKind {
+    /// The class of every row: (1, rows) of `u32`.
+    Classes,
+    /// Values: (rows, outputs) of `f32`.
+    Values,
+}
+
+/// A loss over rows of outputs.
 pub trait Loss: Any + Debug + Send + Sync {
-    /// Records the loss of every row, and the gradient of their mean by the logits.
+    /// What it needs to know of every row.
+    fn targets(&self) -> TargetKind {
+        TargetKind::Classes
+    }
+
+    /// Records the loss of every row, and the gradient of their mean by the outputs.
     ///
-    /// Shapes: `logits` and `dlogits` (rows, classes), `labels` and `losses` (1, rows).
+    /// Shapes: `outputs` and `doutputs` (rows, outputs), `losses` (1, rows), `targets` as
+    /// [`targets`](Self::targets) says.
     fn forward_backward(
         &self,
         recorder: &mut Recorder<'_>,
-        logits: &Tensor,
-        labels: &Tensor,
+        outputs: &Tensor,
+        targets: &Tensor,
         losses: &Tensor,
-        dlogits: &Tensor,
+        doutputs: &Tensor,
     );
+
+    /// The same loss on ndarray.
+    fn reference(&self) -> reference::Criterion;
 }
 
 /// A rule that changes parameters by their gradients.
@@ -195,6 +215,7 @@ pub fn contracts() -> Vec<Contract> {
         &relu::contracts(),
         &sigmoid::contracts(),
         &softmax_cross_entropy::contracts(),
+        &mean_squared_error::contracts(),
         &sgd::contracts(),
         &adam::contracts(),
         &ada_grad::contracts(),

@@ -4,6 +4,7 @@
 mod ada_grad;
 mod adam;
 mod linear;
+mod mean_squared_error;
 mod network;
 mod product;
 mod relu;
@@ -21,6 +22,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, NdFloat};
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;
 pub use linear::Linear;
+pub use mean_squared_error::MeanSquaredError;
 pub use network::Network;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use network::correct;
@@ -28,7 +30,7 @@ pub use relu::Relu;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 pub use sigmoid::Sigmoid;
-pub use softmax_cross_entropy::softmax_cross_entropy;
+pub use softmax_cross_entropy::{SoftmaxCrossEntropy, softmax_cross_entropy};
 pub use sparse::{SparseBatch, Term};
 pub use trainer::Trainer;
 
@@ -45,6 +47,9 @@ pub trait Float: NdFloat {
 
     /// The optimizer of this precision out of both.
     fn rule(rule: &Rule) -> &dyn Optimizer<Self>;
+
+    /// The loss of this precision out of both.
+    fn criterion(criterion: &Criterion) -> &dyn Loss<Self>;
 }
 
 impl Float for f32 {
@@ -64,6 +69,10 @@ impl Float for f32 {
     fn rule(rule: &Rule) -> &dyn Optimizer<Self> {
         &*rule.single
     }
+
+    fn criterion(criterion: &Criterion) -> &dyn Loss<Self> {
+        &*criterion.single
+    }
 }
 
 impl Float for f64 {
@@ -81,6 +90,10 @@ impl Float for f64 {
 
     fn rule(rule: &Rule) -> &dyn Optimizer<Self> {
         &*rule.double
+    }
+
+    fn criterion(criterion: &Criterion) -> &dyn Loss<Self> {
+        &*criterion.double
     }
 }
 
@@ -177,6 +190,43 @@ impl Rule {
         Self {
             single: Box::new(optimizer.clone()),
             double: Box::new(optimizer),
+        }
+    }
+}
+
+/// What outputs are compared with.
+#[derive(Debug, Clone, Copy)]
+pub enum Targets<'a, F> {
+    /// The class of every row.
+    Classes(&'a [u32]),
+    /// Values, (rows, outputs).
+    Values(ArrayView2<'a, F>),
+}
+
+/// A loss as its formula.
+pub trait Loss<F>: Debug + Send + Sync {
+    /// The mean loss of rows of outputs, and its gradient by them into `doutputs`.
+    fn forward_backward(
+        &self,
+        outputs: ArrayView2<'_, F>,
+        targets: Targets<'_, F>,
+        doutputs: ArrayViewMut2<'_, F>,
+    ) -> F;
+}
+
+/// One loss in both precisions.
+#[derive(Debug)]
+pub struct Criterion {
+    single: Box<dyn Loss<f32>>,
+    double: Box<dyn Loss<f64>>,
+}
+
+impl Criterion {
+    /// From a loss that is written once for both.
+    pub fn of<L: Loss<f32> + Loss<f64> + Clone + 'static>(loss: L) -> Self {
+        Self {
+            single: Box::new(loss.clone()),
+            double: Box::new(loss),
         }
     }
 }

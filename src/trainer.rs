@@ -6,13 +6,13 @@ use std::path::Path;
 use ndarray::Array2;
 
 use crate::checkpoint::{self, Position};
-use crate::data::{Dataset, Sampling};
+use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::evaluator::Evaluator;
 use crate::kernel::Element;
 use crate::model::{Model, read_matrices, row_major};
 use crate::ops::gather::Resident;
-use crate::ops::{Loss, Optimizer};
+use crate::ops::{Loss, Optimizer, TargetKind};
 use crate::plan::{FLOPS_PER_SUBMIT, Plan};
 use crate::steps::{Setting, StepPlan, Steps, Unfused};
 use crate::tensor::{Arena, Tensor};
@@ -56,8 +56,8 @@ pub struct Trainer {
     steps_taken: u64,
     batch: usize,
     sampling: Sampling,
-    resident: Vec<(Dataset, Resident)>,
-    evaluators: Vec<(Dataset, Evaluator)>,
+    resident: Vec<(Examples, Resident)>,
+    evaluators: Vec<(Examples, Evaluator)>,
 }
 
 impl Trainer {
@@ -71,12 +71,12 @@ impl Trainer {
         model: Model,
         loss: impl Loss + 'static,
         optimizer: impl Optimizer + 'static,
-        dataset: &Dataset,
+        examples: impl Into<Examples>,
         batch: usize,
         sampling: Sampling,
     ) -> Result<Self, Error> {
         let plan = StepPlan::Auto;
-        Self::with_plan(model, loss, optimizer, dataset, batch, sampling, plan)
+        Self::with_plan(model, loss, optimizer, examples, batch, sampling, plan)
     }
 
     /// [`new`](Self::new) with a plan of one's own choice.
@@ -87,16 +87,17 @@ impl Trainer {
         model: Model,
         loss: impl Loss + 'static,
         optimizer: impl Optimizer + 'static,
-        dataset: &Dataset,
+        examples: impl Into<Examples>,
         batch: usize,
         sampling: Sampling,
         plan: StepPlan,
     ) -> Result<Self, Error> {
         optimizer.check()?;
-        sampling.check(dataset.len(), batch)?;
-        check_fit(&model.spec().widths(), dataset)?;
+        let examples = examples.into();
+        sampling.check(examples.len(), batch)?;
+        check_fit(&model.spec().widths(), &loss, &examples)?;
         let gpu = model.gpu().clone();
-        let resident = Resident::upload(&gpu, dataset)?;
+        let resident = Resident::upload(&gpu, &examples)?;
         let history = Tensor::zeros(&gpu, "history of losses", [1, HISTORY], Element::F32)?;
         let shape = [HISTORY, optimizer.coefficients(0).len()];
         let coefficients = Tensor::zeros(&gpu, "coefficients of steps", shape, Element::F32)?;
@@ -131,7 +132,7 @@ impl Trainer {
             steps_taken: 0,
             batch,
             sampling,
-            resident: vec![(dataset.clone(), resident)],
+            resident: vec![(examples, resident)],
             evaluators: Vec::new(),
         })
     }
@@ -321,22 +322,26 @@ impl Trainer {
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network, or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
-        pollster::block_on(self.evaluate_async(dataset))
+    pub fn evaluate(&mut self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
+        pollster::block_on(self.evaluate_async(examples))
     }
 
     /// [`evaluate`](Self::evaluate) without blocking a browser's main thread.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
-    pub async fn evaluate_async(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
-        let known = |(seen, _): &(Dataset, Evaluator)| seen.same_memory(dataset);
+    pub async fn evaluate_async(
+        &mut self,
+        examples: impl Into<Examples>,
+    ) -> Result<Evaluation, Error> {
+        let examples = examples.into();
+        let known = |(seen, _): &(Examples, Evaluator)| seen.same_memory(&examples);
         let index = match self.evaluators.iter().position(known) {
             Some(index) => index,
             None => {
-                let resident = self.resident(dataset)?;
+                let resident = self.resident(&examples)?;
                 let evaluator = Evaluator::new(&self.model, &*self.loss, &resident)?;
-                self.evaluators.push((dataset.clone(), evaluator));
+                self.evaluators.push((examples, evaluator));
                 self.evaluators.len() - 1
             }
         };
@@ -344,17 +349,17 @@ impl Trainer {
     }
 
     /// The data set on the GPU, uploaded at its first use.
-    fn resident(&mut self, dataset: &Dataset) -> Result<Resident, Error> {
-        check_fit(&self.model.spec().widths(), dataset)?;
+    fn resident(&mut self, examples: &Examples) -> Result<Resident, Error> {
+        check_fit(&self.model.spec().widths(), &*self.loss, examples)?;
         let known = self
             .resident
             .iter()
-            .find(|(seen, _)| seen.same_memory(dataset));
+            .find(|(seen, _)| seen.same_memory(examples));
         if let Some((_, resident)) = known {
             return Ok(resident.clone());
         }
-        let resident = Resident::upload(self.model.gpu(), dataset)?;
-        self.resident.push((dataset.clone(), resident.clone()));
+        let resident = Resident::upload(self.model.gpu(), examples)?;
+        self.resident.push((examples.clone(), resident.clone()));
         Ok(resident)
     }
 }
@@ -364,28 +369,42 @@ impl Trainer {
 pub struct Evaluation {
     /// Mean loss.
     pub loss: f64,
-    /// Share of examples whose largest logit is their label's, 0…1.
+    /// Share of examples whose largest logit is their label's, 0…1; NaN where they have values, no
+    /// labels.
     pub accuracy: f64,
 }
 
 impl Evaluation {
-    pub(crate) fn new(loss_sum: f64, hits: usize, examples: usize) -> Self {
+    pub(crate) fn new(loss_sum: f64, hits: Option<usize>, examples: usize) -> Self {
         Self {
             loss: loss_sum / examples as f64,
-            accuracy: hits as f64 / examples as f64,
+            accuracy: hits.map_or(f64::NAN, |hits| hits as f64 / examples as f64),
         }
     }
 }
 
-/// Whether a network with these widths takes the rows of a data set and tells its classes apart.
-pub(crate) fn check_fit(widths: &[usize], dataset: &Dataset) -> Result<(), Error> {
+/// Whether a network with these widths takes the rows of examples and says what the loss compares.
+pub(crate) fn check_fit(
+    widths: &[usize],
+    loss: &dyn Loss,
+    examples: &Examples,
+) -> Result<(), Error> {
+    let found = match examples.labels() {
+        Some(_) => TargetKind::Classes,
+        None => TargetKind::Values,
+    };
+    if loss.targets() != found {
+        let name = format!("targets of {}", examples.name());
+        let expected = format!("{:?}, as the loss {loss:?} needs", loss.targets());
+        return Err(Error::setting(name, expected, format!("{found:?}")));
+    }
     let expected = [widths[0], widths[widths.len() - 1]];
-    let found = [dataset.width(), dataset.labels().classes()];
+    let found = [examples.width(), examples.outputs()];
     if expected == found {
         return Ok(());
     }
     Err(Error::Shape {
-        what: format!("{} for this network (features, classes)", dataset.name()),
+        what: format!("{} for this network (features, outputs)", examples.name()),
         expected,
         found,
     })

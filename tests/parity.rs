@@ -11,5 +11,7 @@ mod gpu;
 mod activations;
 #[path = "parity/linear.rs"]
 mod linear;
+#[path = "parity/mean_squared_error.rs"]
+mod mean_squared_error;
 #[path = "parity/softmax_cross_entropy.rs"]
 mod softmax_cross_entropy;

@@ -14,6 +14,8 @@ mod evaluation;
 mod history;
 #[path = "training/plans.rs"]
 mod plans;
+#[path = "training/regression.rs"]
+mod regression;
 #[path = "training/trajectory.rs"]
 mod trajectory;
 

@@ -57,6 +57,23 @@ pub enum DataError {
         /// What is missing: `examples`, `features` or `classes`.
         what: &'static str,
     },
+    /// A number of a table is infinite or NaN.
+    #[error(
+        "{what} {column} of row {row} of table \"{name}\" is {found}: it must be a finite number. \
+         Leave the row out, or put a number in its place"
+    )]
+    NotFinite {
+        /// Name of the table.
+        name: String,
+        /// `feature` or `target`.
+        what: &'static str,
+        /// Row, counted from 0.
+        row: usize,
+        /// Column, counted from 0.
+        column: usize,
+        /// What it is.
+        found: f32,
+    },
     /// The directory that should hold a data set cannot be opened.
     #[error(
         "cannot open data set directory {directory}: expected a directory that holds the four IDX \

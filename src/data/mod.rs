@@ -5,9 +5,11 @@ mod error;
 pub mod mnist;
 pub mod sampling;
 pub mod synthetic;
+mod table;
 
 pub use dataset::{Dataset, Labels, Split};
 pub use error::DataError;
 #[cfg(feature = "download")]
 pub use error::{DownloadAttempt, DownloadFailure};
 pub use sampling::Sampling;
+pub use table::{Examples, Table, Targets};

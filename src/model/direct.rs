@@ -9,7 +9,7 @@ use crate::checkpoint;
 use crate::data::Labels;
 use crate::error::Error;
 use crate::kernel::Element;
-use crate::ops::SoftmaxCrossEntropy;
+use crate::ops::{SoftmaxCrossEntropy, TargetKind};
 use crate::plan::{Plan, Recorder};
 use crate::reference;
 use crate::sequential::Sequential;
@@ -153,11 +153,11 @@ impl Model {
         labels: Option<&Labels>,
     ) -> Result<Activations, Error> {
         check_input(&self.spec, x)?;
-        let pass = self.activations(x.nrows(), Element::F32)?;
+        let pass = self.activations(x.nrows(), Element::F32, TargetKind::Classes)?;
         self.gpu.write(&pass.values[0], &row_major(x))?;
         if let Some(labels) = labels {
             check_labels(&self.spec, x.nrows(), labels)?;
-            self.gpu.write(&pass.labels, labels.indices())?;
+            self.gpu.write(&pass.targets, labels.indices())?;
         }
         Ok(pass)
     }

@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 use bytemuck::{Pod, Zeroable};
 
 use super::to_u32;
-use crate::data::Dataset;
+use crate::data::{Dataset, Examples, Labels, Table, Targets};
 use crate::error::Error;
 use crate::fields;
 use crate::gpu::Gpu;
@@ -11,16 +11,48 @@ use crate::kernel::{Binding, Block, Contract, Element, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// A data set on the GPU: four feature bytes to a word, each row starting a new word.
+/// Examples on the GPU.
 #[derive(Debug, Clone)]
 pub(crate) struct Resident {
-    bytes: Tensor,
-    labels: Tensor,
+    /// Of bytes (examples, words) of `u32`: four to a word, each row starting a new word. Of floats
+    /// (examples, width) of `f32`.
+    features: Tensor,
+    /// Classes (1, examples) of `u32`, or values (examples, outputs) of `f32`.
+    targets: Tensor,
     width: usize,
 }
 
 impl Resident {
-    pub(crate) fn upload(gpu: &Gpu, dataset: &Dataset) -> Result<Self, Error> {
+    pub(crate) fn upload(gpu: &Gpu, examples: &Examples) -> Result<Self, Error> {
+        let name = examples.name();
+        let label = format!("targets of {name}");
+        let targets = match (examples, examples.labels()) {
+            (Examples::Table(table), None) => upload_values(gpu, label, table)?,
+            (_, labels) => {
+                let shape = [1, examples.len()];
+                let tensor = Tensor::zeros(gpu, label, shape, Element::U32)?;
+                gpu.write(&tensor, labels.map_or(&[][..], Labels::indices))?;
+                tensor
+            }
+        };
+        let features = match examples {
+            Examples::Bytes(dataset) => Self::upload_bytes(gpu, dataset)?,
+            Examples::Table(table) => {
+                let label = format!("features of {name}");
+                let shape = [table.len(), table.width()];
+                let tensor = Tensor::zeros(gpu, label, shape, Element::F32)?;
+                gpu.write(&tensor, table.features())?;
+                tensor
+            }
+        };
+        Ok(Self {
+            features,
+            targets,
+            width: examples.width(),
+        })
+    }
+
+    fn upload_bytes(gpu: &Gpu, dataset: &Dataset) -> Result<Tensor, Error> {
         let words = dataset.width().div_ceil(4);
         let name = dataset.name();
         let shape = [dataset.len(), words];
@@ -35,29 +67,22 @@ impl Resident {
             }
             gpu.write(&bytes, &padded)?;
         }
-        let shape = [1, dataset.len()];
-        let labels = Tensor::zeros(gpu, format!("labels of {name}"), shape, Element::U32)?;
-        gpu.write(&labels, dataset.labels().indices())?;
-        Ok(Self {
-            bytes,
-            labels,
-            width: dataset.width(),
-        })
+        Ok(bytes)
     }
 
     /// Number of examples.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.rows()
+        self.features.rows()
     }
 
-    /// (examples, words) of packed bytes.
-    pub(crate) fn bytes(&self) -> &Tensor {
-        &self.bytes
+    /// Packed bytes or floats.
+    pub(crate) fn features(&self) -> &Tensor {
+        &self.features
     }
 
-    /// (1, examples).
-    pub(crate) fn labels(&self) -> &Tensor {
-        &self.labels
+    /// Classes or values.
+    pub(crate) fn targets(&self) -> &Tensor {
+        &self.targets
     }
 }
 
@@ -100,16 +125,88 @@ static WORDS: Kernel<Shape> = Kernel {
     ..GATHER
 };
 
-/// Records the copy of the examples at `indices` into `x` and `labels` (1, rows): as floats into
-/// `x` (rows, width) of `f32`, as packed bytes into `x` (rows, words) of `u32`.
+static ROWS: Kernel<Shape> = Kernel {
+    entry: "rows",
+    bindings: &[
+        GATHER.bindings[0],
+        Binding::read("all_rows"),
+        Binding::write("x_rows"),
+    ],
+    ..GATHER
+};
+static CLASSES: Kernel<Shape> = Kernel {
+    entry: "classes",
+    bindings: &[
+        GATHER.bindings[0],
+        Binding::read("all_labels").of_u32(),
+        Binding::write("labels_out").of_u32(),
+    ],
+    ..GATHER
+};
+
+fn upload_values(gpu: &Gpu, label: String, table: &Table) -> Result<Tensor, Error> {
+    let Targets::Values { outputs, values } = table.targets() else {
+        unreachable!("a table without classes has values");
+    };
+    let tensor = Tensor::zeros(gpu, label, [table.len(), *outputs], Element::F32)?;
+    gpu.write(&tensor, values)?;
+    Ok(tensor)
+}
+
+/// Records the copy of the examples at `indices` into `x` and `targets`, which are as those of the
+/// resident examples: bytes as floats into `x` (rows, width) of `f32`, or packed into `x` (rows, words)
+/// of `u32`.
 pub(crate) fn batch(
+    recorder: &mut Recorder<'_>,
+    resident: &Resident,
+    indices: &Tensor,
+    x: &Tensor,
+    targets: &Tensor,
+) {
+    if resident.features.element() == Element::U32 {
+        return bytes(recorder, resident, indices, x, targets);
+    }
+    rows(recorder, indices, &resident.features, x);
+    match resident.targets.element() {
+        Element::F32 => rows(recorder, indices, &resident.targets, targets),
+        Element::U32 => {
+            let shape = Shape {
+                rows: to_u32(indices.columns()),
+                columns: 1,
+                words: 0,
+            };
+            let tensors = [indices, &resident.targets, targets];
+            let count = indices.len();
+            recorder.dispatch_each(&CLASSES, shape, &tensors, count, Cost::default());
+        }
+    }
+}
+
+/// Records `to[r] = from[indices[r]]`, row by row.
+fn rows(recorder: &mut Recorder<'_>, indices: &Tensor, from: &Tensor, to: &Tensor) {
+    let shape = [indices.columns(), from.columns()];
+    assert_eq!(to.shape(), shape, "gather::rows: shape of {}", to.label());
+    let settings = Shape {
+        rows: to_u32(shape[0]),
+        columns: to_u32(shape[1]),
+        words: 0,
+    };
+    let cost = Cost {
+        flops: 0,
+        iterations: shape[1].div_ceil(64) as u64,
+        bytes: Some(4 * (2 * to.len() + shape[0]) as u64),
+    };
+    recorder.dispatch(&ROWS, settings, &[indices, from, to], shape[0] as u64, cost);
+}
+
+fn bytes(
     recorder: &mut Recorder<'_>,
     resident: &Resident,
     indices: &Tensor,
     x: &Tensor,
     labels: &Tensor,
 ) {
-    let words = resident.bytes.columns();
+    let words = resident.features.columns();
     let (kernel, columns) = match x.element() {
         Element::F32 => (&FLOATS, resident.width),
         Element::U32 => (&WORDS, words),
@@ -129,7 +226,7 @@ pub(crate) fn batch(
         columns: to_u32(x.columns()),
         words: to_u32(words),
     };
-    let tensors = [indices, &resident.bytes, &resident.labels, x, labels];
+    let tensors = [indices, &resident.features, &resident.targets, x, labels];
     let cost = Cost {
         flops: x.len() as u64,
         iterations: 5 * words.div_ceil(64) as u64,
@@ -139,7 +236,9 @@ pub(crate) fn batch(
 }
 
 pub(super) fn contracts() -> Vec<Contract> {
-    [&FLOATS, &WORDS].map(Kernel::contract).to_vec()
+    [&FLOATS, &WORDS, &ROWS, &CLASSES]
+        .map(Kernel::contract)
+        .to_vec()
 }
 
 #[cfg(test)]

@@ -42,6 +42,11 @@ static EVALUATE: Kernel<Shape> = Kernel {
     ],
     ..METRICS
 };
+static SUM_LOSSES: Kernel<Shape> = Kernel {
+    entry: "sum_losses",
+    bindings: &[Binding::read("losses"), Binding::write("loss_totals")],
+    ..METRICS
+};
 
 /// Records the end of a step: its mean loss goes to `history[step mod capacity]`, and the step
 /// counter moves on.
@@ -91,8 +96,34 @@ pub(crate) fn evaluate(
     recorder.dispatch(&EVALUATE, shape, &[losses, logits, labels, totals], 1, cost);
 }
 
+/// Records `totals[slot] = (sum of losses, 0)`.
+pub(crate) fn sum_losses(
+    recorder: &mut Recorder<'_>,
+    losses: &Tensor,
+    totals: &Tensor,
+    slot: usize,
+) {
+    assert!(
+        slot < totals.rows() && totals.columns() == 2,
+        "metrics::sum_losses: totals"
+    );
+    let shape = Shape {
+        rows: to_u32(losses.columns()),
+        classes: 0,
+        slot: to_u32(slot),
+    };
+    let cost = Cost {
+        flops: losses.len() as u64,
+        iterations: losses.len() as u64 / 64 + 7,
+        bytes: None,
+    };
+    recorder.dispatch(&SUM_LOSSES, shape, &[losses, totals], 1, cost);
+}
+
 pub(super) fn contracts() -> Vec<Contract> {
-    [&LOG_STEP, &EVALUATE].map(Kernel::contract).to_vec()
+    [&LOG_STEP, &EVALUATE, &SUM_LOSSES]
+        .map(Kernel::contract)
+        .to_vec()
 }
 
 #[cfg(test)]

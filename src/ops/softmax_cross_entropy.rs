@@ -6,6 +6,7 @@ use super::{Loss, to_u32};
 use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
+use crate::reference;
 use crate::tensor::Tensor;
 
 /// Softmax with mean cross-entropy, `loss = mean_r(log Σ_c e^logits − logits[label])`; its gradient
@@ -75,6 +76,10 @@ impl Loss for SoftmaxCrossEntropy {
             bytes: None,
         };
         recorder.dispatch_each(&FORWARD_BACKWARD, shape, &tensors, rows, cost);
+    }
+
+    fn reference(&self) -> reference::Criterion {
+        reference::Criterion::of(reference::SoftmaxCrossEntropy)
     }
 }
 

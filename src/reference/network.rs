@@ -1,6 +1,9 @@
 use ndarray::{Array2, ArrayView2, s};
 
-use super::{Backward, Float, SparseBatch, SparseLayer, Twin, softmax_cross_entropy};
+use super::{
+    Backward, Float, Loss, SoftmaxCrossEntropy, SparseBatch, SparseLayer, Targets, Twin,
+    softmax_cross_entropy,
+};
 use crate::Sequential;
 use crate::error::Error;
 
@@ -124,7 +127,8 @@ impl<F: Float> Network<F> {
     pub fn gradient(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> Vec<Vec<Array2<F>>> {
         let mut work = self.workspace(x.nrows());
         work.values[0].assign(&x);
-        self.forward_backward(&mut work, labels);
+        let targets = Targets::Classes(labels);
+        self.forward_backward(&mut work, &SoftmaxCrossEntropy, targets);
         work.gradients
     }
 
@@ -195,9 +199,14 @@ impl<F: Float> Network<F> {
     }
 
     /// Mean loss of `work.values[0]`, with the gradients in `work.gradients`.
-    pub(super) fn forward_backward(&self, work: &mut Workspace<F>, labels: &[u32]) -> F {
-        self.forward(work, labels.len());
-        self.backward(work, labels, None)
+    pub(super) fn forward_backward(
+        &self,
+        work: &mut Workspace<F>,
+        loss: &dyn Loss<F>,
+        targets: Targets<'_, F>,
+    ) -> F {
+        self.forward(work, work.values[0].nrows());
+        self.backward(work, loss, targets, None)
     }
 
     /// The first layer, if it has a form for rows given by what is not 0 in them.
@@ -211,18 +220,20 @@ impl<F: Float> Network<F> {
         first: &dyn SparseLayer<F>,
         x: &SparseBatch<F>,
         work: &mut Workspace<F>,
-        labels: &[u32],
+        loss: &dyn Loss<F>,
+        targets: Targets<'_, F>,
     ) -> F {
         first.forward(x, &self.parameters[0], work.values[1].view_mut());
-        self.forward_from(1, work, labels.len());
-        self.backward(work, labels, Some((first, x)))
+        self.forward_from(1, work, work.values[0].nrows());
+        self.backward(work, loss, targets, Some((first, x)))
     }
 
     /// Loss and gradients from the logits; the first layer's from a sparse input, if there is one.
     fn backward(
         &self,
         work: &mut Workspace<F>,
-        labels: &[u32],
+        loss: &dyn Loss<F>,
+        targets: Targets<'_, F>,
         sparse: Option<(&dyn SparseLayer<F>, &SparseBatch<F>)>,
     ) -> F {
         let last = self.layers.len();
@@ -232,7 +243,7 @@ impl<F: Float> Network<F> {
             gradients,
         } = work;
         let logits = values[last].view();
-        let loss = softmax_cross_entropy(logits, labels, deltas[last].view_mut());
+        let loss = loss.forward_backward(logits, targets, deltas[last].view_mut());
         // Nobody reads a gradient below the first parameters.
         let first = self
             .parameters

@@ -1,6 +1,6 @@
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::Float;
+use super::{Float, Loss, Targets};
 
 /// Mean cross-entropy of softmax(logits), and its gradient by the logits,
 /// `(softmax(logits) − onehot(label)) / rows`, into `dlogits`.
@@ -27,4 +27,22 @@ pub fn softmax_cross_entropy<F: Float>(
         dz[label] -= F::one() / rows;
     }
     loss / rows
+}
+
+/// [`softmax_cross_entropy`] as a [`Loss`].
+#[derive(Debug, Clone, Copy)]
+pub struct SoftmaxCrossEntropy;
+
+impl<F: Float> Loss<F> for SoftmaxCrossEntropy {
+    fn forward_backward(
+        &self,
+        outputs: ArrayView2<'_, F>,
+        targets: Targets<'_, F>,
+        doutputs: ArrayViewMut2<'_, F>,
+    ) -> F {
+        let Targets::Classes(labels) = targets else {
+            unreachable!("checked before the first step");
+        };
+        softmax_cross_entropy(outputs, labels, doutputs)
+    }
 }

@@ -1,16 +1,16 @@
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayViewMut1, s};
 
 use super::network::{Workspace, correct};
 use super::sparse::SparseRows;
-use super::{Float, Moment, Network, Rule, SparseBatch};
+use super::{Criterion, Float, Moment, Network, Rule, SparseBatch, Targets};
 use crate::Sequential;
 use crate::checkpoint::{self, Position};
-use crate::data::{Dataset, Sampling};
+use crate::data::{self, Examples, Sampling};
 use crate::error::Error;
-use crate::ops::Optimizer;
+use crate::ops::{Loss, Optimizer, SoftmaxCrossEntropy, TargetKind};
 use crate::trainer::{Evaluation, check_fit, first_divergence};
 
 /// Rows evaluated at a time.
@@ -41,7 +41,9 @@ pub struct Trainer<F> {
     rule: Rule,
     /// What the optimizer keeps of every parameter, in order.
     state: Vec<Vec<Array2<F>>>,
-    dataset: Dataset,
+    loss: Box<dyn Loss>,
+    criterion: Criterion,
+    examples: Examples,
     /// The same, where the first layer is faster over what is not 0 in it.
     sparse: Option<(SparseRows, SparseBatch<F>)>,
     sampling: Sampling,
@@ -49,6 +51,8 @@ pub struct Trainer<F> {
     work: Workspace<F>,
     indices: Vec<u32>,
     labels: Vec<u32>,
+    /// Of the minibatch, (batch, outputs), where the loss compares values.
+    values: Array2<F>,
     /// `byte / 255` for every byte.
     unit: [F; 256],
 }
@@ -62,18 +66,39 @@ impl<F: Float> Trainer<F> {
     pub fn new(
         spec: &Sequential,
         optimizer: impl Optimizer + 'static,
-        dataset: &Dataset,
+        examples: impl Into<Examples>,
         batch: usize,
         sampling: Sampling,
     ) -> Result<Self, Error> {
+        let loss = SoftmaxCrossEntropy;
+        Self::with_loss(spec, loss, optimizer, examples, batch, sampling)
+    }
+
+    /// [`new`](Self::new) with another loss than softmax cross-entropy.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_loss(
+        spec: &Sequential,
+        loss: impl Loss + 'static,
+        optimizer: impl Optimizer + 'static,
+        examples: impl Into<Examples>,
+        batch: usize,
+        sampling: Sampling,
+    ) -> Result<Self, Error> {
+        let examples = examples.into();
         optimizer.check()?;
-        sampling.check(dataset.len(), batch)?;
+        sampling.check(examples.len(), batch)?;
         let network = Network::new(spec)?;
-        check_fit(network.widths(), dataset)?;
+        check_fit(network.widths(), &loss, &examples)?;
         let work = network.workspace(batch);
-        let sparse = network
-            .first_sparse()
-            .and_then(|_| SparseRows::of(dataset, network.widths()[1]))
+        let bytes = match &examples {
+            Examples::Bytes(dataset) => Some(dataset),
+            Examples::Table(_) => None,
+        };
+        let sparse = bytes
+            .filter(|_| network.first_sparse().is_some())
+            .and_then(|dataset| SparseRows::of(dataset, network.widths()[1]))
             .map(|rows| (rows, SparseBatch::new(network.widths()[1])));
         let mut unit = [F::zero(); 256];
         for (byte, unit) in (0u8..=255).zip(&mut unit) {
@@ -90,7 +115,13 @@ impl<F: Float> Trainer<F> {
             work,
             rule: optimizer.reference(),
             optimizer: Box::new(optimizer),
-            dataset: dataset.clone(),
+            criterion: loss.reference(),
+            values: match loss.targets() {
+                TargetKind::Classes => Array2::zeros((0, 0)),
+                TargetKind::Values => Array2::zeros((batch, examples.outputs())),
+            },
+            loss: Box::new(loss),
+            examples,
             sparse,
             sampling,
             step: 0,
@@ -135,10 +166,11 @@ impl<F: Float> Trainer<F> {
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
         let step = self.step as u32;
         self.sampling
-            .minibatch(self.dataset.len(), step, &mut self.indices);
-        let of_all = self.dataset.labels().indices();
-        for (label, &example) in self.labels.iter_mut().zip(&self.indices) {
-            *label = of_all[example as usize];
+            .minibatch(self.examples.len(), step, &mut self.indices);
+        if let Some(of_all) = self.examples.labels() {
+            for (label, &example) in self.labels.iter_mut().zip(&self.indices) {
+                *label = of_all.indices()[example as usize];
+            }
         }
         let loss = self.forward_backward();
         let at = Moment {
@@ -157,41 +189,99 @@ impl<F: Float> Trainer<F> {
 
     /// Mean loss of the minibatch, with the gradients in the work space.
     fn forward_backward(&mut self) -> F {
-        let (work, labels) = (&mut self.work, &self.labels);
+        let loss = F::criterion(&self.criterion);
+        let work = &mut self.work;
         if let (Some((rows, x)), Some(first)) = (&mut self.sparse, self.network.first_sparse()) {
             x.gather(rows, &self.indices, &self.unit);
-            return self.network.sparse_forward_backward(first, x, work, labels);
+            let targets = Targets::Classes(&self.labels);
+            let network = &self.network;
+            return network.sparse_forward_backward(first, x, work, loss, targets);
         }
-        for (mut x, &example) in work.values[0].outer_iter_mut().zip(&self.indices) {
-            for (x, &byte) in x.iter_mut().zip(self.dataset.row(example as usize)) {
-                *x = self.unit[usize::from(byte)];
+        let rows = work.values[0].outer_iter_mut().zip(&self.indices);
+        match &self.examples {
+            Examples::Bytes(dataset) => rows.for_each(|(x, &example)| {
+                copy_bytes(x, dataset.row(example as usize), &self.unit);
+            }),
+            Examples::Table(table) => {
+                rows.for_each(|(x, &example)| copy_row(x, table.features(), example as usize));
             }
         }
-        self.network.forward_backward(work, labels)
+        let targets = match values_of(&self.examples) {
+            None => Targets::Classes(&self.labels),
+            Some(values) => {
+                let rows = self.values.outer_iter_mut().zip(&self.indices);
+                rows.for_each(|(to, &example)| copy_row(to, values, example as usize));
+                Targets::Values(self.values.view())
+            }
+        };
+        self.network.forward_backward(work, loss, targets)
     }
 
     /// Mean loss and accuracy over a whole data set.
     ///
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network.
-    pub fn evaluate(&self, dataset: &Dataset) -> Result<Evaluation, Error> {
-        check_fit(self.network.widths(), dataset)?;
-        let mut work = self.network.workspace(EVALUATION_ROWS.min(dataset.len()));
+    pub fn evaluate(&self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
+        let examples = examples.into();
+        check_fit(self.network.widths(), &*self.loss, &examples)?;
+        let total = examples.len();
+        let mut work = self.network.workspace(EVALUATION_ROWS.min(total));
+        let mut targets = Array2::zeros((EVALUATION_ROWS.min(total), examples.outputs()));
+        let criterion = F::criterion(&self.criterion);
         let (mut loss, mut hits) = (0.0, 0);
-        let labels = dataset.labels().indices().chunks(EVALUATION_ROWS);
-        let bytes = dataset.features().chunks(EVALUATION_ROWS * dataset.width());
-        for (labels, bytes) in labels.zip(bytes) {
-            for (x, &byte) in work.values[0].iter_mut().zip(bytes) {
-                *x = self.unit[usize::from(byte)];
+        for first in (0..total).step_by(EVALUATION_ROWS) {
+            let rows = EVALUATION_ROWS.min(total - first);
+            for (row, x) in work.values[0].outer_iter_mut().take(rows).enumerate() {
+                match &examples {
+                    Examples::Bytes(dataset) => copy_bytes(x, dataset.row(first + row), &self.unit),
+                    Examples::Table(table) => copy_row(x, table.features(), first + row),
+                }
             }
-            let rows = labels.len();
+            if let Some(values) = values_of(&examples) {
+                for (row, to) in targets.outer_iter_mut().take(rows).enumerate() {
+                    copy_row(to, values, first + row);
+                }
+            }
             self.network.forward(&mut work, rows);
-            let (logits, unread) = work.outputs(rows);
-            let mean = super::softmax_cross_entropy(logits, labels, unread);
+            let labels = examples
+                .labels()
+                .map(|labels| &labels.indices()[first..first + rows]);
+            let of_rows = match labels {
+                Some(labels) => Targets::Classes(labels),
+                None => Targets::Values(targets.slice(s![..rows, ..])),
+            };
+            let (outputs, unread) = work.outputs(rows);
+            let mean = criterion.forward_backward(outputs, of_rows, unread);
             loss += mean.into_f64() * rows as f64;
-            hits += correct(work.outputs(rows).0, labels);
+            hits += labels.map_or(0, |labels| correct(work.outputs(rows).0, labels));
         }
-        Ok(Evaluation::new(loss, hits, dataset.len()))
+        let hits = examples.labels().map(|_| hits);
+        Ok(Evaluation::new(loss, hits, total))
+    }
+}
+
+/// The values to be predicted, where there are such.
+fn values_of(examples: &Examples) -> Option<&[f32]> {
+    match examples {
+        Examples::Table(table) => match table.targets() {
+            data::Targets::Values { values, .. } => Some(values),
+            data::Targets::Classes(_) => None,
+        },
+        Examples::Bytes(_) => None,
+    }
+}
+
+fn copy_bytes<F: Float>(mut to: ArrayViewMut1<'_, F>, bytes: &[u8], unit: &[F; 256]) {
+    for (to, &byte) in to.iter_mut().zip(bytes) {
+        *to = unit[usize::from(byte)];
+    }
+}
+
+/// One row out of many, each as long as `to`.
+fn copy_row<F: Float>(mut to: ArrayViewMut1<'_, F>, rows: &[f32], row: usize) {
+    let width = to.len();
+    for (to, &value) in to.iter_mut().zip(&rows[row * width..][..width]) {
+        *to = F::from_f64(value.into());
     }
 }
 
@@ -201,7 +291,7 @@ impl Trainer<f32> {
         Position {
             step: self.step,
             batch: self.indices.len(),
-            examples: self.dataset.len(),
+            examples: self.examples.len(),
             sampling: self.sampling.clone(),
         }
     }

@@ -44,6 +44,9 @@ pub enum Unfused {
     /// The loss is another.
     #[error("the loss is not softmax cross-entropy")]
     Loss,
+    /// The features are floats.
+    #[error("the features are not bytes")]
+    Features,
     /// The optimizer is another.
     #[error("the optimizer is not plain SGD with a constant learning rate")]
     Optimizer,
@@ -108,6 +111,9 @@ impl Network {
         let any: &dyn Any = setting.loss;
         any.downcast_ref::<SoftmaxCrossEntropy>()
             .ok_or(Unfused::Loss)?;
+        if setting.resident.features().element() == Element::F32 {
+            return Err(Unfused::Features);
+        }
         let mut any: &dyn Any = setting.optimizer;
         while let Some(boxed) = any.downcast_ref::<Box<dyn Optimizer>>() {
             any = &**boxed;
@@ -134,7 +140,7 @@ impl Network {
         let mut network = Self {
             mlp: Mlp {
                 rows: to_u32(setting.batch),
-                words: to_u32(setting.resident.bytes().columns()),
+                words: to_u32(setting.resident.features().columns()),
                 layers: to_u32(layers),
                 columns: to_u32(columns),
                 group: to_u32(group),
@@ -223,9 +229,9 @@ impl Network {
                 [self.minibatches, rows],
                 Element::U32,
             )?,
-            labels: setting.resident.labels().clone(),
+            labels: setting.resident.targets().clone(),
             step_count: step_count.clone(),
-            bytes: setting.resident.bytes().clone(),
+            bytes: setting.resident.features().clone(),
             scratch: zeros(
                 "sums, outputs, deltas",
                 [1, self.scratch_len()],

@@ -20,15 +20,19 @@ pub(super) fn record(setting: &Setting<'_>) -> Result<Steps, Error> {
         coefficients,
     } = setting;
     let gpu = model.gpu();
-    let pass = model.activations(batch, model.input_element())?;
+    let pass = model.activations(
+        batch,
+        model.input_element(resident.features()),
+        loss.targets(),
+    )?;
     let indices = Tensor::zeros(gpu, "indices of the minibatch", [1, batch], Element::U32)?;
     let (parameters, gradients) = model.arenas();
 
     let mut recorder = Recorder::new(gpu);
     let examples = resident.len();
     sample::minibatches(&mut recorder, sampling, examples, step_count, &indices)?;
-    let (x, labels) = (&pass.values[0], &pass.labels);
-    gather::batch(&mut recorder, resident, &indices, x, labels);
+    let (x, targets) = (&pass.values[0], &pass.targets);
+    gather::batch(&mut recorder, resident, &indices, x, targets);
     model.record_forward(&mut recorder, &pass);
     model.record_backward(&mut recorder, loss, &pass);
     let update = Update {

@@ -117,7 +117,7 @@ fn data_that_does_not_fit_the_network() {
     for (width, classes) in [(783, 10), (784, 9), (784, 11)] {
         let data = Dataset::new("mine", width, vec![0; 30 * width], labels(classes)).unwrap();
         let error = error_of(&gpu, 0.1, &data, 20, &SAMPLING);
-        assert_error!(error, ["mine", "features, classes", "[784, 10]"],
+        assert_error!(error, ["mine", "features, outputs", "[784, 10]"],
             Error::Shape { found, .. } if found == [width, classes]);
     }
 }

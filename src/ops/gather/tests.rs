@@ -2,7 +2,7 @@
 
 use super::{Resident, batch};
 use crate::data::{Dataset, Labels};
-use crate::testing::{Bench, Numbers, ULP, assert_close, gpu};
+use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, gpu};
 
 /// A data set of random bytes, with a label to each row that tells it from its neighbours.
 fn dataset(examples: usize, width: usize) -> Dataset {
@@ -22,13 +22,13 @@ fn check(examples: usize, width: usize, indices: &[u32]) {
     let dataset = dataset(examples, width);
     let bench = Bench::new(gpu());
     // What `upload` packs, between guard bands.
-    let uploaded = Resident::upload(gpu(), &dataset).unwrap();
+    let uploaded = Resident::upload(gpu(), &(&dataset).into()).unwrap();
     let guarded = |label, tensor: &crate::tensor::Tensor| {
         bench.input_u32(label, tensor.shape(), &bench.read_u32(tensor))
     };
     let resident = Resident {
-        bytes: guarded("bytes", &uploaded.bytes),
-        labels: guarded("labels", &uploaded.labels),
+        features: guarded("bytes", &uploaded.features),
+        targets: guarded("labels", &uploaded.targets),
         width: uploaded.width,
     };
     let rows = indices.len();
@@ -102,4 +102,71 @@ fn a_long_batch_is_folded_into_two_dimensions() {
     let rows = 65_535 * 64 + 1;
     let indices: Vec<u32> = (0..rows).map(|row| row % 1000).collect();
     check(1000, 1, &indices);
+}
+
+/// Rows of floats, with classes or with values beside them.
+fn check_floats(examples: usize, width: usize, outputs: usize, indices: &[u32]) {
+    let rows = indices.len();
+    let case = format!("gather of {rows} out of {examples}, {width} floats and {outputs}");
+    let mut numbers = Numbers::new((examples * 101 + width) as u64);
+    let mut matrix = |columns| numbers.fill(examples * columns, Fill::Extreme);
+    let (features, values) = (matrix(width), matrix(outputs));
+    let classes: Vec<u32> = (0..examples)
+        .map(|example| super::to_u32(example % 251))
+        .collect();
+    let bench = Bench::new(gpu());
+    let resident = |targets| Resident {
+        features: bench.input("features", [examples, width], &features),
+        targets,
+        width,
+    };
+    let with_values = resident(bench.input("values", [examples, outputs], &values));
+    let with_classes = resident(bench.input_u32("classes", [1, examples], &classes));
+    let chosen = bench.input_u32("indices", [1, rows], indices);
+    let x = [(); 2].map(|()| bench.output("x", [rows, width]));
+    let batch_values = bench.output("batch values", [rows, outputs]);
+    let batch_classes = bench.output_u32("batch classes", [1, rows]);
+    bench.run(&case, 1, |recorder| {
+        batch(recorder, &with_values, &chosen, &x[0], &batch_values);
+        batch(recorder, &with_classes, &chosen, &x[1], &batch_classes);
+    });
+    let expected = |all: &[f32], columns: usize| -> Vec<u32> {
+        let row = |&index: &u32| all[index as usize * columns..][..columns].to_vec();
+        indices.iter().flat_map(row).map(f32::to_bits).collect()
+    };
+    for x in &x {
+        assert_eq!(bench.read_u32(x), expected(&features, width), "{case}: x");
+    }
+    assert_eq!(
+        bench.read_u32(&batch_values),
+        expected(&values, outputs),
+        "{case}"
+    );
+    let expected: Vec<u32> = indices
+        .iter()
+        .map(|&index| classes[index as usize])
+        .collect();
+    assert_eq!(bench.read_u32(&batch_classes), expected, "{case}");
+}
+
+#[test]
+fn rows_of_floats_are_copied_bit_by_bit() {
+    for (width, outputs) in [
+        (1, 1),
+        (2, 3),
+        (63, 64),
+        (64, 65),
+        (65, 1),
+        (784, 10),
+        (997, 2),
+    ] {
+        for rows in [1, 2, 63, 64, 65, 100] {
+            let mut numbers = Numbers::new(rows as u64);
+            let examples = 77;
+            let indices: Vec<u32> = (0..rows)
+                .map(|_| super::to_u32(numbers.below(examples)))
+                .collect();
+            check_floats(examples, width, outputs, &indices);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-use super::{evaluate, log_step};
+use super::{evaluate, log_step, sum_losses};
 use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, gpu, sum_error};
 
 /// Around the 64 invocations that sum, and the book's batch.
@@ -79,5 +79,22 @@ fn evaluation_sums_losses_and_counts_hits() {
             let tolerance = [0.0, 0.0, error, 0.0, 0.0, 0.0];
             assert_close(&case, &bench.read(&totals), expected, tolerance);
         }
+    }
+}
+
+#[test]
+fn losses_without_labels_are_summed() {
+    for rows in ROWS {
+        let case = format!("sum of {rows} losses");
+        let values = Numbers::new(rows as u64).fill(rows, Fill::Moderate);
+        let bench = Bench::new(gpu());
+        let losses = bench.input("losses", [1, rows], &values);
+        let totals = bench.changed("totals", [3, 2], &[-7.0; 6]);
+        bench.run(&case, 1, |recorder| {
+            sum_losses(recorder, &losses, &totals, 1);
+        });
+        let expected = [-7.0, -7.0, sum(&values), 0.0, -7.0, -7.0];
+        let tolerance = [0.0, 0.0, sum_error(rows, absolute(&values)), 0.0, 0.0, 0.0];
+        assert_close(&case, &bench.read(&totals), expected, tolerance);
     }
 }

@@ -89,7 +89,7 @@ impl Case {
         let history = Tensor::zeros(gpu, "history", [1, CAPACITY], Element::F32).unwrap();
         Self {
             model: spec(widths).build(gpu).unwrap(),
-            resident: Resident::upload(gpu, &dataset).unwrap(),
+            resident: Resident::upload(gpu, &(&dataset).into()).unwrap(),
             sampling: Sampling::WithReplacement { seed: 7 },
             history,
             step_count: Tensor::zeros(gpu, "step count", [1, 1], Element::U32).unwrap(),
@@ -137,9 +137,9 @@ fn in_training(case: &Case, network: &Network) -> State {
 /// The same between guard bands.
 fn between_guards(name: &str, case: &Case, network: &Network, parameters: &[f32]) -> State {
     let bench = Bench::new(gpu());
-    let [rows, words] = [case.batch, case.resident.bytes().columns()];
+    let [rows, words] = [case.batch, case.resident.features().columns()];
     let examples = case.dataset.len();
-    let bytes: Vec<u32> = gpu().read(case.resident.bytes()).unwrap();
+    let bytes: Vec<u32> = gpu().read(case.resident.features()).unwrap();
     let mut list = vec![0; network.minibatches * rows];
     for (step, indices) in (0..).zip(list.chunks_exact_mut(rows)) {
         case.sampling.minibatch(examples, step, indices);

@@ -1,0 +1,247 @@
+use std::sync::Arc;
+
+use ndarray::ArrayView2;
+
+use super::{DataError, Dataset, Labels};
+
+/// Rows of `f32` features, each with a class or with values to be predicted. The network sees features
+/// as they are: scale them to about −1…1.
+///
+/// Cloning is cheap: clones share their memory.
+///
+/// ```
+/// use ndarray::array;
+/// use wgrad::data::{Labels, Table};
+///
+/// let x = array![[0.0, 1.0], [1.0, 0.5], [0.2, 0.3]];
+/// let prices = Table::regression("prices", x.view(), array![[0.1], [0.9], [0.4]].view())?;
+/// assert_eq!((prices.len(), prices.width(), prices.outputs()), (3, 2, 1));
+/// let kinds = Table::classification("kinds", x.view(), Labels::from_classes(vec![0, 1, 1], 2)?)?;
+/// assert_eq!(kinds.outputs(), 2);
+/// # Ok::<(), wgrad::data::DataError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Table {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    width: usize,
+    features: Vec<f32>,
+    targets: Targets,
+}
+
+/// What a network should say of each row.
+#[derive(Debug, Clone)]
+pub enum Targets {
+    /// Its class.
+    Classes(Labels),
+    /// So many values, row after row.
+    Values {
+        /// Values of a row.
+        outputs: usize,
+        /// Those of all rows.
+        values: Vec<f32>,
+    },
+}
+
+impl Table {
+    /// Rows `features` (examples, width), each with `targets` (examples, outputs).
+    ///
+    /// # Errors
+    /// [`DataError::Empty`] without examples, features or targets; [`DataError::Count`] when there are
+    /// not as many rows of both; [`DataError::NotFinite`] when a number is infinite or NaN.
+    pub fn regression(
+        name: impl Into<String>,
+        features: ArrayView2<'_, f32>,
+        targets: ArrayView2<'_, f32>,
+    ) -> Result<Self, DataError> {
+        let name = name.into();
+        check_finite(&name, "target", targets)?;
+        check_count(&name, "rows of targets", features.nrows(), targets.nrows())?;
+        let values = Targets::Values {
+            outputs: targets.ncols(),
+            values: targets.iter().copied().collect(),
+        };
+        Self::new(name, features, values)
+    }
+
+    /// Rows `features` (examples, width), each with a class.
+    ///
+    /// # Errors
+    /// As [`regression`](Self::regression).
+    pub fn classification(
+        name: impl Into<String>,
+        features: ArrayView2<'_, f32>,
+        labels: Labels,
+    ) -> Result<Self, DataError> {
+        let name = name.into();
+        check_count(&name, "labels", features.nrows(), labels.len())?;
+        Self::new(name, features, Targets::Classes(labels))
+    }
+
+    fn new(
+        name: String,
+        features: ArrayView2<'_, f32>,
+        targets: Targets,
+    ) -> Result<Self, DataError> {
+        check_finite(&name, "feature", features)?;
+        let table = Self {
+            inner: Arc::new(Inner {
+                width: features.ncols(),
+                features: features.iter().copied().collect(),
+                targets,
+                name,
+            }),
+        };
+        let counts = [
+            ("examples", features.nrows()),
+            ("features", features.ncols()),
+            ("targets", table.outputs()),
+        ];
+        match counts.iter().find(|(_, count)| *count == 0) {
+            None => Ok(table),
+            Some(&(what, _)) => Err(DataError::Empty {
+                name: table.name().to_owned(),
+                what,
+            }),
+        }
+    }
+
+    /// Name shown to people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Number of examples.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a table is never empty")]
+    pub fn len(&self) -> usize {
+        self.inner.features.len() / self.inner.width
+    }
+
+    /// Features per example.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.inner.width
+    }
+
+    /// What a network should give for each row: a logit for every class, or so many values.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        match self.targets() {
+            Targets::Classes(labels) => labels.classes(),
+            Targets::Values { outputs, .. } => *outputs,
+        }
+    }
+
+    /// All features, row after row.
+    #[must_use]
+    pub fn features(&self) -> &[f32] {
+        &self.inner.features
+    }
+
+    /// What a network should say of each row.
+    #[must_use]
+    pub fn targets(&self) -> &Targets {
+        &self.inner.targets
+    }
+}
+
+fn check_count(name: &str, what: &str, expected: usize, found: usize) -> Result<(), DataError> {
+    match expected == found {
+        true => Ok(()),
+        false => Err(DataError::Count {
+            what: format!("{what} of table \"{name}\""),
+            expected,
+            found,
+        }),
+    }
+}
+
+fn check_finite(name: &str, what: &'static str, of: ArrayView2<'_, f32>) -> Result<(), DataError> {
+    match of.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        None => Ok(()),
+        Some(((row, column), &found)) => Err(DataError::NotFinite {
+            name: name.to_owned(),
+            what,
+            row,
+            column,
+            found,
+        }),
+    }
+}
+
+/// What a training takes: labelled bytes, or a table of floats.
+#[derive(Debug, Clone)]
+pub enum Examples {
+    /// Bytes with a class each.
+    Bytes(Dataset),
+    /// Floats with a class or values each.
+    Table(Table),
+}
+
+impl From<&Dataset> for Examples {
+    fn from(dataset: &Dataset) -> Self {
+        Self::Bytes(dataset.clone())
+    }
+}
+
+impl From<&Table> for Examples {
+    fn from(table: &Table) -> Self {
+        Self::Table(table.clone())
+    }
+}
+
+impl Examples {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Bytes(dataset) => dataset.name(),
+            Self::Table(table) => table.name(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(dataset) => dataset.len(),
+            Self::Table(table) => table.len(),
+        }
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Self::Bytes(dataset) => dataset.width(),
+            Self::Table(table) => table.width(),
+        }
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::Bytes(dataset) => dataset.labels().classes(),
+            Self::Table(table) => table.outputs(),
+        }
+    }
+
+    /// The class of every example, where they have classes.
+    pub(crate) fn labels(&self) -> Option<&Labels> {
+        match self {
+            Self::Bytes(dataset) => Some(dataset.labels()),
+            Self::Table(table) => match table.targets() {
+                Targets::Classes(labels) => Some(labels),
+                Targets::Values { .. } => None,
+            },
+        }
+    }
+
+    /// Whether both are the same data in memory, as clones of one another are.
+    pub(crate) fn same_memory(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Bytes(a), Self::Bytes(b)) => a.same_memory(b),
+            (Self::Table(a), Self::Table(b)) => Arc::ptr_eq(&a.inner, &b.inner),
+            _ => false,
+        }
+    }
+}

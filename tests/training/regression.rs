@@ -1,0 +1,235 @@
+//! Tables of floats: values to be predicted, and classes.
+
+use wgrad::data::{DataError, Examples, Labels, Sampling, Table};
+use wgrad::ndarray::Array2;
+use wgrad::ops::{Adam, Linear, Loss, MeanSquaredError, Sgd, Sigmoid, SoftmaxCrossEntropy};
+use wgrad::{Init, Sequential, StepPlan, Trainer, Unfused, reference};
+
+use crate::gpu::{ROUNDING, assert_close, gpu};
+
+const SAMPLING: Sampling = Sampling::Shuffled { seed: 4 };
+
+fn spec(outputs: usize) -> Sequential {
+    let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: 0.5 });
+    let spec = Sequential::input(2).layer(linear(16)).layer(Sigmoid);
+    spec.layer(linear(16))
+        .layer(Sigmoid)
+        .layer(linear(outputs))
+        .seed(7)
+}
+
+/// Points of a square.
+fn points() -> Array2<f32> {
+    Array2::from_shape_fn((400, 2), |(row, column)| {
+        let at = if column == 0 { row % 20 } else { row / 20 };
+        at as f32 / 10.0 - 0.95
+    })
+}
+
+/// A saddle and a slope.
+fn surface() -> Table {
+    let x = points();
+    let value = |(row, column)| match column {
+        0 => x[[row, 0]] * x[[row, 1]],
+        _ => 0.3 * x[[row, 0]] - 0.2,
+    };
+    let t = Array2::from_shape_fn((x.nrows(), 2), value);
+    Table::regression("surface", x.view(), t.view()).unwrap()
+}
+
+/// Whether a point is inside of a circle: no line tells.
+fn circle() -> Table {
+    let x = points();
+    let inside = x.outer_iter().map(|p| u32::from(p.dot(&p) < 0.5));
+    let labels = Labels::from_classes(inside.collect(), 2).unwrap();
+    Table::classification("circle", x.view(), labels).unwrap()
+}
+
+/// As single precision on the CPU stays near `f64`, up to the factor by which two roundings of the same
+/// work may differ.
+fn check_trajectory<L: Loss + Copy + 'static>(loss: L, table: &Table) {
+    let (spec, rate) = (spec(table.outputs()), Sgd::new(0.2));
+    let case = format!("{loss:?}");
+    let model = spec.build(gpu()).unwrap();
+    let mut on_gpu = Trainer::new(model, loss, rate, table, 50, SAMPLING).unwrap();
+    let mut double =
+        reference::Trainer::<f64>::with_loss(&spec, loss, rate, table, 50, SAMPLING).unwrap();
+    let mut single =
+        reference::Trainer::<f32>::with_loss(&spec, loss, rate, table, 50, SAMPLING).unwrap();
+    let expected = double.steps(60).unwrap();
+    let mut widest = 0.0f64;
+    let tolerance = single
+        .steps(60)
+        .unwrap()
+        .into_iter()
+        .zip(&expected)
+        .map(|(single, double)| {
+            widest = widest.max((f64::from(single) - double).abs());
+            16.0 * widest + 8.0 * ROUNDING * (1.0 + double)
+        });
+    let tolerance: Vec<f64> = tolerance.collect();
+    assert!(tolerance[59] < 1e-4, "{case}: {tolerance:?}");
+    assert_close(&case, &on_gpu.steps(60).unwrap(), expected, tolerance);
+    let (found, expected) = (
+        on_gpu.evaluate(table).unwrap(),
+        double.evaluate(table).unwrap(),
+    );
+    assert!(
+        (found.loss - expected.loss).abs() < 1e-4,
+        "{case}: {found:?} {expected:?}"
+    );
+    assert_eq!(found.accuracy.is_nan(), table_has_values(table), "{case}");
+    assert!(found.accuracy.is_nan() || (found.accuracy - expected.accuracy).abs() < 0.01);
+}
+
+fn table_has_values(table: &Table) -> bool {
+    matches!(table.targets(), wgrad::data::Targets::Values { .. })
+}
+
+#[test]
+fn tables_of_floats_are_trained_as_by_the_formulas() {
+    check_trajectory(MeanSquaredError, &surface());
+    check_trajectory(SoftmaxCrossEntropy, &circle());
+}
+
+#[test]
+fn a_regression_learns_its_surface() {
+    let table = surface();
+    let model = spec(2).build(gpu()).unwrap();
+    let optimizer = Adam::new(0.01);
+    let mut trainer =
+        Trainer::new(model, MeanSquaredError, optimizer, &table, 50, SAMPLING).unwrap();
+    assert_eq!(trainer.step_plan(), StepPlan::Layers);
+    assert_eq!(trainer.unfused(), Some(&Unfused::Loss));
+    let before = trainer.evaluate(&table).unwrap().loss;
+    trainer.steps(2_000).unwrap();
+    let after = trainer.evaluate(&table).unwrap().loss;
+    assert!(after < before / 100.0, "{before} {after}");
+    // The mean of what the network says of all points at once is the same loss.
+    let predicted = trainer.model().predict(points().view()).unwrap();
+    let x = points();
+    let error = |row: usize| {
+        let saddle = predicted[[row, 0]] - x[[row, 0]] * x[[row, 1]];
+        let slope = predicted[[row, 1]] - (0.3 * x[[row, 0]] - 0.2);
+        f64::from(saddle * saddle + slope * slope) / 2.0
+    };
+    let mean = (0..400).map(error).sum::<f64>() / 400.0;
+    assert!((mean - after).abs() < 1e-6, "{mean} {after}");
+}
+
+#[test]
+fn what_a_loss_cannot_compare_is_refused() {
+    let on_both = |table: &Table, values: bool| {
+        let (spec, table) = (spec(2), table.clone());
+        let examples: Examples = (&table).into();
+        let cpu = match values {
+            true => reference::Trainer::<f32>::with_loss(
+                &spec,
+                MeanSquaredError,
+                Sgd::new(0.1),
+                examples.clone(),
+                10,
+                SAMPLING,
+            ),
+            false => {
+                reference::Trainer::<f32>::new(&spec, Sgd::new(0.1), examples.clone(), 10, SAMPLING)
+            }
+        };
+        let model = spec.build(gpu()).unwrap();
+        let on_gpu = match values {
+            true => Trainer::new(
+                model,
+                MeanSquaredError,
+                Sgd::new(0.1),
+                examples,
+                10,
+                SAMPLING,
+            )
+            .map(|_| ()),
+            false => Trainer::new(
+                model,
+                SoftmaxCrossEntropy,
+                Sgd::new(0.1),
+                examples,
+                10,
+                SAMPLING,
+            )
+            .map(|_| ()),
+        };
+        [cpu.map(|_| ()).unwrap_err(), on_gpu.unwrap_err()].map(|error| error.to_string())
+    };
+    for message in on_both(&surface(), false) {
+        for part in [
+            "targets of surface",
+            "Classes",
+            "SoftmaxCrossEntropy",
+            "Values",
+        ] {
+            assert!(message.contains(part), "no {part} in: {message}");
+        }
+    }
+    for message in on_both(&circle(), true) {
+        for part in ["targets of circle", "Values", "MeanSquaredError", "Classes"] {
+            assert!(message.contains(part), "no {part} in: {message}");
+        }
+    }
+}
+
+#[test]
+fn tables_that_make_no_sense_are_refused() {
+    let x = points();
+    let mut wrong = x.clone();
+    wrong[[3, 1]] = f32::NAN;
+    let finite = Table::regression("t", wrong.view(), x.view());
+    assert!(
+        matches!(
+            finite,
+            Err(DataError::NotFinite {
+                row: 3,
+                column: 1,
+                what: "feature",
+                ..
+            })
+        ),
+        "{finite:?}"
+    );
+    let targets = Table::regression("t", x.view(), wrong.view());
+    assert!(
+        matches!(targets, Err(DataError::NotFinite { what: "target", .. })),
+        "{targets:?}"
+    );
+    let fewer = Table::regression("t", x.view(), x.slice(wgrad::ndarray::s![1.., ..]));
+    let is_count = matches!(
+        fewer,
+        Err(DataError::Count {
+            expected: 400,
+            found: 399,
+            ..
+        })
+    );
+    assert!(is_count, "{fewer:?}");
+    let none = Array2::<f32>::zeros((0, 2));
+    let empty = Table::regression("t", none.view(), none.view());
+    assert!(
+        matches!(
+            empty,
+            Err(DataError::Empty {
+                what: "examples",
+                ..
+            })
+        ),
+        "{empty:?}"
+    );
+    let width = Array2::<f32>::zeros((4, 0));
+    let empty = Table::regression("t", width.view(), x.slice(wgrad::ndarray::s![..4, ..]));
+    assert!(
+        matches!(
+            empty,
+            Err(DataError::Empty {
+                what: "features",
+                ..
+            })
+        ),
+        "{empty:?}"
+    );
+}
