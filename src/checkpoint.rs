@@ -5,7 +5,7 @@
 //! (outputs, inputs), the transpose of what its kernels use, and what has one row is a vector. What an
 //! optimizer keeps is named `optimizer.<what>.layers.0.weight` and so on. Everything is `f32`.
 //!
-//! The metadata holds `format` (`wgrad 1`) and `network`; of a training also `step`, `batch`,
+//! The metadata holds `format` (`wgrad 1`), `network`, and `sha256` of the tensors' names and bytes; of a training also `step`, `batch`,
 //! `examples` and `sampling`, by which its minibatches go on where they stopped.
 //!
 //! ```python
@@ -113,8 +113,8 @@ impl Position {
             Sampling::Shuffled { seed } => format!("shuffled, seed {seed}"),
             Sampling::Listed(list) => {
                 let digest = Sha256::digest(bytemuck::cast_slice::<u32, u8>(list));
-                let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("listed, {} indices, SHA-256 {hex}", list.len())
+                let digest = hex(&digest);
+                format!("listed, {} indices, SHA-256 {digest}", list.len())
             }
         };
         [
@@ -196,6 +196,10 @@ pub(crate) fn encode(
                 .map(|(key, value)| (key.to_owned(), value)),
         );
     }
+    let named_bytes = tensors
+        .iter()
+        .map(|(name, _, bytes)| (name.as_str(), &bytes[..]));
+    metadata.insert("sha256".to_owned(), digest_of(named_bytes.collect()));
     let wrong = |error: safetensors::SafeTensorError| CheckpointError::Format {
         reason: error.to_string(),
     };
@@ -209,6 +213,22 @@ pub(crate) fn encode(
     Ok(safetensors::serialize(views, Some(metadata)).map_err(wrong)?)
 }
 
+/// Of the names and bytes of all tensors, in the order of their names: a safetensors file has no
+/// checksum of its own.
+fn digest_of(mut tensors: Vec<(&str, &[u8])>) -> String {
+    tensors.sort_unstable();
+    let mut hash = Sha256::new();
+    for (name, bytes) in tensors {
+        hash.update(name);
+        hash.update(bytes);
+    }
+    hex(&hash.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A file's contents, if all of it is of this network and, where one is given, this training.
 pub(crate) fn decode(
     spec: &Sequential,
@@ -217,6 +237,14 @@ pub(crate) fn decode(
 ) -> Result<Contents, Error> {
     let file = File::parse(bytes)?;
     // Weights made elsewhere have no metadata of ours.
+    if let Some(expected) = file.metadata.get("sha256") {
+        let all = file.tensors.iter().map(|(name, view)| (name, view.data()));
+        if digest_of(all.collect()) != *expected {
+            let reason =
+                "its tensors are not those that were saved: their SHA-256 differs".to_owned();
+            return Err(CheckpointError::Format { reason }.into());
+        }
+    }
     if let Some(found) = file.metadata.get("network") {
         must_be("network", network(spec), found)?;
     }

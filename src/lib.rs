@@ -89,6 +89,7 @@ mod testing;
 #[cfg(test)]
 extern crate self as wgrad;
 
+pub use bytemuck;
 pub use ndarray;
 pub use wgpu;
 

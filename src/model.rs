@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::ops::{Backward, Loss, TargetKind};
-use crate::plan::Recorder;
+use crate::plan::{Plan, Recorder};
 use crate::sequential::Sequential;
 use crate::tensor::{Arena, Tensor};
 
@@ -242,6 +242,52 @@ impl Model {
             },
             losses: Tensor::zeros(gpu, "losses of the minibatch", [1, rows], Element::F32)?,
         })
+    }
+
+    /// Plans a forward pass from `x` (rows, inputs) to `y` (rows, outputs), tensors of the caller's, in
+    /// whose own compute pass [`Plan::encode`] puts it: nothing is submitted or read back. The parameters
+    /// are those at the time when it runs.
+    ///
+    /// ```
+    /// use wgrad::kernel::Element;
+    /// use wgrad::tensor::Tensor;
+    /// use wgrad::{Gpu, TwoLayerNet};
+    ///
+    /// let gpu = Gpu::new()?; // or Gpu::from_wgpu(device, queue)
+    /// let model = TwoLayerNet::spec(784, 50, 10).build(&gpu)?;
+    /// // Or Tensor::in_buffer, over a buffer that exists.
+    /// let x = Tensor::zeros(&gpu, "x", [1, 784], Element::F32)?;
+    /// let y = Tensor::zeros(&gpu, "y", [1, 10], Element::F32)?;
+    /// let forward = model.forward_plan(&x, &y)?;
+    /// let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    /// forward.encode(&mut encoder.begin_compute_pass(&Default::default()));
+    /// gpu.queue().submit([encoder.finish()]);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `x` or `y` does not fit the network or they differ in rows,
+    /// [`Error::OutOfMemory`] or [`Error::Limit`] without room for what lies between them.
+    pub fn forward_plan(&self, x: &Tensor, y: &Tensor) -> Result<Plan, Error> {
+        let widths = self.spec.widths();
+        let ends = [(x, widths[0]), (y, widths[widths.len() - 1])];
+        for (tensor, width) in ends {
+            let expected = [x.rows(), width];
+            if tensor.shape() != expected || tensor.element() != Element::F32 {
+                return Err(Error::Shape {
+                    what: format!("{} of f32, for this network", tensor.label()),
+                    expected,
+                    found: tensor.shape(),
+                });
+            }
+        }
+        let mut pass = self.activations(x.rows(), Element::F32, TargetKind::Values)?;
+        let last = pass.values.len() - 1;
+        pass.values[0] = x.clone();
+        pass.values[last] = y.clone();
+        let mut recorder = Recorder::new(&self.gpu);
+        self.record_forward(&mut recorder, &pass);
+        recorder.finish()
     }
 
     pub(crate) fn record_forward(&self, recorder: &mut Recorder<'_>, pass: &Activations) {

@@ -189,18 +189,53 @@ impl Trainer {
         while losses.len() < count {
             let from = self.steps_taken;
             let steps = (count - losses.len()).min(HISTORY);
-            self.write_coefficients(steps)?;
-            self.submit(steps)?;
-            let history: Vec<f32> = self.model.gpu().read_async(&self.history).await?;
-            let slots = (0..steps as u64).map(|step| (from + step) % HISTORY as u64);
-            #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
-            losses.extend(slots.map(|slot| history[slot as usize]));
+            self.submit(steps, true)?;
+            losses.extend(self.read_losses(from, steps).await?);
         }
         first_divergence(first, losses.clone(), self.optimizer.learning_rate())?;
         Ok(losses)
     }
 
-    /// Once for many steps, and before them: nothing is under way when this is called.
+    /// Submits `count` steps and returns at once: for a program that draws frames, and trains a little in
+    /// each. Their losses stay on the GPU: see [`losses_async`](Self::losses_async). The queue grows
+    /// where more is asked for than the device does in a frame.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for more than 16,384 steps at a time; [`Error::DeviceLost`],
+    /// [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
+    pub fn advance(&mut self, count: usize) -> Result<(), Error> {
+        if count > HISTORY {
+            let expected = format!("at most {HISTORY}: more losses are not kept");
+            return Err(Error::setting("steps to advance by", expected, count));
+        }
+        self.submit(count, false)
+    }
+
+    /// Losses of the last `count` steps, whoever took them; of 16,384 at most.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for more steps than were taken or are kept; else as [`steps`](Self::steps).
+    pub async fn losses_async(&self, count: usize) -> Result<Vec<f32>, Error> {
+        let kept = self.steps_taken.min(HISTORY as u64);
+        if count as u64 > kept {
+            let expected = format!("at most {kept}, the losses that are kept");
+            return Err(Error::setting("number of losses", expected, count));
+        }
+        let first = self.steps_taken - count as u64;
+        let losses = self.read_losses(first, count).await?;
+        first_divergence(first, losses.clone(), self.optimizer.learning_rate())?;
+        Ok(losses)
+    }
+
+    async fn read_losses(&self, first: u64, count: usize) -> Result<Vec<f32>, Error> {
+        let history: Vec<f32> = self.model.gpu().read_async(&self.history).await?;
+        let slots = (0..count as u64).map(|step| (first + step) % HISTORY as u64);
+        #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
+        let losses = slots.map(|slot| history[slot as usize]);
+        Ok(losses.collect())
+    }
+
+    /// Once for many steps, and before them. What was submitted before still sees the old values.
     fn write_coefficients(&self, steps: usize) -> Result<(), Error> {
         #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
         let first = (self.steps_taken % HISTORY as u64) as usize;
@@ -224,7 +259,8 @@ impl Trainer {
 
     /// Few submits of many steps each. A step counts as taken once it is submitted, whatever happens
     /// while waiting for it: the GPU counts on.
-    fn submit(&mut self, steps: usize) -> Result<(), Error> {
+    fn submit(&mut self, steps: usize, waits: bool) -> Result<(), Error> {
+        self.write_coefficients(steps)?;
         let (gpu, plans) = (self.model.gpu(), &self.steps);
         let by_flops = FLOPS_PER_SUBMIT / plans.step.flops().max(1);
         let by_dispatches = DISPATCHES_PER_SUBMIT / plans.step.len();
@@ -239,7 +275,9 @@ impl Trainer {
             let once = refill.chain(start).map(|plan| (plan, 1));
             let submitted = gpu.submit_all(once.chain([(&plans.step, now)]))?;
             self.steps_taken += now as u64;
-            gpu.wait_in_turn(&mut before, submitted)?;
+            if waits {
+                gpu.wait_in_turn(&mut before, submitted)?;
+            }
         }
         Ok(())
     }
@@ -487,8 +525,7 @@ mod tests {
         };
         let expected = trainer()?.steps(9)?;
         let mut trainer = trainer()?;
-        trainer.write_coefficients(5)?;
-        trainer.submit(5)?;
+        trainer.submit(5, true)?;
         assert_eq!(trainer.steps(4)?, expected[5..]);
         Ok(())
     }
