@@ -12,6 +12,7 @@ pub(crate) mod sample;
 mod sgd;
 mod sigmoid;
 mod softmax_cross_entropy;
+mod tanh;
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -29,6 +30,7 @@ pub use relu::Relu;
 pub use sgd::Sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
+pub use tanh::Tanh;
 
 /// A trainable matrix of a layer: name (`weight`, `bias`), shape, and how it starts.
 #[derive(Debug, Clone)]
@@ -131,6 +133,7 @@ pub fn contracts() -> Vec<Contract> {
         &linear::contracts(),
         &relu::contracts(),
         &sigmoid::contracts(),
+        &tanh::contracts(),
         &softmax_cross_entropy::contracts(),
         &sgd::contracts(),
         &sample::contracts(),

@@ -9,6 +9,7 @@ mod sgd;
 mod sigmoid;
 mod softmax_cross_entropy;
 mod sparse;
+mod tanh;
 mod trainer;
 
 use std::fmt::Debug;
@@ -24,6 +25,7 @@ pub use sgd::sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::softmax_cross_entropy;
 pub use sparse::{SparseBatch, Term};
+pub use tanh::Tanh;
 pub use trainer::Trainer;
 
 /// `f32` or `f64`.
