@@ -5,6 +5,7 @@
 
 mod elementwise;
 pub(crate) mod gather;
+mod leaky_relu;
 mod linear;
 pub(crate) mod metrics;
 mod relu;
@@ -25,6 +26,7 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::tensor::{Arena, Tensor};
 
+pub use leaky_relu::LeakyRelu;
 pub use linear::{Linear, Variant};
 pub use relu::Relu;
 pub use sgd::Sgd;
@@ -132,6 +134,7 @@ pub fn contracts() -> Vec<Contract> {
         gather::contracts().as_slice(),
         &linear::contracts(),
         &relu::contracts(),
+        &leaky_relu::contracts(),
         &sigmoid::contracts(),
         &tanh::contracts(),
         &softmax_cross_entropy::contracts(),

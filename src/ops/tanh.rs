@@ -1,4 +1,4 @@
-use super::elementwise::Elementwise;
+use super::elementwise::{Elementwise, Reads};
 use super::{Backward, Layer};
 use crate::kernel::Contract;
 use crate::plan::Recorder;
@@ -9,8 +9,12 @@ use crate::tensor::Tensor;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tanh;
 
-static KERNELS: Elementwise =
-    Elementwise::new("tanh", include_str!("../../shaders/tanh.wgsl"), [16, 4]);
+static KERNELS: Elementwise = Elementwise::new(
+    "tanh",
+    include_str!("../../shaders/tanh.wgsl"),
+    Reads::Output,
+    [16, 4],
+);
 
 impl Layer for Tanh {
     fn name(&self) -> String {
