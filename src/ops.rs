@@ -5,6 +5,7 @@
 
 mod elementwise;
 pub(crate) mod gather;
+mod gelu;
 mod leaky_relu;
 mod linear;
 pub(crate) mod metrics;
@@ -26,6 +27,7 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::tensor::{Arena, Tensor};
 
+pub use gelu::Gelu;
 pub use leaky_relu::LeakyRelu;
 pub use linear::{Linear, Variant};
 pub use relu::Relu;
@@ -135,6 +137,7 @@ pub fn contracts() -> Vec<Contract> {
         &linear::contracts(),
         &relu::contracts(),
         &leaky_relu::contracts(),
+        &gelu::contracts(),
         &sigmoid::contracts(),
         &tanh::contracts(),
         &softmax_cross_entropy::contracts(),

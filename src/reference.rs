@@ -1,6 +1,7 @@
 //! The book's formulas on ndarray: the oracle of the tests in `f64`, and in `f32` the engine of
 //! machines without any GPU driver. It shares no code and no algorithm with [`crate::ops`].
 
+mod gelu;
 mod leaky_relu;
 mod linear;
 mod network;
@@ -17,6 +18,7 @@ use std::fmt::Debug;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, NdFloat};
 
+pub use gelu::Gelu;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
 pub use network::Network;
