@@ -7,6 +7,8 @@ mod ada_grad;
 mod adam;
 mod elementwise;
 pub(crate) mod gather;
+mod gelu;
+mod leaky_relu;
 mod linear;
 mod mean_squared_error;
 pub(crate) mod metrics;
@@ -17,6 +19,7 @@ mod schedule;
 mod sgd;
 mod sigmoid;
 mod softmax_cross_entropy;
+mod tanh;
 mod update;
 
 use std::any::Any;
@@ -32,6 +35,8 @@ use crate::tensor::Tensor;
 
 pub use ada_grad::AdaGrad;
 pub use adam::{Adam, AdamW};
+pub use gelu::Gelu;
+pub use leaky_relu::LeakyRelu;
 pub use linear::{Linear, Variant};
 pub use mean_squared_error::MeanSquaredError;
 pub use relu::Relu;
@@ -40,6 +45,7 @@ pub use schedule::{Schedule, Scheduled};
 pub use sgd::Sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
+pub use tanh::Tanh;
 pub use update::Update;
 
 /// A trainable matrix of a layer: name (`weight`, `bias`), shape, and how it starts.
@@ -213,7 +219,10 @@ pub fn contracts() -> Vec<Contract> {
         gather::contracts().as_slice(),
         &linear::contracts(),
         &relu::contracts(),
+        &leaky_relu::contracts(),
+        &gelu::contracts(),
         &sigmoid::contracts(),
+        &tanh::contracts(),
         &softmax_cross_entropy::contracts(),
         &mean_squared_error::contracts(),
         &sgd::contracts(),

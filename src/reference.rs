@@ -3,6 +3,8 @@
 
 mod ada_grad;
 mod adam;
+mod gelu;
+mod leaky_relu;
 mod linear;
 mod mean_squared_error;
 mod network;
@@ -13,6 +15,7 @@ mod sgd;
 mod sigmoid;
 mod softmax_cross_entropy;
 mod sparse;
+mod tanh;
 mod trainer;
 
 use std::fmt::Debug;
@@ -21,6 +24,8 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, NdFloat};
 
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;
+pub use gelu::Gelu;
+pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
 pub use mean_squared_error::MeanSquaredError;
 pub use network::Network;
@@ -32,6 +37,7 @@ pub use sgd::Sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::{SoftmaxCrossEntropy, softmax_cross_entropy};
 pub use sparse::{SparseBatch, Term};
+pub use tanh::Tanh;
 pub use trainer::Trainer;
 
 /// `f32` or `f64`.

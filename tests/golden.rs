@@ -54,7 +54,6 @@ fn check(file: &File, gpu: &Gpu, mnist: Option<&Split>, table: &mut Table) -> Re
 
 /// Checks every file of a directory; returns the report, and what failed.
 fn check_all(directory: &Path, gpu: &Gpu, mnist: Option<&Split>) -> (String, Vec<String>) {
-    let mut lines = Vec::new();
     let mut failures = Vec::new();
     let mut table = Table::default();
     let paths = file::walk(directory).unwrap_or_else(|refusal| {
@@ -64,7 +63,6 @@ fn check_all(directory: &Path, gpu: &Gpu, mnist: Option<&Split>) -> (String, Vec
     for path in paths {
         match File::open(&path).and_then(|file| check(&file, gpu, mnist, &mut table)) {
             Ok(()) => {}
-            Err(Refusal::NotBuilt(what)) => lines.push(format!("not built yet: {what}")),
             Err(Refusal::Failed(why)) => failures.push(why),
         }
     }
@@ -76,7 +74,7 @@ fn check_all(directory: &Path, gpu: &Gpu, mnist: Option<&Split>) -> (String, Vec
     }
     failures.extend(table.failures());
     let rows = table.rows.iter().map(ToString::to_string);
-    let report = std::iter::once(report::head()).chain(rows).chain(lines);
+    let report = std::iter::once(report::head()).chain(rows);
     (report.collect::<Vec<_>>().join("\n"), failures)
 }
 

@@ -9,7 +9,7 @@ mod gpu;
 use proptest::prelude::*;
 use wgrad::data::Labels;
 use wgrad::ndarray::Array2;
-use wgrad::ops::{Layer, Linear, Relu, Sigmoid};
+use wgrad::ops::{Gelu, Layer, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
 use wgrad::reference::{self, Backward, Float, softmax_cross_entropy};
 use wgrad::{Init, Model, Sequential};
 
@@ -152,7 +152,15 @@ impl Chain {
 
 #[test]
 fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
-    let layers: [&dyn Layer; 3] = [&Linear::new(4), &Relu, &Sigmoid];
+    let layers: [&dyn Layer; 7] = [
+        &Linear::new(4),
+        &Relu,
+        &Sigmoid,
+        &Tanh,
+        &LeakyRelu::default(),
+        &LeakyRelu::new(-0.5),
+        &Gelu,
+    ];
     let (before, after) = (Linear::new(5), Linear::new(3));
     for layer in layers {
         let chains: [&[&dyn Layer]; 4] = [

@@ -4,33 +4,70 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Backward, to_u32};
 use crate::fields;
-use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::kernel::{Binding, Block, Contract, Field, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// An activation as its two kernels: one invocation per element, backward from the output.
+/// An activation as its two kernels: one invocation per element. `U` is their uniform block.
 #[derive(Debug)]
-pub(super) struct Elementwise {
-    forward: Kernel<Shape>,
-    backward: Kernel<Shape>,
+pub(super) struct Elementwise<U: 'static = Shape> {
+    forward: Kernel<U>,
+    backward: Kernel<U>,
+    reads: Reads,
     /// FLOPs per element, forward and backward.
     flops: [u64; 2],
 }
 
+/// What the backward pass reads besides `dy`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reads {
+    /// `x`, for a derivative that the output does not tell.
+    Input,
+    /// `y`, as `output`: in one shader `y` is what the forward pass writes.
+    Output,
+}
+
+/// Uniform block of an activation without settings.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Shape {
+pub(super) struct Shape {
     elements: u32,
 }
 
 impl Elementwise {
-    pub(super) const fn new(shader: &'static str, source: &'static str, flops: [u64; 2]) -> Self {
+    pub(super) const fn new(
+        shader: &'static str,
+        source: &'static str,
+        reads: Reads,
+        flops: [u64; 2],
+    ) -> Self {
+        Self::with_block(shader, source, fields!(Shape: elements), reads, flops)
+    }
+
+    pub(super) fn forward(&'static self, recorder: &mut Recorder<'_>, x: &Tensor, y: &Tensor) {
+        self.forward_with(recorder, |elements| Shape { elements }, x, y);
+    }
+
+    pub(super) fn backward(&'static self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+        self.backward_with(recorder, |elements| Shape { elements }, pass);
+    }
+}
+
+impl<U: Pod> Elementwise<U> {
+    /// With a uniform block that holds more than the number of elements.
+    pub(super) const fn with_block(
+        shader: &'static str,
+        source: &'static str,
+        fields: &'static [Field],
+        reads: Reads,
+        flops: [u64; 2],
+    ) -> Self {
         let forward = Kernel {
             shader,
             source,
             entry: "forward",
             bindings: const { &[Binding::read("x"), Binding::write("y")] },
-            fields: fields!(Shape: elements),
+            fields,
             workgroup_size: [64, 1, 1],
             block: Block::Uniform,
             trust: Trust::PROVEN,
@@ -38,67 +75,82 @@ impl Elementwise {
         };
         let backward = Kernel {
             entry: "backward",
-            bindings: const {
-                &[
-                    Binding::read("output"),
-                    Binding::read("dy"),
-                    Binding::write("dx"),
-                ]
+            bindings: match reads {
+                Reads::Input => const { &backward_bindings("x") },
+                Reads::Output => const { &backward_bindings("output") },
             },
             ..forward
         };
         Self {
             forward,
             backward,
+            reads,
             flops,
         }
     }
 
-    pub(super) fn forward(&'static self, recorder: &mut Recorder<'_>, x: &Tensor, y: &Tensor) {
-        self.record(recorder, &self.forward, &[x, y], self.flops[0]);
-    }
-
-    pub(super) fn backward(&'static self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
-        if let Some(dx) = pass.dx {
-            self.record(
-                recorder,
-                &self.backward,
-                &[pass.y, pass.dy, dx],
-                self.flops[1],
-            );
-        }
-    }
-
-    fn record(
-        &self,
+    /// `block` makes the uniform block out of the number of elements.
+    pub(super) fn forward_with(
+        &'static self,
         recorder: &mut Recorder<'_>,
-        kernel: &'static Kernel<Shape>,
-        tensors: &[&Tensor],
-        flops: u64,
+        block: impl FnOnce(u32) -> U,
+        x: &Tensor,
+        y: &Tensor,
     ) {
-        let shape = tensors[0].shape();
-        for tensor in tensors {
-            assert_eq!(
-                tensor.shape(),
-                shape,
-                "{}::{}: shapes",
-                kernel.shader,
-                kernel.entry
-            );
+        record(recorder, &self.forward, block, &[x, y], self.flops[0]);
+    }
+
+    pub(super) fn backward_with(
+        &'static self,
+        recorder: &mut Recorder<'_>,
+        block: impl FnOnce(u32) -> U,
+        pass: Backward<'_>,
+    ) {
+        let value = match self.reads {
+            Reads::Input => pass.x,
+            Reads::Output => pass.y,
+        };
+        if let Some(dx) = pass.dx {
+            let tensors = [value, pass.dy, dx];
+            record(recorder, &self.backward, block, &tensors, self.flops[1]);
         }
-        let elements = tensors[0].len();
-        let uniform = Shape {
-            elements: to_u32(elements),
-        };
-        let cost = Cost {
-            flops: flops * elements as u64,
-            iterations: 0,
-            bytes: None,
-        };
-        recorder.dispatch_each(kernel, uniform, tensors, elements, cost);
     }
 
     pub(super) fn contracts(&self) -> Vec<Contract> {
         vec![self.forward.contract(), self.backward.contract()]
     }
+}
+
+const fn backward_bindings(value: &'static str) -> [Binding; 3] {
+    [
+        Binding::read(value),
+        Binding::read("dy"),
+        Binding::write("dx"),
+    ]
+}
+
+fn record<U: Pod>(
+    recorder: &mut Recorder<'_>,
+    kernel: &'static Kernel<U>,
+    block: impl FnOnce(u32) -> U,
+    tensors: &[&Tensor],
+    flops: u64,
+) {
+    let shape = tensors[0].shape();
+    for tensor in tensors {
+        assert_eq!(
+            tensor.shape(),
+            shape,
+            "{}::{}: shapes",
+            kernel.shader,
+            kernel.entry
+        );
+    }
+    let elements = tensors[0].len();
+    let cost = Cost {
+        flops: flops * elements as u64,
+        iterations: 0,
+        bytes: None,
+    };
+    recorder.dispatch_each(kernel, block(to_u32(elements)), tensors, elements, cost);
 }

@@ -1,4 +1,4 @@
-use super::elementwise::Elementwise;
+use super::elementwise::{Elementwise, Reads};
 use super::{Backward, Layer};
 use crate::kernel::Contract;
 use crate::plan::Recorder;
@@ -9,8 +9,12 @@ use crate::tensor::Tensor;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Relu;
 
-static KERNELS: Elementwise =
-    Elementwise::new("relu", include_str!("../../shaders/relu.wgsl"), [1, 1]);
+static KERNELS: Elementwise = Elementwise::new(
+    "relu",
+    include_str!("../../shaders/relu.wgsl"),
+    Reads::Output,
+    [1, 1],
+);
 
 impl Layer for Relu {
     fn name(&self) -> String {

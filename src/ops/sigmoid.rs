@@ -1,4 +1,4 @@
-use super::elementwise::Elementwise;
+use super::elementwise::{Elementwise, Reads};
 use super::{Backward, Layer};
 use crate::kernel::Contract;
 use crate::plan::Recorder;
@@ -12,6 +12,7 @@ pub struct Sigmoid;
 static KERNELS: Elementwise = Elementwise::new(
     "sigmoid",
     include_str!("../../shaders/sigmoid.wgsl"),
+    Reads::Output,
     [4, 3],
 );
 

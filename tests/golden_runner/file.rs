@@ -10,8 +10,6 @@ use safetensors::{Dtype, SafeTensors};
 /// Why a file was not checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It is on the list of what is not built yet.
-    NotBuilt(String),
     /// It is not of the form that the runner knows, or could not be run.
     Failed(String),
 }

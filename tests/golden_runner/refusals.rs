@@ -201,6 +201,7 @@ fn golden_values_of_ops_that_are_off_by_a_thousandth_are_caught() {
     );
     assert_caught("relu.safetensors", &["y", "dx"], 3);
     assert_caught("sigmoid.safetensors", &["y", "dx"], 3);
+    assert_caught("tanh.safetensors", &["y", "dx"], 3);
     let of_loss = ["mnist.loss", "wide.probabilities", "small.dlogits"];
     assert_caught("softmax_cross_entropy.safetensors", &of_loss, 3);
 }

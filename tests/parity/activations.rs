@@ -1,4 +1,4 @@
-use wgrad::ops::{Backward, Layer, Relu, Sigmoid};
+use wgrad::ops::{Backward, Gelu, Layer, LeakyRelu, Relu, Sigmoid, Tanh};
 
 use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
 
@@ -21,15 +21,13 @@ const SHAPES: [[usize; 2]; 12] = [
 /// One element more than one dispatch dimension has invocations.
 const FOLDED: [usize; 2] = [1, 65_535 * 64 + 1];
 
-type Formula = fn(f64) -> f64;
-
 /// `y` of a layer at `x`, with every element within its tolerance.
 fn check_forward(
     layer: &dyn Layer,
     shape: [usize; 2],
     x: &[f32],
-    formula: Formula,
-    error: Formula,
+    formula: impl Fn(f64) -> f64,
+    error: impl Fn(f64) -> f64,
 ) {
     let case = format!("{} forward {shape:?}", layer.name());
     let bench = Bench::new(gpu());
@@ -43,18 +41,43 @@ fn check_forward(
     assert_close(&case, &bench.read(&y), expected, tolerance);
 }
 
-/// `dx` of a layer for outputs `y` and their gradients `dy`.
+/// What a layer's gradient comes from; the other of the two is NaN in these tests.
+#[derive(Clone, Copy, PartialEq)]
+enum From {
+    Input,
+    Output,
+}
+
+/// `dx` of a layer that has its gradient from its output alone, for outputs `y` and `dy`.
 fn check_backward(
     layer: &dyn Layer,
     shape: [usize; 2],
-    [y, dy]: [&[f32]; 2],
+    y_and_dy: [&[f32]; 2],
     formula: fn(f64, f64) -> f64,
     error: fn(f64) -> f64,
 ) {
+    check_backward_from(From::Output, layer, shape, y_and_dy, formula, |_, _, dx| {
+        error(dx)
+    });
+}
+
+/// `dx` of a layer for `values` of its input or output, and for `dy`. `error` sees both and `dx`.
+fn check_backward_from(
+    from: From,
+    layer: &dyn Layer,
+    shape: [usize; 2],
+    [values, dy]: [&[f32]; 2],
+    formula: impl Fn(f64, f64) -> f64,
+    error: impl Fn(f64, f64, f64) -> f64,
+) {
     let case = format!("{} backward {shape:?}", layer.name());
     let bench = Bench::new(gpu());
-    // Both layers have their gradient from their output alone.
-    let x = bench.input("x", shape, &vec![f32::NAN; y.len()]);
+    let unread = vec![f32::NAN; values.len()];
+    let [x, y] = match from {
+        From::Input => [values, &unread],
+        From::Output => [&unread, values],
+    };
+    let x = bench.input("x", shape, x);
     let output = bench.input("y", shape, y);
     let gradient = bench.input("dy", shape, dy);
     let dx = bench.output("dx", shape);
@@ -69,13 +92,15 @@ fn check_backward(
         };
         layer.backward(recorder, pass);
     });
-    let expected = || {
-        y.iter()
+    let pairs = || {
+        values
+            .iter()
             .zip(dy)
-            .map(|(&y, &dy)| formula(y.into(), dy.into()))
+            .map(|(&value, &dy)| (value.into(), dy.into()))
     };
-    let tolerance = expected().map(error);
-    assert_close(&case, &bench.read(&dx), expected(), tolerance);
+    let expected = pairs().map(|(value, dy)| formula(value, dy));
+    let tolerance = pairs().map(|(value, dy)| error(value, dy, formula(value, dy)));
+    assert_close(&case, &bench.read(&dx), expected, tolerance);
 }
 
 fn exact(_: f64) -> f64 {
@@ -112,6 +137,120 @@ fn sigmoid_error(x: f64) -> f64 {
 fn sigmoid_backward_error(dx: f64) -> f64 {
     3.0 * ROUNDING * (1.0 + 1e-6) * dx.abs() + 2.0 * FLUSHED
 }
+
+fn leaky_relu(slope: f32, x: f64) -> f64 {
+    if x > 0.0 { x } else { f64::from(slope) * x }
+}
+
+fn leaky_relu_backward(slope: f32, x: f64, dy: f64) -> f64 {
+    if x > 0.0 { dy } else { f64::from(slope) * dy }
+}
+
+/// A product, or none.
+fn leaky_relu_error(y: f64) -> f64 {
+    ROUNDING * y.abs() + FLUSHED
+}
+
+/// Where |x| < ½, a quotient (2.5 ULP) of sums (a rounding each, and less than 0.25 ULP in what
+/// they are made of), times x (a rounding), of a fraction that is less than 0.01 ULP off. Elsewhere
+/// `(1 − e) / (1 + e)` of `e = exp(−2|x|)`: two rounded sums, a division, and the error of `e`, which
+/// is 3 + 4|x| ULP, times `2e/(1 − e²)`.
+fn tanh_error(x: f64) -> f64 {
+    let ulps = if x.abs() < 0.5 {
+        1.0 + 0.25 + 2.5 + 0.5 + 0.01
+    } else {
+        let e = (-2.0 * x.abs()).exp();
+        1.0 + 2.5 + (3.0 + 4.0 * x.abs()) * 2.0 * e / (1.0 - e * e)
+    };
+    x.tanh().abs() * ulps * ULP * (1.0 + 1e-6) + 2.0 * FLUSHED
+}
+
+fn tanh_backward(y: f64, dy: f64) -> f64 {
+    dy * (1.0 - y) * (1.0 + y)
+}
+
+/// Two products, a sum and a difference, each rounded.
+fn tanh_backward_error(dx: f64) -> f64 {
+    4.0 * ROUNDING * (1.0 + 1e-6) * dx.abs() + 2.0 * FLUSHED
+}
+
+/// The normal distribution function.
+fn distribution(x: f64) -> f64 {
+    0.5 * libm::erfc(-x / 2f64.sqrt())
+}
+
+fn density(x: f64) -> f64 {
+    (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt()
+}
+
+fn gelu(x: f64) -> f64 {
+    x * distribution(x)
+}
+
+fn gelu_backward(x: f64, dy: f64) -> f64 {
+    dy * (distribution(x) + x * density(x))
+}
+
+/// Relative, of `exp(−x²/2)`: its own 3 + x² ULP, and the rounding of x².
+fn gaussian_power_error(x: f64) -> f64 {
+    (3.0 + x * x) * ULP + 0.5 * x * x * ROUNDING
+}
+
+/// Of Φ(x), from Φ(−|x|) = exp(−x²/2)·P(t). In P: `t = 1/(1 + 0.27|x|)` is 4 ULP off (division 2.5, and
+/// the roundings of 0.27, product and sum), which P makes three times as much at most (where t = 1).
+/// Coefficient k is rounded, and then 2k more times with the sums and products it goes into: at most
+/// 9.6 ULP of P with these coefficients, again where t = 1. P fits to 0.25 ULP; the product by the power
+/// is rounded. For x > 0 a rounded difference follows. A power that is flushed to 0 takes Φ with it.
+fn distribution_error(x: f64) -> f64 {
+    if x < -15.0 {
+        return 0.0;
+    }
+    let relative = gaussian_power_error(x) + (3.0 * 4.0 + 9.6 + 0.25 + 0.5) * ULP;
+    let below = distribution(-x.abs()) * relative * (1.0 + 1e-4) + 2.0 * FLUSHED;
+    below + if x > 0.0 { ROUNDING } else { 0.0 }
+}
+
+fn gelu_error(x: f64) -> f64 {
+    x.abs() * distribution_error(x) + ROUNDING * gelu(x).abs() + FLUSHED
+}
+
+/// The density has the error of the power, of its rounded constant and of two products; then a sum
+/// and a product.
+fn gelu_backward_error(x: f64, dy: f64, dx: f64) -> f64 {
+    let product = x * density(x);
+    let of_product = match x.abs() {
+        x if x > 15.0 => 0.0,
+        _ => {
+            product.abs() * (gaussian_power_error(x) + 1.5 * ULP) * (1.0 + 1e-4)
+                + 2.0 * (1.0 + x.abs()) * FLUSHED
+        }
+    };
+    dy.abs() * (distribution_error(x) + of_product) + 2.1 * ROUNDING * dx.abs() + 2.0 * FLUSHED
+}
+
+/// Around everything that a kernel may treat specially.
+const EXTREMES: [f32; 20] = [
+    0.0,
+    -0.0,
+    0.5,
+    -0.5,
+    0.499_999_97,
+    -0.499_999_97,
+    1e-4,
+    -1e-4,
+    1e-30,
+    -1e-30,
+    10.0,
+    -10.0,
+    16.5,
+    -16.5,
+    104.0,
+    -104.0,
+    1e5,
+    -1e20,
+    f32::MAX,
+    f32::MIN,
+];
 
 fn len(shape: [usize; 2]) -> usize {
     shape[0] * shape[1]
@@ -188,4 +327,107 @@ fn sigmoid_of_extremes_neither_overflows_nor_is_a_nan() {
         x if x > 200.0 => FLUSHED,
         _ => sigmoid_error(x),
     });
+}
+
+/// Slopes of both signs, the default, and none.
+#[test]
+fn leaky_relu_is_exact_but_for_one_rounding() {
+    for slope in [LeakyRelu::default().negative_slope(), 0.0, 1.5, -0.3] {
+        let layer = LeakyRelu::new(slope);
+        let forward = |x: f64| leaky_relu(slope, x);
+        let backward = |x: f64, dy: f64| leaky_relu_backward(slope, x, dy);
+        let error = |_: f64, _: f64, dx: f64| leaky_relu_error(dx);
+        let check = |shape: [usize; 2], x: &[f32], dy: &[f32]| {
+            check_forward(&layer, shape, x, forward, |x| leaky_relu_error(forward(x)));
+            check_backward_from(From::Input, &layer, shape, [x, dy], backward, error);
+        };
+        for shape in SHAPES {
+            let mut numbers = Numbers::new(len(shape) as u64);
+            let [x, dy] = [0, 1].map(|_| numbers.fill(len(shape), Fill::Extreme));
+            check(shape, &x, &dy);
+        }
+        // At 0 the gradient is the slope's.
+        let small = [0.0, -0.0, 1e-30, -1e-30];
+        check([2, 2], &small, &[1.0, 2.0, 3.0, -4.0]);
+    }
+    let mut numbers = Numbers::new(3);
+    let x = numbers.fill(len(FOLDED), Fill::Moderate);
+    let layer = LeakyRelu::new(0.2);
+    check_forward(
+        &layer,
+        FOLDED,
+        &x,
+        |x| leaky_relu(0.2, x),
+        |x| leaky_relu_error(leaky_relu(0.2, x)),
+    );
+    check_backward_from(
+        From::Input,
+        &layer,
+        FOLDED,
+        [&x, &x],
+        |x, dy| leaky_relu_backward(0.2, x, dy),
+        |_, _, dx| leaky_relu_error(dx),
+    );
+}
+
+#[test]
+fn leaky_relu_of_pytorch_has_a_slope_of_a_hundredth() {
+    assert_eq!(LeakyRelu::default(), LeakyRelu::new(0.01));
+}
+
+#[test]
+fn tanh_is_as_accurate_as_exp() {
+    for shape in SHAPES.into_iter().chain([FOLDED]) {
+        let mut numbers = Numbers::new(len(shape) as u64);
+        let mut x = numbers.fill(len(shape), Fill::Moderate);
+        x.iter_mut().step_by(3).for_each(|x| *x *= 12.0);
+        x.iter_mut().skip(1).step_by(5).for_each(|x| *x *= 1e-3);
+        check_forward(&Tanh, shape, &x, f64::tanh, tanh_error);
+        let y: Vec<f32> = numbers
+            .fill(len(shape), Fill::Moderate)
+            .iter()
+            .map(|y| y.clamp(-1.0, 1.0))
+            .collect();
+        let dy = numbers.fill(len(shape), Fill::Moderate);
+        check_backward(&Tanh, shape, [&y, &dy], tanh_backward, tanh_backward_error);
+    }
+}
+
+#[test]
+fn tanh_of_extremes_neither_overflows_nor_is_a_nan() {
+    check_forward(&Tanh, [4, 5], &EXTREMES, f64::tanh, tanh_error);
+}
+
+#[test]
+fn gelu_is_as_accurate_as_exp() {
+    for shape in SHAPES.into_iter().chain([FOLDED]) {
+        let mut numbers = Numbers::new(len(shape) as u64);
+        let mut x = numbers.fill(len(shape), Fill::Moderate);
+        x.iter_mut().step_by(3).for_each(|x| *x *= 6.0);
+        x.iter_mut().skip(1).step_by(5).for_each(|x| *x *= 20.0);
+        check_forward(&Gelu, shape, &x, gelu, gelu_error);
+        let dy = numbers.fill(len(shape), Fill::Moderate);
+        check_backward_from(
+            From::Input,
+            &Gelu,
+            shape,
+            [&x, &dy],
+            gelu_backward,
+            gelu_backward_error,
+        );
+    }
+}
+
+#[test]
+fn gelu_of_extremes_neither_overflows_nor_is_a_nan() {
+    check_forward(&Gelu, [4, 5], &EXTREMES, gelu, gelu_error);
+    let dy = [1.0; EXTREMES.len()];
+    check_backward_from(
+        From::Input,
+        &Gelu,
+        [4, 5],
+        [&EXTREMES, &dy],
+        gelu_backward,
+        gelu_backward_error,
+    );
 }

@@ -1,0 +1,42 @@
+use super::elementwise::{Elementwise, Reads};
+use super::{Backward, Layer};
+use crate::kernel::Contract;
+use crate::plan::Recorder;
+use crate::reference;
+use crate::tensor::Tensor;
+
+/// Gaussian error linear unit (Hendrycks and Gimpel, 2016), elementwise, as `torch.nn.GELU` by its
+/// default: `y = x·Φ(x) = x·(1 + erf(x/√2))/2`, not the form with `tanh`. Backward,
+/// `dx = dy·(Φ(x) + x·φ(x))` with the normal density `φ(x) = e^(−x²/2)/√(2π)`.
+#[derive(Debug, Clone, Copy, Default)]
+#[doc(alias = "GELU")]
+pub struct Gelu;
+
+static KERNELS: Elementwise = Elementwise::new(
+    "gelu",
+    include_str!("../../shaders/gelu.wgsl"),
+    Reads::Input,
+    [28, 31],
+);
+
+impl Layer for Gelu {
+    fn name(&self) -> String {
+        "Gelu".to_owned()
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, _: &[Tensor], y: &Tensor) {
+        KERNELS.forward(recorder, x, y);
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+        KERNELS.backward(recorder, pass);
+    }
+
+    fn reference(&self) -> reference::Twin {
+        reference::Twin::of(reference::Gelu)
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    KERNELS.contracts()
+}

@@ -1,0 +1,84 @@
+use bytemuck::{Pod, Zeroable};
+
+use super::elementwise::{Elementwise, Reads};
+use super::{Backward, Layer};
+use crate::fields;
+use crate::kernel::Contract;
+use crate::plan::Recorder;
+use crate::reference;
+use crate::tensor::Tensor;
+
+/// Leaky rectified linear unit (Maas, Hannun and Ng, 2013), elementwise, as `torch.nn.LeakyReLU`:
+/// `y = x` where `x > 0`, else `negative_slope·x`. At 0 its gradient is the slope's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[doc(alias = "LeakyReLU")]
+pub struct LeakyRelu {
+    negative_slope: f32,
+}
+
+impl LeakyRelu {
+    /// With any slope, negative ones too: the gradient comes from `x`, not from the sign of `y`.
+    #[must_use]
+    pub const fn new(negative_slope: f32) -> Self {
+        Self { negative_slope }
+    }
+
+    /// `dy/dx` where `x ≤ 0`.
+    #[must_use]
+    pub const fn negative_slope(&self) -> f32 {
+        self.negative_slope
+    }
+
+    fn block(self) -> impl FnOnce(u32) -> Slope {
+        move |elements| Slope {
+            elements,
+            negative_slope: self.negative_slope,
+        }
+    }
+}
+
+/// A slope of 0.01, as PyTorch's.
+impl Default for LeakyRelu {
+    fn default() -> Self {
+        Self::new(0.01)
+    }
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Slope {
+    elements: u32,
+    negative_slope: f32,
+}
+
+static KERNELS: Elementwise<Slope> = Elementwise::with_block(
+    "leaky_relu",
+    include_str!("../../shaders/leaky_relu.wgsl"),
+    fields!(Slope: elements, negative_slope),
+    Reads::Input,
+    [2, 2],
+);
+
+impl Layer for LeakyRelu {
+    fn name(&self) -> String {
+        format!("LeakyRelu({})", self.negative_slope)
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, _: &[Tensor], y: &Tensor) {
+        KERNELS.forward_with(recorder, self.block(), x, y);
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+        KERNELS.backward_with(recorder, self.block(), pass);
+    }
+
+    fn reference(&self) -> reference::Twin {
+        reference::Twin::of(reference::LeakyRelu {
+            negative_slope: self.negative_slope,
+        })
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    KERNELS.contracts()
+}

@@ -1,0 +1,31 @@
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
+
+use super::{Backward, Float, Layer};
+
+/// `y = x` where `x > 0`, else `negative_slope·x`; `dx = dy` there, else `negative_slope·dy`.
+#[derive(Debug, Clone, Copy)]
+pub struct LeakyRelu {
+    /// `dy/dx` where `x ≤ 0`.
+    pub negative_slope: f32,
+}
+
+impl<F: Float> Layer<F> for LeakyRelu {
+    fn forward(&self, x: ArrayView2<'_, F>, _: &[Array2<F>], mut y: ArrayViewMut2<'_, F>) {
+        let slope = F::from_f64(self.negative_slope.into());
+        Zip::from(&mut y).and(&x).for_each(|y, &x| {
+            *y = if x > F::zero() { x } else { slope * x };
+        });
+    }
+
+    fn backward(&self, pass: Backward<'_, F>) {
+        let slope = F::from_f64(self.negative_slope.into());
+        if let Some(mut dx) = pass.dx {
+            Zip::from(&mut dx)
+                .and(&pass.x)
+                .and(&pass.dy)
+                .for_each(|dx, &x, &dy| {
+                    *dx = if x > F::zero() { dy } else { slope * dy };
+                });
+        }
+    }
+}
