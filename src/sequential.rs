@@ -136,9 +136,7 @@ impl Sequential {
     ) -> Vec<Vec<T>> {
         let mut stream = 0;
         self.map_specs(|_, spec| {
-            let values = spec
-                .init
-                .values(spec.shape[0] * spec.shape[1], self.seed, stream);
+            let values = spec.init.values(spec.shape, self.seed, stream);
             stream += 1;
             map(&spec, values)
         })
