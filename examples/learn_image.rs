@@ -82,16 +82,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn network() -> Sequential {
-    let linear = |inputs: usize, outputs| {
-        let std = (2.0 / inputs as f32).sqrt();
-        Linear::new(outputs).weight_init(Init::Normal { std })
-    };
+    let linear = |outputs| Linear::new(outputs).weight_init(Init::HeNormal);
     Sequential::input(INPUTS)
-        .layer(linear(INPUTS, 64))
+        .layer(linear(64))
         .layer(Relu)
-        .layer(linear(64, 64))
+        .layer(linear(64))
         .layer(Relu)
-        .layer(linear(64, 3))
+        .layer(linear(3))
         .layer(Sigmoid)
         .seed(1)
 }

@@ -32,6 +32,38 @@
 //!
 //! [`Trainer::plan`] prints what one step does, dispatch by dispatch.
 //!
+//! # Other optimizers, and values instead of classes
+//!
+//! [`ops`] has the optimizers of PyTorch by their names, learning rates that change
+//! ([`ops::Schedule`]), and [`ops::MeanSquaredError`] for regression over a [`data::Table`] of floats:
+//!
+//! ```
+//! use ndarray::Array2;
+//! use wgrad::data::{Sampling, Table};
+//! use wgrad::ops::{AdamW, Linear, MeanSquaredError, Optimizer, Schedule, Tanh};
+//! use wgrad::{Gpu, Init, Sequential, Trainer};
+//!
+//! let x = Array2::from_shape_fn((256, 1), |(row, _)| row as f32 / 128.0 - 1.0);
+//! let y = x.mapv(|x| (3.0 * x).sin());
+//! let wave = Table::regression("wave", x.view(), y.view())?;
+//! let linear = |outputs| Linear::new(outputs).weight_init(Init::XavierUniform);
+//! let network = Sequential::input(1).layer(linear(32)).layer(Tanh).layer(linear(1));
+//! let model = network.seed(1).build(&Gpu::new()?)?;
+//! let optimizer = AdamW::new(0.01).scheduled(Schedule::cosine(500).warm_up(20));
+//! let sampling = Sampling::Shuffled { seed: 1 };
+//! let mut trainer = Trainer::new(model, MeanSquaredError, optimizer, &wave, 64, sampling)?;
+//! let losses = trainer.steps(500)?;
+//! assert!(losses[499] < losses[0] / 4.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Save, and go on
+//!
+//! [`Trainer::save`] writes weights and the state of the training to a safetensors file;
+//! [`Trainer::resume`] goes on from it with the same bits as if nothing had happened.
+//! [`Model::save`] and [`Model::load`] are for weights alone. PyTorch reads and writes the same files:
+//! see [`checkpoint`].
+//!
 //! # On the CPU
 //!
 //! [`reference::Trainer`] takes the same network, the same sampling and the same seed, and sees the
@@ -45,12 +77,15 @@
 //!
 //! # Data
 //!
-//! A [`data::Dataset`] is labelled rows of bytes. [`data::mnist`] reads MNIST and data sets of its
+//! A [`data::Dataset`] is labelled rows of bytes, which a network sees as `byte / 255`; a [`data::Table`] is rows of
+//! floats with classes or values. [`data::mnist`] reads MNIST and data sets of its
 //! form, and fetches it with the feature `download`; [`data::synthetic`] draws digits from strokes.
 //!
 //! # Inside your own program
 //!
 //! [`Gpu::from_wgpu`] works in a device that your program owns, and leaves its error handlers alone.
+//! [`Model::forward_plan`] is a forward pass from and to your buffers, for your command encoder;
+//! [`Trainer::advance`] submits a few steps without waiting.
 //! [`wgpu`] and [`ndarray`] are re-exported in the versions used here.
 //!
 //! # Errors
@@ -60,8 +95,7 @@
 //!
 //! # Limits
 //!
-//! Layers are at most [`MAX_WIDTH`] wide. Inputs of a [`Trainer`] are bytes, seen as `byte / 255`;
-//! rows of floats go through [`Model`] itself.
+//! Layers are at most [`MAX_WIDTH`] wide.
 pub mod checkpoint;
 pub mod data;
 mod error;
@@ -77,6 +111,7 @@ pub mod plan;
 pub mod reference;
 mod sequential;
 mod steps;
+pub mod summary;
 pub mod tensor;
 mod trainer;
 mod two_layer_net;

@@ -93,6 +93,12 @@ pub trait Layer: Any + Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Floating-point operations of the forward pass of one row, given features per row in; for
+    /// [`Sequential::summary`](crate::Sequential::summary).
+    fn flops(&self, inputs: usize) -> u64 {
+        self.outputs(inputs) as u64
+    }
+
     /// Whether on this device the layer, as the first of a network, takes bytes as its input:
     /// `x` is then (rows, inputs / 4 rounded up) of `u32`, four bytes to a word, lowest first,
     /// spare bytes 0, and stands for `byte / 255`.

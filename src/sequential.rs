@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::ops::{Layer, ParameterSpec};
+use crate::summary::Summary;
 
 /// The widest layer that can be built. Where kernels loop over a width, a software driver may allow a
 /// little less: [`Error::Limit`] tells.
@@ -72,6 +73,18 @@ impl Sequential {
     pub fn parameter_count(&self) -> usize {
         let sizes = self.map_specs(|_, spec| spec.shape[0] * spec.shape[1]);
         sizes.iter().flatten().sum()
+    }
+
+    /// Layers, outputs, parameters, operations and memory, to be printed.
+    ///
+    /// ```
+    /// let summary = wgrad::TwoLayerNet::spec(784, 50, 10).summary();
+    /// assert_eq!((summary.parameters(), summary.layers.len()), (39_760, 3));
+    /// println!("{summary}");
+    /// ```
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Summary::of(self)
     }
 
     /// Bytes that a checkpoint of this network may have at the most: parameters, what an optimizer

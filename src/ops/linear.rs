@@ -63,6 +63,10 @@ impl Layer for Linear {
         vec![weight, bias]
     }
 
+    fn flops(&self, inputs: usize) -> u64 {
+        2 * inputs as u64 * self.outputs as u64
+    }
+
     fn takes_bytes(&self, gpu: &Gpu) -> bool {
         Variant::of_bytes(gpu).is_some()
     }
