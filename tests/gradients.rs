@@ -310,6 +310,47 @@ fn gradients_of_networks_on_the_gpu_are_those_of_the_reference() {
     }
 }
 
+/// The passes of a network give each activation what it reads. How near its kernels come is for the
+/// parity tests to say: 1e-4 of the largest gradient is far above what rounding makes of these
+/// networks, and far below what a wrong tensor would.
+#[test]
+fn gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them() {
+    fn check(activation: impl Layer + Clone) {
+        let linear = |outputs| Linear::new(outputs).weight_init(Init::XavierNormal);
+        let spec = Sequential::input(13).seed(5).layer(activation.clone());
+        let spec = spec.layer(linear(11)).layer(activation.clone());
+        let spec = spec.layer(linear(7)).layer(activation.clone());
+        let model = spec.layer(linear(3)).build(gpu()).unwrap();
+        let mut numbers = Numbers::new(5);
+        let x = Array2::from_shape_simple_fn((5, 13), || numbers.uniform());
+        let labels = Labels::from_classes(vec![0, 1, 2, 1, 0], 3).unwrap();
+        let found = model.gradient(x.view(), &labels).unwrap();
+        let reference = model.to_reference().unwrap();
+        let expected = reference.gradient(x.mapv(f64::from).view(), labels.indices());
+        let mut count = 0;
+        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+            let largest = expected.iter().fold(0.0, |a: f64, &b| a.max(b.abs()));
+            let found: Vec<f32> = found.iter().copied().collect();
+            let tolerance = expected.iter().map(|_| 1e-4 * largest);
+            assert!(largest > 1e-3, "{}: {largest}", activation.name());
+            assert_close(
+                &activation.name(),
+                &found,
+                expected.iter().copied(),
+                tolerance,
+            );
+            count += 1;
+        }
+        assert_eq!(count, 6, "{}", activation.name());
+    }
+    check(Relu);
+    check(Sigmoid);
+    check(Tanh);
+    check(LeakyRelu::default());
+    check(LeakyRelu::new(-0.5));
+    check(Gelu);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
