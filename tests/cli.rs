@@ -11,6 +11,9 @@ use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 use wgrad::data::{Dataset, synthetic};
 
+#[path = "cli/optimizers.rs"]
+mod optimizers;
+
 const NAMES: [&str; 4] = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",

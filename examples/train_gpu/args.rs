@@ -3,10 +3,11 @@ use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Sampling};
-use wgrad::ops::{Linear, Optimizer as _, Relu, Sgd, Sigmoid};
+use wgrad::ops::{Linear, Relu, Sigmoid};
 use wgrad::{Error, MAX_WIDTH, Sequential, StepPlan};
 
 use crate::common::DataArgs;
+use crate::optimizer::OptimizerArgs;
 
 /// Trains a small network on MNIST; without options, the two-layer network of "Deep Learning from
 /// Scratch", chapter 5.
@@ -37,9 +38,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100)]
     pub(crate) batch: usize,
 
-    /// Learning rate of stochastic gradient descent
-    #[arg(long, default_value_t = 0.1, allow_hyphen_values = true)]
-    pub(crate) learning_rate: f32,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
 
     /// How a step becomes dispatches on a GPU: `fused` into two, where the network allows it, or
     /// `layers`; `auto` takes the faster
@@ -135,7 +135,7 @@ impl Args {
             let expected = format!("widths of 1 to {MAX_WIDTH}, or none");
             return must_be("--hidden", expected, width);
         }
-        Sgd::new(self.learning_rate).check()
+        self.optimizer.check(self.steps)
     }
 
     /// Each example uniformly from all.

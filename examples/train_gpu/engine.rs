@@ -1,6 +1,6 @@
 use wgrad::data::Dataset;
 use wgrad::gpu::AdapterKind;
-use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::{Error, Evaluation, Gpu, Sequential, StepPlan, Trainer, reference};
 
 use crate::args::{Args, DeviceChoice, Plan};
@@ -117,10 +117,11 @@ pub(crate) fn build(
     args: &Args,
     train: &Dataset,
 ) -> Result<Box<dyn Engine>, Error> {
-    let (batch, rate, sampling) = (args.batch, args.learning_rate, args.sampling());
+    let (batch, sampling) = (args.batch, args.sampling());
+    let optimizer = args.optimizer.build(args.steps);
     Ok(match device {
         Device::Gpu { gpu, .. } => {
-            let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(rate));
+            let loss = SoftmaxCrossEntropy;
             let model = spec.build(&gpu)?;
             let plan = args.plan.into();
             Box::new(Trainer::with_plan(
@@ -135,11 +136,7 @@ pub(crate) fn build(
             });
         }
         Device::Cpu { .. } => Box::new(reference::Trainer::<f32>::new(
-            spec,
-            Sgd::new(rate),
-            train,
-            batch,
-            sampling,
+            spec, optimizer, train, batch, sampling,
         )?),
     })
 }

@@ -23,6 +23,7 @@
 mod args;
 mod engine;
 mod losses;
+mod optimizer;
 mod training;
 
 #[path = "../common/mod.rs"]
@@ -56,6 +57,7 @@ fn train(args: &Args) -> Result<(), Failure> {
     if !args.quiet {
         line(format!("device: {}", device.description()))?;
         line(describe(&spec))?;
+        line(args.optimizer.description(args.steps))?;
     }
     let started = Instant::now();
     let name = device.name();
