@@ -11,8 +11,13 @@ use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 use wgrad::data::{Dataset, synthetic};
 
+#[cfg(target_os = "linux")]
+#[path = "cli/interruption.rs"]
+mod interruption;
 #[path = "cli/optimizers.rs"]
 mod optimizers;
+#[path = "cli/saving.rs"]
+mod saving;
 
 const NAMES: [&str; 4] = [
     "train-images-idx3-ubyte",

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Activation::Relu)]
     pub(crate) activation: Activation,
 
-    /// Minibatches to train on
+    /// Minibatches to train on, with those before `--resume`
     #[arg(long, default_value_t = 10_000)]
     pub(crate) steps: usize,
 
@@ -54,7 +54,16 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 600)]
     pub(crate) eval_every: usize,
 
-    /// Write a line `step,loss` for every step, without a header, to this file
+    /// Write the training to this file at every evaluation, at the end, and when it is interrupted
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) save: Option<PathBuf>,
+
+    /// Go on with the training in this file, which `--save` has written; all options that decide
+    /// about steps must be the same
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) resume: Option<PathBuf>,
+
+    /// Write a line `step,loss` for every step of this run, without a header, to this file
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) losses: Option<PathBuf>,
 

@@ -25,8 +25,10 @@ impl LossFile {
         })
     }
 
-    /// Empties the file, unless it is something like a terminal.
-    pub(crate) fn begin(&self) -> Result<(), Failure> {
+    /// Empties the file, unless it is something like a terminal; the next loss is that of the step
+    /// after so many.
+    pub(crate) fn begin(&mut self, steps: usize) -> Result<(), Failure> {
+        self.steps = steps;
         let file = self.file.get_ref();
         let emptied = file
             .metadata()
