@@ -14,6 +14,8 @@ use wgrad::data::{Dataset, synthetic};
 #[cfg(target_os = "linux")]
 #[path = "cli/interruption.rs"]
 mod interruption;
+#[path = "cli/log.rs"]
+mod log;
 #[path = "cli/optimizers.rs"]
 mod optimizers;
 #[path = "cli/saving.rs"]

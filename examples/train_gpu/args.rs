@@ -67,6 +67,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) losses: Option<PathBuf>,
 
+    /// Write a JSON object a line for every evaluation of this run to this file: step, mean loss of the
+    /// minibatches since the evaluation before, loss and accuracy on both data sets, and the seconds
+    /// that this run's steps have taken so far
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) log: Option<PathBuf>,
+
     /// Print the data set and the last line only
     #[arg(long)]
     pub(crate) quiet: bool,

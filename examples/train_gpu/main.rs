@@ -26,8 +26,10 @@
 mod args;
 mod engine;
 mod interruption;
+mod log;
 mod losses;
 mod optimizer;
+mod output_file;
 mod saving;
 mod training;
 
@@ -43,8 +45,9 @@ use wgrad::{Error, Sequential};
 
 use args::Args;
 use common::{Failure, line};
+use log::LogFile;
 use losses::LossFile;
-use training::{End, Outcome, Training};
+use training::{End, Files, Outcome, Training};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -53,7 +56,10 @@ fn main() -> ExitCode {
 
 fn train(args: &Args) -> Result<ExitCode, Failure> {
     args.check()?;
-    let losses = args.losses.as_deref().map(LossFile::open).transpose()?;
+    let files = Files {
+        losses: args.losses.as_deref().map(LossFile::open).transpose()?,
+        log: args.log.as_deref().map(LogFile::open).transpose()?,
+    };
     args.save.as_deref().map(saving::check).transpose()?;
     let device = engine::choose(args.device)?;
     let data = common::load(&args.data, args.quiet)?;
@@ -74,7 +80,7 @@ fn train(args: &Args) -> Result<ExitCode, Failure> {
         line(plan)?;
     }
     interruption::listen();
-    let end = Training::new(args, engine, &data.split, losses, before)?.run()?;
+    let end = Training::new(args, engine, &data.split, files, before)?.run()?;
     let total_s = started.elapsed().as_secs_f64();
     let outcome = match end {
         End::Finished(outcome) => outcome,

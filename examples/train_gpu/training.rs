@@ -8,6 +8,7 @@ use crate::args::Args;
 use crate::common::{Failure, line};
 use crate::engine::Engine;
 use crate::interruption;
+use crate::log::{LogFile, Record};
 use crate::losses::LossFile;
 
 /// Steps between two movements of the progress bar: at least so many, and as many as last so long. Each
@@ -39,12 +40,19 @@ pub(crate) enum End {
     Interrupted(usize),
 }
 
+/// What a run writes while it goes on, where that was asked for.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) losses: Option<LossFile>,
+    pub(crate) log: Option<LogFile>,
+}
+
 /// A run: steps, and evaluations between them.
 pub(crate) struct Training<'a> {
     args: &'a Args,
     engine: Box<dyn Engine>,
     split: &'a Split,
-    losses: Option<LossFile>,
+    files: Files,
     bar: ProgressBar,
     /// Steps taken before this run.
     before: usize,
@@ -60,18 +68,21 @@ impl<'a> Training<'a> {
         args: &'a Args,
         engine: Box<dyn Engine>,
         split: &'a Split,
-        mut losses: Option<LossFile>,
+        mut files: Files,
         before: usize,
     ) -> Result<Self, Failure> {
-        if let Some(losses) = &mut losses {
+        if let Some(losses) = &mut files.losses {
             losses.begin(before)?;
+        }
+        if let Some(log) = &files.log {
+            log.begin()?;
         }
         Ok(Self {
             bar: progress_bar(args),
             args,
             engine,
             split,
-            losses,
+            files,
             before,
             taken: before,
             spent: Duration::ZERO,
@@ -150,11 +161,12 @@ impl<'a> Training<'a> {
         let started = Instant::now();
         let taken = self.engine.steps(count);
         self.spent += started.elapsed();
-        if let (Err(Error::Diverged { losses, .. }), Some(file)) = (&taken, &mut self.losses) {
+        if let (Err(Error::Diverged { losses, .. }), Some(file)) = (&taken, &mut self.files.losses)
+        {
             file.add(losses)?;
         }
         let losses = taken?;
-        if let Some(file) = &mut self.losses {
+        if let Some(file) = &mut self.files.losses {
             file.add(&losses)?;
         }
         let sum: f64 = losses.iter().copied().map(f64::from).sum();
@@ -169,27 +181,27 @@ impl<'a> Training<'a> {
     }
 
     fn evaluate(&mut self) -> Result<Outcome, Failure> {
-        let train = self.engine.evaluate(&self.split.train)?;
-        let test = self.engine.evaluate(&self.split.test)?;
-        let outcome = Outcome {
-            steps: self.taken,
-            taken: self.taken_here(),
-            train_s: self.spent.as_secs_f64(),
-            train_accuracy: train.accuracy,
-            test_accuracy: test.accuracy,
+        let (sum, count) = std::mem::take(&mut self.recent);
+        let record = Record {
+            step: self.taken,
+            loss: (count > 0).then(|| sum / count as f64),
+            train: self.engine.evaluate(&self.split.train)?,
+            test: self.engine.evaluate(&self.split.test)?,
+            seconds: self.spent.as_secs_f64(),
         };
         if !self.args.quiet {
-            let loss = match std::mem::take(&mut self.recent) {
-                (_, 0) => "-".to_owned(),
-                (sum, count) => format!("{:.4}", sum / count as f64),
-            };
-            let text = format!(
-                "step {:>7}  loss {loss:>7}  train accuracy {:.4}  test accuracy {:.4}",
-                self.taken, outcome.train_accuracy, outcome.test_accuracy
-            );
-            self.bar.suspend(|| line(text))?;
+            self.bar.suspend(|| line(record.line()))?;
         }
-        Ok(outcome)
+        if let Some(log) = &mut self.files.log {
+            log.add(&record)?;
+        }
+        Ok(Outcome {
+            steps: self.taken,
+            taken: self.taken_here(),
+            train_s: record.seconds,
+            train_accuracy: record.train.accuracy,
+            test_accuracy: record.test.accuracy,
+        })
     }
 }
 
