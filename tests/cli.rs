@@ -18,6 +18,8 @@ mod interruption;
 mod log;
 #[path = "cli/optimizers.rs"]
 mod optimizers;
+#[path = "cli/patience.rs"]
+mod patience;
 #[path = "cli/saving.rs"]
 mod saving;
 

@@ -54,6 +54,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 600)]
     pub(crate) eval_every: usize,
 
+    /// End early, when the test accuracy has not risen above its best in so many evaluations in a row
+    #[arg(long, value_name = "EVALUATIONS")]
+    pub(crate) patience: Option<usize>,
+
     /// Write the training to this file at every evaluation, at the end, and when it is interrupted
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) save: Option<PathBuf>,
@@ -149,6 +153,14 @@ impl Args {
         if let Some(&width) = self.hidden.0.iter().find(is_wrong) {
             let expected = format!("widths of 1 to {MAX_WIDTH}, or none");
             return must_be("--hidden", expected, width);
+        }
+        if self.patience == Some(0) {
+            let expected = "at least 1, or left out";
+            return must_be("--patience", expected.to_owned(), 0);
+        }
+        if let (Some(patience), 0) = (self.patience, self.eval_every) {
+            let expected = "left out with --eval-every 0, which evaluates at the end only";
+            return must_be("--patience", expected.to_owned(), patience);
         }
         self.optimizer.check(self.steps)
     }

@@ -30,6 +30,7 @@ mod log;
 mod losses;
 mod optimizer;
 mod output_file;
+mod patience;
 mod saving;
 mod training;
 

@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::interruption;
 use crate::log::{LogFile, Record};
 use crate::losses::LossFile;
+use crate::patience::Patience;
 
 /// Steps between two movements of the progress bar: at least so many, and as many as last so long. Each
 /// ends with a readback, for which the next ones wait.
@@ -53,6 +54,7 @@ pub(crate) struct Training<'a> {
     engine: Box<dyn Engine>,
     split: &'a Split,
     files: Files,
+    patience: Patience,
     bar: ProgressBar,
     /// Steps taken before this run.
     before: usize,
@@ -83,6 +85,7 @@ impl<'a> Training<'a> {
             engine,
             split,
             files,
+            patience: Patience::new(args.patience),
             before,
             taken: before,
             spent: Duration::ZERO,
@@ -111,7 +114,7 @@ impl<'a> Training<'a> {
             }
             let outcome = self.evaluate()?;
             self.save()?;
-            if self.taken == self.args.steps {
+            if self.taken == self.args.steps || self.ends_early()? {
                 return Ok(End::Finished(outcome));
             }
         }
@@ -124,6 +127,17 @@ impl<'a> Training<'a> {
             None => steps,
             Some(done) => (done + 1).saturating_mul(every).min(steps),
         }
+    }
+
+    fn ends_early(&self) -> Result<bool, Failure> {
+        let Some(reason) = self.patience.at_end() else {
+            return Ok(false);
+        };
+        if !self.args.quiet {
+            let text = format!("stopped early at step {}: {reason}", self.taken);
+            self.bar.suspend(|| line(text))?;
+        }
+        Ok(true)
     }
 
     fn interrupted(&mut self) -> Result<End, Failure> {
@@ -195,6 +209,7 @@ impl<'a> Training<'a> {
         if let Some(log) = &mut self.files.log {
             log.add(&record)?;
         }
+        self.patience.see(record.test.accuracy);
         Ok(Outcome {
             steps: self.taken,
             taken: self.taken_here(),
