@@ -11,6 +11,18 @@ use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 use wgrad::data::{Dataset, synthetic};
 
+#[cfg(target_os = "linux")]
+#[path = "cli/interruption.rs"]
+mod interruption;
+#[path = "cli/log.rs"]
+mod log;
+#[path = "cli/optimizers.rs"]
+mod optimizers;
+#[path = "cli/patience.rs"]
+mod patience;
+#[path = "cli/saving.rs"]
+mod saving;
+
 const NAMES: [&str; 4] = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",

@@ -1,5 +1,5 @@
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 
 /// Why a program ends before its work is done.
 #[derive(Debug)]
@@ -35,9 +35,10 @@ pub(crate) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
 }
 
 /// Runs a program: its failure is one paragraph on standard error and the exit code 1.
-pub(crate) fn run(program: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
+pub(crate) fn run<T: Termination>(program: impl FnOnce() -> Result<T, Failure>) -> ExitCode {
     match program() {
-        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Ok(done) => done.report(),
+        Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(Failure::Message(message)) => {
             let words: Vec<_> = message.split_whitespace().collect();
             // When standard error is closed too, the exit code must do.

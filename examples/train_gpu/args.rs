@@ -3,10 +3,11 @@ use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Sampling};
-use wgrad::ops::{Linear, Optimizer as _, Relu, Sgd, Sigmoid};
+use wgrad::ops::{Linear, Relu, Sigmoid};
 use wgrad::{Error, MAX_WIDTH, Sequential, StepPlan};
 
 use crate::common::DataArgs;
+use crate::optimizer::OptimizerArgs;
 
 /// Trains a small network on MNIST; without options, the two-layer network of "Deep Learning from
 /// Scratch", chapter 5.
@@ -29,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Activation::Relu)]
     pub(crate) activation: Activation,
 
-    /// Minibatches to train on
+    /// Minibatches to train on, with those before `--resume`
     #[arg(long, default_value_t = 10_000)]
     pub(crate) steps: usize,
 
@@ -37,9 +38,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100)]
     pub(crate) batch: usize,
 
-    /// Learning rate of stochastic gradient descent
-    #[arg(long, default_value_t = 0.1, allow_hyphen_values = true)]
-    pub(crate) learning_rate: f32,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
 
     /// How a step becomes dispatches on a GPU: `fused` into two, where the network allows it, or
     /// `layers`; `auto` takes the faster
@@ -54,9 +54,28 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 600)]
     pub(crate) eval_every: usize,
 
-    /// Write a line `step,loss` for every step, without a header, to this file
+    /// End early, when the test accuracy has not risen above its best in so many evaluations in a row
+    #[arg(long, value_name = "EVALUATIONS")]
+    pub(crate) patience: Option<usize>,
+
+    /// Write the training to this file at every evaluation, at the end, and when it is interrupted
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) save: Option<PathBuf>,
+
+    /// Go on with the training in this file, which `--save` has written; all options that decide
+    /// about steps must be the same
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) resume: Option<PathBuf>,
+
+    /// Write a line `step,loss` for every step of this run, without a header, to this file
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) losses: Option<PathBuf>,
+
+    /// Write a JSON object a line for every evaluation of this run to this file: step, mean loss of the
+    /// minibatches since the evaluation before, loss and accuracy on both data sets, and the seconds
+    /// that this run's steps have taken so far
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) log: Option<PathBuf>,
 
     /// Print the data set and the last line only
     #[arg(long)]
@@ -135,7 +154,15 @@ impl Args {
             let expected = format!("widths of 1 to {MAX_WIDTH}, or none");
             return must_be("--hidden", expected, width);
         }
-        Sgd::new(self.learning_rate).check()
+        if self.patience == Some(0) {
+            let expected = "at least 1, or left out";
+            return must_be("--patience", expected.to_owned(), 0);
+        }
+        if let (Some(patience), 0) = (self.patience, self.eval_every) {
+            let expected = "left out with --eval-every 0, which evaluates at the end only";
+            return must_be("--patience", expected.to_owned(), patience);
+        }
+        self.optimizer.check(self.steps)
     }
 
     /// Each example uniformly from all.

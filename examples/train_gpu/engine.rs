@@ -1,6 +1,10 @@
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use wgrad::checkpoint::CheckpointError;
 use wgrad::data::Dataset;
 use wgrad::gpu::AdapterKind;
-use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::{Error, Evaluation, Gpu, Sequential, StepPlan, Trainer, reference};
 
 use crate::args::{Args, DeviceChoice, Plan};
@@ -15,6 +19,12 @@ pub(crate) trait Engine {
 
     /// What one step is made of, where that was planned.
     fn plan(&self) -> Option<String>;
+
+    /// Writes the training to a file.
+    fn save(&self, path: &Path) -> Result<(), Error>;
+
+    /// Goes on from such a file; returns how many steps were taken before.
+    fn resume(&mut self, path: &Path) -> Result<u64, Error>;
 }
 
 impl Engine for Trainer {
@@ -40,6 +50,15 @@ impl Engine for Trainer {
             plan.bytes() as f64 / 1e6
         ))
     }
+
+    fn save(&self, path: &Path) -> Result<(), Error> {
+        self.save(path)
+    }
+
+    fn resume(&mut self, path: &Path) -> Result<u64, Error> {
+        self.resume(path)?;
+        Ok(self.steps_taken())
+    }
 }
 
 impl Engine for reference::Trainer<f32> {
@@ -54,6 +73,25 @@ impl Engine for reference::Trainer<f32> {
     fn plan(&self) -> Option<String> {
         None
     }
+
+    fn save(&self, path: &Path) -> Result<(), Error> {
+        (*self).save(path)
+    }
+
+    fn resume(&mut self, path: &Path) -> Result<u64, Error> {
+        self.resume(path)?;
+        // Of what was taken, not of the file, which may be another by now.
+        steps_in(&self.to_safetensors()?)
+    }
+}
+
+fn steps_in(checkpoint: &[u8]) -> Result<u64, Error> {
+    let wrong = |reason: String| CheckpointError::Format { reason };
+    let header = SafeTensors::read_metadata(checkpoint);
+    let (_, header) = header.map_err(|error| wrong(error.to_string()))?;
+    let metadata = header.metadata().as_ref();
+    let step = metadata.and_then(|metadata| metadata.get("step")?.parse().ok());
+    Ok(step.ok_or_else(|| wrong("it names no step".to_owned()))?)
 }
 
 /// What computes, and why it was chosen.
@@ -117,10 +155,11 @@ pub(crate) fn build(
     args: &Args,
     train: &Dataset,
 ) -> Result<Box<dyn Engine>, Error> {
-    let (batch, rate, sampling) = (args.batch, args.learning_rate, args.sampling());
+    let (batch, sampling) = (args.batch, args.sampling());
+    let optimizer = args.optimizer.build(args.steps);
     Ok(match device {
         Device::Gpu { gpu, .. } => {
-            let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(rate));
+            let loss = SoftmaxCrossEntropy;
             let model = spec.build(&gpu)?;
             let plan = args.plan.into();
             Box::new(Trainer::with_plan(
@@ -135,11 +174,7 @@ pub(crate) fn build(
             });
         }
         Device::Cpu { .. } => Box::new(reference::Trainer::<f32>::new(
-            spec,
-            Sgd::new(rate),
-            train,
-            batch,
-            sampling,
+            spec, optimizer, train, batch, sampling,
         )?),
     })
 }

@@ -16,18 +16,28 @@
 //!
 //! `device` is the adapter's name with `_` for every space, or `cpu`; `train_s` are the seconds
 //! that the steps took, `total_s` those from the upload of the data set to the last evaluation;
-//! `steps_per_s` is `steps / train_s`; accuracies are shares, 0 to 1. With `--quiet` those three
-//! lines are all. Errors go to standard error and the exit code is 1, or 2 for a command line that
+//! `steps` are all, with those before `--resume`; `train_s`, `total_s` and `steps_per_s` are of this
+//! run's alone; accuracies are shares, 0 to 1. With `--quiet` those three lines are all.
+//!
+//! Ctrl-C ends a run after the steps under way, with the exit code 130 and without the last two lines;
+//! with `--save`, the training can go on from there. Errors go to standard error and the exit code is 1, or 2 for a command line that
 //! cannot be understood.
 
 mod args;
 mod engine;
+mod interruption;
+mod log;
 mod losses;
+mod optimizer;
+mod output_file;
+mod patience;
+mod saving;
 mod training;
 
 #[path = "../common/mod.rs"]
 mod common;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -36,17 +46,22 @@ use wgrad::{Error, Sequential};
 
 use args::Args;
 use common::{Failure, line};
+use log::LogFile;
 use losses::LossFile;
-use training::{Outcome, Training};
+use training::{End, Files, Outcome, Training};
 
 fn main() -> ExitCode {
     let args = Args::parse();
     common::run(|| train(&args))
 }
 
-fn train(args: &Args) -> Result<(), Failure> {
+fn train(args: &Args) -> Result<ExitCode, Failure> {
     args.check()?;
-    let losses = args.losses.as_deref().map(LossFile::open).transpose()?;
+    let files = Files {
+        losses: args.losses.as_deref().map(LossFile::open).transpose()?,
+        log: args.log.as_deref().map(LogFile::open).transpose()?,
+    };
+    args.save.as_deref().map(saving::check).transpose()?;
     let device = engine::choose(args.device)?;
     let data = common::load(&args.data, args.quiet)?;
     let spec = args.network(&data.split.train);
@@ -56,17 +71,39 @@ fn train(args: &Args) -> Result<(), Failure> {
     if !args.quiet {
         line(format!("device: {}", device.description()))?;
         line(describe(&spec))?;
+        line(args.optimizer.description(args.steps))?;
     }
     let started = Instant::now();
     let name = device.name();
-    let engine = engine::build(device, &spec, args, &data.split.train).map_err(with_option)?;
+    let mut engine = engine::build(device, &spec, args, &data.split.train).map_err(with_option)?;
+    let before = saving::resume(&mut *engine, args)?;
     if let (false, Some(plan)) = (args.quiet, engine.plan()) {
         line(plan)?;
     }
-    let outcome = Training::new(args, engine, &data.split, losses)?.run()?;
+    interruption::listen();
+    let end = Training::new(args, engine, &data.split, files, before)?.run()?;
     let total_s = started.elapsed().as_secs_f64();
+    let outcome = match end {
+        End::Finished(outcome) => outcome,
+        End::Interrupted(steps) => return Ok(interrupted(args, steps)),
+    };
     line(format!("results are for {}", data.name))?;
-    line(last_line(&name, args.steps, &outcome, total_s))
+    line(last_line(&name, &outcome, total_s))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says how to go on.
+fn interrupted(args: &Args, steps: usize) -> ExitCode {
+    let advice = match &args.save {
+        Some(path) => format!(
+            "the training was saved: run the same command with --resume {} to go on",
+            path.display()
+        ),
+        None => "nothing was saved: with --save FILE.safetensors, a training can go on".to_owned(),
+    };
+    // When standard error is closed too, the exit code must do.
+    let _ = writeln!(io::stderr(), "interrupted after step {steps}; {advice}");
+    ExitCode::from(interruption::EXIT_CODE)
 }
 
 /// An error of the library, with the option of this program that helps.
@@ -91,8 +128,10 @@ fn describe(spec: &Sequential) -> String {
     lines.join("\n")
 }
 
-fn last_line(device: &str, steps: usize, outcome: &Outcome, total_s: f64) -> String {
+fn last_line(device: &str, outcome: &Outcome, total_s: f64) -> String {
     let Outcome {
+        steps,
+        taken,
         train_s,
         train_accuracy,
         test_accuracy,
@@ -102,6 +141,6 @@ fn last_line(device: &str, steps: usize, outcome: &Outcome, total_s: f64) -> Str
         "device={} steps={steps} train_s={train_s:.3} total_s={total_s:.3} steps_per_s={:.1} \
          train_accuracy={train_accuracy:.4} test_accuracy={test_accuracy:.4}",
         device.join("_"),
-        steps as f64 / train_s
+        *taken as f64 / train_s
     )
 }

@@ -1,0 +1,126 @@
+use clap::ValueEnum;
+use wgrad::Error;
+use wgrad::ops::{AdaGrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
+
+/// How parameters change by their gradients.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OptimizerArgs {
+    /// Rule that changes parameters; `momentum` and `nesterov` are `sgd` with a momentum of 0.9
+    #[arg(long, value_enum, default_value_t = Kind::Sgd)]
+    optimizer: Kind,
+
+    /// Learning rate. Default: 0.1 for `sgd`, 0.05 for `momentum` and `nesterov`, 0.01 for `adagrad`,
+    /// 0.001 for `rmsprop`, `adam` and `adamw`
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
+    learning_rate: Option<f32>,
+
+    /// Weight decay. Default: 0.01 for `adamw`, where it is apart from the gradient, else none
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    weight_decay: Option<f32>,
+
+    /// How the learning rate changes: `cosine` takes it to 0 in `--steps` steps
+    #[arg(long, value_enum, default_value_t = Shape::Constant)]
+    schedule: Shape,
+
+    /// Steps at the beginning in which the learning rate rises in a line
+    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    warm_up: usize,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    Sgd,
+    Momentum,
+    Nesterov,
+    #[value(name = "adagrad")]
+    AdaGrad,
+    #[value(name = "rmsprop")]
+    RmsProp,
+    Adam,
+    #[value(name = "adamw")]
+    AdamW,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Shape {
+    Constant,
+    Cosine,
+}
+
+impl OptimizerArgs {
+    /// Whether this makes sense in a training of so many steps.
+    pub(crate) fn check(&self, steps: usize) -> Result<(), Error> {
+        if self.warm_up >= steps {
+            return Err(Error::Setting {
+                name: "--warm-up".to_owned(),
+                expected: format!("below --steps, which is {steps}"),
+                found: self.warm_up.to_string(),
+            });
+        }
+        self.build(steps).check()
+    }
+
+    /// For a training of so many steps.
+    pub(crate) fn build(&self, steps: usize) -> Box<dyn Optimizer> {
+        let rule = self.rule();
+        // A rule with a schedule, be it one that changes nothing, has no fused plan.
+        match self.schedule(steps) {
+            Some(schedule) => Box::new(rule.scheduled(schedule)),
+            None => rule,
+        }
+    }
+
+    fn rule(&self) -> Box<dyn Optimizer> {
+        let (rate, decay) = (self.rate(), self.weight_decay);
+        let sgd = Sgd::new(rate).weight_decay(decay.unwrap_or(0.0));
+        match self.optimizer {
+            Kind::Sgd => Box::new(sgd),
+            Kind::Momentum => Box::new(sgd.momentum(0.9)),
+            Kind::Nesterov => Box::new(sgd.momentum(0.9).nesterov()),
+            Kind::AdaGrad => Box::new(AdaGrad::new(rate).weight_decay(decay.unwrap_or(0.0))),
+            Kind::RmsProp => Box::new(RmsProp::new(rate).weight_decay(decay.unwrap_or(0.0))),
+            Kind::Adam => Box::new(Adam::new(rate).weight_decay(decay.unwrap_or(0.0))),
+            Kind::AdamW => Box::new(match decay {
+                Some(decay) => AdamW::new(rate).weight_decay(decay),
+                None => AdamW::new(rate),
+            }),
+        }
+    }
+
+    fn rate(&self) -> f32 {
+        self.learning_rate.unwrap_or(match self.optimizer {
+            Kind::Sgd => 0.1,
+            Kind::Momentum | Kind::Nesterov => 0.05,
+            Kind::AdaGrad => 0.01,
+            Kind::RmsProp | Kind::Adam | Kind::AdamW => 0.001,
+        })
+    }
+
+    fn schedule(&self, steps: usize) -> Option<Schedule> {
+        let warm_up = self.warm_up as u64;
+        let shape = match self.schedule {
+            Shape::Constant if warm_up == 0 => return None,
+            Shape::Constant => Schedule::constant(),
+            // Counts its steps from the end of the warm-up.
+            Shape::Cosine => Schedule::cosine((steps as u64).saturating_sub(warm_up)),
+        };
+        Some(shape.warm_up(warm_up))
+    }
+
+    /// One line: the rule, and what it was set to.
+    pub(crate) fn description(&self, steps: usize) -> String {
+        let name = self.optimizer.to_possible_value();
+        let name = name.as_ref().map_or("", |value| value.get_name());
+        let mut parts = vec![format!("optimizer: {name}, learning rate {}", self.rate())];
+        if self.schedule == Shape::Cosine {
+            parts.push(format!("by a cosine to 0 at step {steps}"));
+        }
+        if self.warm_up > 0 {
+            parts.push(format!("warm-up of {} steps", self.warm_up));
+        }
+        if let Some(decay) = self.weight_decay {
+            parts.push(format!("weight decay {decay}"));
+        }
+        parts.join(", ")
+    }
+}

@@ -1,0 +1,67 @@
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::common::Failure;
+
+/// A file that grows line by line while a training runs.
+#[derive(Debug)]
+pub(crate) struct OutputFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+    /// What it holds, and the option that names it, for errors.
+    holds: &'static str,
+    option: &'static str,
+}
+
+impl OutputFile {
+    /// Opens the file for writing; what it holds stays until [`begin`](Self::begin).
+    pub(crate) fn open(
+        path: &Path,
+        holds: &'static str,
+        option: &'static str,
+    ) -> Result<Self, Failure> {
+        let mut options = File::options();
+        let opened = options.write(true).create(true).truncate(false).open(path);
+        let file = opened.map_err(|error| failure(path, holds, option, &error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: BufWriter::new(file),
+            holds,
+            option,
+        })
+    }
+
+    /// Empties the file, unless it is something like a terminal.
+    pub(crate) fn begin(&self) -> Result<(), Failure> {
+        let file = self.file.get_ref();
+        let emptied = file
+            .metadata()
+            .and_then(|metadata| match metadata.is_file() {
+                true => file.set_len(0),
+                false => Ok(()),
+            });
+        emptied.map_err(|error| self.failure(&error))
+    }
+
+    /// Adds lines, and stores them at once.
+    pub(crate) fn add(&mut self, lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+        let mut lines = lines.into_iter();
+        let written = lines.try_for_each(|line| writeln!(self.file, "{line}"));
+        written
+            .and_then(|()| self.file.flush())
+            .map_err(|error| self.failure(&error))
+    }
+
+    fn failure(&self, error: &io::Error) -> Failure {
+        failure(&self.path, self.holds, self.option, error)
+    }
+}
+
+fn failure(path: &Path, holds: &str, option: &str, error: &io::Error) -> Failure {
+    Failure::Message(format!(
+        "cannot write the {holds} to {}: {error}; name a file in a directory that exists and can \
+         be written to with {option}, or leave it out",
+        path.display()
+    ))
+}

@@ -1,0 +1,82 @@
+//! Optimizers and schedules from the command line.
+
+use super::{Few, assert_refused, last_line, lines, number, train};
+
+#[test]
+fn every_optimizer_learns_with_its_own_learning_rate_and_is_named() {
+    let few = Few::new();
+    for (name, rate) in [
+        ("sgd", "0.1"),
+        ("momentum", "0.05"),
+        ("nesterov", "0.05"),
+        ("adagrad", "0.01"),
+        ("rmsprop", "0.001"),
+        ("adam", "0.001"),
+        ("adamw", "0.001"),
+    ] {
+        let words =
+            format!("--device cpu --batch 20 --steps 400 --eval-every 0 --optimizer {name}");
+        let lines = lines(&few.train(&words));
+        let expected = format!("optimizer: {name}, learning rate {rate}");
+        assert!(lines.contains(&expected), "{lines:?}");
+        let accuracy = number(&last_line(&lines), "train_accuracy");
+        assert!(accuracy > 0.85, "{name}: {accuracy}");
+    }
+}
+
+#[test]
+fn what_the_optimizer_was_set_to_is_printed_and_has_an_effect() {
+    let few = Few::new();
+    let run = |words: &str| {
+        let words = format!("--device cpu --batch 20 --steps 60 --eval-every 0 {words}");
+        let lines = lines(&few.train(&words));
+        let described = lines.iter().find(|line| line.starts_with("optimizer: "));
+        let evaluated = lines.iter().find(|line| line.starts_with("step "));
+        [described, evaluated].map(|line| line.unwrap().clone())
+    };
+    let [_, plain] = run("");
+    for (words, expected) in [
+        ("--weight-decay 0.5", "weight decay 0.5"),
+        ("--schedule cosine", "by a cosine to 0 at step 60"),
+        ("--warm-up 30", "warm-up of 30 steps"),
+    ] {
+        let [described, evaluated] = run(words);
+        assert!(described.ends_with(expected), "{described}");
+        assert_ne!(evaluated, plain, "{words}");
+    }
+}
+
+#[test]
+fn an_optimizer_with_a_schedule_does_the_same_on_cpu_and_gpu() {
+    let few = Few::new();
+    let [cpu, gpu] = ["cpu", "gpu"].map(|device| {
+        let words = format!(
+            "--device {device} --batch 20 --steps 300 --eval-every 0 --optimizer adam \
+             --schedule cosine --warm-up 20"
+        );
+        lines(&few.train(&words))
+    });
+    let plan = "plan: layers, as ";
+    assert!(gpu.iter().any(|line| line.starts_with(plan)), "{gpu:?}");
+    let [cpu, gpu] = [cpu, gpu].map(|lines| number(&last_line(&lines), "train_accuracy"));
+    assert!(cpu > 0.6 && (cpu - gpu).abs() < 0.01, "{cpu} {gpu}");
+}
+
+#[test]
+fn settings_of_optimizers_that_are_wrong() {
+    for (words, parts) in [
+        ("--weight-decay -1", ["weight decay must be", "is -1"]),
+        ("--weight-decay nan", ["weight decay must be", "is NaN"]),
+        (
+            "--steps 50 --warm-up 50",
+            ["--warm-up must be below --steps, which is 50", "is 50"],
+        ),
+        (
+            "--optimizer adam --learning-rate 0",
+            ["learning rate must be a finite number above 0", "is 0"],
+        ),
+    ] {
+        let words = format!("--data no/such/directory --device cpu {words}");
+        assert_refused(&train(&[], &words), &parts);
+    }
+}
