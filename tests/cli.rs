@@ -20,6 +20,8 @@ mod log;
 mod optimizers;
 #[path = "cli/patience.rs"]
 mod patience;
+#[path = "cli/plot.rs"]
+mod plot;
 #[path = "cli/saving.rs"]
 mod saving;
 

@@ -77,6 +77,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) log: Option<PathBuf>,
 
+    /// Draw training loss and test accuracy of this run's evaluations to this file at the end
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) plot: Option<PathBuf>,
+
     /// Print the data set and the last line only
     #[arg(long)]
     pub(crate) quiet: bool,

@@ -31,6 +31,7 @@ mod losses;
 mod optimizer;
 mod output_file;
 mod patience;
+mod plot;
 mod saving;
 mod training;
 
@@ -48,6 +49,7 @@ use args::Args;
 use common::{Failure, line};
 use log::LogFile;
 use losses::LossFile;
+use plot::Plot;
 use training::{End, Files, Outcome, Training};
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn train(args: &Args) -> Result<ExitCode, Failure> {
     let files = Files {
         losses: args.losses.as_deref().map(LossFile::open).transpose()?,
         log: args.log.as_deref().map(LogFile::open).transpose()?,
+        plot: args.plot.as_deref().map(Plot::open).transpose()?,
     };
     args.save.as_deref().map(saving::check).transpose()?;
     let device = engine::choose(args.device)?;

@@ -11,6 +11,7 @@ use crate::interruption;
 use crate::log::{LogFile, Record};
 use crate::losses::LossFile;
 use crate::patience::Patience;
+use crate::plot::Plot;
 
 /// Steps between two movements of the progress bar: at least so many, and as many as last so long. Each
 /// ends with a readback, for which the next ones wait.
@@ -46,6 +47,7 @@ pub(crate) enum End {
 pub(crate) struct Files {
     pub(crate) losses: Option<LossFile>,
     pub(crate) log: Option<LogFile>,
+    pub(crate) plot: Option<Plot>,
 }
 
 /// A run: steps, and evaluations between them.
@@ -97,7 +99,11 @@ impl<'a> Training<'a> {
     pub(crate) fn run(mut self) -> Result<End, Failure> {
         let end = self.train();
         self.bar.finish_and_clear();
-        end
+        let end = end?;
+        if let Some(plot) = &mut self.files.plot {
+            plot.draw()?;
+        }
+        Ok(end)
     }
 
     fn train(&mut self) -> Result<End, Failure> {
@@ -208,6 +214,9 @@ impl<'a> Training<'a> {
         }
         if let Some(log) = &mut self.files.log {
             log.add(&record)?;
+        }
+        if let Some(plot) = &mut self.files.plot {
+            plot.add(&record);
         }
         self.patience.see(record.test.accuracy);
         Ok(Outcome {
