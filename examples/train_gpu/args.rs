@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Sampling};
-use wgrad::ops::{Linear, Relu, Sigmoid};
+use wgrad::ops::{Gelu, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
 use wgrad::{Error, MAX_WIDTH, Sequential, StepPlan};
 
 use crate::common::DataArgs;
@@ -96,7 +96,10 @@ pub(crate) enum DeviceChoice {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Activation {
     Relu,
+    LeakyRelu,
+    Gelu,
     Sigmoid,
+    Tanh,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -180,7 +183,10 @@ impl Args {
             network = network.layer(Linear::new(width));
             network = match self.activation {
                 Activation::Relu => network.layer(Relu),
+                Activation::LeakyRelu => network.layer(LeakyRelu::default()),
+                Activation::Gelu => network.layer(Gelu),
                 Activation::Sigmoid => network.layer(Sigmoid),
+                Activation::Tanh => network.layer(Tanh),
             };
         }
         network.layer(Linear::new(train.labels().classes()))
