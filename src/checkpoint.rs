@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use ndarray::Array2;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
 use crate::data::Sampling;
@@ -200,17 +200,20 @@ pub(crate) fn encode(
         .iter()
         .map(|(name, _, bytes)| (name.as_str(), &bytes[..]));
     metadata.insert("sha256".to_owned(), digest_of(named_bytes.collect()));
-    let wrong = |error: safetensors::SafeTensorError| CheckpointError::Format {
-        reason: error.to_string(),
-    };
     let views = tensors.iter().map(|(name, shape, bytes)| {
         Ok((
             name,
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(wrong)?,
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(malformed)?,
         ))
     });
     let views = views.collect::<Result<Vec<_>, CheckpointError>>()?;
-    Ok(safetensors::serialize(views, Some(metadata)).map_err(wrong)?)
+    Ok(safetensors::serialize(views, Some(metadata)).map_err(malformed)?)
+}
+
+fn malformed(error: SafeTensorError) -> CheckpointError {
+    CheckpointError::Format {
+        reason: error.to_string(),
+    }
 }
 
 /// Of the names and bytes of all tensors, in the order of their names: a safetensors file has no
@@ -292,12 +295,9 @@ struct File<'a> {
 
 impl<'a> File<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
-        let wrong = |error: safetensors::SafeTensorError| CheckpointError::Format {
-            reason: error.to_string(),
-        };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
         Ok(Self {
-            tensors: SafeTensors::deserialize(bytes).map_err(wrong)?,
+            tensors: SafeTensors::deserialize(bytes).map_err(malformed)?,
             metadata: header.metadata().clone().unwrap_or_default(),
         })
     }

@@ -1,7 +1,5 @@
 use std::path::Path;
 
-use safetensors::SafeTensors;
-use wgrad::checkpoint::CheckpointError;
 use wgrad::data::Dataset;
 use wgrad::gpu::AdapterKind;
 use wgrad::ops::SoftmaxCrossEntropy;
@@ -80,18 +78,8 @@ impl Engine for reference::Trainer<f32> {
 
     fn resume(&mut self, path: &Path) -> Result<u64, Error> {
         self.resume(path)?;
-        // Of what was taken, not of the file, which may be another by now.
-        steps_in(&self.to_safetensors()?)
+        Ok(self.steps_taken())
     }
-}
-
-fn steps_in(checkpoint: &[u8]) -> Result<u64, Error> {
-    let wrong = |reason: String| CheckpointError::Format { reason };
-    let header = SafeTensors::read_metadata(checkpoint);
-    let (_, header) = header.map_err(|error| wrong(error.to_string()))?;
-    let metadata = header.metadata().as_ref();
-    let step = metadata.and_then(|metadata| metadata.get("step")?.parse().ok());
-    Ok(step.ok_or_else(|| wrong("it names no step".to_owned()))?)
 }
 
 /// What computes, and why it was chosen.

@@ -118,15 +118,13 @@ fn with_option(error: Error) -> Failure {
 }
 
 fn describe(spec: &Sequential) -> String {
-    let widths = spec.widths();
-    let mut lines = vec![format!("network: {} inputs", widths[0])];
-    for (i, (layer, inputs)) in spec.layers().iter().zip(widths).enumerate() {
-        let parameters = layer.parameters(inputs).into_iter();
-        let count: usize = parameters.map(|p| p.shape[0] * p.shape[1]).sum();
-        let name = layer.name();
+    let summary = spec.summary();
+    let mut lines = vec![format!("network: {} inputs", summary.inputs)];
+    for (i, layer) in summary.layers.iter().enumerate() {
+        let (name, count) = (&layer.name, layer.parameters);
         lines.push(format!("  layers.{i} {name:<14} {count:>9} parameters"));
     }
-    let total = spec.parameter_count();
+    let total = summary.parameters();
     lines.push(format!("  total {:<17} {total:>9} parameters", ""));
     lines.join("\n")
 }

@@ -236,6 +236,17 @@ impl Examples {
         }
     }
 
+    /// The values of every example, row after row, where they have values.
+    pub(crate) fn values(&self) -> Option<&[f32]> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::Table(table) => match table.targets() {
+                Targets::Classes(_) => None,
+                Targets::Values { values, .. } => Some(values),
+            },
+        }
+    }
+
     /// Whether both are the same data in memory, as clones of one another are.
     pub(crate) fn same_memory(&self, other: &Self) -> bool {
         match (self, other) {

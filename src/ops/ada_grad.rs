@@ -1,12 +1,10 @@
-use std::marker::PhantomData;
-
 use bytemuck::{Pod, Zeroable};
 
 use super::Optimizer;
 use super::update::{self, UPDATE, Update};
 use crate::error::Error;
 use crate::fields;
-use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::kernel::{Binding, Contract, Kernel};
 use crate::plan::Recorder;
 use crate::reference;
 
@@ -58,23 +56,18 @@ struct Settings {
     epsilon: f32,
 }
 
-static UPDATE_ADA_GRAD: Kernel<Settings> = Kernel {
-    shader: "ada_grad",
-    source: include_str!("../../shaders/ada_grad.wgsl"),
-    entry: "update",
-    bindings: &[
+static UPDATE_ADA_GRAD: Kernel<Settings> = update::kernel(
+    "ada_grad",
+    include_str!("../../shaders/ada_grad.wgsl"),
+    &[
         UPDATE[0],
         UPDATE[1],
         UPDATE[2],
         UPDATE[3],
         Binding::write("sums"),
     ],
-    fields: fields!(Settings: elements, slots, weight_decay, epsilon),
-    workgroup_size: [64, 1, 1],
-    block: Block::Uniform,
-    trust: Trust::PROVEN,
-    uniform: PhantomData,
-};
+    fields!(Settings: elements, slots, weight_decay, epsilon),
+);
 
 impl Optimizer for AdaGrad {
     fn learning_rate(&self) -> f32 {

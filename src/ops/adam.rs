@@ -1,12 +1,10 @@
-use std::marker::PhantomData;
-
 use bytemuck::{Pod, Zeroable};
 
 use super::Optimizer;
 use super::update::{self, UPDATE, Update};
 use crate::error::Error;
 use crate::fields;
-use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::kernel::{Binding, Contract, Kernel};
 use crate::plan::Recorder;
 use crate::reference;
 
@@ -102,11 +100,10 @@ struct Settings {
     epsilon: f32,
 }
 
-static UPDATE_ADAM: Kernel<Settings> = Kernel {
-    shader: "adam",
-    source: include_str!("../../shaders/adam.wgsl"),
-    entry: "update",
-    bindings: &[
+static UPDATE_ADAM: Kernel<Settings> = update::kernel(
+    "adam",
+    include_str!("../../shaders/adam.wgsl"),
+    &[
         UPDATE[0],
         UPDATE[1],
         UPDATE[2],
@@ -114,12 +111,8 @@ static UPDATE_ADAM: Kernel<Settings> = Kernel {
         Binding::write("means"),
         Binding::write("squares"),
     ],
-    fields: fields!(Settings: elements, slots, weight_decay, is_decoupled, one_minus_beta1, beta2, one_minus_beta2, epsilon),
-    workgroup_size: [64, 1, 1],
-    block: Block::Uniform,
-    trust: Trust::PROVEN,
-    uniform: PhantomData,
-};
+    fields!(Settings: elements, slots, weight_decay, is_decoupled, one_minus_beta1, beta2, one_minus_beta2, epsilon),
+);
 
 impl Optimizer for Adam {
     fn learning_rate(&self) -> f32 {

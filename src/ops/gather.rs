@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 use bytemuck::{Pod, Zeroable};
 
 use super::to_u32;
-use crate::data::{Dataset, Examples, Labels, Table, Targets};
+use crate::data::{Dataset, Examples, Labels};
 use crate::error::Error;
 use crate::fields;
 use crate::gpu::Gpu;
@@ -26,12 +26,17 @@ impl Resident {
     pub(crate) fn upload(gpu: &Gpu, examples: &Examples) -> Result<Self, Error> {
         let name = examples.name();
         let label = format!("targets of {name}");
-        let targets = match (examples, examples.labels()) {
-            (Examples::Table(table), None) => upload_values(gpu, label, table)?,
-            (_, labels) => {
+        let targets = match examples.values() {
+            Some(values) => {
+                let shape = [examples.len(), examples.outputs()];
+                let tensor = Tensor::zeros(gpu, label, shape, Element::F32)?;
+                gpu.write(&tensor, values)?;
+                tensor
+            }
+            None => {
                 let shape = [1, examples.len()];
                 let tensor = Tensor::zeros(gpu, label, shape, Element::U32)?;
-                gpu.write(&tensor, labels.map_or(&[][..], Labels::indices))?;
+                gpu.write(&tensor, examples.labels().map_or(&[][..], Labels::indices))?;
                 tensor
             }
         };
@@ -143,15 +148,6 @@ static CLASSES: Kernel<Shape> = Kernel {
     ],
     ..GATHER
 };
-
-fn upload_values(gpu: &Gpu, label: String, table: &Table) -> Result<Tensor, Error> {
-    let Targets::Values { outputs, values } = table.targets() else {
-        unreachable!("a table without classes has values");
-    };
-    let tensor = Tensor::zeros(gpu, label, [table.len(), *outputs], Element::F32)?;
-    gpu.write(&tensor, values)?;
-    Ok(tensor)
-}
 
 /// Records the copy of the examples at `indices` into `x` and `targets`, which are as those of the
 /// resident examples: bytes as floats into `x` (rows, width) of `f32`, or packed into `x` (rows, words)

@@ -1,12 +1,10 @@
-use std::marker::PhantomData;
-
 use bytemuck::{Pod, Zeroable};
 
 use super::Optimizer;
 use super::update::{self, UPDATE, Update};
 use crate::error::Error;
 use crate::fields;
-use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::kernel::{Binding, Contract, Kernel};
 use crate::plan::Recorder;
 use crate::reference;
 
@@ -67,23 +65,18 @@ struct Settings {
     one_minus_alpha: f32,
 }
 
-static UPDATE_RMS_PROP: Kernel<Settings> = Kernel {
-    shader: "rms_prop",
-    source: include_str!("../../shaders/rms_prop.wgsl"),
-    entry: "update",
-    bindings: &[
+static UPDATE_RMS_PROP: Kernel<Settings> = update::kernel(
+    "rms_prop",
+    include_str!("../../shaders/rms_prop.wgsl"),
+    &[
         UPDATE[0],
         UPDATE[1],
         UPDATE[2],
         UPDATE[3],
         Binding::write("squares"),
     ],
-    fields: fields!(Settings: elements, slots, weight_decay, epsilon, alpha, one_minus_alpha),
-    workgroup_size: [64, 1, 1],
-    block: Block::Uniform,
-    trust: Trust::PROVEN,
-    uniform: PhantomData,
-};
+    fields!(Settings: elements, slots, weight_decay, epsilon, alpha, one_minus_alpha),
+);
 
 impl Optimizer for RmsProp {
     fn learning_rate(&self) -> f32 {

@@ -1,12 +1,10 @@
-use std::marker::PhantomData;
-
 use bytemuck::{Pod, Zeroable};
 
 use super::Optimizer;
 use super::update::{self, UPDATE, Update};
 use crate::error::Error;
 use crate::fields;
-use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::kernel::{Binding, Contract, Kernel};
 use crate::plan::Recorder;
 use crate::reference;
 
@@ -81,17 +79,12 @@ struct Settings {
     nesterov: u32,
 }
 
-static PLAIN: Kernel<Settings> = Kernel {
-    shader: "sgd",
-    source: include_str!("../../shaders/sgd.wgsl"),
-    entry: "update",
-    bindings: &UPDATE,
-    fields: fields!(Settings: elements, slots, weight_decay, momentum, nesterov),
-    workgroup_size: [64, 1, 1],
-    block: Block::Uniform,
-    trust: Trust::PROVEN,
-    uniform: PhantomData,
-};
+static PLAIN: Kernel<Settings> = update::kernel(
+    "sgd",
+    include_str!("../../shaders/sgd.wgsl"),
+    &UPDATE,
+    fields!(Settings: elements, slots, weight_decay, momentum, nesterov),
+);
 static MOMENTUM: Kernel<Settings> = Kernel {
     entry: "momentum",
     bindings: &[

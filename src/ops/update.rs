@@ -1,10 +1,12 @@
 //! What optimizers share: how an update is bound and dispatched, and what hyperparameters may be.
 
+use std::marker::PhantomData;
+
 use bytemuck::Pod;
 
 use super::to_u32;
 use crate::error::Error;
-use crate::kernel::{Binding, Kernel};
+use crate::kernel::{Binding, Block, Field, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::{Arena, Tensor};
 
@@ -32,6 +34,26 @@ pub(super) const UPDATE: [Binding; 4] = [
     Binding::read("step_count").of_u32(),
     Binding::write("parameters"),
 ];
+
+/// An update of the entry point `update`, an invocation for every parameter.
+pub(super) const fn kernel<U>(
+    shader: &'static str,
+    source: &'static str,
+    bindings: &'static [Binding],
+    fields: &'static [Field],
+) -> Kernel<U> {
+    Kernel {
+        shader,
+        source,
+        entry: "update",
+        bindings,
+        fields,
+        workgroup_size: [64, 1, 1],
+        block: Block::Uniform,
+        trust: Trust::PROVEN,
+        uniform: PhantomData,
+    }
+}
 
 impl Update<'_> {
     /// Records a kernel with the bindings [`UPDATE`] and then the state, an invocation for every

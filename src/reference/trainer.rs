@@ -8,7 +8,7 @@ use super::sparse::SparseRows;
 use super::{Criterion, Float, Moment, Network, Rule, SparseBatch, Targets};
 use crate::Sequential;
 use crate::checkpoint::{self, Position};
-use crate::data::{self, Examples, Sampling};
+use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::ops::{Loss, Optimizer, SoftmaxCrossEntropy, TargetKind};
 use crate::trainer::{Evaluation, check_fit, first_divergence};
@@ -58,7 +58,7 @@ pub struct Trainer<F> {
 }
 
 impl<F: Float> Trainer<F> {
-    /// Trains `spec` on `dataset` with minibatches of `batch` rows.
+    /// Trains `spec` on `examples` with minibatches of `batch` rows.
     ///
     /// # Errors
     /// [`Error::Setting`] when batch, sampling or a setting of the optimizer make no sense, [`Error::Shape`]
@@ -146,6 +146,12 @@ impl<F: Float> Trainer<F> {
         self.network.set_parameters(values)
     }
 
+    /// Steps taken, of those before a [`resume`](Trainer::resume) too.
+    #[must_use]
+    pub fn steps_taken(&self) -> u64 {
+        self.step
+    }
+
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
     ///
     /// # Errors
@@ -197,16 +203,10 @@ impl<F: Float> Trainer<F> {
             let network = &self.network;
             return network.sparse_forward_backward(first, x, work, loss, targets);
         }
-        let rows = work.values[0].outer_iter_mut().zip(&self.indices);
-        match &self.examples {
-            Examples::Bytes(dataset) => rows.for_each(|(x, &example)| {
-                copy_bytes(x, dataset.row(example as usize), &self.unit);
-            }),
-            Examples::Table(table) => {
-                rows.for_each(|(x, &example)| copy_row(x, table.features(), example as usize));
-            }
+        for (x, &example) in work.values[0].outer_iter_mut().zip(&self.indices) {
+            copy_features(x, &self.examples, example as usize, &self.unit);
         }
-        let targets = match values_of(&self.examples) {
+        let targets = match self.examples.values() {
             None => Targets::Classes(&self.labels),
             Some(values) => {
                 let rows = self.values.outer_iter_mut().zip(&self.indices);
@@ -232,12 +232,9 @@ impl<F: Float> Trainer<F> {
         for first in (0..total).step_by(EVALUATION_ROWS) {
             let rows = EVALUATION_ROWS.min(total - first);
             for (row, x) in work.values[0].outer_iter_mut().take(rows).enumerate() {
-                match &examples {
-                    Examples::Bytes(dataset) => copy_bytes(x, dataset.row(first + row), &self.unit),
-                    Examples::Table(table) => copy_row(x, table.features(), first + row),
-                }
+                copy_features(x, &examples, first + row, &self.unit);
             }
-            if let Some(values) = values_of(&examples) {
+            if let Some(values) = examples.values() {
                 for (row, to) in targets.outer_iter_mut().take(rows).enumerate() {
                     copy_row(to, values, first + row);
                 }
@@ -260,20 +257,20 @@ impl<F: Float> Trainer<F> {
     }
 }
 
-/// The values to be predicted, where there are such.
-fn values_of(examples: &Examples) -> Option<&[f32]> {
+/// The features of one example; `unit` is `byte / 255` for every byte.
+fn copy_features<F: Float>(
+    mut to: ArrayViewMut1<'_, F>,
+    examples: &Examples,
+    example: usize,
+    unit: &[F; 256],
+) {
     match examples {
-        Examples::Table(table) => match table.targets() {
-            data::Targets::Values { values, .. } => Some(values),
-            data::Targets::Classes(_) => None,
-        },
-        Examples::Bytes(_) => None,
-    }
-}
-
-fn copy_bytes<F: Float>(mut to: ArrayViewMut1<'_, F>, bytes: &[u8], unit: &[F; 256]) {
-    for (to, &byte) in to.iter_mut().zip(bytes) {
-        *to = unit[usize::from(byte)];
+        Examples::Bytes(dataset) => {
+            for (to, &byte) in to.iter_mut().zip(dataset.row(example)) {
+                *to = unit[usize::from(byte)];
+            }
+        }
+        Examples::Table(table) => copy_row(to, table.features(), example),
     }
 }
 

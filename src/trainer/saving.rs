@@ -1,0 +1,78 @@
+//! A training as a checkpoint, and back.
+
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::Path;
+
+use super::Trainer;
+use crate::checkpoint::{self, Position};
+use crate::error::Error;
+use crate::model::{read_matrices, row_major};
+
+impl Trainer {
+    fn position(&self) -> Position {
+        Position {
+            step: self.steps_taken,
+            batch: self.batch,
+            examples: self.resident[0].0.len(),
+            sampling: self.sampling.clone(),
+        }
+    }
+
+    /// Parameters and the state of the training as a safetensors file: see [`crate::checkpoint`].
+    ///
+    /// # Errors
+    /// As [`Gpu::read_async`](crate::Gpu::read_async).
+    pub async fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
+        let gpu = self.model.gpu();
+        let mut state = Vec::new();
+        for (role, arena) in self.optimizer.state().iter().zip(&self.state) {
+            state.push((*role, read_matrices(gpu, arena.tensors()).await?));
+        }
+        let parameters = self.model.parameters_async().await?;
+        let training = Some((&state, &self.position()));
+        checkpoint::encode(self.model.spec(), &parameters, training)
+    }
+
+    /// Goes on from a file that a training of the same network, data set, batch, sampling and kind of
+    /// optimizer has given: with the same bits as if it had never stopped.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the file is damaged or of another training; then nothing is changed.
+    pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let training = Some((self.optimizer.state(), &self.position()));
+        let contents = checkpoint::decode(self.model.spec(), training, bytes)?;
+        let gpu = self.model.gpu().clone();
+        self.model.set_parameters(&contents.parameters)?;
+        for (arena, values) in self.state.iter().zip(&contents.state) {
+            for (tensor, value) in arena.tensors().iter().zip(values) {
+                gpu.write(tensor, &row_major(value.view()))?;
+            }
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
+        gpu.write(&self.step_count, &[contents.step as u32])?;
+        self.steps_taken = contents.step;
+        Ok(())
+    }
+
+    /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the
+    /// whole old file or the whole new one is there.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the file cannot be written, or an error of the device.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let bytes = pollster::block_on(self.to_safetensors())?;
+        Ok(checkpoint::write(path.as_ref(), &bytes)?)
+    }
+
+    /// Goes on from a file: see [`set_safetensors`](Self::set_safetensors).
+    ///
+    /// # Errors
+    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let most = self.model.spec().largest_checkpoint();
+        let bytes = checkpoint::read(path.as_ref(), most)?;
+        self.set_safetensors(&bytes)
+    }
+}
