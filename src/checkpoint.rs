@@ -2,7 +2,8 @@
 //!
 //! Tensors are named as the network names them: `layers.0.weight`, `layers.0.bias`. They lie as
 //! PyTorch has them, so that `torch.nn.Linear` takes them as they are: a weight of a layer is
-//! (outputs, inputs), the transpose of what its kernels use, and what has one row is a vector. What an
+//! (outputs, inputs), the transpose of what its kernels use, and what has one row is a vector. (So is the
+//! weight of a layer of one input, which PyTorch has as (outputs, 1): reshape it on the way.) What an
 //! optimizer keeps is named `optimizer.<what>.layers.0.weight` and so on. Everything is `f32`.
 //!
 //! The metadata holds `format` (`wgrad 1`), `network`, and `sha256` of the tensors' names and bytes; of a training also `step`, `batch`,
