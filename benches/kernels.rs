@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use wgrad::Gpu;
 use wgrad::gpu::AdapterKind;
 use wgrad::kernel::Element;
-use wgrad::ops::{Layer, Relu, Variant};
+use wgrad::ops::{Forward, Layer, Relu, Variant};
 use wgrad::plan::{Plan, Recorder};
 use wgrad::tensor::Tensor;
 
@@ -104,8 +104,8 @@ fn dispatches(criterion: &mut Criterion) {
     let [a, b] = ["a", "b"].map(|label| random(&gpu, label, [1, 1]));
     let mut recorder = Recorder::new(&gpu);
     for _ in 0..CHAIN / 2 {
-        Relu.forward(&mut recorder, &a, &[], &b);
-        Relu.forward(&mut recorder, &b, &[], &a);
+        Relu.forward(&mut recorder, Forward::evaluation(&a, &[], &b));
+        Relu.forward(&mut recorder, Forward::evaluation(&b, &[], &a));
     }
     let plan = recorder.finish().expect("a plan of tiny dispatches");
     let mut group = criterion.benchmark_group("dispatch");

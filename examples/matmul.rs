@@ -28,7 +28,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use rand_distr::{Distribution as _, StandardNormal};
 use wgrad::kernel::Element;
 use wgrad::ndarray::Array2;
-use wgrad::ops::{Layer as _, Linear};
+use wgrad::ops::{Forward, Layer as _, Linear};
 use wgrad::plan::{Plan, Recorder};
 use wgrad::reference::{self, Layer as _};
 use wgrad::tensor::Tensor;
@@ -225,7 +225,7 @@ impl<'a> OnGpu<'a> {
         let parameters = [upload("w", w)?, upload("b", b)?];
         let y = Tensor::zeros(gpu, "y", operands.output_shape(), Element::F32)?;
         let mut recorder = Recorder::new(gpu);
-        Linear::new(y.columns()).forward(&mut recorder, &x, &parameters, &y);
+        Linear::new(y.columns()).forward(&mut recorder, Forward::evaluation(&x, &parameters, &y));
         let plan = recorder.finish()?;
         Ok(Self { gpu, plan, y })
     }
@@ -265,7 +265,8 @@ impl Product for OnCpu<'_> {
     fn compute(&mut self, count: usize) -> Result<(), Error> {
         for _ in 0..count {
             let Operands { x, parameters } = self.operands;
-            reference::Linear.forward(x.view(), parameters, self.y.view_mut());
+            let pass = reference::Forward::evaluation(x.view(), parameters, self.y.view_mut());
+            reference::Linear.forward(pass);
         }
         Ok(())
     }

@@ -2,9 +2,9 @@
 
     python3 examples/pytorch.py DIRECTORY
 
-Reads `ours.safetensors` (784 → 50 → 10 with ReLU) and `x.f32` (rows of 784 floats) in that directory;
-writes the logits of x as `ours.f32`, another network as `theirs.safetensors`, and its logits as
-`theirs.f32`. Needs `pip install torch safetensors numpy`.
+Reads `widths.txt` (as `784 50 10`: linear layers with ReLU between them), `ours.safetensors`, and
+`x.f32` (rows of features) in that directory; writes the outputs for x as `ours.f32`, another network as
+`theirs.safetensors`, and its outputs as `theirs.f32`. Needs `pip install torch safetensors numpy`.
 """
 
 import sys
@@ -18,26 +18,28 @@ from safetensors.torch import load_file, save_file
 class Net(torch.nn.Module):
     """A network whose parameters have the names that wgrad gives them: layers.0.weight, …"""
 
-    def __init__(self):
+    def __init__(self, widths):
         super().__init__()
-        self.layers = torch.nn.Sequential(
-            torch.nn.Linear(784, 50), torch.nn.ReLU(), torch.nn.Linear(50, 10)
-        )
+        layers = []
+        for inputs, outputs in zip(widths, widths[1:]):
+            layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
+        self.layers = torch.nn.Sequential(*layers[:-1])
 
     def forward(self, x):
         return self.layers(x)
 
 
 def main(directory):
-    x = np.fromfile(directory / "x.f32", np.float32).reshape(-1, 784)
+    widths = [int(width) for width in (directory / "widths.txt").read_text().split()]
+    x = np.fromfile(directory / "x.f32", np.float32).reshape(-1, widths[0])
     x = torch.from_numpy(x)
 
-    ours = Net()
+    ours = Net(widths)
     tensors = load_file(directory / "ours.safetensors")
     # A training's file also holds what its optimizer keeps.
     weights = {name: t for name, t in tensors.items() if not name.startswith("optimizer.")}
     ours.load_state_dict(weights)
-    theirs = Net()
+    theirs = Net(widths)
     save_file(theirs.state_dict(), directory / "theirs.safetensors")
     with torch.no_grad():
         for name, net in [("ours", ours), ("theirs", theirs)]:

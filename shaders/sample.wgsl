@@ -7,7 +7,7 @@
 //   range              first + r, for evaluation
 //
 // Everything is a function of (key, t, r) alone. src/data/sampling.rs computes the same in Rust.
-// Threefry-2x32-20: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
+// threefry.wgsl stands before this.
 
 struct Settings {
     key0: u32,
@@ -25,29 +25,8 @@ struct Settings {
 @group(0) @binding(2) var<storage, read> step_count: array<u32>;    // (1, 1)
 @group(0) @binding(3) var<storage, read> list: array<u32>;          // (steps, rows)
 
-fn rotate_left(value: u32, bits: u32) -> u32 {
-    return (value << bits) | (value >> (32u - bits));
-}
-
-fn four_rounds(start: vec2u, r: vec4u) -> vec2u {
-    var x = start;
-    for (var i = 0u; i < 4u; i++) {
-        x.x += x.y;
-        x.y = rotate_left(x.y, r[i]) ^ x.x;
-    }
-    return x;
-}
-
-fn threefry(counter: vec2u) -> vec2u {
-    let k = vec3u(settings.key0, settings.key1, 0x1bd11bdau ^ settings.key0 ^ settings.key1);
-    let even = vec4u(13u, 15u, 26u, 6u);
-    let odd = vec4u(17u, 29u, 16u, 24u);
-    var x = counter + k.xy;
-    x = four_rounds(x, even) + k.yz + vec2u(0u, 1u);
-    x = four_rounds(x, odd) + k.zx + vec2u(0u, 2u);
-    x = four_rounds(x, even) + k.xy + vec2u(0u, 3u);
-    x = four_rounds(x, odd) + k.yz + vec2u(0u, 4u);
-    return four_rounds(x, even) + k.zx + vec2u(0u, 5u);
+fn key() -> vec2u {
+    return vec2u(settings.key0, settings.key1);
 }
 
 // A Feistel network permutes 0 … 2^(2·half_bits) − 1; walking its cycle until the value is below
@@ -59,7 +38,7 @@ fn permute(epoch: u32, position: u32) -> u32 {
         var left = value >> settings.half_bits;
         var right = value & mask;
         for (var round = 0u; round < 6u; round++) {
-            let mixed = left ^ (threefry(vec2u(epoch, (round << 16u) | right)).x & mask);
+            let mixed = left ^ (threefry(key(), vec2u(epoch, (round << 16u) | right)).x & mask);
             left = right;
             right = mixed;
         }
@@ -94,7 +73,7 @@ fn with_replacement(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) c
     let i = invocation(id, count, local);
     if (i < settings.minibatches * settings.rows) {
         let place = place_of(i);
-        indices[place.at] = threefry(vec2u(place.step, place.row)).x % settings.examples;
+        indices[place.at] = threefry(key(), vec2u(place.step, place.row)).x % settings.examples;
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Tensors are named as the network names them: `layers.0.weight`, `layers.0.bias`. They lie as
 //! PyTorch has them, so that `torch.nn.Linear` takes them as they are: a weight of a layer is
-//! (outputs, inputs), the transpose of what its kernels use, and what has one row is a vector. (So is the
-//! weight of a layer of one input, which PyTorch has as (outputs, 1): reshape it on the way.) What an
-//! optimizer keeps is named `optimizer.<what>.layers.0.weight` and so on. Everything is `f32`.
+//! (outputs, inputs), the transpose of what its kernels use, and a bias is a vector. What an optimizer
+//! keeps is named `optimizer.<what>.layers.0.weight` and so on. Everything is `f32`.
 //!
-//! The metadata holds `format` (`wgrad 1`), `network`, and `sha256` of the tensors' names and bytes; of a training also `step`, `batch`,
-//! `examples` and `sampling`, by which its minibatches go on where they stopped.
+//! The metadata holds `format` (`wgrad 1`), `network`, and `sha256` of the tensors' names and bytes; of
+//! a training also `seed` (of the network), `step`, `batch`, `examples` and `sampling`, by which its
+//! minibatches, and what its layers draw, go on where they stopped.
 //!
 //! ```python
 //! from safetensors.torch import load_file
@@ -29,6 +29,7 @@ use sha2::{Digest, Sha256};
 
 use crate::data::Sampling;
 use crate::error::Error;
+use crate::ops::ParameterSpec;
 use crate::sequential::Sequential;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -145,9 +146,9 @@ fn network(spec: &Sequential) -> String {
     all.collect::<Vec<_>>().join(" → ")
 }
 
-/// Names and shapes of all parameters.
-fn parameters_of(spec: &Sequential) -> Vec<(String, [usize; 2])> {
-    spec.map_specs(|name, spec| (name, spec.shape)).concat()
+/// Names of all parameters, and what they are.
+fn parameters_of(spec: &Sequential) -> Vec<(String, ParameterSpec)> {
+    spec.map_specs(|name, spec| (name, spec)).concat()
 }
 
 fn state_name(role: &str, parameter: &str) -> String {
@@ -155,10 +156,11 @@ fn state_name(role: &str, parameter: &str) -> String {
 }
 
 /// As PyTorch has it.
-fn shape_in_file([rows, columns]: [usize; 2]) -> Vec<usize> {
-    match rows {
-        1 => vec![columns],
-        _ => vec![columns, rows],
+fn shape_in_file(parameter: &ParameterSpec) -> Vec<usize> {
+    let [rows, columns] = parameter.shape;
+    match parameter.is_vector {
+        true => vec![columns],
+        false => vec![columns, rows],
     }
 }
 
@@ -170,26 +172,27 @@ pub(crate) fn encode(
 ) -> Result<Vec<u8>, Error> {
     let named = parameters_of(spec);
     let mut tensors = Vec::new();
-    let mut add = |name: String, value: &Array2<f32>| {
+    let mut add = |name: String, parameter: &ParameterSpec, value: &Array2<f32>| {
         let bytes: Vec<u8> = value
             .t()
             .iter()
             .flat_map(|value| value.to_le_bytes())
             .collect();
-        tensors.push((name, shape_in_file(value.dim().into()), bytes));
+        tensors.push((name, shape_in_file(parameter), bytes));
     };
-    for ((name, _), value) in named.iter().zip(parameters.iter().flatten()) {
-        add(name.clone(), value);
+    for ((name, parameter), value) in named.iter().zip(parameters.iter().flatten()) {
+        add(name.clone(), parameter, value);
     }
     let mut metadata = HashMap::new();
     metadata.insert("format".to_owned(), FORMAT.to_owned());
     metadata.insert("network".to_owned(), network(spec));
     if let Some((state, position)) = training {
         for (role, values) in state {
-            for ((name, _), value) in named.iter().zip(values) {
-                add(state_name(role, name), value);
+            for ((name, parameter), value) in named.iter().zip(values) {
+                add(state_name(role, name), parameter, value);
             }
         }
+        metadata.insert("seed".to_owned(), spec.seed_of_network().to_string());
         metadata.insert("step".to_owned(), position.step.to_string());
         metadata.extend(
             position
@@ -254,13 +257,16 @@ pub(crate) fn decode(
     }
     let (roles, step) = match training {
         None => (&[][..], 0),
-        Some((roles, position)) => (roles, file.step(position)?),
+        Some((roles, position)) => {
+            let seed = spec.seed_of_network().to_string();
+            (roles, file.step(&seed, position)?)
+        }
     };
     let named = parameters_of(spec);
     let all = |role: Option<&str>| {
-        let tensors = named.iter().map(|(name, shape)| match role {
-            None => file.matrix(name, *shape),
-            Some(role) => file.matrix(&state_name(role, name), *shape),
+        let tensors = named.iter().map(|(name, parameter)| match role {
+            None => file.matrix(name, parameter),
+            Some(role) => file.matrix(&state_name(role, name), parameter),
         });
         tensors.collect::<Result<Vec<_>, CheckpointError>>()
     };
@@ -303,8 +309,12 @@ impl<'a> File<'a> {
         })
     }
 
-    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Array2<f32>, CheckpointError> {
-        let expected = shape_in_file(shape);
+    fn matrix(
+        &self,
+        name: &str,
+        parameter: &ParameterSpec,
+    ) -> Result<Array2<f32>, CheckpointError> {
+        let expected = shape_in_file(parameter);
         let Ok(view) = self.tensors.tensor(name) else {
             let name = name.to_owned();
             return Err(CheckpointError::Missing { name, expected });
@@ -317,14 +327,16 @@ impl<'a> File<'a> {
             });
         }
         let (numbers, _) = view.data().as_chunks();
-        let value = |(row, column)| f32::from_le_bytes(numbers[column * shape[0] + row]);
-        Ok(Array2::from_shape_fn((shape[0], shape[1]), value))
+        let [rows, columns] = parameter.shape;
+        let value = |(row, column)| f32::from_le_bytes(numbers[column * rows + row]);
+        Ok(Array2::from_shape_fn((rows, columns), value))
     }
 
-    /// Steps taken, if the minibatches go on as those of `position` would.
-    fn step(&self, position: &Position) -> Result<u64, CheckpointError> {
+    /// Steps taken, if a network of this seed and the minibatches of `position` go on from there.
+    fn step(&self, seed: &str, position: &Position) -> Result<u64, CheckpointError> {
         let get = |what: &'static str| self.metadata.get(what).map_or("", String::as_str);
         must_be("format", FORMAT.to_owned(), get("format"))?;
+        must_be("seed", seed.to_owned(), get("seed"))?;
         for (what, expected) in position.metadata() {
             must_be(what, expected, get(what))?;
         }

@@ -63,7 +63,7 @@ impl Evaluator {
                 &pass.values[0],
                 &pass.targets,
             );
-            model.record_forward(&mut recorder, &pass);
+            model.record_forward(&mut recorder, &pass, None);
             Model::record_loss(&mut recorder, loss, &pass);
             let (losses, logits) = (&pass.losses, pass.logits());
             match loss.targets() {

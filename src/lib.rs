@@ -108,6 +108,7 @@ pub mod kernel;
 mod model;
 pub mod ops;
 pub mod plan;
+pub mod random;
 pub mod reference;
 mod sequential;
 mod steps;

@@ -9,7 +9,7 @@ use crate::checkpoint;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
-use crate::ops::{Backward, Loss, TargetKind};
+use crate::ops::{Backward, Draw, Forward, Loss, TargetKind};
 use crate::plan::{Plan, Recorder};
 use crate::sequential::Sequential;
 use crate::tensor::{Arena, Tensor};
@@ -286,15 +286,36 @@ impl Model {
         pass.values[0] = x.clone();
         pass.values[last] = y.clone();
         let mut recorder = Recorder::new(&self.gpu);
-        self.record_forward(&mut recorder, &pass);
+        self.record_forward(&mut recorder, &pass, None);
         recorder.finish()
     }
 
-    pub(crate) fn record_forward(&self, recorder: &mut Recorder<'_>, pass: &Activations) {
-        for (i, layer) in self.spec.layers().iter().enumerate() {
-            let [x, y] = [&pass.values[i], &pass.values[i + 1]];
-            layer.forward(recorder, x, &self.parameters.layers[i], y);
+    /// Records a forward pass: of a step of training where there is a `step_count`.
+    pub(crate) fn record_forward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        pass: &Activations,
+        step_count: Option<&Tensor>,
+    ) {
+        let draws = self.draws(step_count);
+        for ((i, layer), draw) in self.spec.layers().iter().enumerate().zip(draws) {
+            layer.forward(
+                recorder,
+                Forward {
+                    x: &pass.values[i],
+                    parameters: &self.parameters.layers[i],
+                    y: &pass.values[i + 1],
+                    draw,
+                },
+            );
         }
+    }
+
+    /// What each layer draws from in a step of training.
+    fn draws<'a>(&self, step_count: Option<&'a Tensor>) -> Vec<Option<Draw<'a>>> {
+        let keys = self.spec.keys().into_iter();
+        keys.map(|key| step_count.map(|step_count| Draw { key, step_count }))
+            .collect()
     }
 
     /// Records the loss of each row and its gradient by the logits.
@@ -315,8 +336,10 @@ impl Model {
         recorder: &mut Recorder<'_>,
         loss: &dyn Loss,
         pass: &Activations,
+        step_count: Option<&Tensor>,
     ) {
         Self::record_loss(recorder, loss, pass);
+        let draws = self.draws(step_count);
         for (i, layer) in self.spec.layers().iter().enumerate().rev() {
             if let Some(dy) = &pass.deltas[i + 1] {
                 layer.backward(
@@ -328,6 +351,7 @@ impl Model {
                         parameters: &self.parameters.layers[i],
                         gradients: &self.gradients.layers[i],
                         dx: pass.deltas[i].as_ref(),
+                        draw: draws[i],
                     },
                 );
             }

@@ -48,15 +48,75 @@ pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 pub use tanh::Tanh;
 pub use update::Update;
 
-/// A trainable matrix of a layer: name (`weight`, `bias`), shape, and how it starts.
+/// A trainable parameter of a layer: name (`weight`, `bias`), shape, and how it starts.
 #[derive(Debug, Clone)]
 pub struct ParameterSpec {
     /// Name within the layer.
     pub name: &'static str,
-    /// Rows and columns.
+    /// Rows and columns; of a vector, 1 and its length.
     pub shape: [usize; 2],
+    /// Whether it has one dimension in a [checkpoint](crate::checkpoint), as PyTorch has a bias.
+    pub is_vector: bool,
     /// Initial values.
     pub init: Init,
+}
+
+impl ParameterSpec {
+    /// A matrix of so many rows and columns.
+    #[must_use]
+    pub fn matrix(name: &'static str, shape: [usize; 2], init: Init) -> Self {
+        Self {
+            name,
+            shape,
+            is_vector: false,
+            init,
+        }
+    }
+
+    /// A vector; for kernels a matrix of one row.
+    #[must_use]
+    pub fn vector(name: &'static str, length: usize, init: Init) -> Self {
+        Self {
+            is_vector: true,
+            ..Self::matrix(name, [1, length], init)
+        }
+    }
+}
+
+/// What a layer draws random numbers from while it is trained. They are a function of the key, the
+/// step and a counter of the layer's own, so that the backward pass and the reference draw the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw<'a> {
+    /// Of this layer alone: from the seed of the network and the layer's place in it.
+    pub key: [u32; 2],
+    /// (1, 1) of `u32`: steps taken before this one.
+    pub step_count: &'a Tensor,
+}
+
+/// What a layer's forward pass reads and writes. Shapes: `x` (rows, inputs), `y` (rows, outputs).
+#[derive(Debug, Clone, Copy)]
+pub struct Forward<'a> {
+    /// Its input.
+    pub x: &'a Tensor,
+    /// The layer's parameters.
+    pub parameters: &'a [Tensor],
+    /// Its output.
+    pub y: &'a Tensor,
+    /// In a step of training; `None` where a network is evaluated or its gradient checked.
+    pub draw: Option<Draw<'a>>,
+}
+
+impl<'a> Forward<'a> {
+    /// A pass outside of training.
+    #[must_use]
+    pub fn evaluation(x: &'a Tensor, parameters: &'a [Tensor], y: &'a Tensor) -> Self {
+        Self {
+            x,
+            parameters,
+            y,
+            draw: None,
+        }
+    }
 }
 
 /// What a layer's backward pass reads and writes. Shapes: `x` and `dx` (rows, inputs), `y` and
@@ -75,6 +135,8 @@ pub struct Backward<'a> {
     pub gradients: &'a [Tensor],
     /// Where the gradient by `x` goes, if anybody reads it.
     pub dx: Option<&'a Tensor>,
+    /// That of the forward pass.
+    pub draw: Option<Draw<'a>>,
 }
 
 /// A layer of a network: rows of `inputs` features in, rows of outputs out.
@@ -108,7 +170,7 @@ pub trait Layer: Any + Debug + Send + Sync {
     }
 
     /// Records `y = layer(x)`.
-    fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, parameters: &[Tensor], y: &Tensor);
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>);
 
     /// Records the gradients by the parameters, and by `x` where it is wanted.
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>);

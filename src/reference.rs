@@ -103,6 +103,45 @@ impl Float for f64 {
     }
 }
 
+/// What a layer draws random numbers from while it is trained: see [`crate::ops::Draw`].
+#[derive(Debug, Clone, Copy)]
+pub struct Draw {
+    /// Of this layer alone.
+    pub key: [u32; 2],
+    /// Steps taken before this one; wraps, as on a GPU.
+    pub step: u32,
+}
+
+/// What a layer's forward pass reads and writes; shapes as in [`crate::ops::Forward`].
+#[derive(Debug)]
+pub struct Forward<'a, F> {
+    /// Its input.
+    pub x: ArrayView2<'a, F>,
+    /// The layer's parameters.
+    pub parameters: &'a [Array2<F>],
+    /// Its output.
+    pub y: ArrayViewMut2<'a, F>,
+    /// In a step of training; `None` elsewhere.
+    pub draw: Option<Draw>,
+}
+
+impl<'a, F> Forward<'a, F> {
+    /// A pass outside of training.
+    #[must_use]
+    pub fn evaluation(
+        x: ArrayView2<'a, F>,
+        parameters: &'a [Array2<F>],
+        y: ArrayViewMut2<'a, F>,
+    ) -> Self {
+        Self {
+            x,
+            parameters,
+            y,
+            draw: None,
+        }
+    }
+}
+
 /// What a layer's backward pass reads and writes; shapes as in [`crate::ops::Backward`].
 #[derive(Debug)]
 pub struct Backward<'a, F> {
@@ -118,13 +157,15 @@ pub struct Backward<'a, F> {
     pub gradients: &'a mut [Array2<F>],
     /// Where the gradient by `x` goes, if anybody reads it.
     pub dx: Option<ArrayViewMut2<'a, F>>,
+    /// That of the forward pass.
+    pub draw: Option<Draw>,
 }
 
 /// A layer as its formulas. Both passes write into arrays that exist, so that a step allocates
 /// nothing.
 pub trait Layer<F>: Debug + Send + Sync {
     /// `y = layer(x)`.
-    fn forward(&self, x: ArrayView2<'_, F>, parameters: &[Array2<F>], y: ArrayViewMut2<'_, F>);
+    fn forward(&self, pass: Forward<'_, F>);
 
     /// The gradients by the parameters, and by `x` where it is wanted.
     fn backward(&self, pass: Backward<'_, F>);

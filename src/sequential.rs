@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::ops::{Layer, ParameterSpec};
+use crate::random::layer_key;
 use crate::summary::Summary;
 
 /// The widest layer that can be built. Where kernels loop over a width, a software driver may allow a
@@ -45,11 +46,16 @@ impl Sequential {
         self
     }
 
-    /// Decides the initial parameters. Default: 0.
+    /// Decides the initial parameters, and what a [`Dropout`](crate::ops::Dropout) drops. Default: 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
+    }
+
+    /// What decides the initial parameters, and what layers draw.
+    pub(crate) fn seed_of_network(&self) -> u64 {
+        self.seed
     }
 
     /// The layers.
@@ -125,6 +131,12 @@ impl Sequential {
             ));
         }
         Ok(())
+    }
+
+    /// What a layer draws its random numbers under, of each layer.
+    pub(crate) fn keys(&self) -> Vec<[u32; 2]> {
+        let layers = (0u32..).zip(&self.layers);
+        layers.map(|(i, _)| layer_key(self.seed, i)).collect()
     }
 
     /// Every parameter with its full name, `layers.<index>.<name>`.

@@ -1,7 +1,8 @@
 //! What Rust declares of every kernel, compared with the WGSL itself; no GPU is needed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::DirEntry;
 use std::path::Path;
 
 use wgrad::kernel::{Access, Binding, Block, Contract, Element, Field, Trust};
@@ -209,27 +210,42 @@ fn every_contract_is_what_its_shader_says() {
     }
 }
 
-#[test]
-fn every_entry_point_has_one_contract_and_every_contract_its_file() {
+/// The text of every file of the folder, by its name without `.wgsl`.
+fn files() -> BTreeMap<String, String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    let mut found = Vec::new();
-    for file in std::fs::read_dir(directory).unwrap() {
-        let path = file.unwrap().path();
+    let read = |entry: std::io::Result<DirEntry>| {
+        let path = entry.unwrap().path();
         assert_eq!(path.extension().unwrap(), "wgsl", "{}", path.display());
         let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let source = std::fs::read_to_string(&path).unwrap();
-        let shader = Shader::parse(&source).unwrap_or_else(|error| panic!("{stem}: {error}"));
-        for entry in &shader.module.entry_points {
-            found.push((stem.clone(), entry.name.clone(), source.clone()));
+        (stem, std::fs::read_to_string(&path).unwrap())
+    };
+    std::fs::read_dir(directory).unwrap().map(read).collect()
+}
+
+#[test]
+fn every_entry_point_has_one_contract_and_every_contract_its_file() {
+    let files = files();
+    let contracts = wgrad::ops::contracts();
+    let (mut used, mut found) = (BTreeSet::new(), BTreeSet::new());
+    for contract in &contracts {
+        used.insert(contract.shader);
+        let prelude = contract.source.strip_suffix(&files[contract.shader]);
+        let prelude = prelude.unwrap_or_else(|| panic!("{}: another text", contract.shader));
+        if !prelude.is_empty() {
+            let file = files.iter().find(|(_, text)| *text == prelude);
+            used.insert(file.expect("what stands before a shader is a file").0);
         }
+        let shader = Shader::parse(contract.source).unwrap();
+        let entries = shader.module.entry_points.iter();
+        found.extend(entries.map(|entry| (contract.shader, entry.name.clone())));
     }
-    let contracts = wgrad::ops::contracts().into_iter();
     let mut declared: Vec<_> = contracts
-        .map(|c| (c.shader.to_owned(), c.entry.to_owned(), c.source.to_owned()))
+        .iter()
+        .map(|contract| (contract.shader, contract.entry.to_owned()))
         .collect();
-    found.sort();
     declared.sort();
-    assert_eq!(found, declared);
+    assert!(found.into_iter().eq(declared));
+    assert!(files.keys().map(String::as_str).eq(used), "unused files");
 }
 
 const SOURCE: &str = "

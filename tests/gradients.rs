@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use wgrad::data::Labels;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Gelu, Layer, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
-use wgrad::reference::{self, Backward, Float, softmax_cross_entropy};
+use wgrad::reference::{self, Backward, Float, Forward, softmax_cross_entropy};
 use wgrad::{Init, Model, Sequential};
 
 use bounds::{Activation, Bounded};
@@ -70,7 +70,11 @@ impl Chain {
                 None => x.ncols(),
             };
             let mut y = Matrix::from_elem((x.nrows(), width), f64::NAN);
-            f64::of(twin).forward(x.view(), &self.parameters[index], y.view_mut());
+            f64::of(twin).forward(Forward::evaluation(
+                x.view(),
+                &self.parameters[index],
+                y.view_mut(),
+            ));
             values.push(y);
         }
         values
@@ -96,6 +100,7 @@ impl Chain {
                 parameters: &self.parameters[index],
                 gradients: &mut gradients,
                 dx: Some(dx.view_mut()),
+                draw: None,
             });
             all.push(gradients);
             dy = dx;

@@ -4,6 +4,7 @@
 //! CPU run sees the same minibatches.
 
 use crate::error::Error;
+use crate::random::{minibatch_key, threefry};
 
 /// How minibatches are drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,13 +63,13 @@ impl Sampling {
         for (row, index) in (0u32..).zip(indices) {
             *index = match self {
                 Self::WithReplacement { seed } => {
-                    threefry(stream_key(*seed), [step, row])[0] % saturated(examples)
+                    threefry(minibatch_key(*seed), [step, row])[0] % saturated(examples)
                 }
                 Self::Shuffled { seed } => {
                     let steps = saturated(examples / batch);
                     let position = (step % steps) * saturated(batch) + row;
                     permute(
-                        stream_key(*seed),
+                        minibatch_key(*seed),
                         saturated(examples),
                         step / steps,
                         position,
@@ -86,14 +87,6 @@ impl Sampling {
 /// Data sets are far smaller than this: their buffers end at 4 GiB.
 fn saturated(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-/// The key under which minibatches are drawn: other uses of a seed have other streams.
-pub(crate) fn stream_key(seed: u64) -> [u32; 2] {
-    const MINIBATCHES: [u32; 2] = [1, 0];
-    #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
-    let key = [seed as u32, (seed >> 32) as u32];
-    threefry(key, MINIBATCHES)
 }
 
 /// Half of the bits of the smallest 4ᵏ ≥ `examples`.
@@ -121,43 +114,9 @@ fn permute(key: [u32; 2], examples: u32, epoch: u32, position: u32) -> u32 {
     }
 }
 
-/// Threefry-2x32 with 20 rounds: a counter and a key in, 64 random bits out.
-///
-/// Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
-fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
-    const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
-    let keys = [key[0], key[1], 0x1bd1_1bda ^ key[0] ^ key[1]];
-    let mut x = [
-        counter[0].wrapping_add(keys[0]),
-        counter[1].wrapping_add(keys[1]),
-    ];
-    for group in 1..=5u32 {
-        for rotation in ROTATIONS[(group as usize - 1) % 2] {
-            x[0] = x[0].wrapping_add(x[1]);
-            x[1] = x[1].rotate_left(rotation) ^ x[0];
-        }
-        let [first, second] = [group as usize % 3, (group as usize + 1) % 3];
-        x[0] = x[0].wrapping_add(keys[first]);
-        x[1] = x[1].wrapping_add(keys[second]).wrapping_add(group);
-    }
-    x
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Sampling, threefry};
-
-    /// Known answers of Random123, the authors' own implementation.
-    #[test]
-    fn threefry_gives_the_known_answers() {
-        let all = u32::MAX;
-        assert_eq!(threefry([0, 0], [0, 0]), [0x6b20_0159, 0x99ba_4efe]);
-        assert_eq!(threefry([all, all], [all, all]), [0x1cb9_96fc, 0xbb00_2be7]);
-        assert_eq!(
-            threefry([0x1319_8a2e, 0x0370_7344], [0x243f_6a88, 0x85a3_08d3]),
-            [0xc492_3a9c, 0x483d_f7a0]
-        );
-    }
+    use super::Sampling;
 
     #[test]
     fn a_shuffled_epoch_has_each_example_once_and_the_next_another_order() {

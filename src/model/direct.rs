@@ -1,4 +1,5 @@
-//! The book's five functions: each uploads its rows, runs a plan of its own and reads the answer.
+//! The book's five functions: each uploads its rows, runs a plan of its own and reads the answer. None
+//! is a step of training: nothing is dropped.
 
 use std::path::Path;
 
@@ -64,7 +65,7 @@ impl Model {
     pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
         let pass = self.upload(x, None)?;
         let mut recorder = Recorder::new(&self.gpu);
-        self.record_forward(&mut recorder, &pass);
+        self.record_forward(&mut recorder, &pass, None);
         self.gpu.submit(&recorder.finish()?, 1)?;
         pollster::block_on(read_matrix(&self.gpu, pass.logits()))
     }
@@ -76,7 +77,7 @@ impl Model {
     pub fn loss(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<f32, Error> {
         let pass = self.upload(x, Some(labels))?;
         let mut recorder = Recorder::new(&self.gpu);
-        self.record_forward(&mut recorder, &pass);
+        self.record_forward(&mut recorder, &pass, None);
         Self::record_loss(&mut recorder, &SoftmaxCrossEntropy, &pass);
         self.gpu.submit(&recorder.finish()?, 1)?;
         let losses: Vec<f32> = self.gpu.read(&pass.losses)?;
@@ -164,8 +165,8 @@ impl Model {
 
     fn record_gradient(&self, pass: &Activations) -> Result<Plan, Error> {
         let mut recorder = Recorder::new(&self.gpu);
-        self.record_forward(&mut recorder, pass);
-        self.record_backward(&mut recorder, &SoftmaxCrossEntropy, pass);
+        self.record_forward(&mut recorder, pass, None);
+        self.record_backward(&mut recorder, &SoftmaxCrossEntropy, pass, None);
         recorder.finish()
     }
 }

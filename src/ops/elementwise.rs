@@ -2,7 +2,7 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, to_u32};
+use super::{Backward, Forward, to_u32};
 use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Field, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
@@ -44,8 +44,8 @@ impl Elementwise {
         Self::with_block(shader, source, fields!(Shape: elements), reads, flops)
     }
 
-    pub(super) fn forward(&'static self, recorder: &mut Recorder<'_>, x: &Tensor, y: &Tensor) {
-        self.forward_with(recorder, |elements| Shape { elements }, x, y);
+    pub(super) fn forward(&'static self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
+        self.forward_with(recorder, |elements| Shape { elements }, pass);
     }
 
     pub(super) fn backward(&'static self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
@@ -94,10 +94,10 @@ impl<U: Pod> Elementwise<U> {
         &'static self,
         recorder: &mut Recorder<'_>,
         block: impl FnOnce(u32) -> U,
-        x: &Tensor,
-        y: &Tensor,
+        pass: Forward<'_>,
     ) {
-        record(recorder, &self.forward, block, &[x, y], self.flops[0]);
+        let tensors = [pass.x, pass.y];
+        record(recorder, &self.forward, block, &tensors, self.flops[0]);
     }
 
     pub(super) fn backward_with(

@@ -1,9 +1,8 @@
 use super::elementwise::{Elementwise, Reads};
-use super::{Backward, Layer};
+use super::{Backward, Forward, Layer};
 use crate::kernel::Contract;
 use crate::plan::Recorder;
 use crate::reference;
-use crate::tensor::Tensor;
 
 /// Gaussian error linear unit (Hendrycks and Gimpel, 2016), elementwise, as `torch.nn.GELU` by its
 /// default: `y = x·Φ(x) = x·(1 + erf(x/√2))/2`, not the form with `tanh`. Backward,
@@ -24,8 +23,8 @@ impl Layer for Gelu {
         "Gelu".to_owned()
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, _: &[Tensor], y: &Tensor) {
-        KERNELS.forward(recorder, x, y);
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
+        KERNELS.forward(recorder, pass);
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {

@@ -1,12 +1,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::elementwise::{Elementwise, Reads};
-use super::{Backward, Layer};
+use super::{Backward, Forward, Layer};
 use crate::fields;
 use crate::kernel::Contract;
 use crate::plan::Recorder;
 use crate::reference;
-use crate::tensor::Tensor;
 
 /// Leaky rectified linear unit (Maas, Hannun and Ng, 2013), elementwise, as `torch.nn.LeakyReLU`:
 /// `y = x` where `x > 0`, else `negative_slope·x`. At 0 its gradient is the slope's.
@@ -64,8 +63,8 @@ impl Layer for LeakyRelu {
         format!("LeakyRelu({})", self.negative_slope)
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, _: &[Tensor], y: &Tensor) {
-        KERNELS.forward_with(recorder, self.block(), x, y);
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
+        KERNELS.forward_with(recorder, self.block(), pass);
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {

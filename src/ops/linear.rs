@@ -2,7 +2,7 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Layer, ParameterSpec, to_u32};
+use super::{Backward, Forward, Layer, ParameterSpec, to_u32};
 use crate::fields;
 use crate::gpu::{AdapterKind, Gpu};
 use crate::init::Init;
@@ -50,17 +50,10 @@ impl Layer for Linear {
     }
 
     fn parameters(&self, inputs: usize) -> Vec<ParameterSpec> {
-        let weight = ParameterSpec {
-            name: "weight",
-            shape: [inputs, self.outputs],
-            init: self.weight,
-        };
-        let bias = ParameterSpec {
-            name: "bias",
-            shape: [1, self.outputs],
-            init: Init::Zeros,
-        };
-        vec![weight, bias]
+        vec![
+            ParameterSpec::matrix("weight", [inputs, self.outputs], self.weight),
+            ParameterSpec::vector("bias", self.outputs, Init::Zeros),
+        ]
     }
 
     fn flops(&self, inputs: usize) -> u64 {
@@ -71,7 +64,10 @@ impl Layer for Linear {
         Variant::of_bytes(gpu).is_some()
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, parameters: &[Tensor], y: &Tensor) {
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
+        let Forward {
+            x, parameters, y, ..
+        } = pass;
         Variant::choose(recorder.gpu(), x, y.shape()).forward(recorder, x, parameters, y);
     }
 

@@ -1,9 +1,8 @@
 use super::elementwise::{Elementwise, Reads};
-use super::{Backward, Layer};
+use super::{Backward, Forward, Layer};
 use crate::kernel::Contract;
 use crate::plan::Recorder;
 use crate::reference;
-use crate::tensor::Tensor;
 
 /// Rectified linear unit, `y = max(x, 0)`; at 0 it passes no gradient, as in the book and PyTorch.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,8 +20,8 @@ impl Layer for Relu {
         "Relu".to_owned()
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, _: &[Tensor], y: &Tensor) {
-        KERNELS.forward(recorder, x, y);
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
+        KERNELS.forward(recorder, pass);
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {

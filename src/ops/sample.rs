@@ -3,12 +3,13 @@ use std::marker::PhantomData;
 use bytemuck::{Pod, Zeroable};
 
 use super::to_u32;
-use crate::data::sampling::{Sampling, half_bits, stream_key};
+use crate::data::sampling::{Sampling, half_bits};
 use crate::error::Error;
 use crate::fields;
 use crate::gpu::Gpu;
 use crate::kernel::{Binding, Block, Contract, Element, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
+use crate::random::minibatch_key;
 use crate::tensor::Tensor;
 
 #[repr(C)]
@@ -29,7 +30,10 @@ const STEP_COUNT: Binding = Binding::read("step_count").of_u32();
 
 const SAMPLE: Kernel<Settings> = Kernel {
     shader: "sample",
-    source: include_str!("../../shaders/sample.wgsl"),
+    source: concat!(
+        include_str!("../../shaders/threefry.wgsl"),
+        include_str!("../../shaders/sample.wgsl")
+    ),
     entry: "with_replacement",
     bindings: &[INDICES, STEP_COUNT],
     fields: fields!(Settings: key0, key1, examples, rows, minibatches, steps, first, half_bits),
@@ -75,7 +79,7 @@ pub(crate) fn minibatches(
     let (count, cost) = (indices.len(), Cost::default());
     match sampling {
         Sampling::WithReplacement { seed } => {
-            let [key0, key1] = stream_key(*seed);
+            let [key0, key1] = minibatch_key(*seed);
             let settings = Settings {
                 key0,
                 key1,
@@ -85,7 +89,7 @@ pub(crate) fn minibatches(
             recorder.dispatch_each(&WITH_REPLACEMENT, settings, &tensors, count, cost);
         }
         Sampling::Shuffled { seed } => {
-            let [key0, key1] = stream_key(*seed);
+            let [key0, key1] = minibatch_key(*seed);
             let settings = Settings {
                 key0,
                 key1,

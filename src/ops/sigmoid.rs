@@ -1,9 +1,8 @@
 use super::elementwise::{Elementwise, Reads};
-use super::{Backward, Layer};
+use super::{Backward, Forward, Layer};
 use crate::kernel::Contract;
 use crate::plan::Recorder;
 use crate::reference;
-use crate::tensor::Tensor;
 
 /// Logistic sigmoid, `y = 1 / (1 + e⁻ˣ)`, with `dx = dy·(1 − y)·y` from its output alone.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,8 +20,8 @@ impl Layer for Sigmoid {
         "Sigmoid".to_owned()
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, x: &Tensor, _: &[Tensor], y: &Tensor) {
-        KERNELS.forward(recorder, x, y);
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
+        KERNELS.forward(recorder, pass);
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {

@@ -1,6 +1,6 @@
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
+use ndarray::Zip;
 
-use super::{Backward, Float, Layer};
+use super::{Backward, Float, Forward, Layer};
 
 /// `y = x·Φ(x)`; `dx = dy·(Φ(x) + x·φ(x))`, with the normal distribution's Φ and φ.
 #[derive(Debug, Clone, Copy)]
@@ -16,8 +16,8 @@ fn density(x: f64) -> f64 {
 }
 
 impl<F: Float> Layer<F> for Gelu {
-    fn forward(&self, x: ArrayView2<'_, F>, _: &[Array2<F>], mut y: ArrayViewMut2<'_, F>) {
-        Zip::from(&mut y).and(&x).for_each(|y, &x| {
+    fn forward(&self, mut pass: Forward<'_, F>) {
+        Zip::from(&mut pass.y).and(&pass.x).for_each(|y, &x| {
             *y = x * F::from_f64(distribution(x.into_f64()));
         });
     }

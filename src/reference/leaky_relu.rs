@@ -1,6 +1,6 @@
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
+use ndarray::Zip;
 
-use super::{Backward, Float, Layer};
+use super::{Backward, Float, Forward, Layer};
 
 /// `y = x` where `x > 0`, else `negative_slope·x`; `dx = dy` there, else `negative_slope·dy`.
 #[derive(Debug, Clone, Copy)]
@@ -10,9 +10,9 @@ pub struct LeakyRelu {
 }
 
 impl<F: Float> Layer<F> for LeakyRelu {
-    fn forward(&self, x: ArrayView2<'_, F>, _: &[Array2<F>], mut y: ArrayViewMut2<'_, F>) {
+    fn forward(&self, mut pass: Forward<'_, F>) {
         let slope = F::from_f64(self.negative_slope.into());
-        Zip::from(&mut y).and(&x).for_each(|y, &x| {
+        Zip::from(&mut pass.y).and(&pass.x).for_each(|y, &x| {
             *y = if x > F::zero() { x } else { slope * x };
         });
     }

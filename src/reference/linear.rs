@@ -1,17 +1,22 @@
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 
 use super::product::{add_product, product};
-use super::{Backward, Float, Layer, SparseBatch, SparseLayer};
+use super::{Backward, Float, Forward, Layer, SparseBatch, SparseLayer};
 
 /// `y = x·w + b`; `dx = dy·wᵀ`, `dw = xᵀ·dy`, `db = Σ_rows dy`.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear;
 
 impl<F: Float> Layer<F> for Linear {
-    fn forward(&self, x: ArrayView2<'_, F>, parameters: &[Array2<F>], mut y: ArrayViewMut2<'_, F>) {
-        let [w, b] = [&parameters[0], &parameters[1]];
-        y.assign(b);
-        add_product(&x, w, &mut y);
+    fn forward(&self, pass: Forward<'_, F>) {
+        let Forward {
+            x,
+            parameters,
+            mut y,
+            ..
+        } = pass;
+        y.assign(&parameters[1]);
+        add_product(&x, &parameters[0], &mut y);
     }
 
     fn backward(&self, pass: Backward<'_, F>) {

@@ -1,8 +1,8 @@
 use ndarray::{Array2, ArrayView2, s};
 
 use super::{
-    Backward, Float, Loss, SoftmaxCrossEntropy, SparseBatch, SparseLayer, Targets, Twin,
-    softmax_cross_entropy,
+    Backward, Draw, Float, Forward, Loss, SoftmaxCrossEntropy, SparseBatch, SparseLayer, Targets,
+    Twin, softmax_cross_entropy,
 };
 use crate::Sequential;
 use crate::error::Error;
@@ -12,6 +12,8 @@ use crate::error::Error;
 pub struct Network<F> {
     layers: Vec<Twin>,
     widths: Vec<usize>,
+    /// What each layer draws its random numbers under.
+    keys: Vec<[u32; 2]>,
     parameters: Vec<Vec<Array2<F>>>,
 }
 
@@ -45,6 +47,7 @@ impl<F: Float> Network<F> {
                 .map(|layer| layer.reference())
                 .collect(),
             widths: spec.widths(),
+            keys: spec.keys(),
             parameters,
         })
     }
@@ -102,7 +105,8 @@ impl<F: Float> Network<F> {
         let mut value = x.to_owned();
         for (i, layer) in self.layers.iter().enumerate() {
             let mut y = Array2::zeros((x.nrows(), self.widths[i + 1]));
-            F::of(layer).forward(value.view(), &self.parameters[i], y.view_mut());
+            let pass = Forward::evaluation(value.view(), &self.parameters[i], y.view_mut());
+            F::of(layer).forward(pass);
             value = y;
         }
         value
@@ -128,7 +132,7 @@ impl<F: Float> Network<F> {
         let mut work = self.workspace(x.nrows());
         work.values[0].assign(&x);
         let targets = Targets::Classes(labels);
-        self.forward_backward(&mut work, &SoftmaxCrossEntropy, targets);
+        self.forward_backward(&mut work, &SoftmaxCrossEntropy, targets, None);
         work.gradients
     }
 
@@ -184,29 +188,43 @@ impl<F: Float> Network<F> {
         }
     }
 
-    /// Logits of the first `rows` rows of `work.values[0]`, into the last of `work.values`.
+    /// Logits of the first `rows` rows of `work.values[0]`, into the last of `work.values`, outside of
+    /// training.
     pub(super) fn forward(&self, work: &mut Workspace<F>, rows: usize) {
-        self.forward_from(0, work, rows);
+        self.forward_from(0, work, rows, None);
     }
 
-    fn forward_from(&self, first: usize, work: &mut Workspace<F>, rows: usize) {
+    /// What a layer draws from in a step of training.
+    fn draw(&self, layer: usize, step: Option<u32>) -> Option<Draw> {
+        step.map(|step| Draw {
+            key: self.keys[layer],
+            step,
+        })
+    }
+
+    fn forward_from(&self, first: usize, work: &mut Workspace<F>, rows: usize, step: Option<u32>) {
         for (i, layer) in self.layers.iter().enumerate().skip(first) {
             let (before, after) = work.values.split_at_mut(i + 1);
-            let x = before[i].slice(s![..rows, ..]);
-            let y = after[0].slice_mut(s![..rows, ..]);
-            F::of(layer).forward(x, &self.parameters[i], y);
+            F::of(layer).forward(Forward {
+                x: before[i].slice(s![..rows, ..]),
+                parameters: &self.parameters[i],
+                y: after[0].slice_mut(s![..rows, ..]),
+                draw: self.draw(i, step),
+            });
         }
     }
 
-    /// Mean loss of `work.values[0]`, with the gradients in `work.gradients`.
+    /// Mean loss of `work.values[0]`, with the gradients in `work.gradients`: in a step of training, or
+    /// outside of it.
     pub(super) fn forward_backward(
         &self,
         work: &mut Workspace<F>,
         loss: &dyn Loss<F>,
         targets: Targets<'_, F>,
+        step: Option<u32>,
     ) -> F {
-        self.forward(work, work.values[0].nrows());
-        self.backward(work, loss, targets, None)
+        self.forward_from(0, work, work.values[0].nrows(), step);
+        self.backward(work, loss, targets, step, None)
     }
 
     /// The first layer, if it has a form for rows given by what is not 0 in them.
@@ -222,10 +240,11 @@ impl<F: Float> Network<F> {
         work: &mut Workspace<F>,
         loss: &dyn Loss<F>,
         targets: Targets<'_, F>,
+        step: u32,
     ) -> F {
         first.forward(x, &self.parameters[0], work.values[1].view_mut());
-        self.forward_from(1, work, work.values[0].nrows());
-        self.backward(work, loss, targets, Some((first, x)))
+        self.forward_from(1, work, work.values[0].nrows(), Some(step));
+        self.backward(work, loss, targets, Some(step), Some((first, x)))
     }
 
     /// Loss and gradients from the logits; the first layer's from a sparse input, if there is one.
@@ -234,6 +253,7 @@ impl<F: Float> Network<F> {
         work: &mut Workspace<F>,
         loss: &dyn Loss<F>,
         targets: Targets<'_, F>,
+        step: Option<u32>,
         sparse: Option<(&dyn SparseLayer<F>, &SparseBatch<F>)>,
     ) -> F {
         let last = self.layers.len();
@@ -263,6 +283,7 @@ impl<F: Float> Network<F> {
                 parameters: &self.parameters[i],
                 gradients: &mut gradients[i],
                 dx: (Some(i) > first).then(|| below[i].view_mut()),
+                draw: self.draw(i, step),
             });
         }
         loss

@@ -1,14 +1,14 @@
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
+use ndarray::Zip;
 
-use super::{Backward, Float, Layer};
+use super::{Backward, Float, Forward, Layer};
 
 /// `y = x` where `x > 0`, else 0; `dx = dy` there, else 0.
 #[derive(Debug, Clone, Copy)]
 pub struct Relu;
 
 impl<F: Float> Layer<F> for Relu {
-    fn forward(&self, x: ArrayView2<'_, F>, _: &[Array2<F>], mut y: ArrayViewMut2<'_, F>) {
-        Zip::from(&mut y).and(&x).for_each(|y, &x| {
+    fn forward(&self, mut pass: Forward<'_, F>) {
+        Zip::from(&mut pass.y).and(&pass.x).for_each(|y, &x| {
             // Not `max`, which would turn NaN into 0.
             *y = if x <= F::zero() { F::zero() } else { x };
         });

@@ -1,15 +1,15 @@
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
+use ndarray::Zip;
 
-use super::{Backward, Float, Layer};
+use super::{Backward, Float, Forward, Layer};
 
 /// `y = 1 / (1 + e⁻ˣ)`; `dx = dy·(1 − y)·y`.
 #[derive(Debug, Clone, Copy)]
 pub struct Sigmoid;
 
 impl<F: Float> Layer<F> for Sigmoid {
-    fn forward(&self, x: ArrayView2<'_, F>, _: &[Array2<F>], mut y: ArrayViewMut2<'_, F>) {
-        Zip::from(&mut y)
-            .and(&x)
+    fn forward(&self, mut pass: Forward<'_, F>) {
+        Zip::from(&mut pass.y)
+            .and(&pass.x)
             .for_each(|y, &x| *y = F::one() / (F::one() + (-x).exp()));
     }
 

@@ -240,7 +240,7 @@ mod tests {
 
     use super::{SparseBatch, SparseRows};
     use crate::data::{Dataset, Labels};
-    use crate::reference::{Backward, Layer};
+    use crate::reference::{Backward, Forward, Layer};
     use crate::reference::{Float, Linear, SparseLayer};
     use crate::testing::Numbers;
 
@@ -314,7 +314,8 @@ mod tests {
         let nan = |shape: (usize, usize)| Array2::from_elem(shape, F::nan());
         let forward = |parameters: &[Array2<F>]| {
             let mut y = nan(dy.dim());
-            Layer::forward(&Linear, x.view(), parameters, y.view_mut());
+            let pass = Forward::evaluation(x.view(), &parameters[..], y.view_mut());
+            Layer::forward(&Linear, pass);
             y
         };
         let absolute = forward(&parameters.each_ref().map(|p| p.mapv(F::abs)));
@@ -340,6 +341,7 @@ mod tests {
                 parameters: &parameters,
                 gradients: &mut gradients,
                 dx: None,
+                draw: None,
             };
             Layer::backward(&Linear, pass);
             gradients

@@ -1,14 +1,16 @@
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
+use ndarray::Zip;
 
-use super::{Backward, Float, Layer};
+use super::{Backward, Float, Forward, Layer};
 
 /// `y = tanh x`; `dx = dy·(1 − y²)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Tanh;
 
 impl<F: Float> Layer<F> for Tanh {
-    fn forward(&self, x: ArrayView2<'_, F>, _: &[Array2<F>], mut y: ArrayViewMut2<'_, F>) {
-        Zip::from(&mut y).and(&x).for_each(|y, &x| *y = x.tanh());
+    fn forward(&self, mut pass: Forward<'_, F>) {
+        Zip::from(&mut pass.y)
+            .and(&pass.x)
+            .for_each(|y, &x| *y = x.tanh());
     }
 
     fn backward(&self, pass: Backward<'_, F>) {

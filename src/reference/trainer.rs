@@ -169,8 +169,7 @@ impl<F: Float> Trainer<F> {
     }
 
     fn take_step(&mut self) -> F {
-        #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
-        let step = self.step as u32;
+        let step = self.step_in_u32();
         self.sampling
             .minibatch(self.examples.len(), step, &mut self.indices);
         if let Some(of_all) = self.examples.labels() {
@@ -193,15 +192,23 @@ impl<F: Float> Trainer<F> {
         loss
     }
 
+    /// Steps taken, as a GPU counts them.
+    fn step_in_u32(&self) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
+        let step = self.step as u32;
+        step
+    }
+
     /// Mean loss of the minibatch, with the gradients in the work space.
     fn forward_backward(&mut self) -> F {
+        let step = self.step_in_u32();
         let loss = F::criterion(&self.criterion);
         let work = &mut self.work;
         if let (Some((rows, x)), Some(first)) = (&mut self.sparse, self.network.first_sparse()) {
             x.gather(rows, &self.indices, &self.unit);
             let targets = Targets::Classes(&self.labels);
             let network = &self.network;
-            return network.sparse_forward_backward(first, x, work, loss, targets);
+            return network.sparse_forward_backward(first, x, work, loss, targets, step);
         }
         for (x, &example) in work.values[0].outer_iter_mut().zip(&self.indices) {
             copy_features(x, &self.examples, example as usize, &self.unit);
@@ -214,7 +221,8 @@ impl<F: Float> Trainer<F> {
                 Targets::Values(self.values.view())
             }
         };
-        self.network.forward_backward(work, loss, targets)
+        self.network
+            .forward_backward(work, loss, targets, Some(step))
     }
 
     /// Mean loss and accuracy over a whole data set.

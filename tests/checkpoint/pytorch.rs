@@ -4,11 +4,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use wgrad::TwoLayerNet;
-use wgrad::data::Sampling;
+use wgrad::data::{Sampling, Table};
 use wgrad::ndarray::Array2;
-use wgrad::ops::{Adam, SoftmaxCrossEntropy};
-use wgrad::{Model, Trainer};
+use wgrad::ops::{Adam, Linear, MeanSquaredError, Relu, SoftmaxCrossEntropy};
+use wgrad::{Model, Sequential, Trainer, TwoLayerNet};
 
 use crate::common;
 use crate::gpu::gpu;
@@ -45,31 +44,17 @@ fn floats(path: &Path) -> Vec<f32> {
         .collect()
 }
 
-#[test]
-fn pytorch_computes_the_same_from_our_file_and_we_from_its() {
-    let (Some(python), Some(mnist)) = (python(), common::mnist()) else {
-        return;
-    };
+/// Saves a training's weights, has PyTorch load them and save others, and compares the outputs of both
+/// for `x`.
+fn exchange(python: &str, spec: &Sequential, trainer: &Trainer, x: &Array2<f32>) {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    let spec = TwoLayerNet::spec(784, 50, 10).seed(3);
-    let model = spec.build(gpu()).unwrap();
-    let sampling = Sampling::WithReplacement { seed: 3 };
-    let optimizer = Adam::new(1e-3);
-    let mut trainer = Trainer::new(
-        model,
-        SoftmaxCrossEntropy,
-        optimizer,
-        &mnist.train,
-        100,
-        sampling,
-    )
-    .unwrap();
-    trainer.steps(300).unwrap();
     trainer.save(path("ours.safetensors")).unwrap();
-
-    let pixel = |(row, column)| f32::from(mnist.test.row(row)[column]) / 255.0;
-    let x = Array2::from_shape_fn((ROWS, 784), pixel);
+    let mut widths = spec.widths();
+    // Of a layer with its activation, which has the same width.
+    widths.dedup();
+    let widths: Vec<String> = widths.iter().map(ToString::to_string).collect();
+    std::fs::write(path("widths.txt"), widths.join(" ")).unwrap();
     let bytes: Vec<u8> = x.iter().flat_map(|value| value.to_le_bytes()).collect();
     std::fs::write(path("x.f32"), bytes).unwrap();
     let status = Command::new(python)
@@ -86,7 +71,7 @@ fn pytorch_computes_the_same_from_our_file_and_we_from_its() {
         ("theirs", &theirs, "theirs.f32"),
     ] {
         let expected = floats(&path(file));
-        let found = logits(model, &x);
+        let found = logits(model, x);
         assert_eq!(found.len(), expected.len());
         let largest = found
             .iter()
@@ -94,4 +79,41 @@ fn pytorch_computes_the_same_from_our_file_and_we_from_its() {
             .fold(0.0f32, |largest, (a, b)| largest.max((a - b).abs()));
         assert!(largest < 1e-5, "{case}: {largest:e}");
     }
+}
+
+#[test]
+fn pytorch_computes_the_same_from_our_file_and_we_from_its() {
+    let (Some(python), Some(mnist)) = (python(), common::mnist()) else {
+        return;
+    };
+    let spec = TwoLayerNet::spec(784, 50, 10).seed(3);
+    let model = spec.build(gpu()).unwrap();
+    let sampling = Sampling::WithReplacement { seed: 3 };
+    let (loss, optimizer) = (SoftmaxCrossEntropy, Adam::new(1e-3));
+    let mut trainer = Trainer::new(model, loss, optimizer, &mnist.train, 100, sampling).unwrap();
+    trainer.steps(300).unwrap();
+    let pixel = |(row, column)| f32::from(mnist.test.row(row)[column]) / 255.0;
+    let x = Array2::from_shape_fn((ROWS, 784), pixel);
+    exchange(&python, &spec, &trainer, &x);
+}
+
+/// A weight of one row is a matrix to PyTorch all the same, and so is one of one column.
+#[test]
+fn layers_of_one_input_or_output_are_exchanged_too() {
+    let Some(python) = python() else {
+        return;
+    };
+    let spec = Sequential::input(1)
+        .layer(Linear::new(7))
+        .layer(Relu)
+        .layer(Linear::new(1))
+        .seed(4);
+    let model = spec.build(gpu()).unwrap();
+    let x = Array2::from_shape_fn((50, 1), |(row, _)| row as f32 / 50.0);
+    let table = Table::regression("parabola", x.view(), x.mapv(|x| x * x).view()).unwrap();
+    let sampling = Sampling::WithReplacement { seed: 4 };
+    let (loss, optimizer) = (MeanSquaredError, Adam::new(1e-2));
+    let mut trainer = Trainer::new(model, loss, optimizer, &table, 10, sampling).unwrap();
+    trainer.steps(50).unwrap();
+    exchange(&python, &spec, &trainer, &x);
 }

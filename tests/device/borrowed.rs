@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use wgrad::kernel::Element;
-use wgrad::ops::{Layer, Relu};
+use wgrad::ops::{Forward, Layer, Relu};
 use wgrad::plan::Recorder;
 use wgrad::tensor::Tensor;
 use wgrad::{Error, Gpu, wgpu};
@@ -35,7 +35,7 @@ pub(crate) fn bind_unusable(gpu: &Gpu) -> Result<(), Error> {
     let unusable = Tensor::in_buffer("unusable", &buffer, 0, 256, [1, 64], Element::F32)?;
     let y = Tensor::zeros(gpu, "y", [1, 64], Element::F32)?;
     let mut recorder = Recorder::new(gpu);
-    Relu.forward(&mut recorder, &unusable, &[], &y);
+    Relu.forward(&mut recorder, Forward::evaluation(&unusable, &[], &y));
     recorder.finish().map(|_| ())
 }
 

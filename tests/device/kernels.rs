@@ -41,7 +41,8 @@ fn a_kernel_from_outside_is_compiled_with_bounds_checks_and_is_not_mistaken_for_
     let y = tensor("y", &[0.0; 4]);
     // The crate's kernel of that name is compiled first.
     let mut recorder = Recorder::new(&gpu);
-    wgrad::ops::Layer::forward(&wgrad::ops::Relu, &mut recorder, &x, &[], &y);
+    let pass = wgrad::ops::Forward::evaluation(&x, &[], &y);
+    wgrad::ops::Layer::forward(&wgrad::ops::Relu, &mut recorder, pass);
     recorder.dispatch(
         &MINE,
         [1 << 28, 1 << 29, 0, 0],

@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 use wgrad::kernel::Element;
-use wgrad::ops::{self, Backward, Layer, Loss, Variant};
+use wgrad::ops::{self, Backward, Forward, Layer, Loss, Variant};
 use wgrad::plan::Recorder;
 use wgrad::reference::{self, Float};
 use wgrad::tensor::Tensor;
@@ -110,7 +110,8 @@ fn affine_reference<F: Float>(given: &[Array2<f32>]) -> Outputs {
     let mut y = poisoned(dy);
     let mut dx = poisoned(x);
     let mut gradients: Vec<Array2<F>> = parameters.iter().map(poisoned).collect();
-    reference::Layer::forward(&reference::Linear, x.view(), parameters, y.view_mut());
+    let pass = reference::Forward::evaluation(x.view(), parameters, y.view_mut());
+    reference::Layer::forward(&reference::Linear, pass);
     let pass = reference::Backward {
         x: x.view(),
         y: y.view(),
@@ -118,6 +119,7 @@ fn affine_reference<F: Float>(given: &[Array2<f32>]) -> Outputs {
         parameters,
         gradients: &mut gradients,
         dx: Some(dx.view_mut()),
+        draw: None,
     };
     reference::Layer::backward(&reference::Linear, pass);
     vec![
@@ -149,6 +151,7 @@ fn affine_gpu(gpu: &Gpu, variant: Variant, given: &[Array2<f32>]) -> Result<Outp
         parameters,
         gradients: &gradients,
         dx: Some(&dx),
+        draw: None,
     };
     variant.backward(&mut recorder, pass);
     run(gpu, recorder, &[&y, &dx, &gradients[0], &gradients[1]])
@@ -237,7 +240,7 @@ fn elementwise_reference<F: Float>(
 ) -> Outputs {
     let [x, dy] = [x, dy].map(of_f32::<F>);
     let (mut y, mut dx) = (poisoned(&x), poisoned(&x));
-    layer.forward(x.view(), &[], y.view_mut());
+    layer.forward(reference::Forward::evaluation(x.view(), &[], y.view_mut()));
     layer.backward(reference::Backward {
         x: x.view(),
         y: y.view(),
@@ -245,6 +248,7 @@ fn elementwise_reference<F: Float>(
         parameters: &[],
         gradients: &mut [],
         dx: Some(dx.view_mut()),
+        draw: None,
     });
     vec![into_f64(&y), into_f64(&dx)]
 }
@@ -258,7 +262,7 @@ fn elementwise_gpu(
     let [y, dx] = [upload(gpu, &poisoned(x))?, upload(gpu, &poisoned(x))?];
     let [x, dy] = [upload(gpu, x)?, upload(gpu, dy)?];
     let mut recorder = Recorder::new(gpu);
-    layer.forward(&mut recorder, &x, &[], &y);
+    layer.forward(&mut recorder, Forward::evaluation(&x, &[], &y));
     let pass = Backward {
         x: &x,
         y: &y,
@@ -266,6 +270,7 @@ fn elementwise_gpu(
         parameters: &[],
         gradients: &[],
         dx: Some(&dx),
+        draw: None,
     };
     layer.backward(&mut recorder, pass);
     run(gpu, recorder, &[&y, &dx])

@@ -1,4 +1,4 @@
-use wgrad::ops::{Backward, Gelu, Layer, LeakyRelu, Relu, Sigmoid, Tanh};
+use wgrad::ops::{Backward, Forward, Gelu, Layer, LeakyRelu, Relu, Sigmoid, Tanh};
 
 use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
 
@@ -34,7 +34,7 @@ fn check_forward(
     let input = bench.input("x", shape, x);
     let y = bench.output("y", shape);
     bench.run(&case, 1, |recorder| {
-        layer.forward(recorder, &input, &[], &y);
+        layer.forward(recorder, Forward::evaluation(&input, &[], &y));
     });
     let expected = x.iter().map(|&x| formula(x.into()));
     let tolerance = x.iter().map(|&x| error(x.into()));
@@ -89,6 +89,7 @@ fn check_backward_from(
             parameters: &[],
             gradients: &[],
             dx: Some(&dx),
+            draw: None,
         };
         layer.backward(recorder, pass);
     });

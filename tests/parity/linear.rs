@@ -178,7 +178,7 @@ struct Expected {
 
 fn forward(x: ArrayView2<'_, f64>, parameters: &[Array2<f64>]) -> Array2<f64> {
     let mut y = Array2::zeros((x.nrows(), parameters[0].ncols()));
-    reference::Linear.forward(x, parameters, y.view_mut());
+    reference::Linear.forward(reference::Forward::evaluation(x, parameters, y.view_mut()));
     y
 }
 
@@ -194,6 +194,7 @@ fn backward(x: &Array2<f64>, dy: &Array2<f64>, parameters: &[Array2<f64>]) -> [A
         parameters,
         gradients: &mut gradients,
         dx: Some(dx.view_mut()),
+        draw: None,
     });
     let [dw, db] = gradients;
     [dx, dw, db]
@@ -256,6 +257,7 @@ fn check_backward(variant: Variant, case: &Case, with_dx: bool) {
             parameters: &[w, b],
             gradients: &gradients,
             dx: dx.as_ref(),
+            draw: None,
         };
         variant.backward(recorder, pass);
     });

@@ -226,14 +226,8 @@ impl Layer for Mine {
         "Mine".to_owned()
     }
 
-    fn forward(
-        &self,
-        recorder: &mut wgrad::plan::Recorder<'_>,
-        x: &wgrad::tensor::Tensor,
-        parameters: &[wgrad::tensor::Tensor],
-        y: &wgrad::tensor::Tensor,
-    ) {
-        self.0.forward(recorder, x, parameters, y);
+    fn forward(&self, recorder: &mut wgrad::plan::Recorder<'_>, pass: wgrad::ops::Forward<'_>) {
+        self.0.forward(recorder, pass);
     }
 
     fn backward(&self, recorder: &mut wgrad::plan::Recorder<'_>, pass: wgrad::ops::Backward<'_>) {

@@ -1,0 +1,57 @@
+//! Random numbers as a function of a key and a counter: the same on every device, in any order.
+
+/// Threefry-2x32 with 20 rounds: a counter and a key in, 64 random bits out.
+///
+/// Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
+#[must_use]
+pub fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
+    const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
+    let keys = [key[0], key[1], 0x1bd1_1bda ^ key[0] ^ key[1]];
+    let mut x = [
+        counter[0].wrapping_add(keys[0]),
+        counter[1].wrapping_add(keys[1]),
+    ];
+    for group in 1..=5u32 {
+        for rotation in ROTATIONS[(group as usize - 1) % 2] {
+            x[0] = x[0].wrapping_add(x[1]);
+            x[1] = x[1].rotate_left(rotation) ^ x[0];
+        }
+        let [first, second] = [group as usize % 3, (group as usize + 1) % 3];
+        x[0] = x[0].wrapping_add(keys[first]);
+        x[1] = x[1].wrapping_add(keys[second]).wrapping_add(group);
+    }
+    x
+}
+
+/// The key under which minibatches are drawn.
+pub(crate) fn minibatch_key(seed: u64) -> [u32; 2] {
+    threefry(halves(seed), [1, 0])
+}
+
+/// The key under which a layer of a network draws.
+pub(crate) fn layer_key(seed: u64, layer: u32) -> [u32; 2] {
+    threefry(halves(seed), [2, layer])
+}
+
+fn halves(seed: u64) -> [u32; 2] {
+    #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
+    let halves = [seed as u32, (seed >> 32) as u32];
+    halves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::threefry;
+
+    /// Known answers of Random123, the authors' own implementation.
+    #[test]
+    fn threefry_gives_the_known_answers() {
+        let all = u32::MAX;
+        assert_eq!(threefry([0, 0], [0, 0]), [0x6b20_0159, 0x99ba_4efe]);
+        assert_eq!(threefry([all, all], [all, all]), [0x1cb9_96fc, 0xbb00_2be7]);
+        assert_eq!(
+            threefry([0x1319_8a2e, 0x0370_7344], [0x243f_6a88, 0x85a3_08d3]),
+            [0xc492_3a9c, 0x483d_f7a0]
+        );
+    }
+}
