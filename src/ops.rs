@@ -5,6 +5,8 @@
 
 mod ada_grad;
 mod adam;
+mod clip;
+mod dropout;
 mod elementwise;
 pub(crate) mod gather;
 mod gelu;
@@ -35,6 +37,8 @@ use crate::tensor::Tensor;
 
 pub use ada_grad::AdaGrad;
 pub use adam::{Adam, AdamW};
+pub use clip::Clipped;
+pub use dropout::Dropout;
 pub use gelu::Gelu;
 pub use leaky_relu::LeakyRelu;
 pub use linear::{Linear, Variant};
@@ -155,6 +159,14 @@ pub trait Layer: Any + Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Whether its settings make sense.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the one that does not.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Floating-point operations of the forward pass of one row, given features per row in; for
     /// [`Sequential::summary`](crate::Sequential::summary).
     fn flops(&self, inputs: usize) -> u64 {
@@ -236,7 +248,10 @@ pub trait Optimizer: Any + Debug + Send + Sync {
     }
 
     /// Records one update of all parameters.
-    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>);
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] without room for what lies between its kernels.
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error>;
 
     /// The same rule on ndarray.
     fn reference(&self) -> reference::Rule;
@@ -249,6 +264,27 @@ pub trait Optimizer: Any + Debug + Send + Sync {
         Scheduled {
             optimizer: self,
             schedule,
+        }
+    }
+
+    /// The same on gradients whose norm, of those by all parameters together, is at most `max_norm`, as
+    /// after `torch.nn.utils.clip_grad_norm_`: larger ones are scaled down.
+    ///
+    /// Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", 2013.
+    ///
+    /// ```
+    /// use wgrad::ops::{Adam, Optimizer, Schedule};
+    ///
+    /// let optimizer = Adam::new(1e-3).clip_norm(1.0).scheduled(Schedule::cosine(10_000));
+    /// # assert!(optimizer.check().is_ok());
+    /// ```
+    fn clip_norm(self, max_norm: f32) -> Clipped<Self>
+    where
+        Self: Sized,
+    {
+        Clipped {
+            optimizer: self,
+            max_norm,
         }
     }
 }
@@ -271,8 +307,8 @@ impl Optimizer for Box<dyn Optimizer> {
         (**self).coefficients(step)
     }
 
-    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
-        (**self).update(recorder, pass);
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
+        (**self).update(recorder, pass)
     }
 
     fn reference(&self) -> reference::Rule {
@@ -291,8 +327,10 @@ pub fn contracts() -> Vec<Contract> {
         &gelu::contracts(),
         &sigmoid::contracts(),
         &tanh::contracts(),
+        &dropout::contracts(),
         &softmax_cross_entropy::contracts(),
         &mean_squared_error::contracts(),
+        &clip::contracts(),
         &sgd::contracts(),
         &adam::contracts(),
         &ada_grad::contracts(),

@@ -3,6 +3,8 @@
 
 mod ada_grad;
 mod adam;
+mod clip;
+mod dropout;
 mod gelu;
 mod leaky_relu;
 mod linear;
@@ -19,11 +21,14 @@ mod tanh;
 mod trainer;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, NdFloat};
 
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;
+pub use clip::Clipped;
+pub use dropout::Dropout;
 pub use gelu::Gelu;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
@@ -213,6 +218,11 @@ pub struct Moment<F> {
 
 /// An optimizer as its formula.
 pub trait Optimizer<F>: Debug + Send + Sync {
+    /// Changes all gradients before the updates of a step.
+    fn prepare(&self, gradients: &mut [Vec<Array2<F>>]) {
+        let _ = gradients;
+    }
+
     /// Changes a parameter by its gradient; `state` is what
     /// [`Optimizer::state`](crate::ops::Optimizer::state) names, of this parameter.
     fn update(
@@ -225,18 +235,18 @@ pub trait Optimizer<F>: Debug + Send + Sync {
 }
 
 /// One optimizer in both precisions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rule {
-    single: Box<dyn Optimizer<f32>>,
-    double: Box<dyn Optimizer<f64>>,
+    single: Arc<dyn Optimizer<f32>>,
+    double: Arc<dyn Optimizer<f64>>,
 }
 
 impl Rule {
     /// From an optimizer that is written once for both.
     pub fn of<O: Optimizer<f32> + Optimizer<f64> + Clone + 'static>(optimizer: O) -> Self {
         Self {
-            single: Box::new(optimizer.clone()),
-            double: Box::new(optimizer),
+            single: Arc::new(optimizer.clone()),
+            double: Arc::new(optimizer),
         }
     }
 }

@@ -122,6 +122,7 @@ impl Sequential {
                 return Err(Error::setting(name, format!("1 to {MAX_WIDTH}"), width));
             }
         }
+        self.layers.iter().try_for_each(|layer| layer.check())?;
         if self.parameter_count() == 0 {
             let expected = "above 0: add a Linear layer";
             return Err(Error::setting(

@@ -228,12 +228,12 @@ impl Arena {
         Ok(())
     }
 
-    /// One tensor that exists.
+    /// Tensors that exist, a block each.
     #[cfg(test)]
-    pub(crate) fn of(tensor: Tensor) -> Self {
+    pub(crate) fn of(tensors: Vec<Tensor>) -> Self {
         Self {
-            tensors: vec![tensor.clone()],
-            blocks: vec![tensor],
+            blocks: tensors.clone(),
+            tensors,
         }
     }
 

@@ -16,7 +16,8 @@ mod resume;
 
 use wgrad::data::{Dataset, Labels, Sampling, synthetic};
 use wgrad::ops::{
-    AdaGrad, Adam, AdamW, Linear, Optimizer, Relu, RmsProp, Schedule, Sgd, SoftmaxCrossEntropy,
+    AdaGrad, Adam, AdamW, Dropout, Linear, Optimizer, Relu, RmsProp, Schedule, Sgd,
+    SoftmaxCrossEntropy,
 };
 use wgrad::{Gpu, Init, Sequential, StepPlan, Trainer};
 
@@ -26,6 +27,13 @@ fn spec() -> Sequential {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: 0.2 });
     let spec = Sequential::input(48).layer(linear(7)).layer(Relu);
     spec.layer(linear(4)).seed(3)
+}
+
+/// Draws random numbers in every step.
+fn dropping() -> Sequential {
+    let spec = Sequential::input(48).layer(Linear::new(7)).layer(Relu);
+    let spec = spec.layer(Dropout::new(0.4));
+    spec.layer(Linear::new(4)).seed(3)
 }
 
 /// Pieces of digits in four classes.
@@ -51,12 +59,22 @@ fn optimizers() -> Vec<fn() -> Box<dyn Optimizer>> {
         || Box::new(AdamW::new(1e-2)),
         || Box::new(AdaGrad::new(1e-2)),
         || Box::new(RmsProp::new(1e-3)),
+        || Box::new(Sgd::new(0.1).momentum(0.9).clip_norm(0.5)),
         || Box::new(Adam::new(1e-2).scheduled(Schedule::cosine(50).warm_up(9))),
     ]
 }
 
 fn trainer(gpu: &Gpu, optimizer: Box<dyn Optimizer>, plan: StepPlan) -> Trainer {
-    let model = spec().build(gpu).unwrap();
+    trainer_of(&spec(), gpu, optimizer, plan)
+}
+
+fn trainer_of(
+    spec: &Sequential,
+    gpu: &Gpu,
+    optimizer: Box<dyn Optimizer>,
+    plan: StepPlan,
+) -> Trainer {
+    let model = spec.build(gpu).unwrap();
     let (data, loss) = (dataset(), SoftmaxCrossEntropy);
     Trainer::with_plan(model, loss, optimizer, &data, BATCH, sampling(), plan).unwrap()
 }

@@ -9,6 +9,8 @@ mod gpu;
 
 #[path = "parity/activations.rs"]
 mod activations;
+#[path = "parity/dropout.rs"]
+mod dropout;
 #[path = "parity/linear.rs"]
 mod linear;
 #[path = "parity/mean_squared_error.rs"]

@@ -8,6 +8,8 @@ mod gpu;
 
 #[path = "training/determinism.rs"]
 mod determinism;
+#[path = "training/dropout.rs"]
+mod dropout;
 #[path = "training/evaluation.rs"]
 mod evaluation;
 #[path = "training/history.rs"]
@@ -22,6 +24,8 @@ mod trajectory;
 use wgrad::data::{Dataset, Labels, Sampling, Split, synthetic};
 use wgrad::ops::{Linear, Sgd, Sigmoid, SoftmaxCrossEntropy};
 use wgrad::{Gpu, Init, Sequential, Trainer, TwoLayerNet};
+
+use gpu::{ROUNDING, assert_close};
 
 /// Enough digits for several epochs of a few steps.
 fn digits() -> Split {
@@ -47,6 +51,25 @@ fn sigmoid_net() -> Sequential {
 fn trainer(gpu: &Gpu, spec: &Sequential, data: &Dataset, batch: usize, how: Sampling) -> Trainer {
     let model = spec.build(gpu).unwrap();
     Trainer::new(model, SoftmaxCrossEntropy, Sgd::new(0.1), data, batch, how).unwrap()
+}
+
+/// Losses of a GPU stay as near to `f64` as those of single precision on the CPU do, up to the factor by
+/// which two roundings of the same work may differ; at the end that is below `limit`.
+fn assert_near(case: &str, found: &[f32], double: &[f64], single: &[f32], limit: f64) {
+    const FACTOR: f64 = 16.0;
+    let mut widest = 0.0f64;
+    let tolerance = single.iter().zip(double).map(|(&single, &double)| {
+        widest = widest.max((f64::from(single) - double).abs());
+        // A loss is itself rounded, and `log` is off by 2⁻²¹ or 3 ULP.
+        FACTOR * widest + 8.0 * ROUNDING * (1.0 + double)
+    });
+    let tolerance: Vec<f64> = tolerance.collect();
+    assert!(tolerance[double.len() - 1] < limit, "{case}: {tolerance:?}");
+    let (double, near) = (double.iter().copied(), tolerance.iter().copied());
+    assert_close(&format!("{case}, f64"), found, double, near);
+    let single = single.iter().copied().map(f64::from);
+    let doubled = tolerance.iter().map(|tolerance| 2.0 * tolerance);
+    assert_close(&format!("{case}, f32"), found, single, doubled);
 }
 
 /// Four examples of two features, so small that thousands of steps take no time.

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Sampling};
-use wgrad::ops::{Gelu, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
+use wgrad::ops::{Dropout, Gelu, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
 use wgrad::{Error, MAX_WIDTH, Sequential, StepPlan};
 
 use crate::common::DataArgs;
@@ -29,6 +29,10 @@ pub(crate) struct Args {
     /// What follows each hidden layer
     #[arg(long, value_enum, default_value_t = Activation::Relu)]
     pub(crate) activation: Activation,
+
+    /// Probability with which each value behind an activation is dropped in training
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub(crate) dropout: f32,
 
     /// Minibatches to train on, with those before `--resume`
     #[arg(long, default_value_t = 10_000)]
@@ -161,6 +165,13 @@ impl Args {
             let expected = format!("widths of 1 to {MAX_WIDTH}, or none");
             return must_be("--hidden", expected, width);
         }
+        if !(0.0..1.0).contains(&self.dropout) || self.dropout > 0.0 && self.hidden.0.is_empty() {
+            return Err(Error::Setting {
+                name: "--dropout".to_owned(),
+                expected: "at least 0 and below 1, and 0 with --hidden none".to_owned(),
+                found: self.dropout.to_string(),
+            });
+        }
         if self.patience == Some(0) {
             let expected = "at least 1, or left out";
             return must_be("--patience", expected.to_owned(), 0);
@@ -188,6 +199,9 @@ impl Args {
                 Activation::Sigmoid => network.layer(Sigmoid),
                 Activation::Tanh => network.layer(Tanh),
             };
+            if self.dropout != 0.0 {
+                network = network.layer(Dropout::new(self.dropout));
+            }
         }
         network.layer(Linear::new(train.labels().classes()))
     }

@@ -84,13 +84,14 @@ impl Optimizer for AdaGrad {
         &["sum"]
     }
 
-    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
         pass.record(recorder, &UPDATE_ADA_GRAD, 9, |elements, slots| Settings {
             elements,
             slots,
             weight_decay: self.weight_decay,
             epsilon: self.epsilon,
         });
+        Ok(())
     }
 
     fn reference(&self) -> reference::Rule {

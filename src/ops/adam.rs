@@ -138,8 +138,9 @@ impl Optimizer for Adam {
         [self.learning_rate, corrections[0], corrections[1], 0.0]
     }
 
-    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
         self.record(recorder, pass, false);
+        Ok(())
     }
 
     fn reference(&self) -> reference::Rule {
@@ -197,8 +198,9 @@ impl Optimizer for AdamW {
         self.0.coefficients(step)
     }
 
-    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
         self.0.record(recorder, pass, true);
+        Ok(())
     }
 
     fn reference(&self) -> reference::Rule {

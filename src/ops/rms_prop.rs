@@ -94,7 +94,7 @@ impl Optimizer for RmsProp {
         &["square"]
     }
 
-    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
         pass.record(recorder, &UPDATE_RMS_PROP, 11, |elements, slots| Settings {
             elements,
             slots,
@@ -103,6 +103,7 @@ impl Optimizer for RmsProp {
             alpha: self.alpha,
             one_minus_alpha: update::one_minus(self.alpha),
         });
+        Ok(())
     }
 
     fn reference(&self) -> reference::Rule {

@@ -123,8 +123,8 @@ impl<O: Optimizer> Optimizer for Scheduled<O> {
         [rate, rest[0], rest[1], rest[2]]
     }
 
-    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
-        self.optimizer.update(recorder, pass);
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
+        self.optimizer.update(recorder, pass)
     }
 
     fn reference(&self) -> reference::Rule {

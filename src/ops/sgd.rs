@@ -119,7 +119,7 @@ impl Optimizer for Sgd {
         }
     }
 
-    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) {
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
         let (kernel, flops) = match self.momentum == 0.0 {
             true => (&PLAIN, 4),
             false => (&MOMENTUM, 6 + 2 * u64::from(self.is_nesterov)),
@@ -131,6 +131,7 @@ impl Optimizer for Sgd {
             momentum: self.momentum,
             nesterov: self.is_nesterov.into(),
         });
+        Ok(())
     }
 
     fn reference(&self) -> reference::Rule {

@@ -183,6 +183,7 @@ impl<F: Float> Trainer<F> {
             learning_rate: F::from_f64(self.optimizer.coefficients(self.step)[0].into()),
         };
         let rule = F::rule(&self.rule);
+        rule.prepare(&mut self.work.gradients);
         let parameters = self.network.parameters_mut().iter_mut().flatten();
         let gradients = self.work.gradients.iter().flatten();
         for ((parameter, gradient), state) in parameters.zip(gradients).zip(&mut self.state) {

@@ -42,7 +42,7 @@ pub(super) fn record(setting: &Setting<'_>) -> Result<Steps, Error> {
         coefficients,
         step_count,
     };
-    optimizer.update(&mut recorder, update);
+    optimizer.update(&mut recorder, update)?;
     metrics::log_step(&mut recorder, &pass.losses, history, step_count);
     Ok(Steps {
         refill: None,

@@ -124,6 +124,7 @@ fn what_is_not_of_this_training_is_named() {
         ("batch", "9", ["batch", "expected 8, found 9"]),
         ("examples", "91", ["examples", "expected 90, found 91"]),
         ("sampling", "shuffled, seed 9", ["sampling", "seed 8"]),
+        ("seed", "4", ["seed", "expected 3"]),
         ("step", "-1", ["step", "-1"]),
         ("format", "wgrad 2", ["format", "wgrad 1"]),
     ] {

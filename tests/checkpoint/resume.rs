@@ -1,7 +1,7 @@
-use wgrad::ops::Optimizer;
-use wgrad::{Error, StepPlan, Trainer, reference};
+use wgrad::ops::{Adam, Optimizer};
+use wgrad::{Error, Sequential, StepPlan, Trainer, reference};
 
-use super::{BATCH, dataset, optimizers, sampling, spec, trainer};
+use super::{BATCH, dataset, dropping, optimizers, sampling, spec, trainer, trainer_of};
 use crate::gpu::{Numbers, gpu};
 
 const STEPS: usize = 60;
@@ -88,16 +88,18 @@ fn check(case: &str, start: impl Fn() -> Box<dyn Run>) {
     }
 }
 
-fn on_cpu(optimizer: Box<dyn Optimizer>) -> Box<dyn Run> {
-    let (spec, data) = (spec(), dataset());
-    Box::new(reference::Trainer::<f32>::new(&spec, optimizer, &data, BATCH, sampling()).unwrap())
+fn on_cpu(spec: &Sequential, optimizer: Box<dyn Optimizer>) -> Box<dyn Run> {
+    let data = dataset();
+    Box::new(reference::Trainer::<f32>::new(spec, optimizer, &data, BATCH, sampling()).unwrap())
 }
 
 #[test]
 fn a_run_that_stopped_has_the_bits_of_one_that_did_not() {
     for optimizer in optimizers() {
         let name = format!("{:?}", optimizer());
-        check(&format!("{name} on the CPU"), || on_cpu(optimizer()));
+        check(&format!("{name} on the CPU"), || {
+            on_cpu(&spec(), optimizer())
+        });
         for plan in [StepPlan::Layers, StepPlan::Auto] {
             check(&format!("{name} on the GPU, {plan:?}"), || {
                 Box::new(trainer(gpu(), optimizer(), plan))
@@ -108,13 +110,22 @@ fn a_run_that_stopped_has_the_bits_of_one_that_did_not() {
     assert_eq!(fused.step_plan(), StepPlan::Fused, "{:?}", fused.unfused());
 }
 
+#[test]
+fn a_network_that_drops_goes_on_dropping_where_it_stopped() {
+    let adam = || Box::new(Adam::new(1e-2));
+    check("dropout on the CPU", || on_cpu(&dropping(), adam()));
+    check("dropout on the GPU", || {
+        Box::new(trainer_of(&dropping(), gpu(), adam(), StepPlan::Auto))
+    });
+}
+
 /// Both trainers write the same file, and go on from one another's as from their own.
 #[test]
 fn a_run_goes_on_elsewhere() {
     for optimizer in optimizers() {
         let case = format!("{:?}", optimizer());
         let mut on_gpu = trainer(gpu(), optimizer(), StepPlan::Layers);
-        let mut on_cpu = on_cpu(optimizer());
+        let mut on_cpu = on_cpu(&spec(), optimizer());
         on_cpu.losses(20);
         on_gpu.take(&on_cpu.bytes()).unwrap();
         assert_eq!(on_gpu.steps_taken(), 20, "{case}");

@@ -6,9 +6,16 @@ use wgrad::reference::{self, Rule};
 
 use crate::file::{File, Refusal};
 
+/// What changes parameters, and the norm that it clips gradients by, if it does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    method: Method,
+    max_norm: Option<f64>,
+}
+
 /// With all numbers as the file has them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Asked {
+enum Method {
     Sgd(reference::Sgd),
     Adam(reference::Adam),
     AdaGrad(reference::AdaGrad),
@@ -32,23 +39,23 @@ impl Asked {
         let name = file.key("optimizer")?;
         let default_decay = if name == "adamw" { 0.01 } else { 0.0 };
         let weight_decay = number("weight_decay", default_decay)?;
-        let asked = match name {
-            "sgd" => Self::Sgd(reference::Sgd {
+        let method = match name {
+            "sgd" => Method::Sgd(reference::Sgd {
                 momentum: number("momentum", 0.0)?,
                 is_nesterov: is_true(file, "nesterov")?,
                 weight_decay,
             }),
-            "adam" | "adamw" => Self::Adam(reference::Adam {
+            "adam" | "adamw" => Method::Adam(reference::Adam {
                 betas: betas(file)?,
                 epsilon: number("eps", 1e-8)?,
                 weight_decay,
                 is_decoupled: name == "adamw",
             }),
-            "adagrad" => Self::AdaGrad(reference::AdaGrad {
+            "adagrad" => Method::AdaGrad(reference::AdaGrad {
                 epsilon: number("eps", 1e-10)?,
                 weight_decay,
             }),
-            "rmsprop" => Self::RmsProp(reference::RmsProp {
+            "rmsprop" => Method::RmsProp(reference::RmsProp {
                 alpha: number("alpha", 0.99)?,
                 epsilon: number("eps", 1e-8)?,
                 weight_decay,
@@ -62,29 +69,53 @@ impl Asked {
                 _ => {}
             }
         }
-        Ok(asked)
+        let max_norm = file.number("max_norm")?;
+        Ok(Self { method, max_norm })
     }
 
     /// Whether the learning rate is its only number.
     pub(crate) fn is_plain(&self) -> bool {
-        matches!(self, Self::Sgd(sgd) if sgd.momentum == 0.0 && sgd.weight_decay == 0.0)
+        let is_plain = matches!(
+            self.method,
+            Method::Sgd(sgd) if sgd.momentum == 0.0 && sgd.weight_decay == 0.0
+        );
+        is_plain && self.max_norm.is_none()
     }
 
     /// The formula with these numbers, and how many numbers it keeps for each parameter.
     pub(crate) fn rule(&self) -> (Rule, usize) {
-        match *self {
-            Self::Sgd(sgd) => (Rule::of(sgd), usize::from(sgd.momentum != 0.0)),
-            Self::Adam(adam) => (Rule::of(adam), 2),
-            Self::AdaGrad(ada_grad) => (Rule::of(ada_grad), 1),
-            Self::RmsProp(rms_prop) => (Rule::of(rms_prop), 1),
-        }
+        let (rule, kept) = match self.method {
+            Method::Sgd(sgd) => (Rule::of(sgd), usize::from(sgd.momentum != 0.0)),
+            Method::Adam(adam) => (Rule::of(adam), 2),
+            Method::AdaGrad(ada_grad) => (Rule::of(ada_grad), 1),
+            Method::RmsProp(rms_prop) => (Rule::of(rms_prop), 1),
+        };
+        let rule = match self.max_norm {
+            Some(max_norm) => Rule::of(reference::Clipped { rule, max_norm }),
+            None => rule,
+        };
+        (rule, kept)
     }
 
     /// What the crate offers for it, all numbers rounded to `f32`.
     pub(crate) fn build(&self, learning_rate: f32) -> Box<dyn Optimizer> {
-        #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
-        let single = |value: f64| value as f32;
-        match *self {
+        let optimizer = self.method.build(learning_rate);
+        match self.max_norm {
+            Some(max_norm) => Box::new(optimizer.clip_norm(single(max_norm))),
+            None => optimizer,
+        }
+    }
+}
+
+fn single(value: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
+    let value = value as f32;
+    value
+}
+
+impl Method {
+    fn build(self, learning_rate: f32) -> Box<dyn Optimizer> {
+        match self {
             Self::Sgd(asked) => {
                 let sgd = Sgd::new(learning_rate)
                     .momentum(single(asked.momentum))

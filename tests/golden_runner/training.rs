@@ -235,7 +235,12 @@ impl Training {
             let (pixels, labels) = self.minibatch(mnist, step);
             let x = pixels.mapv(|pixel| f64::from(pixel) / 255.0);
             losses.push(network.loss(x.view(), &labels));
-            let gradient = network.gradient(x.view(), &labels);
+            let mut gradient = network.gradient(x.view(), &labels);
+            if step == 0 {
+                first_gradient = flat(&gradient);
+            }
+            let rule = f64::rule(&rule);
+            rule.prepare(&mut gradient);
             let parameters = network.parameters_mut().iter_mut().flatten();
             let at = Moment {
                 step: step as u64,
@@ -243,10 +248,7 @@ impl Training {
             };
             let gradients = gradient.iter().flatten().zip(&mut state);
             for (parameter, (gradient, state)) in parameters.zip(gradients) {
-                f64::rule(&rule).update(at, parameter, gradient, state);
-            }
-            if step == 0 {
-                first_gradient = flat(&gradient);
+                rule.update(at, parameter, gradient, state);
             }
         }
         let test = &mnist.test;

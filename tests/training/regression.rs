@@ -5,7 +5,8 @@ use wgrad::ndarray::Array2;
 use wgrad::ops::{Adam, Linear, Loss, MeanSquaredError, Sgd, Sigmoid, SoftmaxCrossEntropy};
 use wgrad::{Init, Sequential, StepPlan, Trainer, Unfused, reference};
 
-use crate::gpu::{ROUNDING, assert_close, gpu};
+use super::assert_near;
+use crate::gpu::gpu;
 
 const SAMPLING: Sampling = Sampling::Shuffled { seed: 4 };
 
@@ -45,8 +46,6 @@ fn circle() -> Table {
     Table::classification("circle", x.view(), labels).unwrap()
 }
 
-/// As single precision on the CPU stays near `f64`, up to the factor by which two roundings of the same
-/// work may differ.
 fn check_trajectory<L: Loss + Copy + 'static>(loss: L, table: &Table) {
     let (spec, rate) = (spec(table.outputs()), Sgd::new(0.2));
     let case = format!("{loss:?}");
@@ -56,20 +55,10 @@ fn check_trajectory<L: Loss + Copy + 'static>(loss: L, table: &Table) {
         reference::Trainer::<f64>::with_loss(&spec, loss, rate, table, 50, SAMPLING).unwrap();
     let mut single =
         reference::Trainer::<f32>::with_loss(&spec, loss, rate, table, 50, SAMPLING).unwrap();
+    let found = on_gpu.steps(60).unwrap();
     let expected = double.steps(60).unwrap();
-    let mut widest = 0.0f64;
-    let tolerance = single
-        .steps(60)
-        .unwrap()
-        .into_iter()
-        .zip(&expected)
-        .map(|(single, double)| {
-            widest = widest.max((f64::from(single) - double).abs());
-            16.0 * widest + 8.0 * ROUNDING * (1.0 + double)
-        });
-    let tolerance: Vec<f64> = tolerance.collect();
-    assert!(tolerance[59] < 1e-4, "{case}: {tolerance:?}");
-    assert_close(&case, &on_gpu.steps(60).unwrap(), expected, tolerance);
+    let single = single.steps(60).unwrap();
+    assert_near(&case, &found, &expected, &single, 1e-4);
     let (found, expected) = (
         on_gpu.evaluate(table).unwrap(),
         double.evaluate(table).unwrap(),

@@ -4,7 +4,7 @@ use wgrad::ops::Sgd;
 use wgrad::reference::{self, Network};
 use wgrad::{Sequential, Trainer};
 
-use super::{digits, relu_net, sigmoid_net, trainer};
+use super::{assert_near, digits, relu_net, sigmoid_net, trainer};
 use crate::bounds::{self, Activation, Bounded};
 use crate::gpu::{FLUSHED, ROUNDING, assert_close, gpu};
 
@@ -113,11 +113,8 @@ fn each_step_is_that_of_the_formulas() {
     }
 }
 
-/// Left alone for 50 steps, the GPU stays as near to `f64` as single precision on the CPU does, up
-/// to the factor by which two roundings of the same work may differ.
 #[test]
 fn fifty_steps_are_those_of_the_reference() {
-    const FACTOR: f64 = 16.0;
     let data = digits().train;
     for (spec, activation) in nets() {
         for sampling in samplings() {
@@ -129,26 +126,10 @@ fn fifty_steps_are_those_of_the_reference() {
                     .unwrap();
             let mut trainer = trainer(gpu(), &spec, &data, 100, sampling.clone());
             let case = format!("{activation:?}, {sampling:?}");
-            let expected = double.steps(STEPS).unwrap();
+            let double = double.steps(STEPS).unwrap();
             let single = single.steps(STEPS).unwrap();
-            let mut widest = 0.0f64;
-            let tolerance = single.iter().zip(&expected).map(|(&single, &double)| {
-                widest = widest.max((f64::from(single) - double).abs());
-                // A loss is itself rounded, and `log` is off by 2⁻²¹ or 3 ULP.
-                FACTOR * widest + 8.0 * ROUNDING * (1.0 + double)
-            });
-            let tolerance: Vec<f64> = tolerance.collect();
-            assert!(tolerance[STEPS - 1] < 1e-3, "{case}: {tolerance:?}");
             let found = trainer.steps(STEPS).unwrap();
-            assert_close(
-                &format!("{case}, f64"),
-                &found,
-                expected,
-                tolerance.iter().copied(),
-            );
-            let single = single.into_iter().map(f64::from);
-            let doubled = tolerance.iter().map(|tolerance| 2.0 * tolerance);
-            assert_close(&format!("{case}, f32"), &found, single, doubled);
+            assert_near(&case, &found, &double, &single, 1e-3);
         }
     }
 }

@@ -175,7 +175,7 @@ fn optimizers() -> Vec<(Box<dyn Optimizer>, Formula)> {
 
 /// An arena of one tensor, of which a bench has the memory.
 fn arena(tensor: &Tensor) -> Arena {
-    Arena::of(tensor.clone())
+    Arena::of(vec![tensor.clone()])
 }
 
 /// The GPU, and the reference in `f64`, against the formula with bounds; between guard bands.
@@ -213,7 +213,7 @@ fn check(optimizer: &dyn Optimizer, formula: Formula, elements: usize, fill: Fil
             coefficients: &coefficients,
             step_count: &step_count,
         };
-        optimizer.update(recorder, pass);
+        optimizer.update(recorder, pass).unwrap();
     });
 
     let [rate, first, second, _] = optimizer.coefficients(taken.into()).map(f64::from);

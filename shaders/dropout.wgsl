@@ -1,0 +1,39 @@
+// Dropout with probability p (Srivastava et al., 2014; scaled while training, as in PyTorch).
+//
+//   drop      y = x / (1 − p) where an element is kept, else 0; so too dx of dy
+//   pass_on   y = x, outside of training; so too dx of dy
+//
+// Element i of step t is kept when the first word of threefry(key, (t, i)) is at least p · 2³²: both
+// passes see the same, and so does src/reference/dropout.rs. threefry.wgsl stands before this.
+
+struct Settings {
+    key0: u32,
+    key1: u32,
+    elements: u32,
+    threshold: u32, // p · 2³²
+    scale: f32,     // 1 / (1 − p)
+}
+
+@group(0) @binding(0) var<uniform> settings: Settings;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read> step_count: array<u32>; // (1, 1)
+
+@compute @workgroup_size(64)
+fn drop(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+        @builtin(local_invocation_index) local: u32) {
+    let i = (id.x + id.y * count.x) * 64u + local;
+    if (i < settings.elements) {
+        let random = threefry(vec2u(settings.key0, settings.key1), vec2u(step_count[0], i)).x;
+        y[i] = select(0.0, x[i] * settings.scale, random >= settings.threshold);
+    }
+}
+
+@compute @workgroup_size(64)
+fn pass_on(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+           @builtin(local_invocation_index) local: u32) {
+    let i = (id.x + id.y * count.x) * 64u + local;
+    if (i < settings.elements) {
+        y[i] = x[i];
+    }
+}

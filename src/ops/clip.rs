@@ -1,0 +1,137 @@
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::update::check_above_zero;
+use super::{Optimizer, Update, to_u32};
+use crate::error::Error;
+use crate::fields;
+use crate::kernel::{Binding, Block, Contract, Element, Kernel, Trust};
+use crate::plan::{Cost, Recorder};
+use crate::reference;
+use crate::tensor::{Arena, Tensor};
+
+/// Sums that one block of gradients is split into at the most.
+const MOST_PARTS: usize = 4_096;
+/// Elements of such a sum, where there are no more sums than that.
+const ELEMENTS_PER_PART: usize = 16;
+
+/// An optimizer that first clips the gradients by their global norm; made by [`Optimizer::clip_norm`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clipped<O> {
+    pub(super) optimizer: O,
+    pub(super) max_norm: f32,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Settings {
+    elements: u32,
+    first: u32,
+    parts: u32,
+    max_norm: f32,
+}
+
+static SUM_SQUARES: Kernel<Settings> = Kernel {
+    shader: "clip",
+    source: include_str!("../../shaders/clip.wgsl"),
+    entry: "sum_squares",
+    bindings: &[Binding::read("gradients"), Binding::write("sums")],
+    fields: fields!(Settings: elements, first, parts, max_norm),
+    workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+
+static COMBINE: Kernel<Settings> = Kernel {
+    entry: "combine",
+    bindings: &[Binding::read("all_sums"), Binding::write("factor")],
+    ..SUM_SQUARES
+};
+
+static SCALE: Kernel<Settings> = Kernel {
+    entry: "scale",
+    bindings: &[Binding::read("by"), Binding::write("scaled")],
+    ..SUM_SQUARES
+};
+
+fn parts_of(block: &Tensor) -> usize {
+    block.len().div_ceil(ELEMENTS_PER_PART).min(MOST_PARTS)
+}
+
+/// Records that `gradients` are scaled so that their norm, of all of them together, is at most
+/// `max_norm`.
+fn record(recorder: &mut Recorder<'_>, gradients: &Arena, max_norm: f32) -> Result<(), Error> {
+    let gpu = recorder.gpu();
+    let blocks = gradients.blocks();
+    let all_parts = blocks.iter().map(parts_of).sum();
+    let sums = Tensor::zeros(gpu, "sums of squares", [1, all_parts], Element::F32)?;
+    let factor = Tensor::zeros(gpu, "factor of gradients", [1, 1], Element::F32)?;
+    let settings = |elements: usize, first: usize, parts: usize| Settings {
+        elements: to_u32(elements),
+        first: to_u32(first),
+        parts: to_u32(parts),
+        max_norm,
+    };
+    let cost = |flops: usize, iterations: usize| Cost {
+        flops: flops as u64,
+        iterations: iterations as u64,
+        bytes: None,
+    };
+    let mut first = 0;
+    for block in blocks {
+        let (elements, parts) = (block.len(), parts_of(block));
+        let cost = cost(2 * elements, elements.div_ceil(parts));
+        let settings = settings(elements, first, parts);
+        recorder.dispatch_each(&SUM_SQUARES, settings, &[block, &sums], parts, cost);
+        first += parts;
+    }
+    let combined = cost(all_parts, all_parts.div_ceil(64) + 6);
+    let of_sums = settings(all_parts, 0, all_parts);
+    recorder.dispatch(&COMBINE, of_sums, &[&sums, &factor], 1, combined);
+    for block in blocks {
+        let elements = block.len();
+        let (settings, cost) = (settings(elements, 0, 0), cost(elements, 0));
+        recorder.dispatch_each(&SCALE, settings, &[&factor, block], elements, cost);
+    }
+    Ok(())
+}
+
+impl<O: Optimizer> Optimizer for Clipped<O> {
+    fn learning_rate(&self) -> f32 {
+        self.optimizer.learning_rate()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.optimizer.check()?;
+        check_above_zero("largest norm of the gradient", self.max_norm)
+    }
+
+    fn state(&self) -> &'static [&'static str] {
+        self.optimizer.state()
+    }
+
+    fn coefficients(&self, step: u64) -> [f32; 4] {
+        self.optimizer.coefficients(step)
+    }
+
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
+        record(recorder, pass.gradients, self.max_norm)?;
+        self.optimizer.update(recorder, pass)
+    }
+
+    fn reference(&self) -> reference::Rule {
+        reference::Rule::of(reference::Clipped {
+            rule: self.optimizer.reference(),
+            max_norm: self.max_norm.into(),
+        })
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    vec![SUM_SQUARES.contract(), COMBINE.contract(), SCALE.contract()]
+}
+
+#[cfg(test)]
+mod tests;

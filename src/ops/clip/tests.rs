@@ -1,0 +1,80 @@
+use super::{parts_of, record};
+use crate::ops::{Optimizer, Sgd};
+use crate::tensor::Arena;
+use crate::testing::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
+
+/// Blocks of gradients: one and several, shorter and longer than all parts together.
+const SIZES: [&[usize]; 7] = [
+    &[1],
+    &[63],
+    &[64, 65],
+    &[997, 1, 129],
+    &[39_760],
+    &[65_535, 65_537],
+    &[65_535 * 64 + 1],
+];
+
+fn norm(gradients: &[Vec<f32>]) -> f64 {
+    let squares = gradients.iter().flatten().map(|&g| f64::from(g).powi(2));
+    squares.sum::<f64>().sqrt()
+}
+
+fn check(gradients: &[Vec<f32>], max_norm: f32) {
+    let sizes: Vec<usize> = gradients.iter().map(Vec::len).collect();
+    let case = format!("{sizes:?}, at most {max_norm}");
+    let bench = Bench::new(gpu());
+    let tensor = |values: &Vec<f32>| bench.changed("gradients", [1, values.len()], values);
+    let tensors: Vec<_> = gradients.iter().map(tensor).collect();
+    let arena = Arena::of(tensors.clone());
+    bench.run(&case, 1, |recorder| {
+        record(recorder, &arena, max_norm).unwrap();
+    });
+
+    let factor = f64::from(max_norm) / (norm(gradients) + 1e-6);
+    // Each element's square is rounded, and added on the way through its part, the rest of 64 sums and
+    // the tree; half of that error is left in the root, which is off by a division more.
+    let longest = tensors
+        .iter()
+        .map(|block| block.len().div_ceil(parts_of(block)));
+    let parts: usize = tensors.iter().map(parts_of).sum();
+    let additions = longest.max().unwrap_or(1) + parts.div_ceil(64) + 7;
+    let error = (additions as f64 / 2.0 * ROUNDING + 5.0 * ULP) + 3.5 * ULP;
+    for (tensor, values) in tensors.iter().zip(gradients) {
+        let scaled = |&value: &f32| f64::from(value) * factor.min(1.0);
+        let tolerance = |&value: &f32| match factor > 1.0 + error {
+            true => 0.0,
+            false => scaled(&value).abs() * (error + 2.0 * ROUNDING) + FLUSHED,
+        };
+        let (expected, tolerance) = (values.iter().map(scaled), values.iter().map(tolerance));
+        assert_close(&case, &bench.read(tensor), expected, tolerance);
+    }
+}
+
+#[test]
+fn a_norm_that_is_too_large_is_scaled_and_no_other() {
+    for sizes in SIZES {
+        let mut numbers = Numbers::new(sizes.len() as u64);
+        let gradients = sizes.iter().map(|&size| numbers.fill(size, Fill::Moderate));
+        let mut gradients: Vec<Vec<f32>> = gradients.collect();
+        gradients[0][0] = 0.5;
+        #[expect(clippy::cast_possible_truncation, reason = "a round number near it")]
+        let norm = norm(&gradients) as f32;
+        for max_norm in [1e-3, 0.5 * norm, norm, 2.0 * norm] {
+            check(&gradients, max_norm);
+        }
+    }
+}
+
+#[test]
+fn gradients_of_zero_stay() {
+    check(&[vec![0.0; 100]], 1.0);
+}
+
+#[test]
+fn a_norm_that_allows_nothing_is_refused() {
+    for max_norm in [0.0, -1.0, f32::NAN] {
+        let clipped = Sgd::new(0.1).clip_norm(max_norm);
+        let message = clipped.check().unwrap_err().to_string();
+        assert!(message.contains("norm of the gradient"), "{message}");
+    }
+}

@@ -1,0 +1,150 @@
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::update::{check_below_one, to_f32};
+use super::{Backward, Draw, Forward, Layer, to_u32};
+use crate::error::Error;
+use crate::fields;
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::plan::{Cost, Recorder};
+use crate::reference;
+use crate::tensor::Tensor;
+
+/// Dropout (Srivastava et al., 2014), as `torch.nn.Dropout`: in a step of training each element is 0
+/// with probability `p`, and else multiplied by `1/(1 − p)`; everywhere else `y = x`.
+///
+/// What is dropped is a function of the network's [seed](crate::Sequential::seed), the layer's place, the
+/// step, and the element: the same on every device, and after a training was resumed.
+///
+/// ```
+/// use wgrad::Sequential;
+/// use wgrad::ops::{Dropout, Linear, Relu};
+///
+/// let spec = Sequential::input(784).layer(Linear::new(50)).layer(Relu);
+/// let spec = spec.layer(Dropout::new(0.5)).layer(Linear::new(10)).seed(1);
+/// # assert_eq!(spec.widths(), [784, 50, 50, 50, 10]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout {
+    p: f32,
+}
+
+impl Dropout {
+    /// Drops an element with probability `p`, which is at least 0 and below 1.
+    #[must_use]
+    pub const fn new(p: f32) -> Self {
+        Self { p }
+    }
+
+    /// Probability that an element is dropped.
+    #[must_use]
+    pub const fn p(&self) -> f32 {
+        self.p
+    }
+
+    /// Random words below this drop their element: `p·2³²`.
+    fn threshold(self) -> u32 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "p is 0 to 1 − 2⁻²⁴, as checked when the network was built"
+        )]
+        let threshold = (f64::from(self.p) * 2.0f64.powi(32)).ceil() as u32;
+        threshold
+    }
+
+    /// What an element that is kept is multiplied by.
+    fn scale(self) -> f64 {
+        1.0 / (1.0 - f64::from(self.p))
+    }
+
+    fn record(self, recorder: &mut Recorder<'_>, draw: Option<Draw<'_>>, x: &Tensor, y: &Tensor) {
+        assert_eq!(x.shape(), y.shape(), "dropout: shapes");
+        let elements = x.len();
+        let cost = Cost {
+            flops: elements as u64,
+            ..Cost::default()
+        };
+        let settings = Settings {
+            elements: to_u32(elements),
+            threshold: self.threshold(),
+            scale: to_f32(self.scale()),
+            ..Settings::default()
+        };
+        match draw {
+            None => recorder.dispatch_each(&PASS_ON, settings, &[x, y], elements, cost),
+            Some(Draw { key, step_count }) => {
+                let [key0, key1] = key;
+                let settings = Settings {
+                    key0,
+                    key1,
+                    ..settings
+                };
+                recorder.dispatch_each(&DROP, settings, &[x, y, step_count], elements, cost);
+            }
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+struct Settings {
+    key0: u32,
+    key1: u32,
+    elements: u32,
+    threshold: u32,
+    scale: f32,
+}
+
+const X: Binding = Binding::read("x");
+const Y: Binding = Binding::write("y");
+
+static DROP: Kernel<Settings> = Kernel {
+    shader: "dropout",
+    source: concat!(
+        include_str!("../../shaders/threefry.wgsl"),
+        include_str!("../../shaders/dropout.wgsl")
+    ),
+    entry: "drop",
+    bindings: &[X, Y, Binding::read("step_count").of_u32()],
+    fields: fields!(Settings: key0, key1, elements, threshold, scale),
+    workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+
+static PASS_ON: Kernel<Settings> = Kernel {
+    entry: "pass_on",
+    bindings: &[X, Y],
+    ..DROP
+};
+
+impl Layer for Dropout {
+    fn name(&self) -> String {
+        format!("Dropout({})", self.p)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_below_one("p of Dropout", self.p)
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
+        self.record(recorder, pass.draw, pass.x, pass.y);
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+        if let Some(dx) = pass.dx {
+            self.record(recorder, pass.draw, pass.dy, dx);
+        }
+    }
+
+    fn reference(&self) -> reference::Twin {
+        reference::Twin::of(reference::Dropout { p: self.p.into() })
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    vec![DROP.contract(), PASS_ON.contract()]
+}

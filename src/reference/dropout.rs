@@ -1,0 +1,52 @@
+use ndarray::{ArrayView2, ArrayViewMut2, Zip};
+
+use super::{Backward, Draw, Float, Forward, Layer};
+use crate::random::threefry;
+
+/// `y = x / (1 − p)` where an element is kept and else 0, `dx` of `dy` alike; outside of training both
+/// are copied. Element `i` of step `t` is kept when the first word of `threefry(key, (t, i))` is at
+/// least `p·2³²`.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropout {
+    /// Probability that an element is dropped, 0 ≤ p < 1.
+    pub p: f64,
+}
+
+impl Dropout {
+    fn apply<F: Float>(
+        self,
+        draw: Option<Draw>,
+        x: ArrayView2<'_, F>,
+        mut y: ArrayViewMut2<'_, F>,
+    ) {
+        let Some(Draw { key, step }) = draw else {
+            return y.assign(&x);
+        };
+        let threshold = self.p * 2.0f64.powi(32);
+        let scale = F::from_f64(1.0 / (1.0 - self.p));
+        let width = x.ncols();
+        Zip::indexed(&mut y)
+            .and(&x)
+            .for_each(|(row, column), y, &x| {
+                #[expect(clippy::cast_possible_truncation, reason = "what a GPU buffer holds")]
+                let element = (row * width + column) as u32;
+                let [random, _] = threefry(key, [step, element]);
+                *y = match f64::from(random) >= threshold {
+                    true => x * scale,
+                    false => F::zero(),
+                };
+            });
+    }
+}
+
+impl<F: Float> Layer<F> for Dropout {
+    fn forward(&self, pass: Forward<'_, F>) {
+        self.apply(pass.draw, pass.x, pass.y);
+    }
+
+    fn backward(&self, pass: Backward<'_, F>) {
+        if let Some(dx) = pass.dx {
+            self.apply(pass.draw, pass.dy, dx);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+use wgrad::ndarray::{Array2, ArrayViewMut2};
+use wgrad::ops::{Backward, Draw, Dropout, Forward, Layer};
+use wgrad::reference::{self, Float};
+
+use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, assert_close, gpu};
+
+const SHAPES: [[usize; 2]; 7] = [
+    [1, 1],
+    [3, 7],
+    [1, 63],
+    [64, 1],
+    [1, 65],
+    [43, 3],
+    [100, 50],
+];
+
+/// One element more than one dispatch dimension has invocations.
+const FOLDED: [usize; 2] = [1, 65_535 * 64 + 1];
+
+const KEY: [u32; 2] = [0x1234_5678, 0x9abc_def0];
+
+/// What is run: the key and the step of a training, or none.
+type At = Option<([u32; 2], u32)>;
+
+fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
+    let case = format!("{} {shape:?} {at:?}", dropout.name());
+    let [rows, columns] = shape;
+    let mut numbers = Numbers::new(11);
+    let x = numbers.fill(rows * columns, fill);
+    let unread = vec![f32::NAN; x.len()];
+    let bench = Bench::new(gpu());
+    let [x_in, dy] = ["x", "dy"].map(|label| bench.input(label, shape, &x));
+    let [x_unread, y_unread] = ["x unread", "y unread"].map(|l| bench.input(l, shape, &unread));
+    let [y, dx] = ["y", "dx"].map(|label| bench.output(label, shape));
+    let step_count = bench.input_u32("step_count", [1, 1], &[at.map_or(0, |(_, step)| step)]);
+    let draw = at.map(|(key, _)| Draw {
+        key,
+        step_count: &step_count,
+    });
+    bench.run(&case, 1, |recorder| {
+        let forward = Forward {
+            draw,
+            ..Forward::evaluation(&x_in, &[], &y)
+        };
+        dropout.forward(recorder, forward);
+        let backward = Backward {
+            x: &x_unread,
+            y: &y_unread,
+            dy: &dy,
+            parameters: &[],
+            gradients: &[],
+            dx: Some(&dx),
+            draw,
+        };
+        dropout.backward(recorder, backward);
+    });
+
+    let x = Array2::from_shape_fn((rows, columns), |(r, c)| f64::from(x[r * columns + c]));
+    let draw = at.map(|(key, step)| reference::Draw { key, step });
+    let (twin, unread) = (
+        dropout.reference(),
+        Array2::from_elem(x.raw_dim(), f64::NAN),
+    );
+    let twin = f64::of(&twin);
+    let forward = |y: ArrayViewMut2<'_, f64>| {
+        twin.forward(reference::Forward {
+            draw,
+            ..reference::Forward::evaluation(x.view(), &[], y)
+        });
+    };
+    let backward = |dx: ArrayViewMut2<'_, f64>| {
+        twin.backward(reference::Backward {
+            x: unread.view(),
+            y: unread.view(),
+            dy: x.view(),
+            parameters: &[],
+            gradients: &mut [],
+            dx: Some(dx),
+            draw,
+        });
+    };
+    let passes: [(&str, _, &dyn Fn(ArrayViewMut2<'_, f64>)); 2] =
+        [("y", &y, &forward), ("dx", &dx, &backward)];
+    for (name, found, pass) in passes {
+        let mut expected = unread.clone();
+        pass(expected.view_mut());
+        // The scale and the product are rounded.
+        let tolerance = expected.iter().map(|value| match at {
+            Some(_) => 2.0 * ROUNDING * value.abs() + FLUSHED,
+            None => 0.0,
+        });
+        let case = format!("{case}: {name}");
+        assert_close(
+            &case,
+            &bench.read(found),
+            expected.iter().copied(),
+            tolerance,
+        );
+    }
+}
+
+#[test]
+fn dropout_drops_what_the_reference_drops() {
+    for shape in SHAPES {
+        for p in [0.0, 0.1, 0.5, 1.0 - f32::EPSILON / 2.0] {
+            for fill in Fill::ALL {
+                // Scaled by 2²⁴, the extreme would overflow.
+                if p <= 0.5 || fill != Fill::Extreme {
+                    for step in [0, 1, u32::MAX] {
+                        check(Dropout::new(p), shape, Some((KEY, step)), fill);
+                    }
+                }
+            }
+        }
+    }
+    check(Dropout::new(0.25), FOLDED, Some((KEY, 3)), Fill::Moderate);
+}
+
+#[test]
+fn outside_of_training_dropout_is_the_identity() {
+    for shape in SHAPES {
+        check(Dropout::new(0.5), shape, None, Fill::Extreme);
+    }
+    check(Dropout::new(0.5), FOLDED, None, Fill::Moderate);
+}
