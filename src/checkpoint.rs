@@ -336,10 +336,10 @@ impl<'a> File<'a> {
     fn step(&self, seed: &str, position: &Position) -> Result<u64, CheckpointError> {
         let get = |what: &'static str| self.metadata.get(what).map_or("", String::as_str);
         must_be("format", FORMAT.to_owned(), get("format"))?;
-        must_be("seed", seed.to_owned(), get("seed"))?;
         for (what, expected) in position.metadata() {
             must_be(what, expected, get(what))?;
         }
+        must_be("seed", seed.to_owned(), get("seed"))?;
         get("step").parse().map_err(|_| CheckpointError::Mismatch {
             what: "step",
             expected: "a whole number".to_owned(),

@@ -18,6 +18,10 @@ pub(crate) struct OptimizerArgs {
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     weight_decay: Option<f32>,
 
+    /// Scale gradients down whose norm, of all together, is larger than this
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    clip_norm: Option<f32>,
+
     /// How the learning rate changes: `cosine` takes it to 0 in `--steps` steps
     #[arg(long, value_enum, default_value_t = Shape::Constant)]
     schedule: Shape,
@@ -62,7 +66,10 @@ impl OptimizerArgs {
 
     /// For a training of so many steps.
     pub(crate) fn build(&self, steps: usize) -> Box<dyn Optimizer> {
-        let rule = self.rule();
+        let mut rule = self.rule();
+        if let Some(max_norm) = self.clip_norm {
+            rule = Box::new(rule.clip_norm(max_norm));
+        }
         // A rule with a schedule, be it one that changes nothing, has no fused plan.
         match self.schedule(steps) {
             Some(schedule) => Box::new(rule.scheduled(schedule)),
@@ -120,6 +127,9 @@ impl OptimizerArgs {
         }
         if let Some(decay) = self.weight_decay {
             parts.push(format!("weight decay {decay}"));
+        }
+        if let Some(max_norm) = self.clip_norm {
+            parts.push(format!("gradients clipped to a norm of {max_norm}"));
         }
         parts.join(", ")
     }

@@ -39,6 +39,7 @@ fn what_the_optimizer_was_set_to_is_printed_and_has_an_effect() {
         ("--weight-decay 0.5", "weight decay 0.5"),
         ("--schedule cosine", "by a cosine to 0 at step 60"),
         ("--warm-up 30", "warm-up of 30 steps"),
+        ("--clip-norm 0.1", "gradients clipped to a norm of 0.1"),
     ] {
         let [described, evaluated] = run(words);
         assert!(described.ends_with(expected), "{described}");
@@ -52,7 +53,7 @@ fn an_optimizer_with_a_schedule_does_the_same_on_cpu_and_gpu() {
     let [cpu, gpu] = ["cpu", "gpu"].map(|device| {
         let words = format!(
             "--device {device} --batch 20 --steps 300 --eval-every 0 --optimizer adam \
-             --schedule cosine --warm-up 20"
+             --schedule cosine --warm-up 20 --clip-norm 0.5 --hidden 40,30 --dropout 0.1"
         );
         lines(&few.train(&words))
     });
@@ -67,6 +68,12 @@ fn settings_of_optimizers_that_are_wrong() {
     for (words, parts) in [
         ("--weight-decay -1", ["weight decay must be", "is -1"]),
         ("--weight-decay nan", ["weight decay must be", "is NaN"]),
+        ("--clip-norm 0", ["largest norm of the gradient", "is 0"]),
+        ("--dropout 1", ["--dropout must be", "is 1"]),
+        (
+            "--dropout 0.5 --hidden none",
+            ["--dropout must be", "--hidden none"],
+        ),
         (
             "--steps 50 --warm-up 50",
             ["--warm-up must be below --steps, which is 50", "is 50"],

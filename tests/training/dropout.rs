@@ -4,29 +4,30 @@ use wgrad::data::Sampling;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Dropout, Layer, Linear, Relu, Sgd, SoftmaxCrossEntropy};
 use wgrad::reference::{self, Draw, Float, Forward};
-use wgrad::{Sequential, Trainer};
+use wgrad::{Init, Sequential, Trainer};
 
 use super::{assert_near, digits};
 use crate::gpu::gpu;
 
 /// Two layers that drop, of the same width.
 fn net(p: f32) -> Sequential {
-    let spec = Sequential::input(784).layer(Linear::new(40)).layer(Relu);
-    let spec = spec.layer(Dropout::new(p)).layer(Linear::new(40));
+    let linear = |outputs| Linear::new(outputs).weight_init(Init::XavierUniform);
+    let spec = Sequential::input(784).layer(linear(40)).layer(Relu);
+    let spec = spec.layer(Dropout::new(p)).layer(linear(40));
     let spec = spec.layer(Relu).layer(Dropout::new(p));
-    spec.layer(Linear::new(10)).seed(5)
+    spec.layer(linear(10)).seed(5)
 }
 
 const SAMPLING: Sampling = Sampling::Shuffled { seed: 2 };
 
 fn on_gpu(spec: &Sequential) -> Trainer {
     let (model, data) = (spec.build(gpu()).unwrap(), digits().train);
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.2));
+    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
     Trainer::new(model, loss, optimizer, &data, 100, SAMPLING).unwrap()
 }
 
 fn on_cpu<F: Float>(spec: &Sequential) -> reference::Trainer<F> {
-    reference::Trainer::new(spec, Sgd::new(0.2), &digits().train, 100, SAMPLING).unwrap()
+    reference::Trainer::new(spec, Sgd::new(0.1), &digits().train, 100, SAMPLING).unwrap()
 }
 
 #[test]
@@ -47,7 +48,10 @@ fn forty_steps_are_those_of_the_reference() {
 
     let without = on_cpu::<f64>(&net(0.0)).steps(40).unwrap();
     let difference = double.iter().zip(&without).map(|(a, b)| (a - b).abs());
-    assert!(difference.fold(0.0, f64::max) > 0.01, "nothing was dropped");
+    assert!(
+        difference.fold(0.0, f64::max) > 0.1,
+        "nothing was dropped: {without:?}"
+    );
 }
 
 #[test]
