@@ -101,6 +101,13 @@ fn activate(precision: Precision, activation: Option<Activation>, x: &Uncertain)
                 .and(&x.value)
                 .for_each(|error, &x| *error = *error / 4.0 + precision.sigmoid(x));
         }
+        Some(Activation::Tanh) => {
+            value.mapv_inplace(f64::tanh);
+            // The slope is at most 1.
+            Zip::from(&mut error)
+                .and(&x.value)
+                .for_each(|error, &x| *error += precision.tanh(x));
+        }
     }
     Uncertain { value, error }
 }
@@ -138,6 +145,16 @@ fn activate_backward(
                 let slope = (1.0 - y) * y;
                 let dy = dx.abs() + *error;
                 *error = *error * slope + precision.sigmoid_backward(y, uncertainty, dy);
+                *dx *= slope;
+            }),
+        Some(Activation::Tanh) => Zip::from(value)
+            .and(error)
+            .and(&y.value)
+            .and(&y.error)
+            .for_each(|dx, error, &y, &uncertainty| {
+                let slope = (1.0 - y) * (1.0 + y);
+                let dy = dx.abs() + *error;
+                *error = *error * slope + precision.tanh_backward(y, uncertainty, dy);
                 *dx *= slope;
             }),
     }

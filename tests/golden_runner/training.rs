@@ -3,7 +3,7 @@
 
 use ndarray::Array2;
 use wgrad::data::{Labels, Sampling, Split};
-use wgrad::ops::{Linear, Relu, Sigmoid, SoftmaxCrossEntropy};
+use wgrad::ops::{Linear, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh};
 use wgrad::reference::{self, Float, Moment};
 use wgrad::{Error, Gpu, Sequential, StepPlan, Trainer};
 
@@ -27,6 +27,7 @@ const UNDECIDED: f64 = 2.0;
 pub(crate) enum Activation {
     Relu,
     Sigmoid,
+    Tanh,
 }
 
 /// What a file says.
@@ -128,6 +129,7 @@ impl Training {
             _ if widths.len() == 2 => None,
             Some("relu") => Some(Activation::Relu),
             Some("sigmoid") => Some(Activation::Sigmoid),
+            Some("tanh") => Some(Activation::Tanh),
             Some(other) => return Err(file.unknown("activation", other)),
             None => return Err(file.failed("metadata key \"activation\" is missing")),
         };
@@ -170,6 +172,7 @@ impl Training {
                 spec = match self.activation {
                     Some(Activation::Relu) => spec.layer(Relu),
                     Some(Activation::Sigmoid) => spec.layer(Sigmoid),
+                    Some(Activation::Tanh) => spec.layer(Tanh),
                     None => spec,
                 };
             }
