@@ -2,6 +2,7 @@
 
 use wasm_bindgen::prelude::*;
 use wgrad::Gpu;
+use wgrad::gpu::AdapterKind;
 
 use crate::error::thrown;
 
@@ -35,6 +36,14 @@ impl Device {
     #[must_use]
     pub fn is_gpu(&self) -> bool {
         self.gpu.is_some()
+    }
+
+    /// Whether it is a driver that runs shaders on the processor, slower than [`Device::cpu`].
+    #[wasm_bindgen(getter, js_name = isSoftware)]
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        let kind = self.gpu.as_ref().map(Gpu::kind);
+        kind == Some(AdapterKind::Software)
     }
 
     /// Destroys the GPU device, as a driver that is reset does: sessions on it fail with `DeviceLost`.
