@@ -209,28 +209,42 @@ impl Trainer {
         self.submit(count, false)
     }
 
-    /// Losses of the last `count` steps, whoever took them; of 16,384 at most.
+    /// Losses of the last `count` steps before this call, whoever took them; of 16,384 at most. The
+    /// training may go on while the future waits.
     ///
     /// # Errors
     /// [`Error::Setting`] for more steps than were taken or are kept; else as [`steps`](Self::steps).
-    pub async fn losses_async(&self, count: usize) -> Result<Vec<f32>, Error> {
-        let kept = self.steps_taken.min(HISTORY as u64);
-        if count as u64 > kept {
-            let expected = format!("at most {kept}, the losses that are kept");
-            return Err(Error::setting("number of losses", expected, count));
+    pub fn losses_async(
+        &self,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
+        let (taken, rate) = (self.steps_taken, self.optimizer.learning_rate());
+        let kept = taken.min(HISTORY as u64);
+        let read = (count as u64 <= kept).then(|| self.read_losses(taken - count as u64, count));
+        async move {
+            let Some(read) = read else {
+                let expected = format!("at most {kept}, the losses that are kept");
+                return Err(Error::setting("number of losses", expected, count));
+            };
+            let losses = read.await?;
+            first_divergence(taken - count as u64, losses.clone(), rate)?;
+            Ok(losses)
         }
-        let first = self.steps_taken - count as u64;
-        let losses = self.read_losses(first, count).await?;
-        first_divergence(first, losses.clone(), self.optimizer.learning_rate())?;
-        Ok(losses)
     }
 
-    async fn read_losses(&self, first: u64, count: usize) -> Result<Vec<f32>, Error> {
-        let history: Vec<f32> = self.model.gpu().read_async(&self.history).await?;
-        let slots = (0..count as u64).map(|step| (first + step) % HISTORY as u64);
-        #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
-        let losses = slots.map(|slot| history[slot as usize]);
-        Ok(losses.collect())
+    fn read_losses(
+        &self,
+        first: u64,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
+        let history = self.model.gpu().read_async::<f32>(&self.history);
+        async move {
+            let history = history.await?;
+            let slots = (0..count as u64).map(|step| (first + step) % HISTORY as u64);
+            #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
+            let losses = slots.map(|slot| history[slot as usize]);
+            Ok(losses.collect())
+        }
     }
 
     /// Once for many steps, and before them. What was submitted before still sees the old values.
@@ -299,15 +313,23 @@ impl Trainer {
         pollster::block_on(self.evaluate_async(examples))
     }
 
-    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread.
+    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread: with the parameters of the
+    /// time of this call, so that the training may go on while the future waits.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
-    pub async fn evaluate_async(
+    pub fn evaluate_async<E: Into<Examples>>(
         &mut self,
-        examples: impl Into<Examples>,
-    ) -> Result<Evaluation, Error> {
-        let examples = examples.into();
+        examples: E,
+    ) -> impl Future<Output = Result<Evaluation, Error>> + use<E> {
+        let gpu = self.model.gpu().clone();
+        let evaluator = self.evaluator(examples.into());
+        let run = evaluator.map(|evaluator| evaluator.run(&gpu));
+        async move { run?.await }
+    }
+
+    /// Of this data set, recorded at its first use.
+    fn evaluator(&mut self, examples: Examples) -> Result<&Evaluator, Error> {
         let known = |(seen, _): &(Examples, Evaluator)| seen.same_memory(&examples);
         let index = match self.evaluators.iter().position(known) {
             Some(index) => index,
@@ -318,7 +340,7 @@ impl Trainer {
                 self.evaluators.len() - 1
             }
         };
-        self.evaluators[index].1.run(self.model.gpu()).await
+        Ok(&self.evaluators[index].1)
     }
 
     /// The data set on the GPU, uploaded at its first use.
