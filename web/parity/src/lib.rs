@@ -7,6 +7,7 @@ mod browser;
 #[path = "../../../tests/common/gpu.rs"]
 mod gpu;
 
+pub use browser::names;
 use wasm_bindgen::prelude::*;
 
 /// Name and function of a test.
