@@ -87,10 +87,7 @@ impl Evaluator {
     }
 
     /// Submits the pass at once; the future waits for its totals.
-    pub(crate) fn run(
-        &self,
-        gpu: &Gpu,
-    ) -> impl Future<Output = Result<Evaluation, Error>> + use<> {
+    pub(crate) fn run(&self, gpu: &Gpu) -> impl Future<Output = Result<Evaluation, Error>> + use<> {
         let submitted = self.submit(gpu);
         let totals = gpu.read_async(&self.totals);
         let (examples, targets) = (self.examples, self.targets);

@@ -122,7 +122,8 @@ impl Model {
     }
 
     /// Where the parameters of every layer lie, in the order of
-    /// [`Layer::parameters`](crate::ops::Layer::parameters).
+    /// [`Layer::parameters`](crate::ops::Layer::parameters), to be read. A trainer has begun its next step
+    /// with them: [`Trainer::set_parameters`](crate::Trainer::set_parameters) changes them.
     #[must_use]
     pub fn layer_parameters(&self) -> &[Vec<Tensor>] {
         &self.parameters.layers

@@ -52,6 +52,10 @@ pub struct Trainer {
     /// What the optimizer keeps, an arena for each of its names.
     state: Vec<Arena>,
     steps_taken: u64,
+    /// Steps to come whose minibatches are chosen: see [`Steps::refill`].
+    chosen: usize,
+    /// Whether the last step has made what [`Steps::start`] makes, with the present parameters.
+    is_started: bool,
     batch: usize,
     sampling: Sampling,
     resident: Vec<(Examples, Resident)>,
@@ -128,6 +132,8 @@ impl Trainer {
             step_count,
             state,
             steps_taken: 0,
+            chosen: 0,
+            is_started: false,
             batch,
             sampling,
             resident: vec![(examples, resident)],
@@ -146,6 +152,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn set_parameters(&mut self, values: &[Vec<Array2<f32>>]) -> Result<(), Error> {
+        self.is_started = false;
         self.model.set_parameters(values)
     }
 
@@ -283,14 +290,20 @@ impl Trainer {
         let chunk = by_dispatches
             .min(usize::try_from(by_flops).unwrap_or(usize::MAX))
             .clamp(1, plans.reach);
-        let mut before = None;
-        for first in (0..steps).step_by(chunk) {
-            let now = chunk.min(steps - first);
-            let refill = plans.refill.iter();
-            let start = plans.start.iter().filter(|_| first == 0);
+        let (mut before, mut left) = (None, steps);
+        while left > 0 {
+            let refill = plans.refill.iter().filter(|_| self.chosen == 0);
+            let start = plans.start.iter().filter(|_| !self.is_started);
+            let chosen = match self.chosen {
+                0 => plans.reach,
+                chosen => chosen,
+            };
+            let now = chunk.min(left).min(chosen);
             let once = refill.chain(start).map(|plan| (plan, 1));
             let submitted = gpu.submit_all(once.chain([(&plans.step, now)]))?;
+            (self.chosen, self.is_started) = (chosen - now, true);
             self.steps_taken += now as u64;
+            left -= now;
             if waits {
                 gpu.wait_in_turn(&mut before, submitted)?;
             }
@@ -438,6 +451,7 @@ mod tests {
     use crate::error::Error;
     use crate::ops::{Sgd, SoftmaxCrossEntropy};
     use crate::reference;
+    use crate::steps::StepPlan;
 
     #[test]
     fn the_first_loss_out_of_bounds_is_the_divergence() {
@@ -484,6 +498,75 @@ mod tests {
         let mut trainer = trainer()?;
         trainer.submit(5, true)?;
         assert_eq!(trainer.steps(4)?, expected[5..]);
+        Ok(())
+    }
+
+    /// What a step makes ahead for the next one is taken up by whichever call makes that, and not after
+    /// the parameters were changed.
+    #[test]
+    fn calls_of_any_size_are_one_training() -> Result<(), Error> {
+        let digits = crate::data::synthetic::digits_of(1, 400, 10)?;
+        let trainer = |plan| {
+            let model = TwoLayerNet::spec(784, 10, 10)
+                .seed(3)
+                .build(crate::testing::gpu())?;
+            let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+            let sampling = Sampling::WithReplacement { seed: 1 };
+            Trainer::with_plan(model, loss, optimizer, &digits.train, 20, sampling, plan)
+        };
+        for plan in [StepPlan::Layers, StepPlan::Fused] {
+            let mut one = trainer(plan)?;
+            let expected = one.steps(600)?;
+            let mut many = trainer(plan)?;
+            let mut losses = Vec::new();
+            for steps in [1, 2, 252, 1, 300, 44] {
+                losses.extend(many.steps(steps)?);
+            }
+            assert_eq!(losses, expected, "{plan:?}");
+            assert_eq!(many.model().parameters()?, one.model().parameters()?);
+
+            let initial = trainer(plan)?;
+            many.set_parameters(&initial.model().parameters()?)?;
+            let file = pollster::block_on(initial.model().to_safetensors())?;
+            one.set_weights(&file)?;
+            let again = many.steps(1)?;
+            assert_eq!(again, one.steps(1)?, "{plan:?}");
+            // At first all classes are about equally likely.
+            assert!((again[0] - 10.0_f32.ln()).abs() < 0.05, "{again:?}");
+        }
+        Ok(())
+    }
+
+    /// Futures are of the time of the call.
+    #[test]
+    fn training_goes_on_while_answers_are_awaited() -> Result<(), Error> {
+        let digits = crate::data::synthetic::digits_of(1, 200, 50)?;
+        let model = TwoLayerNet::spec(784, 10, 10).build(crate::testing::gpu())?;
+        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.5));
+        let sampling = Sampling::WithReplacement { seed: 1 };
+        let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 20, sampling)?;
+        let expected = trainer.steps(5)?;
+        let before = (
+            trainer.evaluate(&digits.test)?,
+            trainer.model().parameters()?,
+        );
+        let losses = trainer.losses_async(5);
+        let evaluation = trainer.evaluate_async(&digits.test);
+        let parameters = trainer.model().parameters_async();
+        let file = trainer.to_safetensors();
+        trainer.advance(20)?;
+        assert_eq!(pollster::block_on(losses)?, expected);
+        let found = (
+            pollster::block_on(evaluation)?,
+            pollster::block_on(parameters)?,
+        );
+        assert_eq!(found, before);
+        assert_ne!(trainer.model().parameters()?, before.1);
+        trainer.set_safetensors(&pollster::block_on(file)?)?;
+        assert_eq!(
+            (trainer.steps_taken(), trainer.model().parameters()?),
+            (5, before.1)
+        );
         Ok(())
     }
 

@@ -24,11 +24,7 @@ impl Trainer {
     /// # Errors
     /// As [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
-        let (gpu, spec, position) = (
-            self.model.gpu(),
-            self.model.spec().clone(),
-            self.position(),
-        );
+        let (gpu, spec, position) = (self.model.gpu(), self.model.spec().clone(), self.position());
         let roles = self.optimizer.state().iter().zip(&self.state);
         let reads: Vec<_> = roles
             .map(|(role, arena)| (*role, read_matrices(gpu, arena.tensors())))
@@ -52,7 +48,7 @@ impl Trainer {
         let training = Some((self.optimizer.state(), &self.position()));
         let contents = checkpoint::decode(self.model.spec(), training, bytes)?;
         let gpu = self.model.gpu().clone();
-        self.model.set_parameters(&contents.parameters)?;
+        self.set_parameters(&contents.parameters)?;
         for (arena, values) in self.state.iter().zip(&contents.state) {
             for (tensor, value) in arena.tensors().iter().zip(values) {
                 gpu.write(tensor, &row_major(value.view()))?;
@@ -61,6 +57,7 @@ impl Trainer {
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
         gpu.write(&self.step_count, &[contents.step as u32])?;
         self.steps_taken = contents.step;
+        self.chosen = 0;
         Ok(())
     }
 
@@ -70,6 +67,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.is_started = false;
         self.model.set_safetensors(bytes)
     }
 

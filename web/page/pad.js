@@ -164,9 +164,9 @@ export class Pad {
       const percent = `${Math.round(100 * probabilities[digit])}%`;
       this.#bar(row, probabilities[digit], percent, digit === best);
     });
-    const sure = Math.round(100 * probabilities[best]);
-    const text = `Reads ${best}`;
-    if (!this.guess.textContent.startsWith(text)) this.guess.textContent = `${text}, ${sure}% sure.`;
+    const text = `The network reads a ${best}.`;
+    // Said aloud only when it changes.
+    if (this.guess.textContent !== text) this.guess.textContent = text;
   }
 
   #bar(row, share, percent, isBest) {

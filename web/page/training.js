@@ -22,7 +22,7 @@ export class Training {
   constructor(session, { isGpu, isSoftware }, on) {
     this.session = session;
     this.on = on;
-    this.isGpu = isGpu;
+    this.isSoftware = isSoftware;
     this.evaluatesAtOnce = isGpu && !isSoftware;
     this.running = false;
     this.snapshot = null;
@@ -57,7 +57,8 @@ export class Training {
     let failure = null;
     try {
       await this.pace.begin();
-      if (this.steps === 0) await this.#evaluate();
+      // On a software driver it would be seconds before the first step.
+      if (this.steps === 0 && !this.isSoftware) await this.#evaluate();
       await this.#frames(until);
       await this.pace.end();
       await this.#readLosses();

@@ -4,6 +4,13 @@ const SIDE = 28;
 const GAP = 1;
 const MOST = 60;
 
+/** Of 8 to 15, that which leaves the fewest places of the last row empty. */
+function columnsFor(count) {
+  const candidates = [10, 12, 15, 8, 9, 11, 13, 14];
+  const empty = (columns) => (columns - (count % columns)) % columns;
+  return count < 8 ? count : candidates.reduce((best, each) => (empty(each) < empty(best) ? each : best));
+}
+
 export class WeightImages {
   constructor(canvas, summary) {
     Object.assign(this, { canvas, summary });
@@ -17,7 +24,7 @@ export class WeightImages {
   draw(weights) {
     const units = weights.length / (SIDE * SIDE);
     const shown = Math.min(units, MOST);
-    const columns = shown > 30 ? 15 : Math.min(shown, 10);
+    const columns = columnsFor(shown);
     const rows = Math.ceil(shown / columns);
     const [width, height] = [columns * (SIDE + GAP) - GAP, rows * (SIDE + GAP) - GAP];
     if (this.canvas.width !== width || this.canvas.height !== height) {

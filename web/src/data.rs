@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
+use wgrad::Error;
 use wgrad::data::synthetic::Drawing;
 use wgrad::data::{Dataset, Labels, Split, mnist};
-use wgrad::Error;
 
 use crate::error::thrown;
 
@@ -71,7 +71,10 @@ impl Data {
     pub fn from_files(names: Vec<String>, contents: Vec<Uint8Array>) -> Result<Self, JsValue> {
         let bytes = contents.iter().map(Uint8Array::to_vec);
         let split = mnist::from_files("dropped files", names.into_iter().zip(bytes));
-        split.map_err(Error::from).and_then(Self::new).map_err(thrown)
+        split
+            .map_err(Error::from)
+            .and_then(Self::new)
+            .map_err(thrown)
     }
 
     /// `MNIST`, `synthetic digits` or `dropped files`.

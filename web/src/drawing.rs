@@ -107,7 +107,11 @@ fn offset(scaled: &[u8], [columns, rows]: [usize; 2]) -> [usize; 2] {
     let middle = SIDE as f32 / 2.0;
     let corner = |moment: f32, side: usize| {
         // Ink too faint to survive scaling has no mass.
-        let centre = if mass > 0.0 { moment / mass } else { side as f32 / 2.0 };
+        let centre = if mass > 0.0 {
+            moment / mass
+        } else {
+            side as f32 / 2.0
+        };
         let corner = (middle - centre).round().clamp(0.0, (SIDE - side) as f32);
         #[expect(
             clippy::cast_possible_truncation,

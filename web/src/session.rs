@@ -122,10 +122,13 @@ impl Session {
         if images == 0 {
             return promise(never(0, images), |()| JsValue::UNDEFINED);
         }
-        promise(self.engine.logits(&rows[..images * self.inputs]), move |mut logits| {
-            logits.chunks_mut(classes).for_each(softmax);
-            floats(logits)
-        })
+        promise(
+            self.engine.logits(&rows[..images * self.inputs]),
+            move |mut logits| {
+                logits.chunks_mut(classes).for_each(softmax);
+                floats(logits)
+            },
+        )
     }
 
     /// The first layer's weights: for each input the weights of all its units.
@@ -137,7 +140,9 @@ impl Session {
     /// The training as a safetensors file, which `train_gpu --resume` takes.
     #[wasm_bindgen(unchecked_return_type = "Promise<Uint8Array>")]
     pub fn save(&self) -> Promise {
-        promise(self.engine.save(), |file| js_sys::Uint8Array::from(&file[..]).into())
+        promise(self.engine.save(), |file| {
+            js_sys::Uint8Array::from(&file[..]).into()
+        })
     }
 
     /// Goes on with the training in a file of `save` or `train_gpu --save`.
@@ -178,7 +183,9 @@ fn floats(values: Vec<f32>) -> JsValue {
 /// `exp(x) / Σ exp(x)`, shifted so that nothing overflows.
 fn softmax(logits: &mut [f32]) {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    logits.iter_mut().for_each(|logit| *logit = (*logit - largest).exp());
+    logits
+        .iter_mut()
+        .for_each(|logit| *logit = (*logit - largest).exp());
     let sum: f32 = logits.iter().sum();
     logits.iter_mut().for_each(|logit| *logit /= sum);
 }
