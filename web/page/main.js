@@ -53,6 +53,7 @@ window.wgrad = {
       device: $("device").value,
       data: now.data?.name ?? null,
       running: training?.running ?? false,
+      drawingRead: pad?.isRead ?? false,
       steps: training?.steps ?? 0,
       stepsPerSecond: training?.stepsPerSecond ?? 0,
       frameTimes: [...(training?.frameTimes ?? [])],
