@@ -117,9 +117,10 @@ impl Gpu {
             timeout,
             faults,
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        // In a browser nothing is shared between threads.
+        #[cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
+        let shared = Arc::new(shared);
+        Self { shared }
     }
 
     /// The device itself.

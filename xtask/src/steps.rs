@@ -80,8 +80,10 @@ fn checks(cargo: &str) -> Vec<(&'static str, Check)> {
         ("documentation", Check::Run(doc)),
         ("browser target", Check::WasmTarget),
         (
-            "browser build",
-            run(&format!("check --target {WASM} --lib")),
+            "lints of the browser build",
+            run(&format!(
+                "clippy --target {WASM} --workspace --lib -- -D warnings"
+            )),
         ),
         ("tests", Check::Test),
         ("browser tests", Check::BrowserTest),
@@ -245,7 +247,7 @@ mod tests {
         "cargo clippy --lib --no-default-features -- -D warnings",
         "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace",
         "rustup target add wasm32-unknown-unknown",
-        "cargo check --target wasm32-unknown-unknown --lib",
+        "cargo clippy --target wasm32-unknown-unknown --workspace --lib -- -D warnings",
         "cargo test --release --workspace",
     ];
 

@@ -56,6 +56,6 @@ extern "C" fn run(number: usize) {
 #[wasm_bindgen]
 #[must_use]
 pub fn names() -> Vec<String> {
-    let cases = crate::CASES.iter().copied().flatten();
-    cases.map(|(name, _)| (*name).to_owned()).collect()
+    let cases = crate::CASES.concat().into_iter();
+    cases.map(|(name, _)| name.to_owned()).collect()
 }

@@ -1,7 +1,8 @@
 //! What the tests in a browser need of the crate: every kernel's source, and the tests of
 //! `tests/parity`, each to be called by its number.
 #![cfg(target_arch = "wasm32")]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+// What clippy allows in tests by itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)]
 
 mod browser;
 #[path = "../../../tests/common/gpu.rs"]
