@@ -47,7 +47,7 @@ use wgrad::{Error, Sequential};
 
 use args::Args;
 use common::{Failure, line};
-use log::LogFile;
+use log::{LogFile, decimals};
 use losses::LossFile;
 use plot::Plot;
 use training::{End, Files, Outcome, Training};
@@ -140,8 +140,10 @@ fn last_line(device: &str, outcome: &Outcome, total_s: f64) -> String {
     let device: Vec<_> = device.split_whitespace().collect();
     format!(
         "device={} steps={steps} train_s={train_s:.3} total_s={total_s:.3} steps_per_s={:.1} \
-         train_accuracy={train_accuracy:.4} test_accuracy={test_accuracy:.4}",
+         train_accuracy={} test_accuracy={}",
         device.join("_"),
-        *taken as f64 / train_s
+        *taken as f64 / train_s,
+        decimals(*train_accuracy),
+        decimals(*test_accuracy)
     )
 }

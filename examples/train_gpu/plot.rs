@@ -34,9 +34,9 @@ impl Plot {
 
     /// Adds an evaluation.
     pub(crate) fn add(&mut self, record: &Record) {
-        let (loss, accuracy) = (record.train.loss, record.test.accuracy);
+        let loss = record.train.loss;
         // Nothing can be drawn at infinity.
-        if loss.is_finite() {
+        if let Some(accuracy) = record.test.accuracy.filter(|_| loss.is_finite()) {
             self.points.push((record.step as f64, loss, accuracy));
         }
     }

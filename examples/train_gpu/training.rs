@@ -28,9 +28,9 @@ pub(crate) struct Outcome {
     /// Seconds that the steps took.
     pub(crate) train_s: f64,
     /// Share of the training examples, 0 to 1.
-    pub(crate) train_accuracy: f64,
+    pub(crate) train_accuracy: Option<f64>,
     /// Share of the test examples, 0 to 1.
-    pub(crate) test_accuracy: f64,
+    pub(crate) test_accuracy: Option<f64>,
 }
 
 /// How a run ended.
