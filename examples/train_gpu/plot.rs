@@ -46,8 +46,7 @@ impl Plot {
         let svg = svg(&self.points).map_err(|error| {
             Failure::Message(format!("cannot draw the plot: {error}; leave out --plot"))
         })?;
-        self.file.begin()?;
-        self.file.add([svg.trim_end().to_owned()])
+        self.file.replace(svg.as_bytes())
     }
 }
 
