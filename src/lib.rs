@@ -26,11 +26,12 @@
 //! let losses = trainer.steps(200)?; // one readback
 //! assert!(losses[199] < losses[0]);
 //! let evaluation = trainer.evaluate(&digits.test)?;
-//! assert!(evaluation.accuracy > 0.1);
+//! assert!(evaluation.accuracy > Some(0.1));
 //! # Ok::<(), wgrad::Error>(())
 //! ```
 //!
-//! [`Trainer::plan`] prints what one step does, dispatch by dispatch.
+//! [`Trainer::plan`] prints what one step does, dispatch by dispatch. [`Trainer::predictions`] says which class
+//! each example of a data set was taken for; a [`Confusion`] makes a table of that, class by class.
 //!
 //! # Other optimizers, and values instead of classes
 //!
@@ -97,6 +98,7 @@
 //!
 //! Layers are at most [`MAX_WIDTH`] wide.
 pub mod checkpoint;
+mod confusion;
 pub mod data;
 mod error;
 mod evaluator;
@@ -134,6 +136,7 @@ pub use wgpu;
 struct Readme;
 
 pub use checkpoint::CheckpointError;
+pub use confusion::{ClassMetrics, Confusion, Prediction};
 pub use error::Error;
 pub use gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]

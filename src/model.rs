@@ -371,7 +371,7 @@ pub(crate) async fn read_matrices(
     Ok(matrices)
 }
 
-async fn read_matrix(gpu: &Gpu, tensor: &Tensor) -> Result<Array2<f32>, Error> {
+pub(crate) async fn read_matrix(gpu: &Gpu, tensor: &Tensor) -> Result<Array2<f32>, Error> {
     let values: Vec<f32> = gpu.read_async(tensor).await?;
     let columns = tensor.columns();
     let at = |(row, column)| values[row * columns + column];

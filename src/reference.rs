@@ -36,6 +36,7 @@ pub use mean_squared_error::MeanSquaredError;
 pub use network::Network;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use network::correct;
+pub(crate) use network::largest;
 pub use relu::Relu;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
