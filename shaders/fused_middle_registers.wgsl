@@ -103,7 +103,7 @@ fn layer_forward(layer: u32, row: u32) {
     let y = mlp.layer[0].start + row * mlp.columns + mlp.layer[layer].column;
     for (var o = 0u; o < outputs; o += SUMS) {
         var column: array<u32, SUMS>;
-        var sums: array<f32, SUMS>;
+        var sums = array<f32, SUMS>();
         for (var j = 0u; j < SUMS; j++) {
             column[j] = min(o + j, outputs - 1u);
             sums[j] = weights[mlp.layer[layer].bias + column[j]];
@@ -142,7 +142,7 @@ fn layer_backward(layer: u32, row: u32) {
     let dy = mlp.layer[0].start + (mlp.rows + row) * mlp.columns + mlp.layer[layer].column;
     for (var i = 0u; i < inputs; i += SUMS) {
         var weight: array<u32, SUMS>;
-        var sums: array<f32, SUMS>;
+        var sums = array<f32, SUMS>();
         for (var j = 0u; j < SUMS; j++) {
             weight[j] = mlp.layer[layer].weight + min(i + j, inputs - 1u) * outputs;
         }

@@ -76,7 +76,7 @@ fn forward_block(start: vec2u, block: Block) {
     var w = block;
     for (var row = 0u; row < rows; row++) {
         let four = load_words(row, start.x);
-        var sums: array<f32, OUTPUTS>;
+        var sums = array<f32, OUTPUTS>();
         for (var i = 0u; i < INPUTS; i++) {
             let value = byte(four[i / 4u], i % 4u);
             for (var j = 0u; j < OUTPUTS; j++) {

@@ -118,12 +118,26 @@ impl Evaluator {
         })
     }
 
-    pub(crate) async fn run(&self, gpu: &Gpu) -> Result<Evaluation, Error> {
+    /// Submits the pass at once; the future waits for its totals.
+    pub(crate) fn run(&self, gpu: &Gpu) -> impl Future<Output = Result<Evaluation, Error>> + use<> {
+        let submitted = self.submit(gpu);
+        let totals = gpu.read_async(&self.totals);
+        let (examples, targets) = (self.examples, self.targets);
+        async move {
+            submitted?;
+            Ok(Self::evaluation(&totals.await?, examples, targets))
+        }
+    }
+
+    fn submit(&self, gpu: &Gpu) -> Result<(), Error> {
         let mut before = None;
         for plan in &self.plans {
             gpu.wait_in_turn(&mut before, gpu.submit(plan, 1)?)?;
         }
-        let totals: Vec<f32> = gpu.read_async(&self.totals).await?;
+        Ok(())
+    }
+
+    fn evaluation(totals: &[f32], examples: usize, targets: TargetKind) -> Evaluation {
         let loss = totals.iter().step_by(2).map(|&loss| f64::from(loss)).sum();
         let hits: f64 = totals
             .iter()
@@ -137,8 +151,8 @@ impl Evaluator {
             reason = "a count"
         )]
         let hits = hits as usize;
-        let hits = (self.targets == TargetKind::Classes).then_some(hits);
-        Ok(Evaluation::new(loss, hits, self.examples))
+        let hits = (targets == TargetKind::Classes).then_some(hits);
+        Evaluation::new(loss, hits, examples)
     }
 }
 

@@ -121,8 +121,11 @@ impl Model {
         &self.spec
     }
 
-    /// The parameters of every layer.
-    pub(crate) fn layer_parameters(&self) -> &[Vec<Tensor>] {
+    /// Where the parameters of every layer lie, in the order of
+    /// [`Layer::parameters`](crate::ops::Layer::parameters), to be read. A trainer has begun its next step
+    /// with them: [`Trainer::set_parameters`](crate::Trainer::set_parameters) changes them.
+    #[must_use]
+    pub fn layer_parameters(&self) -> &[Vec<Tensor>] {
         &self.parameters.layers
     }
 
@@ -166,24 +169,34 @@ impl Model {
     }
 
     /// Reads the parameters of every layer, in the order of
-    /// [`Layer::parameters`](crate::ops::Layer::parameters), without blocking a browser's main thread.
+    /// [`Layer::parameters`](crate::ops::Layer::parameters), without blocking a browser's main thread:
+    /// those of the time of this call.
     ///
     /// # Errors
     /// As [`Gpu::read_async`].
-    pub async fn parameters_async(&self) -> Result<Vec<Vec<Array2<f32>>>, Error> {
-        let mut layers = Vec::new();
-        for tensors in &self.parameters.layers {
-            layers.push(read_matrices(&self.gpu, tensors).await?);
+    pub fn parameters_async(
+        &self,
+    ) -> impl Future<Output = Result<Vec<Vec<Array2<f32>>>, Error>> + use<> {
+        let layers = self.parameters.layers.iter();
+        let reads: Vec<_> = layers
+            .map(|tensors| read_matrices(&self.gpu, tensors))
+            .collect();
+        async move {
+            let mut layers = Vec::new();
+            for read in reads {
+                layers.push(read.await?);
+            }
+            Ok(layers)
         }
-        Ok(layers)
     }
 
     /// The parameters as a safetensors file: see [`crate::checkpoint`].
     ///
     /// # Errors
     /// As [`parameters_async`](Self::parameters_async).
-    pub async fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
-        checkpoint::encode(&self.spec, &self.parameters_async().await?, None)
+    pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
+        let (spec, parameters) = (self.spec.clone(), self.parameters_async());
+        async move { checkpoint::encode(&spec, &parameters.await?, None) }
     }
 
     /// Takes the parameters out of a safetensors file: one of ours, with or without the state of a
@@ -360,22 +373,33 @@ impl Model {
 }
 
 /// The elements of tensors.
-pub(crate) async fn read_matrices(
+pub(crate) fn read_matrices(
     gpu: &Gpu,
     tensors: &[Tensor],
-) -> Result<Vec<Array2<f32>>, Error> {
-    let mut matrices = Vec::new();
-    for tensor in tensors {
-        matrices.push(read_matrix(gpu, tensor).await?);
+) -> impl Future<Output = Result<Vec<Array2<f32>>, Error>> + use<> {
+    let reads: Vec<_> = tensors
+        .iter()
+        .map(|tensor| read_matrix(gpu, tensor))
+        .collect();
+    async move {
+        let mut matrices = Vec::new();
+        for read in reads {
+            matrices.push(read.await?);
+        }
+        Ok(matrices)
     }
-    Ok(matrices)
 }
 
-pub(crate) async fn read_matrix(gpu: &Gpu, tensor: &Tensor) -> Result<Array2<f32>, Error> {
-    let values: Vec<f32> = gpu.read_async(tensor).await?;
-    let columns = tensor.columns();
-    let at = |(row, column)| values[row * columns + column];
-    Ok(Array2::from_shape_fn((tensor.rows(), columns), at))
+pub(crate) fn read_matrix(
+    gpu: &Gpu,
+    tensor: &Tensor,
+) -> impl Future<Output = Result<Array2<f32>, Error>> + use<> {
+    let ([rows, columns], read) = (tensor.shape(), gpu.read_async::<f32>(tensor));
+    async move {
+        let values = read.await?;
+        let at = |(row, column)| values[row * columns + column];
+        Ok(Array2::from_shape_fn((rows, columns), at))
+    }
 }
 
 pub(crate) fn row_major(matrix: ArrayView2<'_, f32>) -> Vec<f32> {

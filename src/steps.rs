@@ -50,7 +50,7 @@ pub(crate) struct Setting<'a> {
 pub(crate) struct Steps {
     /// Before every `reach` steps, whoever took those before.
     pub(crate) refill: Option<Plan>,
-    /// After the first refill of a call: parameters may have been changed since the last step.
+    /// Before a step that follows none, or parameters that were changed since the last one.
     pub(crate) start: Option<Plan>,
     /// One step.
     pub(crate) step: Plan,

@@ -55,6 +55,10 @@ pub struct Trainer {
     /// What the optimizer keeps, an arena for each of its names.
     state: Vec<Arena>,
     steps_taken: u64,
+    /// Steps to come whose minibatches are chosen: see [`Steps::refill`].
+    chosen: usize,
+    /// Whether the last step has made what [`Steps::start`] makes, with the present parameters.
+    is_started: bool,
     batch: usize,
     sampling: Sampling,
     resident: Vec<(Examples, Resident)>,
@@ -131,6 +135,8 @@ impl Trainer {
             step_count,
             state,
             steps_taken: 0,
+            chosen: 0,
+            is_started: false,
             batch,
             sampling,
             resident: vec![(examples, resident)],
@@ -149,6 +155,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn set_parameters(&mut self, values: &[Vec<Array2<f32>>]) -> Result<(), Error> {
+        self.is_started = false;
         self.model.set_parameters(values)
     }
 
@@ -212,28 +219,42 @@ impl Trainer {
         self.submit(count, false)
     }
 
-    /// Losses of the last `count` steps, whoever took them; of 16,384 at most.
+    /// Losses of the last `count` steps before this call, whoever took them; of 16,384 at most. The
+    /// training may go on while the future waits.
     ///
     /// # Errors
     /// [`Error::Setting`] for more steps than were taken or are kept; else as [`steps`](Self::steps).
-    pub async fn losses_async(&self, count: usize) -> Result<Vec<f32>, Error> {
-        let kept = self.steps_taken.min(HISTORY as u64);
-        if count as u64 > kept {
-            let expected = format!("at most {kept}, the losses that are kept");
-            return Err(Error::setting("number of losses", expected, count));
+    pub fn losses_async(
+        &self,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
+        let (taken, rate) = (self.steps_taken, self.optimizer.learning_rate());
+        let kept = taken.min(HISTORY as u64);
+        let read = (count as u64 <= kept).then(|| self.read_losses(taken - count as u64, count));
+        async move {
+            let Some(read) = read else {
+                let expected = format!("at most {kept}, the losses that are kept");
+                return Err(Error::setting("number of losses", expected, count));
+            };
+            let losses = read.await?;
+            first_divergence(taken - count as u64, losses.clone(), rate)?;
+            Ok(losses)
         }
-        let first = self.steps_taken - count as u64;
-        let losses = self.read_losses(first, count).await?;
-        first_divergence(first, losses.clone(), self.optimizer.learning_rate())?;
-        Ok(losses)
     }
 
-    async fn read_losses(&self, first: u64, count: usize) -> Result<Vec<f32>, Error> {
-        let history: Vec<f32> = self.model.gpu().read_async(&self.history).await?;
-        let slots = (0..count as u64).map(|step| (first + step) % HISTORY as u64);
-        #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
-        let losses = slots.map(|slot| history[slot as usize]);
-        Ok(losses.collect())
+    fn read_losses(
+        &self,
+        first: u64,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
+        let history = self.model.gpu().read_async::<f32>(&self.history);
+        async move {
+            let history = history.await?;
+            let slots = (0..count as u64).map(|step| (first + step) % HISTORY as u64);
+            #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
+            let losses = slots.map(|slot| history[slot as usize]);
+            Ok(losses.collect())
+        }
     }
 
     /// Once for many steps, and before them. What was submitted before still sees the old values.
@@ -272,14 +293,20 @@ impl Trainer {
         let chunk = by_dispatches
             .min(usize::try_from(by_flops).unwrap_or(usize::MAX))
             .clamp(1, plans.reach);
-        let mut before = None;
-        for first in (0..steps).step_by(chunk) {
-            let now = chunk.min(steps - first);
-            let refill = plans.refill.iter();
-            let start = plans.start.iter().filter(|_| first == 0);
+        let (mut before, mut left) = (None, steps);
+        while left > 0 {
+            let refill = plans.refill.iter().filter(|_| self.chosen == 0);
+            let start = plans.start.iter().filter(|_| !self.is_started);
+            let chosen = match self.chosen {
+                0 => plans.reach,
+                chosen => chosen,
+            };
+            let now = chunk.min(left).min(chosen);
             let once = refill.chain(start).map(|plan| (plan, 1));
             let submitted = gpu.submit_all(once.chain([(&plans.step, now)]))?;
+            (self.chosen, self.is_started) = (chosen - now, true);
             self.steps_taken += now as u64;
+            left -= now;
             if waits {
                 gpu.wait_in_turn(&mut before, submitted)?;
             }
@@ -302,15 +329,23 @@ impl Trainer {
         pollster::block_on(self.evaluate_async(examples))
     }
 
-    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread.
+    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread: with the parameters of the
+    /// time of this call, so that the training may go on while the future waits.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
-    pub async fn evaluate_async(
+    pub fn evaluate_async<E: Into<Examples>>(
         &mut self,
-        examples: impl Into<Examples>,
-    ) -> Result<Evaluation, Error> {
-        let examples = examples.into();
+        examples: E,
+    ) -> impl Future<Output = Result<Evaluation, Error>> + use<E> {
+        let gpu = self.model.gpu().clone();
+        let evaluator = self.evaluator(examples.into());
+        let run = evaluator.map(|evaluator| evaluator.run(&gpu));
+        async move { run?.await }
+    }
+
+    /// Of this data set, recorded at its first use.
+    fn evaluator(&mut self, examples: Examples) -> Result<&Evaluator, Error> {
         let known = |(seen, _): &(Examples, Evaluator)| seen.same_memory(&examples);
         let index = match self.evaluators.iter().position(known) {
             Some(index) => index,
@@ -321,7 +356,7 @@ impl Trainer {
                 self.evaluators.len() - 1
             }
         };
-        self.evaluators[index].1.run(self.model.gpu()).await
+        Ok(&self.evaluators[index].1)
     }
 
     /// The class that the network takes every example for, and its probability; a
@@ -464,6 +499,7 @@ mod tests {
     use crate::error::Error;
     use crate::ops::{Sgd, SoftmaxCrossEntropy};
     use crate::reference;
+    use crate::steps::StepPlan;
 
     #[test]
     fn the_first_loss_out_of_bounds_is_the_divergence() {
@@ -510,6 +546,75 @@ mod tests {
         let mut trainer = trainer()?;
         trainer.submit(5, true)?;
         assert_eq!(trainer.steps(4)?, expected[5..]);
+        Ok(())
+    }
+
+    /// What a step makes ahead for the next one is taken up by whichever call makes that, and not after
+    /// the parameters were changed.
+    #[test]
+    fn calls_of_any_size_are_one_training() -> Result<(), Error> {
+        let digits = crate::data::synthetic::digits_of(1, 400, 10)?;
+        let trainer = |plan| {
+            let model = TwoLayerNet::spec(784, 10, 10)
+                .seed(3)
+                .build(crate::testing::gpu())?;
+            let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+            let sampling = Sampling::WithReplacement { seed: 1 };
+            Trainer::with_plan(model, loss, optimizer, &digits.train, 20, sampling, plan)
+        };
+        for plan in [StepPlan::Layers, StepPlan::Fused] {
+            let mut one = trainer(plan)?;
+            let expected = one.steps(600)?;
+            let mut many = trainer(plan)?;
+            let mut losses = Vec::new();
+            for steps in [1, 2, 252, 1, 300, 44] {
+                losses.extend(many.steps(steps)?);
+            }
+            assert_eq!(losses, expected, "{plan:?}");
+            assert_eq!(many.model().parameters()?, one.model().parameters()?);
+
+            let initial = trainer(plan)?;
+            many.set_parameters(&initial.model().parameters()?)?;
+            let file = pollster::block_on(initial.model().to_safetensors())?;
+            one.set_weights(&file)?;
+            let again = many.steps(1)?;
+            assert_eq!(again, one.steps(1)?, "{plan:?}");
+            // At first all classes are about equally likely.
+            assert!((again[0] - 10.0_f32.ln()).abs() < 0.05, "{again:?}");
+        }
+        Ok(())
+    }
+
+    /// Futures are of the time of the call.
+    #[test]
+    fn training_goes_on_while_answers_are_awaited() -> Result<(), Error> {
+        let digits = crate::data::synthetic::digits_of(1, 200, 50)?;
+        let model = TwoLayerNet::spec(784, 10, 10).build(crate::testing::gpu())?;
+        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.5));
+        let sampling = Sampling::WithReplacement { seed: 1 };
+        let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 20, sampling)?;
+        let expected = trainer.steps(5)?;
+        let before = (
+            trainer.evaluate(&digits.test)?,
+            trainer.model().parameters()?,
+        );
+        let losses = trainer.losses_async(5);
+        let evaluation = trainer.evaluate_async(&digits.test);
+        let parameters = trainer.model().parameters_async();
+        let file = trainer.to_safetensors();
+        trainer.advance(20)?;
+        assert_eq!(pollster::block_on(losses)?, expected);
+        let found = (
+            pollster::block_on(evaluation)?,
+            pollster::block_on(parameters)?,
+        );
+        assert_eq!(found, before);
+        assert_ne!(trainer.model().parameters()?, before.1);
+        trainer.set_safetensors(&pollster::block_on(file)?)?;
+        assert_eq!(
+            (trainer.steps_taken(), trainer.model().parameters()?),
+            (5, before.1)
+        );
         Ok(())
     }
 

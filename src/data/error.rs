@@ -95,6 +95,25 @@ pub enum DataError {
         /// The plain file looked for.
         file: PathBuf,
     },
+    /// A file in memory bears the name of none of the four files of a data set.
+    #[error(
+        "{file} is no file of a data set: expected the four IDX files of MNIST, or of a data set of its \
+         form, by their names (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, \
+         `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`), plain or gzipped with `.gz` appended"
+    )]
+    UnknownFile {
+        /// Its name.
+        file: PathBuf,
+    },
+    /// Of the four files of a data set in memory, some are not there.
+    #[error(
+        "{} missing: expected the four files of a data set together; add it to the others",
+        missing.join(" and ")
+    )]
+    MissingFiles {
+        /// Their names.
+        missing: Vec<&'static str>,
+    },
     /// Something other than a regular file bears the name of a data set file.
     #[error(
         "{file} is not a file: expected a regular file, found a directory or a special file; some \

@@ -125,6 +125,47 @@ pub fn open_unverified(directory: impl AsRef<Path>) -> Result<Split, DataError> 
     split(&name.to_string_lossy(), files)
 }
 
+/// The original MNIST or any data set of its form, from four files in memory, each with its name: of a
+/// page in a browser, on which they were dropped. It is called `MNIST` if it is that, else `name`.
+///
+/// ```
+/// use wgrad::data::{DataError, mnist};
+///
+/// let error = mnist::from_files("dropped", [("photo.png", vec![1, 2, 3])]).unwrap_err();
+/// assert!(matches!(error, DataError::UnknownFile { .. }));
+/// ```
+///
+/// # Errors
+/// [`DataError`] that names the file when one is none of the four, malformed, or missing.
+pub fn from_files<N: Into<String>>(
+    name: &str,
+    files: impl IntoIterator<Item = (N, Vec<u8>)>,
+) -> Result<Split, DataError> {
+    let mut found: [Option<Idx>; 4] = [const { None }; 4];
+    for (file, bytes) in files {
+        let file: String = file.into();
+        let is_called = |original: &Original| original.spellings().contains(&file);
+        let Some(at) = FILES.iter().position(is_called) else {
+            return Err(DataError::UnknownFile { file: file.into() });
+        };
+        found[at] = Some(FILES[at].parse(file.into(), &bytes[..])?);
+    }
+    let files = match found {
+        [Some(a), Some(b), Some(c), Some(d)] => [a, b, c, d],
+        found => {
+            let named = found.iter().zip(&FILES);
+            let missing = named.filter(|(idx, _)| idx.is_none());
+            return Err(DataError::MissingFiles {
+                missing: missing.map(|(_, original)| original.name).collect(),
+            });
+        }
+    };
+    check_agreement(&files)?;
+    let mut originals = files.iter().zip(&FILES);
+    let is_mnist = originals.all(|(idx, original)| idx.check_sha256(original).is_ok());
+    split_bodies(if is_mnist { "MNIST" } else { name }, files)
+}
+
 /// The four files, in the order of [`FILES`], each sound and each pair in agreement.
 fn read(directory: &Path) -> Result<[Idx; 4], DataError> {
     let opened = fs::metadata(directory).and_then(|metadata| match metadata.is_dir() {
@@ -145,13 +186,15 @@ fn read(directory: &Path) -> Result<[Idx; 4], DataError> {
     ];
     let [at_a, at_b, at_c, at_d] = paths;
     let files = [a.read(at_a)?, b.read(at_b)?, c.read(at_c)?, d.read(at_d)?];
+    check_agreement(&files)?;
+    Ok(files)
+}
+
+fn check_agreement(files: &[Idx; 4]) -> Result<(), DataError> {
     for [images, labels] in files.as_chunks().0 {
         check_counts(images, labels)?;
     }
-    for idx in &files {
-        idx.check_labels()?;
-    }
-    Ok(files)
+    files.iter().try_for_each(Idx::check_labels)
 }
 
 fn check_counts(images: &Idx, labels: &Idx) -> Result<(), DataError> {
@@ -168,23 +211,29 @@ fn check_counts(images: &Idx, labels: &Idx) -> Result<(), DataError> {
 
 fn split(name: &str, files: [Idx; 4]) -> Result<Split, DataError> {
     let counts = [files[0].count(), files[2].count()];
-    let [train, test] = if counts == [TRAIN_EXAMPLES as usize, TEST_EXAMPLES as usize] {
-        let parsed = parser::parse(files)?;
-        [
-            (parsed.trn_img, parsed.trn_lbl),
-            (parsed.tst_img, parsed.tst_lbl),
-        ]
-    } else {
-        let [a, b, c, d] = files.map(|idx| idx.body().to_vec());
-        [(a, b), (c, d)]
-    };
+    if counts != [TRAIN_EXAMPLES as usize, TEST_EXAMPLES as usize] {
+        return split_bodies(name, files);
+    }
+    let parsed = parser::parse(files)?;
+    let train = (parsed.trn_img, parsed.trn_lbl);
+    named(name, train, (parsed.tst_img, parsed.tst_lbl))
+}
+
+fn split_bodies(name: &str, files: [Idx; 4]) -> Result<Split, DataError> {
+    let [a, b, c, d] = files.map(|idx| idx.body().to_vec());
+    named(name, (a, b), (c, d))
+}
+
+type Bodies = (Vec<u8>, Vec<u8>);
+
+fn named(name: &str, train: Bodies, test: Bodies) -> Result<Split, DataError> {
     Ok(Split {
         train: dataset(format!("{name} train"), train)?,
         test: dataset(format!("{name} test"), test)?,
     })
 }
 
-fn dataset(name: String, (images, labels): (Vec<u8>, Vec<u8>)) -> Result<Dataset, DataError> {
+fn dataset(name: String, (images, labels): Bodies) -> Result<Dataset, DataError> {
     let labels = labels.into_iter().map(u32::from).collect();
     let labels = Labels::from_classes(labels, CLASSES)?;
     Dataset::new(name, PIXELS, images, labels)

@@ -61,25 +61,123 @@ pub fn digits(seed: u64) -> Split {
 /// [`DataError::Empty`] when either count is 0; [`DataError::TooLarge`] when there is no memory
 /// for the images.
 pub fn digits_of(seed: u64, train: usize, test: usize) -> Result<Split, DataError> {
-    // Streams of the random generator: even ones for training, odd ones for testing.
-    Ok(Split {
-        train: draw_set("synthetic digits train", seed, 0, train)?,
-        test: draw_set("synthetic digits test", seed, 1, test)?,
-    })
+    Drawing::new(seed, train, test)?.finish()
 }
 
-fn draw_set(name: &str, seed: u64, part: u64, count: usize) -> Result<Dataset, DataError> {
-    let too_large = || DataError::TooLarge {
-        name: name.to_owned(),
-        examples: count,
-    };
-    let bytes = count.checked_mul(PIXELS).ok_or_else(too_large)?;
-    let mut features = zeroed::<u8>(bytes).ok_or_else(too_large)?;
-    let mut labels = zeroed::<u32>(count).ok_or_else(too_large)?;
-    draw_all(&mut features, &mut labels, |index| {
-        Hand::new(seed, 2 * index + part)
-    });
-    Dataset::new(name, PIXELS, features, Labels::from_classes(labels, 10)?)
+/// The digits of [`digits_of`] while they are drawn, a few at a time: for a program that has a
+/// screen to keep alive.
+///
+/// ```
+/// use wgrad::data::synthetic::{self, Drawing};
+///
+/// let mut drawing = Drawing::new(42, 100, 20)?;
+/// while drawing.remaining() > 0 {
+///     drawing.draw(50);
+/// }
+/// let (split, at_once) = (drawing.finish()?, synthetic::digits_of(42, 100, 20)?);
+/// assert_eq!(split.train.features(), at_once.train.features());
+/// # Ok::<(), wgrad::data::DataError>(())
+/// ```
+#[derive(Debug)]
+pub struct Drawing {
+    seed: u64,
+    train: Sheet,
+    test: Sheet,
+}
+
+impl Drawing {
+    /// None of them drawn yet.
+    ///
+    /// # Errors
+    /// [`DataError::TooLarge`] when there is no memory for the images.
+    pub fn new(seed: u64, train: usize, test: usize) -> Result<Self, DataError> {
+        // Streams of the random generator: even ones for training, odd ones for testing.
+        Ok(Self {
+            seed,
+            train: Sheet::blank("synthetic digits train", 0, train)?,
+            test: Sheet::blank("synthetic digits test", 1, test)?,
+        })
+    }
+
+    /// How many are not drawn yet.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.train.remaining() + self.test.remaining()
+    }
+
+    /// Draws the next `count`, or all that remain where those are fewer.
+    pub fn draw(&mut self, count: usize) {
+        let of_test = count.min(self.test.remaining());
+        self.test.draw(self.seed, of_test);
+        let of_train = (count - of_test).min(self.train.remaining());
+        self.train.draw(self.seed, of_train);
+    }
+
+    /// Draws all that remain.
+    ///
+    /// # Errors
+    /// [`DataError::Empty`] when there are none to train on or none to test with.
+    pub fn finish(mut self) -> Result<Split, DataError> {
+        self.draw(self.remaining());
+        Ok(Split {
+            train: self.train.into_dataset()?,
+            test: self.test.into_dataset()?,
+        })
+    }
+}
+
+/// One part of the digits, drawn up to some index.
+struct Sheet {
+    name: &'static str,
+    part: u64,
+    features: Vec<u8>,
+    labels: Vec<u32>,
+    drawn: usize,
+}
+
+impl Sheet {
+    fn blank(name: &'static str, part: u64, count: usize) -> Result<Self, DataError> {
+        let too_large = || DataError::TooLarge {
+            name: name.to_owned(),
+            examples: count,
+        };
+        let bytes = count.checked_mul(PIXELS).ok_or_else(too_large)?;
+        Ok(Self {
+            name,
+            part,
+            features: zeroed(bytes).ok_or_else(too_large)?,
+            labels: zeroed(count).ok_or_else(too_large)?,
+            drawn: 0,
+        })
+    }
+
+    fn remaining(&self) -> usize {
+        self.labels.len() - self.drawn
+    }
+
+    fn draw(&mut self, seed: u64, count: usize) {
+        let (first, end, part) = (self.drawn, self.drawn + count, self.part);
+        let images = &mut self.features[first * PIXELS..end * PIXELS];
+        draw_all(images, &mut self.labels[first..end], |index| {
+            Hand::new(seed, 2 * (first as u64 + index) + part)
+        });
+        self.drawn = end;
+    }
+
+    fn into_dataset(self) -> Result<Dataset, DataError> {
+        let labels = Labels::from_classes(self.labels, 10)?;
+        Dataset::new(self.name, PIXELS, self.features, labels)
+    }
+}
+
+impl std::fmt::Debug for Sheet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sheet")
+            .field("name", &self.name)
+            .field("examples", &self.labels.len())
+            .field("drawn", &self.drawn)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `len` zeros, or `None` when there is no memory for them.

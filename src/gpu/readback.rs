@@ -19,64 +19,119 @@ impl Gpu {
         pollster::block_on(self.read_async(tensor))
     }
 
-    /// [`read`](Self::read) without blocking a browser's main thread.
+    /// [`read`](Self::read) without blocking a browser's main thread. The elements are those of the time
+    /// of this call: what is submitted while the future waits does not change them.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn read_async<T: Pod>(&self, tensor: &Tensor) -> Result<Vec<T>, Error> {
+    pub fn read_async<T: Pod>(
+        &self,
+        tensor: &Tensor,
+    ) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
+        let gpu = self.clone();
         let doing = format!("reading {}", tensor.label());
+        let copied = self.copy_out(tensor, &doing);
+        async move {
+            let copy = copied?;
+            gpu.wait(Some(copy.submission))?;
+            let result = copy.mapped.await;
+            gpu.guarded(&doing, || ())?;
+            let lost = |error: &dyn std::error::Error| Error::DeviceLost {
+                doing: doing.clone(),
+                reason: error.to_string(),
+            };
+            result.map_err(|error| lost(&error))?;
+            let view = copy.staging.get_mapped_range(..);
+            let view = view.map_err(|error| lost(&error))?;
+            let values = bytemuck::pod_collect_to_vec(&view);
+            drop(view);
+            // A browser would keep it until its garbage is collected.
+            copy.staging.destroy();
+            Ok(values)
+        }
+    }
+
+    /// Ready when all work submitted before this call is done: [`wait`](Self::wait) for a browser.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_async(&self) -> impl Future<Output = Result<(), Error>> + use<> {
+        let (gpu, doing) = (self.clone(), "waiting for submitted work");
+        let done = Signal::new();
+        let done_sender = done.sender();
+        let asked = self.guarded(doing, || {
+            self.queue().on_submitted_work_done(move || done_sender(()));
+        });
+        async move {
+            asked?;
+            gpu.wait(None)?;
+            done.await;
+            gpu.guarded(doing, || ())
+        }
+    }
+
+    fn copy_out(&self, tensor: &Tensor, doing: &str) -> Result<Copy, Error> {
         let (source, offset) = tensor.buffer();
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.allocate("readback", tensor.bytes(), usage)?;
-        let mapped = Mapped::default();
-        let submission = self.guarded(&doing, || {
+        let mapped = Signal::new();
+        let submission = self.guarded(doing, || {
             let mut encoder = self.device().create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(source, offset, &staging, 0, tensor.bytes());
             let submission = self.queue().submit([encoder.finish()]);
-            let mapped = mapped.clone();
-            staging.map_async(wgpu::MapMode::Read, .., move |result| mapped.finish(result));
+            staging.map_async(wgpu::MapMode::Read, .., mapped.sender());
             submission
         })?;
-        self.wait(Some(submission))?;
-        let result = mapped.await;
-        self.guarded(&doing, || ())?;
-        let lost = |reason: String| Error::DeviceLost {
-            doing: doing.clone(),
-            reason,
-        };
-        result.map_err(|error| lost(error.to_string()))?;
-        let view = staging
-            .get_mapped_range(..)
-            .map_err(|error| lost(error.to_string()))?;
-        Ok(bytemuck::pod_collect_to_vec(&view))
+        Ok(Copy {
+            staging,
+            mapped,
+            submission,
+        })
     }
+}
+
+/// Elements on their way to the host.
+struct Copy {
+    staging: wgpu::Buffer,
+    mapped: Signal<MapResult>,
+    submission: wgpu::SubmissionIndex,
 }
 
 type MapResult = Result<(), wgpu::BufferAsyncError>;
 
-/// Becomes ready when the buffer is mapped.
-#[derive(Debug, Clone, Default)]
-struct Mapped {
-    state: Arc<Mutex<(Option<MapResult>, Option<Waker>)>>,
+/// A future for what wgpu tells a callback.
+#[derive(Debug)]
+struct Signal<T> {
+    state: Arc<Mutex<(Option<T>, Option<Waker>)>>,
 }
 
-impl Mapped {
-    fn finish(&self, result: MapResult) {
-        let mut state = lock(&self.state);
-        state.0 = Some(result);
-        if let Some(waker) = state.1.take() {
-            waker.wake();
+impl<T> Signal<T> {
+    fn new() -> Self {
+        Self {
+            state: Arc::new(Mutex::new((None, None))),
+        }
+    }
+
+    /// The callback's half.
+    fn sender(&self) -> impl FnOnce(T) + use<T> {
+        let state = Arc::clone(&self.state);
+        move |value| {
+            let mut state = lock(&state);
+            state.0 = Some(value);
+            if let Some(waker) = state.1.take() {
+                waker.wake();
+            }
         }
     }
 }
 
-impl Future for Mapped {
-    type Output = MapResult;
+impl<T> Future for Signal<T> {
+    type Output = T;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<MapResult> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let mut state = lock(&self.state);
         match state.0.take() {
-            Some(result) => Poll::Ready(result),
+            Some(value) => Poll::Ready(value),
             None => {
                 state.1 = Some(context.waker().clone());
                 Poll::Pending

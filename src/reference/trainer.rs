@@ -360,6 +360,15 @@ impl Trainer<f32> {
         Ok(())
     }
 
+    /// Takes the parameters alone out of a file: see [`crate::Trainer::set_weights`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let contents = checkpoint::decode(&self.spec, None, bytes)?;
+        self.network.set_parameters(&contents.parameters)
+    }
+
     /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the
     /// whole old file or the whole new one is there.
     ///

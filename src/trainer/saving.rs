@@ -18,19 +18,25 @@ impl Trainer {
         }
     }
 
-    /// Parameters and the state of the training as a safetensors file: see [`crate::checkpoint`].
+    /// Parameters and the state of the training at the time of this call as a safetensors file: see
+    /// [`crate::checkpoint`]. The training may go on while the future waits.
     ///
     /// # Errors
     /// As [`Gpu::read_async`](crate::Gpu::read_async).
-    pub async fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
-        let gpu = self.model.gpu();
-        let mut state = Vec::new();
-        for (role, arena) in self.optimizer.state().iter().zip(&self.state) {
-            state.push((*role, read_matrices(gpu, arena.tensors()).await?));
+    pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
+        let (gpu, spec, position) = (self.model.gpu(), self.model.spec().clone(), self.position());
+        let roles = self.optimizer.state().iter().zip(&self.state);
+        let reads: Vec<_> = roles
+            .map(|(role, arena)| (*role, read_matrices(gpu, arena.tensors())))
+            .collect();
+        let parameters = self.model.parameters_async();
+        async move {
+            let mut state = Vec::new();
+            for (role, read) in reads {
+                state.push((role, read.await?));
+            }
+            checkpoint::encode(&spec, &parameters.await?, Some((&state, &position)))
         }
-        let parameters = self.model.parameters_async().await?;
-        let training = Some((&state, &self.position()));
-        checkpoint::encode(self.model.spec(), &parameters, training)
     }
 
     /// Goes on from a file that a training of the same network, data set, batch, sampling and kind of
@@ -42,7 +48,7 @@ impl Trainer {
         let training = Some((self.optimizer.state(), &self.position()));
         let contents = checkpoint::decode(self.model.spec(), training, bytes)?;
         let gpu = self.model.gpu().clone();
-        self.model.set_parameters(&contents.parameters)?;
+        self.set_parameters(&contents.parameters)?;
         for (arena, values) in self.state.iter().zip(&contents.state) {
             for (tensor, value) in arena.tensors().iter().zip(values) {
                 gpu.write(tensor, &row_major(value.view()))?;
@@ -51,7 +57,18 @@ impl Trainer {
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
         gpu.write(&self.step_count, &[contents.step as u32])?;
         self.steps_taken = contents.step;
+        self.chosen = 0;
         Ok(())
+    }
+
+    /// Takes the parameters alone out of a file, of any training of this network: see
+    /// [`Model::set_safetensors`](crate::Model::set_safetensors). Steps and optimizer go on as they were.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.is_started = false;
+        self.model.set_safetensors(bytes)
     }
 
     /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the

@@ -10,14 +10,21 @@
 #![allow(dead_code, reason = "no test program uses all of it")]
 
 use std::cell::RefCell;
+#[cfg(not(target_arch = "wasm32"))]
 use std::sync::OnceLock;
 use std::time::Duration;
 
+#[cfg(not(target_arch = "wasm32"))]
+use pollster::block_on;
 use wgrad::Gpu;
+use wgrad::bytemuck::Pod;
 use wgrad::kernel::Element;
 use wgrad::plan::Recorder;
 use wgrad::tensor::Tensor;
 use wgrad::wgpu::{BufferDescriptor, BufferUsages};
+
+#[cfg(target_arch = "wasm32")]
+use crate::browser::block_on;
 
 /// Bits of the guard bands of inputs: a NaN.
 const INPUT_GUARD: u32 = 0x7fc0_dead;
@@ -29,13 +36,25 @@ const POISON: u32 = 0x7fc0_beef;
 const FRONT: usize = 64;
 
 /// One device for all tests of a program. Without an adapter they fail.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| {
-        // All tests of a program share one queue: the last waits for all of them.
-        let gpu = Gpu::builder().timeout(Duration::from_secs(600)).build();
-        gpu.expect("these tests need a GPU or a software driver")
-    })
+    GPU.get_or_init(open)
+}
+
+/// The same in a browser, where a device belongs to its thread.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn gpu() -> &'static Gpu {
+    std::thread_local! {
+        static GPU: &'static Gpu = Box::leak(Box::new(open()));
+    }
+    GPU.with(|gpu| *gpu)
+}
+
+fn open() -> Gpu {
+    // All tests of a program share one queue: the last waits for all of them.
+    let builder = Gpu::builder().timeout(Duration::from_secs(600));
+    block_on(builder.request()).expect("these tests need a GPU or a software driver")
 }
 
 /// What may happen to a tensor during a run.
@@ -158,7 +177,7 @@ impl<'gpu> Bench<'gpu> {
 
     fn check(&self, case: &str, guarded: &Guarded) {
         let label = guarded.tensor.label();
-        let after: Vec<u32> = self.gpu.read(&guarded.whole).unwrap();
+        let after: Vec<u32> = self.read_as(&guarded.whole);
         let elements = FRONT..FRONT + guarded.tensor.len();
         for (at, (&after, &before)) in after.iter().zip(&guarded.before).enumerate() {
             let must_stay = !elements.contains(&at) || guarded.role == Role::Input;
@@ -178,11 +197,15 @@ impl<'gpu> Bench<'gpu> {
     }
 
     pub(crate) fn read(&self, tensor: &Tensor) -> Vec<f32> {
-        self.gpu.read(tensor).unwrap()
+        self.read_as(tensor)
     }
 
     pub(crate) fn read_u32(&self, tensor: &Tensor) -> Vec<u32> {
-        self.gpu.read(tensor).unwrap()
+        self.read_as(tensor)
+    }
+
+    fn read_as<T: Pod>(&self, tensor: &Tensor) -> Vec<T> {
+        block_on(self.gpu.read_async(tensor)).unwrap()
     }
 }
 

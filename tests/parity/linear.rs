@@ -4,7 +4,6 @@ use wgrad::ndarray::{Array2, ArrayView2};
 use wgrad::ops::{Backward, Variant};
 use wgrad::reference::{self, Layer as _};
 use wgrad::tensor::Tensor;
-use wgrad::wgpu::naga::{self, Expression, Literal};
 
 use crate::gpu::{Bench, Fill, Numbers, assert_close, gpu, sum_error};
 
@@ -12,20 +11,17 @@ use crate::gpu::{Bench, Fill, Numbers, assert_close, gpu, sum_error};
 fn block_sizes() -> Vec<usize> {
     let contracts = wgrad::ops::contracts().into_iter();
     let linear = contracts.filter(|contract| contract.shader.starts_with("linear"));
-    let mut sizes = BTreeSet::new();
-    for contract in linear {
-        let module = naga::front::wgsl::parse_str(contract.source).unwrap();
-        for (_, constant) in module.constants.iter() {
-            if let Expression::Literal(Literal::U32(size)) =
-                module.global_expressions[constant.init]
-                && constant.name.is_some()
-            {
-                sizes.insert(size as usize);
-            }
-        }
-    }
+    let sizes: BTreeSet<usize> = linear
+        .flat_map(|contract| contract.source.lines().filter_map(constant))
+        .collect();
     assert!(sizes.len() >= 3, "the constants of the shaders: {sizes:?}");
     sizes.into_iter().filter(|&size| size <= 128).collect()
+}
+
+/// The value of `const NAME = 32u;`.
+fn constant(line: &str) -> Option<usize> {
+    let (_, value) = line.strip_prefix("const ")?.split_once(" = ")?;
+    value.split_once("u;")?.0.parse().ok()
 }
 
 /// Sizes around every block edge, with primes beside them.

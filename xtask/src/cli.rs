@@ -1,6 +1,6 @@
 //! What the command line asks for.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// Printed on `help`, and after a mistake.
 pub(crate) const USAGE: &str = "\
@@ -9,6 +9,10 @@ usage: cargo xtask <command>
   test [cargo-test-args…]  make sure a GPU driver is there, then run every test
                            (`cargo test --release --workspace`, with these arguments)
   setup                    only make sure a GPU driver is there
+  web                      build the page that trains in a browser into web/dist, with
+                           all that needs (the wasm target, wasm-bindgen)
+  serve [port]             the same, then serve it on http://localhost:8080/, or on
+                           another port
   ci                       everything that must hold before a merge: formatting,
                            lints, documentation, the browser target, the tests
   help                     this text
@@ -16,6 +20,9 @@ usage: cargo xtask <command>
 On Linux without a Vulkan driver, `test`, `setup` and `ci` install Mesa's software
 driver by apt-get where they may (as root, or with a sudo that asks no password),
 and otherwise say what to install.";
+
+/// Where the page is served when nobody says otherwise.
+const PORT: u16 = 8080;
 
 /// One command, with its arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +33,10 @@ pub(crate) enum Task {
     Setup,
     /// `Setup`, then `cargo test` with these further arguments.
     Test(Vec<OsString>),
+    /// Build the page.
+    Web,
+    /// `Web`, then serve it on this port.
+    Serve(u16),
     /// The whole check list.
     Ci,
 }
@@ -37,9 +48,12 @@ impl Task {
         let Some(name) = args.next() else {
             return Err("no command given".to_owned());
         };
-        let rest: Vec<OsString> = args.collect();
+        let mut rest: Vec<OsString> = args.collect();
         let task = match name.to_str() {
             Some("test") => return Ok(Self::Test(rest)),
+            Some("serve") if !rest.is_empty() => Self::Serve(port(&rest.remove(0))?),
+            Some("serve") => Self::Serve(PORT),
+            Some("web") => Self::Web,
             Some("setup") => Self::Setup,
             Some("ci") => Self::Ci,
             Some("help" | "--help" | "-h") => Self::Help,
@@ -48,12 +62,27 @@ impl Task {
         match rest.first() {
             None => Ok(task),
             Some(extra) => Err(format!(
-                "`{}` takes no arguments, but got `{}`",
+                "`{}` takes no arguments{}, but got `{}`",
                 name.display(),
+                if matches!(task, Self::Serve(_)) {
+                    " but a port"
+                } else {
+                    ""
+                },
                 extra.display()
             )),
         }
     }
+}
+
+fn port(text: &OsStr) -> Result<u16, String> {
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| {
+        format!(
+            "a port is a number up to 65535, but got `{}`",
+            text.display()
+        )
+    })
 }
 
 #[cfg(test)]
@@ -82,11 +111,22 @@ mod tests {
     fn the_other_commands_take_no_arguments() {
         assert_eq!(parse(&["setup"]), Ok(Task::Setup));
         assert_eq!(parse(&["ci"]), Ok(Task::Ci));
+        assert_eq!(parse(&["web"]), Ok(Task::Web));
         assert_eq!(parse(&["--help"]), Ok(Task::Help));
         assert_eq!(
             parse(&["ci", "--fast"]),
             Err("`ci` takes no arguments, but got `--fast`".to_owned())
         );
+    }
+
+    #[test]
+    fn serve_takes_a_port() {
+        assert_eq!(parse(&["serve"]), Ok(Task::Serve(8080)));
+        assert_eq!(parse(&["serve", "0"]), Ok(Task::Serve(0)));
+        let expected = "a port is a number up to 65535, but got `70000`";
+        assert_eq!(parse(&["serve", "70000"]), Err(expected.to_owned()));
+        let expected = "`serve` takes no arguments but a port, but got `2`";
+        assert_eq!(parse(&["serve", "1", "2"]), Err(expected.to_owned()));
     }
 
     #[test]

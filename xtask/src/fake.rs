@@ -17,7 +17,7 @@ pub(crate) struct Fake {
     os: &'static str,
     root: ScratchDir,
     vars: HashMap<&'static str, String>,
-    outputs: HashMap<&'static str, String>,
+    outputs: HashMap<String, String>,
     effect: Effect,
     /// Every command line that was run, in order.
     pub(crate) ran: RefCell<Vec<String>>,
@@ -49,8 +49,8 @@ impl Fake {
     }
 
     /// Where this quiet command line succeeds with this output; all others fail.
-    pub(crate) fn answers(mut self, line: &'static str, output: &str) -> Self {
-        self.outputs.insert(line, output.to_owned());
+    pub(crate) fn answers(mut self, line: impl Into<String>, output: &str) -> Self {
+        self.outputs.insert(line.into(), output.to_owned());
         self
     }
 
@@ -62,11 +62,16 @@ impl Fake {
 
     /// Puts an empty file at this absolute path.
     pub(crate) fn put(&self, path: &str) -> io::Result<()> {
+        self.write(path, "")
+    }
+
+    /// Puts a file with this content at this absolute path, or one below the workspace root.
+    pub(crate) fn write(&self, path: &str, content: &str) -> io::Result<()> {
         let path = self.locate(Path::new(path));
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        fs::write(path, "")
+        fs::write(path, content)
     }
 }
 
@@ -84,6 +89,10 @@ impl Host for Fake {
             .get(name)
             .filter(|value| !value.is_empty())
             .cloned()
+    }
+
+    fn root(&self) -> PathBuf {
+        self.root.path().to_owned()
     }
 
     fn locate(&self, path: &Path) -> PathBuf {

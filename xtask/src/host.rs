@@ -90,6 +90,8 @@ pub(crate) trait Host {
     fn arch(&self) -> &str;
     /// An environment variable; one that is set but empty counts as unset.
     fn var(&self, name: &str) -> Option<String>;
+    /// The workspace root, where programs run.
+    fn root(&self) -> PathBuf;
     /// Where to find what this machine calls `path`.
     fn locate(&self, path: &Path) -> PathBuf;
     /// Runs a program quietly, without input; its standard output if it succeeds.
@@ -125,6 +127,10 @@ impl Host for Native {
 
     fn var(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    fn root(&self) -> PathBuf {
+        workspace_root()
     }
 
     fn locate(&self, path: &Path) -> PathBuf {

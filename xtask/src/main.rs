@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `setup` and `ci`.
+//! The project's own commands: `cargo xtask test`, `setup`, `web`, `serve` and `ci`.
 //!
 //! Standard library only, so that the first command a newcomer types starts
 //! within seconds and needs nothing but the toolchain.
@@ -9,7 +9,9 @@ mod driver;
 mod fake;
 mod host;
 mod scratch;
+mod serve;
 mod steps;
+mod web;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,11 @@ fn perform(task: Task) -> Result<(), Failure> {
         }
         Task::Setup => driver::setup(&host),
         Task::Test(args) => steps::test(&host, &args),
+        Task::Web => web::build(&host),
+        Task::Serve(port) => {
+            web::build(&host)?;
+            serve::serve(&host, port)
+        }
         Task::Ci => steps::ci(&host),
     }
 }

@@ -8,7 +8,8 @@ use crate::driver;
 use crate::host::{self, Failure, Host, Invocation};
 use crate::scratch::ScratchDir;
 
-const WASM: &str = "wasm32-unknown-unknown";
+/// The target of browsers.
+pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
 /// Makes sure that there is a GPU driver, then runs all tests with these further arguments.
 pub(crate) fn test(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
@@ -113,7 +114,8 @@ pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
     Ok(())
 }
 
-fn add_wasm_target(host: &impl Host) -> Result<(), Failure> {
+/// Makes sure that the standard library for browsers is there.
+pub(crate) fn add_wasm_target(host: &impl Host) -> Result<(), Failure> {
     // A toolchain from a distribution has its targets without having rustup.
     let rustc = host.var("RUSTC").unwrap_or_else(|| "rustc".to_owned());
     let libdir = host.output(&rustc, &["--print", "target-libdir", "--target", WASM]);

@@ -60,16 +60,8 @@ pub(super) struct Original {
 impl Original {
     /// The path of this file in `directory`: plain before gzipped.
     pub(super) fn locate(&self, directory: &Path) -> Result<PathBuf, DataError> {
-        let dotted = self.name.replace("-idx", ".idx");
-        let plain = directory.join(self.name);
-        let candidates = [
-            plain.clone(),
-            directory.join(&dotted),
-            directory.join(self.gz_name),
-            directory.join(format!("{dotted}.gz")),
-        ];
         let mut not_a_file = None;
-        for path in candidates {
+        for path in self.spellings().map(|name| directory.join(name)) {
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_file() => return Ok(path),
                 Ok(_) => not_a_file = not_a_file.or(Some(path)),
@@ -79,22 +71,35 @@ impl Original {
         }
         Err(match not_a_file {
             Some(file) => DataError::NotAFile { file },
-            None => DataError::MissingFile { file: plain },
+            None => DataError::MissingFile {
+                file: directory.join(self.name),
+            },
         })
+    }
+
+    /// The names that it may have, best first.
+    pub(super) fn spellings(&self) -> [String; 4] {
+        let dotted = self.name.replace("-idx", ".idx");
+        let dotted_gz = format!("{dotted}.gz");
+        [self.name.into(), dotted, self.gz_name.into(), dotted_gz]
     }
 
     /// Reads and checks this file at `path`, gzipped when that ends in `.gz`.
     pub(super) fn read(&self, path: PathBuf) -> Result<Idx, DataError> {
+        match File::open(&path) {
+            Ok(file) => self.parse(path, BufReader::new(file)),
+            Err(source) => Err(DataError::Read { file: path, source }),
+        }
+    }
+
+    /// Reads and checks this file's bytes, gzipped when `path` ends in `.gz`.
+    pub(super) fn parse(&self, path: PathBuf, bytes: impl BufRead) -> Result<Idx, DataError> {
         let kind = self.kind;
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(source) => return Err(DataError::Read { file: path, source }),
-        };
         if path.extension().is_some_and(|extension| extension == "gz") {
-            return self.unpack(path, BufReader::new(file));
+            return self.unpack(path, bytes);
         }
         let failed = |file, source| DataError::Read { file, source };
-        let contents = checked(&path, kind, file, failed)?;
+        let contents = checked(&path, kind, bytes, failed)?;
         Ok(Idx {
             path,
             kind,

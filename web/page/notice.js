@@ -1,0 +1,29 @@
+// One message at a time, with at most one thing to do about it.
+
+export class Notice {
+  constructor({ box, text, action, close }) {
+    Object.assign(this, { box, text, action });
+    close.addEventListener("click", () => this.hide());
+    action.addEventListener("click", () => {
+      const { act } = this;
+      this.hide();
+      act?.();
+    });
+  }
+
+  /** `kind` is the name of an error, or `Info`. */
+  show(kind, message, action) {
+    this.box.dataset.kind = kind;
+    this.text.textContent = message;
+    this.act = action?.act;
+    this.action.textContent = action?.label ?? "";
+    this.action.hidden = !action;
+    this.box.hidden = false;
+  }
+
+  hide() {
+    this.box.hidden = true;
+    this.act = null;
+    delete this.box.dataset.kind;
+  }
+}

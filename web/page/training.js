@@ -1,0 +1,249 @@
+// Drives a session: steps are sliced to a budget per frame, and what is read back is read rarely and
+// never waited for by the steps.
+
+/** Milliseconds of work begun in a frame. */
+const BUDGET = 12;
+/** Milliseconds between reads of the losses. */
+const LOSSES_EVERY = 200;
+/** Least milliseconds between evaluations; a slow one is paid for with ten times its own time. */
+const EVALUATION_EVERY = 2000;
+/** Milliseconds between saves of the state to go on from when the device is lost. */
+const SNAPSHOT_EVERY = 3000;
+/** Frame times that are kept. */
+const FRAMES = 600;
+
+export const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+
+export class Training {
+  /**
+   * `on` is told: losses(Float32Array, firstStep), evaluated({step, loss, accuracy, examples}),
+   * frame(now), stopped(error or null).
+   */
+  constructor(session, { isGpu, isSoftware }, on) {
+    this.session = session;
+    this.on = on;
+    this.isSoftware = isSoftware;
+    this.evaluatesAtOnce = isGpu && !isSoftware;
+    this.running = false;
+    this.snapshot = null;
+    this.snapshotStep = 0;
+    this.frameTimes = [];
+    this.stepsPerSecond = 0;
+    this.lossesRead = session.steps;
+    this.finished = Promise.resolve();
+    this.pace = isGpu ? new GpuPace(session) : new CpuPace(session);
+  }
+
+  get steps() {
+    return this.session.steps;
+  }
+
+  /** Trains until `pause`, or until `steps` are taken. */
+  start(steps = Infinity) {
+    if (!this.running) {
+      this.running = true;
+      this.finished = this.#run(steps);
+    }
+    return this.finished;
+  }
+
+  /** Resolves when the steps begun are done and what was due is read. */
+  pause() {
+    this.running = false;
+    return this.finished;
+  }
+
+  async #run(until) {
+    let failure = null;
+    try {
+      await this.pace.begin();
+      // On a software driver it would be seconds before the first step.
+      if (this.steps === 0 && !this.isSoftware) await this.#evaluate();
+      await this.#frames(until);
+      await this.pace.end();
+      await this.#readLosses();
+      await this.#evaluate();
+      await this.#keep();
+    } catch (error) {
+      failure = error;
+    }
+    this.running = false;
+    this.on.stopped(failure);
+  }
+
+  async #frames(until) {
+    let before = await frame();
+    let [losses, snapshot, evaluation] = [before, before, before + EVALUATION_EVERY];
+    const meter = new Meter(before, this.pace.done);
+    while (this.running && this.steps < until) {
+      this.pace.advance(until - this.steps);
+      const now = await frame();
+      this.frameTimes.push(now - before);
+      if (this.frameTimes.length > FRAMES) this.frameTimes.shift();
+      before = now;
+      if (this.failure) throw this.failure;
+      this.stepsPerSecond = meter.rate(now, this.pace.done);
+      if (now - losses > LOSSES_EVERY) {
+        losses = now;
+        this.#background(this.#readLosses());
+      }
+      if (now - snapshot > SNAPSHOT_EVERY) {
+        snapshot = now;
+        this.#background(this.#keep());
+      }
+      if (now > evaluation) {
+        const took = await this.#evaluate();
+        before = await frame();
+        evaluation = before + Math.max(EVALUATION_EVERY, 10 * took);
+        meter.skip(before - now);
+      }
+      this.on.frame(now);
+    }
+  }
+
+  /** What goes wrong in it stops the next frame. */
+  #background(promise) {
+    promise.catch((error) => { this.failure ??= error; });
+  }
+
+  async #readLosses() {
+    const steps = this.steps;
+    const count = Math.min(steps - this.lossesRead, 16384);
+    if (count === 0) return;
+    this.lossesRead = steps;
+    this.on.losses(await this.session.losses(count), steps - count);
+  }
+
+  /** Keeps the present state. */
+  async #keep() {
+    const step = this.steps;
+    this.snapshot = await this.session.save();
+    this.snapshotStep = step;
+  }
+
+  /** Over the whole test set, with the weights of this moment: no step is begun meanwhile. */
+  async #evaluate() {
+    const start = performance.now();
+    const { session } = this;
+    const parts = [...Array(session.testParts).keys()];
+    let results = [];
+    if (this.evaluatesAtOnce) {
+      results = await Promise.all(parts.map((part) => session.evaluatePart(part)));
+    } else {
+      let last = start;
+      for (const part of parts) {
+        results.push(await session.evaluatePart(part));
+        if (performance.now() - last > BUDGET) {
+          await frame();
+          last = performance.now();
+          this.on.frame(last);
+        }
+      }
+    }
+    const sum = (of) => results.reduce((total, result) => total + of(result) * result.examples, 0);
+    const examples = sum(() => 1);
+    const evaluation = {
+      step: this.steps,
+      loss: sum((result) => result.loss) / examples,
+      accuracy: sum((result) => result.accuracy) / examples,
+      examples,
+    };
+    results.forEach((result) => result.free());
+    this.on.evaluated(evaluation);
+    return performance.now() - start;
+  }
+}
+
+/** Steps per second over the last second or two. */
+class Meter {
+  constructor(now, steps) {
+    this.marks = [{ now, steps }];
+  }
+
+  rate(now, steps) {
+    this.marks.push({ now, steps });
+    while (this.marks.length > 2 && now - this.marks[0].now > 2000) this.marks.shift();
+    const [first] = this.marks;
+    return now > first.now ? (1000 * (steps - first.steps)) / (now - first.now) : 0;
+  }
+
+  /** Time that went to something else. */
+  skip(milliseconds) {
+    this.marks.forEach((mark) => { mark.now += milliseconds; });
+  }
+}
+
+/**
+ * Submits a few steps a frame and keeps two submits under way, so that the GPU has work and its queue
+ * stays short. How many steps are a frame's budget is told by the time between completions.
+ */
+class GpuPace {
+  constructor(session) {
+    this.session = session;
+    this.count = 1;
+    this.underWay = new Set();
+    this.done = session.steps;
+    this.latency = Infinity;
+    this.lastDone = 0;
+  }
+
+  async begin() {
+    // What a completion takes to be told when there is nothing to do: long in some browsers.
+    for (let i = 0; i < 3; i += 1) {
+      const start = performance.now();
+      await this.session.done();
+      this.latency = Math.min(this.latency, performance.now() - start);
+    }
+    this.most = 2 + Math.ceil(this.latency / 16);
+    this.done = this.session.steps;
+  }
+
+  advance(most) {
+    if (this.underWay.size >= this.most) return;
+    const count = Math.min(Math.max(1, Math.round(this.count)), most);
+    const start = performance.now();
+    this.session.advance(count);
+    const step = this.session.steps;
+    const told = this.session.done().then(() => {
+      const now = performance.now();
+      this.#adapt(count, now - Math.max(start, this.lastDone) - this.latency);
+      this.lastDone = now;
+      this.done = step;
+    }).catch(() => { /* The next call on the session tells. */ })
+      .finally(() => this.underWay.delete(told));
+    this.underWay.add(told);
+  }
+
+  #adapt(count, took) {
+    const wanted = (count * BUDGET) / Math.max(took, 0.1);
+    this.count = Math.min(Math.max(wanted, 0.5 * this.count, 1), 1.3 * this.count + 0.5, 4096);
+  }
+
+  async end() {
+    await Promise.all(this.underWay);
+  }
+}
+
+/** Takes steps until the frame's budget is used. */
+class CpuPace {
+  constructor(session) {
+    this.session = session;
+    this.done = session.steps;
+  }
+
+  async begin() {
+    this.done = this.session.steps;
+  }
+
+  advance(most) {
+    const end = performance.now() + BUDGET;
+    let taken = 0;
+    do {
+      this.session.advance(1);
+      taken += 1;
+    } while (taken < most && performance.now() < end);
+    this.done = this.session.steps;
+  }
+
+  async end() { /* Nothing is under way. */ }
+}

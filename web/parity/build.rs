@@ -1,0 +1,57 @@
+//! Makes plain functions of the tests in `tests/parity`, and a table of them: a browser has no harness
+//! that knows `#[test]`.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
+
+const TESTS: &str = "../../tests";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for input in ["parity.rs", "parity"] {
+        println!("cargo::rerun-if-changed={TESTS}/{input}");
+    }
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let root = fs::read_to_string(format!("{TESTS}/parity.rs"))?;
+    let (mut modules, mut tables) = (String::new(), String::new());
+    for name in root.lines().filter_map(parity_module) {
+        let source = fs::read_to_string(format!("{TESTS}/parity/{name}.rs"))?;
+        let file = out.join(format!("{name}.rs"));
+        fs::write(&file, with_table(name, &source)?)?;
+        modules += &format!("#[path = {file:?}]\nmod {name};\n");
+        tables += &format!("    {name}::CASES,\n");
+    }
+    let root = format!("{modules}const CASES: &[&[Case]] = &[\n{tables}];\n");
+    fs::write(out.join("cases.rs"), root)?;
+    Ok(())
+}
+
+/// The module whose file a line of `tests/parity.rs` names, if it is one of `tests/parity`.
+fn parity_module(line: &str) -> Option<&str> {
+    line.strip_prefix("#[path = \"parity/")?
+        .strip_suffix(".rs\"]")
+}
+
+/// A module of tests as one of functions, with a table of those that were tests.
+fn with_table(module: &str, source: &str) -> Result<String, String> {
+    let (mut functions, mut table) = (String::new(), String::new());
+    let mut is_test = false;
+    for line in source.lines() {
+        if is_test {
+            let name = line
+                .strip_prefix("fn ")
+                .and_then(|line| line.strip_suffix("() {"));
+            let name = name.ok_or_else(|| {
+                format!("tests/parity/{module}.rs: expected `fn name() {{` after `#[test]`, found `{line}`")
+            })?;
+            table += &format!("    (\"{module}::{name}\", {name}),\n");
+        }
+        is_test = line == "#[test]";
+        // An empty line in its place keeps the numbers of the others.
+        functions += if is_test { "" } else { line };
+        functions += "\n";
+    }
+    Ok(format!(
+        "{functions}\npub(crate) const CASES: &[crate::Case] = &[\n{table}];\n"
+    ))
+}

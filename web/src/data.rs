@@ -1,0 +1,137 @@
+//! Digits to train on and to test with.
+
+use std::ops::Range;
+
+use js_sys::Uint8Array;
+use wasm_bindgen::prelude::*;
+use wgrad::Error;
+use wgrad::data::synthetic::Drawing;
+use wgrad::data::{Dataset, Labels, Split, mnist};
+
+use crate::error::thrown;
+
+/// Examples of a part of the test set: what is evaluated between two frames.
+const PART: usize = 500;
+
+/// Synthetic digits while they are drawn.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Digits {
+    drawing: Drawing,
+}
+
+#[wasm_bindgen]
+impl Digits {
+    /// `train` digits to train on and `test` others, none of them drawn yet: those of
+    /// `wgrad::data::synthetic::digits_of`, byte for byte.
+    ///
+    /// # Errors
+    /// `Data` when there is no memory for them.
+    #[wasm_bindgen(constructor)]
+    pub fn new(seed: u32, train: usize, test: usize) -> Result<Self, JsValue> {
+        let drawing = Drawing::new(seed.into(), train, test).map_err(Error::from);
+        Ok(Self {
+            drawing: drawing.map_err(thrown)?,
+        })
+    }
+
+    /// Draws the next `count`; tells how many remain.
+    pub fn draw(&mut self, count: usize) -> usize {
+        self.drawing.draw(count);
+        self.drawing.remaining()
+    }
+
+    /// Draws what remains and hands all over.
+    ///
+    /// # Errors
+    /// `Data` when there are none to train on or none to test with.
+    pub fn finish(self) -> Result<Data, JsValue> {
+        let split = self.drawing.finish().map_err(Error::from);
+        split.and_then(Data::new).map_err(thrown)
+    }
+}
+
+/// A data set in two parts.
+#[wasm_bindgen]
+#[derive(Debug, Clone)]
+pub struct Data {
+    pub(crate) train: Dataset,
+    pub(crate) test: Dataset,
+    /// The same in parts.
+    pub(crate) test_parts: Vec<Dataset>,
+}
+
+#[wasm_bindgen]
+impl Data {
+    /// MNIST, or a data set of its form, from its four files.
+    ///
+    /// # Errors
+    /// `Data`, naming the file that is no such file or is missing.
+    #[wasm_bindgen(js_name = fromFiles)]
+    pub fn from_files(names: Vec<String>, contents: Vec<Uint8Array>) -> Result<Self, JsValue> {
+        let bytes = contents.iter().map(Uint8Array::to_vec);
+        let split = mnist::from_files("dropped files", names.into_iter().zip(bytes));
+        split
+            .map_err(Error::from)
+            .and_then(Self::new)
+            .map_err(thrown)
+    }
+
+    /// `MNIST`, `synthetic digits` or `dropped files`.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = self.train.name();
+        name.strip_suffix(" train").unwrap_or(name).to_owned()
+    }
+
+    /// Examples to train on.
+    #[wasm_bindgen(getter, js_name = trainCount)]
+    #[must_use]
+    pub fn train_count(&self) -> usize {
+        self.train.len()
+    }
+
+    /// Examples to test with.
+    #[wasm_bindgen(getter, js_name = testCount)]
+    #[must_use]
+    pub fn test_count(&self) -> usize {
+        self.test.len()
+    }
+
+    /// The bytes of the first `count` test images, or of all where there are fewer.
+    #[wasm_bindgen(js_name = testImages)]
+    #[must_use]
+    pub fn test_images(&self, count: usize) -> Vec<u8> {
+        let count = count.min(self.test.len());
+        self.test.features()[..count * self.test.width()].to_vec()
+    }
+
+    /// Their classes.
+    #[wasm_bindgen(js_name = testLabels)]
+    #[must_use]
+    pub fn test_labels(&self, count: usize) -> Vec<u32> {
+        let count = count.min(self.test.len());
+        self.test.labels().indices()[..count].to_vec()
+    }
+}
+
+impl Data {
+    fn new(Split { train, test }: Split) -> Result<Self, Error> {
+        let starts = (0..test.len()).step_by(PART);
+        let parts = starts.map(|start| part(&test, start..(start + PART).min(test.len())));
+        Ok(Self {
+            test_parts: parts.collect::<Result<_, _>>()?,
+            train,
+            test,
+        })
+    }
+}
+
+fn part(of: &Dataset, examples: Range<usize>) -> Result<Dataset, Error> {
+    let (name, width, labels) = (of.name(), of.width(), of.labels());
+    let indices = labels.indices()[examples.clone()].to_vec();
+    let labels = Labels::from_classes(indices, labels.classes())?;
+    let features = of.features()[examples.start * width..examples.end * width].to_vec();
+    Ok(Dataset::new(name, width, features, labels)?)
+}

@@ -1,0 +1,30 @@
+//! Errors as JavaScript sees them.
+
+use wasm_bindgen::JsValue;
+use wgrad::Error;
+
+/// An `Error` named after the variant.
+pub(crate) fn thrown(error: impl Into<Error>) -> JsValue {
+    let error = error.into();
+    let thrown = js_sys::Error::new(&error.to_string());
+    thrown.set_name(name(&error));
+    thrown.into()
+}
+
+fn name(error: &Error) -> &'static str {
+    match error {
+        Error::Data(_) => "Data",
+        Error::Checkpoint(_) => "Checkpoint",
+        Error::NoAdapter { .. } => "NoAdapter",
+        Error::NoDevice { .. } => "NoDevice",
+        Error::Limit { .. } => "Limit",
+        Error::OutOfMemory { .. } => "OutOfMemory",
+        Error::DeviceLost { .. } => "DeviceLost",
+        Error::Timeout { .. } => "Timeout",
+        Error::Setting { .. } => "Setting",
+        Error::Shape { .. } => "Shape",
+        Error::Plan(_) => "Plan",
+        Error::Diverged { .. } => "Diverged",
+        _ => "Gpu",
+    }
+}

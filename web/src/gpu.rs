@@ -1,0 +1,122 @@
+//! A training through WebGPU.
+
+use std::collections::HashMap;
+
+use wgrad::data::{Dataset, Examples};
+use wgrad::kernel::Element;
+use wgrad::ops::SoftmaxCrossEntropy;
+use wgrad::plan::Plan;
+use wgrad::tensor::Tensor;
+use wgrad::{Error, Evaluation, Gpu, StepPlan, Trainer};
+
+use crate::engine::{Engine, Later};
+use crate::settings::Settings;
+
+#[derive(Debug)]
+pub(crate) struct OnGpu {
+    trainer: Trainer,
+    /// By number of rows.
+    passes: HashMap<usize, Pass>,
+}
+
+/// A forward pass over some rows.
+#[derive(Debug)]
+struct Pass {
+    x: Tensor,
+    y: Tensor,
+    plan: Plan,
+}
+
+impl OnGpu {
+    pub(crate) fn new(gpu: &Gpu, settings: &Settings, train: &Dataset) -> Result<Self, Error> {
+        let model = settings.network(train)?.build(gpu)?;
+        let trainer = Trainer::with_plan(
+            model,
+            SoftmaxCrossEntropy,
+            settings.optimizer()?,
+            train,
+            settings.batch as usize,
+            settings.sampling(),
+            settings.plan()?,
+        )?;
+        Ok(Self {
+            trainer,
+            passes: HashMap::new(),
+        })
+    }
+
+    fn gpu(&self) -> &Gpu {
+        self.trainer.model().gpu()
+    }
+
+    fn submit_pass(&mut self, rows: &[f32]) -> Result<Tensor, Error> {
+        let model = self.trainer.model();
+        let (gpu, widths) = (model.gpu().clone(), model.spec().widths());
+        let [inputs, outputs] = [widths[0], widths[widths.len() - 1]];
+        let count = rows.len() / inputs;
+        if !self.passes.contains_key(&count) {
+            let x = Tensor::zeros(&gpu, "rows asked for", [count, inputs], Element::F32)?;
+            let y = Tensor::zeros(&gpu, "their logits", [count, outputs], Element::F32)?;
+            let plan = model.forward_plan(&x, &y)?;
+            self.passes.insert(count, Pass { x, y, plan });
+        }
+        let Pass { x, y, plan } = &self.passes[&count];
+        gpu.write(x, rows)?;
+        gpu.submit(plan, 1)?;
+        Ok(y.clone())
+    }
+}
+
+impl Engine for OnGpu {
+    fn advance(&mut self, count: usize) -> Result<(), Error> {
+        self.trainer.advance(count)
+    }
+
+    fn steps(&self) -> u64 {
+        self.trainer.steps_taken()
+    }
+
+    fn done(&self) -> Later<()> {
+        Box::pin(self.gpu().wait_async())
+    }
+
+    fn losses(&self, count: usize) -> Later<Vec<f32>> {
+        Box::pin(self.trainer.losses_async(count))
+    }
+
+    fn evaluate(&mut self, examples: &Dataset) -> Later<Evaluation> {
+        Box::pin(self.trainer.evaluate_async(Examples::from(examples)))
+    }
+
+    fn logits(&mut self, rows: &[f32]) -> Later<Vec<f32>> {
+        let submitted = self.submit_pass(rows);
+        let read = submitted.map(|y| self.gpu().read_async(&y));
+        Box::pin(async move { read?.await })
+    }
+
+    fn first_weights(&self) -> Later<Vec<f32>> {
+        let model = self.trainer.model();
+        Box::pin(model.gpu().read_async(&model.layer_parameters()[0][0]))
+    }
+
+    fn save(&self) -> Later<Vec<u8>> {
+        Box::pin(self.trainer.to_safetensors())
+    }
+
+    fn resume(&mut self, file: &[u8]) -> Result<(), Error> {
+        self.trainer.set_safetensors(file)
+    }
+
+    fn set_weights(&mut self, file: &[u8]) -> Result<(), Error> {
+        self.trainer.set_weights(file)
+    }
+
+    fn plan(&self) -> String {
+        let dispatches = self.trainer.plan().len();
+        let kind = match self.trainer.step_plan() {
+            StepPlan::Fused => "fused",
+            _ => "layer by layer",
+        };
+        format!("{kind}, {dispatches} dispatches a step")
+    }
+}

@@ -1,0 +1,23 @@
+//! Training in a browser tab: what the page calls.
+//!
+//! A [`Device`] is the visitor's GPU through WebGPU, or the processor; [`Data`] is digits drawn on the spot
+//! ([`Digits`]) or the files of a data set; a [`Session`] trains the network that [`Settings`] describe.
+//! Methods that return a promise submit their work at once, so that what they tell is of the time of the
+//! call, and training goes on while the promise waits. Every error is a JavaScript `Error` whose `name` is
+//! the variant of [`wgrad::Error`].
+
+mod cpu;
+mod data;
+mod device;
+mod drawing;
+mod engine;
+mod error;
+mod gpu;
+mod session;
+mod settings;
+
+pub use data::{Data, Digits};
+pub use device::Device;
+pub use drawing::as_mnist;
+pub use session::{Evaluation, Session};
+pub use settings::Settings;

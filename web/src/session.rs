@@ -1,0 +1,191 @@
+//! A training, as the page drives it.
+
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
+
+use crate::cpu::OnCpu;
+use crate::data::Data;
+use crate::device::Device;
+use crate::engine::{Engine, Later};
+use crate::error::thrown;
+use crate::gpu::OnGpu;
+use crate::settings::Settings;
+use wgrad::Error;
+
+/// A network in training.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Session {
+    engine: Box<dyn Engine>,
+    data: Data,
+    inputs: usize,
+}
+
+/// How good a network is on some examples.
+#[wasm_bindgen]
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluation {
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of examples whose class it tells; NaN where they have none.
+    pub accuracy: f64,
+    /// Number of examples.
+    pub examples: usize,
+}
+
+#[wasm_bindgen]
+impl Session {
+    /// A training from its beginning.
+    ///
+    /// # Errors
+    /// `Setting`, `Limit`, `Shape`, `Plan`, `OutOfMemory`, `DeviceLost`: what does not go, and why.
+    #[wasm_bindgen(constructor)]
+    pub fn new(device: &Device, data: &Data, settings: &Settings) -> Result<Self, JsValue> {
+        let engine: Result<Box<dyn Engine>, Error> = match &device.gpu {
+            Some(gpu) => OnGpu::new(gpu, settings, &data.train).map(|engine| Box::new(engine) as _),
+            None => OnCpu::new(settings, &data.train).map(|engine| Box::new(engine) as _),
+        };
+        Ok(Self {
+            engine: engine.map_err(thrown)?,
+            data: data.clone(),
+            inputs: data.train.width(),
+        })
+    }
+
+    /// Begins `count` steps, at most 16,384. On a GPU they are submitted; on the processor they are done
+    /// when this returns.
+    ///
+    /// # Errors
+    /// `DeviceLost`, `OutOfMemory`, `Gpu`; on the processor `Diverged`.
+    pub fn advance(&mut self, count: usize) -> Result<(), JsValue> {
+        self.engine.advance(count).map_err(thrown)
+    }
+
+    /// Steps begun.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn steps(&self) -> f64 {
+        self.engine.steps() as f64
+    }
+
+    /// How a step is made.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn plan(&self) -> String {
+        self.engine.plan()
+    }
+
+    /// Resolves when all steps begun are done.
+    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
+    pub fn done(&self) -> Promise {
+        promise(self.engine.done(), |()| JsValue::UNDEFINED)
+    }
+
+    /// Losses of the last `count` steps, of 16,384 at most. Rejects with `Diverged` if one of them is no
+    /// number below 2²⁴.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Float32Array>")]
+    pub fn losses(&self, count: usize) -> Promise {
+        promise(self.engine.losses(count), floats)
+    }
+
+    /// Number of parts in which the test set is evaluated, so that none of them takes long.
+    #[wasm_bindgen(getter, js_name = testParts)]
+    #[must_use]
+    pub fn test_parts(&self) -> usize {
+        self.data.test_parts.len()
+    }
+
+    /// Loss and accuracy over a part of the test set, counted from 0.
+    #[wasm_bindgen(js_name = evaluatePart, unchecked_return_type = "Promise<Evaluation>")]
+    pub fn evaluate_part(&mut self, part: usize) -> Promise {
+        let Some(examples) = self.data.test_parts.get(part) else {
+            return promise(never(part, self.test_parts()), |()| JsValue::UNDEFINED);
+        };
+        let count = examples.len();
+        promise(self.engine.evaluate(examples), move |evaluation| {
+            let found = Evaluation {
+                loss: evaluation.loss,
+                accuracy: evaluation.accuracy.unwrap_or(f64::NAN),
+                examples: count,
+            };
+            found.into()
+        })
+    }
+
+    /// Probabilities of the classes for each of some images of 28×28 bytes.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Float32Array>")]
+    pub fn classify(&mut self, images: &[u8]) -> Promise {
+        let rows: Vec<f32> = images.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        let classes = self.data.test.labels().classes();
+        let images = images.len() / self.inputs;
+        if images == 0 {
+            return promise(never(0, images), |()| JsValue::UNDEFINED);
+        }
+        promise(
+            self.engine.logits(&rows[..images * self.inputs]),
+            move |mut logits| {
+                logits.chunks_mut(classes).for_each(softmax);
+                floats(logits)
+            },
+        )
+    }
+
+    /// The first layer's weights: for each input the weights of all its units.
+    #[wasm_bindgen(js_name = firstWeights, unchecked_return_type = "Promise<Float32Array>")]
+    pub fn first_weights(&self) -> Promise {
+        promise(self.engine.first_weights(), floats)
+    }
+
+    /// The training as a safetensors file, which `train_gpu --resume` takes.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Uint8Array>")]
+    pub fn save(&self) -> Promise {
+        promise(self.engine.save(), |file| {
+            js_sys::Uint8Array::from(&file[..]).into()
+        })
+    }
+
+    /// Goes on with the training in a file of `save` or `train_gpu --save`.
+    ///
+    /// # Errors
+    /// `Checkpoint`, if it is none, or of another training.
+    pub fn resume(&mut self, file: &[u8]) -> Result<(), JsValue> {
+        self.engine.resume(file).map_err(thrown)
+    }
+
+    /// Takes only the weights of a file.
+    ///
+    /// # Errors
+    /// `Checkpoint`, if it is none, or of another network.
+    #[wasm_bindgen(js_name = setWeights)]
+    pub fn set_weights(&mut self, file: &[u8]) -> Result<(), JsValue> {
+        self.engine.set_weights(file).map_err(thrown)
+    }
+}
+
+fn promise<T: 'static>(later: Later<T>, convert: impl FnOnce(T) -> JsValue + 'static) -> Promise {
+    future_to_promise(async move { later.await.map(convert).map_err(thrown) })
+}
+
+fn never(found: usize, parts: usize) -> Later<()> {
+    let error = Error::Setting {
+        name: "part".to_owned(),
+        expected: format!("below {parts}"),
+        found: found.to_string(),
+    };
+    Box::pin(std::future::ready(Err(error)))
+}
+
+fn floats(values: Vec<f32>) -> JsValue {
+    js_sys::Float32Array::from(&values[..]).into()
+}
+
+/// `exp(x) / Σ exp(x)`, shifted so that nothing overflows.
+fn softmax(logits: &mut [f32]) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    logits
+        .iter_mut()
+        .for_each(|logit| *logit = (*logit - largest).exp());
+    let sum: f32 = logits.iter().sum();
+    logits.iter_mut().for_each(|logit| *logit /= sum);
+}

@@ -1,0 +1,116 @@
+//! What is trained, and how.
+
+use wasm_bindgen::prelude::*;
+use wgrad::data::{Dataset, Sampling};
+use wgrad::ops::{
+    AdaGrad, Adam, AdamW, Gelu, LeakyRelu, Linear, Optimizer, Relu, RmsProp, Sgd, Sigmoid, Tanh,
+};
+use wgrad::{Error, Sequential, StepPlan};
+
+/// Settings of a training, under the names of `train_gpu`'s options. New ones are that program's own
+/// defaults: the book's network.
+#[wasm_bindgen(getter_with_clone)]
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Units of the hidden layers.
+    pub hidden: Vec<u32>,
+    /// What follows each of them: `relu`, `leaky-relu`, `gelu`, `sigmoid` or `tanh`.
+    pub activation: String,
+    /// `sgd`, `momentum`, `nesterov`, `adagrad`, `rmsprop`, `adam` or `adamw`.
+    pub optimizer: String,
+    /// Learning rate.
+    #[wasm_bindgen(js_name = learningRate)]
+    pub learning_rate: f32,
+    /// Examples in a minibatch.
+    pub batch: u32,
+    /// Decides initial weights and minibatches.
+    pub seed: u32,
+    /// `auto`, `layers` or `fused`.
+    pub plan: String,
+}
+
+#[wasm_bindgen]
+impl Settings {
+    /// 784→50→10, ReLU, SGD with a learning rate of 0.1, batches of 100.
+    #[wasm_bindgen(constructor)]
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            hidden: vec![50],
+            activation: "relu".to_owned(),
+            optimizer: "sgd".to_owned(),
+            learning_rate: 0.1,
+            batch: 100,
+            seed: 42,
+            plan: "auto".to_owned(),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Settings {
+    pub(crate) fn network(&self, train: &Dataset) -> Result<Sequential, Error> {
+        let mut network = Sequential::input(train.width()).seed(self.seed.into());
+        for &width in &self.hidden {
+            network = network.layer(Linear::new(width as usize));
+            network = match self.activation.as_str() {
+                "relu" => network.layer(Relu),
+                "leaky-relu" => network.layer(LeakyRelu::default()),
+                "gelu" => network.layer(Gelu),
+                "sigmoid" => network.layer(Sigmoid),
+                "tanh" => network.layer(Tanh),
+                _ => {
+                    let expected = "relu, leaky-relu, gelu, sigmoid or tanh";
+                    return Err(unknown("activation", expected, &self.activation));
+                }
+            };
+        }
+        Ok(network.layer(Linear::new(train.labels().classes())))
+    }
+
+    pub(crate) fn optimizer(&self) -> Result<Box<dyn Optimizer>, Error> {
+        let rate = self.learning_rate;
+        let sgd = Sgd::new(rate);
+        Ok(match self.optimizer.as_str() {
+            "sgd" => Box::new(sgd),
+            "momentum" => Box::new(sgd.momentum(0.9)),
+            "nesterov" => Box::new(sgd.momentum(0.9).nesterov()),
+            "adagrad" => Box::new(AdaGrad::new(rate)),
+            "rmsprop" => Box::new(RmsProp::new(rate)),
+            "adam" => Box::new(Adam::new(rate)),
+            "adamw" => Box::new(AdamW::new(rate)),
+            _ => {
+                let expected = "sgd, momentum, nesterov, adagrad, rmsprop, adam or adamw";
+                return Err(unknown("optimizer", expected, &self.optimizer));
+            }
+        })
+    }
+
+    /// Each example uniformly from all.
+    pub(crate) fn sampling(&self) -> Sampling {
+        let seed = self.seed.into();
+        Sampling::WithReplacement { seed }
+    }
+
+    pub(crate) fn plan(&self) -> Result<StepPlan, Error> {
+        match self.plan.as_str() {
+            "auto" => Ok(StepPlan::Auto),
+            "layers" => Ok(StepPlan::Layers),
+            "fused" => Ok(StepPlan::Fused),
+            _ => Err(unknown("plan", "auto, layers or fused", &self.plan)),
+        }
+    }
+}
+
+fn unknown(name: &str, expected: &str, found: &str) -> Error {
+    Error::Setting {
+        name: name.to_owned(),
+        expected: expected.to_owned(),
+        found: format!("`{found}`"),
+    }
+}

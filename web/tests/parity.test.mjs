@@ -1,0 +1,71 @@
+// Every kernel of the crate in a browser: compiled by its shader compiler, and, as tests/parity has it,
+// compared with its formula.
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+
+import { launch, open, serve, ROOT } from "./support.mjs";
+
+const server = await serve([`${ROOT}/target/parity`, `${ROOT}/web/parity`], "/parity/");
+const browser = await launch();
+after(async () => {
+  await browser.close();
+  await server.close();
+});
+
+let { page, complaints } = await ready();
+
+/** A page whose WebAssembly is loaded. */
+async function ready() {
+  const opened = await open(browser, server.url);
+  await opened.page.waitForFunction(() => window.parity);
+  return opened;
+}
+
+const kernels = await page.evaluate(() => window.parity.kernels());
+const names = await page.evaluate(() => window.parity.names);
+assert.ok(kernels.length > 0 && names.length > 0);
+
+/** Everything that the browser says of a kernel with the limits that every browser has. */
+async function compile({ source, entry }) {
+  const adapter = await navigator.gpu.requestAdapter();
+  window.device ??= await adapter.requestDevice();
+  const { device } = window;
+  device.pushErrorScope("validation");
+  const module = device.createShaderModule({ code: source });
+  const { messages } = await module.getCompilationInfo();
+  const said = messages.map(({ type, lineNum, linePos, message }) => `${type} at ${lineNum}:${linePos}: ${message}`);
+  const pipeline = { layout: "auto", compute: { module, entryPoint: entry } };
+  await device.createComputePipelineAsync(pipeline).catch((error) => said.push(error.message));
+  const error = await device.popErrorScope();
+  if (error) said.push(error.message);
+  return said;
+}
+
+for (const kernel of kernels) {
+  test(`${kernel.shader}::${kernel.entry} compiles without a word`, async () => {
+    assert.deepEqual(await page.evaluate(compile, kernel), []);
+  });
+}
+
+/** Tests that are left out here, and why. */
+const LEFT_OUT = {
+  "linear::a_long_batch_is_folded_into_two_dimensions":
+    "65,536 workgroups with barriers take a software driver minutes; natively it runs",
+};
+assert.deepEqual(Object.keys(LEFT_OUT).filter((name) => !names.includes(name)), []);
+
+for (const [number, name] of names.entries()) {
+  test(name, { skip: LEFT_OUT[name] ?? false }, async () => {
+    try {
+      await page.evaluate((each) => window.parity.run(each), number);
+    } catch (error) {
+      // The panic's message came over the console. It has ended the instance: the next test takes another.
+      const said = complaints.join("\n");
+      await page.close();
+      ({ page, complaints } = await ready());
+      assert.fail(said || error.message);
+    }
+    assert.deepEqual(complaints, []);
+  });
+}

@@ -1,0 +1,196 @@
+//! The page that trains in a browser: built into `web/dist`, from where any static host serves it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::host::{self, Failure, Host, Invocation};
+use crate::steps::{WASM, add_wasm_target};
+
+/// What a visitor downloads of WebAssembly, in bytes after gzip.
+const BUDGET: u64 = 400_000;
+
+/// Where `wasm-bindgen` is installed.
+const TOOLS: &str = "target/tools";
+const PAGE: &str = "web/page";
+/// The built page.
+pub(crate) const DIST: &str = "web/dist";
+const MODULE: &str = "web/dist/wasm/wgrad_web_bg.wasm";
+
+/// Builds the page, and whatever that needs.
+pub(crate) fn build(host: &impl Host) -> Result<(), Failure> {
+    add_wasm_target(host)?;
+    let bindgen = bindgen(host)?;
+    let build = format!("build --package wgrad-web --lib --target {WASM} --profile web");
+    run(host, &Invocation::new(host::cargo(host), build.split(' ')))?;
+    let cannot = |error| Failure::new(format!("cannot write {DIST}: {error}"));
+    copy_page(&host.root()).map_err(cannot)?;
+    let compiled = format!("target/{WASM}/web/wgrad_web.wasm");
+    let bind = "--target web --no-typescript --remove-name-section --remove-producers-section";
+    let out = ["--out-dir", "web/dist/wasm", &compiled];
+    run(host, &Invocation::new(bindgen, bind.split(' ').chain(out)))?;
+    check_size(host)
+}
+
+fn run(host: &impl Host, invocation: &Invocation) -> Result<(), Failure> {
+    eprintln!("$ {invocation}");
+    host.run_or_fail(invocation)
+}
+
+/// The `wasm-bindgen` program of the version that the page's crate is built with: others refuse it.
+fn bindgen(host: &impl Host) -> Result<PathBuf, Failure> {
+    let lock = fs::read_to_string(host.root().join("Cargo.lock"))
+        .map_err(|error| Failure::new(format!("cannot read Cargo.lock: {error}")))?;
+    let version = locked_version(&lock, "wasm-bindgen")
+        .ok_or_else(|| Failure::new("Cargo.lock has no package wasm-bindgen"))?;
+    let exe = if host.os() == "windows" { ".exe" } else { "" };
+    let program = Path::new(TOOLS).join(format!("bin/wasm-bindgen{exe}"));
+    let path = host.root().join(&program);
+    let found = host.output(&path.to_string_lossy(), &["--version"]);
+    if found.is_some_and(|found| found.trim() == format!("wasm-bindgen {version}")) {
+        return Ok(path);
+    }
+    eprintln!("xtask: installing wasm-bindgen {version} into {TOOLS}");
+    let install = format!("install --version ={version} --root {TOOLS} wasm-bindgen-cli");
+    let cargo = host::cargo(host);
+    run(host, &Invocation::new(cargo, install.split(' ')))?;
+    Ok(path)
+}
+
+/// The version of a package in a lock file.
+fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
+    let name = format!("name = \"{package}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != name);
+    let version = lines.nth(1)?.strip_prefix("version = \"")?;
+    version.strip_suffix('"')
+}
+
+/// A new `web/dist` with the page's own files.
+fn copy_page(root: &Path) -> io::Result<()> {
+    let dist = root.join(DIST);
+    match fs::remove_dir_all(&dist) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::create_dir_all(&dist)?,
+    }
+    for entry in fs::read_dir(root.join(PAGE))? {
+        let entry = entry?;
+        fs::copy(entry.path(), dist.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// Tells what a visitor downloads, and fails where it is too much.
+fn check_size(host: &impl Host) -> Result<(), Failure> {
+    let module = host.root().join(MODULE);
+    let size_of = |path: &Path| {
+        let size = fs::metadata(path).map(|metadata| metadata.len());
+        size.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))
+    };
+    let raw = size_of(&module)?;
+    if host.output("gzip", &["--version"]).is_none() {
+        eprintln!("xtask: {MODULE}: {raw} bytes; not checked against the budget for want of gzip");
+        return Ok(());
+    }
+    let pack = ["--best", "--keep", "--force", MODULE];
+    host.run_or_fail(&Invocation::new("gzip", pack))?;
+    let packed = module.with_extension("wasm.gz");
+    let gzipped = size_of(&packed)?;
+    fs::remove_file(&packed)
+        .map_err(|error| Failure::new(format!("cannot remove {}: {error}", packed.display())))?;
+    eprintln!("xtask: {MODULE}: {raw} bytes, {gzipped} gzipped");
+    match gzipped {
+        _ if gzipped > BUDGET => Err(Failure::new(format!(
+            "the page's WebAssembly is {gzipped} bytes after gzip, more than {BUDGET}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::fake::Fake;
+
+    const LOCK: &str = "[[package]]\nname = \"wasm-bindgen-futures\"\nversion = \"0.4.1\"\n\n\
+        [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.99\"\nsource = \"registry\"\n";
+
+    /// A checkout whose page compiles, to so many bytes after gzip.
+    fn checkout(gzipped: usize) -> io::Result<Fake> {
+        let fake = Fake::new("linux")?
+            .answers("gzip --version", "gzip 1.12")
+            .on_run(move |fake, line| {
+                let made = if line.contains("--out-dir") {
+                    fake.write(MODULE, "module")
+                } else if line.starts_with("gzip") {
+                    fake.write(&format!("{MODULE}.gz"), &"x".repeat(gzipped))
+                } else {
+                    Ok(())
+                };
+                u8::from(made.is_err())
+            });
+        fake.write("Cargo.lock", LOCK)?;
+        fake.write("web/page/index.html", "<!doctype html>")?;
+        Ok(fake)
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_lock_file() {
+        assert_eq!(locked_version(LOCK, "wasm-bindgen"), Some("0.2.99"));
+        assert_eq!(locked_version(LOCK, "wasm"), None);
+    }
+
+    #[test]
+    fn a_bare_machine_gets_everything() -> io::Result<()> {
+        let fake = checkout(100)?;
+        fake.write("web/dist/stale.js", "")?;
+        assert!(build(&fake).is_ok());
+        let root = fake.root();
+        let tool = root.join("target/tools/bin/wasm-bindgen");
+        assert_eq!(
+            *fake.ran.borrow(),
+            [
+                "rustup target add wasm32-unknown-unknown".to_owned(),
+                "cargo install --version =0.2.99 --root target/tools wasm-bindgen-cli".to_owned(),
+                "cargo build --package wgrad-web --lib --target wasm32-unknown-unknown --profile web"
+                    .to_owned(),
+                format!(
+                    "{} --target web --no-typescript --remove-name-section \
+                     --remove-producers-section --out-dir web/dist/wasm \
+                     target/wasm32-unknown-unknown/web/wgrad_web.wasm",
+                    tool.display()
+                ),
+                format!("gzip --best --keep --force {MODULE}"),
+            ]
+        );
+        assert!(root.join("web/dist/index.html").is_file());
+        assert!(root.join(MODULE).is_file());
+        assert!(!root.join("web/dist/stale.js").exists());
+        assert!(!root.join(MODULE).with_extension("wasm.gz").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_tool_of_the_right_version_is_used() -> io::Result<()> {
+        for (version, installs) in [("0.2.99", false), ("0.2.98", true)] {
+            let fake = checkout(100)?;
+            let tool = fake.root().join("target/tools/bin/wasm-bindgen");
+            let asked = format!("{} --version", tool.display());
+            let fake = fake.answers(asked, &format!("wasm-bindgen {version}\n"));
+            assert!(build(&fake).is_ok());
+            let ran = fake.ran.borrow();
+            let installed = ran.iter().any(|line| line.contains("install"));
+            assert_eq!(installed, installs, "{version}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_page_beyond_the_budget_fails() -> io::Result<()> {
+        assert!(build(&checkout(400_000)?).is_ok());
+        let failure = build(&checkout(400_001)?).err();
+        assert!(failure.is_some_and(|failure| failure.message.contains("400001")));
+        Ok(())
+    }
+}
