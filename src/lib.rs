@@ -105,6 +105,8 @@ pub mod gpu;
 pub mod gradient_check;
 pub mod init;
 pub mod kernel;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod layer_check;
 mod model;
 pub mod ops;
 pub mod plan;
@@ -139,6 +141,8 @@ pub use gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
 pub use gradient_check::gradient_check;
 pub use init::Init;
+#[cfg(not(target_arch = "wasm32"))]
+pub use layer_check::{LayerCheck, check_layer};
 pub use model::Model;
 pub use sequential::{MAX_WIDTH, Sequential};
 pub use steps::{StepPlan, Unfused};
