@@ -29,22 +29,13 @@ fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) c
     if (i < elements) { dx[i] = dy[i] / (1.0 + exp(-max(x[i], -80.0))); }
 }";
 
-static FORWARD: Kernel<u32> = Kernel::new(
-    "softplus",
-    WGSL,
-    "forward",
-    &[Binding::read("x"), Binding::write("y")],
-);
-static BACKWARD: Kernel<u32> = Kernel::new(
-    "softplus",
-    WGSL,
-    "backward",
-    &[
-        Binding::read("x"),
-        Binding::read("dy"),
-        Binding::write("dx"),
-    ],
-);
+const X: Binding = Binding::read("x");
+static FORWARD: Kernel<u32> = kernel("forward", &[X, Binding::write("y")]);
+static BACKWARD: Kernel<u32> = kernel("backward", &[X, Binding::read("dy"), Binding::write("dx")]);
+
+const fn kernel(entry: &'static str, bindings: &'static [Binding]) -> Kernel<u32> {
+    Kernel::new("softplus", WGSL, entry, bindings)
+}
 
 /// A smooth `Relu`, elementwise.
 #[derive(Debug)]
@@ -56,8 +47,8 @@ impl Layer for Softplus {
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
-        let n = pass.x.len();
-        recorder.dispatch_each(&FORWARD, n as u32, &[pass.x, pass.y], n, Cost::default());
+        let (tensors, n) = ([pass.x, pass.y], pass.x.len());
+        recorder.dispatch_each(&FORWARD, n as u32, &tensors, n, Cost::default());
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {

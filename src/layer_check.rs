@@ -18,11 +18,14 @@
 //!
 //! # How far apart the reference and central differences may be
 //!
-//! Both are `f64`. A difference over `±h`, `h = 2⁻¹⁷·max(1, |u|)`, may be off by its rounding, `16·ε·Σ|dy·y|/h`
-//! over the outputs that change, and by what the slopes to the left and to the right differ by, halved:
-//! in a smooth place that is `h/2` of the second derivative, and at a kink it admits any slope in between.
-//! 1e-7 of the slope, plus 1, covers the rest. Of each tensor at most 256 elements are looked at, spread
-//! evenly, in minibatches of up to 64 values.
+//! Both are `f64`. A difference over `±h`, `h = 2⁻¹⁷·max(1, |u|)`, may be off by the sum of
+//!
+//! - its rounding, `16·ε·Σ|dy·y|/h` over the outputs that change;
+//! - twice what it changes by when `h` is halved: where the second derivative jumps, the error halves too;
+//! - half of what the slopes to the left and to the right differ by: at a kink any slope in between is right;
+//! - 1e-7 of the slope, plus 1, for the rest.
+//!
+//! Of each tensor at most 256 elements are looked at, spread evenly, in minibatches of up to 64 values.
 
 mod case;
 mod error;
@@ -152,8 +155,24 @@ impl LayerCheck {
     pub fn run(&self, gpu: &Gpu, layer: &dyn Layer) -> Result<Table, Error> {
         self.check()?;
         let mut kernels: Vec<Contract> = Vec::new();
-        let cases = self.cases(layer)?;
-        let runs = cases.iter().map(|case| case.on_gpu(gpu, &mut kernels));
+        let mut rows = self.rows(gpu, &self.cases(layer)?, &mut kernels)?;
+        if let Some(folded) = self.folded(layer)? {
+            rows.extend(self.rows(gpu, &[folded], &mut kernels)?);
+        }
+        Ok(Table {
+            layer: layer.name(),
+            kernels: kernels.iter().map(Contract::name).collect(),
+            rows,
+        })
+    }
+
+    fn rows(
+        &self,
+        gpu: &Gpu,
+        cases: &[Case<'_>],
+        kernels: &mut Vec<Contract>,
+    ) -> Result<Vec<Row>, Error> {
+        let runs = cases.iter().map(|case| case.on_gpu(gpu, kernels));
         let runs: Vec<OnGpu> = runs.collect::<Result<_, _>>()?;
         let mut rows = Vec::new();
         for (case, run) in cases.iter().zip(&runs) {
@@ -168,11 +187,7 @@ impl LayerCheck {
         for (case, run) in cases.iter().zip(&runs) {
             rows.extend(parity::check(case, Pass::Backward, run, self.tolerance)?);
         }
-        Ok(Table {
-            layer: layer.name(),
-            kernels: kernels.iter().map(Contract::name).collect(),
-            rows,
-        })
+        Ok(rows)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -214,12 +229,28 @@ impl LayerCheck {
                 cases.push(new(shape, Mode::First)?);
             }
         }
-        if self.shapes.is_none() {
-            let folded = new(FOLDED, Mode::Evaluation)?;
-            cases.extend((folded.largest() <= FOLDED_ELEMENTS).then_some(folded));
-        }
         Ok(cases)
     }
+
+    fn folded<'a>(&self, layer: &'a dyn Layer) -> Result<Option<Case<'a>>, Error> {
+        if self.shapes.is_some() || largest(layer, FOLDED) > FOLDED_ELEMENTS {
+            return Ok(None);
+        }
+        Ok(Some(Case::new(
+            layer,
+            FOLDED,
+            Mode::Evaluation,
+            &self.inputs,
+        )?))
+    }
+}
+
+/// Elements of the largest tensor.
+fn largest(layer: &dyn Layer, [rows, inputs]: [usize; 2]) -> usize {
+    let parameters = layer.parameters(inputs).into_iter();
+    let sizes = parameters.map(|spec| spec.shape[0].saturating_mul(spec.shape[1]));
+    let values = rows.saturating_mul(layer.outputs(inputs).max(inputs));
+    sizes.fold(values, usize::max)
 }
 
 /// Which way through a layer.

@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ndarray::Array2;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use super::error::{LayerError, Place};
 use super::guard::{Guarded, Touch};
@@ -13,7 +15,6 @@ use crate::gpu::{Gpu, message_of};
 use crate::kernel::Contract;
 use crate::ops::{Backward, Draw, Forward, Layer, ParameterSpec};
 use crate::plan::Recorder;
-use crate::random::threefry;
 use crate::reference::{self, Float, Twin};
 use crate::sequential::MAX_WIDTH;
 use crate::tensor::Tensor;
@@ -24,19 +25,15 @@ const STEP: u32 = 5;
 
 /// Numbers that are the same on every machine.
 #[derive(Debug)]
-pub(super) struct Numbers {
-    stream: u32,
-    count: u32,
-}
+pub(super) struct Numbers(ChaCha8Rng);
 
 impl Numbers {
-    pub(super) fn new(stream: u32) -> Self {
-        Self { stream, count: 0 }
+    pub(super) fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
     pub(super) fn bits(&mut self) -> u32 {
-        self.count = self.count.wrapping_add(1);
-        threefry([self.stream, 0], [self.count, 0])[0]
+        self.0.next_u32()
     }
 
     fn below(&mut self, end: usize) -> usize {
@@ -143,15 +140,6 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// Elements of the largest tensor.
-    pub(super) fn largest(&self) -> usize {
-        let sizes = self.parameters.iter().map(Array2::len);
-        sizes
-            .chain([self.x.len(), self.dy.len()])
-            .max()
-            .unwrap_or(0)
-    }
-
     /// What a pass gives.
     pub(super) fn names(&self, pass: Pass) -> Vec<String> {
         let gradients = self.specs.iter().map(|spec| format!("d{}", spec.name));
@@ -168,7 +156,7 @@ impl<'a> Case<'a> {
 
     pub(super) fn place(&self, pass: Pass, tensor: &str, shape: [usize; 2], at: usize) -> Place {
         let element = [at / shape[1], at % shape[1]];
-        let x = (self.x.dim() == shape.into()).then(|| f64::from(self.x[element]));
+        let x = (self.x.dim() == shape.into()).then(|| self.x[element]);
         Place {
             layer: self.layer.name(),
             pass,

@@ -16,7 +16,7 @@ pub struct Place {
     /// Row and column of the element.
     pub element: [usize; 2],
     /// The input `x` at that row and column, where `x` has the shape of this tensor.
-    pub x: Option<f64>,
+    pub x: Option<f32>,
 }
 
 impl fmt::Display for Place {
@@ -28,7 +28,7 @@ impl fmt::Display for Place {
             "{pass}: element ({row}, {column}) of {tensor} ({rows}×{columns})"
         )?;
         match self.x {
-            Some(x) => write!(f, ", where x = {x}"),
+            Some(x) => write!(f, ", where x = {x:?}"),
             None => Ok(()),
         }
     }

@@ -6,9 +6,9 @@ use super::case::{Case, OnGpu, Operands};
 use super::error::LayerError;
 use super::{Check, Pass, Row, Worst};
 
-/// Step of the differences, relative to what is moved.
+/// Smaller step of the differences, relative to what is moved.
 const H: f64 = 1.0 / (1 << 17) as f64;
-/// What is left besides rounding and curvature.
+/// What is left besides, relative to the slope and 1.
 const REST: f64 = 1e-7;
 /// Elements of a tensor that are looked at.
 const ELEMENTS: usize = 256;
@@ -57,15 +57,48 @@ pub(super) fn check(case: &Case<'_>, run: &OnGpu) -> Result<Vec<Row>, LayerError
     Ok(rows)
 }
 
-/// The slope of `Σ dy·y` by one number, and how far a true gradient may be from it.
+/// Of `Σ dy·y` by one number.
+struct Slopes {
+    left: f64,
+    right: f64,
+    /// `Σ |dy·y|` over the outputs that change.
+    magnitude: f64,
+}
+
+impl Slopes {
+    fn central(&self) -> f64 {
+        f64::midpoint(self.left, self.right)
+    }
+}
+
+/// The slope by one number, and how far the true one may be from it.
 fn difference(
     case: &Case<'_>,
     operands: &mut Operands<f64>,
     operand: Operand,
     at: usize,
 ) -> Result<[f64; 2], LayerError> {
+    let h = H * element(operands, operand, at).abs().max(1.0);
+    let coarse = slopes(case, operands, operand, at, 2.0 * h)?;
+    let fine = slopes(case, operands, operand, at, h)?;
+    let slope = fine.central();
+    let kink = (fine.right - fine.left).abs() / 2.0;
+    let halving = 2.0 * (coarse.central() - slope).abs();
+    let rounding = 16.0 * f64::EPSILON * fine.magnitude / h;
+    Ok([
+        slope,
+        kink + halving + rounding + REST * (1.0 + slope.abs()),
+    ])
+}
+
+fn slopes(
+    case: &Case<'_>,
+    operands: &mut Operands<f64>,
+    operand: Operand,
+    at: usize,
+    h: f64,
+) -> Result<Slopes, LayerError> {
     let value = *element(operands, operand, at);
-    let h = H * value.abs().max(1.0);
     let mut shifted = |to: f64| {
         *element(operands, operand, at) = to;
         case.reference(Pass::Forward, operands)
@@ -82,10 +115,11 @@ fn difference(
             magnitude += (dy * y).abs();
         }
     }
-    let slope = f64::midpoint(left, right);
-    let rounding = 16.0 * f64::EPSILON * magnitude / h;
-    let curvature = (right - left).abs() / 2.0;
-    Ok([slope, curvature + rounding + REST * (1.0 + slope.abs())])
+    Ok(Slopes {
+        left,
+        right,
+        magnitude,
+    })
 }
 
 fn element(operands: &mut Operands<f64>, operand: Operand, at: usize) -> &mut f64 {

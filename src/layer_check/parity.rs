@@ -10,7 +10,7 @@ use crate::reference::Float;
 /// Half a unit in the last place of 1: the relative error of one rounded operation.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
 /// How often the operands are moved; of a sum, one draw may happen to move little.
-const MOVES: u32 = 4;
+const MOVES: u64 = 4;
 
 pub(super) fn check(
     case: &Case<'_>,
@@ -85,8 +85,8 @@ fn moves(
         .iter()
         .map(|values| Array2::zeros(values.raw_dim()));
     let mut largest: Vec<Array2<f64>> = zeros.collect();
-    for stream in 1..=MOVES {
-        let mut numbers = Numbers::new(stream);
+    for seed in 1..=MOVES {
+        let mut numbers = Numbers::new(seed);
         let mut operands = operands.clone();
         operands.for_each(|value| match numbers.bits() % 2 {
             0 => *value *= 1.0 + relative,
