@@ -1,8 +1,5 @@
 //! A layer of your own: its WGSL, its formula, one call that checks both, and a training with it.
-#![allow(
-    clippy::cast_possible_truncation,
-    reason = "tensors have fewer elements"
-)]
+#![allow(clippy::cast_possible_truncation)] // no tensor has 2³² elements
 
 use wgrad::data::{Sampling, synthetic};
 use wgrad::kernel::{Binding, Kernel};
