@@ -81,6 +81,20 @@
 //! floats with classes or values. [`data::mnist`] reads MNIST and data sets of its
 //! form, and fetches it with the feature `download`; [`data::synthetic`] draws digits from strokes.
 //!
+//! # A layer of your own
+//!
+//! A [`Layer`](ops::Layer) states its shapes, records its kernels, and names its twin on ndarray. One call,
+//! [`check_layer`], compares the kernels with their WGSL, the GPU with the twin, and the twin's gradient with
+//! central differences, in all shapes that are known to make trouble; what is wrong is an error that says
+//! so. This is a whole program, `examples/custom_layer.rs`:
+//!
+//! ```
+#![doc = include_str!("../examples/custom_layer.rs")]
+//! ```
+//!
+//! [`LayerCheck`] has the settings. Whatever else a kernel declares, or an optimizer or a loss, is in
+//! [`kernel`] and [`ops`].
+//!
 //! # Inside your own program
 //!
 //! [`Gpu::from_wgpu`] works in a device that your program owns, and leaves its error handlers alone.

@@ -266,6 +266,11 @@ fn a_parameter_without_elements() {
     let message = layer_error(&layer).to_string();
     let expected = "Scale: parameters(1): shape of shift must be at least 1×1; it is 0×1";
     assert_eq!(message, expected);
+    // In a network, too.
+    let network = wgrad::Sequential::input(3).layer(layer);
+    let message = network.build(gpu()).unwrap_err().to_string();
+    let expected = "shape of layers.0.shift must be at least 1×1; it is 0×3";
+    assert_eq!(message, expected);
 }
 
 #[test]
