@@ -154,17 +154,23 @@ impl<'a> Case<'a> {
         (self.mode != Mode::First).then(|| "dx".to_owned())
     }
 
-    pub(super) fn place(&self, pass: Pass, tensor: &str, shape: [usize; 2], at: usize) -> Place {
+    pub(super) fn place(
+        &self,
+        pass: Pass,
+        tensor: &str,
+        shape: [usize; 2],
+        at: usize,
+    ) -> Box<Place> {
         let element = [at / shape[1], at % shape[1]];
         let x = (self.x.dim() == shape.into()).then(|| self.x[element]);
-        Place {
+        Box::new(Place {
             layer: self.layer.name(),
             pass,
             tensor: tensor.to_owned(),
             shape,
             element,
             x,
-        }
+        })
     }
 
     /// The operands in one precision; `y` as the GPU has computed it, for both.

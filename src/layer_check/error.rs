@@ -71,7 +71,7 @@ pub enum LayerError {
     )]
     Unwritten {
         /// The first element that was left out.
-        at: Place,
+        at: Box<Place>,
     },
 
     /// A kernel wrote outside of a tensor, or into one that it should read.
@@ -98,7 +98,7 @@ pub enum LayerError {
     )]
     Nan {
         /// The first such element.
-        at: Place,
+        at: Box<Place>,
         /// `the WGSL` or `the reference`.
         by: &'static str,
     },
@@ -110,7 +110,7 @@ pub enum LayerError {
     )]
     Parity {
         /// The element that is furthest off.
-        at: Place,
+        at: Box<Place>,
         /// What the GPU computed.
         found: f64,
         /// What the reference computes in `f64`.
@@ -125,7 +125,7 @@ pub enum LayerError {
     )]
     Derivative {
         /// The element that is furthest off.
-        at: Place,
+        at: Box<Place>,
         /// What the reference's backward pass says.
         found: f64,
         /// What central differences of its forward pass say.

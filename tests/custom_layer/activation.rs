@@ -324,7 +324,7 @@ fn the_same_wrong_derivative_in_both() {
     assert_derivative(&layer);
 }
 
-fn unwritten(layer: &Softsign) -> Place {
+fn unwritten(layer: &Softsign) -> Box<Place> {
     match layer_error(layer) {
         LayerError::Unwritten { at } => at,
         other => panic!("{other}"),
