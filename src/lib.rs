@@ -92,8 +92,8 @@
 #![doc = include_str!("../examples/custom_layer.rs")]
 //! ```
 //!
-//! [`LayerCheck`] has the settings. Whatever else a kernel declares, or an optimizer or a loss, is in
-//! [`kernel`] and [`ops`].
+//! [`LayerCheck`] has settings: shapes, the range of inputs, the tolerance. [`kernel`] says what a kernel
+//! declares. Losses and optimizers are open in the same way: see [`ops`].
 //!
 //! # Inside your own program
 //!
