@@ -383,6 +383,16 @@ impl Trainer {
         evaluator::predictions(&self.model, &resident).await
     }
 
+    /// Frees the data sets on the GPU at once; the trainer is of no use afterwards. In a browser, where
+    /// dropping it would leave them there until garbage is collected.
+    pub fn destroy(&self) {
+        for (_, resident) in &self.resident {
+            for tensor in [resident.features(), resident.targets()] {
+                tensor.buffer().0.destroy();
+            }
+        }
+    }
+
     /// The data set on the GPU, uploaded at its first use.
     fn resident(&mut self, examples: &Examples) -> Result<Resident, Error> {
         check_fit(&self.model.spec().widths(), &*self.loss, examples)?;

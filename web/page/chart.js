@@ -11,6 +11,8 @@ export class Series {
   }
 
   push(x, y) {
+    // A training that went back goes over what is drawn.
+    if (x <= this.last?.x) return;
     this.last = { x, y };
     const index = Math.floor(x / this.size);
     const bucket = this.buckets.at(-1);
@@ -91,7 +93,7 @@ export class Chart {
   }
 
   push(x, y) {
-    if (Number.isFinite(y)) this.series.push(x, y);
+    this.series.push(x, y);
     this.due = true;
   }
 

@@ -41,7 +41,8 @@ const now = {
 
 let pad;
 
-// What a test, or a curious visitor at the console, asks of the page. `state` is a copy.
+// What a test, or a curious visitor at the console, asks of the page. `state` is a copy; its `losses[n]` is
+// that of step n + 1, and `frameTimes` are milliseconds between the last 600 frames while it trained.
 window.wgrad = {
   get state() {
     const { training } = now;
@@ -52,6 +53,7 @@ window.wgrad = {
       device: $("device").value,
       data: now.data?.name ?? null,
       running: training?.running ?? false,
+      drawingRead: pad?.isRead ?? false,
       steps: training?.steps ?? 0,
       stepsPerSecond: training?.stepsPerSecond ?? 0,
       frameTimes: [...(training?.frameTimes ?? [])],
@@ -149,7 +151,8 @@ async function useData(data) {
   before?.free();
 }
 
-const capital = (text) => text[0].toUpperCase() + text.slice(1);
+/** A sentence begins with a capital, unless with the name of a file. */
+const capital = (text) => (/^[a-z]+\s/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
 
 async function openDataFiles(files) {
   try {
@@ -170,7 +173,7 @@ function settings() {
   const text = $("hidden").value.trim();
   const widths = text === "" ? [] : text.split(",").map((part) => Number(part.trim()));
   if (!widths.every((width) => Number.isInteger(width) && width >= 1 && width <= 65535)) {
-    throw settingError($("hidden"), "Hidden layers must be whole numbers such as 50 or 100, 50; it is");
+    throw settingError($("hidden"), "Hidden layers must be whole numbers from 1 to 65535, such as 100, 50; found");
   }
   for (const [id, name] of [["learning-rate", "Learning rate"], ["batch", "Batch size"], ["seed", "Seed"]]) {
     if ($(id).value === "" || !$(id).checkValidity()) throw settingError($(id), `${name} is out of range:`);
@@ -194,16 +197,22 @@ function settingError(input, message) {
 
 const settingsText = () => JSON.stringify([...new FormData($("settings")).entries()]);
 
-/** A training from its beginning with the settings of the form. */
+/** A training from its beginning with the settings of the form; whether that can be. */
 async function reset() {
   await now.training?.pause();
-  let training = null;
   try {
-    training = newTraining();
+    take(newTraining());
   } catch (error) {
     fail(error);
     return false;
   }
+  say("Ready: press Train.");
+  await look(true);
+  return true;
+}
+
+/** This training in place of the one before. */
+function take(training) {
   now.training?.session.free();
   now.training = training;
   now.losses = [];
@@ -215,10 +224,9 @@ async function reset() {
   tellDevice();
   tellSettings();
   for (const id of ["reset", "save"]) $(id).disabled = false;
+  runs(false);
   figures();
-  say("Ready: press Train.");
-  await look(true);
-  return true;
+  drawCharts();
 }
 
 function newTraining() {
@@ -275,7 +283,7 @@ function runs(isRunning) {
 function addLosses(losses, first) {
   losses.forEach((loss, index) => {
     lossChart.push(first + index + 1, loss);
-    now.losses.push(loss);
+    now.losses[first + index] = loss;
   });
 }
 
@@ -307,7 +315,7 @@ function figures() {
   const { training } = now;
   const set = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
   const loss = lossChart.series.last?.y;
-  const recent = now.losses.slice(-50);
+  const recent = now.losses.slice(-50).filter(Number.isFinite);
   const mean = recent.reduce((sum, each) => sum + each, 0) / recent.length;
   const accuracy = now.accuracies.at(-1)?.accuracy;
   set("steps", training ? training.steps.toLocaleString("en") : "0");
@@ -359,23 +367,36 @@ async function save() {
 /** Goes on with the training in a file; where it is of another, takes its weights, and says so. */
 async function load(file) {
   if (!now.data) return;
+  await now.training?.pause();
+  let training = null;
   try {
     const bytes = new Uint8Array(await file.arrayBuffer());
-    if (!await reset()) return;
-    const { training } = now;
-    try {
-      training.session.resume(bytes);
+    training = newTraining();
+    const other = goOnOrTakeWeights(training, bytes);
+    take(training);
+    notice.hide();
+    if (other) {
+      say(`Took the weights of ${file.name}.`);
+      notice.show("Info", `Took the weights of ${file.name}; its training cannot go on here. ${capital(other.message)}`);
+    } else {
       say(`Went on from ${file.name}, step ${training.steps.toLocaleString("en")}.`);
-    } catch (other) {
-      training.session.setWeights(bytes);
-      notice.show("Info", `Took the weights of ${file.name}, but its training cannot go on here: ${other.message}`);
     }
-    training.lossesRead = training.steps;
-    runs(false);
-    figures();
     await look(true);
   } catch (error) {
+    if (training !== now.training) training?.session.free();
+    say(`Nothing was loaded from ${file.name}.`);
     fail(error);
+  }
+}
+
+/** Why the training of a file does not go on and only its weights were taken, if so. */
+function goOnOrTakeWeights(training, file) {
+  try {
+    training.resume(file);
+    return null;
+  } catch (error) {
+    training.session.setWeights(file);
+    return error;
   }
 }
 
@@ -386,37 +407,46 @@ const say = (text) => { $("status").textContent = text; };
 /** Says what happened and, where something can be done, offers it. */
 function fail(error) {
   const name = error?.name ?? "Error";
-  const message = error?.message ?? `${error}`;
-  if (name === "DeviceLost") {
-    const step = now.training?.snapshotStep ?? 0;
-    const from = now.training?.snapshot ? `from step ${step.toLocaleString("en")}` : "from the beginning";
-    say("The GPU device was lost.");
-    notice.show(name, `The browser lost the GPU: ${message}`, { label: `Go on ${from}`, act: goOn });
-  } else if (name === "Diverged") {
-    say("Training diverged.");
-    notice.show(name, capital(message), { label: "Reset", act: reset });
-  } else if (name === "OutOfMemory") {
-    say("The GPU has no memory left.");
-    notice.show(name, capital(message), { label: "Reset", act: reset });
-  } else {
-    notice.show(name, capital(message));
+  const message = capital(error?.message ?? `${error}`);
+  const again = { label: "Reset", act: reset };
+  switch (name) {
+    case "DeviceLost": {
+      const { snapshot, snapshotStep } = now.training ?? {};
+      const from = snapshot ? `from step ${snapshotStep.toLocaleString("en")}` : "from the beginning";
+      say("The GPU was lost.");
+      notice.show(name, "The browser lost the GPU, and what was on it: its driver was reset or updated, or it "
+        + `was unplugged. Training can go on ${from}.`, { label: `Go on ${from}`, act: goOn });
+      break;
+    }
+    case "Diverged":
+      say("Training diverged.");
+      notice.show(name, message, again);
+      break;
+    case "OutOfMemory":
+      say("The GPU has no memory left.");
+      notice.show(name, message, again);
+      break;
+    case "Plan":
+      notice.show(name, message.replace(/ Use StepPlan.*/, " Choose another plan."));
+      break;
+    default:
+      notice.show(name, message);
   }
 }
 
 /** A new device, and on it the last state that was kept. */
 async function goOn() {
   const { snapshot } = now.training;
-  const history = { losses: now.losses, accuracies: now.accuracies };
+  const [losses, accuracies] = [now.losses, now.accuracies];
   const charts = [lossChart.series, accuracyChart.series];
   now.gpu.free();
   now.gpu = null;
   await openGpu();
   if (!await reset() || !snapshot) return;
   const { training } = now;
-  training.session.resume(snapshot);
-  training.lossesRead = training.steps;
-  now.losses = history.losses.slice(0, training.steps);
-  now.accuracies = history.accuracies.filter(({ step }) => step <= training.steps);
+  training.resume(snapshot);
+  now.losses = losses.slice(0, training.steps);
+  now.accuracies = accuracies.filter(({ step }) => step <= training.steps);
   [lossChart.series, accuracyChart.series] = charts;
   await train();
 }
@@ -425,11 +455,9 @@ async function goOn() {
 
 function wire() {
   $("train").addEventListener("click", () => (now.training?.running ? now.training.pause() : train()));
-  $("reset").addEventListener("click", async () => {
+  $("reset").addEventListener("click", () => {
     notice.hide();
-    await reset();
-    runs(false);
-    drawCharts();
+    reset();
   });
   $("optimizer").addEventListener("change", (event) => {
     $("learning-rate").value = event.target.selectedOptions[0].dataset.rate;

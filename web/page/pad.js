@@ -139,6 +139,11 @@ export class Pad {
     });
   }
 
+  /** Whether the bars are of what is drawn. */
+  get isRead() {
+    return !this.due && !this.busy;
+  }
+
   /** Classifies what is drawn, if anything is, and not while the last answer is still to come. */
   async update(session) {
     if (!this.image) return;

@@ -38,6 +38,13 @@ export class Training {
     return this.session.steps;
   }
 
+  /** Goes on from the state in a file. */
+  resume(file) {
+    this.session.resume(file);
+    this.snapshot = file;
+    this.snapshotStep = this.lossesRead = this.steps;
+  }
+
   /** Trains until `pause`, or until `steps` are taken. */
   start(steps = Infinity) {
     if (!this.running) {

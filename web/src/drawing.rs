@@ -133,3 +133,128 @@ fn to_byte(value: f32) -> u8 {
     let byte = value.round() as u8;
     byte
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{BOX, SIDE, as_mnist};
+
+    const WIDTH: usize = 280;
+
+    /// A filled rectangle of columns `x` and rows `y`.
+    fn rectangle(x: [usize; 2], y: [usize; 2], value: u8) -> Vec<u8> {
+        let mut ink = vec![0; WIDTH * WIDTH];
+        for row in y[0]..y[1] {
+            ink[row * WIDTH + x[0]..row * WIDTH + x[1]].fill(value);
+        }
+        ink
+    }
+
+    /// The smallest rectangle around all ink of an image, and its centre of mass.
+    fn measured(image: &[u8]) -> ([usize; 4], [f64; 2]) {
+        let (mut bounds, mut mass, mut moments) = ([SIDE, SIDE, 0, 0], 0.0, [0.0; 2]);
+        for (index, &ink) in image.iter().enumerate().filter(|(_, ink)| **ink > 0) {
+            let [x, y] = [index % SIDE, index / SIDE];
+            bounds = [
+                bounds[0].min(x),
+                bounds[1].min(y),
+                bounds[2].max(x + 1),
+                bounds[3].max(y + 1),
+            ];
+            mass += f64::from(ink);
+            moments[0] += f64::from(ink) * (x as f64 + 0.5);
+            moments[1] += f64::from(ink) * (y as f64 + 0.5);
+        }
+        (bounds, moments.map(|moment| moment / mass))
+    }
+
+    #[test]
+    fn nothing_is_no_image() {
+        assert_eq!(as_mnist(&vec![0; WIDTH * WIDTH], WIDTH), None);
+        assert_eq!(as_mnist(&[], 0), None);
+    }
+
+    #[test]
+    fn a_square_fills_the_box_wherever_it_is_and_however_large() {
+        let expected: Vec<u8> = (0..SIDE * SIDE)
+            .map(|index| {
+                let inside = |at| (4..4 + BOX).contains(&at);
+                let is_ink = inside(index % SIDE) && inside(index / SIDE);
+                if is_ink { 200 } else { 0 }
+            })
+            .collect();
+        for (x, y) in [
+            ([10, 50], [200, 240]),
+            ([0, 280], [0, 280]),
+            ([3, 10], [3, 10]),
+            ([100, 101], [7, 8]),
+        ] {
+            let image = as_mnist(&rectangle(x, y, 200), WIDTH);
+            assert_eq!(image.as_ref(), Some(&expected), "{x:?} {y:?}");
+        }
+    }
+
+    #[test]
+    fn proportions_are_kept() {
+        for (x, y, size) in [
+            ([40, 80], [20, 220], [4, 20]), // 20 · 40/200
+            ([20, 220], [40, 80], [20, 4]),
+            ([50, 53], [20, 220], [1, 20]), // never less than a pixel
+        ] {
+            let image = as_mnist(&rectangle(x, y, 255), WIDTH).unwrap_or_default();
+            let ([left, top, right, bottom], _) = measured(&image);
+            assert_eq!([right - left, bottom - top], size);
+        }
+    }
+
+    #[test]
+    fn a_pixel_is_the_mean_of_what_it_covers() {
+        // Columns alternate in darkness, 10 to a pixel of the image.
+        let mut ink = vec![0; WIDTH * WIDTH];
+        for row in 0..200 {
+            for column in 0..200 {
+                ink[row * WIDTH + column] = if column % 2 == 0 { 255 } else { 45 };
+            }
+        }
+        let image = as_mnist(&ink, WIDTH).unwrap_or_default();
+        assert!(image.iter().all(|&pixel| pixel == 0 || pixel == 150));
+        // A side of 30 to 20 pixels: each covers one pixel and half of another.
+        let mut stripes = vec![0; WIDTH * WIDTH];
+        for row in 0..30 {
+            for column in (0..30).step_by(3) {
+                stripes[row * WIDTH + column..row * WIDTH + column + 3]
+                    .copy_from_slice(&[240, 60, 240]);
+            }
+        }
+        let image = as_mnist(&stripes, WIDTH).unwrap_or_default();
+        // (240 + 60/2) / 1.5
+        assert!(image.iter().all(|&pixel| pixel == 0 || pixel == 180));
+    }
+
+    #[test]
+    fn the_centre_of_mass_is_in_the_middle() {
+        // An L, whose mass is low and to the left.
+        let mut ink = rectangle([60, 90], [40, 240], 255);
+        for (to, from) in ink.iter_mut().zip(rectangle([60, 190], [210, 240], 255)) {
+            *to = from.max(*to);
+        }
+        let (bounds, centre) = measured(&as_mnist(&ink, WIDTH).unwrap_or_default());
+        // Whole pixels: within half of one.
+        for of_axis in centre {
+            assert!((of_axis - 14.0).abs() <= 0.5, "{centre:?}");
+        }
+        // Its box is not.
+        assert_ne!([bounds[0] + bounds[2], bounds[1] + bounds[3]], [SIDE, SIDE]);
+    }
+
+    #[test]
+    fn all_of_a_lopsided_drawing_stays_inside() {
+        // Faint ink far to the right of a heavy block: its mass cannot be in the middle.
+        let mut ink = rectangle([0, 20], [0, 200], 255);
+        for (to, from) in ink.iter_mut().zip(rectangle([20, 200], [100, 110], 30)) {
+            *to = from.max(*to);
+        }
+        let image = as_mnist(&ink, WIDTH).unwrap_or_default();
+        let ([left, _, right, _], _) = measured(&image);
+        assert_eq!([left, right], [SIDE - BOX, SIDE]);
+    }
+}

@@ -67,6 +67,12 @@ impl OnGpu {
     }
 }
 
+impl Drop for OnGpu {
+    fn drop(&mut self) {
+        self.trainer.destroy();
+    }
+}
+
 impl Engine for OnGpu {
     fn advance(&mut self, count: usize) -> Result<(), Error> {
         self.trainer.advance(count)

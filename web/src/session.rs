@@ -3,6 +3,7 @@
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
+use wgrad::Error;
 
 use crate::cpu::OnCpu;
 use crate::data::Data;
@@ -11,7 +12,6 @@ use crate::engine::{Engine, Later};
 use crate::error::thrown;
 use crate::gpu::OnGpu;
 use crate::settings::Settings;
-use wgrad::Error;
 
 /// A network in training.
 #[wasm_bindgen]

@@ -11,15 +11,19 @@ usage: cargo xtask <command>
   setup                    only make sure a GPU driver is there
   web                      build the page that trains in a browser into web/dist, with
                            all that needs (the wasm target, wasm-bindgen)
-  serve [port]             the same, then serve it on http://localhost:8080/, or on
+  web-test                 the same, then drive it in a headless Chromium; every shader
+                           and the parity tests run there as well
+  serve [port]             build the page, then serve it on http://localhost:8080/, or on
                            another port
   ci                       everything that must hold before a merge: formatting,
-                           lints, documentation, the browser target, the tests
+                           lints, documentation, the browser target, the tests, on
+                           Linux also those in a browser
   help                     this text
 
 On Linux without a Vulkan driver, `test`, `setup` and `ci` install Mesa's software
 driver by apt-get where they may (as root, or with a sudo that asks no password),
-and otherwise say what to install.";
+and otherwise say what to install; `web-test` and `ci` do so with Chromium, unless
+the environment variable CHROMIUM names one.";
 
 /// Where the page is served when nobody says otherwise.
 const PORT: u16 = 8080;
@@ -35,6 +39,8 @@ pub(crate) enum Task {
     Test(Vec<OsString>),
     /// Build the page.
     Web,
+    /// `Web`, then the tests in a browser.
+    WebTest,
     /// `Web`, then serve it on this port.
     Serve(u16),
     /// The whole check list.
@@ -54,6 +60,7 @@ impl Task {
             Some("serve") if !rest.is_empty() => Self::Serve(port(&rest.remove(0))?),
             Some("serve") => Self::Serve(PORT),
             Some("web") => Self::Web,
+            Some("web-test") => Self::WebTest,
             Some("setup") => Self::Setup,
             Some("ci") => Self::Ci,
             Some("help" | "--help" | "-h") => Self::Help,
@@ -112,6 +119,7 @@ mod tests {
         assert_eq!(parse(&["setup"]), Ok(Task::Setup));
         assert_eq!(parse(&["ci"]), Ok(Task::Ci));
         assert_eq!(parse(&["web"]), Ok(Task::Web));
+        assert_eq!(parse(&["web-test"]), Ok(Task::WebTest));
         assert_eq!(parse(&["--help"]), Ok(Task::Help));
         assert_eq!(
             parse(&["ci", "--fast"]),

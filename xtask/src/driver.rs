@@ -7,7 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::host::{Failure, Host, Invocation};
+use crate::apt::Apt;
+use crate::host::{Failure, Host};
 
 const LOADER: &str = "libvulkan.so.1";
 const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
@@ -32,15 +33,15 @@ pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
         return Ok(());
     }
     let found = Found::look(host);
-    match decide(&found, || Rights::probe(host)) {
+    match decide(&found, || Apt::find(host)) {
         Action::GoOn => {
             eprintln!("xtask: {found}");
             Ok(())
         }
         Action::Explain(message) => Err(Failure::new(message)),
-        Action::Install { by_sudo } => {
+        Action::Install(apt) => {
             eprintln!("xtask: {found}");
-            install(host, by_sudo)
+            install(host, apt)
         }
     }
 }
@@ -177,47 +178,19 @@ fn paths_in(host: &impl Host, name: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// How far we may go on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rights {
-    /// There is apt-get and we are root.
-    Root,
-    /// There is apt-get and a sudo that asks for no password.
-    Sudo,
-    /// There is no apt-get, or we may not use it.
-    No,
-}
-
-impl Rights {
-    fn probe(host: &impl Host) -> Self {
-        if host.output("apt-get", &["--version"]).is_none() {
-            Self::No
-        } else if host
-            .output("id", &["-u"])
-            .is_some_and(|id| id.trim() == "0")
-        {
-            Self::Root
-        } else if host.output("sudo", &["-n", "true"]).is_some() {
-            Self::Sudo
-        } else {
-            Self::No
-        }
-    }
-}
-
 /// What follows from what was found.
 #[derive(Debug, PartialEq, Eq)]
 enum Action {
     /// All is there.
     GoOn,
     /// Install the packages.
-    Install { by_sudo: bool },
+    Install(Apt),
     /// Stop with this message.
     Explain(String),
 }
 
-/// `rights` is asked only when they matter: a refused sudo may send mail to somebody.
-fn decide(found: &Found, rights: impl FnOnce() -> Rights) -> Action {
+/// `apt` is asked only when it matters: a refused sudo may send mail to somebody.
+fn decide(found: &Found, apt: impl FnOnce() -> Option<Apt>) -> Action {
     match (found.overridden_by, &found.loader, &found.manifest) {
         (_, Some(_), Some(_)) => Action::GoOn,
         // No package helps here: the loader would not look at its manifest.
@@ -225,34 +198,17 @@ fn decide(found: &Found, rights: impl FnOnce() -> Rights) -> Action {
             "{name} is set, but names no driver manifest that exists; \
              unset it, or name one (a file, or a directory with .json files)"
         )),
-        _ => match rights() {
-            Rights::Root => Action::Install { by_sudo: false },
-            Rights::Sudo => Action::Install { by_sudo: true },
-            Rights::No => {
-                Action::Explain(format!("the tests need a GPU driver: {found}.\n{BY_HAND}"))
-            }
+        _ => match apt() {
+            Some(apt) => Action::Install(apt),
+            None => Action::Explain(format!("the tests need a GPU driver: {found}.\n{BY_HAND}")),
         },
     }
 }
 
-fn install(host: &impl Host, by_sudo: bool) -> Result<(), Failure> {
-    eprintln!(
-        "xtask: installing {} by apt-get, so that the tests have a GPU to run on",
-        PACKAGES.join(" and ")
-    );
-    let update = apt_get(by_sudo, &["update"]);
-    eprintln!("xtask: $ {update}");
-    if let Err(failure) = host.run_or_fail(&update) {
-        // One broken third-party source fails all of it, and need not concern us.
-        eprintln!("xtask: {failure}; trying with the lists as they are");
-    }
-    let mut args = vec!["install", "-y", "--no-install-recommends"];
-    args.extend(PACKAGES);
-    let install = apt_get(by_sudo, &args);
-    eprintln!("xtask: $ {install}");
+fn install(host: &impl Host, apt: Apt) -> Result<(), Failure> {
     let by_hand = |failure: Failure| Failure::new(format!("{failure}.\n{BY_HAND}"));
-    host.run_or_fail(&install).map_err(by_hand)?;
-
+    apt.install(host, &PACKAGES, "so that the tests have a GPU to run on")
+        .map_err(by_hand)?;
     let found = Found::look(host);
     if found.loader.is_some() && found.manifest.is_some() {
         eprintln!("xtask: {found}");
@@ -262,21 +218,6 @@ fn install(host: &impl Host, by_sudo: bool) -> Result<(), Failure> {
             "apt-get succeeded, and yet: {found}.\n{BY_HAND}"
         )))
     }
-}
-
-fn apt_get(by_sudo: bool, args: &[&str]) -> Invocation {
-    const FRONTEND: &str = "DEBIAN_FRONTEND=noninteractive";
-    // On a machine that has just started, its own upgrade may still hold the lock.
-    const PATIENCE: [&str; 2] = ["-o", "DPkg::Lock::Timeout=120"];
-    // By `env` on both roads: sudo drops the caller's variables.
-    let mut line = if by_sudo {
-        vec!["-n", "env", FRONTEND, "apt-get"]
-    } else {
-        vec![FRONTEND, "apt-get"]
-    };
-    line.extend(PATIENCE);
-    line.extend(args);
-    Invocation::new(if by_sudo { "sudo" } else { "env" }, line)
 }
 
 #[cfg(test)]
@@ -509,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_are_not_asked_for_in_vain() {
+    fn apt_is_not_asked_for_in_vain() {
         let found = Found {
             loader: Some(LIB.into()),
             manifest: Some(ICD.into()),

@@ -1,8 +1,11 @@
-//! The project's own commands: `cargo xtask test`, `setup`, `web`, `serve` and `ci`.
+//! The project's own commands: `cargo xtask test`, `setup`, `web`, `web-test`, `serve` and
+//! `ci`.
 //!
 //! Standard library only, so that the first command a newcomer types starts
 //! within seconds and needs nothing but the toolchain.
 
+mod apt;
+mod browser;
 mod cli;
 mod driver;
 #[cfg(test)]
@@ -45,6 +48,7 @@ fn perform(task: Task) -> Result<(), Failure> {
         Task::Setup => driver::setup(&host),
         Task::Test(args) => steps::test(&host, &args),
         Task::Web => web::build(&host),
+        Task::WebTest => browser::test(&host),
         Task::Serve(port) => {
             web::build(&host)?;
             serve::serve(&host, port)

@@ -4,9 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Instant;
 
-use crate::driver;
 use crate::host::{self, Failure, Host, Invocation};
 use crate::scratch::ScratchDir;
+use crate::{browser, driver};
 
 /// The target of browsers.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
@@ -57,6 +57,8 @@ enum Check {
     WasmTarget,
     /// The tests have to pass.
     Test,
+    /// Those in a browser have to pass.
+    BrowserTest,
 }
 
 /// The check list, cheapest first.
@@ -82,6 +84,7 @@ fn checks(cargo: &str) -> Vec<(&'static str, Check)> {
             run(&format!("check --target {WASM} --lib")),
         ),
         ("tests", Check::Test),
+        ("browser tests", Check::BrowserTest),
     ]
 }
 
@@ -99,6 +102,11 @@ pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
             }
             Check::WasmTarget => add_wasm_target(host),
             Check::Test => test(host, &[]),
+            Check::BrowserTest if host.os() == "linux" => browser::test(host),
+            Check::BrowserTest => {
+                eprintln!("left out: they need a browser whose WebGPU is SwiftShader, as on Linux");
+                Ok(())
+            }
         };
         let seconds = start.elapsed().as_secs_f64();
         match outcome {
@@ -219,20 +227,33 @@ mod tests {
 
     #[test]
     fn ci_goes_through_the_whole_list() -> io::Result<()> {
-        let fake = ready()?;
+        let fake = crate::browser::tests::ready()?
+            .env("XDG_RUNTIME_DIR", "/run/user/1000")
+            .file("/usr/lib/libvulkan.so.1")?
+            .file("/usr/share/vulkan/icd.d/lvp_icd.json")?;
         assert!(ci(&fake).is_ok());
-        assert_eq!(
-            *fake.ran.borrow(),
-            [
-                "cargo fmt --all --check",
-                "cargo clippy --workspace --all-targets -- -D warnings",
-                "cargo clippy --lib --no-default-features -- -D warnings",
-                "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace",
-                "rustup target add wasm32-unknown-unknown",
-                "cargo check --target wasm32-unknown-unknown --lib",
-                "cargo test --release --workspace",
-            ]
-        );
+        let ran = fake.ran.borrow();
+        assert_eq!(ran[..LIST.len()], LIST);
+        assert!(ran.last().is_some_and(|line| line.contains("node --test")));
+        Ok(())
+    }
+
+    /// All before the tests in a browser.
+    const LIST: [&str; 7] = [
+        "cargo fmt --all --check",
+        "cargo clippy --workspace --all-targets -- -D warnings",
+        "cargo clippy --lib --no-default-features -- -D warnings",
+        "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace",
+        "rustup target add wasm32-unknown-unknown",
+        "cargo check --target wasm32-unknown-unknown --lib",
+        "cargo test --release --workspace",
+    ];
+
+    #[test]
+    fn ci_ends_with_the_tests_where_no_browser_has_a_software_gpu() -> io::Result<()> {
+        let fake = Fake::new("macos")?;
+        assert!(ci(&fake).is_ok());
+        assert_eq!(*fake.ran.borrow(), LIST);
         Ok(())
     }
 

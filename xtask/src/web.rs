@@ -17,22 +17,61 @@ const PAGE: &str = "web/page";
 pub(crate) const DIST: &str = "web/dist";
 const MODULE: &str = "web/dist/wasm/wgrad_web_bg.wasm";
 
+/// The crate of the page, and that of the tests that run in a browser.
+const PAGE_CRATE: &str = "wgrad-web";
+const PARITY_CRATE: &str = "wgrad-parity";
+/// The latter, built.
+const PARITY: &str = "target/parity";
+
 /// Builds the page, and whatever that needs.
 pub(crate) fn build(host: &impl Host) -> Result<(), Failure> {
-    add_wasm_target(host)?;
-    let bindgen = bindgen(host)?;
-    let build = format!("build --package wgrad-web --lib --target {WASM} --profile web");
-    run(host, &Invocation::new(host::cargo(host), build.split(' ')))?;
+    let tools = Tools::setup(host)?;
+    compile(host, PAGE_CRATE)?;
     let cannot = |error| Failure::new(format!("cannot write {DIST}: {error}"));
     copy_page(&host.root()).map_err(cannot)?;
-    let compiled = format!("target/{WASM}/web/wgrad_web.wasm");
-    let bind = "--target web --no-typescript --remove-name-section --remove-producers-section";
-    let out = ["--out-dir", "web/dist/wasm", &compiled];
-    run(host, &Invocation::new(bindgen, bind.split(' ').chain(out)))?;
+    tools.bind(host, PAGE_CRATE, &format!("{DIST}/wasm"))?;
     check_size(host)
 }
 
-fn run(host: &impl Host, invocation: &Invocation) -> Result<(), Failure> {
+/// Builds what the tests in a browser ask of the crate beside the page.
+pub(crate) fn build_parity(host: &impl Host) -> Result<(), Failure> {
+    let tools = Tools::setup(host)?;
+    compile(host, PARITY_CRATE)?;
+    tools.bind(host, PARITY_CRATE, PARITY)
+}
+
+fn compile(host: &impl Host, package: &str) -> Result<(), Failure> {
+    let build = format!("build --package {package} --lib --target {WASM} --profile web");
+    run(host, &Invocation::new(host::cargo(host), build.split(' ')))
+}
+
+/// What a crate for browsers needs beside cargo.
+struct Tools {
+    bindgen: PathBuf,
+}
+
+impl Tools {
+    fn setup(host: &impl Host) -> Result<Self, Failure> {
+        add_wasm_target(host)?;
+        Ok(Self {
+            bindgen: bindgen(host)?,
+        })
+    }
+
+    /// Makes the module of a compiled crate, with the JavaScript around it, in the directory `out`.
+    fn bind(&self, host: &impl Host, package: &str, out: &str) -> Result<(), Failure> {
+        let compiled = format!("target/{WASM}/web/{}.wasm", package.replace('-', "_"));
+        let bind = "--target web --no-typescript --remove-name-section --remove-producers-section";
+        let out = ["--out-dir", out, &compiled];
+        run(
+            host,
+            &Invocation::new(self.bindgen.as_os_str(), bind.split(' ').chain(out)),
+        )
+    }
+}
+
+/// Runs a program, saying so.
+pub(crate) fn run(host: &impl Host, invocation: &Invocation) -> Result<(), Failure> {
     eprintln!("$ {invocation}");
     host.run_or_fail(invocation)
 }
@@ -168,6 +207,20 @@ mod tests {
         assert!(root.join(MODULE).is_file());
         assert!(!root.join("web/dist/stale.js").exists());
         assert!(!root.join(MODULE).with_extension("wasm.gz").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn the_tests_have_a_crate_of_their_own() -> io::Result<()> {
+        let fake = checkout(100)?;
+        assert!(build_parity(&fake).is_ok());
+        let ran = fake.ran.borrow();
+        assert!(
+            ran.iter()
+                .any(|line| line.contains("--package wgrad-parity "))
+        );
+        let bound = "--out-dir target/parity target/wasm32-unknown-unknown/web/wgrad_parity.wasm";
+        assert!(ran.last().is_some_and(|line| line.ends_with(bound)));
         Ok(())
     }
 

@@ -1,6 +1,9 @@
 //! How a test waits in a browser: its WebAssembly is suspended until a promise is fulfilled
 //! (WebAssembly JavaScript Promise Integration), so that the tests are the same functions as natively.
-#![allow(unsafe_code, reason = "imports and exports that wasm-bindgen must not wrap")]
+#![allow(
+    unsafe_code,
+    reason = "imports and exports that wasm-bindgen must not wrap"
+)]
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,0 +1,312 @@
+// The page as a visitor has it: it trains, reads what is drawn, keeps weights, and says what went wrong.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { promisify } from "node:util";
+
+import { launch, open, serve, ROOT } from "./support.mjs";
+
+/** Steps of the trainings that are compared. */
+const STEPS = 300;
+/** Steps from a file. */
+const MORE = 20;
+/** What a loss of the page may be off from the native one. */
+const TOLERANCE = 1e-3;
+
+const server = await serve([`${ROOT}/web/dist`], "/below/some/path/");
+const files = await mkdtemp(join(tmpdir(), "wgrad-page-"));
+const browser = await launch();
+const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+after(async () => {
+  await browser.close();
+  await server.close();
+  await rm(files, { recursive: true });
+});
+
+const { page, complaints } = await open(context, server.url);
+const state = (of = page) => of.evaluate(() => window.wgrad.state);
+const trainTo = (steps, of = page) => of.evaluate((each) => window.wgrad.trainTo(each), steps);
+
+/** Waits until the digits to learn from are drawn. */
+const hasData = (of) => of.waitForFunction(() => window.wgrad?.state.data, null, { timeout: 120_000 });
+
+/**
+ * What `train_gpu` prints last, as an object, after so many steps on the same digits. It computes on the
+ * CPU, for which no driver is needed.
+ */
+async function native(steps, ...options) {
+  const program = ["run", "--quiet", "--release", "--example", "train_gpu", "--"];
+  const args = ["--data", "synthetic", "--device", "cpu", "--steps", steps, "--eval-every", 0, "--quiet"];
+  const cargo = process.env.CARGO || "cargo";
+  const { stdout } = await promisify(execFile)(cargo, [...program, ...args, ...options], { cwd: ROOT });
+  const last = stdout.trim().split("\n").at(-1);
+  return Object.fromEntries(last.split(" ").map((pair) => pair.split("=")));
+}
+
+async function nativeLosses() {
+  const file = join(files, "losses.csv");
+  await native(STEPS, "--losses", file);
+  return lossesIn(file);
+}
+
+async function lossesIn(file) {
+  const lines = (await readFile(file, "utf8")).trim().split("\n");
+  return lines.map((line) => Number(line.split(",")[1]));
+}
+
+function assertClose(found, expected) {
+  assert.equal(found.length, expected.length);
+  const differences = found.map((loss, step) => Math.abs(loss - expected[step]));
+  const largest = differences.reduce((a, b) => Math.max(a, b));
+  console.log(`largest difference of ${found.length} losses from the native ones: ${largest.toExponential(1)}`);
+  // Written so that NaN fails.
+  assert.ok(largest <= TOLERANCE, `a loss is ${largest} off`);
+}
+
+/** What the page says: the kind of its notice, and the text. */
+async function notice(of = page) {
+  await of.waitForSelector("#notice:not([hidden])", { timeout: 60_000 });
+  const kind = await of.getAttribute("#notice", "data-kind");
+  return { kind, text: await of.textContent("#notice-text") };
+}
+
+/** Drops a file onto the page, as from a file manager. */
+async function drop(name, bytes) {
+  const transfer = await page.evaluateHandle(([fileName, content]) => {
+    const each = new DataTransfer();
+    each.items.add(new File([Uint8Array.from(content)], fileName));
+    return each;
+  }, [name, [...bytes]]);
+  await page.dispatchEvent("main", "dragover", { dataTransfer: transfer });
+  await page.dispatchEvent("main", "drop", { dataTransfer: transfer });
+}
+
+/** Draws lines through these points of a unit square, by mouse. */
+async function draw(points) {
+  await page.click("#pad-clear");
+  const box = await page.locator("#pad").boundingBox();
+  const at = ([x, y]) => [box.x + x * box.width, box.y + y * box.height];
+  await page.mouse.move(...at(points[0]));
+  await page.mouse.down();
+  for (const point of points.slice(1)) await page.mouse.move(...at(point), { steps: 4 });
+  await page.mouse.up();
+}
+
+/** The ten probabilities that the bars show of what is drawn. */
+async function bars() {
+  await page.waitForFunction(() => window.wgrad.state.drawingRead);
+  return page.$$eval("#bars li", (rows) => rows.map((row) => Number(row.dataset.probability)));
+}
+
+/** Waits until its first button offers this. */
+const stands = (label) => page.waitForFunction((each) => document.querySelector("#train").textContent === each, label);
+
+const circle = Array.from({ length: 33 }, (_, i) => {
+  const angle = (i / 32) * 2 * Math.PI;
+  return [0.5 - 0.2 * Math.sin(angle), 0.5 - 0.33 * Math.cos(angle)];
+});
+const DRAWINGS = {
+  0: circle,
+  1: [[0.5, 0.15], [0.5, 0.85]],
+  7: [[0.25, 0.2], [0.75, 0.2], [0.42, 0.85]],
+};
+
+const ofNative = nativeLosses();
+
+test("the page is ready and names its adapter", async () => {
+  await page.waitForFunction(() => window.wgrad?.state.ready);
+  const { adapter, device, readyAfter } = await state();
+  console.log(`ready ${Math.round(readyAfter)} ms after navigation, on ${adapter}`);
+  assert.equal(device, "gpu");
+  assert.match(adapter, /swiftshader/i);
+  await hasData(page);
+});
+
+test("its losses are the native ones", async () => {
+  const expected = await ofNative;
+  await trainTo(STEPS);
+  const { losses, steps, accuracies } = await state();
+  assert.equal(steps, STEPS);
+  assertClose(losses, expected);
+  assert.ok(accuracies.at(-1).accuracy > 0.8, `accuracy ${accuracies.at(-1).accuracy}`);
+});
+
+test("a drawn digit is read", async () => {
+  for (const [digit, points] of Object.entries(DRAWINGS)) {
+    await draw(points);
+    const found = await bars();
+    const sum = found.reduce((a, b) => a + b);
+    assert.ok(Math.abs(sum - 1) < 1e-5, `${found}`);
+    assert.equal(found.indexOf(Math.max(...found)), Number(digit), `${found}`);
+    assert.equal(await page.getAttribute("#bars .best", "data-digit"), digit);
+    assert.match(await page.textContent("#guess"), new RegExp(digit));
+  }
+});
+
+test("a digit can be drawn by keyboard", async () => {
+  await page.click("#pad-clear");
+  await page.focus("#pad");
+  await page.keyboard.press("Space");
+  for (let i = 0; i < 15; i += 1) await page.keyboard.press("ArrowDown");
+  const found = await bars();
+  assert.equal(found.indexOf(Math.max(...found)), 1, `${found}`);
+  await page.keyboard.press("Escape");
+  assert.equal(await page.locator("#bars .best").count(), 0);
+});
+
+const weightsFile = join(files, "weights.safetensors");
+
+test("the native program goes on with what the page has saved", async () => {
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
+  assert.equal(download.suggestedFilename(), `wgrad-step-${STEPS}.safetensors`);
+  await download.saveAs(weightsFile);
+  await trainTo(STEPS + MORE);
+  const { losses, accuracies } = await state();
+  const file = join(files, "more.csv");
+  const { steps, test_accuracy: accuracy } = await native(STEPS + MORE, "--resume", weightsFile, "--losses", file);
+  console.log(`test accuracy ${accuracies.at(-1).accuracy} in the page, ${accuracy} natively`);
+  assert.equal(Number(steps), STEPS + MORE);
+  assertClose(losses.slice(STEPS), await lossesIn(file));
+  // One of the 10,000 digits may lie between two classes.
+  assert.ok(Math.abs(Number(accuracy) - accuracies.at(-1).accuracy) < 1.5e-4);
+});
+
+test("loaded weights read what they read before", async () => {
+  await page.click("#reset");
+  await page.waitForFunction(() => window.wgrad.state.steps === 0);
+  await trainTo(STEPS);
+  await draw(DRAWINGS[7]);
+  const before = await bars();
+  await page.click("#reset");
+  await page.waitForFunction(() => window.wgrad.state.steps === 0);
+  await page.setInputFiles("#weights-file", weightsFile);
+  await page.waitForFunction((steps) => window.wgrad.state.steps === steps, STEPS);
+  await draw(DRAWINGS[7]);
+  assert.deepEqual(await bars(), before);
+});
+
+test("a file that is no data set is refused by name", async () => {
+  await drop("holiday.png", [1, 2, 3]);
+  const { kind, text } = await notice();
+  assert.equal(kind, "Data");
+  assert.match(text, /holiday\.png/);
+  assert.match(text, /train-images-idx3-ubyte/);
+  await page.click("#notice-close");
+});
+
+test("a file without weights is refused, and training goes on", async () => {
+  const whole = await readFile(weightsFile);
+  const short = join(files, "short.safetensors");
+  await writeFile(short, whole.subarray(0, whole.length / 2));
+  await drop("short.safetensors", await readFile(short));
+  const { kind } = await notice();
+  assert.equal(kind, "Checkpoint");
+  await page.click("#notice-close");
+  assert.equal((await state()).steps, STEPS);
+  await trainTo(STEPS + MORE);
+  assert.equal((await state()).steps, STEPS + MORE);
+});
+
+test("training is paused, gone on with and reset by its buttons", async () => {
+  const { steps } = await state();
+  await page.click("#train");
+  await page.waitForFunction((before) => window.wgrad.state.steps > before, steps);
+  assert.equal(await page.textContent("#train"), "Pause");
+  await page.click("#train");
+  await stands("Go on");
+  await page.click("#reset");
+  await stands("Train");
+  assert.equal((await state()).steps, 0);
+});
+
+test("after the loss of its device it goes on from the last state", async () => {
+  await trainTo(100);
+  const { losses } = await state();
+  await page.click("#train");
+  await page.waitForFunction(() => window.wgrad.state.running);
+  await page.evaluate(() => window.wgrad.loseDevice());
+  assert.equal((await notice()).kind, "DeviceLost");
+  const offer = await page.textContent("#notice-action");
+  const kept = Number(/^Go on from step ([\d,]+)$/.exec(offer)[1].replace(",", ""));
+  assert.ok(kept >= 100, offer);
+  await page.click("#notice-action");
+  await page.waitForFunction((steps) => window.wgrad.state.losses.length >= steps, Math.max(kept + 1, STEPS));
+  await page.click("#train");
+  await stands("Go on");
+  const now = await state();
+  assert.deepEqual(now.losses.slice(0, losses.length), losses);
+  assertClose(now.losses.slice(0, STEPS), await ofNative);
+});
+
+test("a training that diverges says so", async () => {
+  await page.fill("#learning-rate", "1000000");
+  await page.click("#reset");
+  await page.waitForFunction(() => window.wgrad.state.steps === 0);
+  await trainTo(1000);
+  const { kind, text } = await notice();
+  assert.equal(kind, "Diverged");
+  assert.match(text, /learning rate/i);
+  await page.fill("#learning-rate", "0.1");
+  await page.click("#notice-action");
+  await page.waitForFunction(() => window.wgrad.state.steps === 0);
+});
+
+test("pictures of it, in both themes and on a phone", async () => {
+  await page.click("#train");
+  await page.waitForFunction(() => window.wgrad.state.frameTimes.length >= 300, null, { timeout: 120_000 });
+  await draw(DRAWINGS[7]);
+  const sorted = (await state()).frameTimes.sort((a, b) => a - b);
+  const p95 = sorted[Math.floor(0.95 * sorted.length)];
+  console.log(`frame time while training: ${p95.toFixed(1)} ms at the 95th percentile of ${sorted.length}`);
+  await page.click("#train");
+  await stands("Go on");
+  for (const colorScheme of ["light", "dark"]) {
+    for (const [name, width, height] of [["desk", 1280, 900], ["phone", 390, 844]]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height });
+      const path = `${ROOT}/web/tests/screenshots/${colorScheme}-${name}.png`;
+      await page.screenshot({ path, fullPage: true });
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      assert.ok(overflow <= 0, `${overflow} pixels beyond the width of a ${name}`);
+    }
+  }
+});
+
+test("nothing was said on the console, and no other host was asked", () => {
+  assert.deepEqual(complaints, []);
+});
+
+test("without WebGPU it says so and trains the same on the CPU", async () => {
+  const without = await launch({ webgpu: false });
+  try {
+    const opened = await open(without, server.url);
+    const { kind, text } = await notice(opened.page);
+    assert.equal(kind, "NoWebGPU");
+    assert.match(text, /CPU instead/);
+    assert.match(text, /Chrome and Edge/);
+    await hasData(opened.page);
+    await trainTo(STEPS, opened.page);
+    const { losses, device } = await state(opened.page);
+    assert.equal(device, "cpu");
+    assertClose(losses, await ofNative);
+    // This is Chromium's own way to say so.
+    assert.deepEqual(opened.complaints.filter((text) => text !== "No available adapters."), []);
+  } finally {
+    await without.close();
+  }
+});
+
+test("a browser that does not know WebGPU is told of some that do", async () => {
+  const old = await browser.newContext();
+  await old.addInitScript(() => { delete Navigator.prototype.gpu; });
+  const opened = await open(old, server.url);
+  const { kind, text } = await notice(opened.page);
+  assert.equal(kind, "NoWebGPU");
+  assert.match(text, /has no WebGPU/);
+  assert.deepEqual(opened.complaints, []);
+  await old.close();
+});
