@@ -18,6 +18,8 @@ mod digits;
 mod download;
 #[path = "data/files.rs"]
 mod files;
+#[path = "data/memory.rs"]
+mod memory;
 #[path = "data/random.rs"]
 mod random;
 

@@ -97,9 +97,10 @@ pub enum DataError {
     },
     /// A file in memory bears the name of none of the four files of a data set.
     #[error(
-        "{file} is no file of a data set: expected the four IDX files of MNIST, or of a data set of its \
-         form, by their names (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, \
-         `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`), plain or gzipped with `.gz` appended"
+        "{file} is no file of a data set: expected the four IDX files of MNIST or of a data set of its \
+         form (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and \
+         `t10k-labels-idx1-ubyte`, plain, or gzipped with `.gz` appended), found another name; leave \
+         it out, or rename it"
     )]
     UnknownFile {
         /// Its name.
@@ -107,8 +108,8 @@ pub enum DataError {
     },
     /// Of the four files of a data set in memory, some are not there.
     #[error(
-        "{} missing: expected the four files of a data set together; add it to the others",
-        missing.join(" and ")
+        "no whole data set: expected its four files together, found none called {}; give them all at once",
+        missing.join(" or ")
     )]
     MissingFiles {
         /// Their names.

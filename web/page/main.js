@@ -68,7 +68,9 @@ window.wgrad = {
   loseDevice: () => now.gpu?.destroy(),
 };
 
-start().catch((error) => fail(error));
+window.addEventListener("error", (event) => fail(event.error ?? event));
+window.addEventListener("unhandledrejection", (event) => fail(event.reason));
+start().catch(fail);
 
 async function start() {
   await init();
@@ -340,8 +342,8 @@ async function look(isWanted) {
   try {
     await Promise.all([grid.update(training.session), weights.update(training.session), pad.update(training.session)]);
   } catch (error) {
-    // While training, the steps meet the same and tell.
-    if (!training.running && training === now.training) fail(error);
+    if (training.running) training.fail(error);
+    else if (training === now.training) fail(error);
   } finally {
     now.lookBusy = false;
   }

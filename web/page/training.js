@@ -62,6 +62,7 @@ export class Training {
 
   async #run(until) {
     let failure = null;
+    this.failure = null;
     try {
       await this.pace.begin();
       // On a software driver it would be seconds before the first step.
@@ -108,9 +109,13 @@ export class Training {
     }
   }
 
-  /** What goes wrong in it stops the next frame. */
+  /** An error stops the next frame: what a device has met is told to whoever asks first, and once. */
+  fail(error) {
+    this.failure ??= error;
+  }
+
   #background(promise) {
-    promise.catch((error) => { this.failure ??= error; });
+    promise.catch((error) => this.fail(error));
   }
 
   async #readLosses() {
@@ -195,6 +200,7 @@ class GpuPace {
   }
 
   async begin() {
+    this.failure = null;
     // What a completion takes to be told when there is nothing to do: long in some browsers.
     for (let i = 0; i < 3; i += 1) {
       const start = performance.now();
@@ -206,6 +212,7 @@ class GpuPace {
   }
 
   advance(most) {
+    if (this.failure) throw this.failure;
     if (this.underWay.size >= this.most) return;
     const count = Math.min(Math.max(1, Math.round(this.count)), most);
     const start = performance.now();
@@ -216,7 +223,7 @@ class GpuPace {
       this.#adapt(count, now - Math.max(start, this.lastDone) - this.latency);
       this.lastDone = now;
       this.done = step;
-    }).catch(() => { /* The next call on the session tells. */ })
+    }).catch((error) => { this.failure ??= error; })
       .finally(() => this.underWay.delete(told));
     this.underWay.add(told);
   }
@@ -228,6 +235,7 @@ class GpuPace {
 
   async end() {
     await Promise.all(this.underWay);
+    if (this.failure) throw this.failure;
   }
 }
 

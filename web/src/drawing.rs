@@ -8,7 +8,7 @@ const SIDE: usize = 28;
 const BOX: usize = 20;
 
 /// The image of a drawing as MNIST has it: scaled to fit into 20×20 pixels with its proportions,
-/// antialiased, and put into 28×28 pixels so that its centre of mass is in the middle (LeCun, Cortes and
+/// antialiased, and put into 28×28 pixels so that its centre of mass is in the middle (`LeCun`, Cortes and
 /// Burges, "The MNIST database of handwritten digits"). `ink` is `width` pixels a row, 0 to 255. Nothing
 /// where there is no ink.
 #[wasm_bindgen(js_name = asMnist)]

@@ -1,13 +1,14 @@
 //! A training through WebGPU.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use wgrad::data::{Dataset, Examples};
 use wgrad::kernel::Element;
 use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::plan::Plan;
 use wgrad::tensor::Tensor;
-use wgrad::{Error, Evaluation, Gpu, StepPlan, Trainer};
+use wgrad::{Error, Evaluation, Gpu, Model, StepPlan, Trainer};
 
 use crate::engine::{Engine, Later};
 use crate::settings::Settings;
@@ -51,19 +52,25 @@ impl OnGpu {
 
     fn submit_pass(&mut self, rows: &[f32]) -> Result<Tensor, Error> {
         let model = self.trainer.model();
-        let (gpu, widths) = (model.gpu().clone(), model.spec().widths());
+        let count = rows.len() / model.spec().widths()[0];
+        let pass = match self.passes.entry(count) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Pass::record(model, count)?),
+        };
+        model.gpu().write(&pass.x, rows)?;
+        model.gpu().submit(&pass.plan, 1)?;
+        Ok(pass.y.clone())
+    }
+}
+
+impl Pass {
+    fn record(model: &Model, rows: usize) -> Result<Self, Error> {
+        let (gpu, widths) = (model.gpu(), model.spec().widths());
         let [inputs, outputs] = [widths[0], widths[widths.len() - 1]];
-        let count = rows.len() / inputs;
-        if !self.passes.contains_key(&count) {
-            let x = Tensor::zeros(&gpu, "rows asked for", [count, inputs], Element::F32)?;
-            let y = Tensor::zeros(&gpu, "their logits", [count, outputs], Element::F32)?;
-            let plan = model.forward_plan(&x, &y)?;
-            self.passes.insert(count, Pass { x, y, plan });
-        }
-        let Pass { x, y, plan } = &self.passes[&count];
-        gpu.write(x, rows)?;
-        gpu.submit(plan, 1)?;
-        Ok(y.clone())
+        let x = Tensor::zeros(gpu, "rows asked for", [rows, inputs], Element::F32)?;
+        let y = Tensor::zeros(gpu, "their logits", [rows, outputs], Element::F32)?;
+        let plan = model.forward_plan(&x, &y)?;
+        Ok(Self { x, y, plan })
     }
 }
 

@@ -21,3 +21,12 @@ pub use device::Device;
 pub use drawing::as_mnist;
 pub use session::{Evaluation, Session};
 pub use settings::Settings;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// A bug of ours reaches the page as an `Error` with its message.
+#[wasm_bindgen(start)]
+fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        wasm_bindgen::throw_str(&panic.to_string());
+    }));
+}

@@ -31,7 +31,7 @@ pub struct Settings {
 
 #[wasm_bindgen]
 impl Settings {
-    /// 784→50→10, ReLU, SGD with a learning rate of 0.1, batches of 100.
+    /// 784→50→10, rectifiers, SGD with a learning rate of 0.1, batches of 100.
     #[wasm_bindgen(constructor)]
     #[must_use]
     pub fn new() -> Self {
