@@ -33,6 +33,8 @@ use crate::ops::ParameterSpec;
 use crate::sequential::Sequential;
 
 #[cfg(not(target_arch = "wasm32"))]
+pub use file::check_path;
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use file::{read, write};
 
 /// Why a checkpoint could not be written or taken. Nothing is changed by one that was not taken.

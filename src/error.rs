@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::layer_check::LayerError;
 use crate::steps::Unfused;
 
 /// Everything that can go wrong, as facts: what was being done, what was expected, what was
@@ -119,6 +121,22 @@ pub enum Error {
         /// Rows and columns found.
         found: [usize; 2],
     },
+
+    /// A layer, loss or optimizer recorded a dispatch that does not fit its kernel.
+    #[error(
+        "kernel {kernel}: {mistake}. Bind one tensor for each binding that the kernel declares, in their order"
+    )]
+    Binding {
+        /// Shader and entry point, for example `relu::forward`.
+        kernel: String,
+        /// What does not fit.
+        mistake: String,
+    },
+
+    /// A layer is not what it says it is: see [`check_layer`](crate::check_layer).
+    #[cfg(not(target_arch = "wasm32"))]
+    #[error(transparent)]
+    Layer(#[from] LayerError),
 
     /// The fused plan was asked for where it cannot be had.
     #[error(

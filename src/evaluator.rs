@@ -1,7 +1,8 @@
+use crate::confusion::Prediction;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
-use crate::model::Model;
+use crate::model::{Activations, Model, read_matrix};
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, TargetKind, gather, metrics, sample};
 use crate::plan::{FLOPS_PER_SUBMIT, Plan, Recorder, SOFTWARE_ITERATIONS};
@@ -41,29 +42,60 @@ fn rows_of_chunk(spec: &Sequential, examples: usize) -> usize {
     most.max(1).min(examples)
 }
 
+/// Forward passes over a data set, a chunk of rows at a time, in the same memory.
+struct Chunks<'a> {
+    model: &'a Model,
+    data: &'a Resident,
+    rows: usize,
+    pass: Activations,
+    indices: Tensor,
+}
+
+impl<'a> Chunks<'a> {
+    fn new(model: &'a Model, targets: TargetKind, data: &'a Resident) -> Result<Self, Error> {
+        let rows = rows_of_chunk(model.spec(), data.len());
+        let input = model.input_element(data.features());
+        Ok(Self {
+            pass: model.activations(rows, input, targets)?,
+            indices: Tensor::zeros(model.gpu(), "indices evaluated", [1, rows], Element::U32)?,
+            model,
+            data,
+            rows,
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.data.len().div_ceil(self.rows)
+    }
+
+    /// Records a chunk's examples and their way to the logits; returns those of the tensors that it takes.
+    fn record_forward(&self, recorder: &mut Recorder<'_>, chunk: usize) -> Activations {
+        let first = chunk * self.rows;
+        let rows = self.rows.min(self.data.len() - first);
+        let (pass, indices) = (self.pass.first_rows(rows), self.indices.first_columns(rows));
+        sample::range(recorder, first, &indices);
+        gather::batch(
+            recorder,
+            self.data,
+            &indices,
+            &pass.values[0],
+            &pass.targets,
+        );
+        self.model.record_forward(recorder, &pass, None);
+        pass
+    }
+}
+
 impl Evaluator {
     pub(crate) fn new(model: &Model, loss: &dyn Loss, data: &Resident) -> Result<Self, Error> {
         let gpu = model.gpu();
-        let rows = rows_of_chunk(model.spec(), data.len());
-        let chunks = data.len().div_ceil(rows);
-        let pass = model.activations(rows, model.input_element(data.features()), loss.targets())?;
-        let indices = Tensor::zeros(gpu, "indices evaluated", [1, rows], Element::U32)?;
+        let all = Chunks::new(model, loss.targets(), data)?;
+        let chunks = all.count();
         let totals = Tensor::zeros(gpu, "totals", [chunks, 2], Element::F32)?;
 
         let (mut plans, mut recorder) = (Vec::new(), Recorder::new(gpu));
         for chunk in 0..chunks {
-            let first = chunk * rows;
-            let rows = rows.min(data.len() - first);
-            let (pass, indices) = (pass.first_rows(rows), indices.first_columns(rows));
-            sample::range(&mut recorder, first, &indices);
-            gather::batch(
-                &mut recorder,
-                data,
-                &indices,
-                &pass.values[0],
-                &pass.targets,
-            );
-            model.record_forward(&mut recorder, &pass, None);
+            let pass = all.record_forward(&mut recorder, chunk);
             Model::record_loss(&mut recorder, loss, &pass);
             let (losses, logits) = (&pass.losses, pass.logits());
             match loss.targets() {
@@ -122,4 +154,19 @@ impl Evaluator {
         let hits = (targets == TargetKind::Classes).then_some(hits);
         Evaluation::new(loss, hits, examples)
     }
+}
+
+/// What the model says of every example. Each chunk is read back before the next overwrites it.
+pub(crate) async fn predictions(model: &Model, data: &Resident) -> Result<Vec<Prediction>, Error> {
+    let gpu = model.gpu();
+    let all = Chunks::new(model, TargetKind::Classes, data)?;
+    let mut predictions = Vec::with_capacity(data.len());
+    for chunk in 0..all.count() {
+        let mut recorder = Recorder::new(gpu);
+        let pass = all.record_forward(&mut recorder, chunk);
+        gpu.submit(&recorder.finish()?, 1)?;
+        let logits = read_matrix(gpu, pass.logits()).await?;
+        predictions.extend(logits.outer_iter().map(Prediction::of));
+    }
+    Ok(predictions)
 }

@@ -16,6 +16,8 @@ use crate::plan::Plan;
 use crate::tensor::Tensor;
 
 pub use adapter::{AdapterKind, GpuBuilder};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use faults::message_of;
 use faults::{Fault, Faults};
 
 /// A GPU device with its queue and compiled kernels. Cloning shares them.

@@ -1,8 +1,14 @@
 //! The contract between a WGSL entry point and the Rust that drives it.
 //!
 //! A [`Kernel`] says in a `const` what the shader says in WGSL: binding numbers, names and
-//! access, the layout of the block of settings, the workgroup size. The test `contract` parses every
-//! shader and compares the two, so neither can change alone.
+//! access, the layout of the block of settings, the workgroup size. `Contract::faults` parses the
+//! shader and compares the two; a test does so for all of this crate's, [`check_layer`] for those of
+//! a layer of yours.
+//!
+//! [`check_layer`]: crate::check_layer
+
+#[cfg(not(target_arch = "wasm32"))]
+mod wgsl;
 
 use std::marker::PhantomData;
 
@@ -120,7 +126,7 @@ pub struct Kernel<U: 'static> {
     pub entry: &'static str,
     /// Storage buffers, in binding order.
     pub bindings: &'static [Binding],
-    /// Members of the block.
+    /// Members of the block; none where it is no struct.
     pub fields: &'static [Field],
     /// `@workgroup_size`.
     pub workgroup_size: [u32; 3],
@@ -133,6 +139,28 @@ pub struct Kernel<U: 'static> {
 }
 
 impl<U> Kernel<U> {
+    /// A kernel in workgroups of 64, its block a uniform without named members (a `u32`, say), compiled
+    /// with bounds checks. The rest is stated as `Kernel { fields: .., ..Kernel::new(..) }`.
+    #[must_use]
+    pub const fn new(
+        shader: &'static str,
+        source: &'static str,
+        entry: &'static str,
+        bindings: &'static [Binding],
+    ) -> Self {
+        Self {
+            shader,
+            source,
+            entry,
+            bindings,
+            fields: &[],
+            workgroup_size: [64, 1, 1],
+            block: Block::Uniform,
+            trust: Trust::CHECKED,
+            uniform: PhantomData,
+        }
+    }
+
     /// The contract without the type of the block.
     #[must_use]
     pub const fn contract(&self) -> Contract {
@@ -151,7 +179,7 @@ impl<U> Kernel<U> {
 }
 
 /// What a [`Kernel`] promises about its shader, to be compared with the shader itself.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contract {
     /// File name of the shader without `.wgsl`.
     pub shader: &'static str,
@@ -183,6 +211,15 @@ impl Contract {
     /// Invocations per workgroup.
     #[must_use]
     pub fn invocations(&self) -> u32 {
-        self.workgroup_size.iter().product()
+        let sizes = self.workgroup_size.iter();
+        sizes.fold(1, |product, &size| product.saturating_mul(size))
+    }
+
+    /// Everything in which the WGSL differs from this contract, or is more than WebGPU grants on every
+    /// device; where it is no valid WGSL, naga's message.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        wgsl::faults(self)
     }
 }

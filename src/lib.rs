@@ -26,11 +26,12 @@
 //! let losses = trainer.steps(200)?; // one readback
 //! assert!(losses[199] < losses[0]);
 //! let evaluation = trainer.evaluate(&digits.test)?;
-//! assert!(evaluation.accuracy > 0.1);
+//! assert!(evaluation.accuracy > Some(0.1));
 //! # Ok::<(), wgrad::Error>(())
 //! ```
 //!
-//! [`Trainer::plan`] prints what one step does, dispatch by dispatch.
+//! [`Trainer::plan`] prints what one step does, dispatch by dispatch. [`Trainer::predictions`] says which class
+//! each example of a data set was taken for; a [`Confusion`] makes a table of that, class by class.
 //!
 //! # Other optimizers, and values instead of classes
 //!
@@ -81,6 +82,20 @@
 //! floats with classes or values. [`data::mnist`] reads MNIST and data sets of its
 //! form, and fetches it with the feature `download`; [`data::synthetic`] draws digits from strokes.
 //!
+//! # A layer of your own
+//!
+//! A [`Layer`](ops::Layer) states its shapes, records its kernels, and names its twin on ndarray. One call,
+//! [`check_layer`], compares the kernels with their WGSL, the GPU with the twin, and the twin's gradient with
+//! central differences, in all shapes that are known to make trouble; what is wrong is an error that says
+//! so. This is a whole program, `examples/custom_layer.rs`:
+//!
+//! ```
+#![doc = include_str!("../examples/custom_layer.rs")]
+//! ```
+//!
+//! [`LayerCheck`] has settings: shapes, the range of inputs, the tolerance. [`kernel`] says what a kernel
+//! declares. Losses and optimizers are open in the same way: see [`ops`].
+//!
 //! # Inside your own program
 //!
 //! [`Gpu::from_wgpu`] works in a device that your program owns, and leaves its error handlers alone.
@@ -97,6 +112,7 @@
 //!
 //! Layers are at most [`MAX_WIDTH`] wide.
 pub mod checkpoint;
+mod confusion;
 pub mod data;
 mod error;
 mod evaluator;
@@ -105,6 +121,8 @@ pub mod gpu;
 pub mod gradient_check;
 pub mod init;
 pub mod kernel;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod layer_check;
 mod model;
 pub mod ops;
 pub mod plan;
@@ -134,11 +152,14 @@ pub use wgpu;
 struct Readme;
 
 pub use checkpoint::CheckpointError;
+pub use confusion::{ClassMetrics, Confusion, Prediction};
 pub use error::Error;
 pub use gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
 pub use gradient_check::gradient_check;
 pub use init::Init;
+#[cfg(not(target_arch = "wasm32"))]
+pub use layer_check::{LayerCheck, check_layer};
 pub use model::Model;
 pub use sequential::{MAX_WIDTH, Sequential};
 pub use steps::{StepPlan, Unfused};

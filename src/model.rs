@@ -390,7 +390,7 @@ pub(crate) fn read_matrices(
     }
 }
 
-fn read_matrix(
+pub(crate) fn read_matrix(
     gpu: &Gpu,
     tensor: &Tensor,
 ) -> impl Future<Output = Result<Array2<f32>, Error>> + use<> {

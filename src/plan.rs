@@ -38,6 +38,8 @@ pub struct Recorder<'gpu> {
     gpu: &'gpu Gpu,
     pending: Vec<Pending>,
     uniforms: Vec<u8>,
+    /// The first dispatch that does not fit its kernel.
+    fault: Option<Error>,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,7 @@ impl<'gpu> Recorder<'gpu> {
             gpu,
             pending: Vec::new(),
             uniforms: Vec::new(),
+            fault: None,
         }
     }
 
@@ -75,9 +78,7 @@ impl<'gpu> Recorder<'gpu> {
     /// Adds one dispatch of as many workgroups as there are, folded into two dimensions where one
     /// would be too long: shaders take `workgroup_id.x + workgroup_id.y * num_workgroups.x`.
     ///
-    /// # Panics
-    /// When the tensors are not those of the kernel's contract, or one of them is written and
-    /// bound twice: that is a bug in the calling op, not a mistake of the user.
+    /// Where the tensors are not those of the kernel's contract, [`finish`](Self::finish) says so.
     pub fn dispatch<U: Pod>(
         &mut self,
         kernel: &'static Kernel<U>,
@@ -87,7 +88,15 @@ impl<'gpu> Recorder<'gpu> {
         cost: Cost,
     ) {
         let contract = kernel.contract();
-        check_bindings(&contract, tensors);
+        let workgroups = match check_bindings(&contract, tensors) {
+            Ok(()) => fold(workgroups),
+            Err(mistake) => Err(mistake),
+        };
+        let workgroups = workgroups.unwrap_or_else(|mistake| {
+            let kernel = contract.name();
+            self.fault.get_or_insert(Error::Binding { kernel, mistake });
+            [0, 0]
+        });
         let limits = self.gpu.limits();
         let alignment = limits
             .min_uniform_buffer_offset_alignment
@@ -101,9 +110,15 @@ impl<'gpu> Recorder<'gpu> {
             contract,
             uniform_offset,
             tensors: tensors.iter().map(|&tensor| tensor.clone()).collect(),
-            workgroups: fold(&contract, workgroups),
+            workgroups,
             cost,
         });
+    }
+
+    /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn contracts(&self) -> impl Iterator<Item = &Contract> {
+        self.pending.iter().map(|pending| &pending.contract)
     }
 
     /// [`dispatch`](Self::dispatch) with one invocation for each of `invocations`.
@@ -115,7 +130,7 @@ impl<'gpu> Recorder<'gpu> {
         invocations: usize,
         cost: Cost,
     ) {
-        let per_workgroup = u64::from(kernel.contract().invocations());
+        let per_workgroup = u64::from(kernel.contract().invocations().max(1));
         let workgroups = (invocations as u64).div_ceil(per_workgroup);
         self.dispatch(kernel, uniform, tensors, workgroups, cost);
     }
@@ -123,10 +138,14 @@ impl<'gpu> Recorder<'gpu> {
     /// Compiles what is not compiled yet and makes the bind groups.
     ///
     /// # Errors
-    /// [`Error::Limit`] when a kernel would loop longer than the driver lets it,
+    /// [`Error::Binding`] when a dispatch does not fit its kernel: a mistake in the layer, loss or
+    /// optimizer that recorded it. [`Error::Limit`] when a kernel would loop longer than the driver lets it,
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Gpu`] when the driver refuses a
     /// kernel.
     pub fn finish(mut self) -> Result<Plan, Error> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
         if self.gpu.is_software() {
             self.pending.iter().try_for_each(check_iterations)?;
         }
@@ -173,44 +192,40 @@ fn check_iterations(pending: &Pending) -> Result<(), Error> {
     })
 }
 
-fn check_bindings(contract: &Contract, tensors: &[&Tensor]) {
-    let name = contract.name();
-    assert_eq!(
-        tensors.len(),
-        contract.bindings.len(),
-        "{name}: number of tensors"
-    );
-    for (binding, tensor) in contract.bindings.iter().zip(tensors) {
-        assert_eq!(
-            tensor.element(),
-            binding.element,
-            "{name}: element type of {} bound as {}",
-            tensor.label(),
-            binding.name
-        );
-        let uses = tensors
-            .iter()
-            .filter(|other| other.buffer() == tensor.buffer())
-            .count();
-        assert!(
-            binding.access == Access::Read || uses == 1,
-            "{name}: {} is written as {} and bound again",
-            tensor.label(),
-            binding.name
-        );
+/// Whether the tensors are those that a contract has, or what is wrong with them.
+fn check_bindings(contract: &Contract, tensors: &[&Tensor]) -> Result<(), String> {
+    let [expected, found] = [contract.bindings.len(), tensors.len()];
+    if expected != found {
+        return Err(format!(
+            "it has {expected} bindings, and {found} tensors were bound"
+        ));
     }
+    for (binding, tensor) in contract.bindings.iter().zip(tensors) {
+        let [label, name] = [tensor.label(), binding.name];
+        let [expected, found] = [binding.element, tensor.element()];
+        if expected != found {
+            return Err(format!(
+                "{name} is of {expected:?}, and {label}, bound to it, of {found:?}"
+            ));
+        }
+        let is_same = |other: &&&Tensor| other.buffer() == tensor.buffer();
+        if binding.access == Access::ReadWrite && tensors.iter().filter(is_same).count() > 1 {
+            return Err(format!("{label} is bound twice, though {name} is written"));
+        }
+    }
+    Ok(())
 }
 
-fn fold(contract: &Contract, workgroups: u64) -> [u32; 2] {
-    let name = contract.name();
-    assert!(workgroups > 0, "{name}: nothing to dispatch");
+fn fold(workgroups: u64) -> Result<[u32; 2], String> {
+    if workgroups == 0 {
+        return Err("no workgroup was dispatched".to_owned());
+    }
     let x = workgroups.min(MAX_WORKGROUPS);
     let y = workgroups.div_ceil(x);
-    assert!(
-        y <= MAX_WORKGROUPS,
-        "{name}: {workgroups} workgroups are too many"
-    );
-    [x, y].map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+    if y > MAX_WORKGROUPS {
+        return Err(format!("{workgroups} workgroups are too many"));
+    }
+    Ok([x, y].map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
 fn bind(

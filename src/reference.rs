@@ -5,6 +5,7 @@ mod ada_grad;
 mod adam;
 mod clip;
 mod dropout;
+mod elementwise;
 mod gelu;
 mod leaky_relu;
 mod linear;
@@ -36,6 +37,7 @@ pub use mean_squared_error::MeanSquaredError;
 pub use network::Network;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use network::correct;
+pub(crate) use network::largest;
 pub use relu::Relu;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
@@ -204,6 +206,22 @@ impl Twin {
             single: Box::new(layer.clone()),
             double: Box::new(layer),
         }
+    }
+
+    /// An activation by a function of `x` and its derivative: `y = f(x)`, `dx = dy·f′(x)`, element by
+    /// element.
+    ///
+    /// ```
+    /// use wgrad::reference::Twin;
+    ///
+    /// let softplus = Twin::elementwise(|x| x.exp().ln_1p(), |x| 1.0 / (1.0 + (-x).exp()));
+    /// ```
+    #[must_use]
+    pub fn elementwise(function: fn(f64) -> f64, derivative: fn(f64) -> f64) -> Self {
+        Self::of(elementwise::Elementwise {
+            function,
+            derivative,
+        })
     }
 }
 

@@ -103,7 +103,7 @@ impl Sequential {
     /// Puts the network with its initial parameters on a GPU.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a width is not in 1…[`MAX_WIDTH`] or nothing can be trained;
+    /// [`Error::Setting`] when a width is not in 1…[`MAX_WIDTH`], a parameter is empty or nothing can be trained;
     /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold it.
     pub fn build(&self, gpu: &Gpu) -> Result<Model, Error> {
         Model::new(gpu, self)
@@ -123,6 +123,19 @@ impl Sequential {
             }
         }
         self.layers.iter().try_for_each(|layer| layer.check())?;
+        let specs = self.map_specs(|name, spec| (name, spec.shape));
+        if let Some((name, [rows, columns])) = specs
+            .into_iter()
+            .flatten()
+            .find(|(_, shape)| shape.contains(&0))
+        {
+            let found = format!("{rows}×{columns}");
+            return Err(Error::setting(
+                format!("shape of {name}"),
+                "at least 1×1",
+                found,
+            ));
+        }
         if self.parameter_count() == 0 {
             let expected = "above 0: add a Linear layer";
             return Err(Error::setting(

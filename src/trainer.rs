@@ -2,11 +2,14 @@
 
 mod saving;
 
+use std::fmt;
+
 use ndarray::Array2;
 
+use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
-use crate::evaluator::Evaluator;
+use crate::evaluator::{self, Evaluator};
 use crate::kernel::Element;
 use crate::model::Model;
 use crate::ops::gather::Resident;
@@ -36,7 +39,7 @@ const DISPATCHES_PER_SUBMIT: usize = 2_000;
 ///     Trainer::new(model, SoftmaxCrossEntropy, optimizer, &digits.train, 100, sampling)?;
 /// for _epoch in 0..16 {
 ///     let losses = trainer.steps(600)?;
-///     println!("loss {} test {:?}", losses[599], trainer.evaluate(&digits.test)?);
+///     println!("loss {}, test: {}", losses[599], trainer.evaluate(&digits.test)?);
 /// }
 /// # Ok::<(), wgrad::Error>(())
 /// ```
@@ -356,6 +359,30 @@ impl Trainer {
         Ok(&self.evaluators[index].1)
     }
 
+    /// The class that the network takes every example for, and its probability; a
+    /// [`Confusion`](crate::Confusion) counts them. The data set stays on the GPU for the next time.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the data set has values, no classes; else as [`evaluate`](Self::evaluate).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn predictions(&mut self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
+        pollster::block_on(self.predictions_async(examples))
+    }
+
+    /// [`predictions`](Self::predictions) without blocking a browser's main thread.
+    ///
+    /// # Errors
+    /// As [`predictions`](Self::predictions).
+    pub async fn predictions_async(
+        &mut self,
+        examples: impl Into<Examples>,
+    ) -> Result<Vec<Prediction>, Error> {
+        let examples = examples.into();
+        check_classes(&examples)?;
+        let resident = self.resident(&examples)?;
+        evaluator::predictions(&self.model, &resident).await
+    }
+
     /// Frees the data sets on the GPU at once; the trainer is of no use afterwards. In a browser, where
     /// dropping it would leave them there until garbage is collected.
     pub fn destroy(&self) {
@@ -382,21 +409,31 @@ impl Trainer {
     }
 }
 
-/// How good a network is on a data set.
+/// How good a network is on a data set. `Display` prints it, as `loss 0.1234, accuracy 0.9712`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evaluation {
     /// Mean loss.
     pub loss: f64,
-    /// Share of examples whose largest logit is their label's, 0…1; NaN where they have values, no
+    /// Share of examples whose largest logit is their label's, 0…1; `None` where they have values, no
     /// labels.
-    pub accuracy: f64,
+    pub accuracy: Option<f64>,
 }
 
 impl Evaluation {
     pub(crate) fn new(loss_sum: f64, hits: Option<usize>, examples: usize) -> Self {
         Self {
             loss: loss_sum / examples as f64,
-            accuracy: hits.map_or(f64::NAN, |hits| hits as f64 / examples as f64),
+            accuracy: hits.map(|hits| hits as f64 / examples as f64),
+        }
+    }
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "loss {:.4}", self.loss)?;
+        match self.accuracy {
+            Some(accuracy) => write!(f, ", accuracy {accuracy:.4}"),
+            None => Ok(()),
         }
     }
 }
@@ -426,6 +463,17 @@ pub(crate) fn check_fit(
         expected,
         found,
     })
+}
+
+/// Whether examples have classes to be predicted.
+pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
+    if examples.labels().is_some() {
+        return Ok(());
+    }
+    let name = format!("targets of {}", examples.name());
+    let expected =
+        "Classes: a prediction is a class with its probability; Model::predict gives values";
+    Err(Error::setting(name, expected, "Values"))
 }
 
 /// Losses from here on count as divergence: neighbouring `f32` are 2 apart, so that the loss cannot

@@ -22,6 +22,10 @@ mod optimizers;
 mod patience;
 #[path = "cli/plot.rs"]
 mod plot;
+#[path = "cli/predictions.rs"]
+mod predictions;
+#[path = "cli/programs.rs"]
+mod programs;
 #[path = "cli/saving.rs"]
 mod saving;
 

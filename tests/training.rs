@@ -3,6 +3,8 @@
 
 #[path = "common/bounds.rs"]
 mod bounds;
+#[path = "common/mod.rs"]
+mod common;
 #[path = "common/gpu.rs"]
 mod gpu;
 
@@ -16,6 +18,8 @@ mod evaluation;
 mod history;
 #[path = "training/plans.rs"]
 mod plans;
+#[path = "training/predictions.rs"]
+mod predictions;
 #[path = "training/regression.rs"]
 mod regression;
 #[path = "training/trajectory.rs"]

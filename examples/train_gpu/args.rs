@@ -85,6 +85,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE.svg")]
     pub(crate) plot: Option<PathBuf>,
 
+    /// Draw the test digits of whose wrong class the network is the surest to this file at the end, each
+    /// with its label, the class predicted and the probability of that
+    #[arg(long, value_name = "FILE.png")]
+    pub(crate) samples: Option<PathBuf>,
+
+    /// Print precision, recall and F1 of every class of the test data at the end, and what its examples
+    /// were taken for
+    #[arg(long)]
+    pub(crate) confusion: bool,
+
     /// Print the data set and the last line only
     #[arg(long)]
     pub(crate) quiet: bool,

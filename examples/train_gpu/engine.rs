@@ -3,7 +3,7 @@ use std::path::Path;
 use wgrad::data::Dataset;
 use wgrad::gpu::AdapterKind;
 use wgrad::ops::SoftmaxCrossEntropy;
-use wgrad::{Error, Evaluation, Gpu, Sequential, StepPlan, Trainer, reference};
+use wgrad::{Error, Evaluation, Gpu, Prediction, Sequential, StepPlan, Trainer, reference};
 
 use crate::args::{Args, DeviceChoice, Plan};
 
@@ -14,6 +14,9 @@ pub(crate) trait Engine {
 
     /// Mean loss and accuracy over a data set.
     fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error>;
+
+    /// What every example is taken for.
+    fn predictions(&mut self, dataset: &Dataset) -> Result<Vec<Prediction>, Error>;
 
     /// What one step is made of, where that was planned.
     fn plan(&self) -> Option<String>;
@@ -32,6 +35,10 @@ impl Engine for Trainer {
 
     fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
         self.evaluate(dataset)
+    }
+
+    fn predictions(&mut self, dataset: &Dataset) -> Result<Vec<Prediction>, Error> {
+        self.predictions(dataset)
     }
 
     fn plan(&self) -> Option<String> {
@@ -66,6 +73,10 @@ impl Engine for reference::Trainer<f32> {
 
     fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
         (*self).evaluate(dataset)
+    }
+
+    fn predictions(&mut self, dataset: &Dataset) -> Result<Vec<Prediction>, Error> {
+        (*self).predictions(dataset)
     }
 
     fn plan(&self) -> Option<String> {

@@ -21,13 +21,12 @@ pub(crate) struct Record {
 impl Record {
     /// For people.
     pub(crate) fn line(&self) -> String {
-        let loss = match self.loss {
-            None => "-".to_owned(),
-            Some(loss) => format!("{loss:.4}"),
-        };
         format!(
-            "step {:>7}  loss {loss:>7}  train accuracy {:.4}  test accuracy {:.4}",
-            self.step, self.train.accuracy, self.test.accuracy
+            "step {:>7}  loss {:>7}  train accuracy {}  test accuracy {}",
+            self.step,
+            decimals(self.loss),
+            decimals(self.train.accuracy),
+            decimals(self.test.accuracy)
         )
     }
 
@@ -37,21 +36,26 @@ impl Record {
             "{{\"step\":{},\"loss\":{},\"train_loss\":{},\"train_accuracy\":{},\"test_loss\":{},\
              \"test_accuracy\":{},\"seconds\":{}}}",
             self.step,
-            number(self.loss.unwrap_or(f64::NAN)),
-            number(self.train.loss),
+            number(self.loss),
+            number(Some(self.train.loss)),
             number(self.train.accuracy),
-            number(self.test.loss),
+            number(Some(self.test.loss)),
             number(self.test.accuracy),
-            number(self.seconds)
+            number(Some(self.seconds))
         )
     }
 }
 
+/// Four of them, where there is a number.
+pub(crate) fn decimals(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.4}"))
+}
+
 /// JSON has neither infinity nor NaN.
-fn number(value: f64) -> String {
-    match value.is_finite() {
-        true => value.to_string(),
-        false => "null".to_owned(),
+fn number(value: Option<f64>) -> String {
+    match value.filter(|value| value.is_finite()) {
+        Some(value) => value.to_string(),
+        None => "null".to_owned(),
     }
 }
 

@@ -15,9 +15,11 @@
 //! ```
 //!
 //! `device` is the adapter's name with `_` for every space, or `cpu`; `train_s` are the seconds
-//! that the steps took, `total_s` those from the upload of the data set to the last evaluation;
+//! that the steps took, `total_s` those from the upload of the data set to the last evaluation, or to the
+//! last table or picture asked for;
 //! `steps` are all, with those before `--resume`; `train_s`, `total_s` and `steps_per_s` are of this
-//! run's alone; accuracies are shares, 0 to 1. With `--quiet` those three lines are all.
+//! run's alone; accuracies are shares, 0 to 1. With `--quiet` those three lines are all, but for the table that
+//! `--confusion` prints before the last two.
 //!
 //! Ctrl-C ends a run after the steps under way, with the exit code 130 and without the last two lines;
 //! with `--save`, the training can go on from there. Errors go to standard error and the exit code is 1, or 2 for a command line that
@@ -25,6 +27,7 @@
 
 mod args;
 mod engine;
+mod font;
 mod interruption;
 mod log;
 mod losses;
@@ -32,6 +35,7 @@ mod optimizer;
 mod output_file;
 mod patience;
 mod plot;
+mod samples;
 mod saving;
 mod training;
 
@@ -47,9 +51,10 @@ use wgrad::{Error, Sequential};
 
 use args::Args;
 use common::{Failure, line};
-use log::LogFile;
+use log::{LogFile, decimals};
 use losses::LossFile;
 use plot::Plot;
+use samples::Samples;
 use training::{End, Files, Outcome, Training};
 
 fn main() -> ExitCode {
@@ -63,6 +68,7 @@ fn train(args: &Args) -> Result<ExitCode, Failure> {
         losses: args.losses.as_deref().map(LossFile::open).transpose()?,
         log: args.log.as_deref().map(LogFile::open).transpose()?,
         plot: args.plot.as_deref().map(Plot::open).transpose()?,
+        samples: args.samples.as_deref().map(Samples::open).transpose()?,
     };
     args.save.as_deref().map(saving::check).transpose()?;
     let device = engine::choose(args.device)?;
@@ -140,8 +146,10 @@ fn last_line(device: &str, outcome: &Outcome, total_s: f64) -> String {
     let device: Vec<_> = device.split_whitespace().collect();
     format!(
         "device={} steps={steps} train_s={train_s:.3} total_s={total_s:.3} steps_per_s={:.1} \
-         train_accuracy={train_accuracy:.4} test_accuracy={test_accuracy:.4}",
+         train_accuracy={} test_accuracy={}",
         device.join("_"),
-        *taken as f64 / train_s
+        *taken as f64 / train_s,
+        decimals(*train_accuracy),
+        decimals(*test_accuracy)
     )
 }

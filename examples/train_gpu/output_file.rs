@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::common::Failure;
 
-/// A file that grows line by line while a training runs.
+/// A file that grows line by line while a training runs, or is written at its end.
 #[derive(Debug)]
 pub(crate) struct OutputFile {
     path: PathBuf,
@@ -48,6 +48,17 @@ impl OutputFile {
     pub(crate) fn add(&mut self, lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
         let mut lines = lines.into_iter();
         let written = lines.try_for_each(|line| writeln!(self.file, "{line}"));
+        self.store(written)
+    }
+
+    /// Stores these contents instead of all others.
+    pub(crate) fn replace(&mut self, contents: &[u8]) -> Result<(), Failure> {
+        self.begin()?;
+        let written = self.file.write_all(contents);
+        self.store(written)
+    }
+
+    fn store(&mut self, written: io::Result<()>) -> Result<(), Failure> {
         written
             .and_then(|()| self.file.flush())
             .map_err(|error| self.failure(&error))

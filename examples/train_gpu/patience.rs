@@ -1,8 +1,10 @@
+use crate::log::decimals;
+
 /// How long the test accuracy has not risen.
 #[derive(Debug)]
 pub(crate) struct Patience {
     limit: Option<usize>,
-    best: f64,
+    best: Option<f64>,
     since_best: usize,
 }
 
@@ -11,13 +13,14 @@ impl Patience {
     pub(crate) fn new(limit: Option<usize>) -> Self {
         Self {
             limit,
-            best: f64::NEG_INFINITY,
+            best: None,
             since_best: 0,
         }
     }
 
     /// Takes the accuracy of the next evaluation.
-    pub(crate) fn see(&mut self, accuracy: f64) {
+    pub(crate) fn see(&mut self, accuracy: Option<f64>) {
+        // No accuracy is below all others.
         if accuracy > self.best {
             self.best = accuracy;
             self.since_best = 0;
@@ -30,8 +33,8 @@ impl Patience {
     pub(crate) fn at_end(&self) -> Option<String> {
         let limit = self.limit.filter(|&limit| self.since_best >= limit)?;
         Some(format!(
-            "test accuracy has not risen above {:.4} in {limit} evaluations",
-            self.best
+            "test accuracy has not risen above {} in {limit} evaluations",
+            decimals(self.best)
         ))
     }
 }

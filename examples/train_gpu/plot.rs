@@ -34,9 +34,9 @@ impl Plot {
 
     /// Adds an evaluation.
     pub(crate) fn add(&mut self, record: &Record) {
-        let (loss, accuracy) = (record.train.loss, record.test.accuracy);
+        let loss = record.train.loss;
         // Nothing can be drawn at infinity.
-        if loss.is_finite() {
+        if let Some(accuracy) = record.test.accuracy.filter(|_| loss.is_finite()) {
             self.points.push((record.step as f64, loss, accuracy));
         }
     }
@@ -46,8 +46,7 @@ impl Plot {
         let svg = svg(&self.points).map_err(|error| {
             Failure::Message(format!("cannot draw the plot: {error}; leave out --plot"))
         })?;
-        self.file.begin()?;
-        self.file.add([svg.trim_end().to_owned()])
+        self.file.replace(svg.as_bytes())
     }
 }
 

@@ -1,10 +1,7 @@
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io;
 use std::path::Path;
 
 use wgrad::Error;
-use wgrad::checkpoint::CheckpointError;
+use wgrad::checkpoint::{self, CheckpointError};
 
 use crate::args::Args;
 use crate::common::Failure;
@@ -12,24 +9,10 @@ use crate::engine::Engine;
 
 /// Whether a training can be saved there. What the file holds stays.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
-    probe(path).map_err(|error| {
-        Failure::Message(format!(
-            "cannot save the training to {}: {error}; name a file in a directory that exists and can \
-             be written to with --save, or leave it out",
-            path.display()
-        ))
+    checkpoint::check_path(path).map_err(|error| {
+        let advice = "(here: with --save, or leave it out)";
+        Failure::Message(format!("cannot save the training: {error} {advice}"))
     })
-}
-
-/// Saving makes a file of this name and renames it, so that it must be possible to make one.
-fn probe(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    let mut beside = OsString::from(path);
-    beside.push(".tmp");
-    File::create(&beside)?;
-    fs::remove_file(&beside)
 }
 
 /// Goes on where `--resume` says; returns how many steps were taken before.

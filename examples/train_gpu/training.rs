@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use wgrad::Error;
 use wgrad::data::Split;
+use wgrad::{Confusion, Error};
 
 use crate::args::Args;
 use crate::common::{Failure, line};
@@ -12,6 +12,7 @@ use crate::log::{LogFile, Record};
 use crate::losses::LossFile;
 use crate::patience::Patience;
 use crate::plot::Plot;
+use crate::samples::Samples;
 
 /// Steps between two movements of the progress bar: at least so many, and as many as last so long. Each
 /// ends with a readback, for which the next ones wait.
@@ -28,9 +29,9 @@ pub(crate) struct Outcome {
     /// Seconds that the steps took.
     pub(crate) train_s: f64,
     /// Share of the training examples, 0 to 1.
-    pub(crate) train_accuracy: f64,
+    pub(crate) train_accuracy: Option<f64>,
     /// Share of the test examples, 0 to 1.
-    pub(crate) test_accuracy: f64,
+    pub(crate) test_accuracy: Option<f64>,
 }
 
 /// How a run ended.
@@ -48,6 +49,7 @@ pub(crate) struct Files {
     pub(crate) losses: Option<LossFile>,
     pub(crate) log: Option<LogFile>,
     pub(crate) plot: Option<Plot>,
+    pub(crate) samples: Option<Samples>,
 }
 
 /// A run: steps, and evaluations between them.
@@ -103,7 +105,28 @@ impl<'a> Training<'a> {
         if let Some(plot) = &mut self.files.plot {
             plot.draw()?;
         }
+        self.show_predictions()?;
         Ok(end)
+    }
+
+    /// What the network makes of the test examples, where that was asked for.
+    fn show_predictions(&mut self) -> Result<(), Failure> {
+        let Self { args, files, .. } = self;
+        if !args.confusion && files.samples.is_none() {
+            return Ok(());
+        }
+        let test = &self.split.test;
+        let predictions = self.engine.predictions(test)?;
+        if args.confusion {
+            line(Confusion::new(test.labels(), &predictions)?)?;
+        }
+        if let Some(samples) = &mut files.samples {
+            let drawn = samples.draw(test, &predictions)?;
+            if !args.quiet {
+                line(drawn)?;
+            }
+        }
+        Ok(())
     }
 
     fn train(&mut self) -> Result<End, Failure> {

@@ -8,13 +8,46 @@ use super::CheckpointError;
 /// Writes a file so that at every moment, whatever ends the process, either the whole old one or the
 /// whole new one is there under its name.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    let written = write_beside(path, bytes);
-    written.map_err(|error| CheckpointError::File {
+    write_beside(path, bytes).map_err(|error| not_written(path, &error))
+}
+
+/// Whether a checkpoint can be written to `path`, before the hours of training that it would hold; a
+/// file that is there stays as it is.
+///
+/// ```
+/// use wgrad::checkpoint;
+///
+/// let directory = tempfile::tempdir()?;
+/// checkpoint::check_path(directory.path().join("model.safetensors"))?;
+/// assert!(checkpoint::check_path(directory.path().join("absent/model.safetensors")).is_err());
+/// assert!(checkpoint::check_path(directory.path()).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`CheckpointError::File`] when it cannot.
+pub fn check_path(path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+    let path = path.as_ref();
+    make_beside(path).map_err(|error| not_written(path, &error))
+}
+
+/// Makes a file beside `path`, as [`write_beside`] does, and removes it.
+fn make_beside(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let beside = beside(path);
+    File::create(&beside)?;
+    fs::remove_file(&beside)
+}
+
+fn not_written(path: &Path, error: &io::Error) -> CheckpointError {
+    CheckpointError::File {
         doing: "write",
         path: path.to_owned(),
         reason: error.to_string(),
         remedy: "Name a file in a directory that exists, can be written to and has room",
-    })
+    }
 }
 
 fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<()> {

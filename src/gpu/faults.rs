@@ -122,10 +122,10 @@ impl Gpu {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-fn message_of(panic: Box<dyn Any + Send>) -> String {
+pub(crate) fn message_of(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "wgpu panicked".to_owned())
+    text.unwrap_or_else(|| "no message".to_owned())
 }
 
 #[cfg(test)]

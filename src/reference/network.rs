@@ -1,4 +1,4 @@
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
 
 use super::{
     Backward, Draw, Float, Forward, Loss, SoftmaxCrossEntropy, SparseBatch, SparseLayer, Targets,
@@ -290,18 +290,23 @@ impl<F: Float> Network<F> {
     }
 }
 
-/// Number of rows whose largest logit is their label's; of equal logits the first counts.
+/// Number of rows whose largest logit is their label's.
 pub(crate) fn correct<F: Float>(logits: ArrayView2<'_, F>, labels: &[u32]) -> usize {
-    let is_correct = |(row, label): &(ndarray::ArrayView1<'_, F>, &u32)| {
-        let mut best = 0;
-        for (class, &logit) in row.iter().enumerate() {
-            if logit > row[best] {
-                best = class;
-            }
+    let pairs = logits.outer_iter().zip(labels);
+    pairs
+        .filter(|(row, label)| largest(*row) == **label as usize)
+        .count()
+}
+
+/// Where the largest of a row is; of equal ones the first.
+pub(crate) fn largest<F: Float>(row: ArrayView1<'_, F>) -> usize {
+    let mut best = 0;
+    for (class, &logit) in row.iter().enumerate() {
+        if logit > row[best] {
+            best = class;
         }
-        best == **label as usize
-    };
-    logits.outer_iter().zip(labels).filter(is_correct).count()
+    }
+    best
 }
 
 /// Row-major values as a matrix.

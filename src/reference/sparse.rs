@@ -314,7 +314,7 @@ mod tests {
         let nan = |shape: (usize, usize)| Array2::from_elem(shape, F::nan());
         let forward = |parameters: &[Array2<F>]| {
             let mut y = nan(dy.dim());
-            let pass = Forward::evaluation(x.view(), &parameters[..], y.view_mut());
+            let pass = Forward::evaluation(x.view(), parameters, y.view_mut());
             Layer::forward(&Linear, pass);
             y
         };

@@ -8,10 +8,11 @@ use super::sparse::SparseRows;
 use super::{Criterion, Float, Moment, Network, Rule, SparseBatch, Targets};
 use crate::Sequential;
 use crate::checkpoint::{self, Position};
+use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::ops::{Loss, Optimizer, SoftmaxCrossEntropy, TargetKind};
-use crate::trainer::{Evaluation, check_fit, first_divergence};
+use crate::trainer::{Evaluation, check_classes, check_fit, first_divergence};
 
 /// Rows evaluated at a time.
 const EVALUATION_ROWS: usize = 500;
@@ -240,15 +241,12 @@ impl<F: Float> Trainer<F> {
         let (mut loss, mut hits) = (0.0, 0);
         for first in (0..total).step_by(EVALUATION_ROWS) {
             let rows = EVALUATION_ROWS.min(total - first);
-            for (row, x) in work.values[0].outer_iter_mut().take(rows).enumerate() {
-                copy_features(x, &examples, first + row, &self.unit);
-            }
+            self.forward(&examples, first, rows, &mut work);
             if let Some(values) = examples.values() {
                 for (row, to) in targets.outer_iter_mut().take(rows).enumerate() {
                     copy_row(to, values, first + row);
                 }
             }
-            self.network.forward(&mut work, rows);
             let labels = examples
                 .labels()
                 .map(|labels| &labels.indices()[first..first + rows]);
@@ -263,6 +261,36 @@ impl<F: Float> Trainer<F> {
         }
         let hits = examples.labels().map(|_| hits);
         Ok(Evaluation::new(loss, hits, total))
+    }
+
+    /// The class that the network takes every example for, and its probability; a
+    /// [`Confusion`](crate::Confusion) counts them.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the data set has values, no classes; [`Error::Shape`] when it does not fit
+    /// the network.
+    pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
+        let examples = examples.into();
+        check_classes(&examples)?;
+        check_fit(self.network.widths(), &*self.loss, &examples)?;
+        let total = examples.len();
+        let mut work = self.network.workspace(EVALUATION_ROWS.min(total));
+        let mut predictions = Vec::with_capacity(total);
+        for first in (0..total).step_by(EVALUATION_ROWS) {
+            let rows = EVALUATION_ROWS.min(total - first);
+            self.forward(&examples, first, rows, &mut work);
+            let (logits, _) = work.outputs(rows);
+            predictions.extend(logits.outer_iter().map(Prediction::of));
+        }
+        Ok(predictions)
+    }
+
+    /// Logits of `rows` examples from `first` on, into the first rows of `work`.
+    fn forward(&self, examples: &Examples, first: usize, rows: usize, work: &mut Workspace<F>) {
+        for (row, x) in work.values[0].outer_iter_mut().take(rows).enumerate() {
+            copy_features(x, examples, first + row, &self.unit);
+        }
+        self.network.forward(work, rows);
     }
 }
 

@@ -161,10 +161,8 @@ fn softmax_cross_entropy(logits: &Bounded, labels: &[u32]) -> ([f64; 2], Bounded
     (mean, dlogits)
 }
 
-/// Mean loss and gradients of a network of linear layers at single-precision parameters and
-/// inputs, with how far a run in single precision may be from them.
-pub(crate) fn gradient(layers: &[BoundedLayer<'_>], x: &Matrix, labels: &[u32]) -> BoundedGradient {
-    // Input of each linear layer, its output, the activation of that.
+/// Input of each linear layer and, last, the logits; the output of each, before its activation.
+fn forward(layers: &[BoundedLayer<'_>], x: &Matrix) -> (Vec<Bounded>, Vec<Bounded>) {
     let mut inputs = vec![Bounded::exact(x.clone())];
     let mut outputs = Vec::new();
     for (index, (parameters, activation)) in layers.iter().enumerate() {
@@ -172,6 +170,19 @@ pub(crate) fn gradient(layers: &[BoundedLayer<'_>], x: &Matrix, labels: &[u32]) 
         inputs.push(activation.map_or_else(|| y.clone(), |activation| activate(activation, &y)));
         outputs.push(y);
     }
+    (inputs, outputs)
+}
+
+/// Logits of a network of linear layers at single-precision parameters and inputs, with how far a run
+/// in single precision may be from them.
+pub(crate) fn logits(layers: &[BoundedLayer<'_>], x: &Matrix) -> Bounded {
+    forward(layers, x).0.remove(layers.len())
+}
+
+/// Mean loss and gradients of a network of linear layers at single-precision parameters and
+/// inputs, with how far a run in single precision may be from them.
+pub(crate) fn gradient(layers: &[BoundedLayer<'_>], x: &Matrix, labels: &[u32]) -> BoundedGradient {
+    let (inputs, outputs) = forward(layers, x);
     let (mean_loss, mut delta) = softmax_cross_entropy(&inputs[layers.len()], labels);
     let mut gradients = Vec::new();
     for (index, (parameters, activation)) in layers.iter().enumerate().rev() {

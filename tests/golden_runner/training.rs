@@ -279,7 +279,7 @@ impl Training {
             first_gradient,
             losses: losses.into_iter().map(Float::into_f64).collect(),
             last: flat(trainer.network().parameters()),
-            accuracy: trainer.evaluate(&mnist.test)?.accuracy,
+            accuracy: trainer.evaluate(&mnist.test)?.accuracy.unwrap(),
         })
     }
 
@@ -299,7 +299,7 @@ impl Training {
             first_gradient,
             losses: losses.into_iter().map(f64::from).collect(),
             last: flat(&trainer.model().parameters()?),
-            accuracy: trainer.evaluate(&mnist.test)?.accuracy,
+            accuracy: trainer.evaluate(&mnist.test)?.accuracy.unwrap(),
         })
     }
 

@@ -1,4 +1,4 @@
-use wgrad::ndarray::{Array2, ArrayViewMut2};
+use wgrad::ndarray::Array2;
 use wgrad::ops::{Backward, Draw, Dropout, Forward, Layer};
 use wgrad::reference::{self, Float};
 
@@ -62,40 +62,30 @@ fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
         Array2::from_elem(x.raw_dim(), f64::NAN),
     );
     let twin = f64::of(&twin);
-    let forward = |y: ArrayViewMut2<'_, f64>| {
-        twin.forward(reference::Forward {
-            draw,
-            ..reference::Forward::evaluation(x.view(), &[], y)
-        });
-    };
-    let backward = |dx: ArrayViewMut2<'_, f64>| {
-        twin.backward(reference::Backward {
-            x: unread.view(),
-            y: unread.view(),
-            dy: x.view(),
-            parameters: &[],
-            gradients: &mut [],
-            dx: Some(dx),
-            draw,
-        });
-    };
-    let passes: [(&str, _, &dyn Fn(ArrayViewMut2<'_, f64>)); 2] =
-        [("y", &y, &forward), ("dx", &dx, &backward)];
-    for (name, found, pass) in passes {
-        let mut expected = unread.clone();
-        pass(expected.view_mut());
+    let mut expected = [unread.clone(), unread.clone()];
+    let [y_expected, dx_expected] = expected.each_mut().map(|values| values.view_mut());
+    twin.forward(reference::Forward {
+        draw,
+        ..reference::Forward::evaluation(x.view(), &[], y_expected)
+    });
+    twin.backward(reference::Backward {
+        x: unread.view(),
+        y: unread.view(),
+        dy: x.view(),
+        parameters: &[],
+        gradients: &mut [],
+        dx: Some(dx_expected),
+        draw,
+    });
+    for (found, expected) in [&y, &dx].into_iter().zip(expected) {
         // The scale and the product are rounded.
         let tolerance = expected.iter().map(|value| match at {
             Some(_) => 2.0 * ROUNDING * value.abs() + FLUSHED,
             None => 0.0,
         });
-        let case = format!("{case}: {name}");
-        assert_close(
-            &case,
-            &bench.read(found),
-            expected.iter().copied(),
-            tolerance,
-        );
+        let case = format!("{case}: {}", found.label());
+        let values = expected.iter().copied();
+        assert_close(&case, &bench.read(found), values, tolerance);
     }
 }
 

@@ -84,7 +84,7 @@ fn training_learns() {
         losses[599]
     );
     assert!(
-        before.accuracy < 0.4 && after.accuracy > 0.9,
+        before.accuracy < Some(0.4) && after.accuracy > Some(0.9),
         "{before:?} {after:?}"
     );
 }

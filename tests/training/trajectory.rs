@@ -55,7 +55,7 @@ pub(super) fn minibatch(
 
 /// Pixels that are off by 3 ULP, and products of them, add at most this to a relative bound of
 /// 8·√785 roundings.
-const PIXELS: f64 = 1.0 + 6.0 / 224.0;
+pub(super) const PIXELS: f64 = 1.0 + 6.0 / 224.0;
 
 /// From the parameters that the GPU has before a step: its loss, and the parameters after it.
 /// `activations` are those behind the linear layers, in order; the last has none.

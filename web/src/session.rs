@@ -28,7 +28,7 @@ pub struct Session {
 pub struct Evaluation {
     /// Mean loss.
     pub loss: f64,
-    /// Share of examples whose class it tells.
+    /// Share of examples whose class it tells; NaN where they have none.
     pub accuracy: f64,
     /// Number of examples.
     pub examples: usize,
@@ -106,7 +106,7 @@ impl Session {
         promise(self.engine.evaluate(examples), move |evaluation| {
             let found = Evaluation {
                 loss: evaluation.loss,
-                accuracy: evaluation.accuracy,
+                accuracy: evaluation.accuracy.unwrap_or(f64::NAN),
                 examples: count,
             };
             found.into()

@@ -1,0 +1,185 @@
+//! What a network makes of the examples of a data set.
+
+use std::fmt;
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+
+use crate::data::Labels;
+use crate::error::Error;
+use crate::reference::{Float, largest};
+
+/// Past this, a matrix takes more than 128 MiB.
+const MOST_CLASSES: usize = 4_096;
+/// Past this, a line of `Display` has no room for the counts.
+const MOST_COLUMNS: usize = 20;
+
+/// What a network says of an example.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prediction {
+    /// The class of the largest logit, of equal ones the first.
+    pub class: u32,
+    /// Its probability, softmax of the logits, 0…1; NaN when a logit is no finite number.
+    pub probability: f64,
+}
+
+impl Prediction {
+    /// From the logits of an example: `1 / Σ_c exp(z_c − z_largest)`.
+    pub(crate) fn of<F: Float>(logits: ArrayView1<'_, F>) -> Self {
+        let class = largest(logits);
+        let above = |&logit: &F| (logit.into_f64() - logits[class].into_f64()).exp();
+        #[expect(clippy::cast_possible_truncation, reason = "below MAX_WIDTH")]
+        Self {
+            class: class as u32,
+            probability: 1.0 / logits.iter().map(above).sum::<f64>(),
+        }
+    }
+}
+
+/// How often examples of each class were taken for each. `Display` prints a table with a row for every
+/// class: its examples, its [`ClassMetrics`], and up to 20 classes what they were taken for.
+///
+/// ```
+/// use wgrad::data::{Sampling, synthetic};
+/// use wgrad::ops::Sgd;
+/// use wgrad::{Confusion, TwoLayerNet, reference};
+///
+/// let digits = synthetic::digits_of(1, 1000, 100)?;
+/// let sampling = Sampling::WithReplacement { seed: 1 };
+/// let spec = TwoLayerNet::spec(784, 50, 10).seed(1);
+/// let mut trainer =
+///     reference::Trainer::<f32>::new(&spec, Sgd::new(0.1), &digits.train, 100, sampling)?;
+/// trainer.steps(100)?;
+/// let predictions = trainer.predictions(&digits.test)?; // as wgrad::Trainer has it
+/// let confusion = Confusion::new(digits.test.labels(), &predictions)?;
+/// println!("{confusion}");
+/// let fours_taken_for_nines = confusion.counts()[[4, 9]];
+/// assert!(fours_taken_for_nines < 10);
+/// assert_eq!(Some(confusion.accuracy()), trainer.evaluate(&digits.test)?.accuracy);
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confusion {
+    counts: Array2<usize>,
+}
+
+/// How well a network knows a class, with the definitions of scikit-learn; 0/0 counts as 0, as it does
+/// there by default.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClassMetrics {
+    /// Examples of this class.
+    pub examples: usize,
+    /// Share of what was taken for this class that is of it; 0 when nothing was.
+    pub precision: f64,
+    /// Share of the examples of this class that were taken for it; 0 when there are none.
+    pub recall: f64,
+    /// Harmonic mean of both, `2 · hits / (examples + taken for it)`; 0 when both are 0.
+    pub f1: f64,
+}
+
+impl Confusion {
+    /// Counts predictions by the labels of the same examples.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there are not as many of both, [`Error::Setting`] when a predicted class is
+    /// none of the labels' or they have more than 4,096.
+    pub fn new(labels: &Labels, predictions: &[Prediction]) -> Result<Self, Error> {
+        let classes = labels.classes();
+        if labels.len() != predictions.len() {
+            return Err(Error::Shape {
+                what: "predictions for labels".to_owned(),
+                expected: [1, labels.len()],
+                found: [1, predictions.len()],
+            });
+        }
+        if classes > MOST_CLASSES {
+            let expected = format!("at most {MOST_CLASSES}");
+            return Err(Error::setting(
+                "number of classes in a confusion matrix",
+                expected,
+                classes,
+            ));
+        }
+        let mut counts = Array2::zeros((classes, classes));
+        for (example, (&label, prediction)) in labels.indices().iter().zip(predictions).enumerate()
+        {
+            match counts.get_mut((label as usize, prediction.class as usize)) {
+                Some(count) => *count += 1,
+                None => {
+                    let name = format!("class predicted for example {example}");
+                    let expected = format!("below {classes}, the number of classes of the labels");
+                    return Err(Error::setting(name, expected, prediction.class));
+                }
+            }
+        }
+        Ok(Self { counts })
+    }
+
+    /// (classes, classes): examples by their label, a row for each, and by the class predicted.
+    #[must_use]
+    pub fn counts(&self) -> ArrayView2<'_, usize> {
+        self.counts.view()
+    }
+
+    /// Share of all examples whose prediction is their label, 0…1; 0 when there are none.
+    #[must_use]
+    pub fn accuracy(&self) -> f64 {
+        share(self.counts.diag().sum(), self.counts.sum())
+    }
+
+    /// The metrics of every class, in order.
+    #[must_use]
+    pub fn per_class(&self) -> Vec<ClassMetrics> {
+        let of_label = self.counts.sum_axis(Axis(1));
+        let taken_for = self.counts.sum_axis(Axis(0));
+        let ends = of_label.iter().zip(&taken_for);
+        let all = self.counts.diag().into_iter().zip(ends);
+        all.map(|(&hits, (&examples, &taken))| ClassMetrics {
+            examples,
+            precision: share(hits, taken),
+            recall: share(hits, examples),
+            f1: share(2 * hits, examples + taken),
+        })
+        .collect()
+    }
+}
+
+fn share(part: usize, whole: usize) -> f64 {
+    match whole {
+        0 => 0.0,
+        _ => part as f64 / whole as f64,
+    }
+}
+
+impl fmt::Display for Confusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let classes = self.counts.nrows();
+        let columns = if classes > MOST_COLUMNS { 0 } else { classes };
+        write!(f, "class  examples  precision  recall      f1")?;
+        for class in 0..columns {
+            write!(f, " {:>6}", format!("as {class}"))?;
+        }
+        writeln!(f)?;
+        let rows = self.per_class().into_iter().zip(self.counts.outer_iter());
+        for (class, (of_class, counts)) in rows.enumerate() {
+            let ClassMetrics {
+                examples,
+                precision,
+                recall,
+                f1,
+            } = of_class;
+            write!(
+                f,
+                "{class:>5} {examples:>9} {precision:>10.4} {recall:>7.4} {f1:>7.4}"
+            )?;
+            for count in counts.iter().take(columns) {
+                write!(f, " {count:>6}")?;
+            }
+            writeln!(f)?;
+        }
+        let (accuracy, examples) = (self.accuracy(), self.counts.sum());
+        write!(f, "  all {examples:>9} examples, accuracy {accuracy:.4}")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Layers from outside the crate, right and wrong, and what the check says of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation
+)]
+
+#[path = "custom_layer/activation.rs"]
+mod activation;
+#[path = "custom_layer/good.rs"]
+mod good;
+#[path = "common/gpu.rs"]
+mod gpu;
+#[path = "custom_layer/random.rs"]
+mod random;
+#[path = "custom_layer/scale.rs"]
+mod scale;

@@ -1,0 +1,433 @@
+//! An activation, right and with one mistake after the other.
+
+use wgrad::kernel::{Binding, Kernel};
+use wgrad::layer_check::{LayerError, Pass, Place};
+use wgrad::ops::{Backward, Forward, Layer};
+use wgrad::plan::{Cost, Recorder};
+use wgrad::reference::Twin;
+use wgrad::{Error, LayerCheck, check_layer};
+
+use crate::gpu::gpu;
+
+/// Softsign: `y = x/(1 + |x|)`, `dx = dy/(1 + |x|)²`.
+const WGSL: &str = "
+    struct Shape { elements: u32 }
+    @group(0) @binding(0) var<uniform> shape: Shape;
+    @group(0) @binding(1) var<storage, read> x: array<f32>;
+    @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+    @group(0) @binding(2) var<storage, read> dy: array<f32>;
+    @group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+    @compute @workgroup_size(64)
+    fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) count: vec3u) {
+        let i = id.x + id.y * count.x * 64u;
+        if (i < shape.elements) { y[i] = x[i] / (1.0 + abs(x[i])); }
+    }
+    @compute @workgroup_size(64)
+    fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) count: vec3u) {
+        let i = id.x + id.y * count.x * 64u;
+        let a = 1.0 + abs(x[i]);
+        if (i < shape.elements) { dx[i] = dy[i] / (a * a); }
+    }";
+
+const FIELDS: &[wgrad::kernel::Field] = &[wgrad::kernel::Field {
+    name: "elements",
+    offset: 0,
+}];
+const X: Binding = Binding::read("x");
+const Y: Binding = Binding::write("y");
+const DY: Binding = Binding::read("dy");
+const DX: Binding = Binding::write("dx");
+
+/// What a mistake can be made in.
+#[derive(Debug)]
+pub(crate) struct Softsign {
+    outputs: fn(usize) -> usize,
+    forward: Kernel<u32>,
+    backward: Kernel<u32>,
+    /// Which of `x` and `y` the forward pass binds, in order.
+    bound: &'static [usize],
+    /// Invocations of `elements`.
+    invocations: fn(usize) -> usize,
+    function: fn(f64) -> f64,
+    derivative: fn(f64) -> f64,
+}
+
+impl Softsign {
+    pub(crate) fn good() -> Self {
+        Self::of(WGSL)
+    }
+
+    fn of(source: &'static str) -> Self {
+        let kernel = |entry, bindings| Kernel {
+            fields: FIELDS,
+            ..Kernel::new("softsign", source, entry, bindings)
+        };
+        Self {
+            outputs: |inputs| inputs,
+            forward: kernel("forward", &[X, Y]),
+            backward: kernel("backward", &[X, DY, DX]),
+            bound: &[0, 1],
+            invocations: |elements| elements,
+            function: |x| x / (1.0 + x.abs()),
+            derivative: |x| 1.0 / (1.0 + x.abs()).powi(2),
+        }
+    }
+
+    /// With one thing in the WGSL changed.
+    fn with(from: &str, to: &str) -> Self {
+        assert!(WGSL.contains(from), "{from}");
+        Self::of(WGSL.replace(from, to).leak())
+    }
+}
+
+impl Layer for Softsign {
+    fn name(&self) -> String {
+        "Softsign".to_owned()
+    }
+
+    fn outputs(&self, inputs: usize) -> usize {
+        (self.outputs)(inputs)
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
+        let kernel = Box::leak(Box::new(Kernel { ..self.forward }));
+        let tensors: Vec<_> = self.bound.iter().map(|&i| [pass.x, pass.y][i]).collect();
+        let elements = pass.x.len();
+        let invocations = (self.invocations)(elements);
+        recorder.dispatch_each(
+            kernel,
+            elements as u32,
+            &tensors,
+            invocations,
+            Cost::default(),
+        );
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+        let Some(dx) = pass.dx else { return };
+        let kernel = Box::leak(Box::new(Kernel { ..self.backward }));
+        let elements = pass.x.len();
+        let tensors = [pass.x, pass.dy, dx];
+        recorder.dispatch_each(kernel, elements as u32, &tensors, elements, Cost::default());
+    }
+
+    fn reference(&self) -> Twin {
+        Twin::elementwise(self.function, self.derivative)
+    }
+}
+
+fn error(layer: &Softsign) -> Error {
+    check_layer(gpu(), layer).expect_err("there is a mistake in it")
+}
+
+fn layer_error(layer: &Softsign) -> LayerError {
+    match error(layer) {
+        Error::Layer(error) => error,
+        other => panic!("{other}"),
+    }
+}
+
+/// The kernel, and what is said of it.
+fn contract_fault(layer: &Softsign) -> String {
+    let error = layer_error(layer);
+    let message = error.to_string();
+    let LayerError::Contract { kernel, faults, .. } = error else {
+        panic!("{message}");
+    };
+    assert!(
+        message.starts_with(&format!("Softsign: kernel {kernel} ")),
+        "{message}"
+    );
+    format!("{kernel}: {}", faults.join("; "))
+}
+
+fn assert_contract(layer: &Softsign, expected: &str) {
+    let found = contract_fault(layer);
+    assert!(found.contains(expected), "{found}");
+}
+
+#[test]
+fn bindings_in_another_order_than_in_the_wgsl() {
+    let mut layer = Softsign::good();
+    layer.backward.bindings = &[DY, X, DX];
+    assert_contract(&layer, "softsign::backward: binding 1 is x, declared dy");
+}
+
+#[test]
+fn a_binding_too_few() {
+    let mut layer = Softsign::good();
+    layer.forward.bindings = &[X];
+    assert_contract(&layer, "softsign::forward: y at undeclared binding 2");
+}
+
+#[test]
+fn another_element_type() {
+    let mut layer = Softsign::good();
+    layer.forward.bindings = const { &[X.of_u32(), Y] };
+    assert_contract(&layer, "elements of x are not the u32 declared");
+}
+
+#[test]
+fn another_access() {
+    let mut layer = Softsign::good();
+    layer.forward.bindings = const { &[X, Binding::read("y")] };
+    assert_contract(&layer, "access of y is read_write, declared as read");
+    let layer = Softsign::with("<storage, read_write> dx", "<storage, read> dx");
+    assert_contract(&layer, "softsign.wgsl:");
+}
+
+#[test]
+fn another_block() {
+    let layer = Softsign::with("struct Shape { ", "struct Shape { rows: u32, ");
+    assert_contract(&layer, "rows at 0, elements at 4; declared: elements at 0");
+    assert_contract(&layer, "block of 8 bytes, declared 4");
+}
+
+#[test]
+fn another_workgroup_size() {
+    let mut layer = Softsign::good();
+    layer.forward.workgroup_size = [32, 1, 1];
+    assert_contract(&layer, "workgroup size [64, 1, 1], declared [32, 1, 1]");
+    layer.forward.workgroup_size = [0, 1, 1];
+    assert_contract(&layer, "declared [0, 1, 1]");
+    layer.forward.workgroup_size = [u32::MAX; 3];
+    assert_contract(&layer, "workgroup size [64, 1, 1]");
+}
+
+#[test]
+fn an_entry_point_that_is_not_there() {
+    let mut layer = Softsign::good();
+    layer.backward.entry = "backwards";
+    assert_contract(&layer, "softsign::backwards: no such entry point");
+}
+
+#[test]
+fn wgsl_that_is_none_is_quoted_with_its_line() {
+    let layer = Softsign::with("let i = id.x +", "let i = id.x ++");
+    let found = contract_fault(&layer);
+    assert!(found.contains("softsign.wgsl:10:"), "{found}");
+    let layer = Softsign::with("1.0 + abs(x[i]))", "1u + abs(x[i]))");
+    let found = contract_fault(&layer);
+    assert!(found.contains("softsign.wgsl:11:"), "{found}");
+}
+
+/// The kernel of an [`Error::Binding`], and the mistake.
+fn binding_fault(error: Error) -> String {
+    match error {
+        Error::Binding { kernel, mistake } => format!("{kernel}: {mistake}"),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn tensors_that_do_not_fit_the_kernel() {
+    let mut layer = Softsign::good();
+    layer.bound = &[0];
+    assert_eq!(
+        binding_fault(error(&layer)),
+        "softsign::forward: it has 2 bindings, and 1 tensors were bound"
+    );
+    layer.bound = &[1, 1];
+    assert_eq!(
+        binding_fault(error(&layer)),
+        "softsign::forward: y is bound twice, though y is written"
+    );
+}
+
+#[test]
+fn no_invocation() {
+    let mut layer = Softsign::good();
+    layer.invocations = |_| 0;
+    let found = binding_fault(error(&layer));
+    assert_eq!(found, "softsign::forward: no workgroup was dispatched");
+}
+
+/// In a network too: an error where its passes are planned, no panic.
+#[test]
+fn a_network_with_a_wrong_binding_is_refused() {
+    let mut layer = Softsign::good();
+    layer.bound = &[0, 1, 0];
+    let network = wgrad::Sequential::input(3)
+        .layer(wgrad::ops::Linear::new(2))
+        .layer(layer);
+    let model = network.build(gpu()).unwrap();
+    let x = wgrad::ndarray::Array2::zeros((4, 3));
+    let found = binding_fault(model.predict(x.view()).unwrap_err());
+    assert_eq!(
+        found,
+        "softsign::forward: it has 2 bindings, and 3 tensors were bound"
+    );
+}
+
+#[test]
+fn a_wrong_formula_in_the_wgsl() {
+    let layer = Softsign::with("(1.0 + abs(x[i]))", "(1.001 + abs(x[i]))");
+    let error = layer_error(&layer);
+    let message = error.to_string();
+    let LayerError::Parity { at, .. } = error else {
+        panic!("{message}");
+    };
+    assert_eq!((at.pass, at.tensor.as_str()), (Pass::Forward, "y"));
+    assert!(
+        message.contains("One of the two formulas is wrong"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_wrong_derivative_in_the_wgsl() {
+    for (from, to) in [
+        ("dy[i] / (a * a)", "dy[i] / a"),
+        ("dx[i] = dy", "dx[i] = -dy"),
+    ] {
+        let error = layer_error(&Softsign::with(from, to));
+        let message = error.to_string();
+        let LayerError::Parity { at, .. } = error else {
+            panic!("{message}");
+        };
+        assert_eq!((at.pass, at.tensor.as_str()), (Pass::Backward, "dx"));
+        assert!(
+            message.contains("the derivative in the WGSL is wrong"),
+            "{message}"
+        );
+    }
+}
+
+fn assert_derivative(layer: &Softsign) {
+    let error = layer_error(layer);
+    let message = error.to_string();
+    let LayerError::Derivative { at, .. } = error else {
+        panic!("{message}");
+    };
+    assert_eq!(at.tensor, "dx");
+    assert!(
+        message.contains("the derivative in the reference is wrong"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_wrong_derivative_in_the_reference() {
+    let mut layer = Softsign::good();
+    layer.derivative = |x| 1.0 / (1.0 + x.abs());
+    assert_derivative(&layer);
+    // Of the size of what a term forgotten in a series makes.
+    layer.derivative = |x| 1.00001 / (1.0 + x.abs()).powi(2);
+    assert_derivative(&layer);
+}
+
+/// The two agree with each other, and are both wrong.
+#[test]
+fn the_same_wrong_derivative_in_both() {
+    let mut layer = Softsign::with("dy[i] / (a * a)", "dy[i] / a");
+    layer.derivative = |x| 1.0 / (1.0 + x.abs());
+    assert_derivative(&layer);
+}
+
+fn unwritten(layer: &Softsign) -> Box<Place> {
+    match layer_error(layer) {
+        LayerError::Unwritten { at } => at,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn more_outputs_stated_than_are_written() {
+    let mut layer = Softsign::good();
+    layer.outputs = |inputs| 2 * inputs;
+    let at = unwritten(&layer);
+    assert_eq!(
+        (at.tensor.as_str(), at.shape, at.element),
+        ("y", [1, 2], [0, 1])
+    );
+}
+
+fn assert_stray(layer: &Softsign, expected: &str) {
+    let error = layer_error(layer);
+    let message = error.to_string();
+    let LayerError::Stray { tensor, found, .. } = error else {
+        panic!("{message}");
+    };
+    assert_eq!(format!("{found} of {tensor}"), expected);
+}
+
+#[test]
+fn fewer_outputs_stated_than_are_written() {
+    let mut layer = Softsign::good();
+    layer.outputs = |inputs| inputs.div_ceil(2);
+    // The first minibatch of more than one feature is 1×2.
+    assert_stray(&layer, "1 elements behind the end of y");
+}
+
+#[test]
+fn outputs_that_no_layer_can_have() {
+    let mut layer = Softsign::good();
+    for (outputs, found) in [((|_| 0) as fn(usize) -> usize, "0"), (|_| 65_536, "65536")] {
+        layer.outputs = outputs;
+        let message = layer_error(&layer).to_string();
+        let expected = format!("Softsign: outputs(1) must be 1 to 65535; it is {found}");
+        assert_eq!(message, expected);
+    }
+}
+
+#[test]
+fn a_kernel_without_its_guard() {
+    let layer = Softsign::with(
+        "if (i < shape.elements) { y",
+        "if (shape.elements > 0u) { y",
+    );
+    assert_stray(&layer, "63 elements behind the end of y");
+}
+
+#[test]
+fn an_invocation_too_few() {
+    let mut layer = Softsign::good();
+    layer.invocations =
+        |elements| elements.div_ceil(64) * 64 - 63 - 64 * usize::from(elements > 64);
+    let at = unwritten(&layer);
+    assert_eq!((at.shape, at.element), ([1, 65], [0, 64]));
+}
+
+#[test]
+fn a_dispatch_that_is_not_folded() {
+    let at = unwritten(&Softsign::with("id.x + id.y * count.x * 64u", "id.x"));
+    assert_eq!(at.shape, [2053, 2053]);
+}
+
+#[test]
+fn not_a_number_for_large_inputs() {
+    let layer = Softsign::with(
+        "y[i] = x[i] / (1.0 + abs(x[i]))",
+        "let e = exp(x[i]); y[i] = e * x[i] / (e + e * abs(x[i]))",
+    );
+    let LayerError::Nan { at, by } = layer_error(&layer) else {
+        panic!("exp(100) overflows");
+    };
+    assert_eq!((by, at.x.map(f32::abs)), ("the WGSL", Some(100.0)));
+    let check = LayerCheck::default().inputs(-20.0..=20.0);
+    check.run(gpu(), &layer).unwrap();
+}
+
+#[test]
+fn not_a_number_by_the_reference() {
+    let mut layer = Softsign::good();
+    layer.function = |x| x / (1.0 + x.abs()) + 0.0 * (x * 1e3).exp();
+    let LayerError::Nan { by, .. } = layer_error(&layer) else {
+        panic!("0·∞");
+    };
+    assert_eq!(by, "the reference");
+}
+
+#[test]
+fn settings_that_make_no_sense() {
+    let refused = |check: LayerCheck| match check.run(gpu(), &Softsign::good()) {
+        Err(Error::Setting { name, .. }) => name,
+        other => panic!("{other:?}"),
+    };
+    let check = LayerCheck::default;
+    assert_eq!(refused(check().shapes([[3, 0]])), "shape of a minibatch");
+    assert_eq!(refused(check().shapes([])), "shapes");
+    assert_eq!(refused(check().inputs(1.0..=f32::INFINITY)), "inputs");
+    assert_eq!(refused(check().inputs(1.0..=0.0)), "inputs");
+    assert_eq!(refused(check().tolerance(f64::NAN)), "tolerance");
+}
