@@ -32,7 +32,7 @@ const state = (of = page) => of.evaluate(() => window.wgrad.state);
 const trainTo = (steps, of = page) => of.evaluate((each) => window.wgrad.trainTo(each), steps);
 
 /** Waits until the digits to learn from are drawn. */
-const hasData = (of) => of.waitForFunction(() => window.wgrad?.state.data, null, { timeout: 120_000 });
+const hasData = (of) => of.waitForFunction(() => window.wgrad?.state.data);
 
 /**
  * What `train_gpu` prints last, as an object, after so many steps on the same digits. It computes on the
@@ -69,7 +69,7 @@ function assertClose(found, expected) {
 
 /** What the page says: the kind of its notice, and the text. */
 async function notice(of = page) {
-  await of.waitForSelector("#notice:not([hidden])", { timeout: 60_000 });
+  await of.waitForSelector("#notice:not([hidden])");
   const kind = await of.getAttribute("#notice", "data-kind");
   return { kind, text: await of.textContent("#notice-text") };
 }
@@ -257,7 +257,7 @@ test("a training that diverges says so", async () => {
 
 test("pictures of it, in both themes and on a phone", async () => {
   await page.click("#train");
-  await page.waitForFunction(() => window.wgrad.state.frameTimes.length >= 300, null, { timeout: 120_000 });
+  await page.waitForFunction(() => window.wgrad.state.frameTimes.length >= 300);
   await draw(DRAWINGS[7]);
   const sorted = (await state()).frameTimes.sort((a, b) => a - b);
   const p95 = sorted[Math.floor(0.95 * sorted.length)];

@@ -10,6 +10,9 @@ import { chromium } from "playwright-core";
 /** The root of the workspace. */
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
+/** Milliseconds that anything may take: a GPU in software is slow, on a machine that does other things slower. */
+const PATIENCE = 120_000;
+
 const TYPES = {
   ".css": "text/css",
   ".html": "text/html",
@@ -73,6 +76,7 @@ export function launch({ webgpu = true } = {}) {
 /** Opens a page; `complaints` collects what it says on the console in anger, and requests to other hosts. */
 export async function open(context, url) {
   const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
   const complaints = [];
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) complaints.push(message.text());
