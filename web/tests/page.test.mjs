@@ -255,6 +255,29 @@ test("a training that diverges says so", async () => {
   await page.waitForFunction(() => window.wgrad.state.steps === 0);
 });
 
+test("its settings mean what the native options mean", async () => {
+  const few = 30;
+  const file = join(files, "settings.csv");
+  const choices = [["sigmoid", "sgd", "fused"], ["tanh", "adam", "layers"], ["gelu", "rmsprop", "auto"]];
+  for (const [activation, optimizer, plan] of choices) {
+    await page.fill("#hidden", "30, 20");
+    await page.fill("#batch", "64");
+    await page.fill("#seed", "7");
+    await page.selectOption("#activation", activation);
+    await page.selectOption("#optimizer", optimizer);
+    await page.selectOption("#plan", plan);
+    await page.click("#reset");
+    await page.waitForFunction(() => window.wgrad.state.steps === 0);
+    await trainTo(few);
+    await native(few, "--losses", file, "--hidden", "30,20", "--batch", 64, "--seed", 7,
+      "--activation", activation, "--optimizer", optimizer);
+    assertClose((await state()).losses, await lossesIn(file));
+  }
+  await page.evaluate(() => document.querySelector("#settings").reset());
+  await page.click("#reset");
+  await page.waitForFunction(() => window.wgrad.state.steps === 0);
+});
+
 test("pictures of it, in both themes and on a phone", async () => {
   await page.click("#train");
   await page.waitForFunction(() => window.wgrad.state.frameTimes.length >= 300);
