@@ -89,7 +89,14 @@ export class Chart {
 
   reset() {
     this.series = new Series();
+    this.end = 0;
     this.due = true;
+  }
+
+  /** The last step that the curve has room for, so that curves beside each other have the same. */
+  reach(step) {
+    this.due ||= step !== this.end;
+    this.end = step;
   }
 
   push(x, y) {
@@ -104,7 +111,7 @@ export class Chart {
     const { context, width, height } = fitted(this.canvas);
     const area = { left: 44, right: width - 8, top: 8, bottom: height - 24 };
     const points = this.series.points();
-    const end = Math.max(this.series.last?.x ?? 0, 100);
+    const end = Math.max(this.end, this.series.last?.x ?? 0, 100);
     const { least, largest, marks, show } = this.scale === "log" ? this.#log(points) : SHARE;
     const place = this.scale === "log" ? (y) => Math.log10(Math.max(y, 1e-9)) : (y) => y;
     const x = (value) => area.left + (value / end) * (area.right - area.left);

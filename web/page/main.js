@@ -306,8 +306,10 @@ function everyFrame(time) {
 }
 
 function drawCharts() {
-  lossChart.draw();
-  accuracyChart.draw();
+  for (const chart of [lossChart, accuracyChart]) {
+    chart.reach(now.training?.steps ?? 0);
+    chart.draw();
+  }
 }
 
 /** A short number for people. */

@@ -169,7 +169,7 @@ export class Pad {
       const percent = `${Math.round(100 * probabilities[digit])}%`;
       this.#bar(row, probabilities[digit], percent, digit === best);
     });
-    const text = `The network reads a ${best}.`;
+    const text = probabilities[best] > 0.5 ? `The network reads a ${best}.` : `Perhaps a ${best}.`;
     // Said aloud only when it changes.
     if (this.guess.textContent !== text) this.guess.textContent = text;
   }

@@ -6,7 +6,7 @@ const BUDGET = 12;
 /** Milliseconds between reads of the losses. */
 const LOSSES_EVERY = 200;
 /** Least milliseconds between evaluations; a slow one is paid for with ten times its own time. */
-const EVALUATION_EVERY = 2000;
+const EVALUATION_EVERY = 1000;
 /** Milliseconds between saves of the state to go on from when the device is lost. */
 const SNAPSHOT_EVERY = 3000;
 /** Frame times that are kept. */
