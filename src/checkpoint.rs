@@ -6,8 +6,9 @@
 //! keeps is named `optimizer.<what>.layers.0.weight` and so on. Everything is `f32`.
 //!
 //! The metadata holds `format` (`wgrad 1`), `network`, and `sha256` of the tensors' names and bytes; of
-//! a training also `seed` (of the network), `step`, `batch`, `examples` and `sampling`, by which its
-//! minibatches, and what its layers draw, go on where they stopped.
+//! a training also `seed` (of the network), `step`, `batch`, `examples`, `sampling`, `optimizer` (with its
+//! settings and schedule) and `loss`, by which its steps go on where they stopped. A training that
+//! differs in one of these does not take it; [`Model::load`](crate::Model::load) takes the weights.
 //!
 //! ```python
 //! from safetensors.torch import load_file
@@ -21,15 +22,16 @@
 mod file;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use ndarray::Array2;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
-use crate::data::Sampling;
+use crate::data::{Examples, Sampling};
 use crate::error::Error;
-use crate::ops::ParameterSpec;
+use crate::ops::{Loss, Optimizer, ParameterSpec};
 use crate::sequential::Sequential;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -38,7 +40,7 @@ pub use file::check_path;
 pub(crate) use file::{read, write};
 
 /// Why a checkpoint could not be written or taken. Nothing is changed by one that was not taken.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
     /// The file could not be read or written.
@@ -90,7 +92,9 @@ pub enum CheckpointError {
         found: String,
     },
     /// It is of another network or training.
-    #[error("{what}: expected {expected}, found {found}. Set up the same as when it was saved")]
+    #[error(
+        "the checkpoint's {what}: expected {expected}, found {found}. Set up the same as when it was saved, or take its weights alone with Model::load"
+    )]
     Mismatch {
         /// What differs, for example `batch`.
         what: &'static str,
@@ -101,17 +105,45 @@ pub enum CheckpointError {
     },
 }
 
-/// What says which minibatches come next.
+/// The message, which says what to do: a `main` that returns an error prints this.
+impl fmt::Debug for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What says which steps come next.
 #[derive(Debug, Clone)]
 pub(crate) struct Position {
     pub(crate) step: u64,
     pub(crate) batch: usize,
-    pub(crate) examples: usize,
+    /// Name and number of the examples.
+    pub(crate) data: String,
     pub(crate) sampling: Sampling,
+    /// With its settings.
+    pub(crate) optimizer: String,
+    pub(crate) loss: String,
 }
 
 impl Position {
-    fn metadata(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn new(
+        step: u64,
+        batch: usize,
+        examples: &Examples,
+        sampling: &Sampling,
+        (loss, optimizer): (&dyn Loss, &dyn Optimizer),
+    ) -> Self {
+        Self {
+            step,
+            batch,
+            data: format!("{} of {}", examples.len(), examples.name()),
+            sampling: sampling.clone(),
+            optimizer: format!("{optimizer:?}"),
+            loss: format!("{loss:?}"),
+        }
+    }
+
+    fn metadata(&self) -> [(&'static str, String); 5] {
         let sampling = match &self.sampling {
             Sampling::WithReplacement { seed } => format!("with replacement, seed {seed}"),
             Sampling::Shuffled { seed } => format!("shuffled, seed {seed}"),
@@ -123,8 +155,10 @@ impl Position {
         };
         [
             ("batch", self.batch.to_string()),
-            ("examples", self.examples.to_string()),
+            ("examples", self.data.clone()),
             ("sampling", sampling),
+            ("optimizer", self.optimizer.clone()),
+            ("loss", self.loss.clone()),
         ]
     }
 }

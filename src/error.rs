@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use crate::checkpoint::CheckpointError;
@@ -8,7 +9,7 @@ use crate::steps::Unfused;
 
 /// Everything that can go wrong, as facts: what was being done, what was expected, what was
 /// found, and in its message what to do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A data set or its files are not as they should be.
@@ -144,22 +145,29 @@ pub enum Error {
     )]
     Plan(Unfused),
 
-    /// Training ran away: the loss is no longer a number below 2²⁴, up to which an `f32` tells
-    /// losses apart that differ by 1.
+    /// Training ran away: the loss is no number, or of classes no longer below 2²⁴, up to which an `f32`
+    /// tells losses apart that differ by 1.
     #[error(
         "training diverged: the loss of step {step} is {loss:e}. Lower the learning rate (it is \
-         {learning_rate}), or scale the inputs to about 0…1"
+         {learning_rate}), or scale features and targets to about −1…1"
     )]
     Diverged {
         /// The first step, counted from 1, whose minibatch had such a loss.
         step: u64,
-        /// That loss: at least 2²⁴, infinite or not a number.
+        /// That loss: infinite or not a number, or of classes at least 2²⁴.
         loss: f32,
         /// The learning rate in use.
         learning_rate: f32,
         /// The losses before it, of the same call.
         losses: Vec<f32>,
     },
+}
+
+/// The message, which says what to do: a `main` that returns an error prints this.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {

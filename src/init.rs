@@ -4,6 +4,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
+use crate::error::Error;
+
 /// How a parameter starts.
 ///
 /// `fan_in` and `fan_out` are the rows and columns of the parameter: what a [`Linear`] layer's
@@ -50,6 +52,17 @@ enum Draw {
 }
 
 impl Init {
+    /// Whether its setting makes sense.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        match self {
+            Self::Normal { std } if !(std.is_finite() && std >= 0.0) => {
+                let name = "standard deviation of initial values";
+                Err(Error::setting(name, "a finite number, 0 or above", std))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Values for a parameter of the shape (`fan_in`, `fan_out`), row after row, the same for the
     /// same seed and stream on every platform.
     pub(crate) fn values(self, [fan_in, fan_out]: [usize; 2], seed: u64, stream: u64) -> Vec<f32> {

@@ -50,7 +50,7 @@
 //! let linear = |outputs| Linear::new(outputs).weight_init(Init::XavierUniform);
 //! let network = Sequential::input(1).layer(linear(32)).layer(Tanh).layer(linear(1));
 //! let model = network.seed(1).build(&Gpu::new()?)?;
-//! let optimizer = AdamW::new(0.03).scheduled(Schedule::cosine(500).warm_up(20));
+//! let optimizer = AdamW::new(0.03).scheduled(Schedule::cosine(480).warm_up(20));
 //! let sampling = Sampling::Shuffled { seed: 1 };
 //! let mut trainer = Trainer::new(model, MeanSquaredError, optimizer, &wave, 64, sampling)?;
 //! let losses = trainer.steps(500)?;

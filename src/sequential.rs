@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::gpu::Gpu;
+use crate::init::Init;
 use crate::model::Model;
 use crate::ops::{Layer, ParameterSpec};
 use crate::random::layer_key;
@@ -123,6 +124,8 @@ impl Sequential {
             }
         }
         self.layers.iter().try_for_each(|layer| layer.check())?;
+        let inits = self.map_specs(|_, spec| spec.init);
+        inits.into_iter().flatten().try_for_each(Init::check)?;
         let specs = self.map_specs(|name, spec| (name, spec.shape));
         if let Some((name, [rows, columns])) = specs
             .into_iter()

@@ -200,7 +200,8 @@ impl Trainer {
             self.submit(steps, true)?;
             losses.extend(self.read_losses(from, steps).await?);
         }
-        first_divergence(first, losses.clone(), self.optimizer.learning_rate())?;
+        let (targets, rate) = (self.loss.targets(), self.optimizer.learning_rate());
+        first_divergence(first, losses.clone(), targets, rate)?;
         Ok(losses)
     }
 
@@ -228,7 +229,8 @@ impl Trainer {
         &self,
         count: usize,
     ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
-        let (taken, rate) = (self.steps_taken, self.optimizer.learning_rate());
+        let (taken, targets) = (self.steps_taken, self.loss.targets());
+        let rate = self.optimizer.learning_rate();
         let kept = taken.min(HISTORY as u64);
         let read = (count as u64 <= kept).then(|| self.read_losses(taken - count as u64, count));
         async move {
@@ -237,7 +239,7 @@ impl Trainer {
                 return Err(Error::setting("number of losses", expected, count));
             };
             let losses = read.await?;
-            first_divergence(taken - count as u64, losses.clone(), rate)?;
+            first_divergence(taken - count as u64, losses.clone(), targets, rate)?;
             Ok(losses)
         }
     }
@@ -449,9 +451,14 @@ pub(crate) fn check_fit(
         None => TargetKind::Values,
     };
     if loss.targets() != found {
-        let name = format!("targets of {}", examples.name());
-        let expected = format!("{:?}, as the loss {loss:?} needs", loss.targets());
-        return Err(Error::setting(name, expected, format!("{found:?}")));
+        let name = format!("what {} says of its examples", examples.name());
+        let [expected, found] = [loss.targets(), found].map(|kind| match kind {
+            TargetKind::Classes => "classes",
+            TargetKind::Values => "values",
+        });
+        let expected =
+            format!("{expected}, which the loss {loss:?} compares; or take another loss");
+        return Err(Error::setting(name, expected, found));
     }
     let expected = [widths[0], widths[widths.len() - 1]];
     let found = [examples.width(), examples.outputs()];
@@ -459,7 +466,10 @@ pub(crate) fn check_fit(
         return Ok(());
     }
     Err(Error::Shape {
-        what: format!("{} for this network (features, outputs)", examples.name()),
+        what: format!(
+            "{} (features, outputs), which the network's inputs and last layer must fit",
+            examples.name()
+        ),
         expected,
         found,
     })
@@ -470,10 +480,9 @@ pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
     if examples.labels().is_some() {
         return Ok(());
     }
-    let name = format!("targets of {}", examples.name());
-    let expected =
-        "Classes: a prediction is a class with its probability; Model::predict gives values";
-    Err(Error::setting(name, expected, "Values"))
+    let name = format!("what {} says of its examples", examples.name());
+    let expected = "classes, to be predicted; for values there is Model::predict";
+    Err(Error::setting(name, expected, "values"))
 }
 
 /// Losses from here on count as divergence: neighbouring `f32` are 2 apart, so that the loss cannot
@@ -482,12 +491,16 @@ pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
 const LARGEST_LOSS: f32 = 16_777_216.0;
 
 /// Fails at the first loss that is not below [`LARGEST_LOSS`]; `before` steps had been taken.
+///
+/// Of values the loss may be as large as they are.
 pub(crate) fn first_divergence(
     before: u64,
     mut losses: Vec<f32>,
+    targets: TargetKind,
     learning_rate: f32,
 ) -> Result<(), Error> {
-    let is_sound = |loss: f32| loss.is_finite() && loss < LARGEST_LOSS;
+    let is_small = |loss: f32| targets == TargetKind::Values || loss < LARGEST_LOSS;
+    let is_sound = |loss: f32| loss.is_finite() && is_small(loss);
     let Some(at) = losses.iter().position(|&loss| !is_sound(loss)) else {
         return Ok(());
     };
@@ -507,7 +520,7 @@ mod tests {
     use crate::TwoLayerNet;
     use crate::data::{Dataset, Labels, Sampling};
     use crate::error::Error;
-    use crate::ops::{Sgd, SoftmaxCrossEntropy};
+    use crate::ops::{Sgd, SoftmaxCrossEntropy, TargetKind};
     use crate::reference;
     use crate::steps::StepPlan;
 
@@ -519,8 +532,11 @@ mod tests {
             (above.to_bits(), below < LARGEST_LOSS),
             (LARGEST_LOSS.to_bits(), true)
         );
+        // Of values a loss is as large as they are.
+        assert!(first_divergence(0, vec![1e30], TargetKind::Values, 0.1).is_ok());
+        assert!(first_divergence(0, vec![f32::INFINITY], TargetKind::Values, 0.1).is_err());
         let sound = vec![0.0, 2.3, LARGEST_LOSS - 1.0];
-        assert!(first_divergence(7, sound.clone(), 0.1).is_ok());
+        assert!(first_divergence(7, sound.clone(), TargetKind::Classes, 0.1).is_ok());
         for wrong in [
             LARGEST_LOSS,
             1e30,
@@ -531,7 +547,7 @@ mod tests {
             let all = [&sound[..], &[wrong, 0.1, f32::NAN]].concat();
             let Err(Error::Diverged {
                 step, loss, losses, ..
-            }) = first_divergence(7, all, 0.1)
+            }) = first_divergence(7, all, TargetKind::Classes, 0.1)
             else {
                 panic!("{wrong} is no divergence");
             };

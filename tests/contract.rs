@@ -52,8 +52,13 @@ fn every_entry_point_has_one_contract_and_every_contract_its_file() {
         .map(|contract| (contract.shader, contract.entry.to_owned()))
         .collect();
     declared.sort();
-    assert!(found.into_iter().eq(declared));
-    assert!(files.keys().map(String::as_str).eq(used), "unused files");
+    assert!(
+        found.iter().eq(&declared),
+        "in the shaders: {found:?}, in contracts(): {declared:?}"
+    );
+    let mut unused = files.keys().filter(|file| !used.contains(file.as_str()));
+    let unused = unused.next();
+    assert_eq!(unused, None, "no contract in contracts() is of this shader");
 }
 
 const SOURCE: &str = "

@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -71,11 +72,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) resume: Option<PathBuf>,
 
-    /// Write a line `step,loss` for every step of this run, without a header, to this file
+    /// Write a line `step,loss` for every step of this run, without a header, to this file, with
+    /// `--resume` at its end
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) losses: Option<PathBuf>,
 
-    /// Write a JSON object a line for every evaluation of this run to this file: step, mean loss of the
+    /// Write a JSON object a line for every evaluation of this run to this file, with `--resume` at its
+    /// end: step, mean loss of the
     /// minibatches since the evaluation before, loss and accuracy on both data sets, and the seconds
     /// that this run's steps have taken so far
     #[arg(long, value_name = "FILE.jsonl")]
@@ -182,6 +185,7 @@ impl Args {
                 found: self.dropout.to_string(),
             });
         }
+        self.check_files()?;
         if self.patience == Some(0) {
             let expected = "at least 1, or left out";
             return must_be("--patience", expected.to_owned(), 0);
@@ -191,6 +195,39 @@ impl Args {
             return must_be("--patience", expected.to_owned(), patience);
         }
         self.optimizer.check(self.steps)
+    }
+
+    /// Whether what is written is written to files of its own, and as what their names say.
+    fn check_files(&self) -> Result<(), Error> {
+        let files = [
+            ("--save", &self.save, None),
+            ("--losses", &self.losses, None),
+            ("--log", &self.log, None),
+            ("--plot", &self.plot, Some("svg")),
+            ("--samples", &self.samples, Some("png")),
+        ];
+        for (at, (option, path, ending)) in files.iter().enumerate() {
+            let Some(path) = path else { continue };
+            let wrong = |expected| {
+                let (name, found) = ((*option).to_owned(), path.display().to_string());
+                Err(Error::Setting {
+                    name,
+                    expected,
+                    found,
+                })
+            };
+            let is_also = |(_, other, _): &&(_, &Option<PathBuf>, _)| other.as_ref() == Some(path);
+            if let Some((other, ..)) = files[..at].iter().find(is_also) {
+                return wrong(format!("another file than that of {other}"));
+            }
+            let found = path.extension().and_then(OsStr::to_str);
+            if let (Some(ending), Some(found)) = (*ending, found)
+                && !found.eq_ignore_ascii_case(ending)
+            {
+                return wrong(format!("a file whose name ends in .{ending}"));
+            }
+        }
+        Ok(())
     }
 
     /// Each example uniformly from all.

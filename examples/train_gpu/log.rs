@@ -69,9 +69,9 @@ impl LogFile {
         Ok(Self(OutputFile::open(path, "log", "--log")?))
     }
 
-    /// Empties the file.
-    pub(crate) fn begin(&self) -> Result<(), Failure> {
-        self.0.begin()
+    /// Goes on at the end of the file, or else empties it.
+    pub(crate) fn begin(&self, goes_on: bool) -> Result<(), Failure> {
+        self.0.begin(goes_on)
     }
 
     /// Adds a line, and stores it at once.

@@ -19,10 +19,10 @@ impl LossFile {
         })
     }
 
-    /// Empties the file; the next loss is that of the step after so many.
+    /// The next loss is that of the step after so many; without any before it, the file is emptied.
     pub(crate) fn begin(&mut self, steps: usize) -> Result<(), Failure> {
         self.steps = steps;
-        self.file.begin()
+        self.file.begin(steps > 0)
     }
 
     /// Adds the losses of the next steps, and stores them at once.

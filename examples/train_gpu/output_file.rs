@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::common::Failure;
@@ -32,16 +32,17 @@ impl OutputFile {
         })
     }
 
-    /// Empties the file, unless it is something like a terminal.
-    pub(crate) fn begin(&self) -> Result<(), Failure> {
-        let file = self.file.get_ref();
-        let emptied = file
+    /// Goes on at the end of the file, or else empties it, unless it is something like a terminal.
+    pub(crate) fn begin(&self, goes_on: bool) -> Result<(), Failure> {
+        let mut file = self.file.get_ref();
+        let begun = file
             .metadata()
             .and_then(|metadata| match metadata.is_file() {
+                true if goes_on => file.seek(SeekFrom::End(0)).map(|_| ()),
                 true => file.set_len(0),
                 false => Ok(()),
             });
-        emptied.map_err(|error| self.failure(&error))
+        begun.map_err(|error| self.failure(&error))
     }
 
     /// Adds lines, and stores them at once.
@@ -53,7 +54,7 @@ impl OutputFile {
 
     /// Stores these contents instead of all others.
     pub(crate) fn replace(&mut self, contents: &[u8]) -> Result<(), Failure> {
-        self.begin()?;
+        self.begin(false)?;
         let written = self.file.write_all(contents);
         self.store(written)
     }

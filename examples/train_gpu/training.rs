@@ -81,7 +81,7 @@ impl<'a> Training<'a> {
             losses.begin(before)?;
         }
         if let Some(log) = &files.log {
-            log.begin()?;
+            log.begin(before > 0)?;
         }
         Ok(Self {
             bar: progress_bar(args),

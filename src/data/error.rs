@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -5,7 +6,7 @@ use std::path::PathBuf;
 ///
 /// Each variant keeps its facts as fields; its message names the file or data set, what was
 /// expected, what was found, and what to do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// Two parts of a data set disagree about how many examples there are.
@@ -312,6 +313,13 @@ pub enum DataError {
         /// What went wrong at each mirror, in the order tried.
         attempts: Vec<DownloadAttempt>,
     },
+}
+
+/// The message, which says what to do: a `main` that returns an error prints this.
+impl fmt::Debug for DataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// One mirror's failure to deliver a file.

@@ -58,6 +58,9 @@ impl Sampling {
     }
 
     /// The examples of one step's minibatch, into `indices`.
+    ///
+    /// # Panics
+    /// Unless [`check`](Self::check) allows so many examples and a batch as long as `indices`.
     pub fn minibatch(&self, examples: usize, step: u32, indices: &mut [u32]) {
         let batch = indices.len();
         for (row, index) in (0u32..).zip(indices) {

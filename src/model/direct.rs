@@ -58,7 +58,7 @@ impl Model {
         self.set_safetensors(&bytes)
     }
 
-    /// Logits (rows, classes) of `x` (rows, inputs).
+    /// Outputs (rows, outputs) of `x` (rows, inputs): logits of classes, or values.
     ///
     /// # Errors
     /// [`Error::Shape`] when `x` has another number of columns, or an error of the device.
@@ -70,7 +70,8 @@ impl Model {
         pollster::block_on(read_matrix(&self.gpu, pass.logits()))
     }
 
-    /// Mean softmax cross-entropy of `x` with its labels.
+    /// Mean softmax cross-entropy of `x` with its labels; for other losses, and for data sets, there is
+    /// [`Trainer::evaluate`](crate::Trainer::evaluate).
     ///
     /// # Errors
     /// As [`predict`](Self::predict), or [`Error::Shape`] when labels and rows differ in number.
@@ -101,7 +102,7 @@ impl Model {
         Ok(hits as f64 / labels.len() as f64)
     }
 
-    /// Gradients of the mean loss by all parameters, by backpropagation on the GPU.
+    /// Gradients of the mean softmax cross-entropy by all parameters, by backpropagation on the GPU.
     ///
     /// # Errors
     /// As [`loss`](Self::loss).

@@ -2,6 +2,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::elementwise::{Elementwise, Reads};
 use super::{Backward, Forward, Layer};
+use crate::error::Error;
 use crate::fields;
 use crate::kernel::Contract;
 use crate::plan::Recorder;
@@ -61,6 +62,17 @@ static KERNELS: Elementwise<Slope> = Elementwise::with_block(
 impl Layer for LeakyRelu {
     fn name(&self) -> String {
         format!("LeakyRelu({})", self.negative_slope)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match self.negative_slope.is_finite() {
+            true => Ok(()),
+            false => Err(Error::setting(
+                "negative slope of LeakyRelu",
+                "a finite number",
+                self.negative_slope,
+            )),
+        }
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {

@@ -53,7 +53,7 @@ impl Schedule {
     }
 
     /// Begins with so many steps in which the factor rises in a line to 1; what comes then counts its
-    /// steps from there.
+    /// steps from there: for `n` steps in all, `Schedule::cosine(n - steps).warm_up(steps)`.
     #[must_use]
     pub const fn warm_up(self, steps: u64) -> Self {
         Self {

@@ -165,7 +165,8 @@ impl<F: Float> Trainer<F> {
         }
         #[expect(clippy::cast_possible_truncation, reason = "infinite stays infinite")]
         let as_f32 = losses.iter().map(|loss| loss.into_f64() as f32);
-        first_divergence(first, as_f32.collect(), self.optimizer.learning_rate())?;
+        let (targets, rate) = (self.loss.targets(), self.optimizer.learning_rate());
+        first_divergence(first, as_f32.collect(), targets, rate)?;
         Ok(losses)
     }
 
@@ -322,12 +323,8 @@ fn copy_row<F: Float>(mut to: ArrayViewMut1<'_, F>, rows: &[f32], row: usize) {
 /// Checkpoints hold `f32`.
 impl Trainer<f32> {
     fn position(&self) -> Position {
-        Position {
-            step: self.step,
-            batch: self.indices.len(),
-            examples: self.examples.len(),
-            sampling: self.sampling.clone(),
-        }
+        let (batch, rules) = (self.indices.len(), (&*self.loss, &*self.optimizer));
+        Position::new(self.step, batch, &self.examples, &self.sampling, rules)
     }
 
     /// Parameters and the state of the training as a safetensors file, which [`crate::Trainer`] takes

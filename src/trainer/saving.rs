@@ -10,12 +10,9 @@ use crate::model::{read_matrices, row_major};
 
 impl Trainer {
     fn position(&self) -> Position {
-        Position {
-            step: self.steps_taken,
-            batch: self.batch,
-            examples: self.resident[0].0.len(),
-            sampling: self.sampling.clone(),
-        }
+        let (step, examples) = (self.steps_taken, &self.resident[0].0);
+        let rules = (&*self.loss, &*self.optimizer);
+        Position::new(step, self.batch, examples, &self.sampling, rules)
     }
 
     /// Parameters and the state of the training at the time of this call as a safetensors file: see
@@ -39,8 +36,8 @@ impl Trainer {
         }
     }
 
-    /// Goes on from a file that a training of the same network, data set, batch, sampling and kind of
-    /// optimizer has given: with the same bits as if it had never stopped.
+    /// Goes on from a file that a training of the same network, data set (by its name and size), batch,
+    /// sampling, loss and optimizer has given: with the same bits as if it had never stopped.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] when the file is damaged or of another training; then nothing is changed.

@@ -122,7 +122,13 @@ fn what_is_not_of_this_training_is_named() {
             ["network", "48 → Linear(7) → Relu → Linear(4)"],
         ),
         ("batch", "9", ["batch", "expected 8, found 9"]),
-        ("examples", "91", ["examples", "expected 90, found 91"]),
+        (
+            "examples",
+            "91 of pieces",
+            ["examples", "expected 90 of pieces, found 91"],
+        ),
+        ("optimizer", "Sgd", ["optimizer", "learning_rate: 0.01"]),
+        ("loss", "MeanSquaredError", ["loss", "SoftmaxCrossEntropy"]),
         ("sampling", "shuffled, seed 9", ["sampling", "seed 8"]),
         ("seed", "4", ["seed", "expected 3"]),
         ("step", "-1", ["step", "-1"]),
@@ -144,10 +150,10 @@ fn files_of_another_optimizer_or_without_a_training_are_refused() {
         "sgd for adam",
         &mut adam(),
         &saved(&sgd),
-        &["optimizer.mean.layers.0.weight"],
+        &["optimizer: expected Adam", "found Sgd"],
     );
     let mut plain = trainer(gpu(), Box::new(Sgd::new(0.1)), StepPlan::Auto);
-    let named = ["optimizer.", "not of this network or optimizer"];
+    let named = ["optimizer: expected Sgd", "found Adam"];
     assert_refused("adam for sgd", &mut plain, &saved(&adam()), &named);
     let weights = pollster::block_on(plain.model().to_safetensors()).unwrap();
     assert_refused("weights alone", &mut plain, &weights, &["no training"]);

@@ -42,6 +42,22 @@ fn endless(few: &Few) -> Command {
     command
 }
 
+/// As `nohup` and a script's `&` start programs: the system ignores these signals.
+#[test]
+fn a_training_in_the_background_is_saved_when_it_is_ended() {
+    let few = Few::new();
+    let saved = few.path.join("saved");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"]);
+    let command = endless(&few);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.arg("--save").arg(&saved);
+    let (status, _, stderr) = interrupt(&mut shell, "-TERM");
+    assert_eq!(status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("the training was saved"), "{stderr}");
+    assert!(saved.is_file());
+}
+
 #[test]
 fn an_interrupted_training_is_saved_and_can_go_on() {
     if is_ignored() {

@@ -128,11 +128,19 @@ fn files_that_cannot_be_saved_to_or_resumed_from() {
         ),
         (
             format!("{more} 10 --optimizer adam"),
-            ["optimizer.mean", "is missing"],
+            ["optimizer: expected Adam", "found Sgd"],
         ),
         (
             format!("{more} 10 --seed 1"),
             ["sampling: expected", "seed 42"],
+        ),
+        (
+            format!("{more} 10 --learning-rate 0.2"),
+            ["learning_rate: 0.2", "found Sgd { learning_rate: 0.1"],
+        ),
+        (
+            format!("{more} 10 --warm-up 5"),
+            ["optimizer: expected Scheduled", "found Sgd"],
         ),
     ] {
         assert_refused(&resume(&saved, &words), &parts);

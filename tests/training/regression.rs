@@ -154,16 +154,21 @@ fn what_a_loss_cannot_compare_is_refused() {
     };
     for message in on_both(&surface(), false) {
         for part in [
-            "targets of surface",
-            "Classes",
+            "what surface says",
+            "must be classes",
             "SoftmaxCrossEntropy",
-            "Values",
+            "is values",
         ] {
             assert!(message.contains(part), "no {part} in: {message}");
         }
     }
     for message in on_both(&circle(), true) {
-        for part in ["targets of circle", "Values", "MeanSquaredError", "Classes"] {
+        for part in [
+            "what circle says",
+            "must be values",
+            "MeanSquaredError",
+            "is classes",
+        ] {
             assert!(message.contains(part), "no {part} in: {message}");
         }
     }
@@ -238,8 +243,8 @@ fn values_have_no_predictions_with_a_probability() {
     let mut on_gpu = Trainer::new(model, loss, rate, &table, 10, SAMPLING).unwrap();
     for refused in [on_gpu.predictions(&table), on_cpu.predictions(&table)] {
         let error = refused.unwrap_err().to_string();
-        let expected = "targets of surface must be Classes: a prediction is a class with its \
-            probability; Model::predict gives values; it is Values";
+        let expected = "what surface says of its examples must be classes, to be predicted; for values \
+            there is Model::predict; it is values";
         assert_eq!(error, expected);
     }
 }
