@@ -5,8 +5,8 @@
 //! (outputs, inputs), the transpose of what its kernels use, and a bias is a vector. What an optimizer
 //! keeps is named `optimizer.<what>.layers.0.weight` and so on. Everything is `f32`.
 //!
-//! The metadata holds `format` (`wgrad 1`), `network`, and `sha256` of the tensors' names and bytes; of
-//! a training also `seed` (of the network), `step`, `batch`, `examples`, `sampling`, `optimizer` (with its
+//! The metadata holds `format` (`wgrad 1`), `network`, and `sha256` of all the rest of the file; of a
+//! training also `seed` (of the network), `step`, `batch`, `examples`, `sampling`, `optimizer` (with its
 //! settings and schedule) and `loss`, by which its steps go on where they stopped. A training that
 //! differs in one of these does not take it; [`Model::load`](crate::Model::load) takes the weights.
 //!
@@ -175,6 +175,10 @@ pub(crate) struct Contents {
 }
 
 const FORMAT: &str = "wgrad 1";
+/// Key of the digest among the metadata.
+const DIGEST: &str = "sha256";
+/// No training takes so many steps, and to count on from there is safe.
+const MOST_STEPS: u64 = 1 << 53;
 
 fn network(spec: &Sequential) -> String {
     let layers = spec.layers().iter().map(|layer| layer.name());
@@ -239,7 +243,8 @@ pub(crate) fn encode(
     let named_bytes = tensors
         .iter()
         .map(|(name, _, bytes)| (name.as_str(), &bytes[..]));
-    metadata.insert("sha256".to_owned(), digest_of(named_bytes.collect()));
+    let digest = digest_of(&metadata, named_bytes.collect());
+    metadata.insert(DIGEST.to_owned(), digest);
     let views = tensors.iter().map(|(name, shape, bytes)| {
         Ok((
             name,
@@ -256,14 +261,22 @@ fn malformed(error: SafeTensorError) -> CheckpointError {
     }
 }
 
-/// Of the names and bytes of all tensors, in the order of their names: a safetensors file has no
-/// checksum of its own.
-fn digest_of(mut tensors: Vec<(&str, &[u8])>) -> String {
+/// Of the metadata, but for the digest itself, and of all tensors, in the order of their names: a
+/// safetensors file has no checksum of its own.
+fn digest_of(metadata: &HashMap<String, String>, mut tensors: Vec<(&str, &[u8])>) -> String {
+    let said = metadata.iter().filter(|(key, _)| *key != DIGEST);
+    let mut said: Vec<(&str, &[u8])> = said
+        .map(|(key, value)| (key.as_str(), value.as_bytes()))
+        .collect();
+    said.sort_unstable();
     tensors.sort_unstable();
     let mut hash = Sha256::new();
-    for (name, bytes) in tensors {
-        hash.update(name);
-        hash.update(bytes);
+    for (name, bytes) in said.into_iter().chain(tensors) {
+        // With their lengths, so that nothing can pass from one to the next.
+        for part in [name.as_bytes(), bytes] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
     }
     hex(&hash.finalize())
 }
@@ -280,11 +293,12 @@ pub(crate) fn decode(
 ) -> Result<Contents, Error> {
     let file = File::parse(bytes)?;
     // Weights made elsewhere have no metadata of ours.
-    if let Some(expected) = file.metadata.get("sha256") {
+    let is_ours = |key: &&str| file.metadata.contains_key(*key);
+    if ["format", "network", DIGEST].iter().any(is_ours) {
         let all = file.tensors.iter().map(|(name, view)| (name, view.data()));
-        if digest_of(all.collect()) != *expected {
-            let reason =
-                "its tensors are not those that were saved: their SHA-256 differs".to_owned();
+        let digest = digest_of(&file.metadata, all.collect());
+        if file.metadata.get(DIGEST) != Some(&digest) {
+            let reason = "it is not as it was saved: its SHA-256 differs".to_owned();
             return Err(CheckpointError::Format { reason }.into());
         }
     }
@@ -376,9 +390,10 @@ impl<'a> File<'a> {
             must_be(what, expected, get(what))?;
         }
         must_be("seed", seed.to_owned(), get("seed"))?;
-        get("step").parse().map_err(|_| CheckpointError::Mismatch {
+        let step = get("step").parse().ok().filter(|&step| step < MOST_STEPS);
+        step.ok_or_else(|| CheckpointError::Mismatch {
             what: "step",
-            expected: "a whole number".to_owned(),
+            expected: format!("a whole number below {MOST_STEPS}"),
             found: shown(get("step")),
         })
     }

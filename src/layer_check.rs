@@ -7,12 +7,15 @@
 //! `v` by the `f64` reference may be off by the sum of
 //!
 //! - `tolerance · (1 + |v|)`, by default 1e-5: what WGSL lets its `tanh` be off by. `exp`, `log`, `sqrt` and
-//!   divisions are held to less; a layer of `sin` and `cos` (2⁻¹¹) needs more, exact arithmetic less. In the
+//!   divisions are held to less; exact arithmetic needs less. In the
 //!   gradient of a parameter each row may be off by as much: `tolerance · (rows + |v|)`;
 //! - what the reference's result moves by when each of its operands moves by `8·√n` roundings to one side or
 //!   the other, `n` being the largest of rows, features and outputs. A sum of `n` products in single precision
 //!   is as good as that, and so is an `exp`, whose error grows with its argument;
 //! - four times what the reference in `f32` is off by: a formula that cancels does so on a GPU as well.
+//!
+//! `sin` and `cos` may be off by 2⁻¹¹ in −π…π, and by anything elsewhere: a layer of these needs a
+//! [tolerance](LayerCheck::tolerance) and [inputs](LayerCheck::inputs) of its own.
 //!
 //! Mistakes are much larger: where a derivative lacks a term, the difference is that term.
 //!
@@ -149,11 +152,12 @@ impl LayerCheck {
     /// of a network, where nobody reads `dx`.
     ///
     /// # Errors
-    /// [`Error::Layer`] with the first thing that is wrong, [`Error::Binding`] when a dispatch does not
+    /// [`Error::Layer`] with the first thing that is wrong, what [`Layer::check`] says, [`Error::Binding`] when a dispatch does not
     /// fit its kernel, [`Error::Setting`] when a shape, the inputs or the tolerance make no sense; or as
     /// [`Gpu::submit`] and [`Gpu::read`].
     pub fn run(&self, gpu: &Gpu, layer: &dyn Layer) -> Result<Table, Error> {
         self.check()?;
+        layer.check()?;
         let mut kernels: Vec<Contract> = Vec::new();
         let mut rows = self.rows(gpu, &self.cases(layer)?, &mut kernels)?;
         if let Some(folded) = self.folded(layer)? {

@@ -115,10 +115,12 @@ impl<'gpu> Recorder<'gpu> {
         });
     }
 
-    /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.
+    /// Contracts of the kernels recorded so far, whether their dispatches fit them or not, and what was
+    /// bound.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn contracts(&self) -> impl Iterator<Item = &Contract> {
-        self.pending.iter().map(|pending| &pending.contract)
+    pub(crate) fn dispatches(&self) -> impl Iterator<Item = (&Contract, &[Tensor])> {
+        let pending = self.pending.iter();
+        pending.map(|pending| (&pending.contract, &pending.tensors[..]))
     }
 
     /// [`dispatch`](Self::dispatch) with one invocation for each of `invocations`.
@@ -213,7 +215,19 @@ fn check_bindings(contract: &Contract, tensors: &[&Tensor]) -> Result<(), String
             return Err(format!("{label} is bound twice, though {name} is written"));
         }
     }
-    Ok(())
+    let bound = || contract.bindings.iter().zip(tensors);
+    let conflict = bound().find_map(|(binding, tensor)| {
+        let other = bound().find(|(other, another)| {
+            other.access != binding.access && another.buffer().0 == tensor.buffer().0
+        });
+        other.map(|(_, another)| [tensor.label(), another.label()])
+    });
+    match conflict {
+        Some([one, other]) => Err(format!(
+            "{one} and {other} lie in one buffer, of which no kernel may read one part and write another"
+        )),
+        None => Ok(()),
+    }
 }
 
 fn fold(workgroups: u64) -> Result<[u32; 2], String> {

@@ -41,7 +41,19 @@ fn halves(seed: u64) -> [u32; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::threefry;
+    use std::collections::HashSet;
+
+    use super::{layer_key, minibatch_key, threefry};
+
+    #[test]
+    fn no_two_layers_or_networks_draw_under_one_key() {
+        let seeds = [0, 1, 2, 1 << 32, u64::MAX];
+        let of_layers = seeds
+            .iter()
+            .flat_map(|&seed| (0..20).map(move |i| layer_key(seed, i)));
+        let all: HashSet<_> = of_layers.chain(seeds.map(minibatch_key)).collect();
+        assert_eq!(all.len(), seeds.len() * 21);
+    }
 
     /// Known answers of Random123, the authors' own implementation.
     #[test]

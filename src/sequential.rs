@@ -123,7 +123,20 @@ impl Sequential {
                 return Err(Error::setting(name, format!("1 to {MAX_WIDTH}"), width));
             }
         }
-        self.layers.iter().try_for_each(|layer| layer.check())?;
+        for (i, layer) in self.layers.iter().enumerate() {
+            layer.check().map_err(|error| match error {
+                Error::Setting {
+                    name,
+                    expected,
+                    found,
+                } => Error::Setting {
+                    name: format!("{name} of layers.{i}, {},", layer.name()),
+                    expected,
+                    found,
+                },
+                error => error,
+            })?;
+        }
         let inits = self.map_specs(|_, spec| spec.init);
         inits.into_iter().flatten().try_for_each(Init::check)?;
         let specs = self.map_specs(|name, spec| (name, spec.shape));

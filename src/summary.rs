@@ -3,6 +3,10 @@
 use std::fmt;
 
 use crate::sequential::Sequential;
+use crate::trainer::HISTORY;
+
+/// Numbers that an optimizer has of each step to come.
+const COEFFICIENTS: usize = 4;
 
 /// What a network is made of, layer by layer; `Display` prints it as a table. Made by
 /// [`Sequential::summary`].
@@ -63,13 +67,15 @@ impl Summary {
         self.layers.iter().map(|layer| layer.flops).sum()
     }
 
-    /// Bytes that a training takes on a GPU, beside its examples: parameters, gradients, `kept` numbers
-    /// of an optimizer for each parameter, and a minibatch's outputs of every layer with their gradients.
+    /// Bytes that a training layer by layer takes on a GPU, beside its examples: parameters, gradients,
+    /// `kept` numbers of an optimizer for each parameter (momentum, `AdaGrad` and `RmsProp` 1, `Adam` 2), a minibatch's
+    /// outputs of every layer with their gradients, and losses and coefficients of 16,384 steps.
     #[must_use]
     pub fn training_bytes(&self, batch: usize, kept: usize) -> u64 {
         let outputs: usize = self.layers.iter().map(|layer| layer.outputs).sum();
         let of_parameters = (2 + kept) * self.parameters();
-        4 * (of_parameters + batch * (self.inputs + 2 * outputs)) as u64
+        let of_steps = HISTORY * (1 + COEFFICIENTS);
+        4 * (of_parameters + of_steps + batch * (self.inputs + 2 * outputs)) as u64
     }
 }
 

@@ -22,7 +22,7 @@ impl Tensor {
     /// A tensor in its own zeroed buffer.
     ///
     /// # Errors
-    /// [`Error::Limit`] when it is larger than the device allows, [`Error::OutOfMemory`] when the
+    /// [`Error::Setting`] when it is empty, [`Error::Limit`] when it is larger than the device allows, [`Error::OutOfMemory`] when the
     /// device has no room.
     pub fn zeros(
         gpu: &Gpu,
@@ -47,7 +47,8 @@ impl Tensor {
     /// more than its elements need.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the elements do not fit in the span, or the span in the buffer.
+    /// [`Error::Setting`] when it is empty, [`Error::Shape`] when the elements do not fit in the span, or
+    /// the span in the buffer.
     pub fn in_buffer(
         label: impl Into<String>,
         buffer: &wgpu::Buffer,
@@ -57,8 +58,10 @@ impl Tensor {
         element: Element,
     ) -> Result<Self, Error> {
         let label = label.into();
-        let room = buffer.size().saturating_sub(offset).min(span) / 4;
-        if room < (shape[0] * shape[1]) as u64 {
+        check_shape(&label, shape)?;
+        let left = buffer.size().saturating_sub(offset);
+        let room = if span > left { 0 } else { span / 4 };
+        if room < (shape[0] as u64).saturating_mul(shape[1] as u64) {
             return Err(Error::Shape {
                 what: format!("{label}: room in its buffer"),
                 expected: shape,
@@ -250,12 +253,21 @@ impl Arena {
     }
 }
 
+/// A tensor is never empty.
+fn check_shape(label: &str, [rows, columns]: [usize; 2]) -> Result<(), Error> {
+    if rows > 0 && columns > 0 {
+        return Ok(());
+    }
+    let (name, found) = (format!("shape of {label}"), format!("{rows}×{columns}"));
+    Err(Error::setting(name, "at least 1×1", found))
+}
+
 /// Bytes of a tensor of four-byte elements, checked against the device's limits.
 fn span_of(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Result<u64, Error> {
     let needed = (shape[0] as u64)
         .saturating_mul(shape[1] as u64)
         .saturating_mul(4);
-    assert!(needed > 0, "tensor {label} is empty: {shape:?}");
+    check_shape(label, shape)?;
     let available = gpu.largest_binding();
     if needed > available {
         return Err(Error::Limit {

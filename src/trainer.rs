@@ -19,7 +19,7 @@ use crate::steps::{Setting, StepPlan, Steps, Unfused};
 use crate::tensor::{Arena, Tensor};
 
 /// Losses kept on the GPU until they are read.
-const HISTORY: usize = 16_384;
+pub(crate) const HISTORY: usize = 16_384;
 /// Past this, the vectors that record a pass grow and each dispatch costs more.
 const DISPATCHES_PER_SUBMIT: usize = 2_000;
 
@@ -55,6 +55,8 @@ pub struct Trainer {
     /// What the optimizer keeps, an arena for each of its names.
     state: Vec<Arena>,
     steps_taken: u64,
+    /// Of those, taken elsewhere, before a resume: their losses are not here.
+    steps_elsewhere: u64,
     /// Steps to come whose minibatches are chosen: see [`Steps::refill`].
     chosen: usize,
     /// Whether the last step has made what [`Steps::start`] makes, with the present parameters.
@@ -135,6 +137,7 @@ impl Trainer {
             step_count,
             state,
             steps_taken: 0,
+            steps_elsewhere: 0,
             chosen: 0,
             is_started: false,
             batch,
@@ -220,7 +223,7 @@ impl Trainer {
         self.submit(count, false)
     }
 
-    /// Losses of the last `count` steps before this call, whoever took them; of 16,384 at most. The
+    /// Losses of the last `count` steps of this trainer before this call; of 16,384 at most. The
     /// training may go on while the future waits.
     ///
     /// # Errors
@@ -231,7 +234,7 @@ impl Trainer {
     ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
         let (taken, targets) = (self.steps_taken, self.loss.targets());
         let rate = self.optimizer.learning_rate();
-        let kept = taken.min(HISTORY as u64);
+        let kept = (taken - self.steps_elsewhere).min(HISTORY as u64);
         let read = (count as u64 <= kept).then(|| self.read_losses(taken - count as u64, count));
         async move {
             let Some(read) = read else {

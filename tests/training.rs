@@ -1,5 +1,9 @@
 //! Training: the same bits twice, and on the GPU what the reference does.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation
+)]
 
 #[path = "common/bounds.rs"]
 mod bounds;
@@ -16,6 +20,8 @@ mod dropout;
 mod evaluation;
 #[path = "training/history.rs"]
 mod history;
+#[path = "training/outside.rs"]
+mod outside;
 #[path = "training/plans.rs"]
 mod plans;
 #[path = "training/predictions.rs"]

@@ -8,7 +8,9 @@ use super::CheckpointError;
 /// Writes a file so that at every moment, whatever ends the process, either the whole old one or the
 /// whole new one is there under its name.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    write_beside(path, bytes).map_err(|error| not_written(path, &error))
+    // A link stays, and what it points to is replaced.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    write_beside(&real, bytes).map_err(|error| not_written(path, &error))
 }
 
 /// Whether a checkpoint can be written to `path`, before the hours of training that it would hold; a

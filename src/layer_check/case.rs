@@ -12,7 +12,7 @@ use super::guard::{Guarded, Touch};
 use super::{Mode, Pass};
 use crate::error::Error;
 use crate::gpu::{Gpu, message_of};
-use crate::kernel::Contract;
+use crate::kernel::{Access, Contract};
 use crate::ops::{Backward, Draw, Forward, Layer, ParameterSpec};
 use crate::plan::Recorder;
 use crate::reference::{self, Float, Twin};
@@ -45,7 +45,18 @@ impl Numbers {
         f32::from_f64(f64::from(low) + share * (f64::from(high) - f64::from(low))).clamp(low, high)
     }
 
-    /// Of a minibatch: a quarter of them zeros and other repeats, an eighth large or tiny.
+    /// As many between 1 and 2 as between 2 and 4, and so on to an end of the range.
+    fn of_any_size(&mut self, range: &RangeInclusive<f32>) -> f32 {
+        let end = [range.start(), range.end()][self.below(2)];
+        let exponent = self.uniform(0.0, end.abs().max(1.0).log2());
+        exponent
+            .exp2()
+            .copysign(*end)
+            .clamp(*range.start(), *range.end())
+    }
+
+    /// Of a minibatch: a quarter of them zeros and other repeats, an eighth round numbers, large or tiny, and
+    /// an eighth of any size between 1 and the largest.
     fn input(&mut self, range: &RangeInclusive<f32>) -> f32 {
         const REPEATED: [f32; 6] = [0.0, 0.0, -0.0, 1.0, -1.0, 2.0];
         const EXTREME: [f32; 8] = [10.0, -10.0, 30.0, -30.0, 100.0, -100.0, 1e-3, -1e-30];
@@ -58,6 +69,9 @@ impl Numbers {
             && range.contains(&special)
         {
             return special;
+        }
+        if special.is_none() && self.below(5) == 0 {
+            return self.of_any_size(range);
         }
         let (low, high) = (range.start().max(-4.0), range.end().min(4.0));
         match low < high {
@@ -306,7 +320,8 @@ impl<'a> Case<'a> {
         let [rows, inputs] = self.shape;
         let what = format!("Layer::{pass} ({rows}×{inputs} inputs)");
         caught(self.layer, &what, || record(&mut recorder))?;
-        for contract in recorder.contracts() {
+        for (contract, tensors) in recorder.dispatches() {
+            self.check_arena(contract, tensors)?;
             if known.contains(contract) {
                 continue;
             }
@@ -324,6 +339,29 @@ impl<'a> Case<'a> {
         }
         gpu.submit(&recorder.finish()?, 1)?;
         Ok(())
+    }
+
+    /// In a network all gradients lie in one buffer, of which WebGPU lets no kernel read one part and write
+    /// another.
+    fn check_arena(&self, contract: &Contract, tensors: &[Tensor]) -> Result<(), Error> {
+        let names: Vec<String> = self.specs.iter().map(|s| format!("d{}", s.name)).collect();
+        let bound = contract.bindings.iter().zip(tensors);
+        let gradients = bound.filter(|(_, tensor)| names.iter().any(|name| name == tensor.label()));
+        let with = |access| {
+            let mut all = gradients.clone();
+            all.find(|(binding, _)| binding.access == access)
+        };
+        match (with(Access::Read), with(Access::ReadWrite)) {
+            (Some((_, read)), Some((_, written))) => Err(Error::Binding {
+                kernel: contract.name(),
+                mistake: format!(
+                    "{} is read and {} written, but all gradients lie in one buffer, of which no kernel may do both",
+                    read.label(),
+                    written.label()
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The results of a pass, once it is seen that nothing else was written.

@@ -127,7 +127,7 @@ impl Layer for Dropout {
     }
 
     fn check(&self) -> Result<(), Error> {
-        check_below_one("p of Dropout", self.p)
+        check_below_one("p", self.p)
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {

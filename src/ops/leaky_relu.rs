@@ -68,7 +68,7 @@ impl Layer for LeakyRelu {
         match self.negative_slope.is_finite() {
             true => Ok(()),
             false => Err(Error::setting(
-                "negative slope of LeakyRelu",
+                "negative slope",
                 "a finite number",
                 self.negative_slope,
             )),

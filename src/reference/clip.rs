@@ -14,13 +14,12 @@ pub struct Clipped {
 
 impl<F: Float> Optimizer<F> for Clipped {
     fn prepare(&self, gradients: &mut [Vec<Array2<F>>]) {
-        let squares = gradients.iter().flatten().map(|gradient| {
-            let squares = gradient.iter().map(|&value| value * value);
-            squares.fold(F::zero(), |sum, square| sum + square)
-        });
-        let norm = squares.fold(F::zero(), |sum, square| sum + square).sqrt();
-        let factor = F::from_f64(self.max_norm) / (norm + F::from_f64(1e-6));
-        if factor < F::one() {
+        // In `f64`: of millions of squares in a row, the last would no longer count in `f32`.
+        let squares = gradients.iter().flatten().flatten();
+        let squares: f64 = squares.map(|value| value.into_f64().powi(2)).sum();
+        let factor = self.max_norm / (squares.sqrt() + 1e-6);
+        if factor < 1.0 {
+            let factor = F::from_f64(factor);
             let scale = |gradient: &mut Array2<F>| *gradient *= factor;
             gradients.iter_mut().flatten().for_each(scale);
         }

@@ -54,6 +54,7 @@ impl Trainer {
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
         gpu.write(&self.step_count, &[contents.step as u32])?;
         self.steps_taken = contents.step;
+        self.steps_elsewhere = contents.step;
         self.chosen = 0;
         Ok(())
     }

@@ -234,6 +234,28 @@ fn tensors_that_do_not_fit_the_kernel() {
     );
 }
 
+/// What is wrong shows only in 6…8, which is neither near 0 nor extreme.
+#[test]
+fn a_derivative_that_is_wrong_in_a_small_range() {
+    let forward = "y[i] = x[i] / (1.0 + abs(x[i]));";
+    let backward = "dx[i] = dy[i] / (a * a);";
+    let source = WGSL.replace(forward, "y[i] = clamp(x[i], 0.0, 6.0);");
+    let source = source.replace(
+        backward,
+        "dx[i] = select(0.0, dy[i], x[i] > 0.0 && x[i] < 8.0);",
+    );
+    let layer = Softsign {
+        function: |x| x.clamp(0.0, 6.0),
+        derivative: |x| f64::from(u8::from(x > 0.0 && x < 6.0)),
+        ..Softsign::of(source.leak())
+    };
+    let LayerError::Parity { at, .. } = layer_error(&layer) else {
+        panic!("{}", error(&layer));
+    };
+    assert_eq!(at.pass, Pass::Backward);
+    assert!(at.x.is_some_and(|x| (6.0..8.0).contains(&x)), "{at}");
+}
+
 #[test]
 fn no_invocation() {
     let mut layer = Softsign::good();

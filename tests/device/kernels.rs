@@ -29,6 +29,51 @@ static MINE: Kernel<[u32; 4]> = Kernel {
     uniform: PhantomData,
 };
 
+/// Of one buffer no kernel may read a part and write another: WebGPU tracks whole buffers.
+#[test]
+fn two_tensors_of_one_buffer_in_one_kernel() {
+    let gpu = &gpu();
+    let both = Tensor::zeros(gpu, "both", [1, 128], Element::F32).unwrap();
+    let part = |label, offset| {
+        let buffer = both.buffer().0;
+        Tensor::in_buffer(label, buffer, offset, 256, [1, 64], Element::F32).unwrap()
+    };
+    let (x, y) = (part("x", 0), part("y", 256));
+    let mut recorder = Recorder::new(gpu);
+    let pass = wgrad::ops::Forward::evaluation(&x, &[], &y);
+    wgrad::ops::Layer::forward(&wgrad::ops::Relu, &mut recorder, pass);
+    let error = recorder.finish().unwrap_err().to_string();
+    assert!(
+        error.contains("relu::forward") && error.contains("one buffer"),
+        "{error}"
+    );
+}
+
+#[test]
+fn tensors_that_are_empty_or_beyond_their_buffer() {
+    let gpu = &gpu();
+    let room = Tensor::zeros(gpu, "room", [1, 64], Element::F32).unwrap();
+    let of = |span, shape| {
+        let buffer = room.buffer().0;
+        Tensor::in_buffer("x", buffer, 0, span, shape, Element::F32).map_err(|e| e.to_string())
+    };
+    for (case, named) in [
+        (of(256, [0, 7]), "shape of x must be at least 1×1"),
+        (of(256, [1, 65]), "room in its buffer"),
+        (of(260, [1, 64]), "room in its buffer"),
+        (of(256, [1 << 40, 1 << 40]), "room in its buffer"),
+        (
+            Tensor::zeros(gpu, "x", [3, 0], Element::F32).map_err(|e| e.to_string()),
+            "shape of x must be at least 1×1; it is 3×0",
+        ),
+    ] {
+        assert!(
+            case.as_ref().is_err_and(|error| error.contains(named)),
+            "{case:?}"
+        );
+    }
+}
+
 #[test]
 fn a_kernel_from_outside_is_compiled_with_bounds_checks_and_is_not_mistaken_for_ours() {
     let gpu = gpu();

@@ -118,6 +118,6 @@ fn each_step_and_layer_keeps_others_in_the_right_number() {
 fn what_is_no_probability_below_one_is_refused() {
     for p in [-0.1, 1.0, f32::NAN] {
         let message = net(p).build(gpu()).unwrap_err().to_string();
-        assert!(message.contains("p of Dropout"), "{message}");
+        assert!(message.starts_with("p of layers.2, Dropout("), "{message}");
     }
 }

@@ -2,13 +2,15 @@
 
 use wgrad::data::{DataError, Examples, Labels, Sampling, Table};
 use wgrad::ndarray::Array2;
-use wgrad::ops::{Adam, Linear, Loss, MeanSquaredError, Sgd, Sigmoid, SoftmaxCrossEntropy};
+use wgrad::ops::{
+    Adam, Linear, Loss, MeanSquaredError, Optimizer, Schedule, Sgd, Sigmoid, SoftmaxCrossEntropy,
+};
 use wgrad::{Init, Sequential, StepPlan, Trainer, Unfused, reference};
 
 use super::assert_near;
 use crate::gpu::gpu;
 
-const SAMPLING: Sampling = Sampling::Shuffled { seed: 4 };
+pub(super) const SAMPLING: Sampling = Sampling::Shuffled { seed: 4 };
 
 fn spec(outputs: usize) -> Sequential {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: 0.5 });
@@ -28,7 +30,7 @@ fn points() -> Array2<f32> {
 }
 
 /// A saddle and a slope.
-fn surface() -> Table {
+pub(super) fn surface() -> Table {
     let x = points();
     let value = |(row, column)| match column {
         0 => x[[row, 0]] * x[[row, 1]],
@@ -46,9 +48,13 @@ fn circle() -> Table {
     Table::classification("circle", x.view(), labels).unwrap()
 }
 
-fn check_trajectory<L: Loss + Copy + 'static>(loss: L, table: &Table) {
-    let (spec, rate) = (spec(table.outputs()), Sgd::new(0.2));
-    let case = format!("{loss:?}");
+fn check_trajectory<L: Loss + Copy + 'static, O: Optimizer + Copy + 'static>(
+    loss: L,
+    rate: O,
+    table: &Table,
+) {
+    let spec = spec(table.outputs());
+    let case = format!("{loss:?}, {rate:?}");
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, rate, table, 50, SAMPLING).unwrap();
     let mut double =
@@ -82,8 +88,12 @@ fn table_has_values(table: &Table) -> bool {
 
 #[test]
 fn tables_of_floats_are_trained_as_by_the_formulas() {
-    check_trajectory(MeanSquaredError, &surface());
-    check_trajectory(SoftmaxCrossEntropy, &circle());
+    let sgd = Sgd::new(0.2);
+    check_trajectory(MeanSquaredError, sgd, &surface());
+    check_trajectory(SoftmaxCrossEntropy, sgd, &circle());
+    let adam = Adam::new(0.01).epsilon(1e-4).clip_norm(0.1);
+    let adam = adam.scheduled(Schedule::cosine(50).warm_up(10));
+    check_trajectory(MeanSquaredError, adam, &surface());
 }
 
 #[test]

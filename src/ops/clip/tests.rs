@@ -1,5 +1,6 @@
 use super::{parts_of, record};
-use crate::ops::{Optimizer, Sgd};
+use crate::ops::{Adam, Optimizer, Schedule, Sgd};
+use crate::reference::Float;
 use crate::tensor::Arena;
 use crate::testing::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
 
@@ -68,6 +69,37 @@ fn a_norm_that_is_too_large_is_scaled_and_no_other() {
 #[test]
 fn gradients_of_zero_stay() {
     check(&[vec![0.0; 100]], 1.0);
+}
+
+#[test]
+fn what_is_clipped_is_as_it_was_in_all_else() {
+    let (adam, schedule) = (Adam::new(1e-3), Schedule::cosine(50).warm_up(5));
+    let plain = adam.scheduled(schedule);
+    let both: [&dyn Optimizer; 2] = [
+        &adam.clip_norm(1.0).scheduled(schedule),
+        &adam.scheduled(schedule).clip_norm(1.0),
+    ];
+    for clipped in both {
+        assert_eq!(clipped.state(), plain.state());
+        assert_eq!(clipped.learning_rate().to_bits(), 1e-3f32.to_bits());
+        for step in 0..60 {
+            assert_eq!(clipped.coefficients(step), plain.coefficients(step));
+        }
+    }
+}
+
+#[test]
+fn the_reference_clips_millions_of_gradients_and_again_within() {
+    let rule = Sgd::new(0.1).clip_norm(0.5).clip_norm(2.0).reference();
+    let mut gradients = vec![vec![ndarray::Array2::from_elem((2_000, 2_000), 0.1f32)]];
+    f32::rule(&rule).prepare(&mut gradients);
+    let squares = gradients[0][0].iter().map(|&g| f64::from(g).powi(2));
+    let norm = squares.sum::<f64>().sqrt();
+    // Each is scaled twice, and each scale and product rounded.
+    assert!(
+        (norm / 0.5 - 1.0).abs() < 4.0 * ROUNDING + 1e-8 + 1e-6 / 0.5,
+        "{norm}"
+    );
 }
 
 #[test]

@@ -1,0 +1,200 @@
+//! A loss and an optimizer from outside the crate.
+
+use wgrad::kernel::{Binding, Kernel};
+use wgrad::ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use wgrad::ops::{Linear, Loss, Optimizer, Sigmoid, TargetKind, Update};
+use wgrad::plan::{Cost, Recorder};
+use wgrad::reference::{self, Criterion, Float, Moment, Rule, Targets};
+use wgrad::tensor::Tensor;
+use wgrad::{Error, Init, Sequential, Trainer, fields};
+
+use super::assert_near;
+use super::regression::{SAMPLING, surface};
+use crate::gpu::gpu;
+
+/// Mean absolute error: the mean over a row's outputs of |o − t|.
+#[derive(Debug, Clone, Copy)]
+struct AbsoluteError;
+
+const LOSS: &str = "
+    struct Shape { rows: u32, outputs: u32 }
+    @group(0) @binding(0) var<uniform> shape: Shape;
+    @group(0) @binding(1) var<storage, read> outputs: array<f32>;
+    @group(0) @binding(2) var<storage, read> targets: array<f32>;
+    @group(0) @binding(3) var<storage, read_write> losses: array<f32>;
+    @group(0) @binding(4) var<storage, read_write> doutputs: array<f32>;
+    @compute @workgroup_size(64)
+    fn forward_backward(@builtin(global_invocation_id) id: vec3u) {
+        if (id.x >= shape.rows) { return; }
+        var sum = 0.0;
+        for (var c = 0u; c < shape.outputs; c++) {
+            let i = id.x * shape.outputs + c;
+            let error = outputs[i] - targets[i];
+            sum += abs(error);
+            doutputs[i] = sign(error) / f32(shape.rows * shape.outputs);
+        }
+        losses[id.x] = sum / f32(shape.outputs);
+    }";
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, wgrad::bytemuck::Pod, wgrad::bytemuck::Zeroable)]
+#[bytemuck(crate = "wgrad::bytemuck")]
+struct Shape {
+    rows: u32,
+    outputs: u32,
+}
+
+static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
+    fields: fields!(Shape: rows, outputs),
+    ..Kernel::new(
+        "absolute_error",
+        LOSS,
+        "forward_backward",
+        &[
+            Binding::read("outputs"),
+            Binding::read("targets"),
+            Binding::write("losses"),
+            Binding::write("doutputs"),
+        ],
+    )
+};
+
+impl Loss for AbsoluteError {
+    fn targets(&self) -> TargetKind {
+        TargetKind::Values
+    }
+
+    fn forward_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        outputs: &Tensor,
+        targets: &Tensor,
+        losses: &Tensor,
+        doutputs: &Tensor,
+    ) {
+        let [rows, columns] = outputs.shape();
+        let shape = Shape {
+            rows: rows as u32,
+            outputs: columns as u32,
+        };
+        let tensors = [outputs, targets, losses, doutputs];
+        recorder.dispatch_each(&FORWARD_BACKWARD, shape, &tensors, rows, Cost::default());
+    }
+
+    fn reference(&self) -> Criterion {
+        Criterion::of(*self)
+    }
+}
+
+impl<F: Float> reference::Loss<F> for AbsoluteError {
+    fn forward_backward(
+        &self,
+        outputs: ArrayView2<'_, F>,
+        targets: Targets<'_, F>,
+        mut doutputs: ArrayViewMut2<'_, F>,
+    ) -> F {
+        let Targets::Values(targets) = targets else {
+            unreachable!("the trainer has compared the kinds");
+        };
+        let errors = &outputs - &targets;
+        let all = F::from_f64(errors.len() as f64);
+        doutputs.assign(&errors.mapv(|error| match error == F::zero() {
+            true => F::zero(),
+            false => error.signum() / all,
+        }));
+        errors.mapv(F::abs).sum() / all
+    }
+}
+
+/// `p ← p − η·g / (|g| + ε)`: nearly the sign of the gradient.
+#[derive(Debug, Clone, Copy)]
+struct Signs;
+
+const EPSILON: f64 = 0.01;
+
+const UPDATE: &str = "
+    @group(0) @binding(0) var<uniform> elements: u32;
+    @group(0) @binding(1) var<storage, read> gradients: array<f32>;
+    @group(0) @binding(2) var<storage, read> coefficients: array<f32>;
+    @group(0) @binding(3) var<storage, read> step_count: array<u32>;
+    @group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
+    @compute @workgroup_size(64)
+    fn update(@builtin(global_invocation_id) id: vec3u) {
+        if (id.x >= elements) { return; }
+        let slots = arrayLength(&coefficients) / 4u;
+        let rate = coefficients[4u * (step_count[0] % slots)];
+        let g = gradients[id.x];
+        parameters[id.x] -= rate * g / (abs(g) + 0.01);
+    }";
+
+static STEP: Kernel<u32> = Kernel::new(
+    "signs",
+    UPDATE,
+    "update",
+    &[
+        Binding::read("gradients"),
+        Binding::read("coefficients"),
+        Binding::read("step_count").of_u32(),
+        Binding::write("parameters"),
+    ],
+);
+
+impl Optimizer for Signs {
+    fn learning_rate(&self) -> f32 {
+        0.01
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
+        let blocks = pass.parameters.blocks().iter().zip(pass.gradients.blocks());
+        for (parameters, gradients) in blocks {
+            let tensors = [gradients, pass.coefficients, pass.step_count, parameters];
+            let elements = parameters.len();
+            recorder.dispatch_each(&STEP, elements as u32, &tensors, elements, Cost::default());
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Rule {
+        Rule::of(*self)
+    }
+}
+
+impl<F: Float> reference::Optimizer<F> for Signs {
+    fn update(
+        &self,
+        at: Moment<F>,
+        parameter: &mut Array2<F>,
+        gradient: &Array2<F>,
+        _: &mut [Array2<F>],
+    ) {
+        let epsilon = F::from_f64(EPSILON);
+        let step = gradient.mapv(|g| g / (g.abs() + epsilon));
+        parameter.scaled_add(-at.learning_rate, &step);
+    }
+}
+
+#[test]
+fn are_trained_with_as_by_their_formulas() {
+    let table = surface();
+    let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: 0.5 });
+    let spec = Sequential::input(2).layer(linear(16)).layer(Sigmoid);
+    let spec = spec.layer(linear(2)).seed(7);
+    for contract in [FORWARD_BACKWARD.contract(), STEP.contract()] {
+        let none: [String; 0] = [];
+        assert_eq!(contract.faults(), none, "{}", contract.name());
+    }
+    let (loss, model) = (AbsoluteError, spec.build(gpu()).unwrap());
+    let mut on_gpu = Trainer::new(model, loss, Signs, &table, 50, SAMPLING).unwrap();
+    let found = on_gpu.steps(60).unwrap();
+    let mut double =
+        reference::Trainer::<f64>::with_loss(&spec, loss, Signs, &table, 50, SAMPLING).unwrap();
+    let mut single =
+        reference::Trainer::<f32>::with_loss(&spec, loss, Signs, &table, 50, SAMPLING).unwrap();
+    let (double, single) = (double.steps(60).unwrap(), single.steps(60).unwrap());
+    assert_near("absolute error", &found, &double, &single, 1e-3);
+    assert!(found[59] < found[0] / 2.0, "{found:?}");
+}
