@@ -281,3 +281,69 @@ fn a_reference_that_panics() {
     let expected = "Scale: the reference's forward pass (1×1 inputs, 1×1 outputs) panicked: an array of another shape";
     assert_eq!(message, expected);
 }
+
+/// As [`Scale`], but its second gradient is made out of the first.
+#[derive(Debug)]
+struct Chained(Scale);
+
+const NEXT: &str = "
+    @group(0) @binding(0) var<uniform> elements: u32;
+    @group(0) @binding(1) var<storage, read> before: array<f32>;
+    @group(0) @binding(2) var<storage, read_write> after: array<f32>;
+    @compute @workgroup_size(64)
+    fn next(@builtin(global_invocation_id) id: vec3u) {
+        if (id.x < elements) { after[id.x] = before[id.x]; }
+    }";
+static NEXT_KERNEL: Kernel<u32> = Kernel::new(
+    "chained",
+    NEXT,
+    "next",
+    &[Binding::read("before"), Binding::write("after")],
+);
+
+impl Layer for Chained {
+    fn name(&self) -> String {
+        "Chained".to_owned()
+    }
+
+    fn parameters(&self, inputs: usize) -> Vec<ParameterSpec> {
+        self.0.parameters(inputs)
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
+        self.0.forward(recorder, pass);
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+        self.0.backward(recorder, pass);
+        let tensors = [&pass.gradients[0], &pass.gradients[1]];
+        let elements = tensors[0].len();
+        let invocations = elements as u32;
+        recorder.dispatch_each(
+            &NEXT_KERNEL,
+            invocations,
+            &tensors,
+            elements,
+            Cost::default(),
+        );
+    }
+
+    fn reference(&self) -> Twin {
+        self.0.reference()
+    }
+}
+
+/// Alone it would run; in a network all gradients lie in one buffer.
+#[test]
+fn a_gradient_that_is_read_while_another_is_written() {
+    let error = check_layer(gpu(), &Chained(Scale::good())).unwrap_err();
+    assert!(matches!(error, Error::Binding { .. }), "{error}");
+    let message = error.to_string();
+    for part in [
+        "chained::next",
+        "dscale is read and dshift written",
+        "one buffer",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+}
