@@ -24,7 +24,7 @@ const lossChart = new Chart($("loss-chart"), { scale: "log", ink: "accent" });
 const accuracyChart = new Chart($("accuracy-chart"), { scale: "share", ink: "second" });
 const grid = new DigitGrid($("digits"), $("digits-summary"));
 const weights = new WeightImages($("weights"), $("weights-summary"));
-const notice = new Notice({ box: $("notice"), text: $("notice-text"), action: $("notice-action"), close: $("notice-close") });
+const notice = new Notice({ box: $("notice"), text: $("notice-text"), action: $("notice-action"), close: $("notice-close"), back: $("train") });
 
 /** What there is at the moment. */
 const now = {
@@ -34,15 +34,30 @@ const now = {
   training: null,
   settings: "", // those of the training, as text
   losses: [],
+  recent: [], // the last losses
   accuracies: [],
+  isGpuLost: false,
+  wantsToTrain: false,
+  drawing: 0, // the last drawing of digits that was begun
   lookedAt: 0,
   lookBusy: false,
 };
 
 let pad;
 
+/** Losses that the page keeps as numbers; the chart keeps all. */
+const LOSSES_KEPT = 100000;
+
+// One after another: whatever takes another training waits for what was begun before.
+let turn = Promise.resolve();
+const inTurn = (act) => {
+  const done = turn.then(act);
+  turn = done.catch(() => {});
+  return done;
+};
+
 // What a test, or a curious visitor at the console, asks of the page. `state` is a copy; its `losses[n]` is
-// that of step n + 1, and `frameTimes` are milliseconds between the last 600 frames while it trained.
+// that of step n + 1, of the first 100,000 steps, and `frameTimes` are milliseconds between the last 600 frames while it trained.
 window.wgrad = {
   get state() {
     const { training } = now;
@@ -50,7 +65,7 @@ window.wgrad = {
       ready: document.documentElement.dataset.ready === "true",
       readyAfter: performance.getEntriesByName("wgrad-ready")[0]?.startTime ?? null,
       adapter: $("adapter").textContent,
-      device: $("device").value,
+      device: (training ? training.isGpu : isOnGpu()) ? "gpu" : "cpu",
       data: now.data?.name ?? null,
       running: training?.running ?? false,
       drawingRead: pad?.isRead ?? false,
@@ -75,7 +90,7 @@ start().catch(fail);
 async function start() {
   await init();
   await openGpu();
-  pad = new Pad({ canvas: $("pad"), bars: $("bars"), seen: $("pad-seen"), guess: $("guess"), clearButton: $("pad-clear") }, () => look(true));
+  pad = new Pad({ canvas: $("pad"), bars: $("bars"), seen: $("pad-seen"), guess: $("guess"), clearButton: $("pad-clear") }, readDrawing);
   wire();
   tellDevice();
   $("train").disabled = false;
@@ -97,34 +112,47 @@ async function openGpu() {
       : "Browsers offer WebGPU only to pages from https or from localhost.");
     return;
   }
-  const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) {
-    withoutGpu("This browser knows WebGPU, but offers no GPU on this machine.");
-    return;
-  }
+  let adapter;
   try {
-    now.gpu = await Device.gpu();
+    adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+    if (adapter) now.gpu = await Device.gpu();
   } catch (error) {
     withoutGpu(`The GPU could not be opened: ${error.message}.`);
     return;
   }
-  const { description, device, architecture, vendor } = adapter.info;
+  if (!adapter) {
+    withoutGpu("This browser knows WebGPU, but offers no GPU on this machine.");
+    return;
+  }
+  now.isGpuLost = false;
+  const { description, device, architecture, vendor } = adapter.info ?? {};
   now.gpuName = description || [vendor, architecture, device].filter(Boolean).join(" ") || "GPU";
 }
 
+/** Another device in place of one that was lost. */
+async function reopenGpu() {
+  now.gpu?.free();
+  now.gpu = null;
+  await openGpu();
+}
+
+/** Whether the form asks for the GPU, and there is one. */
 const isOnGpu = () => $("device").value === "gpu" && now.gpu !== null;
 
 function tellDevice() {
-  const text = !isOnGpu()
+  const isGpu = now.training ? now.training.isGpu : isOnGpu();
+  const text = !isGpu
     ? "CPU, in WebAssembly"
     : now.gpu.isSoftware ? `${now.gpuName}, a software driver: the CPU is faster` : now.gpuName;
   $("adapter").textContent = text;
-  document.documentElement.dataset.device = isOnGpu() ? "gpu" : "cpu";
+  document.documentElement.dataset.device = isGpu ? "gpu" : "cpu";
 }
 
 // Data
 
 async function drawDigits() {
+  now.drawing += 1;
+  const mine = now.drawing;
   const digits = new Digits(SYNTHETIC.seed, SYNTHETIC.train, SYNTHETIC.test);
   const total = SYNTHETIC.train + SYNTHETIC.test;
   const progress = $("progress");
@@ -136,21 +164,42 @@ async function drawDigits() {
     while (remaining > 0 && performance.now() < end) remaining = digits.draw(50);
     progress.value = 1 - remaining / total;
     await frame();
+    // Another data set was chosen meanwhile, or another drawing begun.
+    if (now.drawing !== mine) {
+      digits.free();
+      return;
+    }
   }
   progress.hidden = true;
-  await useData(digits.finish());
+  await inTurn(() => useData(digits.finish()));
 }
 
+/** Takes a data set, and a new training on it; or stays with what there was, and throws why. */
 async function useData(data) {
-  await now.training?.pause();
+  await quit();
+  let training = null;
+  try {
+    training = newTraining(data, settings());
+  } catch (error) {
+    if (now.data) {
+      data.free();
+      throw error;
+    }
+    fail(error);
+  }
   const before = now.data;
   now.data = data;
   grid.show(data);
   const count = (number) => number.toLocaleString("en");
   $("data-name").textContent = `${capital(data.name)}: ${count(data.trainCount)} to learn from, ${count(data.testCount)} to test with.`;
   $("synthetic").hidden = data.name === "synthetic digits";
-  await reset();
+  if (training) await takeNew(training);
   before?.free();
+  if (training && now.wantsToTrain) {
+    now.wantsToTrain = false;
+    // Not waited for: this turn has to end first.
+    train();
+  }
 }
 
 /** A sentence begins with a capital, unless with the name of a file. */
@@ -160,15 +209,21 @@ async function openDataFiles(files) {
   try {
     say("Reading the data set…");
     const contents = await Promise.all(files.map(async (file) => new Uint8Array(await file.arrayBuffer())));
-    await useData(Data.fromFiles(files.map((file) => file.name), contents));
+    const data = Data.fromFiles(files.map((file) => file.name), contents);
     notice.hide();
+    now.drawing += 1;
+    $("progress").hidden = true;
+    await inTurn(() => useData(data));
   } catch (error) {
-    say(`Still on ${now.data?.name ?? "no data"}.`);
+    if (now.data) say(`Still on ${now.data.name}.`);
     fail(error);
   }
 }
 
 // Training
+
+/** Weights of a network on the CPU: with gradients, an optimizer and a copy to go on from, a gigabyte. */
+const MOST_ON_CPU = 5e7;
 
 /** The settings of the form; an error says which of them is none. */
 function settings() {
@@ -180,15 +235,22 @@ function settings() {
   for (const [id, name] of [["learning-rate", "Learning rate"], ["batch", "Batch size"], ["seed", "Seed"]]) {
     if ($(id).value === "" || !$(id).checkValidity()) throw settingError($(id), `${name} is out of range:`);
   }
-  const made = new Settings();
-  made.hidden = Uint32Array.from(widths);
-  made.activation = $("activation").value;
-  made.optimizer = $("optimizer").value;
-  made.learningRate = Number($("learning-rate").value);
-  made.batch = Number($("batch").value);
-  made.seed = Number($("seed").value);
-  made.plan = $("plan").value;
-  return made;
+  const sizes = [...widths, 10];
+  const count = sizes.reduce((sum, width, at) => sum + width * (at === 0 ? 784 : sizes[at - 1]), 0);
+  if (!isOnGpu() && count > MOST_ON_CPU) {
+    throw settingError($("hidden"), `On the CPU the layers may have at most ${MOST_ON_CPU.toLocaleString("en")} weights, or a tab has no memory for them; found`);
+  }
+  return {
+    hidden: Uint32Array.from(widths),
+    activation: $("activation").value,
+    optimizer: $("optimizer").value,
+    learningRate: Number($("learning-rate").value),
+    batch: Number($("batch").value),
+    seed: Number($("seed").value),
+    plan: $("plan").value,
+    isOnGpu: isOnGpu(),
+    text: settingsText(),
+  };
 }
 
 function settingError(input, message) {
@@ -201,16 +263,27 @@ const settingsText = () => JSON.stringify([...new FormData($("settings")).entrie
 
 /** A training from its beginning with the settings of the form; whether that can be. */
 async function reset() {
-  await now.training?.pause();
   try {
-    take(newTraining());
+    await quit();
+    if (now.isGpuLost && isOnGpu()) await reopenGpu();
+    await takeNew(newTraining(now.data, settings()));
   } catch (error) {
     fail(error);
     return false;
   }
+  return true;
+}
+
+/** Ends the present training, of which nothing more is asked. */
+async function quit() {
+  await now.training?.quit();
+  runs("stands");
+}
+
+async function takeNew(training) {
+  take(training);
   say("Ready: press Train.");
   await look(true);
-  return true;
 }
 
 /** This training in place of the one before. */
@@ -218,25 +291,31 @@ function take(training) {
   now.training?.session.free();
   now.training = training;
   now.losses = [];
+  now.recent = [];
   now.accuracies = [];
-  now.settings = settingsText();
+  now.settings = training.options.text;
   lossChart.reset();
   accuracyChart.reset();
+  $("loss-chart").setAttribute("aria-label", "Loss by step: none yet");
+  $("accuracy-chart").setAttribute("aria-label", "Test accuracy by step: none yet");
   $("plan-name").textContent = `A step: ${training.session.plan}.`;
   tellDevice();
   tellSettings();
   for (const id of ["reset", "save"]) $(id).disabled = false;
-  runs(false);
+  runs("stands");
   figures();
   drawCharts();
 }
 
-function newTraining() {
-  const device = isOnGpu() ? now.gpu : Device.cpu();
-  const made = settings();
+function newTraining(data, options) {
+  const device = options.isOnGpu && now.gpu ? now.gpu : Device.cpu();
+  const made = new Settings();
+  for (const name of ["hidden", "activation", "optimizer", "learningRate", "batch", "seed", "plan"]) {
+    made[name] = options[name];
+  }
   try {
-    const session = new Session(device, now.data, made);
-    return new Training(session, device, {
+    const session = new Session(device, data, made);
+    return new Training(session, device, options, {
       losses: addLosses,
       evaluated: addEvaluation,
       frame: everyFrame,
@@ -249,23 +328,35 @@ function newTraining() {
 }
 
 async function train(steps) {
+  if (now.training?.running) return;
   if (!now.data) {
     now.wantsToTrain = true;
     say("Training begins when the digits are drawn…");
     return;
   }
-  if (!now.training || (now.training.steps === 0 && now.settings !== settingsText())) {
-    if (!await reset()) return;
-  }
-  notice.hide();
-  const finished = now.training.start(steps);
-  runs(true);
-  say(`Training on ${isOnGpu() ? "the GPU" : "the CPU"}…`);
-  await finished;
+  // The training itself is no turn of its own: it ends when somebody says so.
+  const begun = await inTurn(async () => {
+    await now.training?.finished;
+    if (!now.training || (!now.training.isBegun && now.settings !== settingsText())) {
+      if (!await reset()) return null;
+    }
+    notice.hide();
+    const finished = now.training.start(steps);
+    runs("runs");
+    say(`Training on ${now.training.isGpu ? "the GPU" : "the CPU"}…`);
+    return { finished };
+  });
+  await begun?.finished;
+}
+
+/** Its last losses and evaluation are still to come. */
+function pause() {
+  now.training.pause();
+  runs("stops");
 }
 
 function stopped(error) {
-  runs(false);
+  runs("stands");
   const { training } = now;
   if (error) {
     fail(error);
@@ -277,16 +368,20 @@ function stopped(error) {
   drawCharts();
 }
 
-function runs(isRunning) {
-  $("train").textContent = isRunning ? "Pause" : now.training?.steps > 0 ? "Go on" : "Train";
-  document.documentElement.dataset.running = isRunning;
+function runs(state) {
+  const again = now.training?.steps > 0 ? "Go on" : "Train";
+  $("train").textContent = { runs: "Pause", stops: "Pausing…", stands: again }[state];
+  $("train").disabled = state === "stops";
+  document.documentElement.dataset.running = state === "runs";
 }
 
 function addLosses(losses, first) {
   losses.forEach((loss, index) => {
     lossChart.push(first + index + 1, loss);
-    now.losses[first + index] = loss;
+    if (first + index < LOSSES_KEPT) now.losses[first + index] = loss;
+    now.recent.push(loss);
   });
+  now.recent = now.recent.slice(-50);
 }
 
 function addEvaluation(evaluation) {
@@ -319,7 +414,7 @@ function figures() {
   const { training } = now;
   const set = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
   const loss = lossChart.series.last?.y;
-  const recent = now.losses.slice(-50).filter(Number.isFinite);
+  const recent = now.recent.filter(Number.isFinite);
   const mean = recent.reduce((sum, each) => sum + each, 0) / recent.length;
   const accuracy = now.accuracies.at(-1)?.accuracy;
   set("steps", training ? training.steps.toLocaleString("en") : "0");
@@ -351,15 +446,25 @@ async function look(isWanted) {
   }
 }
 
+/** What is drawn, with the present weights. */
+function readDrawing() {
+  const { training } = now;
+  training?.session && pad.update(training.session).catch((error) => {
+    if (training.running) training.fail(error);
+    else if (training === now.training) fail(error);
+  });
+}
+
 // Weights
 
 async function save() {
   const { training } = now;
+  const { steps } = training;
   try {
     const file = await training.session.save();
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([file], { type: "application/octet-stream" }));
-    link.download = `wgrad-step-${training.steps}.safetensors`;
+    link.download = `wgrad-step-${steps}.safetensors`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     say(`Saved as ${link.download}.`);
@@ -370,12 +475,25 @@ async function save() {
 
 /** Goes on with the training in a file; where it is of another, takes its weights, and says so. */
 async function load(file) {
-  if (!now.data) return;
-  await now.training?.pause();
+  if (!now.data) {
+    notice.show("Info", `There is no data yet: choose ${file.name} again when the digits are drawn.`);
+    return;
+  }
+  let bytes;
+  try {
+    bytes = new Uint8Array(await file.arrayBuffer());
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  await inTurn(() => loadBytes(file, bytes));
+}
+
+async function loadBytes(file, bytes) {
   let training = null;
   try {
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    training = newTraining();
+    await now.training?.pause();
+    training = newTraining(now.data, settings());
     const other = goOnOrTakeWeights(training, bytes);
     take(training);
     notice.hide();
@@ -399,7 +517,7 @@ function goOnOrTakeWeights(training, file) {
     training.resume(file);
     return null;
   } catch (error) {
-    training.session.setWeights(file);
+    training.takeWeights(file);
     return error;
   }
 }
@@ -411,12 +529,15 @@ const say = (text) => { $("status").textContent = text; };
 /** Says what happened and, where something can be done, offers it. */
 function fail(error) {
   const name = error?.name ?? "Error";
-  const message = capital(error?.message ?? `${error}`);
-  const again = { label: "Reset", act: reset };
+  // What the library advises its own callers.
+  const advice = ", or take its weights alone with Model::load";
+  const message = capital(error?.message ?? `${error}`).replace(advice, "");
+  const again = { label: "Reset", act: () => inTurn(reset) };
   switch (name) {
     case "DeviceLost": {
       const { snapshot, snapshotStep } = now.training ?? {};
       const from = snapshot ? `from step ${snapshotStep.toLocaleString("en")}` : "from the beginning";
+      now.isGpuLost = true;
       say("The GPU was lost.");
       notice.show(name, "The browser lost the GPU, and what was on it: its driver was reset or updated, or it "
         + `was unplugged. Training can go on ${from}.`, { label: `Go on ${from}`, act: goOn });
@@ -438,37 +559,46 @@ function fail(error) {
   }
 }
 
-/** A new device, and on it the last state that was kept. */
+/** A new device, and on it the last state that was kept, with the settings that it had. */
 async function goOn() {
-  const { snapshot } = now.training;
-  const [losses, accuracies] = [now.losses, now.accuracies];
-  const charts = [lossChart.series, accuracyChart.series];
-  now.gpu.free();
-  now.gpu = null;
-  await openGpu();
-  if (!await reset() || !snapshot) return;
-  const { training } = now;
-  training.resume(snapshot);
-  now.losses = losses.slice(0, training.steps);
-  now.accuracies = accuracies.filter(({ step }) => step <= training.steps);
-  [lossChart.series, accuracyChart.series] = charts;
-  await train();
+  const isReady = await inTurn(async () => {
+    try {
+      const old = now.training;
+      await quit();
+      await reopenGpu();
+      const training = newTraining(now.data, old?.options ?? settings());
+      if (old?.snapshot) training.resume(old.snapshot);
+      else if (old?.weights) training.takeWeights(old.weights);
+      const { losses, recent, accuracies } = now;
+      const charts = [lossChart.series, accuracyChart.series];
+      take(training);
+      if (!old?.snapshot) return true;
+      Object.assign(now, { losses: losses.slice(0, training.steps), recent });
+      now.accuracies = accuracies.filter(({ step }) => step <= training.steps);
+      [lossChart.series, accuracyChart.series] = charts;
+      return true;
+    } catch (error) {
+      fail(error);
+      return false;
+    }
+  });
+  if (isReady) await train();
 }
 
 // Controls
 
 function wire() {
-  $("train").addEventListener("click", () => (now.training?.running ? now.training.pause() : train()));
+  $("train").addEventListener("click", () => (now.training?.running ? pause() : train()));
   $("reset").addEventListener("click", () => {
     notice.hide();
-    reset();
+    inTurn(reset);
   });
   $("optimizer").addEventListener("change", (event) => {
     $("learning-rate").value = event.target.selectedOptions[0].dataset.rate;
   });
   $("settings").addEventListener("input", tellSettings);
   $("settings").addEventListener("submit", (event) => event.preventDefault());
-  $("device").addEventListener("change", () => { if (!now.training?.steps) reset(); });
+  $("device").addEventListener("change", () => { if (now.data && !now.training?.isBegun) inTurn(reset); });
   $("synthetic").addEventListener("click", drawDigits);
   $("save").addEventListener("click", save);
   $("data-files").addEventListener("change", (event) => {
@@ -491,29 +621,39 @@ function wire() {
 function wireDrop() {
   const shade = $("drop");
   window.addEventListener("dragover", (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     shade.hidden = false;
   });
   window.addEventListener("dragleave", (event) => { if (!event.relatedTarget) shade.hidden = true; });
   window.addEventListener("drop", (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     shade.hidden = true;
     const files = [...event.dataTransfer.files];
-    const weightFile = files.find((file) => file.name.endsWith(".safetensors"));
+    const weightFile = files.find((file) => file.name.toLowerCase().endsWith(".safetensors"));
     if (weightFile) load(weightFile);
     else if (files.length > 0) openDataFiles(files);
   });
 }
 
+let redrawIsDue = false;
+
+/** Once a frame, however often it is asked for. */
 function redraw() {
-  lossChart.due = accuracyChart.due = true;
-  drawCharts();
-  if (now.training) look(true);
+  if (redrawIsDue) return;
+  redrawIsDue = true;
+  requestAnimationFrame(() => {
+    redrawIsDue = false;
+    lossChart.due = accuracyChart.due = true;
+    drawCharts();
+    look(false);
+  });
 }
 
 /** Says whether the form differs from what is trained. */
 function tellSettings() {
-  const differs = now.training !== null && now.training.steps > 0 && now.settings !== settingsText();
+  const differs = now.training?.isBegun && now.settings !== settingsText();
   $("settings-note").textContent = differs ? "Changed settings take effect with Reset." : "";
-  $("reset").classList.toggle("due", differs);
+  $("reset").classList.toggle("due", Boolean(differs));
 }

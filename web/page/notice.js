@@ -1,9 +1,12 @@
 // One message at a time, with at most one thing to do about it.
 
 export class Notice {
-  constructor({ box, text, action, close }) {
+  constructor({ box, text, action, close, back }) {
     Object.assign(this, { box, text, action });
-    close.addEventListener("click", () => this.hide());
+    close.addEventListener("click", () => {
+      this.hide();
+      back.focus();
+    });
     action.addEventListener("click", () => {
       const { act } = this;
       this.hide();

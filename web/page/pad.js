@@ -76,11 +76,13 @@ export class Pad {
   }
 
   #key(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (event.key === "Escape") {
       this.clear();
     } else if (event.key === " ") {
-      this.pen.down = !this.pen.down;
+      // Held down, the key repeats.
+      if (!event.repeat) this.pen.down = !this.pen.down;
     } else if (moves[event.key]) {
       const [x, y] = moves[event.key];
       const inside = (value) => Math.min(Math.max(value, PEN / 2), SIZE - PEN / 2);
@@ -146,6 +148,7 @@ export class Pad {
 
   /** Classifies what is drawn, if anything is, and not while the last answer is still to come. */
   async update(session) {
+    this.session = session;
     if (!this.image) return;
     if (this.busy) {
       this.again = true;
@@ -155,7 +158,7 @@ export class Pad {
     try {
       do {
         this.again = false;
-        const probabilities = await session.classify(this.image);
+        const probabilities = await this.session.classify(this.image);
         if (this.image) this.#read(probabilities);
       } while (this.again && this.image);
     } finally {

@@ -19,14 +19,19 @@ export class Training {
    * `on` is told: losses(Float32Array, firstStep), evaluated({step, loss, accuracy, examples}),
    * frame(now), stopped(error or null).
    */
-  constructor(session, { isGpu, isSoftware }, on) {
+  constructor(session, { isGpu, isSoftware }, options, on) {
     this.session = session;
+    this.options = options;
     this.on = on;
+    this.isGpu = isGpu;
     this.isSoftware = isSoftware;
     this.evaluatesAtOnce = isGpu && !isSoftware;
     this.running = false;
+    this.quits = false;
+    this.reads = new Set();
     this.snapshot = null;
     this.snapshotStep = 0;
+    this.weights = null;
     this.frameTimes = [];
     this.stepsPerSecond = 0;
     this.lossesRead = session.steps;
@@ -45,12 +50,22 @@ export class Training {
     this.snapshotStep = this.lossesRead = this.steps;
   }
 
-  /** Trains until `pause`, or until `steps` are taken. */
+  /** Begins with the weights of a file. */
+  takeWeights(file) {
+    this.session.setWeights(file);
+    this.weights = file;
+  }
+
+  /** Whether there is something that a new training would lose. */
+  get isBegun() {
+    return this.steps > 0 || this.weights !== null;
+  }
+
+  /** Trains until `pause`, or until `steps` are taken; to be called when it stands. */
   start(steps = Infinity) {
-    if (!this.running) {
-      this.running = true;
-      this.finished = this.#run(steps);
-    }
+    this.running = true;
+    this.quits = false;
+    this.finished = this.#run(steps);
     return this.finished;
   }
 
@@ -58,6 +73,12 @@ export class Training {
   pause() {
     this.running = false;
     return this.finished;
+  }
+
+  /** As `pause`, of a training that nobody asks any more. */
+  quit() {
+    this.quits = true;
+    return this.pause();
   }
 
   async #run(until) {
@@ -69,14 +90,18 @@ export class Training {
       if (this.steps === 0 && !this.isSoftware) await this.#evaluate();
       await this.#frames(until);
       await this.pace.end();
-      await this.#readLosses();
-      await this.#evaluate();
-      await this.#keep();
+      await Promise.all(this.reads);
+      if (this.failure) throw this.failure;
+      if (!this.quits) {
+        await this.#readLosses();
+        await this.#evaluate();
+        await this.#keep();
+      }
     } catch (error) {
       failure = error;
     }
     this.running = false;
-    this.on.stopped(failure);
+    if (failure || !this.quits) this.on.stopped(failure);
   }
 
   async #frames(until) {
@@ -115,7 +140,8 @@ export class Training {
   }
 
   #background(promise) {
-    promise.catch((error) => this.fail(error));
+    const read = promise.catch((error) => this.fail(error)).finally(() => this.reads.delete(read));
+    this.reads.add(read);
   }
 
   async #readLosses() {
@@ -144,6 +170,7 @@ export class Training {
     } else {
       let last = start;
       for (const part of parts) {
+        if (this.quits) break;
         results.push(await session.evaluatePart(part));
         if (performance.now() - last > BUDGET) {
           await frame();
@@ -151,6 +178,10 @@ export class Training {
           this.on.frame(last);
         }
       }
+    }
+    if (this.quits) {
+      results.forEach((result) => result.free());
+      return performance.now() - start;
     }
     const sum = (of) => results.reduce((total, result) => total + of(result) * result.examples, 0);
     const examples = sum(() => 1);

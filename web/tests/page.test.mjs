@@ -223,6 +223,51 @@ test("training is paused, gone on with and reset by its buttons", async () => {
   assert.equal((await state()).steps, 0);
 });
 
+test("clicks in a hurry leave one training and the last wish", async () => {
+  await page.click("#train");
+  await page.waitForFunction(() => window.wgrad.state.steps > 2);
+  await page.evaluate(() => {
+    for (const id of ["train", "train", "reset", "train", "reset"]) document.getElementById(id).click();
+  });
+  await stands("Train");
+  await trainTo(MORE);
+  const { losses, steps } = await state();
+  assert.equal(steps, MORE);
+  assertClose(losses, (await ofNative).slice(0, MORE));
+});
+
+test("it goes on with what the native program has saved", async () => {
+  const file = join(files, "native.safetensors");
+  await native(MORE, "--save", file);
+  await page.click("#reset");
+  await page.waitForFunction(() => window.wgrad.state.steps === 0);
+  await page.setInputFiles("#weights-file", file);
+  await page.waitForFunction((steps) => window.wgrad.state.steps === steps, MORE);
+  assert.match(await page.textContent("#status"), /^Went on from native\.safetensors/);
+  await trainTo(2 * MORE);
+  assertClose((await state()).losses.slice(MORE), (await ofNative).slice(MORE, 2 * MORE));
+  await page.click("#reset");
+  await page.waitForFunction(() => window.wgrad.state.steps === 0);
+});
+
+test("changed settings do not cost what a lost device had", async () => {
+  await trainTo(MORE);
+  await page.fill("#hidden", "100");
+  await page.evaluate(() => window.wgrad.loseDevice());
+  await page.click("#train");
+  assert.equal((await notice()).kind, "DeviceLost");
+  assert.equal(await page.textContent("#notice-action"), `Go on from step ${MORE}`);
+  await page.click("#notice-action");
+  await page.waitForFunction((steps) => window.wgrad.state.steps > steps, MORE);
+  await page.click("#train");
+  await stands("Go on");
+  const { losses } = await state();
+  assertClose(losses.slice(0, MORE), (await ofNative).slice(0, MORE));
+  await page.fill("#hidden", "50");
+  await page.click("#reset");
+  await page.waitForFunction(() => window.wgrad.state.steps === 0);
+});
+
 test("after the loss of its device it goes on from the last state", async () => {
   await trainTo(100);
   const { losses } = await state();
