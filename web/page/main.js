@@ -205,10 +205,19 @@ async function useData(data) {
 /** A sentence begins with a capital, unless with the name of a file. */
 const capital = (text) => (/^[a-z]+\s/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
 
+/** More than any file of a data set or a network that a tab has memory for. */
+const MOST_BYTES = 2 ** 29;
+
+async function bytesOf(file) {
+  if (file.size <= MOST_BYTES) return new Uint8Array(await file.arrayBuffer());
+  const size = Math.round(file.size / 1e6).toLocaleString("en");
+  throw new Error(`${file.name} has ${size} MB: expected at most ${Math.round(MOST_BYTES / 1e6)}.`);
+}
+
 async function openDataFiles(files) {
   try {
     say("Reading the data set…");
-    const contents = await Promise.all(files.map(async (file) => new Uint8Array(await file.arrayBuffer())));
+    const contents = await Promise.all(files.map(bytesOf));
     const data = Data.fromFiles(files.map((file) => file.name), contents);
     notice.hide();
     now.drawing += 1;
@@ -481,7 +490,7 @@ async function load(file) {
   }
   let bytes;
   try {
-    bytes = new Uint8Array(await file.arrayBuffer());
+    bytes = await bytesOf(file);
   } catch (error) {
     fail(error);
     return;
