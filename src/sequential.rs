@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::init::Init;
 use crate::model::Model;
 use crate::ops::{Layer, ParameterSpec};
 use crate::random::layer_key;
@@ -137,20 +136,14 @@ impl Sequential {
                 error => error,
             })?;
         }
-        let inits = self.map_specs(|_, spec| spec.init);
-        inits.into_iter().flatten().try_for_each(Init::check)?;
-        let specs = self.map_specs(|name, spec| (name, spec.shape));
-        if let Some((name, [rows, columns])) = specs
-            .into_iter()
-            .flatten()
-            .find(|(_, shape)| shape.contains(&0))
-        {
-            let found = format!("{rows}×{columns}");
-            return Err(Error::setting(
-                format!("shape of {name}"),
-                "at least 1×1",
-                found,
-            ));
+        let specs = self.map_specs(|name, spec| (name, spec));
+        for (name, spec) in specs.into_iter().flatten() {
+            spec.init.check()?;
+            if spec.shape.contains(&0) {
+                let ([rows, columns], name) = (spec.shape, format!("shape of {name}"));
+                let found = format!("{rows}×{columns}");
+                return Err(Error::setting(name, "at least 1×1", found));
+            }
         }
         if self.parameter_count() == 0 {
             let expected = "above 0: add a Linear layer";

@@ -50,17 +50,17 @@ fn circle() -> Table {
 
 fn check_trajectory<L: Loss + Copy + 'static, O: Optimizer + Copy + 'static>(
     loss: L,
-    rate: O,
+    optimizer: O,
     table: &Table,
 ) {
     let spec = spec(table.outputs());
-    let case = format!("{loss:?}, {rate:?}");
+    let case = format!("{loss:?}, {optimizer:?}");
     let model = spec.build(gpu()).unwrap();
-    let mut on_gpu = Trainer::new(model, loss, rate, table, 50, SAMPLING).unwrap();
+    let mut on_gpu = Trainer::new(model, loss, optimizer, table, 50, SAMPLING).unwrap();
     let mut double =
-        reference::Trainer::<f64>::with_loss(&spec, loss, rate, table, 50, SAMPLING).unwrap();
+        reference::Trainer::<f64>::with_loss(&spec, loss, optimizer, table, 50, SAMPLING).unwrap();
     let mut single =
-        reference::Trainer::<f32>::with_loss(&spec, loss, rate, table, 50, SAMPLING).unwrap();
+        reference::Trainer::<f32>::with_loss(&spec, loss, optimizer, table, 50, SAMPLING).unwrap();
     let found = on_gpu.steps(60).unwrap();
     let expected = double.steps(60).unwrap();
     let single = single.steps(60).unwrap();

@@ -448,8 +448,7 @@ async function look(isWanted) {
   try {
     await Promise.all([grid.update(training.session), weights.update(training.session), pad.update(training.session)]);
   } catch (error) {
-    if (training.running) training.fail(error);
-    else if (training === now.training) fail(error);
+    readFailed(training, error);
   } finally {
     now.lookBusy = false;
   }
@@ -458,10 +457,13 @@ async function look(isWanted) {
 /** What is drawn, with the present weights. */
 function readDrawing() {
   const { training } = now;
-  training?.session && pad.update(training.session).catch((error) => {
-    if (training.running) training.fail(error);
-    else if (training === now.training) fail(error);
-  });
+  if (training) pad.update(training.session).catch((error) => readFailed(training, error));
+}
+
+/** Ends a training that runs; of one that was replaced nobody is told. */
+function readFailed(training, error) {
+  if (training.running) training.fail(error);
+  else if (training === now.training) fail(error);
 }
 
 // Weights
@@ -608,7 +610,7 @@ function wire() {
   $("settings").addEventListener("input", tellSettings);
   $("settings").addEventListener("submit", (event) => event.preventDefault());
   $("device").addEventListener("change", () => { if (now.data && !now.training?.isBegun) inTurn(reset); });
-  $("synthetic").addEventListener("click", drawDigits);
+  $("synthetic").addEventListener("click", () => drawDigits().catch(fail));
   $("save").addEventListener("click", save);
   $("data-files").addEventListener("change", (event) => {
     const files = [...event.target.files];

@@ -1,0 +1,149 @@
+use super::{LARGEST_LOSS, Trainer, first_divergence};
+use crate::TwoLayerNet;
+use crate::data::{Dataset, Labels, Sampling};
+use crate::error::Error;
+use crate::ops::{Sgd, SoftmaxCrossEntropy, TargetKind};
+use crate::reference;
+use crate::steps::StepPlan;
+
+#[test]
+fn the_first_loss_out_of_bounds_is_the_divergence() {
+    // 1 more is lost in rounding, 1 less is not.
+    let [above, below] = [1.0, -1.0].map(|one| LARGEST_LOSS + one);
+    assert_eq!(
+        (above.to_bits(), below < LARGEST_LOSS),
+        (LARGEST_LOSS.to_bits(), true)
+    );
+    // Of values a loss is as large as they are.
+    assert!(first_divergence(0, vec![1e30], TargetKind::Values, 0.1).is_ok());
+    assert!(first_divergence(0, vec![f32::INFINITY], TargetKind::Values, 0.1).is_err());
+    let sound = vec![0.0, 2.3, LARGEST_LOSS - 1.0];
+    assert!(first_divergence(7, sound.clone(), TargetKind::Classes, 0.1).is_ok());
+    for wrong in [
+        LARGEST_LOSS,
+        1e30,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+    ] {
+        let all = [&sound[..], &[wrong, 0.1, f32::NAN]].concat();
+        let Err(Error::Diverged {
+            step, loss, losses, ..
+        }) = first_divergence(7, all, TargetKind::Classes, 0.1)
+        else {
+            panic!("{wrong} is no divergence");
+        };
+        assert_eq!(
+            (step, loss.to_bits(), &losses),
+            (11, wrong.to_bits(), &sound)
+        );
+    }
+}
+
+/// Steps that ran although their losses could not be read are not taken for the next ones.
+#[test]
+fn steps_whose_losses_were_not_read_are_counted() -> Result<(), Error> {
+    let digits = crate::data::synthetic::digits_of(1, 200, 10)?;
+    let trainer = || {
+        let model = TwoLayerNet::spec(784, 10, 10).build(crate::testing::gpu())?;
+        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+        let sampling = Sampling::WithReplacement { seed: 1 };
+        Trainer::new(model, loss, optimizer, &digits.train, 20, sampling)
+    };
+    let expected = trainer()?.steps(9)?;
+    let mut trainer = trainer()?;
+    trainer.submit(5, true)?;
+    assert_eq!(trainer.steps(4)?, expected[5..]);
+    Ok(())
+}
+
+/// What a step makes ahead for the next one is taken up by whichever call makes that, and not after
+/// the parameters were changed.
+#[test]
+fn calls_of_any_size_are_one_training() -> Result<(), Error> {
+    let digits = crate::data::synthetic::digits_of(1, 400, 10)?;
+    let trainer = |plan| {
+        let model = TwoLayerNet::spec(784, 10, 10)
+            .seed(3)
+            .build(crate::testing::gpu())?;
+        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+        let sampling = Sampling::WithReplacement { seed: 1 };
+        Trainer::with_plan(model, loss, optimizer, &digits.train, 20, sampling, plan)
+    };
+    for plan in [StepPlan::Layers, StepPlan::Fused] {
+        let mut one = trainer(plan)?;
+        let expected = one.steps(600)?;
+        let mut many = trainer(plan)?;
+        let mut losses = Vec::new();
+        for steps in [1, 2, 252, 1, 300, 44] {
+            losses.extend(many.steps(steps)?);
+        }
+        assert_eq!(losses, expected, "{plan:?}");
+        assert_eq!(many.model().parameters()?, one.model().parameters()?);
+
+        let initial = trainer(plan)?;
+        many.set_parameters(&initial.model().parameters()?)?;
+        let file = pollster::block_on(initial.model().to_safetensors())?;
+        one.set_weights(&file)?;
+        let again = many.steps(1)?;
+        assert_eq!(again, one.steps(1)?, "{plan:?}");
+        // At first all classes are about equally likely.
+        assert!((again[0] - 10.0_f32.ln()).abs() < 0.05, "{again:?}");
+    }
+    Ok(())
+}
+
+/// Futures are of the time of the call.
+#[test]
+fn training_goes_on_while_answers_are_awaited() -> Result<(), Error> {
+    let digits = crate::data::synthetic::digits_of(1, 200, 50)?;
+    let model = TwoLayerNet::spec(784, 10, 10).build(crate::testing::gpu())?;
+    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.5));
+    let sampling = Sampling::WithReplacement { seed: 1 };
+    let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 20, sampling)?;
+    let expected = trainer.steps(5)?;
+    let before = (
+        trainer.evaluate(&digits.test)?,
+        trainer.model().parameters()?,
+    );
+    let losses = trainer.losses_async(5);
+    let evaluation = trainer.evaluate_async(&digits.test);
+    let parameters = trainer.model().parameters_async();
+    let file = trainer.to_safetensors();
+    trainer.advance(20)?;
+    assert_eq!(pollster::block_on(losses)?, expected);
+    let found = (
+        pollster::block_on(evaluation)?,
+        pollster::block_on(parameters)?,
+    );
+    assert_eq!(found, before);
+    assert_ne!(trainer.model().parameters()?, before.1);
+    trainer.set_safetensors(&pollster::block_on(file)?)?;
+    assert_eq!(
+        (trainer.steps_taken(), trainer.model().parameters()?),
+        (5, before.1)
+    );
+    Ok(())
+}
+
+/// Examples without a feature leave nothing to learn but the last biases, as dead rectifiers
+/// do; the classes are unevenly frequent, so those swing.
+#[test]
+fn biases_that_swing_without_overflow_are_a_divergence() -> Result<(), Error> {
+    let labels = Labels::from_classes(vec![0, 0, 0, 1], 2)?;
+    let blank = Dataset::new("blank", 3, vec![0; 12], labels)?;
+    let spec = TwoLayerNet::spec(3, 4, 2);
+    let steps = |learning_rate| {
+        let sampling = Sampling::Listed(vec![0, 1, 2, 3]);
+        reference::Trainer::<f32>::new(&spec, Sgd::new(learning_rate), &blank, 4, sampling)?
+            .steps(100)
+    };
+    assert!(steps(1.0).is_ok());
+    let result = steps(1e9);
+    let is_expected = |loss: f32| loss.is_finite() && loss >= LARGEST_LOSS;
+    assert!(
+        matches!(result, Err(Error::Diverged { loss, .. }) if is_expected(loss)),
+        "{result:?}"
+    );
+    Ok(())
+}
