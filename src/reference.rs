@@ -4,6 +4,7 @@
 mod ada_grad;
 mod adam;
 mod clip;
+mod cores;
 mod dropout;
 mod elementwise;
 mod gelu;

@@ -5,12 +5,17 @@ use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::Float;
+use super::cores::for_each_chunk;
 use crate::data::Dataset;
+
+/// Parts of a minibatch's rows, and of the features: so many cores share the work. Every sum lies within
+/// one part, so that its bits do not depend on who takes which. (More parts than 2 brought nothing.)
+const PARTS: usize = 2;
 
 /// The bytes of a data set that are not 0.
 #[derive(Debug)]
 pub(super) struct SparseRows {
-    /// Where the entries of each row start, and where the last row ends.
+    /// Where the entries of each row start in each part of the features, and where the last row ends.
     starts: Vec<usize>,
     entries: Vec<Entry>,
 }
@@ -39,32 +44,48 @@ impl SparseRows {
             return None;
         }
         let mut rows = Self {
-            starts: Vec::with_capacity(dataset.len() + 1),
+            starts: Vec::with_capacity(PARTS * dataset.len() + 1),
             entries: Vec::with_capacity(count),
         };
+        let features = dataset.width().div_ceil(PARTS);
         for row in bytes.chunks_exact(dataset.width()) {
-            rows.starts.push(rows.entries.len());
+            let start = rows.entries.len();
             let nonzero = (0..=u16::MAX).zip(row).filter(|&(_, &byte)| byte != 0);
             let entries = nonzero.map(|(feature, &byte)| Entry { feature, byte });
             rows.entries.extend(entries);
+            let row = &rows.entries[start..];
+            let before = |first| row.partition_point(|entry| usize::from(entry.feature) < first);
+            let starts = (0..PARTS).map(|part| start + before(part * features));
+            rows.starts.extend(starts);
         }
         rows.starts.push(rows.entries.len());
         Some(rows)
     }
 
+    /// Where the entries of an example start in each part of the features, and where they end.
+    fn starts(&self, example: u32) -> &[usize] {
+        &self.starts[PARTS * example as usize..][..=PARTS]
+    }
+
     fn row(&self, example: u32) -> &[Entry] {
-        let example = example as usize;
-        &self.entries[self.starts[example]..self.starts[example + 1]]
+        let starts = self.starts(example);
+        &self.entries[starts[0]..starts[PARTS]]
     }
 }
 
 /// A minibatch by what is not 0 in it.
 #[derive(Debug)]
 pub struct SparseBatch<F> {
-    /// Where the terms of each row end.
-    ends: Vec<usize>,
-    terms: Vec<Term<F>>,
+    parts: [Part<F>; PARTS],
     outputs: usize,
+}
+
+/// Some rows of a minibatch.
+#[derive(Debug)]
+struct Part<F> {
+    /// Where the terms of each row end in each part of the features.
+    ends: Vec<[usize; PARTS]>,
+    terms: Vec<Term<F>>,
 }
 
 /// A feature that is not 0, and where its weights start.
@@ -80,17 +101,61 @@ impl<F: Float> SparseBatch<F> {
     /// Room for minibatches before a layer of so many outputs.
     pub(super) fn new(outputs: usize) -> Self {
         Self {
-            ends: Vec::new(),
-            terms: Vec::new(),
+            parts: std::array::from_fn(|_| Part {
+                ends: Vec::new(),
+                terms: Vec::new(),
+            }),
             outputs,
         }
     }
 
     /// Copies the examples together; `unit` is `byte / 255` for every byte.
     pub(super) fn gather(&mut self, rows: &SparseRows, examples: &[u32], unit: &[F; 256]) {
+        let outputs = u32::try_from(self.outputs).unwrap_or(u32::MAX);
+        let share = examples.len().div_ceil(PARTS);
+        for_each_chunk(&mut self.parts, 1, |at, part| {
+            let [first, last] = [at, at + 1].map(|at| (at * share).min(examples.len()));
+            part[0].gather(rows, &examples[first..last], unit, outputs);
+        });
+    }
+
+    /// The terms of every row.
+    pub fn rows(&self) -> impl Iterator<Item = &[Term<F>]> {
+        self.parts.iter().flat_map(Part::rows)
+    }
+
+    /// `y = x·w + b`.
+    pub(super) fn times(&self, w: &Array2<F>, b: &Array2<F>, mut y: ArrayViewMut2<'_, F>) {
+        // Whoever sets parameters may give them in any memory order.
+        let (w, b) = (w.as_standard_layout(), b.as_standard_layout());
+        let [w, b] = [&w, &b].map(|matrix| dense(matrix.as_slice()));
+        let share = y.nrows().div_ceil(PARTS) * self.outputs;
+        for_each_chunk(dense(y.as_slice_mut()), share, |at, y| {
+            let rows = self.parts[at].rows();
+            for (row, y) in rows.zip(y.chunks_exact_mut(self.outputs)) {
+                row_times(row, w, b, y);
+            }
+        });
+    }
+
+    /// `dw = xᵀ·dy`.
+    pub(super) fn transposed_times(&self, dy: ArrayView2<'_, F>, dw: &mut Array2<F>) {
+        let dy = dense(dy.as_slice());
+        let share = dw.nrows().div_ceil(PARTS) * self.outputs;
+        for_each_chunk(dense(dw.as_slice_mut()), share, |at, dw| {
+            dw.fill(F::zero());
+            let rows = self.parts.iter().flat_map(|part| part.rows_within(at));
+            for (row, dy) in rows.zip(dy.chunks_exact(self.outputs)) {
+                add_outer(row, dy, dw, at * share);
+            }
+        });
+    }
+}
+
+impl<F: Float> Part<F> {
+    fn gather(&mut self, rows: &SparseRows, examples: &[u32], unit: &[F; 256], outputs: u32) {
         self.ends.clear();
         self.terms.clear();
-        let outputs = u32::try_from(self.outputs).unwrap_or(u32::MAX);
         let term = |entry: &Entry| Term {
             x: unit[usize::from(entry.byte)],
             at: u32::from(entry.feature) * outputs,
@@ -102,38 +167,30 @@ impl<F: Float> SparseBatch<F> {
             .flat_map(|&example| rows.row(example).iter().step_by(16));
         std::hint::black_box(lines.fold(0, |sum, entry| sum ^ entry.byte));
         for &example in examples {
+            let (start, starts) = (self.terms.len(), rows.starts(example));
             self.terms.extend(rows.row(example).iter().map(term));
-            self.ends.push(self.terms.len());
+            let end = |part| start + starts[part + 1] - starts[0];
+            self.ends.push(std::array::from_fn(end));
         }
     }
 
-    /// The terms of every row.
-    pub fn rows(&self) -> impl Iterator<Item = &[Term<F>]> {
+    fn rows(&self) -> impl Iterator<Item = &[Term<F>]> {
         let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let row = &self.terms[start..end];
-            start = end;
+        self.ends.iter().map(move |ends| {
+            let row = &self.terms[start..ends[PARTS - 1]];
+            start = ends[PARTS - 1];
             row
         })
     }
 
-    /// `y = x·w + b`.
-    pub(super) fn times(&self, w: &Array2<F>, b: &Array2<F>, mut y: ArrayViewMut2<'_, F>) {
-        // Whoever sets parameters may give them in any memory order.
-        let (w, b) = (w.as_standard_layout(), b.as_standard_layout());
-        let [w, b] = [&w, &b].map(|matrix| dense(matrix.as_slice()));
-        for (row, mut y) in self.rows().zip(y.outer_iter_mut()) {
-            row_times(row, w, b, dense(y.as_slice_mut()));
-        }
-    }
-
-    /// `dw = xᵀ·dy`.
-    pub(super) fn transposed_times(&self, dy: ArrayView2<'_, F>, dw: &mut Array2<F>) {
-        dw.fill(F::zero());
-        let dw = dense(dw.as_slice_mut());
-        for (row, dy) in self.rows().zip(dy.outer_iter()) {
-            add_outer(row, dense(dy.as_slice()), dw);
-        }
+    /// Of every row the terms within one part of the features.
+    fn rows_within(&self, part: usize) -> impl Iterator<Item = &[Term<F>]> {
+        let mut row_start = 0;
+        self.ends.iter().map(move |ends| {
+            let start = if part == 0 { row_start } else { ends[part - 1] };
+            row_start = ends[PARTS - 1];
+            &self.terms[start..ends[part]]
+        })
     }
 }
 
@@ -187,23 +244,24 @@ fn columns_times<F: Float, const WIDTH: usize>(
     }
 }
 
-/// `dw[feature] += byte/255 · dy`.
+/// `dw[feature] += byte/255 · dy`; `dw` starts at `first` in the layer's weights.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn add_outer<F: Float>(row: &[Term<F>], dy: &[F], dw: &mut [F]) {
+fn add_outer<F: Float>(row: &[Term<F>], dy: &[F], dw: &mut [F], first: usize) {
     let (mut at, outputs) = (0, dy.len());
     while at < outputs {
         // Two more columns, where they are there, cost less than a pass of their own.
         at += match outputs - at {
-            66.. => add_columns::<F, 64, 2>(row, dy, dw, at),
-            50.. => add_columns::<F, 48, 2>(row, dy, dw, at),
-            34.. => add_columns::<F, 32, 2>(row, dy, dw, at),
-            32.. => add_columns::<F, 32, 0>(row, dy, dw, at),
-            18.. => add_columns::<F, 16, 2>(row, dy, dw, at),
-            16.. => add_columns::<F, 16, 0>(row, dy, dw, at),
-            10.. => add_columns::<F, 8, 2>(row, dy, dw, at),
-            8.. => add_columns::<F, 8, 0>(row, dy, dw, at),
-            2.. => add_columns::<F, 2, 0>(row, dy, dw, at),
-            _ => add_columns::<F, 1, 0>(row, dy, dw, at),
+            66.. => add_columns::<F, 64, 2>(row, dy, dw, first, at),
+            64.. => add_columns::<F, 64, 0>(row, dy, dw, first, at),
+            50.. => add_columns::<F, 48, 2>(row, dy, dw, first, at),
+            34.. => add_columns::<F, 32, 2>(row, dy, dw, first, at),
+            32.. => add_columns::<F, 32, 0>(row, dy, dw, first, at),
+            18.. => add_columns::<F, 16, 2>(row, dy, dw, first, at),
+            16.. => add_columns::<F, 16, 0>(row, dy, dw, first, at),
+            10.. => add_columns::<F, 8, 2>(row, dy, dw, first, at),
+            8.. => add_columns::<F, 8, 0>(row, dy, dw, first, at),
+            2.. => add_columns::<F, 2, 0>(row, dy, dw, first, at),
+            _ => add_columns::<F, 1, 0>(row, dy, dw, first, at),
         };
     }
 }
@@ -214,13 +272,14 @@ fn add_columns<F: Float, const WIDTH: usize, const MORE: usize>(
     row: &[Term<F>],
     dy: &[F],
     dw: &mut [F],
+    first: usize,
     at: usize,
 ) -> usize {
     let (mut columns, mut more) = ([F::zero(); WIDTH], [F::zero(); MORE]);
     columns.copy_from_slice(&dy[at..at + WIDTH]);
     more.copy_from_slice(&dy[at + WIDTH..at + WIDTH + MORE]);
     for &Term { x, at: term } in row {
-        let dw = &mut dw[term as usize + at..][..WIDTH + MORE];
+        let dw = &mut dw[term as usize - first + at..][..WIDTH + MORE];
         let (wide, rest) = dw.split_at_mut(WIDTH);
         for (dw, &dy) in wide.iter_mut().zip(&columns) {
             *dw += x * dy;
@@ -287,15 +346,14 @@ mod tests {
             });
     }
 
-    fn check<F: Float>(inputs: usize, outputs: usize) {
-        let case = format!("{inputs} inputs, {outputs} outputs");
+    fn check<F: Float>(inputs: usize, outputs: usize, examples: &[u32]) {
+        let rows = examples.len();
+        let case = format!("{rows} rows, {inputs} inputs, {outputs} outputs");
         let dataset = dataset(inputs);
         let mut unit = [F::zero(); 256];
         for (byte, unit) in (0u8..=255).zip(&mut unit) {
             *unit = F::from_f64(f64::from(byte) / 255.0);
         }
-        let examples: Vec<u32> = vec![4, 3, 5, 0, 22, 5, 1];
-        let rows = examples.len();
         let mut numbers = Numbers::new(7);
         let parameters = [
             matrix(&mut numbers, inputs, outputs),
@@ -308,7 +366,7 @@ mod tests {
         let sparse = SparseRows::of(&dataset, outputs).unwrap();
         let mut batch = SparseBatch::new(outputs);
         // What an earlier minibatch has left must be gone.
-        for examples in [&[5, 5, 5, 5, 5, 5, 5, 5][..], &examples] {
+        for examples in [&[5, 5, 5, 5, 5, 5, 5, 5][..], examples] {
             batch.gather(&sparse, examples, &unit);
         }
         let nan = |shape: (usize, usize)| Array2::from_elem(shape, F::nan());
@@ -360,8 +418,11 @@ mod tests {
             for outputs in [
                 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50, 63, 64, 65, 100, 129,
             ] {
-                check::<f32>(inputs, outputs);
-                check::<f64>(inputs, outputs);
+                // Fewer rows than parts; parts of the same size; the last part smaller.
+                for examples in [&[5][..], &[0, 5], &[4, 3, 5, 0, 22, 5, 1]] {
+                    check::<f32>(inputs, outputs, examples);
+                    check::<f64>(inputs, outputs, examples);
+                }
             }
         }
     }

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use ndarray::{Array2, ArrayViewMut1, s};
 
+use super::cores::enter;
 use super::network::{Workspace, correct};
 use super::sparse::SparseRows;
 use super::{Criterion, Float, Moment, Network, Rule, SparseBatch, Targets};
@@ -159,10 +160,7 @@ impl<F: Float> Trainer<F> {
     /// [`Error::Diverged`] when a loss is not a number below 2²⁴.
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
         let first = self.step;
-        let mut losses = Vec::new();
-        for _ in 0..count {
-            losses.push(self.take_step());
-        }
+        let losses: Vec<F> = enter(|| (0..count).map(|_| self.take_step()).collect());
         #[expect(clippy::cast_possible_truncation, reason = "infinite stays infinite")]
         let as_f32 = losses.iter().map(|loss| loss.into_f64() as f32);
         let (targets, rate) = (self.loss.targets(), self.optimizer.learning_rate());
