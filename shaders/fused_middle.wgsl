@@ -5,8 +5,11 @@
 //   δ_L = (softmax(z_L) − onehot(label)) / rows          δ_l = (δ_{l+1}·W_{l+1}ᵀ) ∘ f′(z_l)
 //
 // All of this is local to a row. A workgroup takes a few rows, whose outputs and δ lie in workgroup
-// memory; it also copies the bytes of the same rows of the next minibatch together, as many slices
-// read each of them, and rows that lie scattered over a data set cost a walk through page tables.
+// memory. A step of a small network is a chain of waits for memory; so several invocations share the
+// terms of a sum, and others fetch the labels meanwhile.
+//
+// Other workgroups copy the bytes of the next minibatch together, as many slices read each of them,
+// and rows that lie scattered over a data set cost a walk through page tables.
 
 struct Layer {
     inputs: u32,
@@ -35,7 +38,12 @@ const RELU = 1u;
 const SIGMOID = 2u;
 
 // Outputs of all layers, of all rows of a workgroup.
-const ROOM = 2048u;
+const ROOM = 1800u;
+// Rows of a workgroup at most: as many invocations fetch their labels.
+const MOST_ROWS = 32u;
+// The other invocations sum, so many at most for one sum.
+const SUMMERS = 224u;
+const MOST_PARTS = 16u;
 
 @group(0) @binding(0) var<uniform> mlp: Mlp;
 @group(0) @binding(1) var<storage, read> weights: array<f32>;       // all parameters
@@ -50,6 +58,8 @@ const ROOM = 2048u;
 
 var<workgroup> values: array<f32, ROOM>;
 var<workgroup> deltas: array<f32, ROOM>;
+var<workgroup> parts: array<f32, SUMMERS>;
+var<workgroup> row_labels: array<u32, MOST_ROWS>;
 
 fn activate(kind: u32, z: f32) -> f32 {
     if (kind == RELU) {
@@ -100,28 +110,113 @@ fn softmax_cross_entropy(at: u32, classes: u32, label: u32) -> f32 {
     return select(bitcast<f32>(not_a_number), loss, finite);
 }
 
-// z₁ of one output of one row: its bias and the parts of all slices.
-fn first_output(row: u32, output: u32) -> f32 {
+// How invocations share the sums of `count` outputs: `parts` take an output together.
+struct Share {
+    count: u32,
+    parts: u32,
+    outputs: u32, // at a time
+}
+
+fn share_of(count: u32) -> Share {
+    let parts = clamp(SUMMERS / count, 1u, MOST_PARTS);
+    return Share(count, parts, SUMMERS / parts);
+}
+
+// Every `share.parts`-th of the parts of z₁ that the slices made, for one output of one row.
+fn part_of_first(part: u32, share: Share, row: u32, output: u32) -> f32 {
     let outputs = mlp.layer[0].outputs;
     let pitch = mlp.rows * outputs;
     let slices = mlp.layer[0].start / pitch;
-    var sum = weights[mlp.layer[0].bias + output];
-    for (var slice = 0u; slice < slices; slice++) {
+    var sum = 0.0;
+    for (var slice = part; slice < slices; slice += share.parts) {
         sum += scratch[slice * pitch + row * outputs + output];
     }
     return sum;
 }
 
-fn later_output(layer: u32, row: u32, output: u32) -> f32 {
-    let outputs = mlp.layer[layer].outputs;
-    let inputs = mlp.layer[layer].inputs;
+// Every `share.parts`-th term of one output of one row of the workgroup.
+fn part_of_later(part: u32, share: Share, layer: u32, row: u32, output: u32) -> f32 {
     let x = row * mlp.columns + mlp.layer[layer - 1u].column;
     let weight = mlp.layer[layer].weight + output;
-    var sum = weights[mlp.layer[layer].bias + output];
-    for (var i = 0u; i < inputs; i++) {
-        sum += values[x + i] * weights[weight + i * outputs];
+    var sum = 0.0;
+    for (var i = part; i < mlp.layer[layer].inputs; i += share.parts) {
+        sum += values[x + i] * weights[weight + i * mlp.layer[layer].outputs];
     }
     return sum;
+}
+
+// Every `share.parts`-th term of δ of one input of one row of the workgroup.
+fn part_of_delta(part: u32, share: Share, layer: u32, row: u32, input: u32) -> f32 {
+    let outputs = mlp.layer[layer].outputs;
+    let dy = row * mlp.columns + mlp.layer[layer].column;
+    let weight = mlp.layer[layer].weight + input * outputs;
+    var sum = 0.0;
+    for (var o = part; o < outputs; o += share.parts) {
+        sum += deltas[dy + o] * weights[weight + o];
+    }
+    return sum;
+}
+
+// Of the output that is this invocation's to finish.
+fn sum_of_parts(share: Share, local: u32) -> f32 {
+    var sum = 0.0;
+    for (var part = 0u; part < share.parts; part++) {
+        sum += parts[part * share.outputs + local];
+    }
+    return sum;
+}
+
+fn forward_layer(layer: u32, first: u32, rows: u32, local: u32) {
+    let outputs = mlp.layer[layer].outputs;
+    let share = share_of(rows * outputs);
+    for (var base = 0u; base < share.count; base += share.outputs) {
+        let part = local / share.outputs;
+        let at = base + local % share.outputs;
+        if (part < share.parts && at < share.count) {
+            if (layer == 0u) {
+                parts[local] = part_of_first(part, share, first + at / outputs, at % outputs);
+            } else {
+                parts[local] = part_of_later(part, share, layer, at / outputs, at % outputs);
+            }
+        }
+        workgroupBarrier();
+        if (part == 0u && at < share.count) {
+            let z = weights[mlp.layer[layer].bias + at % outputs] + sum_of_parts(share, local);
+            values[at / outputs * mlp.columns + mlp.layer[layer].column + at % outputs] =
+                activate(mlp.layer[layer].activation, z);
+        }
+        workgroupBarrier();
+    }
+}
+
+// δ of the layer below, from that of this one.
+fn backward_layer(layer: u32, rows: u32, local: u32) {
+    let inputs = mlp.layer[layer].inputs;
+    let share = share_of(rows * inputs);
+    for (var base = 0u; base < share.count; base += share.outputs) {
+        let part = local / share.outputs;
+        let at = base + local % share.outputs;
+        if (part < share.parts && at < share.count) {
+            parts[local] = part_of_delta(part, share, layer, at / inputs, at % inputs);
+        }
+        workgroupBarrier();
+        if (part == 0u && at < share.count) {
+            let x = at / inputs * mlp.columns + mlp.layer[layer - 1u].column + at % inputs;
+            let dy = sum_of_parts(share, local);
+            deltas[x] = through(mlp.layer[layer - 1u].activation, values[x], dy);
+        }
+        workgroupBarrier();
+    }
+}
+
+// One word of the next minibatch takes the place of this one's, which moves on.
+fn copy_word(at: u32) {
+    let words = mlp.rows * mlp.words;
+    if (at < words) {
+        let next = ((step_now[0] + 1u) & mlp.list_mask) * mlp.rows;
+        minibatch[words + at] = minibatch[at];
+        minibatch[at] = bytes[list[next + at / mlp.words] * mlp.words + at % mlp.words];
+    }
 }
 
 @compute @workgroup_size(256)
@@ -130,60 +225,33 @@ fn middle(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let first = (id.x + id.y * count.x) * mlp.group;
-    if (first >= mlp.rows) {
+    let index = id.x + id.y * count.x;
+    let groups = (mlp.rows + mlp.group - 1u) / mlp.group;
+    if (index >= groups) {
+        copy_word((index - groups) * 256u + local);
         return;
     }
+    let first = index * mlp.group;
     let rows = min(mlp.group, mlp.rows - first);
     let last = mlp.layers - 1u;
-    for (var layer = 0u; layer <= last; layer++) {
-        let outputs = mlp.layer[layer].outputs;
-        for (var at = local; at < rows * outputs; at += 256u) {
-            let row = at / outputs;
-            let output = at % outputs;
-            var z: f32;
-            if (layer == 0u) {
-                z = first_output(first + row, output);
-            } else {
-                z = later_output(layer, row, output);
-            }
-            values[row * mlp.columns + mlp.layer[layer].column + output] =
-                activate(mlp.layer[layer].activation, z);
-        }
-        workgroupBarrier();
+    if (local >= SUMMERS && local - SUMMERS < rows) {
+        let row = local - SUMMERS;
+        row_labels[row] = labels[list[(step_now[0] & mlp.list_mask) * mlp.rows + first + row]];
     }
-    for (var row = local; row < rows; row += 256u) {
-        let example = list[(step_now[0] & mlp.list_mask) * mlp.rows + first + row];
-        let at = row * mlp.columns + mlp.layer[last].column;
-        scratch[mlp.layer[0].start + 2u * mlp.rows * mlp.columns + first + row] =
-            softmax_cross_entropy(at, mlp.layer[last].outputs, labels[example]);
+    for (var layer = 0u; layer <= last; layer++) {
+        forward_layer(layer, first, rows, local);
+    }
+    if (local < rows) {
+        let at = local * mlp.columns + mlp.layer[last].column;
+        scratch[mlp.layer[0].start + 2u * mlp.rows * mlp.columns + first + local] =
+            softmax_cross_entropy(at, mlp.layer[last].outputs, row_labels[local]);
     }
     workgroupBarrier();
     for (var layer = last; layer > 0u; layer--) {
-        let inputs = mlp.layer[layer].inputs;
-        let outputs = mlp.layer[layer].outputs;
-        for (var at = local; at < rows * inputs; at += 256u) {
-            let row = at / inputs;
-            let x = row * mlp.columns + mlp.layer[layer - 1u].column + at % inputs;
-            let dy = row * mlp.columns + mlp.layer[layer].column;
-            let weight = mlp.layer[layer].weight + (at % inputs) * outputs;
-            var sum = 0.0;
-            for (var o = 0u; o < outputs; o++) {
-                sum += deltas[dy + o] * weights[weight + o];
-            }
-            deltas[x] = through(mlp.layer[layer - 1u].activation, values[x], sum);
-        }
-        workgroupBarrier();
+        backward_layer(layer, rows, local);
     }
     for (var at = local; at < rows * mlp.columns; at += 256u) {
         scratch[mlp.layer[0].start + first * mlp.columns + at] = values[at];
         scratch[mlp.layer[0].start + (mlp.rows + first) * mlp.columns + at] = deltas[at];
-    }
-    let next = ((step_now[0] + 1u) & mlp.list_mask) * mlp.rows;
-    for (var at = local; at < rows * mlp.words; at += 256u) {
-        let row = first + at / mlp.words;
-        let word = at % mlp.words;
-        minibatch[(mlp.rows + row) * mlp.words + word] = minibatch[row * mlp.words + word];
-        minibatch[row * mlp.words + word] = bytes[list[next + row] * mlp.words + word];
     }
 }

@@ -40,13 +40,18 @@ struct Mlp {
     layer: array<Layer, 8>,
 }
 
-// A tile of a weight: 16 inputs, four of them to an invocation, by 64 outputs.
+// A tile of a weight: 16 inputs by 32 outputs. An invocation sums a quarter of the inputs of one
+// output, over every second row.
 const DEPTH = 16u;
-const WIDTH = 64u;
+const WIDTH = 32u;
 const QUARTERS = 4u;
-// Rows of a minibatch that a tile's workgroup holds at a time: of δ, and of bytes.
-const SLAB = 48u;
-const BYTE_SLAB = 192u;
+// Rows of a minibatch that a tile's workgroup holds at a time: of δ and of bytes, where both are
+// needed; of δ and of outputs; of bytes alone. The first is a whole minibatch of the book's.
+const SLAB = 100u;
+const LATER_SLAB = 50u;
+const BYTE_SLAB = 200u;
+// Where `right` has the updated tile (DEPTH, WIDTH), behind the sums of all invocations.
+const UPDATED = 1024u;
 
 @group(0) @binding(0) var<uniform> mlp: Mlp;
 @group(0) @binding(1) var<storage, read> minibatch: array<u32>;        // bytes of the next and of this one: (2, rows, words)
@@ -57,28 +62,32 @@ const BYTE_SLAB = 192u;
 @group(0) @binding(5) var<storage, read_write> step_count: array<u32>; // (1, 1)
 @group(0) @binding(3) var<storage, read> weights: array<f32>;          // `parameters`, where they are only read
 
-// Both are of the tile's rows: left (SLAB, DEPTH) floats by their bits, or (BYTE_SLAB, 4) words of
-// bytes; right (SLAB, WIDTH), and afterwards the tile itself, four inputs at a time.
-var<workgroup> left: array<u32, 768>;
-var<workgroup> right: array<f32, 3072>;
+// left: (LATER_SLAB, DEPTH) floats by their bits, or (BYTE_SLAB, 4) words of bytes; right: (SLAB, WIDTH)
+// of δ, and afterwards sums and the updated tile.
+var<workgroup> left: array<u32, 800>;
+var<workgroup> right: array<f32, 3200>;
 
-// A tile, and the part of it that is an invocation's: four inputs of one output.
+// A tile, and the part of it that is an invocation's: four inputs of one output, and of those the two
+// that it updates.
 struct Tile {
     layer: u32,
     input: u32,  // first of the tile
     output: u32, // first of the tile
     quarter: u32,
+    half: u32,
     lane: u32,
 }
 
 fn tile_of(layer: u32, index: u32, local: u32) -> Tile {
     let across = (mlp.layer[layer].outputs + WIDTH - 1u) / WIDTH;
-    return Tile(layer, index / across * DEPTH, index % across * WIDTH, local / WIDTH, local % WIDTH);
+    let part = local / WIDTH;
+    return Tile(
+        layer, index / across * DEPTH, index % across * WIDTH, part % QUARTERS, part / QUARTERS, local % WIDTH
+    );
 }
 
-fn load_right(tile: Tile, row: u32, local: u32) {
+fn load_right(tile: Tile, row: u32, rows: u32, local: u32) {
     let delta = mlp.layer[0].start + (mlp.rows + row) * mlp.columns + mlp.layer[tile.layer].column + tile.output;
-    let rows = min(SLAB, mlp.rows - row);
     let outputs = min(WIDTH, mlp.layer[tile.layer].outputs - tile.output);
     for (var at = local; at < rows * WIDTH; at += 256u) {
         if (at % WIDTH < outputs) {
@@ -87,9 +96,8 @@ fn load_right(tile: Tile, row: u32, local: u32) {
     }
 }
 
-fn load_left(tile: Tile, row: u32, local: u32) {
+fn load_left(tile: Tile, row: u32, rows: u32, local: u32) {
     let value = mlp.layer[tile.layer - 1u].start + row * mlp.columns + tile.input;
-    let rows = min(SLAB, mlp.rows - row);
     let inputs = min(DEPTH, mlp.layer[tile.layer].inputs - tile.input);
     for (var at = local; at < rows * DEPTH; at += 256u) {
         var a = 0.0;
@@ -100,32 +108,45 @@ fn load_left(tile: Tile, row: u32, local: u32) {
     }
 }
 
-fn load_bytes(tile: Tile, first_row: u32, rows: u32, local: u32) {
-    let word = tile.input / 4u;
-    for (var at = local; at < rows * QUARTERS; at += 256u) {
-        var four = 0u;
-        if (word + at % QUARTERS < mlp.words) {
-            four = minibatch[(first_row + at / QUARTERS) * mlp.words + word + at % QUARTERS];
+// Four words that an invocation brings of rows of bytes, at most BYTE_SLAB.
+fn fetch_bytes(tile: Tile, first_row: u32, rows: u32, local: u32) -> vec4u {
+    var words = vec4u();
+    for (var i = 0u; i < 4u; i++) {
+        let at = local + 256u * i;
+        let word = tile.input / 4u + at % QUARTERS;
+        if (at < rows * QUARTERS && word < mlp.words) {
+            words[i] = minibatch[(first_row + at / QUARTERS) * mlp.words + word];
         }
-        left[at] = four;
+    }
+    return words;
+}
+
+fn put_bytes(words: vec4u, rows: u32, local: u32) {
+    for (var i = 0u; i < 4u; i++) {
+        let at = local + 256u * i;
+        if (at < rows * QUARTERS) {
+            left[at] = words[i];
+        }
     }
 }
 
-// Σ_rows a·δ for this invocation's four inputs.
-fn gradient(tile: Tile, local: u32) -> vec4f {
+// Σ a·δ over this invocation's rows, for its four inputs.
+fn half_gradient(tile: Tile, local: u32) -> vec4f {
+    let is_first = tile.layer == 0u;
+    let slab = select(LATER_SLAB, SLAB, is_first);
     var sum = vec4f();
-    for (var row = 0u; row < mlp.rows; row += SLAB) {
-        let rows = min(SLAB, mlp.rows - row);
-        load_right(tile, row, local);
-        if (tile.layer == 0u) {
-            load_bytes(tile, mlp.rows + row, rows, local);
+    for (var row = 0u; row < mlp.rows; row += slab) {
+        let rows = min(slab, mlp.rows - row);
+        load_right(tile, row, rows, local);
+        if (is_first) {
+            put_bytes(fetch_bytes(tile, mlp.rows + row, rows, local), rows, local);
         } else {
-            load_left(tile, row, local);
+            load_left(tile, row, rows, local);
         }
         workgroupBarrier();
-        for (var r = 0u; r < rows; r++) {
+        for (var r = tile.half; r < rows; r += 2u) {
             var a: vec4f;
-            if (tile.layer == 0u) {
+            if (is_first) {
                 a = unpack4x8unorm(left[r * QUARTERS + tile.quarter]);
             } else {
                 let at = r * DEPTH + 4u * tile.quarter;
@@ -138,22 +159,26 @@ fn gradient(tile: Tile, local: u32) -> vec4f {
     return sum;
 }
 
-// The part of the next z₁ that the tile in `right` makes.
-fn forward_tile(tile: Tile, local: u32) {
+// The part of the next z₁ that the updated tile makes; `words` are of its first rows of bytes.
+fn forward_tile(tile: Tile, words: vec4u, local: u32) {
     let outputs = mlp.layer[0].outputs;
     let output = tile.output + tile.lane;
-    var w: array<vec4f, 4>;
+    var w = array<vec4f, 4>();
     for (var q = 0u; q < QUARTERS; q++) {
-        let at = (q * WIDTH + tile.lane) * 4u;
-        w[q] = vec4f(right[at], right[at + 1u], right[at + 2u], right[at + 3u]);
+        let at = UPDATED + 4u * q * WIDTH + tile.lane;
+        w[q] = vec4f(right[at], right[at + WIDTH], right[at + 2u * WIDTH], right[at + 3u * WIDTH]);
     }
     for (var row = 0u; row < mlp.rows; row += BYTE_SLAB) {
         let rows = min(BYTE_SLAB, mlp.rows - row);
-        load_bytes(tile, row, rows, local);
+        if (row == 0u) {
+            put_bytes(words, rows, local);
+        } else {
+            put_bytes(fetch_bytes(tile, row, rows, local), rows, local);
+        }
         workgroupBarrier();
         if (output < outputs) {
             let part = (tile.input / DEPTH * mlp.rows + row) * outputs + output;
-            for (var r = tile.quarter; r < rows; r += QUARTERS) {
+            for (var r = local / WIDTH; r < rows; r += 2u * QUARTERS) {
                 let at = r * QUARTERS;
                 scratch[part + r * outputs] = dot(unpack4x8unorm(left[at]), w[0])
                     + dot(unpack4x8unorm(left[at + 1u]), w[1])
@@ -165,36 +190,59 @@ fn forward_tile(tile: Tile, local: u32) {
     }
 }
 
-// Weights past an edge of the matrix are 0.
+// The words of the next minibatch that `forward_tile` begins with.
+fn first_words(tile: Tile, local: u32) -> vec4u {
+    return fetch_bytes(tile, 0u, min(BYTE_SLAB, mlp.rows), local);
+}
+
+// The two inputs that an invocation updates; weights past an edge of the matrix are 0.
+fn input_of(tile: Tile, i: u32) -> u32 {
+    return 4u * tile.quarter + 2u * tile.half + i;
+}
+
 fn is_within(tile: Tile, i: u32) -> bool {
-    return tile.input + 4u * tile.quarter + i < mlp.layer[tile.layer].inputs
+    return tile.input + input_of(tile, i) < mlp.layer[tile.layer].inputs
         && tile.output + tile.lane < mlp.layer[tile.layer].outputs;
 }
 
 fn place(tile: Tile, i: u32) -> u32 {
-    let input = tile.input + 4u * tile.quarter + i;
+    let input = tile.input + input_of(tile, i);
     return mlp.layer[tile.layer].weight + input * mlp.layer[tile.layer].outputs + tile.output + tile.lane;
 }
 
+// What an invocation needs of memory later on is asked for first.
 fn update_tile(tile: Tile, local: u32) {
-    let sum = gradient(tile, local);
-    for (var i = 0u; i < 4u; i++) {
-        var w = 0.0;
+    var w = vec2f();
+    for (var i = 0u; i < 2u; i++) {
         if (is_within(tile, i)) {
-            w = parameters[place(tile, i)] - mlp.learning_rate * sum[i];
-            parameters[place(tile, i)] = w;
+            w[i] = parameters[place(tile, i)];
         }
-        right[local * 4u + i] = w;
+    }
+    let sum = half_gradient(tile, local);
+    for (var i = 0u; i < 4u; i++) {
+        right[256u * i + local] = sum[i];
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < 2u; i++) {
+        // Of all even rows, and of all odd ones.
+        let at = 256u * (2u * tile.half + i) + local % 128u;
+        w[i] -= mlp.learning_rate * (right[at] + right[at + 128u]);
+        if (is_within(tile, i)) {
+            parameters[place(tile, i)] = w[i];
+        } else {
+            w[i] = 0.0;
+        }
+        right[UPDATED + input_of(tile, i) * WIDTH + tile.lane] = w[i];
     }
     workgroupBarrier();
 }
 
-// Of all biases, 64 to a workgroup: four invocations sum every fourth row each.
+// Of all biases, 32 to a workgroup: eight invocations sum every eighth row each.
 fn update_biases(index: u32, local: u32) {
     let column = index * WIDTH + local % WIDTH;
     var sum = 0.0;
     if (column < mlp.columns) {
-        for (var row = local / WIDTH; row < mlp.rows; row += QUARTERS) {
+        for (var row = local / WIDTH; row < mlp.rows; row += 8u) {
             sum += scratch[mlp.layer[0].start + (mlp.rows + row) * mlp.columns + column];
         }
     }
@@ -203,7 +251,10 @@ fn update_biases(index: u32, local: u32) {
     if (local >= WIDTH || column >= mlp.columns) {
         return;
     }
-    sum = (right[local] + right[local + WIDTH]) + (right[local + 2u * WIDTH] + right[local + 3u * WIDTH]);
+    sum = 0.0;
+    for (var part = 0u; part < 8u; part++) {
+        sum += right[part * WIDTH + local];
+    }
     var layer = 0u;
     for (var l = 1u; l < mlp.layers; l++) {
         if (column >= mlp.layer[l].column) {
@@ -244,9 +295,12 @@ fn backward_forward(
         let tiles = mlp.layer[layer].tiles;
         if (index < tiles) {
             let tile = tile_of(layer, index, local);
-            update_tile(tile, local);
             if (layer == 0u) {
-                forward_tile(tile, local);
+                let words = first_words(tile, local);
+                update_tile(tile, local);
+                forward_tile(tile, words, local);
+            } else {
+                update_tile(tile, local);
             }
             return;
         }
@@ -271,13 +325,13 @@ fn forward(
         return;
     }
     let tile = tile_of(0u, index, local);
-    for (var i = 0u; i < 4u; i++) {
+    for (var i = 0u; i < 2u; i++) {
         var w = 0.0;
         if (is_within(tile, i)) {
             w = weights[place(tile, i)];
         }
-        right[local * 4u + i] = w;
+        right[UPDATED + input_of(tile, i) * WIDTH + tile.lane] = w;
     }
     workgroupBarrier();
-    forward_tile(tile, local);
+    forward_tile(tile, first_words(tile, local), local);
 }

@@ -22,7 +22,9 @@ use kernels::{Kernels, LayerBlock, Mlp};
 /// Linear layers that the kernels have room for.
 const MAX_LAYERS: usize = 8;
 /// Outputs of all layers of one row: `ROOM` of `shaders/fused_middle.wgsl`.
-const MAX_COLUMNS: usize = 2048;
+const MAX_COLUMNS: usize = 1800;
+/// Rows of a workgroup of the middle: `MOST_ROWS` there.
+const MAX_GROUP: usize = 32;
 /// Minibatches chosen at a time, a power of two, and the most indices they may take.
 const MINIBATCHES: usize = 256;
 const MAX_INDICES: usize = 1 << 22;
@@ -132,9 +134,10 @@ impl Network {
             return Err(Unfused::Width { found: columns });
         }
         let widest = layer.iter().map(|layer| layer.outputs).max().unwrap_or(1) as usize;
-        // About half of the invocations of a workgroup have an output each; more rows would leave
-        // multiprocessors idle.
-        let group = (128 / widest).clamp(1, MAX_COLUMNS / columns);
+        // A row to a workgroup is the shortest wait, until there are twice as many as a large GPU has
+        // multiprocessors; about half of the invocations having an output each is the most.
+        let group = (128 / widest).min(setting.batch.div_ceil(256));
+        let group = group.clamp(1, MAX_GROUP.min(MAX_COLUMNS / columns));
         let most = (MAX_INDICES / setting.batch).max(2);
         let minibatches = MINIBATCHES.min(1 << most.ilog2());
         let mut network = Self {

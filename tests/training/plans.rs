@@ -184,7 +184,7 @@ fn auto_fuses_what_it_can_and_says_why_not() {
         };
         assert_eq!(*unfused, Unfused::Width { found: 3010 });
         let message = refused.unwrap_err().to_string();
-        for part in ["cannot be fused", "3010", "2048", "StepPlan::Layers"] {
+        for part in ["cannot be fused", "3010", "1800", "StepPlan::Layers"] {
             assert!(message.contains(part), "no \"{part}\" in: {message}");
         }
     }

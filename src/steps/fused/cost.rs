@@ -6,11 +6,12 @@ use crate::plan::Cost;
 
 impl Network {
     pub(super) fn workgroups_of_middle(&self) -> u64 {
-        let rows = match self.algorithm {
-            Algorithm::Tiles => self.mlp.group,
-            Algorithm::Registers => 8,
-        };
-        u64::from(self.mlp.rows.div_ceil(rows))
+        let [rows, words] = [self.mlp.rows, self.mlp.words].map(u64::from);
+        match self.algorithm {
+            // Those that copy the next minibatch have an invocation for a word.
+            Algorithm::Tiles => rows.div_ceil(self.mlp.group.into()) + (rows * words).div_ceil(256),
+            Algorithm::Registers => rows.div_ceil(8),
+        }
     }
 
     pub(super) fn workgroups_of_forward(&self) -> u64 {
@@ -61,7 +62,7 @@ impl Network {
         let first = &self.layers()[0];
         let weights = self.bytes_of_parameters() - 4 * u64::from(first.inputs * first.outputs);
         // An invocation with a row of its own sums 10 outputs at a time; the other shader's have
-        // a part of a row, and so fewer.
+        // a part of a row, and so fewer, but up to 16 parts of sums.
         let slices = u64::from(first.inputs).div_ceil(self.algorithm.kernels().first[0] as u64);
         let tens = |count: u32| u64::from(count).div_ceil(10);
         let of_layer = |l: &LayerBlock| {
@@ -72,7 +73,7 @@ impl Network {
         let classes = u64::from(self.layers()[self.layers().len() - 1].outputs);
         Cost {
             flops: self.parts_bytes() / 4 + products,
-            iterations: tens(first.outputs) * slices + later + 3 * classes + words + 64,
+            iterations: tens(first.outputs) * slices + later + 3 * classes + words + 32 * self.layers().len() as u64 + 64,
             bytes: Some(self.scratch_bytes() + weights + 4 * self.bytes_of_batch()),
         }
     }

@@ -103,9 +103,9 @@ static TILES: Kernels = Kernels {
     middle: &MIDDLE,
     backward_forward: &BACKWARD_FORWARD,
     forward: &FORWARD,
-    first: [16, 64],
-    later: [16, 64],
-    biases: 64,
+    first: [16, 32],
+    later: [16, 32],
+    biases: 32,
     blocks_per_workgroup: 1,
 };
 
