@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod tests;
+
 use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
@@ -188,20 +191,22 @@ impl Variant {
             assert!(variant.is_some(), "linear: {} are bytes", x.label());
             return Self::Bytes;
         }
-        if gpu.kind() == AdapterKind::Software {
-            return Self::Registers;
+        match gpu.kind() {
+            AdapterKind::Hardware => Self::of_hardware(product, depth),
+            AdapterKind::Software => Self::Registers,
         }
+    }
+
+    fn of_hardware(product: [usize; 2], depth: usize) -> Self {
         let half_used = |size: usize, tile: usize| (size + tile / 2) / tile;
-        let tiles = |[rows, columns]: [usize; 2]| {
-            half_used(product[0], rows) * half_used(product[1], columns)
-        };
-        if tiles([128, 128]) >= 256 {
+        let tiles = |rows, columns| half_used(product[0], rows) * half_used(product[1], columns);
+        if tiles(128, 128) >= 256 {
             return Self::Large;
         }
-        if tiles([128, 64]) >= 64 {
+        if tiles(128, 64) >= 64 {
             return Self::Medium;
         }
-        if tiles([32, 32]) <= 64 && depth >= 64 {
+        if tiles(32, 32) <= 64 && depth >= 64 {
             return Self::Deep;
         }
         Self::Tiles
