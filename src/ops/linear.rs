@@ -151,8 +151,7 @@ struct Products {
     backward_weight: &'static Kernel<Shape>,
     block: [usize; 2],
     blocks_per_workgroup: u64,
-    /// Loop iterations of an invocation for sums of so many products, were no loop unrolled: a loop takes one
-    /// more than it has rounds, to find its end.
+    /// [`Cost::iterations`] for sums of so many products, were no loop unrolled.
     iterations: fn(u64) -> u64,
 }
 
