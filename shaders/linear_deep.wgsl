@@ -126,7 +126,7 @@ fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, local: u32) -> vec4f {
 }
 
 // Adds the parts of one output, behind `start`, in the invocation that stores it: one of the first 64.
-fn store(tile: Tile, columns: u32, rows: u32, start: f32, sums: vec4f, local: u32) {
+fn store(tile: Tile, rows: u32, columns: u32, start: f32, sums: vec4f, local: u32) {
     let part = local / (PAIRS * PAIRS);
     let first = part * TILE * TILE + local / PAIRS % PAIRS * TILE + local % PAIRS;
     parts[first] = sums.x;
@@ -157,7 +157,7 @@ fn forward(
     let w = Factor(shape.outputs, 1u, shape.outputs);
     let sums = multiply(tile, x, w, shape.inputs, local);
     let b = bias[min(tile.column + local % TILE, shape.outputs - 1u)];
-    store(tile, shape.outputs, shape.rows, b, sums, local);
+    store(tile, shape.rows, shape.outputs, b, sums, local);
 }
 
 @compute @workgroup_size(256)
@@ -170,7 +170,7 @@ fn backward_input(
     let dy = Factor(shape.rows, shape.outputs, 1u);
     let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
     let sums = multiply(tile, dy, w_transposed, shape.outputs, local);
-    store(tile, shape.inputs, shape.rows, 0.0, sums, local);
+    store(tile, shape.rows, shape.inputs, 0.0, sums, local);
 }
 
 @compute @workgroup_size(256)
@@ -183,5 +183,5 @@ fn backward_weight(
     let x_transposed = Factor(shape.inputs, 1u, shape.inputs);
     let dy = Factor(shape.outputs, 1u, shape.outputs);
     let sums = multiply(tile, x_transposed, dy, shape.rows, local);
-    store(tile, shape.outputs, shape.inputs, 0.0, sums, local);
+    store(tile, shape.inputs, shape.outputs, 0.0, sums, local);
 }

@@ -32,7 +32,8 @@ const SIDE = 16u;         // invocations along one side of a tile
 const LEFT_PITCH = ROW_FOURS + 1u;
 const RIGHT_PITCH = COLUMN_FOURS + 1u;
 
-// Vector f of a slab's row holds the tile's rows f, f + 32, f + 64, f + 96, or columns f, f + 16, f + 32, f + 48.
+// Vector f of a slab's row holds the tile's rows f, f + 32, f + 64, f + 96, or its columns f, f + 16,
+// f + 32, f + 48.
 var<workgroup> left_tile: array<vec4f, SLAB * LEFT_PITCH>;
 var<workgroup> right_tile: array<vec4f, SLAB * RIGHT_PITCH>;
 

@@ -197,8 +197,8 @@ impl Variant {
     }
 
     fn of_hardware(product: [usize; 2], depth: usize) -> Self {
-        let half_used = |size: usize, tile: usize| (size + tile / 2) / tile;
-        let tiles = |rows, columns| half_used(product[0], rows) * half_used(product[1], columns);
+        let along = |size: usize, tile: usize| (size + tile / 2) / tile;
+        let tiles = |rows, columns| along(product[0], rows) * along(product[1], columns);
         if tiles(128, 128) >= 256 {
             return Self::Large;
         }
