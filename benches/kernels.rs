@@ -50,15 +50,20 @@ fn time(gpu: &Gpu, plan: &Plan, times: u64, per_submit: u64) -> Duration {
     start.elapsed()
 }
 
-/// rows × inputs × outputs: the book's layers, then squares.
+/// rows × inputs × outputs: the book's layers, the last one of a wider network, then squares.
 fn shapes(gpu: &Gpu) -> Vec<[usize; 3]> {
     let squares: &[usize] = match gpu.kind() {
         AdapterKind::Hardware => &[256, 512, 1024, 2048, 4096, 8192],
         AdapterKind::Software => &[256, 512, 1024],
     };
-    let book = [[100, 784, 50], [784, 100, 50], [100, 50, 10]];
+    let narrow = [
+        [100, 784, 50],
+        [784, 100, 50],
+        [100, 50, 10],
+        [1024, 1024, 10],
+    ];
     let squares = squares.iter().map(|&side| [side; 3]);
-    book.into_iter().chain(squares).collect()
+    narrow.into_iter().chain(squares).collect()
 }
 
 fn products(criterion: &mut Criterion) {
@@ -83,7 +88,7 @@ fn products(criterion: &mut Criterion) {
             };
             let per_submit = (FLOPS_PER_SUBMIT / plan.flops()).clamp(1, 1000);
             group.throughput(Throughput::Elements(plan.flops()));
-            let chosen = Variant::choose(&gpu, &x, y.shape()) == variant;
+            let chosen = Variant::choose(&gpu, &x, y.shape(), inputs) == variant;
             let mark = if chosen { ", chosen" } else { "" };
             let id = BenchmarkId::new(
                 format!("{variant:?}{mark}"),

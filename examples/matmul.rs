@@ -4,15 +4,16 @@
 //! ```text
 //! cargo run --release --example matmul
 //! cargo run --release --example matmul -- --device cpu --shapes 256x256x256 100x784x50
+//! cargo run --release --example matmul -- --shapes 2048x2048x2048 --variants tiles medium large
 //! ```
 //!
 //! One line for every shape, `key=value` pairs between spaces:
 //!
 //! ```text
-//! device=… shape=MxKxN gflops=… ms=… repeats=…
+//! device=… variant=… shape=MxKxN gflops=… ms=… repeats=…
 //! ```
 //!
-//! `x` has M rows of K numbers and `w` K rows of N. The figure is the median of the repeats; a
+//! `x` has M rows of K numbers and `w` K rows of N. The variant is the kernel of a GPU. The figure is the median of the repeats; a
 //! repeat is as many products as take 50 ms, and on a GPU ends when the last of them is done.
 
 #[path = "common/output.rs"]
@@ -28,7 +29,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use rand_distr::{Distribution as _, StandardNormal};
 use wgrad::kernel::Element;
 use wgrad::ndarray::Array2;
-use wgrad::ops::{Forward, Layer as _, Linear};
+use wgrad::ops::Variant;
 use wgrad::plan::{Plan, Recorder};
 use wgrad::reference::{self, Layer as _};
 use wgrad::tensor::Tensor;
@@ -56,6 +57,10 @@ struct Args {
           default_values = ["256x256x256", "512x512x512", "1024x1024x1024", "100x784x50", "784x100x50"])]
     shapes: Vec<Shape>,
 
+    /// Kernels of the GPU: tiles, deep, medium, large, registers [default: the layer's choice]
+    #[arg(long, value_name = "NAME", num_args = 1.., value_parser = variant)]
+    variants: Vec<Variant>,
+
     /// Repeats of which the median is taken
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     repeats: u16,
@@ -63,6 +68,16 @@ struct Args {
     /// Decides the random numbers
     #[arg(long, default_value_t = 42)]
     seed: u64,
+}
+
+impl Args {
+    /// `None` is the layer's choice.
+    fn variants(&self) -> Vec<Option<Variant>> {
+        match &self.variants[..] {
+            [] => vec![None],
+            named => named.iter().copied().map(Some).collect(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -94,6 +109,12 @@ impl FromStr for Shape {
     }
 }
 
+fn variant(name: &str) -> Result<Variant, String> {
+    let mut all = Variant::OF_FLOATS.into_iter();
+    all.find(|variant| format!("{variant:?}").eq_ignore_ascii_case(name))
+        .ok_or_else(|| format!("expected one of {:?}, in any case", Variant::OF_FLOATS))
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     output::run(|| measure(&args))
@@ -102,28 +123,45 @@ fn main() -> ExitCode {
 fn measure(args: &Args) -> Result<(), Failure> {
     let gpu = match args.device {
         DeviceChoice::Gpu => Some(Gpu::new()?),
-        DeviceChoice::Cpu => None,
+        DeviceChoice::Cpu if args.variants.is_empty() => None,
+        DeviceChoice::Cpu => {
+            let message = "--variants are kernels of a GPU; leave out --device cpu";
+            return Err(Failure::Message(message.to_owned()));
+        }
     };
-    let name = gpu.as_ref().map_or("cpu", |gpu| gpu.info().name.as_str());
-    let name = name.split_whitespace().collect::<Vec<_>>().join("_");
-    for shape in &args.shapes {
-        let operands = Operands::random(*shape, args.seed);
-        let mut product: Box<dyn Product> = match &gpu {
-            Some(gpu) => Box::new(OnGpu::new(gpu, &operands)?),
-            None => Box::new(OnCpu::new(&operands)),
+    for &shape in &args.shapes {
+        let operands = Operands::random(shape, args.seed);
+        let Some(gpu) = &gpu else {
+            let mut product = OnCpu::new(&operands);
+            report(args, shape, "device=cpu", &operands, &mut product)?;
+            continue;
         };
-        product.compute(1)?;
-        operands.check(&product.result()?)?;
-        let seconds = median_seconds(product.as_mut(), args.repeats)?;
-        let Shape { m, k, n } = *shape;
-        line(format!(
-            "device={name} shape={m}x{k}x{n} gflops={:.1} ms={:.4} repeats={}",
-            2e-9 * (m * k * n) as f64 / seconds,
-            1e3 * seconds,
-            args.repeats
-        ))?;
+        for variant in args.variants() {
+            let mut product = OnGpu::new(gpu, &operands, variant)?;
+            let what = product.description();
+            report(args, shape, &what, &operands, &mut product)?;
+        }
     }
     Ok(())
+}
+
+/// Checks a product, times it, and prints its line.
+fn report(
+    args: &Args,
+    Shape { m, k, n }: Shape,
+    what: &str,
+    operands: &Operands,
+    product: &mut dyn Product,
+) -> Result<(), Failure> {
+    product.compute(1)?;
+    operands.check(&product.result()?)?;
+    let seconds = median_seconds(product, args.repeats)?;
+    line(format!(
+        "{what} shape={m}x{k}x{n} gflops={:.1} ms={:.4} repeats={}",
+        2e-9 * (m * k * n) as f64 / seconds,
+        1e3 * seconds,
+        args.repeats
+    ))
 }
 
 fn median_seconds(product: &mut dyn Product, repeats: u16) -> Result<f64, Error> {
@@ -207,12 +245,14 @@ trait Product {
 
 struct OnGpu<'a> {
     gpu: &'a Gpu,
+    variant: Variant,
     plan: Plan,
     y: Tensor,
 }
 
 impl<'a> OnGpu<'a> {
-    fn new(gpu: &'a Gpu, operands: &Operands) -> Result<Self, Error> {
+    /// Without a variant it is the one that the layer takes for this shape.
+    fn new(gpu: &'a Gpu, operands: &Operands, variant: Option<Variant>) -> Result<Self, Error> {
         let upload = |label: &str, matrix: &Array2<f32>| {
             let shape = [matrix.nrows(), matrix.ncols()];
             let tensor = Tensor::zeros(gpu, label, shape, Element::F32)?;
@@ -224,10 +264,22 @@ impl<'a> OnGpu<'a> {
         let [w, b] = &operands.parameters;
         let parameters = [upload("w", w)?, upload("b", b)?];
         let y = Tensor::zeros(gpu, "y", operands.output_shape(), Element::F32)?;
+        let chosen = Variant::choose(gpu, &x, y.shape(), x.columns());
+        let variant = variant.unwrap_or(chosen);
         let mut recorder = Recorder::new(gpu);
-        Linear::new(y.columns()).forward(&mut recorder, Forward::evaluation(&x, &parameters, &y));
+        variant.forward(&mut recorder, &x, &parameters, &y);
         let plan = recorder.finish()?;
-        Ok(Self { gpu, plan, y })
+        Ok(Self {
+            gpu,
+            variant,
+            plan,
+            y,
+        })
+    }
+
+    fn description(&self) -> String {
+        let words: Vec<_> = self.gpu.info().name.split_whitespace().collect();
+        format!("device={} variant={:?}", words.join("_"), self.variant)
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) const FLOPS_PER_SUBMIT: u64 = 4_000_000_000;
 pub struct Cost {
     /// Floating-point operations of all invocations together.
     pub flops: u64,
-    /// Loop iterations of the longest invocation.
+    /// Loop iterations of the longest invocation; the look that ends a loop is one of them.
     pub iterations: u64,
     /// Bytes moved if each is moved once; `None` when that is all that is bound.
     pub bytes: Option<u64>,

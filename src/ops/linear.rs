@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod tests;
+
 use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
@@ -68,15 +71,17 @@ impl Layer for Linear {
         let Forward {
             x, parameters, y, ..
         } = pass;
-        Variant::choose(recorder.gpu(), x, y.shape()).forward(recorder, x, parameters, y);
+        let depth = parameters[0].rows();
+        Variant::choose(recorder.gpu(), x, y.shape(), depth).forward(recorder, x, parameters, y);
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
-        let (gpu, x) = (recorder.gpu(), pass.x);
-        Variant::choose(gpu, x, pass.gradients[0].shape()).backward_weight(recorder, &pass);
+        let (gpu, x, dw) = (recorder.gpu(), pass.x, &pass.gradients[0]);
+        Variant::choose(gpu, x, dw.shape(), x.rows()).backward_weight(recorder, &pass);
         backward_bias(recorder, &pass);
         if let Some(dx) = pass.dx {
-            Variant::choose(gpu, x, dx.shape()).backward_input(recorder, &pass, dx);
+            let depth = pass.dy.columns();
+            Variant::choose(gpu, x, dx.shape(), depth).backward_input(recorder, &pass, dx);
         }
     }
 
@@ -125,7 +130,11 @@ impl Shape {
 pub enum Variant {
     /// `shaders/linear.wgsl`: tiles of 32×32 in workgroup memory.
     Tiles,
-    /// `shaders/linear_large.wgsl`: tiles of 128×64, eight by four to an invocation.
+    /// `shaders/linear_deep.wgsl`: tiles of 8×8, their sums split between groups of invocations.
+    Deep,
+    /// `shaders/linear_medium.wgsl`: tiles of 128×64, eight by four to an invocation.
+    Medium,
+    /// `shaders/linear_large.wgsl`: tiles of 128×128, eight by eight to an invocation.
     Large,
     /// `shaders/linear_registers.wgsl`: 20×17 sums in the registers of each invocation.
     Registers,
@@ -142,37 +151,64 @@ struct Products {
     backward_weight: &'static Kernel<Shape>,
     block: [usize; 2],
     blocks_per_workgroup: u64,
+    /// [`Cost::iterations`] for sums of so many products, were no loop unrolled.
+    iterations: fn(u64) -> u64,
 }
 
 impl Variant {
     /// Those that take an `x` of floats.
-    pub const OF_FLOATS: [Self; 3] = [Self::Tiles, Self::Large, Self::Registers];
+    pub const OF_FLOATS: [Self; 5] = [
+        Self::Tiles,
+        Self::Deep,
+        Self::Medium,
+        Self::Large,
+        Self::Registers,
+    ];
 
-    /// How to compute a product of this shape that has `x` as a factor, or its gradient.
+    /// How to compute a product of this shape that has `x` as a factor, or its gradient; `depth` is the
+    /// number of products in each of its sums.
     ///
-    /// | adapter | `x` | product | variant | because |
+    /// | adapter | `x` | product, the first that fits | variant | because |
     /// |---|---|---|---|---|
-    /// | hardware | floats | 64 tiles of 128×64 or more | `Large` | fewer loads for each multiplication, and still work for half of a large GPU |
-    /// | hardware | floats | smaller | `Tiles` | more workgroups |
+    /// | hardware | floats | 256 tiles of 128×128 or more | `Large` | a quarter of a load from workgroup memory for a multiplication, and two tiles for each multiprocessor of a large GPU |
+    /// | hardware | floats | 64 tiles of 128×64 or more | `Medium` | three eighths of a load, and work for half of a large GPU |
+    /// | hardware | floats | at most 64 tiles of 32×32, 64 deep or more | `Deep` | sixteen times the workgroups, and an eighth of the waiting for memory |
+    /// | hardware | floats | any other | `Tiles` | one load for a multiplication, and many workgroups |
     /// | software | floats | any | `Registers` | a load costs as much as dozens of multiplications |
     /// | software | bytes | any | `Bytes` | one load brings four values of `x` |
+    ///
+    /// A tile that would be less than half used is not counted. The bounds for hardware are derived by
+    /// counting loads, and workgroups against a GPU of 132 multiprocessors; they are not measured.
     ///
     /// # Panics
     /// When `x` are bytes and the device has no kernel for them: a bug in the caller, which asks
     /// [`Layer::takes_bytes`] before it gives bytes.
     #[must_use]
-    pub fn choose(gpu: &Gpu, x: &Tensor, product: [usize; 2]) -> Self {
+    pub fn choose(gpu: &Gpu, x: &Tensor, product: [usize; 2], depth: usize) -> Self {
         if x.element() == Element::U32 {
             let variant = Self::of_bytes(gpu);
             assert!(variant.is_some(), "linear: {} are bytes", x.label());
             return Self::Bytes;
         }
-        let large_tiles = product[0].div_ceil(128) * product[1].div_ceil(64);
         match gpu.kind() {
-            AdapterKind::Hardware if large_tiles >= 64 => Self::Large,
-            AdapterKind::Hardware => Self::Tiles,
+            AdapterKind::Hardware => Self::of_hardware(product, depth),
             AdapterKind::Software => Self::Registers,
         }
+    }
+
+    fn of_hardware(product: [usize; 2], depth: usize) -> Self {
+        let along = |size: usize, tile: usize| (size + tile / 2) / tile;
+        let tiles = |rows, columns| along(product[0], rows) * along(product[1], columns);
+        if tiles(128, 128) >= 256 {
+            return Self::Large;
+        }
+        if tiles(128, 64) >= 64 {
+            return Self::Medium;
+        }
+        if tiles(32, 32) <= 64 && depth >= 64 {
+            return Self::Deep;
+        }
+        Self::Tiles
     }
 
     /// What this device has for an `x` of bytes; for hardware none is built.
@@ -183,6 +219,8 @@ impl Variant {
     fn products(self) -> &'static Products {
         match self {
             Self::Tiles => &TILES,
+            Self::Deep => &DEEP,
+            Self::Medium => &MEDIUM,
             Self::Large => &LARGE,
             Self::Registers => &REGISTERS,
             Self::Bytes => &BYTES,
@@ -278,7 +316,7 @@ impl Products {
         let workgroups = (blocks as u64).div_ceil(self.blocks_per_workgroup);
         let cost = Cost {
             flops: shape.flops(),
-            iterations: u64::from(depth),
+            iterations: (self.iterations)(depth.into()),
             bytes: None,
         };
         recorder.dispatch(kernel, shape, tensors, workgroups, cost);
@@ -317,6 +355,51 @@ static TILES: Products = Products {
     },
     block: [32, 32],
     blocks_per_workgroup: 1,
+    iterations: |depth| depth.div_ceil(16) * (1 + 3 + 3 + 17) + 1,
+};
+
+const IN_DEPTH: Kernel<Shape> = Kernel {
+    shader: "linear_deep",
+    source: include_str!("../../shaders/linear_deep.wgsl"),
+    ..TILED
+};
+static DEEP: Products = Products {
+    forward: &IN_DEPTH,
+    backward_input: Some(&Kernel {
+        entry: "backward_input",
+        bindings: PRODUCT,
+        ..IN_DEPTH
+    }),
+    backward_weight: &Kernel {
+        entry: "backward_weight",
+        bindings: PRODUCT,
+        ..IN_DEPTH
+    },
+    block: [8, 8],
+    blocks_per_workgroup: 1,
+    iterations: |depth| depth.div_ceil(128) * (1 + 3) + 1 + 17,
+};
+
+const IN_MEDIUM_TILES: Kernel<Shape> = Kernel {
+    shader: "linear_medium",
+    source: include_str!("../../shaders/linear_medium.wgsl"),
+    ..TILED
+};
+static MEDIUM: Products = Products {
+    forward: &IN_MEDIUM_TILES,
+    backward_input: Some(&Kernel {
+        entry: "backward_input",
+        bindings: PRODUCT,
+        ..IN_MEDIUM_TILES
+    }),
+    backward_weight: &Kernel {
+        entry: "backward_weight",
+        bindings: PRODUCT,
+        ..IN_MEDIUM_TILES
+    },
+    block: [128, 64],
+    blocks_per_workgroup: 1,
+    iterations: |depth| depth.div_ceil(16) * (1 + 17) + 1,
 };
 
 const IN_LARGE_TILES: Kernel<Shape> = Kernel {
@@ -336,8 +419,9 @@ static LARGE: Products = Products {
         bindings: PRODUCT,
         ..IN_LARGE_TILES
     },
-    block: [128, 64],
+    block: [128, 128],
     blocks_per_workgroup: 1,
+    iterations: |depth| depth.div_ceil(8) * (1 + 9) + 1,
 };
 
 const IN_REGISTERS: Kernel<Shape> = Kernel {
@@ -360,6 +444,8 @@ static REGISTERS: Products = Products {
     },
     block: [20, 17],
     blocks_per_workgroup: 8,
+    // Sums in registers are loops that were unrolled.
+    iterations: |depth| depth,
 };
 
 const OF_BYTES: Kernel<Shape> = Kernel {
@@ -387,6 +473,7 @@ static BYTES: Products = Products {
     },
     block: [28, 13],
     blocks_per_workgroup: 8,
+    iterations: |depth| depth,
 };
 
 static BACKWARD_BIAS: Kernel<Shape> = Kernel {
@@ -397,7 +484,7 @@ static BACKWARD_BIAS: Kernel<Shape> = Kernel {
 };
 
 pub(super) fn contracts() -> Vec<Contract> {
-    let kernels = [&TILES, &LARGE, &REGISTERS, &BYTES]
+    let kernels = [&TILES, &DEEP, &MEDIUM, &LARGE, &REGISTERS, &BYTES]
         .into_iter()
         .flat_map(|products| {
             [

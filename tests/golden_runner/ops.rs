@@ -83,6 +83,8 @@ fn affine(file: &File, prefix: String, gpu: &Gpu, table: &mut Table) -> Result<(
     };
     for (variant, engine) in [
         (Variant::Tiles, "GPU Tiles"),
+        (Variant::Deep, "GPU Deep"),
+        (Variant::Medium, "GPU Medium"),
         (Variant::Large, "GPU Large"),
         (Variant::Registers, "GPU Registers"),
     ] {

@@ -44,7 +44,10 @@ fn shapes() -> Vec<[usize; 3]> {
         [1, 784, 50],
         [2, 3, 65],
         [65, 2, 129],
+        // Sums over several of the longest slabs.
         [257, 5, 3],
+        [3, 257, 5],
+        [5, 3, 257],
         // Blocks just under, at and over several workgroups, where one makes a few blocks.
         [161, 5, 17],
         [160, 5, 17],
@@ -309,18 +312,38 @@ fn forward_in_registers_is_the_formula() {
 }
 
 #[test]
+fn forward_in_parts_is_the_formula() {
+    check_all_forward(Variant::Deep);
+}
+
+#[test]
+fn forward_in_medium_tiles_is_the_formula() {
+    check_all_forward(Variant::Medium);
+}
+
+#[test]
 fn forward_in_large_tiles_is_the_formula() {
     check_all_forward(Variant::Large);
 }
 
 #[test]
-fn backward_in_large_tiles_is_the_formula() {
-    check_all_backward(Variant::Large);
+fn backward_in_tiles_is_the_formula() {
+    check_all_backward(Variant::Tiles);
 }
 
 #[test]
-fn backward_in_tiles_is_the_formula() {
-    check_all_backward(Variant::Tiles);
+fn backward_in_parts_is_the_formula() {
+    check_all_backward(Variant::Deep);
+}
+
+#[test]
+fn backward_in_medium_tiles_is_the_formula() {
+    check_all_backward(Variant::Medium);
+}
+
+#[test]
+fn backward_in_large_tiles_is_the_formula() {
+    check_all_backward(Variant::Large);
 }
 
 #[test]
@@ -345,6 +368,8 @@ fn products_of_bytes_are_the_formula() {
 fn a_long_batch_is_folded_into_two_dimensions() {
     for (variant, rows) in [
         (Variant::Tiles, 32),
+        (Variant::Deep, 8),
+        (Variant::Medium, 128),
         (Variant::Large, 128),
         (Variant::Registers, 8 * 20),
     ] {
@@ -364,6 +389,20 @@ fn a_long_batch_is_folded_into_two_dimensions() {
         });
         let expected = values.iter().map(|&x| f64::from(x) * 3.0 - 2.0);
         assert_close(&case, &bench.read(&y), expected, std::iter::repeat(0.0));
+    }
+}
+
+/// As long as a software driver's loops may be: one that ended them early would be seen.
+#[test]
+fn the_longest_sums_are_whole() {
+    for (variant, depth) in [
+        (Variant::Tiles, 43_328),
+        (Variant::Deep, 2_079_360),
+        (Variant::Medium, 57_776),
+        (Variant::Large, 51_992),
+        (Variant::Registers, 65_000),
+    ] {
+        check_forward(variant, &Case::new([1, depth, 1], Fill::Integers));
     }
 }
 

@@ -1,0 +1,187 @@
+// Linear layer (the book's Affine), for GPUs, where few outputs are long sums: tiles of 8×8 outputs.
+//
+//   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
+//   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
+//   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
+//
+// Few outputs are too few large tiles for a GPU, and each slab of a sum costs a trip to memory and two
+// barriers. So the tiles are small, and their slabs 128 deep. The sum is split within the workgroup:
+// 16 invocations make a part of it, 2×2 outputs each, from every sixteenth step; there are 16 such parts.
+// At the end they are added in workgroup memory, always in the same order.
+
+struct Shape {
+    rows: u32,     // of the batch
+    inputs: u32,
+    outputs: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> left: array<f32>;
+@group(0) @binding(2) var<storage, read> right: array<f32>;
+@group(0) @binding(3) var<storage, read_write> product: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs)
+
+const TILE = 8u;
+const PAIRS = 4u; // across a tile
+const SLAB = 128u;
+const HALF_SLAB = 64u;
+const PARTS = 16u;
+// A pair more, so that invocations that write one below the other meet different banks.
+const PITCH = PAIRS + 1u;
+
+// Pair p of a slab's row holds the tile's rows p and p + 4, or such columns.
+var<workgroup> left_tile: array<vec2f, SLAB * PITCH>;
+var<workgroup> right_tile: array<vec2f, SLAB * PITCH>;
+var<workgroup> parts: array<f32, PARTS * TILE * TILE>;
+
+// A factor of the product. Its line l (a row of `left`, a column of `right`) has the element at depth k
+// at l·line_step + k·depth_step.
+struct Factor {
+    lines: u32,
+    line_step: u32,
+    depth_step: u32,
+}
+
+// What one invocation copies of each slab of a factor: a pair of lines, at two depths.
+struct Share {
+    lines: vec2u, // where they begin
+    depth: u32,   // of the first; the second lies half a slab below
+    depth_step: u32,
+    to: u32,      // its place in the tile
+}
+
+struct Tile {
+    row: u32,    // of the first output
+    column: u32,
+}
+
+fn tile_of(workgroup: u32, columns: u32) -> Tile {
+    let across = (columns + TILE - 1u) / TILE;
+    return Tile(workgroup / across * TILE, workgroup % across * TILE);
+}
+
+// Neighbouring invocations read neighbouring elements, whichever way the factor lies. Past the last line
+// that one is read again, for outputs that are not stored.
+fn share_of(factor: Factor, first: u32, local: u32) -> Share {
+    let by_depth = factor.depth_step == 1u;
+    let depth = select(local / PAIRS, local % HALF_SLAB, by_depth);
+    let pair = select(local % PAIRS, local / HALF_SLAB, by_depth);
+    let lines = min(first + vec2u(pair, pair + PAIRS), vec2u(factor.lines - 1u));
+    return Share(lines * factor.line_step, depth, factor.depth_step, depth * PITCH + pair);
+}
+
+// No branch stands between the loads, so that all of them are under way at once. Past the end of the
+// sum there are zeros.
+fn load_left(share: Share, depth: u32, slab: u32) -> vec4f {
+    let k = slab + share.depth + vec2u(0u, HALF_SLAB);
+    let upper = share.lines + min(k.x, depth - 1u) * share.depth_step;
+    let lower = share.lines + min(k.y, depth - 1u) * share.depth_step;
+    let values = vec4f(left[upper.x], left[upper.y], left[lower.x], left[lower.y]);
+    return select(vec4f(), values, k.xxyy < vec4u(depth));
+}
+
+fn load_right(share: Share, depth: u32, slab: u32) -> vec4f {
+    let k = slab + share.depth + vec2u(0u, HALF_SLAB);
+    let upper = share.lines + min(k.x, depth - 1u) * share.depth_step;
+    let lower = share.lines + min(k.y, depth - 1u) * share.depth_step;
+    let values = vec4f(right[upper.x], right[upper.y], right[lower.x], right[lower.y]);
+    return select(vec4f(), values, k.xxyy < vec4u(depth));
+}
+
+// What one step of the sum gives 2×2 outputs.
+fn products(k: u32, down: u32, across: u32) -> vec4f {
+    let x = left_tile[k * PITCH + down];
+    let y = right_tile[k * PITCH + across];
+    return x.xxyy * y.xyxy;
+}
+
+// This invocation's part of 2×2 outputs, rows d and d + 4 of the tile, columns a and a + 4.
+fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, local: u32) -> vec4f {
+    let part = local / (PAIRS * PAIRS);
+    let down = local / PAIRS % PAIRS;
+    let across = local % PAIRS;
+    let of_left = share_of(a, tile.row, local);
+    let of_right = share_of(b, tile.column, local);
+    var next_left = load_left(of_left, depth, 0u);
+    var next_right = load_right(of_right, depth, 0u);
+    var sums = vec4f();
+    for (var slab = 0u; slab < depth; slab += SLAB) {
+        left_tile[of_left.to] = next_left.xy;
+        left_tile[of_left.to + HALF_SLAB * PITCH] = next_left.zw;
+        right_tile[of_right.to] = next_right.xy;
+        right_tile[of_right.to + HALF_SLAB * PITCH] = next_right.zw;
+        workgroupBarrier();
+        // Under way while this slab is multiplied.
+        next_left = load_left(of_left, depth, slab + SLAB);
+        next_right = load_right(of_right, depth, slab + SLAB);
+        for (var k = part; k < SLAB; k += 4u * PARTS) {
+            sums += products(k, down, across);
+            sums += products(k + PARTS, down, across);
+            sums += products(k + 2u * PARTS, down, across);
+            sums += products(k + 3u * PARTS, down, across);
+        }
+        workgroupBarrier();
+    }
+    return sums;
+}
+
+// Adds the parts of one output, behind `start`, in the invocation that stores it: one of the first 64.
+fn store(tile: Tile, rows: u32, columns: u32, start: f32, sums: vec4f, local: u32) {
+    let part = local / (PAIRS * PAIRS);
+    let first = part * TILE * TILE + local / PAIRS % PAIRS * TILE + local % PAIRS;
+    parts[first] = sums.x;
+    parts[first + PAIRS] = sums.y;
+    parts[first + PAIRS * TILE] = sums.z;
+    parts[first + PAIRS * TILE + PAIRS] = sums.w;
+    workgroupBarrier();
+    let row = tile.row + local / TILE;
+    let column = tile.column + local % TILE;
+    if (local >= TILE * TILE || row >= rows || column >= columns) {
+        return;
+    }
+    var sum = start;
+    for (var i = 0u; i < PARTS; i++) {
+        sum += parts[i * TILE * TILE + local];
+    }
+    product[row * columns + column] = sum;
+}
+
+@compute @workgroup_size(256)
+fn forward(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let tile = tile_of(id.x + id.y * count.x, shape.outputs);
+    let x = Factor(shape.rows, shape.inputs, 1u);
+    let w = Factor(shape.outputs, 1u, shape.outputs);
+    let sums = multiply(tile, x, w, shape.inputs, local);
+    let b = bias[min(tile.column + local % TILE, shape.outputs - 1u)];
+    store(tile, shape.rows, shape.outputs, b, sums, local);
+}
+
+@compute @workgroup_size(256)
+fn backward_input(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let tile = tile_of(id.x + id.y * count.x, shape.inputs);
+    let dy = Factor(shape.rows, shape.outputs, 1u);
+    let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
+    let sums = multiply(tile, dy, w_transposed, shape.outputs, local);
+    store(tile, shape.rows, shape.inputs, 0.0, sums, local);
+}
+
+@compute @workgroup_size(256)
+fn backward_weight(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let tile = tile_of(id.x + id.y * count.x, shape.outputs);
+    let x_transposed = Factor(shape.inputs, 1u, shape.inputs);
+    let dy = Factor(shape.outputs, 1u, shape.outputs);
+    let sums = multiply(tile, x_transposed, dy, shape.rows, local);
+    store(tile, shape.inputs, shape.outputs, 0.0, sums, local);
+}
