@@ -73,7 +73,12 @@ impl Network {
         let classes = u64::from(self.layers()[self.layers().len() - 1].outputs);
         Cost {
             flops: self.parts_bytes() / 4 + products,
-            iterations: tens(first.outputs) * slices + later + 3 * classes + words + 32 * self.layers().len() as u64 + 64,
+            iterations: tens(first.outputs) * slices
+                + later
+                + 3 * classes
+                + words
+                + 32 * self.layers().len() as u64
+                + 64,
             bytes: Some(self.scratch_bytes() + weights + 4 * self.bytes_of_batch()),
         }
     }
