@@ -46,7 +46,7 @@ pub enum Error {
     /// Something needs more than the device allows.
     #[error(
         "{what} needs {needed}, but this device allows {available} ({limit}). Make it smaller, or \
-         use a device with a higher limit"
+         use a device with a higher limit; one that your program opens has what its required_limits ask for"
     )]
     Limit {
         /// What needs it, for example `layers.0.weight (784 × 100000), in bytes`.

@@ -88,13 +88,9 @@ impl<'gpu> Recorder<'gpu> {
         cost: Cost,
     ) {
         let contract = kernel.contract();
-        let workgroups = match check_bindings(&contract, tensors) {
-            Ok(()) => fold(workgroups),
-            Err(mistake) => Err(mistake),
-        };
-        let workgroups = workgroups.unwrap_or_else(|mistake| {
-            let kernel = contract.name();
-            self.fault.get_or_insert(Error::Binding { kernel, mistake });
+        let workgroups = self.check(&contract, tensors, workgroups);
+        let workgroups = workgroups.unwrap_or_else(|fault| {
+            self.fault.get_or_insert(fault);
             [0, 0]
         });
         let limits = self.gpu.limits();
@@ -113,6 +109,31 @@ impl<'gpu> Recorder<'gpu> {
             workgroups,
             cost,
         });
+    }
+
+    /// The workgroups of a dispatch in two dimensions, if it fits its kernel and this device.
+    fn check(
+        &self,
+        contract: &Contract,
+        tensors: &[&Tensor],
+        workgroups: u64,
+    ) -> Result<[u32; 2], Error> {
+        let mistaken = |mistake| Error::Binding {
+            kernel: contract.name(),
+            mistake,
+        };
+        check_bindings(contract, tensors).map_err(mistaken)?;
+        if workgroups == 0 {
+            return Err(mistaken("no workgroup was dispatched".to_owned()));
+        }
+        let limit = self.gpu.limits().max_compute_workgroups_per_dimension;
+        let most = MAX_WORKGROUPS.min(limit.into());
+        fold(workgroups, most).ok_or_else(|| Error::Limit {
+            what: format!("{}, in workgroups,", contract.name()),
+            limit: "max_compute_workgroups_per_dimension, squared",
+            needed: workgroups,
+            available: most * most,
+        })
     }
 
     /// Contracts of the kernels recorded so far, whether their dispatches fit them or not, and what was
@@ -230,16 +251,12 @@ fn check_bindings(contract: &Contract, tensors: &[&Tensor]) -> Result<(), String
     }
 }
 
-fn fold(workgroups: u64) -> Result<[u32; 2], String> {
-    if workgroups == 0 {
-        return Err("no workgroup was dispatched".to_owned());
-    }
-    let x = workgroups.min(MAX_WORKGROUPS);
-    let y = workgroups.div_ceil(x);
-    if y > MAX_WORKGROUPS {
-        return Err(format!("{workgroups} workgroups are too many"));
-    }
-    Ok([x, y].map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
+/// In two dimensions of at most `most`, if it can be had.
+fn fold(workgroups: u64, most: u64) -> Option<[u32; 2]> {
+    let x = workgroups.min(most);
+    let y = workgroups.div_ceil(x.max(1));
+    let fits = x > 0 && y <= most;
+    fits.then(|| [x, y].map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
 fn bind(
