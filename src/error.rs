@@ -101,6 +101,16 @@ pub enum Error {
         message: String,
     },
 
+    /// A tensor or plan is of another device.
+    #[error(
+        "{what} belongs to another Gpu than the one it is used with. Make it with that one, or share one Gpu: \
+         each Gpu::new and Gpu::from_wgpu is another, a clone is the same"
+    )]
+    OtherGpu {
+        /// The label of the tensor, or the kernels of the plan.
+        what: String,
+    },
+
     /// A setting is outside of what it may be.
     #[error("{name} must be {expected}; it is {found}")]
     Setting {

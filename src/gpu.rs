@@ -5,6 +5,7 @@ mod faults;
 mod readback;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,12 +28,18 @@ use faults::{Fault, Faults};
 /// println!("{}", gpu.description());
 /// # Ok::<(), wgrad::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Gpu {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+/// Its name: every tensor has one.
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gpu").field(&self.description()).finish()
+    }
+}
+
 struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
@@ -78,7 +85,8 @@ impl Gpu {
         pollster::block_on(adapter::list())
     }
 
-    /// Works inside a device that the calling program owns. Its error handlers stay as they are;
+    /// Works inside a device that the calling program owns: wrapped once, and cloned where it is needed, as
+    /// tensors are those of the `Gpu` that made them. Its error handlers stay as they are;
     /// errors of wgrad's own commands are caught in error scopes.
     ///
     /// Its limits are those that the program asked for. `wgpu::Limits::default()`, which every browser
@@ -179,11 +187,26 @@ impl Gpu {
             .min(limits.max_buffer_size)
     }
 
+    /// Whether `what` `owner` has made may be used here. wgpu tells devices apart by numbers, which
+    /// start anew with each instance: it would take another's buffer for one of this device.
+    pub(crate) fn check_owner(
+        &self,
+        owner: &Self,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        match Arc::ptr_eq(&self.shared, &owner.shared) {
+            true => Ok(()),
+            false => Err(Error::OtherGpu { what: what() }),
+        }
+    }
+
     /// Copies values into a tensor before the next submitted work runs.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there are not as many values as the tensor has elements.
+    /// [`Error::Shape`] when there are not as many values as the tensor has elements, [`Error::OtherGpu`]
+    /// when it is another's.
     pub fn write<T: Pod>(&self, tensor: &Tensor, values: &[T]) -> Result<(), Error> {
+        tensor.check_gpu(self)?;
         let bytes: &[u8] = bytemuck::cast_slice(values);
         if bytes.len() as u64 != tensor.bytes() {
             return Err(Error::Shape {
@@ -221,7 +244,8 @@ impl Gpu {
     /// Runs a plan `times` times in one compute pass of one submit, without waiting for it.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`].
+    /// [`Error::OtherGpu`] when the plan is another's, [`Error::DeviceLost`], [`Error::OutOfMemory`] or
+    /// [`Error::Gpu`].
     pub fn submit(&self, plan: &Plan, times: usize) -> Result<wgpu::SubmissionIndex, Error> {
         self.submit_all([(plan, times)])
     }
@@ -231,6 +255,10 @@ impl Gpu {
         &self,
         plans: impl IntoIterator<Item = (&'a Plan, usize)>,
     ) -> Result<wgpu::SubmissionIndex, Error> {
+        let plans: Vec<_> = plans.into_iter().collect();
+        for (plan, _) in &plans {
+            plan.check_gpu(self)?;
+        }
         self.guarded("submitting work", || {
             let mut encoder = self.device().create_command_encoder(&Default::default());
             {

@@ -122,6 +122,9 @@ impl<'gpu> Recorder<'gpu> {
             kernel: contract.name(),
             mistake,
         };
+        for tensor in tensors {
+            tensor.check_gpu(self.gpu)?;
+        }
         check_bindings(contract, tensors).map_err(mistaken)?;
         if workgroups == 0 {
             return Err(mistaken("no workgroup was dispatched".to_owned()));
@@ -162,7 +165,8 @@ impl<'gpu> Recorder<'gpu> {
     ///
     /// # Errors
     /// [`Error::Binding`] when a dispatch does not fit its kernel: a mistake in the layer, loss or
-    /// optimizer that recorded it. [`Error::Limit`] when a kernel would loop longer than the driver lets it,
+    /// optimizer that recorded it. [`Error::OtherGpu`] when a tensor is another's. [`Error::Limit`] when a
+    /// kernel needs more than the device allows, or would loop longer than the driver lets it,
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Gpu`] when the driver refuses a
     /// kernel.
     pub fn finish(mut self) -> Result<Plan, Error> {
@@ -174,6 +178,7 @@ impl<'gpu> Recorder<'gpu> {
         }
         if self.pending.is_empty() {
             return Ok(Plan {
+                gpu: self.gpu.clone(),
                 dispatches: Vec::new(),
             });
         }
@@ -198,6 +203,7 @@ impl<'gpu> Recorder<'gpu> {
             })
         });
         Ok(Plan {
+            gpu: self.gpu.clone(),
             dispatches: dispatches.collect::<Result<_, Error>>()?,
         })
     }
@@ -315,6 +321,7 @@ struct Dispatch {
 /// Dispatches in order. `Display` prints a line for each: shapes, FLOPs, bytes moved.
 #[derive(Debug)]
 pub struct Plan {
+    gpu: Gpu,
     dispatches: Vec<Dispatch>,
 }
 
@@ -327,6 +334,14 @@ impl Plan {
             pass.set_bind_group(0, &dispatch.bind_group, &[]);
             pass.dispatch_workgroups(x, y, 1);
         }
+    }
+
+    /// Whether it may be submitted to `gpu`.
+    pub(crate) fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
+        gpu.check_owner(&self.gpu, || {
+            let names = self.dispatches.iter().map(|dispatch| &*dispatch.name);
+            format!("the plan of {}", names.collect::<Vec<_>>().join(", "))
+        })
     }
 
     /// Number of dispatches.

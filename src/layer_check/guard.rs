@@ -81,7 +81,7 @@ impl Guarded {
         let offset = 4 * FRONT as u64;
         let (buffer, span) = (whole.buffer().0, whole.bytes() - offset);
         Ok(Self {
-            tensor: Tensor::in_buffer(label, buffer, offset, span, shape, element)?,
+            tensor: Tensor::in_buffer(gpu, label, buffer, offset, span, shape, element)?,
             whole,
             before,
             is_input: input.is_some(),
