@@ -139,12 +139,10 @@ impl<'gpu> Recorder<'gpu> {
         })
     }
 
-    /// Contracts of the kernels recorded so far, whether their dispatches fit them or not, and what was
-    /// bound.
+    /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn dispatches(&self) -> impl Iterator<Item = (&Contract, &[Tensor])> {
-        let pending = self.pending.iter();
-        pending.map(|pending| (&pending.contract, &pending.tensors[..]))
+    pub(crate) fn contracts(&self) -> impl Iterator<Item = &Contract> {
+        self.pending.iter().map(|pending| &pending.contract)
     }
 
     /// [`dispatch`](Self::dispatch) with one invocation for each of `invocations`.
