@@ -63,8 +63,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut trainer = Trainer::new(model, MeanSquaredError, optimizer, &table, 64, sampling)?;
 
     // Forward from and to the program's own buffers.
-    let x = Tensor::in_buffer("input", &input, 0, bytes, [POINTS, 1], Element::F32)?;
-    let y = Tensor::in_buffer("output", &output, 0, bytes, [POINTS, 1], Element::F32)?;
+    let x = Tensor::in_buffer(&gpu, "input", &input, 0, bytes, [POINTS, 1], Element::F32)?;
+    let y = Tensor::in_buffer(&gpu, "output", &output, 0, bytes, [POINTS, 1], Element::F32)?;
     let forward = trainer.model().forward_plan(&x, &y)?;
     queue.write_buffer(&input, 0, wgrad::bytemuck::cast_slice(&points));
 

@@ -46,7 +46,7 @@ pub enum Error {
     /// Something needs more than the device allows.
     #[error(
         "{what} needs {needed}, but this device allows {available} ({limit}). Make it smaller, or \
-         use a device with a higher limit"
+         use a device with a higher limit; one that your program opens has what its required_limits ask for"
     )]
     Limit {
         /// What needs it, for example `layers.0.weight (784 × 100000), in bytes`.
@@ -99,6 +99,16 @@ pub enum Error {
         doing: String,
         /// What wgpu said.
         message: String,
+    },
+
+    /// A tensor or plan is of another device.
+    #[error(
+        "{what} belongs to another Gpu than the one it is used with. Make it with that one, or share one Gpu: \
+         each Gpu::new and Gpu::from_wgpu is another, a clone is the same"
+    )]
+    OtherGpu {
+        /// The label of the tensor, or the kernels of the plan.
+        what: String,
     },
 
     /// A setting is outside of what it may be.

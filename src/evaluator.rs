@@ -1,4 +1,5 @@
 use crate::confusion::Prediction;
+use crate::data::{Examples, Memory};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
@@ -14,6 +15,89 @@ use crate::trainer::Evaluation;
 const ROWS: usize = 1_000;
 /// Bytes that the widest layer may take for that.
 const BYTES: usize = 64 << 20;
+
+/// Data sets on the GPU, to be evaluated again: each for as long as the program itself keeps it.
+#[derive(Debug)]
+pub(crate) struct DataSets {
+    sets: Vec<DataSet>,
+}
+
+#[derive(Debug)]
+struct DataSet {
+    memory: Memory,
+    resident: Resident,
+    /// Recorded at its first evaluation.
+    evaluator: Option<Evaluator>,
+}
+
+impl DataSets {
+    /// With one that is uploaded.
+    pub(crate) fn with(examples: &Examples, resident: Resident) -> Self {
+        let mut sets = Self { sets: Vec::new() };
+        sets.add(examples, resident);
+        sets
+    }
+
+    fn add(&mut self, examples: &Examples, resident: Resident) {
+        self.sets.push(DataSet {
+            memory: examples.memory(),
+            resident,
+            evaluator: None,
+        });
+    }
+
+    /// This one, uploaded at its first use. Those that the program has dropped can never be asked for again.
+    fn get(&mut self, gpu: &Gpu, examples: &Examples) -> Result<&mut DataSet, Error> {
+        self.sets.retain(|set| {
+            let is_kept = set.memory.strong_count() > 0;
+            if !is_kept {
+                set.resident.destroy();
+            }
+            is_kept
+        });
+        let memory = examples.memory();
+        let mut known = self.sets.iter();
+        let index = match known.position(|set| set.memory.ptr_eq(&memory)) {
+            Some(index) => index,
+            None => {
+                self.add(examples, Resident::upload(gpu, examples)?);
+                self.sets.len() - 1
+            }
+        };
+        Ok(&mut self.sets[index])
+    }
+
+    pub(crate) fn resident(&mut self, gpu: &Gpu, examples: &Examples) -> Result<&Resident, Error> {
+        Ok(&self.get(gpu, examples)?.resident)
+    }
+
+    /// Recorded at its first use.
+    pub(crate) fn evaluator(
+        &mut self,
+        model: &Model,
+        loss: &dyn Loss,
+        examples: &Examples,
+    ) -> Result<&Evaluator, Error> {
+        let set = self.get(model.gpu(), examples)?;
+        let evaluator = match set.evaluator.take() {
+            Some(evaluator) => evaluator,
+            None => Evaluator::new(model, loss, &set.resident)?,
+        };
+        Ok(set.evaluator.insert(evaluator))
+    }
+
+    pub(crate) fn destroy(&self) {
+        for set in &self.sets {
+            set.resident.destroy();
+        }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.sets.len()
+    }
+}
 
 /// A pass over a whole data set, recorded once: forward, losses, sums per chunk of rows. A plan is
 /// what one submit does.

@@ -5,6 +5,7 @@ mod faults;
 mod readback;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,12 +28,18 @@ use faults::{Fault, Faults};
 /// println!("{}", gpu.description());
 /// # Ok::<(), wgrad::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Gpu {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+/// Its name: every tensor has one.
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gpu").field(&self.description()).finish()
+    }
+}
+
 struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
@@ -78,8 +85,13 @@ impl Gpu {
         pollster::block_on(adapter::list())
     }
 
-    /// Works inside a device that the calling program owns. Its error handlers stay as they are;
+    /// Works inside a device that the calling program owns: wrapped once, and cloned where it is needed, as
+    /// tensors are those of the `Gpu` that made them. Its error handlers stay as they are;
     /// errors of wgrad's own commands are caught in error scopes.
+    ///
+    /// Its limits are those that the program asked for. `wgpu::Limits::default()`, which every browser
+    /// grants, is enough for all kernels; a device with less has [`Error::Limit`] name the kernel that needs
+    /// more, and [`StepPlan::Auto`](crate::StepPlan) takes steps that it can run.
     #[must_use]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let kind = AdapterKind::of(&device.adapter_info());
@@ -175,11 +187,26 @@ impl Gpu {
             .min(limits.max_buffer_size)
     }
 
+    /// Whether `what` `owner` has made may be used here. wgpu tells devices apart by numbers, which
+    /// start anew with each instance: it would take another's buffer for one of this device.
+    pub(crate) fn check_owner(
+        &self,
+        owner: &Self,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        match Arc::ptr_eq(&self.shared, &owner.shared) {
+            true => Ok(()),
+            false => Err(Error::OtherGpu { what: what() }),
+        }
+    }
+
     /// Copies values into a tensor before the next submitted work runs.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there are not as many values as the tensor has elements.
+    /// [`Error::Shape`] when there are not as many values as the tensor has elements, [`Error::OtherGpu`]
+    /// when it is another's.
     pub fn write<T: Pod>(&self, tensor: &Tensor, values: &[T]) -> Result<(), Error> {
+        tensor.check_gpu(self)?;
         let bytes: &[u8] = bytemuck::cast_slice(values);
         if bytes.len() as u64 != tensor.bytes() {
             return Err(Error::Shape {
@@ -217,7 +244,8 @@ impl Gpu {
     /// Runs a plan `times` times in one compute pass of one submit, without waiting for it.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`].
+    /// [`Error::OtherGpu`] when the plan is another's, [`Error::DeviceLost`], [`Error::OutOfMemory`] or
+    /// [`Error::Gpu`].
     pub fn submit(&self, plan: &Plan, times: usize) -> Result<wgpu::SubmissionIndex, Error> {
         self.submit_all([(plan, times)])
     }
@@ -227,6 +255,10 @@ impl Gpu {
         &self,
         plans: impl IntoIterator<Item = (&'a Plan, usize)>,
     ) -> Result<wgpu::SubmissionIndex, Error> {
+        let plans: Vec<_> = plans.into_iter().collect();
+        for (plan, _) in &plans {
+            plan.check_gpu(self)?;
+        }
         self.guarded("submitting work", || {
             let mut encoder = self.device().create_command_encoder(&Default::default());
             {
@@ -316,50 +348,79 @@ impl Gpu {
         if let Some(pipeline) = lock(&self.shared.pipelines).get(&key) {
             return Ok(pipeline.clone());
         }
-        self.check_limits(contract)?;
+        if let Some(shortage) = self.shortage(contract) {
+            return Err(shortage.into());
+        }
         let name = contract.name();
         let pipeline = self.guarded(&format!("compiling {name}"), || self.compile(contract))?;
         lock(&self.shared.pipelines).insert(key, pipeline.clone());
         Ok(pipeline)
     }
 
-    /// What a kernel needs of the device, apart from the size of its tensors.
-    fn check_limits(&self, contract: &Contract) -> Result<(), Error> {
+    /// The first need of a kernel that the device does not meet, apart from the size of its tensors.
+    /// The limits of a borrowed device are its owner's, and wgpu does not look at all of them.
+    pub(crate) fn shortage(&self, contract: &Contract) -> Option<Shortage> {
         let limits = self.limits();
-        let block = u32::from(contract.block == Block::Storage);
+        let [x, y, z] = contract.workgroup_size;
         let buffers = u32::try_from(contract.bindings.len()).unwrap_or(u32::MAX);
-        let needs = [
+        let block = u64::try_from(contract.uniform_size).unwrap_or(u64::MAX);
+        let (in_storage, in_uniform) = match contract.block {
+            Block::Uniform => (0, block),
+            Block::Storage => (1, 0),
+        };
+        let needs: [(_, _, u64, u64); 7] = [
             (
                 "storage buffers",
                 "max_storage_buffers_per_shader_stage",
-                buffers.saturating_add(block),
-                limits.max_storage_buffers_per_shader_stage,
+                buffers.saturating_add(in_storage).into(),
+                limits.max_storage_buffers_per_shader_stage.into(),
+            ),
+            (
+                "bytes of settings",
+                "max_uniform_buffer_binding_size",
+                in_uniform,
+                limits.max_uniform_buffer_binding_size,
+            ),
+            (
+                "bytes of workgroup memory",
+                "max_compute_workgroup_storage_size",
+                contract.workgroup_bytes().into(),
+                limits.max_compute_workgroup_storage_size.into(),
             ),
             (
                 "invocations in a workgroup",
                 "max_compute_invocations_per_workgroup",
-                contract.invocations(),
-                limits.max_compute_invocations_per_workgroup,
+                contract.invocations().into(),
+                limits.max_compute_invocations_per_workgroup.into(),
             ),
             (
-                "invocations along a workgroup",
+                "invocations along x of a workgroup",
                 "max_compute_workgroup_size_x",
-                contract.workgroup_size[0],
-                limits.max_compute_workgroup_size_x,
+                x.into(),
+                limits.max_compute_workgroup_size_x.into(),
+            ),
+            (
+                "invocations along y of a workgroup",
+                "max_compute_workgroup_size_y",
+                y.into(),
+                limits.max_compute_workgroup_size_y.into(),
+            ),
+            (
+                "invocations along z of a workgroup",
+                "max_compute_workgroup_size_z",
+                z.into(),
+                limits.max_compute_workgroup_size_z.into(),
             ),
         ];
-        match needs
-            .iter()
-            .find(|(.., needed, available)| needed > available)
-        {
-            None => Ok(()),
-            Some(&(what, limit, needed, available)) => Err(Error::Limit {
-                what: format!("{}, in {what},", contract.name()),
-                limit,
-                needed: needed.into(),
-                available: available.into(),
-            }),
-        }
+        let mut missed = needs.into_iter();
+        let missed = missed.find(|(.., needed, available)| needed > available);
+        missed.map(|(what, limit, needed, available)| Shortage {
+            kernel: contract.name(),
+            what,
+            limit,
+            needed,
+            available,
+        })
     }
 
     fn compile(&self, contract: &Contract) -> wgpu::ComputePipeline {
@@ -393,6 +454,29 @@ impl Gpu {
                 },
                 cache: None,
             })
+    }
+}
+
+/// What a kernel needs, and a device has less of.
+#[derive(Debug)]
+pub(crate) struct Shortage {
+    pub(crate) kernel: String,
+    /// For example `bytes of workgroup memory`.
+    pub(crate) what: &'static str,
+    /// As `wgpu::Limits` spells it.
+    pub(crate) limit: &'static str,
+    pub(crate) needed: u64,
+    pub(crate) available: u64,
+}
+
+impl From<Shortage> for Error {
+    fn from(shortage: Shortage) -> Self {
+        Self::Limit {
+            what: format!("{}, in {},", shortage.kernel, shortage.what),
+            limit: shortage.limit,
+            needed: shortage.needed,
+            available: shortage.available,
+        }
     }
 }
 

@@ -215,6 +215,17 @@ impl Contract {
         sizes.fold(1, |product, &size| product.saturating_mul(size))
     }
 
+    /// Bytes of workgroup memory that the entry point takes, as WebGPU counts them: each variable in whole
+    /// 16 bytes. WGSL that is not valid takes none, as it does not compile. A browser knows by itself.
+    #[must_use]
+    pub fn workgroup_bytes(&self) -> u32 {
+        #[cfg(not(target_arch = "wasm32"))]
+        let bytes = wgsl::workgroup_bytes(self);
+        #[cfg(target_arch = "wasm32")]
+        let bytes = 0;
+        bytes
+    }
+
     /// Everything in which the WGSL differs from this contract, or is more than WebGPU grants on every
     /// device; where it is no valid WGSL, naga's message.
     #[cfg(not(target_arch = "wasm32"))]

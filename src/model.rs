@@ -2,6 +2,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod direct;
+mod evaluation;
 
 use ndarray::{Array2, ArrayView2};
 

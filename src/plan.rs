@@ -88,13 +88,9 @@ impl<'gpu> Recorder<'gpu> {
         cost: Cost,
     ) {
         let contract = kernel.contract();
-        let workgroups = match check_bindings(&contract, tensors) {
-            Ok(()) => fold(workgroups),
-            Err(mistake) => Err(mistake),
-        };
-        let workgroups = workgroups.unwrap_or_else(|mistake| {
-            let kernel = contract.name();
-            self.fault.get_or_insert(Error::Binding { kernel, mistake });
+        let workgroups = self.check(&contract, tensors, workgroups);
+        let workgroups = workgroups.unwrap_or_else(|fault| {
+            self.fault.get_or_insert(fault);
             [0, 0]
         });
         let limits = self.gpu.limits();
@@ -115,12 +111,38 @@ impl<'gpu> Recorder<'gpu> {
         });
     }
 
-    /// Contracts of the kernels recorded so far, whether their dispatches fit them or not, and what was
-    /// bound.
+    /// The workgroups of a dispatch in two dimensions, if it fits its kernel and this device.
+    fn check(
+        &self,
+        contract: &Contract,
+        tensors: &[&Tensor],
+        workgroups: u64,
+    ) -> Result<[u32; 2], Error> {
+        let mistaken = |mistake| Error::Binding {
+            kernel: contract.name(),
+            mistake,
+        };
+        for tensor in tensors {
+            tensor.check_gpu(self.gpu)?;
+        }
+        check_bindings(contract, tensors).map_err(mistaken)?;
+        if workgroups == 0 {
+            return Err(mistaken("no workgroup was dispatched".to_owned()));
+        }
+        let limit = self.gpu.limits().max_compute_workgroups_per_dimension;
+        let most = MAX_WORKGROUPS.min(limit.into());
+        fold(workgroups, most).ok_or_else(|| Error::Limit {
+            what: format!("{}, in workgroups,", contract.name()),
+            limit: "max_compute_workgroups_per_dimension, squared",
+            needed: workgroups,
+            available: most * most,
+        })
+    }
+
+    /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn dispatches(&self) -> impl Iterator<Item = (&Contract, &[Tensor])> {
-        let pending = self.pending.iter();
-        pending.map(|pending| (&pending.contract, &pending.tensors[..]))
+    pub(crate) fn contracts(&self) -> impl Iterator<Item = &Contract> {
+        self.pending.iter().map(|pending| &pending.contract)
     }
 
     /// [`dispatch`](Self::dispatch) with one invocation for each of `invocations`.
@@ -141,7 +163,8 @@ impl<'gpu> Recorder<'gpu> {
     ///
     /// # Errors
     /// [`Error::Binding`] when a dispatch does not fit its kernel: a mistake in the layer, loss or
-    /// optimizer that recorded it. [`Error::Limit`] when a kernel would loop longer than the driver lets it,
+    /// optimizer that recorded it. [`Error::OtherGpu`] when a tensor is another's. [`Error::Limit`] when a
+    /// kernel needs more than the device allows, or would loop longer than the driver lets it,
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Gpu`] when the driver refuses a
     /// kernel.
     pub fn finish(mut self) -> Result<Plan, Error> {
@@ -153,6 +176,7 @@ impl<'gpu> Recorder<'gpu> {
         }
         if self.pending.is_empty() {
             return Ok(Plan {
+                gpu: self.gpu.clone(),
                 dispatches: Vec::new(),
             });
         }
@@ -177,6 +201,7 @@ impl<'gpu> Recorder<'gpu> {
             })
         });
         Ok(Plan {
+            gpu: self.gpu.clone(),
             dispatches: dispatches.collect::<Result<_, Error>>()?,
         })
     }
@@ -230,16 +255,12 @@ fn check_bindings(contract: &Contract, tensors: &[&Tensor]) -> Result<(), String
     }
 }
 
-fn fold(workgroups: u64) -> Result<[u32; 2], String> {
-    if workgroups == 0 {
-        return Err("no workgroup was dispatched".to_owned());
-    }
-    let x = workgroups.min(MAX_WORKGROUPS);
-    let y = workgroups.div_ceil(x);
-    if y > MAX_WORKGROUPS {
-        return Err(format!("{workgroups} workgroups are too many"));
-    }
-    Ok([x, y].map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
+/// In two dimensions of at most `most`, if it can be had.
+fn fold(workgroups: u64, most: u64) -> Option<[u32; 2]> {
+    let x = workgroups.min(most);
+    let y = workgroups.div_ceil(x.max(1));
+    let fits = x > 0 && y <= most;
+    fits.then(|| [x, y].map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
 fn bind(
@@ -298,6 +319,7 @@ struct Dispatch {
 /// Dispatches in order. `Display` prints a line for each: shapes, FLOPs, bytes moved.
 #[derive(Debug)]
 pub struct Plan {
+    gpu: Gpu,
     dispatches: Vec<Dispatch>,
 }
 
@@ -310,6 +332,14 @@ impl Plan {
             pass.set_bind_group(0, &dispatch.bind_group, &[]);
             pass.dispatch_workgroups(x, y, 1);
         }
+    }
+
+    /// Whether it may be submitted to `gpu`.
+    pub(crate) fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
+        gpu.check_owner(&self.gpu, || {
+            let names = self.dispatches.iter().map(|dispatch| &*dispatch.name);
+            format!("the plan of {}", names.collect::<Vec<_>>().join(", "))
+        })
     }
 
     /// Number of dispatches.

@@ -9,6 +9,7 @@ use crate::kernel::Element;
 /// Cloning shares the buffer.
 #[derive(Debug, Clone)]
 pub struct Tensor {
+    gpu: Gpu,
     label: String,
     buffer: wgpu::Buffer,
     /// Byte range of the buffer that kernels bind: at least the elements.
@@ -34,6 +35,7 @@ impl Tensor {
         let span = span_of(gpu, &label, shape)?;
         let buffer = gpu.buffer(&label, span)?;
         Ok(Self {
+            gpu: gpu.clone(),
             label,
             buffer,
             offset: 0,
@@ -43,13 +45,14 @@ impl Tensor {
         })
     }
 
-    /// A tensor in a buffer that exists, bound from byte `offset` for `span` bytes, which may be
-    /// more than its elements need.
+    /// A tensor in a buffer of this device that exists, bound from byte `offset` for `span` bytes, which may
+    /// be more than its elements need.
     ///
     /// # Errors
     /// [`Error::Setting`] when it is empty, [`Error::Shape`] when the elements do not fit in the span, or
-    /// the span in the buffer.
+    /// the span in the buffer, [`Error::Limit`] when the span is larger than the device allows.
     pub fn in_buffer(
+        gpu: &Gpu,
         label: impl Into<String>,
         buffer: &wgpu::Buffer,
         offset: u64,
@@ -68,7 +71,9 @@ impl Tensor {
                 found: [1, usize::try_from(room).unwrap_or(usize::MAX)],
             });
         }
+        check_span(gpu, &label, shape, span)?;
         Ok(Self {
+            gpu: gpu.clone(),
             label,
             buffer: buffer.clone(),
             offset,
@@ -162,6 +167,11 @@ impl Tensor {
         (&self.buffer, self.offset)
     }
 
+    /// Whether it may be used on `gpu`.
+    pub(crate) fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
+        gpu.check_owner(&self.gpu, || self.label.clone())
+    }
+
     pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &self.buffer,
@@ -224,7 +234,7 @@ impl Arena {
         let block = Tensor::zeros(gpu, label, [1, elements], Element::F32)?;
         for &(label, shape, offset, span) in pending {
             let tensor =
-                Tensor::in_buffer(label, &block.buffer, offset, span, shape, Element::F32)?;
+                Tensor::in_buffer(gpu, label, &block.buffer, offset, span, shape, Element::F32)?;
             self.tensors.push(tensor);
         }
         self.blocks.push(block);
@@ -268,14 +278,20 @@ fn span_of(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Result<u64, Error> {
         .saturating_mul(shape[1] as u64)
         .saturating_mul(4);
     check_shape(label, shape)?;
-    let available = gpu.largest_binding();
-    if needed > available {
-        return Err(Error::Limit {
-            what: format!("{label} ({} × {}), in bytes,", shape[0], shape[1]),
-            limit: "max_storage_buffer_binding_size",
-            needed,
-            available,
-        });
-    }
+    check_span(gpu, label, shape, needed)?;
     Ok(needed)
+}
+
+/// Whether a kernel can bind as many bytes for a tensor.
+fn check_span(gpu: &Gpu, label: &str, shape: [usize; 2], needed: u64) -> Result<(), Error> {
+    let available = gpu.largest_binding();
+    if needed <= available {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: format!("{label} ({} × {}), in bytes,", shape[0], shape[1]),
+        limit: "max_storage_buffer_binding_size",
+        needed,
+        available,
+    })
 }

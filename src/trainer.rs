@@ -9,7 +9,7 @@ use ndarray::Array2;
 use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
-use crate::evaluator::{self, Evaluator};
+use crate::evaluator::{self, DataSets};
 use crate::kernel::Element;
 use crate::model::Model;
 use crate::ops::gather::Resident;
@@ -63,8 +63,8 @@ pub struct Trainer {
     is_started: bool,
     batch: usize,
     sampling: Sampling,
-    resident: Vec<(Examples, Resident)>,
-    evaluators: Vec<(Examples, Evaluator)>,
+    examples: Examples,
+    data_sets: DataSets,
 }
 
 impl Trainer {
@@ -142,8 +142,8 @@ impl Trainer {
             is_started: false,
             batch,
             sampling,
-            resident: vec![(examples, resident)],
-            evaluators: Vec::new(),
+            data_sets: DataSets::with(&examples, resident),
+            examples,
         })
     }
 
@@ -325,7 +325,8 @@ impl Trainer {
         self.steps_taken
     }
 
-    /// Mean loss and accuracy over a whole data set, which stays on the GPU for the next time.
+    /// Mean loss and accuracy over a whole data set. It stays on the GPU for the next time, as long as the
+    /// program keeps it or a clone of it.
     ///
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network, or an error of the device.
@@ -343,29 +344,23 @@ impl Trainer {
         &mut self,
         examples: E,
     ) -> impl Future<Output = Result<Evaluation, Error>> + use<E> {
-        let gpu = self.model.gpu().clone();
-        let evaluator = self.evaluator(examples.into());
-        let run = evaluator.map(|evaluator| evaluator.run(&gpu));
+        let run = self.submit_evaluation(&examples.into());
         async move { run?.await }
     }
 
-    /// Of this data set, recorded at its first use.
-    fn evaluator(&mut self, examples: Examples) -> Result<&Evaluator, Error> {
-        let known = |(seen, _): &(Examples, Evaluator)| seen.same_memory(&examples);
-        let index = match self.evaluators.iter().position(known) {
-            Some(index) => index,
-            None => {
-                let resident = self.resident(&examples)?;
-                let evaluator = Evaluator::new(&self.model, &*self.loss, &resident)?;
-                self.evaluators.push((examples, evaluator));
-                self.evaluators.len() - 1
-            }
-        };
-        Ok(&self.evaluators[index].1)
+    fn submit_evaluation(
+        &mut self,
+        examples: &Examples,
+    ) -> Result<impl Future<Output = Result<Evaluation, Error>> + use<>, Error> {
+        let (model, loss) = (&self.model, &*self.loss);
+        check_fit(&model.spec().widths(), loss, examples)?;
+        let evaluator = self.data_sets.evaluator(model, loss, examples)?;
+        Ok(evaluator.run(model.gpu()))
     }
 
     /// The class that the network takes every example for, and its probability; a
-    /// [`Confusion`](crate::Confusion) counts them. The data set stays on the GPU for the next time.
+    /// [`Confusion`](crate::Confusion) counts them. The data set stays on the GPU as with
+    /// [`evaluate`](Self::evaluate).
     ///
     /// # Errors
     /// [`Error::Setting`] when the data set has values, no classes; else as [`evaluate`](Self::evaluate).
@@ -382,35 +377,17 @@ impl Trainer {
         &mut self,
         examples: impl Into<Examples>,
     ) -> Result<Vec<Prediction>, Error> {
-        let examples = examples.into();
+        let (model, examples) = (&self.model, examples.into());
         check_classes(&examples)?;
-        let resident = self.resident(&examples)?;
-        evaluator::predictions(&self.model, &resident).await
+        check_fit(&model.spec().widths(), &*self.loss, &examples)?;
+        let resident = self.data_sets.resident(model.gpu(), &examples)?;
+        evaluator::predictions(model, resident).await
     }
 
     /// Frees the data sets on the GPU at once; the trainer is of no use afterwards. In a browser, where
     /// dropping it would leave them there until garbage is collected.
     pub fn destroy(&self) {
-        for (_, resident) in &self.resident {
-            for tensor in [resident.features(), resident.targets()] {
-                tensor.buffer().0.destroy();
-            }
-        }
-    }
-
-    /// The data set on the GPU, uploaded at its first use.
-    fn resident(&mut self, examples: &Examples) -> Result<Resident, Error> {
-        check_fit(&self.model.spec().widths(), &*self.loss, examples)?;
-        let known = self
-            .resident
-            .iter()
-            .find(|(seen, _)| seen.same_memory(examples));
-        if let Some((_, resident)) = known {
-            return Ok(resident.clone());
-        }
-        let resident = Resident::upload(self.model.gpu(), examples)?;
-        self.resident.push((examples.clone(), resident.clone()));
-        Ok(resident)
+        self.data_sets.destroy();
     }
 }
 
@@ -463,6 +440,12 @@ pub(crate) fn check_fit(
             format!("{expected}, which the loss {loss:?} compares; or take another loss");
         return Err(Error::setting(name, expected, found));
     }
+    check_widths(widths, examples)
+}
+
+/// Whether a network with these widths takes the rows of examples and has an output for each of their classes
+/// or values.
+pub(crate) fn check_widths(widths: &[usize], examples: &Examples) -> Result<(), Error> {
     let expected = [widths[0], widths[widths.len() - 1]];
     let found = [examples.width(), examples.outputs()];
     if expected == found {

@@ -186,7 +186,7 @@ fn each_fault_of_a_doctored_contract_is_reported() {
         (entry("vertex"), "not a compute shader"),
         (entry("no_uniform"), "not exactly one block"),
         (entry("unwritten"), "y is never written"),
-        (entry("large"), "16388 bytes of workgroup memory"),
+        (entry("large"), "16400 bytes of workgroup memory"),
         (entry("large"), "257 invocations"),
         (
             Contract {

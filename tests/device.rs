@@ -9,6 +9,8 @@ mod borrowed;
 mod faults;
 #[path = "device/kernels.rs"]
 mod kernels;
+#[path = "device/limits.rs"]
+mod limits;
 #[path = "device/settings.rs"]
 mod settings;
 

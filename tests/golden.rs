@@ -1,7 +1,8 @@
 //! Golden files: results that PyTorch computed in `f64`, held against every engine of the crate.
 //!
 //! The files lie in `tests/golden`, or in the directory that `WGRAD_GOLDEN` names. What a file
-//! holds is read from its metadata and its tensors, never from its name.
+//! holds is read from its metadata and its tensors, never from its name. A script in
+//! `tests/golden_runner` shows how one is written.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;

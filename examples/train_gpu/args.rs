@@ -59,7 +59,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 600)]
     pub(crate) eval_every: usize,
 
-    /// End early, when the test accuracy has not risen above its best in so many evaluations in a row
+    /// End early, when the test accuracy has not risen above its best in so many evaluations in a row; those
+    /// before `--resume` do not count
     #[arg(long, value_name = "EVALUATIONS")]
     pub(crate) patience: Option<usize>,
 

@@ -22,9 +22,18 @@ pub(crate) struct OptimizerArgs {
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     clip_norm: Option<f32>,
 
-    /// How the learning rate changes: `cosine` takes it to 0 in `--steps` steps
+    /// How the learning rate changes: `step` multiplies it by `--schedule-factor` every
+    /// `--schedule-every` steps, `cosine` takes it to 0 in `--steps` steps
     #[arg(long, value_enum, default_value_t = Shape::Constant)]
     schedule: Shape,
+
+    /// Steps after which `--schedule step` changes the learning rate
+    #[arg(long, value_name = "STEPS")]
+    schedule_every: Option<u64>,
+
+    /// What `--schedule step` multiplies it by. Default: 0.1
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    schedule_factor: Option<f64>,
 
     /// Steps at the beginning in which the learning rate rises in a line
     #[arg(long, value_name = "STEPS", default_value_t = 0)]
@@ -45,11 +54,15 @@ enum Kind {
     AdamW,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum Shape {
     Constant,
+    Step,
     Cosine,
 }
+
+/// Of PyTorch's `StepLR`.
+const FACTOR: f64 = 0.1;
 
 impl OptimizerArgs {
     /// Whether this makes sense in a training of so many steps.
@@ -61,7 +74,35 @@ impl OptimizerArgs {
                 found: self.warm_up.to_string(),
             });
         }
+        self.check_schedule()?;
         self.build(steps).check()
+    }
+
+    /// Whether the options of a schedule are there where, and only where, they are needed.
+    fn check_schedule(&self) -> Result<(), Error> {
+        let must_be = |option: &str, expected: &str, found: String| {
+            Err(Error::Setting {
+                name: option.to_owned(),
+                expected: expected.to_owned(),
+                found,
+            })
+        };
+        let expected = "left out without --schedule step";
+        match (self.schedule, self.schedule_every, self.schedule_factor) {
+            (Shape::Step, None, _) => {
+                let expected = "a number of steps with --schedule step";
+                must_be("--schedule-every", expected, "left out".to_owned())
+            }
+            (Shape::Step, Some(_), _) | (_, None, None) => Ok(()),
+            (_, Some(every), _) => must_be("--schedule-every", expected, every.to_string()),
+            (_, None, Some(factor)) => must_be("--schedule-factor", expected, factor.to_string()),
+        }
+    }
+
+    /// Of `--schedule step`.
+    fn every_and_factor(&self) -> (u64, f64) {
+        let factor = self.schedule_factor.unwrap_or(FACTOR);
+        (self.schedule_every.unwrap_or(0), factor)
     }
 
     /// For a training of so many steps.
@@ -108,7 +149,11 @@ impl OptimizerArgs {
         let shape = match self.schedule {
             Shape::Constant if warm_up == 0 => return None,
             Shape::Constant => Schedule::constant(),
-            // Counts its steps from the end of the warm-up.
+            // Both count their steps from the end of the warm-up.
+            Shape::Step => {
+                let (every, factor) = self.every_and_factor();
+                Schedule::step(every, factor)
+            }
             Shape::Cosine => Schedule::cosine((steps as u64).saturating_sub(warm_up)),
         };
         Some(shape.warm_up(warm_up))
@@ -119,8 +164,13 @@ impl OptimizerArgs {
         let name = self.optimizer.to_possible_value();
         let name = name.as_ref().map_or("", |value| value.get_name());
         let mut parts = vec![format!("optimizer: {name}, learning rate {}", self.rate())];
-        if self.schedule == Shape::Cosine {
-            parts.push(format!("by a cosine to 0 at step {steps}"));
+        match self.schedule {
+            Shape::Constant => {}
+            Shape::Step => {
+                let (every, factor) = self.every_and_factor();
+                parts.push(format!("times {factor} every {every} steps"));
+            }
+            Shape::Cosine => parts.push(format!("by a cosine to 0 at step {steps}")),
         }
         if self.warm_up > 0 {
             parts.push(format!("warm-up of {} steps", self.warm_up));

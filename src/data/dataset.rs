@@ -1,8 +1,10 @@
+use std::any::Any;
 use std::sync::Arc;
 
 use ndarray::ArrayView2;
 
 use super::DataError;
+use super::table::Memory;
 
 /// Class labels, one per example: given as class indices or one-hot, kept as indices.
 ///
@@ -179,9 +181,10 @@ impl Dataset {
         &self.inner.labels
     }
 
-    /// Whether both are the same data in memory, as clones of one another are.
-    pub(crate) fn same_memory(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+    /// See [`Examples::memory`](super::Examples::memory).
+    pub(super) fn memory(&self) -> Memory {
+        let inner: Arc<dyn Any + Send + Sync> = self.inner.clone();
+        Arc::downgrade(&inner)
     }
 }
 

@@ -12,4 +12,5 @@ pub use error::DataError;
 #[cfg(feature = "download")]
 pub use error::{DownloadAttempt, DownloadFailure};
 pub use sampling::Sampling;
+pub(crate) use table::Memory;
 pub use table::{Examples, Table, Targets};

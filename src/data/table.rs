@@ -1,4 +1,5 @@
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, Weak};
 
 use ndarray::ArrayView2;
 
@@ -247,12 +248,17 @@ impl Examples {
         }
     }
 
-    /// Whether both are the same data in memory, as clones of one another are.
-    pub(crate) fn same_memory(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Bytes(a), Self::Bytes(b)) => a.same_memory(b),
-            (Self::Table(a), Self::Table(b)) => Arc::ptr_eq(&a.inner, &b.inner),
-            _ => false,
+    /// Where the data lie, the same for all clones, without keeping them there.
+    pub(crate) fn memory(&self) -> Memory {
+        match self {
+            Self::Bytes(dataset) => dataset.memory(),
+            Self::Table(table) => {
+                let inner: Arc<dyn Any + Send + Sync> = table.inner.clone();
+                Arc::downgrade(&inner)
+            }
         }
     }
 }
+
+/// See [`Examples::memory`].
+pub(crate) type Memory = Weak<dyn Any + Send + Sync>;

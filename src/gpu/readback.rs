@@ -13,7 +13,7 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::Timeout`] when the device does not finish, [`Error::DeviceLost`] when it is gone,
-    /// [`Error::OutOfMemory`] without room for the copy.
+    /// [`Error::OutOfMemory`] without room for the copy, [`Error::OtherGpu`] when the tensor is another's.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read<T: Pod>(&self, tensor: &Tensor) -> Result<Vec<T>, Error> {
         pollster::block_on(self.read_async(tensor))
@@ -71,6 +71,7 @@ impl Gpu {
     }
 
     fn copy_out(&self, tensor: &Tensor, doing: &str) -> Result<Copy, Error> {
+        tensor.check_gpu(self)?;
         let (source, offset) = tensor.buffer();
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.allocate("readback", tensor.bytes(), usage)?;

@@ -43,6 +43,21 @@ impl Shader {
             .collect()
     }
 
+    fn entry(&self, contract: &Contract) -> Option<usize> {
+        let mut entries = self.module.entry_points.iter();
+        entries.position(|entry| entry.name == contract.entry)
+    }
+
+    /// Bytes of workgroup memory of an entry point, each variable rounded up as WebGPU does.
+    fn workgroup_bytes(&self, entry: usize) -> u32 {
+        let used = self.used(entry).into_iter();
+        used.filter(|(_, variable, _)| variable.space == AddressSpace::WorkGroup)
+            .map(|(_, variable, _)| self.inner(variable.ty).size(self.module.to_ctx()))
+            .fold(0, |sum: u32, bytes| {
+                sum.saturating_add(bytes.checked_next_multiple_of(16).unwrap_or(u32::MAX))
+            })
+    }
+
     fn inner(&self, handle: Handle<Type>) -> &TypeInner {
         &self.module.types[handle].inner
     }
@@ -64,16 +79,24 @@ impl Shader {
     }
 }
 
+/// See [`Contract::workgroup_bytes`].
+pub(super) fn workgroup_bytes(contract: &Contract) -> u32 {
+    let shader = Shader::parse(contract).ok();
+    shader
+        .and_then(|shader| Some(shader.workgroup_bytes(shader.entry(contract)?)))
+        .unwrap_or(0)
+}
+
 /// Everything in which a shader differs from its contract.
 pub(super) fn faults(contract: &Contract) -> Vec<String> {
     let shader = match Shader::parse(contract) {
         Ok(shader) => shader,
         Err(error) => return vec![error],
     };
-    let entries = &shader.module.entry_points;
-    let Some(index) = entries.iter().position(|e| e.name == contract.entry) else {
+    let Some(index) = shader.entry(contract) else {
         return vec!["no such entry point in the WGSL".to_owned()];
     };
+    let entries = &shader.module.entry_points;
     let mut faults = Vec::new();
     if entries[index].stage != ShaderStage::Compute {
         faults.push("not a compute shader".to_owned());
@@ -213,11 +236,7 @@ fn storage_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
 
 fn limit_faults(shader: &Shader, entry: usize) -> Vec<String> {
     let used = shader.used(entry);
-    let workgroup_bytes: u32 = used
-        .iter()
-        .filter(|(_, variable, _)| variable.space == AddressSpace::WorkGroup)
-        .map(|(_, variable, _)| shader.inner(variable.ty).size(shader.module.to_ctx()))
-        .sum();
+    let workgroup_bytes = shader.workgroup_bytes(entry);
     let buffers = used
         .iter()
         .filter(|(_, variable, _)| matches!(variable.space, AddressSpace::Storage { .. }))

@@ -12,7 +12,7 @@ use super::guard::{Guarded, Touch};
 use super::{Mode, Pass};
 use crate::error::Error;
 use crate::gpu::{Gpu, message_of};
-use crate::kernel::{Access, Contract};
+use crate::kernel::Contract;
 use crate::ops::{Backward, Draw, Forward, Layer, ParameterSpec};
 use crate::plan::Recorder;
 use crate::reference::{self, Float, Twin};
@@ -274,11 +274,11 @@ impl<'a> Case<'a> {
             .dx_name()
             .map(|name| Guarded::output(gpu, &name, self.shape));
         let dx = dx.transpose()?;
-        let gradients = self
-            .specs
-            .iter()
-            .map(|spec| Guarded::output(gpu, &format!("d{}", spec.name), spec.shape));
-        let gradients: Vec<Guarded> = gradients.collect::<Result<_, _>>()?;
+        let gradients = self.specs.iter();
+        let gradients: Vec<_> = gradients
+            .map(|spec| (format!("d{}", spec.name), spec.shape))
+            .collect();
+        let gradients = Guarded::outputs(gpu, &gradients)?;
         let outputs: Vec<Tensor> = gradients.iter().map(|g| g.tensor().clone()).collect();
         self.record(gpu, known, Pass::Backward, |recorder| {
             let pass = Backward {
@@ -320,8 +320,7 @@ impl<'a> Case<'a> {
         let [rows, inputs] = self.shape;
         let what = format!("Layer::{pass} ({rows}×{inputs} inputs)");
         caught(self.layer, &what, || record(&mut recorder))?;
-        for (contract, tensors) in recorder.dispatches() {
-            self.check_arena(contract, tensors)?;
+        for contract in recorder.contracts() {
             if known.contains(contract) {
                 continue;
             }
@@ -339,29 +338,6 @@ impl<'a> Case<'a> {
         }
         gpu.submit(&recorder.finish()?, 1)?;
         Ok(())
-    }
-
-    /// In a network all gradients lie in one buffer, of which WebGPU lets no kernel read one part and write
-    /// another.
-    fn check_arena(&self, contract: &Contract, tensors: &[Tensor]) -> Result<(), Error> {
-        let names: Vec<String> = self.specs.iter().map(|s| format!("d{}", s.name)).collect();
-        let bound = contract.bindings.iter().zip(tensors);
-        let gradients = bound.filter(|(_, tensor)| names.iter().any(|name| name == tensor.label()));
-        let with = |access| {
-            let mut all = gradients.clone();
-            all.find(|(binding, _)| binding.access == access)
-        };
-        match (with(Access::Read), with(Access::ReadWrite)) {
-            (Some((_, read)), Some((_, written))) => Err(Error::Binding {
-                kernel: contract.name(),
-                mistake: format!(
-                    "{} is read and {} written, but all gradients lie in one buffer, of which no kernel may do both",
-                    read.label(),
-                    written.label()
-                ),
-            }),
-            _ => Ok(()),
-        }
     }
 
     /// The results of a pass, once it is seen that nothing else was written.

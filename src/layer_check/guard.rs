@@ -20,7 +20,7 @@ const FRONT: usize = 64;
 #[derive(Debug)]
 pub(super) struct Guarded {
     tensor: Tensor,
-    /// The whole buffer, guard bands included.
+    /// The same with its guard bands.
     whole: Tensor,
     before: Vec<u32>,
     is_input: bool,
@@ -33,6 +33,64 @@ pub(super) enum Touch {
     Stray { found: String },
 }
 
+/// A tensor that is to be: an output, where it has no values.
+struct Planned<'a> {
+    label: &'a str,
+    shape: [usize; 2],
+    element: Element,
+    values: Option<&'a [u32]>,
+}
+
+impl<'a> Planned<'a> {
+    fn output(label: &'a str, shape: [usize; 2]) -> Self {
+        Self {
+            label,
+            shape,
+            element: Element::F32,
+            values: None,
+        }
+    }
+
+    /// Elements that it takes of a buffer with its guard bands, of which the one behind it is wide enough for
+    /// a block of rows that starts at the last element.
+    fn room(&self) -> usize {
+        let [rows, columns] = self.shape;
+        (FRONT + rows * columns + 40 * columns.min(1024) + 1024).next_multiple_of(FRONT)
+    }
+
+    fn alone(&self, gpu: &Gpu) -> Result<Guarded, Error> {
+        let buffer = Tensor::zeros(gpu, self.label, [1, self.room()], Element::U32)?;
+        self.placed(gpu, &buffer, 0)
+    }
+
+    /// From an element of a buffer on, a multiple of [`FRONT`].
+    fn placed(&self, gpu: &Gpu, buffer: &Tensor, start: usize) -> Result<Guarded, Error> {
+        let guard = match self.values {
+            Some(_) => INPUT_GUARD,
+            None => OUTPUT_GUARD,
+        };
+        let mut before = vec![guard; FRONT];
+        match self.values {
+            Some(values) => before.extend_from_slice(values),
+            None => before.resize(FRONT + self.shape[0] * self.shape[1], POISON),
+        }
+        before.resize(self.room(), guard);
+        let part = |from: usize, shape, element| {
+            let [offset, end] = [start + from, start + before.len()].map(|at| 4 * at as u64);
+            let (buffer, span) = (buffer.buffer().0, end - offset);
+            Tensor::in_buffer(gpu, self.label, buffer, offset, span, shape, element)
+        };
+        let whole = part(0, [1, before.len()], Element::U32)?;
+        gpu.write(&whole, &before)?;
+        Ok(Guarded {
+            tensor: part(FRONT, self.shape, self.element)?,
+            whole,
+            before,
+            is_input: self.values.is_some(),
+        })
+    }
+}
+
 impl Guarded {
     pub(super) fn input(
         gpu: &Gpu,
@@ -40,52 +98,44 @@ impl Guarded {
         shape: [usize; 2],
         values: &[f32],
     ) -> Result<Self, Error> {
-        Self::new(
-            gpu,
-            label,
-            shape,
-            Element::F32,
-            Some(bytemuck::cast_slice(values)),
-        )
+        Planned {
+            values: Some(bytemuck::cast_slice(values)),
+            ..Planned::output(label, shape)
+        }
+        .alone(gpu)
     }
 
     pub(super) fn counter(gpu: &Gpu, label: &str, value: u32) -> Result<Self, Error> {
-        Self::new(gpu, label, [1, 1], Element::U32, Some(&[value]))
+        Planned {
+            element: Element::U32,
+            values: Some(&[value]),
+            ..Planned::output(label, [1, 1])
+        }
+        .alone(gpu)
     }
 
     pub(super) fn output(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Result<Self, Error> {
-        Self::new(gpu, label, shape, Element::F32, None)
+        Planned::output(label, shape).alone(gpu)
     }
 
-    fn new(
-        gpu: &Gpu,
-        label: &str,
-        shape: [usize; 2],
-        element: Element,
-        input: Option<&[u32]>,
-    ) -> Result<Self, Error> {
-        // Wide enough for a block of rows that starts at the last element.
-        let behind = 40 * shape[1].min(1024) + 1024;
-        let guard = match input {
-            Some(_) => INPUT_GUARD,
-            None => OUTPUT_GUARD,
-        };
-        let mut before = vec![guard; FRONT];
-        match input {
-            Some(bits) => before.extend_from_slice(bits),
-            None => before.resize(FRONT + shape[0] * shape[1], POISON),
+    /// In one buffer, as the gradients of a network are.
+    pub(super) fn outputs(gpu: &Gpu, specs: &[(String, [usize; 2])]) -> Result<Vec<Self>, Error> {
+        let planned = specs
+            .iter()
+            .map(|(label, shape)| Planned::output(label, *shape));
+        let room: usize = planned.clone().map(|planned| planned.room()).sum();
+        if room == 0 {
+            return Ok(Vec::new());
         }
-        before.resize(before.len() + behind, guard);
-        let whole = Tensor::zeros(gpu, label, [1, before.len()], Element::U32)?;
-        gpu.write(&whole, &before)?;
-        let offset = 4 * FRONT as u64;
-        let (buffer, span) = (whole.buffer().0, whole.bytes() - offset);
-        Ok(Self {
-            tensor: Tensor::in_buffer(label, buffer, offset, span, shape, element)?,
-            whole,
-            before,
-            is_input: input.is_some(),
-        })
+        let buffer = Tensor::zeros(gpu, "outputs", [1, room], Element::U32)?;
+        let mut start = 0;
+        planned
+            .map(|planned| {
+                let placed = planned.placed(gpu, &buffer, start);
+                start += planned.room();
+                placed
+            })
+            .collect()
     }
 
     pub(super) fn tensor(&self) -> &Tensor {

@@ -71,7 +71,7 @@ impl Model {
     }
 
     /// Mean softmax cross-entropy of `x` with its labels; for other losses, and for data sets, there is
-    /// [`Trainer::evaluate`](crate::Trainer::evaluate).
+    /// [`evaluate`](Self::evaluate).
     ///
     /// # Errors
     /// As [`predict`](Self::predict), or [`Error::Shape`] when labels and rows differ in number.

@@ -75,6 +75,13 @@ impl Resident {
         Ok(bytes)
     }
 
+    /// Frees it at once, where dropping it would leave that to a browser's garbage collector.
+    pub(crate) fn destroy(&self) {
+        for tensor in [&self.features, &self.targets] {
+            tensor.buffer().0.destroy();
+        }
+    }
+
     /// Number of examples.
     pub(crate) fn len(&self) -> usize {
         self.features.rows()

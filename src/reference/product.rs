@@ -22,9 +22,14 @@ pub(super) fn add_product<F: Float>(
     multiply(a, b, F::one(), c);
 }
 
-/// `c = beta·c + a·b`; `beta` is 0 or 1.
+#[cfg(feature = "gemm")]
+use self::by_gemm as multiply;
 #[cfg(not(feature = "gemm"))]
-fn multiply<F: Float>(
+use self::by_ndarray as multiply;
+
+/// `c = beta·c + a·b`; `beta` is 0 or 1, and where it is 0 nothing in `c` counts.
+#[cfg(any(test, not(feature = "gemm")))]
+fn by_ndarray<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,
     b: &ArrayBase<impl Data<Elem = F>, Ix2>,
     beta: F,
@@ -38,9 +43,9 @@ fn multiply<F: Float>(
 #[cfg(feature = "gemm")]
 const PARALLEL: usize = 1 << 22;
 
-/// `c = beta·c + a·b`; `beta` is 0 or 1.
+/// The same.
 #[cfg(feature = "gemm")]
-fn multiply<F: Float>(
+fn by_gemm<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,
     b: &ArrayBase<impl Data<Elem = F>, Ix2>,
     beta: F,
@@ -86,4 +91,71 @@ fn multiply<F: Float>(
 #[cfg(feature = "gemm")]
 fn strides<F>(matrix: &ArrayBase<impl ndarray::RawData<Elem = F>, Ix2>) -> [isize; 2] {
     [matrix.strides()[0], matrix.strides()[1]]
+}
+
+/// The tests have the feature, so that all others see what it does alone.
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, ArrayView2, s};
+
+    #[cfg(feature = "gemm")]
+    use super::by_gemm;
+    use super::{Float, by_ndarray};
+
+    /// Small integers, whose products and sums are exact in any order.
+    fn integers<F: Float>(shape: [usize; 2], seed: usize) -> Array2<F> {
+        Array2::from_shape_fn(shape, |(row, column)| {
+            let value = (row * 7 + column * 5 + row * column + seed) % 17;
+            F::from_f64(value as f64 - 8.0)
+        })
+    }
+
+    /// `c + a·b`, by its definition.
+    fn expected<F: Float>(
+        a: &ArrayView2<'_, F>,
+        b: &ArrayView2<'_, F>,
+        c: &Array2<F>,
+    ) -> Array2<F> {
+        Array2::from_shape_fn(c.dim(), |(row, column)| {
+            let products = (0..a.ncols()).map(|k| a[(row, k)] * b[(k, column)]);
+            products.fold(c[(row, column)], |sum, product| sum + product)
+        })
+    }
+
+    fn assert_exact<F: Float>([m, k, n]: [usize; 3]) {
+        let (a, a_transposed) = (integers::<F>([m, k], 1), integers::<F>([k, m], 1));
+        let (b, b_transposed) = (integers::<F>([k, n], 2), integers::<F>([n, k], 2));
+        // Every other column of a wider matrix, too: neither stride is 1.
+        let wide = integers::<F>([m, 2 * k], 3);
+        for a in [a.view(), a_transposed.t(), wide.slice(s![.., ..;2])] {
+            for b in [b.view(), b_transposed.t()] {
+                let (before, nothing) = (integers([m, n], 4), Array2::zeros([m, n]));
+                let unwritten = Array2::from_elem([m, n], F::from_f64(f64::NAN));
+                for (beta, c, expected) in [
+                    (F::one(), &before, expected(&a, &b, &before)),
+                    (F::zero(), &unwritten, expected(&a, &b, &nothing)),
+                ] {
+                    let mut found = c.clone();
+                    by_ndarray(&a, &b, beta, &mut found.view_mut());
+                    assert_eq!(found, expected, "ndarray: {m}×{k}×{n}, beta {beta:?}");
+                    #[cfg(feature = "gemm")]
+                    {
+                        let mut found = c.clone();
+                        by_gemm(&a, &b, beta, &mut found.view_mut());
+                        assert_eq!(found, expected, "gemm: {m}×{k}×{n}, beta {beta:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_exact_with_the_feature_and_without() {
+        for shape in [[1, 1, 1], [1, 5, 1], [3, 1, 7], [17, 9, 33], [100, 784, 50]] {
+            assert_exact::<f32>(shape);
+            assert_exact::<f64>(shape);
+        }
+        // Enough for all cores.
+        assert_exact::<f32>([64, 1024, 65]);
+    }
 }

@@ -87,6 +87,20 @@ pub enum Unfused {
         /// Weights of all layers but the first.
         later: u64,
     },
+    /// A kernel needs more than the device allows.
+    #[error("{kernel} takes {needed} {what}, but this device allows {available} ({limit})")]
+    Limit {
+        /// The kernel, for example `fused_middle::middle`.
+        kernel: String,
+        /// What it needs, for example `bytes of workgroup memory`.
+        what: &'static str,
+        /// Name of the limit, as `wgpu::Limits` spells it.
+        limit: &'static str,
+        /// How much is needed.
+        needed: u64,
+        /// How much there is.
+        available: u64,
+    },
     /// What a step hands on does not fit a buffer.
     #[error(
         "sums of slices, or two minibatches, take {needed} bytes, but a binding holds {available}"
@@ -127,6 +141,7 @@ impl Network {
             return Err(Unfused::Parameters);
         }
         let kernels = algorithm.kernels();
+        kernels.check_limits(setting.model.gpu())?;
         let (layer, layers) = layer_blocks(setting, kernels)?;
         let last = layer[layers - 1];
         let columns = (last.column + last.outputs) as usize;

@@ -10,7 +10,7 @@ use crate::model::{read_matrices, row_major};
 
 impl Trainer {
     fn position(&self) -> Position {
-        let (step, examples) = (self.steps_taken, &self.resident[0].0);
+        let (step, examples) = (self.steps_taken, &self.examples);
         let rules = (&*self.loss, &*self.optimizer);
         Position::new(step, self.batch, examples, &self.sampling, rules)
     }

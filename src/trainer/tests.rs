@@ -147,3 +147,38 @@ fn biases_that_swing_without_overflow_are_a_divergence() -> Result<(), Error> {
     );
     Ok(())
 }
+
+/// As long as the program keeps a data set, it is uploaded once; then it is gone from the GPU, too.
+#[test]
+fn a_data_set_that_the_program_has_dropped_takes_no_memory() -> Result<(), Error> {
+    let digits = |seed| crate::data::synthetic::digits_of(seed, 20, 500);
+    // A device of its own, whose memory no other test takes.
+    let gpu = crate::Gpu::new()?;
+    let train = digits(0)?.train;
+    let model = TwoLayerNet::spec(784, 10, 10).build(&gpu)?;
+    let sampling = Sampling::WithReplacement { seed: 1 };
+    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let mut trainer = Trainer::new(model, loss, optimizer, &train, 20, sampling)?;
+    // The trainer keeps what it trains on.
+    drop(train);
+    let allocated = || {
+        let report = gpu.device().generate_allocator_report();
+        report.map_or(0, |report| report.total_allocated_bytes)
+    };
+    let kept = digits(1)?.test;
+    trainer.evaluate(&kept)?;
+    let mut first = None;
+    for seed in 2..50 {
+        let test = digits(seed)?.test;
+        trainer.evaluate(&test)?;
+        trainer.predictions(&test)?;
+        trainer.evaluate(&kept)?;
+        assert_eq!(trainer.data_sets.len(), 3, "training, kept, this one");
+        // A device frees what it has when it comes to it: not at once, but not never.
+        let (now, first) = (allocated(), *first.get_or_insert_with(allocated));
+        assert!(now <= 2 * first, "{now} bytes, at first {first}");
+    }
+    trainer.evaluate(&kept)?;
+    assert_eq!(trainer.data_sets.len(), 2);
+    Ok(())
+}

@@ -1,5 +1,8 @@
 //! Optimizers and schedules from the command line.
 
+use std::fs;
+use std::path::Path;
+
 use super::{Few, assert_refused, last_line, lines, number, train};
 
 #[test]
@@ -38,6 +41,14 @@ fn what_the_optimizer_was_set_to_is_printed_and_has_an_effect() {
     for (words, expected) in [
         ("--weight-decay 0.5", "weight decay 0.5"),
         ("--schedule cosine", "by a cosine to 0 at step 60"),
+        (
+            "--schedule step --schedule-every 20",
+            "times 0.1 every 20 steps",
+        ),
+        (
+            "--schedule step --schedule-every 20 --schedule-factor 0.5",
+            "times 0.5 every 20 steps",
+        ),
         ("--warm-up 30", "warm-up of 30 steps"),
         ("--clip-norm 0.1", "gradients clipped to a norm of 0.1"),
     ] {
@@ -45,6 +56,25 @@ fn what_the_optimizer_was_set_to_is_printed_and_has_an_effect() {
         assert!(described.ends_with(expected), "{described}");
         assert_ne!(evaluated, plain, "{words}");
     }
+}
+
+/// Until the learning rate changes, the losses are those of a constant one; then they are not.
+#[test]
+fn a_step_schedule_changes_the_learning_rate_when_it_says() {
+    let few = Few::new();
+    let file = few.path.join("losses.csv");
+    let losses = |words: &str| {
+        let data = [Path::new("--unverified"), Path::new("--data"), &few.path];
+        let arguments = [&data[..], &[Path::new("--losses"), &file]].concat();
+        let words = format!("--device cpu --batch 20 --steps 60 --eval-every 0 {words}");
+        lines(&train(&arguments, &words));
+        let text = fs::read_to_string(&file).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (constant, step) = (losses(""), losses("--schedule step --schedule-every 30"));
+    // The 31st update is the first at another rate, and the 32nd loss the first after it.
+    let same = constant.iter().zip(&step).take_while(|(a, b)| a == b);
+    assert_eq!((same.count(), step.len()), (31, 60));
 }
 
 #[test]
@@ -77,6 +107,26 @@ fn settings_of_optimizers_that_are_wrong() {
         (
             "--steps 50 --warm-up 50",
             ["--warm-up must be below --steps, which is 50", "is 50"],
+        ),
+        (
+            "--schedule step",
+            ["--schedule-every must be a number of steps", "is left out"],
+        ),
+        (
+            "--schedule step --schedule-every 0",
+            ["steps of a schedule must be at least 1", "is 0"],
+        ),
+        (
+            "--schedule step --schedule-every 10 --schedule-factor -1",
+            ["factor of a schedule must be", "is -1"],
+        ),
+        (
+            "--schedule cosine --schedule-every 10",
+            ["--schedule-every must be left out", "is 10"],
+        ),
+        (
+            "--schedule-factor 0.5",
+            ["--schedule-factor must be left out", "is 0.5"],
         ),
         (
             "--optimizer adam --learning-rate 0",

@@ -1,12 +1,39 @@
 //! Trainings that end when they no longer get better.
 
+use std::path::Path;
+
 use super::{Few, assert_refused, last_line, lines, train};
+
+const WORDS: &str = "--device cpu --batch 20 --steps 1000000 --eval-every 50 --patience 3";
 
 #[test]
 fn a_training_that_no_longer_gets_better_ends_early() {
     let few = Few::new();
-    let words = "--device cpu --batch 20 --steps 1000000 --eval-every 50 --patience 3";
-    let lines = lines(&few.train(words));
+    ends_early(&lines(&few.train(WORDS)));
+}
+
+/// Evaluations before do not count, as the file does not have them: nor their best.
+#[test]
+fn patience_begins_anew_when_a_training_is_resumed() {
+    let few = Few::new();
+    let file = few.path.join("early.safetensors");
+    let run = |option: &str| {
+        let data = [Path::new("--unverified"), Path::new("--data"), &few.path];
+        let arguments = [&data[..], &[Path::new(option), &file]].concat();
+        ends_early(&lines(&train(&arguments, WORDS)))
+    };
+    let (first, second) = (run("--save"), run("--resume"));
+    assert!(second >= first + 3 * 50, "{second} after {first}");
+    let help = lines(&train(&[], "--help")).join(" ");
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        help.contains("those before `--resume` do not count"),
+        "{help}"
+    );
+}
+
+/// Checks that a training has ended when it should, and returns the step.
+fn ends_early(lines: &[String]) -> usize {
     let evaluated = lines.iter().filter(|line| line.starts_with("step "));
     let evaluated: Vec<(usize, f64)> = evaluated
         .map(|line| line.split_whitespace())
@@ -24,13 +51,14 @@ fn a_training_that_no_longer_gets_better_ends_early() {
     assert!(ends_at(count), "{lines:?}");
     assert!((4..count).all(|end| !ends_at(end)), "{lines:?}");
 
-    let step = evaluated[count - 1].0.to_string();
-    assert_eq!(last_line(&lines)["steps"], step);
+    let step = evaluated[count - 1].0;
+    assert_eq!(last_line(lines)["steps"], step.to_string());
     let expected = format!(
         "stopped early at step {step}: test accuracy has not risen above {:.4} in 3 evaluations",
         best(&evaluated)
     );
     assert!(lines.contains(&expected), "{lines:?}");
+    step
 }
 
 #[test]

@@ -150,10 +150,19 @@ impl<'gpu> Bench<'gpu> {
             mapped_at_creation: false,
         });
         let offset = 4 * FRONT as u64;
-        let tensor =
-            Tensor::in_buffer(label, &buffer, offset, size - offset, shape, element).unwrap();
+        let tensor = Tensor::in_buffer(
+            self.gpu,
+            label,
+            &buffer,
+            offset,
+            size - offset,
+            shape,
+            element,
+        )
+        .unwrap();
         let all = [1, before.len()];
-        let whole = Tensor::in_buffer(label, &buffer, 0, size, all, Element::U32).unwrap();
+        let whole =
+            Tensor::in_buffer(self.gpu, label, &buffer, 0, size, all, Element::U32).unwrap();
         self.gpu.write(&whole, &before).unwrap();
         self.tensors.borrow_mut().push(Guarded {
             role,

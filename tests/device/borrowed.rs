@@ -32,7 +32,7 @@ pub(crate) fn bind_unusable(gpu: &Gpu) -> Result<(), Error> {
         usage: wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: false,
     });
-    let unusable = Tensor::in_buffer("unusable", &buffer, 0, 256, [1, 64], Element::F32)?;
+    let unusable = Tensor::in_buffer(gpu, "unusable", &buffer, 0, 256, [1, 64], Element::F32)?;
     let y = Tensor::zeros(gpu, "y", [1, 64], Element::F32)?;
     let mut recorder = Recorder::new(gpu);
     Relu.forward(&mut recorder, Forward::evaluation(&unusable, &[], &y));

@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 use wgrad::kernel::{Binding, Block, Element, Kernel, Trust};
 use wgrad::plan::{Cost, Recorder};
 use wgrad::tensor::Tensor;
+use wgrad::{Error, Gpu, wgpu};
 
-use crate::gpu;
+use crate::{assert_error, borrowed, gpu};
 
 /// Called as one of the crate's own, and reading far past the end of its input.
 static MINE: Kernel<[u32; 4]> = Kernel {
@@ -36,7 +37,7 @@ fn two_tensors_of_one_buffer_in_one_kernel() {
     let both = Tensor::zeros(gpu, "both", [1, 128], Element::F32).unwrap();
     let part = |label, offset| {
         let buffer = both.buffer().0;
-        Tensor::in_buffer(label, buffer, offset, 256, [1, 64], Element::F32).unwrap()
+        Tensor::in_buffer(gpu, label, buffer, offset, 256, [1, 64], Element::F32).unwrap()
     };
     let (x, y) = (part("x", 0), part("y", 256));
     let mut recorder = Recorder::new(gpu);
@@ -55,7 +56,7 @@ fn tensors_that_are_empty_or_beyond_their_buffer() {
     let room = Tensor::zeros(gpu, "room", [1, 64], Element::F32).unwrap();
     let of = |span, shape| {
         let buffer = room.buffer().0;
-        Tensor::in_buffer("x", buffer, 0, span, shape, Element::F32).map_err(|e| e.to_string())
+        Tensor::in_buffer(gpu, "x", buffer, 0, span, shape, Element::F32).map_err(|e| e.to_string())
     };
     for (case, named) in [
         (of(256, [0, 7]), "shape of x must be at least 1×1"),
@@ -109,5 +110,64 @@ fn a_kernel_from_outside_is_compiled_with_bounds_checks_and_is_not_mistaken_for_
             .count()
             <= 1,
         "{found:?}"
+    );
+}
+
+/// wgpu would take the buffer of another device for the one of this device that has its number: here `y`
+/// for `x`.
+#[test]
+fn what_belongs_to_another_gpu_is_told_and_touches_nothing() {
+    let (device, queue) = borrowed::device(wgpu::Limits::default());
+    let twice = [(); 2].map(|()| Gpu::from_wgpu(device.clone(), queue.clone()));
+    for [mine, other] in [[gpu(), gpu()], twice] {
+        let tensor = |gpu, label| Tensor::zeros(gpu, label, [1, 64], Element::F32).unwrap();
+        let [x, z] = ["x", "z"].map(|label| tensor(&other, label));
+        let y = tensor(&mine, "y");
+        let record = |gpu, x, y| {
+            let mut recorder = Recorder::new(gpu);
+            recorder.dispatch(&MINE, [0; 4], &[x, y], 1, Cost::default());
+            recorder.finish()
+        };
+        let plan = record(&other, &x, &z).unwrap();
+        for (error, named) in [
+            (mine.write(&x, &[1.0f32; 64]).unwrap_err(), "x belongs"),
+            (mine.read::<f32>(&x).unwrap_err(), "x belongs"),
+            (record(&mine, &x, &y).unwrap_err(), "x belongs"),
+            (record(&other, &x, &y).unwrap_err(), "y belongs"),
+            (mine.submit(&plan, 1).unwrap_err(), "relu::forward belongs"),
+        ] {
+            assert_error!(error, [named, "another Gpu"], Error::OtherGpu { .. });
+        }
+        let shared = mine.clone();
+        assert_eq!(shared.read::<f32>(&y).unwrap(), [0.0; 64]);
+        other.submit(&plan, 1).unwrap();
+    }
+}
+
+#[test]
+fn a_part_of_a_buffer_that_is_larger_than_a_kernel_can_bind() {
+    let limits = wgpu::Limits {
+        max_storage_buffer_binding_size: 1024,
+        ..Default::default()
+    };
+    let (device, queue) = borrowed::device(limits);
+    let room = device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 2048,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    });
+    let gpu = Gpu::from_wgpu(device, queue);
+    let of = |span| Tensor::in_buffer(&gpu, "x", &room, 0, span, [1, 64], Element::F32);
+    assert!(of(1024).is_ok());
+    assert_error!(
+        of(1028).unwrap_err(),
+        ["x (1 × 64)"],
+        Error::Limit {
+            limit: "max_storage_buffer_binding_size",
+            needed: 1028,
+            available: 1024,
+            ..
+        }
     );
 }

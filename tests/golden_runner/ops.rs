@@ -36,6 +36,7 @@ pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Ref
             "sigmoid" => elementwise(file, prefix, gpu, table, &SIGMOID)?,
             "tanh" => elementwise(file, prefix, gpu, table, &TANH)?,
             "softmax_cross_entropy" => softmax_cross_entropy(file, prefix, gpu, table)?,
+            "mean_squared_error" => mean_squared_error(file, prefix, gpu, table)?,
             _ => return Err(file.unknown("op", op)),
         }
     }
@@ -362,6 +363,76 @@ fn softmax_gpu(gpu: &Gpu, logits: &Array2<f32>, labels: &[u32]) -> Result<Output
     let loss = found[0].iter().sum::<f64>() / labels.len() as f64;
     let dlogits = found.remove(1);
     Ok(vec![vec![loss], probabilities(&dlogits, labels), dlogits])
+}
+
+fn mean_squared_error(
+    file: &File,
+    prefix: String,
+    gpu: &Gpu,
+    table: &mut Table,
+) -> Result<(), Refusal> {
+    let name = |tensor: &str| format!("{prefix}{tensor}");
+    let shape @ [rows, outputs] = file.shape(&name("y"))?;
+    let y = matrix(shape, &file.f32(&name("y"), shape)?);
+    let targets = matrix(shape, &file.f32(&name("targets"), shape)?);
+    let on_gpu = mean_squared_error_gpu(gpu, &y, &targets);
+    let case = Case {
+        expected: vec![
+            ("loss", file.f64(&name("loss"), [1, 1])?),
+            ("dy", file.f64(&name("dy"), shape)?),
+        ],
+        engines: vec![
+            (
+                "reference f64",
+                DOUBLE,
+                mean_squared_error_reference::<f64>(&y, &targets),
+            ),
+            (
+                "reference f32",
+                SINGLE,
+                mean_squared_error_reference::<f32>(&y, &targets),
+            ),
+            ("GPU", SINGLE, on_gpu.map_err(|error| file.failed(error))?),
+        ],
+        prefix,
+    };
+    let differences = y.mapv(f64::from) - targets.mapv(f64::from);
+    let count = rows * outputs;
+    case.compare(file, table, |precision| {
+        let squares = differences.iter().map(|d| d * d).sum::<f64>();
+        vec![
+            vec![precision.mean_of_squares(count, squares)],
+            differences
+                .iter()
+                .map(|d| precision.scaled_difference(2.0 * d / count as f64))
+                .collect(),
+        ]
+    });
+    Ok(())
+}
+
+fn mean_squared_error_reference<F: Float>(y: &Array2<f32>, targets: &Array2<f32>) -> Outputs {
+    let [y, targets] = [y, targets].map(of_f32::<F>);
+    let mut dy = poisoned(&y);
+    let targets = reference::Targets::Values(targets.view());
+    let loss = reference::MeanSquaredError;
+    let loss = reference::Loss::forward_backward(&loss, y.view(), targets, dy.view_mut());
+    vec![vec![loss.into_f64()], into_f64(&dy)]
+}
+
+fn mean_squared_error_gpu(
+    gpu: &Gpu,
+    y: &Array2<f32>,
+    targets: &Array2<f32>,
+) -> Result<Outputs, Error> {
+    let losses = upload(gpu, &Array2::from_elem((1, y.nrows()), f32::NAN))?;
+    let dy = upload(gpu, &poisoned(y))?;
+    let [y, targets] = [upload(gpu, y)?, upload(gpu, targets)?];
+    let mut recorder = Recorder::new(gpu);
+    ops::MeanSquaredError.forward_backward(&mut recorder, &y, &targets, &losses, &dy);
+    let mut found = run(gpu, recorder, &[&losses, &dy])?;
+    let loss = found[0].iter().sum::<f64>() / y.rows() as f64;
+    Ok(vec![vec![loss], found.remove(1)])
 }
 
 /// Runs what was recorded and reads the outputs.

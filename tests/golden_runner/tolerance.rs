@@ -35,6 +35,19 @@ impl Precision {
         8.0 * (count as f64).sqrt() * self.unit * magnitudes + self.tiny
     }
 
+    /// Of the mean of `count` squares of rounded differences, which sum to `squares`: each has its
+    /// difference's rounding twice, and those too small may vanish; then a division.
+    pub(crate) fn mean_of_squares(self, count: usize, squares: f64) -> f64 {
+        let of_sum = self.sum(count, squares) + 2.01 * self.unit * squares;
+        let division = DIVISION * self.ulp() * squares;
+        (of_sum + division) / count as f64 + 2.0 * self.tiny
+    }
+
+    /// Of a difference times a scale: both and their product are rounded, and it may vanish.
+    pub(crate) fn scaled_difference(self, product: f64) -> f64 {
+        3.01 * self.unit * product.abs() + 2.0 * self.tiny
+    }
+
     /// Relative, of `exp(x)`.
     fn exp(self, x: f64) -> f64 {
         (3.0 + 2.0 * x.abs()) * self.ulp()

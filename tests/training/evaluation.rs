@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 use wgrad::data::{Dataset, Labels, Sampling};
 use wgrad::ndarray::Array2;
+use wgrad::ops::{MeanSquaredError, SoftmaxCrossEntropy};
 use wgrad::reference::Network;
-use wgrad::{Evaluation, Trainer};
+use wgrad::{Error, Evaluation, Model, Trainer};
 
 use super::{digits, relu_net, sigmoid_net, tiny, trainer};
 use crate::gpu::{Numbers, gpu};
@@ -30,6 +31,8 @@ fn reference(trainer: &Trainer, data: &Dataset) -> (Evaluation, usize) {
 
 fn check(trainer: &mut Trainer, data: &Dataset) {
     let found = trainer.evaluate(data).unwrap();
+    let of_model = trainer.model().evaluate(&SoftmaxCrossEntropy, data);
+    assert_eq!(of_model.unwrap(), found);
     let (expected, close) = reference(trainer, data);
     let hits = |evaluation: Evaluation| evaluation.accuracy.unwrap() * data.len() as f64;
     let off = (hits(found) - hits(expected)).abs();
@@ -74,6 +77,43 @@ fn evaluation_changes_nothing_and_is_the_same_again() {
     assert!(
         first != one.evaluate(&digits.test).unwrap(),
         "of the network before the steps"
+    );
+}
+
+/// What a program does that only has the weights.
+#[test]
+fn a_model_with_loaded_weights_is_evaluated_without_a_training() {
+    let digits = digits();
+    let sampling = Sampling::WithReplacement { seed: 1 };
+    let mut trainer = trainer(gpu(), &relu_net(), &digits.train, 100, sampling);
+    trainer.steps(50).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    trainer.save(file.path()).unwrap();
+    let mut model = relu_net().seed(9).build(gpu()).unwrap();
+    let evaluate = |model: &Model| model.evaluate(&SoftmaxCrossEntropy, &digits.test).unwrap();
+    let before = evaluate(&model);
+    model.load(file.path()).unwrap();
+    let expected = trainer.evaluate(&digits.test).unwrap();
+    assert!(before != expected);
+    assert_eq!(evaluate(&model), expected);
+    let predictions = model.predictions(&digits.test).unwrap();
+    assert_eq!(predictions, trainer.predictions(&digits.test).unwrap());
+}
+
+#[test]
+fn examples_that_do_not_fit_a_model_or_its_loss_are_refused() {
+    let model = relu_net().build(gpu()).unwrap();
+    let digits = digits();
+    let message = |refused: Result<Evaluation, Error>| refused.unwrap_err().to_string();
+    let tiny = message(model.evaluate(&SoftmaxCrossEntropy, &tiny()));
+    assert!(
+        tiny.ends_with(": expected shape [784, 10], found [2, 2]"),
+        "{tiny}"
+    );
+    let classes = message(model.evaluate(&MeanSquaredError, &digits.test));
+    assert!(
+        classes.contains("must be values, which the loss MeanSquaredError compares"),
+        "{classes}"
     );
 }
 

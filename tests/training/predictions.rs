@@ -85,6 +85,8 @@ fn check_both(split: &Split) {
         ];
         check("gpu", &of_gpu, &logits);
         check("cpu", &of_cpu, &logits);
+        let model = on_gpu.model();
+        assert_eq!(model.predictions(&split.test).unwrap(), of_gpu);
         // The same logits on the same device: not one example apart.
         let evaluated = on_gpu.evaluate(&split.test).unwrap().accuracy;
         assert_eq!(accuracy(&split.test, &of_gpu), evaluated);
@@ -155,7 +157,9 @@ fn examples_that_do_not_fit_the_network_are_refused() {
     let expected = ": expected shape [784, 10], found [2, 2]";
     let mut on_gpu = trainer(gpu(), &relu_net(), &digits.train, 50, SAMPLING);
     let on_cpu = on_cpu(&on_gpu, &relu_net(), &digits.train);
-    for refused in [on_gpu.predictions(&tiny()), on_cpu.predictions(&tiny())] {
+    let of_model = on_gpu.model().predictions(&tiny());
+    let on_gpu = on_gpu.predictions(&tiny());
+    for refused in [of_model, on_gpu, on_cpu.predictions(&tiny())] {
         let error = refused.unwrap_err().to_string();
         assert!(error.ends_with(expected), "{error}");
     }

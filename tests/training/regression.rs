@@ -69,6 +69,7 @@ fn check_trajectory<L: Loss + Copy + 'static, O: Optimizer + Copy + 'static>(
         on_gpu.evaluate(table).unwrap(),
         double.evaluate(table).unwrap(),
     );
+    assert_eq!(on_gpu.model().evaluate(&loss, table).unwrap(), found);
     assert!(
         (found.loss - expected.loss).abs() < 1e-4,
         "{case}: {found:?} {expected:?}"
@@ -251,7 +252,9 @@ fn values_have_no_predictions_with_a_probability() {
         reference::Trainer::<f32>::with_loss(&spec, loss, rate, &table, 10, SAMPLING).unwrap();
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, rate, &table, 10, SAMPLING).unwrap();
-    for refused in [on_gpu.predictions(&table), on_cpu.predictions(&table)] {
+    let of_model = on_gpu.model().predictions(&table);
+    let on_gpu = on_gpu.predictions(&table);
+    for refused in [of_model, on_gpu, on_cpu.predictions(&table)] {
         let error = refused.unwrap_err().to_string();
         let expected = "what surface says of its examples must be classes, to be predicted; for values \
             there is Model::predict; it is values";

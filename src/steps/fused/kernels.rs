@@ -4,8 +4,9 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::MAX_LAYERS;
+use super::{MAX_LAYERS, Unfused};
 use crate::fields;
+use crate::gpu::{Gpu, Shortage};
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::ops::to_u32;
 
@@ -149,6 +150,32 @@ impl Algorithm {
 }
 
 impl Kernels {
+    fn contracts(&self) -> [Contract; 3] {
+        [self.middle, self.backward_forward, self.forward].map(Kernel::contract)
+    }
+
+    /// Whether the device runs them.
+    pub(super) fn check_limits(&self, gpu: &Gpu) -> Result<(), Unfused> {
+        let contracts = self.contracts();
+        let mut shortages = contracts.iter().filter_map(|kernel| gpu.shortage(kernel));
+        match shortages.next() {
+            None => Ok(()),
+            Some(Shortage {
+                kernel,
+                what,
+                limit,
+                needed,
+                available,
+            }) => Err(Unfused::Limit {
+                kernel,
+                what,
+                limit,
+                needed,
+                available,
+            }),
+        }
+    }
+
     /// Blocks of a weight, in whole workgroups.
     pub(super) fn tiles(&self, inputs: usize, outputs: usize, is_first: bool) -> u32 {
         let [high, wide] = if is_first { self.first } else { self.later };
@@ -159,8 +186,5 @@ impl Kernels {
 
 pub(in crate::steps) fn contracts() -> Vec<Contract> {
     let kernels = [&TILES, &REGISTERS];
-    let kernels = kernels
-        .iter()
-        .flat_map(|k| [k.middle, k.backward_forward, k.forward]);
-    kernels.map(Kernel::contract).collect()
+    kernels.into_iter().flat_map(Kernels::contracts).collect()
 }

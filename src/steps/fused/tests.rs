@@ -290,3 +290,55 @@ fn what_cannot_be_fused_is_told() {
         assert_eq!(refused(spec), [expected.clone(), expected]);
     }
 }
+
+/// A borrowed device has the limits that its owner asked for.
+#[test]
+fn kernels_that_need_more_than_a_device_allows_are_told() {
+    let refused = |limits| {
+        let case = Case {
+            model: spec(&[4, 3, 2]).build(&borrowed(limits)).unwrap(),
+            ..Case::new(&[4, 3, 2], 5)
+        };
+        ALGORITHMS.map(|algorithm| Network::new(&case.setting(), algorithm).err())
+    };
+    assert_eq!(refused(wgpu::Limits::defaults()), [None, None]);
+    let limit = |kernel: &str, what, limit, needed, available| {
+        Some(Unfused::Limit {
+            kernel: kernel.to_owned(),
+            what,
+            limit,
+            needed,
+            available,
+        })
+    };
+    let middle = "fused_middle::middle";
+    let memory = "max_compute_workgroup_storage_size";
+    let small = limit(middle, "bytes of workgroup memory", memory, 16_384, 16_352);
+    let limits = wgpu::Limits {
+        max_compute_workgroup_storage_size: 16_352,
+        ..wgpu::Limits::defaults()
+    };
+    assert_eq!(refused(limits), [small, None]);
+    // The block of the second lies in storage.
+    let few = |kernel, needed| {
+        let buffers = "max_storage_buffers_per_shader_stage";
+        limit(kernel, "storage buffers", buffers, needed, 6)
+    };
+    let limits = wgpu::Limits {
+        max_storage_buffers_per_shader_stage: 6,
+        ..wgpu::Limits::defaults()
+    };
+    let expected = [few(middle, 7), few("fused_middle_registers::middle", 8)];
+    assert_eq!(refused(limits), expected);
+}
+
+fn borrowed(required_limits: wgpu::Limits) -> crate::Gpu {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
+    let descriptor = wgpu::DeviceDescriptor {
+        required_limits,
+        ..Default::default()
+    };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    crate::Gpu::from_wgpu(device, queue)
+}

@@ -1,0 +1,106 @@
+//! What a network makes of a whole data set, without a training.
+
+use super::Model;
+use crate::confusion::Prediction;
+use crate::data::Examples;
+use crate::error::Error;
+use crate::evaluator::{self, Evaluator};
+use crate::ops::Loss;
+use crate::ops::gather::Resident;
+use crate::trainer::{Evaluation, check_classes, check_fit, check_widths};
+
+impl Model {
+    /// Mean loss and accuracy over a whole data set, which is on the GPU for this call alone;
+    /// [`Trainer::evaluate`](crate::Trainer::evaluate) keeps it there for the next.
+    ///
+    /// ```
+    /// use wgrad::data::synthetic;
+    /// use wgrad::ops::SoftmaxCrossEntropy;
+    /// use wgrad::{Confusion, Gpu, TwoLayerNet};
+    ///
+    /// let digits = synthetic::digits_of(1, 1000, 500)?;
+    /// let model = TwoLayerNet::spec(784, 50, 10).build(&Gpu::new()?)?;
+    /// // model.load("digits.safetensors")?;
+    /// let test = model.evaluate(&SoftmaxCrossEntropy, &digits.test)?;
+    /// let predictions = model.predictions(&digits.test)?;
+    /// let confusion = Confusion::new(digits.test.labels(), &predictions)?;
+    /// assert_eq!(test.accuracy, Some(confusion.accuracy()));
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the loss compares classes and the data set has values, or the other way round,
+    /// [`Error::Shape`] when it does not fit the network, or an error of the device.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn evaluate(
+        &self,
+        loss: &dyn Loss,
+        examples: impl Into<Examples>,
+    ) -> Result<Evaluation, Error> {
+        pollster::block_on(self.evaluate_async(loss, examples))
+    }
+
+    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread: with the parameters of the time
+    /// of this call.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_async<E: Into<Examples>>(
+        &self,
+        loss: &dyn Loss,
+        examples: E,
+    ) -> impl Future<Output = Result<Evaluation, Error>> + use<E> {
+        let submitted = self.submit_evaluation(loss, &examples.into());
+        async move {
+            let (resident, totals) = submitted?;
+            let evaluation = totals.await;
+            resident.destroy();
+            evaluation
+        }
+    }
+
+    fn submit_evaluation(
+        &self,
+        loss: &dyn Loss,
+        examples: &Examples,
+    ) -> Result<
+        (
+            Resident,
+            impl Future<Output = Result<Evaluation, Error>> + use<>,
+        ),
+        Error,
+    > {
+        check_fit(&self.spec.widths(), loss, examples)?;
+        let resident = Resident::upload(&self.gpu, examples)?;
+        let totals = Evaluator::new(self, loss, &resident)?.run(&self.gpu);
+        Ok((resident, totals))
+    }
+
+    /// The class that the network takes every example for, and its probability; a
+    /// [`Confusion`](crate::Confusion) counts them.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the data set has values, no classes, [`Error::Shape`] when it does not fit the
+    /// network, or an error of the device.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
+        pollster::block_on(self.predictions_async(examples))
+    }
+
+    /// [`predictions`](Self::predictions) without blocking a browser's main thread.
+    ///
+    /// # Errors
+    /// As [`predictions`](Self::predictions).
+    pub async fn predictions_async(
+        &self,
+        examples: impl Into<Examples>,
+    ) -> Result<Vec<Prediction>, Error> {
+        let examples = examples.into();
+        check_classes(&examples)?;
+        check_widths(&self.spec.widths(), &examples)?;
+        let resident = Resident::upload(&self.gpu, &examples)?;
+        let predictions = evaluator::predictions(self, &resident).await;
+        resident.destroy();
+        predictions
+    }
+}

@@ -1,0 +1,166 @@
+//! Devices with less than a kernel needs: a borrowed device has the limits that its owner asked for.
+
+use wgrad::kernel::{Binding, Element, Kernel};
+use wgrad::ndarray::Array2;
+use wgrad::plan::{Cost, Recorder};
+use wgrad::tensor::Tensor;
+use wgrad::wgpu::Limits;
+use wgrad::{Error, Gpu, StepPlan, Unfused};
+
+use crate::borrowed::device;
+use crate::{assert_error, assert_trains, digits, spec, trainer};
+
+fn borrowed(limits: Limits) -> Gpu {
+    let (device, queue) = device(limits);
+    Gpu::from_wgpu(device, queue)
+}
+
+/// Two variables of workgroup memory: 4 and 20,000 bytes, the first of which counts as 16.
+static LARGE: Kernel<u32> = Kernel {
+    workgroup_size: [8, 4, 2],
+    ..Kernel::new(
+        "large",
+        "
+        @group(0) @binding(0) var<uniform> rows: u32;
+        @group(0) @binding(1) var<storage, read> x: array<f32>;
+        @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+        var<workgroup> one: f32;
+        var<workgroup> many: array<f32, 5000>;
+        @compute @workgroup_size(8, 4, 2)
+        fn forward(@builtin(local_invocation_index) i: u32) {
+            if i == 0u { one = 2.0; }
+            workgroupBarrier();
+            many[i] = one * x[i];
+            if i < rows { y[i] = many[i]; }
+        }",
+        "forward",
+        &[Binding::read("x"), Binding::write("y")],
+    )
+};
+
+/// What a device says of that kernel, in so many workgroups.
+fn run(gpu: &Gpu, workgroups: u64) -> Result<Vec<f32>, Error> {
+    let tensor = |label| Tensor::zeros(gpu, label, [1, 64], Element::F32);
+    let (x, y) = (tensor("x")?, tensor("y")?);
+    gpu.write(&x, &[1.5f32; 64])?;
+    let mut recorder = Recorder::new(gpu);
+    recorder.dispatch(&LARGE, 64, &[&x, &y], workgroups, Cost::default());
+    gpu.submit(&recorder.finish()?, 1)?;
+    gpu.read(&y)
+}
+
+#[test]
+fn a_kernel_that_needs_more_than_the_device_allows_is_told_before_it_is_compiled() {
+    let enough = Limits {
+        max_compute_workgroup_storage_size: 20_016,
+        ..Limits::default()
+    };
+    let found = run(&borrowed(enough.clone()), 1);
+    assert_eq!(found.unwrap(), vec![3.0; 64]);
+    let fewer = |change: fn(&mut Limits)| {
+        let mut limits = enough.clone();
+        change(&mut limits);
+        limits
+    };
+    for (limits, limit, needed) in [
+        (
+            fewer(|limits| limits.max_compute_workgroup_storage_size = 20_015),
+            "max_compute_workgroup_storage_size",
+            20_016,
+        ),
+        (
+            fewer(|limits| limits.max_compute_invocations_per_workgroup = 63),
+            "max_compute_invocations_per_workgroup",
+            64,
+        ),
+        (
+            fewer(|limits| limits.max_compute_workgroup_size_x = 7),
+            "max_compute_workgroup_size_x",
+            8,
+        ),
+        (
+            fewer(|limits| limits.max_compute_workgroup_size_y = 3),
+            "max_compute_workgroup_size_y",
+            4,
+        ),
+        (
+            fewer(|limits| limits.max_compute_workgroup_size_z = 1),
+            "max_compute_workgroup_size_z",
+            2,
+        ),
+        (
+            fewer(|limits| limits.max_storage_buffers_per_shader_stage = 1),
+            "max_storage_buffers_per_shader_stage",
+            2,
+        ),
+        (
+            fewer(|limits| limits.max_uniform_buffer_binding_size = 3),
+            "max_uniform_buffer_binding_size",
+            4,
+        ),
+    ] {
+        let error = run(&borrowed(limits), 1).unwrap_err();
+        let (name, number) = (limit, needed);
+        let number_text = number.to_string();
+        assert_error!(error, ["large::forward", name, &number_text],
+            Error::Limit { limit, needed, available, .. }
+                if limit == name && needed == number && available == number - 1);
+    }
+}
+
+#[test]
+fn workgroups_are_folded_into_as_many_as_the_device_allows() {
+    let gpu = borrowed(Limits {
+        max_compute_workgroup_storage_size: 20_016,
+        max_compute_workgroups_per_dimension: 3,
+        ..Limits::default()
+    });
+    for workgroups in [1, 3, 4, 9] {
+        assert_eq!(run(&gpu, workgroups).unwrap(), vec![3.0; 64]);
+    }
+    let error = run(&gpu, 10).unwrap_err();
+    assert_error!(
+        error,
+        ["large::forward, in workgroups", "10", "9"],
+        Error::Limit {
+            needed: 10,
+            available: 9,
+            ..
+        }
+    );
+}
+
+#[test]
+fn limits_below_those_of_webgpu_predict_and_say_what_training_needs() {
+    let gpu = borrowed(Limits::downlevel_defaults());
+    let model = spec().build(&gpu).unwrap();
+    model.predict(Array2::zeros((3, 784)).view()).unwrap();
+    assert_error!(
+        trainer(&gpu, &digits().train).unwrap_err(),
+        ["gather::words", "storage buffers", "required_limits"],
+        Error::Limit {
+            limit: "max_storage_buffers_per_shader_stage",
+            needed: 5,
+            available: 4,
+            ..
+        }
+    );
+}
+
+/// Whatever the adapter, the fused kernels bind more buffers than the others.
+#[test]
+fn steps_that_the_device_cannot_run_fused_are_run_layer_by_layer() {
+    let gpu = borrowed(Limits {
+        max_storage_buffers_per_shader_stage: 6,
+        ..Limits::default()
+    });
+    let trainer = trainer(&gpu, &digits().train).unwrap();
+    assert_eq!(trainer.step_plan(), StepPlan::Layers);
+    let unfused = trainer.unfused().unwrap();
+    assert!(
+        matches!(unfused, Unfused::Limit { limit, available: 6, .. }
+            if *limit == "max_storage_buffers_per_shader_stage"),
+        "{unfused}"
+    );
+    assert_trains(&gpu);
+}
