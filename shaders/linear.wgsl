@@ -148,19 +148,35 @@ fn backward_weight(
 @group(0) @binding(1) var<storage, read> dy: array<f32>;       // (rows, outputs)
 @group(0) @binding(2) var<storage, read_write> db: array<f32>; // (1, outputs)
 
-@compute @workgroup_size(64)
+// A sum of all rows is split: 16 columns to a workgroup, and 16 invocations to a column, each of which
+// sums every sixteenth row.
+const PARTS = 16u;
+
+@compute @workgroup_size(256)
 fn backward_bias(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let column = (id.x + id.y * count.x) * 64u + local;
-    if (column >= shape.outputs) {
+    let column = (id.x + id.y * count.x) * SIDE + local % SIDE;
+    let place = min(column, shape.outputs - 1u);
+    var sum = 0.0;
+    for (var row = local / SIDE; row < shape.rows; row += 4u * PARTS) {
+        // Four loads are under way at once; past the last row that one is read again, and dropped.
+        let rows = row + vec4u(0u, PARTS, 2u * PARTS, 3u * PARTS);
+        let at = min(rows, vec4u(shape.rows - 1u)) * shape.outputs + place;
+        let read = vec4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]);
+        let four = select(vec4f(), read, rows < vec4u(shape.rows));
+        sum += (four.x + four.y) + (four.z + four.w);
+    }
+    left_tile[local] = sum;
+    workgroupBarrier();
+    if (local >= SIDE || column >= shape.outputs) {
         return;
     }
-    var sum = 0.0;
-    for (var row = 0u; row < shape.rows; row++) {
-        sum += dy[row * shape.outputs + column];
+    sum = 0.0;
+    for (var part = 0u; part < PARTS; part++) {
+        sum += left_tile[part * SIDE + local];
     }
     db[column] = sum;
 }

@@ -3,6 +3,7 @@
 //   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
 //   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
 //   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
+//   backward_bias    db = Σ_rows dy    db[o]   = Σ_r dy[r,o]
 //
 // There a load costs as much as dozens of multiplications, so each invocation holds a block of
 // ROWS × COLUMNS sums and loads ROWS + COLUMNS values for ROWS · COLUMNS products. Loops of constant
@@ -117,4 +118,24 @@ fn backward_weight(
     let x_transposed = View(shape.inputs, shape.rows, 1u, shape.inputs);
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
     multiply((id.x + id.y * count.x) * 8u + local, x_transposed, dy, array<f32, COLUMNS>());
+}
+
+@group(0) @binding(1) var<storage, read> dy: array<f32>;       // (rows, outputs)
+@group(0) @binding(2) var<storage, read_write> db: array<f32>; // (1, outputs)
+
+@compute @workgroup_size(8)
+fn backward_bias(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let column = (id.x + id.y * count.x) * 8u + local;
+    if (column >= shape.outputs) {
+        return;
+    }
+    var sum = 0.0;
+    for (var row = 0u; row < shape.rows; row++) {
+        sum += dy[row * shape.outputs + column];
+    }
+    db[column] = sum;
 }

@@ -77,8 +77,9 @@ impl Layer for Linear {
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
         let (gpu, x, dw) = (recorder.gpu(), pass.x, &pass.gradients[0]);
-        Variant::choose(gpu, x, dw.shape(), x.rows()).backward_weight(recorder, &pass);
-        backward_bias(recorder, &pass);
+        let of_gradient = Variant::choose(gpu, x, dw.shape(), x.rows());
+        of_gradient.backward_weight(recorder, &pass);
+        of_gradient.backward_bias(recorder, &pass);
         if let Some(dx) = pass.dx {
             let depth = pass.dy.columns();
             Variant::choose(gpu, x, dx.shape(), depth).backward_input(recorder, &pass, dx);
@@ -149,10 +150,22 @@ struct Products {
     /// The first layer of a network has no use for it.
     backward_input: Option<&'static Kernel<Shape>>,
     backward_weight: &'static Kernel<Shape>,
+    backward_bias: &'static Sums,
     block: [usize; 2],
     blocks_per_workgroup: u64,
     /// [`Cost::iterations`] for sums of so many products, were no loop unrolled.
     iterations: fn(u64) -> u64,
+}
+
+/// How all rows are summed.
+struct Sums {
+    kernel: &'static Kernel<Shape>,
+    /// Of a workgroup.
+    columns: u64,
+    /// Of a column, in one round of its loop.
+    rows_at_a_time: u32,
+    /// That a sum is split into.
+    parts: u64,
 }
 
 impl Variant {
@@ -259,7 +272,7 @@ impl Variant {
     /// When the shapes do not fit together: a bug in the caller.
     pub fn backward(self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
         self.backward_weight(recorder, &pass);
-        backward_bias(recorder, &pass);
+        self.backward_bias(recorder, &pass);
         if let Some(dx) = pass.dx {
             self.backward_input(recorder, &pass, dx);
         }
@@ -278,6 +291,19 @@ impl Variant {
         products.record(recorder, kernel, shape, &tensors, dw.shape(), shape.rows);
     }
 
+    fn backward_bias(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
+        let (shape, dy, db) = (Shape::of(pass), pass.dy, &pass.gradients[1]);
+        assert_eq!(db.shape(), [1, dy.columns()], "linear: {}", db.label());
+        let sums = self.products().backward_bias;
+        let cost = Cost {
+            flops: u64::from(shape.rows) * u64::from(shape.outputs),
+            iterations: u64::from(shape.rows.div_ceil(sums.rows_at_a_time)) + sums.parts + 2,
+            bytes: None,
+        };
+        let workgroups = (dy.columns() as u64).div_ceil(sums.columns);
+        recorder.dispatch(sums.kernel, shape, &[dy, db], workgroups, cost);
+    }
+
     fn backward_input(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>, dx: &Tensor) {
         let (shape, products) = (Shape::of(pass), self.products());
         assert_eq!(dx.shape(), pass.x.shape(), "linear: {}", dx.label());
@@ -289,17 +315,6 @@ impl Variant {
         let tensors = [pass.dy, &pass.parameters[0], dx];
         products.record(recorder, kernel, shape, &tensors, dx.shape(), shape.outputs);
     }
-}
-
-fn backward_bias(recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
-    let (shape, dy, db) = (Shape::of(pass), pass.dy, &pass.gradients[1]);
-    assert_eq!(db.shape(), [1, dy.columns()], "linear: {}", db.label());
-    let cost = Cost {
-        flops: u64::from(shape.rows) * u64::from(shape.outputs),
-        iterations: u64::from(shape.rows),
-        bytes: None,
-    };
-    recorder.dispatch_each(&BACKWARD_BIAS, shape, &[dy, db], dy.columns(), cost);
 }
 
 impl Products {
@@ -353,6 +368,7 @@ static TILES: Products = Products {
         bindings: PRODUCT,
         ..TILED
     },
+    backward_bias: &SPLIT,
     block: [32, 32],
     blocks_per_workgroup: 1,
     iterations: |depth| depth.div_ceil(16) * (1 + 3 + 3 + 17) + 1,
@@ -375,6 +391,7 @@ static DEEP: Products = Products {
         bindings: PRODUCT,
         ..IN_DEPTH
     },
+    backward_bias: &SPLIT,
     block: [8, 8],
     blocks_per_workgroup: 1,
     iterations: |depth| depth.div_ceil(128) * (1 + 3) + 1 + 17,
@@ -397,6 +414,7 @@ static MEDIUM: Products = Products {
         bindings: PRODUCT,
         ..IN_MEDIUM_TILES
     },
+    backward_bias: &SPLIT,
     block: [128, 64],
     blocks_per_workgroup: 1,
     iterations: |depth| depth.div_ceil(16) * (1 + 17) + 1,
@@ -419,6 +437,7 @@ static LARGE: Products = Products {
         bindings: PRODUCT,
         ..IN_LARGE_TILES
     },
+    backward_bias: &SPLIT,
     block: [128, 128],
     blocks_per_workgroup: 1,
     iterations: |depth| depth.div_ceil(8) * (1 + 9) + 1,
@@ -442,6 +461,7 @@ static REGISTERS: Products = Products {
         bindings: PRODUCT,
         ..IN_REGISTERS
     },
+    backward_bias: &WHOLE,
     block: [20, 17],
     blocks_per_workgroup: 8,
     // Sums in registers are loops that were unrolled.
@@ -471,16 +491,32 @@ static BYTES: Products = Products {
         ],
         ..OF_BYTES
     },
+    backward_bias: &WHOLE,
     block: [28, 13],
     blocks_per_workgroup: 8,
     iterations: |depth| depth,
 };
 
-static BACKWARD_BIAS: Kernel<Shape> = Kernel {
-    entry: "backward_bias",
-    bindings: &[Binding::read("dy"), Binding::write("db")],
-    workgroup_size: [64, 1, 1],
-    ..TILED
+const BIAS: &[Binding] = &[Binding::read("dy"), Binding::write("db")];
+static SPLIT: Sums = Sums {
+    kernel: &Kernel {
+        entry: "backward_bias",
+        bindings: BIAS,
+        ..TILED
+    },
+    columns: 16,
+    rows_at_a_time: 64,
+    parts: 16,
+};
+static WHOLE: Sums = Sums {
+    kernel: &Kernel {
+        entry: "backward_bias",
+        bindings: BIAS,
+        ..IN_REGISTERS
+    },
+    columns: 8,
+    rows_at_a_time: 1,
+    parts: 1,
 };
 
 pub(super) fn contracts() -> Vec<Contract> {
@@ -493,6 +529,6 @@ pub(super) fn contracts() -> Vec<Contract> {
                 Some(products.backward_weight),
             ]
         });
-    let kernels = kernels.flatten().chain([&BACKWARD_BIAS]);
+    let kernels = kernels.flatten().chain([SPLIT.kernel, WHOLE.kernel]);
     kernels.map(Kernel::contract).collect()
 }
