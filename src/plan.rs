@@ -284,7 +284,7 @@ fn describe(pending: &Pending) -> String {
 }
 
 /// One dispatch, ready to be encoded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Dispatch {
     name: String,
     pipeline: wgpu::ComputePipeline,
@@ -310,6 +310,14 @@ impl Plan {
             pass.set_bind_group(0, &dispatch.bind_group, &[]);
             pass.dispatch_workgroups(x, y, 1);
         }
+    }
+
+    /// Each dispatch as a plan of its own, in order: for measurements.
+    pub fn singles(&self) -> impl Iterator<Item = Self> {
+        let dispatches = self.dispatches.iter().cloned();
+        dispatches.map(|dispatch| Self {
+            dispatches: vec![dispatch],
+        })
     }
 
     /// Number of dispatches.
