@@ -4,7 +4,8 @@
 //! A dispatch alone runs again and again, each time after the one before it is done. So its time has in
 //! it what starting it costs, and what it reads lies in caches that another dispatch of the step would
 //! have filled with something else. `host` is what the CPU takes to encode and submit it: where that is
-//! nearly all of the time, the device waits for the CPU. `checked` are the same kernels with the checks
+//! nearly all of the time, the device waits for the CPU (or is one: software drivers work inside of a
+//! submit at times). `checked` are the same kernels with the checks
 //! that WebGPU asks for ([`wgrad::gpu::GpuBuilder::bounds_checks`]). All are medians, in µs.
 #![allow(clippy::expect_used, missing_docs)]
 
