@@ -14,7 +14,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use wgrad::plan::Plan;
-use wgrad::{Error, Gpu, StepPlan};
+use wgrad::{Error, Gpu, StepPlan, Trainer};
 
 use common::{Job, digits, jobs, trainer};
 
@@ -91,7 +91,7 @@ fn table(gpus: &[Gpu; 2], job: &Job, plan: StepPlan) -> Result<(), Error> {
         "\n{}, {plan:?}\n{:>10} {:>10} {:>10}",
         job.name, "µs", "host", "checked"
     );
-    let [trusted, checked] = trainers.each_ref().map(|trainer| trainer.plan());
+    let [trusted, checked] = trainers.each_ref().map(Trainer::plan);
     let mut sum = 0.0;
     for (single, with_checks) in trusted.singles().zip(checked.singles()) {
         let line = single.to_string();

@@ -14,15 +14,18 @@ use wgrad::{Error, Gpu, StepPlan, reference};
 
 use common::{SAMPLING, digits, jobs, trainer};
 
+/// Steps timed together, of each job.
+const STEPS: [usize; 2] = [200, 2];
+
 fn steps(criterion: &mut Criterion) {
     let (gpu, digits) = (Gpu::new().expect("an adapter"), digits());
     eprintln!("adapter: {}", gpu.description());
-    for job in jobs() {
+    for (job, steps) in jobs().into_iter().zip(STEPS) {
         let mut group = criterion.benchmark_group(job.name);
         group
             .sample_size(10)
             .measurement_time(Duration::from_secs(8));
-        group.throughput(Throughput::Elements(job.steps as u64));
+        group.throughput(Throughput::Elements(steps as u64));
         for plan in [StepPlan::Fused, StepPlan::Layers] {
             let mut trainer = match trainer(&gpu, &job, &digits, plan) {
                 Err(Error::Plan(unfused)) => {
@@ -32,7 +35,7 @@ fn steps(criterion: &mut Criterion) {
                 trainer => trainer.expect("a trainer"),
             };
             group.bench_function(format!("{plan:?}"), |bencher| {
-                bencher.iter(|| trainer.steps(job.steps).expect("steps"));
+                bencher.iter(|| trainer.steps(steps).expect("steps"));
             });
         }
         let mut trainer = reference::Trainer::<f32>::new(
@@ -44,7 +47,7 @@ fn steps(criterion: &mut Criterion) {
         )
         .expect("a trainer");
         group.bench_function("CPU", |bencher| {
-            bencher.iter(|| trainer.steps(job.steps).expect("steps"));
+            bencher.iter(|| trainer.steps(steps).expect("steps"));
         });
         group.finish();
     }

@@ -11,8 +11,6 @@ pub(crate) struct Job {
     pub(crate) name: &'static str,
     pub(crate) spec: Sequential,
     pub(crate) batch: usize,
-    /// Steps timed together.
-    pub(crate) steps: usize,
 }
 
 pub(crate) fn jobs() -> [Job; 2] {
@@ -27,13 +25,11 @@ pub(crate) fn jobs() -> [Job; 2] {
             name: "job 1",
             spec: TwoLayerNet::spec(784, 50, 10).seed(42),
             batch: 100,
-            steps: 200,
         },
         Job {
             name: "job 2",
             spec: wide.seed(42),
             batch: 1024,
-            steps: 2,
         },
     ]
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Asks a GPU everything, the most important first: `python3 benches/peers/gpu.py --help`.
 
-Each stage writes a file of its own as it goes, so that whatever ends this program leaves what was found
-before. Stages share the time that is left; one that ends early leaves its time to those behind it.
+Each stage writes a file of its own as it goes, so that whatever ends this program leaves what was
+found before. Stages share the time that is left; one that ends early leaves its time to the others.
 """
 
 import argparse
@@ -17,16 +17,16 @@ from harness.candidates import all_candidates, chosen, on_gpu
 from harness.places import BUILT, PEERS, ROOT, environment
 
 # Of criterion, which would take a minute for a figure.
-BRIEFLY = ("--bench", "--warm-up-time", "0.5", "--measurement-time", "1")
+BRIEFLY = ("--bench", "--quiet", "--warm-up-time", "0.5", "--measurement-time", "1")
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].split(":")[0] + ".")
     add = parser.add_argument
-    add("--out", type=pathlib.Path, default="gpu", metavar="DIR", help="of results (default: gpu)")
+    add("--out", type=pathlib.Path, default=ROOT / "target" / "gpu", help="directory of results")
     add("--budget", type=float, default=1200, help="seconds for all stages (default: 1200)")
     add("--stages", default=",".join(STAGES), help=f"comma-separated (default: {','.join(STAGES)})")
-    add("--data", help="as in run.py; so are the following")
+    add("--data", help="this and what follows: as in run.py")
     add("--packed", type=pathlib.Path, metavar="FILE")
     add("--python", metavar="PATH")
     add("--peers", default="")
@@ -59,10 +59,11 @@ class OwnPrograms:
             print(header(options), file=file, flush=True)
             for kind, name, *words in self.commands:
                 print(f"\n$ {name} {' '.join(words)}", file=file, flush=True)
-                command, left = [install.our_program(name, kind), *words], deadline - time.monotonic()
+                command = [install.our_program(name, kind), *words]
+                left = max(deadline - time.monotonic(), 0)
                 output = {"stdout": file, "stderr": file}
                 try:
-                    done = subprocess.run(command, **output, env=env, cwd=ROOT, timeout=max(left, 0))
+                    done = subprocess.run(command, **output, env=env, cwd=ROOT, timeout=left)
                     is_good &= done.returncode == 0
                 except subprocess.TimeoutExpired:
                     print("no time was left", file=file, flush=True)
@@ -77,22 +78,22 @@ class Job:
         self.number = number
 
     def run(self, options, path, deadline):
-        left = deadline - time.monotonic()
-        command = [sys.executable, str(PEERS / "run.py"), "--gpu", "--jobs", str(self.number)]
         # A little is kept for the record.
-        command += ["--results", str(path), "--budget", f"{left - 5:.0f}"]
+        left = max(deadline - time.monotonic() - 5, 0)
+        command = [sys.executable, str(PEERS / "run.py"), "--gpu", "--jobs", str(self.number)]
+        command += ["--results", str(path), "--budget", f"{left:.0f}"]
         passed = ("data", "packed", "python", "peers", "repeats", "limit", "steps2", "largest")
         for name in passed:
             if getattr(options, name):
                 command += [f"--{name}", str(getattr(options, name))]
-        return subprocess.run(command, cwd=ROOT).returncode == 0
+        return subprocess.run(command).returncode == 0
 
 
 class Start:
     """From nothing to the first step."""
 
     def run(self, options, path, deadline):
-        asked = on_gpu(chosen(all_candidates(), options.peers))
+        asked = [c for c in on_gpu(chosen(all_candidates(), options.peers)) if 1 in c.jobs]
         candidates, unavailable = run.install_all(asked, options)
         with path.open("w") as file:
 
@@ -107,7 +108,10 @@ class Start:
 # What each runs, and its weight beside the others: its part of the time.
 STAGES = {
     # Whether what is timed is right.
-    "tests": (3, OwnPrograms(("test", "parity"), ("test", "training", "plans"), ("test", "golden"))),
+    "tests": (
+        3,
+        OwnPrograms(("test", "parity"), ("test", "training", "plans"), ("test", "golden")),
+    ),
     "job1": (8, Job(1)),
     "dispatches": (
         3,
@@ -130,7 +134,7 @@ def main():
     options = parse()
     end = time.monotonic() + options.budget
     options.out.mkdir(parents=True, exist_ok=True)
-    options.out, options.load = options.out.resolve(), machine.load()
+    options.load = machine.load()
     places.use(options.packed, options.python)
     run.prepare(options)
     try:

@@ -138,7 +138,8 @@ def prepare(options):
 
 def pack(options):
     options.data = mnist(options.data)
-    peers = chosen(all_candidates(), options.peers) if options.peers else []
+    # Peers on the CPU are compiled for this processor and no other.
+    peers = on_gpu(chosen(all_candidates(), options.peers)) if options.peers else []
     try:
         install.pack(options.pack, peers, options.data, machine.describe_build())
     except install.Missing as missing:
@@ -155,8 +156,8 @@ def main():
     if options.pack:
         pack(options)
         return 0
-    places.use(options.packed, options.python)
     deadline = time.monotonic() + options.budget
+    places.use(options.packed, options.python)
     prepare(options)
     asked = chosen(all_candidates(), options.peers)
     asked = on_gpu(asked) if options.gpu else asked

@@ -1,4 +1,4 @@
-"""Installs what is missing under target/peers, from package registries; packs it for machines without."""
+"""Installs what is missing under target/peers, from package registries; packs what was built."""
 
 import json
 import pathlib
@@ -119,7 +119,8 @@ def make_venv(part, packages, update):
 
 
 def pack(archive, peers, data, build):
-    """Puts what is ours, these peers in Rust, and MNIST where it is there, into a .tar.xz.
+    """Puts what is ours, those of these peers that are in Rust, and MNIST where it is there, into a
+    .tar.xz.
 
     In it they lie as under target/peers. Packages of Python are left out: they would be gigabytes.
     """

@@ -163,8 +163,8 @@ class Trial:
 
 
 def compare(candidates, job, options, say, deadline=math.inf):
-    """After every round the figures so far, of all candidates that could be measured; failures are left
-    in the others."""
+    """After every round, the figures of all candidates that could be measured; failures are left in
+    the others."""
     trials = [Trial(c, job, options) for c in candidates if job in c.jobs]
 
     def attempt(trial, what):
@@ -177,10 +177,12 @@ def compare(candidates, job, options, say, deadline=math.inf):
     def alive():
         return [t for t in trials if f"job {job}" not in t.candidate.failures]
 
-    # At least half of the time is for figures.
+    # At least half of the time is for figures; what hangs leaves half of the rest to the others.
     now = time.monotonic()
+    warm = now + (deadline - now) / 2
     for trial in trials:
-        trial.deadline = now + (deadline - now) / 2
+        now = time.monotonic()
+        trial.deadline = now + (warm - now) / 2
         say(f"job {job}: warming up {trial.candidate.name}")
         try:
             attempt(trial, trial.prepare)

@@ -17,7 +17,7 @@ CACHES = (
 
 
 def measure(candidates, data, deadline, say):
-    """A line for each program: with caches that are empty, and with those that the run before left."""
+    """Lines for each program: with caches that are empty, and with what the run before left there."""
     say("seconds from the start of a process to its end: it reads MNIST, takes one step, evaluates")
     for candidate in candidates:
         seconds = {"empty": [], "filled": []}
@@ -34,5 +34,7 @@ def measure(candidates, data, deadline, say):
         except OutOfTime:
             say(f"{candidate.name}: no time was left")
         for state, found in seconds.items():
+            if not found:
+                continue
             values = ",".join(f"{value:.2f}" for value in found)
             say(f"start peer={candidate.name} caches={state} seconds={values}")

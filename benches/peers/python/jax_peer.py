@@ -21,6 +21,11 @@ UNROLL = 10 if args.mode == "unrolled" else 1
 # XLA's default for float32 is TF32 where the GPU has it.
 jax.config.update("jax_default_matmul_precision", "default" if args.tf32 else "highest")
 
+try:
+    jax.devices()
+except (AssertionError, RuntimeError) as error:
+    raise SystemExit(f"no JAX for {args.device}: {str(error) or 'its plugin is missing'}")
+
 
 def forward(parameters, x):
     for w, b in parameters[:-1]:
