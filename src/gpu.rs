@@ -3,6 +3,8 @@
 mod adapter;
 mod faults;
 mod readback;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -45,13 +47,21 @@ struct Shared {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
-    kind: AdapterKind,
-    timeout: Duration,
+    settings: Settings,
     pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
     faults: Arc<Mutex<Faults>>,
 }
 
-/// WGSL, entry point and trust: names of shaders need not be unique.
+/// What a builder decides besides the adapter.
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    kind: AdapterKind,
+    timeout: Duration,
+    /// Whether kernels of this crate are compiled with bounds checks, too.
+    checks_bounds: bool,
+}
+
+/// WGSL, entry point and whether bounds are checked: names of shaders need not be unique.
 type PipelineKey = (&'static str, &'static str, bool);
 
 impl Gpu {
@@ -94,13 +104,16 @@ impl Gpu {
     /// more, and [`StepPlan::Auto`](crate::StepPlan) takes steps that it can run.
     #[must_use]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        let kind = AdapterKind::of(&device.adapter_info());
-        let timeout = Duration::from_secs(60);
-        Self::with_faults(device, queue, kind, timeout, Arc::default())
+        let settings = Settings {
+            kind: AdapterKind::of(&device.adapter_info()),
+            timeout: Duration::from_secs(60),
+            checks_bounds: false,
+        };
+        Self::with_faults(device, queue, settings, Arc::default())
     }
 
     /// A device that nobody else has: its error handlers are ours to set.
-    fn own(device: wgpu::Device, queue: wgpu::Queue, kind: AdapterKind, timeout: Duration) -> Self {
+    fn own(device: wgpu::Device, queue: wgpu::Queue, settings: Settings) -> Self {
         let faults: Arc<Mutex<Faults>> = Arc::default();
         let on_error = Arc::clone(&faults);
         device.on_uncaptured_error(Arc::new(move |error| {
@@ -111,24 +124,22 @@ impl Gpu {
             let reason = format!("{reason:?} {message}").trim().to_owned();
             lock(&on_loss).lost.get_or_insert(reason);
         });
-        Self::with_faults(device, queue, kind, timeout, faults)
+        Self::with_faults(device, queue, settings, faults)
     }
 
     fn with_faults(
         device: wgpu::Device,
         queue: wgpu::Queue,
-        kind: AdapterKind,
-        timeout: Duration,
+        settings: Settings,
         faults: Arc<Mutex<Faults>>,
     ) -> Self {
         let shared = Shared {
             info: device.adapter_info(),
             limits: device.limits(),
-            kind,
+            settings,
             pipelines: Mutex::default(),
             device,
             queue,
-            timeout,
             faults,
         };
         // In a browser nothing is shared between threads.
@@ -164,7 +175,7 @@ impl Gpu {
     /// Whose kernels it gets: what the adapter is, unless [`GpuBuilder::kernels_for`] said otherwise.
     #[must_use]
     pub fn kind(&self) -> AdapterKind {
-        self.shared.kind
+        self.shared.settings.kind
     }
 
     /// Whether the adapter runs shaders on the CPU, whatever its kernels are.
@@ -293,7 +304,7 @@ impl Gpu {
     /// [`Error::Timeout`] when the device does not finish, [`Error::DeviceLost`] when it is gone.
     pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), Error> {
         let doing = "waiting for submitted work";
-        let timeout = self.shared.timeout;
+        let timeout = self.shared.settings.timeout;
         let wait = wgpu::PollType::Wait {
             submission_index: submission,
             timeout: Some(timeout),
@@ -344,7 +355,8 @@ impl Gpu {
 
     /// The pipeline of a kernel, compiled at its first use.
     pub(crate) fn pipeline(&self, contract: &Contract) -> Result<wgpu::ComputePipeline, Error> {
-        let key = (contract.source, contract.entry, contract.trust.is_proven);
+        let is_checked = self.shared.settings.checks_bounds || !contract.trust.is_proven;
+        let key = (contract.source, contract.entry, is_checked);
         if let Some(pipeline) = lock(&self.shared.pipelines).get(&key) {
             return Ok(pipeline.clone());
         }
@@ -352,7 +364,8 @@ impl Gpu {
             return Err(shortage.into());
         }
         let name = contract.name();
-        let pipeline = self.guarded(&format!("compiling {name}"), || self.compile(contract))?;
+        let compile = || self.compile(contract, is_checked);
+        let pipeline = self.guarded(&format!("compiling {name}"), compile)?;
         lock(&self.shared.pipelines).insert(key, pipeline.clone());
         Ok(pipeline)
     }
@@ -423,16 +436,16 @@ impl Gpu {
         })
     }
 
-    fn compile(&self, contract: &Contract) -> wgpu::ComputePipeline {
+    fn compile(&self, contract: &Contract, is_checked: bool) -> wgpu::ComputePipeline {
         let name = contract.name();
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(contract.shader),
             source: wgpu::ShaderSource::Wgsl(contract.source.into()),
         };
         // Bounds checks and loop counters halve the speed of a matrix kernel on a software driver.
-        let checks = match contract.trust.is_proven {
-            true => wgpu::ShaderRuntimeChecks::unchecked(),
-            false => wgpu::ShaderRuntimeChecks::checked(),
+        let checks = match is_checked {
+            true => wgpu::ShaderRuntimeChecks::checked(),
+            false => wgpu::ShaderRuntimeChecks::unchecked(),
         };
         #[allow(unsafe_code)]
         // SAFETY: only this crate can mark a kernel as proven. Tests run each of these between guard

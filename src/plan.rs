@@ -305,7 +305,7 @@ fn describe(pending: &Pending) -> String {
 }
 
 /// One dispatch, ready to be encoded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Dispatch {
     name: String,
     pipeline: wgpu::ComputePipeline,
@@ -339,6 +339,15 @@ impl Plan {
         gpu.check_owner(&self.gpu, || {
             let names = self.dispatches.iter().map(|dispatch| &*dispatch.name);
             format!("the plan of {}", names.collect::<Vec<_>>().join(", "))
+        })
+    }
+
+    /// Each dispatch as a plan of its own, in order: for measurements.
+    pub fn singles(&self) -> impl Iterator<Item = Self> {
+        let dispatches = self.dispatches.iter().cloned();
+        dispatches.map(|dispatch| Self {
+            gpu: self.gpu.clone(),
+            dispatches: vec![dispatch],
         })
     }
 

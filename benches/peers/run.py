@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """Compares wgrad with its peers on this machine: `python3 benches/peers/run.py --help`.
 
-Needs Python 3.9 or newer and Rust; installs everything else under target/peers.
+Needs Python 3.9 or newer and Rust; installs everything else under target/peers. A machine without
+network or Rust runs what was packed on another.
 """
 
 import argparse
+import math
 import pathlib
 import subprocess
 import sys
+import time
 
-from harness import chart, install, machine, measure, report
-from harness.candidates import all_candidates, chosen, needs_cuda
+from harness import chart, install, machine, measure, places, report
+from harness.candidates import GPU, all_candidates, chosen, needs_cuda, on_gpu
 from harness.places import ROOT, environment, has_mnist, mnist, removed
 
 BOOK = ["100x784x50", "784x100x50"]
@@ -20,15 +23,21 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].split(":")[0] + ".")
     add = parser.add_argument
     add("--data", help="directory of the IDX files (default: $MNIST_DIR, else wgrad's cache)")
+    add("--pack", type=pathlib.Path, metavar="FILE.tar.xz", help="build what --packed needs")
+    add("--packed", type=pathlib.Path, metavar="FILE.tar.xz", help="build nothing, run this")
+    add("--python", metavar="PATH", help="take this interpreter's packages, install none")
     add("--jobs", default="1,2,3", help="which, comma-separated (default: 1,2,3)")
     add("--peers", default="", help="beginnings of names, comma-separated (default: all)")
+    add("--gpu", action="store_true", help="only programs on a GPU, and wgrad's CPU path")
     add("--repeats", type=int, default=5)
     add("--threads", type=int, help="of CPU peers (default: the faster of 1 and all)")
     add("--steps2", type=int, help="steps of job 2 (default: 600 on a GPU, else 60)")
     add("--largest", type=int, help="largest size of job 3 (default: 8192 on a GPU, else 1024)")
     add("--limit", type=float, default=20, help="seconds of a repeat; slower ones take fewer steps")
+    add("--budget", type=float, default=math.inf, help="seconds for all jobs (default: no end)")
     add("--update", action="store_true", help="take the newest versions of the peers")
     add("--record", action="store_true", help="write benches/record/<machine>/<date>.txt")
+    add("--results", type=pathlib.Path, metavar="FILE", help="write the record here, every round")
     add("--chart", type=pathlib.Path, metavar="FILE.svg", help="draw job 1; implies --record")
     add("--from-record", type=pathlib.Path, metavar="FILE", help="draw this, run nothing")
     options = parser.parse_args()
@@ -36,14 +45,11 @@ def parse():
     options.peers = [name for name in options.peers.split(",") if name]
     if options.from_record and not options.chart:
         parser.error("--from-record needs --chart")
+    if options.pack and not options.pack.name.endswith(install.ARCHIVE):
+        parser.error(f"--pack names a file that ends in {install.ARCHIVE}")
     if options.repeats < 1 or not set(options.jobs) <= {1, 2, 3}:
         parser.error("--repeats are 1 or more, --jobs of 1, 2 and 3")
-    # A record says what was run, not where this person keeps things.
-    words = sys.argv[1:]
-    hidden = [
-        "DIR" if i and words[i - 1] == "--data" else word for i, word in enumerate(words)
-    ]
-    options.command = " ".join(["python3 benches/peers/run.py", *hidden])
+    options.command = report.command("run.py")
     return options
 
 
@@ -75,7 +81,7 @@ def install_all(candidates, options):
             unavailable[candidate.name] = "no NVIDIA GPU: nvidia-smi finds none"
             continue
         if candidate.name in ("wgrad-gpu", "burn-wgpu") and options.adapter is None:
-            unavailable[candidate.name] = "no Vulkan, Metal or DX12 adapter"
+            unavailable[candidate.name] = options.no_adapter
             continue
         if candidate.name == "burn-vulkan" and not options.hardware:
             unavailable[candidate.name] = "no hardware GPU: its SPIR-V crashes software drivers"
@@ -104,11 +110,8 @@ def describe(unavailable):
     return "\n".join(f"not measured: {', '.join(who)}: {why}" for why, who in names.items())
 
 
-def main():
-    options = parse()
-    if options.from_record:
-        chart.draw(options.from_record, options.chart)
-        return 0
+def prepare(options):
+    """Data, adapter and what follows from it, in `options`."""
     if removed():
         say(f"not passed on to any program, ours or a peer: {', '.join(removed())}")
     try:
@@ -116,34 +119,71 @@ def main():
     except install.Missing as missing:
         raise SystemExit(str(missing))
     find_data(options)
-    options.adapter = machine.adapter(options.data)
+    options.adapter, options.no_adapter = machine.adapter(options.data)
     options.hardware = bool(options.adapter) and not machine.is_software(options.adapter)
-    asked = options.steps2
 
     def is_fast(device_class):
-        return device_class == "gpu" and options.hardware
+        return device_class == GPU and options.hardware
 
     def steps2(device_class):
-        return asked or (600 if is_fast(device_class) else 60)
+        return options.steps2 or (600 if is_fast(device_class) else 60)
 
     def shapes(device_class):
         largest = options.largest or (8192 if is_fast(device_class) else 1024)
         sizes = [size for size in (256, 512, 1024, 2048, 4096, 8192) if size <= largest]
         return [f"{size}x{size}x{size}" for size in sizes] + BOOK
 
-    options.shapes, options.steps2 = shapes, steps2
-    candidates, unavailable = install_all(chosen(all_candidates(), options.peers), options)
-    started_load, figures = machine.load(), []
-    for job in options.jobs:
-        figures += measure.compare(candidates, job, options, say)
+    options.shapes_on, options.steps2_on = shapes, steps2
 
-    for candidate in candidates:
-        for job, why in candidate.failures.items():
-            unavailable[f"{candidate.name}, {job}"] = why
-    parts = [f"{name}: {fact}" for name, fact in machine.facts(options, started_load)]
-    parts += ["", report.table(figures), ""]
-    parts += [describe(unavailable), "", report.repeats(figures), ""]
-    text = "\n".join(parts).replace(str(options.data), "DIR").replace(str(ROOT) + "/", "")
+
+def pack(options):
+    options.data = mnist(options.data)
+    # Peers on the CPU are compiled for this processor and no other.
+    peers = on_gpu(chosen(all_candidates(), options.peers)) if options.peers else []
+    try:
+        install.pack(options.pack, peers, options.data, machine.describe_build())
+    except install.Missing as missing:
+        raise SystemExit(str(missing))
+    data = "with" if has_mnist(options.data) else "without"
+    say(f"{options.pack}: {options.pack.stat().st_size / 1e6:.1f} MB, {data} MNIST")
+
+
+def main():
+    options = parse()
+    if options.from_record:
+        chart.draw(options.from_record, options.chart)
+        return 0
+    if options.pack:
+        pack(options)
+        return 0
+    deadline = time.monotonic() + options.budget
+    places.use(options.packed, options.python)
+    prepare(options)
+    asked = chosen(all_candidates(), options.peers)
+    asked = on_gpu(asked) if options.gpu else asked
+    candidates, unavailable = install_all(asked, options)
+    started_load, figures = machine.load(), []
+
+    def record():
+        missing = dict(unavailable)
+        for candidate in candidates:
+            for job, why in candidate.failures.items():
+                missing[f"{candidate.name}, {job}"] = why
+        parts = [f"{name}: {fact}" for name, fact in machine.facts(options, started_load)]
+        parts += ["", report.table(figures), ""]
+        parts += [describe(missing), "", report.repeats(figures), ""]
+        return report.without_paths("\n".join(parts), options.data)
+
+    for at, job in enumerate(options.jobs):
+        # What a job leaves of its share is for those behind it.
+        now = time.monotonic()
+        share = now + (deadline - now) / (len(options.jobs) - at)
+        before = figures
+        for found in measure.compare(candidates, job, options, say, share):
+            figures = before + found
+            if options.results:
+                options.results.write_text(record())
+    text = record()
     say("\n" + text)
     if options.record or options.chart:
         name = options.adapter.split(":")[0] if options.hardware else machine.cpu_model()

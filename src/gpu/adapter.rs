@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Gpu;
+use super::{Gpu, Settings};
 use crate::error::Error;
 
 /// What kind of machine executes the kernels; it decides which variant of a kernel runs.
@@ -29,6 +29,7 @@ pub struct GpuBuilder {
     hardware_only: bool,
     kernels: Option<AdapterKind>,
     timeout: Duration,
+    checks_bounds: bool,
 }
 
 impl Default for GpuBuilder {
@@ -39,6 +40,7 @@ impl Default for GpuBuilder {
             hardware_only: false,
             kernels: None,
             timeout: Duration::from_secs(60),
+            checks_bounds: false,
         }
     }
 }
@@ -80,6 +82,15 @@ impl GpuBuilder {
         self
     }
 
+    /// Compiles this crate's kernels with the checks, too, that those from outside always have: whatever
+    /// they are told, indices stay within their buffers and loops end. They are slower so, on a software
+    /// driver half as fast; a `cargo bench --bench dispatches` says by how much.
+    #[must_use]
+    pub fn bounds_checks(mut self) -> Self {
+        self.checks_bounds = true;
+        self
+    }
+
     /// Opens the best adapter that matches: discrete GPU, integrated GPU, others, software.
     ///
     /// # Errors
@@ -109,7 +120,12 @@ impl GpuBuilder {
             return Err(Error::NoAdapter { wanted, found });
         };
         let kind = AdapterKind::of(&adapter.get_info());
-        open(&adapter, self.kernels.unwrap_or(kind), self.timeout).await
+        let settings = Settings {
+            kind: self.kernels.unwrap_or(kind),
+            timeout: self.timeout,
+            checks_bounds: self.checks_bounds,
+        };
+        open(&adapter, settings).await
     }
 
     fn accepts(&self, info: &wgpu::AdapterInfo) -> bool {
@@ -188,14 +204,14 @@ fn rank(device_type: wgpu::DeviceType) -> u8 {
     }
 }
 
-async fn open(adapter: &wgpu::Adapter, kind: AdapterKind, timeout: Duration) -> Result<Gpu, Error> {
+async fn open(adapter: &wgpu::Adapter, settings: Settings) -> Result<Gpu, Error> {
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("wgrad"),
         required_limits: adapter.limits(),
         ..Default::default()
     };
     match adapter.request_device(&descriptor).await {
-        Ok((device, queue)) => Ok(Gpu::own(device, queue, kind, timeout)),
+        Ok((device, queue)) => Ok(Gpu::own(device, queue, settings)),
         Err(error) => Err(Error::NoDevice {
             adapter: describe(&adapter.get_info()),
             reason: error.to_string(),

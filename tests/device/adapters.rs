@@ -16,6 +16,11 @@ fn the_best_adapter_is_found_and_trains() {
 }
 
 #[test]
+fn with_bounds_checks_it_trains_too() {
+    assert_trains(&Gpu::builder().bounds_checks().build().unwrap());
+}
+
+#[test]
 fn an_adapter_is_found_by_a_part_of_its_name_in_any_case() {
     let name = gpu().info().name.clone();
     let part = name.split(' ').next().unwrap().to_uppercase();

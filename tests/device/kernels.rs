@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use wgrad::kernel::{Binding, Block, Element, Kernel, Trust};
-use wgrad::plan::{Cost, Recorder};
+use wgrad::plan::{Cost, Plan, Recorder};
 use wgrad::tensor::Tensor;
 use wgrad::{Error, Gpu, wgpu};
 
@@ -48,6 +48,33 @@ fn two_tensors_of_one_buffer_in_one_kernel() {
         error.contains("relu::forward") && error.contains("one buffer"),
         "{error}"
     );
+}
+
+#[test]
+fn dispatches_of_a_plan_can_run_alone() {
+    let gpu = gpu();
+    let [x, y, z] = ["x", "y", "z"].map(|label| {
+        let tensor = Tensor::zeros(&gpu, label, [1, 2], Element::F32).unwrap();
+        gpu.write(&tensor, &[3.0f32, -3.0]).unwrap();
+        tensor
+    });
+    let mut recorder = Recorder::new(&gpu);
+    for (from, to) in [(&x, &y), (&y, &z)] {
+        let pass = wgrad::ops::Forward::evaluation(from, &[], to);
+        wgrad::ops::Layer::forward(&wgrad::ops::LeakyRelu::new(0.5), &mut recorder, pass);
+    }
+    let plan = recorder.finish().unwrap();
+    let singles: Vec<_> = plan.singles().collect();
+    assert_eq!(singles.iter().map(Plan::len).collect::<Vec<_>>(), [1, 1]);
+    let mut found: Vec<[f32; 2]> = Vec::new();
+    for single in &singles {
+        gpu.submit(single, 1).unwrap();
+        found.extend([&y, &z].map(|tensor| {
+            let values: Vec<f32> = gpu.read(tensor).unwrap();
+            [values[0], values[1]]
+        }));
+    }
+    assert_eq!(found, [[3.0, -1.5], [3.0, -3.0], [3.0, -1.5], [3.0, -0.75]]);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from .places import BUILT, PEERS, executable, venv_python
+from . import install
+from .places import PEERS, venv_python
 
 CPU, GPU = "cpu", "gpu"
 
@@ -34,7 +35,7 @@ def python(name, part, program, *options, **more):
 
 
 def rust(name, part, program, *options, **more):
-    command = [str(BUILT / part / "release" / executable(program)), *options]
+    command = [str(install.peer_program(part, program)), *options]
     return Candidate(name, part=part, command=command, **more)
 
 
@@ -59,21 +60,31 @@ def all_candidates():
         rust("candle-cuda", "candle-cuda", "peer-candle", *cuda, **gpu),
     ]
     # True f32, and the 10-bit mantissas of tensor cores, which only large products notice.
-    for suffix, options in (("", ()), ("-tf32", ("--tf32",))):
-        found.append(
-            python(f"jax-cuda{suffix}", "jax", "jax_peer.py", *cuda, *options, **gpu)
-        )
+    for suffix, options, jobs in (("", (), {1, 2, 3}), ("-tf32", ("--tf32",), {2, 3})):
+        for mode in ("scan", "unrolled"):
+            # A matrix product alone is no loop.
+            more = {"jobs": jobs if mode == "scan" else jobs - {3}, **gpu}
+            name = f"jax-cuda{suffix}" if mode == "scan" else f"jax-{mode}-cuda{suffix}"
+            found.append(
+                python(name, "jax", "jax_peer.py", "--mode", mode, *cuda, *options, **more)
+            )
         for mode in ("eager", "compile", "graphs", "compile-graphs"):
-            # A matrix product alone is the same in all of them.
-            jobs = (1, 2, 3) if mode == "eager" else (1, 2)
+            # Nor does it change when it is compiled.
+            more = {"jobs": jobs - {3} if "compile" in mode else jobs, **gpu}
             command = ("--mode", mode, *cuda, *options)
-            name = f"torch-{mode}-cuda{suffix}"
-            found.append(python(name, "torch", "torch_peer.py", *command, jobs=jobs, **gpu))
+            found.append(
+                python(f"torch-{mode}-cuda{suffix}", "torch", "torch_peer.py", *command, **more)
+            )
     return found
 
 
 def needs_cuda(candidate):
     return "cuda" in candidate.name
+
+
+def on_gpu(candidates):
+    """Programs on a GPU, and ours on the CPU."""
+    return [each for each in candidates if each.is_ours or each.device_class == GPU]
 
 
 def chosen(candidates, prefixes):

@@ -1,15 +1,21 @@
-"""Installs what is missing under target/peers, from package registries."""
+"""Installs what is missing under target/peers, from package registries; packs what was built."""
 
 import json
-import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 
+from . import places
 from .places import BUILT, PEERS, ROOT, environment, executable, venv_python
+
+
+# Of what was packed: commit and compiler.
+BUILD = BUILT / "build.json"
+ARCHIVE = ".tar.xz"
 
 
 class Missing(Exception):
@@ -22,17 +28,21 @@ def nvidia_driver():
         found = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    version = re.search(r"CUDA Version:\s*(\d+)\.(\d+)", found.stdout)
+    version = re.search(r"CUDA\b[^\d\n]*(\d+)\.(\d+)", found.stdout)
     return (int(version[1]), int(version[2])) if found.returncode == 0 and version else None
 
 
 def install(part, update=False):
     """Raises `Missing`."""
     BUILT.mkdir(parents=True, exist_ok=True)
+    if part in PACKAGES and places.python:
+        return check_package(part)
     if part in PACKAGES:
         return make_venv(part, PACKAGES[part](), update)
-    if part == "wgrad":
-        return build_ours()
+    if places.is_packed:
+        return check_packed(part)
+    if part in OURS:
+        return build_ours(part)
     return build_peer(part, update)
 
 
@@ -48,6 +58,45 @@ PACKAGES = {
     "torch": lambda: ["torch"],
     "jax": jax_packages,
 }
+
+
+# Targets of cargo: what is compared, and what else a GPU is asked.
+OURS = {
+    "wgrad": [("example", "train_gpu"), ("example", "matmul")],
+    "wgrad-more": [
+        *(("test", name) for name in ("parity", "training", "golden")),
+        *(("bench", name) for name in ("dispatches", "kernels", "training")),
+    ],
+}
+
+
+def our_program(name, kind="example"):
+    return str(BUILT / "wgrad" / kind / executable(name))
+
+
+def peer_program(part, name):
+    return BUILT / part / "release" / executable(name)
+
+
+def packed_build():
+    """What `pack` was told of how its programs were built; None where nothing was packed."""
+    return json.loads(BUILD.read_text()) if places.is_packed else None
+
+
+def check_package(name):
+    find = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({name!r}) is None)"
+    try:
+        done = subprocess.run([places.python, "-c", find], env=environment())
+    except OSError as error:
+        raise Missing(f"{places.python} cannot be run: {error}") from error
+    if done.returncode != 0:
+        raise Missing(f"{places.python} has no {name}")
+
+
+def check_packed(part):
+    found = BUILT / ("wgrad" if part in OURS else part)
+    if not found.exists():
+        raise Missing(f"{part} was not packed: pack it with --peers {part}")
 
 
 def make_venv(part, packages, update):
@@ -69,6 +118,36 @@ def make_venv(part, packages, update):
     done.write_text(json.dumps(packages))
 
 
+def pack(archive, peers, data, build):
+    """Puts what is ours, those of these peers that are in Rust, and MNIST where it is there, into a
+    .tar.xz.
+
+    In it they lie as under target/peers. Packages of Python are left out: they would be gigabytes.
+    """
+    programs = {our_program(name, kind) for part in OURS for kind, name in OURS[part]}
+    parts = set(OURS)
+    for peer in peers:
+        if peer.part not in (*OURS, *PACKAGES):
+            programs.add(peer.command[0])
+            parts.add(peer.part)
+    for part in sorted(parts):
+        install(part)
+    with tempfile.TemporaryDirectory() as directory:
+        there = pathlib.Path(directory)
+        for program in programs:
+            copy = there / pathlib.Path(program).relative_to(BUILT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(program, copy)
+            if shutil.which("strip"):
+                checked(["strip", str(copy)], f"strip {copy.name}")
+        (there / "mnist").mkdir()
+        for path in places.mnist_files(data):
+            shutil.copy(path, there / "mnist")
+        (there / BUILD.name).write_text(json.dumps(build))
+        # It adds the ending itself.
+        shutil.make_archive(str(archive)[: -len(ARCHIVE)], "xztar", there)
+
+
 def cargo():
     found = shutil.which("cargo")
     if found is None:
@@ -76,19 +155,19 @@ def cargo():
     return found
 
 
-def build_ours():
-    print("building wgrad ...", flush=True)
-    build = [cargo(), "build", "--release", "--example", "train_gpu", "--example", "matmul"]
-    checked(build, "cargo build of wgrad", cwd=ROOT)
-    target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "examples"
-    for example in ("train_gpu", "matmul"):
-        # A copy, so that a build during the run changes nothing.
-        pathlib.Path(our_program(example)).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(target / executable(example), our_program(example))
-
-
-def our_program(example):
-    return str(BUILT / "wgrad" / executable(example))
+def build_ours(part):
+    print(f"building {part} ...", flush=True)
+    build = [cargo(), "build", "--release", "--message-format", "json-render-diagnostics"]
+    for kind, name in OURS[part]:
+        build += [f"--{kind}", name]
+    messages = checked(build, "cargo build of wgrad", cwd=ROOT).splitlines()
+    for message in map(json.loads, messages):
+        if message.get("executable"):
+            # A copy, so that a build during the run changes nothing.
+            target = message["target"]
+            copy = pathlib.Path(our_program(target["name"], target["kind"][0]))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(message["executable"], copy)
 
 
 def build_peer(part, update):
@@ -114,10 +193,11 @@ def checked(command, what, cwd=None, flags=None):
     done = subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True)
     if done.returncode != 0:
         raise Missing(f"{what} failed: {last_words(done.stderr or done.stdout)}")
+    return done.stdout
 
 
 def last_words(text):
     """The lines that say what went wrong, in one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if re.search(r"\b(error|Error|panicked)\b", line)]
+    errors = [line for line in lines if re.search(r"\b(error|Error|ERROR|panicked)\b", line)]
     return " / ".join((errors or lines)[-3:])[:500] or "without a word"

@@ -1,13 +1,16 @@
 """What a figure depends on besides the program."""
 
+import ctypes
+import functools
 import os
 import platform
 import re
 import subprocess
+import sys
 import time
 
-from . import install
-from .places import BUILT, PEERS, ROOT, environment, removed, venv_python
+from . import install, places
+from .places import PEERS, ROOT, environment, removed, venv_python
 
 
 def output(*command, cwd=None):
@@ -59,11 +62,25 @@ def system():
 
 
 def adapter(data):
-    """Adapter and driver as wgrad describes them; None where it finds none."""
-    command = [install.our_program("train_gpu"), "--device", "gpu", "--data", data]
-    text = output(*command, "--steps", "1", "--eval-every", "0", "--hidden", "none")
-    found = re.search(r"^device: (.+)$", text, re.MULTILINE)
-    return found[1] if found else None
+    """Adapter and driver as wgrad describes them, or None and why it finds none."""
+    command = [install.our_program("train_gpu"), "--device", "gpu", "--data", str(data)]
+    command += ["--steps", "1", "--eval-every", "0", "--hidden", "none"]
+    # Where a driver is installed and cannot be loaded, the loader knows what it lacks.
+    env = {**environment(), "VK_LOADER_DEBUG": "error"}
+    done = subprocess.run(command, env=env, text=True, capture_output=True)
+    found = re.search(r"^device: (.+)$", done.stdout, re.MULTILINE)
+    if found:
+        return found[1], None
+    if sys.platform == "linux" and not has_vulkan_loader():
+        return None, "no Vulkan loader: libvulkan.so.1 is missing (Debian, Ubuntu: libvulkan1)"
+    return None, f"no adapter: {install.last_words(done.stderr)}"
+
+
+def has_vulkan_loader():
+    try:
+        return bool(ctypes.CDLL("libvulkan.so.1"))
+    except OSError:
+        return False
 
 
 def is_software(description):
@@ -79,38 +96,59 @@ def locked(manifest, packages):
     return [f"{name} {version}" for name, version in re.findall(pattern, text) if name in packages]
 
 
-def installed(part):
-    wanted = {"numpy", "torch", "jax", "jaxlib"}
-    listed = output(venv_python(part), "-m", "pip", "list", "--format=freeze")
-    pairs = (line.split("==") for line in listed.splitlines() if "==" in line)
-    return [f"{name} {version}" for name, version in pairs if name in wanted]
+# Asked by the interpreter that has them, or has them not.
+VERSIONS = """
+from importlib.metadata import distributions
+wanted = {"numpy", "torch", "triton", "jax", "jaxlib"}
+found = {(d.metadata["Name"] or "").lower(): d.version for d in distributions()}
+print(*(f"{name} {found[name]}" for name in sorted(wanted & set(found))), sep=", ")
+"""
+
+
+@functools.lru_cache(maxsize=None)
+def installed(python):
+    return output(python, "-c", VERSIONS)
+
+
+def describe_build():
+    """Commit and compiler of our programs."""
+    commit = output("git", "rev-parse", "--short", "HEAD", cwd=ROOT)
+    changed = output("git", "status", "--porcelain", "--untracked-files=no", cwd=ROOT)
+    return {
+        "commit": f"{commit or '?'}{', with uncommitted changes' if changed else ''}",
+        "rust": output("rustc", "--version"),
+    }
 
 
 def facts(options, started_load):
     rust = {"burn", "burn-flex", "burn-wgpu", "candle-core", "gemm", "cubecl-wgpu"}
-    versions = {part: installed(part) for part in install.PACKAGES if (BUILT / part).exists()}
+    if places.python:
+        versions = {"python": installed(places.python)}
+    else:
+        there = [part for part in install.PACKAGES if venv_python(part).exists()]
+        versions = {part: installed(venv_python(part)) for part in there}
     for package in ("burn", "candle"):
         manifest = PEERS / "rust" / package / "Cargo.toml"
-        versions[package] = locked(manifest, rust)
-    versions["wgrad"] = locked(ROOT / "Cargo.toml", {"wgrad", "wgpu", "ndarray", "gemm"})
-    commit = output("git", "rev-parse", "--short", "HEAD", cwd=ROOT)
-    changed = output("git", "status", "--porcelain", "--untracked-files=no", cwd=ROOT)
+        versions[package] = ", ".join(locked(manifest, rust))
+    ours = locked(ROOT / "Cargo.toml", {"wgrad", "wgpu", "ndarray", "gemm"})
+    versions["wgrad"] = ", ".join(ours)
+    build = install.packed_build() or describe_build()
     query = ("--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     lines = [
         ("date", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())),
         ("command", options.command),
-        ("commit", f"{commit or '?'}{', with uncommitted changes' if changed else ''}"),
+        ("commit", build["commit"]),
         ("cpu", f"{cpu_model()} ({vector_units()})"),
         ("cores", f"{cores}"),
         ("load average", f"{started_load} before, {load()} after (1, 5, 15 minutes)"),
         ("system", system()),
-        ("adapter", options.adapter or "none"),
+        ("adapter", options.adapter or options.no_adapter),
         ("nvidia", output("nvidia-smi", *query) or "none"),
-        ("rust", output("rustc", "--version")),
+        ("rust", build["rust"]),
         ("python", platform.python_version()),
     ]
-    lines += [(f"versions, {part}", ", ".join(found)) for part, found in versions.items() if found]
+    lines += [(f"versions, {part}", found) for part, found in versions.items() if found]
     if removed():
         lines.append(("not passed on", ", ".join(removed())))
     return lines

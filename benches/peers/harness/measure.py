@@ -1,8 +1,10 @@
 """Runs candidates: once to warm up and to choose the threads, then in turns."""
 
+import math
 import os
 import statistics
 import subprocess
+import time
 from dataclasses import dataclass, field
 
 from . import install
@@ -15,6 +17,10 @@ LONGEST_S = 3600
 
 class Failed(Exception):
     """Why a run gave no figure."""
+
+
+class OutOfTime(Exception):
+    """There is no time left for another run."""
 
 
 @dataclass
@@ -38,7 +44,7 @@ class Figures:
         return self.job != 1 or self.accuracy >= ENOUGH
 
 
-def run(candidate, job, data, steps=0, shapes=(), threads=None):
+def run(candidate, job, data, steps=0, shapes=(), threads=None, deadline=math.inf, env=()):
     """The `key=value` pairs of each line that has a figure."""
     command = list(candidate.command)
     if candidate.is_ours and job == 3:
@@ -53,13 +59,23 @@ def run(candidate, job, data, steps=0, shapes=(), threads=None):
         training = ["--data", str(data), "--steps", str(steps)]
         command += ["--shapes", *shapes] if job == 3 else training
         command += ["--threads", str(threads)] if threads else []
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise OutOfTime
+    limit = min(left, LONGEST_S)
     try:
         done = subprocess.run(
-            command, env=environment(), text=True, capture_output=True, timeout=LONGEST_S
+            command,
+            env={**environment(), **dict(env)},
+            text=True,
+            capture_output=True,
+            timeout=limit,
         )
     except OSError as error:
         raise Failed(f"cannot be run: {error}") from error
     except subprocess.TimeoutExpired as error:
+        if limit < LONGEST_S:
+            raise OutOfTime from error
         raise Failed(f"took more than {LONGEST_S} s") from error
     if done.returncode != 0:
         words = install.last_words(done.stderr or done.stdout)
@@ -78,11 +94,12 @@ class Trial:
         self.candidate, self.job, self.options = candidate, job, options
         self.data = options.data
         software = candidate.device_class == "gpu" and not options.hardware
-        self.steps = {1: 10_000, 2: options.steps2(candidate.device_class)}.get(job, 0)
-        self.shapes = options.shapes(candidate.device_class)
+        self.steps = {1: 10_000, 2: options.steps2_on(candidate.device_class)}.get(job, 0)
+        self.shapes = options.shapes_on(candidate.device_class)
         self.probe_steps = {1: 200 if software else 2000, 2: 3 if software else 10}.get(job, 0)
         self.figures = {}
         self.rounds = []
+        self.deadline = math.inf
 
     def thread_counts(self):
         if not self.candidate.is_threaded:
@@ -93,7 +110,7 @@ class Trial:
         return sorted({1, cores})
 
     def run(self, **more):
-        rows = run(self.candidate, self.job, self.data, **more)
+        rows = run(self.candidate, self.job, self.data, deadline=self.deadline, **more)
         self.candidate.device = rows[0].get("device", self.candidate.device)
         return rows
 
@@ -102,8 +119,9 @@ class Trial:
         if self.job == 3:
             return self.prepare_shapes()
         rates = {}
-        for _ in range(2):
-            for threads in self.thread_counts():
+        counts = self.thread_counts()
+        for _ in range(min(len(counts), 2)):
+            for threads in counts:
                 found = float(self.run(steps=self.probe_steps, threads=threads)[0]["steps_per_s"])
                 rates[threads] = max(found, rates.get(threads, 0))
         threads = max(rates, key=rates.get)
@@ -144,8 +162,9 @@ class Trial:
                     figures.accuracy = min(reached, figures.accuracy or 1)
 
 
-def compare(candidates, job, options, say):
-    """Figures of all candidates that could be measured; failures are left in the others."""
+def compare(candidates, job, options, say, deadline=math.inf):
+    """After every round, the figures of all candidates that could be measured; failures are left in
+    the others."""
     trials = [Trial(c, job, options) for c in candidates if job in c.jobs]
 
     def attempt(trial, what):
@@ -158,14 +177,30 @@ def compare(candidates, job, options, say):
     def alive():
         return [t for t in trials if f"job {job}" not in t.candidate.failures]
 
+    # At least half of the time is for figures; what hangs leaves half of the rest to the others.
+    now = time.monotonic()
+    warm = now + (deadline - now) / 2
     for trial in trials:
+        now = time.monotonic()
+        trial.deadline = now + (warm - now) / 2
         say(f"job {job}: warming up {trial.candidate.name}")
-        attempt(trial, trial.prepare)
+        try:
+            attempt(trial, trial.prepare)
+        except OutOfTime:
+            trial.candidate.failures[f"job {job}"] = "no time was left"
+        trial.deadline = deadline
     for repeat in range(options.repeats):
         say(f"job {job}: round {repeat + 1} of {options.repeats}")
         running = alive()
         # Nobody always comes behind the same neighbour's heat.
         shift = repeat % max(len(running), 1)
-        for trial in running[shift:] + running[:shift]:
-            attempt(trial, trial.repeat)
-    return [figures for trial in alive() for figures in trial.figures.values()]
+        is_late = False
+        try:
+            for trial in running[shift:] + running[:shift]:
+                attempt(trial, trial.repeat)
+        except OutOfTime:
+            is_late = True
+        yield [figures for trial in alive() for figures in trial.figures.values()]
+        if is_late:
+            say(f"job {job}: no time is left")
+            return

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import sys
 
 PEERS = pathlib.Path(__file__).resolve().parents[1]
@@ -10,9 +11,24 @@ BUILT = ROOT / "target" / "peers"
 RECORDS = ROOT / "benches" / "record"
 WINDOWS = os.name == "nt"
 
+# Whether what lies in BUILT was packed elsewhere; an interpreter to take instead of installing any.
+is_packed = False
+python = None
+
 # Work around bugs of old OpenBLAS builds on new processors, and make current ones slow.
 OPENBLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM", "RAYON")
+
+
+def use(packed, interpreter):
+    """Takes what is there instead of building or installing it; either may be None."""
+    global is_packed, python
+    if packed:
+        BUILT.mkdir(parents=True, exist_ok=True)
+        shutil.unpack_archive(packed, BUILT)
+        is_packed = True
+    # No `resolve`: the link in a virtual environment is what makes it one.
+    python = interpreter and pathlib.Path(shutil.which(interpreter) or interpreter).absolute()
 
 
 def environment():
@@ -35,13 +51,15 @@ def executable(name):
 
 
 def venv_python(venv):
-    return BUILT / venv / ("Scripts" if WINDOWS else "bin") / executable("python")
+    return python or BUILT / venv / ("Scripts" if WINDOWS else "bin") / executable("python")
 
 
 def mnist(named):
     """The directory of the data set, whether it exists or not."""
     if named or os.environ.get("MNIST_DIR"):
         return pathlib.Path(named or os.environ["MNIST_DIR"]).expanduser().resolve()
+    if has_mnist(BUILT / "mnist"):
+        return BUILT / "mnist"
     home = pathlib.Path.home()
     if WINDOWS:
         cache = pathlib.Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
@@ -52,12 +70,16 @@ def mnist(named):
     return cache / "wgrad" / "mnist"
 
 
+def mnist_files(directory):
+    """Its four files, plain or compressed; fewer, where some are missing."""
+    for part in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            for ending in ("", ".gz"):
+                path = directory / f"{part}-{kind}-ubyte{ending}"
+                if path.exists():
+                    yield path
+                    break
+
+
 def has_mnist(directory):
-    parts = [
-        f"{part}-{kind}-ubyte"
-        for part in ("train", "t10k")
-        for kind in ("images-idx3", "labels-idx1")
-    ]
-    return all(
-        (directory / part).exists() or (directory / (part + ".gz")).exists() for part in parts
-    )
+    return len(list(mnist_files(directory))) == 4

@@ -1,11 +1,29 @@
 """Table and record. A record has everything that the table and the chart are made of."""
 
 import re
+import sys
 import time
 
-from .places import RECORDS
+from . import places
+from .places import RECORDS, ROOT
 
 HEADER = ("what", "peer", "device", "threads", "median", "min .. max", "of ours", "accuracy")
+
+
+# Options whose values say where a person keeps things, which is not what a record is for.
+PATHS = ("--data", "--out", "--packed", "--python", "--results")
+
+
+def command(program):
+    words = sys.argv[1:]
+    shown = ["PATH" if i and words[i - 1] in PATHS else word for i, word in enumerate(words)]
+    return " ".join([f"python3 benches/peers/{program}", *shown])
+
+
+def without_paths(text, data):
+    for path, name in ((data, "DIR"), (places.python, "PYTHON")):
+        text = text.replace(str(path), name) if path else text
+    return text.replace(str(ROOT) + "/", "")
 
 
 def baseline(all_figures, figures):

@@ -5,17 +5,26 @@ import time
 
 import common
 
-args = common.options(["jax"], devices=("cpu", "cuda"))
+args = common.options(["scan", "unrolled"], devices=("cpu", "cuda"))
 
 import os
 
 os.environ["JAX_PLATFORMS"] = args.device
+# It would take three quarters of the GPU's memory at its start, where something else may have some.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax  # after the number of threads is set
 import jax.numpy as jnp
 
-NAME = "jax" + ("-tf32" if args.tf32 else "")
+NAME = "jax" + ("-unrolled" if args.mode == "unrolled" else "") + ("-tf32" if args.tf32 else "")
+# Steps in a round of the loop. On a GPU each round is launched anew, as graphs of its kernels.
+UNROLL = 10 if args.mode == "unrolled" else 1
 # XLA's default for float32 is TF32 where the GPU has it.
 jax.config.update("jax_default_matmul_precision", "default" if args.tf32 else "highest")
+
+try:
+    jax.devices()
+except (AssertionError, RuntimeError) as error:
+    raise SystemExit(f"no JAX for {args.device}: {str(error) or 'its plugin is missing'}")
 
 
 def forward(parameters, x):
@@ -41,7 +50,7 @@ def run(parameters, key, x, labels, *, steps, batch):
         update = lambda p, g: p - common.RATE * g
         return jax.tree.map(update, parameters, gradients), loss
 
-    return jax.lax.scan(step, parameters, indices)
+    return jax.lax.scan(step, parameters, indices, unroll=UNROLL)
 
 
 @jax.jit

@@ -66,19 +66,28 @@ def looped(step, parameters, x, labels, batch):
     return run
 
 
-def captured(step, parameters, x, labels, batch, steps):
-    """Replays a CUDA graph of some steps, in which the minibatches are drawn as well."""
-    count = math.gcd(steps, 100)
-    some = looped(step, parameters, x, labels, batch)
+def capture(work):
+    """A CUDA graph of `work()`, and what it returned: memory that every replay writes anew."""
+    # What is compiled, loaded or chosen at first use must be so before: on a stream of its own, as
+    # capturing is not allowed on the default one.
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):
-            some(count)
+            work()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        losses = some(count)
+        result = work()
+    return graph, result
+
+
+def captured(step, parameters, x, labels, batch, steps):
+    """Replays a CUDA graph of some steps, in which the minibatches are drawn as well: the default
+    generator goes on from replay to replay."""
+    count = math.gcd(steps, 100)
+    some = looped(step, parameters, x, labels, batch)
+    graph, losses = capture(lambda: some(count))
 
     def run(steps):
         history = torch.empty(steps, device=x.device)
@@ -119,10 +128,20 @@ def train():
 def product(m, k, n):
     a, b = (torch.randn(shape, device=args.device) for shape in ((m, k), (k, n)))
     c = torch.empty(m, n, device=args.device)
+    # A small product is over before Python has launched the next.
+    together = max(1, min(100, 2**30 // (m * k * n))) if args.mode == "graphs" else 1
 
-    def multiply(count):
+    def some(count):
         for _ in range(count):
             torch.mm(a, b, out=c)
+
+    graph = capture(lambda: some(together))[0] if args.mode == "graphs" else None
+
+    def multiply(count):
+        replays, rest = divmod(count, together) if graph else (0, count)
+        for _ in range(replays):
+            graph.replay()
+        some(rest)
         synchronize()
 
     return multiply

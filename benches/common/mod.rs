@@ -1,0 +1,59 @@
+//! The two trainings that are timed: job 1 is the book's 784→50→10 with a batch of 100, job 2 is
+//! 784→1024→1024→10 with a batch of 1024.
+
+use wgrad::data::{Sampling, Split, synthetic};
+use wgrad::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
+use wgrad::{Error, Gpu, Sequential, StepPlan, Trainer, TwoLayerNet};
+
+pub(crate) const SAMPLING: Sampling = Sampling::WithReplacement { seed: 42 };
+
+pub(crate) struct Job {
+    pub(crate) name: &'static str,
+    pub(crate) spec: Sequential,
+    pub(crate) batch: usize,
+}
+
+pub(crate) fn jobs() -> [Job; 2] {
+    let wide = Sequential::input(784)
+        .layer(Linear::new(1024))
+        .layer(Relu)
+        .layer(Linear::new(1024))
+        .layer(Relu)
+        .layer(Linear::new(10));
+    [
+        Job {
+            name: "job 1",
+            spec: TwoLayerNet::spec(784, 50, 10).seed(42),
+            batch: 100,
+        },
+        Job {
+            name: "job 2",
+            spec: wide.seed(42),
+            batch: 1024,
+        },
+    ]
+}
+
+/// Pixels as sparse as MNIST's, and nothing to download.
+pub(crate) fn digits() -> Split {
+    synthetic::digits_of(1, 20_000, 100).expect("memory for digits")
+}
+
+pub(crate) fn trainer(
+    gpu: &Gpu,
+    job: &Job,
+    digits: &Split,
+    plan: StepPlan,
+) -> Result<Trainer, Error> {
+    let model = job.spec.build(gpu)?;
+    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    Trainer::with_plan(
+        model,
+        loss,
+        optimizer,
+        &digits.train,
+        job.batch,
+        SAMPLING,
+        plan,
+    )
+}

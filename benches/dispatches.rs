@@ -1,0 +1,118 @@
+//! Where the time of a step goes: each of its dispatches alone, and all of them, with and without bounds
+//! checks: `cargo bench --bench dispatches`.
+//!
+//! A dispatch alone runs again and again, each time after the one before it is done. So its time has in
+//! it what starting it costs, and what it reads lies in caches that another dispatch of the step would
+//! have filled with something else. `host` is what the CPU takes to encode and submit it: where that is
+//! nearly all of the time, the device waits for the CPU, or is one, as software drivers at times work
+//! inside of a submit. `checked` are the same kernels with the checks that WebGPU asks for
+//! ([`wgrad::gpu::GpuBuilder::bounds_checks`]). All are medians, in µs.
+#![allow(clippy::expect_used, missing_docs)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use wgrad::plan::Plan;
+use wgrad::{Error, Gpu, StepPlan, Trainer};
+
+use common::{Job, digits, jobs, trainer};
+
+/// Long enough for the clock, and for a submit to cost little of it.
+const SAMPLE: Duration = Duration::from_millis(20);
+const SAMPLES: usize = 7;
+/// Of one submit: more would make a command buffer grow, and an operating system take the GPU for hung.
+const DISPATCHES: usize = 1000;
+const FLOPS: u64 = 4_000_000_000;
+
+/// What running a plan once costs, in µs: altogether, and of that on the CPU.
+#[derive(Clone, Copy)]
+struct Cost {
+    all: f64,
+    host: f64,
+}
+
+/// Runs a plan so many times and waits for the last.
+fn run(gpu: &Gpu, plan: &Plan, times: usize) -> Cost {
+    let by_flops = usize::try_from(FLOPS / plan.flops().max(1)).unwrap_or(usize::MAX);
+    let per_submit = (DISPATCHES / plan.len()).min(by_flops).max(1);
+    let (started, mut host) = (Instant::now(), Duration::ZERO);
+    for first in (0..times).step_by(per_submit) {
+        let submitting = Instant::now();
+        let now = per_submit.min(times - first);
+        gpu.submit(plan, now).expect("submitting");
+        host += submitting.elapsed();
+    }
+    gpu.wait(None).expect("waiting");
+    let of_one = |time: Duration| 1e6 * time.as_secs_f64() / times as f64;
+    Cost {
+        all: of_one(started.elapsed()),
+        host: of_one(host),
+    }
+}
+
+/// How many runs take as long as a sample should.
+fn times(gpu: &Gpu, plan: &Plan) -> usize {
+    run(gpu, plan, 1);
+    let mut times = 1;
+    while run(gpu, plan, times).all * (times as f64) < 1e6 * SAMPLE.as_secs_f64() {
+        times *= 2;
+    }
+    times
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The same plan on both devices, in turns.
+fn row(gpus: &[Gpu; 2], plans: [&Plan; 2], what: &str) -> f64 {
+    let times = times(&gpus[0], plans[0]).max(times(&gpus[1], plans[1]));
+    let samples = (0..SAMPLES).map(|_| [0, 1].map(|i| run(&gpus[i], plans[i], times)));
+    let (trusted, checked): (Vec<_>, Vec<_>) = samples.map(|[a, b]| (a, b)).unzip();
+    let of = |costs: &[Cost], part: fn(&Cost) -> f64| median(costs.iter().map(part).collect());
+    let all = of(&trusted, |cost| cost.all);
+    println!(
+        "{all:>10.2} {:>10.2} {:>10.2}  {what}",
+        of(&trusted, |cost| cost.host),
+        of(&checked, |cost| cost.all)
+    );
+    all
+}
+
+fn table(gpus: &[Gpu; 2], job: &Job, plan: StepPlan) -> Result<(), Error> {
+    let digits = digits();
+    let trainers = [
+        trainer(&gpus[0], job, &digits, plan)?,
+        trainer(&gpus[1], job, &digits, plan)?,
+    ];
+    println!(
+        "\n{}, {plan:?}\n{:>10} {:>10} {:>10}",
+        job.name, "µs", "host", "checked"
+    );
+    let [trusted, checked] = trainers.each_ref().map(Trainer::plan);
+    let mut sum = 0.0;
+    for (single, with_checks) in trusted.singles().zip(checked.singles()) {
+        let line = single.to_string();
+        let what = line.lines().next().unwrap_or_default();
+        sum += row(gpus, [&single, &with_checks], what);
+    }
+    println!("{sum:>10.2} {:>10} {:>10}  their sum", "", "");
+    row(gpus, [trusted, checked], "the step");
+    Ok(())
+}
+
+fn main() {
+    let gpus = [Gpu::builder(), Gpu::builder().bounds_checks()]
+        .map(|builder| builder.build().expect("a GPU or a software driver"));
+    println!("adapter: {}", gpus[0].description());
+    for job in jobs() {
+        for plan in [StepPlan::Fused, StepPlan::Layers] {
+            match table(&gpus, &job, plan) {
+                Err(Error::Plan(unfused)) => println!("\n{}: not fused: {unfused}", job.name),
+                result => result.expect("a table"),
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Asks a GPU everything, the most important first: `python3 benches/peers/gpu.py --help`.
+
+Each stage writes a file of its own as it goes, so that whatever ends this program leaves what was
+found before. Stages share the time that is left; one that ends early leaves its time to the others.
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+import time
+
+import run
+from harness import install, machine, places, report, start
+from harness.candidates import all_candidates, chosen, on_gpu
+from harness.places import BUILT, PEERS, ROOT, environment
+
+# Of criterion, which would take a minute for a figure.
+BRIEFLY = ("--bench", "--quiet", "--warm-up-time", "0.5", "--measurement-time", "1")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].split(":")[0] + ".")
+    add = parser.add_argument
+    add("--out", type=pathlib.Path, default=ROOT / "target" / "gpu", help="directory of results")
+    add("--budget", type=float, default=1200, help="seconds for all stages (default: 1200)")
+    add("--stages", default=",".join(STAGES), help=f"comma-separated (default: {','.join(STAGES)})")
+    add("--data", help="this and what follows: as in run.py")
+    add("--packed", type=pathlib.Path, metavar="FILE")
+    add("--python", metavar="PATH")
+    add("--peers", default="")
+    add("--repeats", type=int, default=3)
+    add("--limit", type=float, default=10)
+    add("--steps2", type=int)
+    add("--largest", type=int)
+    parser.set_defaults(update=False)
+    options = parser.parse_args()
+    options.stages = options.stages.split(",")
+    unknown = set(options.stages) - set(STAGES)
+    if unknown:
+        parser.error(f"there is no stage {', '.join(sorted(unknown))}")
+    options.command = report.command("gpu.py")
+    return options
+
+
+class OwnPrograms:
+    """Our tests and benches: what they print is the result."""
+
+    def __init__(self, *commands):
+        self.commands = commands
+
+    def run(self, options, path, deadline):
+        env = {**environment(), "MNIST_DIR": str(options.data)}
+        env["WGRAD_GOLDEN"] = str(ROOT / "tests" / "golden")
+        env["CRITERION_HOME"] = str(BUILT / "criterion")
+        is_good = True
+        with path.open("w") as file:
+            print(header(options), file=file, flush=True)
+            for kind, name, *words in self.commands:
+                print(f"\n$ {name} {' '.join(words)}", file=file, flush=True)
+                command = [install.our_program(name, kind), *words]
+                left = max(deadline - time.monotonic(), 0)
+                output = {"stdout": file, "stderr": file}
+                try:
+                    done = subprocess.run(command, **output, env=env, cwd=ROOT, timeout=left)
+                    is_good &= done.returncode == 0
+                except subprocess.TimeoutExpired:
+                    print("no time was left", file=file, flush=True)
+                    is_good = False
+        return is_good
+
+
+class Job:
+    """A job of run.py, which writes its record after every round."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def run(self, options, path, deadline):
+        # A little is kept for the record.
+        left = max(deadline - time.monotonic() - 5, 0)
+        command = [sys.executable, str(PEERS / "run.py"), "--gpu", "--jobs", str(self.number)]
+        command += ["--results", str(path), "--budget", f"{left:.0f}"]
+        passed = ("data", "packed", "python", "peers", "repeats", "limit", "steps2", "largest")
+        for name in passed:
+            if getattr(options, name):
+                command += [f"--{name}", str(getattr(options, name))]
+        return subprocess.run(command).returncode == 0
+
+
+class Start:
+    """From nothing to the first step."""
+
+    def run(self, options, path, deadline):
+        asked = [c for c in on_gpu(chosen(all_candidates(), options.peers)) if 1 in c.jobs]
+        candidates, unavailable = run.install_all(asked, options)
+        with path.open("w") as file:
+
+            def say(text):
+                print(text, file=file, flush=True)
+
+            say(f"{header(options)}\n{run.describe(unavailable)}\n")
+            start.measure(candidates, options.data, deadline, say)
+        return True
+
+
+# What each runs, and its weight beside the others: its part of the time.
+STAGES = {
+    # Whether what is timed is right.
+    "tests": (
+        3,
+        OwnPrograms(("test", "parity"), ("test", "training", "plans"), ("test", "golden")),
+    ),
+    "job1": (8, Job(1)),
+    "dispatches": (
+        3,
+        OwnPrograms(("bench", "kernels", *BRIEFLY, "dispatch"), ("bench", "dispatches")),
+    ),
+    "job2": (6, Job(2)),
+    "job3": (4, Job(3)),
+    "start": (3, Start()),
+    "kernels": (4, OwnPrograms(("bench", "kernels", *BRIEFLY, "linear_forward"))),
+    "training": (3, OwnPrograms(("bench", "training", *BRIEFLY))),
+}
+
+
+def header(options):
+    lines = [f"{name}: {fact}" for name, fact in machine.facts(options, options.load)]
+    return report.without_paths("\n".join(lines), options.data)
+
+
+def main():
+    options = parse()
+    end = time.monotonic() + options.budget
+    options.out.mkdir(parents=True, exist_ok=True)
+    options.load = machine.load()
+    places.use(options.packed, options.python)
+    run.prepare(options)
+    try:
+        install.install("wgrad-more")
+    except install.Missing as missing:
+        raise SystemExit(str(missing))
+    print(f"adapter: {options.adapter or options.no_adapter}", flush=True)
+    failed = []
+    for at, name in enumerate(options.stages):
+        weight, stage = STAGES[name]
+        now = time.monotonic()
+        seconds = (end - now) * weight / sum(STAGES[later][0] for later in options.stages[at:])
+        print(f"{name}: up to {seconds:.0f} s", flush=True)
+        if not stage.run(options, options.out / f"{name}.txt", now + seconds):
+            failed.append(name)
+        print(f"{name}: {time.monotonic() - now:.0f} s", flush=True)
+    if failed:
+        print(f"not complete, or wrong: {', '.join(failed)}: see {options.out}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
