@@ -21,8 +21,8 @@ use common::{Job, digits, jobs, trainer};
 /// Long enough for the clock, and for a submit to cost little of it.
 const SAMPLE: Duration = Duration::from_millis(20);
 const SAMPLES: usize = 7;
-/// Of one submit: more would make a command buffer grow, and an operating system take the GPU for hung.
-const DISPATCHES: usize = 1000;
+/// Of one submit: few, so that the device soon has work, and an operating system does not take it for hung.
+const DISPATCHES: usize = 250;
 const FLOPS: u64 = 4_000_000_000;
 
 /// What running a plan once costs, in µs: altogether, and of that on the CPU.

@@ -117,7 +117,7 @@ STAGES = {
         3,
         OwnPrograms(("bench", "kernels", *BRIEFLY, "dispatch"), ("bench", "dispatches")),
     ),
-    "job2": (6, Job(2)),
+    "job2": (8, Job(2)),
     "job3": (4, Job(3)),
     "start": (3, Start()),
     "kernels": (4, OwnPrograms(("bench", "kernels", *BRIEFLY, "linear_forward"))),

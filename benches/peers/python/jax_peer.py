@@ -16,7 +16,7 @@ import jax  # after the number of threads is set
 import jax.numpy as jnp
 
 NAME = "jax" + ("-unrolled" if args.mode == "unrolled" else "") + ("-tf32" if args.tf32 else "")
-# Steps in a round of the loop. On a GPU each round is launched anew, as graphs of its kernels.
+# Steps in a round of the loop: longer rounds may cost a GPU fewer launches.
 UNROLL = 10 if args.mode == "unrolled" else 1
 # XLA's default for float32 is TF32 where the GPU has it.
 jax.config.update("jax_default_matmul_precision", "default" if args.tf32 else "highest")
