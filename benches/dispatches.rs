@@ -92,14 +92,15 @@ fn table(gpus: &[Gpu; 2], job: &Job, plan: StepPlan) -> Result<(), Error> {
         job.name, "µs", "host", "checked"
     );
     let [trusted, checked] = trainers.each_ref().map(Trainer::plan);
+    // First, as a dispatch alone takes the same step again and again, until weights overflow.
+    row(gpus, [trusted, checked], "the step");
     let mut sum = 0.0;
     for (single, with_checks) in trusted.singles().zip(checked.singles()) {
         let line = single.to_string();
         let what = line.lines().next().unwrap_or_default();
         sum += row(gpus, [&single, &with_checks], what);
     }
-    println!("{sum:>10.2} {:>10} {:>10}  their sum", "", "");
-    row(gpus, [trusted, checked], "the step");
+    println!("{sum:>10.2} {:>10} {:>10}  the sum of the dispatches", "", "");
     Ok(())
 }
 

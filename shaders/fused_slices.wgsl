@@ -130,9 +130,10 @@ fn put_bytes(words: vec4u, rows: u32, local: u32) {
     }
 }
 
-// Σ a·δ over this invocation's rows, for its four inputs.
-fn half_gradient(tile: Tile, local: u32) -> vec4f {
-    let is_first = tile.layer == 0u;
+// Σ a·δ over this invocation's rows, for its four inputs. `is_first` is `tile.layer == 0`, but that has to
+// be told: a browser's compiler takes all of `tile` to differ between invocations, as parts of it do, and
+// then lets no barrier depend on it.
+fn half_gradient(tile: Tile, is_first: bool, local: u32) -> vec4f {
     let slab = select(LATER_SLAB, SLAB, is_first);
     var sum = vec4f();
     for (var row = 0u; row < mlp.rows; row += slab) {
@@ -211,14 +212,14 @@ fn place(tile: Tile, i: u32) -> u32 {
 }
 
 // What an invocation needs of memory later on is asked for first.
-fn update_tile(tile: Tile, local: u32) {
+fn update_tile(tile: Tile, is_first: bool, local: u32) {
     var w = vec2f();
     for (var i = 0u; i < 2u; i++) {
         if (is_within(tile, i)) {
             w[i] = parameters[place(tile, i)];
         }
     }
-    let sum = half_gradient(tile, local);
+    let sum = half_gradient(tile, is_first, local);
     for (var i = 0u; i < 4u; i++) {
         right[256u * i + local] = sum[i];
     }
@@ -297,10 +298,10 @@ fn backward_forward(
             let tile = tile_of(layer, index, local);
             if (layer == 0u) {
                 let words = first_words(tile, local);
-                update_tile(tile, local);
+                update_tile(tile, true, local);
                 forward_tile(tile, words, local);
             } else {
-                update_tile(tile, local);
+                update_tile(tile, false, local);
             }
             return;
         }

@@ -184,7 +184,7 @@ pub trait Layer<F>: Debug + Send + Sync {
     }
 }
 
-/// A first layer over rows given by what is not 0 in them.
+/// A first layer over rows given by what is not 0 in them. All arrays lie dense in memory, row by row.
 pub trait SparseLayer<F> {
     /// `y = layer(x)`.
     fn forward(&self, x: &SparseBatch<F>, parameters: &[Array2<F>], y: ArrayViewMut2<'_, F>);

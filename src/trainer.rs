@@ -326,7 +326,7 @@ impl Trainer {
     }
 
     /// Mean loss and accuracy over a whole data set. It stays on the GPU for the next time, as long as the
-    /// program keeps it or a clone of it.
+    /// program keeps it or a clone of it: the evaluation after that frees it.
     ///
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network, or an error of the device.

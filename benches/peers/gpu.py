@@ -37,6 +37,7 @@ def parse():
     parser.set_defaults(update=False)
     options = parser.parse_args()
     options.stages = options.stages.split(",")
+    options.peers = [name for name in options.peers.split(",") if name]
     unknown = set(options.stages) - set(STAGES)
     if unknown:
         parser.error(f"there is no stage {', '.join(sorted(unknown))}")
@@ -84,8 +85,9 @@ class Job:
         command += ["--results", str(path), "--budget", f"{left:.0f}"]
         passed = ("data", "packed", "python", "peers", "repeats", "limit", "steps2", "largest")
         for name in passed:
-            if getattr(options, name):
-                command += [f"--{name}", str(getattr(options, name))]
+            value = getattr(options, name)
+            if value:
+                command += [f"--{name}", ",".join(value) if name == "peers" else str(value)]
         return subprocess.run(command).returncode == 0
 
 
@@ -132,7 +134,6 @@ def header(options):
 
 def main():
     options = parse()
-    end = time.monotonic() + options.budget
     options.out.mkdir(parents=True, exist_ok=True)
     options.load = machine.load()
     places.use(options.packed, options.python)
@@ -142,13 +143,23 @@ def main():
     except install.Missing as missing:
         raise SystemExit(str(missing))
     print(f"adapter: {options.adapter or options.no_adapter}", flush=True)
+    # What had to be built is built.
+    end = time.monotonic() + options.budget
     failed = []
     for at, name in enumerate(options.stages):
         weight, stage = STAGES[name]
         now = time.monotonic()
         seconds = (end - now) * weight / sum(STAGES[later][0] for later in options.stages[at:])
         print(f"{name}: up to {seconds:.0f} s", flush=True)
-        if not stage.run(options, options.out / f"{name}.txt", now + seconds):
+        path = options.out / f"{name}.txt"
+        try:
+            is_good = stage.run(options, path, now + seconds)
+        except (OSError, SystemExit, install.Missing) as error:
+            # The stages behind it may do better.
+            is_good = False
+            with path.open("a") as file:
+                print(f"\nthis stage ended: {error}", file=file)
+        if not is_good:
             failed.append(name)
         print(f"{name}: {time.monotonic() - now:.0f} s", flush=True)
     if failed:

@@ -34,7 +34,7 @@ def parse():
     add("--steps2", type=int, help="steps of job 2 (default: 600 on a GPU, else 60)")
     add("--largest", type=int, help="largest size of job 3 (default: 8192 on a GPU, else 1024)")
     add("--limit", type=float, default=20, help="seconds of a repeat; slower ones take fewer steps")
-    add("--budget", type=float, default=math.inf, help="seconds for all jobs (default: no end)")
+    add("--budget", type=float, default=math.inf, help="seconds for all jobs, behind building and installing (default: no end)")
     add("--update", action="store_true", help="take the newest versions of the peers")
     add("--record", action="store_true", help="write benches/record/<machine>/<date>.txt")
     add("--results", type=pathlib.Path, metavar="FILE", help="write the record here, every round")
@@ -63,7 +63,10 @@ def find_data(options):
         return
     say(f"no MNIST in {options.data}; wgrad downloads it ...")
     program = [install.our_program("train_gpu"), "--device", "cpu", "--steps", "1", "--quiet"]
-    subprocess.run(program, env=environment(), capture_output=True)
+    try:
+        subprocess.run(program, env=environment(), capture_output=True, timeout=600)
+    except subprocess.TimeoutExpired:
+        pass
     if not has_mnist(options.data):
         raise SystemExit(
             f"there is no MNIST in {options.data} and it could not be downloaded: copy its four "
@@ -156,12 +159,12 @@ def main():
     if options.pack:
         pack(options)
         return 0
-    deadline = time.monotonic() + options.budget
     places.use(options.packed, options.python)
     prepare(options)
     asked = chosen(all_candidates(), options.peers)
     asked = on_gpu(asked) if options.gpu else asked
     candidates, unavailable = install_all(asked, options)
+    deadline = time.monotonic() + options.budget
     started_load, figures = machine.load(), []
 
     def record():

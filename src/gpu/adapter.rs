@@ -84,7 +84,7 @@ impl GpuBuilder {
 
     /// Compiles this crate's kernels with the checks, too, that those from outside always have: whatever
     /// they are told, indices stay within their buffers and loops end. They are slower so, on a software
-    /// driver half as fast; a `cargo bench --bench dispatches` says by how much.
+    /// driver half as fast; `cargo bench --bench dispatches` says by how much.
     #[must_use]
     pub fn bounds_checks(mut self) -> Self {
         self.checks_bounds = true;

@@ -54,7 +54,7 @@ fn by_gemm<F: Float>(
     let ((m, k), n) = (a.dim(), b.ncols());
     assert_eq!((b.nrows(), c.dim()), (k, (m, n)), "product: shapes");
     let parallelism = match m.saturating_mul(n).saturating_mul(k) {
-        PARALLEL.. => gemm::Parallelism::Rayon(0),
+        PARALLEL.. if super::cores::has_threads() => gemm::Parallelism::Rayon(0),
         _ => gemm::Parallelism::None,
     };
     let [a_row, a_column] = strides(a);

@@ -156,6 +156,10 @@ impl<F: Float> Trainer<F> {
 
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
     ///
+    /// With the feature `gemm` they run on the threads of rayon's current pool. As everywhere with rayon,
+    /// a thread that waits there for its part of the work may take up another task of the pool: hold no
+    /// lock during this call that such a task wants.
+    ///
     /// # Errors
     /// [`Error::Diverged`] when a loss is not a number below 2²⁴.
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {

@@ -61,7 +61,7 @@ def all_candidates():
     ]
     # True f32, and the 10-bit mantissas of tensor cores, which only large products notice.
     for suffix, options, jobs in (("", (), {1, 2, 3}), ("-tf32", ("--tf32",), {2, 3})):
-        for mode in ("scan", "unrolled"):
+        for mode in ("scan", "unrolled", "graphs"):
             # A matrix product alone is no loop.
             more = {"jobs": jobs if mode == "scan" else jobs - {3}, **gpu}
             name = f"jax-cuda{suffix}" if mode == "scan" else f"jax-{mode}-cuda{suffix}"

@@ -50,7 +50,9 @@ def jax_packages():
     driver = nvidia_driver()
     if driver is None or sys.platform != "linux":
         return ["jax"]
-    return ["jax[cuda13]" if driver >= (13, 0) else "jax[cuda12]"]
+    # Its packages for CUDA 13 need a newer Python than those for 12, which newer drivers run too.
+    is_new = driver >= (13, 0) and sys.version_info >= (3, 11)
+    return ["jax[cuda13]" if is_new else "jax[cuda12]"]
 
 
 PACKAGES = {

@@ -67,7 +67,10 @@ def adapter(data):
     command += ["--steps", "1", "--eval-every", "0", "--hidden", "none"]
     # Where a driver is installed and cannot be loaded, the loader knows what it lacks.
     env = {**environment(), "VK_LOADER_DEBUG": "error"}
-    done = subprocess.run(command, env=env, text=True, capture_output=True)
+    try:
+        done = subprocess.run(command, env=env, text=True, capture_output=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return None, "the driver did not run one step of training within 120 s"
     found = re.search(r"^device: (.+)$", done.stdout, re.MULTILINE)
     if found:
         return found[1], None

@@ -5,17 +5,21 @@ import time
 
 import common
 
-args = common.options(["scan", "unrolled"], devices=("cpu", "cuda"))
+args = common.options(["scan", "unrolled", "graphs"], devices=("cpu", "cuda"))
 
 import os
 
 os.environ["JAX_PLATFORMS"] = args.device
 # It would take three quarters of the GPU's memory at its start, where something else may have some.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+if args.mode == "graphs":
+    # The loop of a scan becomes part of a CUDA graph, with what it contains.
+    graphs = "--xla_gpu_enable_command_buffer=+WHILE,+CONDITIONAL"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {graphs}".strip()
 import jax  # after the number of threads is set
 import jax.numpy as jnp
 
-NAME = "jax" + ("-unrolled" if args.mode == "unrolled" else "") + ("-tf32" if args.tf32 else "")
+NAME = "jax" + ("" if args.mode == "scan" else f"-{args.mode}") + ("-tf32" if args.tf32 else "")
 # Steps in a round of the loop: longer rounds may cost a GPU fewer launches.
 UNROLL = 10 if args.mode == "unrolled" else 1
 # XLA's default for float32 is TF32 where the GPU has it.

@@ -77,7 +77,7 @@ impl Network {
                 + later
                 + 3 * classes
                 + words
-                + 32 * self.layers().len() as u64
+                + 40 * self.layers().len() as u64
                 + 64,
             bytes: Some(self.scratch_bytes() + weights + 4 * self.bytes_of_batch()),
         }
