@@ -100,7 +100,10 @@ fn table(gpus: &[Gpu; 2], job: &Job, plan: StepPlan) -> Result<(), Error> {
         let what = line.lines().next().unwrap_or_default();
         sum += row(gpus, [&single, &with_checks], what);
     }
-    println!("{sum:>10.2} {:>10} {:>10}  the sum of the dispatches", "", "");
+    println!(
+        "{sum:>10.2} {:>10} {:>10}  the sum of the dispatches",
+        "", ""
+    );
     Ok(())
 }
 
