@@ -42,3 +42,41 @@ pub(super) fn for_each_chunk<T: Send>(
         work(at, chunk);
     }
 }
+
+#[cfg(all(test, feature = "gemm"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crate::TwoLayerNet;
+    use crate::data::{Sampling, synthetic};
+    use crate::ops::Sgd;
+    use crate::reference::Trainer;
+
+    /// Narrow and wide first layers: over pixels that are not 0, and as products of dense matrices.
+    #[test]
+    fn bits_do_not_depend_on_the_number_of_threads() {
+        let digits = synthetic::digits_of(1, 300, 1).unwrap().train;
+        for hidden in [50, 400] {
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                let steps = || {
+                    let spec = TwoLayerNet::spec(784, hidden, 10).seed(2);
+                    let sampling = Sampling::WithReplacement { seed: 3 };
+                    let mut trainer =
+                        Trainer::<f32>::new(&spec, Sgd::new(0.1), &digits, 75, sampling).unwrap();
+                    let losses = trainer.steps(20).unwrap();
+                    let bits: Vec<u32> = losses.into_iter().map(f32::to_bits).collect();
+                    (bits, trainer.network().parameters().to_vec())
+                };
+                pool.build().unwrap().install(steps)
+            };
+            let expected = run(1);
+            for threads in [2, 3, 8] {
+                assert!(
+                    run(threads) == expected,
+                    "{hidden} outputs, {threads} threads"
+                );
+            }
+        }
+    }
+}
