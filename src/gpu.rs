@@ -462,7 +462,8 @@ impl Gpu {
                 module: &module,
                 entry_point: Some(contract.entry),
                 compilation_options: wgpu::PipelineCompilationOptions {
-                    zero_initialize_workgroup_memory: false,
+                    // The crate's own write all of it that they read.
+                    zero_initialize_workgroup_memory: is_checked,
                     ..Default::default()
                 },
                 cache: None,

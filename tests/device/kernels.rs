@@ -50,6 +50,47 @@ fn two_tensors_of_one_buffer_in_one_kernel() {
     );
 }
 
+/// WGSL sets workgroup memory to 0 before a kernel starts, and whoever writes one counts on it.
+#[test]
+fn workgroup_memory_of_a_kernel_from_outside_starts_as_zeros() {
+    const SOURCE: &str = "
+        @group(0) @binding(0) var<uniform> unused: vec4u;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        var<workgroup> shared_values: array<f32, 4000>;
+        fn sum(local: u32) {
+            var sum = 0.0;
+            for (var at = local; at < 4000u; at += 64u) { sum += abs(shared_values[at]); }
+            y[local] = sum + f32(unused.x);
+        }
+        @compute @workgroup_size(64)
+        fn fill(@builtin(local_invocation_index) local: u32) {
+            for (var at = local; at < 4000u; at += 64u) { shared_values[at] = 7.0; }
+            workgroupBarrier();
+            sum(local);
+        }
+        @compute @workgroup_size(64)
+        fn look(@builtin(local_invocation_index) local: u32) { sum(local); }";
+    const BINDINGS: &[Binding] = &[Binding::write("y")];
+    static FILL: Kernel<[u32; 4]> = Kernel {
+        workgroup_size: [64, 1, 1],
+        ..Kernel::new("mine", SOURCE, "fill", BINDINGS)
+    };
+    static LOOK: Kernel<[u32; 4]> = Kernel {
+        workgroup_size: [64, 1, 1],
+        ..Kernel::new("mine", SOURCE, "look", BINDINGS)
+    };
+    let gpu = gpu();
+    let y = Tensor::zeros(&gpu, "y", [1, 64], Element::F32).unwrap();
+    for _ in 0..20 {
+        let mut recorder = Recorder::new(&gpu);
+        recorder.dispatch(&FILL, [0; 4], &[&y], 1, Cost::default());
+        recorder.dispatch(&LOOK, [0; 4], &[&y], 1, Cost::default());
+        gpu.submit(&recorder.finish().unwrap(), 1).unwrap();
+        let found: Vec<f32> = gpu.read(&y).unwrap();
+        assert_eq!(found, [0.0; 64]);
+    }
+}
+
 #[test]
 fn dispatches_of_a_plan_can_run_alone() {
     let gpu = gpu();
