@@ -106,7 +106,8 @@
 //! # Errors
 //!
 //! Whatever a user can get wrong, and whatever a GPU can do to a program, is an [`Error`] that says
-//! what was expected, what was found and what to do. A panic is a bug of this crate.
+//! what was expected, what was found and what to do. A panic is a bug of this crate, but
+//! where the documentation of a function has one under "Panics".
 //!
 //! # Limits
 //!

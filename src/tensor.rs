@@ -48,8 +48,11 @@ impl Tensor {
     /// A tensor in a buffer of this device that exists, bound from byte `offset` for `span` bytes, which may
     /// be more than its elements need.
     ///
+    /// The buffer must be this device's: wgpu does not say whose a buffer is, and knows it by a number that
+    /// a buffer of this device may have as well.
+    ///
     /// # Errors
-    /// [`Error::Setting`] when it is empty, [`Error::Shape`] when the elements do not fit in the span, or
+    /// [`Error::Setting`] when it is empty or `offset` is none that the device can bind, [`Error::Shape`] when the elements do not fit in the span, or
     /// the span in the buffer, [`Error::Limit`] when the span is larger than the device allows.
     pub fn in_buffer(
         gpu: &Gpu,
@@ -62,6 +65,11 @@ impl Tensor {
     ) -> Result<Self, Error> {
         let label = label.into();
         check_shape(&label, shape)?;
+        let alignment = gpu.limits().min_storage_buffer_offset_alignment;
+        if offset % u64::from(alignment) != 0 {
+            let expected = format!("a multiple of {alignment} bytes (min_storage_buffer_offset_alignment)");
+            return Err(Error::setting(format!("offset of {label}"), expected, offset));
+        }
         let left = buffer.size().saturating_sub(offset);
         let room = if span > left { 0 } else { span / 4 };
         if room < (shape[0] as u64).saturating_mul(shape[1] as u64) {

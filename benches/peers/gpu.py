@@ -13,7 +13,7 @@ import time
 
 import run
 from harness import install, machine, places, report, start
-from harness.candidates import all_candidates, chosen, on_gpu
+from harness.candidates import all_candidates
 from harness.places import BUILT, PEERS, ROOT, environment
 
 # Of criterion, which would take a minute for a figure.
@@ -21,26 +21,33 @@ BRIEFLY = ("--bench", "--quiet", "--warm-up-time", "0.5", "--measurement-time", 
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].split(":")[0] + ".")
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0].split(":")[0] + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     add = parser.add_argument
     add("--out", type=pathlib.Path, default=ROOT / "target" / "gpu", help="directory of results")
-    add("--budget", type=float, default=1200, help="seconds for all stages (default: 1200)")
-    add("--stages", default=",".join(STAGES), help=f"comma-separated (default: {','.join(STAGES)})")
+    add("--budget", type=float, default=1200, help="seconds for all stages")
+    add("--stages", default=",".join(STAGES), help="comma-separated")
     add("--data", help="this and what follows: as in run.py")
     add("--packed", type=pathlib.Path, metavar="FILE")
     add("--python", metavar="PATH")
     add("--peers", default="")
-    add("--repeats", type=int, default=3)
-    add("--limit", type=float, default=10)
+    add("--repeats", type=int, default=3, help="rounds of each job")
+    add("--limit", type=float, default=10, help="seconds of a repeat")
     add("--steps2", type=int)
     add("--largest", type=int)
-    parser.set_defaults(update=False)
+    parser.set_defaults(update=False, gpu=True)
     options = parser.parse_args()
     options.stages = options.stages.split(",")
     options.peers = [name for name in options.peers.split(",") if name]
     unknown = set(options.stages) - set(STAGES)
     if unknown:
         parser.error(f"there is no stage {', '.join(sorted(unknown))}")
+    if options.repeats < 1 or options.limit <= 0:
+        parser.error("--repeats are 1 or more, --limit is above 0")
+    if options.packed and not options.packed.exists():
+        parser.error(f"there is no {options.packed}")
     options.command = report.command("gpu.py")
     return options
 
@@ -86,7 +93,7 @@ class Job:
         passed = ("data", "packed", "python", "peers", "repeats", "limit", "steps2", "largest")
         for name in passed:
             value = getattr(options, name)
-            if value:
+            if value is not None and value != []:
                 command += [f"--{name}", ",".join(value) if name == "peers" else str(value)]
         return subprocess.run(command).returncode == 0
 
@@ -95,7 +102,7 @@ class Start:
     """From nothing to the first step."""
 
     def run(self, options, path, deadline):
-        asked = [c for c in on_gpu(chosen(all_candidates(), options.peers)) if 1 in c.jobs]
+        asked = [candidate for candidate in all_candidates() if 1 in candidate.jobs]
         candidates, unavailable = run.install_all(asked, options)
         with path.open("w") as file:
 
@@ -103,8 +110,7 @@ class Start:
                 print(text, file=file, flush=True)
 
             say(f"{header(options)}\n{run.describe(unavailable)}\n")
-            start.measure(candidates, options.data, deadline, say)
-        return True
+            return start.measure(candidates, options.data, deadline, say)
 
 
 # What each runs, and its weight beside the others: its part of the time.

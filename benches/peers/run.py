@@ -41,14 +41,20 @@ def parse():
     add("--chart", type=pathlib.Path, metavar="FILE.svg", help="draw job 1; implies --record")
     add("--from-record", type=pathlib.Path, metavar="FILE", help="draw this, run nothing")
     options = parser.parse_args()
-    options.jobs = sorted({int(job) for job in options.jobs.split(",")})
+    try:
+        options.jobs = sorted({int(job) for job in options.jobs.split(",")})
+    except ValueError:
+        options.jobs = [0]
     options.peers = [name for name in options.peers.split(",") if name]
     if options.from_record and not options.chart:
         parser.error("--from-record needs --chart")
     if options.pack and not options.pack.name.endswith(install.ARCHIVE):
         parser.error(f"--pack names a file that ends in {install.ARCHIVE}")
-    if options.repeats < 1 or not set(options.jobs) <= {1, 2, 3}:
-        parser.error("--repeats are 1 or more, --jobs of 1, 2 and 3")
+    if options.repeats < 1 or options.limit <= 0 or not set(options.jobs) <= {1, 2, 3}:
+        parser.error("--repeats are 1 or more, --limit is above 0, --jobs of 1, 2 and 3")
+    for file in (options.packed, options.from_record):
+        if file and not file.exists():
+            parser.error(f"there is no {file}")
     options.command = report.command("run.py")
     return options
 
@@ -76,7 +82,10 @@ def find_data(options):
 
 def install_all(candidates, options):
     """What can be run, and why the rest cannot."""
-    unavailable, found = {}, []
+    found = []
+    asked = chosen(candidates, options.peers)
+    candidates = on_gpu(asked) if options.gpu else asked
+    unavailable = {c.name: "runs on the CPU" for c in asked if c not in candidates}
     has_cuda = install.nvidia_driver() is not None
     parts = {"wgrad": None}
     for candidate in candidates:
@@ -161,9 +170,7 @@ def main():
         return 0
     places.use(options.packed, options.python)
     prepare(options)
-    asked = chosen(all_candidates(), options.peers)
-    asked = on_gpu(asked) if options.gpu else asked
-    candidates, unavailable = install_all(asked, options)
+    candidates, unavailable = install_all(all_candidates(), options)
     deadline = time.monotonic() + options.budget
     started_load, figures = machine.load(), []
 

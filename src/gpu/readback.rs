@@ -9,9 +9,11 @@ use crate::error::Error;
 use crate::tensor::Tensor;
 
 impl Gpu {
-    /// The elements of a tensor, once all submitted work is done.
+    /// The elements of a tensor, once all submitted work is done: as `f32` or `u32`, or the bits of one
+    /// as the other.
     ///
     /// # Errors
+    /// [`Error::Setting`] when a `T` is not as large as an element,
     /// [`Error::Timeout`] when the device does not finish, [`Error::DeviceLost`] when it is gone,
     /// [`Error::OutOfMemory`] without room for the copy, [`Error::OtherGpu`] when the tensor is another's.
     #[cfg(not(target_arch = "wasm32"))]
@@ -30,7 +32,14 @@ impl Gpu {
     ) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
         let gpu = self.clone();
         let doing = format!("reading {}", tensor.label());
-        let copied = self.copy_out(tensor, &doing);
+        let copied = match size_of::<T>() {
+            4 => self.copy_out(tensor, &doing),
+            size => Err(Error::setting(
+                format!("bytes of a value when {doing}"),
+                "4, as f32 and u32 have",
+                size,
+            )),
+        };
         async move {
             let copy = copied?;
             gpu.wait(Some(copy.submission))?;

@@ -1,4 +1,6 @@
 //! Work that cores share: the one place that knows whether there are several.
+//!
+//! Whoever is done first waits for the others: cores that something else keeps busy make this slow.
 
 /// Whether there are threads to share with: where none can be made, rayon would panic.
 #[cfg(feature = "gemm")]

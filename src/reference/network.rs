@@ -100,6 +100,10 @@ impl<F: Float> Network<F> {
     }
 
     /// Logits of rows `x` (rows, inputs).
+    ///
+    /// # Panics
+    /// When `x` has not the network's width. These five are the formulas, and check nothing that they need
+    /// not; those of [`Model`](crate::Model) return errors.
     #[must_use]
     pub fn predict(&self, x: ArrayView2<'_, F>) -> Array2<F> {
         let mut value = x.to_owned();
@@ -113,6 +117,9 @@ impl<F: Float> Network<F> {
     }
 
     /// Mean loss over rows `x` with their labels.
+    ///
+    /// # Panics
+    /// As [`predict`](Self::predict), and unless there is a label of the network's classes for each row.
     #[must_use]
     pub fn loss(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> F {
         let logits = self.predict(x);
@@ -121,12 +128,19 @@ impl<F: Float> Network<F> {
     }
 
     /// Share of rows whose largest logit is their label's.
+    ///
+    /// # Panics
+    /// As [`loss`](Self::loss), and when there are no rows.
     #[must_use]
     pub fn accuracy(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> f64 {
+        assert!(!labels.is_empty(), "accuracy of no rows");
         correct(self.predict(x).view(), labels) as f64 / labels.len() as f64
     }
 
     /// Gradients of the loss by all parameters, by backpropagation.
+    ///
+    /// # Panics
+    /// As [`loss`](Self::loss).
     #[must_use]
     pub fn gradient(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> Vec<Vec<Array2<F>>> {
         let mut work = self.workspace(x.nrows());
@@ -140,6 +154,9 @@ impl<F: Float> Network<F> {
     ///
     /// `h` is the cube root of the float's epsilon (6·10⁻⁶ in `f64`), where rounding and curvature
     /// err about equally. The book's 10⁻⁴ steps over the kink of a rectifier 16 times as often.
+    ///
+    /// # Panics
+    /// As [`loss`](Self::loss).
     #[must_use]
     pub fn numerical_gradient(
         &mut self,
@@ -292,6 +309,7 @@ impl<F: Float> Network<F> {
 
 /// Number of rows whose largest logit is their label's.
 pub(crate) fn correct<F: Float>(logits: ArrayView2<'_, F>, labels: &[u32]) -> usize {
+    assert_eq!(logits.nrows(), labels.len(), "rows and labels");
     let pairs = logits.outer_iter().zip(labels);
     pairs
         .filter(|(row, label)| largest(*row) == **label as usize)

@@ -4,12 +4,16 @@ use super::{Float, Loss, Targets};
 
 /// Mean cross-entropy of softmax(logits), and its gradient by the logits,
 /// `(softmax(logits) − onehot(label)) / rows`, into `dlogits`.
+///
+/// # Panics
+/// Unless there is a label of the classes for each row.
 #[must_use]
 pub fn softmax_cross_entropy<F: Float>(
     logits: ArrayView2<'_, F>,
     labels: &[u32],
     mut dlogits: ArrayViewMut2<'_, F>,
 ) -> F {
+    assert_eq!(logits.nrows(), labels.len(), "rows and labels");
     let rows = F::from_f64(logits.nrows() as f64);
     let mut loss = F::zero();
     for ((z, mut dz), &label) in logits

@@ -119,18 +119,20 @@ fn dispatches_of_a_plan_can_run_alone() {
 }
 
 #[test]
-fn tensors_that_are_empty_or_beyond_their_buffer() {
+fn tensors_that_are_empty_or_not_within_their_buffer_as_it_can_be_bound() {
     let gpu = &gpu();
     let room = Tensor::zeros(gpu, "room", [1, 64], Element::F32).unwrap();
-    let of = |span, shape| {
+    let of = |offset, span, shape| {
         let buffer = room.buffer().0;
-        Tensor::in_buffer(gpu, "x", buffer, 0, span, shape, Element::F32).map_err(|e| e.to_string())
+        let tensor = Tensor::in_buffer(gpu, "x", buffer, offset, span, shape, Element::F32);
+        tensor.map_err(|e| e.to_string())
     };
     for (case, named) in [
-        (of(256, [0, 7]), "shape of x must be at least 1×1"),
-        (of(256, [1, 65]), "room in its buffer"),
-        (of(260, [1, 64]), "room in its buffer"),
-        (of(256, [1 << 40, 1 << 40]), "room in its buffer"),
+        (of(0, 256, [0, 7]), "shape of x must be at least 1×1"),
+        (of(0, 256, [1, 65]), "room in its buffer"),
+        (of(0, 260, [1, 64]), "room in its buffer"),
+        (of(0, 256, [1 << 40, 1 << 40]), "room in its buffer"),
+        (of(4, 16, [1, 4]), "offset of x must be a multiple of"),
         (
             Tensor::zeros(gpu, "x", [3, 0], Element::F32).map_err(|e| e.to_string()),
             "shape of x must be at least 1×1; it is 3×0",
@@ -141,6 +143,17 @@ fn tensors_that_are_empty_or_beyond_their_buffer() {
             "{case:?}"
         );
     }
+}
+
+#[test]
+fn elements_are_read_as_values_of_their_size() {
+    let gpu = gpu();
+    let x = Tensor::zeros(&gpu, "x", [1, 3], Element::F32).unwrap();
+    gpu.write(&x, &[1.0f32, 2.0, 3.0]).unwrap();
+    let bits: Vec<u32> = gpu.read(&x).unwrap();
+    assert_eq!(bits, [1.0f32, 2.0, 3.0].map(f32::to_bits));
+    let error = gpu.read::<f64>(&x).unwrap_err().to_string();
+    assert!(error.contains("reading x") && error.contains('8'), "{error}");
 }
 
 #[test]

@@ -41,7 +41,8 @@ class Figures:
 
     @property
     def is_good(self):
-        return self.job != 1 or self.accuracy >= ENOUGH
+        """Whether it learns; it is not, while nobody knows."""
+        return self.job != 1 or (self.accuracy is not None and self.accuracy >= ENOUGH)
 
 
 def run(candidate, job, data, steps=0, shapes=(), threads=None, deadline=math.inf, env=()):
@@ -132,11 +133,11 @@ class Trial:
         self.rounds = [{"steps": steps, "threads": threads}]
         figures = Figures(self.candidate, self.job, f"job {self.job}", steps)
         figures.threads = threads or "-"
+        self.figures[figures.what] = figures
         if steps < self.steps and self.job == 1:
             # Too slow for full repeats, but what it learns is checked in full.
             row = self.run(steps=self.steps, threads=threads)[0]
             figures.accuracy = float(row["test_accuracy"])
-        self.figures[figures.what] = figures
 
     def prepare_shapes(self):
         best = {}
@@ -187,7 +188,9 @@ def compare(candidates, job, options, say, deadline=math.inf):
         try:
             attempt(trial, trial.prepare)
         except OutOfTime:
-            trial.candidate.failures[f"job {job}"] = "no time was left"
+            # A speed is worth something without the accuracy, which the table then lacks.
+            if not trial.figures:
+                trial.candidate.failures[f"job {job}"] = "its part of the time for warm-ups was too short"
         trial.deadline = deadline
     for repeat in range(options.repeats):
         say(f"job {job}: round {repeat + 1} of {options.repeats}")

@@ -44,7 +44,7 @@ def rows(all_figures):
         ours = baseline(measured, figures)
         accuracy = "-" if figures.accuracy is None else f"{figures.accuracy:.4f}"
         if not figures.is_good:
-            accuracy += " TOO LOW"
+            accuracy += " NOT CHECKED" if figures.accuracy is None else " TOO LOW"
         yield (
             figures.what,
             figures.candidate.name,

@@ -18,7 +18,9 @@ CACHES = (
 
 
 def measure(candidates, data, deadline, say):
-    """Lines for each program: with caches that are empty, and with what the run before left there."""
+    """Lines for each program: with caches that are empty, and with what the run before left there.
+    Whether all are complete."""
+    is_complete = True
     say("seconds from the start of a process to its end: it reads MNIST, takes one step, evaluates")
     for candidate in candidates:
         seconds = {"empty": [], "filled": []}
@@ -35,11 +37,14 @@ def measure(candidates, data, deadline, say):
                     # A compiler's workers may still write there.
                     shutil.rmtree(directory, ignore_errors=True)
         except Failed as failure:
+            is_complete = False
             say(f"{candidate.name}: {failure}")
         except OutOfTime:
+            is_complete = False
             say(f"{candidate.name}: no time was left")
         for state, found in seconds.items():
             if not found:
                 continue
             values = ",".join(f"{value:.2f}" for value in found)
             say(f"start peer={candidate.name} caches={state} seconds={values}")
+    return is_complete
