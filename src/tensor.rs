@@ -66,9 +66,14 @@ impl Tensor {
         let label = label.into();
         check_shape(&label, shape)?;
         let alignment = gpu.limits().min_storage_buffer_offset_alignment;
-        if offset % u64::from(alignment) != 0 {
-            let expected = format!("a multiple of {alignment} bytes (min_storage_buffer_offset_alignment)");
-            return Err(Error::setting(format!("offset of {label}"), expected, offset));
+        if !offset.is_multiple_of(alignment.into()) {
+            let expected =
+                format!("a multiple of {alignment} bytes (min_storage_buffer_offset_alignment)");
+            return Err(Error::setting(
+                format!("offset of {label}"),
+                expected,
+                offset,
+            ));
         }
         let left = buffer.size().saturating_sub(offset);
         let room = if span > left { 0 } else { span / 4 };

@@ -153,7 +153,10 @@ fn elements_are_read_as_values_of_their_size() {
     let bits: Vec<u32> = gpu.read(&x).unwrap();
     assert_eq!(bits, [1.0f32, 2.0, 3.0].map(f32::to_bits));
     let error = gpu.read::<f64>(&x).unwrap_err().to_string();
-    assert!(error.contains("reading x") && error.contains('8'), "{error}");
+    assert!(
+        error.contains("reading x") && error.contains('8'),
+        "{error}"
+    );
 }
 
 #[test]
