@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytemuck::Pod;
 
 use crate::error::Error;
-use crate::kernel::{Block, Contract};
+use crate::kernel::{Block, Contract, WORKGROUP_BYTES};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
@@ -381,6 +381,13 @@ impl Gpu {
             Block::Uniform => (0, block),
             Block::Storage => (1, 0),
         };
+        let workgroup_memory = limits.max_compute_workgroup_storage_size;
+        // Tests hold that the crate's own need no more than this: their WGSL is not parsed once more.
+        let is_granted = contract.trust.is_proven && workgroup_memory >= WORKGROUP_BYTES;
+        let workgroup_bytes = match is_granted {
+            true => 0,
+            false => contract.workgroup_bytes(),
+        };
         let needs: [(_, _, u64, u64); 7] = [
             (
                 "storage buffers",
@@ -397,8 +404,8 @@ impl Gpu {
             (
                 "bytes of workgroup memory",
                 "max_compute_workgroup_storage_size",
-                contract.workgroup_bytes().into(),
-                limits.max_compute_workgroup_storage_size.into(),
+                workgroup_bytes.into(),
+                workgroup_memory.into(),
             ),
             (
                 "invocations in a workgroup",

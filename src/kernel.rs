@@ -12,6 +12,9 @@ mod wgsl;
 
 use std::marker::PhantomData;
 
+/// Bytes of workgroup memory that every browser grants.
+pub(crate) const WORKGROUP_BYTES: u32 = 16 << 10;
+
 /// Element type of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {

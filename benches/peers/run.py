@@ -34,7 +34,7 @@ def parse():
     add("--steps2", type=int, help="steps of job 2 (default: 600 on a GPU, else 60)")
     add("--largest", type=int, help="largest size of job 3 (default: 8192 on a GPU, else 1024)")
     add("--limit", type=float, default=20, help="seconds of a repeat; slower ones take fewer steps")
-    add("--budget", type=float, default=math.inf, help="seconds for all jobs, behind building and installing (default: no end)")
+    add("--budget", type=float, default=math.inf, help="seconds for all jobs (default: no end)")
     add("--update", action="store_true", help="take the newest versions of the peers")
     add("--record", action="store_true", help="write benches/record/<machine>/<date>.txt")
     add("--results", type=pathlib.Path, metavar="FILE", help="write the record here, every round")
@@ -44,7 +44,7 @@ def parse():
     try:
         options.jobs = sorted({int(job) for job in options.jobs.split(",")})
     except ValueError:
-        options.jobs = [0]
+        parser.error("--jobs are of 1, 2 and 3, with commas between them")
     options.peers = [name for name in options.peers.split(",") if name]
     if options.from_record and not options.chart:
         parser.error("--from-record needs --chart")

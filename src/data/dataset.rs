@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::sync::Arc;
 
 use ndarray::ArrayView2;
@@ -183,8 +182,7 @@ impl Dataset {
 
     /// See [`Examples::memory`](super::Examples::memory).
     pub(super) fn memory(&self) -> Memory {
-        let inner: Arc<dyn Any + Send + Sync> = self.inner.clone();
-        Arc::downgrade(&inner)
+        Arc::downgrade(&self.inner) as Memory
     }
 }
 

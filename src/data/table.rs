@@ -252,10 +252,7 @@ impl Examples {
     pub(crate) fn memory(&self) -> Memory {
         match self {
             Self::Bytes(dataset) => dataset.memory(),
-            Self::Table(table) => {
-                let inner: Arc<dyn Any + Send + Sync> = table.inner.clone();
-                Arc::downgrade(&inner)
-            }
+            Self::Table(table) => Arc::downgrade(&table.inner) as Memory,
         }
     }
 }

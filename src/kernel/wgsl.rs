@@ -8,10 +8,9 @@ use wgpu::naga::{
     StorageAccess, Type, TypeInner, front::wgsl,
 };
 
-use super::{Access, Block, Contract, Element};
+use super::{Access, Block, Contract, Element, WORKGROUP_BYTES};
 
-/// What a browser grants without being asked.
-const WORKGROUP_BYTES: u32 = 16 << 10;
+/// What a browser grants without being asked, as well as `WORKGROUP_BYTES`.
 const INVOCATIONS: u32 = 256;
 const STORAGE_BUFFERS: usize = 8;
 
