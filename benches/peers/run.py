@@ -6,6 +6,7 @@ network or Rust runs what was packed on another.
 """
 
 import argparse
+import contextlib
 import math
 import pathlib
 import subprocess
@@ -189,10 +190,11 @@ def main():
         now = time.monotonic()
         share = now + (deadline - now) / (len(options.jobs) - at)
         before = figures
-        for found in measure.compare(candidates, job, options, say, share):
-            figures = before + found
-            if options.results:
-                options.results.write_text(record())
+        with contextlib.closing(measure.compare(candidates, job, options, say, share)) as rounds:
+            for found in rounds:
+                figures = before + found
+                if options.results:
+                    options.results.write_text(record())
     text = record()
     say("\n" + text)
     if options.record or options.chart:

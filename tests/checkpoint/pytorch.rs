@@ -12,7 +12,8 @@ use wgrad::{Model, Sequential, Trainer, TwoLayerNet};
 use crate::common;
 use crate::gpu::gpu;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pytorch.py");
+/// Cargo runs tests in the package's directory, wherever that lies.
+const SCRIPT: &str = "examples/pytorch.py";
 const ROWS: usize = 1_000;
 
 /// A Python with PyTorch and safetensors: what `WGRAD_PYTHON` names, or `python3`.

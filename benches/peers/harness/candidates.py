@@ -19,6 +19,8 @@ class Candidate:
     jobs: tuple = (1, 2, 3)
     # Whether --threads matters.
     is_threaded: bool = False
+    # Whether it can be prepared once and then measured again and again: --serve.
+    stays: bool = False
     # Filled in by the run.
     failures: dict = field(default_factory=dict)
     threads: dict = field(default_factory=dict)
@@ -28,10 +30,15 @@ class Candidate:
     def is_ours(self):
         return self.part == "wgrad"
 
+    @property
+    def is_prepared_beside_others(self):
+        """Importing and compiling for a GPU takes most of a minute, and leaves cores to others."""
+        return self.stays and self.device_class == GPU
+
 
 def python(name, part, program, *options, **more):
     command = [str(venv_python(part)), str(PEERS / "python" / program), *options]
-    return Candidate(name, part=part, command=command, **more)
+    return Candidate(name, part=part, command=command, stays=True, **more)
 
 
 def rust(name, part, program, *options, **more):

@@ -1,9 +1,13 @@
-"""Runs candidates: once to warm up and to choose the threads, then in turns."""
+"""Runs candidates: prepares each and chooses its threads, then measures all in turns."""
 
 import math
 import os
+import queue
+import signal
 import statistics
 import subprocess
+import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -45,8 +49,7 @@ class Figures:
         return self.job != 1 or (self.accuracy is not None and self.accuracy >= ENOUGH)
 
 
-def run(candidate, job, data, steps=0, shapes=(), threads=None, deadline=math.inf, env=()):
-    """The `key=value` pairs of each line that has a figure."""
+def command_of(candidate, job, data, steps=0, shapes=(), threads=None):
     command = list(candidate.command)
     if candidate.is_ours and job == 3:
         command = [install.our_program("matmul"), *command, "--shapes", *shapes]
@@ -60,13 +63,39 @@ def run(candidate, job, data, steps=0, shapes=(), threads=None, deadline=math.in
         training = ["--data", str(data), "--steps", str(steps)]
         command += ["--shapes", *shapes] if job == 3 else training
         command += ["--threads", str(threads)] if threads else []
+    return command
+
+
+def time_left(deadline):
     left = deadline - time.monotonic()
     if left <= 0:
         raise OutOfTime
-    limit = min(left, LONGEST_S)
+    return min(left, LONGEST_S)
+
+
+def too_slow(limit):
+    return Failed(f"took more than {LONGEST_S} s") if limit == LONGEST_S else OutOfTime()
+
+
+def ended(code, words):
+    return Failed(f"ended with code {code}: {install.last_words(words)}")
+
+
+def figures_in(lines):
+    """The `key=value` pairs of each line that has a figure."""
+    found = [line for line in lines if any(f in line for f in ("steps_per_s=", "gflops="))]
+    if not found:
+        words = install.last_words("\n".join(lines))
+        raise Failed(f"printed no figure: {words}")
+    return [dict(pair.split("=", 1) for pair in line.split() if "=" in pair) for line in found]
+
+
+def run(candidate, job, data, deadline=math.inf, env=(), **more):
+    """A process for one measurement."""
+    limit = time_left(deadline)
     try:
         done = subprocess.run(
-            command,
+            command_of(candidate, job, data, **more),
             env={**environment(), **dict(env)},
             text=True,
             capture_output=True,
@@ -75,17 +104,89 @@ def run(candidate, job, data, steps=0, shapes=(), threads=None, deadline=math.in
     except OSError as error:
         raise Failed(f"cannot be run: {error}") from error
     except subprocess.TimeoutExpired as error:
-        if limit < LONGEST_S:
-            raise OutOfTime from error
-        raise Failed(f"took more than {LONGEST_S} s") from error
+        raise too_slow(limit) from error
     if done.returncode != 0:
-        words = install.last_words(done.stderr or done.stdout)
-        raise Failed(f"ended with code {done.returncode}: {words}")
-    figures = ("steps_per_s=", "gflops=")
-    lines = [line for line in done.stdout.splitlines() if any(f in line for f in figures)]
-    if not lines:
-        raise Failed(f"printed no figure: {install.last_words(done.stdout)}")
-    return [dict(pair.split("=", 1) for pair in line.split() if "=" in pair) for line in lines]
+        raise ended(done.returncode, done.stderr or done.stdout)
+    return figures_in(done.stdout.splitlines())
+
+
+class Served:
+    """A process that stays: it prepares itself once, and then measures whenever it is asked."""
+
+    def __init__(self, candidate, job, data, **more):
+        # A pipe that nobody reads would block it; a file takes all that it says.
+        self.words = tempfile.TemporaryFile("w+", errors="replace")
+        self.lines = queue.SimpleQueue()
+        try:
+            self.process = subprocess.Popen(
+                [*command_of(candidate, job, data, **more), "--serve"],
+                env=environment(),
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.words,
+                # So that it ends with all that it starts, such as a compiler's workers.
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.words.close()
+            raise Failed(f"cannot be run: {error}") from error
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        """Reads beside the rest, which would wait for a line without end."""
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.put(line.strip())
+        self.lines.put(None)
+
+    def until(self, last, deadline):
+        """The lines before this one."""
+        limit = time_left(deadline)
+        end = time.monotonic() + limit
+        lines = []
+        while True:
+            try:
+                line = self.lines.get(timeout=max(end - time.monotonic(), 0))
+            except queue.Empty as error:
+                raise too_slow(limit) from error
+            if line is None:
+                raise self.died(lines)
+            if line == last:
+                return lines
+            lines.append(line)
+
+    def died(self, lines):
+        try:
+            code = self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return Failed("closed its output and went on")
+        self.words.seek(0)
+        return ended(code, self.words.read() or "\n".join(lines))
+
+    def ready(self, deadline):
+        self.until("ready", deadline)
+
+    def measure(self, deadline):
+        try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+        except OSError:
+            # It has died, and `until` says how.
+            pass
+        return figures_in(self.until("done", deadline))
+
+    def end(self):
+        """There is nothing that it would have to save."""
+        if hasattr(os, "killpg"):
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        else:
+            self.process.kill()
+        self.process.wait()
+        self.words.close()
 
 
 class Trial:
@@ -99,7 +200,10 @@ class Trial:
         self.shapes = options.shapes_on(candidate.device_class)
         self.probe_steps = {1: 200 if software else 2000, 2: 3 if software else 10}.get(job, 0)
         self.figures = {}
+        # What a repeat runs, and the processes that stay for it.
         self.rounds = []
+        self.served = []
+        self.is_ready = False
         self.deadline = math.inf
 
     def thread_counts(self):
@@ -111,14 +215,37 @@ class Trial:
         return sorted({1, cores})
 
     def run(self, **more):
-        rows = run(self.candidate, self.job, self.data, deadline=self.deadline, **more)
-        self.candidate.device = rows[0].get("device", self.candidate.device)
-        return rows
+        return run(self.candidate, self.job, self.data, deadline=self.deadline, **more)
 
-    def prepare(self):
-        """Chooses threads and steps; nothing of it is a figure."""
-        if self.job == 3:
-            return self.prepare_shapes()
+    def start(self):
+        """Chooses threads, steps and shapes, and starts what stays. Nothing of it is a figure."""
+        if self.candidate.is_prepared_beside_others:
+            # Nothing could be found out while others are prepared: a GPU takes all of them.
+            self.take_all()
+        elif self.job == 3:
+            self.choose_shapes()
+        else:
+            self.choose_steps()
+        if self.candidate.stays:
+            for more in self.rounds:
+                self.served.append(Served(self.candidate, self.job, self.data, **more))
+
+    def ready(self):
+        for served in self.served:
+            served.ready(self.deadline)
+        self.is_ready = True
+        self.check_accuracy()
+
+    def end(self):
+        while self.served:
+            self.served.pop().end()
+
+    def take_all(self):
+        self.rounds = [{"shapes": self.shapes} if self.job == 3 else {"steps": self.steps}]
+        for what in self.shapes if self.job == 3 else [f"job {self.job}"]:
+            self.figures[what] = Figures(self.candidate, self.job, what, self.steps)
+
+    def choose_steps(self):
         rates = {}
         counts = self.thread_counts()
         for _ in range(min(len(counts), 2)):
@@ -134,12 +261,14 @@ class Trial:
         figures = Figures(self.candidate, self.job, f"job {self.job}", steps)
         figures.threads = threads or "-"
         self.figures[figures.what] = figures
-        if steps < self.steps and self.job == 1:
-            # Too slow for full repeats, but what it learns is checked in full.
-            row = self.run(steps=self.steps, threads=threads)[0]
-            figures.accuracy = float(row["test_accuracy"])
 
-    def prepare_shapes(self):
+    def check_accuracy(self):
+        """Of what is too slow for full repeats: what it learns is checked in full."""
+        if self.job == 1 and self.rounds[0]["steps"] < self.steps:
+            row = self.run(**{**self.rounds[0], "steps": self.steps})[0]
+            self.figures["job 1"].accuracy = float(row["test_accuracy"])
+
+    def choose_shapes(self):
         best = {}
         for threads in self.thread_counts():
             for row in self.run(shapes=self.shapes, threads=threads):
@@ -154,8 +283,10 @@ class Trial:
             self.rounds.append({"shapes": shapes, "threads": threads})
 
     def repeat(self):
-        for more in self.rounds:
-            for row in self.run(**more):
+        for at, more in enumerate(self.rounds):
+            rows = self.served[at].measure(self.deadline) if self.served else self.run(**more)
+            self.candidate.device = rows[0].get("device", self.candidate.device)
+            for row in rows:
                 figures = self.figures[row.get("shape", f"job {self.job}")]
                 figures.values.append(float(row.get("steps_per_s") or row["gflops"]))
                 if "test_accuracy" in row and more["steps"] == self.steps:
@@ -163,47 +294,80 @@ class Trial:
                     figures.accuracy = min(reached, figures.accuracy or 1)
 
 
+def groups(trials):
+    """Of those that are prepared side by side, one group after the other; ours come first."""
+    ours = [t for t in trials if t.candidate.is_ours]
+    beside = [t for t in trials if t.candidate.is_prepared_beside_others]
+    others = [t for t in trials if t not in ours + beside]
+    found = [*([t] for t in ours), beside, *([t] for t in others)]
+    return [group for group in found if group]
+
+
 def compare(candidates, job, options, say, deadline=math.inf):
     """After every round, the figures of all candidates that could be measured; failures are left in
-    the others."""
+    the others. To be closed, which ends all processes."""
     trials = [Trial(c, job, options) for c in candidates if job in c.jobs]
+    try:
+        prepare(trials, job, say, deadline)
+        yield from rounds(trials, job, options, say, deadline)
+    finally:
+        for trial in trials:
+            trial.end()
+
+
+def alive(trials):
+    return [t for t in trials if f"job {t.job}" not in t.candidate.failures]
+
+
+def fail(trial, why, say):
+    trial.end()
+    trial.candidate.failures[f"job {trial.job}"] = why
+    say(f"  {trial.candidate.name}: {why}")
+
+
+def prepare(trials, job, say, deadline):
+    # At least half of the time is for figures; a peer that hangs leaves half of the rest to others.
+    now = time.monotonic()
+    warm = now + (deadline - now) / 2
 
     def attempt(trial, what):
         try:
             what()
         except Failed as failure:
-            trial.candidate.failures[f"job {job}"] = str(failure)
-            say(f"  {trial.candidate.name}: {failure}")
-
-    def alive():
-        return [t for t in trials if f"job {job}" not in t.candidate.failures]
-
-    # At least half of the time is for figures; a peer that hangs leaves half of the rest to others.
-    now = time.monotonic()
-    warm = now + (deadline - now) / 2
-    for trial in trials:
-        now = time.monotonic()
-        trial.deadline = warm if trial.candidate.is_ours else now + (warm - now) / 2
-        say(f"job {job}: warming up {trial.candidate.name}")
-        try:
-            attempt(trial, trial.prepare)
+            fail(trial, str(failure), say)
         except OutOfTime:
             # A speed is worth something without the accuracy, which the table then lacks.
-            if not trial.figures:
-                trial.candidate.failures[f"job {job}"] = "its part of the time for warm-ups was too short"
+            if not trial.is_ready:
+                fail(trial, "its part of the time for warm-ups was too short", say)
+
+    for group in groups(trials):
+        say(f"job {job}: preparing {', '.join(trial.candidate.name for trial in group)}")
+        now = time.monotonic()
+        for trial in group:
+            trial.deadline = warm if trial.candidate.is_ours else now + (warm - now) / 2
+            attempt(trial, trial.start)
+        for trial in alive(group):
+            attempt(trial, trial.ready)
+
+
+def rounds(trials, job, options, say, deadline):
+    for trial in trials:
         trial.deadline = deadline
     for repeat in range(options.repeats):
         say(f"job {job}: round {repeat + 1} of {options.repeats}")
-        running = alive()
+        running = alive(trials)
         # Nobody always comes behind the same neighbour's heat.
         shift = repeat % max(len(running), 1)
         is_late = False
         try:
             for trial in running[shift:] + running[:shift]:
-                attempt(trial, trial.repeat)
+                try:
+                    trial.repeat()
+                except Failed as failure:
+                    fail(trial, str(failure), say)
         except OutOfTime:
             is_late = True
-        yield [figures for trial in alive() for figures in trial.figures.values()]
+        yield [figures for trial in alive(trials) for figures in trial.figures.values()]
         if is_late:
             say(f"job {job}: no time is left")
             return

@@ -1,13 +1,15 @@
-"""What the Python peers share: options, threads, data, matmul timing, the last line.
+"""What the Python peers share: options, threads, data, matmul timing, the last line, staying.
 
 Imports no framework at the top: `options` must set the number of threads first.
 """
 
 import argparse
 import gzip
+import math
 import os
 import pathlib
 import statistics
+import sys
 import time
 
 RATE = 0.1
@@ -27,6 +29,7 @@ def options(modes, devices=("cpu",)):
     parser.add_argument("--mode", choices=modes, default=modes[0])
     parser.add_argument("--device", choices=devices, default=devices[0])
     parser.add_argument("--tf32", action="store_true", help="CUDA: matrix products in TF32")
+    parser.add_argument("--serve", action="store_true", help="measure once for each line of stdin")
     args = parser.parse_args()
     if args.job != 3 and args.data is None:
         parser.error("--data is required for jobs 1 and 2")
@@ -91,7 +94,8 @@ def report(peer, args, train_s, warmup_s, accuracy, losses):
     print(
         f"peer={peer} job={args.job} steps={args.steps} train_s={train_s:.4f} "
         f"warmup_s={warmup_s:.2f} steps_per_s={args.steps / train_s:.1f} "
-        f"test_accuracy={accuracy:.4f}"
+        f"test_accuracy={accuracy:.4f}",
+        flush=True,
     )
 
 
@@ -99,25 +103,55 @@ def warmup_steps(args):
     return min(args.steps, 100 if args.job == 1 else 5)
 
 
-def matmuls(peer, shapes, make, minimum_s=0.3):
-    """`make(m, k, n)` gives a function that computes `count` products and waits for the last.
+def answer(args, warm_up, measure):
+    """Measures once; with --serve once for each line that comes, to the end of the input.
 
-    A sample is long enough for the clock; the figure is the median of seven samples.
+    What ran before this is prepared, with one `warm_up()`. While others are measured, clocks and
+    caches forget it, so each line brings another.
     """
-    for shape in shapes:
-        m, k, n = (int(size) for size in shape.split("x"))
-        multiply = make(m, k, n)
-        multiply(1)
-        count, spent = 1, 0.0
-        while spent < minimum_s / 7:
-            started = time.perf_counter()
-            multiply(count)
-            spent = time.perf_counter() - started
-            count = count if spent >= minimum_s / 7 else 2 * count
-        samples = []
-        for _ in range(7):
-            started = time.perf_counter()
-            multiply(count)
-            samples.append((time.perf_counter() - started) / count)
-        gflops = 2e-9 * m * k * n / statistics.median(samples)
-        print(f"peer={peer} job=3 shape={shape} gflops={gflops:.1f}", flush=True)
+    if not args.serve:
+        return measure()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        warm_up()
+        measure()
+        print("done", flush=True)
+
+
+def sample(multiply, minimum_s=0.3):
+    """Seconds of a product: the median of seven samples, each long enough for the clock.
+
+    How many products that takes is found anew each time: it warms up, and while peers are prepared
+    side by side the clock says nothing.
+    """
+    multiply(1)
+    count, spent = 1, 0.0
+    while spent < minimum_s / 7:
+        started = time.perf_counter()
+        multiply(count)
+        spent = time.perf_counter() - started
+        count = count if spent >= minimum_s / 7 else 2 * count
+    samples = []
+    for _ in range(7):
+        started = time.perf_counter()
+        multiply(count)
+        samples.append((time.perf_counter() - started) / count)
+    return statistics.median(samples)
+
+
+def matmuls(peer, args, make):
+    """`make(m, k, n)` gives a function that computes `count` products and waits for the last."""
+    sizes = {shape: [int(size) for size in shape.split("x")] for shape in args.shapes}
+    products = {shape: make(*sizes[shape]) for shape in args.shapes}
+
+    def warm_up():
+        for multiply in products.values():
+            multiply(1)
+
+    def measure():
+        for shape, multiply in products.items():
+            gflops = 2e-9 * math.prod(sizes[shape]) / sample(multiply)
+            print(f"peer={peer} job=3 shape={shape} gflops={gflops:.1f}", flush=True)
+
+    warm_up()
+    answer(args, warm_up, measure)

@@ -77,15 +77,22 @@ def train():
     def network():
         return Network(common.initial(args.job, x.shape[1], args.seed), batch)
 
+    def warm_up():
+        run(network(), common.warmup_steps(args))
+
     started = time.perf_counter()
-    run(network(), common.warmup_steps(args))
-    warmed = time.perf_counter()
-    trained = network()
-    begun = time.perf_counter()
-    losses = run(trained, args.steps)
-    train_s = time.perf_counter() - begun
-    accuracy = trained.accuracy(test_x, test_labels)
-    common.report("numpy", args, train_s, warmed - started, accuracy, losses[-20:].mean())
+    warm_up()
+    warmup_s = time.perf_counter() - started
+
+    def measure():
+        trained = network()
+        begun = time.perf_counter()
+        losses = run(trained, args.steps)
+        train_s = time.perf_counter() - begun
+        accuracy = trained.accuracy(test_x, test_labels)
+        common.report("numpy", args, train_s, warmup_s, accuracy, losses[-20:].mean())
+
+    common.answer(args, warm_up, measure)
 
 
 def product(m, k, n):
@@ -101,6 +108,6 @@ def product(m, k, n):
 
 
 if args.job == 3:
-    common.matmuls("numpy", args.shapes, product)
+    common.matmuls("numpy", args, product)
 else:
     train()
