@@ -7,6 +7,7 @@ found before. Stages share the time that is left; one that ends early leaves its
 
 import argparse
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -60,23 +61,51 @@ class OwnPrograms:
 
     def run(self, options, path, deadline):
         env = {**environment(), "MNIST_DIR": str(options.data)}
-        env["WGRAD_GOLDEN"] = str(ROOT / "tests" / "golden")
         env["CRITERION_HOME"] = str(BUILT / "criterion")
+        if places.python:
+            # A test exchanges weights with PyTorch.
+            env["WGRAD_PYTHON"] = str(places.python)
         is_good = True
         with path.open("w") as file:
             print(header(options), file=file, flush=True)
             for kind, name, *words in self.commands:
-                print(f"\n$ {name} {' '.join(words)}", file=file, flush=True)
+                print("\n$", name, *words, file=file, flush=True)
                 command = [install.our_program(name, kind), *words]
                 left = max(deadline - time.monotonic(), 0)
                 output = {"stdout": file, "stderr": file}
                 try:
                     done = subprocess.run(command, **output, env=env, cwd=ROOT, timeout=left)
-                    is_good &= done.returncode == 0
+                    if done.returncode != 0:
+                        print(f"ended with code {done.returncode}", file=file, flush=True)
+                        is_good = False
                 except subprocess.TimeoutExpired:
                     print("no time was left", file=file, flush=True)
                     is_good = False
         return is_good
+
+
+class OwnTests(OwnPrograms):
+    """Our tests, and at the end of their file what each program found."""
+
+    def __init__(self):
+        super().__init__(*install.TESTS)
+
+    def run(self, options, path, deadline):
+        is_good = super().run(options, path, deadline)
+        outputs = re.split(r"^\$ ", path.read_text(errors="replace"), flags=re.MULTILINE)[1:]
+        with path.open("a") as file:
+            print("\nsummary", *map(summary, outputs), sep="\n", file=file)
+        return is_good
+
+
+def summary(output):
+    """Of a program's name and output: how many tests passed and failed, and which failed."""
+    name = output.split(maxsplit=1)[0]
+    counts = re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed", output, re.MULTILINE)
+    failed = re.findall(r"^test (.+) \.\.\. FAILED$", output, re.MULTILINE)
+    # A test may show what a process of its own printed; the program's own line is the last.
+    passed = "{} passed, {} failed".format(*counts[-1]) if counts else "did not come to its end"
+    return f"{name}: {passed}" + (f": {', '.join(failed)}" if failed else "")
 
 
 class Job:
@@ -116,10 +145,7 @@ class Start:
 # What each runs, and its weight beside the others: its part of the time.
 STAGES = {
     # Whether what is timed is right.
-    "tests": (
-        3,
-        OwnPrograms(("test", "parity"), ("test", "training", "plans"), ("test", "golden")),
-    ),
+    "tests": (6, OwnTests()),
     "job1": (8, Job(1)),
     "dispatches": (
         3,

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import math
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -208,4 +209,6 @@ def main():
 
 
 if __name__ == "__main__":
+    # As an exit of its own, which ends the processes that stay.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     sys.exit(main())

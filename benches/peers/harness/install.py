@@ -62,13 +62,16 @@ PACKAGES = {
 }
 
 
+# Our test programs, the most important first. Those left out (`cli`, `data`, `synthetic`) ask no GPU.
+TESTS = [
+    *(("test", name) for name in ("parity", "golden", "training")),
+    ("lib", "wgrad"),
+    *(("test", name) for name in ("gradients", "custom_layer", "device", "checkpoint", "contract")),
+]
 # Targets of cargo: what is compared, and what else a GPU is asked.
 OURS = {
     "wgrad": [("example", "train_gpu"), ("example", "matmul")],
-    "wgrad-more": [
-        *(("test", name) for name in ("parity", "training", "golden")),
-        *(("bench", name) for name in ("dispatches", "kernels", "training")),
-    ],
+    "wgrad-more": [*TESTS, *(("bench", name) for name in ("dispatches", "kernels", "training"))],
 }
 
 
@@ -159,9 +162,11 @@ def cargo():
 
 def build_ours(part):
     print(f"building {part} ...", flush=True)
-    build = [cargo(), "build", "--release", "--message-format", "json-render-diagnostics"]
+    # An example is a program; a library becomes one by its tests.
+    build = [cargo(), *(["build"] if part == "wgrad" else ["test", "--no-run"]), "--release"]
+    build += ["--message-format", "json-render-diagnostics"]
     for kind, name in OURS[part]:
-        build += [f"--{kind}", name]
+        build += ["--lib"] if kind == "lib" else [f"--{kind}", name]
     messages = checked(build, "cargo build of wgrad", cwd=ROOT).splitlines()
     for message in map(json.loads, messages):
         if message.get("executable"):

@@ -141,15 +141,21 @@ class Served:
         self.lines.put(None)
 
     def until(self, last, deadline):
-        """The lines before this one."""
-        limit = time_left(deadline)
+        """The lines before this one, which may have come while others were waited for."""
+        limit = min(deadline - time.monotonic(), LONGEST_S)
         end = time.monotonic() + limit
         lines = []
         while True:
+            left = end - time.monotonic()
             try:
-                line = self.lines.get(timeout=max(end - time.monotonic(), 0))
+                line = self.lines.get(timeout=max(min(left, 0.5), 0))
             except queue.Empty as error:
-                raise too_slow(limit) from error
+                # Its death may not close its output, which what it has started may hold, too.
+                if self.process.poll() is not None:
+                    raise self.died(lines) from error
+                if left <= 0:
+                    raise too_slow(limit) from error
+                continue
             if line is None:
                 raise self.died(lines)
             if line == last:
