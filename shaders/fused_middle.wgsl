@@ -60,6 +60,9 @@ var<workgroup> values: array<f32, ROOM>;
 var<workgroup> deltas: array<f32, ROOM>;
 var<workgroup> parts: array<f32, SUMMERS>;
 var<workgroup> row_labels: array<u32, MOST_ROWS>;
+var<workgroup> row_largest: array<f32, MOST_ROWS>; // logits
+var<workgroup> row_sums: array<f32, MOST_ROWS>;    // of exponentials
+var<workgroup> row_finite: array<u32, MOST_ROWS>;  // 1 where all logits are finite
 
 fn activate(kind: u32, z: f32) -> f32 {
     if (kind == RELU) {
@@ -87,27 +90,65 @@ fn is_finite(value: f32) -> bool {
     return (bitcast<u32>(value) & 0x7f800000u) != 0x7f800000u;
 }
 
-// Loss of one row, and its δ, from the logits that lie in `values` from `at` on.
-fn softmax_cross_entropy(at: u32, classes: u32, label: u32) -> f32 {
+// The largest of the logits of a row, which lie in `values` from `at` on.
+fn largest_of(at: u32, classes: u32) -> f32 {
     var largest = values[at];
-    var finite = true;
-    for (var c = 0u; c < classes; c++) {
-        largest = max(largest, values[at + c]);
-        finite = finite && is_finite(values[at + c]);
+    for (var first = 0u; first < classes; first += 4u) {
+        let c = at + min(first + vec4u(0u, 1u, 2u, 3u), vec4u(classes - 1u));
+        let two = max(vec2f(values[c.x], values[c.y]), vec2f(values[c.z], values[c.w]));
+        largest = max(largest, max(two.x, two.y));
     }
-    var sum = 0.0;
-    for (var c = 0u; c < classes; c++) {
-        let e = exp(values[at + c] - largest);
-        deltas[at + c] = e;
-        sum += e;
+    return largest;
+}
+
+// The sum of the exponentials of a row, which lie in `deltas` from `at` on.
+fn sum_of_exponentials(at: u32, classes: u32) -> f32 {
+    var sum = vec4f();
+    for (var first = 0u; first < classes; first += 4u) {
+        let c = first + vec4u(0u, 1u, 2u, 3u);
+        let place = at + min(c, vec4u(classes - 1u));
+        let e = vec4f(deltas[place.x], deltas[place.y], deltas[place.z], deltas[place.w]);
+        sum += select(vec4f(), e, c < vec4u(classes));
     }
-    for (var c = 0u; c < classes; c++) {
-        let target_probability = select(0.0, 1.0, c == label);
-        deltas[at + c] = (deltas[at + c] / sum - target_probability) / f32(mlp.rows);
+    return (sum.x + sum.y) + (sum.z + sum.w);
+}
+
+// Losses of all rows of the workgroup, and δ of the last layer. One invocation adds the exponentials of a
+// row, which are few; the rest is shared by all.
+fn softmax_cross_entropy(first: u32, rows: u32, local: u32) {
+    let last = mlp.layers - 1u;
+    let classes = mlp.layer[last].outputs;
+    let logits = mlp.layer[last].column;
+    if (local < rows) {
+        row_largest[local] = largest_of(local * mlp.columns + logits, classes);
+        row_finite[local] = 1u;
     }
-    var not_a_number = 0x7fc00000u;
-    let loss = log(sum) - (values[at + label] - largest);
-    return select(bitcast<f32>(not_a_number), loss, finite);
+    workgroupBarrier();
+    for (var at = local; at < rows * classes; at += 256u) {
+        let row = at / classes;
+        let place = row * mlp.columns + logits + at % classes;
+        deltas[place] = exp(values[place] - row_largest[row]);
+        if (!is_finite(values[place])) {
+            row_finite[row] = 0u;
+        }
+    }
+    workgroupBarrier();
+    if (local < rows) {
+        let at = local * mlp.columns + logits;
+        row_sums[local] = sum_of_exponentials(at, classes);
+        let loss = log(row_sums[local]) - (values[at + row_labels[local]] - row_largest[local]);
+        var not_a_number = 0x7fc00000u;
+        scratch[mlp.layer[0].start + 2u * mlp.rows * mlp.columns + first + local] =
+            select(bitcast<f32>(not_a_number), loss, row_finite[local] == 1u);
+    }
+    workgroupBarrier();
+    for (var at = local; at < rows * classes; at += 256u) {
+        let row = at / classes;
+        let place = row * mlp.columns + logits + at % classes;
+        let target_probability = select(0.0, 1.0, at % classes == row_labels[row]);
+        deltas[place] = (deltas[place] / row_sums[row] - target_probability) / f32(mlp.rows);
+    }
+    workgroupBarrier();
 }
 
 // How invocations share the sums of `count` outputs: `parts` take an output together.
@@ -122,27 +163,48 @@ fn share_of(count: u32) -> Share {
     return Share(count, parts, SUMMERS / parts);
 }
 
+// Four of the parts of z₁ of one output of one row; behind the last slice there are zeros. No branch
+// stands between the loads, so that all of them are under way at once.
+fn four_slices(slice: vec4u, slices: u32, at: u32) -> vec4f {
+    let pitch = mlp.rows * mlp.layer[0].outputs;
+    let place = min(slice, vec4u(slices - 1u)) * pitch + at;
+    let read = vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
+    return select(vec4f(), read, slice < vec4u(slices));
+}
+
 // Every `share.parts`-th of the parts of z₁ that the slices made, for one output of one row.
 fn part_of_first(part: u32, share: Share, row: u32, output: u32) -> f32 {
-    let outputs = mlp.layer[0].outputs;
-    let pitch = mlp.rows * outputs;
-    let slices = mlp.layer[0].start / pitch;
-    var sum = 0.0;
-    for (var slice = part; slice < slices; slice += share.parts) {
-        sum += scratch[slice * pitch + row * outputs + output];
+    let slices = mlp.layer[0].start / (mlp.rows * mlp.layer[0].outputs);
+    let at = row * mlp.layer[0].outputs + output;
+    let step = share.parts;
+    var sum = vec4f();
+    for (var slice = part; slice < slices; slice += 16u * step) {
+        let four = slice + step * vec4u(0u, 1u, 2u, 3u);
+        let a = four_slices(four, slices, at);
+        let b = four_slices(four + 4u * step, slices, at);
+        let c = four_slices(four + 8u * step, slices, at);
+        let d = four_slices(four + 12u * step, slices, at);
+        sum += (a + b) + (c + d);
     }
-    return sum;
+    return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
 // Every `share.parts`-th term of one output of one row of the workgroup.
 fn part_of_later(part: u32, share: Share, layer: u32, row: u32, output: u32) -> f32 {
+    let inputs = mlp.layer[layer].inputs;
+    let outputs = mlp.layer[layer].outputs;
     let x = row * mlp.columns + mlp.layer[layer - 1u].column;
     let weight = mlp.layer[layer].weight + output;
-    var sum = 0.0;
-    for (var i = part; i < mlp.layer[layer].inputs; i += share.parts) {
-        sum += values[x + i] * weights[weight + i * mlp.layer[layer].outputs];
+    var sum = vec4f();
+    for (var first = part; first < inputs; first += 4u * share.parts) {
+        let term = first + share.parts * vec4u(0u, 1u, 2u, 3u);
+        let i = min(term, vec4u(inputs - 1u));
+        let at = weight + i * outputs;
+        let w = vec4f(weights[at.x], weights[at.y], weights[at.z], weights[at.w]);
+        let a = vec4f(values[x + i.x], values[x + i.y], values[x + i.z], values[x + i.w]);
+        sum += select(vec4f(), a * w, term < vec4u(inputs));
     }
-    return sum;
+    return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
 // Every `share.parts`-th term of δ of one input of one row of the workgroup.
@@ -150,11 +212,16 @@ fn part_of_delta(part: u32, share: Share, layer: u32, row: u32, input: u32) -> f
     let outputs = mlp.layer[layer].outputs;
     let dy = row * mlp.columns + mlp.layer[layer].column;
     let weight = mlp.layer[layer].weight + input * outputs;
-    var sum = 0.0;
-    for (var o = part; o < outputs; o += share.parts) {
-        sum += deltas[dy + o] * weights[weight + o];
+    var sum = vec4f();
+    for (var first = part; first < outputs; first += 4u * share.parts) {
+        let term = first + share.parts * vec4u(0u, 1u, 2u, 3u);
+        let o = min(term, vec4u(outputs - 1u));
+        let at = weight + o;
+        let w = vec4f(weights[at.x], weights[at.y], weights[at.z], weights[at.w]);
+        let d = vec4f(deltas[dy + o.x], deltas[dy + o.y], deltas[dy + o.z], deltas[dy + o.w]);
+        sum += select(vec4f(), d * w, term < vec4u(outputs));
     }
-    return sum;
+    return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
 // Of the output that is this invocation's to finish.
@@ -241,12 +308,7 @@ fn middle(
     for (var layer = 0u; layer <= last; layer++) {
         forward_layer(layer, first, rows, local);
     }
-    if (local < rows) {
-        let at = local * mlp.columns + mlp.layer[last].column;
-        scratch[mlp.layer[0].start + 2u * mlp.rows * mlp.columns + first + local] =
-            softmax_cross_entropy(at, mlp.layer[last].outputs, row_labels[local]);
-    }
-    workgroupBarrier();
+    softmax_cross_entropy(first, rows, local);
     for (var layer = last; layer > 0u; layer--) {
         backward_layer(layer, rows, local);
     }

@@ -40,17 +40,12 @@ struct Mlp {
     layer: array<Layer, 8>,
 }
 
-// A tile of a weight: 16 inputs by 32 outputs. An invocation sums a quarter of the inputs of one
-// output, over every second row.
-const DEPTH = 16u;
-const WIDTH = 32u;
+// Inputs and outputs of a tile of a weight.
+const SIDE = 16u;
 const QUARTERS = 4u;
-// Rows of a minibatch that a tile's workgroup holds at a time: of δ and of bytes, where both are
-// needed; of δ and of outputs; of bytes alone. The first is a whole minibatch of the book's.
+// Rows of a minibatch that a tile's workgroup holds at a time: the whole of the book's.
 const SLAB = 100u;
-const LATER_SLAB = 50u;
-const BYTE_SLAB = 200u;
-// Where `right` has the updated tile (DEPTH, WIDTH), behind the sums of all invocations.
+// Where `right` has the updated tile (SIDE, SIDE), behind the sums of all invocations.
 const UPDATED = 1024u;
 
 @group(0) @binding(0) var<uniform> mlp: Mlp;
@@ -62,199 +57,244 @@ const UPDATED = 1024u;
 @group(0) @binding(5) var<storage, read_write> step_count: array<u32>; // (1, 1)
 @group(0) @binding(3) var<storage, read> weights: array<f32>;          // `parameters`, where they are only read
 
-// left: (LATER_SLAB, DEPTH) floats by their bits, or (BYTE_SLAB, 4) words of bytes; right: (SLAB, WIDTH)
-// of δ, and afterwards sums and the updated tile.
-var<workgroup> left: array<u32, 800>;
-var<workgroup> right: array<f32, 3200>;
+// Inputs of a tile, four to a vector: (SLAB, QUARTERS).
+var<workgroup> left: array<vec4f, 400>;
+// δ of its outputs: (SLAB, SIDE); afterwards sums and the updated tile.
+var<workgroup> right: array<f32, 1600>;
 
-// A tile, and the part of it that is an invocation's: four inputs of one output, and of those the two
-// that it updates.
+// A tile, and the part of it that is an invocation's: four inputs of one output, over every fourth row; and
+// of those the one that it updates.
 struct Tile {
     layer: u32,
-    input: u32,  // first of the tile
-    output: u32, // first of the tile
+    input: u32,   // first of the tile
+    output: u32,  // first of the tile
+    turn: u32,    // of four rows, the one that is summed; of four inputs, the one that is updated
     quarter: u32,
-    half: u32,
     lane: u32,
 }
 
 fn tile_of(layer: u32, index: u32, local: u32) -> Tile {
-    let across = (mlp.layer[layer].outputs + WIDTH - 1u) / WIDTH;
-    let part = local / WIDTH;
+    let across = (mlp.layer[layer].outputs + SIDE - 1u) / SIDE;
+    let part = local / SIDE;
     return Tile(
-        layer, index / across * DEPTH, index % across * WIDTH, part % QUARTERS, part / QUARTERS, local % WIDTH
+        layer, index / across * SIDE, index % across * SIDE, part / QUARTERS, part % QUARTERS, local % SIDE
     );
 }
 
-fn load_right(tile: Tile, row: u32, rows: u32, local: u32) {
-    let delta = mlp.layer[0].start + (mlp.rows + row) * mlp.columns + mlp.layer[tile.layer].column + tile.output;
-    let outputs = min(WIDTH, mlp.layer[tile.layer].outputs - tile.output);
-    for (var at = local; at < rows * WIDTH; at += 256u) {
-        if (at % WIDTH < outputs) {
-            right[at] = scratch[delta + at / WIDTH * mlp.columns + at % WIDTH];
-        }
-    }
+// One column of four rows of outputs or δ, `at` in the first row of the slab. No branch stands between the
+// loads, so that all of them are under way at once; past the last row that one is read again.
+fn fetch_rows(at: u32, row: vec4u, rows: u32) -> vec4f {
+    let place = at + min(row, vec4u(rows - 1u)) * mlp.columns;
+    return vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
 }
 
-fn load_left(tile: Tile, row: u32, rows: u32, local: u32) {
-    let value = mlp.layer[tile.layer - 1u].start + row * mlp.columns + tile.input;
-    let inputs = min(DEPTH, mlp.layer[tile.layer].inputs - tile.input);
-    for (var at = local; at < rows * DEPTH; at += 256u) {
-        var a = 0.0;
-        if (at % DEPTH < inputs) {
-            a = scratch[value + at / DEPTH * mlp.columns + at % DEPTH];
-        }
-        left[at] = bitcast<u32>(a);
-    }
+// What an invocation brings of a slab of δ: of one output, every sixteenth row. Past the last output that
+// one is read again, for sums that are not stored.
+struct Right {
+    upper: vec4f,
+    lower: vec4f,
 }
 
-// Four words that an invocation brings of rows of bytes, at most BYTE_SLAB.
-fn fetch_bytes(tile: Tile, first_row: u32, rows: u32, local: u32) -> vec4u {
-    var words = vec4u();
+fn fetch_right(tile: Tile, row: u32, rows: u32, local: u32) -> Right {
+    let outputs = min(SIDE, mlp.layer[tile.layer].outputs - tile.output);
+    let at = mlp.layer[0].start + (mlp.rows + row) * mlp.columns + mlp.layer[tile.layer].column
+        + tile.output + min(tile.lane, outputs - 1u);
+    let first = local / SIDE + SIDE * vec4u(0u, 1u, 2u, 3u);
+    return Right(fetch_rows(at, first, rows), fetch_rows(at, first + 4u * SIDE, rows));
+}
+
+fn put_right(values: Right, rows: u32, local: u32) {
     for (var i = 0u; i < 4u; i++) {
         let at = local + 256u * i;
-        let word = tile.input / 4u + at % QUARTERS;
-        if (at < rows * QUARTERS && word < mlp.words) {
-            words[i] = minibatch[(first_row + at / QUARTERS) * mlp.words + word];
+        if (at < rows * SIDE) {
+            right[at] = values.upper[i];
         }
-    }
-    return words;
-}
-
-fn put_bytes(words: vec4u, rows: u32, local: u32) {
-    for (var i = 0u; i < 4u; i++) {
-        let at = local + 256u * i;
-        if (at < rows * QUARTERS) {
-            left[at] = words[i];
+        if (at + 1024u < rows * SIDE) {
+            right[at + 1024u] = values.lower[i];
         }
     }
 }
 
-// Σ a·δ over this invocation's rows, for its four inputs. `is_first` is `tile.layer == 0`, but that has to
-// be told: a browser's compiler takes all of `tile` to differ between invocations, as parts of it do, and
-// then lets no barrier depend on it.
-fn half_gradient(tile: Tile, is_first: bool, local: u32) -> vec4f {
-    let slab = select(LATER_SLAB, SLAB, is_first);
+// What an invocation brings of a slab of inputs: two vectors.
+struct Left {
+    upper: vec4f,
+    lower: vec4f,
+}
+
+// Vector `at` of a slab of bytes, whose first row is this one of `minibatch`. Past the last row, or word, that
+// one is read again: for sums that are not stored, or with weights that are 0.
+fn bytes_at(tile: Tile, first: u32, rows: u32, at: u32) -> vec4f {
+    let row = first + min(at / QUARTERS, rows - 1u);
+    let word = min(tile.input / 4u + at % QUARTERS, mlp.words - 1u);
+    return unpack4x8unorm(minibatch[row * mlp.words + word]);
+}
+
+fn fetch_bytes(tile: Tile, first: u32, rows: u32, local: u32) -> Left {
+    return Left(bytes_at(tile, first, rows, local), bytes_at(tile, first, rows, local + 256u));
+}
+
+// The same of the outputs of the layer below.
+fn outputs_at(tile: Tile, first: u32, rows: u32, at: u32) -> vec4f {
+    let row = first + min(at / QUARTERS, rows - 1u);
+    let input = tile.input + 4u * (at % QUARTERS) + vec4u(0u, 1u, 2u, 3u);
+    let place = mlp.layer[tile.layer - 1u].start + row * mlp.columns
+        + min(input, vec4u(mlp.layer[tile.layer].inputs - 1u));
+    return vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
+}
+
+// Inputs of this minibatch from a row on: of the first layer they are bytes, behind those of the next one.
+fn fetch_left(tile: Tile, row: u32, rows: u32, local: u32) -> Left {
+    if (tile.layer == 0u) {
+        return fetch_bytes(tile, mlp.rows + row, rows, local);
+    }
+    return Left(outputs_at(tile, row, rows, local), outputs_at(tile, row, rows, local + 256u));
+}
+
+fn put_left(values: Left, rows: u32, local: u32) {
+    if (local < rows * QUARTERS) {
+        left[local] = values.upper;
+    }
+    if (local + 256u < rows * QUARTERS) {
+        left[local + 256u] = values.lower;
+    }
+}
+
+// What a row adds to the gradient by four inputs of one output.
+fn term(tile: Tile, row: u32) -> vec4f {
+    return left[row * QUARTERS + tile.quarter] * right[row * SIDE + tile.lane];
+}
+
+// Σ a·δ over this invocation's rows, for its four inputs.
+fn part_of_gradient(tile: Tile, local: u32) -> vec4f {
+    var rows = min(SLAB, mlp.rows);
+    var next_left = fetch_left(tile, 0u, rows, local);
+    var next_right = fetch_right(tile, 0u, rows, local);
     var sum = vec4f();
-    for (var row = 0u; row < mlp.rows; row += slab) {
-        let rows = min(slab, mlp.rows - row);
-        load_right(tile, row, rows, local);
-        if (is_first) {
-            put_bytes(fetch_bytes(tile, mlp.rows + row, rows, local), rows, local);
-        } else {
-            load_left(tile, row, rows, local);
-        }
+    for (var row = 0u; row < mlp.rows; row += SLAB) {
+        rows = min(SLAB, mlp.rows - row);
+        put_left(next_left, rows, local);
+        put_right(next_right, rows, local);
         workgroupBarrier();
-        for (var r = tile.half; r < rows; r += 2u) {
-            var a: vec4f;
-            if (is_first) {
-                a = unpack4x8unorm(left[r * QUARTERS + tile.quarter]);
-            } else {
-                let at = r * DEPTH + 4u * tile.quarter;
-                a = bitcast<vec4f>(vec4u(left[at], left[at + 1u], left[at + 2u], left[at + 3u]));
-            }
-            sum += a * right[r * WIDTH + tile.lane];
+        // Under way while this slab is summed.
+        if (row + SLAB < mlp.rows) {
+            let next_rows = min(SLAB, mlp.rows - row - SLAB);
+            next_left = fetch_left(tile, row + SLAB, next_rows, local);
+            next_right = fetch_right(tile, row + SLAB, next_rows, local);
+        }
+        var r = tile.turn;
+        for (; r + 12u < rows; r += 16u) {
+            sum += term(tile, r);
+            sum += term(tile, r + 4u);
+            sum += term(tile, r + 8u);
+            sum += term(tile, r + 12u);
+        }
+        for (; r < rows; r += 4u) {
+            sum += term(tile, r);
         }
         workgroupBarrier();
     }
     return sum;
 }
 
-// The part of the next z₁ that the updated tile makes; `words` are of its first rows of bytes.
-fn forward_tile(tile: Tile, words: vec4u, local: u32) {
+// Weights of four inputs of the updated tile, for this invocation's output.
+fn updated(tile: Tile, quarter: u32) -> vec4f {
+    let at = UPDATED + 4u * quarter * SIDE + tile.lane;
+    return vec4f(right[at], right[at + SIDE], right[at + 2u * SIDE], right[at + 3u * SIDE]);
+}
+
+// The part of the next z₁ that the updated tile makes; `first` is of its first slab of inputs.
+fn forward_tile(tile: Tile, first: Left, local: u32) {
     let outputs = mlp.layer[0].outputs;
     let output = tile.output + tile.lane;
-    var w = array<vec4f, 4>();
-    for (var q = 0u; q < QUARTERS; q++) {
-        let at = UPDATED + 4u * q * WIDTH + tile.lane;
-        w[q] = vec4f(right[at], right[at + WIDTH], right[at + 2u * WIDTH], right[at + 3u * WIDTH]);
-    }
-    for (var row = 0u; row < mlp.rows; row += BYTE_SLAB) {
-        let rows = min(BYTE_SLAB, mlp.rows - row);
-        if (row == 0u) {
-            put_bytes(words, rows, local);
-        } else {
-            put_bytes(fetch_bytes(tile, row, rows, local), rows, local);
+    let w_0 = updated(tile, 0u);
+    let w_1 = updated(tile, 1u);
+    let w_2 = updated(tile, 2u);
+    let w_3 = updated(tile, 3u);
+    var values = first;
+    for (var row = 0u; row < mlp.rows; row += SLAB) {
+        let rows = min(SLAB, mlp.rows - row);
+        if (row > 0u) {
+            values = fetch_bytes(tile, row, rows, local);
         }
+        put_left(values, rows, local);
         workgroupBarrier();
         if (output < outputs) {
-            let part = (tile.input / DEPTH * mlp.rows + row) * outputs + output;
-            for (var r = local / WIDTH; r < rows; r += 2u * QUARTERS) {
+            let part = (tile.input / SIDE * mlp.rows + row) * outputs + output;
+            for (var r = local / SIDE; r < rows; r += SIDE) {
                 let at = r * QUARTERS;
-                scratch[part + r * outputs] = dot(unpack4x8unorm(left[at]), w[0])
-                    + dot(unpack4x8unorm(left[at + 1u]), w[1])
-                    + dot(unpack4x8unorm(left[at + 2u]), w[2])
-                    + dot(unpack4x8unorm(left[at + 3u]), w[3]);
+                scratch[part + r * outputs] = (dot(left[at], w_0) + dot(left[at + 1u], w_1))
+                    + (dot(left[at + 2u], w_2) + dot(left[at + 3u], w_3));
             }
         }
         workgroupBarrier();
     }
 }
 
-// The words of the next minibatch that `forward_tile` begins with.
-fn first_words(tile: Tile, local: u32) -> vec4u {
-    return fetch_bytes(tile, 0u, min(BYTE_SLAB, mlp.rows), local);
+// The inputs of the next minibatch that `forward_tile` begins with.
+fn first_of_next(tile: Tile, local: u32) -> Left {
+    return fetch_bytes(tile, 0u, min(SLAB, mlp.rows), local);
 }
 
-// The two inputs that an invocation updates; weights past an edge of the matrix are 0.
-fn input_of(tile: Tile, i: u32) -> u32 {
-    return 4u * tile.quarter + 2u * tile.half + i;
+// The input of the tile that an invocation updates; weights past an edge of the matrix are 0.
+fn input_of(tile: Tile) -> u32 {
+    return 4u * tile.quarter + tile.turn;
 }
 
-fn is_within(tile: Tile, i: u32) -> bool {
-    return tile.input + input_of(tile, i) < mlp.layer[tile.layer].inputs
+fn is_within(tile: Tile) -> bool {
+    return tile.input + input_of(tile) < mlp.layer[tile.layer].inputs
         && tile.output + tile.lane < mlp.layer[tile.layer].outputs;
 }
 
-fn place(tile: Tile, i: u32) -> u32 {
-    let input = tile.input + input_of(tile, i);
+fn place(tile: Tile) -> u32 {
+    let input = tile.input + input_of(tile);
     return mlp.layer[tile.layer].weight + input * mlp.layer[tile.layer].outputs + tile.output + tile.lane;
 }
 
 // What an invocation needs of memory later on is asked for first.
-fn update_tile(tile: Tile, is_first: bool, local: u32) {
-    var w = vec2f();
-    for (var i = 0u; i < 2u; i++) {
-        if (is_within(tile, i)) {
-            w[i] = parameters[place(tile, i)];
-        }
+fn update_tile(tile: Tile, local: u32) {
+    var w = 0.0;
+    if (is_within(tile)) {
+        w = parameters[place(tile)];
     }
-    let sum = half_gradient(tile, is_first, local);
+    let sum = part_of_gradient(tile, local);
     for (var i = 0u; i < 4u; i++) {
         right[256u * i + local] = sum[i];
     }
     workgroupBarrier();
-    for (var i = 0u; i < 2u; i++) {
-        // Of all even rows, and of all odd ones.
-        let at = 256u * (2u * tile.half + i) + local % 128u;
-        w[i] -= mlp.learning_rate * (right[at] + right[at + 128u]);
-        if (is_within(tile, i)) {
-            parameters[place(tile, i)] = w[i];
-        } else {
-            w[i] = 0.0;
-        }
-        right[UPDATED + input_of(tile, i) * WIDTH + tile.lane] = w[i];
+    // Of the four turns of rows.
+    let at = 256u * tile.turn + local % 64u;
+    w -= mlp.learning_rate * ((right[at] + right[at + 64u]) + (right[at + 128u] + right[at + 192u]));
+    if (is_within(tile)) {
+        parameters[place(tile)] = w;
+    } else {
+        w = 0.0;
     }
+    right[UPDATED + input_of(tile) * SIDE + tile.lane] = w;
     workgroupBarrier();
 }
 
-// Of all biases, 32 to a workgroup: eight invocations sum every eighth row each.
+// Of all biases, 16 to a workgroup: sixteen invocations sum every sixteenth row each.
 fn update_biases(index: u32, local: u32) {
-    let column = index * WIDTH + local % WIDTH;
-    var sum = 0.0;
+    let column = index * SIDE + local % SIDE;
+    var sum = vec4f();
     if (column < mlp.columns) {
-        for (var row = local / WIDTH; row < mlp.rows; row += 8u) {
-            sum += scratch[mlp.layer[0].start + (mlp.rows + row) * mlp.columns + column];
+        let at = mlp.layer[0].start + mlp.rows * mlp.columns + column;
+        for (var row = local / SIDE; row < mlp.rows; row += 8u * SIDE) {
+            let near = row + SIDE * vec4u(0u, 1u, 2u, 3u);
+            let far = near + 4u * SIDE;
+            let a = fetch_rows(at, near, mlp.rows);
+            let b = fetch_rows(at, far, mlp.rows);
+            sum += select(vec4f(), a, near < vec4u(mlp.rows)) + select(vec4f(), b, far < vec4u(mlp.rows));
         }
     }
-    right[local] = sum;
+    right[local] = (sum.x + sum.y) + (sum.z + sum.w);
     workgroupBarrier();
-    if (local >= WIDTH || column >= mlp.columns) {
+    if (local >= SIDE || column >= mlp.columns) {
         return;
     }
-    sum = 0.0;
-    for (var part = 0u; part < 8u; part++) {
-        sum += right[part * WIDTH + local];
+    var total = 0.0;
+    for (var part = 0u; part < SIDE; part++) {
+        total += right[part * SIDE + local];
     }
     var layer = 0u;
     for (var l = 1u; l < mlp.layers; l++) {
@@ -262,7 +302,7 @@ fn update_biases(index: u32, local: u32) {
             layer = l;
         }
     }
-    parameters[mlp.layer[layer].bias + column - mlp.layer[layer].column] -= mlp.learning_rate * sum;
+    parameters[mlp.layer[layer].bias + column - mlp.layer[layer].column] -= mlp.learning_rate * total;
 }
 
 fn log_step(local: u32) {
@@ -297,17 +337,17 @@ fn backward_forward(
         if (index < tiles) {
             let tile = tile_of(layer, index, local);
             if (layer == 0u) {
-                let words = first_words(tile, local);
-                update_tile(tile, true, local);
-                forward_tile(tile, words, local);
+                let next = first_of_next(tile, local);
+                update_tile(tile, local);
+                forward_tile(tile, next, local);
             } else {
-                update_tile(tile, false, local);
+                update_tile(tile, local);
             }
             return;
         }
         index -= tiles;
     }
-    let biases = (mlp.columns + WIDTH - 1u) / WIDTH;
+    let biases = (mlp.columns + SIDE - 1u) / SIDE;
     if (index < biases) {
         update_biases(index, local);
     } else if (index == biases) {
@@ -326,13 +366,11 @@ fn forward(
         return;
     }
     let tile = tile_of(0u, index, local);
-    for (var i = 0u; i < 2u; i++) {
-        var w = 0.0;
-        if (is_within(tile, i)) {
-            w = weights[place(tile, i)];
-        }
-        right[UPDATED + input_of(tile, i) * WIDTH + tile.lane] = w;
+    var w = 0.0;
+    if (is_within(tile)) {
+        w = weights[place(tile)];
     }
+    right[UPDATED + input_of(tile) * SIDE + tile.lane] = w;
     workgroupBarrier();
-    forward_tile(tile, first_words(tile, local), local);
+    forward_tile(tile, first_of_next(tile, local), local);
 }

@@ -104,9 +104,9 @@ static TILES: Kernels = Kernels {
     middle: &MIDDLE,
     backward_forward: &BACKWARD_FORWARD,
     forward: &FORWARD,
-    first: [16, 32],
-    later: [16, 32],
-    biases: 32,
+    first: [16, 16],
+    later: [16, 16],
+    biases: 16,
     blocks_per_workgroup: 1,
 };
 
