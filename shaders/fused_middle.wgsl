@@ -6,7 +6,7 @@
 //
 // All of this is local to a row. A workgroup takes a few rows, whose outputs and δ lie in workgroup
 // memory. A step of a small network is a chain of waits for memory; so several invocations share the
-// terms of a sum, and others fetch the labels meanwhile.
+// terms of a sum, and weights, biases and labels are asked for before they are needed.
 //
 // Other workgroups copy the bytes of the next minibatch together, as many slices read each of them,
 // and rows that lie scattered over a data set cost a walk through page tables.
@@ -39,16 +39,17 @@ const SIGMOID = 2u;
 
 // Outputs of all layers, of all rows of a workgroup.
 const ROOM = 1800u;
-// Rows of a workgroup at most: as many invocations fetch their labels.
+// Rows of a workgroup at most.
 const MOST_ROWS = 32u;
-// The other invocations sum, so many at most for one sum.
-const SUMMERS = 224u;
+// Invocations that take parts of one sum, at most.
 const MOST_PARTS = 16u;
+// Inputs of a slice: SIDE of fused_slices.wgsl.
+const SLICE = 16u;
 
 @group(0) @binding(0) var<uniform> mlp: Mlp;
 @group(0) @binding(1) var<storage, read> weights: array<f32>;       // all parameters
 @group(0) @binding(2) var<storage, read> list: array<u32>;          // (minibatches, rows)
-@group(0) @binding(3) var<storage, read> labels: array<u32>;        // (1, examples)
+@group(0) @binding(3) var<storage, read> labels: array<u32>;        // (minibatches, rows)
 @group(0) @binding(4) var<storage, read> step_now: array<u32>;      // (1, 1)
 @group(0) @binding(5) var<storage, read> bytes: array<u32>;         // (examples, words)
 // Parts of z₁ (slices, rows, outputs of layer 0), outputs (rows, columns), δ (rows, columns), losses (1, rows).
@@ -56,9 +57,9 @@ const MOST_PARTS = 16u;
 // Bytes of the next minibatch and of this one: (2, rows, words).
 @group(0) @binding(7) var<storage, read_write> minibatch: array<u32>;
 
-var<workgroup> values: array<f32, ROOM>;
-var<workgroup> deltas: array<f32, ROOM>;
-var<workgroup> parts: array<f32, SUMMERS>;
+// Outputs of all layers (rows, columns), and from ROOM on δ of the same.
+var<workgroup> values: array<f32, 3600>;
+var<workgroup> parts: array<f32, 256>;
 var<workgroup> row_labels: array<u32, MOST_ROWS>;
 var<workgroup> row_largest: array<f32, MOST_ROWS>; // logits
 var<workgroup> row_sums: array<f32, MOST_ROWS>;    // of exponentials
@@ -101,13 +102,13 @@ fn largest_of(at: u32, classes: u32) -> f32 {
     return largest;
 }
 
-// The sum of the exponentials of a row, which lie in `deltas` from `at` on.
+// The sum of the exponentials of a row, which lie in `values` from `at` on.
 fn sum_of_exponentials(at: u32, classes: u32) -> f32 {
     var sum = vec4f();
     for (var first = 0u; first < classes; first += 4u) {
         let c = first + vec4u(0u, 1u, 2u, 3u);
         let place = at + min(c, vec4u(classes - 1u));
-        let e = vec4f(deltas[place.x], deltas[place.y], deltas[place.z], deltas[place.w]);
+        let e = vec4f(values[place.x], values[place.y], values[place.z], values[place.w]);
         sum += select(vec4f(), e, c < vec4u(classes));
     }
     return (sum.x + sum.y) + (sum.z + sum.w);
@@ -119,52 +120,131 @@ fn softmax_cross_entropy(first: u32, rows: u32, local: u32) {
     let last = mlp.layers - 1u;
     let classes = mlp.layer[last].outputs;
     let logits = mlp.layer[last].column;
+    let shift = shift_of(classes);
     if (local < rows) {
         row_largest[local] = largest_of(local * mlp.columns + logits, classes);
         row_finite[local] = 1u;
     }
     workgroupBarrier();
-    for (var at = local; at < rows * classes; at += 256u) {
-        let row = at / classes;
-        let place = row * mlp.columns + logits + at % classes;
-        deltas[place] = exp(values[place] - row_largest[row]);
-        if (!is_finite(values[place])) {
-            row_finite[row] = 0u;
+    for (var at = local; at < rows << shift; at += 256u) {
+        let row = at >> shift;
+        let output = at - (row << shift);
+        if (output < classes) {
+            let place = row * mlp.columns + logits + output;
+            values[ROOM + place] = exp(values[place] - row_largest[row]);
+            if (!is_finite(values[place])) {
+                row_finite[row] = 0u;
+            }
         }
     }
     workgroupBarrier();
     if (local < rows) {
         let at = local * mlp.columns + logits;
-        row_sums[local] = sum_of_exponentials(at, classes);
+        row_sums[local] = sum_of_exponentials(ROOM + at, classes);
         let loss = log(row_sums[local]) - (values[at + row_labels[local]] - row_largest[local]);
         var not_a_number = 0x7fc00000u;
         scratch[mlp.layer[0].start + 2u * mlp.rows * mlp.columns + first + local] =
             select(bitcast<f32>(not_a_number), loss, row_finite[local] == 1u);
     }
     workgroupBarrier();
-    for (var at = local; at < rows * classes; at += 256u) {
-        let row = at / classes;
-        let place = row * mlp.columns + logits + at % classes;
-        let target_probability = select(0.0, 1.0, at % classes == row_labels[row]);
-        deltas[place] = (deltas[place] / row_sums[row] - target_probability) / f32(mlp.rows);
+    for (var at = local; at < rows << shift; at += 256u) {
+        let row = at >> shift;
+        let output = at - (row << shift);
+        if (output < classes) {
+            let place = ROOM + row * mlp.columns + logits + output;
+            let target_probability = select(0.0, 1.0, output == row_labels[row]);
+            values[place] = (values[place] / row_sums[row] - target_probability) / f32(mlp.rows);
+        }
     }
     workgroupBarrier();
 }
 
-// How invocations share the sums of `count` outputs: `parts` take an output together.
+// Sums of a layer are laid out over the invocations with a power of two of outputs to a row, some of which
+// are not there: a division takes as long as a dozen additions. This is its logarithm.
+fn shift_of(width: u32) -> u32 {
+    return 32u - countLeadingZeros(width - 1u);
+}
+
+// The logarithm of how many sums are made at a time.
+fn lanes_of(shift: u32) -> u32 {
+    return min(shift + firstTrailingBit(mlp.group), 8u);
+}
+
+// An invocation's part in the sums that are made at a time.
 struct Share {
-    count: u32,
+    lane: u32,  // which of them
+    part: u32,  // of its terms, every `parts`-th from this on
     parts: u32,
-    outputs: u32, // at a time
 }
 
-fn share_of(count: u32) -> Share {
-    let parts = clamp(SUMMERS / count, 1u, MOST_PARTS);
-    return Share(count, parts, SUMMERS / parts);
+fn share_of(lanes: u32, local: u32) -> Share {
+    return Share(local & ((1u << lanes) - 1u), local >> lanes, min(256u >> lanes, MOST_PARTS));
 }
 
-// Four of the parts of z₁ of one output of one row; behind the last slice there are zeros. No branch
-// stands between the loads, so that all of them are under way at once.
+// A product of the rows of the workgroup with a weight, or with its transpose.
+struct Product {
+    width: u32,  // sums of a row
+    terms: u32,  // of a sum
+    weight: u32, // the first of the first sum
+    across: u32, // from a weight to that of the next sum
+    along: u32,  // from a weight to that of the next term
+    start: u32,  // where the terms of row 0 start in `values`
+}
+
+// z of a layer behind the first, from the outputs below.
+fn forward_product(layer: u32) -> Product {
+    let outputs = mlp.layer[layer].outputs;
+    return Product(
+        outputs, mlp.layer[layer].inputs, mlp.layer[layer].weight, 1u, outputs, mlp.layer[layer - 1u].column
+    );
+}
+
+// The gradient by the inputs of a layer, from its δ.
+fn backward_product(layer: u32) -> Product {
+    let outputs = mlp.layer[layer].outputs;
+    return Product(
+        mlp.layer[layer].inputs, outputs, mlp.layer[layer].weight, outputs, 1u, ROOM + mlp.layer[layer].column
+    );
+}
+
+// The weights of four terms of a sum, `parts` apart; past the last term they are 0. No branch stands between
+// the loads, so that all of them are under way at once.
+fn four_weights(product: Product, sum: u32, first: u32, parts: u32) -> vec4f {
+    let term = first + parts * vec4u(0u, 1u, 2u, 3u);
+    let at = product.weight + sum * product.across + min(term, vec4u(product.terms - 1u)) * product.along;
+    let read = vec4f(weights[at.x], weights[at.y], weights[at.z], weights[at.w]);
+    return select(vec4f(), read, term < vec4u(product.terms));
+}
+
+// What an invocation needs of memory for the first sum that it has a part in: asked for a layer ahead, so
+// that the wait is over when it is used.
+struct Ahead {
+    weights: vec4f,
+    bias: f32,
+}
+
+fn ahead_of(product: Product, local: u32) -> vec4f {
+    let shift = shift_of(product.width);
+    let share = share_of(lanes_of(shift), local);
+    let sum = min(share.lane & ((1u << shift) - 1u), product.width - 1u);
+    return four_weights(product, sum, share.part, share.parts);
+}
+
+fn bias_of(layer: u32, local: u32) -> f32 {
+    let outputs = mlp.layer[layer].outputs;
+    let output = local & ((1u << shift_of(outputs)) - 1u);
+    return weights[mlp.layer[layer].bias + min(output, outputs - 1u)];
+}
+
+fn ahead_of_forward(layer: u32, local: u32) -> Ahead {
+    return Ahead(ahead_of(forward_product(layer), local), bias_of(layer, local));
+}
+
+fn ahead_of_backward(layer: u32, local: u32) -> Ahead {
+    return Ahead(ahead_of(backward_product(layer), local), 0.0);
+}
+
+// Four of the parts of z₁ of one output of one row; behind the last slice there are zeros.
 fn four_slices(slice: vec4u, slices: u32, at: u32) -> vec4f {
     let pitch = mlp.rows * mlp.layer[0].outputs;
     let place = min(slice, vec4u(slices - 1u)) * pitch + at;
@@ -172,13 +252,13 @@ fn four_slices(slice: vec4u, slices: u32, at: u32) -> vec4f {
     return select(vec4f(), read, slice < vec4u(slices));
 }
 
-// Every `share.parts`-th of the parts of z₁ that the slices made, for one output of one row.
-fn part_of_first(part: u32, share: Share, row: u32, output: u32) -> f32 {
-    let slices = mlp.layer[0].start / (mlp.rows * mlp.layer[0].outputs);
+// An invocation's part of one output of layer 0, of one row: of what the slices made of it.
+fn part_of_first(share: Share, row: u32, output: u32) -> f32 {
+    let slices = (mlp.layer[0].inputs + SLICE - 1u) / SLICE;
     let at = row * mlp.layer[0].outputs + output;
     let step = share.parts;
     var sum = vec4f();
-    for (var slice = part; slice < slices; slice += 16u * step) {
+    for (var slice = share.part; slice < slices; slice += 16u * step) {
         let four = slice + step * vec4u(0u, 1u, 2u, 3u);
         let a = four_slices(four, slices, at);
         let b = four_slices(four + 4u * step, slices, at);
@@ -189,88 +269,104 @@ fn part_of_first(part: u32, share: Share, row: u32, output: u32) -> f32 {
     return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-// Every `share.parts`-th term of one output of one row of the workgroup.
-fn part_of_later(part: u32, share: Share, layer: u32, row: u32, output: u32) -> f32 {
-    let inputs = mlp.layer[layer].inputs;
-    let outputs = mlp.layer[layer].outputs;
-    let x = row * mlp.columns + mlp.layer[layer - 1u].column;
-    let weight = mlp.layer[layer].weight + output;
+// An invocation's part of a sum, of one row of the workgroup; `first` are the weights of its first terms.
+fn part_of_sum(product: Product, share: Share, first: vec4f, row: u32, sum: u32) -> f32 {
+    var w = first;
+    var total = vec4f();
+    for (var term = share.part; term < product.terms; term += 4u * share.parts) {
+        if (term != share.part) {
+            w = four_weights(product, sum, term, share.parts);
+        }
+        let four = min(term + share.parts * vec4u(0u, 1u, 2u, 3u), vec4u(product.terms - 1u));
+        let at = product.start + row * mlp.columns + four;
+        total += w * vec4f(values[at.x], values[at.y], values[at.z], values[at.w]);
+    }
+    return (total.x + total.y) + (total.z + total.w);
+}
+
+// A whole sum, from its parts.
+fn sum_of_parts(share: Share, lanes: u32) -> f32 {
     var sum = vec4f();
-    for (var first = part; first < inputs; first += 4u * share.parts) {
-        let term = first + share.parts * vec4u(0u, 1u, 2u, 3u);
-        let i = min(term, vec4u(inputs - 1u));
-        let at = weight + i * outputs;
-        let w = vec4f(weights[at.x], weights[at.y], weights[at.z], weights[at.w]);
-        let a = vec4f(values[x + i.x], values[x + i.y], values[x + i.z], values[x + i.w]);
-        sum += select(vec4f(), a * w, term < vec4u(inputs));
+    for (var part = 0u; part < share.parts; part += 4u) {
+        let four = part + vec4u(0u, 1u, 2u, 3u);
+        let at = (min(four, vec4u(share.parts - 1u)) << vec4u(lanes)) + share.lane;
+        let read = vec4f(parts[at.x], parts[at.y], parts[at.z], parts[at.w]);
+        sum += select(vec4f(), read, four < vec4u(share.parts));
     }
     return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-// Every `share.parts`-th term of δ of one input of one row of the workgroup.
-fn part_of_delta(part: u32, share: Share, layer: u32, row: u32, input: u32) -> f32 {
-    let outputs = mlp.layer[layer].outputs;
-    let dy = row * mlp.columns + mlp.layer[layer].column;
-    let weight = mlp.layer[layer].weight + input * outputs;
-    var sum = vec4f();
-    for (var first = part; first < outputs; first += 4u * share.parts) {
-        let term = first + share.parts * vec4u(0u, 1u, 2u, 3u);
-        let o = min(term, vec4u(outputs - 1u));
-        let at = weight + o;
-        let w = vec4f(weights[at.x], weights[at.y], weights[at.z], weights[at.w]);
-        let d = vec4f(deltas[dy + o.x], deltas[dy + o.y], deltas[dy + o.z], deltas[dy + o.w]);
-        sum += select(vec4f(), d * w, term < vec4u(outputs));
-    }
-    return (sum.x + sum.y) + (sum.z + sum.w);
-}
-
-// Of the output that is this invocation's to finish.
-fn sum_of_parts(share: Share, local: u32) -> f32 {
-    var sum = 0.0;
-    for (var part = 0u; part < share.parts; part++) {
-        sum += parts[part * share.outputs + local];
-    }
-    return sum;
-}
-
-fn forward_layer(layer: u32, first: u32, rows: u32, local: u32) {
-    let outputs = mlp.layer[layer].outputs;
-    let share = share_of(rows * outputs);
-    for (var base = 0u; base < share.count; base += share.outputs) {
-        let part = local / share.outputs;
-        let at = base + local % share.outputs;
-        if (part < share.parts && at < share.count) {
-            if (layer == 0u) {
-                parts[local] = part_of_first(part, share, first + at / outputs, at % outputs);
-            } else {
-                parts[local] = part_of_later(part, share, layer, at / outputs, at % outputs);
-            }
+fn forward_first(first: u32, rows: u32, bias: f32, local: u32) {
+    let outputs = mlp.layer[0].outputs;
+    let shift = shift_of(outputs);
+    let lanes = lanes_of(shift);
+    let share = share_of(lanes, local);
+    for (var base = 0u; base < rows << shift; base += 1u << lanes) {
+        let row = (base + share.lane) >> shift;
+        let output = base + share.lane - (row << shift);
+        let is_there = row < rows && output < outputs;
+        if (is_there && share.part < share.parts) {
+            parts[local] = part_of_first(share, first + row, output);
         }
         workgroupBarrier();
-        if (part == 0u && at < share.count) {
-            let z = weights[mlp.layer[layer].bias + at % outputs] + sum_of_parts(share, local);
-            values[at / outputs * mlp.columns + mlp.layer[layer].column + at % outputs] =
-                activate(mlp.layer[layer].activation, z);
+        if (is_there && share.part == 0u) {
+            var b = bias;
+            if (base > 0u) {
+                b = weights[mlp.layer[0].bias + output];
+            }
+            values[row * mlp.columns + output] = activate(mlp.layer[0].activation, b + sum_of_parts(share, lanes));
+        }
+        workgroupBarrier();
+    }
+}
+
+fn forward_later(layer: u32, rows: u32, ahead: Ahead, local: u32) {
+    let product = forward_product(layer);
+    let shift = shift_of(product.width);
+    let lanes = lanes_of(shift);
+    let share = share_of(lanes, local);
+    for (var base = 0u; base < rows << shift; base += 1u << lanes) {
+        let row = (base + share.lane) >> shift;
+        let output = base + share.lane - (row << shift);
+        let is_there = row < rows && output < product.width;
+        var w = ahead;
+        if (is_there && base > 0u) {
+            w.weights = four_weights(product, output, share.part, share.parts);
+            w.bias = weights[mlp.layer[layer].bias + output];
+        }
+        if (is_there && share.part < share.parts) {
+            parts[local] = part_of_sum(product, share, w.weights, row, output);
+        }
+        workgroupBarrier();
+        if (is_there && share.part == 0u) {
+            let z = w.bias + sum_of_parts(share, lanes);
+            values[row * mlp.columns + mlp.layer[layer].column + output] = activate(mlp.layer[layer].activation, z);
         }
         workgroupBarrier();
     }
 }
 
 // δ of the layer below, from that of this one.
-fn backward_layer(layer: u32, rows: u32, local: u32) {
-    let inputs = mlp.layer[layer].inputs;
-    let share = share_of(rows * inputs);
-    for (var base = 0u; base < share.count; base += share.outputs) {
-        let part = local / share.outputs;
-        let at = base + local % share.outputs;
-        if (part < share.parts && at < share.count) {
-            parts[local] = part_of_delta(part, share, layer, at / inputs, at % inputs);
+fn backward_layer(layer: u32, rows: u32, ahead: Ahead, local: u32) {
+    let product = backward_product(layer);
+    let shift = shift_of(product.width);
+    let lanes = lanes_of(shift);
+    let share = share_of(lanes, local);
+    for (var base = 0u; base < rows << shift; base += 1u << lanes) {
+        let row = (base + share.lane) >> shift;
+        let input = base + share.lane - (row << shift);
+        let is_there = row < rows && input < product.width;
+        var w = ahead.weights;
+        if (is_there && base > 0u) {
+            w = four_weights(product, input, share.part, share.parts);
+        }
+        if (is_there && share.part < share.parts) {
+            parts[local] = part_of_sum(product, share, w, row, input);
         }
         workgroupBarrier();
-        if (part == 0u && at < share.count) {
-            let x = at / inputs * mlp.columns + mlp.layer[layer - 1u].column + at % inputs;
-            let dy = sum_of_parts(share, local);
-            deltas[x] = through(mlp.layer[layer - 1u].activation, values[x], dy);
+        if (is_there && share.part == 0u) {
+            let x = row * mlp.columns + mlp.layer[layer - 1u].column + input;
+            values[ROOM + x] = through(mlp.layer[layer - 1u].activation, values[x], sum_of_parts(share, lanes));
         }
         workgroupBarrier();
     }
@@ -281,8 +377,10 @@ fn copy_word(at: u32) {
     let words = mlp.rows * mlp.words;
     if (at < words) {
         let next = ((step_now[0] + 1u) & mlp.list_mask) * mlp.rows;
-        minibatch[words + at] = minibatch[at];
-        minibatch[at] = bytes[list[next + at / mlp.words] * mlp.words + at % mlp.words];
+        let row = at / mlp.words;
+        let now = minibatch[at];
+        minibatch[at] = bytes[list[next + row] * mlp.words + at - row * mlp.words];
+        minibatch[words + at] = now;
     }
 }
 
@@ -293,7 +391,7 @@ fn middle(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = id.x + id.y * count.x;
-    let groups = (mlp.rows + mlp.group - 1u) / mlp.group;
+    let groups = (mlp.rows + mlp.group - 1u) >> firstTrailingBit(mlp.group);
     if (index >= groups) {
         copy_word((index - groups) * 256u + local);
         return;
@@ -301,19 +399,39 @@ fn middle(
     let first = index * mlp.group;
     let rows = min(mlp.group, mlp.rows - first);
     let last = mlp.layers - 1u;
-    if (local >= SUMMERS && local - SUMMERS < rows) {
-        let row = local - SUMMERS;
-        row_labels[row] = labels[list[(step_now[0] & mlp.list_mask) * mlp.rows + first + row]];
+    // Memory is asked for whatever does not depend on a sum, before the first sum is waited for.
+    let bias = bias_of(0u, local);
+    var ahead = Ahead();
+    if (last > 0u) {
+        ahead = ahead_of_forward(1u, local);
     }
-    for (var layer = 0u; layer <= last; layer++) {
-        forward_layer(layer, first, rows, local);
+    var label = 0u;
+    if (local < rows) {
+        label = labels[(step_now[0] & mlp.list_mask) * mlp.rows + first + local];
+    }
+    forward_first(first, rows, bias, local);
+    for (var layer = 1u; layer <= last; layer++) {
+        let now = ahead;
+        if (layer < last) {
+            ahead = ahead_of_forward(layer + 1u, local);
+        } else {
+            ahead = ahead_of_backward(last, local);
+        }
+        forward_later(layer, rows, now, local);
+    }
+    if (local < rows) {
+        row_labels[local] = label;
     }
     softmax_cross_entropy(first, rows, local);
     for (var layer = last; layer > 0u; layer--) {
-        backward_layer(layer, rows, local);
+        let now = ahead;
+        if (layer > 1u) {
+            ahead = ahead_of_backward(layer - 1u, local);
+        }
+        backward_layer(layer, rows, now, local);
     }
     for (var at = local; at < rows * mlp.columns; at += 256u) {
         scratch[mlp.layer[0].start + first * mlp.columns + at] = values[at];
-        scratch[mlp.layer[0].start + (mlp.rows + first) * mlp.columns + at] = deltas[at];
+        scratch[mlp.layer[0].start + (mlp.rows + first) * mlp.columns + at] = values[ROOM + at];
     }
 }

@@ -40,7 +40,7 @@ const SUMS = 10u;
 @group(0) @binding(0) var<storage, read> mlp: Mlp;
 @group(0) @binding(1) var<storage, read> weights: array<f32>;       // all parameters
 @group(0) @binding(2) var<storage, read> list: array<u32>;          // (minibatches, rows)
-@group(0) @binding(3) var<storage, read> labels: array<u32>;        // (1, examples)
+@group(0) @binding(3) var<storage, read> labels: array<u32>;        // (minibatches, rows)
 @group(0) @binding(4) var<storage, read> step_now: array<u32>;      // (1, 1)
 @group(0) @binding(5) var<storage, read> bytes: array<u32>;         // (examples, words)
 // Parts of z₁ (slices, rows, outputs of layer 0), outputs (rows, columns), δ (rows, columns), losses (1, rows).
@@ -176,12 +176,12 @@ fn middle(
         layer_forward(layer, row);
     }
     let t = step_now[0];
-    let example = list[(t & mlp.list_mask) * mlp.rows + row];
+    let label = labels[(t & mlp.list_mask) * mlp.rows + row];
     let next = list[((t + 1u) & mlp.list_mask) * mlp.rows + row];
     let at = mlp.layer[0].start + row * mlp.columns + mlp.layer[last].column;
     let delta = at + mlp.rows * mlp.columns;
     scratch[mlp.layer[0].start + 2u * mlp.rows * mlp.columns + row] =
-        softmax_cross_entropy(at, delta, mlp.layer[last].outputs, labels[example]);
+        softmax_cross_entropy(at, delta, mlp.layer[last].outputs, label);
     for (var layer = last; layer > 0u; layer--) {
         layer_backward(layer, row);
     }

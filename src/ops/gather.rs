@@ -172,17 +172,31 @@ pub(crate) fn batch(
     rows(recorder, indices, &resident.features, x);
     match resident.targets.element() {
         Element::F32 => rows(recorder, indices, &resident.targets, targets),
-        Element::U32 => {
-            let shape = Shape {
-                rows: to_u32(indices.columns()),
-                columns: 1,
-                words: 0,
-            };
-            let tensors = [indices, &resident.targets, targets];
-            let count = indices.len();
-            recorder.dispatch_each(&CLASSES, shape, &tensors, count, Cost::default());
-        }
+        Element::U32 => classes(recorder, resident, indices, targets),
     }
+}
+
+/// Records the copy of the classes of the examples at `indices`, of one minibatch or of several, into
+/// `labels`, which has their shape.
+pub(crate) fn classes(
+    recorder: &mut Recorder<'_>,
+    resident: &Resident,
+    indices: &Tensor,
+    labels: &Tensor,
+) {
+    assert_eq!(
+        labels.shape(),
+        indices.shape(),
+        "gather::classes: shape of {}",
+        labels.label()
+    );
+    let shape = Shape {
+        rows: to_u32(indices.len()),
+        columns: 1,
+        words: 0,
+    };
+    let tensors = [indices, &resident.targets, labels];
+    recorder.dispatch_each(&CLASSES, shape, &tensors, indices.len(), Cost::default());
 }
 
 /// Records `to[r] = from[indices[r]]`, row by row.

@@ -150,9 +150,11 @@ impl Network {
         }
         let widest = layer.iter().map(|layer| layer.outputs).max().unwrap_or(1) as usize;
         // A row to a workgroup is the shortest wait, until there are twice as many as a large GPU has
-        // multiprocessors; about half of the invocations having an output each is the most.
+        // multiprocessors; about half of the invocations having an output each is the most. A power of
+        // two, as the kernel has shifts where there would be divisions.
         let group = (128 / widest).min(setting.batch.div_ceil(256));
         let group = group.clamp(1, MAX_GROUP.min(MAX_COLUMNS / columns));
+        let group = 1 << group.ilog2();
         let most = (MAX_INDICES / setting.batch).max(2);
         let minibatches = MINIBATCHES.min(1 << most.ilog2());
         let mut network = Self {
@@ -247,7 +249,11 @@ impl Network {
                 [self.minibatches, rows],
                 Element::U32,
             )?,
-            labels: setting.resident.targets().clone(),
+            labels: zeros(
+                "labels of minibatches",
+                [self.minibatches, rows],
+                Element::U32,
+            )?,
             step_count: step_count.clone(),
             bytes: setting.resident.features().clone(),
             scratch: zeros(
@@ -261,6 +267,7 @@ impl Network {
         let mut refill = Recorder::new(gpu);
         let (sampling, total) = (setting.sampling, setting.resident.len());
         sample::minibatches(&mut refill, sampling, total, step_count, &buffers.list)?;
+        gather::classes(&mut refill, setting.resident, &buffers.list, &buffers.labels);
 
         let mut start = Recorder::new(gpu);
         let indices = zeros("indices of the first minibatch", [1, rows], Element::U32)?;
