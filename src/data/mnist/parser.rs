@@ -16,7 +16,7 @@ use crate::data::DataError;
 ///
 /// The crate reads plain files by path, and panics on what it does not expect. It is therefore
 /// given a private copy, which nothing can change after the checks.
-pub(super) fn parse(files: [Idx; 4]) -> Result<Mnist, DataError> {
+pub(super) fn parse(files: Vec<Idx>) -> Result<Mnist, DataError> {
     let copy = PrivateDirectory::new()?;
     for (idx, original) in files.iter().zip(&FILES) {
         fs::write(copy.path.join(original.name), idx.contents())
