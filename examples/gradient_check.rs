@@ -49,8 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn check(args: &Args) -> Result<(), Failure> {
-    let gpu = Gpu::new()?;
-    let data = common::load(&args.data, false)?;
+    let (gpu, data) = common::load(&args.data, false, Gpu::new)?;
     line(data.description())?;
     line(format!("device: {}", gpu.description()))?;
 

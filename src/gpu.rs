@@ -6,7 +6,7 @@ mod readback;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use bytemuck::Pod;
 
 use crate::error::Error;
 use crate::kernel::{Block, Contract, WORKGROUP_BYTES};
+use crate::parallel;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
@@ -353,21 +354,39 @@ impl Gpu {
         })
     }
 
+    /// Compiles the kernels that are not compiled yet, side by side.
+    ///
+    /// Where several fail, the error is that of the first of them.
+    pub(crate) fn compile_all<'a>(
+        &self,
+        contracts: impl IntoIterator<Item = &'a Contract>,
+    ) -> Result<(), Error> {
+        let mut known: HashSet<_> = lock(&self.shared.pipelines).keys().copied().collect();
+        let is_new = |contract: &&Contract| known.insert(self.key(contract));
+        let contracts: Vec<_> = contracts.into_iter().filter(is_new).collect();
+        let compiled = parallel::map(&contracts, |contract| self.pipeline(contract).map(drop));
+        compiled.into_iter().collect()
+    }
+
     /// The pipeline of a kernel, compiled at its first use.
     pub(crate) fn pipeline(&self, contract: &Contract) -> Result<wgpu::ComputePipeline, Error> {
-        let is_checked = self.shared.settings.checks_bounds || !contract.trust.is_proven;
-        let key = (contract.source, contract.entry, is_checked);
+        let key = self.key(contract);
         if let Some(pipeline) = lock(&self.shared.pipelines).get(&key) {
             return Ok(pipeline.clone());
         }
         if let Some(shortage) = self.shortage(contract) {
             return Err(shortage.into());
         }
-        let name = contract.name();
+        let (name, (.., is_checked)) = (contract.name(), key);
         let compile = || self.compile(contract, is_checked);
         let pipeline = self.guarded(&format!("compiling {name}"), compile)?;
         lock(&self.shared.pipelines).insert(key, pipeline.clone());
         Ok(pipeline)
+    }
+
+    fn key(&self, contract: &Contract) -> PipelineKey {
+        let is_checked = self.shared.settings.checks_bounds || !contract.trust.is_proven;
+        (contract.source, contract.entry, is_checked)
     }
 
     /// The first need of a kernel that the device does not meet, apart from the size of its tensors.

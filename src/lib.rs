@@ -126,6 +126,7 @@ pub mod kernel;
 pub mod layer_check;
 mod model;
 pub mod ops;
+mod parallel;
 pub mod plan;
 pub mod random;
 pub mod reference;

@@ -140,7 +140,6 @@ impl<'gpu> Recorder<'gpu> {
     }
 
     /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn contracts(&self) -> impl Iterator<Item = &Contract> {
         self.pending.iter().map(|pending| &pending.contract)
     }
@@ -159,7 +158,7 @@ impl<'gpu> Recorder<'gpu> {
         self.dispatch(kernel, uniform, tensors, workgroups, cost);
     }
 
-    /// Compiles what is not compiled yet and makes the bind groups.
+    /// Compiles what is not compiled yet, its kernels side by side, and makes the bind groups.
     ///
     /// # Errors
     /// [`Error::Binding`] when a dispatch does not fit its kernel: a mistake in the layer, loss or
@@ -180,6 +179,7 @@ impl<'gpu> Recorder<'gpu> {
                 dispatches: Vec::new(),
             });
         }
+        self.gpu.compile_all(self.contracts())?;
         self.uniforms
             .resize(self.uniforms.len().next_multiple_of(16), 0);
         let uniforms = self

@@ -1,8 +1,11 @@
 use std::convert::Infallible;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use wgrad::Error;
 use wgrad::data::{DataError, Split, mnist, synthetic};
 
 use super::Failure;
@@ -80,23 +83,48 @@ impl Data {
     }
 }
 
-/// Loads the data set that was asked for, or the best there is when none was.
-pub(crate) fn load(args: &DataArgs, quiet: bool) -> Result<Data, Failure> {
-    match &args.data {
-        Some(Source::Synthetic) => Ok(synthetic_digits()),
-        Some(Source::Directory(directory)) => open_named(directory, args.unverified),
-        None => load_default(args.unverified, quiet),
-    }
+/// Opens a device with `open`, and loads the data set that was asked for, or the best there is when none
+/// was. What is on this machine is read beside; what takes a word to the user comes behind the device, and so
+/// do errors.
+pub(crate) fn load<D>(
+    args: &DataArgs,
+    quiet: bool,
+    open: impl FnOnce() -> Result<D, Error>,
+) -> Result<(D, Data), Failure> {
+    let (device, read) = thread::scope(|scope| {
+        let read = scope.spawn(|| read(args));
+        let device = open();
+        (
+            device,
+            read.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        )
+    });
+    let device = device?;
+    let data = read?.unwrap_or_else(|| fetch(quiet));
+    Ok((device, data))
 }
 
-fn load_default(unverified: bool, quiet: bool) -> Result<Data, Failure> {
-    let named = std::env::var_os("MNIST_DIR").filter(|named| !named.is_empty());
-    if let Some(directory) = named {
-        return open_named(Path::new(&directory), unverified);
-    }
+/// The data set that was asked for, or when none was, MNIST if this machine has it. Says nothing.
+fn read(args: &DataArgs) -> Result<Option<Data>, Failure> {
+    let data = match &args.data {
+        Some(Source::Synthetic) => synthetic_digits(),
+        Some(Source::Directory(directory)) => open_named(directory, args.unverified)?,
+        None => {
+            let named = std::env::var_os("MNIST_DIR").filter(|named| !named.is_empty());
+            let Some(directory) = named else {
+                return Ok(mnist::cache_dir().and_then(|cache| open(&cache, false).ok()));
+            };
+            open_named(Path::new(&directory), args.unverified)?
+        }
+    };
+    Ok(Some(data))
+}
+
+/// Downloads MNIST; where that fails, says so and draws synthetic digits.
+fn fetch(quiet: bool) -> Data {
     let reason = match mnist::cache_dir() {
-        Some(cache) => match open_or_download(&cache, quiet) {
-            Ok(data) => return Ok(data),
+        Some(cache) => match download(&cache, quiet) {
+            Ok(data) => return data,
             Err(error) => error.to_string(),
         },
         None => "this system has no cache directory to download it into".to_owned(),
@@ -107,7 +135,7 @@ fn load_default(unverified: bool, quiet: bool) -> Result<Data, Failure> {
          the environment variable MNIST_DIR. Going on with the built-in synthetic digits; results \
          on them are not results on MNIST."
     ));
-    Ok(synthetic_digits())
+    synthetic_digits()
 }
 
 fn synthetic_digits() -> Data {
@@ -141,10 +169,7 @@ fn open(directory: &Path, unverified: bool) -> Result<Data, DataError> {
     Ok(Data::new(split?, format!("from {}", directory.display())))
 }
 
-fn open_or_download(cache: &Path, quiet: bool) -> Result<Data, DataError> {
-    if let Ok(data) = open(cache, false) {
-        return Ok(data);
-    }
+fn download(cache: &Path, quiet: bool) -> Result<Data, DataError> {
     let bar = if quiet {
         ProgressBar::hidden()
     } else {

@@ -71,8 +71,8 @@ fn train(args: &Args) -> Result<ExitCode, Failure> {
         samples: args.samples.as_deref().map(Samples::open).transpose()?,
     };
     args.save.as_deref().map(saving::check).transpose()?;
-    let device = engine::choose(args.device)?;
-    let data = common::load(&args.data, args.quiet)?;
+    let open = || engine::choose(args.device);
+    let (device, data) = common::load(&args.data, args.quiet, open)?;
     let spec = args.network(&data.split.train);
     args.sampling().check(data.split.train.len(), args.batch)?;
 

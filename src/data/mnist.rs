@@ -12,7 +12,6 @@
 #[cfg(feature = "download")]
 mod download;
 mod idx;
-mod parser;
 
 use std::fs;
 use std::io;
@@ -20,6 +19,7 @@ use std::path::Path;
 
 use self::idx::{Idx, Kind, Original};
 use super::{DataError, Dataset, Labels, Split};
+use crate::parallel;
 
 #[cfg(feature = "download")]
 pub use self::download::{MIRRORS, Progress, cache_dir, download, download_from, locate};
@@ -32,9 +32,6 @@ pub const COLUMNS: usize = 28;
 pub const PIXELS: usize = ROWS * COLUMNS;
 /// Number of classes: the digits 0 to 9, or ten kinds of something else.
 pub const CLASSES: usize = 10;
-
-const TRAIN_EXAMPLES: u32 = 60_000;
-const TEST_EXAMPLES: u32 = 10_000;
 
 const FILES: [Original; 4] = [
     Original {
@@ -84,9 +81,9 @@ const FILES: [Original; 4] = [
 /// ```
 pub fn open(directory: impl AsRef<Path>) -> Result<Split, DataError> {
     let files = read(directory.as_ref())?;
-    for (idx, original) in files.iter().zip(&FILES) {
-        idx.check_sha256(original)?;
-    }
+    let pairs: Vec<_> = files.iter().zip(&FILES).collect();
+    let checked = parallel::map(&pairs, |(idx, original)| idx.check_sha256(original));
+    checked.into_iter().collect::<Result<(), _>>()?;
     split("MNIST", files)
 }
 
@@ -150,24 +147,22 @@ pub fn from_files<N: Into<String>>(
         };
         found[at] = Some(FILES[at].parse(file.into(), &bytes[..])?);
     }
-    let files = match found {
-        [Some(a), Some(b), Some(c), Some(d)] => [a, b, c, d],
-        found => {
-            let named = found.iter().zip(&FILES);
-            let missing = named.filter(|(idx, _)| idx.is_none());
-            return Err(DataError::MissingFiles {
-                missing: missing.map(|(_, original)| original.name).collect(),
-            });
-        }
-    };
+    if found.iter().any(Option::is_none) {
+        let named = found.iter().zip(&FILES);
+        let missing = named.filter(|(idx, _)| idx.is_none());
+        return Err(DataError::MissingFiles {
+            missing: missing.map(|(_, original)| original.name).collect(),
+        });
+    }
+    let files: Vec<_> = found.into_iter().flatten().collect();
     check_agreement(&files)?;
     let mut originals = files.iter().zip(&FILES);
     let is_mnist = originals.all(|(idx, original)| idx.check_sha256(original).is_ok());
-    split_bodies(if is_mnist { "MNIST" } else { name }, files)
+    split(if is_mnist { "MNIST" } else { name }, files)
 }
 
 /// The four files, in the order of [`FILES`], each sound and each pair in agreement.
-fn read(directory: &Path) -> Result<[Idx; 4], DataError> {
+fn read(directory: &Path) -> Result<Vec<Idx>, DataError> {
     let opened = fs::metadata(directory).and_then(|metadata| match metadata.is_dir() {
         true => Ok(()),
         false => Err(io::ErrorKind::NotADirectory.into()),
@@ -176,21 +171,18 @@ fn read(directory: &Path) -> Result<[Idx; 4], DataError> {
         directory: directory.to_owned(),
         source,
     })?;
-    let [a, b, c, d] = &FILES;
+    let located = FILES
+        .iter()
+        .map(|original| Ok((original, original.locate(directory)?)));
     // A file that is missing is told before the others are read.
-    let paths = [
-        a.locate(directory)?,
-        b.locate(directory)?,
-        c.locate(directory)?,
-        d.locate(directory)?,
-    ];
-    let [at_a, at_b, at_c, at_d] = paths;
-    let files = [a.read(at_a)?, b.read(at_b)?, c.read(at_c)?, d.read(at_d)?];
+    let located = located.collect::<Result<Vec<_>, DataError>>()?;
+    let read = parallel::map(&located, |(original, path)| original.read(path.clone()));
+    let files = read.into_iter().collect::<Result<Vec<_>, _>>()?;
     check_agreement(&files)?;
     Ok(files)
 }
 
-fn check_agreement(files: &[Idx; 4]) -> Result<(), DataError> {
+fn check_agreement(files: &[Idx]) -> Result<(), DataError> {
     for [images, labels] in files.as_chunks().0 {
         check_counts(images, labels)?;
     }
@@ -209,31 +201,20 @@ fn check_counts(images: &Idx, labels: &Idx) -> Result<(), DataError> {
     })
 }
 
-fn split(name: &str, files: [Idx; 4]) -> Result<Split, DataError> {
-    let counts = [files[0].count(), files[2].count()];
-    if counts != [TRAIN_EXAMPLES as usize, TEST_EXAMPLES as usize] {
-        return split_bodies(name, files);
-    }
-    let parsed = parser::parse(files)?;
-    let train = (parsed.trn_img, parsed.trn_lbl);
-    named(name, train, (parsed.tst_img, parsed.tst_lbl))
-}
-
-fn split_bodies(name: &str, files: [Idx; 4]) -> Result<Split, DataError> {
-    let [a, b, c, d] = files.map(|idx| idx.body().to_vec());
-    named(name, (a, b), (c, d))
-}
-
-type Bodies = (Vec<u8>, Vec<u8>);
-
-fn named(name: &str, train: Bodies, test: Bodies) -> Result<Split, DataError> {
+/// Of the four files, in the order of [`FILES`].
+fn split(name: &str, files: Vec<Idx>) -> Result<Split, DataError> {
+    let mut bodies = files.into_iter().map(Idx::into_body);
+    let mut part = |part| {
+        let [images, labels] = [(); 2].map(|()| bodies.next().unwrap_or_default());
+        dataset(format!("{name} {part}"), images, labels)
+    };
     Ok(Split {
-        train: dataset(format!("{name} train"), train)?,
-        test: dataset(format!("{name} test"), test)?,
+        train: part("train")?,
+        test: part("test")?,
     })
 }
 
-fn dataset(name: String, (images, labels): Bodies) -> Result<Dataset, DataError> {
+fn dataset(name: String, images: Vec<u8>, labels: Vec<u8>) -> Result<Dataset, DataError> {
     let labels = labels.into_iter().map(u32::from).collect();
     let labels = Labels::from_classes(labels, CLASSES)?;
     Dataset::new(name, PIXELS, images, labels)

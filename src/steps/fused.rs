@@ -279,6 +279,9 @@ impl Network {
 
         let mut step = Recorder::new(gpu);
         self.record_step(&mut step, &buffers);
+        // Together, where each plan would wait for its own.
+        let recorders = [&refill, &start, &step];
+        gpu.compile_all(recorders.into_iter().flat_map(Recorder::contracts))?;
         Ok(Steps {
             refill: Some(refill.finish()?),
             start: Some(start.finish()?),

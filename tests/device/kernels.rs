@@ -255,3 +255,36 @@ fn a_part_of_a_buffer_that_is_larger_than_a_kernel_can_bind() {
         }
     );
 }
+
+/// Kernels of a plan are compiled side by side; the error is that of the first in the plan.
+#[test]
+fn of_kernels_that_do_not_compile_the_first_is_told_and_the_others_stay() {
+    const BINDINGS: &[Binding] = &[Binding::write("y")];
+    const SOURCE: &str = "
+        @group(0) @binding(0) var<uniform> at: vec4u;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(64)
+        fn good() { y[at.x] = 5.0; }";
+    static GOOD: Kernel<[u32; 4]> = Kernel::new("mine", SOURCE, "good", BINDINGS);
+    static ABSENT: Kernel<[u32; 4]> = Kernel::new("mine", SOURCE, "absent", BINDINGS);
+    static NOT_WGSL: Kernel<[u32; 4]> = Kernel::new("no_wgsl", "fn f( {", "f", BINDINGS);
+    let gpu = gpu();
+    let y = Tensor::zeros(&gpu, "y", [1, 64], Element::F32).unwrap();
+    let finish = |kernels: &[&'static Kernel<[u32; 4]>]| {
+        let mut recorder = Recorder::new(&gpu);
+        for kernel in kernels {
+            recorder.dispatch(kernel, [3, 0, 0, 0], &[&y], 1, Cost::default());
+        }
+        recorder.finish()
+    };
+    for _ in 0..20 {
+        for (kernels, first) in [
+            ([&GOOD, &ABSENT, &NOT_WGSL], "compiling mine::absent"),
+            ([&NOT_WGSL, &ABSENT, &GOOD], "compiling no_wgsl::f"),
+        ] {
+            assert_error!(finish(&kernels).unwrap_err(), [first], Error::Gpu { .. });
+        }
+    }
+    gpu.submit(&finish(&[&GOOD]).unwrap(), 1).unwrap();
+    assert_eq!(gpu.read::<f32>(&y).unwrap()[3], 5.0);
+}

@@ -49,14 +49,16 @@ class Figures:
         return self.job != 1 or (self.accuracy is not None and self.accuracy >= ENOUGH)
 
 
-def command_of(candidate, job, data, steps=0, shapes=(), threads=None):
+def command_of(candidate, job, data, steps=0, shapes=(), threads=None, losses=None):
     command = list(candidate.command)
     if candidate.is_ours and job == 3:
         command = [install.our_program("matmul"), *command, "--shapes", *shapes]
     elif candidate.is_ours:
-        # One evaluation before the steps, as a warm-up, and one behind them.
         command = [install.our_program("train_gpu"), *command, "--quiet", "--data", str(data)]
-        command += ["--steps", str(steps), "--eval-every", str(steps)]
+        # One evaluation before the steps, as a warm-up, and one behind them; the latter alone where the
+        # losses of the steps are asked for.
+        command += ["--steps", str(steps), "--eval-every", str(0 if losses else steps)]
+        command += ["--losses", str(losses)] if losses else []
         command += ["--hidden", "1024,1024", "--batch", "1024"] if job == 2 else []
     else:
         command += ["--job", str(job)]

@@ -1,5 +1,6 @@
 //! IDX files, checked in full before anything else reads them.
 
+use std::cmp::Ordering;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -99,12 +100,7 @@ impl Original {
             return self.unpack(path, bytes);
         }
         let failed = |file, source| DataError::Read { file, source };
-        let contents = checked(&path, kind, bytes, failed)?;
-        Ok(Idx {
-            path,
-            kind,
-            contents,
-        })
+        checked(path, kind, bytes, failed)
     }
 
     /// Unpacks and checks gzipped contents of this file, which errors call `path`.
@@ -119,12 +115,7 @@ impl Original {
         }
         let unpacked = MultiGzDecoder::new(found.chain(gz));
         let failed = |file, source| DataError::Gzip { file, source };
-        let contents = checked(&path, kind, unpacked, failed)?;
-        Ok(Idx {
-            path,
-            kind,
-            contents,
-        })
+        checked(path, kind, unpacked, failed)
     }
 }
 
@@ -133,7 +124,8 @@ impl Original {
 pub(super) struct Idx {
     path: PathBuf,
     kind: Kind,
-    contents: Vec<u8>,
+    header: Vec<u8>,
+    body: Vec<u8>,
 }
 
 impl Idx {
@@ -141,25 +133,20 @@ impl Idx {
         &self.path
     }
 
-    /// The whole unpacked file.
-    pub(super) fn contents(&self) -> &[u8] {
-        &self.contents
-    }
-
     /// The pixels or labels, without the header.
-    pub(super) fn body(&self) -> &[u8] {
-        &self.contents[self.kind.header()..]
+    pub(super) fn into_body(self) -> Vec<u8> {
+        self.body
     }
 
     /// Number of examples.
     pub(super) fn count(&self) -> usize {
-        self.body().len() / self.kind.bytes_per_example()
+        self.body.len() / self.kind.bytes_per_example()
     }
 
     /// Fails on a label that names no class.
     pub(super) fn check_labels(&self) -> Result<(), DataError> {
         let out_of_range = |&(_, label): &(usize, &u8)| usize::from(*label) >= CLASSES;
-        match self.body().iter().enumerate().find(out_of_range) {
+        match self.body.iter().enumerate().find(out_of_range) {
             Some((example, &found)) if self.kind == Kind::Labels => Err(DataError::IdxLabel {
                 file: self.path.clone(),
                 classes: CLASSES,
@@ -172,7 +159,8 @@ impl Idx {
 
     /// Fails unless the contents are those of `original`.
     pub(super) fn check_sha256(&self, original: &Original) -> Result<(), DataError> {
-        let found = format!("{:x}", Sha256::digest(&self.contents));
+        let unpacked = Sha256::new().chain_update(&self.header);
+        let found = format!("{:x}", unpacked.chain_update(&self.body).finalize());
         if found == original.sha256 {
             return Ok(());
         }
@@ -186,32 +174,38 @@ impl Idx {
 
 /// Reads a whole IDX file, and never more than one byte beyond what its header announces.
 fn checked(
-    path: &Path,
+    path: PathBuf,
     kind: Kind,
     mut reader: impl Read,
     failed: impl Fn(PathBuf, io::Error) -> DataError,
-) -> Result<Vec<u8>, DataError> {
-    let mut contents = Vec::new();
-    let mut read_up_to = |total: u64, contents: &mut Vec<u8>| {
-        reader
-            .by_ref()
-            .take(total - contents.len() as u64)
-            .read_to_end(contents)
-            .map_err(|source| failed(path.to_owned(), source))
+) -> Result<Idx, DataError> {
+    let mut read_up_to = |bytes: u64| {
+        let mut read = Vec::new();
+        match reader.by_ref().take(bytes).read_to_end(&mut read) {
+            Ok(_) => Ok(read),
+            Err(source) => Err(failed(path.clone(), source)),
+        }
     };
-    let header = kind.header() as u64;
-    read_up_to(header, &mut contents)?;
-    let expected = announced(path, kind, &contents)?;
-    read_up_to(expected + 1, &mut contents)?;
-    let (file, found) = (path.to_owned(), contents.len() as u64);
-    match found {
-        _ if found < expected => Err(DataError::IdxTruncated {
-            file,
+    let header = read_up_to(kind.header() as u64)?;
+    let expected = announced(&path, kind, &header)?;
+    let body = read_up_to(expected + 1 - header.len() as u64)?;
+    let found = (header.len() + body.len()) as u64;
+    match found.cmp(&expected) {
+        Ordering::Less => Err(DataError::IdxTruncated {
+            file: path,
             expected,
             found,
         }),
-        _ if found > expected => Err(DataError::IdxTrailing { file, expected }),
-        _ => Ok(contents),
+        Ordering::Greater => Err(DataError::IdxTrailing {
+            file: path,
+            expected,
+        }),
+        Ordering::Equal => Ok(Idx {
+            path,
+            kind,
+            header,
+            body,
+        }),
     }
 }
 
