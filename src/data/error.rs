@@ -277,6 +277,17 @@ pub enum DataError {
         /// SHA-256 of the unpacked contents, in hexadecimal.
         found: String,
     },
+    /// The private temporary directory through which data reaches its parser cannot be used.
+    #[error(
+        "cannot use temporary directory {directory}: expected a UTF-8 path with room for 55 MB, \
+         found: {source}; have `TMPDIR` (`TMP` on Windows) name a directory that is"
+    )]
+    TemporaryDirectory {
+        /// The directory.
+        directory: PathBuf,
+        /// Why it cannot be used.
+        source: io::Error,
+    },
     /// A downloaded file cannot be stored.
     #[cfg(feature = "download")]
     #[error(

@@ -12,6 +12,7 @@
 #[cfg(feature = "download")]
 mod download;
 mod idx;
+mod parser;
 
 use std::fs;
 use std::io;
@@ -32,6 +33,9 @@ pub const COLUMNS: usize = 28;
 pub const PIXELS: usize = ROWS * COLUMNS;
 /// Number of classes: the digits 0 to 9, or ten kinds of something else.
 pub const CLASSES: usize = 10;
+
+const TRAIN_EXAMPLES: u32 = 60_000;
+const TEST_EXAMPLES: u32 = 10_000;
 
 const FILES: [Original; 4] = [
     Original {
@@ -158,7 +162,7 @@ pub fn from_files<N: Into<String>>(
     check_agreement(&files)?;
     let mut originals = files.iter().zip(&FILES);
     let is_mnist = originals.all(|(idx, original)| idx.check_sha256(original).is_ok());
-    split(if is_mnist { "MNIST" } else { name }, files)
+    split_bodies(if is_mnist { "MNIST" } else { name }, files)
 }
 
 /// The four files, in the order of [`FILES`], each sound and each pair in agreement.
@@ -201,20 +205,36 @@ fn check_counts(images: &Idx, labels: &Idx) -> Result<(), DataError> {
     })
 }
 
-/// Of the four files, in the order of [`FILES`].
 fn split(name: &str, files: Vec<Idx>) -> Result<Split, DataError> {
+    let counts = [files[0].count(), files[2].count()];
+    if counts != [TRAIN_EXAMPLES as usize, TEST_EXAMPLES as usize] {
+        return split_bodies(name, files);
+    }
+    let parsed = parser::parse(files)?;
+    let train = (parsed.trn_img, parsed.trn_lbl);
+    named(name, train, (parsed.tst_img, parsed.tst_lbl))
+}
+
+fn split_bodies(name: &str, files: Vec<Idx>) -> Result<Split, DataError> {
     let mut bodies = files.into_iter().map(Idx::into_body);
-    let mut part = |part| {
+    let mut part = || {
         let [images, labels] = [(); 2].map(|()| bodies.next().unwrap_or_default());
-        dataset(format!("{name} {part}"), images, labels)
+        (images, labels)
     };
+    let train = part();
+    named(name, train, part())
+}
+
+type Bodies = (Vec<u8>, Vec<u8>);
+
+fn named(name: &str, train: Bodies, test: Bodies) -> Result<Split, DataError> {
     Ok(Split {
-        train: part("train")?,
-        test: part("test")?,
+        train: dataset(format!("{name} train"), train)?,
+        test: dataset(format!("{name} test"), test)?,
     })
 }
 
-fn dataset(name: String, images: Vec<u8>, labels: Vec<u8>) -> Result<Dataset, DataError> {
+fn dataset(name: String, (images, labels): Bodies) -> Result<Dataset, DataError> {
     let labels = labels.into_iter().map(u32::from).collect();
     let labels = Labels::from_classes(labels, CLASSES)?;
     Dataset::new(name, PIXELS, images, labels)

@@ -47,7 +47,7 @@ fn a_gzip_file_of_several_members_is_read_whole() {
 }
 
 #[test]
-fn as_many_examples_as_the_original_has() {
+fn as_many_examples_as_the_original_has_are_read_through_the_other_parser() {
     let digits = Digits::new();
     digits.write(TRAIN_IMAGES, &images(60_000));
     digits.write(TRAIN_LABELS, &labels(60_000));

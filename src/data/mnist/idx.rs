@@ -133,6 +133,11 @@ impl Idx {
         &self.path
     }
 
+    /// The whole unpacked file.
+    pub(super) fn contents(&self) -> Vec<u8> {
+        [&self.header[..], &self.body].concat()
+    }
+
     /// The pixels or labels, without the header.
     pub(super) fn into_body(self) -> Vec<u8> {
         self.body
