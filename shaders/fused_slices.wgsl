@@ -17,40 +17,14 @@
 //
 // Sums run in a fixed order, so the same state gives the same bits.
 
-struct Layer {
-    inputs: u32,
-    outputs: u32,
-    weight: u32,     // where its weight (inputs, outputs) starts in the parameters
-    bias: u32,       // where its bias (1, outputs) starts there
-    activation: u32, // behind it: 0 none, 1 ReLU, 2 sigmoid
-    column: u32,     // where its outputs start in a row of those of all layers
-    tiles: u32,      // of its weight
-    start: u32,      // where its outputs of row 0 start in `scratch`, behind the parts of z₁
-}
-
-struct Mlp {
-    rows: u32,       // of the minibatch
-    words: u32,      // of an example: its bytes, four to a word
-    layers: u32,
-    columns: u32,    // outputs of all layers together
-    group: u32,      // rows that a workgroup of `middle` takes
-    list_mask: u32,  // minibatches that `list` holds, less 1
-    capacity: u32,   // losses that `history` holds
-    learning_rate: f32,
-    layer: array<Layer, 8>,
-}
-
-// Inputs and outputs of a tile of a weight.
-const SIDE = 16u;
 const QUARTERS = 4u;
 // Rows of a minibatch that a tile's workgroup holds at a time: the whole of the book's.
 const SLAB = 100u;
 // Where `right` has the updated tile (SIDE, SIDE), behind the sums of all invocations.
 const UPDATED = 1024u;
 
-@group(0) @binding(0) var<uniform> mlp: Mlp;
 @group(0) @binding(1) var<storage, read> minibatch: array<u32>;        // bytes of the next and of this one: (2, rows, words)
-// Parts of z₁ (slices, rows, outputs of layer 0), outputs (rows, columns), δ (rows, columns), losses (1, rows).
+// Parts of z₁, outputs, δ, losses: see fused_network.wgsl.
 @group(0) @binding(2) var<storage, read_write> scratch: array<f32>;
 @group(0) @binding(3) var<storage, read_write> parameters: array<f32>;
 @group(0) @binding(4) var<storage, read_write> history: array<f32>;    // (1, capacity)
@@ -73,8 +47,12 @@ struct Tile {
     lane: u32,
 }
 
+fn tiles_of(layer: u32) -> u32 {
+    return (inputs_of(layer) + SIDE - 1u) / SIDE * ((outputs_of(layer) + SIDE - 1u) / SIDE);
+}
+
 fn tile_of(layer: u32, index: u32, local: u32) -> Tile {
-    let across = (mlp.layer[layer].outputs + SIDE - 1u) / SIDE;
+    let across = (outputs_of(layer) + SIDE - 1u) / SIDE;
     let part = local / SIDE;
     return Tile(
         layer, index / across * SIDE, index % across * SIDE, part / QUARTERS, part % QUARTERS, local % SIDE
@@ -84,7 +62,7 @@ fn tile_of(layer: u32, index: u32, local: u32) -> Tile {
 // One column of four rows of outputs or δ, `at` in the first row of the slab. No branch stands between the
 // loads, so that all of them are under way at once; past the last row that one is read again.
 fn fetch_rows(at: u32, row: vec4u, rows: u32) -> vec4f {
-    let place = at + min(row, vec4u(rows - 1u)) * mlp.columns;
+    let place = at + min(row, vec4u(rows - 1u)) * columns();
     return vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
 }
 
@@ -96,8 +74,8 @@ struct Right {
 }
 
 fn fetch_right(tile: Tile, row: u32, rows: u32, local: u32) -> Right {
-    let outputs = min(SIDE, mlp.layer[tile.layer].outputs - tile.output);
-    let at = mlp.layer[0].start + (mlp.rows + row) * mlp.columns + mlp.layer[tile.layer].column
+    let outputs = min(SIDE, outputs_of(tile.layer) - tile.output);
+    let at = deltas_start() + row * columns() + column_of(tile.layer)
         + tile.output + min(tile.lane, outputs - 1u);
     let first = local / SIDE + SIDE * vec4u(0u, 1u, 2u, 3u);
     return Right(fetch_rows(at, first, rows), fetch_rows(at, first + 4u * SIDE, rows));
@@ -125,8 +103,8 @@ struct Left {
 // one is read again: for sums that are not stored, or with weights that are 0.
 fn bytes_at(tile: Tile, first: u32, rows: u32, at: u32) -> vec4f {
     let row = first + min(at / QUARTERS, rows - 1u);
-    let word = min(tile.input / 4u + at % QUARTERS, mlp.words - 1u);
-    return unpack4x8unorm(minibatch[row * mlp.words + word]);
+    let word = min(tile.input / 4u + at % QUARTERS, words() - 1u);
+    return unpack4x8unorm(minibatch[row * words() + word]);
 }
 
 fn fetch_bytes(tile: Tile, first: u32, rows: u32, local: u32) -> Left {
@@ -137,15 +115,15 @@ fn fetch_bytes(tile: Tile, first: u32, rows: u32, local: u32) -> Left {
 fn outputs_at(tile: Tile, first: u32, rows: u32, at: u32) -> vec4f {
     let row = first + min(at / QUARTERS, rows - 1u);
     let input = tile.input + 4u * (at % QUARTERS) + vec4u(0u, 1u, 2u, 3u);
-    let place = mlp.layer[tile.layer - 1u].start + row * mlp.columns
-        + min(input, vec4u(mlp.layer[tile.layer].inputs - 1u));
+    let place = outputs_start() + column_of(tile.layer - 1u) + row * columns()
+        + min(input, vec4u(inputs_of(tile.layer) - 1u));
     return vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
 }
 
 // Inputs of this minibatch from a row on: of the first layer they are bytes, behind those of the next one.
 fn fetch_left(tile: Tile, row: u32, rows: u32, local: u32) -> Left {
     if (tile.layer == 0u) {
-        return fetch_bytes(tile, mlp.rows + row, rows, local);
+        return fetch_bytes(tile, batch + row, rows, local);
     }
     return Left(outputs_at(tile, row, rows, local), outputs_at(tile, row, rows, local + 256u));
 }
@@ -166,18 +144,18 @@ fn term(tile: Tile, row: u32) -> vec4f {
 
 // Σ a·δ over this invocation's rows, for its four inputs.
 fn part_of_gradient(tile: Tile, local: u32) -> vec4f {
-    var rows = min(SLAB, mlp.rows);
+    var rows = min(SLAB, batch);
     var next_left = fetch_left(tile, 0u, rows, local);
     var next_right = fetch_right(tile, 0u, rows, local);
     var sum = vec4f();
-    for (var row = 0u; row < mlp.rows; row += SLAB) {
-        rows = min(SLAB, mlp.rows - row);
+    for (var row = 0u; row < batch; row += SLAB) {
+        rows = min(SLAB, batch - row);
         put_left(next_left, rows, local);
         put_right(next_right, rows, local);
         workgroupBarrier();
         // Under way while this slab is summed.
-        if (row + SLAB < mlp.rows) {
-            let next_rows = min(SLAB, mlp.rows - row - SLAB);
+        if (row + SLAB < batch) {
+            let next_rows = min(SLAB, batch - row - SLAB);
             next_left = fetch_left(tile, row + SLAB, next_rows, local);
             next_right = fetch_right(tile, row + SLAB, next_rows, local);
         }
@@ -204,22 +182,22 @@ fn updated(tile: Tile, quarter: u32) -> vec4f {
 
 // The part of the next z₁ that the updated tile makes; `first` is of its first slab of inputs.
 fn forward_tile(tile: Tile, first: Left, local: u32) {
-    let outputs = mlp.layer[0].outputs;
+    let outputs = width_1;
     let output = tile.output + tile.lane;
     let w_0 = updated(tile, 0u);
     let w_1 = updated(tile, 1u);
     let w_2 = updated(tile, 2u);
     let w_3 = updated(tile, 3u);
     var values = first;
-    for (var row = 0u; row < mlp.rows; row += SLAB) {
-        let rows = min(SLAB, mlp.rows - row);
+    for (var row = 0u; row < batch; row += SLAB) {
+        let rows = min(SLAB, batch - row);
         if (row > 0u) {
             values = fetch_bytes(tile, row, rows, local);
         }
         put_left(values, rows, local);
         workgroupBarrier();
         if (output < outputs) {
-            let part = (tile.input / SIDE * mlp.rows + row) * outputs + output;
+            let part = (tile.input / SIDE * batch + row) * outputs + output;
             for (var r = local / SIDE; r < rows; r += SIDE) {
                 let at = r * QUARTERS;
                 scratch[part + r * outputs] = (dot(left[at], w_0) + dot(left[at + 1u], w_1))
@@ -232,7 +210,7 @@ fn forward_tile(tile: Tile, first: Left, local: u32) {
 
 // The inputs of the next minibatch that `forward_tile` begins with.
 fn first_of_next(tile: Tile, local: u32) -> Left {
-    return fetch_bytes(tile, 0u, min(SLAB, mlp.rows), local);
+    return fetch_bytes(tile, 0u, min(SLAB, batch), local);
 }
 
 // The input of the tile that an invocation updates; weights past an edge of the matrix are 0.
@@ -241,13 +219,13 @@ fn input_of(tile: Tile) -> u32 {
 }
 
 fn is_within(tile: Tile) -> bool {
-    return tile.input + input_of(tile) < mlp.layer[tile.layer].inputs
-        && tile.output + tile.lane < mlp.layer[tile.layer].outputs;
+    return tile.input + input_of(tile) < inputs_of(tile.layer)
+        && tile.output + tile.lane < outputs_of(tile.layer);
 }
 
 fn place(tile: Tile) -> u32 {
     let input = tile.input + input_of(tile);
-    return mlp.layer[tile.layer].weight + input * mlp.layer[tile.layer].outputs + tile.output + tile.lane;
+    return mlp.layer[tile.layer].weight + input * outputs_of(tile.layer) + tile.output + tile.lane;
 }
 
 // What an invocation needs of memory later on is asked for first.
@@ -277,19 +255,19 @@ fn update_tile(tile: Tile, local: u32) {
 fn update_biases(index: u32, local: u32) {
     let column = index * SIDE + local % SIDE;
     var sum = vec4f();
-    if (column < mlp.columns) {
-        let at = mlp.layer[0].start + mlp.rows * mlp.columns + column;
-        for (var row = local / SIDE; row < mlp.rows; row += 8u * SIDE) {
+    if (column < columns()) {
+        let at = deltas_start() + column;
+        for (var row = local / SIDE; row < batch; row += 8u * SIDE) {
             let near = row + SIDE * vec4u(0u, 1u, 2u, 3u);
             let far = near + 4u * SIDE;
-            let a = fetch_rows(at, near, mlp.rows);
-            let b = fetch_rows(at, far, mlp.rows);
-            sum += select(vec4f(), a, near < vec4u(mlp.rows)) + select(vec4f(), b, far < vec4u(mlp.rows));
+            let a = fetch_rows(at, near, batch);
+            let b = fetch_rows(at, far, batch);
+            sum += select(vec4f(), a, near < vec4u(batch)) + select(vec4f(), b, far < vec4u(batch));
         }
     }
     right[local] = (sum.x + sum.y) + (sum.z + sum.w);
     workgroupBarrier();
-    if (local >= SIDE || column >= mlp.columns) {
+    if (local >= SIDE || column >= columns()) {
         return;
     }
     var total = 0.0;
@@ -297,19 +275,18 @@ fn update_biases(index: u32, local: u32) {
         total += right[part * SIDE + local];
     }
     var layer = 0u;
-    for (var l = 1u; l < mlp.layers; l++) {
-        if (column >= mlp.layer[l].column) {
+    for (var l = 1u; l < layers; l++) {
+        if (column >= column_of(l)) {
             layer = l;
         }
     }
-    parameters[mlp.layer[layer].bias + column - mlp.layer[layer].column] -= mlp.learning_rate * total;
+    parameters[mlp.layer[layer].bias + column - column_of(layer)] -= mlp.learning_rate * total;
 }
 
 fn log_step(local: u32) {
-    let losses = mlp.layer[0].start + 2u * mlp.rows * mlp.columns;
     var sum = 0.0;
-    for (var row = local; row < mlp.rows; row += 256u) {
-        sum += scratch[losses + row];
+    for (var row = local; row < batch; row += 256u) {
+        sum += scratch[losses_start() + row];
     }
     right[local] = sum;
     workgroupBarrier();
@@ -320,7 +297,7 @@ fn log_step(local: u32) {
         workgroupBarrier();
     }
     if (local == 0u) {
-        history[step_count[0] % mlp.capacity] = right[0] / f32(mlp.rows);
+        history[step_count[0] % mlp.capacity] = right[0] / f32(batch);
         step_count[0] += 1u;
     }
 }
@@ -332,22 +309,22 @@ fn backward_forward(
     @builtin(local_invocation_index) local: u32,
 ) {
     var index = id.x + id.y * count.x;
-    for (var layer = 0u; layer < mlp.layers; layer++) {
-        let tiles = mlp.layer[layer].tiles;
-        if (index < tiles) {
-            let tile = tile_of(layer, index, local);
-            if (layer == 0u) {
-                let next = first_of_next(tile, local);
-                update_tile(tile, local);
-                forward_tile(tile, next, local);
-            } else {
-                update_tile(tile, local);
-            }
+    if (index < tiles_of(0u)) {
+        let tile = tile_of(0u, index, local);
+        let next = first_of_next(tile, local);
+        update_tile(tile, local);
+        forward_tile(tile, next, local);
+        return;
+    }
+    index -= tiles_of(0u);
+    for (var layer = 1u; layer < layers; layer++) {
+        if (index < tiles_of(layer)) {
+            update_tile(tile_of(layer, index, local), local);
             return;
         }
-        index -= tiles;
+        index -= tiles_of(layer);
     }
-    let biases = (mlp.columns + SIDE - 1u) / SIDE;
+    let biases = (columns() + SIDE - 1u) / SIDE;
     if (index < biases) {
         update_biases(index, local);
     } else if (index == biases) {
@@ -362,7 +339,7 @@ fn forward(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = id.x + id.y * count.x;
-    if (index >= mlp.layer[0].tiles) {
+    if (index >= tiles_of(0u)) {
         return;
     }
     let tile = tile_of(0u, index, local);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytemuck::Pod;
 
 use crate::error::Error;
-use crate::kernel::{Block, Contract, WORKGROUP_BYTES};
+use crate::kernel::{Block, Contract, Program, WORKGROUP_BYTES};
 use crate::parallel;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -62,8 +62,9 @@ struct Settings {
     checks_bounds: bool,
 }
 
-/// WGSL, entry point and whether bounds are checked: names of shaders need not be unique.
-type PipelineKey = (&'static str, &'static str, bool);
+/// WGSL, entry point, values of constants, and whether bounds are checked: names of shaders need not be
+/// unique.
+type PipelineKey = (&'static str, &'static str, Vec<u32>, bool);
 
 impl Gpu {
     /// The best adapter of this machine: a real GPU before a software driver.
@@ -359,34 +360,44 @@ impl Gpu {
     /// Where several fail, the error is that of the first of them.
     pub(crate) fn compile_all<'a>(
         &self,
-        contracts: impl IntoIterator<Item = &'a Contract>,
+        programs: impl IntoIterator<Item = &'a Program>,
     ) -> Result<(), Error> {
-        let mut known: HashSet<_> = lock(&self.shared.pipelines).keys().copied().collect();
-        let is_new = |contract: &&Contract| known.insert(self.key(contract));
-        let contracts: Vec<_> = contracts.into_iter().filter(is_new).collect();
-        let compiled = parallel::map(&contracts, |contract| self.pipeline(contract).map(drop));
+        let mut known: HashSet<_> = lock(&self.shared.pipelines).keys().cloned().collect();
+        let is_new = |program: &&Program| known.insert(self.key(program));
+        let programs: Vec<_> = programs.into_iter().filter(is_new).collect();
+        let compiled = parallel::map(&programs, |program| self.pipeline(program).map(drop));
         compiled.into_iter().collect()
     }
 
     /// The pipeline of a kernel, compiled at its first use.
-    pub(crate) fn pipeline(&self, contract: &Contract) -> Result<wgpu::ComputePipeline, Error> {
-        let key = self.key(contract);
+    pub(crate) fn pipeline(&self, program: &Program) -> Result<wgpu::ComputePipeline, Error> {
+        let key = self.key(program);
         if let Some(pipeline) = lock(&self.shared.pipelines).get(&key) {
             return Ok(pipeline.clone());
         }
-        if let Some(shortage) = self.shortage(contract) {
+        if let Some(shortage) = self.shortage(&program.contract) {
             return Err(shortage.into());
         }
-        let (name, (.., is_checked)) = (contract.name(), key);
-        let compile = || self.compile(contract, is_checked);
+        let name = program.contract.name();
+        let compile = || self.compile(program);
         let pipeline = self.guarded(&format!("compiling {name}"), compile)?;
         lock(&self.shared.pipelines).insert(key, pipeline.clone());
         Ok(pipeline)
     }
 
-    fn key(&self, contract: &Contract) -> PipelineKey {
-        let is_checked = self.shared.settings.checks_bounds || !contract.trust.is_proven;
-        (contract.source, contract.entry, is_checked)
+    fn key(&self, program: &Program) -> PipelineKey {
+        let Program { contract, values } = program;
+        let is_checked = self.checks_bounds_of(contract);
+        (
+            contract.source,
+            contract.entry,
+            values.clone(),
+            is_checked,
+        )
+    }
+
+    fn checks_bounds_of(&self, contract: &Contract) -> bool {
+        self.shared.settings.checks_bounds || !contract.trust.is_proven
     }
 
     /// The first need of a kernel that the device does not meet, apart from the size of its tensors.
@@ -462,8 +473,11 @@ impl Gpu {
         })
     }
 
-    fn compile(&self, contract: &Contract, is_checked: bool) -> wgpu::ComputePipeline {
-        let name = contract.name();
+    fn compile(&self, program: &Program) -> wgpu::ComputePipeline {
+        let Program { contract, values } = program;
+        let (name, is_checked) = (contract.name(), self.checks_bounds_of(contract));
+        let values = values.iter().map(|&value| f64::from(value));
+        let constants: Vec<_> = contract.constants.iter().copied().zip(values).collect();
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(contract.shader),
             source: wgpu::ShaderSource::Wgsl(contract.source.into()),
@@ -488,9 +502,9 @@ impl Gpu {
                 module: &module,
                 entry_point: Some(contract.entry),
                 compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &constants,
                     // The crate's own write all of it that they read.
                     zero_initialize_workgroup_memory: is_checked,
-                    ..Default::default()
                 },
                 cache: None,
             })

@@ -131,6 +131,9 @@ pub struct Kernel<U: 'static> {
     pub bindings: &'static [Binding],
     /// Members of the block; none where it is no struct.
     pub fields: &'static [Field],
+    /// Names of its `override` constants, all of them `u32`: a dispatch says their values, and what is
+    /// compiled is compiled for these.
+    pub constants: &'static [&'static str],
     /// `@workgroup_size`.
     pub workgroup_size: [u32; 3],
     /// Where the block lies.
@@ -157,6 +160,7 @@ impl<U> Kernel<U> {
             entry,
             bindings,
             fields: &[],
+            constants: &[],
             workgroup_size: [64, 1, 1],
             block: Block::Uniform,
             trust: Trust::CHECKED,
@@ -173,12 +177,21 @@ impl<U> Kernel<U> {
             entry: self.entry,
             bindings: self.bindings,
             fields: self.fields,
+            constants: self.constants,
             uniform_size: size_of::<U>(),
             block: self.block,
             trust: self.trust,
             workgroup_size: self.workgroup_size,
         }
     }
+}
+
+/// A kernel with the values of its constants: what is compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Program {
+    pub(crate) contract: Contract,
+    /// In the order of [`Contract::constants`].
+    pub(crate) values: Vec<u32>,
 }
 
 /// What a [`Kernel`] promises about its shader, to be compared with the shader itself.
@@ -194,6 +207,8 @@ pub struct Contract {
     pub bindings: &'static [Binding],
     /// Members of the block.
     pub fields: &'static [Field],
+    /// Names of the `override` constants.
+    pub constants: &'static [&'static str],
     /// Size of the block in bytes.
     pub uniform_size: usize,
     /// Where the block lies.

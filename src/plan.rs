@@ -6,7 +6,7 @@ use bytemuck::Pod;
 
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::kernel::{Access, Contract, Kernel};
+use crate::kernel::{Access, Contract, Kernel, Program};
 use crate::tensor::Tensor;
 
 /// WebGPU's end of one dispatch dimension.
@@ -44,7 +44,7 @@ pub struct Recorder<'gpu> {
 
 #[derive(Debug)]
 struct Pending {
-    contract: Contract,
+    program: Program,
     uniform_offset: u64,
     tensors: Vec<Tensor>,
     workgroups: [u32; 2],
@@ -87,8 +87,24 @@ impl<'gpu> Recorder<'gpu> {
         workgroups: u64,
         cost: Cost,
     ) {
-        let contract = kernel.contract();
-        let workgroups = self.check(&contract, tensors, workgroups);
+        self.dispatch_with(kernel, &[], uniform, tensors, workgroups, cost);
+    }
+
+    /// [`dispatch`](Self::dispatch) of a kernel that has constants, with their values.
+    pub fn dispatch_with<U: Pod>(
+        &mut self,
+        kernel: &'static Kernel<U>,
+        constants: &[u32],
+        uniform: U,
+        tensors: &[&Tensor],
+        workgroups: u64,
+        cost: Cost,
+    ) {
+        let program = Program {
+            contract: kernel.contract(),
+            values: constants.to_vec(),
+        };
+        let workgroups = self.check(&program, tensors, workgroups);
         let workgroups = workgroups.unwrap_or_else(|fault| {
             self.fault.get_or_insert(fault);
             [0, 0]
@@ -103,7 +119,7 @@ impl<'gpu> Recorder<'gpu> {
         self.uniforms
             .extend_from_slice(bytemuck::bytes_of(&uniform));
         self.pending.push(Pending {
-            contract,
+            program,
             uniform_offset,
             tensors: tensors.iter().map(|&tensor| tensor.clone()).collect(),
             workgroups,
@@ -114,10 +130,11 @@ impl<'gpu> Recorder<'gpu> {
     /// The workgroups of a dispatch in two dimensions, if it fits its kernel and this device.
     fn check(
         &self,
-        contract: &Contract,
+        program: &Program,
         tensors: &[&Tensor],
         workgroups: u64,
     ) -> Result<[u32; 2], Error> {
+        let contract = &program.contract;
         let mistaken = |mistake| Error::Binding {
             kernel: contract.name(),
             mistake,
@@ -126,6 +143,11 @@ impl<'gpu> Recorder<'gpu> {
             tensor.check_gpu(self.gpu)?;
         }
         check_bindings(contract, tensors).map_err(mistaken)?;
+        let [expected, found] = [contract.constants.len(), program.values.len()];
+        if expected != found {
+            let mistake = format!("it has {expected} constants, and {found} values were given");
+            return Err(mistaken(mistake));
+        }
         if workgroups == 0 {
             return Err(mistaken("no workgroup was dispatched".to_owned()));
         }
@@ -140,8 +162,14 @@ impl<'gpu> Recorder<'gpu> {
     }
 
     /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn contracts(&self) -> impl Iterator<Item = &Contract> {
-        self.pending.iter().map(|pending| &pending.contract)
+        self.programs().map(|program| &program.contract)
+    }
+
+    /// The kernels recorded so far, with the values of their constants.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.pending.iter().map(|pending| &pending.program)
     }
 
     /// [`dispatch`](Self::dispatch) with one invocation for each of `invocations`.
@@ -179,19 +207,19 @@ impl<'gpu> Recorder<'gpu> {
                 dispatches: Vec::new(),
             });
         }
-        self.gpu.compile_all(self.contracts())?;
+        self.gpu.compile_all(self.programs())?;
         self.uniforms
             .resize(self.uniforms.len().next_multiple_of(16), 0);
         let uniforms = self
             .gpu
             .uniform_buffer("uniforms of a plan", &self.uniforms)?;
         let dispatches = self.pending.into_iter().map(|pending| {
-            let pipeline = self.gpu.pipeline(&pending.contract)?;
+            let pipeline = self.gpu.pipeline(&pending.program)?;
             let bind_group = self.gpu.guarded("making a bind group", || {
                 bind(self.gpu, &pipeline, &uniforms, &pending)
             })?;
             Ok(Dispatch {
-                name: pending.contract.name(),
+                name: pending.program.contract.name(),
                 pipeline,
                 bind_group,
                 workgroups: pending.workgroups,
@@ -212,7 +240,7 @@ fn check_iterations(pending: &Pending) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Limit {
-        what: format!("{}, in loop iterations,", pending.contract.name()),
+        what: format!("{}, in loop iterations,", pending.program.contract.name()),
         limit: "iterations of a software driver",
         needed: pending.cost.iterations,
         available: SOFTWARE_ITERATIONS,
@@ -274,7 +302,7 @@ fn bind(
         resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: uniforms,
             offset: pending.uniform_offset,
-            size: std::num::NonZeroU64::new(pending.contract.uniform_size as u64),
+            size: std::num::NonZeroU64::new(pending.program.contract.uniform_size as u64),
         }),
     };
     let storage = (1..)
@@ -285,7 +313,7 @@ fn bind(
         });
     let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
     gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(&pending.contract.name()),
+        label: Some(&pending.program.contract.name()),
         layout: &pipeline.get_bind_group_layout(0),
         entries: &entries,
     })
@@ -297,7 +325,7 @@ fn bound(pending: &Pending) -> u64 {
 }
 
 fn describe(pending: &Pending) -> String {
-    let shapes = pending.contract.bindings.iter().zip(&pending.tensors);
+    let shapes = pending.program.contract.bindings.iter().zip(&pending.tensors);
     let shapes = shapes.map(|(binding, tensor)| {
         format!("{} {}×{}", binding.name, tensor.rows(), tensor.columns())
     });

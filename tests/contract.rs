@@ -96,6 +96,12 @@ const MANY_BUFFERS: &str = "
     @compute @workgroup_size(64)
     fn good() { a[0] = b[0] + c[0] + d[0] + e[0] + f[0] + g[0] + h[0] + i[0]; }";
 
+const OVERRIDES: &str = "
+    override size: u32;
+    override scale: f32;
+    @compute @workgroup_size(64)
+    fn good() {}";
+
 const BINDINGS: [Binding; 3] = [
     Binding::read("x"),
     Binding::read("labels").of_u32(),
@@ -119,6 +125,7 @@ const GOOD: Contract = Contract {
     entry: "good",
     bindings: &BINDINGS,
     fields: &FIELDS,
+    constants: &[],
     uniform_size: 8,
     block: Block::Uniform,
     trust: Trust::CHECKED,
@@ -153,6 +160,20 @@ fn each_fault_of_a_doctored_contract_is_reported() {
         (bound(&[labels, x, y]), "binding 1 is x"),
         (fields("scale", 8), "members of the block"),
         (fields("slope", 4), "members of the block"),
+        (
+            Contract {
+                constants: &["size"],
+                ..GOOD
+            },
+            "constants [], declared [\"size\"]",
+        ),
+        (
+            Contract {
+                source: OVERRIDES,
+                ..GOOD
+            },
+            "constants [\"size\", \"(not a u32)\"], declared []",
+        ),
         (
             Contract {
                 fields: &[],

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wgpu::naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use wgpu::naga::{
-    AddressSpace, ArraySize, GlobalVariable, Handle, Module, ScalarKind, ShaderStage,
+    self, AddressSpace, ArraySize, GlobalVariable, Handle, Module, ScalarKind, ShaderStage,
     StorageAccess, Type, TypeInner, front::wgsl,
 };
 
@@ -106,10 +106,28 @@ pub(super) fn faults(contract: &Contract) -> Vec<String> {
             entries[index].workgroup_size, contract.workgroup_size
         ));
     }
+    faults.extend(constant_faults(&shader, contract));
     faults.extend(uniform_faults(&shader, index, contract));
     faults.extend(storage_faults(&shader, index, contract));
     faults.extend(limit_faults(&shader, index));
     faults
+}
+
+/// Constants of the whole source, as an entry point may be compiled only with all of them.
+fn constant_faults(shader: &Shader, contract: &Contract) -> Option<String> {
+    let overrides = shader.module.overrides.iter();
+    let found: Vec<_> = overrides
+        .map(|(_, constant)| {
+            let is_u32 = matches!(
+                shader.inner(constant.ty),
+                TypeInner::Scalar(scalar) if *scalar == naga::Scalar::U32
+            );
+            let name = constant.name.as_deref().unwrap_or_default();
+            if is_u32 { name } else { "(not a u32)" }
+        })
+        .collect();
+    let declared = contract.constants;
+    (found != declared).then(|| format!("constants {found:?}, declared {declared:?}"))
 }
 
 fn uniform_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<String> {

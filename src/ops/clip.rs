@@ -38,6 +38,7 @@ static SUM_SQUARES: Kernel<Settings> = Kernel {
     entry: "sum_squares",
     bindings: &[Binding::read("gradients"), Binding::write("sums")],
     fields: fields!(Settings: elements, first, parts, max_norm),
+    constants: &[],
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,

@@ -109,6 +109,7 @@ static DROP: Kernel<Settings> = Kernel {
     entry: "drop",
     bindings: &[X, Y, Binding::read("step_count").of_u32()],
     fields: fields!(Settings: key0, key1, elements, threshold, scale),
+    constants: &[],
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,

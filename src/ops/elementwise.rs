@@ -68,6 +68,7 @@ impl<U: Pod> Elementwise<U> {
             entry: "forward",
             bindings: const { &[Binding::read("x"), Binding::write("y")] },
             fields,
+            constants: &[],
             workgroup_size: [64, 1, 1],
             block: Block::Uniform,
             trust: Trust::PROVEN,

@@ -118,6 +118,7 @@ const GATHER: Kernel<Shape> = Kernel {
         Binding::write("batch_labels").of_u32(),
     ],
     fields: fields!(Shape: rows, columns, words),
+    constants: &[],
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,

@@ -351,6 +351,7 @@ const TILED: Kernel<Shape> = Kernel {
     entry: "forward",
     bindings: PRODUCT_AND_BIAS,
     fields: fields!(Shape: rows, inputs, outputs),
+    constants: &[],
     workgroup_size: [256, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,

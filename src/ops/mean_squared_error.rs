@@ -34,6 +34,7 @@ static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
         Binding::write("dy"),
     ],
     fields: fields!(Shape: rows, outputs, scale),
+    constants: &[],
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,

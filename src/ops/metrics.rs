@@ -26,6 +26,7 @@ const METRICS: Kernel<Shape> = Kernel {
         Binding::write("step_count").of_u32(),
     ],
     fields: fields!(Shape: rows, classes, slot),
+    constants: &[],
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,

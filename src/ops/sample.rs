@@ -37,6 +37,7 @@ const SAMPLE: Kernel<Settings> = Kernel {
     entry: "with_replacement",
     bindings: &[INDICES, STEP_COUNT],
     fields: fields!(Settings: key0, key1, examples, rows, minibatches, steps, first, half_bits),
+    constants: &[],
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,

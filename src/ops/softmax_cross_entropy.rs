@@ -36,6 +36,7 @@ static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
         Binding::write("dlogits"),
     ],
     fields: fields!(Shape: rows, classes, scale),
+    constants: &[],
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,

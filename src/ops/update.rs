@@ -48,6 +48,7 @@ pub(super) const fn kernel<U>(
         entry: "update",
         bindings,
         fields,
+        constants: &[],
         workgroup_size: [64, 1, 1],
         block: Block::Uniform,
         trust: Trust::PROVEN,

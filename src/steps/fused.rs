@@ -9,11 +9,11 @@ use std::any::Any;
 
 use super::{Setting, StepPlan, Steps};
 use crate::error::Error;
-use crate::kernel::Element;
+use crate::kernel::{Element, Kernel};
 use crate::ops::{
     Layer, Linear, Optimizer, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather, sample, to_u32,
 };
-use crate::plan::{Recorder, SOFTWARE_ITERATIONS};
+use crate::plan::{Cost, Recorder, SOFTWARE_ITERATIONS};
 use crate::tensor::Tensor;
 
 pub(super) use kernels::{Algorithm, contracts};
@@ -281,7 +281,7 @@ impl Network {
         self.record_step(&mut step, &buffers);
         // Together, where each plan would wait for its own.
         let recorders = [&refill, &start, &step];
-        gpu.compile_all(recorders.into_iter().flat_map(Recorder::contracts))?;
+        gpu.compile_all(recorders.into_iter().flat_map(Recorder::programs))?;
         Ok(Steps {
             refill: Some(refill.finish()?),
             start: Some(start.finish()?),
@@ -298,7 +298,7 @@ impl Network {
         let tensors = [&buffers.minibatch, &buffers.scratch, &buffers.parameters];
         let kernel = self.algorithm.kernels().forward;
         let (workgroups, cost) = (self.workgroups_of_forward(), self.cost_of_forward());
-        recorder.dispatch(kernel, self.mlp, &tensors, workgroups, cost);
+        self.dispatch(recorder, kernel, &tensors, workgroups, cost);
     }
 
     /// The two dispatches of a step.
@@ -318,16 +318,23 @@ impl Network {
             parameters, list, labels, step_count, bytes, scratch, minibatch,
         ];
         let (workgroups, cost) = (self.workgroups_of_middle(), self.cost_of_middle());
-        recorder.dispatch(kernels.middle, self.mlp, &tensors, workgroups, cost);
+        self.dispatch(recorder, kernels.middle, &tensors, workgroups, cost);
         let tensors = [minibatch, scratch, parameters, history, step_count];
         let (workgroups, cost) = (self.workgroups_of_backward(), self.cost_of_backward());
-        recorder.dispatch(
-            kernels.backward_forward,
-            self.mlp,
-            &tensors,
-            workgroups,
-            cost,
-        );
+        let kernel = kernels.backward_forward;
+        self.dispatch(recorder, kernel, &tensors, workgroups, cost);
+    }
+
+    fn dispatch(
+        &self,
+        recorder: &mut Recorder<'_>,
+        kernel: &'static Kernel<Mlp>,
+        tensors: &[&Tensor],
+        workgroups: u64,
+        cost: Cost,
+    ) {
+        let constants = self.mlp.constants(kernel);
+        recorder.dispatch_with(kernel, &constants, self.mlp, tensors, workgroups, cost);
     }
 }
 

@@ -47,6 +47,16 @@ pub(super) struct Mlp {
     pub(super) layer: [LayerBlock; MAX_LAYERS],
 }
 
+impl Mlp {
+    /// What a kernel that has constants is compiled for; nothing for others.
+    pub(super) fn constants(&self, kernel: &Kernel<Self>) -> Vec<u32> {
+        let outputs = self.layer.iter().map(|layer| layer.outputs);
+        let sizes = [self.rows, self.layers, self.group, self.layer[0].inputs];
+        let all = sizes.into_iter().chain(outputs);
+        all.take(kernel.constants.len()).collect()
+    }
+}
+
 /// What differs between the shaders.
 pub(super) struct Kernels {
     pub(super) middle: &'static Kernel<Mlp>,
@@ -59,9 +69,18 @@ pub(super) struct Kernels {
     pub(super) blocks_per_workgroup: usize,
 }
 
+/// The sizes of the network, as `fused_network.wgsl` names them; [`Mlp::constants`] has the values.
+const CONSTANTS: [&str; 4 + MAX_LAYERS] = [
+    "batch", "layers", "group", "width_0", "width_1", "width_2", "width_3", "width_4", "width_5",
+    "width_6", "width_7", "width_8",
+];
+
 const MIDDLE: Kernel<Mlp> = Kernel {
     shader: "fused_middle",
-    source: include_str!("../../../shaders/fused_middle.wgsl"),
+    source: concat!(
+        include_str!("../../../shaders/fused_network.wgsl"),
+        include_str!("../../../shaders/fused_middle.wgsl")
+    ),
     entry: "middle",
     bindings: &[
         Binding::read("weights"),
@@ -73,6 +92,7 @@ const MIDDLE: Kernel<Mlp> = Kernel {
         Binding::write("minibatch").of_u32(),
     ],
     fields: fields!(Mlp: rows, words, layers, columns, group, list_mask, capacity, learning_rate, layer),
+    constants: &CONSTANTS,
     workgroup_size: [256, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,
@@ -80,7 +100,10 @@ const MIDDLE: Kernel<Mlp> = Kernel {
 };
 const BACKWARD_FORWARD: Kernel<Mlp> = Kernel {
     shader: "fused_slices",
-    source: include_str!("../../../shaders/fused_slices.wgsl"),
+    source: concat!(
+        include_str!("../../../shaders/fused_network.wgsl"),
+        include_str!("../../../shaders/fused_slices.wgsl")
+    ),
     entry: "backward_forward",
     bindings: &[
         Binding::read("minibatch").of_u32(),
@@ -121,6 +144,7 @@ const fn in_registers(
     Kernel {
         shader,
         source,
+        constants: &[],
         workgroup_size: [8, 1, 1],
         block: Block::Storage,
         ..kernel
