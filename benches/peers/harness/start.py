@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import time
 
-from .measure import Failed, OutOfTime, run
+from .measure import Failed, OutOfTime, first_step, run
 
 # Where drivers, compilers and libraries keep what they compiled.
 CACHES = (
@@ -31,7 +31,7 @@ def measure(candidates, data, deadline, say):
                     env = {name: directory for name in CACHES}
                     for caches in seconds.values():
                         begun = time.perf_counter()
-                        run(candidate, 1, data, steps=1, deadline=deadline, env=env)
+                        run(first_step(candidate, data), deadline=deadline, env=env)
                         caches.append(time.perf_counter() - begun)
                 finally:
                     # A compiler's workers may still write there.
