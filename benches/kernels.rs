@@ -15,7 +15,12 @@ use wgrad::plan::{Plan, Recorder};
 use wgrad::tensor::Tensor;
 
 /// Floating-point operations of one submit: enough to hide its cost, not enough for a hang.
-const FLOPS_PER_SUBMIT: u64 = 2_000_000_000;
+fn flops_per_submit(gpu: &Gpu) -> u64 {
+    match gpu.kind() {
+        AdapterKind::Hardware => 40_000_000_000,
+        AdapterKind::Software => 2_000_000_000,
+    }
+}
 
 fn gpu() -> Gpu {
     let gpu = Gpu::new().expect("a GPU or a software driver");
@@ -90,7 +95,7 @@ fn products(criterion: &mut Criterion) {
                 );
                 continue;
             };
-            let per_submit = (FLOPS_PER_SUBMIT / plan.flops()).clamp(1, 1000);
+            let per_submit = (flops_per_submit(&gpu) / plan.flops()).clamp(1, 1000);
             group.throughput(Throughput::Elements(plan.flops()));
             let chosen = Variant::choose(&gpu, &x, y.shape(), inputs) == variant;
             let mark = if chosen { ", chosen" } else { "" };

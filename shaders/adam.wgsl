@@ -28,26 +28,30 @@ struct Settings {
 @group(0) @binding(5) var<storage, read_write> means: array<f32>;   // m
 @group(0) @binding(6) var<storage, read_write> squares: array<f32>; // v
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i >= settings.elements) {
-        return;
-    }
     let slot = 4u * (step_count[0] % settings.slots);
     let rate = coefficients[slot];
-    var p = parameters[i];
-    var g = gradients[i];
-    if (settings.is_decoupled == 1u) {
-        p -= rate * settings.weight_decay * p;
-    } else {
-        g += settings.weight_decay * p;
+    let mean_correction = coefficients[slot + 1u];
+    let root_correction = coefficients[slot + 2u];
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < settings.elements) {
+            var p = parameters[i];
+            var g = gradients[i];
+            if (settings.is_decoupled == 1u) {
+                p -= rate * settings.weight_decay * p;
+            } else {
+                g += settings.weight_decay * p;
+            }
+            let m = means[i] + settings.one_minus_beta1 * (g - means[i]);
+            let v = settings.beta2 * squares[i] + settings.one_minus_beta2 * g * g;
+            means[i] = m;
+            squares[i] = v;
+            let root = sqrt(v) * root_correction;
+            parameters[i] = p - rate * mean_correction * m / (root + settings.epsilon);
+        }
     }
-    let m = means[i] + settings.one_minus_beta1 * (g - means[i]);
-    let v = settings.beta2 * squares[i] + settings.one_minus_beta2 * g * g;
-    means[i] = m;
-    squares[i] = v;
-    let root = sqrt(v) * coefficients[slot + 2u];
-    parameters[i] = p - rate * coefficients[slot + 1u] * m / (root + settings.epsilon);
 }

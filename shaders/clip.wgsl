@@ -57,11 +57,14 @@ fn combine(@builtin(local_invocation_index) local: u32) {
 @group(0) @binding(1) var<storage, read> by: array<f32>;          // (1, 1)
 @group(0) @binding(2) var<storage, read_write> scaled: array<f32>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn scale(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
          @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < settings.elements) {
-        scaled[i] *= by[0];
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < settings.elements) {
+            scaled[i] *= by[0];
+        }
     }
 }

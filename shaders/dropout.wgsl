@@ -19,21 +19,28 @@ struct Settings {
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<storage, read> step_count: array<u32>; // (1, 1)
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn drop(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
         @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < settings.elements) {
-        let random = threefry(vec2u(settings.key0, settings.key1), vec2u(step_count[0], i)).x;
-        y[i] = select(0.0, x[i] * settings.scale, random >= settings.threshold);
+    let step = step_count[0];
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < settings.elements) {
+            let random = threefry(vec2u(settings.key0, settings.key1), vec2u(step, i)).x;
+            y[i] = select(0.0, x[i] * settings.scale, random >= settings.threshold);
+        }
     }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn pass_on(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < settings.elements) {
-        y[i] = x[i];
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < settings.elements) {
+            y[i] = x[i];
+        }
     }
 }

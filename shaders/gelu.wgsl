@@ -40,27 +40,33 @@ fn gaussian(x: f32) -> Gaussian {
     return Gaussian(e * (p * t), 0.3989422804 * e);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < shape.elements) {
-        let tail = gaussian(x[i]);
-        let cdf = select(tail.below, 1.0 - tail.below, x[i] > 0.0);
-        y[i] = x[i] * cdf;
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.elements) {
+            let tail = gaussian(x[i]);
+            let cdf = select(tail.below, 1.0 - tail.below, x[i] > 0.0);
+            y[i] = x[i] * cdf;
+        }
     }
 }
 
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
             @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < shape.elements) {
-        let tail = gaussian(x[i]);
-        let cdf = select(tail.below, 1.0 - tail.below, x[i] > 0.0);
-        dx[i] = dy[i] * (cdf + x[i] * tail.density);
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.elements) {
+            let tail = gaussian(x[i]);
+            let cdf = select(tail.below, 1.0 - tail.below, x[i] > 0.0);
+            dx[i] = dy[i] * (cdf + x[i] * tail.density);
+        }
     }
 }

@@ -11,12 +11,15 @@ struct Shape {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < shape.elements) {
-        y[i] = select(x[i], 0.0, x[i] <= 0.0);
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.elements) {
+            y[i] = select(x[i], 0.0, x[i] <= 0.0);
+        }
     }
 }
 
@@ -24,11 +27,14 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
             @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < shape.elements) {
-        dx[i] = select(dy[i], 0.0, output[i] <= 0.0);
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.elements) {
+            dx[i] = select(dy[i], 0.0, output[i] <= 0.0);
+        }
     }
 }

@@ -21,16 +21,19 @@ struct Settings {
 @group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
 @group(0) @binding(5) var<storage, read_write> squares: array<f32>; // s
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < settings.elements) {
-        let rate = coefficients[4u * (step_count[0] % settings.slots)];
-        let p = parameters[i];
-        let g = gradients[i] + settings.weight_decay * p;
-        let s = settings.alpha * squares[i] + settings.one_minus_alpha * g * g;
-        squares[i] = s;
-        parameters[i] = p - rate * g / (sqrt(s) + settings.epsilon);
+    let rate = coefficients[4u * (step_count[0] % settings.slots)];
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < settings.elements) {
+            let p = parameters[i];
+            let g = gradients[i] + settings.weight_decay * p;
+            let s = settings.alpha * squares[i] + settings.one_minus_alpha * g * g;
+            squares[i] = s;
+            parameters[i] = p - rate * g / (sqrt(s) + settings.epsilon);
+        }
     }
 }

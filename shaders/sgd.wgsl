@@ -23,26 +23,34 @@ fn learning_rate() -> f32 {
     return coefficients[4u * (step_count[0] % settings.slots)];
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < settings.elements) {
-        let p = parameters[i];
-        parameters[i] = p - learning_rate() * (gradients[i] + settings.weight_decay * p);
+    let rate = learning_rate();
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < settings.elements) {
+            let p = parameters[i];
+            parameters[i] = p - rate * (gradients[i] + settings.weight_decay * p);
+        }
     }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn momentum(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
             @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < settings.elements) {
-        let p = parameters[i];
-        let g = gradients[i] + settings.weight_decay * p;
-        let v = settings.momentum * velocities[i] + g;
-        velocities[i] = v;
-        let step = select(v, g + settings.momentum * v, settings.nesterov == 1u);
-        parameters[i] = p - learning_rate() * step;
+    let rate = learning_rate();
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < settings.elements) {
+            let p = parameters[i];
+            let g = gradients[i] + settings.weight_decay * p;
+            let v = settings.momentum * velocities[i] + g;
+            velocities[i] = v;
+            let step = select(v, g + settings.momentum * v, settings.nesterov == 1u);
+            parameters[i] = p - rate * step;
+        }
     }
 }

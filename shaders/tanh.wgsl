@@ -16,18 +16,21 @@ struct Shape {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < shape.elements) {
-        let a = abs(x[i]);
-        let s = a * a;
-        let small = a * ((945.0 + s * (105.0 + s)) / (945.0 + s * (420.0 + s * 15.0)));
-        // Beyond 16 the result is 1 to its last bit; −2|x| could overflow. (`min` may lose a NaN.)
-        let e = exp(-2.0 * select(a, 16.0, a > 16.0));
-        let magnitude = select((1.0 - e) / (1.0 + e), small, a < 0.5);
-        y[i] = select(magnitude, -magnitude, x[i] < 0.0);
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.elements) {
+            let a = abs(x[i]);
+            let s = a * a;
+            let small = a * ((945.0 + s * (105.0 + s)) / (945.0 + s * (420.0 + s * 15.0)));
+            // Beyond 16 the result is 1 to its last bit; −2|x| could overflow. (`min` may lose a NaN.)
+            let e = exp(-2.0 * select(a, 16.0, a > 16.0));
+            let magnitude = select((1.0 - e) / (1.0 + e), small, a < 0.5);
+            y[i] = select(magnitude, -magnitude, x[i] < 0.0);
+        }
     }
 }
 
@@ -35,11 +38,14 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
             @builtin(local_invocation_index) local: u32) {
-    let i = (id.x + id.y * count.x) * 64u + local;
-    if (i < shape.elements) {
-        dx[i] = dy[i] * (1.0 - output[i]) * (1.0 + output[i]);
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.elements) {
+            dx[i] = dy[i] * (1.0 - output[i]) * (1.0 + output[i]);
+        }
     }
 }

@@ -6,8 +6,7 @@ use crate::kernel::Element;
 use crate::model::{Activations, Model, read_matrix};
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, TargetKind, gather, metrics, sample};
-use crate::plan::{FLOPS_PER_SUBMIT, Plan, Recorder, SOFTWARE_ITERATIONS};
-use crate::sequential::Sequential;
+use crate::plan::{Plan, Recorder, SOFTWARE_ITERATIONS, flops_per_submit};
 use crate::tensor::Tensor;
 use crate::trainer::Evaluation;
 
@@ -110,12 +109,14 @@ pub(crate) struct Evaluator {
 }
 
 /// Rows of a chunk: as many as fit the memory, a submit, and the loops of a software driver.
-fn rows_of_chunk(spec: &Sequential, examples: usize) -> usize {
+fn rows_of_chunk(model: &Model, examples: usize) -> usize {
+    let spec = model.spec();
     let widths = spec.widths();
     let widest = widths.iter().copied().max().unwrap_or(1);
     let classes = widths[widths.len() - 1];
     let flops = 2 * spec.parameter_count() as u64;
-    let by_flops = usize::try_from(FLOPS_PER_SUBMIT / flops.max(1)).unwrap_or(usize::MAX);
+    let by_flops =
+        usize::try_from(flops_per_submit(model.gpu()) / flops.max(1)).unwrap_or(usize::MAX);
     // `metrics::evaluate` has 64 invocations, and each loops over the classes of its rows.
     let rounds = SOFTWARE_ITERATIONS / (classes as u64 + 2);
     let by_loops = 64
@@ -137,7 +138,7 @@ struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     fn new(model: &'a Model, targets: TargetKind, data: &'a Resident) -> Result<Self, Error> {
-        let rows = rows_of_chunk(model.spec(), data.len());
+        let rows = rows_of_chunk(model, data.len());
         let input = model.input_element(data.features());
         Ok(Self {
             pass: model.activations(rows, input, targets)?,
@@ -189,7 +190,7 @@ impl Evaluator {
                 }
                 TargetKind::Values => metrics::sum_losses(&mut recorder, losses, &totals, chunk),
             }
-            if recorder.flops() >= FLOPS_PER_SUBMIT || chunk + 1 == chunks {
+            if recorder.flops() >= flops_per_submit(gpu) || chunk + 1 == chunks {
                 let full = std::mem::replace(&mut recorder, Recorder::new(gpu));
                 plans.push(full.finish()?);
             }

@@ -16,8 +16,22 @@ const MAX_WORKGROUPS: u64 = 65_535;
 /// a margin for the short loops that it unrolls.
 pub(crate) const SOFTWARE_ITERATIONS: u64 = 65_000;
 
-/// So that one submit ends well before an operating system takes the GPU for hung (2 s on Windows).
-pub(crate) const FLOPS_PER_SUBMIT: u64 = 4_000_000_000;
+/// Floating-point operations of one submit, which should end well before an operating system takes the
+/// GPU for hung: 2 s on Windows. More are in it only where a single step has more.
+///
+/// The slowest integrated GPUs have a peak of 0.2 TFLOP/s. At a quarter of that, 40 GFLOP take 0.8 s. A
+/// fast GPU idles for some 20 µs between two submits. At 20 TFLOP/s, that is 1 % of the 2 ms that 40 GFLOP
+/// take. A software driver computes 10 GFLOP/s and more; its 4 GFLOP take 0.4 s.
+pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
+    match gpu.is_software() {
+        true => 4_000_000_000,
+        false => 40_000_000_000,
+    }
+}
+
+/// Bytes that one submit moves, for the same reason: 0.5 s at 20 GB/s, which the slowest integrated GPUs
+/// have. A step of few rows moves more bytes than it has operations.
+pub(crate) const BYTES_PER_SUBMIT: u64 = 10_000_000_000;
 
 /// What one dispatch costs, by counting: nothing here is measured.
 #[derive(Debug, Clone, Copy, Default)]

@@ -14,7 +14,7 @@ use crate::kernel::Element;
 use crate::model::Model;
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, Optimizer, TargetKind};
-use crate::plan::{FLOPS_PER_SUBMIT, Plan};
+use crate::plan::{BYTES_PER_SUBMIT, Plan, flops_per_submit};
 use crate::steps::{Setting, StepPlan, Steps, Unfused};
 use crate::tensor::{Arena, Tensor};
 
@@ -293,10 +293,11 @@ impl Trainer {
     fn submit(&mut self, steps: usize, waits: bool) -> Result<(), Error> {
         self.write_coefficients(steps)?;
         let (gpu, plans) = (self.model.gpu(), &self.steps);
-        let by_flops = FLOPS_PER_SUBMIT / plans.step.flops().max(1);
+        let by_flops = flops_per_submit(gpu) / plans.step.flops().max(1);
+        let by_bytes = BYTES_PER_SUBMIT / plans.step.bytes().max(1);
         let by_dispatches = DISPATCHES_PER_SUBMIT / plans.step.len();
         let chunk = by_dispatches
-            .min(usize::try_from(by_flops).unwrap_or(usize::MAX))
+            .min(usize::try_from(by_flops.min(by_bytes)).unwrap_or(usize::MAX))
             .clamp(1, plans.reach);
         let (mut before, mut left) = (None, steps);
         while left > 0 {

@@ -1,5 +1,6 @@
 //! The two trainings that are timed: job 1 is the book's 784→50→10 with a batch of 100, job 2 is
 //! 784→1024→1024→10 with a batch of 1024.
+#![allow(dead_code, reason = "no bench uses all of it")]
 
 use wgrad::data::{Sampling, Split, synthetic};
 use wgrad::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
@@ -42,7 +43,7 @@ pub(crate) fn digits() -> Split {
 pub(crate) fn trainer(
     gpu: &Gpu,
     job: &Job,
-    digits: &Split,
+    data: &Split,
     plan: StepPlan,
 ) -> Result<Trainer, Error> {
     let model = job.spec.build(gpu)?;
@@ -51,7 +52,7 @@ pub(crate) fn trainer(
         model,
         loss,
         optimizer,
-        &digits.train,
+        &data.train,
         job.batch,
         SAMPLING,
         plan,

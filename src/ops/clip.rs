@@ -2,6 +2,7 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::elementwise::{WORKGROUP_SIZE, record_elements};
 use super::update::check_above_zero;
 use super::{Optimizer, Update, to_u32};
 use crate::error::Error;
@@ -54,6 +55,7 @@ static COMBINE: Kernel<Settings> = Kernel {
 static SCALE: Kernel<Settings> = Kernel {
     entry: "scale",
     bindings: &[Binding::read("by"), Binding::write("scaled")],
+    workgroup_size: WORKGROUP_SIZE,
     ..SUM_SQUARES
 };
 
@@ -93,8 +95,8 @@ fn record(recorder: &mut Recorder<'_>, gradients: &Arena, max_norm: f32) -> Resu
     recorder.dispatch(&COMBINE, of_sums, &[&sums, &factor], 1, combined);
     for block in blocks {
         let elements = block.len();
-        let (settings, cost) = (settings(elements, 0, 0), cost(elements, 0));
-        recorder.dispatch_each(&SCALE, settings, &[&factor, block], elements, cost);
+        let settings = settings(elements, 0, 0);
+        record_elements(recorder, &SCALE, settings, &[&factor, block], elements, 1);
     }
     Ok(())
 }

@@ -2,12 +2,13 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::elementwise::{WORKGROUP_SIZE, record_elements};
 use super::update::{check_below_one, to_f32};
 use super::{Backward, Draw, Forward, Layer, to_u32};
 use crate::error::Error;
 use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
-use crate::plan::{Cost, Recorder};
+use crate::plan::Recorder;
 use crate::reference;
 use crate::tensor::Tensor;
 
@@ -62,10 +63,6 @@ impl Dropout {
     fn record(self, recorder: &mut Recorder<'_>, draw: Option<Draw<'_>>, x: &Tensor, y: &Tensor) {
         assert_eq!(x.shape(), y.shape(), "dropout: shapes");
         let elements = x.len();
-        let cost = Cost {
-            flops: elements as u64,
-            ..Cost::default()
-        };
         let settings = Settings {
             elements: to_u32(elements),
             threshold: self.threshold(),
@@ -73,7 +70,7 @@ impl Dropout {
             ..Settings::default()
         };
         match draw {
-            None => recorder.dispatch_each(&PASS_ON, settings, &[x, y], elements, cost),
+            None => record_elements(recorder, &PASS_ON, settings, &[x, y], elements, 0),
             Some(Draw { key, step_count }) => {
                 let [key0, key1] = key;
                 let settings = Settings {
@@ -81,7 +78,7 @@ impl Dropout {
                     key1,
                     ..settings
                 };
-                recorder.dispatch_each(&DROP, settings, &[x, y, step_count], elements, cost);
+                record_elements(recorder, &DROP, settings, &[x, y, step_count], elements, 1);
             }
         }
     }
@@ -110,7 +107,7 @@ static DROP: Kernel<Settings> = Kernel {
     bindings: &[X, Y, Binding::read("step_count").of_u32()],
     fields: fields!(Settings: key0, key1, elements, threshold, scale),
     constants: &[],
-    workgroup_size: [64, 1, 1],
+    workgroup_size: WORKGROUP_SIZE,
     block: Block::Uniform,
     trust: Trust::PROVEN,
     uniform: PhantomData,

@@ -8,7 +8,13 @@ use crate::kernel::{Binding, Block, Contract, Field, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// An activation as its two kernels: one invocation per element. `U` is their uniform block.
+/// Workgroup of a kernel that [`record_elements`] records.
+pub(super) const WORKGROUP_SIZE: [u32; 3] = [256, 1, 1];
+/// Elements of an invocation of such a kernel: less, and a GPU takes longer to start its workgroups
+/// than to move what they read and write.
+const PER_INVOCATION: usize = 4;
+
+/// An activation as its two kernels, each of them elementwise. `U` is their uniform block.
 #[derive(Debug)]
 pub(super) struct Elementwise<U: 'static = Shape> {
     forward: Kernel<U>,
@@ -69,7 +75,7 @@ impl<U: Pod> Elementwise<U> {
             bindings: const { &[Binding::read("x"), Binding::write("y")] },
             fields,
             constants: &[],
-            workgroup_size: [64, 1, 1],
+            workgroup_size: WORKGROUP_SIZE,
             block: Block::Uniform,
             trust: Trust::PROVEN,
             uniform: PhantomData,
@@ -148,10 +154,25 @@ fn record<U: Pod>(
         );
     }
     let elements = tensors[0].len();
+    let block = block(to_u32(elements));
+    record_elements(recorder, kernel, block, tensors, elements, flops);
+}
+
+/// Records a kernel of which a workgroup takes 1,024 elements: an invocation takes four, 256 apart, so
+/// that neighbours read and write neighbouring floats.
+pub(super) fn record_elements<U: Pod>(
+    recorder: &mut Recorder<'_>,
+    kernel: &'static Kernel<U>,
+    uniform: U,
+    tensors: &[&Tensor],
+    elements: usize,
+    flops_per_element: u64,
+) {
     let cost = Cost {
-        flops: flops * elements as u64,
-        iterations: 0,
+        flops: flops_per_element * elements as u64,
+        iterations: PER_INVOCATION as u64 + 1,
         bytes: None,
     };
-    recorder.dispatch_each(kernel, block(to_u32(elements)), tensors, elements, cost);
+    let invocations = elements.div_ceil(PER_INVOCATION);
+    recorder.dispatch_each(kernel, uniform, tensors, invocations, cost);
 }

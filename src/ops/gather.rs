@@ -91,11 +91,6 @@ impl Resident {
     pub(crate) fn features(&self) -> &Tensor {
         &self.features
     }
-
-    /// Classes or values.
-    pub(crate) fn targets(&self) -> &Tensor {
-        &self.targets
-    }
 }
 
 #[repr(C)]

@@ -4,10 +4,11 @@ use std::marker::PhantomData;
 
 use bytemuck::Pod;
 
+use super::elementwise::{WORKGROUP_SIZE, record_elements};
 use super::to_u32;
 use crate::error::Error;
 use crate::kernel::{Binding, Block, Field, Kernel, Trust};
-use crate::plan::{Cost, Recorder};
+use crate::plan::Recorder;
 use crate::tensor::{Arena, Tensor};
 
 /// What an optimizer's update reads and writes.
@@ -35,7 +36,7 @@ pub(super) const UPDATE: [Binding; 4] = [
     Binding::write("parameters"),
 ];
 
-/// An update of the entry point `update`, an invocation for every parameter.
+/// An elementwise update of the entry point `update`.
 pub(super) const fn kernel<U>(
     shader: &'static str,
     source: &'static str,
@@ -49,7 +50,7 @@ pub(super) const fn kernel<U>(
         bindings,
         fields,
         constants: &[],
-        workgroup_size: [64, 1, 1],
+        workgroup_size: WORKGROUP_SIZE,
         block: Block::Uniform,
         trust: Trust::PROVEN,
         uniform: PhantomData,
@@ -57,8 +58,7 @@ pub(super) const fn kernel<U>(
 }
 
 impl Update<'_> {
-    /// Records a kernel with the bindings [`UPDATE`] and then the state, an invocation for every
-    /// parameter. `settings` makes its block of the numbers of elements and slots.
+    /// Records an elementwise kernel with the bindings [`UPDATE`] and then the state. `settings` makes its block of the numbers of elements and slots.
     pub(super) fn record<U: Pod>(
         &self,
         recorder: &mut Recorder<'_>,
@@ -81,13 +81,15 @@ impl Update<'_> {
                     tensor.label()
                 );
             }
-            let cost = Cost {
-                flops: flops_per_element * elements as u64,
-                iterations: 0,
-                bytes: None,
-            };
             let settings = settings(to_u32(elements), slots);
-            recorder.dispatch_each(kernel, settings, &tensors, elements, cost);
+            record_elements(
+                recorder,
+                kernel,
+                settings,
+                &tensors,
+                elements,
+                flops_per_element,
+            );
         }
     }
 }

@@ -22,6 +22,10 @@ use wgrad::kernel::Element;
 use wgrad::plan::Recorder;
 use wgrad::tensor::Tensor;
 use wgrad::wgpu::{BufferDescriptor, BufferUsages};
+#[cfg(not(target_arch = "wasm32"))]
+use wgrad::wgpu::{
+    DeviceDescriptor, Instance, InstanceDescriptor, Limits, PowerPreference, RequestAdapterOptions,
+};
 
 #[cfg(target_arch = "wasm32")]
 use crate::browser::block_on;
@@ -49,6 +53,39 @@ pub(crate) fn gpu() -> &'static Gpu {
         static GPU: &'static Gpu = Box::leak(Box::new(open()));
     }
     GPU.with(|gpu| *gpu)
+}
+
+/// More elements than a row of workgroups of [`folding_gpu`] takes, at 1,024 each.
+pub(crate) const FOLDED: usize = 3 * 1024 + 1;
+
+/// A device that folds a dispatch into two dimensions after three workgroups. As many elements as fold
+/// one on any device are more than a software driver binds.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn folding_gpu() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| {
+        let descriptor = InstanceDescriptor::new_without_display_handle();
+        let options = RequestAdapterOptions {
+            power_preference: PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        let adapter = block_on(Instance::new(descriptor).request_adapter(&options)).unwrap();
+        let descriptor = DeviceDescriptor {
+            required_limits: Limits {
+                max_compute_workgroups_per_dimension: 3,
+                ..Limits::default()
+            },
+            ..Default::default()
+        };
+        let (device, queue) = block_on(adapter.request_device(&descriptor)).unwrap();
+        Gpu::from_wgpu(device, queue)
+    })
+}
+
+/// A browser raises a limit that is below its own.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn folding_gpu() -> &'static Gpu {
+    gpu()
 }
 
 fn open() -> Gpu {

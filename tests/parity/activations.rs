@@ -1,25 +1,36 @@
 use wgrad::ops::{Backward, Forward, Gelu, Layer, LeakyRelu, Relu, Sigmoid, Tanh};
 
-use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
+use crate::gpu::{
+    self, Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu,
+};
 
-/// Around the workgroup of 64, primes, the book's hidden layer.
-const SHAPES: [[usize; 2]; 12] = [
+/// Around the 256 invocations and the 1,024 elements of a workgroup, primes, the book's hidden layer.
+const SHAPES: [[usize; 2]; 13] = [
     [1, 1],
     [1, 2],
     [3, 7],
-    [1, 63],
-    [64, 1],
-    [1, 65],
-    [1, 127],
-    [2, 64],
+    [1, 255],
+    [256, 1],
+    [1, 257],
+    [3, 341],
+    [32, 32],
+    [1, 1025],
     [43, 3],
     [100, 50],
     [1, 997],
     [101, 53],
 ];
 
-/// One element more than one dispatch dimension has invocations.
-const FOLDED: [usize; 2] = [1, 65_535 * 64 + 1];
+/// Run where it folds a dispatch into two dimensions.
+const FOLDED: [usize; 2] = [1, gpu::FOLDED];
+
+fn bench(shape: [usize; 2]) -> Bench<'static> {
+    Bench::new(if shape == FOLDED {
+        folding_gpu()
+    } else {
+        gpu()
+    })
+}
 
 /// `y` of a layer at `x`, with every element within its tolerance.
 fn check_forward(
@@ -30,7 +41,7 @@ fn check_forward(
     error: impl Fn(f64) -> f64,
 ) {
     let case = format!("{} forward {shape:?}", layer.name());
-    let bench = Bench::new(gpu());
+    let bench = bench(shape);
     let input = bench.input("x", shape, x);
     let y = bench.output("y", shape);
     bench.run(&case, 1, |recorder| {
@@ -71,7 +82,7 @@ fn check_backward_from(
     error: impl Fn(f64, f64, f64) -> f64,
 ) {
     let case = format!("{} backward {shape:?}", layer.name());
-    let bench = Bench::new(gpu());
+    let bench = bench(shape);
     let unread = vec![f32::NAN; values.len()];
     let [x, y] = match from {
         From::Input => [values, &unread],

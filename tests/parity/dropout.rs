@@ -2,20 +2,23 @@ use wgrad::ndarray::Array2;
 use wgrad::ops::{Backward, Draw, Dropout, Forward, Layer};
 use wgrad::reference::{self, Float};
 
-use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, assert_close, gpu};
+use crate::gpu::{self, Bench, FLUSHED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
-const SHAPES: [[usize; 2]; 7] = [
+/// Around the 256 invocations and the 1,024 elements of a workgroup.
+const SHAPES: [[usize; 2]; 9] = [
     [1, 1],
     [3, 7],
-    [1, 63],
-    [64, 1],
-    [1, 65],
-    [43, 3],
+    [1, 255],
+    [256, 1],
+    [1, 257],
+    [3, 341],
+    [32, 32],
+    [1, 1025],
     [100, 50],
 ];
 
-/// One element more than one dispatch dimension has invocations.
-const FOLDED: [usize; 2] = [1, 65_535 * 64 + 1];
+/// Run where it folds a dispatch into two dimensions.
+const FOLDED: [usize; 2] = [1, gpu::FOLDED];
 
 const KEY: [u32; 2] = [0x1234_5678, 0x9abc_def0];
 
@@ -28,7 +31,11 @@ fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
     let mut numbers = Numbers::new(11);
     let x = numbers.fill(rows * columns, fill);
     let unread = vec![f32::NAN; x.len()];
-    let bench = Bench::new(gpu());
+    let bench = Bench::new(if shape == FOLDED {
+        folding_gpu()
+    } else {
+        gpu()
+    });
     let [x_in, dy] = ["x", "dy"].map(|label| bench.input(label, shape, &x));
     let [x_unread, y_unread] = ["x unread", "y unread"].map(|l| bench.input(l, shape, &unread));
     let [y, dx] = ["y", "dx"].map(|label| bench.output(label, shape));

@@ -19,8 +19,8 @@ class Candidate:
     jobs: tuple = (1, 2, 3)
     # Whether --threads matters.
     is_threaded: bool = False
-    # Whether it can be prepared once and then measured again and again: --serve.
-    stays: bool = False
+    # Jobs for which it can be prepared once and then be measured again and again: --serve.
+    stays: tuple = ()
     # Filled in by the run.
     failures: dict = field(default_factory=dict)
     threads: dict = field(default_factory=dict)
@@ -33,12 +33,12 @@ class Candidate:
     @property
     def is_prepared_beside_others(self):
         """Importing and compiling for a GPU takes most of a minute, and leaves cores to others."""
-        return self.stays and self.device_class == GPU
+        return bool(self.stays) and self.device_class == GPU and not self.is_ours
 
 
 def python(name, part, program, *options, **more):
     command = [str(venv_python(part)), str(PEERS / "python" / program), *options]
-    return Candidate(name, part=part, command=command, stays=True, **more)
+    return Candidate(name, part=part, command=command, stays=(1, 2, 3), **more)
 
 
 def rust(name, part, program, *options, **more):
@@ -51,8 +51,8 @@ def all_candidates():
     gpu = {"device_class": GPU}
     cuda = ("--device", "cuda")
     found = [
-        Candidate("wgrad-cpu", CPU, "wgrad", ["--device", "cpu"]),
-        Candidate("wgrad-gpu", GPU, "wgrad", ["--device", "gpu"]),
+        Candidate("wgrad-cpu", CPU, "wgrad", ["--device", "cpu"], stays=(1, 2)),
+        Candidate("wgrad-gpu", GPU, "wgrad", ["--device", "gpu"], stays=(1, 2)),
         python("numpy", "numpy", "numpy_peer.py", **cpu),
         python("jax", "jax", "jax_peer.py", **cpu),
         python("torch-eager", "torch", "torch_peer.py", "--mode", "eager", **cpu),

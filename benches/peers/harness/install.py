@@ -70,7 +70,7 @@ TESTS = [
 ]
 # Targets of cargo: what is compared, and what else a GPU is asked.
 OURS = {
-    "wgrad": [("example", "train_gpu"), ("example", "matmul")],
+    "wgrad": [("bench", "jobs"), ("example", "train_gpu"), ("example", "matmul")],
     "wgrad-more": [*TESTS, *(("bench", name) for name in ("dispatches", "kernels", "training"))],
 }
 

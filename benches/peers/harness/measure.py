@@ -49,23 +49,26 @@ class Figures:
         return self.job != 1 or (self.accuracy is not None and self.accuracy >= ENOUGH)
 
 
-def command_of(candidate, job, data, steps=0, shapes=(), threads=None, losses=None):
+def command_of(candidate, job, data, steps=0, shapes=(), threads=None):
     command = list(candidate.command)
     if candidate.is_ours and job == 3:
-        command = [install.our_program("matmul"), *command, "--shapes", *shapes]
-    elif candidate.is_ours:
-        command = [install.our_program("train_gpu"), *command, "--quiet", "--data", str(data)]
-        # One evaluation before the steps, as a warm-up, and one behind them; the latter alone where the
-        # losses of the steps are asked for.
-        command += ["--steps", str(steps), "--eval-every", str(0 if losses else steps)]
-        command += ["--losses", str(losses)] if losses else []
-        command += ["--hidden", "1024,1024", "--batch", "1024"] if job == 2 else []
-    else:
-        command += ["--job", str(job)]
-        training = ["--data", str(data), "--steps", str(steps)]
-        command += ["--shapes", *shapes] if job == 3 else training
-        command += ["--threads", str(threads)] if threads else []
+        return [install.our_program("matmul"), *command, "--shapes", *shapes]
+    if candidate.is_ours:
+        command.insert(0, install.our_program("jobs", "bench"))
+    command += ["--job", str(job)]
+    training = ["--data", str(data), "--steps", str(steps)]
+    command += ["--shapes", *shapes] if job == 3 else training
+    command += ["--threads", str(threads)] if threads else []
     return command
+
+
+def first_step(candidate, data, losses):
+    """The command of a process that takes one step of job 1, and evaluates: ours as its users run it,
+    with the loss of the step in a file."""
+    if not candidate.is_ours:
+        return command_of(candidate, 1, data, steps=1)
+    command = [install.our_program("train_gpu"), *candidate.command, "--quiet", "--data", str(data)]
+    return [*command, "--steps", "1", "--eval-every", "0", "--losses", str(losses)]
 
 
 def time_left(deadline):
@@ -92,12 +95,12 @@ def figures_in(lines):
     return [dict(pair.split("=", 1) for pair in line.split() if "=" in pair) for line in found]
 
 
-def run(candidate, job, data, deadline=math.inf, env=(), **more):
+def run(command, deadline=math.inf, env=()):
     """A process for one measurement."""
     limit = time_left(deadline)
     try:
         done = subprocess.run(
-            command_of(candidate, job, data, **more),
+            command,
             env={**environment(), **dict(env)},
             text=True,
             capture_output=True,
@@ -223,7 +226,8 @@ class Trial:
         return sorted({1, cores})
 
     def run(self, **more):
-        return run(self.candidate, self.job, self.data, deadline=self.deadline, **more)
+        command = command_of(self.candidate, self.job, self.data, **more)
+        return run(command, deadline=self.deadline)
 
     def start(self):
         """Chooses threads, steps and shapes, and starts what stays. Nothing of it is a figure."""
@@ -234,7 +238,7 @@ class Trial:
             self.choose_shapes()
         else:
             self.choose_steps()
-        if self.candidate.stays:
+        if self.job in self.candidate.stays:
             for more in self.rounds:
                 self.served.append(Served(self.candidate, self.job, self.data, **more))
 

@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .measure import Failed, OutOfTime, run
+from .measure import Failed, OutOfTime, first_step, run
 
 # Where drivers, compilers and libraries keep what they compiled.
 CACHES = (
@@ -55,12 +55,12 @@ def once(candidate, data, deadline, caches):
     """Seconds from the start of a process to its end, and to that of its step where it is ours."""
     env = {name: caches for name in CACHES}
     with tempfile.TemporaryDirectory() as directory:
-        losses = Path(directory) / "losses.csv" if candidate.is_ours else None
+        losses = Path(directory) / "losses.csv"
         # The clock of files: `train_gpu` writes a loss when it has read it back, and then no other.
         begun = time.time()
-        run(candidate, 1, data, steps=1, deadline=deadline, env=env, losses=losses)
+        run(first_step(candidate, data, losses), deadline=deadline, env=env)
         end = time.time() - begun
-        return end, losses and losses.stat().st_mtime - begun
+        return end, losses.stat().st_mtime - begun if candidate.is_ours else None
 
 
 def joined(seconds):

@@ -2,17 +2,21 @@ use super::{parts_of, record};
 use crate::ops::{Adam, Optimizer, Schedule, Sgd};
 use crate::reference::Float;
 use crate::tensor::Arena;
-use crate::testing::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
+use crate::testing::{
+    Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu,
+};
 
-/// Blocks of gradients: one and several, shorter and longer than all parts together.
-const SIZES: [&[usize]; 7] = [
+/// Blocks of gradients: one and several, shorter and longer than all parts together. The last is run
+/// where it folds a dispatch into two dimensions.
+const SIZES: [&[usize]; 8] = [
     &[1],
-    &[63],
-    &[64, 65],
-    &[997, 1, 129],
+    &[255],
+    &[256, 257],
+    &[1025, 1, 1023],
     &[39_760],
     &[65_535, 65_537],
-    &[65_535 * 64 + 1],
+    &[4_194_241],
+    &[FOLDED],
 ];
 
 fn norm(gradients: &[Vec<f32>]) -> f64 {
@@ -23,7 +27,11 @@ fn norm(gradients: &[Vec<f32>]) -> f64 {
 fn check(gradients: &[Vec<f32>], max_norm: f32) {
     let sizes: Vec<usize> = gradients.iter().map(Vec::len).collect();
     let case = format!("{sizes:?}, at most {max_norm}");
-    let bench = Bench::new(gpu());
+    let bench = Bench::new(if sizes == [FOLDED] {
+        folding_gpu()
+    } else {
+        gpu()
+    });
     let tensor = |values: &Vec<f32>| bench.changed("gradients", [1, values.len()], values);
     let tensors: Vec<_> = gradients.iter().map(tensor).collect();
     let arena = Arena::of(tensors.clone());

@@ -2,21 +2,13 @@ use super::Update;
 use crate::ops::{AdaGrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
 use crate::reference::{Float, Moment};
 use crate::tensor::{Arena, Tensor};
-use crate::testing::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
+use crate::testing::{
+    Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu,
+};
 
-const SIZES: [usize; 11] = [
-    1,
-    2,
-    63,
-    64,
-    65,
-    127,
-    128,
-    129,
-    997,
-    39_760,
-    65_535 * 64 + 1,
-];
+/// Around the 256 invocations and the 1,024 elements of a workgroup. The last is run where it folds a
+/// dispatch into two dimensions.
+const SIZES: [usize; 11] = [1, 2, 255, 256, 257, 997, 1023, 1024, 1025, 39_760, FOLDED];
 /// Steps that the coefficients have room for.
 const SLOTS: usize = 5;
 
@@ -193,7 +185,11 @@ fn check(optimizer: &dyn Optimizer, formula: Formula, elements: usize, fill: Fil
     });
     let kept: Vec<Vec<f32>> = kept.collect();
 
-    let bench = Bench::new(gpu());
+    let bench = Bench::new(if elements == FOLDED {
+        folding_gpu()
+    } else {
+        gpu()
+    });
     let parameters = bench.changed("parameters", [1, elements], &before);
     let gradients = bench.input("gradients", [1, elements], &slopes);
     let state: Vec<_> = kept
