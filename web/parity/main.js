@@ -11,9 +11,9 @@ window.parity = {
   run: (number) => run(number),
   kernels() {
     const words = kernels();
-    return Array.from({ length: words.length / 3 }, (_, i) => {
-      const [shader, source, entry] = words.slice(3 * i);
-      return { shader, source, entry };
+    return Array.from({ length: words.length / 4 }, (_, i) => {
+      const [shader, source, entry, constants] = words.slice(4 * i);
+      return { shader, source, entry, constants: constants.split(" ").filter(Boolean) };
     });
   },
 };

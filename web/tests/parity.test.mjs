@@ -27,7 +27,7 @@ const names = await page.evaluate(() => window.parity.names);
 assert.ok(kernels.length > 0 && names.length > 0);
 
 /** Everything that the browser says of a kernel with the limits that every browser has. */
-async function compile({ source, entry }) {
+async function compile({ source, entry, constants }) {
   const adapter = await navigator.gpu.requestAdapter();
   window.device ??= await adapter.requestDevice();
   const { device } = window;
@@ -35,7 +35,9 @@ async function compile({ source, entry }) {
   const module = device.createShaderModule({ code: source });
   const { messages } = await module.getCompilationInfo();
   const said = messages.map(({ type, lineNum, linePos, message }) => `${type} at ${lineNum}:${linePos}: ${message}`);
-  const pipeline = { layout: "auto", compute: { module, entryPoint: entry } };
+  // Any sizes will do, and 8 leave no layer of a network out.
+  const sizes = Object.fromEntries(constants.map((name) => [name, 8]));
+  const pipeline = { layout: "auto", compute: { module, entryPoint: entry, constants: sizes } };
   await device.createComputePipelineAsync(pipeline).catch((error) => said.push(error.message));
   const error = await device.popErrorScope();
   if (error) said.push(error.message);

@@ -16,11 +16,15 @@ type Case = (&'static str, fn());
 
 include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 
-/// Of every kernel its shader's file name, the WGSL and the entry point, one after the other.
+/// Of every kernel its shader's file name, the WGSL, the entry point, and the names of its constants with
+/// spaces between them, one after the other.
 #[wasm_bindgen]
 #[must_use]
 pub fn kernels() -> Vec<String> {
     let contracts = wgrad::ops::contracts().into_iter();
-    let words = contracts.flat_map(|kernel| [kernel.shader, kernel.source, kernel.entry]);
-    words.map(str::to_owned).collect()
+    let words = contracts.flat_map(|kernel| {
+        let [shader, source, entry] = [kernel.shader, kernel.source, kernel.entry].map(str::to_owned);
+        [shader, source, entry, kernel.constants.join(" ")]
+    });
+    words.collect()
 }
