@@ -133,7 +133,7 @@ pub enum Variant {
     Tiles,
     /// `shaders/linear_deep.wgsl`: tiles of 8×8, their sums split between groups of invocations.
     Deep,
-    /// `shaders/linear_medium.wgsl`: tiles of 128×64, eight by four to an invocation.
+    /// `shaders/linear_medium.wgsl`: tiles of 128×64, eight by eight to an invocation.
     Medium,
     /// `shaders/linear_large.wgsl`: tiles of 128×128, eight by eight to an invocation.
     Large,
@@ -146,10 +146,10 @@ pub enum Variant {
 /// An algorithm as data: its kernels, and the block of outputs that one workgroup or invocation
 /// makes.
 struct Products {
-    forward: &'static Kernel<Shape>,
+    forward: Kernel<Shape>,
     /// The first layer of a network has no use for it.
-    backward_input: Option<&'static Kernel<Shape>>,
-    backward_weight: &'static Kernel<Shape>,
+    backward_input: Option<Kernel<Shape>>,
+    backward_weight: Kernel<Shape>,
     backward_bias: &'static Sums,
     block: [usize; 2],
     blocks_per_workgroup: u64,
@@ -183,15 +183,16 @@ impl Variant {
     ///
     /// | adapter | `x` | product, the first that fits | variant | because |
     /// |---|---|---|---|---|
-    /// | hardware | floats | 256 tiles of 128×128 or more | `Large` | a quarter of a load from workgroup memory for a multiplication, and two tiles for each multiprocessor of a large GPU |
-    /// | hardware | floats | 64 tiles of 128×64 or more | `Medium` | three eighths of a load, and work for half of a large GPU |
+    /// | hardware | floats | 256 tiles of 128×128 or more | `Large` | measured: 43 to 44 TFLOP/s at 2048³ and 4096³, where `Medium` has 31 to 41 |
+    /// | hardware | floats | 64 tiles of 128×64 or more | `Medium` | measured: 32 to 33 TFLOP/s at 1024³, where `Large` has 19 |
     /// | hardware | floats | at most 64 tiles of 32×32, 64 deep or more | `Deep` | sixteen times the workgroups, and an eighth of the waiting for memory |
     /// | hardware | floats | any other | `Tiles` | one load for a multiplication, and many workgroups |
     /// | software | floats | any | `Registers` | a load costs as much as dozens of multiplications |
     /// | software | bytes | any | `Bytes` | one load brings four values of `x` |
     ///
-    /// A tile that would be less than half used is not counted. The bounds for hardware are derived by
-    /// counting loads, and workgroups against a GPU of 132 multiprocessors; they are not measured.
+    /// A tile that would be less than half used is not counted. What is measured is so on an H200 through
+    /// Vulkan; ARCHITECTURE.md has the figures of each product. The bounds of `Deep` are derived by counting
+    /// trips to memory, and workgroups against the 132 multiprocessors of that GPU.
     ///
     /// # Panics
     /// When `x` are bytes and the device has no kernel for them: a bug in the caller, which asks
@@ -258,7 +259,7 @@ impl Variant {
         let tensors = [x, w, y, b];
         products.record(
             recorder,
-            products.forward,
+            &products.forward,
             shape,
             &tensors,
             y.shape(),
@@ -287,7 +288,7 @@ impl Variant {
             dw.label()
         );
         let (products, tensors) = (self.products(), [pass.x, pass.dy, dw]);
-        let kernel = products.backward_weight;
+        let kernel = &products.backward_weight;
         products.record(recorder, kernel, shape, &tensors, dw.shape(), shape.rows);
     }
 
@@ -311,13 +312,36 @@ impl Variant {
             products.backward_input.is_some(),
             "linear: gradient by bytes"
         );
-        let kernel = products.backward_input.unwrap_or(products.forward);
+        let kernel = products.backward_input.as_ref();
+        let kernel = kernel.unwrap_or(&products.forward);
         let tensors = [pass.dy, &pass.parameters[0], dx];
         products.record(recorder, kernel, shape, &tensors, dx.shape(), shape.outputs);
     }
 }
 
 impl Products {
+    /// Of one source with an entry point for each product, of which `forward` is one: a workgroup makes one
+    /// block, and the only loop is that over the products of a sum.
+    const fn of(forward: Kernel<Shape>, block: [usize; 2]) -> Self {
+        Self {
+            backward_input: Some(Kernel {
+                entry: "backward_input",
+                bindings: PRODUCT,
+                ..forward
+            }),
+            backward_weight: Kernel {
+                entry: "backward_weight",
+                bindings: PRODUCT,
+                ..forward
+            },
+            forward,
+            backward_bias: &SPLIT,
+            block,
+            blocks_per_workgroup: 1,
+            iterations: |depth| depth,
+        }
+    }
+
     fn record(
         &self,
         recorder: &mut Recorder<'_>,
@@ -358,90 +382,51 @@ const TILED: Kernel<Shape> = Kernel {
     uniform: PhantomData,
 };
 static TILES: Products = Products {
-    forward: &TILED,
-    backward_input: Some(&Kernel {
-        entry: "backward_input",
-        bindings: PRODUCT,
-        ..TILED
-    }),
-    backward_weight: &Kernel {
-        entry: "backward_weight",
-        bindings: PRODUCT,
-        ..TILED
-    },
-    backward_bias: &SPLIT,
-    block: [32, 32],
-    blocks_per_workgroup: 1,
     iterations: |depth| depth.div_ceil(16) * (1 + 3 + 3 + 17) + 1,
+    ..Products::of(TILED, [32, 32])
 };
 
-const IN_DEPTH: Kernel<Shape> = Kernel {
-    shader: "linear_deep",
-    source: include_str!("../../shaders/linear_deep.wgsl"),
-    ..TILED
-};
 static DEEP: Products = Products {
-    forward: &IN_DEPTH,
-    backward_input: Some(&Kernel {
-        entry: "backward_input",
-        bindings: PRODUCT,
-        ..IN_DEPTH
-    }),
-    backward_weight: &Kernel {
-        entry: "backward_weight",
-        bindings: PRODUCT,
-        ..IN_DEPTH
-    },
-    backward_bias: &SPLIT,
-    block: [8, 8],
-    blocks_per_workgroup: 1,
     iterations: |depth| depth.div_ceil(128) * (1 + 3) + 1 + 17,
+    ..Products::of(
+        Kernel {
+            shader: "linear_deep",
+            source: include_str!("../../shaders/linear_deep.wgsl"),
+            ..TILED
+        },
+        [8, 8],
+    )
 };
 
-const IN_MEDIUM_TILES: Kernel<Shape> = Kernel {
-    shader: "linear_medium",
-    source: include_str!("../../shaders/linear_medium.wgsl"),
-    ..TILED
-};
 static MEDIUM: Products = Products {
-    forward: &IN_MEDIUM_TILES,
-    backward_input: Some(&Kernel {
-        entry: "backward_input",
-        bindings: PRODUCT,
-        ..IN_MEDIUM_TILES
-    }),
-    backward_weight: &Kernel {
-        entry: "backward_weight",
-        bindings: PRODUCT,
-        ..IN_MEDIUM_TILES
-    },
-    backward_bias: &SPLIT,
-    block: [128, 64],
-    blocks_per_workgroup: 1,
-    iterations: |depth| depth.div_ceil(16) * (1 + 17) + 1,
+    iterations: |depth| depth / 16 + 1 + depth % 16 + 1,
+    ..Products::of(
+        Kernel {
+            shader: "linear_medium",
+            source: concat!(
+                include_str!("../../shaders/linear_blocks.wgsl"),
+                include_str!("../../shaders/linear_medium.wgsl")
+            ),
+            workgroup_size: [128, 1, 1],
+            ..TILED
+        },
+        [128, 64],
+    )
 };
 
-const IN_LARGE_TILES: Kernel<Shape> = Kernel {
-    shader: "linear_large",
-    source: include_str!("../../shaders/linear_large.wgsl"),
-    ..TILED
-};
 static LARGE: Products = Products {
-    forward: &IN_LARGE_TILES,
-    backward_input: Some(&Kernel {
-        entry: "backward_input",
-        bindings: PRODUCT,
-        ..IN_LARGE_TILES
-    }),
-    backward_weight: &Kernel {
-        entry: "backward_weight",
-        bindings: PRODUCT,
-        ..IN_LARGE_TILES
-    },
-    backward_bias: &SPLIT,
-    block: [128, 128],
-    blocks_per_workgroup: 1,
-    iterations: |depth| depth.div_ceil(8) * (1 + 9) + 1,
+    iterations: |depth| depth / 8 + 1 + depth % 8 + 1,
+    ..Products::of(
+        Kernel {
+            shader: "linear_large",
+            source: concat!(
+                include_str!("../../shaders/linear_blocks.wgsl"),
+                include_str!("../../shaders/linear_large.wgsl")
+            ),
+            ..TILED
+        },
+        [128, 128],
+    )
 };
 
 const IN_REGISTERS: Kernel<Shape> = Kernel {
@@ -451,22 +436,9 @@ const IN_REGISTERS: Kernel<Shape> = Kernel {
     ..TILED
 };
 static REGISTERS: Products = Products {
-    forward: &IN_REGISTERS,
-    backward_input: Some(&Kernel {
-        entry: "backward_input",
-        bindings: PRODUCT,
-        ..IN_REGISTERS
-    }),
-    backward_weight: &Kernel {
-        entry: "backward_weight",
-        bindings: PRODUCT,
-        ..IN_REGISTERS
-    },
     backward_bias: &WHOLE,
-    block: [20, 17],
     blocks_per_workgroup: 8,
-    // Sums in registers are loops that were unrolled.
-    iterations: |depth| depth,
+    ..Products::of(IN_REGISTERS, [20, 17])
 };
 
 const OF_BYTES: Kernel<Shape> = Kernel {
@@ -481,9 +453,8 @@ const OF_BYTES: Kernel<Shape> = Kernel {
     ..IN_REGISTERS
 };
 static BYTES: Products = Products {
-    forward: &OF_BYTES,
     backward_input: None,
-    backward_weight: &Kernel {
+    backward_weight: Kernel {
         entry: "backward_weight",
         bindings: &[
             Binding::read("x").of_u32(),
@@ -493,9 +464,8 @@ static BYTES: Products = Products {
         ..OF_BYTES
     },
     backward_bias: &WHOLE,
-    block: [28, 13],
     blocks_per_workgroup: 8,
-    iterations: |depth| depth,
+    ..Products::of(OF_BYTES, [28, 13])
 };
 
 const BIAS: &[Binding] = &[Binding::read("dy"), Binding::write("db")];
@@ -525,9 +495,9 @@ pub(super) fn contracts() -> Vec<Contract> {
         .into_iter()
         .flat_map(|products| {
             [
-                Some(products.forward),
-                products.backward_input,
-                Some(products.backward_weight),
+                Some(&products.forward),
+                products.backward_input.as_ref(),
+                Some(&products.backward_weight),
             ]
         });
     let kernels = kernels.flatten().chain([SPLIT.kernel, WHOLE.kernel]);

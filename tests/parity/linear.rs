@@ -398,8 +398,8 @@ fn the_longest_sums_are_whole() {
     for (variant, depth) in [
         (Variant::Tiles, 43_328),
         (Variant::Deep, 2_079_360),
-        (Variant::Medium, 57_776),
-        (Variant::Large, 51_992),
+        (Variant::Medium, 1_039_743),
+        (Variant::Large, 519_935),
         (Variant::Registers, 65_000),
     ] {
         check_forward(variant, &Case::new([1, depth, 1], Fill::Integers));

@@ -1,0 +1,266 @@
+// Linear layer (the book's Affine), for GPUs and large products: tiles of ROWS×COLUMNS outputs, of which
+// each invocation sums 8×8.
+//
+//   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
+//   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
+//   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
+//
+// Each workgroup makes one tile of the product left·right. It walks along the summed dimension in slabs,
+// which its invocations copy to workgroup memory; each loads four vectors from there at every step. A
+// vector of a slab holds four lines (rows of `left`, columns of `right`) that lie a quarter of the tile
+// apart. So neighbouring invocations read and write neighbouring floats, which a GPU joins into whole
+// transactions, and still load vectors from workgroup memory.
+//
+// The steps of a slab are written out, as a driver may leave a loop a loop, however few its rounds: that
+// costs a quarter of the speed.
+//
+// Behind this stands a file that says how large tile and slab are (ROWS, COLUMNS, SLAB), what an
+// invocation copies of a slab (Shares, Values, shares_of, load, put), and the steps of one (add_slab).
+
+struct Shape {
+    rows: u32,     // of the batch
+    inputs: u32,
+    outputs: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> left: array<f32>;
+@group(0) @binding(2) var<storage, read> right: array<f32>;
+@group(0) @binding(3) var<storage, read_write> product: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs)
+
+const ROW_FOURS = ROWS / 4u;       // vectors down a tile
+const COLUMN_FOURS = COLUMNS / 4u; // vectors across
+const DOWN = ROW_FOURS / 2u;       // invocations down a tile
+const ACROSS = COLUMN_FOURS / 2u;  // invocations across
+const INVOCATIONS = DOWN * ACROSS;
+// A vector more, so that invocations that write one below the other meet different banks.
+const LEFT_PITCH = ROW_FOURS + 1u;
+const RIGHT_PITCH = COLUMN_FOURS + 1u;
+
+// Vector f of a slab's row holds the tile's rows f, f + ROW_FOURS, f + 2·ROW_FOURS, f + 3·ROW_FOURS, or
+// such columns.
+var<workgroup> left_tile: array<vec4f, SLAB * LEFT_PITCH>;
+var<workgroup> right_tile: array<vec4f, SLAB * RIGHT_PITCH>;
+
+// A factor of the product. Its line l (a row of `left`, a column of `right`) has the element at depth k
+// at l·line_step + k·depth_step.
+struct Factor {
+    lines: u32,
+    line_step: u32,
+    depth_step: u32,
+}
+
+// A vector that an invocation copies of each slab of a factor.
+struct Share {
+    lines: vec4u, // where they begin
+    depth: u32,
+    depth_step: u32,
+    to: u32,      // its place in the tile
+}
+
+struct Tile {
+    row: u32,    // of the first output
+    column: u32,
+}
+
+// Of an invocation among those of its tile.
+struct Place {
+    down: u32,
+    across: u32,
+}
+
+// Outputs of an invocation: two groups of rows by two groups of columns.
+struct Block {
+    rows: array<vec4u, 2>,
+    columns: array<vec4u, 2>,
+}
+
+// Those of a block. They are indexed by constants alone, so that they stay in registers.
+struct Sums {
+    upper_left: mat4x4f,
+    upper_right: mat4x4f,
+    lower_left: mat4x4f,
+    lower_right: mat4x4f,
+}
+
+fn tile_of(workgroup: u32, columns: u32) -> Tile {
+    let across = (columns + COLUMNS - 1u) / COLUMNS;
+    return Tile(workgroup / across * ROWS, workgroup % across * COLUMNS);
+}
+
+// Each 32 neighbours lie as 4×8. So at a step they load 4 + 8 different vectors of each group of lines; as
+// 2×16 it would be 2 + 16.
+fn place_of(local: u32) -> Place {
+    let group = local / 32u;
+    let lane = local % 32u;
+    let across = ACROSS / 8u; // groups
+    return Place(group / across * 4u + lane / 8u, group % across * 8u + lane % 8u);
+}
+
+// The four lines of a vector of so many, of which this is the first.
+fn four_from(line: u32, fours: u32) -> vec4u {
+    return line + vec4u(0u, fours, 2u * fours, 3u * fours);
+}
+
+fn block_of(tile: Tile, place: Place) -> Block {
+    let row = tile.row + place.down;
+    let column = tile.column + place.across;
+    return Block(
+        array<vec4u, 2>(four_from(row, ROW_FOURS), four_from(row + DOWN, ROW_FOURS)),
+        array<vec4u, 2>(four_from(column, COLUMN_FOURS), four_from(column + ACROSS, COLUMN_FOURS)),
+    );
+}
+
+// Vector `index` of a slab that has so many in its row. Neighbouring invocations read neighbouring
+// elements, whichever way the factor lies. Past the last line that one is read again, for outputs that are
+// not stored.
+fn share_of(factor: Factor, first: u32, fours: u32, index: u32) -> Share {
+    let by_depth = factor.depth_step == 1u;
+    let depth = select(index / fours, index % SLAB, by_depth);
+    let four = select(index % fours, index / SLAB, by_depth);
+    let lines = min(four_from(first + four, fours), vec4u(factor.lines - 1u));
+    return Share(lines * factor.line_step, depth, factor.depth_step, depth * (fours + 1u) + four);
+}
+
+fn left_share(factor: Factor, tile: Tile, index: u32) -> Share {
+    return share_of(factor, tile.row, ROW_FOURS, index);
+}
+
+fn right_share(factor: Factor, tile: Tile, index: u32) -> Share {
+    return share_of(factor, tile.column, COLUMN_FOURS, index);
+}
+
+// Past the end of the sum the last element is read again, for steps that are not made. Nothing looks at
+// what was read before it is needed: so all loads are under way at once, while a slab is multiplied.
+fn load_left(share: Share, slab: u32, depth: u32) -> vec4f {
+    let at = share.lines + min(slab + share.depth, depth - 1u) * share.depth_step;
+    return vec4f(left[at.x], left[at.y], left[at.z], left[at.w]);
+}
+
+fn load_right(share: Share, slab: u32, depth: u32) -> vec4f {
+    let at = share.lines + min(slab + share.depth, depth - 1u) * share.depth_step;
+    return vec4f(right[at.x], right[at.y], right[at.z], right[at.w]);
+}
+
+// Every row's value times every column's.
+fn outer(rows: vec4f, columns: vec4f) -> mat4x4f {
+    return mat4x4f(rows.x * columns, rows.y * columns, rows.z * columns, rows.w * columns);
+}
+
+fn add_step(sums: Sums, k: u32, place: Place) -> Sums {
+    let upper = left_tile[k * LEFT_PITCH + place.down];
+    let lower = left_tile[k * LEFT_PITCH + DOWN + place.down];
+    let near = right_tile[k * RIGHT_PITCH + place.across];
+    let far = right_tile[k * RIGHT_PITCH + ACROSS + place.across];
+    return Sums(
+        sums.upper_left + outer(upper, near),
+        sums.upper_right + outer(upper, far),
+        sums.lower_left + outer(lower, near),
+        sums.lower_right + outer(lower, far),
+    );
+}
+
+fn add_eight_steps(before: Sums, first: u32, place: Place) -> Sums {
+    var sums = before;
+    sums = add_step(sums, first, place);
+    sums = add_step(sums, first + 1u, place);
+    sums = add_step(sums, first + 2u, place);
+    sums = add_step(sums, first + 3u, place);
+    sums = add_step(sums, first + 4u, place);
+    sums = add_step(sums, first + 5u, place);
+    sums = add_step(sums, first + 6u, place);
+    sums = add_step(sums, first + 7u, place);
+    return sums;
+}
+
+fn store_row(row: u32, columns: vec4u, sums: vec4f, rows: u32, width: u32) {
+    if (row >= rows) {
+        return;
+    }
+    let at = row * width + columns;
+    if (columns.x < width) { product[at.x] = sums.x; }
+    if (columns.y < width) { product[at.y] = sums.y; }
+    if (columns.z < width) { product[at.z] = sums.z; }
+    if (columns.w < width) { product[at.w] = sums.w; }
+}
+
+fn store(rows: vec4u, columns: vec4u, sums: mat4x4f, a: Factor, b: Factor) {
+    store_row(rows.x, columns, sums[0], a.lines, b.lines);
+    store_row(rows.y, columns, sums[1], a.lines, b.lines);
+    store_row(rows.z, columns, sums[2], a.lines, b.lines);
+    store_row(rows.w, columns, sums[3], a.lines, b.lines);
+}
+
+// The outputs of an invocation, from `start` in each column on.
+fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, start: mat2x4f, local: u32) {
+    let place = place_of(local);
+    let shares = shares_of(tile, a, b, local);
+    let near = mat4x4f(start[0], start[0], start[0], start[0]);
+    let far = mat4x4f(start[1], start[1], start[1], start[1]);
+    var sums = Sums(near, far, near, far);
+    var next = load(shares, 0u, depth);
+    let rest = depth % SLAB;
+    for (var slab = 0u; slab < depth - rest; slab += SLAB) {
+        put(shares, next);
+        workgroupBarrier();
+        next = load(shares, slab + SLAB, depth);
+        sums = add_slab(sums, place);
+        workgroupBarrier();
+    }
+    if (rest > 0u) {
+        put(shares, next);
+        workgroupBarrier();
+        for (var k = 0u; k < rest; k++) {
+            sums = add_step(sums, k, place);
+        }
+    }
+    let block = block_of(tile, place);
+    store(block.rows[0], block.columns[0], sums.upper_left, a, b);
+    store(block.rows[0], block.columns[1], sums.upper_right, a, b);
+    store(block.rows[1], block.columns[0], sums.lower_left, a, b);
+    store(block.rows[1], block.columns[1], sums.lower_right, a, b);
+}
+
+fn bias_of(columns: vec4u) -> vec4f {
+    let c = min(columns, vec4u(shape.outputs - 1u));
+    return vec4f(bias[c.x], bias[c.y], bias[c.z], bias[c.w]);
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn forward(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let tile = tile_of(id.x + id.y * count.x, shape.outputs);
+    let x = Factor(shape.rows, shape.inputs, 1u);
+    let w = Factor(shape.outputs, 1u, shape.outputs);
+    let columns = block_of(tile, place_of(local)).columns;
+    let b = mat2x4f(bias_of(columns[0]), bias_of(columns[1]));
+    multiply(tile, x, w, shape.inputs, b, local);
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn backward_input(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let tile = tile_of(id.x + id.y * count.x, shape.inputs);
+    let dy = Factor(shape.rows, shape.outputs, 1u);
+    let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
+    multiply(tile, dy, w_transposed, shape.outputs, mat2x4f(), local);
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn backward_weight(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let tile = tile_of(id.x + id.y * count.x, shape.outputs);
+    let x_transposed = Factor(shape.inputs, 1u, shape.inputs);
+    let dy = Factor(shape.outputs, 1u, shape.outputs);
+    multiply(tile, x_transposed, dy, shape.rows, mat2x4f(), local);
+}
