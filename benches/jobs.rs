@@ -82,7 +82,7 @@ fn main() -> ExitCode {
 
 /// Measures once, or whenever it is asked.
 fn answer(args: &Args) -> Result<(), Failure> {
-    let data = program::load(&args.data, true)?;
+    let ((), data) = program::load(&args.data, true, || Ok(()))?;
     line(data.description())?;
     let split = data.split;
     let mut prepared = Prepared::new(args, &split)?;
