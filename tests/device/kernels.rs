@@ -24,6 +24,7 @@ static MINE: Kernel<[u32; 4]> = Kernel {
     entry: "forward",
     bindings: &[Binding::read("x"), Binding::write("y")],
     fields: &[],
+    constants: &[],
     workgroup_size: [1, 1, 1],
     block: Block::Uniform,
     trust: Trust::CHECKED,
