@@ -386,25 +386,20 @@ fn middle(
         label = labels[(step_now[0] & mlp.list_mask) * batch + first + local];
     }
     forward_first(first, rows, bias, local);
-    // No loop over layers: a driver would not unroll it, and then does not know their sizes.
+    // The second layer stands outside of the loop, though it would do in it: a driver unrolls no loop over
+    // layers, and then does not know the sizes in it. Most networks here have no third.
     ahead = forward_later(1u, rows, ahead, local);
-    ahead = forward_later(2u, rows, ahead, local);
-    ahead = forward_later(3u, rows, ahead, local);
-    ahead = forward_later(4u, rows, ahead, local);
-    ahead = forward_later(5u, rows, ahead, local);
-    ahead = forward_later(6u, rows, ahead, local);
-    ahead = forward_later(7u, rows, ahead, local);
+    for (var layer = 2u; layer < layers; layer++) {
+        ahead = forward_later(layer, rows, ahead, local);
+    }
     if (local < rows) {
         row_labels[local] = label;
     }
     workgroupBarrier();
     softmax_cross_entropy(first, rows, local);
-    ahead = backward_layer(7u, rows, ahead, local);
-    ahead = backward_layer(6u, rows, ahead, local);
-    ahead = backward_layer(5u, rows, ahead, local);
-    ahead = backward_layer(4u, rows, ahead, local);
-    ahead = backward_layer(3u, rows, ahead, local);
-    ahead = backward_layer(2u, rows, ahead, local);
+    for (var layer = layers - 1u; layer > 1u; layer--) {
+        ahead = backward_layer(layer, rows, ahead, local);
+    }
     ahead = backward_layer(1u, rows, ahead, local);
     for (var at = local; at < rows * columns(); at += 256u) {
         scratch[outputs_start() + first * columns() + at] = values[at];

@@ -388,12 +388,7 @@ impl Gpu {
     fn key(&self, program: &Program) -> PipelineKey {
         let Program { contract, values } = program;
         let is_checked = self.checks_bounds_of(contract);
-        (
-            contract.source,
-            contract.entry,
-            values.clone(),
-            is_checked,
-        )
+        (contract.source, contract.entry, values.clone(), is_checked)
     }
 
     fn checks_bounds_of(&self, contract: &Contract) -> bool {

@@ -234,6 +234,10 @@ impl Model {
             .layers
             .iter()
             .position(|layer| !layer.is_empty());
+        let is_read = |i: usize| first.is_some_and(|first| i > first) || i + 1 == widths.len();
+        // A layer's backward pass reads the gradient above it and writes the one below, and nobody looks at
+        // either again: two tensors take turns.
+        let mut turns: [Option<Tensor>; 2] = [None, None];
         let (mut values, mut deltas) = (Vec::new(), Vec::new());
         for (i, &width) in widths.iter().enumerate() {
             let label = format!("activations.{i}");
@@ -241,9 +245,23 @@ impl Model {
                 (0, Element::U32) => Tensor::zeros(gpu, label, [rows, width.div_ceil(4)], input)?,
                 _ => tensor(label, width)?,
             });
-            let is_read = first.is_some_and(|first| i > first) || i + 1 == widths.len();
-            let delta = is_read.then(|| tensor(format!("deltas.{i}"), width));
-            deltas.push(delta.transpose()?);
+            if !is_read(i) {
+                deltas.push(None);
+                continue;
+            }
+            let label = format!("deltas.{i}");
+            let same_turn = (i..widths.len()).step_by(2);
+            let delta = match &turns[i % 2] {
+                Some(turn) => turn.reshaped(label, [rows, width]),
+                None => {
+                    let widest = same_turn.map(|i| widths[i]).max().unwrap_or(width);
+                    let turn = tensor(label.clone(), widest)?;
+                    let delta = turn.reshaped(label, [rows, width]);
+                    turns[i % 2] = Some(turn);
+                    delta
+                }
+            };
+            deltas.push(Some(delta));
         }
         Ok(Activations {
             values,

@@ -339,7 +339,12 @@ fn bound(pending: &Pending) -> u64 {
 }
 
 fn describe(pending: &Pending) -> String {
-    let shapes = pending.program.contract.bindings.iter().zip(&pending.tensors);
+    let shapes = pending
+        .program
+        .contract
+        .bindings
+        .iter()
+        .zip(&pending.tensors);
     let shapes = shapes.map(|(binding, tensor)| {
         format!("{} {}×{}", binding.name, tensor.rows(), tensor.columns())
     });

@@ -69,13 +69,17 @@ impl Summary {
 
     /// Bytes that a training layer by layer takes on a GPU, beside its examples: parameters, gradients,
     /// `kept` numbers of an optimizer for each parameter (momentum, `AdaGrad` and `RmsProp` 1, `Adam` 2), a minibatch's
-    /// outputs of every layer with their gradients, and losses and coefficients of 16,384 steps.
+    /// outputs of every layer and two gradients that take turns, and losses and coefficients of 16,384 steps.
     #[must_use]
     pub fn training_bytes(&self, batch: usize, kept: usize) -> u64 {
         let outputs: usize = self.layers.iter().map(|layer| layer.outputs).sum();
+        let turn = |first: usize| {
+            let layers = self.layers.iter().skip(first).step_by(2);
+            layers.map(|layer| layer.outputs).max().unwrap_or(0)
+        };
         let of_parameters = (2 + kept) * self.parameters();
         let of_steps = HISTORY * (1 + COEFFICIENTS);
-        4 * (of_parameters + of_steps + batch * (self.inputs + 2 * outputs)) as u64
+        4 * (of_parameters + of_steps + batch * (self.inputs + outputs + turn(0) + turn(1))) as u64
     }
 }
 

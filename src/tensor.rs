@@ -114,6 +114,21 @@ impl Tensor {
         }
     }
 
+    /// Its first elements as another tensor, sharing its buffer.
+    pub(crate) fn reshaped(&self, label: String, shape: [usize; 2]) -> Self {
+        assert!(
+            shape[0] * shape[1] <= self.len(),
+            "{} has only {} elements",
+            self.label,
+            self.len()
+        );
+        Self {
+            label: label.into(),
+            shape,
+            ..self.clone()
+        }
+    }
+
     /// The first `columns` elements of a vector, sharing its buffer.
     ///
     /// # Panics

@@ -267,7 +267,12 @@ impl Network {
         let mut refill = Recorder::new(gpu);
         let (sampling, total) = (setting.sampling, setting.resident.len());
         sample::minibatches(&mut refill, sampling, total, step_count, &buffers.list)?;
-        gather::classes(&mut refill, setting.resident, &buffers.list, &buffers.labels);
+        gather::classes(
+            &mut refill,
+            setting.resident,
+            &buffers.list,
+            &buffers.labels,
+        );
 
         let mut start = Recorder::new(gpu);
         let indices = zeros("indices of the first minibatch", [1, rows], Element::U32)?;

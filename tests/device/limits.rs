@@ -137,7 +137,7 @@ fn limits_below_those_of_webgpu_predict_and_say_what_training_needs() {
     model.predict(Array2::zeros((3, 784)).view()).unwrap();
     assert_error!(
         trainer(&gpu, &digits().train).unwrap_err(),
-        ["gather::words", "storage buffers", "required_limits"],
+        ["gather::", "storage buffers", "required_limits"],
         Error::Limit {
             limit: "max_storage_buffers_per_shader_stage",
             needed: 5,

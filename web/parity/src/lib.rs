@@ -23,7 +23,8 @@ include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 pub fn kernels() -> Vec<String> {
     let contracts = wgrad::ops::contracts().into_iter();
     let words = contracts.flat_map(|kernel| {
-        let [shader, source, entry] = [kernel.shader, kernel.source, kernel.entry].map(str::to_owned);
+        let [shader, source, entry] =
+            [kernel.shader, kernel.source, kernel.entry].map(str::to_owned);
         [shader, source, entry, kernel.constants.join(" ")]
     });
     words.collect()
