@@ -29,7 +29,7 @@ def parse():
     add("--packed", type=pathlib.Path, metavar="FILE.tar.xz", help="build nothing, run this")
     add("--python", metavar="PATH", help="take this interpreter's packages, install none")
     add("--jobs", default="1,2,3", help="which, comma-separated (default: 1,2,3)")
-    add("--peers", default="", help="beginnings of names, comma-separated (default: all)")
+    add("--peers", default="", help="names, or beginnings of names, comma-separated (default: all)")
     add("--gpu", action="store_true", help="only programs on a GPU, and wgrad's CPU path")
     add("--repeats", type=int, default=5)
     add("--threads", type=int, help="of CPU peers (default: the faster of 1 and all)")

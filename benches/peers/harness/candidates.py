@@ -94,12 +94,14 @@ def on_gpu(candidates):
     return [each for each in candidates if each.is_ours or each.device_class == GPU]
 
 
-def chosen(candidates, prefixes):
-    """Those whose name begins with one of the prefixes; ours always."""
-    if not prefixes:
+def chosen(candidates, asked):
+    """Those of these names, and those whose name begins with one that is no name; ours always."""
+    if not asked:
         return candidates
-    unknown = [p for p in prefixes if not any(c.name.startswith(p) for c in candidates)]
+    names = [c.name for c in candidates]
+    unknown = [word for word in asked if not any(name.startswith(word) for name in names)]
     if unknown:
-        names = ", ".join(c.name for c in candidates)
-        raise SystemExit(f"no peer begins with {', '.join(unknown)}; there are {names}")
-    return [c for c in candidates if c.is_ours or c.name.startswith(tuple(prefixes))]
+        raise SystemExit(f"no peer begins with {', '.join(unknown)}; there are {', '.join(names)}")
+    beginnings = tuple(word for word in asked if word not in names)
+    found = [name for name in names if name in asked or name.startswith(beginnings)]
+    return [c for c in candidates if c.is_ours or c.name in found]

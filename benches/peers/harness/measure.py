@@ -338,7 +338,7 @@ def fail(trial, why, say):
 
 
 def prepare(trials, job, say, deadline):
-    # At least half of the time is for figures; a peer that hangs leaves half of the rest to others.
+    # At least half of the time is for figures; a peer that hangs leaves half of the rest to those behind it.
     now = time.monotonic()
     warm = now + (deadline - now) / 2
 
@@ -352,11 +352,13 @@ def prepare(trials, job, say, deadline):
             if not trial.is_ready:
                 fail(trial, "its part of the time for warm-ups was too short", say)
 
-    for group in groups(trials):
+    in_order = groups(trials)
+    for group in in_order:
         say(f"job {job}: preparing {', '.join(trial.candidate.name for trial in group)}")
         now = time.monotonic()
         for trial in group:
-            trial.deadline = warm if trial.candidate.is_ours else now + (warm - now) / 2
+            takes_all = trial.candidate.is_ours or group is in_order[-1]
+            trial.deadline = warm if takes_all else now + (warm - now) / 2
             attempt(trial, trial.start)
         for trial in alive(group):
             attempt(trial, trial.ready)
