@@ -32,7 +32,7 @@ const MOST_PARTS = 16u;
 @group(0) @binding(7) var<storage, read_write> minibatch: array<u32>;
 
 // Outputs of all layers (rows, columns), and from ROOM on δ of the same.
-var<workgroup> values: array<f32, 3600>;
+var<workgroup> values: array<f32, 2 * ROOM>;
 var<workgroup> parts: array<f32, 256>;
 var<workgroup> row_labels: array<u32, MOST_ROWS>;
 

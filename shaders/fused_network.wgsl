@@ -1,9 +1,9 @@
 // What both kernels of a fused step for GPUs know of the network. It stands before fused_middle.wgsl and
 // fused_slices.wgsl.
 //
-// Sizes are constants of the pipeline. A driver that knows them folds divisions, unrolls loops and waits
-// for no setting: on an H200 that takes an eighth of the time of a step. What `mlp` says of sizes as well
-// is read by the kernels for software drivers alone.
+// Sizes are constants of the pipeline. A driver that knows them folds divisions and conditions, and waits
+// for no setting: on an H200 a step takes 9.2 µs, and took 10.5 with sizes in `mlp`. Those there are read
+// by the kernels for software drivers alone.
 
 override batch: u32;   // rows of the minibatch
 override layers: u32;  // linear layers

@@ -32,9 +32,9 @@ const UPDATED = 1024u;
 @group(0) @binding(3) var<storage, read> weights: array<f32>;          // `parameters`, where they are only read
 
 // Inputs of a tile, four to a vector: (SLAB, QUARTERS).
-var<workgroup> left: array<vec4f, 400>;
+var<workgroup> left: array<vec4f, SLAB * QUARTERS>;
 // δ of its outputs: (SLAB, SIDE); afterwards sums and the updated tile.
-var<workgroup> right: array<f32, 1600>;
+var<workgroup> right: array<f32, SLAB * SIDE>;
 
 // A tile, and the part of it that is an invocation's: four inputs of one output, over every fourth row; and
 // of those the one that it updates.

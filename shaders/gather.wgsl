@@ -5,7 +5,7 @@
 //   words           x[r,c] = bytes[indices[r], c], still bytes, for a first layer that takes them
 //
 //   rows            x[r,c] = all[indices[r], c], of floats: features or values to be predicted
-//   classes         labels_out[r] = all_labels[indices[r]], beside rows of floats
+//   classes         labels_out[r] = all_labels[indices[r]], of one minibatch or of several
 //
 // Four bytes lie in one word, lowest first, and each row of the data set starts a new word.
 // One workgroup per row; in `classes` one invocation.
@@ -80,7 +80,7 @@ fn rows(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 }
 
 @group(0) @binding(2) var<storage, read> all_labels: array<u32>;        // (1, examples)
-@group(0) @binding(3) var<storage, read_write> labels_out: array<u32>;  // (1, rows)
+@group(0) @binding(3) var<storage, read_write> labels_out: array<u32>;  // (minibatches, rows), as `indices`
 
 @compute @workgroup_size(64)
 fn classes(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,

@@ -137,7 +137,8 @@ pub struct Backward<'a> {
     pub parameters: &'a [Tensor],
     /// Where their gradients go.
     pub gradients: &'a [Tensor],
-    /// Where the gradient by `x` goes, if anybody reads it.
+    /// Where the gradient by `x` goes, if anybody reads it. Every element is to be written: it may hold
+    /// another layer's gradient.
     pub dx: Option<&'a Tensor>,
     /// That of the forward pass.
     pub draw: Option<Draw<'a>>,

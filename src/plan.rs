@@ -17,7 +17,7 @@ const MAX_WORKGROUPS: u64 = 65_535;
 pub(crate) const SOFTWARE_ITERATIONS: u64 = 65_000;
 
 /// Floating-point operations of one submit, which should end well before an operating system takes the
-/// GPU for hung: 2 s on Windows. More are in it only where a single step has more.
+/// GPU for hung: 2 s on Windows. Where a single step has more, it is a submit.
 ///
 /// The slowest integrated GPUs have a peak of 0.2 TFLOP/s. At a quarter of that, 40 GFLOP take 0.8 s. A
 /// fast GPU idles for some 20 µs between two submits. At 20 TFLOP/s, that is 1 % of the 2 ms that 40 GFLOP
@@ -29,7 +29,7 @@ pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
     }
 }
 
-/// Bytes that one submit moves, for the same reason: 0.5 s at 20 GB/s, which the slowest integrated GPUs
+/// Bytes that one submit of a training moves, for the same reason: 0.5 s at 20 GB/s, which the slowest integrated GPUs
 /// have. A step of few rows moves more bytes than it has operations.
 pub(crate) const BYTES_PER_SUBMIT: u64 = 10_000_000_000;
 

@@ -92,6 +92,46 @@ fn workgroup_memory_of_a_kernel_from_outside_starts_as_zeros() {
     }
 }
 
+/// The same kernel twice in a plan, compiled for each of two values.
+#[test]
+fn constants_of_a_kernel_are_those_of_its_dispatch() {
+    const SOURCE: &str = "
+        override size: u32;
+        override last: u32;
+        @group(0) @binding(0) var<uniform> unused: vec4u;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(1)
+        fn fill() { y[last] = f32(size + unused.x); }";
+    static FILL: Kernel<[u32; 4]> = Kernel {
+        constants: &["size", "last"],
+        workgroup_size: [1, 1, 1],
+        ..Kernel::new("mine", SOURCE, "fill", const { &[Binding::write("y")] })
+    };
+    let gpu = gpu();
+    let y = Tensor::zeros(&gpu, "y", [1, 3], Element::F32).unwrap();
+    let record = |values: &[&[u32]]| {
+        let mut recorder = Recorder::new(&gpu);
+        for values in values {
+            recorder.dispatch_with(&FILL, values, [0; 4], &[&y], 1, Cost::default());
+        }
+        recorder.finish()
+    };
+    gpu.submit(&record(&[&[7, 0], &[9, 1], &[7, 2]]).unwrap(), 1)
+        .unwrap();
+    assert_eq!(gpu.read::<f32>(&y).unwrap(), [7.0, 9.0, 7.0]);
+    for wrong in [&[][..], &[7], &[7, 0, 0]] {
+        assert_error!(
+            record(&[wrong]).unwrap_err(),
+            [
+                "mine::fill",
+                "2 constants",
+                &format!("{} values", wrong.len())
+            ],
+            Error::Binding { .. }
+        );
+    }
+}
+
 #[test]
 fn dispatches_of_a_plan_can_run_alone() {
     let gpu = gpu();

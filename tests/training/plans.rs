@@ -41,8 +41,9 @@ const NETWORKS: [Network; 9] = [
     (39, &[(130, RELU), (1, SIGMOID)], 5),
 ];
 
-/// Around the rows that workgroups hold at a time; of the last, some take three rows to a workgroup.
-const BATCHES: [usize; 6] = [1, 8, 49, 101, 201, 600];
+/// Around the rows that workgroups hold at a time; of the last, some take two rows to a workgroup, and the
+/// last workgroup one.
+const BATCHES: [usize; 6] = [1, 8, 49, 101, 201, 601];
 
 fn spec((inputs, hidden, classes): Network) -> Sequential {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: 0.1 });

@@ -71,11 +71,19 @@ impl Network {
         let later: u64 = self.layers()[1..].iter().map(of_layer).sum();
         let words = u64::from(self.mlp.words);
         let classes = u64::from(self.layers()[self.layers().len() - 1].outputs);
+        let softmax = match self.algorithm {
+            // For each class that an invocation has, two loops over four classes at a time.
+            Algorithm::Tiles => {
+                let lanes = classes.next_power_of_two() * u64::from(self.mlp.group);
+                lanes.div_ceil(256) * (2 * classes.div_ceil(4) + 3)
+            }
+            Algorithm::Registers => 3 * classes,
+        };
         Cost {
             flops: self.parts_bytes() / 4 + products,
             iterations: tens(first.outputs) * slices
                 + later
-                + 3 * classes
+                + softmax
                 + words
                 + 40 * self.layers().len() as u64
                 + 64,
