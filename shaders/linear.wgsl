@@ -2,6 +2,7 @@
 //
 //   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
 //   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
+//   backward_input_relu                the same where x[r,i] > 0, else 0: x is what a ReLU gave
 //   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
 //   backward_bias    db = Σ_rows dy    db[o]   = Σ_r dy[r,o]
 //
@@ -12,13 +13,15 @@ struct Shape {
     rows: u32,     // of the batch
     inputs: u32,
     outputs: u32,
+    relu: u32,     // 1: `forward` stores what a ReLU makes of y, which is y where y > 0, else 0
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> left: array<f32>;
 @group(0) @binding(2) var<storage, read> right: array<f32>;
 @group(0) @binding(3) var<storage, read_write> product: array<f32>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs)
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), of forward
+@group(0) @binding(4) var<storage, read> x: array<f32>;    // (rows, inputs), of backward_input_relu
 
 const TILE = 32u;
 const SLAB = 16u;
@@ -96,12 +99,25 @@ fn multiply(place: Place, a: View, b: View) -> vec4f {
     return sum;
 }
 
+// Those of the gradient by what a ReLU took. Past an edge the last of `x` is read again, for an output
+// that is not stored.
+fn masked(place: Place, sum: vec4f) -> vec4f {
+    let r = row_of_tile(place, shape.inputs) + place.local / SIDE;
+    let c = column_of_tile(place, shape.inputs) + place.local % SIDE;
+    let rows = min(vec2u(r, r + SIDE), vec2u(shape.rows - 1u));
+    let columns = min(vec2u(c, c + SIDE), vec2u(shape.inputs - 1u));
+    let at = rows.xxyy * shape.inputs + columns.xyxy;
+    let read = vec4f(x[at.x], x[at.y], x[at.z], x[at.w]);
+    return select(sum, vec4f(), read <= vec4f());
+}
+
 fn store(place: Place, a: View, b: View, sum: vec4f) {
+    let stored = select(sum, vec4f(), (sum <= vec4f()) & vec4<bool>(shape.relu == 1u));
     for (var i = 0u; i < 4u; i++) {
         let r = row_of_tile(place, b.columns) + place.local / SIDE + (i / 2u) * SIDE;
         let c = column_of_tile(place, b.columns) + place.local % SIDE + (i % 2u) * SIDE;
         if (r < a.rows && c < b.columns) {
-            product[r * b.columns + c] = sum[i];
+            product[r * b.columns + c] = stored[i];
         }
     }
 }
@@ -131,6 +147,18 @@ fn backward_input(
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
     let w_transposed = View(shape.outputs, shape.inputs, 1u, shape.outputs);
     store(place, dy, w_transposed, multiply(place, dy, w_transposed));
+}
+
+@compute @workgroup_size(256)
+fn backward_input_relu(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let place = Place(id.x + id.y * count.x, local);
+    let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
+    let w_transposed = View(shape.outputs, shape.inputs, 1u, shape.outputs);
+    store(place, dy, w_transposed, masked(place, multiply(place, dy, w_transposed)));
 }
 
 @compute @workgroup_size(256)

@@ -3,6 +3,7 @@
 //
 //   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
 //   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
+//   backward_input_relu                the same where x[r,i] > 0, else 0: x is what a ReLU gave
 //   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
 //
 // Each workgroup makes one tile of the product left·right. It walks along the summed dimension in slabs,
@@ -22,13 +23,15 @@ struct Shape {
     rows: u32,     // of the batch
     inputs: u32,
     outputs: u32,
+    relu: u32,     // 1: `forward` stores what a ReLU makes of y, which is y where y > 0, else 0
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> left: array<f32>;
 @group(0) @binding(2) var<storage, read> right: array<f32>;
 @group(0) @binding(3) var<storage, read_write> product: array<f32>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs)
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), of forward
+@group(0) @binding(4) var<storage, read> x: array<f32>;    // (rows, inputs), of backward_input_relu
 
 const ROW_FOURS = ROWS / 4u;       // vectors down a tile
 const COLUMN_FOURS = COLUMNS / 4u; // vectors across
@@ -175,26 +178,60 @@ fn add_eight_steps(before: Sums, first: u32, place: Place) -> Sums {
     return sums;
 }
 
+// Four of the gradient by what a ReLU took. Past an edge the last of `x` is read again, for outputs that
+// are not stored.
+fn masked_row(row: u32, columns: vec4u, sums: vec4f) -> vec4f {
+    let at = min(row, shape.rows - 1u) * shape.inputs + min(columns, vec4u(shape.inputs - 1u));
+    let read = vec4f(x[at.x], x[at.y], x[at.z], x[at.w]);
+    return select(sums, vec4f(), read <= vec4f());
+}
+
+fn masked_quarter(rows: vec4u, columns: vec4u, sums: mat4x4f) -> mat4x4f {
+    return mat4x4f(
+        masked_row(rows.x, columns, sums[0]),
+        masked_row(rows.y, columns, sums[1]),
+        masked_row(rows.z, columns, sums[2]),
+        masked_row(rows.w, columns, sums[3]),
+    );
+}
+
+fn masked(block: Block, sums: Sums) -> Sums {
+    return Sums(
+        masked_quarter(block.rows[0], block.columns[0], sums.upper_left),
+        masked_quarter(block.rows[0], block.columns[1], sums.upper_right),
+        masked_quarter(block.rows[1], block.columns[0], sums.lower_left),
+        masked_quarter(block.rows[1], block.columns[1], sums.lower_right),
+    );
+}
+
 fn store_row(row: u32, columns: vec4u, sums: vec4f, rows: u32, width: u32) {
     if (row >= rows) {
         return;
     }
     let at = row * width + columns;
-    if (columns.x < width) { product[at.x] = sums.x; }
-    if (columns.y < width) { product[at.y] = sums.y; }
-    if (columns.z < width) { product[at.z] = sums.z; }
-    if (columns.w < width) { product[at.w] = sums.w; }
+    let stored = select(sums, vec4f(), (sums <= vec4f()) & vec4<bool>(shape.relu == 1u));
+    if (columns.x < width) { product[at.x] = stored.x; }
+    if (columns.y < width) { product[at.y] = stored.y; }
+    if (columns.z < width) { product[at.z] = stored.z; }
+    if (columns.w < width) { product[at.w] = stored.w; }
 }
 
-fn store(rows: vec4u, columns: vec4u, sums: mat4x4f, a: Factor, b: Factor) {
+fn store_quarter(rows: vec4u, columns: vec4u, sums: mat4x4f, a: Factor, b: Factor) {
     store_row(rows.x, columns, sums[0], a.lines, b.lines);
     store_row(rows.y, columns, sums[1], a.lines, b.lines);
     store_row(rows.z, columns, sums[2], a.lines, b.lines);
     store_row(rows.w, columns, sums[3], a.lines, b.lines);
 }
 
+fn store(block: Block, sums: Sums, a: Factor, b: Factor) {
+    store_quarter(block.rows[0], block.columns[0], sums.upper_left, a, b);
+    store_quarter(block.rows[0], block.columns[1], sums.upper_right, a, b);
+    store_quarter(block.rows[1], block.columns[0], sums.lower_left, a, b);
+    store_quarter(block.rows[1], block.columns[1], sums.lower_right, a, b);
+}
+
 // The outputs of an invocation, from `start` in each column on.
-fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, start: mat2x4f, local: u32) {
+fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, start: mat2x4f, local: u32) -> Sums {
     let place = place_of(local);
     let shares = shares_of(tile, a, b, local);
     let near = mat4x4f(start[0], start[0], start[0], start[0]);
@@ -222,11 +259,7 @@ fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, start: mat2x4f, local:
             sums = add_step(sums, k, place);
         }
     }
-    let block = block_of(tile, place);
-    store(block.rows[0], block.columns[0], sums.upper_left, a, b);
-    store(block.rows[0], block.columns[1], sums.upper_right, a, b);
-    store(block.rows[1], block.columns[0], sums.lower_left, a, b);
-    store(block.rows[1], block.columns[1], sums.lower_right, a, b);
+    return sums;
 }
 
 fn bias_of(columns: vec4u) -> vec4f {
@@ -243,9 +276,9 @@ fn forward(
     let tile = tile_of(id.x + id.y * count.x, shape.outputs);
     let x = Factor(shape.rows, shape.inputs, 1u);
     let w = Factor(shape.outputs, 1u, shape.outputs);
-    let columns = block_of(tile, place_of(local)).columns;
-    let b = mat2x4f(bias_of(columns[0]), bias_of(columns[1]));
-    multiply(tile, x, w, shape.inputs, b, local);
+    let block = block_of(tile, place_of(local));
+    let b = mat2x4f(bias_of(block.columns[0]), bias_of(block.columns[1]));
+    store(block, multiply(tile, x, w, shape.inputs, b, local), x, w);
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -257,7 +290,22 @@ fn backward_input(
     let tile = tile_of(id.x + id.y * count.x, shape.inputs);
     let dy = Factor(shape.rows, shape.outputs, 1u);
     let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
-    multiply(tile, dy, w_transposed, shape.outputs, mat2x4f(), local);
+    let sums = multiply(tile, dy, w_transposed, shape.outputs, mat2x4f(), local);
+    store(block_of(tile, place_of(local)), sums, dy, w_transposed);
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn backward_input_relu(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let tile = tile_of(id.x + id.y * count.x, shape.inputs);
+    let dy = Factor(shape.rows, shape.outputs, 1u);
+    let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
+    let sums = multiply(tile, dy, w_transposed, shape.outputs, mat2x4f(), local);
+    let block = block_of(tile, place_of(local));
+    store(block, masked(block, sums), dy, w_transposed);
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -269,5 +317,6 @@ fn backward_weight(
     let tile = tile_of(id.x + id.y * count.x, shape.outputs);
     let x_transposed = Factor(shape.inputs, 1u, shape.inputs);
     let dy = Factor(shape.outputs, 1u, shape.outputs);
-    multiply(tile, x_transposed, dy, shape.rows, mat2x4f(), local);
+    let sums = multiply(tile, x_transposed, dy, shape.rows, mat2x4f(), local);
+    store(block_of(tile, place_of(local)), sums, x_transposed, dy);
 }

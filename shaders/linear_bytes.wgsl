@@ -11,6 +11,7 @@ struct Shape {
     rows: u32,     // of the batch
     inputs: u32,
     outputs: u32,
+    relu: u32,     // 1: `forward` stores what a ReLU makes of y, which is y where y > 0, else 0
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -71,7 +72,8 @@ fn forward(
     for (var i = 0u; i < ROWS; i++) {
         for (var j = 0u; j < COLUMNS; j++) {
             if (r0 + i < shape.rows && c0 + j < shape.outputs) {
-                y[(r0 + i) * shape.outputs + c0 + j] = bias[c0 + j] + sums[i][j] / 255.0;
+                let sum = bias[c0 + j] + sums[i][j] / 255.0;
+                y[(r0 + i) * shape.outputs + c0 + j] = select(sum, 0.0, (sum <= 0.0) & (shape.relu == 1u));
             }
         }
     }

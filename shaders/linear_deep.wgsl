@@ -2,6 +2,7 @@
 //
 //   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
 //   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
+//   backward_input_relu                the same where x[r,i] > 0, else 0: x is what a ReLU gave
 //   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
 //
 // Few outputs are too few large tiles for a GPU, and each slab of a sum costs a trip to memory and two
@@ -13,13 +14,15 @@ struct Shape {
     rows: u32,     // of the batch
     inputs: u32,
     outputs: u32,
+    relu: u32,     // 1: `forward` stores what a ReLU makes of y, which is y where y > 0, else 0
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> left: array<f32>;
 @group(0) @binding(2) var<storage, read> right: array<f32>;
 @group(0) @binding(3) var<storage, read_write> product: array<f32>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs)
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), of forward
+@group(0) @binding(4) var<storage, read> x: array<f32>;    // (rows, inputs), of backward_input_relu
 
 const TILE = 8u;
 const PAIRS = 4u; // across a tile
@@ -125,8 +128,8 @@ fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, local: u32) -> vec4f {
     return sums;
 }
 
-// Adds the parts of one output, behind `start`, in the invocation that stores it: one of the first 64.
-fn store(tile: Tile, rows: u32, columns: u32, start: f32, sums: vec4f, local: u32) {
+// One output, which is its parts added behind `start`, in the invocation that stores it: one of the first 64.
+fn total(start: f32, sums: vec4f, local: u32) -> f32 {
     let part = local / (PAIRS * PAIRS);
     let first = part * TILE * TILE + local / PAIRS % PAIRS * TILE + local % PAIRS;
     parts[first] = sums.x;
@@ -134,16 +137,31 @@ fn store(tile: Tile, rows: u32, columns: u32, start: f32, sums: vec4f, local: u3
     parts[first + PAIRS * TILE] = sums.z;
     parts[first + PAIRS * TILE + PAIRS] = sums.w;
     workgroupBarrier();
-    let row = tile.row + local / TILE;
-    let column = tile.column + local % TILE;
-    if (local >= TILE * TILE || row >= rows || column >= columns) {
-        return;
+    if (local >= TILE * TILE) {
+        return 0.0;
     }
     var sum = start;
     for (var i = 0u; i < PARTS; i++) {
         sum += parts[i * TILE * TILE + local];
     }
-    product[row * columns + column] = sum;
+    return sum;
+}
+
+// That of the gradient by what a ReLU took. Past an edge the last of `x` is read again, for an output that
+// is not stored.
+fn masked(tile: Tile, sum: f32, local: u32) -> f32 {
+    let row = min(tile.row + local / TILE, shape.rows - 1u);
+    let column = min(tile.column + local % TILE, shape.inputs - 1u);
+    return select(sum, 0.0, x[row * shape.inputs + column] <= 0.0);
+}
+
+fn store(tile: Tile, rows: u32, columns: u32, sum: f32, local: u32) {
+    let row = tile.row + local / TILE;
+    let column = tile.column + local % TILE;
+    if (local >= TILE * TILE || row >= rows || column >= columns) {
+        return;
+    }
+    product[row * columns + column] = select(sum, 0.0, (sum <= 0.0) & (shape.relu == 1u));
 }
 
 @compute @workgroup_size(256)
@@ -157,7 +175,7 @@ fn forward(
     let w = Factor(shape.outputs, 1u, shape.outputs);
     let sums = multiply(tile, x, w, shape.inputs, local);
     let b = bias[min(tile.column + local % TILE, shape.outputs - 1u)];
-    store(tile, shape.rows, shape.outputs, b, sums, local);
+    store(tile, shape.rows, shape.outputs, total(b, sums, local), local);
 }
 
 @compute @workgroup_size(256)
@@ -170,7 +188,21 @@ fn backward_input(
     let dy = Factor(shape.rows, shape.outputs, 1u);
     let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
     let sums = multiply(tile, dy, w_transposed, shape.outputs, local);
-    store(tile, shape.rows, shape.inputs, 0.0, sums, local);
+    store(tile, shape.rows, shape.inputs, total(0.0, sums, local), local);
+}
+
+@compute @workgroup_size(256)
+fn backward_input_relu(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let tile = tile_of(id.x + id.y * count.x, shape.inputs);
+    let dy = Factor(shape.rows, shape.outputs, 1u);
+    let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
+    let sums = multiply(tile, dy, w_transposed, shape.outputs, local);
+    let sum = masked(tile, total(0.0, sums, local), local);
+    store(tile, shape.rows, shape.inputs, sum, local);
 }
 
 @compute @workgroup_size(256)
@@ -183,5 +215,5 @@ fn backward_weight(
     let x_transposed = Factor(shape.inputs, 1u, shape.inputs);
     let dy = Factor(shape.outputs, 1u, shape.outputs);
     let sums = multiply(tile, x_transposed, dy, shape.rows, local);
-    store(tile, shape.inputs, shape.outputs, 0.0, sums, local);
+    store(tile, shape.inputs, shape.outputs, total(0.0, sums, local), local);
 }

@@ -2,6 +2,7 @@
 //
 //   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
 //   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
+//   backward_input_relu                the same where x[r,i] > 0, else 0: x is what a ReLU gave
 //   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
 //   backward_bias    db = Σ_rows dy    db[o]   = Σ_r dy[r,o]
 //
@@ -13,16 +14,20 @@ struct Shape {
     rows: u32,     // of the batch
     inputs: u32,
     outputs: u32,
+    relu: u32,     // 1: `forward` stores what a ReLU makes of y, which is y where y > 0, else 0
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> left: array<f32>;
 @group(0) @binding(2) var<storage, read> right: array<f32>;
 @group(0) @binding(3) var<storage, read_write> product: array<f32>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs)
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), of forward
+@group(0) @binding(4) var<storage, read> x: array<f32>;    // (rows, inputs), of backward_input_relu
 
 const ROWS = 20u;
 const COLUMNS = 17u;
+
+alias Sums = array<array<f32, COLUMNS>, ROWS>;
 
 // A matrix (rows, columns) whose element (r, c) lies at r·row_step + c·column_step.
 struct View {
@@ -40,17 +45,16 @@ fn first_column(block: u32, columns: u32) -> u32 {
     return block % ((columns + COLUMNS - 1u) / COLUMNS) * COLUMNS;
 }
 
-// Sums one block of left·right, from `start` in each column on, and stores it. Past an edge it sums the last row or
-// column again and stores nothing.
-fn multiply(block: u32, a: View, b: View, start: array<f32, COLUMNS>) {
+// Sums one block of left·right, from `start` in each column on. Past an edge it sums the last row or
+// column again, for outputs that are not stored.
+fn multiply(block: u32, a: View, b: View, start: array<f32, COLUMNS>, sums: ptr<function, Sums>) {
     let r0 = first_row(block, b.columns);
     let c0 = first_column(block, b.columns);
     if (r0 >= a.rows) {
         return;
     }
-    var sums: array<array<f32, COLUMNS>, ROWS>;
     for (var i = 0u; i < ROWS; i++) {
-        sums[i] = start;
+        (*sums)[i] = start;
     }
     var row_at: array<u32, ROWS>;
     for (var i = 0u; i < ROWS; i++) {
@@ -66,16 +70,35 @@ fn multiply(block: u32, a: View, b: View, start: array<f32, COLUMNS>) {
             y[j] = right[k * b.row_step + column_at[j]];
         }
         for (var i = 0u; i < ROWS; i++) {
-            let x = left[row_at[i] + k * a.column_step];
+            let value = left[row_at[i] + k * a.column_step];
             for (var j = 0u; j < COLUMNS; j++) {
-                sums[i][j] += x * y[j];
+                (*sums)[i][j] += value * y[j];
             }
         }
     }
+}
+
+// Makes a block of the gradient by what a ReLU took. Past an edge the last of `x` is read again.
+fn mask(block: u32, sums: ptr<function, Sums>) {
+    let r0 = first_row(block, shape.inputs);
+    let c0 = first_column(block, shape.inputs);
+    for (var i = 0u; i < ROWS; i++) {
+        let row = min(r0 + i, shape.rows - 1u) * shape.inputs;
+        for (var j = 0u; j < COLUMNS; j++) {
+            let read = x[row + min(c0 + j, shape.inputs - 1u)];
+            (*sums)[i][j] = select((*sums)[i][j], 0.0, read <= 0.0);
+        }
+    }
+}
+
+fn store(block: u32, a: View, b: View, sums: ptr<function, Sums>) {
+    let r0 = first_row(block, b.columns);
+    let c0 = first_column(block, b.columns);
     for (var i = 0u; i < ROWS; i++) {
         for (var j = 0u; j < COLUMNS; j++) {
             if (r0 + i < a.rows && c0 + j < b.columns) {
-                product[(r0 + i) * b.columns + c0 + j] = sums[i][j];
+                let sum = (*sums)[i][j];
+                product[(r0 + i) * b.columns + c0 + j] = select(sum, 0.0, (sum <= 0.0) & (shape.relu == 1u));
             }
         }
     }
@@ -95,7 +118,9 @@ fn forward(
     }
     let x = View(shape.rows, shape.inputs, shape.inputs, 1u);
     let w = View(shape.inputs, shape.outputs, shape.outputs, 1u);
-    multiply(block, x, w, start);
+    var sums: Sums;
+    multiply(block, x, w, start, &sums);
+    store(block, x, w, &sums);
 }
 
 @compute @workgroup_size(8)
@@ -104,9 +129,27 @@ fn backward_input(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
+    let block = (id.x + id.y * count.x) * 8u + local;
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
     let w_transposed = View(shape.outputs, shape.inputs, 1u, shape.outputs);
-    multiply((id.x + id.y * count.x) * 8u + local, dy, w_transposed, array<f32, COLUMNS>());
+    var sums: Sums;
+    multiply(block, dy, w_transposed, array<f32, COLUMNS>(), &sums);
+    store(block, dy, w_transposed, &sums);
+}
+
+@compute @workgroup_size(8)
+fn backward_input_relu(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let block = (id.x + id.y * count.x) * 8u + local;
+    let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
+    let w_transposed = View(shape.outputs, shape.inputs, 1u, shape.outputs);
+    var sums: Sums;
+    multiply(block, dy, w_transposed, array<f32, COLUMNS>(), &sums);
+    mask(block, &sums);
+    store(block, dy, w_transposed, &sums);
 }
 
 @compute @workgroup_size(8)
@@ -115,9 +158,12 @@ fn backward_weight(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
+    let block = (id.x + id.y * count.x) * 8u + local;
     let x_transposed = View(shape.inputs, shape.rows, 1u, shape.inputs);
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
-    multiply((id.x + id.y * count.x) * 8u + local, x_transposed, dy, array<f32, COLUMNS>());
+    var sums: Sums;
+    multiply(block, x_transposed, dy, array<f32, COLUMNS>(), &sums);
+    store(block, x_transposed, dy, &sums);
 }
 
 @group(0) @binding(1) var<storage, read> dy: array<f32>;       // (rows, outputs)

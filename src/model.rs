@@ -4,13 +4,15 @@
 mod direct;
 mod evaluation;
 
+use std::any::Any;
+
 use ndarray::{Array2, ArrayView2};
 
 use crate::checkpoint;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
-use crate::ops::{Backward, Draw, Forward, Loss, TargetKind};
+use crate::ops::{Backward, Draw, Forward, Layer, Linear, Loss, Relu, TargetKind};
 use crate::plan::{Plan, Recorder};
 use crate::sequential::Sequential;
 use crate::tensor::{Arena, Tensor};
@@ -49,9 +51,11 @@ impl Parameters {
 /// The tensors of one pass: what each layer takes and gives, and the gradients of those.
 #[derive(Debug)]
 pub(crate) struct Activations {
-    /// `values[0]` is the minibatch, the last the logits.
+    /// `values[0]` is the minibatch, the last the logits. What a `Linear` gives to a `Relu` is the same tensor
+    /// as what that gives: see `Model::relu_behind`.
     pub(crate) values: Vec<Tensor>,
-    /// Gradients by `values`; those that nobody reads are absent.
+    /// Gradients by `values`; those that nobody reads are absent, and those by what a `Relu` gives to a
+    /// `Linear`.
     deltas: Vec<Option<Tensor>>,
     /// Classes (1, rows) of `u32`, or values (rows, outputs).
     pub(crate) targets: Tensor,
@@ -226,53 +230,78 @@ impl Model {
         targets: TargetKind,
     ) -> Result<Activations, Error> {
         let gpu = &self.gpu;
-        let tensor = |label: String, width| Tensor::zeros(gpu, label, [rows, width], Element::F32);
         let widths = self.spec.widths();
-        // The gradient by a value is read where parameters lie below it, and by the loss.
-        let first = self
-            .parameters
-            .layers
-            .iter()
-            .position(|layer| !layer.is_empty());
-        let is_read = |i: usize| first.is_some_and(|first| i > first) || i + 1 == widths.len();
-        // A layer's backward pass reads the gradient above it and writes the one below, and nobody looks at
-        // either again: two tensors take turns.
-        let mut turns: [Option<Tensor>; 2] = [None, None];
-        let (mut values, mut deltas) = (Vec::new(), Vec::new());
-        for (i, &width) in widths.iter().enumerate() {
-            let label = format!("activations.{i}");
-            values.push(match (i, input) {
-                (0, Element::U32) => Tensor::zeros(gpu, label, [rows, width.div_ceil(4)], input)?,
-                _ => tensor(label, width)?,
-            });
-            if !is_read(i) {
-                deltas.push(None);
-                continue;
-            }
-            let label = format!("deltas.{i}");
-            let same_turn = (i..widths.len()).step_by(2);
-            let delta = match &turns[i % 2] {
-                Some(turn) => turn.reshaped(label, [rows, width]),
-                None => {
-                    let widest = same_turn.map(|i| widths[i]).max().unwrap_or(width);
-                    let turn = tensor(label.clone(), widest)?;
-                    let delta = turn.reshaped(label, [rows, width]);
-                    turns[i % 2] = Some(turn);
-                    delta
-                }
-            };
-            deltas.push(Some(delta));
-        }
         Ok(Activations {
-            values,
-            deltas,
+            values: self.values(rows, input)?,
+            deltas: self.deltas(rows)?,
             targets: match targets {
                 TargetKind::Classes => {
                     Tensor::zeros(gpu, "labels of the minibatch", [1, rows], Element::U32)?
                 }
-                TargetKind::Values => tensor("targets".to_owned(), widths[widths.len() - 1])?,
+                TargetKind::Values => {
+                    let shape = [rows, widths[widths.len() - 1]];
+                    Tensor::zeros(gpu, "targets", shape, Element::F32)?
+                }
             },
             losses: Tensor::zeros(gpu, "losses of the minibatch", [1, rows], Element::F32)?,
+        })
+    }
+
+    fn values(&self, rows: usize, input: Element) -> Result<Vec<Tensor>, Error> {
+        let mut values: Vec<Tensor> = Vec::new();
+        for (i, width) in self.spec.widths().into_iter().enumerate() {
+            let label = format!("activations.{i}");
+            let zeros =
+                |label, width, element| Tensor::zeros(&self.gpu, label, [rows, width], element);
+            values.push(match (i, input) {
+                (0, Element::U32) => zeros(label, width.div_ceil(4), input)?,
+                (2.., _) if self.relu_behind(i - 2) => values[i - 1].reshaped(label, [rows, width]),
+                _ => zeros(label, width, Element::F32)?,
+            });
+        }
+        Ok(values)
+    }
+
+    /// A layer's backward pass reads the gradient above it and writes the one below, and nobody looks at
+    /// either again: two tensors take turns.
+    fn deltas(&self, rows: usize) -> Result<Vec<Option<Tensor>>, Error> {
+        let widths = self.spec.widths();
+        // The gradient by a value is read where parameters lie below it, and by the loss.
+        let mut layers = self.parameters.layers.iter();
+        let first = layers.position(|layer| !layer.is_empty());
+        let is_read = |i: usize| first.is_some_and(|first| i > first) || i + 1 == widths.len();
+        let present = (0..widths.len()).filter(|&i| is_read(i) && !self.relu_before(i));
+        let present: Vec<usize> = present.collect();
+        let mut turns = Vec::new();
+        for turn in 0..present.len().min(2) {
+            let widest = present[turn..].iter().step_by(2).map(|&i| widths[i]).max();
+            let (label, shape) = (format!("deltas, turn {turn}"), [rows, widest.unwrap_or(1)]);
+            turns.push(Tensor::zeros(&self.gpu, label, shape, Element::F32)?);
+        }
+        let mut deltas = vec![None; widths.len()];
+        for (&i, turn) in present.iter().zip(turns.iter().cycle()) {
+            deltas[i] = Some(turn.reshaped(format!("deltas.{i}"), [rows, widths[i]]));
+        }
+        Ok(deltas)
+    }
+
+    /// Whether layer `i` is a `Linear` with a `Relu` behind it. They are recorded as one product, which
+    /// stores what the `Relu` gives: that saves a dispatch, and a tensor that is written and read.
+    fn relu_behind(&self, i: usize) -> bool {
+        self.is_layer::<Linear>(i) && self.is_layer::<Relu>(i + 1)
+    }
+
+    /// Whether layer `i` is a `Linear` with a `Relu` before it. Their gradients are recorded as one product,
+    /// which stores that by the input of the `Relu`, to save the same. As a `Relu` has no parameters, that
+    /// one is read wherever the one between them is.
+    fn relu_before(&self, i: usize) -> bool {
+        i > 0 && self.is_layer::<Relu>(i - 1) && self.is_layer::<Linear>(i)
+    }
+
+    fn is_layer<L: Layer>(&self, i: usize) -> bool {
+        self.spec.layers().get(i).is_some_and(|layer| {
+            let any: &dyn Any = &**layer;
+            any.is::<L>()
         })
     }
 
@@ -331,15 +360,17 @@ impl Model {
     ) {
         let draws = self.draws(step_count);
         for ((i, layer), draw) in self.spec.layers().iter().enumerate().zip(draws) {
-            layer.forward(
-                recorder,
-                Forward {
-                    x: &pass.values[i],
-                    parameters: &self.parameters.layers[i],
-                    y: &pass.values[i + 1],
-                    draw,
-                },
-            );
+            let forward = |y| Forward {
+                x: &pass.values[i],
+                parameters: &self.parameters.layers[i],
+                y,
+                draw,
+            };
+            if self.relu_behind(i) {
+                Linear::record_forward(recorder, forward(&pass.values[i + 2]), true);
+            } else if i == 0 || !self.relu_behind(i - 1) {
+                layer.forward(recorder, forward(&pass.values[i + 1]));
+            }
         }
     }
 
@@ -373,19 +404,23 @@ impl Model {
         Self::record_loss(recorder, loss, pass);
         let draws = self.draws(step_count);
         for (i, layer) in self.spec.layers().iter().enumerate().rev() {
-            if let Some(dy) = &pass.deltas[i + 1] {
-                layer.backward(
-                    recorder,
-                    Backward {
-                        x: &pass.values[i],
-                        y: &pass.values[i + 1],
-                        dy,
-                        parameters: &self.parameters.layers[i],
-                        gradients: &self.gradients.layers[i],
-                        dx: pass.deltas[i].as_ref(),
-                        draw: draws[i],
-                    },
-                );
+            // Of a `Relu` before a `Linear` there is none: the `Linear` is recorded with it.
+            let Some(dy) = &pass.deltas[i + 1] else {
+                continue;
+            };
+            let backward = |dx| Backward {
+                x: &pass.values[i],
+                y: &pass.values[i + 1],
+                dy,
+                parameters: &self.parameters.layers[i],
+                gradients: &self.gradients.layers[i],
+                dx,
+                draw: draws[i],
+            };
+            if self.relu_before(i) {
+                Linear::record_backward(recorder, &backward(pass.deltas[i - 1].as_ref()), true);
+            } else {
+                layer.backward(recorder, backward(pass.deltas[i].as_ref()));
             }
         }
     }

@@ -28,6 +28,8 @@ mod plans;
 mod predictions;
 #[path = "training/regression.rs"]
 mod regression;
+#[path = "training/relu.rs"]
+mod relu;
 #[path = "training/trajectory.rs"]
 mod trajectory;
 

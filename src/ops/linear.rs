@@ -41,6 +41,28 @@ impl Linear {
         self.weight = init;
         self
     }
+
+    /// Records a forward pass; with `relu`, that of a [`Relu`](super::Relu) behind the layer as well, whose
+    /// output is `y` then.
+    pub(crate) fn record_forward(recorder: &mut Recorder<'_>, pass: Forward<'_>, relu: bool) {
+        let (x, y) = (pass.x, pass.y);
+        let depth = pass.parameters[0].rows();
+        let variant = Variant::choose(recorder.gpu(), x, y.shape(), depth);
+        variant.record_forward(recorder, [x, y], pass.parameters, relu);
+    }
+
+    /// Records a backward pass; with `relu`, that of a [`Relu`](super::Relu) before the layer as well, of which
+    /// `x` is the output: `dx` is the gradient by its input then.
+    pub(crate) fn record_backward(recorder: &mut Recorder<'_>, pass: &Backward<'_>, relu: bool) {
+        let (gpu, x, dw) = (recorder.gpu(), pass.x, &pass.gradients[0]);
+        let of_gradient = Variant::choose(gpu, x, dw.shape(), x.rows());
+        of_gradient.backward_weight(recorder, pass);
+        of_gradient.backward_bias(recorder, pass);
+        if let Some(dx) = pass.dx {
+            let variant = Variant::choose(gpu, x, dx.shape(), pass.dy.columns());
+            variant.backward_input(recorder, pass, dx, relu);
+        }
+    }
 }
 
 impl Layer for Linear {
@@ -68,22 +90,11 @@ impl Layer for Linear {
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
-        let Forward {
-            x, parameters, y, ..
-        } = pass;
-        let depth = parameters[0].rows();
-        Variant::choose(recorder.gpu(), x, y.shape(), depth).forward(recorder, x, parameters, y);
+        Self::record_forward(recorder, pass, false);
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
-        let (gpu, x, dw) = (recorder.gpu(), pass.x, &pass.gradients[0]);
-        let of_gradient = Variant::choose(gpu, x, dw.shape(), x.rows());
-        of_gradient.backward_weight(recorder, &pass);
-        of_gradient.backward_bias(recorder, &pass);
-        if let Some(dx) = pass.dx {
-            let depth = pass.dy.columns();
-            Variant::choose(gpu, x, dx.shape(), depth).backward_input(recorder, &pass, dx);
-        }
+        Self::record_backward(recorder, &pass, false);
     }
 
     fn reference(&self) -> reference::Twin {
@@ -97,6 +108,8 @@ struct Shape {
     rows: u32,
     inputs: u32,
     outputs: u32,
+    /// 1 where a forward pass is that of a `Relu` behind the layer as well.
+    relu: u32,
 }
 
 impl Shape {
@@ -113,6 +126,7 @@ impl Shape {
             rows: to_u32(x.rows()),
             inputs: to_u32(inputs),
             outputs: to_u32(outputs),
+            relu: 0,
         }
     }
 
@@ -147,8 +161,9 @@ pub enum Variant {
 /// makes.
 struct Products {
     forward: Kernel<Shape>,
-    /// The first layer of a network has no use for it.
-    backward_input: Option<Kernel<Shape>>,
+    /// Alone, and with the derivative of a `Relu` before the layer. The first layer of a network has no use
+    /// for them.
+    backward_input: Option<[Kernel<Shape>; 2]>,
     backward_weight: Kernel<Shape>,
     backward_bias: &'static Sums,
     block: [usize; 2],
@@ -252,19 +267,39 @@ impl Variant {
         parameters: &[Tensor],
         y: &Tensor,
     ) {
+        self.record_forward(recorder, [x, y], parameters, false);
+    }
+
+    /// Records `y = x·w + b` where that is above 0, else 0: a layer with a `Relu` behind it.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn forward_relu(
+        self,
+        recorder: &mut Recorder<'_>,
+        x: &Tensor,
+        parameters: &[Tensor],
+        y: &Tensor,
+    ) {
+        self.record_forward(recorder, [x, y], parameters, true);
+    }
+
+    fn record_forward(
+        self,
+        recorder: &mut Recorder<'_>,
+        [x, y]: [&Tensor; 2],
+        parameters: &[Tensor],
+        relu: bool,
+    ) {
         let [w, b] = [&parameters[0], &parameters[1]];
-        let shape = Shape::new(x, w, y);
+        let shape = Shape {
+            relu: relu.into(),
+            ..Shape::new(x, w, y)
+        };
         assert_eq!(b.shape(), [1, y.columns()], "linear: {}", b.label());
-        let products = self.products();
-        let tensors = [x, w, y, b];
-        products.record(
-            recorder,
-            &products.forward,
-            shape,
-            &tensors,
-            y.shape(),
-            shape.inputs,
-        );
+        let (products, tensors) = (self.products(), [x, w, y, b]);
+        let kernel = &products.forward;
+        products.record(recorder, kernel, shape, &tensors, shape.inputs, relu);
     }
 
     /// Records `dw = xᵀ·dy`, `db = Σ_rows dy`, and `dx = dy·wᵀ` where it is wanted.
@@ -272,10 +307,23 @@ impl Variant {
     /// # Panics
     /// When the shapes do not fit together: a bug in the caller.
     pub fn backward(self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
-        self.backward_weight(recorder, &pass);
-        self.backward_bias(recorder, &pass);
+        self.record_backward(recorder, &pass, false);
+    }
+
+    /// The same behind a `Relu`, of which `x` is the output: `dx` is 0 where `x` is not above 0, and so the
+    /// gradient by the input of that `Relu`.
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward).
+    pub fn backward_relu(self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+        self.record_backward(recorder, &pass, true);
+    }
+
+    fn record_backward(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>, relu: bool) {
+        self.backward_weight(recorder, pass);
+        self.backward_bias(recorder, pass);
         if let Some(dx) = pass.dx {
-            self.backward_input(recorder, &pass, dx);
+            self.backward_input(recorder, pass, dx, relu);
         }
     }
 
@@ -289,7 +337,7 @@ impl Variant {
         );
         let (products, tensors) = (self.products(), [pass.x, pass.dy, dw]);
         let kernel = &products.backward_weight;
-        products.record(recorder, kernel, shape, &tensors, dw.shape(), shape.rows);
+        products.record(recorder, kernel, shape, &tensors, shape.rows, false);
     }
 
     fn backward_bias(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
@@ -305,17 +353,24 @@ impl Variant {
         recorder.dispatch(sums.kernel, shape, &[dy, db], workgroups, cost);
     }
 
-    fn backward_input(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>, dx: &Tensor) {
+    fn backward_input(
+        self,
+        recorder: &mut Recorder<'_>,
+        pass: &Backward<'_>,
+        dx: &Tensor,
+        relu: bool,
+    ) {
         let (shape, products) = (Shape::of(pass), self.products());
         assert_eq!(dx.shape(), pass.x.shape(), "linear: {}", dx.label());
         assert!(
             products.backward_input.is_some(),
             "linear: gradient by bytes"
         );
-        let kernel = products.backward_input.as_ref();
-        let kernel = kernel.unwrap_or(&products.forward);
-        let tensors = [pass.dy, &pass.parameters[0], dx];
-        products.record(recorder, kernel, shape, &tensors, dx.shape(), shape.outputs);
+        let kernels = products.backward_input.as_ref();
+        let kernel = kernels.map_or(&products.forward, |kernels| &kernels[usize::from(relu)]);
+        let tensors = [pass.dy, &pass.parameters[0], dx, pass.x];
+        let tensors = &tensors[..kernel.bindings.len()];
+        products.record(recorder, kernel, shape, tensors, shape.outputs, relu);
     }
 }
 
@@ -324,11 +379,18 @@ impl Products {
     /// block, and the only loop is that over the products of a sum.
     const fn of(forward: Kernel<Shape>, block: [usize; 2]) -> Self {
         Self {
-            backward_input: Some(Kernel {
-                entry: "backward_input",
-                bindings: PRODUCT,
-                ..forward
-            }),
+            backward_input: Some([
+                Kernel {
+                    entry: "backward_input",
+                    bindings: PRODUCT,
+                    ..forward
+                },
+                Kernel {
+                    entry: "backward_input_relu",
+                    bindings: PRODUCT_AND_X,
+                    ..forward
+                },
+            ]),
             backward_weight: Kernel {
                 entry: "backward_weight",
                 bindings: PRODUCT,
@@ -342,19 +404,21 @@ impl Products {
         }
     }
 
+    /// The third of the tensors is the product; with `relu`, each of its elements is looked at once more.
     fn record(
         &self,
         recorder: &mut Recorder<'_>,
         kernel: &'static Kernel<Shape>,
         shape: Shape,
         tensors: &[&Tensor],
-        output: [usize; 2],
         depth: u32,
+        relu: bool,
     ) {
-        let blocks = output[0].div_ceil(self.block[0]) * output[1].div_ceil(self.block[1]);
+        let [rows, columns] = tensors[2].shape();
+        let blocks = rows.div_ceil(self.block[0]) * columns.div_ceil(self.block[1]);
         let workgroups = (blocks as u64).div_ceil(self.blocks_per_workgroup);
         let cost = Cost {
-            flops: shape.flops(),
+            flops: shape.flops() + u64::from(relu) * tensors[2].len() as u64,
             iterations: (self.iterations)(depth.into()),
             bytes: None,
         };
@@ -368,13 +432,14 @@ const PRODUCT: &[Binding] = &[
     Binding::write("product"),
 ];
 const PRODUCT_AND_BIAS: &[Binding] = &[PRODUCT[0], PRODUCT[1], PRODUCT[2], Binding::read("bias")];
+const PRODUCT_AND_X: &[Binding] = &[PRODUCT[0], PRODUCT[1], PRODUCT[2], Binding::read("x")];
 
 const TILED: Kernel<Shape> = Kernel {
     shader: "linear",
     source: include_str!("../../shaders/linear.wgsl"),
     entry: "forward",
     bindings: PRODUCT_AND_BIAS,
-    fields: fields!(Shape: rows, inputs, outputs),
+    fields: fields!(Shape: rows, inputs, outputs, relu),
     constants: &[],
     workgroup_size: [256, 1, 1],
     block: Block::Uniform,
@@ -494,12 +559,11 @@ pub(super) fn contracts() -> Vec<Contract> {
     let kernels = [&TILES, &DEEP, &MEDIUM, &LARGE, &REGISTERS, &BYTES]
         .into_iter()
         .flat_map(|products| {
-            [
-                Some(&products.forward),
-                products.backward_input.as_ref(),
-                Some(&products.backward_weight),
-            ]
+            let others = [&products.forward, &products.backward_weight];
+            others
+                .into_iter()
+                .chain(products.backward_input.iter().flatten())
         });
-    let kernels = kernels.flatten().chain([SPLIT.kernel, WHOLE.kernel]);
+    let kernels = kernels.chain([SPLIT.kernel, WHOLE.kernel]);
     kernels.map(Kernel::contract).collect()
 }

@@ -175,6 +175,23 @@ struct Expected {
     absolute: Array2<f64>,
 }
 
+impl Expected {
+    /// Nothing where this is not above 0.
+    fn masked(&self, by: &Array2<f64>) -> Self {
+        let masked = |values: &Array2<f64>| {
+            let mut values = values.clone();
+            values.zip_mut_with(by, |value, &by| {
+                *value = if by > 0.0 { *value } else { 0.0 }
+            });
+            values
+        };
+        Self {
+            value: masked(&self.value),
+            absolute: masked(&self.absolute),
+        }
+    }
+}
+
 fn forward(x: ArrayView2<'_, f64>, parameters: &[Array2<f64>]) -> Array2<f64> {
     let mut y = Array2::zeros((x.nrows(), parameters[0].ncols()));
     reference::Linear.forward(reference::Forward::evaluation(x, parameters, y.view_mut()));
@@ -211,9 +228,12 @@ fn check_forward(variant: Variant, case: &Case) {
     let w = bench.input("w", [inputs, outputs], &case.w);
     let b = bench.input("b", [1, outputs], &case.b);
     let y = bench.output("y", [rows, outputs]);
+    let of_relu = bench.output("y of a ReLU", [rows, outputs]);
     let name = format!("{variant:?} forward: {}", case.name);
     bench.run(&name, 1, |recorder| {
-        variant.forward(recorder, &x, &[w, b], &y);
+        let parameters = [w, b];
+        variant.forward(recorder, &x, &parameters, &y);
+        variant.forward_relu(recorder, &x, &parameters, &of_relu);
     });
     let parameters = case.parameters();
     let absolute = parameters.each_ref().map(|p| p.mapv(f64::abs));
@@ -221,12 +241,11 @@ fn check_forward(variant: Variant, case: &Case) {
         value: forward(case.x().view(), &parameters),
         absolute: forward(case.x().mapv(f64::abs).view(), &absolute),
     };
-    case.compare(
-        &format!("{variant:?} y"),
-        &bench.read(&y),
-        &expected,
-        inputs + 2,
-    );
+    let found = bench.read(&y);
+    case.compare(&format!("{variant:?} y"), &found, &expected, inputs + 2);
+    let relu = found.into_iter().map(|y| if y <= 0.0 { 0.0 } else { y });
+    let of_relu = bench.read(&of_relu).into_iter().map(f32::to_bits);
+    assert!(relu.map(f32::to_bits).eq(of_relu), "{name}, with a ReLU");
 }
 
 fn check_backward(variant: Variant, case: &Case, with_dx: bool) {
@@ -246,7 +265,8 @@ fn check_backward(variant: Variant, case: &Case, with_dx: bool) {
         bench.output("dw", [inputs, outputs]),
         bench.output("db", [1, outputs]),
     ];
-    let dx = with_dx.then(|| bench.output("dx", [rows, inputs]));
+    let dx =
+        with_dx.then(|| ["dx", "dx of a ReLU"].map(|label| bench.output(label, [rows, inputs])));
     let name = format!("{variant:?} backward: {}", case.name);
     bench.run(&name, 1, |recorder| {
         let pass = Backward {
@@ -255,10 +275,14 @@ fn check_backward(variant: Variant, case: &Case, with_dx: bool) {
             dy: &dy,
             parameters: &[w, b],
             gradients: &gradients,
-            dx: dx.as_ref(),
+            dx: dx.as_ref().map(|[dx, _]| dx),
             draw: None,
         };
         variant.backward(recorder, pass);
+        if let Some([_, of_relu]) = &dx {
+            let dx = Some(of_relu);
+            variant.backward_relu(recorder, Backward { dx, ..pass });
+        }
     });
     let parameters = case.parameters();
     let absolute = parameters.each_ref().map(|p| p.mapv(f64::abs));
@@ -268,19 +292,19 @@ fn check_backward(variant: Variant, case: &Case, with_dx: bool) {
         &case.dy().mapv(f64::abs),
         &absolute,
     );
-    let compare = |what: &str, tensor, value, absolute, terms| {
-        let expected = Expected { value, absolute };
-        case.compare(
-            &format!("{variant:?} {what}"),
-            &bench.read(tensor),
-            &expected,
-            terms,
-        );
+    let expected = |value, absolute| Expected { value, absolute };
+    let compare = |what: &str, tensor, expected: &Expected, terms| {
+        let what = format!("{variant:?} {what}");
+        case.compare(&what, &bench.read(tensor), expected, terms);
     };
-    compare("dw", &gradients[0], dw_value, dw_absolute, rows + 1);
-    compare("db", &gradients[1], db_value, db_absolute, rows);
-    if let Some(dx) = &dx {
-        compare("dx", dx, dx_value, dx_absolute, outputs);
+    let dw = expected(dw_value, dw_absolute);
+    compare("dw", &gradients[0], &dw, rows + 1);
+    compare("db", &gradients[1], &expected(db_value, db_absolute), rows);
+    if let Some([dx, of_relu]) = &dx {
+        let expected = expected(dx_value, dx_absolute);
+        compare("dx", dx, &expected, outputs);
+        let masked = expected.masked(&case.x());
+        compare("dx of a ReLU", of_relu, &masked, outputs);
     }
 }
 

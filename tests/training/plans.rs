@@ -11,7 +11,7 @@ use super::trajectory::{RATE, check_step, minibatch};
 use crate::bounds::Activation;
 
 /// This machine's adapter, with the kernels for GPUs and with those for software drivers.
-static GPUS: LazyLock<[(AdapterKind, Gpu); 2]> = LazyLock::new(|| {
+pub(super) static GPUS: LazyLock<[(AdapterKind, Gpu); 2]> = LazyLock::new(|| {
     [AdapterKind::Hardware, AdapterKind::Software].map(|kind| {
         let timeout = std::time::Duration::from_secs(600);
         let gpu = Gpu::builder().kernels_for(kind).timeout(timeout).build();
@@ -60,7 +60,7 @@ fn spec((inputs, hidden, classes): Network) -> Sequential {
 }
 
 /// Pieces of synthetic digits, with labels below `classes`.
-fn dataset(width: usize, classes: usize) -> Dataset {
+pub(super) fn dataset(width: usize, classes: usize) -> Dataset {
     let digits = synthetic::digits_of(9, 701, 1).unwrap().train;
     let rows = (0..digits.len()).flat_map(|example| {
         let row = digits.row(example);
@@ -73,7 +73,13 @@ fn dataset(width: usize, classes: usize) -> Dataset {
     Dataset::new("pieces", width, rows.collect(), labels).unwrap()
 }
 
-fn trainer(gpu: &Gpu, spec: &Sequential, data: &Dataset, batch: usize, plan: StepPlan) -> Trainer {
+pub(super) fn trainer(
+    gpu: &Gpu,
+    spec: &Sequential,
+    data: &Dataset,
+    batch: usize,
+    plan: StepPlan,
+) -> Trainer {
     let model = spec.build(gpu).unwrap();
     let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(RATE));
     let sampling = Sampling::WithReplacement { seed: 2 };
@@ -221,7 +227,7 @@ fn a_batch_too_long_for_fused_loops_is_trained_layer_by_layer() {
 
 /// A layer from outside the crate, which no fused kernel knows.
 #[derive(Debug, Clone)]
-struct Mine(Relu);
+pub(super) struct Mine(pub(super) Relu);
 
 impl Layer for Mine {
     fn name(&self) -> String {

@@ -1,0 +1,95 @@
+//! A `Relu` whose passes are parts of products gives the bits of one that has kernels of its own.
+
+use wgrad::kernel::Element;
+use wgrad::ndarray::Array2;
+use wgrad::ops::{Layer, Linear, Relu};
+use wgrad::tensor::Tensor;
+use wgrad::{Gpu, Init, Model, Sequential, StepPlan};
+
+use super::plans::{GPUS, Mine, dataset, trainer};
+
+/// Rows and inputs; outputs of linear layers, or `None` for a `Relu`; dispatches that a step is saved.
+type Case = (usize, usize, &'static [Option<usize>], usize);
+
+const CASES: [Case; 9] = [
+    (
+        100,
+        784,
+        &[Some(300), None, Some(70), None, Some(10)],
+        2 + 2,
+    ),
+    // On a GPU, in the two largest tiles.
+    (512, 16, &[Some(512), None, Some(10)], 1 + 1),
+    (640, 8, &[Some(6656), None, Some(2)], 1 + 1),
+    // Before the first linear layer nobody asks for a gradient.
+    (30, 61, &[None, Some(9), None, Some(4)], 1 + 1),
+    (30, 61, &[None, Some(9)], 0),
+    // At the end of a network, no linear layer is behind it.
+    (30, 61, &[Some(17), None, Some(4), None], 2 + 1),
+    (30, 61, &[Some(4), None], 1),
+    // One of two is a part of the product before them, the other of that behind.
+    (30, 61, &[Some(17), None, None, Some(33), Some(4)], 1 + 1),
+    // Widths that grow and shrink: gradients of each take turns in the same memory.
+    (
+        13,
+        5,
+        &[
+            Some(90),
+            None,
+            Some(3),
+            None,
+            Some(80),
+            Some(70),
+            None,
+            Some(2),
+        ],
+        3 + 3,
+    ),
+];
+
+fn spec(inputs: usize, layers: &[Option<usize>], relu: &(impl Layer + Clone)) -> Sequential {
+    let spec = Sequential::input(inputs).seed(4);
+    layers.iter().fold(spec, |spec, &layer| match layer {
+        Some(outputs) => spec.layer(Linear::new(outputs).weight_init(Init::Normal { std: 0.3 })),
+        None => spec.layer(relu.clone()),
+    })
+}
+
+/// Through a plan whose first and last tensors are the caller's.
+fn planned(gpu: &Gpu, model: &Model, x: &Array2<f32>, outputs: usize) -> Vec<f32> {
+    let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32).unwrap();
+    let (given, y) = (zeros("x", x.dim().into()), zeros("y", [x.nrows(), outputs]));
+    let values: Vec<f32> = x.iter().copied().collect();
+    gpu.write(&given, &values).unwrap();
+    gpu.submit(&model.forward_plan(&given, &y).unwrap(), 1)
+        .unwrap();
+    gpu.read(&y).unwrap()
+}
+
+#[test]
+fn a_relu_in_products_gives_the_bits_of_one_alone() {
+    for (kind, gpu) in &*GPUS {
+        for case @ (rows, inputs, layers, saved) in CASES {
+            let outputs = *layers.iter().flatten().last().unwrap();
+            let data = dataset(inputs, outputs);
+            let x = Array2::from_shape_fn((7, inputs), |(row, column)| {
+                ((row * 31 + column * 17) % 23) as f32 / 11.0 - 1.0
+            });
+            let run = |spec: &Sequential| {
+                let mut trainer = trainer(gpu, spec, &data, rows, StepPlan::Layers);
+                let losses = trainer.steps(3).unwrap();
+                let model = trainer.model();
+                let parameters = model.parameters().unwrap();
+                let predicted = model.predict(x.view()).unwrap();
+                let predicted: Vec<f32> = predicted.iter().copied().collect();
+                assert_eq!(planned(gpu, model, &x, outputs), predicted);
+                let found = (losses, parameters, predicted);
+                (found, trainer.plan().len())
+            };
+            let (merged, dispatches) = run(&spec(inputs, layers, &Relu));
+            let (alone, before) = run(&spec(inputs, layers, &Mine(Relu)));
+            assert!(merged == alone, "{kind:?}, {case:?}");
+            assert_eq!(dispatches + saved, before, "{kind:?}, {case:?}");
+        }
+    }
+}
