@@ -123,7 +123,7 @@ impl Tensor {
             self.len()
         );
         Self {
-            label: label.into(),
+            label,
             shape,
             ..self.clone()
         }
