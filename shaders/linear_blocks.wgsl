@@ -15,9 +15,8 @@
 // The steps of a slab are written out, as a driver may leave a loop a loop, however few its rounds: that
 // costs a quarter of the speed.
 //
-// Behind this stands a file that says how large tile and slab are (ROWS, COLUMNS, SLAB), how many slabs
-// are loaded AHEAD, 1 or 2, what an invocation copies of a slab (Shares, Values, shares_of, load, put), and the
-// steps of one (add_slab).
+// Behind this stands a file that says how large tile and slab are (ROWS, COLUMNS, SLAB), what an
+// invocation copies of a slab (Shares, Values, shares_of, load, put), and the steps of one (add_slab).
 
 struct Shape {
     rows: u32,     // of the batch
@@ -238,17 +237,11 @@ fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, start: mat2x4f, local:
     let far = mat4x4f(start[1], start[1], start[1], start[1]);
     var sums = Sums(near, far, near, far);
     var next = load(shares, 0u, depth);
-    var after = load(shares, SLAB, depth);
     let rest = depth % SLAB;
     for (var slab = 0u; slab < depth - rest; slab += SLAB) {
         put(shares, next);
         workgroupBarrier();
-        next = after;
-        if (AHEAD == 1u) {
-            next = load(shares, slab + SLAB, depth);
-        } else {
-            after = load(shares, slab + 2u * SLAB, depth);
-        }
+        next = load(shares, slab + SLAB, depth);
         sums = add_slab(sums, place);
         workgroupBarrier();
     }

@@ -6,7 +6,6 @@
 const ROWS = 128u;
 const COLUMNS = 128u;
 const SLAB = 8u;
-const AHEAD = 1u;
 
 // What one invocation copies of each slab.
 struct Shares {

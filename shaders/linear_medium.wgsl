@@ -5,8 +5,6 @@
 const ROWS = 128u;
 const COLUMNS = 64u;
 const SLAB = 16u;
-// A workgroup has a multiprocessor for itself: where memory answers late, no other one works meanwhile.
-const AHEAD = 2u;
 
 // What one invocation copies of each slab.
 struct Shares {

@@ -233,7 +233,7 @@ fn the_plan_is_the_one_asked_for_and_is_described() {
     for (words, expected) in [
         ("--plan auto", "plan: fused; a step is 2 dispatches"),
         ("--plan fused", "plan: fused; a step is 2 dispatches"),
-        ("--plan layers", "plan: layers; a step is 14 dispatches"),
+        ("--plan layers", "plan: layers; a step is 12 dispatches"),
         (
             "--hidden 3000",
             "plan: layers, as its layers have 3010 outputs together",
