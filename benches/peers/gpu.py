@@ -10,6 +10,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 import run
@@ -53,8 +54,13 @@ def parse():
     return options
 
 
+VARIANTS = ("--variants", "tiles", "deep", "medium", "large")
+SQUARES = (256, 512, 768, 1024, 2048, 4096, 8192)
+SHAPES = ("--shapes", *(f"{n}x{n}x{n}" for n in SQUARES), *run.BOOK, "1024x784x1024", "1024x1024x10")
+
+
 class OwnPrograms:
-    """Our tests and benches: what they print is the result."""
+    """Our benches and examples: what they print is the result."""
 
     def __init__(self, *commands):
         self.commands = commands
@@ -62,9 +68,6 @@ class OwnPrograms:
     def run(self, options, path, deadline):
         env = {**environment(), "MNIST_DIR": str(options.data)}
         env["CRITERION_HOME"] = str(BUILT / "criterion")
-        if places.python:
-            # A test exchanges weights with PyTorch.
-            env["WGRAD_PYTHON"] = str(places.python)
         is_good = True
         with path.open("w") as file:
             print(header(options), file=file, flush=True)
@@ -84,18 +87,60 @@ class OwnPrograms:
         return is_good
 
 
-class OwnTests(OwnPrograms):
-    """Our tests, and at the end of their file what each program found."""
-
-    def __init__(self):
-        super().__init__(*install.TESTS)
+class OwnTests:
+    """Our tests, all programs at once, and at the end of their file what each found. Nothing is timed."""
 
     def run(self, options, path, deadline):
-        is_good = super().run(options, path, deadline)
-        outputs = re.split(r"^\$ ", path.read_text(errors="replace"), flags=re.MULTILINE)[1:]
-        with path.open("a") as file:
-            print("\nsummary", *map(summary, outputs), sep="\n", file=file)
+        env = {**environment(), "MNIST_DIR": str(options.data)}
+        if places.python:
+            # A test exchanges weights with PyTorch.
+            env["WGRAD_PYTHON"] = str(places.python)
+        started = []
+        for kind, name in install.TESTS:
+            words = tempfile.TemporaryFile("w+", errors="replace")
+            output = {"stdout": words, "stderr": words}
+            command = [install.our_program(name, kind)]
+            started.append((name, words, subprocess.Popen(command, **output, env=env, cwd=ROOT)))
+        found, is_good = [], True
+        for name, words, process in started:
+            try:
+                is_good &= process.wait(timeout=max(deadline - time.monotonic(), 0)) == 0
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                is_good = False
+            words.seek(0)
+            found.append(f"{name}\n{words.read()}")
+            words.close()
+        outputs = "\n".join(f"\n$ {output}" for output in found)
+        summaries = "\n".join(map(summary, found))
+        path.write_text(f"{header(options)}\n{outputs}\nsummary\n{summaries}\n")
         return is_good
+
+
+class Long:
+    """Many steps of job 1, twice: whether all losses have the same bits, and the GPU's memory meanwhile."""
+
+    def run(self, options, path, deadline):
+        steps = 100_000 if options.hardware else 2_000
+        query = ("--query-gpu=memory.used,clocks.sm", "--format=csv,noheader")
+        with path.open("w") as file, tempfile.TemporaryDirectory() as directory:
+            print(header(options), file=file, flush=True)
+            losses = [pathlib.Path(directory) / f"{number}.csv" for number in (1, 2)]
+            for each in losses:
+                command = [install.our_program("train_gpu"), "--quiet", "--device", "gpu"]
+                command += ["--data", str(options.data), "--losses", str(each)]
+                command += ["--steps", str(steps), "--eval-every", "0"]
+                process = subprocess.Popen(command, stdout=file, stderr=file, env=environment())
+                while process.poll() is None and time.monotonic() < deadline:
+                    print(machine.output("nvidia-smi", *query), file=file, flush=True)
+                    time.sleep(0.2)
+                process.kill()
+                if process.wait() != 0:
+                    return False
+            is_same = losses[0].read_bytes() == losses[1].read_bytes()
+            print(f"losses of {steps} steps, twice: the same bits: {is_same}", file=file)
+        return is_same
 
 
 def summary(output):
@@ -154,7 +199,8 @@ STAGES = {
     "job2": (8, Job(2)),
     "job3": (4, Job(3)),
     "start": (3, Start()),
-    "kernels": (4, OwnPrograms(("bench", "kernels", *BRIEFLY, "linear_forward"))),
+    "long": (1, Long()),
+    "kernels": (4, OwnPrograms(("example", "matmul", "--repeats", "5", *VARIANTS, *SHAPES))),
     "training": (3, OwnPrograms(("bench", "training", *BRIEFLY))),
 }
 
