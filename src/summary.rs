@@ -67,9 +67,10 @@ impl Summary {
         self.layers.iter().map(|layer| layer.flops).sum()
     }
 
-    /// Bytes that a training layer by layer takes on a GPU, beside its examples: parameters, gradients,
+    /// Bytes that a training layer by layer takes at most on a GPU, beside its examples: parameters, gradients,
     /// `kept` numbers of an optimizer for each parameter (momentum, `AdaGrad` and `RmsProp` 1, `Adam` 2), a minibatch's
-    /// outputs of every layer and two gradients that take turns, and losses and coefficients of 16,384 steps.
+    /// outputs of every layer and two gradients that take turns, and losses and coefficients of 16,384 steps. It
+    /// takes less where a `Relu` stands behind a `Linear`, which share their output.
     #[must_use]
     pub fn training_bytes(&self, batch: usize, kept: usize) -> u64 {
         let outputs: usize = self.layers.iter().map(|layer| layer.outputs).sum();
