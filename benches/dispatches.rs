@@ -13,24 +13,16 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use wgrad::gpu::AdapterKind;
 use wgrad::plan::Plan;
 use wgrad::{Error, Gpu, StepPlan, Trainer};
 
-use common::{Job, digits, jobs, trainer};
+use common::{Job, digits, flops_per_submit, jobs, trainer};
 
 /// Long enough for the clock, and for a submit to cost little of it.
 const SAMPLE: Duration = Duration::from_millis(20);
 const SAMPLES: usize = 7;
 /// Of one submit: few, so that the device soon has work, and an operating system does not take it for hung.
 const DISPATCHES: usize = 250;
-/// At the slowest 0.8 s on a GPU, and 0.4 s on a software driver.
-fn flops_of_submit(gpu: &Gpu) -> u64 {
-    match gpu.kind() {
-        AdapterKind::Hardware => 40_000_000_000,
-        AdapterKind::Software => 4_000_000_000,
-    }
-}
 
 /// What running a plan once costs, in µs: altogether, and of that on the CPU.
 #[derive(Clone, Copy)]
@@ -42,7 +34,7 @@ struct Cost {
 /// Runs a plan so many times and waits for the last.
 fn run(gpu: &Gpu, plan: &Plan, times: usize) -> Cost {
     let by_flops =
-        usize::try_from(flops_of_submit(gpu) / plan.flops().max(1)).unwrap_or(usize::MAX);
+        usize::try_from(flops_per_submit(gpu) / plan.flops().max(1)).unwrap_or(usize::MAX);
     let per_submit = (DISPATCHES / plan.len()).min(by_flops).max(1);
     let (started, mut host) = (Instant::now(), Duration::ZERO);
     for first in (0..times).step_by(per_submit) {

@@ -4,6 +4,8 @@
 //! dispatches they are dispatches per second.
 #![allow(clippy::expect_used, missing_docs)]
 
+mod common;
+
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -14,13 +16,7 @@ use wgrad::ops::{Forward, Layer, Relu, Variant};
 use wgrad::plan::{Plan, Recorder};
 use wgrad::tensor::Tensor;
 
-/// Floating-point operations of one submit: enough to hide its cost, not enough for a hang.
-fn flops_per_submit(gpu: &Gpu) -> u64 {
-    match gpu.kind() {
-        AdapterKind::Hardware => 40_000_000_000,
-        AdapterKind::Software => 2_000_000_000,
-    }
-}
+use common::flops_per_submit;
 
 fn gpu() -> Gpu {
     let gpu = Gpu::new().expect("a GPU or a software driver");

@@ -62,7 +62,7 @@ fn are_finite(four: vec4f) -> bool {
     return all((bitcast<vec4u>(four) & vec4u(0x7f800000u)) != vec4u(0x7f800000u));
 }
 
-// Four values of a row, `at` + these; past the last the last again.
+// Four of `count` values that start at `at`; past the last that one again.
 fn four_values(at: u32, four: vec4u, count: u32) -> vec4f {
     let place = at + min(four, vec4u(count - 1u));
     return vec4f(values[place.x], values[place.y], values[place.z], values[place.w]);
@@ -103,14 +103,14 @@ fn softmax_cross_entropy(first: u32, rows: u32, local: u32) {
     let shift = shift_of(classes);
     for (var base = 0u; base < rows << shift; base += 256u) {
         let row = (base + local) >> shift;
-        let kind = base + local - (row << shift);
-        if (row < rows && kind < classes) {
+        let output = base + local - (row << shift);
+        if (row < rows && output < classes) {
             let at = row * columns() + column_of(layers - 1u);
             let largest = largest_of(at, classes);
             let normalizer = normalizer_of(at, classes, largest);
-            let z = values[at + kind] - largest;
-            let is_label = kind == row_labels[row];
-            values[ROOM + at + kind] = (exp(z) / normalizer.sum - select(0.0, 1.0, is_label)) / f32(batch);
+            let z = values[at + output] - largest;
+            let is_label = output == row_labels[row];
+            values[ROOM + at + output] = (exp(z) / normalizer.sum - select(0.0, 1.0, is_label)) / f32(batch);
             if (is_label) {
                 var not_a_number = 0x7fc00000u;
                 scratch[losses_start() + first + row] =
@@ -386,8 +386,8 @@ fn middle(
         label = labels[(step_now[0] & mlp.list_mask) * batch + first + local];
     }
     forward_first(first, rows, bias, local);
-    // The second layer stands outside of the loop, though it would do in it: a driver unrolls no loop over
-    // layers, and then does not know the sizes in it. Most networks here have no third.
+    // The second layer has a call of its own before the loop. NVIDIA's driver unrolls no loop over layers, and
+    // so does not know the sizes in it. Most fused networks have two layers.
     ahead = forward_later(1u, rows, ahead, local);
     for (var layer = 2u; layer < layers; layer++) {
         ahead = forward_later(layer, rows, ahead, local);

@@ -111,7 +111,8 @@ fn fetch_bytes(tile: Tile, first: u32, rows: u32, local: u32) -> Left {
     return Left(bytes_at(tile, first, rows, local), bytes_at(tile, first, rows, local + 256u));
 }
 
-// The same of the outputs of the layer below.
+// Vector `at` of a slab of outputs of the layer below. Past the last row, or output, that one is read again, for
+// sums that are not stored.
 fn outputs_at(tile: Tile, first: u32, rows: u32, at: u32) -> vec4f {
     let row = first + min(at / QUARTERS, rows - 1u);
     let input = tile.input + 4u * (at % QUARTERS) + vec4u(0u, 1u, 2u, 3u);
@@ -239,7 +240,7 @@ fn update_tile(tile: Tile, local: u32) {
         right[256u * i + local] = sum[i];
     }
     workgroupBarrier();
-    // Of the four turns of rows.
+    // The gradient is the sum of four parts, one for each turn of rows.
     let at = 256u * tile.turn + local % 64u;
     w -= mlp.learning_rate * ((right[at] + right[at + 64u]) + (right[at + 128u] + right[at + 192u]));
     if (is_within(tile)) {
@@ -251,7 +252,8 @@ fn update_tile(tile: Tile, local: u32) {
     workgroupBarrier();
 }
 
-// Of all biases, 16 to a workgroup: sixteen invocations sum every sixteenth row each.
+// Updates 16 biases. Sixteen invocations share the sum over the rows of each: an invocation takes every
+// sixteenth row.
 fn update_biases(index: u32, local: u32) {
     let column = index * SIDE + local % SIDE;
     var sum = vec4f();

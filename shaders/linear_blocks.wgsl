@@ -67,7 +67,7 @@ struct Tile {
     column: u32,
 }
 
-// Of an invocation among those of its tile.
+// Where an invocation stands among those of its tile.
 struct Place {
     down: u32,
     across: u32,

@@ -29,8 +29,8 @@ pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
     }
 }
 
-/// Bytes that one submit of a training moves, for the same reason: 0.5 s at 20 GB/s, which the slowest integrated GPUs
-/// have. A step of few rows moves more bytes than it has operations.
+/// Bytes that one submit of a training moves, for the same reason: 0.5 s at 20 GB/s, which the slowest
+/// integrated GPUs have. A step of few rows moves more bytes than it has operations.
 pub(crate) const BYTES_PER_SUBMIT: u64 = 10_000_000_000;
 
 /// What one dispatch costs, by counting: nothing here is measured.
@@ -63,6 +63,12 @@ struct Pending {
     tensors: Vec<Tensor>,
     workgroups: [u32; 2],
     cost: Cost,
+}
+
+impl Pending {
+    fn contract(&self) -> &Contract {
+        &self.program.contract
+    }
 }
 
 impl<'gpu> Recorder<'gpu> {
@@ -233,7 +239,7 @@ impl<'gpu> Recorder<'gpu> {
                 bind(self.gpu, &pipeline, &uniforms, &pending)
             })?;
             Ok(Dispatch {
-                name: pending.program.contract.name(),
+                name: pending.contract().name(),
                 pipeline,
                 bind_group,
                 workgroups: pending.workgroups,
@@ -254,7 +260,7 @@ fn check_iterations(pending: &Pending) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Limit {
-        what: format!("{}, in loop iterations,", pending.program.contract.name()),
+        what: format!("{}, in loop iterations,", pending.contract().name()),
         limit: "iterations of a software driver",
         needed: pending.cost.iterations,
         available: SOFTWARE_ITERATIONS,
@@ -316,7 +322,7 @@ fn bind(
         resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: uniforms,
             offset: pending.uniform_offset,
-            size: std::num::NonZeroU64::new(pending.program.contract.uniform_size as u64),
+            size: std::num::NonZeroU64::new(pending.contract().uniform_size as u64),
         }),
     };
     let storage = (1..)
@@ -327,7 +333,7 @@ fn bind(
         });
     let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
     gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(&pending.program.contract.name()),
+        label: Some(&pending.contract().name()),
         layout: &pipeline.get_bind_group_layout(0),
         entries: &entries,
     })
@@ -339,12 +345,7 @@ fn bound(pending: &Pending) -> u64 {
 }
 
 fn describe(pending: &Pending) -> String {
-    let shapes = pending
-        .program
-        .contract
-        .bindings
-        .iter()
-        .zip(&pending.tensors);
+    let shapes = pending.contract().bindings.iter().zip(&pending.tensors);
     let shapes = shapes.map(|(binding, tensor)| {
         format!("{} {}×{}", binding.name, tensor.rows(), tensor.columns())
     });

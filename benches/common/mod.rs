@@ -1,12 +1,22 @@
 //! The two trainings that are timed: job 1 is the book's 784→50→10 with a batch of 100, job 2 is
-//! 784→1024→1024→10 with a batch of 1024.
+//! 784→1024→1024→10 with a batch of 1024. And what a submit may hold.
 #![allow(dead_code, reason = "no bench uses all of it")]
 
 use wgrad::data::{Sampling, Split, synthetic};
+use wgrad::gpu::AdapterKind;
 use wgrad::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
 use wgrad::{Error, Gpu, Sequential, StepPlan, Trainer, TwoLayerNet};
 
 pub(crate) const SAMPLING: Sampling = Sampling::WithReplacement { seed: 42 };
+
+/// Floating-point operations of one submit, so that none lasts: at the slowest 0.8 s on a GPU, and 0.4 s on a
+/// software driver.
+pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
+    match gpu.kind() {
+        AdapterKind::Hardware => 40_000_000_000,
+        AdapterKind::Software => 4_000_000_000,
+    }
+}
 
 pub(crate) struct Job {
     pub(crate) name: &'static str,

@@ -102,19 +102,20 @@ class OwnTests:
             command = [install.our_program(name, kind)]
             started.append((name, words, subprocess.Popen(command, **output, env=env, cwd=ROOT)))
         found, is_good = [], True
-        for name, words, process in started:
-            try:
-                is_good &= process.wait(timeout=max(deadline - time.monotonic(), 0)) == 0
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                is_good = False
-            words.seek(0)
-            found.append(f"{name}\n{words.read()}")
-            words.close()
-        outputs = "\n".join(f"\n$ {output}" for output in found)
-        summaries = "\n".join(map(summary, found))
-        path.write_text(f"{header(options)}\n{outputs}\nsummary\n{summaries}\n")
+        with path.open("w") as file:
+            print(header(options), file=file, flush=True)
+            for name, words, process in started:
+                try:
+                    is_good &= process.wait(timeout=max(deadline - time.monotonic(), 0)) == 0
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                    is_good = False
+                words.seek(0)
+                found.append(f"{name}\n{words.read()}")
+                words.close()
+                print("\n$", found[-1], file=file, flush=True)
+            print("\nsummary", *map(summary, found), sep="\n", file=file)
         return is_good
 
 

@@ -216,13 +216,12 @@ fn split(name: &str, files: Vec<Idx>) -> Result<Split, DataError> {
 }
 
 fn split_bodies(name: &str, files: Vec<Idx>) -> Result<Split, DataError> {
+    assert_eq!(files.len(), FILES.len(), "mnist: number of files");
     let mut bodies = files.into_iter().map(Idx::into_body);
-    let mut part = || {
-        let [images, labels] = [(); 2].map(|()| bodies.next().unwrap_or_default());
-        (images, labels)
-    };
-    let train = part();
-    named(name, train, part())
+    let mut next = || bodies.next().unwrap_or_default();
+    let train = (next(), next());
+    let test = (next(), next());
+    named(name, train, test)
 }
 
 type Bodies = (Vec<u8>, Vec<u8>);

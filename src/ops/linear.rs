@@ -198,7 +198,7 @@ impl Variant {
     ///
     /// | adapter | `x` | product, the first that fits | variant | because |
     /// |---|---|---|---|---|
-    /// | hardware | floats | 256 tiles of 128×128 or more | `Large` | measured: 43 to 44 TFLOP/s at 2048³ and 4096³, where `Medium` has 31 to 41 |
+    /// | hardware | floats | 256 tiles of 128×128 or more | `Large` | measured: 44 and 45 TFLOP/s at 2048³ and 4096³, where `Medium` has 27 and 37 |
     /// | hardware | floats | 32 tiles of 128×64 or more | `Medium` | measured: 32 TFLOP/s at 1024³ and 7.4 at 512³, where `Large` has 19 and 4.6, `Tiles` 8.6 and 6.7 |
     /// | hardware | floats | at most 64 tiles of 32×32, 64 deep or more | `Deep` | measured: 3.3 TFLOP/s at 256³ and 1.3 at 100×784×50, where `Tiles` has 2.0 and 0.2 |
     /// | hardware | floats | any other | `Tiles` | one load for a multiplication, and many workgroups |

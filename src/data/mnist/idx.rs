@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -133,9 +133,11 @@ impl Idx {
         &self.path
     }
 
-    /// The whole unpacked file.
-    pub(super) fn contents(&self) -> Vec<u8> {
-        [&self.header[..], &self.body].concat()
+    /// Writes the whole unpacked file.
+    pub(super) fn write_to(&self, path: &Path) -> io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(&self.header)?;
+        file.write_all(&self.body)
     }
 
     /// The pixels or labels, without the header.

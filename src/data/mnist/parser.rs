@@ -19,7 +19,7 @@ use crate::data::DataError;
 pub(super) fn parse(files: Vec<Idx>) -> Result<Mnist, DataError> {
     let copy = PrivateDirectory::new()?;
     for (idx, original) in files.iter().zip(&FILES) {
-        fs::write(copy.path.join(original.name), idx.contents())
+        idx.write_to(&copy.path.join(original.name))
             .map_err(|source| copy.unusable(source))?;
     }
     drop(files);
