@@ -31,11 +31,11 @@ use sha2::{Digest, Sha256};
 
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::files::FileError;
 use crate::ops::{Loss, Optimizer, ParameterSpec};
 use crate::sequential::Sequential;
 
-#[cfg(not(target_arch = "wasm32"))]
-pub use file::check_path;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use file::{read, write};
 
@@ -43,17 +43,17 @@ pub(crate) use file::{read, write};
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// The file could not be read or written.
-    #[error("cannot {doing} {}: {reason}. {remedy}", path.display())]
-    File {
-        /// `read` or `write`.
-        doing: &'static str,
+    /// The file could not be written.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[error(transparent)]
+    Write(FileError),
+    /// The file could not be read.
+    #[error("cannot read {}: {reason}. Name a file that was saved from this network", path.display())]
+    Read {
         /// The file.
         path: PathBuf,
         /// What the system says.
         reason: String,
-        /// What to do about it.
-        remedy: &'static str,
     },
     /// It is no safetensors file, or a damaged one.
     #[error("this is no whole safetensors file: {reason}. Take another copy of it")]

@@ -117,6 +117,8 @@ mod confusion;
 pub mod data;
 mod error;
 mod evaluator;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod files;
 pub mod gpu;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod gradient_check;

@@ -1,14 +1,15 @@
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Sampling};
 use wgrad::ops::{Dropout, Gelu, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
-use wgrad::{Error, MAX_WIDTH, Sequential, StepPlan};
+use wgrad::{Error, MAX_WIDTH, Sequential, StepPlan, files};
 
 use crate::common::DataArgs;
 use crate::optimizer::OptimizerArgs;
+use crate::outputs::is_stream;
 
 /// Trains a small network on MNIST; without options, the two-layer network of "Deep Learning from
 /// Scratch", chapter 5.
@@ -156,16 +157,25 @@ impl FromStr for Hidden {
     }
 }
 
+fn setting(option: &str, expected: String, found: impl ToString) -> Error {
+    Error::Setting {
+        name: option.to_owned(),
+        expected,
+        found: found.to_string(),
+    }
+}
+
+/// Whether a file is there, and is called as one of MNIST's.
+fn is_data(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or("");
+    let name = name.strip_suffix(".gz").unwrap_or(name);
+    name.ends_with("ubyte") && path.is_file()
+}
+
 impl Args {
     /// What can be told without data and device.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let must_be = |option: &str, expected: String, found: usize| {
-            Err(Error::Setting {
-                name: option.to_owned(),
-                expected,
-                found: found.to_string(),
-            })
-        };
+        let must_be = |option, expected, found: usize| Err(setting(option, expected, found));
         if self.steps == 0 {
             let expected = "at least 1, or there is nothing to do";
             return must_be("--steps", expected.to_owned(), 0);
@@ -180,11 +190,8 @@ impl Args {
             return must_be("--hidden", expected, width);
         }
         if !(0.0..1.0).contains(&self.dropout) || self.dropout > 0.0 && self.hidden.0.is_empty() {
-            return Err(Error::Setting {
-                name: "--dropout".to_owned(),
-                expected: "at least 0 and below 1, and 0 with --hidden none".to_owned(),
-                found: self.dropout.to_string(),
-            });
+            let expected = "at least 0 and below 1, and 0 with --hidden none";
+            return Err(setting("--dropout", expected.to_owned(), self.dropout));
         }
         self.check_files()?;
         if self.patience == Some(0) {
@@ -198,35 +205,43 @@ impl Args {
         self.optimizer.check(self.steps)
     }
 
-    /// Whether what is written is written to files of its own, and as what their names say.
+    /// Whether what is written destroys nothing that is written or read beside it, and is as its name says.
     fn check_files(&self) -> Result<(), Error> {
-        let files = [
+        let outputs = [
             ("--save", &self.save, None),
             ("--losses", &self.losses, None),
             ("--log", &self.log, None),
             ("--plot", &self.plot, Some("svg")),
             ("--samples", &self.samples, Some("png")),
         ];
-        for (at, (option, path, ending)) in files.iter().enumerate() {
+        let mut others = vec![
+            ("standard output", PathBuf::from("/dev/stdout")),
+            ("standard error", PathBuf::from("/dev/stderr")),
+        ];
+        // A training may be saved to the file that it was resumed from.
+        for (option, path, ending) in outputs {
             let Some(path) = path else { continue };
-            let wrong = |expected| {
-                let (name, found) = ((*option).to_owned(), path.display().to_string());
-                Err(Error::Setting {
-                    name,
-                    expected,
-                    found,
-                })
+            let wrong = |expected: String| {
+                let found = path.display().to_string();
+                Err(setting(option, expected, found))
             };
-            let is_also = |(_, other, _): &&(_, &Option<PathBuf>, _)| other.as_ref() == Some(path);
-            if let Some((other, ..)) = files[..at].iter().find(is_also) {
+            let is_same = |other: &Path| !is_stream(path) && files::are_same(other, path);
+            if let Some((other, _)) = others.iter().find(|(_, other)| is_same(other)) {
                 return wrong(format!("another file than that of {other}"));
             }
+            if option != "--save" && self.resume.as_deref().is_some_and(is_same) {
+                return wrong("another file than that of --resume".to_owned());
+            }
+            if is_data(path) {
+                return wrong("another file than one of a data set".to_owned());
+            }
             let found = path.extension().and_then(OsStr::to_str);
-            if let (Some(ending), Some(found)) = (*ending, found)
+            if let (Some(ending), Some(found)) = (ending, found)
                 && !found.eq_ignore_ascii_case(ending)
             {
                 return wrong(format!("a file whose name ends in .{ending}"));
             }
+            others.push((option, path.clone()));
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 use std::path::Path;
 
+use serde_json::Value;
 use wgrad::Evaluation;
 
 use crate::common::Failure;
-use crate::output_file::OutputFile;
+use crate::outputs::{Lines, Output};
 
 /// What an evaluation found.
 #[derive(Debug)]
@@ -61,21 +62,38 @@ fn number(value: Option<f64>) -> String {
 
 /// A file with a JSON object for every evaluation, one a line.
 #[derive(Debug)]
-pub(crate) struct LogFile(OutputFile);
+pub(crate) struct LogFile {
+    lines: Lines,
+    /// The last step that is there.
+    last: Option<usize>,
+}
 
 impl LogFile {
-    /// Opens the file for writing; what it holds stays until [`begin`](Self::begin).
+    /// Fails where it could not be written. What it holds stays until [`begin`](Self::begin).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        Ok(Self(OutputFile::open(path, "log", "--log")?))
+        let output = Output::new(path, "log", "--log")?;
+        let step_of = |line: &str| {
+            let record: Value = serde_json::from_str(line).ok()?;
+            usize::try_from(record.get("step")?.as_u64()?).ok()
+        };
+        Ok(Self {
+            lines: Lines::new(output, step_of),
+            last: None,
+        })
     }
 
-    /// Goes on at the end of the file, or else empties it.
-    pub(crate) fn begin(&self, goes_on: bool) -> Result<(), Failure> {
-        self.0.begin(goes_on)
+    /// The next evaluation is that after so many steps, or a later one: see [`Lines::begin`].
+    pub(crate) fn begin(&mut self, steps: usize) -> Result<(), Failure> {
+        self.last = self.lines.begin(steps)?;
+        Ok(())
     }
 
-    /// Adds a line, and stores it at once.
+    /// Adds a line, and stores it at once; none for the step at which a training was resumed that has one.
     pub(crate) fn add(&mut self, record: &Record) -> Result<(), Failure> {
-        self.0.add([record.json()])
+        if self.last == Some(record.step) {
+            return Ok(());
+        }
+        self.last = Some(record.step);
+        self.lines.add([record.json()])
     }
 }

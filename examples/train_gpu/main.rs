@@ -32,7 +32,7 @@ mod interruption;
 mod log;
 mod losses;
 mod optimizer;
-mod output_file;
+mod outputs;
 mod patience;
 mod plot;
 mod samples;

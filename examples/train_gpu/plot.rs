@@ -9,7 +9,7 @@ use plotters::prelude::{
 
 use crate::common::Failure;
 use crate::log::Record;
-use crate::output_file::OutputFile;
+use crate::outputs::Output;
 
 const SIZE: (u32, u32) = (900, 500);
 const LOSS: RGBColor = RED;
@@ -18,16 +18,16 @@ const ACCURACY: RGBColor = BLUE;
 /// A drawing of all evaluations.
 #[derive(Debug)]
 pub(crate) struct Plot {
-    file: OutputFile,
+    output: Output,
     /// Step, training loss and test accuracy.
     points: Vec<(f64, f64, f64)>,
 }
 
 impl Plot {
-    /// Opens the file for writing; what it holds stays until [`draw`](Self::draw).
+    /// Fails where it could not be written. What it holds stays until [`draw`](Self::draw).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         Ok(Self {
-            file: OutputFile::open(path, "plot", "--plot")?,
+            output: Output::new(path, "plot", "--plot")?,
             points: Vec::new(),
         })
     }
@@ -46,7 +46,7 @@ impl Plot {
         let svg = svg(&self.points).map_err(|error| {
             Failure::Message(format!("cannot draw the plot: {error}; leave out --plot"))
         })?;
-        self.file.replace(svg.as_bytes())
+        self.output.write(svg.as_bytes())
     }
 }
 

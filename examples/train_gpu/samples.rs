@@ -7,7 +7,7 @@ use wgrad::data::{Dataset, mnist};
 
 use crate::common::Failure;
 use crate::font;
-use crate::output_file::OutputFile;
+use crate::outputs::Output;
 
 /// Digits drawn at most, and in a row.
 const MOST: usize = 20;
@@ -34,7 +34,7 @@ const PREDICTED: Rgb<u8> = Rgb([190, 30, 30]);
 
 /// A picture of the test digits of whose wrong class the network was the surest.
 #[derive(Debug)]
-pub(crate) struct Samples(OutputFile);
+pub(crate) struct Samples(Output);
 
 /// A test digit that was taken for another.
 struct Wrong<'a> {
@@ -44,9 +44,9 @@ struct Wrong<'a> {
 }
 
 impl Samples {
-    /// Opens the file for writing; what it holds stays until [`draw`](Self::draw).
+    /// Fails where it could not be written. What it holds stays until [`draw`](Self::draw).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        Ok(Self(OutputFile::open(path, "samples", "--samples")?))
+        Ok(Self(Output::new(path, "samples", "--samples")?))
     }
 
     /// Writes the picture; returns a line about it.
@@ -66,7 +66,7 @@ impl Samples {
                 "cannot draw the samples: {error}; leave out --samples"
             ))
         })?;
-        self.0.replace(&png)?;
+        self.0.write(&png)?;
         Ok(match count {
             0 => format!("samples: none of {all} test examples was predicted wrongly"),
             _ => format!(

@@ -1,7 +1,7 @@
 use std::path::Path;
 
-use wgrad::Error;
-use wgrad::checkpoint::{self, CheckpointError};
+use wgrad::checkpoint::CheckpointError;
+use wgrad::{Error, files};
 
 use crate::args::Args;
 use crate::common::Failure;
@@ -9,7 +9,7 @@ use crate::engine::Engine;
 
 /// Whether a training can be saved there. What the file holds stays.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
-    checkpoint::check_path(path).map_err(|error| {
+    files::check(path).map_err(|error| {
         let advice = "(here: with --save, or leave it out)";
         Failure::Message(format!("cannot save the training: {error} {advice}"))
     })
@@ -23,7 +23,7 @@ pub(crate) fn resume(engine: &mut dyn Engine, args: &Args) -> Result<usize, Fail
     let shown = path.display();
     let taken = engine.resume(path).map_err(|error| match error {
         // Names the file itself.
-        Error::Checkpoint(CheckpointError::File { .. }) => error.into(),
+        Error::Checkpoint(CheckpointError::Read { .. }) => error.into(),
         _ => Failure::Message(format!(
             "cannot resume from {shown}: {error} (here: use the options it was saved with, or leave \
              out --resume)"

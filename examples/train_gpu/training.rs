@@ -80,8 +80,8 @@ impl<'a> Training<'a> {
         if let Some(losses) = &mut files.losses {
             losses.begin(before)?;
         }
-        if let Some(log) = &files.log {
-            log.begin(before > 0)?;
+        if let Some(log) = &mut files.log {
+            log.begin(before)?;
         }
         Ok(Self {
             bar: progress_bar(args),

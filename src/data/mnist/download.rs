@@ -2,9 +2,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::FILES;
 use super::idx::Original;
 use crate::data::DataError;
 use crate::data::error::{DownloadAttempt, DownloadFailure};
+use crate::files;
 
 /// Public mirrors of the original files, in the order [`download`] asks them.
 pub const MIRRORS: [&str; 2] = [
@@ -134,9 +134,9 @@ fn download_with(
         let target = directory.join(original.gz_name);
         if !is_there(original, directory)? {
             let bytes = fetch_from_any(&agent, mirrors, original, &target, progress)?;
-            store(&target, &bytes).map_err(|source| DataError::Write {
-                file: target,
-                source,
+            files::write(target, &bytes).map_err(|error| DataError::Write {
+                file: error.path,
+                source: error.source,
             })?;
         }
     }
@@ -252,42 +252,11 @@ fn check(original: &Original, target: &Path, bytes: &[u8]) -> Result<(), Downloa
         })
 }
 
-/// Writes a file that is there complete or not at all, even when the machine stops midway.
-fn store(target: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A name of its own for each writer; none is reused, so one left by a crash is in nobody's way.
-    let suffix = format!("{:016x}.part", RandomState::new().hash_one(0));
-    let path = target.with_extension(suffix);
-    let mut file = File::create_new(&path)?;
-    let part = Part { path };
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(&part.path, target)?;
-    // The new name is as lasting as the contents only once the directory is; a file system that
-    // cannot do this has still stored the file.
-    #[cfg(unix)]
-    if let Some(directory) = target.parent() {
-        let _ = File::open(directory).and_then(|directory| directory.sync_all());
-    }
-    Ok(())
-}
-
-/// An unfinished file, removed when dropped unless it has been renamed.
-#[derive(Debug)]
-struct Part {
-    path: PathBuf,
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::io::Write as _;
     use std::net::TcpListener;
     use std::time::Instant;
 
@@ -331,14 +300,5 @@ mod tests {
         }
         assert_eq!(found(""), Some(cache.path().to_owned()));
         assert_eq!(locate_in(None, None), None);
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_stored_leaves_nothing_behind() {
-        let directory = tempfile::tempdir().unwrap();
-        let target = directory.path().join("taken.gz");
-        fs::create_dir(&target).unwrap();
-        store(&target, b"contents").unwrap_err();
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

@@ -1,0 +1,261 @@
+//! Files that are written before they have their name.
+
+use std::fs::{self, DirEntry, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use tempfile::{Builder, NamedTempFile, TempPath};
+
+const PREFIX: &str = ".wgrad-";
+const SUFFIX: &str = ".tmp";
+/// Letters and digits between them, so that no two processes take the same name.
+const RANDOM: usize = 16;
+
+/// A file with a name of its own, which is removed when dropped.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    path: TempPath,
+    /// Its lock says that it is in use.
+    _file: File,
+}
+
+impl Scratch {
+    /// A new file in `directory` with these contents, on the disk; with permissions and owner of `old`.
+    pub(super) fn new(directory: &Path, old: Option<&Metadata>, bytes: &[u8]) -> io::Result<Self> {
+        match Self::late_named(directory, old, bytes)? {
+            Some(scratch) => Ok(scratch),
+            None => Self::early_named(directory, old, bytes),
+        }
+    }
+
+    /// One that has its name once it is written, where the file system has such files.
+    fn late_named(
+        directory: &Path,
+        old: Option<&Metadata>,
+        bytes: &[u8],
+    ) -> io::Result<Option<Self>> {
+        let Some(file) = unnamed(directory, old) else {
+            return Ok(None);
+        };
+        fill(&file, old, bytes)?;
+        let _ = file.try_lock();
+        let named = builder().make_in(directory, |path| link(&file, path));
+        // Without `/proc` it cannot be named.
+        Ok(named.ok().map(|named| Self {
+            path: named.into_temp_path(),
+            _file: file,
+        }))
+    }
+
+    fn early_named(directory: &Path, old: Option<&Metadata>, bytes: &[u8]) -> io::Result<Self> {
+        let (file, path) = named(directory, old)?.into_parts();
+        fill(&file, old, bytes)?;
+        Ok(Self { path, _file: file })
+    }
+
+    /// Gives it this name, whatever had it before.
+    pub(super) fn persist(self, path: &Path) -> io::Result<()> {
+        self.path.persist(path).map_err(|failed| failed.error)
+    }
+}
+
+/// Whether a file can be made in `directory`. None is left there.
+pub(super) fn probe(directory: &Path) -> io::Result<()> {
+    match unnamed(directory, None) {
+        Some(_) => Ok(()),
+        None => named(directory, None).map(|_| ()),
+    }
+}
+
+/// Removes what dead processes have left.
+pub(super) fn sweep(directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for path in entries.filter(is_scratch).map(|entry| entry.path()) {
+        let Ok(file) = File::open(&path) else {
+            continue;
+        };
+        // The lock is held until it is gone: an owner that has not locked it yet makes another.
+        if file.try_lock().is_ok() {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+fn is_scratch(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let random = name
+        .to_str()
+        .and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
+    random.is_some_and(|random| random.len() == RANDOM)
+        && entry.file_type().is_ok_and(|kind| kind.is_file())
+}
+
+fn builder() -> Builder<'static, 'static> {
+    let mut builder = Builder::new();
+    builder.prefix(PREFIX).suffix(SUFFIX).rand_bytes(RANDOM);
+    builder
+}
+
+fn named(directory: &Path, old: Option<&Metadata>) -> io::Result<NamedTempFile<File>> {
+    sweep(directory);
+    loop {
+        let file = builder().make_in(directory, |path| new_options(old).open(path))?;
+        let is_ours = match file.as_file().try_lock() {
+            Ok(()) => file.path().exists(),
+            Err(TryLockError::WouldBlock) => false,
+            // A file system without locks, where nothing is swept.
+            Err(TryLockError::Error(_)) => true,
+        };
+        // Else it was swept in the moment between.
+        if is_ours {
+            return Ok(file);
+        }
+    }
+}
+
+/// The contents are nobody's to read who could not read the old ones.
+fn fill(mut file: &File, old: Option<&Metadata>, bytes: &[u8]) -> io::Result<()> {
+    if let Some(old) = old {
+        take_owner(file, old)?;
+    }
+    file.write_all(bytes)?;
+    if let Some(old) = old {
+        file.set_permissions(old.permissions())?;
+    }
+    // Or the name might reach the disk before the bytes.
+    file.sync_all()
+}
+
+#[cfg(unix)]
+fn take_owner(file: &File, old: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) == (old.uid(), old.gid()) {
+        return Ok(());
+    }
+    fchown(file, Some(old.uid()), Some(old.gid()))
+}
+
+#[cfg(not(unix))]
+fn take_owner(_: &File, _: &Metadata) -> io::Result<()> {
+    Ok(())
+}
+
+/// Permissions to begin with: those of any new file, or less than the old one has.
+#[cfg(unix)]
+fn mode(old: Option<&Metadata>) -> u32 {
+    if old.is_some() { 0o600 } else { 0o666 }
+}
+
+#[cfg(unix)]
+fn new_options(old: Option<&Metadata>) -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(mode(old));
+    options
+}
+
+#[cfg(not(unix))]
+fn new_options(_: Option<&Metadata>) -> OpenOptions {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    options
+}
+
+/// A file without a name in `directory`, where the file system has such files.
+#[cfg(target_os = "linux")]
+fn unnamed(directory: &Path, old: Option<&Metadata>) -> Option<File> {
+    use rustix::fs::{Mode, OFlags};
+
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(directory, flags, Mode::from_raw_mode(mode(old)));
+    file.ok().map(File::from)
+}
+
+#[cfg(target_os = "linux")]
+fn link(file: &File, path: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD};
+    use std::os::fd::AsRawFd as _;
+
+    let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, open, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unnamed(_: &Path, _: Option<&Metadata>) -> Option<File> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn link(_: &File, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn both_kinds_are_whole_and_gone_when_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let (directory, target) = (directory.path(), directory.path().join("target"));
+        let late = || Scratch::late_named(directory, None, b"late").unwrap();
+        let early = || Scratch::early_named(directory, None, b"early").unwrap();
+        for (make, expected) in [
+            (&late as &dyn Fn() -> Option<Scratch>, "late"),
+            (&|| Some(early()), "early"),
+        ] {
+            // A file system may not have the first.
+            let Some(scratch) = make() else { continue };
+            // What is in use is left alone.
+            sweep(directory);
+            assert_eq!(fs::read_to_string(&scratch.path).unwrap(), expected);
+            drop(scratch);
+            assert_eq!(names(directory), [] as [&str; 0]);
+            make().unwrap().persist(&target).unwrap();
+            assert_eq!(fs::read_to_string(&target).unwrap(), expected);
+            assert_eq!(names(directory), ["target"]);
+            fs::remove_file(&target).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_dead_processes_left_is_swept_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let ours = [".wgrad-0123456789abcdef.tmp", ".wgrad-ABCDEFGHIJKLMNOP.tmp"];
+        let others = [
+            ".wgrad-notes.tmp",
+            ".wgrad-0123456789abcdef",
+            "a.tmp",
+            "model.tmp",
+        ];
+        for name in ours.iter().chain(&others) {
+            fs::write(directory.path().join(name), name).unwrap();
+        }
+        fs::create_dir(directory.path().join(".wgrad-directory1234567.tmp")).unwrap();
+        let alive = File::open(directory.path().join(ours[1])).unwrap();
+        alive.try_lock().unwrap();
+        sweep(directory.path());
+        let left = names(directory.path());
+        assert_eq!(left.len(), others.len() + 2, "{left:?}");
+        assert!(!left.contains(&ours[0].to_owned()));
+        drop(alive);
+        sweep(directory.path());
+        assert!(!names(directory.path()).contains(&ours[1].to_owned()));
+        probe(directory.path()).unwrap();
+        assert_eq!(names(directory.path()).len(), others.len() + 1);
+    }
+}
