@@ -159,7 +159,12 @@ impl Target {
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let directory = self.directory();
-        Scratch::new(directory, self.old.as_ref(), bytes)?.persist(&self.path)?;
+        let write = || Scratch::new(directory, self.old.as_ref(), bytes)?.persist(&self.path);
+        match write() {
+            // Swept by another machine that knows nothing of our locks.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && directory.is_dir() => write()?,
+            written => written?,
+        }
         // The name itself; where directories cannot be opened, the system sees to it.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
         Ok(())

@@ -18,6 +18,9 @@ mod interruption;
 mod log;
 #[path = "cli/optimizers.rs"]
 mod optimizers;
+#[cfg(target_os = "linux")]
+#[path = "cli/outputs.rs"]
+mod outputs;
 #[path = "cli/patience.rs"]
 mod patience;
 #[path = "cli/plot.rs"]

@@ -1,7 +1,9 @@
 //! What a training writes for programs, evaluation by evaluation.
 
 use std::fs;
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use serde_json::Value;
 
@@ -37,38 +39,138 @@ fn the_log_has_an_object_for_every_evaluation() {
     assert!(objects.iter().all(|o| o.as_object().unwrap().len() == 7));
 }
 
+/// A directory with a log, losses and a checkpoint.
+struct Resumed {
+    few: Few,
+    log: PathBuf,
+    losses: PathBuf,
+    saved: PathBuf,
+}
+
+impl Resumed {
+    /// Of 100 steps.
+    fn new() -> Self {
+        let few = Few::new();
+        let [log, losses, saved] = ["log.jsonl", "losses.csv", "saved"].map(|n| few.path.join(n));
+        let new = Self {
+            few,
+            log,
+            losses,
+            saved,
+        };
+        lines(&new.run(100, &[]));
+        new
+    }
+
+    fn run(&self, steps: usize, resume: &[&Path]) -> Output {
+        let data = [
+            Path::new("--unverified"),
+            Path::new("--data"),
+            &self.few.path,
+        ];
+        let [log, losses, save] = ["--log", "--losses", "--save"].map(Path::new);
+        let files = [log, &*self.log, losses, &self.losses, save, &self.saved];
+        let arguments = [&data[..], &files, resume].concat();
+        let words = format!("--device cpu --batch 20 --steps {steps} --eval-every 50 --quiet");
+        train(&arguments, &words)
+    }
+
+    fn resume(&self, steps: usize) -> Output {
+        self.run(steps, &[Path::new("--resume"), &self.saved])
+    }
+
+    /// Lines of both files, each of its step.
+    #[track_caller]
+    fn assert_has_each_step_once(&self, last: u64) {
+        let log = fs::read_to_string(&self.log).unwrap();
+        let objects = log.lines().map(serde_json::from_str::<Value>);
+        let objects: Vec<_> = objects.map(Result::unwrap).collect();
+        let steps = objects
+            .iter()
+            .map(|object| object["step"].as_u64().unwrap());
+        assert!(steps.eq((0..=last).step_by(50)), "{log}");
+        // Of the evaluation at which the run was resumed, too.
+        assert!(
+            objects[1..].iter().all(|object| object["loss"].is_f64()),
+            "{log}"
+        );
+        let losses = fs::read_to_string(&self.losses).unwrap();
+        let numbers = losses.lines().map(|line| line.split_once(',').unwrap().0);
+        let expected = (1..=last).map(|step| step.to_string());
+        assert!(expected.eq(numbers.map(str::to_owned)), "{losses}");
+    }
+
+    fn append(&self, losses: &str, log: &str) {
+        for (path, lines) in [(&self.losses, losses), (&self.log, log)] {
+            let mut file = fs::File::options().append(true).open(path).unwrap();
+            file.write_all(lines.as_bytes()).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_resumed_training_goes_on_with_its_log_and_losses() {
-    let few = Few::new();
-    let [log, losses, saved] = ["log.jsonl", "losses.csv", "saved"].map(|n| few.path.join(n));
-    let run = |steps: usize, resume: &[&Path]| {
-        let data = [Path::new("--unverified"), Path::new("--data"), &few.path];
-        let files = [
-            Path::new("--log"),
-            &log,
-            Path::new("--losses"),
-            &losses,
-            Path::new("--save"),
-            &saved,
-        ];
-        let arguments = [&data[..], &files, resume].concat();
-        let words = format!("--device cpu --batch 20 --steps {steps} --eval-every 100 --quiet");
-        lines(&train(&arguments, &words));
-    };
-    run(100, &[]);
-    run(200, &[Path::new("--resume"), &saved]);
-    let log = fs::read_to_string(&log).unwrap();
-    let step = |line: &str| serde_json::from_str::<Value>(line).unwrap()["step"].as_u64();
-    let steps: Vec<_> = log.lines().map(step).collect();
-    assert_eq!(steps.first(), Some(&Some(0)), "{log}");
-    assert_eq!(steps.last(), Some(&Some(200)), "{log}");
-    let losses = fs::read_to_string(&losses).unwrap();
-    let numbers = losses.lines().map(|line| line.split_once(',').unwrap().0);
-    assert!(
-        numbers
-            .map(str::to_owned)
-            .eq((1..=200).map(|n: usize| n.to_string()))
+    let resumed = Resumed::new();
+    lines(&resumed.resume(200));
+    resumed.assert_has_each_step_once(200);
+}
+
+#[test]
+fn what_a_killed_run_wrote_after_its_last_checkpoint_is_cut_off() {
+    for (losses, log) in [
+        (
+            "101,0.5\n102,0.25\n10",
+            "{\"step\":150,\"loss\":1.0}\n{\"st",
+        ),
+        ("101,NaN\n", "{\"step\":150,\"loss\":null}\n"),
+        ("1", "{"),
+    ] {
+        let resumed = Resumed::new();
+        resumed.append(losses, log);
+        lines(&resumed.resume(200));
+        resumed.assert_has_each_step_once(200);
+    }
+}
+
+#[test]
+fn a_file_of_something_else_is_not_gone_on_with() {
+    for (losses, log, parts) in [
+        (
+            "dear diary,\n",
+            "",
+            ["losses.csv", "its line 101 was not written"],
+        ),
+        ("101\n", "", ["losses.csv", "its line 101 was not written"]),
+        ("", "[]\n", ["log.jsonl", "its line 4 was not written"]),
+    ] {
+        let resumed = Resumed::new();
+        resumed.append(losses, log);
+        let [before, log_before] =
+            [&resumed.losses, &resumed.log].map(|path| fs::read(path).unwrap());
+        assert_refused(&resumed.resume(200), &parts);
+        assert!(fs::read(&resumed.losses).unwrap() == before);
+        assert!(fs::read(&resumed.log).unwrap() == log_before);
+    }
+    let resumed = Resumed::new();
+    fs::write(&resumed.losses, "all that I know").unwrap();
+    assert_refused(&resumed.resume(200), &["its line 1 was not written"]);
+    assert_eq!(
+        fs::read_to_string(&resumed.losses).unwrap(),
+        "all that I know"
     );
+}
+
+#[test]
+fn two_runs_do_not_write_one_log() {
+    let resumed = Resumed::new();
+    let other = fs::File::open(&resumed.log).unwrap();
+    other.lock().unwrap();
+    let before = fs::read(&resumed.log).unwrap();
+    assert_refused(
+        &resumed.run(100, &[]),
+        &["log.jsonl", "another run is writing to it"],
+    );
+    assert!(fs::read(&resumed.log).unwrap() == before);
 }
 
 #[test]
