@@ -157,10 +157,7 @@ pub enum Error {
 
     /// Training ran away: the loss is no number, or of classes no longer below 2²⁴, up to which an `f32`
     /// tells losses apart that differ by 1.
-    #[error(
-        "training diverged: the loss of step {step} is {loss:e}. Lower the learning rate (it is \
-         {learning_rate}), or scale features and targets to about −1…1"
-    )]
+    #[error("training diverged: the loss of step {step} is {loss:e}. {remedy}")]
     Diverged {
         /// The first step, counted from 1, whose minibatch had such a loss.
         step: u64,
@@ -170,6 +167,18 @@ pub enum Error {
         learning_rate: f32,
         /// The losses before it, of the same call.
         losses: Vec<f32>,
+        /// What to do about it, by the settings and the data of this training.
+        remedy: String,
+    },
+
+    /// A training that has diverged was to be saved.
+    #[error(
+        "not saved: the training diverged at step {step}. Resume from a file that was saved before, or take \
+         sound parameters with set_weights or set_parameters"
+    )]
+    NotSaved {
+        /// The first step, counted from 1, whose loss was not sound.
+        step: u64,
     },
 }
 
