@@ -34,7 +34,8 @@ pub enum Error {
 
     /// The adapter refused to open a device.
     #[error(
-        "adapter {adapter} refused to open a device: {reason}. Update its driver or choose another adapter"
+        "adapter {adapter} refused to open a device: {}. Update its driver or choose another adapter",
+        on_one_line(reason)
     )]
     NoDevice {
         /// Name of the adapter.
@@ -70,7 +71,8 @@ pub enum Error {
 
     /// The device is gone: unplugged, reset by its driver, or destroyed.
     #[error(
-        "the GPU device was lost while {doing}: {reason}. What was on it is gone: make a new Gpu and start again"
+        "the GPU device was lost while {doing}: {}. What was on it is gone: make a new Gpu and start again",
+        on_one_line(reason)
     )]
     DeviceLost {
         /// What was being done.
@@ -93,7 +95,7 @@ pub enum Error {
     },
 
     /// wgpu refused a command.
-    #[error("wgpu reported an error while {doing}: {message}")]
+    #[error("wgpu reported an error while {doing}: {}", on_one_line(message))]
     Gpu {
         /// What was being done.
         doing: String,
@@ -206,6 +208,12 @@ impl Error {
 const INSTALL_A_DRIVER: &str = "Install the driver of your GPU; without a GPU, a software driver \
     does: on Debian or Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, on Fedora `dnf \
     install mesa-vulkan-drivers vulkan-loader`";
+
+/// Drivers and wgpu indent what they say over several lines.
+fn on_one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
 
 fn listed(names: &[String]) -> String {
     if names.is_empty() {

@@ -167,7 +167,8 @@ impl Args {
             })
         };
         if self.steps == 0 {
-            let expected = "at least 1, or there is nothing to do";
+            let expected =
+                "at least 1, with --resume more than the file has, or there is nothing to do";
             return must_be("--steps", expected.to_owned(), 0);
         }
         if self.batch == 0 {

@@ -71,7 +71,7 @@ impl OutputFile {
 }
 
 fn failure(path: &Path, holds: &str, option: &str, error: &io::Error) -> Failure {
-    Failure::Message(format!(
+    Failure::Output(format!(
         "cannot write the {holds} to {}: {error}; name a file in a directory that exists and can \
          be written to with {option}, or leave it out",
         path.display()
