@@ -109,36 +109,39 @@ impl<'a> Training<'a> {
         Ok(outcome)
     }
 
-    /// What ended the run before all was done, with what is kept of the training. It is saved first, unless it is
+    /// What ended the run before all was done, and what is kept of the training. It is saved first, unless it is
     /// itself what failed.
     pub(crate) fn explain(&mut self, failure: Failure) -> Failure {
-        let kept = match &failure {
-            Failure::Message(_) => Ok(self.saved()),
-            Failure::Output(_) | Failure::Interrupted(_) => self.keep(),
+        let place = match self.taken {
+            0 => "before the first step".to_owned(),
+            taken => format!("after step {taken}"),
+        };
+        let failed = matches!(failure, Failure::Message(_));
+        let kept = if failed {
+            Ok(String::new())
+        } else {
+            self.keep()
         };
         match (failure, kept) {
-            (Failure::Message(message), Ok(kept)) => Failure::Message(message + &kept),
-            (Failure::Output(message), Ok(kept)) => Failure::Output(message + &kept),
+            (Failure::Message(message), _) => Failure::Message(message + &self.saved()),
+            (Failure::Output(message), Ok(kept)) => {
+                Failure::Output(format!("{message}; ended {place}; {kept}"))
+            }
             (Failure::Interrupted(why), Ok(kept)) => {
-                Failure::Interrupted(format!(" {}{why}{kept}", self.place()))
+                Failure::Interrupted(format!(" {place}{why}; {kept}"))
             }
             (failure, Err(error)) => {
                 let ended = match failure {
-                    Failure::Message(message) | Failure::Output(message) => message,
-                    Failure::Interrupted(why) => format!("interrupted {}{why}", self.place()),
+                    Failure::Message(text) | Failure::Output(text) => {
+                        format!("{text}; ended {place}")
+                    }
+                    Failure::Interrupted(why) => format!("interrupted {place}{why}"),
                 };
                 let saved = self.saved();
                 Failure::Message(format!(
                     "{ended}; the training could not be saved: {error}{saved}"
                 ))
             }
-        }
-    }
-
-    fn place(&self) -> String {
-        match self.taken {
-            0 => "before the first step".to_owned(),
-            taken => format!("after step {taken}"),
         }
     }
 
@@ -151,23 +154,25 @@ impl<'a> Training<'a> {
 
     /// Saves a training that ends before its time, and says how to go on.
     fn keep(&mut self) -> Result<String, Error> {
-        let Some(path) = &self.args.save else {
-            return Ok(match self.is_done {
-                true => "; all steps were taken, and nothing was saved, as --save was left out",
-                false => "; nothing was saved: with --save FILE.safetensors, a training can go on",
+        let is_done = self.is_done || self.taken == self.args.steps;
+        let Some(path) = self.args.save.as_deref().map(Path::display) else {
+            return Ok(match is_done {
+                true => "no step was left to take, and nothing was saved, as --save was left out",
+                false => "nothing was saved: with --save FILE.safetensors, a training can go on",
             }
             .to_owned());
         };
         if self.taken_here() == 0 {
-            return Ok("; nothing was saved, as this run has taken no step".to_owned());
+            return Ok("nothing was saved, as this run has taken no step".to_owned());
         }
         self.save()?;
-        let path = path.display();
-        Ok(match self.is_done || self.taken == self.args.steps {
-            true => format!("; all steps were taken, and the training was saved to {path}"),
-            false => format!(
-                "; the training was saved: run the same command with --resume {path} to go on"
-            ),
+        Ok(match is_done {
+            true => format!("no step was left to take, and the training was saved to {path}"),
+            false => {
+                format!(
+                    "the training was saved: run the same command with --resume {path} to go on"
+                )
+            }
         })
     }
 
@@ -329,8 +334,10 @@ impl<'a> Training<'a> {
             .map_or(Ok(()), |log| log.add(&record));
         let losses = [("training", record.train.loss), ("test", record.test.loss)];
         if let Some((data, loss)) = losses.into_iter().find(|(_, loss)| !loss.is_finite()) {
-            let place = self.place();
-            let what = format!("{place}, the loss over the {data} data is {loss}");
+            let what = format!(
+                "after step {}, the loss over the {data} data is {loss}",
+                self.taken
+            );
             return Err(Failure::Message(self.diverged(&what)));
         }
         if !self.args.quiet {
