@@ -16,6 +16,8 @@ mod endings;
 #[cfg(target_os = "linux")]
 #[path = "cli/interruption.rs"]
 mod interruption;
+#[path = "cli/kills.rs"]
+mod kills;
 #[path = "cli/log.rs"]
 mod log;
 #[path = "cli/optimizers.rs"]
