@@ -175,8 +175,8 @@ pub enum Error {
 
     /// A training that has diverged was to be saved.
     #[error(
-        "not saved: the training diverged at step {step}. Resume from a file that was saved before, or take \
-         sound parameters with set_weights or set_parameters"
+        "not saved: the training diverged at step {step}. Resume from a file that was saved before, or set other \
+         parameters"
     )]
     NotSaved {
         /// The first step, counted from 1, whose loss was not sound.

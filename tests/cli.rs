@@ -477,6 +477,8 @@ fn a_command_line_that_cannot_be_understood_exits_with_2() {
         "--hidden abc",
         "--hidden 50,,10",
         "--steps many",
+        "--steps -5",
+        "--seed -1",
         "--device tpu",
         "--colour",
     ] {

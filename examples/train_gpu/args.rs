@@ -13,7 +13,7 @@ use crate::optimizer::OptimizerArgs;
 /// Trains a small network on MNIST; without options, the two-layer network of "Deep Learning from
 /// Scratch", chapter 5.
 #[derive(Debug, Parser)]
-#[command(name = "train_gpu", version)]
+#[command(name = "train_gpu", version, allow_negative_numbers = true)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) data: DataArgs,
@@ -64,7 +64,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "EVALUATIONS")]
     pub(crate) patience: Option<usize>,
 
-    /// Write the training to this file at every evaluation, at the end, and when it is interrupted
+    /// Write the training to this file at every evaluation, at the end, and when it is interrupted; what has
+    /// diverged is not written
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) save: Option<PathBuf>,
 
