@@ -1,11 +1,14 @@
 //! A layer of your own: its WGSL, its formula, one call that checks both, and a training with it.
 #![allow(clippy::cast_possible_truncation)] // no tensor has 2³² elements
 
+use std::error::Error;
+use std::io::Write as _;
+
 use wgrad::data::{Sampling, synthetic};
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::ops::{Adam, Backward, Forward, Layer, Linear, SoftmaxCrossEntropy};
 use wgrad::plan::{Cost, Recorder};
-use wgrad::{Error, Gpu, Sequential, Trainer, check_layer, reference::Twin};
+use wgrad::{Gpu, Sequential, Trainer, check_layer, reference::Twin};
 
 const WGSL: &str = "
 // forward    y  = ln(1 + eˣ) = max(x, 0) + ln(1 + e^(−|x|))
@@ -60,9 +63,9 @@ impl Layer for Softplus {
     }
 }
 
-fn main() -> Result<(), Error> {
-    let gpu = Gpu::new()?;
-    println!("{}", check_layer(&gpu, &Softplus)?);
+fn main() -> Result<(), Box<dyn Error>> {
+    let (gpu, mut out) = (Gpu::new()?, std::io::stdout());
+    writeln!(out, "{}", check_layer(&gpu, &Softplus)?)?;
     let digits = synthetic::digits_of(1, 2_000, 500)?;
     let network = Sequential::input(784)
         .layer(Linear::new(50))
@@ -72,6 +75,7 @@ fn main() -> Result<(), Error> {
     let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 1 });
     let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 100, sampling)?;
     trainer.steps(400)?;
-    println!("synthetic digits: {}", trainer.evaluate(&digits.test)?);
+    let test = trainer.evaluate(&digits.test)?;
+    writeln!(out, "synthetic digits: {test}")?;
     Ok(())
 }

@@ -5,6 +5,12 @@
 //! cargo run --release --example in_your_program
 //! ```
 
+#[path = "common/output.rs"]
+mod output;
+
+use std::error::Error;
+use std::process::ExitCode;
+
 use wgrad::data::{Sampling, Table};
 use wgrad::kernel::Element;
 use wgrad::ndarray::Array2;
@@ -17,7 +23,11 @@ const FRAMES: usize = 120;
 const STEPS_PER_FRAME: usize = 10;
 const POINTS: usize = 256;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    output::run(learn)
+}
+
+fn learn() -> Result<(), Box<dyn Error>> {
     // What every wgpu program has.
     let instance = wgpu::Instance::default();
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
@@ -83,6 +93,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let squares = predicted.iter().zip(&wave).map(|(p, w)| (p - w).powi(2));
     let error = squares.sum::<f32>() / POINTS as f32;
     let steps = trainer.steps_taken();
-    println!("frames={FRAMES} steps={steps} mean_squared_error={error:.6}");
+    output::line(format!(
+        "frames={FRAMES} steps={steps} mean_squared_error={error:.6}"
+    ))?;
     Ok(())
 }

@@ -8,15 +8,22 @@
 //! without which a small network sees smooth shapes only. The picture as it sharpens is written as
 //! `step-….png`; the last line says the peak signal-to-noise ratio of the last one, in dB.
 
+#[path = "common/output.rs"]
+mod output;
+
 use std::f32::consts::PI;
-use std::path::PathBuf;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Parser;
-use image::{Rgb, RgbImage};
+use image::{ImageFormat, Rgb, RgbImage};
 use wgrad::data::{Sampling, Table};
 use wgrad::ndarray::{Array2, s};
 use wgrad::ops::{Adam, Linear, MeanSquaredError, Optimizer as _, Relu, Schedule, Sigmoid};
-use wgrad::{Error, Gpu, Init, Model, Sequential, Trainer};
+use wgrad::{Error, Gpu, Init, Model, Sequential, Trainer, files};
+
+use output::line;
 
 /// Octaves of the encoding.
 const OCTAVES: usize = 7;
@@ -44,8 +51,12 @@ struct Args {
     out: PathBuf,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
     let args = Args::parse();
+    output::run(|| learn(&args))
+}
+
+fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let target = match &args.image {
         Some(path) => image::open(path)?.to_rgb8(),
         None => RgbImage::from_fn(args.size, args.size, |x, y| {
@@ -53,9 +64,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }),
     };
     std::fs::create_dir_all(&args.out)?;
-    target.save(args.out.join("target.png"))?;
+    save(&target, &args.out.join("target.png"))?;
     let gpu = Gpu::new()?;
-    println!("on {}", gpu.description());
+    line(format!("on {}", gpu.description()))?;
     let (x, colours) = (encoded(&target), colours(&target));
     let pixels = Table::regression("pixels", x.view(), colours.view())?;
     let sampling = Sampling::WithReplacement { seed: 1 };
@@ -69,16 +80,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let losses = trainer.steps(steps)?;
         taken += steps;
         let learned = predict(trainer.model(), &x, &target)?;
-        learned.save(args.out.join(format!("step-{taken:05}.png")))?;
+        save(&learned, &args.out.join(format!("step-{taken:05}.png")))?;
         let loss = losses.iter().sum::<f32>() / steps as f32;
-        println!(
-            "step {taken}: loss {loss:.5}, {:.2} dB",
-            decibels(&learned, &target)
-        );
+        let psnr = decibels(&learned, &target);
+        line(format!("step {taken}: loss {loss:.5}, {psnr:.2} dB"))?;
     }
     let learned = predict(trainer.model(), &x, &target)?;
-    println!("steps={taken} psnr_db={:.2}", decibels(&learned, &target));
+    let psnr = decibels(&learned, &target);
+    line(format!("steps={taken} psnr_db={psnr:.2}"))?;
     Ok(())
+}
+
+fn save(picture: &RgbImage, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let mut png = Cursor::new(Vec::new());
+    picture.write_to(&mut png, ImageFormat::Png)?;
+    Ok(files::write(path, png.get_ref())?)
 }
 
 fn network() -> Sequential {

@@ -34,7 +34,8 @@ pub enum Error {
 
     /// The adapter refused to open a device.
     #[error(
-        "adapter {adapter} refused to open a device: {reason}. Update its driver or choose another adapter"
+        "adapter {adapter} refused to open a device: {}. Update its driver or choose another adapter",
+        on_one_line(reason)
     )]
     NoDevice {
         /// Name of the adapter.
@@ -70,7 +71,8 @@ pub enum Error {
 
     /// The device is gone: unplugged, reset by its driver, or destroyed.
     #[error(
-        "the GPU device was lost while {doing}: {reason}. What was on it is gone: make a new Gpu and start again"
+        "the GPU device was lost while {doing}: {}. What was on it is gone: make a new Gpu and start again",
+        on_one_line(reason)
     )]
     DeviceLost {
         /// What was being done.
@@ -93,7 +95,7 @@ pub enum Error {
     },
 
     /// wgpu refused a command.
-    #[error("wgpu reported an error while {doing}: {message}")]
+    #[error("wgpu reported an error while {doing}: {}", on_one_line(message))]
     Gpu {
         /// What was being done.
         doing: String,
@@ -157,10 +159,7 @@ pub enum Error {
 
     /// Training ran away: the loss is no number, or of classes no longer below 2²⁴, up to which an `f32`
     /// tells losses apart that differ by 1.
-    #[error(
-        "training diverged: the loss of step {step} is {loss:e}. Lower the learning rate (it is \
-         {learning_rate}), or scale features and targets to about −1…1"
-    )]
+    #[error("training diverged: the loss of step {step} is {loss:e}. {remedy}")]
     Diverged {
         /// The first step, counted from 1, whose minibatch had such a loss.
         step: u64,
@@ -170,6 +169,18 @@ pub enum Error {
         learning_rate: f32,
         /// The losses before it, of the same call.
         losses: Vec<f32>,
+        /// What to do about it, by the settings and the data of this training.
+        remedy: String,
+    },
+
+    /// A training that has diverged was to be saved.
+    #[error(
+        "not saved: the training diverged at step {step}. Resume from a file that was saved before, or set other \
+         parameters"
+    )]
+    NotSaved {
+        /// The first step, counted from 1, whose loss was not sound.
+        step: u64,
     },
 }
 
@@ -197,6 +208,12 @@ impl Error {
 const INSTALL_A_DRIVER: &str = "Install the driver of your GPU; without a GPU, a software driver \
     does: on Debian or Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, on Fedora `dnf \
     install mesa-vulkan-drivers vulkan-loader`";
+
+/// Drivers and wgpu indent what they say over several lines.
+fn on_one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
 
 fn listed(names: &[String]) -> String {
     if names.is_empty() {

@@ -230,6 +230,13 @@ pub trait Optimizer: Any + Debug + Send + Sync {
     /// The learning rate, before any [`Schedule`].
     fn learning_rate(&self) -> f32;
 
+    /// Weight decay that takes `learning rate · decay` of every parameter in each step, whatever its gradient;
+    /// 0 without it, and where it is scaled as part of the gradient, as by [`Adam`]. An [`Error::Diverged`]
+    /// names it where it is the cause.
+    fn decay(&self) -> f32 {
+        0.0
+    }
+
     /// Whether its settings make sense.
     ///
     /// # Errors
@@ -294,6 +301,10 @@ pub trait Optimizer: Any + Debug + Send + Sync {
 impl Optimizer for Box<dyn Optimizer> {
     fn learning_rate(&self) -> f32 {
         (**self).learning_rate()
+    }
+
+    fn decay(&self) -> f32 {
+        (**self).decay()
     }
 
     fn check(&self) -> Result<(), Error> {

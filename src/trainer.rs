@@ -1,8 +1,10 @@
 //! The training loop: recorded once, then run on the GPU for hundreds of steps at a time.
 
 mod saving;
+mod soundness;
 
 use std::fmt;
+use std::sync::Arc;
 
 use ndarray::Array2;
 
@@ -17,6 +19,8 @@ use crate::ops::{Loss, Optimizer, TargetKind};
 use crate::plan::{BYTES_PER_SUBMIT, Plan, flops_per_submit};
 use crate::steps::{Setting, StepPlan, Steps, Unfused};
 use crate::tensor::{Arena, Tensor};
+
+pub(crate) use soundness::Soundness;
 
 /// Losses kept on the GPU until they are read.
 pub(crate) const HISTORY: usize = 16_384;
@@ -47,7 +51,7 @@ const DISPATCHES_PER_SUBMIT: usize = 2_000;
 pub struct Trainer {
     model: Model,
     loss: Box<dyn Loss>,
-    optimizer: Box<dyn Optimizer>,
+    optimizer: Arc<dyn Optimizer>,
     steps: Steps,
     history: Tensor,
     coefficients: Tensor,
@@ -61,6 +65,7 @@ pub struct Trainer {
     chosen: usize,
     /// Whether the last step has made what [`Steps::start`] makes, with the present parameters.
     is_started: bool,
+    soundness: Soundness,
     batch: usize,
     sampling: Sampling,
     examples: Examples,
@@ -127,10 +132,12 @@ impl Trainer {
             coefficients: &coefficients,
         };
         let steps = Steps::record(&setting, plan)?;
+        let optimizer: Arc<dyn Optimizer> = Arc::new(optimizer);
         Ok(Self {
             model,
             loss: Box::new(loss),
-            optimizer: Box::new(optimizer),
+            soundness: Soundness::new(Arc::clone(&optimizer), examples.clone()),
+            optimizer,
             steps,
             history,
             coefficients,
@@ -153,13 +160,26 @@ impl Trainer {
         &self.model
     }
 
-    /// Replaces the parameters: see [`Model::set_parameters`].
+    /// Replaces the parameters: see [`Model::set_parameters`]. The optimizer goes on with what it keeps; after
+    /// a divergence with zeros, as at the beginning.
     ///
     /// # Errors
     /// As there.
     pub fn set_parameters(&mut self, values: &[Vec<Array2<f32>>]) -> Result<(), Error> {
         self.is_started = false;
-        self.model.set_parameters(values)
+        self.model.set_parameters(values)?;
+        self.begin_anew()
+    }
+
+    /// After the parameters came from outside.
+    fn begin_anew(&mut self) -> Result<(), Error> {
+        if self.soundness.has_diverged() {
+            for block in self.state.iter().flat_map(Arena::blocks) {
+                self.model.gpu().write(block, &vec![0.0f32; block.len()])?;
+            }
+        }
+        self.soundness.begin_anew(self.steps_taken);
+        Ok(())
     }
 
     /// The dispatches of one step.
@@ -183,8 +203,10 @@ impl Trainer {
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a loss is not a number below 2²⁴; [`Error::Timeout`], [`Error::DeviceLost`],
-    /// [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
+    /// [`Error::Diverged`] when a loss is not a number below 2²⁴: then no more steps are taken and nothing is
+    /// saved, until [`resume`](Self::resume), [`set_weights`](Self::set_weights) or
+    /// [`set_parameters`](Self::set_parameters) bring other parameters. [`Error::Timeout`],
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
         pollster::block_on(self.steps_async(count))
@@ -195,6 +217,7 @@ impl Trainer {
     /// # Errors
     /// As [`steps`](Self::steps).
     pub async fn steps_async(&mut self, count: usize) -> Result<Vec<f32>, Error> {
+        self.soundness.check()?;
         let first = self.steps_taken;
         let mut losses = Vec::with_capacity(count.min(HISTORY));
         while losses.len() < count {
@@ -203,8 +226,7 @@ impl Trainer {
             self.submit(steps, true)?;
             losses.extend(self.read_losses(from, steps).await?);
         }
-        let (targets, rate) = (self.loss.targets(), self.optimizer.learning_rate());
-        first_divergence(first, losses.clone(), targets, rate)?;
+        self.soundness.judge(first, &losses)?;
         Ok(losses)
     }
 
@@ -213,13 +235,14 @@ impl Trainer {
     /// where more is asked for than the device does in a frame.
     ///
     /// # Errors
-    /// [`Error::Setting`] for more than 16,384 steps at a time; [`Error::DeviceLost`],
-    /// [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
+    /// [`Error::Setting`] for more than 16,384 steps at a time; [`Error::Diverged`] once losses that were read
+    /// have shown it; [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
         if count > HISTORY {
             let expected = format!("at most {HISTORY}: more losses are not kept");
             return Err(Error::setting("steps to advance by", expected, count));
         }
+        self.soundness.check()?;
         self.submit(count, false)
     }
 
@@ -232,8 +255,7 @@ impl Trainer {
         &self,
         count: usize,
     ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
-        let (taken, targets) = (self.steps_taken, self.loss.targets());
-        let rate = self.optimizer.learning_rate();
+        let (taken, soundness) = (self.steps_taken, self.soundness.clone());
         let kept = (taken - self.steps_elsewhere).min(HISTORY as u64);
         let read = (count as u64 <= kept).then(|| self.read_losses(taken - count as u64, count));
         async move {
@@ -242,7 +264,7 @@ impl Trainer {
                 return Err(Error::setting("number of losses", expected, count));
             };
             let losses = read.await?;
-            first_divergence(taken - count as u64, losses.clone(), targets, rate)?;
+            soundness.judge(taken - count as u64, &losses)?;
             Ok(losses)
         }
     }
@@ -327,7 +349,8 @@ impl Trainer {
     }
 
     /// Mean loss and accuracy over a whole data set. It stays on the GPU for the next time, as long as the
-    /// program keeps it or a clone of it: the evaluation after that frees it.
+    /// program keeps it or a clone of it: the evaluation after that frees it. Of parameters that have diverged
+    /// the loss may be infinite or NaN, which is no error here.
     ///
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network, or an error of the device.
@@ -470,35 +493,6 @@ pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
     let name = format!("what {} says of its examples", examples.name());
     let expected = "classes, to be predicted; for values there is Model::predict";
     Err(Error::setting(name, expected, "values"))
-}
-
-/// Losses from here on count as divergence: neighbouring `f32` are 2 apart, so that the loss cannot
-/// tell a probability from one e times as large. Training that runs away need not overflow: when
-/// every rectifier is dead, the last biases swing for ever, and the loss stays finite.
-const LARGEST_LOSS: f32 = 16_777_216.0;
-
-/// Fails at the first loss that is not below [`LARGEST_LOSS`]; `before` steps had been taken.
-///
-/// Of values the loss may be as large as they are.
-pub(crate) fn first_divergence(
-    before: u64,
-    mut losses: Vec<f32>,
-    targets: TargetKind,
-    learning_rate: f32,
-) -> Result<(), Error> {
-    let is_small = |loss: f32| targets == TargetKind::Values || loss < LARGEST_LOSS;
-    let is_sound = |loss: f32| loss.is_finite() && is_small(loss);
-    let Some(at) = losses.iter().position(|&loss| !is_sound(loss)) else {
-        return Ok(());
-    };
-    let loss = losses[at];
-    losses.truncate(at);
-    Err(Error::Diverged {
-        step: before + at as u64 + 1,
-        loss,
-        learning_rate,
-        losses,
-    })
 }
 
 #[cfg(test)]

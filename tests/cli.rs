@@ -11,9 +11,13 @@ use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 use wgrad::data::{Dataset, synthetic};
 
+#[path = "cli/endings.rs"]
+mod endings;
 #[cfg(target_os = "linux")]
 #[path = "cli/interruption.rs"]
 mod interruption;
+#[path = "cli/kills.rs"]
+mod kills;
 #[path = "cli/log.rs"]
 mod log;
 #[path = "cli/optimizers.rs"]
@@ -84,11 +88,15 @@ fn assert_refused(output: &Output, parts: &[&str]) {
         stderr.ends_with('\n') && stderr.lines().count() == 1,
         "{stderr}"
     );
-    for unwanted in ["panicked", "backtrace", "  "] {
-        assert!(!stderr.contains(unwanted), "{stderr}");
-    }
     for part in parts {
         assert!(stderr.contains(part), "no \"{part}\" in: {stderr}");
+    }
+    // What a test asks for may hold two spaces.
+    let rest = parts
+        .iter()
+        .fold(stderr.clone(), |rest, part| rest.replace(part, "…"));
+    for unwanted in ["panicked", "backtrace", "  "] {
+        assert!(!rest.contains(unwanted), "{stderr}");
     }
 }
 
@@ -472,6 +480,8 @@ fn a_command_line_that_cannot_be_understood_exits_with_2() {
         "--hidden abc",
         "--hidden 50,,10",
         "--steps many",
+        "--steps -5",
+        "--seed -1",
         "--device tpu",
         "--colour",
     ] {
@@ -537,29 +547,4 @@ fn without_a_driver_the_gpu_is_refused_and_auto_takes_the_cpu() {
     let lines = lines(&run("auto"));
     assert!(lines[1].starts_with("device: cpu ") && lines[1].contains("no GPU adapter found"));
     assert_eq!(last_line(&lines)["device"], "cpu");
-}
-
-#[test]
-fn standard_output_that_is_closed_early_is_no_panic() {
-    let few = Few::new();
-    let mut command = example("train_gpu");
-    command.args([
-        "--device",
-        "cpu",
-        "--eval-every",
-        "1",
-        "--steps",
-        "20",
-        "--batch",
-        "10",
-    ]);
-    command.args(["--unverified", "--data"]).arg(&few.path);
-    command
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    assert_eq!(text(&output.stderr), "");
 }

@@ -30,6 +30,8 @@ mod predictions;
 mod regression;
 #[path = "training/relu.rs"]
 mod relu;
+#[path = "training/soundness.rs"]
+mod soundness;
 #[path = "training/trajectory.rs"]
 mod trajectory;
 

@@ -1,7 +1,7 @@
 //! What the examples share: where the data comes from, and how a program ends.
 
 mod data;
-mod output;
+pub(crate) mod output;
 
 pub(crate) use data::{DataArgs, load};
 pub(crate) use output::{Failure, line, run};

@@ -14,7 +14,7 @@ use crate::outputs::is_stream;
 /// Trains a small network on MNIST; without options, the two-layer network of "Deep Learning from
 /// Scratch", chapter 5.
 #[derive(Debug, Parser)]
-#[command(name = "train_gpu", version)]
+#[command(name = "train_gpu", version, allow_negative_numbers = true)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) data: DataArgs,
@@ -65,7 +65,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "EVALUATIONS")]
     pub(crate) patience: Option<usize>,
 
-    /// Write the training to this file at every evaluation, at the end, and when it is interrupted
+    /// Write the training to this file at every evaluation, at the end, and when it is interrupted; what has
+    /// diverged is not written
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) save: Option<PathBuf>,
 
@@ -177,7 +178,8 @@ impl Args {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let must_be = |option, expected, found: usize| Err(setting(option, expected, found));
         if self.steps == 0 {
-            let expected = "at least 1, or there is nothing to do";
+            let expected =
+                "at least 1, with --resume more than the file has, or there is nothing to do";
             return must_be("--steps", expected.to_owned(), 0);
         }
         if self.batch == 0 {

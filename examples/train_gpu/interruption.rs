@@ -1,39 +1,110 @@
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
-static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// What a shell gives for a program that Ctrl-C has ended.
-pub(crate) const EXIT_CODE: u8 = 130;
-
-/// From now on, Ctrl-C asks for an end and no longer is one; the second is.
-pub(crate) fn listen() {
-    let handler = || {
-        if REQUESTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(EXIT_CODE.into());
-        }
-    };
-    if ctrlc::try_set_handler(handler).is_err() {
-        listen_in_background();
-    }
-}
-
-/// Where `nohup` or a script's `&` has one of the signals ignored, that stays so, and `kill` asks for an
-/// end all the same. Should even that not be had, a signal does what it did.
-#[cfg(unix)]
-fn listen_in_background() {
-    use signal_hook::consts::SIGTERM;
-    use signal_hook::flag;
-
-    let requested = || Arc::clone(&REQUESTED);
-    let _ = flag::register_conditional_shutdown(SIGTERM, EXIT_CODE.into(), requested())
-        .and_then(|_| flag::register(SIGTERM, requested()));
-}
-
-#[cfg(not(unix))]
-fn listen_in_background() {}
+/// A signal later than this after the first one is a second one: `timeout`, a terminal that is closed, and
+/// some batch systems send what they mean once twice.
+const ONCE: Duration = Duration::from_secs(1);
 
 /// Whether an end was asked for.
 pub(crate) fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
+}
+
+/// What was heard so far.
+#[derive(Debug, Default)]
+struct Requests {
+    first: Option<Instant>,
+}
+
+impl Requests {
+    /// Hears a request; returns whether it is a second one, which wants an end at once.
+    fn hear(&mut self) -> bool {
+        REQUESTED.store(true, Ordering::Relaxed);
+        self.first.get_or_insert_with(Instant::now).elapsed() > ONCE
+    }
+}
+
+/// From now on, Ctrl-C and the like ask for an end and no longer are one; the second is.
+#[cfg(unix)]
+pub(crate) fn listen() {
+    use std::sync::mpsc;
+    use std::thread;
+
+    let (ready, is_ready) = mpsc::channel();
+    // Should the thread or the signals not be had, a signal does what it did.
+    let listener = move || {
+        let mut signals = unix::signals();
+        let _ = ready.send(());
+        let mut requests = Requests::default();
+        for signal in signals.iter_mut().flat_map(|signals| signals.forever()) {
+            if requests.hear() && unix::ENDS.contains(&signal) {
+                signal_hook::low_level::exit(crate::common::output::INTERRUPTED.into());
+            }
+        }
+    };
+    if thread::Builder::new().spawn(listener).is_ok() {
+        let _ = is_ready.recv();
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::io;
+
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
+    use signal_hook::iterator::Signals;
+
+    /// What people, terminals and systems end a program with.
+    pub(super) const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+    /// What batch systems announce the end of a job's time with, some of them once a second. They would end the
+    /// program, too.
+    const ANNOUNCES: [i32; 3] = [SIGUSR1, SIGUSR2, SIGXCPU];
+
+    /// Those that are not ignored: where `nohup` or a script's `&` has a signal ignored, that stays so.
+    pub(super) fn signals() -> io::Result<Signals> {
+        let all = [ENDS, ANNOUNCES].concat();
+        let ignored = ignored(&all);
+        Signals::new(all.into_iter().filter(|signal| !ignored.contains(signal)))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn ignored(signals: &[i32]) -> Vec<i32> {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        let is_ignored = |signal: &i32| mask.unwrap_or(0) >> (signal - 1) & 1 == 1;
+        signals.iter().copied().filter(is_ignored).collect()
+    }
+
+    /// A shell ignores what this process does, and cannot trap that: it prints the others.
+    #[cfg(not(target_os = "linux"))]
+    fn ignored(signals: &[i32]) -> Vec<i32> {
+        use std::process::{Command, Stdio};
+
+        let script = "for n; do trap \"echo $n\" $n; kill -$n $$; done";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).stdin(Stdio::null());
+        shell.args(signals.iter().map(ToString::to_string));
+        let Ok(output) = shell.output() else {
+            return Vec::new();
+        };
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let is_printed = |signal: &i32| printed.lines().any(|line| line == signal.to_string());
+        let ignored = signals.iter().copied().filter(|signal| !is_printed(signal));
+        ignored.collect()
+    }
+}
+
+/// From now on, Ctrl-C and the like ask for an end and no longer are one; the second is.
+#[cfg(not(unix))]
+pub(crate) fn listen() {
+    let mut requests = Requests::default();
+    // Should it not be had, Ctrl-C does what it did.
+    let _ = ctrlc::set_handler(move || {
+        if requests.hear() {
+            std::process::exit(crate::common::output::INTERRUPTED.into());
+        }
+    });
 }

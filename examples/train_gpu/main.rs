@@ -21,9 +21,22 @@
 //! run's alone; accuracies are shares, 0 to 1. With `--quiet` those three lines are all, but for the table that
 //! `--confusion` prints before the last two.
 //!
-//! Ctrl-C ends a run after the steps under way, with the exit code 130 and without the last two lines;
-//! with `--save`, the training can go on from there. Errors go to standard error and the exit code is 1, or 2 for a command line that
-//! cannot be understood.
+//! Messages go to standard error. The exit code says how a run has ended, and only after 0 are the last two lines
+//! there:
+//!
+//! | code | |
+//! |---|---|
+//! | 0 | all steps were taken, or as many as `--patience` let be, and all that was asked for is written |
+//! | 1 | the run has failed: what the message says |
+//! | 2 | the command line cannot be understood |
+//! | 130 | it was interrupted, by a signal or as standard output was closed (`| head`) |
+//!
+//! A training that diverges has failed, be it by the loss of a step or of an evaluation: `--save` keeps what the last sound
+//! evaluation left there. One that is interrupted, or whose output can no longer be written, is saved first: it can
+//! go on with `--resume`. Signals that interrupt are Ctrl-C (`SIGINT`), `SIGTERM` and `SIGHUP`, and `SIGUSR1`,
+//! `SIGUSR2` and `SIGXCPU`, by which batch systems announce the end of a job's time; one that is ignored when the
+//! program starts, as after `nohup`, stays so. One of the first three more than a second later ends the program
+//! at once. Before the first step, a signal does so, too.
 
 mod args;
 mod engine;
@@ -42,7 +55,6 @@ mod training;
 #[path = "../common/mod.rs"]
 mod common;
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -55,14 +67,14 @@ use log::{LogFile, decimals};
 use losses::LossFile;
 use plot::Plot;
 use samples::Samples;
-use training::{End, Files, Outcome, Training};
+use training::{Files, Outcome, Training};
 
 fn main() -> ExitCode {
     let args = Args::parse();
     common::run(|| train(&args))
 }
 
-fn train(args: &Args) -> Result<ExitCode, Failure> {
+fn train(args: &Args) -> Result<(), Failure> {
     args.check()?;
     let files = Files {
         losses: args.losses.as_deref().map(LossFile::open).transpose()?,
@@ -90,29 +102,13 @@ fn train(args: &Args) -> Result<ExitCode, Failure> {
         line(plan)?;
     }
     interruption::listen();
-    let end = Training::new(args, engine, &data.split, files, before)?.run()?;
-    let total_s = started.elapsed().as_secs_f64();
-    let outcome = match end {
-        End::Finished(outcome) => outcome,
-        End::Interrupted(steps) => return Ok(interrupted(args, steps)),
-    };
-    line(format!("results are for {}", data.name))?;
-    line(last_line(&name, &outcome, total_s))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Says how to go on.
-fn interrupted(args: &Args, steps: usize) -> ExitCode {
-    let advice = match &args.save {
-        Some(path) => format!(
-            "the training was saved: run the same command with --resume {} to go on",
-            path.display()
-        ),
-        None => "nothing was saved: with --save FILE.safetensors, a training can go on".to_owned(),
-    };
-    // When standard error is closed too, the exit code must do.
-    let _ = writeln!(io::stderr(), "interrupted after step {steps}; {advice}");
-    ExitCode::from(interruption::EXIT_CODE)
+    let mut training = Training::new(args, engine, &data.split, files, before)?;
+    let ended = training.run().and_then(|outcome| {
+        let total_s = started.elapsed().as_secs_f64();
+        line(format!("results are for {}", data.name))?;
+        line(last_line(&name, &outcome, total_s))
+    });
+    ended.map_err(|failure| training.explain(failure))
 }
 
 /// An error of the library, with the option of this program that helps.

@@ -144,6 +144,28 @@ impl OptimizerArgs {
         })
     }
 
+    /// Whether a training of other `--steps` is another training.
+    pub(crate) fn is_bound_to_steps(&self) -> bool {
+        matches!(self.schedule, Shape::Cosine)
+    }
+
+    /// What to do when a training of so many steps has diverged.
+    pub(crate) fn remedy(&self, steps: usize) -> String {
+        let (rate, decay) = (self.rate(), self.build(steps).decay());
+        let lower = format!("lower the learning rate with --learning-rate (it is {rate})");
+        match self.schedule_factor {
+            _ if rate * decay >= 2.0 => format!(
+                "lower the weight decay with --weight-decay (it is {decay}), or {lower}: their product is \
+                 {}, and from 2 on the decay alone makes parameters grow",
+                rate * decay
+            ),
+            Some(factor) if factor > 1.0 => {
+                format!("{lower}, or --schedule-factor, by which it grows (it is {factor})")
+            }
+            _ => lower,
+        }
+    }
+
     fn schedule(&self, steps: usize) -> Option<Schedule> {
         let warm_up = self.warm_up as u64;
         let shape = match self.schedule {

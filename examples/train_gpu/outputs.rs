@@ -57,7 +57,7 @@ impl Output {
             holds,
             option,
         } = self;
-        Failure::Message(format!(
+        Failure::Output(format!(
             "cannot write the {holds} to {}: {error}; name a file in a directory that exists and can \
              be written to with {option}, or leave it out",
             path.display()

@@ -21,16 +21,26 @@ pub(crate) fn resume(engine: &mut dyn Engine, args: &Args) -> Result<usize, Fail
         return Ok(0);
     };
     let shown = path.display();
+    let options = match args.optimizer.is_bound_to_steps() {
+        true => {
+            "use the options it was saved with, --steps among them, at which --schedule cosine ends; \
+             when it has taken all of them, start anew, without --resume"
+        }
+        false => "use the options it was saved with, or leave out --resume",
+    };
     let taken = engine.resume(path).map_err(|error| match error {
         // Names the file itself.
         Error::Checkpoint(CheckpointError::Read { .. }) => error.into(),
         _ => Failure::Message(format!(
-            "cannot resume from {shown}: {error} (here: use the options it was saved with, or leave \
-             out --resume)"
+            "cannot resume from {shown}: {error} (here: {options})"
         )),
     })?;
     match usize::try_from(taken) {
         Ok(taken) if taken < args.steps => Ok(taken),
+        _ if args.optimizer.is_bound_to_steps() => Err(Failure::Message(format!(
+            "nothing is left to do: {shown} has all {taken} steps, at which its --schedule cosine ends; start \
+             anew, without --resume, with more --steps"
+        ))),
         _ => Err(Failure::Message(format!(
             "nothing is left to do: --steps is {}, of which {shown} already has {taken}; raise \
              --steps above {taken}, or leave out --resume",

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,9 +15,8 @@ use crate::patience::Patience;
 use crate::plot::Plot;
 use crate::samples::Samples;
 
-/// Steps between two movements of the progress bar: at least so many, and as many as last so long. Each
-/// ends with a readback, for which the next ones wait.
-const FEW: usize = 200;
+/// Seconds between two movements of the progress bar, and until a signal is heeded; or a step, where that takes
+/// longer. Each ends with a readback, for which the next steps wait.
 const SECONDS: f64 = 0.1;
 
 /// What a run came to.
@@ -32,15 +32,6 @@ pub(crate) struct Outcome {
     pub(crate) train_accuracy: Option<f64>,
     /// Share of the test examples, 0 to 1.
     pub(crate) test_accuracy: Option<f64>,
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// All was done.
-    Finished(Outcome),
-    /// By the user, after so many steps.
-    Interrupted(usize),
 }
 
 /// What a run writes while it goes on, where that was asked for.
@@ -64,7 +55,13 @@ pub(crate) struct Training<'a> {
     before: usize,
     /// Steps taken, with those.
     taken: usize,
+    /// Whether no more are to come.
+    is_done: bool,
+    /// A file with the training, and the step of it.
+    saved: Option<(&'a Path, usize)>,
     spent: Duration,
+    /// Seconds that a step took of late.
+    pace: Option<f64>,
     /// Sum and number of the losses since the last evaluation.
     recent: (f64, usize),
 }
@@ -92,21 +89,91 @@ impl<'a> Training<'a> {
             patience: Patience::new(args.patience),
             before,
             taken: before,
+            is_done: false,
+            saved: args.resume.as_deref().map(|path| (path, before)),
             spent: Duration::ZERO,
+            pace: None,
             recent: (0.0, 0),
         })
     }
 
-    /// All steps and evaluations.
-    pub(crate) fn run(mut self) -> Result<End, Failure> {
-        let end = self.train();
+    /// All steps and evaluations, and what was asked for at their end.
+    pub(crate) fn run(&mut self) -> Result<Outcome, Failure> {
+        let outcome = self.train();
         self.bar.finish_and_clear();
-        let end = end?;
+        let outcome = outcome?;
         if let Some(plot) = &mut self.files.plot {
             plot.draw()?;
         }
         self.show_predictions()?;
-        Ok(end)
+        Ok(outcome)
+    }
+
+    /// What ended the run before all was done, and what is kept of the training. It is saved first, unless it is
+    /// itself what failed.
+    pub(crate) fn explain(&mut self, failure: Failure) -> Failure {
+        let place = match self.taken {
+            0 => "before the first step".to_owned(),
+            taken => format!("after step {taken}"),
+        };
+        let failed = matches!(failure, Failure::Message(_));
+        let kept = if failed {
+            Ok(String::new())
+        } else {
+            self.keep()
+        };
+        match (failure, kept) {
+            (Failure::Message(message), _) => Failure::Message(message + &self.saved()),
+            (Failure::Output(message), Ok(kept)) => {
+                Failure::Output(format!("{message}; ended {place}; {kept}"))
+            }
+            (Failure::Interrupted(why), Ok(kept)) => {
+                Failure::Interrupted(format!(" {place}{why}; {kept}"))
+            }
+            (failure, Err(error)) => {
+                let ended = match failure {
+                    Failure::Message(text) | Failure::Output(text) => {
+                        format!("{text}; ended {place}")
+                    }
+                    Failure::Interrupted(why) => format!("interrupted {place}{why}"),
+                };
+                let saved = self.saved();
+                Failure::Message(format!(
+                    "{ended}; the training could not be saved: {error}{saved}"
+                ))
+            }
+        }
+    }
+
+    /// The last file with the training, if there is one.
+    fn saved(&self) -> String {
+        self.saved.map_or(String::new(), |(path, step)| {
+            format!("; {} has the training after step {step}", path.display())
+        })
+    }
+
+    /// Saves a training that ends before its time, and says how to go on.
+    fn keep(&mut self) -> Result<String, Error> {
+        let is_done = self.is_done || self.taken == self.args.steps;
+        let Some(path) = self.args.save.as_deref().map(Path::display) else {
+            return Ok(match is_done {
+                true => "no step was left to take, and nothing was saved, as --save was left out",
+                false => "nothing was saved: with --save FILE.safetensors, a training can go on",
+            }
+            .to_owned());
+        };
+        if self.taken_here() == 0 {
+            return Ok("nothing was saved, as this run has taken no step".to_owned());
+        }
+        self.save()?;
+        Ok(match is_done {
+            true => format!("no step was left to take, and the training was saved to {path}"),
+            false => {
+                format!(
+                    "the training was saved: run the same command with --resume {path} to go on"
+                )
+            }
+        })
     }
 
     /// What the network makes of the test examples, where that was asked for.
@@ -129,22 +196,22 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    fn train(&mut self) -> Result<End, Failure> {
+    fn train(&mut self) -> Result<Outcome, Failure> {
         if self.args.eval_every > 0 {
             self.evaluate()?;
         }
         loop {
             let next = self.next_evaluation();
             while self.taken < next {
-                if interruption::is_requested() {
-                    return self.interrupted();
-                }
+                heed_signals()?;
                 self.take(self.chunk().min(next - self.taken))?;
             }
             let outcome = self.evaluate()?;
             self.save()?;
-            if self.taken == self.args.steps || self.ends_early()? {
-                return Ok(End::Finished(outcome));
+            self.is_done = self.taken == self.args.steps || self.patience.at_end().is_some();
+            if self.is_done {
+                self.say_early()?;
+                return Ok(outcome);
             }
         }
     }
@@ -158,25 +225,25 @@ impl<'a> Training<'a> {
         }
     }
 
-    fn ends_early(&self) -> Result<bool, Failure> {
-        let Some(reason) = self.patience.at_end() else {
-            return Ok(false);
-        };
-        if !self.args.quiet {
+    /// Why steps are left out, if they are.
+    fn say_early(&self) -> Result<(), Failure> {
+        let reason = self.patience.at_end();
+        let reason = reason.filter(|_| self.taken < self.args.steps && !self.args.quiet);
+        reason.map_or(Ok(()), |reason| {
             let text = format!("stopped early at step {}: {reason}", self.taken);
-            self.bar.suspend(|| line(text))?;
-        }
-        Ok(true)
+            self.bar.suspend(|| line(text))
+        })
     }
 
-    fn interrupted(&mut self) -> Result<End, Failure> {
-        self.save()?;
-        Ok(End::Interrupted(self.taken))
-    }
-
-    fn save(&self) -> Result<(), Failure> {
-        if let Some(path) = &self.args.save {
+    /// Writes the training to its file, unless that has it already.
+    fn save(&mut self) -> Result<(), Error> {
+        let Some(path) = &self.args.save else {
+            return Ok(());
+        };
+        let saved = Some((path.as_path(), self.taken));
+        if self.saved != saved {
             self.engine.save(path)?;
+            self.saved = saved;
         }
         Ok(())
     }
@@ -186,35 +253,34 @@ impl<'a> Training<'a> {
         self.taken - self.before
     }
 
+    /// Steps to take at a time: at first one, as nobody knows how long it takes.
     fn chunk(&self) -> usize {
-        let spent = self.spent.as_secs_f64();
-        if spent == 0.0 {
-            return FEW;
-        }
+        let Some(pace) = self.pace else { return 1 };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a float saturates"
         )]
-        let steps = (self.taken_here() as f64 / spent * SECONDS) as usize;
-        steps.max(FEW)
+        let steps = (SECONDS / pace) as usize;
+        steps.max(1)
     }
 
     fn take(&mut self, count: usize) -> Result<(), Failure> {
         let started = Instant::now();
         let taken = self.engine.steps(count);
-        self.spent += started.elapsed();
-        if let (Err(Error::Diverged { losses, .. }), Some(file)) = (&taken, &mut self.files.losses)
-        {
-            file.add(losses)?;
-        }
-        let losses = taken?;
-        if let Some(file) = &mut self.files.losses {
-            file.add(&losses)?;
-        }
+        let elapsed = started.elapsed();
+        self.spent += elapsed;
+        self.pace = Some(elapsed.as_secs_f64() / count as f64);
+        let losses = match taken {
+            Ok(losses) => losses,
+            Err(error) => return Err(self.failed(error)),
+        };
         let sum: f64 = losses.iter().copied().map(f64::from).sum();
         self.recent = (self.recent.0 + sum, self.recent.1 + count);
         self.taken += count;
+        if let Some(file) = &mut self.files.losses {
+            file.add(&losses)?;
+        }
         let rate = self.taken_here() as f64 / self.spent.as_secs_f64();
         let loss = losses[count - 1];
         self.bar
@@ -223,21 +289,61 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
+    /// Steps that could not be taken, with the losses before that.
+    fn failed(&mut self, error: Error) -> Failure {
+        let Error::Diverged {
+            step, loss, losses, ..
+        } = error
+        else {
+            return error.into();
+        };
+        let written = self.files.losses.as_mut().map(|file| file.add(&losses));
+        let diverged = self.diverged(&format!("the loss of step {step} is {loss:e}"));
+        match written {
+            Some(Err(unwritten)) => Failure::Message(format!("{diverged}; {unwritten}")),
+            _ => Failure::Message(diverged),
+        }
+    }
+
+    /// What happened, and what to do about it.
+    fn diverged(&self, what: &str) -> String {
+        let anew = match self.args.resume {
+            Some(_) => "start anew, without --resume, and ",
+            None => "",
+        };
+        let remedy = self.args.optimizer.remedy(self.args.steps);
+        format!("training diverged: {what}; {anew}{remedy}")
+    }
+
+    /// Fails when a loss is no number: then nothing is a result, and nothing is saved.
     fn evaluate(&mut self) -> Result<Outcome, Failure> {
         let (sum, count) = std::mem::take(&mut self.recent);
+        let train = self.engine.evaluate(&self.split.train)?;
+        heed_signals()?;
         let record = Record {
             step: self.taken,
             loss: (count > 0).then(|| sum / count as f64),
-            train: self.engine.evaluate(&self.split.train)?,
+            train,
             test: self.engine.evaluate(&self.split.test)?,
             seconds: self.spent.as_secs_f64(),
         };
+        let logged = self
+            .files
+            .log
+            .as_mut()
+            .map_or(Ok(()), |log| log.add(&record));
+        let losses = [("training", record.train.loss), ("test", record.test.loss)];
+        if let Some((data, loss)) = losses.into_iter().find(|(_, loss)| !loss.is_finite()) {
+            let what = format!(
+                "after step {}, the loss over the {data} data is {loss}",
+                self.taken
+            );
+            return Err(Failure::Message(self.diverged(&what)));
+        }
         if !self.args.quiet {
             self.bar.suspend(|| line(record.line()))?;
         }
-        if let Some(log) = &mut self.files.log {
-            log.add(&record)?;
-        }
+        logged?;
         if let Some(plot) = &mut self.files.plot {
             plot.add(&record);
         }
@@ -249,6 +355,14 @@ impl<'a> Training<'a> {
             train_accuracy: record.train.accuracy,
             test_accuracy: record.test.accuracy,
         })
+    }
+}
+
+/// Fails when an end was asked for.
+fn heed_signals() -> Result<(), Failure> {
+    match interruption::is_requested() {
+        true => Err(Failure::Interrupted(String::new())),
+        false => Ok(()),
     }
 }
 

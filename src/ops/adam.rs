@@ -186,6 +186,10 @@ impl Optimizer for AdamW {
         self.0.learning_rate()
     }
 
+    fn decay(&self) -> f32 {
+        self.0.weight_decay
+    }
+
     fn check(&self) -> Result<(), Error> {
         self.0.check()
     }

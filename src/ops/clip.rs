@@ -106,6 +106,10 @@ impl<O: Optimizer> Optimizer for Clipped<O> {
         self.optimizer.learning_rate()
     }
 
+    fn decay(&self) -> f32 {
+        self.optimizer.decay()
+    }
+
     fn check(&self) -> Result<(), Error> {
         self.optimizer.check()?;
         check_above_zero("largest norm of the gradient", self.max_norm)

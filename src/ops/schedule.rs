@@ -108,6 +108,10 @@ impl<O: Optimizer> Optimizer for Scheduled<O> {
         self.optimizer.learning_rate()
     }
 
+    fn decay(&self) -> f32 {
+        self.optimizer.decay()
+    }
+
     fn check(&self) -> Result<(), Error> {
         self.optimizer.check()?;
         self.schedule.check()

@@ -102,6 +102,10 @@ impl Optimizer for Sgd {
         self.learning_rate
     }
 
+    fn decay(&self) -> f32 {
+        self.weight_decay
+    }
+
     fn check(&self) -> Result<(), Error> {
         update::check_learning_rate(self.learning_rate)?;
         update::check_below_one("momentum", self.momentum)?;

@@ -1,5 +1,6 @@
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
+use std::sync::Arc;
 
 use ndarray::{Array2, ArrayViewMut1, s};
 
@@ -13,7 +14,7 @@ use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::ops::{Loss, Optimizer, SoftmaxCrossEntropy, TargetKind};
-use crate::trainer::{Evaluation, check_classes, check_fit, first_divergence};
+use crate::trainer::{Evaluation, Soundness, check_classes, check_fit};
 
 /// Rows evaluated at a time.
 const EVALUATION_ROWS: usize = 500;
@@ -39,7 +40,8 @@ const EVALUATION_ROWS: usize = 500;
 pub struct Trainer<F> {
     spec: Sequential,
     network: Network<F>,
-    optimizer: Box<dyn Optimizer>,
+    optimizer: Arc<dyn Optimizer>,
+    soundness: Soundness,
     rule: Rule,
     /// What the optimizer keeps of every parameter, in order.
     state: Vec<Vec<Array2<F>>>,
@@ -111,12 +113,15 @@ impl<F: Float> Trainer<F> {
             names.map(|_| Array2::zeros(parameter.raw_dim())).collect()
         };
         let parameters = network.parameters().iter().flatten();
+        let state = parameters.map(of_parameter).collect();
+        let optimizer: Arc<dyn Optimizer> = Arc::new(optimizer);
         Ok(Self {
             spec: spec.clone(),
-            state: parameters.map(of_parameter).collect(),
+            state,
             work,
             rule: optimizer.reference(),
-            optimizer: Box::new(optimizer),
+            soundness: Soundness::new(Arc::clone(&optimizer), examples.clone()),
+            optimizer,
             criterion: loss.reference(),
             values: match loss.targets() {
                 TargetKind::Classes => Array2::zeros((0, 0)),
@@ -140,12 +145,24 @@ impl<F: Float> Trainer<F> {
         &self.network
     }
 
-    /// Replaces the parameters; all of them, in the order of [`crate::ops::Layer::parameters`].
+    /// Replaces the parameters; all of them, in the order of [`crate::ops::Layer::parameters`]. The optimizer
+    /// goes on as with [`crate::Trainer::set_parameters`].
     ///
     /// # Errors
     /// [`Error::Shape`] when one has another shape; then none is replaced.
     pub fn set_parameters(&mut self, values: &[Vec<Array2<F>>]) -> Result<(), Error> {
-        self.network.set_parameters(values)
+        self.network.set_parameters(values)?;
+        self.begin_anew();
+        Ok(())
+    }
+
+    /// After the parameters came from outside.
+    fn begin_anew(&mut self) {
+        if self.soundness.has_diverged() {
+            let kept = self.state.iter_mut().flatten();
+            kept.for_each(|values| values.fill(F::zero()));
+        }
+        self.soundness.begin_anew(self.step);
     }
 
     /// Steps taken, of those before a [`resume`](Trainer::resume) too.
@@ -161,14 +178,16 @@ impl<F: Float> Trainer<F> {
     /// lock during this call that such a task wants.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a loss is not a number below 2²⁴.
+    /// [`Error::Diverged`] when a loss is not a number below 2²⁴: then no more steps are taken and nothing is
+    /// saved, until [`resume`](Trainer::resume), [`set_weights`](Trainer::set_weights) or
+    /// [`set_parameters`](Self::set_parameters) bring other parameters.
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
+        self.soundness.check()?;
         let first = self.step;
         let losses: Vec<F> = enter(|| (0..count).map(|_| self.take_step()).collect());
         #[expect(clippy::cast_possible_truncation, reason = "infinite stays infinite")]
-        let as_f32 = losses.iter().map(|loss| loss.into_f64() as f32);
-        let (targets, rate) = (self.loss.targets(), self.optimizer.learning_rate());
-        first_divergence(first, as_f32.collect(), targets, rate)?;
+        let as_f32: Vec<f32> = losses.iter().map(|loss| loss.into_f64() as f32).collect();
+        self.soundness.judge(first, &as_f32)?;
         Ok(losses)
     }
 
@@ -230,7 +249,8 @@ impl<F: Float> Trainer<F> {
             .forward_backward(work, loss, targets, Some(step))
     }
 
-    /// Mean loss and accuracy over a whole data set.
+    /// Mean loss and accuracy over a whole data set. Of parameters that have diverged the loss may be infinite or
+    /// NaN, which is no error here.
     ///
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network.
@@ -333,8 +353,9 @@ impl Trainer<f32> {
     /// too: see [`crate::checkpoint`].
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the format has no room for it.
+    /// [`Error::NotSaved`] when it has diverged; [`Error::Checkpoint`] when the format has no room for it.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
+        self.soundness.check_saving(self.step)?;
         let roles = self.optimizer.state().iter().enumerate();
         let of_role = |at: usize| self.state.iter().map(|kept| kept[at].clone()).collect();
         let state = roles.map(|(at, role)| (*role, of_role(at))).collect();
@@ -356,6 +377,7 @@ impl Trainer<f32> {
             }
         }
         self.step = contents.step;
+        self.soundness.begin_anew(self.step);
         Ok(())
     }
 
@@ -365,14 +387,15 @@ impl Trainer<f32> {
     /// As there.
     pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let contents = checkpoint::decode(&self.spec, None, bytes)?;
-        self.network.set_parameters(&contents.parameters)
+        self.set_parameters(&contents.parameters)
     }
 
     /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the
     /// whole old file or the whole new one is there.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file cannot be written.
+    /// [`Error::NotSaved`] when the training has diverged, and [`Error::Checkpoint`] when the file cannot be
+    /// written: the old file stays.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)

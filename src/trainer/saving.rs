@@ -19,9 +19,11 @@ impl Trainer {
     /// [`crate::checkpoint`]. The training may go on while the future waits.
     ///
     /// # Errors
-    /// As [`Gpu::read_async`](crate::Gpu::read_async).
+    /// [`Error::NotSaved`] when losses that were read have shown that it has diverged; else as
+    /// [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (gpu, spec, position) = (self.model.gpu(), self.model.spec().clone(), self.position());
+        let soundness = self.soundness.clone();
         let roles = self.optimizer.state().iter().zip(&self.state);
         let reads: Vec<_> = roles
             .map(|(role, arena)| (*role, read_matrices(gpu, arena.tensors())))
@@ -32,7 +34,10 @@ impl Trainer {
             for (role, read) in reads {
                 state.push((role, read.await?));
             }
-            checkpoint::encode(&spec, &parameters.await?, Some((&state, &position)))
+            let parameters = parameters.await?;
+            // Losses may have been read while this waited.
+            soundness.check_saving(position.step)?;
+            checkpoint::encode(&spec, &parameters, Some((&state, &position)))
         }
     }
 
@@ -56,24 +61,28 @@ impl Trainer {
         self.steps_taken = contents.step;
         self.steps_elsewhere = contents.step;
         self.chosen = 0;
+        self.soundness.begin_anew(contents.step);
         Ok(())
     }
 
     /// Takes the parameters alone out of a file, of any training of this network: see
-    /// [`Model::set_safetensors`](crate::Model::set_safetensors). Steps and optimizer go on as they were.
+    /// [`Model::set_safetensors`](crate::Model::set_safetensors). Steps and optimizer go on as with
+    /// [`set_parameters`](Self::set_parameters).
     ///
     /// # Errors
     /// As there.
     pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.is_started = false;
-        self.model.set_safetensors(bytes)
+        self.model.set_safetensors(bytes)?;
+        self.begin_anew()
     }
 
     /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the
     /// whole old file or the whole new one is there.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file cannot be written, or an error of the device.
+    /// [`Error::NotSaved`] when the training has diverged, and [`Error::Checkpoint`] when the file cannot be
+    /// written: the old file stays; or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let bytes = pollster::block_on(self.to_safetensors())?;

@@ -110,6 +110,26 @@ fn a_run_that_stopped_has_the_bits_of_one_that_did_not() {
     assert_eq!(fused.step_plan(), StepPlan::Fused, "{:?}", fused.unfused());
 }
 
+/// The minibatches that a fused training has chosen ahead are not those of the step it resumes.
+#[test]
+fn a_fused_training_under_way_resumes_as_a_fresh_one() {
+    let fused = || trainer(gpu(), optimizers()[0](), StepPlan::Fused);
+    let mut elsewhere = fused();
+    elsewhere.losses(1_000);
+    let saved = elsewhere.bytes();
+    let expected = elsewhere.losses(30);
+    for before in [0, 10, 300] {
+        let mut resumed = fused();
+        resumed.losses(before);
+        resumed.take(&saved).unwrap();
+        assert!(resumed.losses(30) == expected, "after {before} steps");
+        assert!(
+            tensors(&resumed.bytes()) == tensors(&elsewhere.bytes()),
+            "after {before} steps"
+        );
+    }
+}
+
 #[test]
 fn a_network_that_drops_goes_on_dropping_where_it_stopped() {
     let adam = || Box::new(Adam::new(1e-2));

@@ -1,10 +1,15 @@
-//! Trainings that the user ends.
+//! Trainings that the user, or the system, ends.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use super::{Few, example, last_line, lines, text};
+use super::endings::assert_resumes;
+use super::{Few, example, text};
 
 /// Whether this process was told to ignore Ctrl-C, as the background jobs of some shells are: then so
 /// do the processes it starts.
@@ -16,8 +21,14 @@ fn is_ignored() -> bool {
     ignored & 0b10 != 0
 }
 
-/// Sends a signal after the first evaluation; returns how the process ended, and both outputs.
-fn interrupt(command: &mut Command, signal: &str) -> (ExitStatus, String, String) {
+fn send(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+    assert!(sent.success(), "{signal}");
+}
+
+/// Starts a training, and waits for its first evaluation.
+fn start(command: &mut Command) -> (Child, BufReader<impl std::io::Read>, String) {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -25,9 +36,15 @@ fn interrupt(command: &mut Command, signal: &str) -> (ExitStatus, String, String
     while !seen.lines().any(|line| line.starts_with("step ")) {
         assert!(stdout.read_line(&mut seen).unwrap() > 0, "{seen}");
     }
-    let id = child.id().to_string();
-    let sent = Command::new("kill").args([signal, &id]).status().unwrap();
-    assert!(sent.success());
+    (child, stdout, seen)
+}
+
+/// Sends signals after the first evaluation; returns how the process ended, and both outputs.
+fn interrupt(command: &mut Command, signals: &[&str]) -> (ExitStatus, String, String) {
+    let (child, mut stdout, mut seen) = start(command);
+    for signal in signals {
+        send(&child, signal);
+    }
     stdout.read_to_string(&mut seen).unwrap();
     let output = child.wait_with_output().unwrap();
     (output.status, seen, text(&output.stderr))
@@ -42,31 +59,54 @@ fn endless(few: &Few) -> Command {
     command
 }
 
-/// As `nohup` and a script's `&` start programs: the system ignores these signals.
+/// The same where some signals are ignored, as `nohup` and a script's `&` start programs; with `--save`.
+fn in_background(few: &Few, setting: &str, saved: &Path) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{setting}; exec \"$@\""), "sh"]);
+    let command = endless(few);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.arg("--save").arg(saved);
+    shell
+}
+
 #[test]
-fn a_training_in_the_background_is_saved_when_it_is_ended() {
+fn a_signal_that_is_ignored_stays_so_and_the_others_save() {
     let few = Few::new();
     let saved = few.path.join("saved");
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"]);
-    let command = endless(&few);
-    shell.arg(command.get_program()).args(command.get_args());
-    shell.arg("--save").arg(&saved);
-    let (status, _, stderr) = interrupt(&mut shell, "-TERM");
-    assert_eq!(status.code(), Some(130), "{stderr}");
-    assert!(stderr.contains("the training was saved"), "{stderr}");
-    assert!(saved.is_file());
+    for (ignored, ends) in [
+        ("HUP INT", "-TERM"),
+        ("INT", "-HUP"),
+        ("INT", "-USR1"),
+        ("INT TERM HUP", "-XCPU"),
+    ] {
+        let mut shell = in_background(&few, &format!("trap '' {ignored}"), &saved);
+        let (mut child, _stdout, _) = start(&mut shell);
+        for signal in ignored.split(' ') {
+            send(&child, &format!("-{signal}"));
+        }
+        // Were they heeded, a step would be the last.
+        sleep(Duration::from_millis(300));
+        assert!(child.try_wait().unwrap().is_none(), "{ignored}");
+        assert!(!saved.exists(), "{ignored}");
+        send(&child, ends);
+        let output = child.wait_with_output().unwrap();
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{ends}: {stderr}");
+        assert!(stderr.contains("the training was saved"), "{stderr}");
+        fs::remove_file(&saved).unwrap();
+    }
 }
 
 #[test]
 fn an_interrupted_training_is_saved_and_can_go_on() {
-    if is_ignored() {
-        return;
-    }
     let few = Few::new();
     let saved = few.path.join("saved");
-    for signal in ["-INT", "-TERM"] {
-        let (status, stdout, stderr) = interrupt(endless(&few).arg("--save").arg(&saved), signal);
+    for signal in ["-INT", "-TERM", "-HUP", "-USR1", "-USR2", "-XCPU"] {
+        if signal == "-INT" && is_ignored() {
+            continue;
+        }
+        let (status, stdout, stderr) =
+            interrupt(endless(&few).arg("--save").arg(&saved), &[signal]);
         assert_eq!(status.code(), Some(130), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
         let advice = format!("--resume {}", saved.display());
@@ -76,24 +116,161 @@ fn an_interrupted_training_is_saved_and_can_go_on() {
         let step = stderr.strip_prefix("interrupted after step ").unwrap();
         let step: usize = step.split(';').next().unwrap().parse().unwrap();
         assert!(step < 100_000_000);
-        let steps = (step + 10).to_string();
-        let mut command = example("train_gpu");
-        command.args(["--unverified", "--data"]).arg(&few.path);
-        command.args(["--device", "cpu", "--batch", "20", "--steps", &steps]);
-        let resumed = lines(&command.arg("--resume").arg(&saved).output().unwrap());
-        assert_eq!(last_line(&resumed)["steps"], steps);
+        assert_resumes(&few, &saved, "--batch 20", step);
     }
 }
 
 #[test]
 fn an_interrupted_training_that_is_not_saved_says_so() {
-    if is_ignored() {
-        return;
-    }
-    let (status, _, stderr) = interrupt(&mut endless(&Few::new()), "-INT");
+    let (status, _, stderr) = interrupt(&mut endless(&Few::new()), &["-TERM"]);
     assert_eq!(status.code(), Some(130), "{stderr}");
     assert!(
         stderr.contains("nothing was saved: with --save"),
         "{stderr}"
     );
+}
+
+/// `timeout` sends its signal twice, a terminal that is closed as well, and some systems send two of them.
+#[test]
+fn signals_at_once_are_one() {
+    let few = Few::new();
+    let saved = few.path.join("saved");
+    for signals in [["-TERM"; 3], ["-HUP"; 3], ["-TERM", "-HUP", "-TERM"]] {
+        let mut command = endless(&few);
+        let (status, _, stderr) = interrupt(command.arg("--save").arg(&saved), &signals);
+        assert_eq!(status.code(), Some(130), "{stderr}");
+        assert!(stderr.contains("the training was saved"), "{stderr}");
+        fs::remove_file(&saved).unwrap();
+    }
+}
+
+/// A training that cannot come to an end, as nobody reads what it writes, heeds no signal; the second one ends it,
+/// unless it says no more than that time is running out.
+#[test]
+fn a_second_signal_ends_at_once() {
+    let few = Few::new();
+    let (saved, pipe) = (few.path.join("saved"), few.path.join("pipe"));
+    fs::write(&saved, "from before").unwrap();
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let mut command = endless(&few);
+    command.arg("--save").arg(&saved).arg("--losses").arg(&pipe);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Never read from: full after some thousand steps.
+    let _reader = fs::File::open(&pipe).unwrap();
+    sleep(Duration::from_millis(500));
+    for signal in ["-TERM", "-XCPU", "-USR1"] {
+        send(&child, signal);
+        sleep(Duration::from_millis(1_200));
+        assert!(child.try_wait().unwrap().is_none(), "{signal}");
+    }
+    send(&child, "-TERM");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(fs::read_to_string(&saved).unwrap(), "from before");
+}
+
+/// Its meaning is to see what a program was doing.
+#[test]
+fn a_signal_to_dump_core_is_left_as_it_is() {
+    let few = Few::new();
+    let saved = few.path.join("saved");
+    let mut shell = in_background(&few, "ulimit -c 0", &saved);
+    let (status, _, stderr) = interrupt(&mut shell, &["-QUIT"]);
+    assert_eq!(
+        (status.code(), status.signal()),
+        (None, Some(3)),
+        "{stderr}"
+    );
+    assert!(!saved.exists());
+}
+
+/// Where a step takes long, a signal waits for one or two.
+#[test]
+fn a_signal_does_not_wait_for_many_long_steps() {
+    let few = Few::new();
+    let (saved, losses) = (few.path.join("saved"), few.path.join("losses.csv"));
+    let mut command = example("train_gpu");
+    command.args(["--unverified", "--data"]).arg(&few.path);
+    // 35 GFLOP a step.
+    let words = "--device cpu --batch 1000 --hidden 2000,2000 --eval-every 0 --steps 10000";
+    command.args(words.split(' ')).arg("--save").arg(&saved);
+    command.arg("--losses").arg(&losses);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let steps = || fs::read_to_string(&losses).map_or(0, |losses| losses.lines().count());
+    let started = Instant::now();
+    while steps() < 3 {
+        assert!(started.elapsed() < Duration::from_secs(120));
+        sleep(Duration::from_millis(5));
+    }
+    let (before, pace) = (steps(), started.elapsed().as_secs_f64() / steps() as f64);
+    send(&child, "-TERM");
+    let output = child.wait_with_output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    let more = steps() - before;
+    // Chunks of a tenth of a second: the one under way, and one of which the losses came while this looked.
+    let chunk = (0.1 / pace).ceil() + 1.0;
+    assert!(
+        more as f64 <= 2.0 * chunk,
+        "{more} steps more of {pace} s: {stderr}"
+    );
+    assert!(
+        stderr.contains(&format!("after step {}", steps())),
+        "{stderr}"
+    );
+}
+
+/// From the start of the program on: while data are read, the device is opened, the training begins and goes on.
+#[test]
+fn at_any_moment_a_signal_ends_a_run_clearly() {
+    let few = Few::new();
+    let saved = few.path.join("saved");
+    let run = |words: &str| {
+        let mut command = example("train_gpu");
+        command.args(["--unverified", "--data"]).arg(&few.path);
+        command.args(words.split(' ')).arg("--save").arg(&saved);
+        command
+    };
+    let words = "--device cpu --batch 20 --quiet --eval-every 50 --steps";
+    let first = run(&format!("{words} 60")).output().unwrap();
+    assert!(first.status.success());
+    let good = fs::read(&saved).unwrap();
+    let (mut killed, mut kept) = (0, 0);
+    for delay in 0..40 {
+        fs::write(&saved, &good).unwrap();
+        let mut command = run(&format!("{words} 1000000"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        sleep(Duration::from_millis(delay));
+        send(&child, "-TERM");
+        let output = child.wait_with_output().unwrap();
+        let stderr = text(&output.stderr);
+        assert!(!text(&output.stdout).contains("results are for"));
+        match output.status.code() {
+            None => {
+                assert_eq!(output.status.signal(), Some(15));
+                assert!(fs::read(&saved).unwrap() == good, "{delay} ms");
+                killed += 1;
+            }
+            Some(130) if stderr.contains("the training was saved") => {
+                let step = stderr.strip_prefix("interrupted after step ").unwrap();
+                let step: usize = step.split(';').next().unwrap().parse().unwrap();
+                assert_resumes(&few, &saved, "--batch 20", step);
+                kept += 1;
+            }
+            other => {
+                assert_eq!(other, Some(130), "{stderr}");
+                assert!(
+                    stderr.contains("nothing was saved, as this run has taken no step"),
+                    "{stderr}"
+                );
+                assert!(fs::read(&saved).unwrap() == good, "{delay} ms");
+            }
+        }
+    }
+    assert!(killed > 0 && kept > 0, "{killed} killed, {kept} saved");
 }

@@ -100,6 +100,7 @@ fn settings_of_optimizers_that_are_wrong() {
         ("--weight-decay nan", ["weight decay must be", "is NaN"]),
         ("--clip-norm 0", ["largest norm of the gradient", "is 0"]),
         ("--dropout 1", ["--dropout must be", "is 1"]),
+        ("--dropout -0.1", ["--dropout must be", "is -0.1"]),
         (
             "--dropout 0.5 --hidden none",
             ["--dropout must be", "--hidden none"],

@@ -20,7 +20,7 @@ fn train_with(few: &Few, files: &[(&str, &Path)], words: &str) -> Output {
 }
 
 /// The step and all tensors by name.
-fn contents(path: &Path) -> (String, BTreeMap<String, Vec<u8>>) {
+pub(super) fn contents(path: &Path) -> (String, BTreeMap<String, Vec<u8>>) {
     let bytes = fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let step = header.metadata().as_ref().unwrap()["step"].clone();
@@ -96,6 +96,23 @@ fn losses_of_a_resumed_training_count_on() {
     let losses = fs::read_to_string(&csv).unwrap();
     let steps = losses.lines().map(|line| line.split_once(',').unwrap().0);
     assert!(steps.eq(["8", "9"]), "{losses}");
+}
+
+/// A cosine ends where `--steps` does: no advice is one that the next error forbids.
+#[test]
+fn a_cosine_that_has_ended_is_not_advised_to_go_on() {
+    let few = Few::new();
+    let saved = few.path.join("saved");
+    let words = |steps| format!("--device cpu --batch 10 --schedule cosine --steps {steps}");
+    lines(&train_with(&few, &[("--save", &saved)], &words(20)));
+    let resume = |steps| train_with(&few, &[("--resume", &saved)], &words(steps));
+    let output = resume(20);
+    let anew = "start anew, without --resume, with more --steps";
+    assert_refused(&output, &["nothing is left to do", "all 20 steps", anew]);
+    assert!(!text(&output.stderr).contains("raise --steps"));
+    let among = "the options it was saved with, --steps among them";
+    let anew = "when it has taken all of them, start anew, without --resume";
+    assert_refused(&resume(40), &["cannot resume", among, anew]);
 }
 
 #[test]

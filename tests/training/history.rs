@@ -56,6 +56,43 @@ fn more_steps_than_the_history_holds_give_all_losses_in_order() {
     );
 }
 
+/// Losses from elsewhere are not here.
+#[test]
+fn losses_that_are_read_later_are_the_last_ones_of_this_trainer() {
+    let sampling = || Sampling::WithReplacement { seed: 1 };
+    let start = || trainer(gpu(), &relu_net(), &digits().train, 10, sampling());
+    let expected = start().steps(12).unwrap();
+    let mut first = start();
+    first.advance(7).unwrap();
+    let read = |trainer: &Trainer, count| pollster::block_on(trainer.losses_async(count));
+    assert_eq!(read(&first, 3).unwrap(), expected[4..7]);
+    assert_eq!(read(&first, 7).unwrap(), expected[..7]);
+    assert_eq!(read(&first, 0).unwrap(), [0.0; 0]);
+    let file = pollster::block_on(first.to_safetensors()).unwrap();
+
+    let mut second = start();
+    second.steps(2).unwrap();
+    second.set_safetensors(&file).unwrap();
+    for (taken, asked) in [(0, 1), (5, 6), (5, 12)] {
+        second
+            .advance(taken + 7 - second.steps_taken() as usize)
+            .unwrap();
+        let refused = read(&second, asked);
+        let Err(Error::Setting {
+            expected, found, ..
+        }) = &refused
+        else {
+            panic!("{asked} losses after {taken} steps: {refused:?}");
+        };
+        assert!(
+            expected.starts_with(&format!("at most {taken},")),
+            "{expected}"
+        );
+        assert_eq!(*found, asked.to_string());
+    }
+    assert_eq!(read(&second, 5).unwrap(), expected[7..]);
+}
+
 /// Weights so large that the loss of the example with both features, and no other, is above 2²⁴:
 /// they speak for class 1, which is that of every example with one feature, and not its own.
 #[test]
@@ -77,6 +114,7 @@ fn divergence_names_its_step_and_carries_the_losses_before_it() {
         loss,
         learning_rate,
         losses,
+        ..
     }) = trainer.steps(4)
     else {
         panic!("should have diverged");

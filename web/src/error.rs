@@ -24,7 +24,7 @@ fn name(error: &Error) -> &'static str {
         Error::Setting { .. } => "Setting",
         Error::Shape { .. } => "Shape",
         Error::Plan(_) => "Plan",
-        Error::Diverged { .. } => "Diverged",
+        Error::Diverged { .. } | Error::NotSaved { .. } => "Diverged",
         _ => "Gpu",
     }
 }

@@ -57,7 +57,7 @@ impl Session {
     /// when this returns.
     ///
     /// # Errors
-    /// `DeviceLost`, `OutOfMemory`, `Gpu`; on the processor `Diverged`.
+    /// `DeviceLost`, `OutOfMemory`, `Gpu`; `Diverged`, on a GPU once `losses` has found it.
     pub fn advance(&mut self, count: usize) -> Result<(), JsValue> {
         self.engine.advance(count).map_err(thrown)
     }
@@ -137,7 +137,8 @@ impl Session {
         promise(self.engine.first_weights(), floats)
     }
 
-    /// The training as a safetensors file, which `train_gpu --resume` takes.
+    /// The training as a safetensors file, which `train_gpu --resume` takes. Rejects with `Diverged` where
+    /// it has.
     #[wasm_bindgen(unchecked_return_type = "Promise<Uint8Array>")]
     pub fn save(&self) -> Promise {
         promise(self.engine.save(), |file| {

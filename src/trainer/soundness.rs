@@ -1,0 +1,154 @@
+//! Whether a training is sound: the one place that both engines ask.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::data::{Examples, Targets};
+use crate::error::Error;
+use crate::ops::Optimizer;
+
+/// Losses of classes from here on count as divergence: neighbouring `f32` are 2 apart, so that the loss cannot
+/// tell a probability from one e times as large. Training that runs away need not overflow: when
+/// every rectifier is dead, the last biases swing for ever, and the loss stays finite.
+pub(super) const LARGEST_LOSS: f32 = 16_777_216.0;
+/// Standardized columns hardly reach this; larger ones are worth scaling.
+const SCALED: f32 = 5.0;
+
+/// What a trainer remembers of its losses, with what it needs to name the cause of a divergence.
+#[derive(Debug, Clone)]
+pub(crate) struct Soundness {
+    optimizer: Arc<dyn Optimizer>,
+    examples: Examples,
+    /// Steps taken when the present parameters came from outside.
+    began_at: u64,
+    /// Shared with the futures that read losses; new with each set of parameters from outside.
+    divergence: Arc<Mutex<Option<Divergence>>>,
+}
+
+/// The first loss that was not sound, and its step, counted from 1.
+#[derive(Debug, Clone, Copy)]
+struct Divergence {
+    step: u64,
+    loss: f32,
+}
+
+impl Soundness {
+    pub(crate) fn new(optimizer: Arc<dyn Optimizer>, examples: Examples) -> Self {
+        Self {
+            optimizer,
+            examples,
+            began_at: 0,
+            divergence: Arc::default(),
+        }
+    }
+
+    /// The parameters came from outside after so many steps: what was found before says nothing of them.
+    pub(crate) fn begin_anew(&mut self, steps: u64) {
+        self.began_at = steps;
+        self.divergence = Arc::default();
+    }
+
+    pub(crate) fn has_diverged(&self) -> bool {
+        self.known().is_some()
+    }
+
+    /// Fails with the divergence that was found before.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let known = *self.known();
+        known.map_or(Ok(()), |found| Err(self.error(found, Vec::new())))
+    }
+
+    /// Fails where the parameters after so many steps have given a loss that was not sound.
+    pub(crate) fn check_saving(&self, steps: u64) -> Result<(), Error> {
+        match *self.known() {
+            Some(Divergence { step, .. }) if step <= steps + 1 => Err(Error::NotSaved { step }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails at the first loss that is not sound, and remembers it; `before` steps had been taken.
+    pub(crate) fn judge(&self, before: u64, losses: &[f32]) -> Result<(), Error> {
+        let Some(at) = losses.iter().position(|&loss| !self.is_sound(loss)) else {
+            return Ok(());
+        };
+        let (step, loss) = (before + at as u64 + 1, losses[at]);
+        let found = Divergence { step, loss };
+        let mut known = self.known();
+        if known.is_none_or(|known| step < known.step) {
+            *known = Some(found);
+        }
+        Err(self.error(found, losses[..at].to_vec()))
+    }
+
+    /// A loss of values may be as large as they are.
+    fn is_sound(&self, loss: f32) -> bool {
+        loss.is_finite() && (self.examples.labels().is_none() || loss < LARGEST_LOSS)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Divergence>> {
+        self.divergence
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn error(&self, Divergence { step, loss }: Divergence, losses: Vec<f32>) -> Error {
+        Error::Diverged {
+            step,
+            loss,
+            learning_rate: self.optimizer.learning_rate(),
+            losses,
+            remedy: self.remedy(step),
+        }
+    }
+
+    /// What can have led to the loss of this step, and only that.
+    fn remedy(&self, step: u64) -> String {
+        let scaling = self
+            .scaling()
+            .map_or(String::new(), |it| format!(", or {it}"));
+        // The last update before the loss is that of the step before, which counts from 0.
+        let Some(last) = step.checked_sub(2).filter(|_| step > self.began_at + 1) else {
+            let start = "No update was made before this loss: start from smaller parameters";
+            return format!("{start}{scaling}");
+        };
+        let rate = self.optimizer.learning_rate();
+        let used = self.optimizer.coefficients(last)[0];
+        let scheduled = match used > rate {
+            true => format!(", and {used} by its schedule"),
+            false => String::new(),
+        };
+        let rate = format!("the learning rate (it is {rate}{scheduled})");
+        let decay = self.optimizer.decay();
+        match used * decay {
+            2.0.. => format!(
+                "Lower the weight decay (it is {decay}) or {rate}: their product is {}, and from 2 on \
+                 the decay alone makes parameters grow",
+                used * decay
+            ),
+            1.0.. => format!("Lower {rate} or the weight decay (it is {decay}){scaling}"),
+            _ => format!("Lower {rate}{scaling}"),
+        }
+    }
+
+    /// Bytes are seen as 0 to 1.
+    fn scaling(&self) -> Option<String> {
+        let Examples::Table(table) = &self.examples else {
+            return None;
+        };
+        let reach = |values: &[f32]| {
+            values
+                .iter()
+                .fold(0.0f32, |most, value| most.max(value.abs()))
+        };
+        let targets = match table.targets() {
+            Targets::Classes(_) => 0.0,
+            Targets::Values { values, .. } => reach(values),
+        };
+        let kinds = [("features", reach(table.features())), ("targets", targets)];
+        let large = kinds.into_iter().filter(|(_, reach)| *reach > SCALED);
+        let (names, reached): (Vec<_>, Vec<_>) = large
+            .map(|(name, reach)| (name, format!("{name} reach {reach}")))
+            .unzip();
+        let (names, reached) = (names.join(" and "), reached.join(", "));
+        (!names.is_empty()).then(|| format!("scale {names} to about −1…1 ({reached})"))
+    }
+}

@@ -1,0 +1,356 @@
+//! How a run ends: what is a result, what is saved, and what is said.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::saving::contents;
+use super::{Few, assert_refused, example, last_line, lines, text, train};
+
+/// `train_gpu` on `few` with the arguments in `words`, and with files.
+fn command(few: &Few, files: &[(&str, &Path)], words: &str) -> Command {
+    let mut command = example("train_gpu");
+    command.args(["--unverified", "--data"]).arg(&few.path);
+    command.args(words.split_whitespace());
+    for (option, file) in files {
+        command.arg(option).arg(file);
+    }
+    command
+}
+
+/// Goes on for ten steps from a file that has the training after `step`.
+#[track_caller]
+pub(super) fn assert_resumes(few: &Few, saved: &Path, words: &str, step: usize) {
+    let steps = (step + 10).to_string();
+    let words = format!("--device cpu --eval-every 0 {words} --steps {steps}");
+    let resumed = command(few, &[("--resume", saved)], &words)
+        .output()
+        .unwrap();
+    assert_eq!(last_line(&lines(&resumed))["steps"], steps);
+    // It has not more steps than that.
+    let words = words.replace(&steps, &step.to_string());
+    let refused = command(few, &[("--resume", saved)], &words)
+        .output()
+        .unwrap();
+    let has = format!("already has {step};");
+    assert_refused(&refused, &["nothing is left to do", &has]);
+}
+
+/// Neither the line for programs nor the one before it.
+#[track_caller]
+fn assert_no_result(output: &Output) {
+    let stdout = text(&output.stdout);
+    for part in ["results are for", "test_accuracy=", "precision", "samples:"] {
+        assert!(!stdout.contains(part), "{stdout}");
+    }
+}
+
+/// The learning rate is 0.1 for ten steps, and then 10²⁹: the eleventh update ruins the network.
+const RUINED: &str =
+    "--batch 20 --schedule step --schedule-every 10 --schedule-factor 1e30 --steps 40 --confusion";
+
+#[test]
+fn a_run_that_diverges_fails_and_keeps_the_last_good_file() {
+    for device in ["cpu", "gpu"] {
+        // Seen by the evaluation after the step, or by the loss of the next one.
+        for (every, what, evaluated) in [
+            (1, "after step 11, the loss over the training data is", 11),
+            (5, "the loss of step 12 is", 10),
+        ] {
+            let few = Few::new();
+            let [saved, losses, log, plot, samples] = [
+                "saved",
+                "losses.csv",
+                "log.jsonl",
+                "plot.svg",
+                "samples.png",
+            ]
+            .map(|name| few.path.join(name));
+            let files = [
+                ("--save", &*saved),
+                ("--losses", &losses),
+                ("--log", &log),
+                ("--plot", &plot),
+                ("--samples", &samples),
+            ];
+            let words = format!("--device {device} --eval-every {every} {RUINED}");
+            let output = command(&few, &files, &words).output().unwrap();
+            let has = format!("{} has the training after step 10", saved.display());
+            let parts = [
+                "training diverged",
+                what,
+                "the learning rate with --learning-rate (it is 0.1)",
+                "--schedule-factor",
+                &has,
+            ];
+            assert_refused(&output, &parts);
+            assert_no_result(&output);
+            assert_eq!(contents(&saved).0, "10");
+            let losses = fs::read_to_string(&losses).unwrap();
+            let steps = losses.lines().map(|line| line.split_once(',').unwrap().0);
+            assert!(steps.eq((1..=11).map(|step: i32| step.to_string())));
+            let log = fs::read_to_string(&log).unwrap();
+            let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+            assert_eq!(last["step"], evaluated, "{log}");
+            assert_eq!(last["train_loss"].is_null(), evaluated == 11, "{log}");
+            // Nothing is drawn of a network that says nothing.
+            for drawing in [plot, samples] {
+                assert!(fs::read(drawing).is_ok_and(|drawing| drawing.is_empty()));
+            }
+        }
+    }
+}
+
+/// What a resumed training is advised to do must be allowed: the options of its steps must stay the same.
+#[test]
+fn a_resumed_run_that_diverges_is_advised_to_start_anew() {
+    let few = Few::new();
+    let saved = few.path.join("saved");
+    let words = format!("--device cpu --eval-every 10 {RUINED}");
+    let files = [("--save", &*saved)];
+    let first = command(&few, &files, &words).output().unwrap();
+    assert_refused(&first, &["training diverged"]);
+    let resumed = command(&few, &[("--resume", &*saved)], &words).output();
+    let has = format!("{} has the training after step 10", saved.display());
+    let parts = [
+        "training diverged: the loss of step 12 is",
+        "start anew, without --resume, and lower the learning rate",
+        &has,
+    ];
+    assert_refused(&resumed.unwrap(), &parts);
+}
+
+#[test]
+fn weight_decay_that_makes_a_training_diverge_is_named_first() {
+    let few = Few::new();
+    for (words, expected) in [
+        (
+            "--optimizer adamw --learning-rate 0.1 --weight-decay 1000",
+            "lower the weight decay with --weight-decay (it is 1000), or lower the learning rate with \
+             --learning-rate (it is 0.1): their product is 100, and from 2 on the decay alone",
+        ),
+        (
+            "--weight-decay 30",
+            "lower the weight decay with --weight-decay (it is 30)",
+        ),
+        (
+            "--learning-rate 1e9 --weight-decay 1e-12",
+            "lower the learning rate with --learning-rate (it is 1000000000)",
+        ),
+    ] {
+        let words = format!("--device cpu --batch 20 --steps 3000 {words}");
+        assert_refused(&few.train(&words), &["training diverged", expected]);
+    }
+}
+
+/// Runs a command whose standard output is closed after some lines.
+fn closed_after(command: &mut Command, count: usize) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..count {
+        stdout.next().unwrap().unwrap();
+    }
+    drop(stdout);
+    child.wait_with_output().unwrap()
+}
+
+#[track_caller]
+fn assert_interrupted(output: &Output, parts: &[&str]) {
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(
+        stderr.starts_with("interrupted") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+    for part in ["standard output was closed"].iter().chain(parts) {
+        assert!(stderr.contains(part), "no \"{part}\" in: {stderr}");
+    }
+}
+
+/// As by `| head`.
+#[test]
+fn a_training_whose_standard_output_is_closed_is_saved() {
+    let few = Few::new();
+    let saved = few.path.join("saved");
+    let run = |words: &str, count| {
+        let words = format!("--device cpu --batch 20 {words}");
+        let mut command = command(&few, &[("--save", &saved)], &words);
+        closed_after(&mut command, count)
+    };
+    // Behind the first evaluation, in the middle: the process writes the second one into the pipe or not.
+    let output = run("--steps 100000000 --eval-every 500", 9);
+    let go_on = format!(
+        "the training was saved: run the same command with --resume {}",
+        saved.display()
+    );
+    assert_interrupted(&output, &[" after step ", &go_on]);
+    let stderr = text(&output.stderr);
+    let step = stderr.strip_prefix("interrupted after step ").unwrap();
+    let step: usize = step.split(',').next().unwrap().parse().unwrap();
+    assert_eq!(step % 500, 0, "{stderr}");
+    assert_resumes(&few, &saved, "--batch 20", step);
+
+    // Before there is anything to save, a file from before stays.
+    let good = fs::read(&saved).unwrap();
+    let output = run("--steps 100", 0);
+    assert_interrupted(&output, &[]);
+    assert!(fs::read(&saved).unwrap() == good);
+
+    // When all is done but the last lines, there is nothing to go on with.
+    let output = run("--steps 3000 --eval-every 0 --quiet", 1);
+    let done = "no step was left to take, and the training was saved to";
+    assert_interrupted(&output, &["after step 3000", done]);
+    assert!(!text(&output.stderr).contains("--resume"));
+    assert_eq!(contents(&saved).0, "3000");
+}
+
+#[test]
+fn a_training_without_a_file_says_that_it_was_not_saved() {
+    let few = Few::new();
+    let words = "--device cpu --batch 20 --steps 100000000 --eval-every 500";
+    let output = closed_after(&mut command(&few, &[], words), 9);
+    assert_interrupted(&output, &["nothing was saved: with --save"]);
+    let words = "--device cpu --batch 20 --steps 3000 --eval-every 0 --quiet";
+    let output = closed_after(&mut command(&few, &[], words), 1);
+    assert_interrupted(
+        &output,
+        &["no step was left to take", "--save was left out"],
+    );
+}
+
+/// The work of the other programs is lost, and no exit code says otherwise.
+#[test]
+fn programs_whose_standard_output_is_closed_do_not_end_as_if_all_were_done() {
+    let few = Few::new();
+    let directory = tempfile::tempdir().unwrap();
+    let run = |name: &str, words: &str, path: &[&Path]| {
+        let mut command = example(name);
+        command.args(words.split_whitespace()).args(path);
+        closed_after(&mut command, 0)
+    };
+    let small = "--size 16 --steps 8 --batch 64 --out";
+    for output in [
+        run("gradient_check", "--unverified --data", &[&few.path]),
+        run("matmul", "--device cpu --shapes 8x8x8 --repeats 1", &[]),
+        run("in_your_program", "", &[]),
+        run("learn_image", small, &[directory.path()]),
+    ] {
+        assert_interrupted(&output, &[]);
+    }
+    let output = run("custom_layer", "", &[]);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[cfg(target_os = "linux")]
+mod full {
+    use super::*;
+
+    /// An output that can no longer be written fails the run, which is saved first.
+    #[test]
+    fn a_training_whose_output_cannot_be_written_is_saved() {
+        let few = Few::new();
+        let saved = few.path.join("saved");
+        let full = Path::new("/dev/full");
+        for (option, steps) in [
+            ("--losses", ""),
+            ("--log", "no step"),
+            ("stdout", "no step"),
+        ] {
+            let words = "--device cpu --batch 20 --steps 2000 --eval-every 500";
+            let files = [("--save", &*saved), (option, full)];
+            let count = if option == "stdout" { 1 } else { 2 };
+            let mut command = command(&few, &files[..count], words);
+            if option == "stdout" {
+                command.stdout(fs::File::options().write(true).open(full).unwrap());
+            }
+            let output = command.output().unwrap();
+            match steps {
+                "" => {
+                    let stderr = text(&output.stderr);
+                    let step = stderr.split("ended after step ").nth(1).unwrap();
+                    let step = step.split(';').next().unwrap().parse().unwrap();
+                    let parts = [
+                        "cannot write",
+                        "No space left",
+                        option,
+                        "the training was saved",
+                        "--resume",
+                    ];
+                    assert_refused(&output, &parts);
+                    assert_resumes(&few, &saved, "--batch 20", step);
+                    fs::remove_file(&saved).unwrap();
+                }
+                _ => {
+                    assert_refused(&output, &["cannot write", "No space left"]);
+                    assert!(!saved.exists());
+                }
+            }
+            assert_no_result(&output);
+        }
+    }
+
+    /// Where whoever reads a pipe leaves while the training goes on.
+    #[test]
+    fn a_training_whose_reader_leaves_is_saved() {
+        let few = Few::new();
+        for option in ["--losses", "--log"] {
+            let (saved, pipe) = (
+                few.path.join(format!("{option} saved")),
+                few.path.join(option),
+            );
+            assert!(
+                Command::new("mkfifo")
+                    .arg("--")
+                    .arg(&pipe)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+            let files = [("--save", &*saved), (option, &pipe)];
+            let words = "--device cpu --batch 20 --steps 100000000 --eval-every 100 --quiet";
+            let mut command = command(&few, &files, words);
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+            let child = command.spawn().unwrap();
+            let mut reader = BufReader::new(fs::File::open(&pipe).unwrap());
+            for _ in 0..3 {
+                reader.read_line(&mut String::new()).unwrap();
+            }
+            drop(reader);
+            let output = child.wait_with_output().unwrap();
+            let stderr = text(&output.stderr);
+            let saved_there = format!("--resume {}", saved.display());
+            let parts = [
+                "cannot write the",
+                option,
+                "the training was saved",
+                &saved_there,
+            ];
+            assert_refused(&output, &parts);
+            let step = stderr.split("ended after step ").nth(1).unwrap();
+            let step = step.split(';').next().unwrap().parse().unwrap();
+            assert_resumes(&few, &saved, "--batch 20", step);
+        }
+    }
+}
+
+/// Control characters would make more lines of a message, or move the cursor.
+#[test]
+fn names_of_files_are_shown_as_they_are() {
+    let data = [Path::new("--data"), Path::new("no/such/directory")];
+    for (name, shown) in [
+        ("no  dir/m  1", "no  dir/m  1"),
+        ("no\n dir/\tm\u{1b}[31m", "no\\n dir/\\tm\\u{1b}[31m"),
+        ("keine Straße/模型", "keine Straße/模型"),
+    ] {
+        for option in ["--save", "--losses", "--log", "--plot", "--samples"] {
+            let arguments = [&data[..], &[Path::new(option), Path::new(name)]].concat();
+            assert_refused(&train(&arguments, "--device cpu"), &[shown]);
+        }
+    }
+}

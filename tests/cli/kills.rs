@@ -1,0 +1,121 @@
+//! Runs that are killed leave the last good file, whole, and nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::saving::contents;
+use super::{Few, example, lines};
+
+/// As many of each kind as this environment variable says.
+const KILLS: &str = "WGRAD_KILLS";
+/// In about 15 s together.
+const FEW_KILLS: usize = 40;
+
+fn kills() -> usize {
+    match std::env::var(KILLS) {
+        Ok(kills) => kills.parse().expect("WGRAD_KILLS is a number of kills"),
+        Err(_) => FEW_KILLS,
+    }
+}
+
+/// A moment in a span, another for every kill: multiples of the golden ratio lie evenly in it.
+fn moment(kill: usize, span: Duration) -> Duration {
+    span.mul_f64((kill as f64 * 0.618_033_988_75).fract())
+}
+
+/// What runs write, in a directory that holds nothing else.
+struct Scene {
+    few: Few,
+    directory: TempDir,
+    temporary: TempDir,
+    saved: PathBuf,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self {
+            few: Few::new(),
+            saved: directory.path().join("saved"),
+            directory,
+            temporary: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// A network of 3 MB, so that writing it takes a while.
+    fn run(&self, words: &str) -> Command {
+        let mut command = example("train_gpu");
+        command.env("TMPDIR", self.temporary.path());
+        command.args(["--unverified", "--data"]).arg(&self.few.path);
+        let always = "--device cpu --quiet --hidden 1000 --batch 10";
+        command.args(always.split(' ')).args(words.split(' '));
+        command.arg("--save").arg(&self.saved);
+        command
+    }
+
+    /// Starts a run and kills it.
+    fn kill(&self, words: &str, after: Duration) {
+        let mut command = self.run(words);
+        if self.saved.exists() {
+            command.arg("--resume").arg(&self.saved);
+        }
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Runs a step more from what is there, and looks at what is there then.
+    fn go_on(&self, case: &str) {
+        let (step, resume) = match self.saved.exists() {
+            true => (contents(&self.saved).0.parse().unwrap(), true),
+            false => (0, false),
+        };
+        let mut command = self.run(&format!("--eval-every 0 --steps {}", step + 1));
+        if resume {
+            command.arg("--resume").arg(&self.saved);
+        }
+        let output: Output = command.output().unwrap();
+        lines(&output);
+        assert_eq!(contents(&self.saved).0, (step + 1).to_string(), "{case}");
+        let listed = |directory: &Path| -> Vec<_> {
+            let entries = fs::read_dir(directory).unwrap();
+            entries.map(|entry| entry.unwrap().file_name()).collect()
+        };
+        assert_eq!(listed(self.directory.path()), ["saved"], "{case}");
+        let none: [&str; 0] = [];
+        assert_eq!(listed(self.temporary.path()), none, "{case}");
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_while_it_saves_leaves_a_whole_file() {
+    let scene = Scene::new();
+    let mut saves = 0;
+    for kill in 0..kills() {
+        let before = fs::read(&scene.saved).ok();
+        let after = Duration::from_millis(20) + moment(kill, Duration::from_millis(250));
+        scene.kill("--eval-every 1 --steps 1000000", after);
+        saves += usize::from(fs::read(&scene.saved).ok() != before);
+        scene.go_on(&format!("kill {kill}, after {after:?}"));
+    }
+    // Or the kills would have come before the saves, and shown nothing.
+    assert!(2 * saves >= kills(), "{saves} kills came behind a save");
+}
+
+#[test]
+fn a_run_that_is_killed_at_its_start_changes_no_file() {
+    let scene = Scene::new();
+    for kill in 0..kills() {
+        let before = fs::read(&scene.saved).ok();
+        let after = moment(kill, Duration::from_millis(60));
+        scene.kill("--eval-every 0 --steps 1000000", after);
+        assert!(fs::read(&scene.saved).ok() == before, "kill {kill}");
+        scene.go_on(&format!("kill {kill}, after {after:?}"));
+    }
+}

@@ -1,0 +1,252 @@
+//! A training that has diverged saves nothing and goes no further, until its parameters are others.
+
+use std::fs;
+use std::path::Path;
+
+use wgrad::data::{Dataset, Sampling};
+use wgrad::ndarray::Array2;
+use wgrad::ops::{Adam, Optimizer, Sgd, SoftmaxCrossEntropy};
+use wgrad::{Error, Evaluation, StepPlan, Trainer, reference};
+
+use super::{digits, relu_net};
+use crate::gpu::gpu;
+
+const SAMPLING: Sampling = Sampling::WithReplacement { seed: 1 };
+
+type Parameters = Vec<Vec<Array2<f32>>>;
+
+/// What a test needs of either trainer.
+trait Run {
+    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
+    fn taken(&self) -> u64;
+    fn save(&self, path: &Path) -> Result<(), Error>;
+    fn resume(&mut self, path: &Path) -> Result<(), Error>;
+    fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error>;
+    fn parameters(&self) -> Parameters;
+    fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error>;
+    fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error>;
+}
+
+impl Run for Trainer {
+    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
+        self.steps(count)
+    }
+    fn taken(&self) -> u64 {
+        self.steps_taken()
+    }
+    fn save(&self, path: &Path) -> Result<(), Error> {
+        self.save(path)
+    }
+    fn resume(&mut self, path: &Path) -> Result<(), Error> {
+        self.resume(path)
+    }
+    fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.set_weights(bytes)
+    }
+    fn parameters(&self) -> Parameters {
+        self.model().parameters().unwrap()
+    }
+    fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
+        self.set_parameters(values)
+    }
+    fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
+        self.evaluate(dataset)
+    }
+}
+
+impl Run for reference::Trainer<f32> {
+    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
+        self.steps(count)
+    }
+    fn taken(&self) -> u64 {
+        self.steps_taken()
+    }
+    fn save(&self, path: &Path) -> Result<(), Error> {
+        (*self).save(path)
+    }
+    fn resume(&mut self, path: &Path) -> Result<(), Error> {
+        self.resume(path)
+    }
+    fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.set_weights(bytes)
+    }
+    fn parameters(&self) -> Parameters {
+        self.network().parameters().to_vec()
+    }
+    fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
+        self.set_parameters(values)
+    }
+    fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
+        (*self).evaluate(dataset)
+    }
+}
+
+fn on_gpu(optimizer: Box<dyn Optimizer>, plan: StepPlan) -> Trainer {
+    let (model, data) = (relu_net().build(gpu()).unwrap(), digits().train);
+    let loss = SoftmaxCrossEntropy;
+    Trainer::with_plan(model, loss, optimizer, &data, 20, SAMPLING, plan).unwrap()
+}
+
+fn on_cpu(optimizer: Box<dyn Optimizer>) -> reference::Trainer<f32> {
+    let data = digits().train;
+    reference::Trainer::new(&relu_net(), optimizer, &data, 20, SAMPLING).unwrap()
+}
+
+/// SGD with a learning rate that no network survives, by every plan; and Adam, which keeps means.
+fn trainers() -> Vec<(&'static str, Box<dyn Run>)> {
+    let sgd = || Box::new(Sgd::new(1e12));
+    vec![
+        ("layers", Box::new(on_gpu(sgd(), StepPlan::Layers))),
+        ("fused", Box::new(on_gpu(sgd(), StepPlan::Fused))),
+        ("cpu", Box::new(on_cpu(sgd()))),
+        ("Adam", Box::new(on_gpu(adam(), StepPlan::Layers))),
+        ("Adam, cpu", Box::new(on_cpu(adam()))),
+    ]
+}
+
+/// Its means hold what no parameters survive.
+fn adam() -> Box<dyn Optimizer> {
+    Box::new(Adam::new(1e30))
+}
+
+/// Trains until it diverges; returns the step.
+#[track_caller]
+fn diverge(case: &str, trainer: &mut dyn Run) -> u64 {
+    match trainer.steps(60) {
+        Err(Error::Diverged { step, .. }) => step,
+        other => panic!("{case}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_not_saved(case: &str, trainer: &dyn Run, path: &Path, diverged: u64) {
+    let before = fs::read(path).unwrap();
+    let refused = trainer.save(path);
+    assert!(
+        matches!(refused, Err(Error::NotSaved { step }) if step == diverged),
+        "{case}: {refused:?}"
+    );
+    assert!(fs::read(path).unwrap() == before, "{case}");
+}
+
+#[test]
+fn the_good_file_stays_and_no_step_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("good.safetensors");
+    for (case, mut trainer) in trainers() {
+        trainer.save(&path).unwrap();
+        let step = diverge(case, &mut *trainer);
+        assert_not_saved(case, &*trainer, &path, step);
+        let (taken, parameters) = (trainer.taken(), trainer.parameters());
+        let again = trainer.steps(5);
+        assert!(
+            matches!(&again, Err(Error::Diverged { step: at, losses, .. }) if *at == step && losses.is_empty()),
+            "{case}: {again:?}"
+        );
+        assert_eq!(trainer.taken(), taken, "{case}");
+        let bits = |parameters: &Parameters| -> Vec<u32> {
+            let all = parameters.iter().flatten().flatten();
+            all.map(|value| value.to_bits()).collect()
+        };
+        assert!(bits(&trainer.parameters()) == bits(&parameters), "{case}");
+        // No error: a number, whatever it is.
+        trainer.evaluate(&digits().test).unwrap();
+        assert_not_saved(case, &*trainer, &path, step);
+    }
+}
+
+/// With each way to bring other parameters a step has the loss that it has without the divergence, and what
+/// the optimizer keeps is sound again.
+#[test]
+fn other_parameters_make_it_sound_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let [good, next] = ["good", "next"].map(|name| directory.path().join(name));
+    for (case, mut trainer) in trainers() {
+        let sound = trainer.parameters();
+        trainer.save(&good).unwrap();
+        let bytes = fs::read(&good).unwrap();
+        type Mend<'a> = Box<dyn Fn(&mut dyn Run) -> Result<(), Error> + 'a>;
+        let ways: [(&str, Mend<'_>); 3] = [
+            (
+                "set_parameters",
+                Box::new(|trainer| trainer.set_parameters(&sound)),
+            ),
+            (
+                "set_weights",
+                Box::new(|trainer| trainer.set_weights(&bytes)),
+            ),
+            ("resume", Box::new(|trainer| trainer.resume(&good))),
+        ];
+        for (way, mend) in ways {
+            let case = format!("{case}, {way}");
+            diverge(&case, &mut *trainer);
+            mend(&mut *trainer).unwrap();
+            assert!(trainer.parameters() == sound, "{case}");
+            trainer.save(&next).unwrap();
+            let file = fs::read(&next).unwrap();
+            let file = safetensors::SafeTensors::deserialize(&file).unwrap();
+            for (name, tensor) in file.tensors() {
+                let values = tensor
+                    .data()
+                    .chunks_exact(4)
+                    .map(|four| f32::from_le_bytes(four.try_into().unwrap()));
+                let is_state = name.starts_with("optimizer.");
+                let is_sound = |value: f32| {
+                    if is_state {
+                        value == 0.0
+                    } else {
+                        value.is_finite()
+                    }
+                };
+                assert!(values.into_iter().all(is_sound), "{case}: {name}");
+            }
+            let losses = trainer.steps(1).unwrap();
+            // At first all classes are about equally likely.
+            assert!((losses[0] - 10f32.ln()).abs() < 0.05, "{case}: {losses:?}");
+        }
+        // Wrong ones do not.
+        diverge(case, &mut *trainer);
+        assert!(trainer.set_parameters(&vec![]).is_err(), "{case}");
+        assert!(trainer.save(&next).is_err(), "{case}");
+    }
+}
+
+/// Where a program reads losses later than it trains, the divergence is known from then on.
+#[test]
+fn a_divergence_that_a_future_finds_counts() {
+    for plan in [StepPlan::Layers, StepPlan::Fused] {
+        let mut trainer = on_gpu(Box::new(Sgd::new(1e12)), plan);
+        let initial = pollster::block_on(trainer.to_safetensors()).unwrap();
+        let sound = trainer.to_safetensors();
+        trainer.advance(60).unwrap();
+        let (losses, file) = (trainer.losses_async(60), trainer.to_safetensors());
+        let Err(Error::Diverged { step, .. }) = pollster::block_on(losses) else {
+            panic!("{plan:?}: no divergence");
+        };
+        // The file asked for before was of sound parameters, that after was not.
+        assert!(pollster::block_on(sound).is_ok(), "{plan:?}");
+        for file in [
+            pollster::block_on(file),
+            pollster::block_on(trainer.to_safetensors()),
+        ] {
+            assert!(
+                matches!(file, Err(Error::NotSaved { step: at }) if at == step),
+                "{plan:?}"
+            );
+        }
+        let refused = trainer.advance(1);
+        assert!(matches!(refused, Err(Error::Diverged { step: at, .. }) if at == step));
+        assert_eq!(trainer.steps_taken(), 60);
+
+        // Losses from before that are read late say nothing of what was resumed.
+        let late = trainer.losses_async(60);
+        trainer.set_safetensors(&initial).unwrap();
+        assert!(pollster::block_on(late).is_err());
+        assert!(pollster::block_on(trainer.to_safetensors()).is_ok());
+        trainer.advance(1).unwrap();
+        assert_eq!(
+            pollster::block_on(trainer.losses_async(1)).unwrap().len(),
+            1
+        );
+    }
+}
