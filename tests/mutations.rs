@@ -6,6 +6,8 @@
 mod allocation;
 #[path = "common/gpu.rs"]
 mod gpu;
+#[path = "mutations/idx.rs"]
+mod idx;
 #[path = "mutations/mutator.rs"]
 mod mutator;
 #[path = "mutations/safetensors.rs"]

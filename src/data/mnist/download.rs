@@ -8,8 +8,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::FILES;
-use super::idx::Original;
+use super::gzip;
+use super::idx::Idx;
+use super::names::{FILES, Original, Place};
 use crate::data::DataError;
 use crate::data::error::{DownloadAttempt, DownloadFailure};
 
@@ -72,7 +73,10 @@ pub fn locate() -> Option<PathBuf> {
 fn locate_in(named: Option<OsString>, cache: Option<PathBuf>) -> Option<PathBuf> {
     let named = named.filter(|named| !named.is_empty()).map(PathBuf::from);
     named.or_else(|| {
-        cache.filter(|cache| FILES.iter().all(|original| original.locate(cache).is_ok()))
+        cache.filter(|cache| {
+            let place = Place::unprefixed(cache);
+            FILES.iter().all(|original| place.locate(original).is_ok())
+        })
     })
 }
 
@@ -129,6 +133,7 @@ fn download_with(
         file: directory.to_owned(),
         source,
     })?;
+    remove_abandoned(directory);
     let agent = agent(patience);
     for original in &FILES {
         let target = directory.join(original.gz_name);
@@ -158,19 +163,31 @@ fn agent(patience: Patience) -> ureq::Agent {
 /// Whether the original is in `directory` already; `false` also when there is nothing but a broken
 /// download, which may be replaced.
 fn is_there(original: &Original, directory: &Path) -> Result<bool, DataError> {
-    let path = match original.locate(directory) {
+    let path = match Place::unprefixed(directory).locate(original) {
         Err(DataError::MissingFile { .. }) => return Ok(false),
         located => located?,
     };
-    let checked = original
-        .read(path)
-        .and_then(|idx| idx.check_sha256(original));
+    let checked = Idx::read(original.kind, path.clone()).and_then(|idx| idx.check_sha256(original));
     match checked {
         Ok(()) => Ok(true),
-        // A sound gzip file is somebody's data, whatever it holds; these two never are.
-        Err(DataError::NotGzip { .. } | DataError::Gzip { .. }) => Ok(false),
+        // A sound file is somebody's data, whatever it holds; a file that is called gzip and is not, or is
+        // damaged, is nobody's.
+        Err(DataError::Gzip { .. }) => Ok(false),
+        Err(DataError::NotIdx { .. } | DataError::IdxTruncated { .. })
+            if !is_what_its_name_says(&path) =>
+        {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
+}
+
+/// Whether a file is gzip, if its name ends as that of a gzip file.
+fn is_what_its_name_says(path: &Path) -> bool {
+    let is_called_gzip = path.extension().is_some_and(|extension| extension == "gz");
+    let mut start = [0; gzip::MAGIC.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    !is_called_gzip || (read.is_ok() && start == gzip::MAGIC)
 }
 
 fn fetch_from_any(
@@ -239,8 +256,7 @@ fn transfer(error: impl std::error::Error + Send + Sync + 'static) -> DownloadFa
 }
 
 fn check(original: &Original, target: &Path, bytes: &[u8]) -> Result<(), DownloadFailure> {
-    original
-        .unpack(target.to_owned(), bytes)
+    Idx::parse(original.kind, target.to_owned(), bytes, bytes.len() as u64)
         .and_then(|idx| idx.check_sha256(original))
         .map_err(|error| match error {
             DataError::Checksum {
@@ -254,14 +270,9 @@ fn check(original: &Original, target: &Path, bytes: &[u8]) -> Result<(), Downloa
 
 /// Writes a file that is there complete or not at all, even when the machine stops midway.
 fn store(target: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A name of its own for each writer; none is reused, so one left by a crash is in nobody's way.
-    let suffix = format!("{:016x}.part", RandomState::new().hash_one(0));
-    let path = target.with_extension(suffix);
-    let mut file = File::create_new(&path)?;
-    let part = Part { path };
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
+    let mut part = Part::beside(target)?;
+    part.file.write_all(bytes)?;
+    part.file.sync_all()?;
     fs::rename(&part.path, target)?;
     // The new name is as lasting as the contents only once the directory is; a file system that
     // cannot do this has still stored the file.
@@ -272,15 +283,63 @@ fn store(target: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// An unfinished file, removed when dropped unless it has been renamed.
+/// An unfinished file, removed when dropped unless it has been renamed. It is locked as long as its writer
+/// lives, so that those of dead ones can be told.
 #[derive(Debug)]
 struct Part {
     path: PathBuf,
+    file: File,
+}
+
+impl Part {
+    /// A new file under a name of its own: each writer has another.
+    fn beside(target: &Path) -> io::Result<Self> {
+        loop {
+            let suffix = format!("{:016x}.part", RandomState::new().hash_one(0));
+            let path = target.with_extension(suffix);
+            let file = File::create_new(&path)?;
+            // Where a file system knows no locks, nobody removes an unfinished file.
+            let _ = file.lock();
+            // Another download may have taken it for a dead one's before it was locked.
+            if path.exists() {
+                return Ok(Self { path, file });
+            }
+        }
+    }
+
+    /// Whether this is the name of an unfinished file.
+    fn is_name(name: &str) -> bool {
+        let unique = name
+            .strip_suffix(".part")
+            .and_then(|name| name.rsplit_once('.'));
+        unique.is_some_and(|(stem, digits)| {
+            let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+            let is_ours = FILES.iter().any(|original| original.name() == stem);
+            is_ours && digits.len() == 16 && digits.chars().all(is_digit)
+        })
+    }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes the unfinished files of downloads that were killed, and leaves those of others that go on. What
+/// cannot be looked at or removed is in nobody's way.
+fn remove_abandoned(directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let is_part = |name: &OsString| name.to_str().is_some_and(Part::is_name);
+    let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+    for entry in entries.filter(|entry| is_part(&entry.file_name()) && is_file(entry)) {
+        let path = entry.path();
+        let opened = File::options().write(true).open(&path);
+        if let Ok(file) = opened
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(&path);
+        }
     }
 }
 
@@ -340,5 +399,35 @@ mod tests {
         fs::create_dir(&target).unwrap();
         store(&target, b"contents").unwrap_err();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn unfinished_files_of_dead_downloads_are_removed_and_of_others_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let dead = path("train-images-idx3-ubyte.0123456789abcdef.part");
+        fs::write(&dead, "begun").unwrap();
+        let others = [
+            "train-images-idx3-ubyte.part",
+            "train-images-idx3-ubyte.0123456789abcdeg.part",
+            "my.0123456789abcdef.part",
+            "train-images-idx3-ubyte.gz",
+        ];
+        for name in others {
+            fs::write(path(name), "somebody's").unwrap();
+        }
+        let live = Part::beside(&path("t10k-labels-idx1-ubyte.gz")).unwrap();
+        assert!(Part::is_name(
+            live.path.file_name().unwrap().to_str().unwrap()
+        ));
+        remove_abandoned(directory.path());
+        assert!(!dead.exists());
+        assert!(live.path.exists());
+        assert!(others.iter().all(|name| path(name).exists()));
+        drop(live);
+        assert_eq!(
+            fs::read_dir(directory.path()).unwrap().count(),
+            others.len()
+        );
     }
 }
