@@ -433,10 +433,10 @@ fn classes_are_found_or_named_and_a_prefix_chooses() {
     }
     let words = "--device cpu --batch 10 --steps 5 --eval-every 0 --quiet";
     let description = |output: &Output| lines(output)[0].clone();
-    assert!(description(&few.train(words)).contains("in 26 classes"));
+    assert!(description(&few.train(words)).contains("in 26 classes (label 1 is class 0), from"));
     let data = [Path::new("--data"), &few.path];
     let named = train(&data, &format!("{words} --labels 0-30"));
-    assert!(description(&named).contains("in 31 classes"));
+    assert!(description(&named).contains("in 31 classes, from"));
     let refused = train(&data, &format!("{words} --labels 1-25"));
     assert_refused(
         &refused,

@@ -81,16 +81,19 @@ pub(crate) struct Data {
     pub(crate) split: Split,
     /// For example `MNIST`.
     pub(crate) name: String,
+    /// The label of class 0.
+    first_label: u8,
     origin: String,
 }
 
 impl Data {
-    fn new(split: Split, origin: String) -> Self {
+    fn new(split: Split, first_label: u8, origin: String) -> Self {
         let train = split.train.name();
         let name = train.strip_suffix(" train").unwrap_or(train).to_owned();
         Self {
             split,
             name,
+            first_label,
             origin,
         }
     }
@@ -98,8 +101,12 @@ impl Data {
     /// One line: name, size, origin.
     pub(crate) fn description(&self) -> String {
         let Split { train, test } = &self.split;
+        let numbered = match self.first_label {
+            0 => String::new(),
+            first => format!(" (label {first} is class 0)"),
+        };
         format!(
-            "data: {}, {} training and {} test examples of {} features in {} classes, {}",
+            "data: {}, {} training and {} test examples of {} features in {} classes{numbered}, {}",
             self.name,
             train.len(),
             test.len(),
@@ -143,7 +150,7 @@ fn read(args: &DataArgs) -> Result<Option<Data>, Failure> {
                 .to_owned(),
         )),
         (Some(Source::Synthetic), None) => Ok(Some(synthetic_digits())),
-        (None, None) => Ok(mnist::cache_dir().and_then(|cache| from(&cache, mnist::open(&cache)).ok())),
+        (None, None) => Ok(mnist::cache_dir().and_then(|cache| open_mnist(&cache).ok())),
     }
 }
 
@@ -169,18 +176,14 @@ fn synthetic_digits() -> Data {
     let split = synthetic::digits(SYNTHETIC_SEED);
     Data::new(
         split,
+        0,
         format!("drawn from seed {SYNTHETIC_SEED}, not MNIST"),
     )
 }
 
 /// Opens files that the user named; an error tells which option helps.
 fn open_named(path: &Path, args: &DataArgs) -> Result<Data, Failure> {
-    let split = match &args.labels {
-        Some(Labels(labels)) => mnist::open_labelled(path, labels.clone()),
-        None if args.unverified => mnist::open_unverified(path),
-        None => mnist::open(path),
-    };
-    from(path, split).map_err(|error| {
+    open(path, args).map_err(|error| {
         let option = match &error {
             DataError::Checksum { .. } => " (here: --unverified)".to_owned(),
             DataError::MissingFile { .. } => {
@@ -196,8 +199,23 @@ fn open_named(path: &Path, args: &DataArgs) -> Result<Data, Failure> {
     })
 }
 
-fn from(path: &Path, split: Result<Split, DataError>) -> Result<Data, DataError> {
-    Ok(Data::new(split?, format!("from {}", path.display())))
+fn open(path: &Path, args: &DataArgs) -> Result<Data, DataError> {
+    let labels = match &args.labels {
+        Some(Labels(labels)) => labels.clone(),
+        None if args.unverified => mnist::find_labels(path)?,
+        None => return open_mnist(path),
+    };
+    let first_label = *labels.start();
+    let split = mnist::open_labelled(path, labels)?;
+    Ok(Data::new(split, first_label, from(path)))
+}
+
+fn open_mnist(path: &Path) -> Result<Data, DataError> {
+    Ok(Data::new(mnist::open(path)?, 0, from(path)))
+}
+
+fn from(path: &Path) -> String {
+    format!("from {}", path.display())
 }
 
 fn download(cache: &Path, quiet: bool) -> Result<Data, DataError> {
@@ -220,7 +238,7 @@ fn download(cache: &Path, quiet: bool) -> Result<Data, DataError> {
     });
     bar.finish_and_clear();
     downloaded?;
-    from(cache, mnist::open(cache))
+    open_mnist(cache)
 }
 
 /// Standard error may be closed, which is no reason to stop.

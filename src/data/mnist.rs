@@ -120,6 +120,21 @@ pub fn open_unverified(path: impl AsRef<Path>) -> Result<Split, DataError> {
     split(&place.name(), files, labels)
 }
 
+/// The labels of the classes that [`open_unverified`] finds: `1..=26` in EMNIST's letters, of which label 1 is
+/// class 0.
+///
+/// # Errors
+/// As [`open_unverified`], which also reads the images.
+pub fn find_labels(path: impl AsRef<Path>) -> Result<RangeInclusive<u8>, DataError> {
+    let place = Place::find(path.as_ref())?;
+    let located = place.locate_all()?.into_iter();
+    let labels = located.filter(|(kind, _)| *kind == Kind::Labels);
+    let read: Vec<_> = labels
+        .map(|(kind, path)| Idx::read(kind, path))
+        .collect::<Result<_, _>>()?;
+    labels::find([&read[0], &read[1]])
+}
+
 /// A data set as [`open_unverified`] reads it, with these labels and no others, of which some may not occur.
 /// The first of them becomes class 0.
 ///
@@ -219,12 +234,9 @@ pub fn from_files<N: Into<String>>(
 
 /// The four files, in the order of [`FILES`], each sound and each pair in agreement.
 fn read(place: &Place) -> Result<Vec<Idx>, DataError> {
-    let located = FILES
-        .iter()
-        .map(|original| Ok((original.kind, place.locate(original)?)));
-    // A file that is missing is told before the others are read.
-    let located = located.collect::<Result<Vec<(Kind, _)>, DataError>>()?;
-    let read = parallel::map(&located, |(kind, path)| Idx::read(*kind, path.clone()));
+    let read = parallel::map(&place.locate_all()?, |(kind, path)| {
+        Idx::read(*kind, path.clone())
+    });
     let files = read.into_iter().collect::<Result<Vec<_>, _>>()?;
     check_counts(&files)?;
     Ok(files)

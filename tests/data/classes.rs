@@ -56,6 +56,8 @@ fn the_parts_of_emnist() {
         assert_eq!(split.train.labels().classes(), *classes);
         assert_eq!(split.test.labels().classes(), *classes);
         let first = u32::from(name == "emnist-letters");
+        let found = mnist::find_labels(directory.path().join(&name)).unwrap();
+        assert_eq!((u32::from(*found.start()), found.len()), (first, *classes));
         let expected: Vec<u32> = labels
             .iter()
             .map(|label| u32::from(*label) - first)

@@ -190,6 +190,15 @@ impl Place {
         name.to_string_lossy().into_owned()
     }
 
+    /// The paths of the four files, in the order of [`FILES`]. One that is missing is told before any is
+    /// read.
+    pub(super) fn locate_all(&self) -> Result<Vec<(Kind, PathBuf)>, DataError> {
+        let located = FILES
+            .iter()
+            .map(|original| Ok((original.kind, self.locate(original)?)));
+        located.collect()
+    }
+
     /// The path of one of the four files: plain before gzipped.
     pub(super) fn locate(&self, original: &Original) -> Result<PathBuf, DataError> {
         let mut not_a_file = None;
