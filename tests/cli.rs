@@ -11,6 +11,8 @@ use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 use wgrad::data::{Dataset, synthetic};
 
+#[path = "cli/data.rs"]
+mod data;
 #[cfg(target_os = "linux")]
 #[path = "cli/interruption.rs"]
 mod interruption;
@@ -418,56 +420,6 @@ fn data_sets_that_are_wrong() {
         &labels.train("--device cpu"),
         &[NAMES[1], "1000 images", "3 labels"],
     );
-}
-
-#[test]
-fn classes_are_found_or_named_and_a_prefix_chooses() {
-    let few = Few::new();
-    for (at, first, modulus) in [(1, 1, 26), (3, 1, 26)] {
-        let count = if at == 1 { 1000 } else { 500 };
-        let labels: Vec<u8> = (0..count)
-            .map(|n: u32| (first + n % modulus).to_le_bytes()[0])
-            .collect();
-        let contents = idx(0x801, &[count], &labels);
-        fs::write(few.path.join(NAMES[at]), contents).unwrap();
-    }
-    let words = "--device cpu --batch 10 --steps 5 --eval-every 0 --quiet";
-    let description = |output: &Output| lines(output)[0].clone();
-    assert!(description(&few.train(words)).contains("in 26 classes (label 1 is class 0), from"));
-    let data = [Path::new("--data"), &few.path];
-    let named = train(&data, &format!("{words} --labels 0-30"));
-    assert!(description(&named).contains("in 31 classes, from"));
-    let refused = train(&data, &format!("{words} --labels 1-25"));
-    assert_refused(
-        &refused,
-        &[NAMES[1], "from 1 to 25", "found 26", "--labels"],
-    );
-    let damaged = idx(0x801, &[500], &[200; 500]);
-    fs::write(few.path.join(NAMES[3]), damaged).unwrap();
-    assert_refused(
-        &few.train(words),
-        &[NAMES[3], "found 200", "--labels 1-200"],
-    );
-
-    for name in NAMES {
-        for prefix in ["one", "other"] {
-            fs::copy(
-                few.path.join(name),
-                few.path.join(format!("{prefix}-{name}")),
-            )
-            .unwrap();
-        }
-        fs::remove_file(few.path.join(name)).unwrap();
-    }
-    assert_refused(&few.train(words), &["several data sets", "one and other"]);
-    let one = few.path.join("one");
-    let output = train(
-        &[Path::new("--data"), &one],
-        &format!("{words} --labels 1-200"),
-    );
-    assert!(description(&output).starts_with("data: one, 1000 training"));
-    let output = train(&[], "--data synthetic --labels 1-26");
-    assert_refused(&output, &["--labels", "--data"]);
 }
 
 #[test]

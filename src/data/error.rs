@@ -35,8 +35,8 @@ pub enum DataError {
     },
     /// A label does not name a class.
     #[error(
-        "label {found} of example {example} is out of range: the data set has {classes} classes, \
-         numbered from 0"
+        "label {found} of example {example} is out of range: expected a number below {classes}, which is how \
+         many classes there are; number them from 0, or give their right number"
     )]
     LabelRange {
         /// Index of the example.

@@ -66,7 +66,7 @@ fn read(case: &str, directory: &Path, at: usize, bytes: &[u8]) -> bool {
 fn message(error: &DataError, directory: &Path) -> String {
     error
         .to_string()
-        .replace(&format!("{}/", directory.display()), "")
+        .replace(directory.join("").to_str().unwrap(), "")
 }
 
 fn directory() -> tempfile::TempDir {
