@@ -10,7 +10,7 @@ mod words;
 
 #[cfg(feature = "download")]
 use self::download::listed;
-use self::words::{columns_not_finite, data_sets, not_finite, ranges};
+use self::words::{columns_not_finite, data_sets, not_finite, one_of, ranges};
 
 #[cfg(feature = "download")]
 pub use self::download::{DownloadAttempt, DownloadFailure};
@@ -24,7 +24,7 @@ pub use self::one_hot::NotOneHot;
 #[non_exhaustive]
 pub enum DataError {
     /// Two parts of a data set disagree about how many examples there are.
-    #[error("{what}: expected {expected}, found {found}")]
+    #[error("{what}: expected {expected}, found {found}; each example needs its own")]
     Count {
         /// What was counted.
         what: String,
@@ -117,7 +117,8 @@ pub enum DataError {
     #[error(
         "there is no data set {path}: expected a directory, or what the names of four files in {directory} \
          begin with, found files of {}; name one of them, for example {}",
-        data_sets(names), directory.join(&names[0]).display()
+        data_sets(names),
+        one_of(directory, names)
     )]
     NoDataSet {
         /// The path asked for.
@@ -130,7 +131,8 @@ pub enum DataError {
     /// A directory holds several data sets.
     #[error(
         "{directory} holds several data sets: expected one, found {}; name one of them, for example {}",
-        data_sets(names), directory.join(&names[0]).display()
+        data_sets(names),
+        one_of(directory, names)
     )]
     SeveralDataSets {
         /// The directory.

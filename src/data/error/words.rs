@@ -1,5 +1,7 @@
 //! Lists and numbers in messages.
 
+use std::path::Path;
+
 /// `1, 4 and 7`.
 fn listed(items: &[String]) -> String {
     match items {
@@ -26,6 +28,12 @@ pub(super) fn data_sets(names: &[String]) -> String {
         name => name.to_owned(),
     });
     shortened(named.collect())
+}
+
+/// The path that chooses one of the data sets in a directory.
+pub(super) fn one_of(directory: &Path, names: &[String]) -> String {
+    let first = names.first().map_or("NAME", String::as_str);
+    directory.join(first).display().to_string()
 }
 
 /// Ascending labels: `3, 5 to 9 and 12`.

@@ -103,7 +103,7 @@ impl Idx {
         }
         let is_gzip = start == gzip::MAGIC;
         let whole = start.chain(bytes);
-        let mut reader = Reader {
+        let reader = Reader {
             kind,
             path,
             length,
@@ -168,7 +168,7 @@ struct Reader {
 
 impl Reader {
     /// Reads the unpacked contents, and never more than a little beyond what their header announces.
-    fn read(&mut self, mut contents: impl Read) -> Result<Idx, DataError> {
+    fn read(&self, mut contents: impl Read) -> Result<Idx, DataError> {
         let kind = self.kind;
         let mut header = Vec::new();
         self.take(&mut contents, kind.header() as u64, &mut header)?;
