@@ -11,6 +11,8 @@ use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 use wgrad::data::{Dataset, synthetic};
 
+#[path = "cli/data.rs"]
+mod data;
 #[path = "cli/endings.rs"]
 mod endings;
 #[cfg(target_os = "linux")]
@@ -415,8 +417,8 @@ fn data_sets_that_are_wrong() {
     );
 
     let gz = format!("{}.gz", NAMES[0]);
-    let output = Few::with(&gz, &images).train("--device cpu");
-    assert_refused(&output, &[&gz, "is not gzip"]);
+    let output = Few::with(&gz, b"<!DOCTYPE html>").train("--device cpu");
+    assert_refused(&output, &[&gz, "a web page", "failed download"]);
 
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     std::io::Write::write_all(&mut encoder, &images).unwrap();

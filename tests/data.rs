@@ -12,6 +12,8 @@ macro_rules! assert_matches {
     };
 }
 
+#[path = "data/classes.rs"]
+mod classes;
 #[path = "data/digits.rs"]
 mod digits;
 #[path = "data/download.rs"]
@@ -23,19 +25,10 @@ mod memory;
 #[path = "data/random.rs"]
 mod random;
 
-use ndarray::array;
-use wgrad::data::{DataError, Dataset, Labels};
+#[path = "data/tables.rs"]
+mod tables;
 
-#[test]
-fn labels_that_are_not_one_hot() {
-    for row in [array![[0., 0.]], array![[1., 1.]], array![[0.5, 0.5]]] {
-        let error = Labels::from_one_hot(row.view()).unwrap_err();
-        assert!(error.to_string().contains("example 0"), "{error}");
-        assert_matches!(error, DataError::OneHot { example: 0, sum } if sum == row.sum());
-    }
-    let error = Labels::from_one_hot(array![[0., 1.], [f32::NAN, 1.]].view()).unwrap_err();
-    assert_matches!(error, DataError::OneHot { example: 1, sum } if sum.is_nan());
-}
+use wgrad::data::{DataError, Dataset, Labels};
 
 #[test]
 fn class_indices_out_of_range() {

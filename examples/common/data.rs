@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,16 +17,42 @@ const SYNTHETIC_SEED: u64 = 1;
 /// Which data set to use.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DataArgs {
-    /// Directory with the four IDX files of MNIST, plain or gzipped; or `synthetic` for built-in
-    /// digits drawn from a fixed seed (a directory of that name is `./synthetic`). Default: the
+    /// Directory with the four IDX files of MNIST, plain or gzipped; where it holds several data sets, as
+    /// EMNIST's does, the directory and the name of one (`emnist/emnist-letters`); or `synthetic` for
+    /// built-in digits drawn from a fixed seed (a directory of that name is `./synthetic`). Default: the
     /// directory named by the environment variable `MNIST_DIR`, else the user's cache directory,
     /// into which MNIST is downloaded if need be; where that fails, synthetic digits
     #[arg(long, value_name = "DIR|synthetic")]
     pub(crate) data: Option<Source>,
 
-    /// Accept other data sets in the form of MNIST, for example Fashion-MNIST
+    /// Accept other data sets in the form of MNIST, for example Fashion-MNIST or those of EMNIST. The
+    /// number of classes is found by the labels; where they count from 1, label 1 becomes class 0
     #[arg(long)]
     pub(crate) unverified: bool,
+
+    /// Labels of another data set, the smallest and the largest, for example 1-26: it may have no others,
+    /// and needs no example of each. The smallest becomes class 0. Needs no --unverified
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub(crate) labels: Option<Labels>,
+}
+
+/// The labels that a data set may have.
+#[derive(Debug, Clone)]
+pub(crate) struct Labels(RangeInclusive<u8>);
+
+impl FromStr for Labels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ends = text.split_once('-');
+        let ends = ends.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+        match ends {
+            Some((first, last)) if first <= last => Ok(Self(first..=last)),
+            _ => Err(
+                "expected the smallest and the largest label, of 0 to 255, such as 1-26".to_owned(),
+            ),
+        }
+    }
 }
 
 /// A data set by name.
@@ -33,8 +60,8 @@ pub(crate) struct DataArgs {
 pub(crate) enum Source {
     /// Digits that are drawn on the spot.
     Synthetic,
-    /// Four IDX files.
-    Directory(PathBuf),
+    /// Four IDX files: their directory, or that and the prefix of their names.
+    Files(PathBuf),
 }
 
 impl FromStr for Source {
@@ -43,7 +70,7 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(match text {
             "synthetic" => Self::Synthetic,
-            directory => Self::Directory(directory.into()),
+            path => Self::Files(path.into()),
         })
     }
 }
@@ -54,16 +81,19 @@ pub(crate) struct Data {
     pub(crate) split: Split,
     /// For example `MNIST`.
     pub(crate) name: String,
+    /// The label of class 0.
+    first_label: u8,
     origin: String,
 }
 
 impl Data {
-    fn new(split: Split, origin: String) -> Self {
+    fn new(split: Split, first_label: u8, origin: String) -> Self {
         let train = split.train.name();
         let name = train.strip_suffix(" train").unwrap_or(train).to_owned();
         Self {
             split,
             name,
+            first_label,
             origin,
         }
     }
@@ -71,8 +101,12 @@ impl Data {
     /// One line: name, size, origin.
     pub(crate) fn description(&self) -> String {
         let Split { train, test } = &self.split;
+        let numbered = match self.first_label {
+            0 => String::new(),
+            first => format!(" (label {first} is class 0)"),
+        };
         format!(
-            "data: {}, {} training and {} test examples of {} features in {} classes, {}",
+            "data: {}, {} training and {} test examples of {} features in {} classes{numbered}, {}",
             self.name,
             train.len(),
             test.len(),
@@ -106,18 +140,18 @@ pub(crate) fn load<D>(
 
 /// The data set that was asked for, or when none was, MNIST if this machine has it. Says nothing.
 fn read(args: &DataArgs) -> Result<Option<Data>, Failure> {
-    let data = match &args.data {
-        Some(Source::Synthetic) => synthetic_digits(),
-        Some(Source::Directory(directory)) => open_named(directory, args.unverified)?,
-        None => {
-            let named = std::env::var_os("MNIST_DIR").filter(|named| !named.is_empty());
-            let Some(directory) = named else {
-                return Ok(mnist::cache_dir().and_then(|cache| open(&cache, false).ok()));
-            };
-            open_named(Path::new(&directory), args.unverified)?
-        }
-    };
-    Ok(Some(data))
+    let named = std::env::var_os("MNIST_DIR").filter(|named| !named.is_empty());
+    let named = named.map(|named| Source::Files(named.into()));
+    match (args.data.clone().or(named), &args.labels) {
+        (Some(Source::Files(path)), _) => open_named(&path, args).map(Some),
+        (_, Some(_)) => Err(Failure::Message(
+            "--labels names the labels of a data set in files: name its directory with --data, or leave \
+             --labels out"
+                .to_owned(),
+        )),
+        (Some(Source::Synthetic), None) => Ok(Some(synthetic_digits())),
+        (None, None) => Ok(mnist::cache_dir().and_then(|cache| open_mnist(&cache).ok())),
+    }
 }
 
 /// Downloads MNIST; where that fails, says so and draws synthetic digits.
@@ -142,31 +176,46 @@ fn synthetic_digits() -> Data {
     let split = synthetic::digits(SYNTHETIC_SEED);
     Data::new(
         split,
+        0,
         format!("drawn from seed {SYNTHETIC_SEED}, not MNIST"),
     )
 }
 
-/// Opens a directory that the user named; an error tells which option helps.
-fn open_named(directory: &Path, unverified: bool) -> Result<Data, Failure> {
-    open(directory, unverified).map_err(|error| {
+/// Opens files that the user named; an error tells which option helps.
+fn open_named(path: &Path, args: &DataArgs) -> Result<Data, Failure> {
+    open(path, args).map_err(|error| {
         let option = match &error {
-            DataError::Checksum { .. } => " (here: --unverified)",
+            DataError::Checksum { .. } => " (here: --unverified)".to_owned(),
             DataError::MissingFile { .. } => {
-                " (here: leave out --data, and unset MNIST_DIR, or use --data synthetic)"
+                " (here: leave out --data, and unset MNIST_DIR, or use --data synthetic)".to_owned()
             }
-            _ => "",
+            DataError::IdxClasses { labels, .. } => {
+                format!(" (here: --labels {}-{})", labels.start(), labels.end())
+            }
+            DataError::IdxLabel { .. } => " (here: with --labels)".to_owned(),
+            _ => String::new(),
         };
         Failure::Message(format!("{error}{option}"))
     })
 }
 
-fn open(directory: &Path, unverified: bool) -> Result<Data, DataError> {
-    let split = if unverified {
-        mnist::open_unverified(directory)
-    } else {
-        mnist::open(directory)
+fn open(path: &Path, args: &DataArgs) -> Result<Data, DataError> {
+    let labels = match &args.labels {
+        Some(Labels(labels)) => labels.clone(),
+        None if args.unverified => mnist::find_labels(path)?,
+        None => return open_mnist(path),
     };
-    Ok(Data::new(split?, format!("from {}", directory.display())))
+    let first_label = *labels.start();
+    let split = mnist::open_labelled(path, labels)?;
+    Ok(Data::new(split, first_label, from(path)))
+}
+
+fn open_mnist(path: &Path) -> Result<Data, DataError> {
+    Ok(Data::new(mnist::open(path)?, 0, from(path)))
+}
+
+fn from(path: &Path) -> String {
+    format!("from {}", path.display())
 }
 
 fn download(cache: &Path, quiet: bool) -> Result<Data, DataError> {
@@ -189,7 +238,7 @@ fn download(cache: &Path, quiet: bool) -> Result<Data, DataError> {
     });
     bar.finish_and_clear();
     downloaded?;
-    open(cache, false)
+    open_mnist(cache)
 }
 
 /// Standard error may be closed, which is no reason to stop.

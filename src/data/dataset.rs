@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView1, ArrayView2};
 
-use super::DataError;
+use super::error::{DataError, NotOneHot};
 use super::table::Memory;
 
 /// Class labels, one per example: given as class indices or one-hot, kept as indices.
@@ -41,19 +41,11 @@ impl Labels {
     /// Labels from rows `(examples, classes)` that hold a single 1 and otherwise 0.
     ///
     /// # Errors
-    /// [`DataError::OneHot`] when a row is anything else.
+    /// [`DataError::OneHot`] when a row is anything else: a smoothed or soft label, too. Probabilities are
+    /// values, which [`Table::regression`](super::Table::regression) takes.
     pub fn from_one_hot(rows: ArrayView2<'_, f32>) -> Result<Self, DataError> {
         let indices = rows.outer_iter().enumerate().map(|(example, row)| {
-            let is_one_hot = row.iter().all(|&value| value == 0.0 || value == 1.0)
-                && row.iter().filter(|&&value| value == 1.0).count() == 1;
-            let class = row.iter().position(|&value| value == 1.0);
-            match class.and_then(|class| u32::try_from(class).ok()) {
-                Some(class) if is_one_hot => Ok(class),
-                _ => Err(DataError::OneHot {
-                    example,
-                    sum: row.sum(),
-                }),
-            }
+            class_of(row).map_err(|fault| DataError::OneHot { example, fault })
         });
         Ok(Self {
             indices: indices.collect::<Result<_, _>>()?,
@@ -83,6 +75,28 @@ impl Labels {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
+    }
+}
+
+/// The class of a one-hot row.
+fn class_of(row: ArrayView1<'_, f32>) -> Result<u32, NotOneHot> {
+    let other = row.iter().position(|&value| value != 0.0 && value != 1.0);
+    if let Some(class) = other {
+        let found = row[class];
+        let are_probabilities = row.iter().all(|value| (0.0..=1.0).contains(value));
+        // Written with a few digits, they sum to 1 within their rounding.
+        if are_probabilities && (row.sum() - 1.0).abs() < 0.01 {
+            return Err(NotOneHot::Soft { class, found });
+        }
+        return Err(NotOneHot::Value { class, found });
+    }
+    let mut ones = row.indexed_iter().filter(|(_, value)| **value == 1.0);
+    match (ones.next(), ones.next()) {
+        (Some((class, _)), None) => u32::try_from(class).map_err(|_| NotOneHot::NoClass),
+        (Some((first, _)), Some((second, _))) => Err(NotOneHot::Classes {
+            found: [first, second],
+        }),
+        (None, _) => Err(NotOneHot::NoClass),
     }
 }
 

@@ -1,6 +1,20 @@
 use std::fmt;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+
+#[cfg(feature = "download")]
+mod download;
+mod one_hot;
+mod words;
+
+#[cfg(feature = "download")]
+use self::download::listed;
+use self::words::{columns_not_finite, data_sets, not_finite, one_of, ranges};
+
+#[cfg(feature = "download")]
+pub use self::download::{DownloadAttempt, DownloadFailure};
+pub use self::one_hot::NotOneHot;
 
 /// What can be wrong with a data set or the files it comes from.
 ///
@@ -10,7 +24,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum DataError {
     /// Two parts of a data set disagree about how many examples there are.
-    #[error("{what}: expected {expected}, found {found}")]
+    #[error("{what}: expected {expected}, found {found}; each example needs its own")]
     Count {
         /// What was counted.
         what: String,
@@ -21,8 +35,8 @@ pub enum DataError {
     },
     /// A label does not name a class.
     #[error(
-        "label {found} of example {example} is out of range: the data set has {classes} classes, \
-         numbered from 0"
+        "label {found} of example {example} is out of range: expected a number below {classes}, which is how \
+         many classes there are; number them from 0, or give their right number"
     )]
     LabelRange {
         /// Index of the example.
@@ -42,13 +56,13 @@ pub enum DataError {
     },
     /// A one-hot row is not exactly one 1 among zeros.
     #[error(
-        "one-hot label of example {example} must hold a single 1 and otherwise 0; it sums to {sum}"
+        "the one-hot label of example {example} must hold a single 1 and otherwise 0, but {fault}"
     )]
     OneHot {
         /// Index of the example.
         example: usize,
-        /// The sum of the row.
-        sum: f32,
+        /// What it holds instead.
+        fault: NotOneHot,
     },
     /// A data set without examples, features or classes cannot be trained on.
     #[error("data set \"{name}\" has no {what}: it needs at least one")]
@@ -58,27 +72,40 @@ pub enum DataError {
         /// What is missing: `examples`, `features` or `classes`.
         what: &'static str,
     },
-    /// A number of a table is infinite or NaN.
-    #[error(
-        "{what} {column} of row {row} of table \"{name}\" is {found}: it must be a finite number. \
-         Leave the row out, or put a number in its place"
-    )]
+    /// Numbers of a table are infinite or NaN.
+    #[error("{}", not_finite(what, name, [*column, *row], *found, [*rows, *of]))]
     NotFinite {
         /// Name of the table.
         name: String,
         /// `feature` or `target`.
         what: &'static str,
-        /// Row, counted from 0.
-        row: usize,
         /// Column, counted from 0.
         column: usize,
-        /// What it is.
+        /// First row in which this column is not finite, counted from 0.
+        row: usize,
+        /// What it is there.
+        found: f32,
+        /// Number of rows in which this column is not finite.
+        rows: usize,
+        /// Number of rows of the table.
+        of: usize,
+    },
+    /// Columns of a table are infinite or NaN in every row.
+    #[error("{}", columns_not_finite(what, name, columns, *found))]
+    ColumnsNotFinite {
+        /// Name of the table.
+        name: String,
+        /// `feature` or `target`.
+        what: &'static str,
+        /// The columns, counted from 0.
+        columns: Vec<usize>,
+        /// What the first of them is in the first row.
         found: f32,
     },
     /// The directory that should hold a data set cannot be opened.
     #[error(
-        "cannot open data set directory {directory}: expected a directory that holds the four IDX \
-         files of MNIST, found: {source}; check the path"
+        "cannot open data set directory {directory}: expected a directory that holds the four IDX files of \
+         MNIST or of a data set of its form, found: {source}; check the path"
     )]
     Directory {
         /// The directory asked for.
@@ -86,11 +113,48 @@ pub enum DataError {
         /// Why it cannot be opened.
         source: io::Error,
     },
+    /// A path names neither a directory nor one of the data sets in its parent directory.
+    #[error(
+        "there is no data set {path}: expected a directory, or what the names of four files in {directory} \
+         begin with, found files of {}; name one of them, for example {}",
+        data_sets(names),
+        one_of(directory, names)
+    )]
+    NoDataSet {
+        /// The path asked for.
+        path: PathBuf,
+        /// Its parent directory.
+        directory: PathBuf,
+        /// Prefixes of the data sets in that directory.
+        names: Vec<String>,
+    },
+    /// A directory holds several data sets.
+    #[error(
+        "{directory} holds several data sets: expected one, found {}; name one of them, for example {}",
+        data_sets(names),
+        one_of(directory, names)
+    )]
+    SeveralDataSets {
+        /// The directory.
+        directory: PathBuf,
+        /// Prefixes of the data sets in it.
+        names: Vec<String>,
+    },
+    /// Files in memory belong to several data sets.
+    #[error(
+        "these files are of several data sets: expected four files of one, found some of {}; give those of \
+         one data set alone",
+        data_sets(names)
+    )]
+    MixedFiles {
+        /// Prefixes of two of the data sets; that of files without a prefix is empty.
+        names: [String; 2],
+    },
     /// One of the four files of a data set is not there.
     #[error(
-        "{file} is missing: expected it plain, with `.idx` in place of `-idx`, or gzipped with \
-         `.gz` appended, found none of these; copy the four files of the data set into the \
-         directory, or have `mnist::download` (feature `download`) fetch the original MNIST"
+        "{file} is missing: expected it under this name, or with `.idx` for `-idx`, `test` for `t10k`, or \
+         `.gz` appended, found none of these; copy the four files of the data set into the directory, or have \
+         `mnist::download` (feature `download`) fetch the original MNIST"
     )]
     MissingFile {
         /// The plain file looked for.
@@ -98,10 +162,10 @@ pub enum DataError {
     },
     /// A file in memory bears the name of none of the four files of a data set.
     #[error(
-        "{file} is no file of a data set: expected the four IDX files of MNIST or of a data set of its \
-         form (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and \
-         `t10k-labels-idx1-ubyte`, plain, or gzipped with `.gz` appended), found another name; leave \
-         it out, or rename it"
+        "{file} is no file of a data set: expected the four IDX files of MNIST or of a data set of its form \
+         (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and \
+         `t10k-labels-idx1-ubyte`, each also with a prefix, or with `.gz` appended), found another name; \
+         leave it out, or rename it"
     )]
     UnknownFile {
         /// Its name.
@@ -114,7 +178,7 @@ pub enum DataError {
     )]
     MissingFiles {
         /// Their names.
-        missing: Vec<&'static str>,
+        missing: Vec<String>,
     },
     /// Something other than a regular file bears the name of a data set file.
     #[error(
@@ -136,17 +200,6 @@ pub enum DataError {
         /// Why it cannot be read.
         source: io::Error,
     },
-    /// A file whose name ends in `.gz` does not begin as gzip does.
-    #[error(
-        "{file} is not gzip: expected it to begin with the bytes [1f, 8b], found {found:02x?}; \
-         rename it without `.gz` if it is already unpacked, else delete it and fetch it again"
-    )]
-    NotGzip {
-        /// The file.
-        file: PathBuf,
-        /// Its first two bytes, or fewer when it is shorter.
-        found: Vec<u8>,
-    },
     /// A gzip file ends early or its contents are damaged.
     #[error(
         "{file} is a truncated or damaged gzip file: expected a complete stream, found: {source}; \
@@ -158,19 +211,42 @@ pub enum DataError {
         /// What the decoder met.
         source: io::Error,
     },
-    /// An IDX file does not begin with the magic number of its kind.
+    /// Something other than zeros or gzip follows a whole gzip stream.
     #[error(
-        "{file} is not the IDX file its name says: expected magic number {expected:#010x}, found \
-         {found:#010x}; check that images and labels are not swapped and that a gzipped file's \
-         name ends in `.gz`, else fetch it again"
+        "{file} goes on after the end of its gzip stream, which is whole: expected nothing more, or zeros, \
+         found other bytes; unpack it with `gunzip`, which leaves them out, or fetch it again"
     )]
-    IdxMagic {
+    GzipTail {
         /// The file.
         file: PathBuf,
-        /// `0x00000803` for images, `0x00000801` for labels.
-        expected: u32,
-        /// The first four bytes, read big-endian.
-        found: u32,
+    },
+    /// A gzip file announces more than pictures unpack to: it is damaged, or made to fill memory.
+    #[error(
+        "{file} announces {announced} bytes unpacked, and has {zipped}: expected at most 64 MiB and 100 times \
+         its size, which no pictures reach, found more; fetch it again, or unpack it with `gunzip` if it is \
+         meant to be so"
+    )]
+    GzipRatio {
+        /// The file.
+        file: PathBuf,
+        /// Bytes of the gzip file.
+        zipped: u64,
+        /// Bytes that the header in it announces.
+        announced: u64,
+    },
+    /// A file is not the IDX file its name says: another IDX file, or none.
+    #[error(
+        "{file} is not the IDX file its name says: expected {expected}, found {found}; {remedy}"
+    )]
+    NotIdx {
+        /// The file.
+        file: PathBuf,
+        /// What it should hold, for example `labels (unsigned bytes in 1 dimension)`.
+        expected: &'static str,
+        /// What it is, for example `a PNG picture` or `32-bit floats in 3 dimensions`.
+        found: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// The images of an IDX file are not of the size of MNIST's.
     #[error(
@@ -223,8 +299,8 @@ pub enum DataError {
     },
     /// An IDX file goes on after the data its header announces.
     #[error(
-        "{file} has trailing bytes: expected {expected} bytes unpacked, found more; delete it and \
-         fetch it again"
+        "{file} goes on after its last example: expected {expected} bytes unpacked, as its header says, and at \
+         most some zeros behind them, found more; delete it and fetch it again"
     )]
     IdxTrailing {
         /// The file.
@@ -247,21 +323,41 @@ pub enum DataError {
         /// Number of labels.
         labels: usize,
     },
-    /// A file of labels holds a label that names no class.
+    /// A file of labels holds another label than those that were named.
     #[error(
-        "{file} holds a label that is out of range: expected labels from 0 to {}, found {found} \
-         at example {example}; renumber the classes, or fetch the file again",
-        classes - 1
+        "{file} holds a label that was not named: expected labels from {} to {}, found {found} at example \
+         {example}; name all labels of the data set, or fetch the file again",
+        labels.start(), labels.end()
     )]
     IdxLabel {
         /// The file.
         file: PathBuf,
-        /// Number of classes, at least 1.
-        classes: usize,
+        /// The labels that were named.
+        labels: RangeInclusive<u8>,
         /// Index of the example.
         example: usize,
         /// The label found.
         found: u8,
+    },
+    /// By its labels a data set has classes of which there is no example to train on: a label is damaged, or
+    /// classes are missing.
+    #[error(
+        "{file} holds a label that may be damaged: expected labels up to 9, or training examples of every \
+         label from {} to {}, found {found} at example {example}, and no training example of {}; fetch the \
+         file again, or name the labels if they are meant so (`mnist::open_labelled`)",
+        labels.start(), labels.end(), ranges(missing)
+    )]
+    IdxClasses {
+        /// The file.
+        file: PathBuf,
+        /// Index of the example.
+        example: usize,
+        /// Its label.
+        found: u8,
+        /// The labels from the smallest to the largest.
+        labels: RangeInclusive<u8>,
+        /// Those of which there is no example to train on.
+        missing: Vec<u8>,
     },
     /// A well-formed file is not the original MNIST file.
     #[error(
@@ -276,17 +372,6 @@ pub enum DataError {
         expected: &'static str,
         /// SHA-256 of the unpacked contents, in hexadecimal.
         found: String,
-    },
-    /// The private temporary directory through which data reaches its parser cannot be used.
-    #[error(
-        "cannot use temporary directory {directory}: expected a UTF-8 path with room for 55 MB, \
-         found: {source}; have `TMPDIR` (`TMP` on Windows) name a directory that is"
-    )]
-    TemporaryDirectory {
-        /// The directory.
-        directory: PathBuf,
-        /// Why it cannot be used.
-        source: io::Error,
     },
     /// A downloaded file cannot be stored.
     #[cfg(feature = "download")]
@@ -320,65 +405,4 @@ impl fmt::Debug for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
-}
-
-/// One mirror's failure to deliver a file.
-#[cfg(feature = "download")]
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-#[error("{url}: {reason}")]
-pub struct DownloadAttempt {
-    /// The address asked.
-    pub url: String,
-    /// Why it did not deliver.
-    #[source]
-    pub reason: DownloadFailure,
-}
-
-/// Why a mirror did not deliver a file.
-#[cfg(feature = "download")]
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DownloadFailure {
-    /// The server answered with a status other than success.
-    #[error("expected HTTP status 200, found {found}")]
-    Status {
-        /// The HTTP status.
-        found: u16,
-    },
-    /// The server could not be reached, or the transfer broke off.
-    #[error("the transfer failed: {source}")]
-    Transfer {
-        /// What the HTTP client met.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The server sent more than any of the files has.
-    #[error("expected at most {maximum} bytes, found more")]
-    TooLarge {
-        /// The most bytes accepted.
-        maximum: u64,
-    },
-    /// What the server sent is no well-formed file.
-    #[error("the transfer delivered something else: {source}")]
-    Malformed {
-        /// What is wrong with it.
-        source: Box<DataError>,
-    },
-    /// What the server sent is well-formed but not the original file.
-    #[error("expected contents of SHA-256 {expected}, found {found}")]
-    Checksum {
-        /// SHA-256 of the unpacked original, in hexadecimal.
-        expected: &'static str,
-        /// SHA-256 of the unpacked contents, in hexadecimal.
-        found: String,
-    },
-}
-
-#[cfg(feature = "download")]
-fn listed(attempts: &[DownloadAttempt]) -> String {
-    let lines: Vec<_> = attempts.iter().map(ToString::to_string).collect();
-    if lines.is_empty() {
-        return "no mirror to ask".to_owned();
-    }
-    lines.join("; ")
 }

@@ -1,24 +1,37 @@
-//! MNIST: 70,000 handwritten digits, 28×28 pixels each.
+//! MNIST: 70,000 handwritten digits, 28×28 pixels each; and data sets of its form.
 //!
-//! A data set is a directory of four files, each plain or gzipped (`.gz` appended):
-//! `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
-//! `t10k-labels-idx1-ubyte`. The spelling `train-images.idx3-ubyte` is understood too. Where a
-//! file is there both plain and gzipped, the plain one is read.
+//! A data set is a directory of four IDX files: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
+//! `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`. Each may be plain or gzipped, whatever its name
+//! ends in; it may be spelled with `.idx` for `-idx`, with `test` for `t10k`, and with `.gz` appended. Where
+//! a file is there both plain and with `.gz`, the plain one is read.
 //!
-//! [`open`] reads the original and nothing else; [`open_unverified`] reads any data set of the
-//! same form, Fashion-MNIST for example. Every file is checked in full first, so that a missing
-//! or damaged one is a [`DataError`] that says what to do.
+//! The names may have a prefix, as EMNIST's `emnist-letters-train-images-idx3-ubyte.gz` has: that prefix is
+//! the name of the data set. Where a directory holds several data sets, a path chooses one by its prefix:
+//! `emnist/emnist-letters`.
+//!
+//! [`open`] reads the original MNIST and nothing else. [`open_unverified`] reads any data set of the same
+//! form: Fashion-MNIST, for example, or a part of EMNIST (letters, balanced, bymerge, byclass, digits, mnist).
+//! [`open_labelled`] is told which labels the data set has. Every file is checked in full first, so that a
+//! missing or damaged one is a [`DataError`] that says what to do.
+//!
+//! EMNIST's images lie column by column, so that a picture of one is mirrored along its diagonal. To a
+//! network of dense layers the order of pixels does not matter, and they are left as they are.
 
 #[cfg(feature = "download")]
 mod download;
+mod foreign;
+mod gzip;
 mod idx;
+mod labels;
+mod names;
+#[cfg(not(target_arch = "wasm32"))]
 mod parser;
 
-use std::fs;
-use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
-use self::idx::{Idx, Kind, Original};
+use self::idx::{Idx, Kind};
+use self::names::{FILES, Name, Place};
 use super::{DataError, Dataset, Labels, Split};
 use crate::parallel;
 
@@ -31,38 +44,13 @@ pub const ROWS: usize = 28;
 pub const COLUMNS: usize = 28;
 /// Pixels of an image: the features of an example.
 pub const PIXELS: usize = ROWS * COLUMNS;
-/// Number of classes: the digits 0 to 9, or ten kinds of something else.
+/// Number of classes of MNIST: the digits 0 to 9.
 pub const CLASSES: usize = 10;
 
+#[cfg(not(target_arch = "wasm32"))]
 const TRAIN_EXAMPLES: u32 = 60_000;
+#[cfg(not(target_arch = "wasm32"))]
 const TEST_EXAMPLES: u32 = 10_000;
-
-const FILES: [Original; 4] = [
-    Original {
-        name: "train-images-idx3-ubyte",
-        gz_name: "train-images-idx3-ubyte.gz",
-        kind: Kind::Images,
-        sha256: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    },
-    Original {
-        name: "train-labels-idx1-ubyte",
-        gz_name: "train-labels-idx1-ubyte.gz",
-        kind: Kind::Labels,
-        sha256: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    },
-    Original {
-        name: "t10k-images-idx3-ubyte",
-        gz_name: "t10k-images-idx3-ubyte.gz",
-        kind: Kind::Images,
-        sha256: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    },
-    Original {
-        name: "t10k-labels-idx1-ubyte",
-        gz_name: "t10k-labels-idx1-ubyte.gz",
-        kind: Kind::Labels,
-        sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    },
-];
 
 /// The original MNIST, from the four files in `directory`: 60,000 examples to train on and 10,000
 /// to test on, each of 784 bytes (28 rows of 28 pixels, 0 is background, 255 is ink), in 10
@@ -84,18 +72,26 @@ const FILES: [Original; 4] = [
 /// }
 /// ```
 pub fn open(directory: impl AsRef<Path>) -> Result<Split, DataError> {
-    let files = read(directory.as_ref())?;
+    let files = read(&Place::find(directory.as_ref())?)?;
     let pairs: Vec<_> = files.iter().zip(&FILES).collect();
     let checked = parallel::map(&pairs, |(idx, original)| idx.check_sha256(original));
     checked.into_iter().collect::<Result<(), _>>()?;
-    split("MNIST", files)
+    split("MNIST", files, labels::DIGITS)
 }
 
-/// Any data set in the form of MNIST, from the four files in `directory`: at least one image of
-/// 28×28 pixels in each part, and a label from 0 to 9 for each. It is named after the directory.
+/// Any data set in the form of MNIST, from the four files that `path` names: a directory, or a directory and
+/// the prefix of their names in it, `emnist/emnist-letters`. It is named after the prefix, else after the
+/// directory.
+///
+/// There is at least one image of 28×28 pixels in each part, and a label for each. The number of classes is
+/// found by the labels. Where none is above 9, they are the 10 classes of MNIST. Else there are as many
+/// classes as the largest label says; they count from 1 where no label is 0, and become the classes from
+/// 0 on: EMNIST's letters, labelled 1 to 26, become the classes 0 to 25. Each of these classes must occur
+/// among the examples to train on, else a damaged label would make many: [`open_labelled`] is told instead.
 ///
 /// # Errors
-/// [`DataError`] that names the file when one is missing, unreadable or malformed.
+/// [`DataError`] that names the file when one is missing, unreadable or malformed, or holds a label of which
+/// it is not clear that it is one.
 ///
 /// ```
 /// use std::fs;
@@ -117,17 +113,66 @@ pub fn open(directory: impl AsRef<Path>) -> Result<Split, DataError> {
 /// assert_eq!(blank.train.labels().indices(), [7]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn open_unverified(directory: impl AsRef<Path>) -> Result<Split, DataError> {
-    let directory = directory.as_ref();
-    let files = read(directory)?;
-    // `.` and `..` have no name of their own.
-    let named = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
-    let name = named.file_name().unwrap_or(named.as_os_str());
-    split(&name.to_string_lossy(), files)
+pub fn open_unverified(path: impl AsRef<Path>) -> Result<Split, DataError> {
+    let place = Place::find(path.as_ref())?;
+    let files = read(&place)?;
+    let labels = labels::find(parts(&files))?;
+    split(&place.name(), files, labels)
 }
 
-/// The original MNIST or any data set of its form, from four files in memory, each with its name: of a
-/// page in a browser, on which they were dropped. It is called `MNIST` if it is that, else `name`.
+/// The labels of the classes that [`open_unverified`] finds: `1..=26` in EMNIST's letters, of which label 1 is
+/// class 0.
+///
+/// # Errors
+/// As [`open_unverified`], which also reads the images.
+pub fn find_labels(path: impl AsRef<Path>) -> Result<RangeInclusive<u8>, DataError> {
+    let place = Place::find(path.as_ref())?;
+    let located = place.locate_all()?.into_iter();
+    let labels = located.filter(|(kind, _)| *kind == Kind::Labels);
+    let read: Vec<_> = labels
+        .map(|(kind, path)| Idx::read(kind, path))
+        .collect::<Result<_, _>>()?;
+    labels::find([&read[0], &read[1]])
+}
+
+/// A data set as [`open_unverified`] reads it, with these labels and no others, of which some may not occur.
+/// The first of them becomes class 0.
+///
+/// # Errors
+/// As [`open_unverified`]; [`DataError::IdxLabel`] when there is another label.
+///
+/// ```
+/// use std::fs;
+/// use wgrad::data::mnist;
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = |name: &str| directory.path().join(name);
+/// # let images = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28], &[0; 1568][..]].concat();
+/// let labels = [0, 0, 8, 1, 0, 0, 0, 2, 1, 26];
+/// for part in ["train", "test"] {
+///     # fs::write(path(&format!("few-letters-{part}-images-idx3-ubyte")), &images)?;
+///     fs::write(path(&format!("few-letters-{part}-labels-idx1-ubyte")), labels)?;
+/// }
+///
+/// let letters = mnist::open_labelled(path("few-letters"), 1..=26)?;
+/// assert_eq!(letters.train.name(), "few-letters train");
+/// assert_eq!(letters.train.labels().indices(), [0, 25]);
+/// assert_eq!(letters.train.labels().classes(), 26);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn open_labelled(
+    path: impl AsRef<Path>,
+    labels: RangeInclusive<u8>,
+) -> Result<Split, DataError> {
+    let place = Place::find(path.as_ref())?;
+    let files = read(&place)?;
+    labels::check(&labels, parts(&files))?;
+    split(&place.name(), files, labels)
+}
+
+/// The original MNIST or any data set of its form, from four files in memory, each with its name: of a page in
+/// a browser, on which they were dropped. Names and classes are those that [`open_unverified`] knows. It is
+/// called `MNIST` if it is that, else by the prefix of its files' names, else `name`.
 ///
 /// ```
 /// use wgrad::data::{DataError, mnist};
@@ -142,99 +187,134 @@ pub fn from_files<N: Into<String>>(
     name: &str,
     files: impl IntoIterator<Item = (N, Vec<u8>)>,
 ) -> Result<Split, DataError> {
-    let mut found: [Option<Idx>; 4] = [const { None }; 4];
+    let mut found: [Option<(usize, Idx)>; 4] = [const { None }; 4];
+    let mut prefix: Option<String> = None;
     for (file, bytes) in files {
         let file: String = file.into();
-        let is_called = |original: &Original| original.spellings().contains(&file);
-        let Some(at) = FILES.iter().position(is_called) else {
+        let Some(given) = Name::parse(&file) else {
             return Err(DataError::UnknownFile { file: file.into() });
         };
-        found[at] = Some(FILES[at].parse(file.into(), &bytes[..])?);
+        let first = prefix.get_or_insert_with(|| given.prefix.to_owned());
+        if first != given.prefix {
+            return Err(DataError::MixedFiles {
+                names: [first.clone(), given.prefix.to_owned()],
+            });
+        }
+        let (at, spelling) = (given.file, given.spelling);
+        if found[at]
+            .as_ref()
+            .is_some_and(|(best, _)| *best <= spelling)
+        {
+            continue;
+        }
+        let length = bytes.len() as u64;
+        let idx = Idx::parse(FILES[at].kind, file.into(), &bytes[..], length)?;
+        found[at] = Some((spelling, idx));
     }
+    let prefix = prefix.unwrap_or_default();
     if found.iter().any(Option::is_none) {
         let named = found.iter().zip(&FILES);
         let missing = named.filter(|(idx, _)| idx.is_none());
         return Err(DataError::MissingFiles {
-            missing: missing.map(|(_, original)| original.name).collect(),
+            missing: missing
+                .map(|(_, original)| original.spellings(&prefix).remove(0))
+                .collect(),
         });
     }
-    let files: Vec<_> = found.into_iter().flatten().collect();
-    check_agreement(&files)?;
+    let files: Vec<_> = found.into_iter().flatten().map(|(_, idx)| idx).collect();
+    check_counts(&files)?;
     let mut originals = files.iter().zip(&FILES);
-    let is_mnist = originals.all(|(idx, original)| idx.check_sha256(original).is_ok());
-    split_bodies(if is_mnist { "MNIST" } else { name }, files)
+    if originals.all(|(idx, original)| idx.check_sha256(original).is_ok()) {
+        return split_bodies("MNIST", files, labels::DIGITS);
+    }
+    let labels = labels::find(parts(&files))?;
+    let name = if prefix.is_empty() { name } else { &prefix };
+    split_bodies(name, files, labels)
 }
 
 /// The four files, in the order of [`FILES`], each sound and each pair in agreement.
-fn read(directory: &Path) -> Result<Vec<Idx>, DataError> {
-    let opened = fs::metadata(directory).and_then(|metadata| match metadata.is_dir() {
-        true => Ok(()),
-        false => Err(io::ErrorKind::NotADirectory.into()),
+fn read(place: &Place) -> Result<Vec<Idx>, DataError> {
+    let read = parallel::map(&place.locate_all()?, |(kind, path)| {
+        Idx::read(*kind, path.clone())
     });
-    opened.map_err(|source| DataError::Directory {
-        directory: directory.to_owned(),
-        source,
-    })?;
-    let located = FILES
-        .iter()
-        .map(|original| Ok((original, original.locate(directory)?)));
-    // A file that is missing is told before the others are read.
-    let located = located.collect::<Result<Vec<_>, DataError>>()?;
-    let read = parallel::map(&located, |(original, path)| original.read(path.clone()));
     let files = read.into_iter().collect::<Result<Vec<_>, _>>()?;
-    check_agreement(&files)?;
+    check_counts(&files)?;
     Ok(files)
 }
 
-fn check_agreement(files: &[Idx]) -> Result<(), DataError> {
+fn check_counts(files: &[Idx]) -> Result<(), DataError> {
     for [images, labels] in files.as_chunks().0 {
-        check_counts(images, labels)?;
+        if images.count() != labels.count() {
+            return Err(DataError::IdxCount {
+                labels_file: labels.path().to_owned(),
+                images_file: images.path().to_owned(),
+                images: images.count(),
+                labels: labels.count(),
+            });
+        }
     }
-    files.iter().try_for_each(Idx::check_labels)
+    Ok(())
 }
 
-fn check_counts(images: &Idx, labels: &Idx) -> Result<(), DataError> {
-    if images.count() == labels.count() {
-        return Ok(());
-    }
-    Err(DataError::IdxCount {
-        labels_file: labels.path().to_owned(),
-        images_file: images.path().to_owned(),
-        images: images.count(),
-        labels: labels.count(),
-    })
+/// The labels to train on and those to test on.
+fn parts(files: &[Idx]) -> [&Idx; 2] {
+    [&files[1], &files[3]]
 }
 
-fn split(name: &str, files: Vec<Idx>) -> Result<Split, DataError> {
+#[cfg(target_arch = "wasm32")]
+use split_bodies as split;
+
+#[cfg(not(target_arch = "wasm32"))]
+fn split(name: &str, files: Vec<Idx>, labels: RangeInclusive<u8>) -> Result<Split, DataError> {
     let counts = [files[0].count(), files[2].count()];
     if counts != [TRAIN_EXAMPLES as usize, TEST_EXAMPLES as usize] {
-        return split_bodies(name, files);
+        return split_bodies(name, files, labels);
     }
-    let parsed = parser::parse(files)?;
-    let train = (parsed.trn_img, parsed.trn_lbl);
-    named(name, train, (parsed.tst_img, parsed.tst_lbl))
+    match parser::parse(files) {
+        Ok(parsed) => {
+            let train = (parsed.trn_img, parsed.trn_lbl);
+            named(name, train, (parsed.tst_img, parsed.tst_lbl), &labels)
+        }
+        Err(files) => split_bodies(name, files, labels),
+    }
 }
 
-fn split_bodies(name: &str, files: Vec<Idx>) -> Result<Split, DataError> {
+fn split_bodies(
+    name: &str,
+    files: Vec<Idx>,
+    labels: RangeInclusive<u8>,
+) -> Result<Split, DataError> {
     assert_eq!(files.len(), FILES.len(), "mnist: number of files");
     let mut bodies = files.into_iter().map(Idx::into_body);
     let mut next = || bodies.next().unwrap_or_default();
     let train = (next(), next());
     let test = (next(), next());
-    named(name, train, test)
+    named(name, train, test, &labels)
 }
 
 type Bodies = (Vec<u8>, Vec<u8>);
 
-fn named(name: &str, train: Bodies, test: Bodies) -> Result<Split, DataError> {
+fn named(
+    name: &str,
+    train: Bodies,
+    test: Bodies,
+    labels: &RangeInclusive<u8>,
+) -> Result<Split, DataError> {
     Ok(Split {
-        train: dataset(format!("{name} train"), train)?,
-        test: dataset(format!("{name} test"), test)?,
+        train: dataset(format!("{name} train"), train, labels)?,
+        test: dataset(format!("{name} test"), test, labels)?,
     })
 }
 
-fn dataset(name: String, (images, labels): Bodies) -> Result<Dataset, DataError> {
-    let labels = labels.into_iter().map(u32::from).collect();
-    let labels = Labels::from_classes(labels, CLASSES)?;
+/// Examples with labels that are all among `of`.
+fn dataset(
+    name: String,
+    (images, labels): Bodies,
+    of: &RangeInclusive<u8>,
+) -> Result<Dataset, DataError> {
+    let classes = labels
+        .into_iter()
+        .map(|label| u32::from(label - of.start()));
+    let labels = Labels::from_classes(classes.collect(), of.len())?;
     Dataset::new(name, PIXELS, images, labels)
 }

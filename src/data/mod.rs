@@ -8,7 +8,7 @@ pub mod synthetic;
 mod table;
 
 pub use dataset::{Dataset, Labels, Split};
-pub use error::DataError;
+pub use error::{DataError, NotOneHot};
 #[cfg(feature = "download")]
 pub use error::{DownloadAttempt, DownloadFailure};
 pub use sampling::Sampling;

@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::sync::{Arc, Weak};
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView1, ArrayView2, Axis};
 
 use super::{DataError, Dataset, Labels};
 
@@ -53,7 +53,9 @@ impl Table {
     ///
     /// # Errors
     /// [`DataError::Empty`] without examples, features or targets; [`DataError::Count`] when there are
-    /// not as many rows of both; [`DataError::NotFinite`] when a number is infinite or NaN.
+    /// not as many rows of both; [`DataError::NotFinite`] when a number is infinite or NaN, and
+    /// [`DataError::ColumnsNotFinite`] when a whole column is, as one that is always the same becomes when it
+    /// is divided by its deviation.
     pub fn regression(
         name: impl Into<String>,
         features: ArrayView2<'_, f32>,
@@ -164,14 +166,38 @@ fn check_count(name: &str, what: &str, expected: usize, found: usize) -> Result<
 }
 
 fn check_finite(name: &str, what: &'static str, of: ArrayView2<'_, f32>) -> Result<(), DataError> {
-    match of.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        None => Ok(()),
-        Some(((row, column), &found)) => Err(DataError::NotFinite {
+    if of.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    let first_fault =
+        |column: ArrayView1<'_, f32>| column.iter().position(|value| !value.is_finite());
+    let faults =
+        |column: ArrayView1<'_, f32>| column.iter().filter(|value| !value.is_finite()).count();
+    let columns = of.axis_iter(Axis(1)).enumerate();
+    let whole = columns
+        .clone()
+        .filter(|(_, column)| faults(*column) == column.len());
+    let whole: Vec<usize> = whole.map(|(at, _)| at).collect();
+    // Of a single row it cannot be told whether row or column is at fault.
+    if !whole.is_empty() && of.nrows() > 1 {
+        return Err(DataError::ColumnsNotFinite {
             name: name.to_owned(),
             what,
+            found: of[[0, whole[0]]],
+            columns: whole,
+        });
+    }
+    let faulty = columns.filter_map(|(at, column)| Some((first_fault(column)?, at, column)));
+    match faulty.min_by_key(|&(row, at, _)| (row, at)) {
+        None => Ok(()),
+        Some((row, at, column)) => Err(DataError::NotFinite {
+            name: name.to_owned(),
+            what,
+            column: at,
             row,
-            column,
-            found,
+            found: column[row],
+            rows: faults(column),
+            of: column.len(),
         }),
     }
 }

@@ -126,7 +126,7 @@ fn a_mirror_that_sends_something_else() {
         b"<html>log in first</html>".to_vec(),
     ));
     assert_matches!(reason, DownloadFailure::Malformed { source }
-        if matches!(*source, DataError::NotGzip { .. }));
+        if matches!(*source, DataError::NotIdx { .. }));
     let mut corrupted = gzip(&images(3));
     *corrupted.last_mut().unwrap() ^= 1;
     assert_matches!(failure(&Mirror::always("200 OK", corrupted)), DownloadFailure::Malformed { source }
@@ -253,12 +253,16 @@ fn the_original_from_the_second_mirror_and_only_what_is_missing() {
         assert_eq!(of_file[of_file.len() - 1].received, length);
     }
 
-    // A broken download is replaced, also when it is not even gzip, a missing file fetched, a sound one kept.
+    // A broken download is replaced, also when it is not even gzip or was unpacked; a sound one is kept, and
+    // what a killed download left is removed.
     let cut = fs::read(directory.join(&gz[1])).unwrap();
     fs::write(directory.join(&gz[1]), &cut[..cut.len() / 2]).unwrap();
     fs::write(directory.join(&gz[2]), b"<html>").unwrap();
-    fs::remove_file(directory.join(&gz[3])).unwrap();
+    fs::write(directory.join(&gz[3]), b"\0\0").unwrap();
+    let dead = directory.join(format!("{TRAIN_IMAGES}.0123456789abcdef.part"));
+    fs::write(&dead, &cut[..99]).unwrap();
     download(&[&mirror], &directory).unwrap();
     assert_eq!(mirror.asked()[4..], gz[1..]);
+    assert!(!dead.exists());
     mnist::open(&directory).unwrap();
 }

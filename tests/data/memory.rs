@@ -44,7 +44,7 @@ fn files_are_checked_as_those_on_a_disk() {
         files[at].1 = contents;
         mnist::from_files("dropped", files).unwrap_err()
     };
-    assert_matches!(spoiled(0, labels(3)), DataError::IdxMagic { .. });
+    assert_matches!(spoiled(0, labels(3)), DataError::NotIdx { .. });
     assert_matches!(
         spoiled(0, images(3)[..99].to_vec()),
         DataError::IdxTruncated { .. }
@@ -52,12 +52,52 @@ fn files_are_checked_as_those_on_a_disk() {
     assert_matches!(spoiled(1, labels(2)), DataError::IdxCount { .. });
     assert_matches!(
         spoiled(3, idx(0x801, &[2], &[0, 10])),
-        DataError::IdxLabel { .. }
+        DataError::IdxClasses { .. }
     );
     let mut files = sound();
     files[0].0.push_str(".gz");
-    let error = mnist::from_files("dropped", files).unwrap_err();
-    assert_matches!(error, DataError::NotGzip { .. });
+    assert!(mnist::from_files("dropped", files).is_ok());
+}
+
+#[test]
+fn a_prefix_names_the_data_set() {
+    let named = |prefix: &str| {
+        let mut files = sound();
+        for (name, _) in &mut files {
+            *name = format!("{prefix}-{}.gz", name.replace("t10k", "test"));
+        }
+        files
+    };
+    let split = mnist::from_files("dropped", named("emnist-letters")).unwrap();
+    assert_eq!(split.test.name(), "emnist-letters test");
+    let missing = mnist::from_files("dropped", named("a").drain(..3)).unwrap_err();
+    assert_matches!(missing, DataError::MissingFiles { missing } if missing == ["a-t10k-labels-idx1-ubyte"]);
+
+    let mixed = [named("a"), sound()].concat();
+    let error = mnist::from_files("dropped", mixed).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("some of a and one without a prefix;"),
+        "{error}"
+    );
+    assert_matches!(error, DataError::MixedFiles { names } if names == ["a", ""]);
+}
+
+#[test]
+fn a_file_given_twice_is_taken_once_and_best_plain() {
+    let other = (
+        format!("{TRAIN_LABELS}.gz"),
+        gzip(&idx(0x801, &[3], &[7, 7, 7])),
+    );
+    let mut files = sound();
+    files.push(other.clone());
+    let mut reversed = files.clone();
+    reversed.reverse();
+    for files in [files, reversed] {
+        let split = mnist::from_files("dropped", files).unwrap();
+        assert_eq!(split.train.labels().indices(), [0, 1, 2]);
+    }
 }
 
 #[test]

@@ -244,7 +244,7 @@ function settings() {
   for (const [id, name] of [["learning-rate", "Learning rate"], ["batch", "Batch size"], ["seed", "Seed"]]) {
     if ($(id).value === "" || !$(id).checkValidity()) throw settingError($(id), `${name} is out of range:`);
   }
-  const sizes = [...widths, 10];
+  const sizes = [...widths, now.data?.classes ?? 10];
   const count = sizes.reduce((sum, width, at) => sum + width * (at === 0 ? 784 : sizes[at - 1]), 0);
   if (!isOnGpu() && count > MOST_ON_CPU) {
     throw settingError($("hidden"), `On the CPU the layers may have at most ${MOST_ON_CPU.toLocaleString("en")} weights, or a tab has no memory for them; found`);

@@ -168,7 +168,13 @@ export class Pad {
 
   #read(probabilities) {
     const best = largest(probabilities);
-    this.rows.forEach((row, digit) => {
+    // Where there are more classes than bars, the most probable have one.
+    const classes = [...probabilities.keys()];
+    if (classes.length > this.rows.length) classes.sort((a, b) => probabilities[b] - probabilities[a]);
+    this.rows.forEach((row, at) => {
+      const digit = classes[at];
+      row.dataset.digit = digit;
+      row.firstChild.textContent = digit;
       const percent = `${Math.round(100 * probabilities[digit])}%`;
       this.#bar(row, probabilities[digit], percent, digit === best);
     });

@@ -77,12 +77,19 @@ impl Data {
             .map_err(thrown)
     }
 
-    /// `MNIST`, `synthetic digits` or `dropped files`.
+    /// `MNIST`, `synthetic digits`, what the names of the dropped files begin with, or `dropped files`.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn name(&self) -> String {
         let name = self.train.name();
         name.strip_suffix(" train").unwrap_or(name).to_owned()
+    }
+
+    /// Classes that an example may be of.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.train.labels().classes()
     }
 
     /// Examples to train on.

@@ -2,13 +2,14 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::FILES;
-use super::idx::Original;
+use super::gzip;
+use super::idx::Idx;
+use super::names::{FILES, Original, Place};
 use crate::data::DataError;
 use crate::data::error::{DownloadAttempt, DownloadFailure};
 use crate::files;
@@ -72,7 +73,10 @@ pub fn locate() -> Option<PathBuf> {
 fn locate_in(named: Option<OsString>, cache: Option<PathBuf>) -> Option<PathBuf> {
     let named = named.filter(|named| !named.is_empty()).map(PathBuf::from);
     named.or_else(|| {
-        cache.filter(|cache| FILES.iter().all(|original| original.locate(cache).is_ok()))
+        cache.filter(|cache| {
+            let place = Place::unprefixed(cache);
+            FILES.iter().all(|original| place.locate(original).is_ok())
+        })
     })
 }
 
@@ -158,19 +162,31 @@ fn agent(patience: Patience) -> ureq::Agent {
 /// Whether the original is in `directory` already; `false` also when there is nothing but a broken
 /// download, which may be replaced.
 fn is_there(original: &Original, directory: &Path) -> Result<bool, DataError> {
-    let path = match original.locate(directory) {
+    let path = match Place::unprefixed(directory).locate(original) {
         Err(DataError::MissingFile { .. }) => return Ok(false),
         located => located?,
     };
-    let checked = original
-        .read(path)
-        .and_then(|idx| idx.check_sha256(original));
+    let checked = Idx::read(original.kind, path.clone()).and_then(|idx| idx.check_sha256(original));
     match checked {
         Ok(()) => Ok(true),
-        // A sound gzip file is somebody's data, whatever it holds; these two never are.
-        Err(DataError::NotGzip { .. } | DataError::Gzip { .. }) => Ok(false),
+        // A sound file is somebody's data, whatever it holds; a file that is called gzip and is not, or is
+        // damaged, is nobody's.
+        Err(DataError::Gzip { .. }) => Ok(false),
+        Err(DataError::NotIdx { .. } | DataError::IdxTruncated { .. })
+            if !is_what_its_name_says(&path) =>
+        {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
+}
+
+/// Whether a file is gzip, if its name ends as that of a gzip file.
+fn is_what_its_name_says(path: &Path) -> bool {
+    let is_called_gzip = path.extension().is_some_and(|extension| extension == "gz");
+    let mut start = [0; gzip::MAGIC.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    !is_called_gzip || (read.is_ok() && start == gzip::MAGIC)
 }
 
 fn fetch_from_any(
@@ -239,8 +255,7 @@ fn transfer(error: impl std::error::Error + Send + Sync + 'static) -> DownloadFa
 }
 
 fn check(original: &Original, target: &Path, bytes: &[u8]) -> Result<(), DownloadFailure> {
-    original
-        .unpack(target.to_owned(), bytes)
+    Idx::parse(original.kind, target.to_owned(), bytes, bytes.len() as u64)
         .and_then(|idx| idx.check_sha256(original))
         .map_err(|error| match error {
             DataError::Checksum {

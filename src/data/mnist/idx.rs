@@ -1,19 +1,28 @@
 //! IDX files, checked in full before anything else reads them.
 
-use std::cmp::Ordering;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write as _};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-use super::{CLASSES, COLUMNS, PIXELS, ROWS};
+use super::foreign::{self, Foreign};
+use super::gzip::{self, Members, Tail};
+use super::names::Original;
+use super::{COLUMNS, PIXELS, ROWS};
 use crate::data::DataError;
 
-/// The most bytes an unpacked file may have: more than a million images, and little enough for a
-/// hostile gzip file not to exhaust memory.
+/// The most bytes an unpacked file may have: more than a million images.
 const MAX_BYTES: u64 = 1 << 30;
+/// A gzip file may unpack to so many bytes, whatever its size.
+const SMALL: u64 = 64 << 20;
+/// A gzip file may unpack to so many times its size more. MNIST unpacks to 5 times its size, and in black and
+/// white to 25 times; what fills a reader's memory on purpose unpacks to 1,000 times.
+const RATIO: u64 = 100;
+/// Zeros that may follow the values of an IDX file: what a block of a tape or a disk is filled up with.
+const PADDING: u64 = 1 << 20;
+/// Bytes to make room for before any has been seen.
+const FIRST_PIECE: u64 = 1 << 16;
 
 /// What an IDX file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +33,25 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Two zero bytes, `08` for unsigned bytes, the number of dimensions.
-    fn magic(self) -> u32 {
+    pub(super) fn magic(self) -> [u8; 4] {
         match self {
-            Self::Images => 0x0803,
-            Self::Labels => 0x0801,
+            Self::Images => [0, 0, 8, 3],
+            Self::Labels => [0, 0, 8, 1],
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Images => "images",
+            Self::Labels => "labels",
+        }
+    }
+
+    /// What is expected of a file, in words.
+    fn described(self) -> &'static str {
+        match self {
+            Self::Images => "images (unsigned bytes in 3 dimensions)",
+            Self::Labels => "labels (unsigned bytes in 1 dimension)",
         }
     }
 
@@ -47,78 +71,6 @@ impl Kind {
     }
 }
 
-/// One of the four files, as its distributors name it.
-#[derive(Debug)]
-pub(super) struct Original {
-    pub(super) name: &'static str,
-    /// The name of the gzipped file.
-    pub(super) gz_name: &'static str,
-    pub(super) kind: Kind,
-    /// Of the unpacked contents, in hexadecimal.
-    pub(super) sha256: &'static str,
-}
-
-impl Original {
-    /// The path of this file in `directory`: plain before gzipped.
-    pub(super) fn locate(&self, directory: &Path) -> Result<PathBuf, DataError> {
-        let mut not_a_file = None;
-        for path in self.spellings().map(|name| directory.join(name)) {
-            match fs::metadata(&path) {
-                Ok(metadata) if metadata.is_file() => return Ok(path),
-                Ok(_) => not_a_file = not_a_file.or(Some(path)),
-                Err(source) if source.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => return Err(DataError::Read { file: path, source }),
-            }
-        }
-        Err(match not_a_file {
-            Some(file) => DataError::NotAFile { file },
-            None => DataError::MissingFile {
-                file: directory.join(self.name),
-            },
-        })
-    }
-
-    /// The names that it may have, best first.
-    pub(super) fn spellings(&self) -> [String; 4] {
-        let dotted = self.name.replace("-idx", ".idx");
-        let dotted_gz = format!("{dotted}.gz");
-        [self.name.into(), dotted, self.gz_name.into(), dotted_gz]
-    }
-
-    /// Reads and checks this file at `path`, gzipped when that ends in `.gz`.
-    pub(super) fn read(&self, path: PathBuf) -> Result<Idx, DataError> {
-        match File::open(&path) {
-            Ok(file) => self.parse(path, BufReader::new(file)),
-            Err(source) => Err(DataError::Read { file: path, source }),
-        }
-    }
-
-    /// Reads and checks this file's bytes, gzipped when `path` ends in `.gz`.
-    pub(super) fn parse(&self, path: PathBuf, bytes: impl BufRead) -> Result<Idx, DataError> {
-        let kind = self.kind;
-        if path.extension().is_some_and(|extension| extension == "gz") {
-            return self.unpack(path, bytes);
-        }
-        let failed = |file, source| DataError::Read { file, source };
-        checked(path, kind, bytes, failed)
-    }
-
-    /// Unpacks and checks gzipped contents of this file, which errors call `path`.
-    pub(super) fn unpack(&self, path: PathBuf, mut gz: impl BufRead) -> Result<Idx, DataError> {
-        let kind = self.kind;
-        let mut found = Vec::new();
-        if let Err(source) = gz.by_ref().take(2).read_to_end(&mut found) {
-            return Err(DataError::Read { file: path, source });
-        }
-        if found != [0x1f, 0x8b] {
-            return Err(DataError::NotGzip { file: path, found });
-        }
-        let unpacked = MultiGzDecoder::new(found.chain(gz));
-        let failed = |file, source| DataError::Gzip { file, source };
-        checked(path, kind, unpacked, failed)
-    }
-}
-
 /// A file whose contents agree with its header.
 #[derive(Debug)]
 pub(super) struct Idx {
@@ -129,15 +81,55 @@ pub(super) struct Idx {
 }
 
 impl Idx {
+    /// Reads and checks the file at `path`.
+    pub(super) fn read(kind: Kind, path: PathBuf) -> Result<Self, DataError> {
+        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match opened {
+            Ok((length, file)) => Self::parse(kind, path, BufReader::new(file), length),
+            Err(source) => Err(DataError::Read { file: path, source }),
+        }
+    }
+
+    /// Reads and checks a file of `length` bytes, gzipped or plain, which errors call `path`.
+    pub(super) fn parse(
+        kind: Kind,
+        path: PathBuf,
+        mut bytes: impl BufRead,
+        length: u64,
+    ) -> Result<Self, DataError> {
+        let mut start = Vec::new();
+        if let Err(source) = bytes.by_ref().take(2).read_to_end(&mut start) {
+            return Err(DataError::Read { file: path, source });
+        }
+        let is_gzip = start == gzip::MAGIC;
+        let whole = start.chain(bytes);
+        let reader = Reader {
+            kind,
+            path,
+            length,
+            is_gzip,
+        };
+        if is_gzip {
+            reader.read(Members::new(whole))
+        } else {
+            reader.read(whole)
+        }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Writes the whole unpacked file.
-    pub(super) fn write_to(&self, path: &Path) -> io::Result<()> {
-        let mut file = File::create(path)?;
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn write_to(&self, mut file: impl io::Write) -> io::Result<()> {
         file.write_all(&self.header)?;
         file.write_all(&self.body)
+    }
+
+    /// The pixels or labels, without the header.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// The pixels or labels, without the header.
@@ -148,20 +140,6 @@ impl Idx {
     /// Number of examples.
     pub(super) fn count(&self) -> usize {
         self.body.len() / self.kind.bytes_per_example()
-    }
-
-    /// Fails on a label that names no class.
-    pub(super) fn check_labels(&self) -> Result<(), DataError> {
-        let out_of_range = |&(_, label): &(usize, &u8)| usize::from(*label) >= CLASSES;
-        match self.body.iter().enumerate().find(out_of_range) {
-            Some((example, &found)) if self.kind == Kind::Labels => Err(DataError::IdxLabel {
-                file: self.path.clone(),
-                classes: CLASSES,
-                example,
-                found,
-            }),
-            _ => Ok(()),
-        }
     }
 
     /// Fails unless the contents are those of `original`.
@@ -179,84 +157,179 @@ impl Idx {
     }
 }
 
-/// Reads a whole IDX file, and never more than one byte beyond what its header announces.
-fn checked(
-    path: PathBuf,
+/// A file that is being read.
+struct Reader {
     kind: Kind,
-    mut reader: impl Read,
-    failed: impl Fn(PathBuf, io::Error) -> DataError,
-) -> Result<Idx, DataError> {
-    let mut read_up_to = |bytes: u64| {
-        let mut read = Vec::new();
-        match reader.by_ref().take(bytes).read_to_end(&mut read) {
-            Ok(_) => Ok(read),
-            Err(source) => Err(failed(path.clone(), source)),
+    path: PathBuf,
+    /// Bytes of the file as it lies there.
+    length: u64,
+    is_gzip: bool,
+}
+
+impl Reader {
+    /// Reads the unpacked contents, and never more than a little beyond what their header announces.
+    fn read(&self, mut contents: impl Read) -> Result<Idx, DataError> {
+        let kind = self.kind;
+        let mut header = Vec::new();
+        self.take(&mut contents, kind.header() as u64, &mut header)?;
+        let magic = kind.magic();
+        let is_of_kind = header
+            .iter()
+            .zip(&magic)
+            .all(|(found, expected)| found == expected);
+        if !is_of_kind {
+            self.take(&mut contents, foreign::LOOKED_AT as u64, &mut header)?;
+            return Err(self.not_idx(foreign::recognise(kind, &header)));
         }
-    };
-    let header = read_up_to(kind.header() as u64)?;
-    let expected = announced(&path, kind, &header)?;
-    let body = read_up_to(expected + 1 - header.len() as u64)?;
-    let found = (header.len() + body.len()) as u64;
-    match found.cmp(&expected) {
-        Ordering::Less => Err(DataError::IdxTruncated {
-            file: path,
-            expected,
-            found,
-        }),
-        Ordering::Greater => Err(DataError::IdxTrailing {
-            file: path,
-            expected,
-        }),
-        Ordering::Equal => Ok(Idx {
-            path,
+        let expected = self.announced(&header)?;
+        let body = self.body(&mut contents, expected - header.len() as u64)?;
+        let found = (header.len() + body.len()) as u64;
+        if found < expected {
+            return Err(self.truncated(expected, found));
+        }
+        self.check_end(contents, expected)?;
+        Ok(Idx {
+            path: self.path.clone(),
             kind,
             header,
             body,
-        }),
-    }
-}
-
-/// Bytes that a header announces for the whole file, itself included.
-fn announced(path: &Path, kind: Kind, header: &[u8]) -> Result<u64, DataError> {
-    let file = || path.to_owned();
-    let (words, _) = header.as_chunks();
-    let mut words = words.iter().map(|&word| u32::from_be_bytes(word));
-    let mut word = || {
-        words.next().ok_or_else(|| DataError::IdxTruncated {
-            file: file(),
-            expected: kind.header() as u64,
-            found: header.len() as u64,
         })
-    };
-    let (expected, found) = (kind.magic(), word()?);
-    if found != expected {
-        return Err(DataError::IdxMagic {
-            file: file(),
-            expected,
-            found,
-        });
     }
-    let count = word()?;
-    if kind == Kind::Images {
-        let (expected, found) = ((ROWS, COLUMNS), (word()? as usize, word()? as usize));
-        if found != expected {
-            return Err(DataError::IdxDimensions {
-                file: file(),
-                expected,
-                found,
-            });
+
+    /// Appends up to `bytes` of the contents.
+    fn take(&self, contents: impl Read, bytes: u64, to: &mut Vec<u8>) -> Result<usize, DataError> {
+        contents
+            .take(bytes)
+            .read_to_end(to)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Up to `bytes` of the contents. Room for them grows with those that are there: a header may announce
+    /// anything.
+    fn body(&self, mut contents: impl Read, bytes: u64) -> Result<Vec<u8>, DataError> {
+        let mut body = Vec::new();
+        let mut piece = self.length.max(FIRST_PIECE).min(bytes);
+        loop {
+            let room = usize::try_from(piece).ok();
+            if room.is_none_or(|room| body.try_reserve_exact(room).is_err()) {
+                return Err(self.too_large(bytes));
+            }
+            let read = self.take(&mut contents, piece, &mut body)?;
+            let (length, is_end) = (body.len() as u64, (read as u64) < piece);
+            if is_end || length == bytes {
+                return Ok(body);
+            }
+            // Twice as much, and all once an eighth is there: moving it takes little more memory then.
+            let rest = bytes - length;
+            piece = if length >= bytes / 8 {
+                rest
+            } else {
+                rest.min(length)
+            };
         }
     }
-    if count == 0 {
-        return Err(DataError::IdxEmpty { file: file() });
+
+    /// Fails unless nothing but padding follows.
+    fn check_end(&self, contents: impl Read, expected: u64) -> Result<(), DataError> {
+        let mut contents = contents.take(PADDING + 1);
+        let mut rest = [0; 1 << 13];
+        let mut length = 0;
+        loop {
+            let read = match contents.read(&mut rest) {
+                Ok(0) => return Ok(()),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.failed(error)),
+            };
+            length += read as u64;
+            if length > PADDING || rest[..read].iter().any(|byte| *byte != 0) {
+                return Err(DataError::IdxTrailing {
+                    file: self.path.clone(),
+                    expected,
+                });
+            }
+        }
     }
-    let bytes = kind.header() as u64 + u64::from(count) * kind.bytes_per_example() as u64;
-    if bytes > MAX_BYTES {
-        return Err(DataError::IdxTooLarge {
-            file: file(),
-            maximum: MAX_BYTES,
-            found: bytes,
-        });
+
+    /// Bytes that a header announces for the whole file, itself included.
+    fn announced(&self, header: &[u8]) -> Result<u64, DataError> {
+        let kind = self.kind;
+        if header.len() < kind.header() {
+            return Err(self.truncated(kind.header() as u64, header.len() as u64));
+        }
+        let file = || self.path.clone();
+        let (words, _) = header.as_chunks();
+        let size = |at: usize| u32::from_be_bytes(words[at]);
+        if kind == Kind::Images {
+            let (rows, columns) = (size(2), size(3));
+            let as_usize = |(rows, columns): (u32, u32)| (rows as usize, columns as usize);
+            let (expected, found) = ((ROWS, COLUMNS), as_usize((rows, columns)));
+            if as_usize((rows.swap_bytes(), columns.swap_bytes())) == expected {
+                return Err(self.not_idx(foreign::reversed_sizes()));
+            }
+            if found != expected {
+                return Err(DataError::IdxDimensions {
+                    file: file(),
+                    expected,
+                    found,
+                });
+            }
+        }
+        let count = size(1);
+        if count == 0 {
+            return Err(DataError::IdxEmpty { file: file() });
+        }
+        let bytes = kind.header() as u64 + u64::from(count) * kind.bytes_per_example() as u64;
+        if bytes > MAX_BYTES {
+            return Err(DataError::IdxTooLarge {
+                file: file(),
+                maximum: MAX_BYTES,
+                found: bytes,
+            });
+        }
+        if self.is_gzip && bytes > SMALL + RATIO * self.length {
+            return Err(DataError::GzipRatio {
+                file: file(),
+                zipped: self.length,
+                announced: bytes,
+            });
+        }
+        Ok(bytes)
     }
-    Ok(bytes)
+
+    fn too_large(&self, bytes: u64) -> DataError {
+        let examples = bytes / self.kind.bytes_per_example() as u64;
+        DataError::TooLarge {
+            name: self.path.display().to_string(),
+            examples: usize::try_from(examples).unwrap_or(usize::MAX),
+        }
+    }
+
+    fn truncated(&self, expected: u64, found: u64) -> DataError {
+        DataError::IdxTruncated {
+            file: self.path.clone(),
+            expected,
+            found,
+        }
+    }
+
+    fn not_idx(&self, found: Foreign) -> DataError {
+        DataError::NotIdx {
+            file: self.path.clone(),
+            expected: self.kind.described(),
+            found: found.what,
+            remedy: found.remedy,
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> DataError {
+        let file = self.path.clone();
+        if !self.is_gzip || source.raw_os_error().is_some() {
+            return DataError::Read { file, source };
+        }
+        if Tail::is_source_of(&source) {
+            return DataError::GzipTail { file };
+        }
+        DataError::Gzip { file, source }
+    }
 }

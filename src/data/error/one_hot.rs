@@ -1,0 +1,57 @@
+use std::fmt;
+
+/// What is wrong with a one-hot label.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum NotOneHot {
+    /// A value is neither 0 nor 1.
+    Value {
+        /// The class at which it stands.
+        class: usize,
+        /// The value.
+        found: f32,
+    },
+    /// The label says with what probability the example is of each class: a smoothed or soft label.
+    Soft {
+        /// The first class that is neither ruled out nor certain.
+        class: usize,
+        /// Its probability.
+        found: f32,
+    },
+    /// No value is 1.
+    NoClass,
+    /// More than one value is 1.
+    Classes {
+        /// The first two classes whose value is 1.
+        found: [usize; 2],
+    },
+}
+
+impl fmt::Display for NotOneHot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Value { class, found } => write!(
+                f,
+                "it holds {found} at class {class}; put 0 or 1 there, or give class indices to \
+                 `Labels::from_classes`"
+            ),
+            Self::Soft { class, found } => write!(
+                f,
+                "it holds {found} at class {class}, as smoothed and soft labels do: a label is one class here. \
+                 Give the most probable class to `Labels::from_classes`, or learn the probabilities as \
+                 values, with `Table::regression` and the loss `MeanSquaredError`"
+            ),
+            Self::NoClass => f.write_str(
+                "it holds no 1; leave the example out, or give it a class of its own, as those that belong to \
+                 no other",
+            ),
+            Self::Classes {
+                found: [first, second],
+            } => write!(
+                f,
+                "it holds a 1 at class {first} and at class {second}: an example has one class. Choose one of \
+                 them, or learn all as values, with `Table::regression` and the loss `MeanSquaredError`"
+            ),
+        }
+    }
+}

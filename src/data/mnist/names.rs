@@ -1,0 +1,275 @@
+//! The names of a data set's four files, and where they are.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::idx::Kind;
+use crate::data::DataError;
+
+/// One of the four files, as the distributors of MNIST name it.
+#[derive(Debug)]
+pub(super) struct Original {
+    /// The name of the gzipped file.
+    pub(super) gz_name: &'static str,
+    pub(super) kind: Kind,
+    /// SHA-256 of the unpacked contents, in hexadecimal.
+    pub(super) sha256: &'static str,
+}
+
+/// Images and labels to train on, images and labels to test on.
+pub(super) const FILES: [Original; 4] = [
+    Original {
+        gz_name: "train-images-idx3-ubyte.gz",
+        kind: Kind::Images,
+        sha256: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    },
+    Original {
+        gz_name: "train-labels-idx1-ubyte.gz",
+        kind: Kind::Labels,
+        sha256: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    },
+    Original {
+        gz_name: "t10k-images-idx3-ubyte.gz",
+        kind: Kind::Images,
+        sha256: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    },
+    Original {
+        gz_name: "t10k-labels-idx1-ubyte.gz",
+        kind: Kind::Labels,
+        sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+];
+
+impl Original {
+    /// The name of the plain file.
+    pub(super) fn name(&self) -> &'static str {
+        self.gz_name.strip_suffix(".gz").unwrap_or(self.gz_name)
+    }
+
+    /// The names that this file may have in the data set of a prefix, best first. EMNIST says `test`
+    /// where MNIST says `t10k`.
+    pub(super) fn spellings(&self, prefix: &str) -> Vec<String> {
+        let mut names = vec![self.name().to_owned()];
+        if let Some(rest) = self.name().strip_prefix("t10k") {
+            names.push(format!("test{rest}"));
+        }
+        let dotted = |name: &String| name.replace("-idx", ".idx");
+        names = names
+            .iter()
+            .flat_map(|name| [name.clone(), dotted(name)])
+            .collect();
+        if !prefix.is_empty() {
+            names = names
+                .iter()
+                .map(|name| format!("{prefix}-{name}"))
+                .collect();
+        }
+        let zipped: Vec<_> = names.iter().map(|name| format!("{name}.gz")).collect();
+        names.extend(zipped);
+        names
+    }
+}
+
+/// What the name of a file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Name<'a> {
+    /// `emnist-letters` of `emnist-letters-train-images-idx3-ubyte.gz`, empty where there is none.
+    pub(super) prefix: &'a str,
+    /// Which of [`FILES`] it is.
+    pub(super) file: usize,
+    /// Which of its spellings this is: the first is the best.
+    pub(super) spelling: usize,
+}
+
+impl<'a> Name<'a> {
+    /// `None` where this is not the name of a data set's file.
+    pub(super) fn parse(name: &'a str) -> Option<Self> {
+        FILES.iter().enumerate().find_map(|(file, original)| {
+            let spellings = original.spellings("");
+            spellings.iter().enumerate().find_map(|(spelling, end)| {
+                let before = name.strip_suffix(end.as_str())?;
+                let prefix = match before.strip_suffix('-') {
+                    Some("") => return None,
+                    Some(prefix) => prefix,
+                    None if before.is_empty() => before,
+                    None => return None,
+                };
+                Some(Self {
+                    prefix,
+                    file,
+                    spelling,
+                })
+            })
+        })
+    }
+}
+
+/// A data set on a disk.
+#[derive(Debug)]
+pub(super) struct Place {
+    directory: PathBuf,
+    /// What the names of its files begin with, or nothing.
+    prefix: String,
+}
+
+impl Place {
+    /// The data set that `path` names: a directory with one data set in it, or a directory and the prefix
+    /// of a data set's files in it.
+    pub(super) fn find(path: &Path) -> Result<Self, DataError> {
+        match prefixes_in(path) {
+            Ok(prefixes) => Self::only(path, prefixes),
+            // Files of a directory that may not be listed can still be read.
+            Err(_) if path.is_dir() => Ok(Self::unprefixed(path)),
+            Err(source) => Self::of_prefix(path, source),
+        }
+    }
+
+    /// The data set in `directory` whose files' names have no prefix.
+    pub(super) fn unprefixed(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            prefix: String::new(),
+        }
+    }
+
+    /// The data set whose files' names have no prefix, where there is one: else nothing could name it.
+    fn only(directory: &Path, mut prefixes: BTreeSet<String>) -> Result<Self, DataError> {
+        if prefixes.len() > 1 && !prefixes.contains("") {
+            return Err(DataError::SeveralDataSets {
+                directory: directory.to_owned(),
+                names: prefixes.into_iter().collect(),
+            });
+        }
+        Ok(Self {
+            directory: directory.to_owned(),
+            prefix: prefixes.pop_first().unwrap_or_default(),
+        })
+    }
+
+    /// The data set of a prefix, where `path` is no directory for the reason `source`.
+    fn of_prefix(path: &Path, source: io::Error) -> Result<Self, DataError> {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        let prefix = path.file_name().and_then(|name| name.to_str());
+        let prefixes = match source.kind() {
+            io::ErrorKind::NotFound => prefixes_in(parent).unwrap_or_default(),
+            _ => BTreeSet::new(),
+        };
+        match prefix.filter(|prefix| prefixes.contains(*prefix)) {
+            Some(prefix) => Ok(Self {
+                directory: parent.to_owned(),
+                prefix: prefix.to_owned(),
+            }),
+            None if prefixes.iter().any(|prefix| !prefix.is_empty()) => Err(DataError::NoDataSet {
+                path: path.to_owned(),
+                directory: parent.to_owned(),
+                names: prefixes
+                    .into_iter()
+                    .filter(|name| !name.is_empty())
+                    .collect(),
+            }),
+            None => Err(DataError::Directory {
+                directory: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// The name of the data set: the prefix, else that of the directory.
+    pub(super) fn name(&self) -> String {
+        if !self.prefix.is_empty() {
+            return self.prefix.clone();
+        }
+        // `.` and `..` have no name of their own.
+        let real = fs::canonicalize(&self.directory).unwrap_or_else(|_| self.directory.clone());
+        let name = real.file_name().unwrap_or(real.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+
+    /// The paths of the four files, in the order of [`FILES`]. One that is missing is told before any is
+    /// read.
+    pub(super) fn locate_all(&self) -> Result<Vec<(Kind, PathBuf)>, DataError> {
+        let located = FILES
+            .iter()
+            .map(|original| Ok((original.kind, self.locate(original)?)));
+        located.collect()
+    }
+
+    /// The path of one of the four files: plain before gzipped.
+    pub(super) fn locate(&self, original: &Original) -> Result<PathBuf, DataError> {
+        let mut not_a_file = None;
+        let spellings = original.spellings(&self.prefix);
+        for path in spellings.iter().map(|name| self.directory.join(name)) {
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_file() => return Ok(path),
+                Ok(_) => not_a_file = not_a_file.or(Some(path)),
+                Err(source) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(DataError::Read { file: path, source }),
+            }
+        }
+        Err(match not_a_file {
+            Some(file) => DataError::NotAFile { file },
+            None => DataError::MissingFile {
+                file: self.directory.join(&spellings[0]),
+            },
+        })
+    }
+}
+
+/// The prefixes of all data sets of which a directory holds a file.
+fn prefixes_in(directory: &Path) -> io::Result<BTreeSet<String>> {
+    let mut prefixes = BTreeSet::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let parsed = name.to_str().and_then(Name::parse);
+        prefixes.extend(parsed.map(|name| name.prefix.to_owned()));
+    }
+    Ok(prefixes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_told_from_its_end() {
+        for (name, expected) in [
+            ("train-images-idx3-ubyte", Some(("", 0, 0))),
+            ("train-labels.idx1-ubyte.gz", Some(("", 1, 3))),
+            ("test-images-idx3-ubyte", Some(("", 2, 2))),
+            (
+                "emnist-letters-test-labels-idx1-ubyte.gz",
+                Some(("emnist-letters", 3, 6)),
+            ),
+            ("my test-train-images-idx3-ubyte", Some(("my test", 0, 0))),
+            ("-train-images-idx3-ubyte", None),
+            ("mytrain-images-idx3-ubyte", None),
+            ("train-images-idx3-ubyte.gz.gz", None),
+            ("train-images-idx3-ubyte.0123456789abcdef.part", None),
+            ("qmnist-train-labels-idx2-int.gz", None),
+            ("", None),
+        ] {
+            let found = Name::parse(name).map(|name| (name.prefix, name.file, name.spelling));
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_is_the_name_of_its_file() {
+        for (file, original) in FILES.iter().enumerate() {
+            for (spelling, name) in original.spellings("some").iter().enumerate() {
+                let prefix = "some";
+                let expected = Name {
+                    prefix,
+                    file,
+                    spelling,
+                };
+                assert_eq!(Name::parse(name), Some(expected));
+            }
+        }
+    }
+}

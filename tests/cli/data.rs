@@ -1,0 +1,105 @@
+//! Data sets of other names and classes, and what is left of reading one.
+
+use super::*;
+
+#[test]
+fn classes_are_found_or_named_and_a_prefix_chooses() {
+    let few = Few::new();
+    for (at, count) in [(1, 1000), (3, 500)] {
+        let labels: Vec<u8> = (0..count)
+            .map(|n: u32| (1 + n % 26).to_le_bytes()[0])
+            .collect();
+        let contents = idx(0x801, &[count], &labels);
+        fs::write(few.path.join(NAMES[at]), contents).unwrap();
+    }
+    let words = "--device cpu --batch 10 --steps 5 --eval-every 0 --quiet";
+    let description = |output: &Output| lines(output)[0].clone();
+    assert!(description(&few.train(words)).contains("in 26 classes (label 1 is class 0), from"));
+    let data = [Path::new("--data"), &few.path];
+    let named = train(&data, &format!("{words} --labels 0-30"));
+    assert!(description(&named).contains("in 31 classes, from"));
+    let refused = train(&data, &format!("{words} --labels 1-25"));
+    assert_refused(
+        &refused,
+        &[NAMES[1], "from 1 to 25", "found 26", "--labels"],
+    );
+    let damaged = idx(0x801, &[500], &[200; 500]);
+    fs::write(few.path.join(NAMES[3]), damaged).unwrap();
+    assert_refused(
+        &few.train(words),
+        &[NAMES[3], "found 200", "--labels 1-200"],
+    );
+
+    for name in NAMES {
+        for prefix in ["one", "other"] {
+            fs::copy(
+                few.path.join(name),
+                few.path.join(format!("{prefix}-{name}")),
+            )
+            .unwrap();
+        }
+        fs::remove_file(few.path.join(name)).unwrap();
+    }
+    assert_refused(&few.train(words), &["several data sets", "one and other"]);
+    let one = few.path.join("one");
+    let output = train(
+        &[Path::new("--data"), &one],
+        &format!("{words} --labels 1-200"),
+    );
+    assert!(description(&output).starts_with("data: one, 1000 training"));
+    let output = train(&[], "--data synthetic --labels 1-26");
+    assert_refused(&output, &["--labels", "--data"]);
+}
+
+/// As many blank images as MNIST has: those that are read through a copy.
+fn blank() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, count) in NAMES.into_iter().zip([60_000, 60_000, 10_000, 10_000]) {
+        let contents = if name.contains("images") {
+            idx(0x803, &[count, 28, 28], &vec![0; count as usize * 784])
+        } else {
+            idx(0x801, &[count], &vec![0; count as usize])
+        };
+        let file = fs::File::create(directory.path().join(name)).unwrap();
+        let mut encoder = GzEncoder::new(file, Compression::fast());
+        std::io::Write::write_all(&mut encoder, &contents).unwrap();
+        encoder.finish().unwrap();
+    }
+    directory
+}
+
+fn with_temporary(data: &Path, temporary: &Path) -> Command {
+    let mut command = example("train_gpu");
+    for variable in ["TMPDIR", "TMP", "TEMP"] {
+        command.env(variable, temporary);
+    }
+    let words = "--unverified --device cpu --steps 3 --eval-every 0 --quiet --data";
+    command.args(words.split(' ')).arg(data);
+    command
+}
+
+#[test]
+fn a_temporary_directory_is_not_needed() {
+    let data = blank();
+    let missing = data.path().join("missing");
+    let output = with_temporary(data.path(), &missing).output().unwrap();
+    assert!(lines(&output)[0].contains("60000 training and 10000 test examples"));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_that_is_killed_while_it_reads_leaves_nothing_behind() {
+    let (data, temporary) = (blank(), tempfile::tempdir().unwrap());
+    for milliseconds in (20..400).step_by(20) {
+        let mut command = with_temporary(data.path(), temporary.path());
+        command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let left: Vec<_> = fs::read_dir(temporary.path()).unwrap().collect();
+        assert!(left.is_empty(), "after {milliseconds} ms: {left:?}");
+    }
+}
