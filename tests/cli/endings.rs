@@ -98,7 +98,7 @@ fn a_run_that_diverges_fails_and_keeps_the_last_good_file() {
             assert_eq!(last["train_loss"].is_null(), evaluated == 11, "{log}");
             // Nothing is drawn of a network that says nothing.
             for drawing in [plot, samples] {
-                assert!(fs::read(drawing).is_ok_and(|drawing| drawing.is_empty()));
+                assert!(!drawing.exists());
             }
         }
     }

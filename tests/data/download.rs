@@ -259,7 +259,7 @@ fn the_original_from_the_second_mirror_and_only_what_is_missing() {
     fs::write(directory.join(&gz[1]), &cut[..cut.len() / 2]).unwrap();
     fs::write(directory.join(&gz[2]), b"<html>").unwrap();
     fs::write(directory.join(&gz[3]), b"\0\0").unwrap();
-    let dead = directory.join(format!("{TRAIN_IMAGES}.0123456789abcdef.part"));
+    let dead = directory.join(".wgrad-0123456789abcdef.tmp");
     fs::write(&dead, &cut[..99]).unwrap();
     download(&[&mirror], &directory).unwrap();
     assert_eq!(mirror.asked()[4..], gz[1..]);

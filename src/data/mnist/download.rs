@@ -12,7 +12,7 @@ use super::idx::Idx;
 use super::names::{FILES, Original, Place};
 use crate::data::DataError;
 use crate::data::error::{DownloadAttempt, DownloadFailure};
-use crate::files;
+use crate::files::{self, FileError};
 
 /// Public mirrors of the original files, in the order [`download`] asks them.
 pub const MIRRORS: [&str; 2] = [
@@ -137,14 +137,19 @@ fn download_with(
     for original in &FILES {
         let target = directory.join(original.gz_name);
         if !is_there(original, directory)? {
+            files::check(&target).map_err(not_written)?;
             let bytes = fetch_from_any(&agent, mirrors, original, &target, progress)?;
-            files::write(target, &bytes).map_err(|error| DataError::Write {
-                file: error.path,
-                source: error.source,
-            })?;
+            files::write(target, &bytes).map_err(not_written)?;
         }
     }
     Ok(())
+}
+
+fn not_written(error: FileError) -> DataError {
+    DataError::Write {
+        file: error.path,
+        source: error.source,
+    }
 }
 
 fn agent(patience: Patience) -> ureq::Agent {

@@ -249,7 +249,7 @@ mod tests {
             ("-train-images-idx3-ubyte", None),
             ("mytrain-images-idx3-ubyte", None),
             ("train-images-idx3-ubyte.gz.gz", None),
-            ("train-images-idx3-ubyte.0123456789abcdef.part", None),
+            ("train-images-idx3-ubyte.gz.part", None),
             ("qmnist-train-labels-idx2-int.gz", None),
             ("", None),
         ] {
