@@ -1,0 +1,55 @@
+//! An allocator that counts, so that a test can bound the memory of a call.
+#![allow(
+    unsafe_code,
+    reason = "GlobalAlloc is an unsafe trait; this one counts, and leaves the rest to the system's"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, which counts the bytes in use by all threads of the program.
+#[derive(Debug)]
+pub(crate) struct Counting;
+
+impl Counting {
+    /// Bytes at the peak of `call`, beyond those that were in use before it. Nothing else may run in the
+    /// program meanwhile.
+    pub(crate) fn peak_of<T>(call: impl FnOnce() -> T) -> (T, usize) {
+        let before = NOW.load(Relaxed);
+        PEAK.store(before, Relaxed);
+        let result = call();
+        (result, PEAK.load(Relaxed).saturating_sub(before))
+    }
+}
+
+fn add(bytes: usize) {
+    let now = NOW.fetch_add(bytes, Relaxed) + bytes;
+    PEAK.fetch_max(now, Relaxed);
+}
+
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        add(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        add(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // As if it were moved: the old and the new one are there for a moment.
+        add(size);
+        NOW.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}

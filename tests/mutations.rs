@@ -1,0 +1,15 @@
+//! Files that are changed at random are read or refused: no panic, no abort, and neither time nor memory
+//! beyond bounds. Set `WGRAD_MUTATIONS=100000` to try so many of each kind.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "common/allocation.rs"]
+mod allocation;
+#[path = "common/gpu.rs"]
+mod gpu;
+#[path = "mutations/mutator.rs"]
+mod mutator;
+#[path = "mutations/safetensors.rs"]
+mod safetensors;
+
+#[global_allocator]
+static ALLOCATOR: allocation::Counting = allocation::Counting;

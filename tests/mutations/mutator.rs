@@ -1,0 +1,174 @@
+//! Files that are changed at random, the same ones for the same seed, and what reading them costs.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::allocation::Counting;
+use crate::gpu::Numbers;
+
+/// Memory that reading a file may take beyond the file's own size.
+const MOST_MEMORY: usize = 100_000_000;
+/// Time that reading a small file may take.
+const MOST_TIME: Duration = Duration::from_secs(1);
+/// Files tried unless the environment variable `WGRAD_MUTATIONS` names another number.
+const FILES: usize = 3_000;
+
+/// Numbers at which readers go wrong.
+const EDGES: [u64; 14] = [
+    0,
+    1,
+    2,
+    7,
+    8,
+    0x7f,
+    0xff,
+    0x7fff,
+    0xffff,
+    0x7fff_ffff,
+    0xffff_ffff,
+    1 << 40,
+    i64::MAX as u64,
+    u64::MAX,
+];
+
+/// Makes files out of others.
+pub(crate) struct Mutator {
+    pub(crate) numbers: Numbers,
+    corpus: Vec<(String, Vec<u8>)>,
+}
+
+impl Mutator {
+    /// Starts from all files of the folder `tests/corpus/<name>`, and from `made`.
+    pub(crate) fn new(seed: u64, name: &str, made: Vec<(String, Vec<u8>)>) -> Self {
+        let mut corpus = made;
+        for file in std::fs::read_dir(format!("tests/corpus/{name}")).unwrap() {
+            let path = file.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            corpus.push((path.display().to_string(), bytes));
+        }
+        // A folder lists its files in any order.
+        corpus.sort();
+        assert!(!corpus.is_empty(), "no files to start from");
+        Self {
+            numbers: Numbers::new(seed),
+            corpus,
+        }
+    }
+
+    /// The files as they are, with their names.
+    pub(crate) fn corpus(&self) -> &[(String, Vec<u8>)] {
+        &self.corpus
+    }
+
+    /// One of the files as it is.
+    pub(crate) fn original(&mut self) -> Vec<u8> {
+        let at = self.numbers.below(self.corpus.len());
+        self.corpus[at].1.clone()
+    }
+
+    /// Changes bytes at one place: bits, bytes, numbers of 16 to 64 bits in both orders, cuts,
+    /// insertions, repetitions, and pieces of another file.
+    pub(crate) fn change_bytes(&mut self, bytes: &mut Vec<u8>) {
+        let at = self.place(bytes.len());
+        let end = at + self.place((bytes.len() - at).min(64));
+        match self.numbers.below(10) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << self.numbers.below(8),
+            1 if at < bytes.len() => bytes[at] = self.byte(),
+            2 | 3 => self.write_number(bytes, at),
+            4 => bytes.truncate(at),
+            5 => drop(bytes.drain(at..end)),
+            6 => {
+                let inserted: Vec<u8> = (0..self.numbers.below(16)).map(|_| self.byte()).collect();
+                bytes.splice(at..at, inserted);
+            }
+            7 => {
+                let times = self.numbers.below(100);
+                let repeated = bytes[at..end].repeat(times);
+                bytes.splice(at..at, repeated);
+            }
+            8 => {
+                let other = self.original();
+                let from = self.place(other.len());
+                bytes.truncate(at);
+                bytes.extend(&other[from..]);
+            }
+            _ => bytes[at..end].fill(0),
+        }
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.numbers.bits().to_le_bytes()[0]
+    }
+
+    /// A place in so many bytes, often among the first, where the header of a file lies.
+    fn place(&mut self, length: usize) -> usize {
+        let length = match self.numbers.below(2) {
+            0 => length.min(32),
+            _ => length,
+        };
+        self.numbers.below(length + 1)
+    }
+
+    fn write_number(&mut self, bytes: &mut [u8], at: usize) {
+        let size = [2, 4, 8][self.numbers.below(3)];
+        let value = self.edge();
+        let (little, big) = (value.to_le_bytes(), value.to_be_bytes());
+        let written = match self.numbers.below(2) {
+            0 => &little[..size],
+            _ => &big[8 - size..],
+        };
+        if let Some(place) = bytes.get_mut(at..at + size) {
+            place.copy_from_slice(written);
+        }
+    }
+
+    /// A number at which readers go wrong, or one beside it.
+    pub(crate) fn edge(&mut self) -> u64 {
+        let edge = EDGES[self.numbers.below(EDGES.len())];
+        match self.numbers.below(4) {
+            0 => edge.wrapping_add(1),
+            1 => edge.wrapping_sub(1),
+            _ => edge,
+        }
+    }
+}
+
+/// How many files to try.
+pub(crate) fn count() -> usize {
+    match std::env::var("WGRAD_MUTATIONS") {
+        Ok(count) => count.parse().expect("WGRAD_MUTATIONS should be a number"),
+        Err(_) => FILES,
+    }
+}
+
+/// Hold this during a test: memory is counted for the whole program.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `read` on a file of `size` bytes. Fails, naming `case`, where that panics, or takes a second or
+/// 100 MB beyond the file's size.
+pub(crate) fn within_bounds<T>(case: &str, size: usize, mut read: impl FnMut() -> T) -> T {
+    // Another program may have had the machine meanwhile: the fastest of three counts.
+    let mut fastest = Duration::MAX;
+    for _ in 0..3 {
+        let start = Instant::now();
+        let (result, peak) = Counting::peak_of(|| catch_unwind(AssertUnwindSafe(&mut read)));
+        fastest = fastest.min(start.elapsed());
+        let result = result.unwrap_or_else(|panic| {
+            eprintln!("{case}: panicked");
+            resume_unwind(panic)
+        });
+        let beyond = peak.saturating_sub(size);
+        assert!(
+            beyond <= MOST_MEMORY,
+            "{case}: {beyond} bytes beyond its size"
+        );
+        if fastest < MOST_TIME {
+            return result;
+        }
+    }
+    panic!("{case}: took {fastest:?}");
+}
