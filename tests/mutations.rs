@@ -8,8 +8,10 @@ mod allocation;
 mod gpu;
 #[path = "mutations/mutator.rs"]
 mod mutator;
-#[path = "mutations/safetensors.rs"]
-mod safetensors;
+#[path = "common/parts.rs"]
+mod parts;
+#[path = "mutations/weights.rs"]
+mod weights;
 
 #[global_allocator]
 static ALLOCATOR: allocation::Counting = allocation::Counting;

@@ -1,8 +1,10 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ndarray::ArrayView2;
+use sha2::Digest;
 
 use super::DataError;
+use super::digest::{self, DataDigest};
 use super::table::Memory;
 
 /// Class labels, one per example: given as class indices or one-hot, kept as indices.
@@ -99,6 +101,7 @@ struct Inner {
     features: Vec<u8>,
     width: usize,
     labels: Labels,
+    digest: OnceLock<DataDigest>,
 }
 
 impl Dataset {
@@ -136,6 +139,7 @@ impl Dataset {
                 features,
                 width,
                 labels,
+                digest: OnceLock::new(),
             }),
         })
     }
@@ -178,6 +182,17 @@ impl Dataset {
     #[must_use]
     pub fn labels(&self) -> &Labels {
         &self.inner.labels
+    }
+
+    /// See [`Examples::digest`](super::Examples::digest).
+    pub(super) fn digest(&self) -> &DataDigest {
+        self.inner.digest.get_or_init(|| {
+            let labels = self.labels();
+            let mut hash = digest::begin("bytes", [self.len(), self.width(), labels.classes()]);
+            hash.update(self.features());
+            digest::hash_labels(&mut hash, labels);
+            hash.finalize().into()
+        })
     }
 
     /// See [`Examples::memory`](super::Examples::memory).
