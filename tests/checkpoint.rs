@@ -4,7 +4,13 @@
 mod common;
 #[path = "common/gpu.rs"]
 mod gpu;
+#[path = "common/parts.rs"]
+mod parts;
 
+#[path = "checkpoint/contents.rs"]
+mod contents;
+#[path = "checkpoint/foreign.rs"]
+mod foreign;
 #[path = "checkpoint/hostile.rs"]
 mod hostile;
 #[path = "checkpoint/kills.rs"]

@@ -95,8 +95,9 @@ pub(super) fn difference(expected: &str, found: &str) -> [String; 2] {
     let pairs = expected.chars().zip(found.chars());
     let start: usize = pairs.take_while(same).map(|(c, _)| c.len_utf8()).sum();
     // From the name of the first field that differs, to the end of the last.
+    let names_follow = |at: usize| expected[at..].trim_start().starts_with(char::is_alphabetic);
     let mut before = expected[..start].char_indices();
-    let start = before.rfind(|(_, c)| "{(,→".contains(*c));
+    let start = before.rfind(|&(at, c)| "{(,→".contains(c) && names_follow(at + c.len_utf8()));
     let start = start.map_or(0, |(at, c)| at + c.len_utf8());
     let [expected, found] = [&expected[start..], &found[start..]];
     let pairs = expected.chars().rev().zip(found.chars().rev());

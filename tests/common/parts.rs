@@ -55,5 +55,5 @@ pub(crate) fn whole((tensors, mut metadata): (Tensors, Metadata)) -> Vec<u8> {
     let views = tensors.iter().map(|(name, dtype, shape, data)| {
         (name, TensorView::new(*dtype, shape.clone(), data).unwrap())
     });
-    safetensors::serialize(views, Some(metadata)).unwrap()
+    safetensors::serialize(views, (!metadata.is_empty()).then_some(metadata)).unwrap()
 }
