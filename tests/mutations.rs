@@ -1,5 +1,6 @@
 //! Files that are changed at random are read or refused: no panic, no abort, and neither time nor memory
-//! beyond bounds. Set `WGRAD_MUTATIONS=100000` to try so many of each kind.
+//! beyond bounds. They start from the small files of `tests/corpus`. Set `WGRAD_MUTATIONS=100000` to try so many
+//! in each test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/allocation.rs"]

@@ -120,7 +120,8 @@ pub enum CheckpointError {
     /// What should be saved has a value that is infinite or NaN.
     #[error(
         "nothing was saved: tensor {name} holds {found}, so the training has failed. A file that was \
-         saved before stays as it is: go on from there, with a lower learning rate"
+         saved before stays as it is: take its weights with set_weights or Model::load, and train on \
+         with a lower learning rate"
     )]
     Failed {
         /// Name of the tensor.
@@ -186,9 +187,17 @@ pub enum CheckpointError {
         /// What both would be named.
         name: String,
     },
+    /// A tensor was given the name that the format keeps for the metadata.
+    #[error(
+        "tensor {name} cannot be named __metadata__, which is where the format has its metadata. Give it another name"
+    )]
+    Reserved {
+        /// Its name in the file.
+        name: String,
+    },
     /// There are more tensors than a file can name.
     #[error(
-        "the names of the tensors take {found} bytes, and a file has room for {most}. Build the network of fewer layers"
+        "the names of the tensors take {found} bytes, and a file has room for {most}. Take fewer tensors, or shorter names"
     )]
     Header {
         /// What a header may take.
@@ -214,8 +223,11 @@ fn other_version(is_older: bool) -> &'static str {
 }
 
 fn other_shape(expected: &[usize], found: &[usize]) -> &'static str {
+    let size = |shape: &[usize]| shape.iter().product::<usize>();
     if found.len() == 2 && found.iter().rev().eq(expected) {
         "It is transposed: save it as (outputs, inputs), as PyTorch has a weight"
+    } else if size(expected) == size(found) {
+        "Build the network that the file was saved from, or save the tensor in the expected shape"
     } else {
         "Build the network that the file was saved from"
     }

@@ -24,7 +24,7 @@ pub(super) const FORMAT_KEY: &str = "format";
 /// Key of the digest among the metadata.
 const DIGEST_KEY: &str = "sha256";
 /// Key of the metadata in the header.
-const METADATA_KEY: &str = "__metadata__";
+pub(super) const METADATA_KEY: &str = "__metadata__";
 /// Bytes of the length of the header.
 const LENGTH: usize = 8;
 /// Bytes that a header may have: 30,000 tensors.
@@ -154,7 +154,9 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         let mut tensors = BTreeMap::new();
         while let Some(key) = map.next_key::<String>()? {
             let is_first = if key == METADATA_KEY {
-                metadata.replace(map.next_value()?).is_none()
+                metadata
+                    .replace(map.next_value::<Option<Texts>>()?)
+                    .is_none()
             } else {
                 let info: TensorInfo = map.next_value()?;
                 let dimensions = info.shape.len();
@@ -171,7 +173,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         let mut tensors: Vec<_> = tensors.into_iter().collect();
         tensors.sort_by_key(|(_, info)| info.data_offsets);
         Ok(Header {
-            metadata: metadata.unwrap_or_default(),
+            metadata: metadata.flatten().unwrap_or_default(),
             tensors,
         })
     }

@@ -52,6 +52,9 @@ pub fn import(
         let Some(new) = rename(name) else {
             continue;
         };
+        if new == header::METADATA_KEY {
+            return Err(CheckpointError::Reserved { name: shown(name) });
+        }
         let values = floats(&shown(name), view, Rounding::Nearest)?;
         let data: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
         if let Some(first) = former.insert(new.clone(), name) {

@@ -14,9 +14,9 @@ const SAVED: &str = "Name a file that Model::save or Trainer::save has written, 
     safetensors library";
 const UNPACK: &str = "Unpack it first";
 const DATA: &str = "It is of a data set. Name a file that Model::save or Trainer::save has written";
-const TORCH: &str = "In Python, load it with torch.load into its model and save that with \
+const TORCH: &str = "Convert it in Python: model.load_state_dict(torch.load(path)), then \
     safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")";
-const TORCH_SCRIPT: &str = "In Python, load it with torch.jit.load and save it with \
+const TORCH_SCRIPT: &str = "Convert it in Python: model = torch.jit.load(path), then \
     safetensors.torch.save_file(dict(model.state_dict()), \"model.safetensors\")";
 const NUMPY: &str = "In Python, load it with numpy.load and save its arrays under the names of the tensors \
     with safetensors.numpy.save_file({\"layers.0.weight\": array}, \"model.safetensors\")";

@@ -14,11 +14,13 @@ const LAYERS: &str = "layers.";
 /// A text of a file, which may be long or have line breaks, as it can stand in a message.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 200;
-    let mut shown: String = text
-        .chars()
-        .take(MOST)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut shown = String::new();
+    for c in text.chars().take(MOST) {
+        match c.is_control() {
+            true => shown.extend(c.escape_debug()),
+            false => shown.push(c),
+        }
+    }
     if text.chars().nth(MOST).is_some() {
         shown.push('…');
     }
@@ -58,8 +60,8 @@ pub(super) fn remedy(tensors: &BTreeMap<String, View<'_>>, network: &[&str]) -> 
         _ => format!("Some(format!(\"{ours}{{}}\", name.strip_prefix({theirs:?})?))"),
     };
     format!(
-        "The names differ by a prefix alone: take what checkpoint::import(&bytes, |name| {closure}) \
-         returns, with set_safetensors or set_weights"
+        "The names differ by a prefix alone: give set_safetensors or set_weights what \
+         checkpoint::import(&bytes, |name| {closure}) returns"
     )
 }
 
@@ -103,8 +105,6 @@ pub(super) fn difference(expected: &str, found: &str) -> [String; 2] {
     let pairs = expected.chars().rev().zip(found.chars().rev());
     let end: usize = pairs.take_while(same).map(|(c, _)| c.len_utf8()).sum();
     let tail = &expected[expected.len() - end..];
-    let end = tail
-        .find(['}', ')', ',', '→'])
-        .map_or(0, |at| tail.len() - at);
+    let end = tail.find(['}', ',', '→']).map_or(0, |at| tail.len() - at);
     [expected, found].map(|text| shown(text[..text.len() - end].trim()))
 }

@@ -333,7 +333,7 @@ impl Trainer<f32> {
     /// too: see [`crate::checkpoint`].
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the format has no room for it.
+    /// [`Error::Checkpoint`] when a value is not finite: the training has failed.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         let roles = self.optimizer.state().iter().enumerate();
         let of_role = |at: usize| self.state.iter().map(|kept| kept[at].clone()).collect();
@@ -372,7 +372,7 @@ impl Trainer<f32> {
     /// whole old file or the whole new one is there.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file cannot be written.
+    /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)

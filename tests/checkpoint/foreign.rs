@@ -307,6 +307,11 @@ fn an_import_renames_leaves_out_and_refuses_two_of_one_name() {
 
     let message = checkpoint::import(&bytes, |name| Some(name.to_owned())).unwrap_err();
     assert_says(&message.to_string(), &["net.batches", "leave it out"]);
+    let reserved = checkpoint::import(&bytes, |_| Some("__metadata__".to_owned()));
+    assert_says(
+        &reserved.unwrap_err().to_string(),
+        &["__metadata__", "another name"],
+    );
     let twice = |name: &str| name.ends_with("bias").then(|| "layers.0.bias".to_owned());
     let error = checkpoint::import(&bytes, twice).unwrap_err();
     assert!(matches!(error, CheckpointError::SameName { .. }));
@@ -321,7 +326,7 @@ fn a_file_of_another_kind_is_called_what_it_is() {
     let zip = |member: &str| {
         let mut bytes = b"PK\x03\x04\x00\x00\x08\x08".to_vec();
         bytes.extend([0; 18]);
-        bytes.extend((member.len() as u16).to_le_bytes());
+        bytes.extend([u8::try_from(member.len()).unwrap(), 0]);
         bytes.extend([0, 0]);
         bytes.extend(member.as_bytes());
         bytes

@@ -29,6 +29,7 @@ const WORDS: [&str; 12] = [
 ];
 
 type Trainer = reference::Trainer<f32>;
+type Take = fn(&mut Trainer, &[u8]) -> Result<(), Error>;
 
 fn trainer() -> Trainer {
     let spec = Sequential::input(2).layer(Linear::new(3)).layer(Relu);
@@ -49,7 +50,7 @@ fn trained() -> Vec<u8> {
 /// Feeds a file to everything that reads one. Returns how many took it.
 fn read(case: &str, bytes: &[u8]) -> usize {
     let mut trainer = trainer();
-    let takes: [(&str, fn(&mut Trainer, &[u8]) -> Result<(), Error>); 2] = [
+    let takes: [(&str, Take); 2] = [
         ("training", Trainer::set_safetensors),
         ("weights", Trainer::set_weights),
     ];
