@@ -8,8 +8,8 @@
 //!
 //! The metadata holds `format` (`wgrad 2`), `network`, and `sha256` of all the rest of the file; of a
 //! training also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` (with its
-//! settings and schedule) and `loss`, by which its steps go on where they stopped, and `examples` (how many, and
-//! the data set's name) for whoever reads it. A training that differs in one of the former does not take it;
+//! settings and schedule) and `loss`, by which its steps go on where they stopped, and `examples` (the data set's
+//! name and size) for whoever reads it. A training that differs in one of the former does not take it;
 //! [`Model::load`](crate::Model::load) takes the weights. The same training gives the same bytes.
 //!
 //! A file is this crate's only if its `format` says so. Other programs may have used any of these keys: of
@@ -33,7 +33,7 @@ mod kind;
 mod names;
 mod position;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ndarray::Array2;
 
@@ -100,7 +100,7 @@ pub(crate) fn encode(
     training: Option<(&State, &Position)>,
 ) -> Result<Vec<u8>, Error> {
     let named = parameters_of(spec);
-    let mut tensors = BTreeMap::new();
+    let mut tensors = header::Tensors::new();
     let mut add = |name: String, parameter: &ParameterSpec, value: &Array2<f32>| {
         if let Some(&found) = value.iter().find(|value| !value.is_finite()) {
             return Err(CheckpointError::Failed { name, found });

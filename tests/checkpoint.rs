@@ -15,6 +15,8 @@ mod foreign;
 mod hostile;
 #[path = "checkpoint/kills.rs"]
 mod kills;
+#[path = "checkpoint/kinds.rs"]
+mod kinds;
 #[path = "checkpoint/pytorch.rs"]
 mod pytorch;
 #[path = "checkpoint/resume.rs"]
@@ -83,4 +85,11 @@ fn trainer_of(
     let model = spec.build(gpu).unwrap();
     let (data, loss) = (dataset(), SoftmaxCrossEntropy);
     Trainer::with_plan(model, loss, optimizer, &data, BATCH, sampling(), plan).unwrap()
+}
+
+/// Asserts that a message has all of these parts.
+fn assert_says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "no \"{part}\" in: {message}");
+    }
 }

@@ -165,14 +165,14 @@ pub enum CheckpointError {
     },
     /// It is of a training on other data.
     #[error(
-        "the training in the file had other data: expected the contents of {expected}, found those of \
-         {found}, whose SHA-256 differs. To go on from it, give this training the examples that it had, \
-         in their order; for its weights alone, use set_weights or Model::load"
+        "the training in the file was on other data: expected {expected} as it is here, found {found} with \
+         other contents (by SHA-256). To go on from it, give this training the examples that it had, in \
+         their order; for its weights alone, use set_weights or Model::load"
     )]
     Data {
-        /// Size and name of the data set.
+        /// Name and size of the data set.
         expected: String,
-        /// Size and name of the data set that the file's training had.
+        /// Name and size of the data set that the file's training had.
         found: String,
     },
     /// Two tensors were given one name.

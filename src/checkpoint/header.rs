@@ -9,6 +9,7 @@ use std::fmt;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer as _};
 use sha2::{Digest, Sha256};
 
 use super::kind::Kind;
@@ -34,6 +35,8 @@ const MOST_HEADER: usize = 4 << 20;
 const MOST_DIMENSIONS: usize = 64;
 
 pub(super) type Texts = BTreeMap<String, String>;
+/// Shape and bytes by name.
+pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
 
 /// A tensor of a file.
 #[derive(Debug)]
@@ -181,15 +184,35 @@ impl<'de> Visitor<'de> for HeaderVisitor {
 
 /// A whole file of `f32` tensors, each with its shape and its bytes, in the order of their names: the same
 /// bytes for the same contents. With metadata it gets a digest, too.
-pub(super) fn write(
-    tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>,
-    mut metadata: Texts,
-) -> Result<Vec<u8>, CheckpointError> {
-    let mut header = serde_json::Map::new();
+pub(super) fn write(tensors: &Tensors, mut metadata: Texts) -> Result<Vec<u8>, CheckpointError> {
     if !metadata.is_empty() {
         let all = tensors.iter().map(|(name, (_, data))| (&**name, &**data));
         metadata.insert(DIGEST_KEY.to_owned(), digest(&metadata, all));
-        header.insert(METADATA_KEY.to_owned(), serde_json::json!(metadata));
+    }
+    let mut header = header(tensors, &metadata).map_err(|error| damaged(error.to_string()))?;
+    // Tensors begin at a multiple of eight bytes.
+    header.resize(header.len().next_multiple_of(LENGTH), b' ');
+    if header.len() > MOST_HEADER {
+        return Err(CheckpointError::Header {
+            most: MOST_HEADER,
+            found: header.len(),
+        });
+    }
+    let data: usize = tensors.values().map(|(_, data)| data.len()).sum();
+    let mut bytes = Vec::with_capacity(LENGTH + header.len() + data);
+    bytes.extend((header.len() as u64).to_le_bytes());
+    bytes.extend(header);
+    tensors.values().for_each(|(_, data)| bytes.extend(data));
+    Ok(bytes)
+}
+
+/// The header in JSON: the metadata, then the tensors.
+fn header(tensors: &Tensors, metadata: &Texts) -> Result<Vec<u8>, serde_json::Error> {
+    let mut header = Vec::new();
+    let mut writer = serde_json::Serializer::new(&mut header);
+    let mut map = writer.serialize_map(None)?;
+    if !metadata.is_empty() {
+        map.serialize_entry(METADATA_KEY, metadata)?;
     }
     let mut end = 0;
     for (name, (shape, data)) in tensors {
@@ -200,22 +223,10 @@ pub(super) fn write(
             shape: shape.clone(),
             data_offsets: (start, end),
         };
-        header.insert(name.clone(), serde_json::json!(info));
+        map.serialize_entry(name, &info)?;
     }
-    let mut header = serde_json::Value::from(header).to_string().into_bytes();
-    // Tensors begin at a multiple of eight bytes.
-    header.resize(header.len().next_multiple_of(LENGTH), b' ');
-    if header.len() > MOST_HEADER {
-        return Err(CheckpointError::Header {
-            most: MOST_HEADER,
-            found: header.len(),
-        });
-    }
-    let mut bytes = Vec::with_capacity(LENGTH + header.len() + end);
-    bytes.extend((header.len() as u64).to_le_bytes());
-    bytes.extend(header);
-    tensors.values().for_each(|(_, data)| bytes.extend(data));
-    Ok(bytes)
+    map.end()?;
+    Ok(header)
 }
 
 /// Of the metadata, but for the digest itself, and of all tensors, both in the order of their names: a

@@ -46,7 +46,7 @@ pub fn import(
     mut rename: impl FnMut(&str) -> Option<String>,
 ) -> Result<Vec<u8>, CheckpointError> {
     let file = File::parse(bytes)?;
-    let mut tensors = BTreeMap::new();
+    let mut tensors = header::Tensors::new();
     let mut former = BTreeMap::new();
     for (name, view) in &file.tensors {
         let Some(new) = rename(name) else {

@@ -11,7 +11,7 @@ use crate::sequential::Sequential;
 const MOST_STEPS: u64 = 1 << 53;
 /// Key of the data set's digest among the metadata.
 const DATA_KEY: &str = "examples_sha256";
-/// Key of the data set's size and name.
+/// Key of the data set's name and size.
 const DATA_NAME_KEY: &str = "examples";
 
 /// What says which steps come next.
@@ -19,7 +19,7 @@ const DATA_NAME_KEY: &str = "examples";
 pub(crate) struct Position {
     step: u64,
     batch: usize,
-    /// Number and name of the examples, for people.
+    /// Name and number of the examples, for people.
     data: String,
     data_digest: String,
     sampling: Sampling,
@@ -39,7 +39,7 @@ impl Position {
         Self {
             step,
             batch,
-            data: format!("{} of {}", examples.len(), examples.name()),
+            data: format!("\"{}\" ({} examples)", examples.name(), examples.len()),
             data_digest: hex(examples.digest()),
             sampling: sampling.clone(),
             optimizer: format!("{optimizer:?}"),
