@@ -198,17 +198,19 @@ impl Model {
     /// The parameters as a safetensors file: see [`crate::checkpoint`].
     ///
     /// # Errors
-    /// As [`parameters_async`](Self::parameters_async).
+    /// As [`parameters_async`](Self::parameters_async), or [`Error::Checkpoint`] when a value is not finite.
     pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (spec, parameters) = (self.spec.clone(), self.parameters_async());
         async move { checkpoint::encode(&spec, &parameters.await?, None) }
     }
 
     /// Takes the parameters out of a safetensors file: one of ours, with or without the state of a
-    /// training, or one whose tensors have the same names and shapes.
+    /// training, or one whose tensors have the same names and shapes. [`checkpoint::import`] makes such a
+    /// file of one with other names.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file is damaged or of another network; then nothing is changed.
+    /// [`Error::Checkpoint`] when the file is damaged or of another network, or holds a value that is not
+    /// finite; then nothing is changed.
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let contents = checkpoint::decode(&self.spec, None, bytes)?;
         self.set_parameters(&contents.parameters)

@@ -202,6 +202,9 @@ pub enum TargetKind {
 }
 
 /// A loss over rows of outputs.
+///
+/// A [checkpoint](crate::checkpoint) knows it by its `Debug` text: that names all settings, and has nothing that
+/// differs from run to run, as an address.
 pub trait Loss: Any + Debug + Send + Sync {
     /// What it needs to know of every row.
     fn targets(&self) -> TargetKind {
@@ -225,7 +228,8 @@ pub trait Loss: Any + Debug + Send + Sync {
     fn reference(&self) -> reference::Criterion;
 }
 
-/// A rule that changes parameters by their gradients.
+/// A rule that changes parameters by their gradients. A [checkpoint](crate::checkpoint) knows it by its `Debug`
+/// text, as a [`Loss`].
 pub trait Optimizer: Any + Debug + Send + Sync {
     /// The learning rate, before any [`Schedule`].
     fn learning_rate(&self) -> f32;

@@ -1,5 +1,7 @@
 //! Matrices in GPU buffers.
 
+use std::fmt;
+
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
@@ -7,7 +9,7 @@ use crate::kernel::Element;
 /// A dense row-major matrix in a GPU buffer; a vector is a matrix of one row.
 ///
 /// Cloning shares the buffer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Tensor {
     gpu: Gpu,
     label: String,
@@ -17,6 +19,18 @@ pub struct Tensor {
     span: u64,
     shape: [usize; 2],
     element: Element,
+}
+
+/// Label, shape and element type, which are the same in every run: a loss that holds a tensor is known by this
+/// text in a [checkpoint](crate::checkpoint).
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tensor")
+            .field("label", &self.label)
+            .field("shape", &self.shape)
+            .field("element", &self.element)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Tensor {

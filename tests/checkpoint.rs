@@ -4,11 +4,19 @@
 mod common;
 #[path = "common/gpu.rs"]
 mod gpu;
+#[path = "common/parts.rs"]
+mod parts;
 
+#[path = "checkpoint/contents.rs"]
+mod contents;
+#[path = "checkpoint/foreign.rs"]
+mod foreign;
 #[path = "checkpoint/hostile.rs"]
 mod hostile;
 #[path = "checkpoint/kills.rs"]
 mod kills;
+#[path = "checkpoint/kinds.rs"]
+mod kinds;
 #[path = "checkpoint/pytorch.rs"]
 mod pytorch;
 #[path = "checkpoint/resume.rs"]
@@ -77,4 +85,11 @@ fn trainer_of(
     let model = spec.build(gpu).unwrap();
     let (data, loss) = (dataset(), SoftmaxCrossEntropy);
     Trainer::with_plan(model, loss, optimizer, &data, BATCH, sampling(), plan).unwrap()
+}
+
+/// Asserts that a message has all of these parts.
+fn assert_says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "no \"{part}\" in: {message}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Files that are changed at random are read or refused: no panic, no abort, and neither time nor memory
-//! beyond bounds. Set `WGRAD_MUTATIONS=100000` to try so many of each kind.
+//! beyond bounds. They start from the small files of `tests/corpus`. Set `WGRAD_MUTATIONS=100000` to try so many
+//! in each test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/allocation.rs"]
@@ -10,8 +11,10 @@ mod gpu;
 mod idx;
 #[path = "mutations/mutator.rs"]
 mod mutator;
-#[path = "mutations/safetensors.rs"]
-mod safetensors;
+#[path = "common/parts.rs"]
+mod parts;
+#[path = "mutations/weights.rs"]
+mod weights;
 
 #[global_allocator]
 static ALLOCATOR: allocation::Counting = allocation::Counting;

@@ -28,12 +28,19 @@ pub(crate) fn resume(engine: &mut dyn Engine, args: &Args) -> Result<usize, Fail
         }
         false => "use the options it was saved with, or leave out --resume",
     };
-    let taken = engine.resume(path).map_err(|error| match error {
-        // Names the file itself.
-        Error::Checkpoint(CheckpointError::Read { .. }) => error.into(),
-        _ => Failure::Message(format!(
-            "cannot resume from {shown}: {error} (here: {options})"
-        )),
+    let taken = engine.resume(path).map_err(|error| {
+        use CheckpointError::{Data, Network, Read, Training};
+
+        let mut message = format!("cannot resume from {shown}: {error}");
+        match error {
+            // Names the file itself.
+            Error::Checkpoint(Read { .. }) => return error.into(),
+            Error::Checkpoint(Network { .. } | Training { .. } | Data { .. }) => {
+                message += &format!(" (here: {options})");
+            }
+            _ => {}
+        }
+        Failure::Message(message)
     })?;
     match usize::try_from(taken) {
         Ok(taken) if taken < args.steps => Ok(taken),

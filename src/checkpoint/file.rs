@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::CheckpointError;
+use super::{CheckpointError, header};
 use crate::files;
 
 /// Writes a file whole: see [`files`].
@@ -22,6 +22,8 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, CheckpointError> {
         .read_to_end(&mut bytes)
         .map_err(|error| failed(error.to_string()))?;
     if bytes.len() as u64 > most {
+        // What it is says more than its size, if it is of another kind.
+        header::check_kind(&bytes)?;
         return Err(failed(format!(
             "it is larger than {most} bytes, far more than this network needs"
         )));

@@ -1,7 +1,9 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ndarray::{ArrayView1, ArrayView2};
+use sha2::Digest;
 
+use super::digest::{self, DataDigest};
 use super::error::{DataError, NotOneHot};
 use super::table::Memory;
 
@@ -113,6 +115,7 @@ struct Inner {
     features: Vec<u8>,
     width: usize,
     labels: Labels,
+    digest: OnceLock<DataDigest>,
 }
 
 impl Dataset {
@@ -150,6 +153,7 @@ impl Dataset {
                 features,
                 width,
                 labels,
+                digest: OnceLock::new(),
             }),
         })
     }
@@ -192,6 +196,17 @@ impl Dataset {
     #[must_use]
     pub fn labels(&self) -> &Labels {
         &self.inner.labels
+    }
+
+    /// See [`Examples::digest`](super::Examples::digest).
+    pub(super) fn digest(&self) -> &DataDigest {
+        self.inner.digest.get_or_init(|| {
+            let labels = self.labels();
+            let mut hash = digest::begin("bytes", [self.len(), self.width(), labels.classes()]);
+            hash.update(self.features());
+            digest::hash_labels(&mut hash, labels);
+            hash.finalize().into()
+        })
     }
 
     /// See [`Examples::memory`](super::Examples::memory).

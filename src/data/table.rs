@@ -1,8 +1,10 @@
 use std::any::Any;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use ndarray::{ArrayView1, ArrayView2, Axis};
+use sha2::Digest;
 
+use super::digest::{self, DataDigest};
 use super::{DataError, Dataset, Labels};
 
 /// Rows of `f32` features, each with a class or with values to be predicted. The network sees features
@@ -32,6 +34,7 @@ struct Inner {
     width: usize,
     features: Vec<f32>,
     targets: Targets,
+    digest: OnceLock<DataDigest>,
 }
 
 /// What a network should say of each row.
@@ -97,6 +100,7 @@ impl Table {
                 features: features.iter().copied().collect(),
                 targets,
                 name,
+                digest: OnceLock::new(),
             }),
         };
         let counts = [
@@ -151,6 +155,24 @@ impl Table {
     #[must_use]
     pub fn targets(&self) -> &Targets {
         &self.inner.targets
+    }
+
+    /// See [`Examples::digest`].
+    fn digest(&self) -> &DataDigest {
+        self.inner.digest.get_or_init(|| {
+            let sizes = [self.len(), self.width(), self.outputs()];
+            let kind = match self.targets() {
+                Targets::Classes(_) => "floats with classes",
+                Targets::Values { .. } => "floats with values",
+            };
+            let mut hash = digest::begin(kind, sizes);
+            digest::hash_floats(&mut hash, self.features());
+            match self.targets() {
+                Targets::Classes(labels) => digest::hash_labels(&mut hash, labels),
+                Targets::Values { values, .. } => digest::hash_floats(&mut hash, values),
+            }
+            hash.finalize().into()
+        })
     }
 }
 
@@ -271,6 +293,15 @@ impl Examples {
                 Targets::Classes(_) => None,
                 Targets::Values { values, .. } => Some(values),
             },
+        }
+    }
+
+    /// SHA-256 of the contents: kind, sizes, features and targets, whatever the name. Computed when it is first
+    /// asked for, once for all clones.
+    pub(crate) fn digest(&self) -> &DataDigest {
+        match self {
+            Self::Bytes(dataset) => dataset.digest(),
+            Self::Table(table) => table.digest(),
         }
     }
 

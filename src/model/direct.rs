@@ -43,7 +43,7 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file cannot be written, or as [`crate::Gpu::read_async`].
+    /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let bytes = pollster::block_on(self.to_safetensors())?;
         Ok(checkpoint::write(path.as_ref(), &bytes)?)

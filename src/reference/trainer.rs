@@ -353,7 +353,8 @@ impl Trainer<f32> {
     /// too: see [`crate::checkpoint`].
     ///
     /// # Errors
-    /// [`Error::NotSaved`] when it has diverged; [`Error::Checkpoint`] when the format has no room for it.
+    /// [`Error::NotSaved`] when it has diverged, or [`Error::Checkpoint`] when a value is not finite: the training
+    /// has failed.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         self.soundness.check_saving(self.step)?;
         let roles = self.optimizer.state().iter().enumerate();
@@ -394,8 +395,7 @@ impl Trainer<f32> {
     /// whole old file or the whole new one is there.
     ///
     /// # Errors
-    /// [`Error::NotSaved`] when the training has diverged, and [`Error::Checkpoint`] when the file cannot be
-    /// written: the old file stays.
+    /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)

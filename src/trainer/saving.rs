@@ -19,11 +19,11 @@ impl Trainer {
     /// [`crate::checkpoint`]. The training may go on while the future waits.
     ///
     /// # Errors
-    /// [`Error::NotSaved`] when losses that were read have shown that it has diverged; else as
-    /// [`Gpu::read_async`](crate::Gpu::read_async).
+    /// [`Error::NotSaved`] when losses that were read have shown that it has diverged, [`Error::Checkpoint`] when a
+    /// value is not finite: the training has failed; else as [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (gpu, spec, position) = (self.model.gpu(), self.model.spec().clone(), self.position());
-        let soundness = self.soundness.clone();
+        let (soundness, taken) = (self.soundness.clone(), self.steps_taken);
         let roles = self.optimizer.state().iter().zip(&self.state);
         let reads: Vec<_> = roles
             .map(|(role, arena)| (*role, read_matrices(gpu, arena.tensors())))
@@ -36,16 +36,18 @@ impl Trainer {
             }
             let parameters = parameters.await?;
             // Losses may have been read while this waited.
-            soundness.check_saving(position.step)?;
+            soundness.check_saving(taken)?;
             checkpoint::encode(&spec, &parameters, Some((&state, &position)))
         }
     }
 
-    /// Goes on from a file that a training of the same network, data set (by its name and size), batch,
-    /// sampling, loss and optimizer has given: with the same bits as if it had never stopped.
+    /// Goes on from a file that a training of the same network, examples, batch, sampling, loss and optimizer
+    /// has given: with the same bits as if it had never stopped. Examples are the same by their contents,
+    /// under any name.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file is damaged or of another training; then nothing is changed.
+    /// [`Error::Checkpoint`] when the file is damaged or of another training, or holds a value that is not
+    /// finite; then nothing is changed.
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let training = Some((self.optimizer.state(), &self.position()));
         let contents = checkpoint::decode(self.model.spec(), training, bytes)?;
@@ -81,8 +83,7 @@ impl Trainer {
     /// whole old file or the whole new one is there.
     ///
     /// # Errors
-    /// [`Error::NotSaved`] when the training has diverged, and [`Error::Checkpoint`] when the file cannot be
-    /// written: the old file stays; or an error of the device.
+    /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let bytes = pollster::block_on(self.to_safetensors())?;

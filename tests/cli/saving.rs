@@ -141,7 +141,7 @@ fn files_that_cannot_be_saved_to_or_resumed_from() {
         ),
         (
             format!("{more} 10 --hidden 30"),
-            ["network: expected", "--resume"],
+            ["another network: expected", "--resume"],
         ),
         (
             format!("{more} 10 --optimizer adam"),
@@ -168,7 +168,10 @@ fn files_that_cannot_be_saved_to_or_resumed_from() {
     );
     let cut = few.path.join("cut");
     fs::write(&cut, &before[..before.len() / 2]).unwrap();
-    assert_refused(&resume(&cut, words), &["no whole safetensors file", "cut"]);
+    assert_refused(
+        &resume(&cut, words),
+        &["safetensors file is damaged", "cut off"],
+    );
 
     let files = [Path::new("--save"), Path::new("no/such/file")];
     let output = train(&files, "--data no/such/directory --device cpu");

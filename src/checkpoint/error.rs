@@ -1,0 +1,254 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use super::header::FORMAT;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::files::FileError;
+
+/// Why a checkpoint could not be written or taken. Nothing is changed by one that was not taken.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The file could not be written.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[error(transparent)]
+    Write(FileError),
+    /// The file could not be read.
+    #[error("cannot read {}: {reason}. Name a file that was saved from this network", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// It is a file of another kind.
+    #[error("expected a safetensors file, found {found}. {remedy}")]
+    Kind {
+        /// What it is, for example `a PyTorch file (a zip archive with pickled tensors)`.
+        found: String,
+        /// How to make a safetensors file of it.
+        remedy: &'static str,
+    },
+    /// It is a safetensors file that is cut off or damaged.
+    #[error("the safetensors file is damaged: {reason}. Copy it again, or take an earlier one")]
+    Damaged {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It is a file of this crate that is not as it was saved.
+    #[error(
+        "the file was changed after wgrad saved it, or is damaged: its SHA-256 differs. Take the file \
+         as it was saved; where the change is meant, save it without the metadata key `format`: then \
+         its weights load as another program's"
+    )]
+    Changed,
+    /// Another version of this crate wrote it.
+    #[error(
+        "another version of wgrad wrote the file: expected format \"{FORMAT}\", found \"{found}\". {}",
+        other_version(*is_older)
+    )]
+    Version {
+        /// The file's format, for example `wgrad 1`.
+        found: String,
+        /// Whether the version is an older one, whose weights load.
+        is_older: bool,
+    },
+    /// A tensor is missing.
+    #[error("tensor {name}, of shape {expected:?}, is missing: {present}. {remedy}")]
+    Missing {
+        /// Its name.
+        name: String,
+        /// The shape it should have.
+        expected: Vec<usize>,
+        /// The tensors that the file has instead, or the first of them.
+        present: String,
+        /// How to take them under the names of this network.
+        remedy: String,
+    },
+    /// A tensor is there that this network has no use for.
+    #[error(
+        "tensor {name}, of shape {found:?}, is not of this network or optimizer. Build the network \
+         that the file was saved from, or leave the tensor out with checkpoint::import"
+    )]
+    Unknown {
+        /// Its name.
+        name: String,
+        /// The shape it has.
+        found: Vec<usize>,
+    },
+    /// A tensor has another shape.
+    #[error(
+        "tensor {name}: expected shape {expected:?}, found {found:?}. {}",
+        other_shape(expected, found)
+    )]
+    Shape {
+        /// Its name.
+        name: String,
+        /// Expected shape.
+        expected: Vec<usize>,
+        /// The shape it has.
+        found: Vec<usize>,
+    },
+    /// A tensor holds no floats.
+    #[error(
+        "tensor {name}: expected floats of 16, 32 or 64 bits, found {found}. Save it as float32, or, \
+         where the network has no use for it, leave it out with checkpoint::import"
+    )]
+    Element {
+        /// Its name.
+        name: String,
+        /// What it holds, in words.
+        found: String,
+    },
+    /// A tensor of `f64` holds what no `f32` is.
+    #[error("tensor {name} holds the float64 {value:?}, which {}", no_f32(*value))]
+    Rounding {
+        /// Its name.
+        name: String,
+        /// The first such value.
+        value: f64,
+    },
+    /// The file holds a value that is infinite or NaN.
+    #[error(
+        "tensor {name} of the file holds {found}: the training that it was saved from had failed. Take \
+         a file that was saved before"
+    )]
+    NotFinite {
+        /// Name of the tensor.
+        name: String,
+        /// The first such value.
+        found: f32,
+    },
+    /// What should be saved has a value that is infinite or NaN.
+    #[error(
+        "nothing was saved: tensor {name} holds {found}, so the training has failed. A file that was \
+         saved before stays as it is: take its weights with set_weights or Model::load, and train on \
+         with a lower learning rate"
+    )]
+    Failed {
+        /// Name of the tensor.
+        name: String,
+        /// The first such value.
+        found: f32,
+    },
+    /// It is of another network.
+    #[error(
+        "the file is of another network: expected {expected}, found {found}. Build the network that \
+         the file was saved from"
+    )]
+    Network {
+        /// The network that should take it.
+        expected: String,
+        /// The network in the file.
+        found: String,
+    },
+    /// It holds no training that could go on.
+    #[error(
+        "the file holds no training, but weights alone{}. Take those with set_weights or \
+         Model::load; a training goes on from a file that Trainer::save has written",
+        if *is_ours { "" } else { ", which another program saved" }
+    )]
+    NoTraining {
+        /// Whether this crate wrote it.
+        is_ours: bool,
+    },
+    /// It is of a training with other settings.
+    #[error(
+        "the training in the file has another {what}: expected {expected}, found {found}. To go on \
+         from it, give this training the file's {what}; for its weights alone, use set_weights or Model::load"
+    )]
+    Training {
+        /// What differs, for example `batch`.
+        what: &'static str,
+        /// Of the training that takes it; of a long text, the part that differs.
+        expected: String,
+        /// In the file.
+        found: String,
+    },
+    /// It is of a training on other data.
+    #[error(
+        "the training in the file was on other data: expected {expected} as it is here, found {found} with \
+         other contents (by SHA-256). To go on from it, give this training the examples that it had, in \
+         their order; for its weights alone, use set_weights or Model::load"
+    )]
+    Data {
+        /// Name and size of the data set.
+        expected: String,
+        /// Name and size of the data set that the file's training had.
+        found: String,
+    },
+    /// Two tensors were given one name.
+    #[error(
+        "tensors {first} and {second} would both be named {name}. Give each a name of its own, or leave one out"
+    )]
+    SameName {
+        /// Name of one of them in the file.
+        first: String,
+        /// Name of the other.
+        second: String,
+        /// What both would be named.
+        name: String,
+    },
+    /// A tensor was given the name that the format keeps for the metadata.
+    #[error(
+        "tensor {name} cannot be named __metadata__, which is where the format has its metadata. Give it another name"
+    )]
+    Reserved {
+        /// Its name in the file.
+        name: String,
+    },
+    /// There are more tensors than a file can name.
+    #[error(
+        "the names of the tensors take {found} bytes, and a file has room for {most}. Take fewer tensors, or shorter names"
+    )]
+    Header {
+        /// What a header may take.
+        most: usize,
+        /// What this one would take.
+        found: usize,
+    },
+}
+
+/// The message, which says what to do: a `main` that returns an error prints this.
+impl fmt::Debug for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn other_version(is_older: bool) -> &'static str {
+    if is_older {
+        "Its training goes on with that version alone; for its weights, use set_weights or Model::load"
+    } else {
+        "Read it with that version, or save its weights there without the metadata key `format`"
+    }
+}
+
+fn other_shape(expected: &[usize], found: &[usize]) -> &'static str {
+    let size = |shape: &[usize]| shape.iter().product::<usize>();
+    if found.len() == 2 && found.iter().rev().eq(expected) {
+        "It is transposed: save it as (outputs, inputs), as PyTorch has a weight"
+    } else if size(expected) == size(found) {
+        "Build the network that the file was saved from, or save the tensor in the expected shape"
+    } else {
+        "Build the network that the file was saved from"
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the rounding that is told of"
+)]
+fn no_f32(value: f64) -> String {
+    let rounded = value as f32;
+    if rounded.is_infinite() {
+        return "is beyond the range of float32. Scale the weights down, or leave the tensor out with \
+            checkpoint::import"
+            .to_owned();
+    }
+    let rounded = f64::from(rounded);
+    format!(
+        "as float32 would be {rounded:?}. Where rounding is meant, save it as float32, or use \
+         checkpoint::import, which rounds"
+    )
+}

@@ -1,0 +1,256 @@
+//! The format: eight bytes for the length of a header in JSON, the header, and the tensors' bytes.
+//!
+//! Header and tensors are checked by the crate `safetensors`. Its own reader keeps a header as a tree of
+//! dynamic values meanwhile, which takes 50 times the memory of one made to harm.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer as _};
+use sha2::{Digest, Sha256};
+
+use super::kind::Kind;
+use super::names::shown;
+use super::{CheckpointError, hex};
+
+/// The metadata `format` of what this version writes.
+pub(super) const FORMAT: &str = "wgrad 2";
+/// That of the version before, whose tensors are the same and whose other metadata are not.
+pub(super) const OLDER_FORMAT: &str = "wgrad 1";
+/// Key of the format among the metadata.
+pub(super) const FORMAT_KEY: &str = "format";
+/// Key of the digest among the metadata.
+const DIGEST_KEY: &str = "sha256";
+/// Key of the metadata in the header.
+pub(super) const METADATA_KEY: &str = "__metadata__";
+/// Bytes of the length of the header.
+const LENGTH: usize = 8;
+/// Bytes that a header may have: 30,000 tensors.
+const MOST_HEADER: usize = 4 << 20;
+
+/// Dimensions that a tensor may have.
+const MOST_DIMENSIONS: usize = 64;
+
+pub(super) type Texts = BTreeMap<String, String>;
+/// Shape and bytes by name.
+pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
+
+/// A tensor of a file.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) data: &'a [u8],
+}
+
+/// A file's tensors and metadata.
+#[derive(Debug)]
+pub(super) struct File<'a> {
+    pub(super) tensors: BTreeMap<String, View<'a>>,
+    pub(super) metadata: Texts,
+}
+
+impl<'a> File<'a> {
+    /// Reads a file, and checks all of it that the format says, and the digest where this crate wrote it.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
+        let (header, data) = split(bytes)?;
+        let header: Header = serde_json::from_slice(header)
+            .map_err(|error| damaged(format!("its header cannot be read: {error}")))?;
+        let named =
+            Metadata::new(None, header.tensors).map_err(|error| damaged(error.to_string()))?;
+        let expected = named.data_len();
+        if data.len() < expected {
+            let found = data.len();
+            let reason =
+                format!("it is cut off, with {found} of the {expected} bytes of its tensors");
+            return Err(damaged(reason));
+        }
+        if data.len() > expected {
+            let more = data.len() - expected;
+            return Err(damaged(format!("it has {more} bytes behind its tensors")));
+        }
+        let view = |(name, info): (String, &TensorInfo)| {
+            let (start, end) = info.data_offsets;
+            let view = View {
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                data: &data[start..end],
+            };
+            (name, view)
+        };
+        let file = Self {
+            tensors: named.tensors().into_iter().map(view).collect(),
+            metadata: header.metadata,
+        };
+        let tensors = file.tensors.iter().map(|(name, view)| (&**name, view.data));
+        if file.is_ours() && file.metadata.get(DIGEST_KEY) != Some(&digest(&file.metadata, tensors))
+        {
+            return Err(CheckpointError::Changed);
+        }
+        Ok(file)
+    }
+
+    /// A text of the metadata; empty where it is absent.
+    pub(super) fn text(&self, key: &str) -> &str {
+        self.metadata.get(key).map_or("", String::as_str)
+    }
+
+    /// Whether it says of itself that this crate wrote it, in any version. Other programs may use all keys
+    /// of the metadata for their own ends.
+    pub(super) fn is_ours(&self) -> bool {
+        self.text(FORMAT_KEY).starts_with("wgrad ")
+    }
+}
+
+fn damaged(reason: String) -> CheckpointError {
+    CheckpointError::Damaged {
+        reason: shown(&reason),
+    }
+}
+
+/// The header, and the bytes behind it.
+fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), CheckpointError> {
+    let other_kind = || {
+        let Kind { found, remedy } = Kind::of(bytes);
+        CheckpointError::Kind { found, remedy }
+    };
+    let (length, rest) = bytes.split_first_chunk::<LENGTH>().ok_or_else(other_kind)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    if length > MOST_HEADER || rest.first() != Some(&b'{') {
+        return Err(other_kind());
+    }
+    rest.split_at_checked(length).ok_or_else(|| {
+        let found = rest.len();
+        damaged(format!(
+            "it is cut off, with {found} of the {length} bytes of its header"
+        ))
+    })
+}
+
+/// Fails when the file that begins so is of another kind.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn check_kind(bytes: &[u8]) -> Result<(), CheckpointError> {
+    match split(bytes) {
+        Err(error @ CheckpointError::Kind { .. }) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The header as it lies in a file.
+struct Header {
+    metadata: Texts,
+    /// In the order of their bytes.
+    tensors: Vec<(String, TensorInfo)>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+        let mut metadata = None;
+        let mut tensors = BTreeMap::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let is_first = if key == METADATA_KEY {
+                metadata
+                    .replace(map.next_value::<Option<Texts>>()?)
+                    .is_none()
+            } else {
+                let info: TensorInfo = map.next_value()?;
+                let dimensions = info.shape.len();
+                if dimensions > MOST_DIMENSIONS {
+                    let text = format!("tensor {key} has {dimensions} dimensions");
+                    return Err(A::Error::custom(text));
+                }
+                tensors.insert(key.clone(), info).is_none()
+            };
+            if !is_first {
+                return Err(A::Error::custom(format!("it names {key} twice")));
+            }
+        }
+        let mut tensors: Vec<_> = tensors.into_iter().collect();
+        tensors.sort_by_key(|(_, info)| info.data_offsets);
+        Ok(Header {
+            metadata: metadata.flatten().unwrap_or_default(),
+            tensors,
+        })
+    }
+}
+
+/// A whole file of `f32` tensors, each with its shape and its bytes, in the order of their names: the same
+/// bytes for the same contents. With metadata it gets a digest, too.
+pub(super) fn write(tensors: &Tensors, mut metadata: Texts) -> Result<Vec<u8>, CheckpointError> {
+    if !metadata.is_empty() {
+        let all = tensors.iter().map(|(name, (_, data))| (&**name, &**data));
+        metadata.insert(DIGEST_KEY.to_owned(), digest(&metadata, all));
+    }
+    let mut header = header(tensors, &metadata).map_err(|error| damaged(error.to_string()))?;
+    // Tensors begin at a multiple of eight bytes.
+    header.resize(header.len().next_multiple_of(LENGTH), b' ');
+    if header.len() > MOST_HEADER {
+        return Err(CheckpointError::Header {
+            most: MOST_HEADER,
+            found: header.len(),
+        });
+    }
+    let data: usize = tensors.values().map(|(_, data)| data.len()).sum();
+    let mut bytes = Vec::with_capacity(LENGTH + header.len() + data);
+    bytes.extend((header.len() as u64).to_le_bytes());
+    bytes.extend(header);
+    tensors.values().for_each(|(_, data)| bytes.extend(data));
+    Ok(bytes)
+}
+
+/// The header in JSON: the metadata, then the tensors.
+fn header(tensors: &Tensors, metadata: &Texts) -> Result<Vec<u8>, serde_json::Error> {
+    let mut header = Vec::new();
+    let mut writer = serde_json::Serializer::new(&mut header);
+    let mut map = writer.serialize_map(None)?;
+    if !metadata.is_empty() {
+        map.serialize_entry(METADATA_KEY, metadata)?;
+    }
+    let mut end = 0;
+    for (name, (shape, data)) in tensors {
+        let start = end;
+        end += data.len();
+        let info = TensorInfo {
+            dtype: Dtype::F32,
+            shape: shape.clone(),
+            data_offsets: (start, end),
+        };
+        map.serialize_entry(name, &info)?;
+    }
+    map.end()?;
+    Ok(header)
+}
+
+/// Of the metadata, but for the digest itself, and of all tensors, both in the order of their names: a
+/// safetensors file has no checksum of its own.
+fn digest<'a>(metadata: &Texts, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+    let said = metadata.iter().filter(|(key, _)| *key != DIGEST_KEY);
+    let mut hash = Sha256::new();
+    let mut add = |name: &str, bytes: &[u8]| {
+        // With their lengths, so that nothing can pass from one to the next.
+        for part in [name.as_bytes(), bytes] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    };
+    said.for_each(|(key, value)| add(key, value.as_bytes()));
+    tensors.for_each(|(name, bytes)| add(name, bytes));
+    hex(&hash.finalize())
+}

@@ -1,0 +1,297 @@
+//! What a file holds, and which training may take it.
+
+use wgrad::data::{Dataset, Examples, Labels, Sampling, Table};
+use wgrad::kernel::Element;
+use wgrad::ndarray::{Array2, array};
+use wgrad::ops::{
+    Adam, Linear, Loss, MeanSquaredError, Optimizer, Schedule, Sgd, SoftmaxCrossEntropy, TargetKind,
+};
+use wgrad::plan::Recorder;
+use wgrad::tensor::Tensor;
+use wgrad::{CheckpointError, Error, Sequential, StepPlan, Trainer, reference};
+
+use super::{BATCH, assert_says, dataset, sampling, spec, trainer};
+use crate::gpu::gpu;
+use crate::parts::{parts, whole};
+
+fn on_cpu(optimizer: impl Optimizer + 'static, data: &Dataset) -> reference::Trainer<f32> {
+    reference::Trainer::new(&spec(), optimizer, data, BATCH, sampling()).unwrap()
+}
+
+fn saved(trainer: &Trainer) -> Result<Vec<u8>, Error> {
+    pollster::block_on(trainer.to_safetensors())
+}
+
+fn message(refused: Result<(), Error>) -> String {
+    let Err(Error::Checkpoint(error)) = refused else {
+        panic!("{refused:?}");
+    };
+    error.to_string()
+}
+
+#[test]
+fn the_same_training_has_the_same_bytes() {
+    let make = || {
+        let mut trainer = on_cpu(Adam::new(1e-2), &dataset());
+        trainer.steps(3).unwrap();
+        trainer.to_safetensors().unwrap()
+    };
+    let expected = make();
+    // Metadata in the order of a hash map would differ from one map to the next.
+    for _ in 0..50 {
+        assert!(make() == expected);
+    }
+    let header = usize::try_from(u64::from_le_bytes(expected[..8].try_into().unwrap())).unwrap();
+    assert_eq!(header % 8, 0, "tensors begin at a multiple of eight bytes");
+    let header = std::str::from_utf8(&expected[8..8 + header]).unwrap();
+    let keys = [
+        "__metadata__",
+        "batch",
+        "examples",
+        "examples_sha256",
+        "format",
+        "loss",
+        "network",
+    ];
+    let places = keys.map(|key| header.find(&format!("\"{key}\"")).unwrap());
+    assert!(places.is_sorted(), "{header}");
+}
+
+/// Changes what a training is on, in every part that counts and in the name that does not.
+#[test]
+fn a_training_goes_on_with_the_same_data_under_any_name() {
+    let data = dataset();
+    let mut first = on_cpu(Sgd::new(0.1), &data);
+    first.steps(3).unwrap();
+    let file = first.to_safetensors().unwrap();
+    let made = |name: &str, features: Vec<u8>, labels: Vec<u32>| {
+        let labels = Labels::from_classes(labels, 4).unwrap();
+        Dataset::new(name, 48, features, labels).unwrap()
+    };
+    let (features, labels) = (data.features().to_vec(), data.labels().indices().to_vec());
+    let renamed = made("elsewhere", features.clone(), labels.clone());
+    on_cpu(Sgd::new(0.1), &renamed)
+        .set_safetensors(&file)
+        .unwrap();
+
+    let mut pixel = features.clone();
+    *pixel.last_mut().unwrap() ^= 1;
+    let mut label = labels.clone();
+    label[7] ^= 1;
+    let swapped = [&features[48..], &features[..48]].concat();
+    let fewer = (features[..80 * 48].to_vec(), labels[..80].to_vec());
+    for (case, other) in [
+        ("a pixel", made("pieces", pixel, labels.clone())),
+        ("a label", made("pieces", features.clone(), label)),
+        ("the order", made("pieces", swapped, labels.clone())),
+        ("the number", made("pieces", fewer.0, fewer.1)),
+    ] {
+        let mut second = on_cpu(Sgd::new(0.1), &other);
+        let message = message(second.set_safetensors(&file));
+        let named = [
+            "other data",
+            "found \"pieces\" (90 examples) with other",
+            "set_weights",
+        ];
+        assert_says(&format!("{case}: {message}"), &named);
+        assert_eq!(second.steps_taken(), 0);
+    }
+}
+
+#[test]
+fn a_training_on_a_table_is_bound_to_its_values() {
+    let spec = Sequential::input(2).layer(Linear::new(1)).seed(1);
+    let trainer = |table: &Table| {
+        let (loss, sampling) = (MeanSquaredError, Sampling::Shuffled { seed: 1 });
+        reference::Trainer::<f32>::with_loss(&spec, loss, Sgd::new(0.1), table, 2, sampling)
+            .unwrap()
+    };
+    let (x, y) = (array![[0.0, 1.0], [0.5, -1.0]], array![[0.5], [1.0]]);
+    let table = |name: &str, x: &Array2<f32>, y: &Array2<f32>| {
+        Table::regression(name, x.view(), y.view()).unwrap()
+    };
+    let file = trainer(&table("a", &x, &y)).to_safetensors().unwrap();
+    trainer(&table("b", &x, &y)).set_safetensors(&file).unwrap();
+    for (x, y) in [(x.clone(), &y + f32::EPSILON), (&x + 1e-6, y)] {
+        let refused = trainer(&table("a", &x, &y)).set_safetensors(&file);
+        assert_says(&message(refused), &["other data", "\"a\" (2 examples)"]);
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_not_saved() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("training.safetensors");
+    let mut trainer = trainer(gpu(), Box::new(Adam::new(1e-2)), StepPlan::Auto);
+    trainer.steps(2).unwrap();
+    trainer.save(&path).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let good = trainer.model().parameters().unwrap();
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut bad = good.clone();
+        bad[2][0][[3, 1]] = value;
+        trainer.set_parameters(&bad).unwrap();
+        let named = [
+            "nothing was saved",
+            "layers.2.weight",
+            &value.to_string(),
+            "stays as it is",
+        ];
+        assert_says(&message(trainer.save(&path)), &named);
+        assert_says(&message(saved(&trainer).map(drop)), &named);
+        assert_says(&message(trainer.model().save(&path)), &named);
+        assert!(std::fs::read(&path).unwrap() == before);
+    }
+    trainer.resume(&path).unwrap();
+}
+
+#[test]
+fn what_is_not_finite_is_not_taken() {
+    let mut trainer = on_cpu(Adam::new(1e-2), &dataset());
+    trainer.steps(2).unwrap();
+    let good = trainer.to_safetensors().unwrap();
+    for name in [
+        "layers.0.weight",
+        "layers.2.bias",
+        "optimizer.square.layers.0.bias",
+    ] {
+        for value in [f32::NAN, f32::INFINITY] {
+            let (mut tensors, metadata) = parts(&good);
+            let tensor = tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap();
+            tensor.3[8..12].copy_from_slice(&value.to_le_bytes());
+            let bytes = whole((tensors, metadata));
+            let named = [name, &value.to_string(), "had failed"];
+            assert_says(&message(trainer.set_safetensors(&bytes)), &named);
+            if name.starts_with("layers.") {
+                assert_says(&message(trainer.set_weights(&bytes)), &named);
+            }
+            assert!(trainer.to_safetensors().unwrap() == good);
+        }
+    }
+}
+
+#[test]
+fn settings_that_differ_are_told_by_what_differs() {
+    let scheduled = |rate: f32, steps: u64| {
+        let optimizer = Adam::new(rate).scheduled(Schedule::cosine(steps).warm_up(9));
+        on_cpu(optimizer, &dataset())
+    };
+    let file = scheduled(1e-2, 50).to_safetensors().unwrap();
+    let told = message(scheduled(1e-2, 80).set_safetensors(&file));
+    assert_says(&told, &["optimizer: expected steps: 80, found steps: 50"]);
+    assert!(told.len() < 250, "{told}");
+    let told = message(scheduled(2e-2, 50).set_safetensors(&file));
+    assert_says(
+        &told,
+        &["learning_rate: 0.02", "found", "learning_rate: 0.01"],
+    );
+    assert!(!told.contains("Cosine"), "{told}");
+
+    let mut other = Sequential::input(48)
+        .layer(Linear::new(4))
+        .build(gpu())
+        .unwrap();
+    let told = message(other.set_safetensors(&file));
+    assert_says(
+        &told,
+        &["expected 48 → Linear(4), found 48 → Linear(7) → Relu → Linear(4)"],
+    );
+    // That is what has just failed.
+    assert!(
+        !told.contains("load") && !told.contains("set_weights"),
+        "{told}"
+    );
+}
+
+/// A list of minibatches is known by its digest.
+#[test]
+fn another_list_of_minibatches_is_another_training() {
+    let trainer = |list: Vec<u32>| {
+        let (optimizer, sampling) = (Sgd::new(0.1), Sampling::Listed(list));
+        reference::Trainer::<f32>::new(&spec(), optimizer, &dataset(), 2, sampling).unwrap()
+    };
+    let file = trainer(vec![0, 1, 2, 3]).to_safetensors().unwrap();
+    trainer(vec![0, 1, 2, 3]).set_safetensors(&file).unwrap();
+    let refused = trainer(vec![0, 1, 3, 2]).set_safetensors(&file);
+    assert_says(&message(refused), &["another sampling", "4 indices"]);
+    // Of the indices as little-endian words, on every machine.
+    let digest = "baed642339816affb3fe8719792d0e4ce82f12db72b7373d244eaa65445800fe";
+    assert_eq!(
+        parts(&file).1["sampling"],
+        format!("listed, 4 indices, SHA-256 {digest}")
+    );
+}
+
+/// A loss of one's own, which keeps something on the GPU.
+#[derive(Debug)]
+struct Weighted {
+    weights: Tensor,
+    gpu: wgrad::Gpu,
+}
+
+impl Loss for Weighted {
+    fn targets(&self) -> TargetKind {
+        TargetKind::Classes
+    }
+
+    fn forward_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        outputs: &Tensor,
+        targets: &Tensor,
+        losses: &Tensor,
+        doutputs: &Tensor,
+    ) {
+        assert!(self.weights.columns() > 0 && self.gpu.limits().max_bind_groups > 0);
+        SoftmaxCrossEntropy.forward_backward(recorder, outputs, targets, losses, doutputs);
+    }
+
+    fn reference(&self) -> reference::Criterion {
+        SoftmaxCrossEntropy.reference()
+    }
+}
+
+#[test]
+fn a_loss_that_holds_a_tensor_goes_on() {
+    let trainer = |classes| {
+        let weights = Tensor::zeros(gpu(), "class weights", [1, classes], Element::F32).unwrap();
+        let loss = Weighted {
+            weights,
+            gpu: gpu().clone(),
+        };
+        let model = spec().build(gpu()).unwrap();
+        let data = Examples::from(&dataset());
+        Trainer::new(model, loss, Sgd::new(0.1), data, BATCH, sampling()).unwrap()
+    };
+    let mut first = trainer(4);
+    first.steps(3).unwrap();
+    let file = saved(&first).unwrap();
+    let mut second = trainer(4);
+    second.set_safetensors(&file).unwrap();
+    assert_eq!(saved(&second).unwrap(), file);
+    let refused = trainer(5).set_safetensors(&file);
+    assert_says(
+        &message(refused),
+        &["another loss: expected shape: [1, 5], found shape: [1, 4]."],
+    );
+}
+
+#[test]
+fn weights_alone_are_no_training() {
+    let trainer = on_cpu(Sgd::new(0.1), &dataset());
+    let model = spec().build(gpu()).unwrap();
+    let weights = pollster::block_on(model.to_safetensors()).unwrap();
+    let mut other = trainer;
+    let refused = other.set_safetensors(&weights);
+    assert!(matches!(
+        refused,
+        Err(Error::Checkpoint(CheckpointError::NoTraining {
+            is_ours: true
+        }))
+    ));
+    assert_says(
+        &message(refused),
+        &["no training", "set_weights", "Trainer::save"],
+    );
+    other.set_weights(&weights).unwrap();
+}
