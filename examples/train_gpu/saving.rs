@@ -29,18 +29,16 @@ pub(crate) fn resume(engine: &mut dyn Engine, args: &Args) -> Result<usize, Fail
         false => "use the options it was saved with, or leave out --resume",
     };
     let taken = engine.resume(path).map_err(|error| {
-        use CheckpointError::{Data, Network, Read, Training};
+        use CheckpointError::{Data, File, Network, Training};
 
-        let mut message = format!("cannot resume from {shown}: {error}");
-        match error {
-            // Names the file itself.
-            Error::Checkpoint(Read { .. }) => return error.into(),
-            Error::Checkpoint(Network { .. } | Training { .. } | Data { .. }) => {
-                message += &format!(" (here: {options})");
-            }
-            _ => {}
-        }
-        Failure::Message(message)
+        let advice = match &error {
+            Error::Checkpoint(File { cause, .. }) => match **cause {
+                Network { .. } | Training { .. } | Data { .. } => format!(" (here: {options})"),
+                _ => String::new(),
+            },
+            _ => String::new(),
+        };
+        Failure::Message(format!("cannot resume: {error}{advice}"))
     })?;
     match usize::try_from(taken) {
         Ok(taken) if taken < args.steps => Ok(taken),

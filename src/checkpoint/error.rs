@@ -21,6 +21,23 @@ pub enum CheckpointError {
         /// What the system says.
         reason: String,
     },
+    /// A file that could be read is not taken.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        cause: Box<CheckpointError>,
+    },
+    /// It is far larger than what this network can have.
+    #[error(
+        "the file is larger than {most} bytes, far more than this network needs. Build the network that it \
+         was saved from"
+    )]
+    TooLarge {
+        /// The most bytes that are read.
+        most: u64,
+    },
     /// It is a file of another kind.
     #[error("expected a safetensors file, found {found}. {remedy}")]
     Kind {

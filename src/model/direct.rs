@@ -54,8 +54,8 @@ impl Model {
     /// # Errors
     /// As there, or [`Error::Checkpoint`] when the file cannot be read.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let bytes = checkpoint::read(path.as_ref(), self.spec.largest_checkpoint())?;
-        self.set_safetensors(&bytes)
+        let most = self.spec.largest_checkpoint();
+        checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 
     /// Outputs (rows, outputs) of `x` (rows, inputs): logits of classes, or values.

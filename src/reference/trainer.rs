@@ -407,8 +407,8 @@ impl Trainer<f32> {
     /// As there, or [`Error::Checkpoint`] when the file cannot be read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let bytes = checkpoint::read(path.as_ref(), self.spec.largest_checkpoint())?;
-        self.set_safetensors(&bytes)
+        let most = self.spec.largest_checkpoint();
+        checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 }
 

@@ -97,7 +97,6 @@ impl Trainer {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = self.model.spec().largest_checkpoint();
-        let bytes = checkpoint::read(path.as_ref(), most)?;
-        self.set_safetensors(&bytes)
+        checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 }

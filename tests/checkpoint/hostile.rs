@@ -222,8 +222,16 @@ fn files_that_cannot_be_read_or_written_are_named() {
         );
     }
     let large = directory.path().join("large");
-    let file = std::fs::File::create(&large).unwrap();
-    file.set_len(1 << 34).unwrap();
-    let message = trainer.resume(&large).unwrap_err().to_string();
-    assert!(message.contains("larger than"), "{message}");
+    for (bytes, expected) in [
+        (saved(&trainer), "the file is larger than"),
+        (b"PK\x03\x04".to_vec(), "a zip archive"),
+    ] {
+        std::fs::write(&large, bytes).unwrap();
+        let file = std::fs::File::options().append(true).open(&large).unwrap();
+        file.set_len(1 << 34).unwrap();
+        let message = trainer.resume(&large).unwrap_err().to_string();
+        let start = format!("{}: ", large.display());
+        assert!(message.starts_with(&start), "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
 }
