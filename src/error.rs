@@ -5,6 +5,7 @@ use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::layer_check::LayerError;
+use crate::memory::readable;
 use crate::steps::Unfused;
 
 /// Everything that can go wrong, as facts: what was being done, what was expected, what was
@@ -57,6 +58,24 @@ pub enum Error {
         needed: u64,
         /// How much there is.
         available: u64,
+    },
+
+    /// The host has too little memory for what was asked for, so that nothing of it was allocated.
+    #[error(
+        "{what} needs {} of memory, but {} can be had ({limit}). Take a smaller network or fewer rows at a time, or \
+         make room: end other programs, or raise that limit",
+        readable(*needed),
+        readable(*available)
+    )]
+    Memory {
+        /// What needs it, for example `a training of 4,346,934,160 parameters`.
+        what: String,
+        /// Bytes needed, all together.
+        needed: u64,
+        /// Bytes that can be had.
+        available: u64,
+        /// What limits them, for example `the limit of ulimit -v`.
+        limit: &'static str,
     },
 
     /// The device has no memory left.
@@ -131,6 +150,17 @@ pub enum Error {
         expected: [usize; 2],
         /// Rows and columns found.
         found: [usize; 2],
+    },
+
+    /// There are more or fewer of something than there should be.
+    #[error("{what}: expected {expected}, found {found}")]
+    Count {
+        /// What is counted, for example `parameters of the network`.
+        what: String,
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        found: usize,
     },
 
     /// A layer, loss or optimizer recorded a dispatch that does not fit its kernel.

@@ -286,6 +286,13 @@ impl Gpu {
         })
     }
 
+    /// Submits what was written and nothing else, so that the copies that wgpu keeps until then are freed.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        self.guarded("submitting what was written", || {
+            self.queue().submit([]);
+        })
+    }
+
     /// Waits for the submit before this one: two are under way at a time, so that the device has work
     /// and no queue grows.
     pub(crate) fn wait_in_turn(

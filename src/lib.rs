@@ -124,6 +124,7 @@ pub mod init;
 pub mod kernel;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod layer_check;
+mod memory;
 mod model;
 pub mod ops;
 mod parallel;

@@ -114,6 +114,25 @@ impl Tensor {
         }
     }
 
+    /// So many rows from `first` on, sharing its buffer. They begin where the device can bind a tensor.
+    pub(crate) fn rows_from(&self, first: usize, rows: usize) -> Self {
+        let skipped = 4 * (first * self.columns()) as u64;
+        let alignment = self.gpu.limits().min_storage_buffer_offset_alignment;
+        let is_bindable = skipped.is_multiple_of(alignment.into());
+        assert!(
+            first + rows <= self.rows() && is_bindable,
+            "rows {first} to {} of {}",
+            first + rows,
+            self.label
+        );
+        Self {
+            offset: self.offset + skipped,
+            span: self.span - skipped,
+            shape: [rows, self.columns()],
+            ..self.clone()
+        }
+    }
+
     /// Its first elements as another tensor, sharing its buffer.
     pub(crate) fn reshaped(&self, label: String, shape: [usize; 2]) -> Self {
         assert!(
@@ -301,7 +320,7 @@ fn check_shape(label: &str, [rows, columns]: [usize; 2]) -> Result<(), Error> {
 }
 
 /// Bytes of a tensor of four-byte elements, checked against the device's limits.
-fn span_of(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Result<u64, Error> {
+pub(crate) fn span_of(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Result<u64, Error> {
     let needed = (shape[0] as u64)
         .saturating_mul(shape[1] as u64)
         .saturating_mul(4);

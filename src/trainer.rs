@@ -11,10 +11,12 @@ use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::evaluator::{self, DataSets};
 use crate::kernel::Element;
+use crate::memory::{self, bytes_of};
 use crate::model::Model;
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, Optimizer, TargetKind};
 use crate::plan::{BYTES_PER_SUBMIT, Plan, flops_per_submit};
+use crate::sequential::Sequential;
 use crate::steps::{Setting, StepPlan, Steps, Unfused};
 use crate::tensor::{Arena, Tensor};
 
@@ -104,6 +106,9 @@ impl Trainer {
         sampling.check(examples.len(), batch)?;
         check_fit(&model.spec().widths(), &loss, &examples)?;
         let gpu = model.gpu().clone();
+        if gpu.is_software() {
+            check_host(model.spec(), optimizer.state().len(), &examples, batch)?;
+        }
         let resident = Resident::upload(&gpu, &examples)?;
         let history = Tensor::zeros(&gpu, "history of losses", [1, HISTORY], Element::F32)?;
         let shape = [HISTORY, optimizer.coefficients(0).len()];
@@ -390,6 +395,28 @@ impl Trainer {
     pub fn destroy(&self) {
         self.data_sets.destroy();
     }
+}
+
+/// Whether the host has room for what a training adds to its model, where the memory of a software driver is the
+/// host's.
+fn check_host(
+    spec: &Sequential,
+    kept: usize,
+    examples: &Examples,
+    batch: usize,
+) -> Result<(), Error> {
+    let summary = spec.summary();
+    let of_model = bytes_of::<f32>(summary.parameters() as u64);
+    let of_training = summary.training_bytes(batch, kept) - of_model;
+    // With the copy that is on its way to the device.
+    let of_examples = 2 * examples.bytes();
+    let what = || {
+        format!(
+            "a training of {} parameters with minibatches of {batch} examples, in a software driver",
+            summary.parameters()
+        )
+    };
+    memory::check(what, of_training.saturating_add(of_examples))
 }
 
 /// How good a network is on a data set. `Display` prints it, as `loss 0.1234, accuracy 0.9712`.
