@@ -3,9 +3,12 @@ use std::time::Duration;
 
 use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
+use crate::gpu::BufferFault;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::layer_check::LayerError;
 use crate::memory::readable;
+use crate::ops::TargetKind;
+use crate::plan::BindingFault;
 use crate::steps::Unfused;
 
 /// Everything that can go wrong, as facts: what was being done, what was expected, what was
@@ -164,14 +167,36 @@ pub enum Error {
     },
 
     /// A layer, loss or optimizer recorded a dispatch that does not fit its kernel.
-    #[error(
-        "kernel {kernel}: {mistake}. Bind one tensor for each binding that the kernel declares, in their order"
-    )]
+    #[error("kernel {kernel}: {mistake}. {}", mistake.remedy())]
     Binding {
         /// Shader and entry point, for example `relu::forward`.
         kernel: String,
         /// What does not fit.
-        mistake: String,
+        mistake: BindingFault,
+    },
+
+    /// A buffer from outside the crate cannot be used as it was asked for.
+    #[error("{doing} is not possible, as the buffer of {label} {fault}")]
+    Buffer {
+        /// The label of the tensor, or of the buffer where no tensor is known.
+        label: String,
+        /// What was being done, for example `reading y`.
+        doing: String,
+        /// Why not.
+        fault: BufferFault,
+    },
+
+    /// Examples have classes where values are needed, or the other way round.
+    #[error("data set \"{examples}\" has {}, but {needed}. {remedy}", kind(*found))]
+    Targets {
+        /// Name of the data set.
+        examples: String,
+        /// What the data set has.
+        found: TargetKind,
+        /// What needs the other kind, for example `the loss SoftmaxCrossEntropy compares classes`.
+        needed: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
 
     /// A layer is not what it says it is: see [`check_layer`](crate::check_layer).
@@ -227,6 +252,13 @@ impl Error {
 const INSTALL_A_DRIVER: &str = "Install the driver of your GPU; without a GPU, a software driver \
     does: on Debian or Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, on Fedora `dnf \
     install mesa-vulkan-drivers vulkan-loader`";
+
+pub(crate) fn kind(targets: TargetKind) -> &'static str {
+    match targets {
+        TargetKind::Classes => "classes",
+        TargetKind::Values => "values",
+    }
+}
 
 fn listed(names: &[String]) -> String {
     if names.is_empty() {

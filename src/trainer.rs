@@ -8,7 +8,7 @@ use ndarray::Array2;
 
 use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
-use crate::error::Error;
+use crate::error::{Error, kind};
 use crate::evaluator::{self, DataSets};
 use crate::kernel::Element;
 use crate::memory::{self, bytes_of};
@@ -369,7 +369,7 @@ impl Trainer {
     /// [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// [`Error::Setting`] when the data set has values, no classes; else as [`evaluate`](Self::evaluate).
+    /// [`Error::Targets`] when the data set has values, no classes; else as [`evaluate`](Self::evaluate).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predictions(&mut self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         pollster::block_on(self.predictions_async(examples))
@@ -459,14 +459,20 @@ pub(crate) fn check_fit(
         None => TargetKind::Values,
     };
     if loss.targets() != found {
-        let name = format!("what {} says of its examples", examples.name());
-        let [expected, found] = [loss.targets(), found].map(|kind| match kind {
-            TargetKind::Classes => "classes",
-            TargetKind::Values => "values",
+        return Err(Error::Targets {
+            examples: examples.name().to_owned(),
+            found,
+            needed: format!("the loss {loss:?} compares {}", kind(loss.targets())),
+            remedy: match found {
+                TargetKind::Classes => {
+                    "Take a loss of classes, such as SoftmaxCrossEntropy, or make a table with Table::regression"
+                }
+                TargetKind::Values => {
+                    "Take a loss of values, such as MeanSquaredError, or make the table with \
+                     Table::classification"
+                }
+            },
         });
-        let expected =
-            format!("{expected}, which the loss {loss:?} compares; or take another loss");
-        return Err(Error::setting(name, expected, found));
     }
     check_widths(widths, examples)
 }
@@ -494,9 +500,13 @@ pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
     if examples.labels().is_some() {
         return Ok(());
     }
-    let name = format!("what {} says of its examples", examples.name());
-    let expected = "classes, to be predicted; for values there is Model::predict";
-    Err(Error::setting(name, expected, "values"))
+    Err(Error::Targets {
+        examples: examples.name().to_owned(),
+        found: TargetKind::Values,
+        needed: "a prediction with a probability is of classes".to_owned(),
+        remedy: "Predict values with Model::predict or reference::Network::predict, or make the table with \
+                 Table::classification",
+    })
 }
 
 /// Losses from here on count as divergence: neighbouring `f32` are 2 apart, so that the loss cannot

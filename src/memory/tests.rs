@@ -192,3 +192,100 @@ mod linux {
         );
     }
 }
+
+/// Processes that may take less than the machine has: what is too large for them is an error, and never ends one.
+#[cfg(target_os = "linux")]
+mod limited {
+    use std::env;
+    use std::process::Command;
+
+    use crate::data::{Sampling, synthetic};
+    use crate::error::Error;
+    use crate::ops::{Adam, Linear, Relu};
+    use crate::{Sequential, reference};
+
+    /// Set in the process that is limited.
+    const HIDDEN: &str = "WGRAD_TEST_HIDDEN";
+
+    fn spec(hidden: usize) -> Sequential {
+        let spec = Sequential::input(784)
+            .layer(Linear::new(hidden))
+            .layer(Relu);
+        spec.layer(Linear::new(hidden)).layer(Linear::new(10))
+    }
+
+    /// Trains, evaluates, predicts and saves, or is refused.
+    fn train(hidden: usize) -> Result<(), Error> {
+        let digits = synthetic::digits_of(1, 40, 40)?;
+        let sampling = Sampling::Shuffled { seed: 1 };
+        let (spec, adam) = (spec(hidden), Adam::new(1e-3));
+        let trainer = reference::Trainer::<f32>::new(&spec, adam, &digits.train, 20, sampling);
+        let mut trainer = trainer?;
+        trainer.steps(2)?;
+        trainer.evaluate(&digits.test)?;
+        trainer.predictions(&digits.test)?;
+        println!("trained");
+        trainer.to_safetensors()?;
+        println!("saved");
+        Ok(())
+    }
+
+    /// Nothing, unless another test has started this process.
+    #[test]
+    fn trains_under_a_limit() {
+        let Some(hidden) = env::var_os(HIDDEN) else {
+            return;
+        };
+        let hidden = hidden.to_str().and_then(|text| text.parse().ok()).unwrap();
+        match train(hidden) {
+            Ok(()) => (),
+            Err(error @ Error::Memory { .. }) => println!("refused: {error}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// What such a process says with so many KiB of address space.
+    fn under(limit: u64, hidden: usize) -> String {
+        let output = Command::new("bash")
+            .args([
+                "-c",
+                r#"ulimit -v "$1"; exec "$0" --exact "$2" --nocapture --test-threads 1"#,
+            ])
+            .arg(env::current_exe().unwrap())
+            .arg(limit.to_string())
+            .arg("memory::tests::limited::trains_under_a_limit")
+            .env(HIDDEN, hidden.to_string())
+            .output()
+            .unwrap();
+        let text = [&output.stdout[..], &output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(
+            output.status.success(),
+            "{limit} KiB, {hidden}: {:?}: {text}",
+            output.status
+        );
+        text
+    }
+
+    #[test]
+    fn a_training_that_its_limit_cannot_hold_is_refused_at_once() {
+        for hidden in [65_535, 30_000] {
+            let told = under(6_000_000, hidden);
+            assert!(told.contains("refused: a training of "), "{told}");
+            assert!(told.contains("the limit of ulimit -v"), "{told}");
+            assert!(!told.contains("trained"), "{told}");
+        }
+    }
+
+    /// From far too little to enough: 4.6 million parameters, of which Adam keeps four numbers each, are 74 MB; a
+    /// checkpoint takes as much twice.
+    #[test]
+    fn no_limit_ends_a_process() {
+        let limits = (60_000..720_000).step_by(33_000).chain([16_000_000]);
+        let told: Vec<String> = limits.map(|limit| under(limit, 1_800)).collect();
+        let count = |part: &str| told.iter().filter(|told| told.contains(part)).count();
+        assert!(count("refused: a training of 4672810") >= 2, "{told:?}");
+        assert!(count("refused: a checkpoint of 4672810") >= 2, "{told:?}");
+        assert!(count("saved") >= 1, "{told:?}");
+    }
+}

@@ -41,6 +41,15 @@ fn of_network<F>(spec: &Sequential) -> u64 {
     bytes_of::<F>(parameters(spec)).saturating_add(drawn)
 }
 
+/// Whether the host has room for a checkpoint of a training that keeps so many values of each parameter: what is kept
+/// is copied, and all of it is there as bytes twice, by tensor and in the file.
+pub(super) fn check_saving(spec: &Sequential, kept: usize) -> Result<(), Error> {
+    let count = parameters(spec);
+    let copies = (kept + 2 * (1 + kept)) as u64;
+    let what = || format!("a checkpoint of {count} parameters");
+    memory::check(what, bytes_of::<f32>(count).saturating_mul(copies))
+}
+
 /// Whether the host has room for the gradients of a network by `parameters`, over so many rows at once.
 pub(super) fn check_gradient<F: Float>(
     widths: &[usize],
@@ -82,7 +91,7 @@ impl Training<'_> {
         memory::check(what, self.bytes::<F>())
     }
 
-    fn bytes<F: Float>(&self) -> u64 {
+    pub(super) fn bytes<F: Float>(&self) -> u64 {
         // Parameters, gradients, and what is kept. To draw initial values takes less than the gradients,
         // which come later.
         let of_parameters =
@@ -92,7 +101,7 @@ impl Training<'_> {
             .saturating_add(self.of_evaluation::<F>())
     }
 
-    pub(super) fn of_minibatch<F: Float>(&self) -> u64 {
+    fn of_minibatch<F: Float>(&self) -> u64 {
         let widths = self.spec.widths();
         let sum = |from: usize| widths.iter().skip(from).map(|&width| width as u64).sum();
         let (inputs, nonzero) = match self.nonzero {
@@ -109,7 +118,7 @@ impl Training<'_> {
             .saturating_add(nonzero)
     }
 
-    fn of_evaluation<F: Float>(&self) -> u64 {
+    pub(super) fn of_evaluation<F: Float>(&self) -> u64 {
         let passes = bytes_of_passes::<F>(&self.spec.widths(), usize::MAX);
         // What rows are compared with is never wider than their outputs.
         match self.targets() {

@@ -407,3 +407,10 @@ pub(crate) fn largest<F: Float>(row: ArrayView1<'_, F>) -> usize {
 fn matrix<F: Float>(shape: [usize; 2], values: Vec<F>) -> Array2<F> {
     Array2::from_shape_vec(shape, values).expect("a parameter has as many values as its shape")
 }
+
+#[cfg(test)]
+impl<F> Workspace<F> {
+    pub(super) fn values_and_deltas(&self) -> impl Iterator<Item = &Array2<F>> {
+        self.values.iter().chain(&self.deltas)
+    }
+}

@@ -330,6 +330,20 @@ fn add_columns<F: Float, const WIDTH: usize, const MORE: usize>(
 }
 
 #[cfg(test)]
+impl<F> SparseBatch<F> {
+    /// Bytes that are allocated for it, with its data set.
+    pub(super) fn memory(&self, rows: &SparseRows) -> u64 {
+        let of_part = |part: &Part<F>| {
+            bytes_of::<[usize; PARTS]>(part.ends.capacity() as u64)
+                + bytes_of::<Term<F>>(part.terms.capacity() as u64)
+        };
+        let of_rows = bytes_of::<usize>(rows.starts.capacity() as u64)
+            + bytes_of::<Entry>(rows.entries.capacity() as u64);
+        of_rows + self.parts.iter().map(of_part).sum::<u64>()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 

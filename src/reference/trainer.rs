@@ -281,7 +281,7 @@ impl<F: Float> Trainer<F> {
     /// [`Confusion`](crate::Confusion) counts them.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the data set has values, no classes; [`Error::Shape`] when it does not fit
+    /// [`Error::Targets`] when the data set has values, no classes; [`Error::Shape`] when it does not fit
     /// the network.
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         let examples = examples.into();
@@ -345,8 +345,9 @@ impl Trainer<f32> {
     /// too: see [`crate::checkpoint`].
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the format has no room for it.
+    /// [`Error::Checkpoint`] when the format has no room for it, [`Error::Memory`] when the host has none.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
+        footprint::check_saving(&self.spec, self.optimizer.state().len())?;
         let roles = self.optimizer.state().iter().enumerate();
         let of_role = |at: usize| self.state.iter().map(|kept| kept[at].clone()).collect();
         let state = roles.map(|(at, role)| (*role, of_role(at))).collect();
@@ -400,3 +401,6 @@ impl Trainer<f32> {
         self.set_safetensors(&bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

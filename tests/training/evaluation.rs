@@ -112,7 +112,9 @@ fn examples_that_do_not_fit_a_model_or_its_loss_are_refused() {
     );
     let classes = message(model.evaluate(&MeanSquaredError, &digits.test));
     assert!(
-        classes.contains("must be values, which the loss MeanSquaredError compares"),
+        classes.contains(
+            "has classes, but the loss MeanSquaredError compares values. Take a loss of classes"
+        ),
         "{classes}"
     );
 }
