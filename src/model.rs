@@ -300,7 +300,8 @@ impl Model {
         let last = widths.len() - 1;
         // What a `Linear` gives to a `Relu` is the same tensor as what that gives.
         let is_shared = |i: usize| i >= 2 && self.relu_behind(i - 2);
-        let present = (1..last).filter(|&i| !is_shared(i) && !(is_shared(i + 1) && i + 1 == last));
+        let is_output = |i: usize| i + 1 == last && is_shared(last);
+        let present = (1..last).filter(|&i| !is_shared(i) && !is_output(i));
         let present: Vec<usize> = present.collect();
         let turns = self.turns("activations", x.rows(), &present)?;
         let mut turns = turns.iter().cycle();

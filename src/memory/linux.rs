@@ -58,12 +58,11 @@ fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<Room> {
         let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
             continue;
         };
-        let (trees, room): (&[&str], fn(&Path, u64) -> Option<u64>) = match controllers {
-            "" => (&["", "unified"], room_of_group),
-            _ if controllers.split(',').any(|name| name == "memory") => {
-                (&["memory"], room_of_group_of_version_1)
-            }
-            _ => continue,
+        let is_memory = controllers.split(',').any(|name| name == "memory");
+        let (trees, room): (_, fn(&Path, u64) -> Option<u64>) = match controllers.is_empty() {
+            true => (&["", "unified"][..], room_of_group),
+            false if is_memory => (&["memory"][..], room_of_group_of_version_1),
+            false => continue,
         };
         for tree in trees.iter().map(|tree| mounted.join(tree)) {
             // In a container the path may be that outside of it. Then the group is the root of the tree.

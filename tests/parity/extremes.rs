@@ -27,6 +27,12 @@ pub(crate) const EXTREMES: [f32; 15] = [
     -0.0,
 ];
 
+/// Whether infinities and NaN come through arithmetic: WGSL lets a compiler assume that there are none, and that of
+/// Metal does, as browsers may.
+fn keeps_what_is_not_finite() -> bool {
+    gpu().info().backend == wgrad::wgpu::Backend::Vulkan
+}
+
 /// Both are NaN, the same infinity, or as near as accuracies of WGSL let them be; what is subnormal may be 0.
 pub(crate) fn assert_agrees(case: &str, found: f32, expected: f32) {
     let agrees = match expected.is_finite() {
@@ -46,6 +52,9 @@ pub(crate) fn assert_agrees(case: &str, found: f32, expected: f32) {
 fn all_agree(case: &str, found: &[f32], expected: &Array2<f32>, of: impl Fn(usize) -> String) {
     assert_eq!(found.len(), expected.len(), "{case}");
     for (at, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        if !expected.is_finite() && !keeps_what_is_not_finite() {
+            continue;
+        }
         assert_agrees(&format!("{case} of {}", of(at)), found, expected);
     }
 }
@@ -164,11 +173,15 @@ fn squared_errors_of_extremes_are_those_of_the_cpu() {
         let targets = reference::Targets::Values(row(&targets[..2]));
         let expected =
             reference::MeanSquaredError.forward_backward(row(pair), targets, gradient.view_mut());
-        assert_agrees(&format!("loss of {:e}", pair[0]), losses[at], expected);
+        if expected.is_finite() || keeps_what_is_not_finite() {
+            assert_agrees(&format!("loss of {:e}", pair[0]), losses[at], expected);
+        }
         let rows = shape[0] as f32;
         for (column, &gradient) in gradient.iter().enumerate() {
-            let case = format!("gradient by {:e}", pair[column]);
-            assert_agrees(&case, found[2 * at + column], gradient / rows);
+            if gradient.is_finite() || keeps_what_is_not_finite() {
+                let case = format!("gradient by {:e}", pair[column]);
+                assert_agrees(&case, found[2 * at + column], gradient / rows);
+            }
         }
     }
 }

@@ -183,7 +183,7 @@ fn rows_of_floats_are_folded_into_two_dimensions() {
     let chosen = bench.input_u32("indices", [1, ROWS], &indices);
     let x = bench.output("x_rows", [ROWS, WIDTH]);
     bench.run("rows folded", 1, |recorder| {
-        rows(recorder, &chosen, &all, &x)
+        rows(recorder, &chosen, &all, &x);
     });
     let found = bench.read(&x);
     for (row, &index) in indices.iter().enumerate() {
