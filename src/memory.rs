@@ -30,7 +30,24 @@ struct Room {
 /// # Errors
 /// [`Error::Memory`] when they cannot.
 pub(crate) fn check(what: impl FnOnce() -> String, needed: u64) -> Result<(), Error> {
-    match shortage(needed) {
+    or_error(what, needed, shortage(needed))
+}
+
+/// The same for a part of what was asked for before: the allocator alone is asked, as threads may have taken their
+/// room meanwhile.
+///
+/// # Errors
+/// [`Error::Memory`] when it does not grant them.
+pub(crate) fn check_part(what: impl FnOnce() -> String, needed: u64) -> Result<(), Error> {
+    or_error(what, needed, probe(needed))
+}
+
+fn or_error(
+    what: impl FnOnce() -> String,
+    needed: u64,
+    shortage: Option<Room>,
+) -> Result<(), Error> {
+    match shortage {
         None => Ok(()),
         Some(Room { bytes, limit }) => Err(Error::Memory {
             what: what(),

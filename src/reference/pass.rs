@@ -80,7 +80,8 @@ impl<F: Float> Network<F> {
         let widths = self.widths();
         let most = rows_of_pass::<F>(widths, total);
         let what = || format!("a forward pass of {most} rows");
-        memory::check(what, bytes_of_passes::<F>(widths, total))?;
+        // A training has asked for it; without one it is 64 MiB, or a row.
+        memory::check_part(what, bytes_of_passes::<F>(widths, total))?;
         let mut turns = Turns::new(widths, most);
         let last = widths.len() - 1;
         for first in (0..total).step_by(most.max(1)) {
