@@ -4,6 +4,10 @@
 //   combine       factor[0] = min(1, max_norm / (√(Σ sums) + 10⁻⁶))
 //   scale         g ← factor[0] · g
 //
+// The square of a gradient above 10¹⁹ is more than f32 has. So a sum is two numbers: of the squares of gradients
+// up to 2⁴⁰, and of those of 2⁻⁸⁰·g where g is larger. With an infinite gradient the factor is 0, with NaN it is
+// NaN: drivers may assume that there is none, so that is seen by its bits.
+//
 // Every sum has a fixed order, so that the same gradients give the same bits.
 
 struct Settings {
@@ -15,31 +19,54 @@ struct Settings {
 
 @group(0) @binding(0) var<uniform> settings: Settings;
 @group(0) @binding(1) var<storage, read> gradients: array<f32>;
-@group(0) @binding(2) var<storage, read_write> sums: array<f32>;
+@group(0) @binding(2) var<storage, read_write> sums: array<f32>; // (parts of all blocks, 2)
+
+// 2⁴⁰ and 2⁻⁸⁰.
+const LARGE = 1099511627776.0;
+const DOWN = 8.271806125530277e-25;
 
 @compute @workgroup_size(64)
 fn sum_squares(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                @builtin(local_invocation_index) local: u32) {
     let part = (id.x + id.y * count.x) * 64u + local;
     if (part < settings.parts) {
-        var sum = 0.0;
+        var sum = vec2f();
         for (var i = part; i < settings.elements; i += settings.parts) {
-            sum += gradients[i] * gradients[i];
+            let g = gradients[i];
+            let is_large = abs(g) > LARGE;
+            let scaled = select(g, DOWN * g, is_large);
+            let square = scaled * scaled;
+            sum += select(vec2f(square, 0.0), vec2f(0.0, square), is_large);
         }
-        sums[settings.first + part] = sum;
+        sums[2u * (settings.first + part)] = sum.x;
+        sums[2u * (settings.first + part) + 1u] = sum.y;
     }
 }
 
 @group(0) @binding(1) var<storage, read> all_sums: array<f32>;
 @group(0) @binding(2) var<storage, read_write> factor: array<f32>; // (1, 1)
 
-var<workgroup> partial: array<f32, 64>;
+var<workgroup> partial: array<vec2f, 64>;
+
+fn is_nan(value: f32) -> bool {
+    return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
+}
+
+fn factor_of(sum: vec2f) -> f32 {
+    let norm = sqrt(sum.x);
+    if (sum.y > 0.0) {
+        // All in units of 2⁸⁰, where 10⁻⁶ is nothing.
+        let small = DOWN * norm;
+        return DOWN * (settings.max_norm / sqrt(sum.y + small * small));
+    }
+    return settings.max_norm / (norm + 1e-6);
+}
 
 @compute @workgroup_size(64)
 fn combine(@builtin(local_invocation_index) local: u32) {
-    var sum = 0.0;
+    var sum = vec2f();
     for (var i = local; i < settings.elements; i += 64u) {
-        sum += all_sums[i];
+        sum += vec2f(all_sums[2u * i], all_sums[2u * i + 1u]);
     }
     partial[local] = sum;
     workgroupBarrier();
@@ -50,7 +77,9 @@ fn combine(@builtin(local_invocation_index) local: u32) {
         workgroupBarrier();
     }
     if (local == 0u) {
-        factor[0] = min(1.0, settings.max_norm / (sqrt(partial[0]) + 1e-6));
+        let sum = partial[0];
+        var not_a_number = 0x7fc00000u;
+        factor[0] = select(min(1.0, factor_of(sum)), bitcast<f32>(not_a_number), is_nan(sum.x + sum.y));
     }
 }
 

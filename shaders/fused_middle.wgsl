@@ -113,8 +113,11 @@ fn softmax_cross_entropy(first: u32, rows: u32, local: u32) {
             values[ROOM + at + output] = (exp(z) / normalizer.sum - select(0.0, 1.0, is_label)) / f32(batch);
             if (is_label) {
                 var not_a_number = 0x7fc00000u;
+                var infinite = 0x7f800000u;
+                let loss = log(normalizer.sum) - z;
+                let in_range = select(bitcast<f32>(infinite), loss, are_finite(vec4f(loss)));
                 scratch[losses_start() + first + row] =
-                    select(bitcast<f32>(not_a_number), log(normalizer.sum) - z, normalizer.is_finite);
+                    select(bitcast<f32>(not_a_number), in_range, normalizer.is_finite);
             }
         }
     }

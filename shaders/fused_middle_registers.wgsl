@@ -93,8 +93,10 @@ fn softmax_cross_entropy(at: u32, delta: u32, classes: u32, label: u32) -> f32 {
         scratch[delta + c] = (scratch[delta + c] / sum - target_probability) / f32(mlp.rows);
     }
     var not_a_number = 0x7fc00000u;
+    var infinite = 0x7f800000u;
     let loss = log(sum) - (scratch[at + label] - largest);
-    return select(bitcast<f32>(not_a_number), loss, finite);
+    let in_range = select(bitcast<f32>(infinite), loss, is_finite(loss));
+    return select(bitcast<f32>(not_a_number), in_range, finite);
 }
 
 fn layer_forward(layer: u32, row: u32) {

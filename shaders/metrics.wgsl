@@ -5,7 +5,8 @@
 //   sum_losses totals[slot] = (Σ_r losses[r], 0), where there are no labels
 //
 // One workgroup: each of 64 invocations sums every 64th row, then a tree adds the 64 sums.
-// Of equal logits the first counts as the largest.
+// Of equal logits the first counts as the largest; NaN never does, unless there is nothing else: then class 0
+// does. Drivers may assume that there is no NaN, so logits are compared by their bits.
 
 struct Shape {
     rows: u32,
@@ -49,15 +50,26 @@ fn log_step(@builtin(local_invocation_index) local: u32) {
 @group(0) @binding(3) var<storage, read> labels: array<u32>;       // (1, rows)
 @group(0) @binding(4) var<storage, read_write> totals: array<f32>; // (slots, 2)
 
+// An integer that is larger where the value is. Zeros of both signs are equal, NaN is below −∞.
+fn order_of(value: f32) -> i32 {
+    let bits = bitcast<u32>(value);
+    let magnitude = i32(bits & 0x7fffffffu);
+    let order = select(magnitude, -magnitude, bits >= 0x80000000u);
+    return select(order, -0x7fffffff, magnitude > 0x7f800000);
+}
+
 @compute @workgroup_size(64)
 fn evaluate(@builtin(local_invocation_index) local: u32) {
     var sum = vec2f();
     for (var row = local; row < shape.rows; row += 64u) {
         let first = row * shape.classes;
         var best = 0u;
+        var largest = order_of(logits[first]);
         for (var c = 1u; c < shape.classes; c++) {
-            if (logits[first + c] > logits[first + best]) {
+            let order = order_of(logits[first + c]);
+            if (order > largest) {
                 best = c;
+                largest = order;
             }
         }
         sum += vec2f(losses[row], select(0.0, 1.0, best == labels[row]));

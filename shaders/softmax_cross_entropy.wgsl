@@ -6,7 +6,8 @@
 //
 // One invocation per row. Drivers may assume that no value is infinite or NaN, so a row of logits
 // with one is found by its bits, and its loss is NaN whatever the arithmetic makes of it. So is the
-// loss of a row whose label names no class.
+// loss of a row whose label names no class. Where a loss of finite logits is too large for f32, it is
+// infinite.
 
 struct Shape {
     rows: u32,
@@ -50,6 +51,8 @@ fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) c
         dlogits[first + c] = shape.scale * (dlogits[first + c] / sum - target_probability);
     }
     var not_a_number = 0x7fc00000u;
+    var infinite = 0x7f800000u;
     let loss = log(sum) - (logits[first + label] - largest);
-    losses[row] = select(bitcast<f32>(not_a_number), loss, finite);
+    let in_range = select(bitcast<f32>(infinite), loss, is_finite(loss));
+    losses[row] = select(bitcast<f32>(not_a_number), in_range, finite);
 }

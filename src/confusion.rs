@@ -16,7 +16,7 @@ const MOST_COLUMNS: usize = 20;
 /// What a network says of an example.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prediction {
-    /// The class of the largest logit, of equal ones the first.
+    /// The class of the largest logit, of equal ones the first. NaN is never the largest; where all are NaN, 0.
     pub class: u32,
     /// Its probability, softmax of the logits, 0…1; NaN when a logit is no finite number.
     pub probability: f64,
@@ -27,11 +27,13 @@ impl Prediction {
     pub(crate) fn of<F: Float>(logits: ArrayView1<'_, F>) -> Self {
         let class = largest(logits);
         let above = |&logit: &F| (logit.into_f64() - logits[class].into_f64()).exp();
+        let probability = match logits.iter().all(|logit| logit.is_finite()) {
+            true => 1.0 / logits.iter().map(above).sum::<f64>(),
+            false => f64::NAN,
+        };
         #[expect(clippy::cast_possible_truncation, reason = "below MAX_WIDTH")]
-        Self {
-            class: class as u32,
-            probability: 1.0 / logits.iter().map(above).sum::<f64>(),
-        }
+        let class = class as u32;
+        Self { class, probability }
     }
 }
 
@@ -80,15 +82,15 @@ impl Confusion {
     /// Counts predictions by the labels of the same examples.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there are not as many of both, [`Error::Setting`] when a predicted class is
+    /// [`Error::Count`] when there are not as many of both, [`Error::Setting`] when a predicted class is
     /// none of the labels' or they have more than 4,096.
     pub fn new(labels: &Labels, predictions: &[Prediction]) -> Result<Self, Error> {
         let classes = labels.classes();
         if labels.len() != predictions.len() {
-            return Err(Error::Shape {
-                what: "predictions for labels".to_owned(),
-                expected: [1, labels.len()],
-                found: [1, predictions.len()],
+            return Err(Error::Count {
+                what: "predictions, one for each label".to_owned(),
+                expected: labels.len(),
+                found: predictions.len(),
             });
         }
         if classes > MOST_CLASSES {

@@ -3,8 +3,12 @@ use std::time::Duration;
 
 use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
+use crate::gpu::BufferFault;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::layer_check::LayerError;
+use crate::memory::readable;
+use crate::ops::TargetKind;
+use crate::plan::BindingFault;
 use crate::steps::Unfused;
 
 /// Everything that can go wrong, as facts: what was being done, what was expected, what was
@@ -58,6 +62,24 @@ pub enum Error {
         needed: u64,
         /// How much there is.
         available: u64,
+    },
+
+    /// The host has too little memory for what was asked for, so that nothing of it was allocated.
+    #[error(
+        "{what} needs {} of memory, but {} can be had ({limit}). Take a smaller network or fewer rows at a time, or \
+         make room: end other programs, or raise that limit",
+        readable(*needed),
+        readable(*available)
+    )]
+    Memory {
+        /// What needs it, for example `a training of 4,346,934,160 parameters`.
+        what: String,
+        /// Bytes needed, all together.
+        needed: u64,
+        /// Bytes that can be had.
+        available: u64,
+        /// What limits them, for example `the limit of ulimit -v`.
+        limit: &'static str,
     },
 
     /// The device has no memory left.
@@ -135,15 +157,48 @@ pub enum Error {
         found: [usize; 2],
     },
 
+    /// There are more or fewer of something than there should be.
+    #[error("{what}: expected {expected}, found {found}")]
+    Count {
+        /// What is counted, for example `parameters of the network`.
+        what: String,
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+
     /// A layer, loss or optimizer recorded a dispatch that does not fit its kernel.
-    #[error(
-        "kernel {kernel}: {mistake}. Bind one tensor for each binding that the kernel declares, in their order"
-    )]
+    #[error("kernel {kernel}: {mistake}. {}", mistake.remedy())]
     Binding {
         /// Shader and entry point, for example `relu::forward`.
         kernel: String,
         /// What does not fit.
-        mistake: String,
+        mistake: BindingFault,
+    },
+
+    /// A buffer from outside the crate cannot be used as it was asked for.
+    #[error("{doing} is not possible, as the buffer of {label} {fault}")]
+    Buffer {
+        /// The label of the tensor, or of the buffer where no tensor is known.
+        label: String,
+        /// What was being done, for example `reading y`.
+        doing: String,
+        /// Why not.
+        fault: BufferFault,
+    },
+
+    /// Examples have classes where values are needed, or the other way round.
+    #[error("data set \"{examples}\" has {}, but {needed}. {remedy}", kind(*found))]
+    Targets {
+        /// Name of the data set.
+        examples: String,
+        /// What the data set has.
+        found: TargetKind,
+        /// What needs the other kind, for example `the loss SoftmaxCrossEntropy compares classes`.
+        needed: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
 
     /// A layer is not what it says it is: see [`check_layer`](crate::check_layer).
@@ -213,6 +268,13 @@ const INSTALL_A_DRIVER: &str = "Install the driver of your GPU; without a GPU, a
 fn on_one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
+}
+
+pub(crate) fn kind(targets: TargetKind) -> &'static str {
+    match targets {
+        TargetKind::Classes => "classes",
+        TargetKind::Values => "values",
+    }
 }
 
 fn listed(names: &[String]) -> String {

@@ -12,8 +12,6 @@ use crate::trainer::Evaluation;
 
 /// Rows evaluated at a time: enough to keep a GPU busy.
 const ROWS: usize = 1_000;
-/// Bytes that the widest layer may take for that.
-const BYTES: usize = 64 << 20;
 
 /// Data sets on the GPU, to be evaluated again: each for as long as the program itself keeps it.
 #[derive(Debug)]
@@ -112,19 +110,23 @@ pub(crate) struct Evaluator {
 fn rows_of_chunk(model: &Model, examples: usize) -> usize {
     let spec = model.spec();
     let widths = spec.widths();
-    let widest = widths.iter().copied().max().unwrap_or(1);
     let classes = widths[widths.len() - 1];
-    let flops = 2 * spec.parameter_count() as u64;
-    let by_flops =
-        usize::try_from(flops_per_submit(model.gpu()) / flops.max(1)).unwrap_or(usize::MAX);
     // `metrics::evaluate` has 64 invocations, and each loops over the classes of its rows.
     let rounds = SOFTWARE_ITERATIONS / (classes as u64 + 2);
     let by_loops = 64
         * usize::try_from(rounds)
             .unwrap_or(usize::MAX / 64)
             .saturating_sub(1);
-    let most = ROWS.min(BYTES / 4 / widest).min(by_flops).min(by_loops);
+    let most = ROWS.min(rows_of_submit(model)).min(by_loops);
     most.max(1).min(examples)
+}
+
+/// Rows of a forward pass: as many as fit the memory and a submit.
+pub(crate) fn rows_of_submit(model: &Model) -> usize {
+    let flops = 2 * model.spec().parameter_count() as u64;
+    let by_flops = flops_per_submit(model.gpu()) / flops.max(1);
+    let by_flops = usize::try_from(by_flops).unwrap_or(usize::MAX);
+    model.rows_by_memory().min(by_flops).max(1)
 }
 
 /// Forward passes over a data set, a chunk of rows at a time, in the same memory.
@@ -141,7 +143,7 @@ impl<'a> Chunks<'a> {
         let rows = rows_of_chunk(model, data.len());
         let input = model.input_element(data.features());
         Ok(Self {
-            pass: model.activations(rows, input, targets)?,
+            pass: model.forward_activations(rows, input, targets)?,
             indices: Tensor::zeros(model.gpu(), "indices evaluated", [1, rows], Element::U32)?,
             model,
             data,
@@ -166,7 +168,7 @@ impl<'a> Chunks<'a> {
             &pass.values[0],
             &pass.targets,
         );
-        self.model.record_forward(recorder, &pass, None);
+        self.model.record_forward(recorder, &pass.values, None);
         pass
     }
 }

@@ -1,6 +1,7 @@
 //! The device: the only place that submits work or reads it back.
 
 mod adapter;
+mod buffer_fault;
 mod faults;
 mod readback;
 #[cfg(test)]
@@ -20,6 +21,8 @@ use crate::plan::Plan;
 use crate::tensor::Tensor;
 
 pub use adapter::{AdapterKind, GpuBuilder};
+pub use buffer_fault::BufferFault;
+pub(crate) use buffer_fault::check_usage;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use faults::message_of;
 use faults::{Fault, Faults};
@@ -217,22 +220,26 @@ impl Gpu {
     /// Copies values into a tensor before the next submitted work runs.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there are not as many values as the tensor has elements, [`Error::OtherGpu`]
-    /// when it is another's.
+    /// [`Error::Count`] when there are not as many values as the tensor has elements, [`Error::OtherGpu`]
+    /// when it is another's, [`Error::Buffer`] when its buffer has no `COPY_DST`, is destroyed or mapped.
     pub fn write<T: Pod>(&self, tensor: &Tensor, values: &[T]) -> Result<(), Error> {
         tensor.check_gpu(self)?;
         let bytes: &[u8] = bytemuck::cast_slice(values);
         if bytes.len() as u64 != tensor.bytes() {
-            return Err(Error::Shape {
-                what: format!("values for {}", tensor.label()),
-                expected: tensor.shape(),
-                found: [1, values.len()],
+            let [rows, columns] = tensor.shape();
+            return Err(Error::Count {
+                what: format!("values for {} ({rows} × {columns})", tensor.label()),
+                expected: tensor.len(),
+                found: values.len(),
             });
         }
         let (buffer, offset) = tensor.buffer();
-        self.guarded("writing a buffer", || {
+        let doing = format!("writing {}", tensor.label());
+        check_usage(tensor.label(), buffer, wgpu::BufferUsages::COPY_DST, &doing)?;
+        let written = self.guarded(&doing, || {
             self.queue().write_buffer(buffer, offset, bytes);
-        })
+        });
+        written.map_err(|error| error.of_tensor(tensor))
     }
 
     /// The same for some rows of a tensor, from `first` on.
@@ -284,6 +291,13 @@ impl Gpu {
                 }
             }
             self.queue().submit([encoder.finish()])
+        })
+    }
+
+    /// Submits what was written and nothing else, so that the copies that wgpu keeps until then are freed.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        self.guarded("submitting what was written", || {
+            self.queue().submit([]);
         })
     }
 

@@ -114,7 +114,7 @@ pub fn gradient_check(
     let on_gpu = model.gradient(x, labels)?;
     let numerical = model.numerical_gradient(x, labels)?;
     let reference = model.to_reference()?;
-    let backprop = reference.gradient(x.mapv(f64::from).view(), labels.indices());
+    let backprop = reference.gradient(x.mapv(f64::from).view(), labels.indices())?;
 
     let names = model.spec().map_specs(|name, spec| (name, spec.shape));
     let gradients = numerical.iter().flatten().zip(on_gpu.iter().flatten());

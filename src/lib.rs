@@ -112,6 +112,13 @@
 //! # Limits
 //!
 //! Layers are at most [`MAX_WIDTH`] wide.
+//!
+//! GPUs may take numbers below 1.2e-38 in magnitude (subnormal ones) for 0, where the CPU has them: a setting that
+//! is one is refused. So Adam, `AdaGrad` and `RMSProp` take the square of a gradient below 1e-19 for 0 there, and an
+//! epsilon far below that then decides how long a step is. Whether a sum overflows on the way depends on its order,
+//! which is another on each device. A loss is NaN wherever a logit is infinite or NaN, and infinite where it is too
+//! large for `f32`, on every device; what its gradient is then is not said. The first layer of the CPU path leaves
+//! pixels out that are 0, even where their weights are infinite.
 pub mod checkpoint;
 mod confusion;
 pub mod data;
@@ -126,6 +133,7 @@ pub mod init;
 pub mod kernel;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod layer_check;
+mod memory;
 mod model;
 pub mod ops;
 mod parallel;

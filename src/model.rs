@@ -1,5 +1,6 @@
 //! A network on a GPU, and how its passes are recorded.
 
+mod activations;
 #[cfg(not(target_arch = "wasm32"))]
 mod direct;
 mod evaluation;
@@ -12,10 +13,17 @@ use crate::checkpoint;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
-use crate::ops::{Backward, Draw, Forward, Layer, Linear, Loss, Relu, TargetKind};
+use crate::memory::{self, bytes_of};
+use crate::ops::{Backward, Draw, Forward, Layer, Linear, Loss, Relu};
 use crate::plan::{Plan, Recorder};
+use crate::reference::check_parameters;
 use crate::sequential::Sequential;
-use crate::tensor::{Arena, Tensor};
+use crate::tensor::{self, Arena, Tensor};
+
+pub(crate) use activations::Activations;
+
+/// Bytes that the widest layer of a pass outside of training may take.
+const PASS_BYTES: u64 = 64 << 20;
 
 /// A network on a GPU: parameters and room for their gradients.
 #[derive(Debug)]
@@ -48,53 +56,14 @@ impl Parameters {
     }
 }
 
-/// The tensors of one pass: what each layer takes and gives, and the gradients of those.
-#[derive(Debug)]
-pub(crate) struct Activations {
-    /// `values[0]` is the minibatch, the last the logits. What a `Linear` gives to a `Relu` is the same tensor
-    /// as what that gives: see `Model::relu_behind`.
-    pub(crate) values: Vec<Tensor>,
-    /// Gradients by `values`; those that nobody reads are absent, and those by what a `Relu` gives to a
-    /// `Linear`.
-    deltas: Vec<Option<Tensor>>,
-    /// Classes (1, rows) of `u32`, or values (rows, outputs).
-    pub(crate) targets: Tensor,
-    /// (1, rows).
-    pub(crate) losses: Tensor,
-}
-
-impl Activations {
-    pub(crate) fn logits(&self) -> &Tensor {
-        &self.values[self.values.len() - 1]
-    }
-
-    /// The same for fewer rows, in the same memory.
-    pub(crate) fn first_rows(&self, rows: usize) -> Self {
-        let vector = |tensor: &Tensor| tensor.first_columns(rows);
-        let deltas = self
-            .deltas
-            .iter()
-            .map(|delta| delta.as_ref().map(|d| d.first_rows(rows)));
-        Self {
-            values: self
-                .values
-                .iter()
-                .map(|value| value.first_rows(rows))
-                .collect(),
-            deltas: deltas.collect(),
-            targets: match self.targets.element() {
-                Element::U32 => vector(&self.targets),
-                Element::F32 => self.targets.first_rows(rows),
-            },
-            losses: vector(&self.losses),
-        }
-    }
-}
-
 impl Model {
     /// See [`Sequential::build`].
     pub(crate) fn new(gpu: &Gpu, spec: &Sequential) -> Result<Self, Error> {
         spec.check()?;
+        for (label, spec) in spec.map_specs(|name, spec| (name, spec)).concat() {
+            tensor::span_of(gpu, &label, spec.shape)?;
+        }
+        check_host(gpu, spec)?;
         let parameters = Parameters::zeros(gpu, spec, "parameters")?;
         let mut tensors = parameters.arena.tensors().iter();
         let writes = spec.map_parameters(|_, values| {
@@ -106,6 +75,7 @@ impl Model {
             .into_iter()
             .flatten()
             .collect::<Result<(), Error>>()?;
+        gpu.flush()?;
         Ok(Self {
             gradients: Parameters::zeros(gpu, spec, "gradients")?,
             parameters,
@@ -144,30 +114,20 @@ impl Model {
     }
 
     /// Replaces the parameters; all of them, in the order of [`Layer::parameters`](crate::ops::Layer::parameters).
+    /// Layers without parameters may be left out.
     ///
     /// # Errors
-    /// [`Error::Shape`] when one has another shape; then none is replaced.
+    /// [`Error::Count`] when there are more or fewer, [`Error::Shape`] when one has another shape; then none is
+    /// replaced.
     pub fn set_parameters(&mut self, values: &[Vec<Array2<f32>>]) -> Result<(), Error> {
+        let expected = self
+            .spec
+            .map_specs(|name, spec| (name, spec.shape))
+            .concat();
+        let expected = expected.iter().map(|(name, shape)| (name.as_str(), *shape));
+        check_parameters(expected, values)?;
         let tensors = self.parameters.arena.tensors();
-        let values: Vec<&Array2<f32>> = values.iter().flatten().collect();
-        if tensors.len() != values.len() {
-            return Err(Error::Shape {
-                what: "parameters of a network".to_owned(),
-                expected: [1, tensors.len()],
-                found: [1, values.len()],
-            });
-        }
-        for (tensor, value) in tensors.iter().zip(&values) {
-            let found = value.dim().into();
-            if found != tensor.shape() {
-                return Err(Error::Shape {
-                    what: tensor.label().to_owned(),
-                    expected: tensor.shape(),
-                    found,
-                });
-            }
-        }
-        for (tensor, value) in tensors.iter().zip(values) {
+        for (tensor, value) in tensors.iter().zip(values.iter().flatten()) {
             self.gpu.write(tensor, &row_major(value.view()))?;
         }
         Ok(())
@@ -224,69 +184,6 @@ impl Model {
         }
     }
 
-    /// Room for a pass over `rows` rows, whose input is floats or packed bytes.
-    pub(crate) fn activations(
-        &self,
-        rows: usize,
-        input: Element,
-        targets: TargetKind,
-    ) -> Result<Activations, Error> {
-        let gpu = &self.gpu;
-        let widths = self.spec.widths();
-        Ok(Activations {
-            values: self.values(rows, input)?,
-            deltas: self.deltas(rows)?,
-            targets: match targets {
-                TargetKind::Classes => {
-                    Tensor::zeros(gpu, "labels of the minibatch", [1, rows], Element::U32)?
-                }
-                TargetKind::Values => {
-                    let shape = [rows, widths[widths.len() - 1]];
-                    Tensor::zeros(gpu, "targets", shape, Element::F32)?
-                }
-            },
-            losses: Tensor::zeros(gpu, "losses of the minibatch", [1, rows], Element::F32)?,
-        })
-    }
-
-    fn values(&self, rows: usize, input: Element) -> Result<Vec<Tensor>, Error> {
-        let mut values: Vec<Tensor> = Vec::new();
-        for (i, width) in self.spec.widths().into_iter().enumerate() {
-            let label = format!("activations.{i}");
-            let zeros =
-                |label, width, element| Tensor::zeros(&self.gpu, label, [rows, width], element);
-            values.push(match (i, input) {
-                (0, Element::U32) => zeros(label, width.div_ceil(4), input)?,
-                (2.., _) if self.relu_behind(i - 2) => values[i - 1].reshaped(label, [rows, width]),
-                _ => zeros(label, width, Element::F32)?,
-            });
-        }
-        Ok(values)
-    }
-
-    /// A layer's backward pass reads the gradient above it and writes the one below, and nobody looks at
-    /// either again: two tensors take turns.
-    fn deltas(&self, rows: usize) -> Result<Vec<Option<Tensor>>, Error> {
-        let widths = self.spec.widths();
-        // The gradient by a value is read where parameters lie below it, and by the loss.
-        let mut layers = self.parameters.layers.iter();
-        let first = layers.position(|layer| !layer.is_empty());
-        let is_read = |i: usize| first.is_some_and(|first| i > first) || i + 1 == widths.len();
-        let present = (0..widths.len()).filter(|&i| is_read(i) && !self.relu_before(i));
-        let present: Vec<usize> = present.collect();
-        let mut turns = Vec::new();
-        for turn in 0..present.len().min(2) {
-            let widest = present[turn..].iter().step_by(2).map(|&i| widths[i]).max();
-            let (label, shape) = (format!("deltas, turn {turn}"), [rows, widest.unwrap_or(1)]);
-            turns.push(Tensor::zeros(&self.gpu, label, shape, Element::F32)?);
-        }
-        let mut deltas = vec![None; widths.len()];
-        for (&i, turn) in present.iter().zip(turns.iter().cycle()) {
-            deltas[i] = Some(turn.reshaped(format!("deltas.{i}"), [rows, widths[i]]));
-        }
-        Ok(deltas)
-    }
-
     /// Whether layer `i` is a `Linear` with a `Relu` behind it. They are recorded as one product, which
     /// stores what the `Relu` gives: that saves a dispatch, and a tensor that is written and read.
     fn relu_behind(&self, i: usize) -> bool {
@@ -309,7 +206,8 @@ impl Model {
 
     /// Plans a forward pass from `x` (rows, inputs) to `y` (rows, outputs), tensors of the caller's, in
     /// whose own compute pass [`Plan::encode`] puts it: nothing is submitted or read back. The parameters
-    /// are those at the time when it runs.
+    /// are those at the time when it runs. What lies between the layers takes at most two tensors of 64 MiB,
+    /// however many rows there are.
     ///
     /// ```
     /// use wgrad::kernel::Element;
@@ -329,8 +227,8 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` or `y` does not fit the network or they differ in rows,
-    /// [`Error::OutOfMemory`] or [`Error::Limit`] without room for what lies between them.
+    /// [`Error::Shape`] when `x` or `y` does not fit the network or they differ in rows, [`Error::Setting`] when
+    /// they lie in one buffer, [`Error::OutOfMemory`] or [`Error::Limit`] without room for what lies between them.
     pub fn forward_plan(&self, x: &Tensor, y: &Tensor) -> Result<Plan, Error> {
         let widths = self.spec.widths();
         let ends = [(x, widths[0]), (y, widths[widths.len() - 1])];
@@ -344,34 +242,69 @@ impl Model {
                 });
             }
         }
-        let mut pass = self.activations(x.rows(), Element::F32, TargetKind::Values)?;
-        let last = pass.values.len() - 1;
-        pass.values[0] = x.clone();
-        pass.values[last] = y.clone();
+        if x.buffer().0 == y.buffer().0 {
+            return Err(Error::setting(
+                format!("the buffer of {}, the output,", y.label()),
+                "another than that of the input: no kernel may read one part of a buffer and write another",
+                format!("that of {}", x.label()),
+            ));
+        }
+        let most = self.rows_of_forward_plan(x.rows());
+        let first = [x, y].map(|tensor| tensor.rows_from(0, most));
+        let values = self.forward_values(&first[0], &first[1])?;
+        let last = values.len() - 1;
         let mut recorder = Recorder::new(&self.gpu);
-        self.record_forward(&mut recorder, &pass, None);
+        for first in (0..x.rows()).step_by(most) {
+            let rows = most.min(x.rows() - first);
+            let values = values.iter().enumerate().map(|(i, value)| match i {
+                0 => x.rows_from(first, rows),
+                // What is written into `y` by a `Relu` is so by the `Linear` before it.
+                _ if i == last || value.buffer() == values[last].buffer() => {
+                    y.rows_from(first, rows)
+                }
+                _ => value.first_rows(rows),
+            });
+            self.record_forward(&mut recorder, &values.collect::<Vec<_>>(), None);
+        }
         recorder.finish()
+    }
+
+    /// Rows that a forward plan takes at a time: a part of `x` or `y` must begin where the device can bind it.
+    fn rows_of_forward_plan(&self, rows: usize) -> usize {
+        let alignment = self.gpu.limits().min_storage_buffer_offset_alignment as usize / 4;
+        let most = self.rows_by_memory();
+        match rows <= most {
+            true => rows,
+            false => (most / alignment).max(1) * alignment,
+        }
+    }
+
+    /// Rows whose values in the widest layer take no more than [`PASS_BYTES`], and that a kernel can bind.
+    pub(crate) fn rows_by_memory(&self) -> usize {
+        let widest = self.spec.widths().into_iter().max().unwrap_or(1);
+        let bytes = PASS_BYTES.min(self.gpu.largest_binding());
+        usize::try_from(bytes / (4 * widest as u64)).map_or(usize::MAX, |rows| rows.max(1))
     }
 
     /// Records a forward pass: of a step of training where there is a `step_count`.
     pub(crate) fn record_forward(
         &self,
         recorder: &mut Recorder<'_>,
-        pass: &Activations,
+        values: &[Tensor],
         step_count: Option<&Tensor>,
     ) {
         let draws = self.draws(step_count);
         for ((i, layer), draw) in self.spec.layers().iter().enumerate().zip(draws) {
             let forward = |y| Forward {
-                x: &pass.values[i],
+                x: &values[i],
                 parameters: &self.parameters.layers[i],
                 y,
                 draw,
             };
             if self.relu_behind(i) {
-                Linear::record_forward(recorder, forward(&pass.values[i + 2]), true);
+                Linear::record_forward(recorder, forward(&values[i + 2]), true);
             } else if i == 0 || !self.relu_behind(i - 1) {
-                layer.forward(recorder, forward(&pass.values[i + 1]));
+                layer.forward(recorder, forward(&values[i + 1]));
             }
         }
     }
@@ -426,6 +359,22 @@ impl Model {
             }
         }
     }
+}
+
+/// Whether the host has room for what building a network takes of it.
+fn check_host(gpu: &Gpu, spec: &Sequential) -> Result<(), Error> {
+    let sizes = spec.sizes();
+    let largest = sizes.iter().copied().max().unwrap_or(0);
+    let all = sizes.into_iter().fold(0, u64::saturating_add);
+    // Initial values of one parameter, and copies of all of them on their way to the device. The memory of a
+    // software driver is the host's: parameters and gradients are there, too.
+    let copies = match gpu.is_software() {
+        true => 3,
+        false => 1,
+    };
+    let values = all.saturating_mul(copies).saturating_add(largest);
+    let what = || format!("building a network of {all} parameters");
+    memory::check(what, bytes_of::<f32>(values))
 }
 
 /// The elements of tensors.

@@ -1,13 +1,17 @@
 //! Work as data: a list of dispatches, recorded once and encoded as often as wanted.
 
+mod binding;
+
 use std::fmt;
 
 use bytemuck::Pod;
 
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::kernel::{Access, Contract, Kernel, Program};
+use crate::kernel::{Contract, Kernel, Program};
 use crate::tensor::Tensor;
+
+pub use binding::BindingFault;
 
 /// WebGPU's end of one dispatch dimension.
 const MAX_WORKGROUPS: u64 = 65_535;
@@ -162,14 +166,13 @@ impl<'gpu> Recorder<'gpu> {
         for tensor in tensors {
             tensor.check_gpu(self.gpu)?;
         }
-        check_bindings(contract, tensors).map_err(mistaken)?;
+        binding::check(contract, tensors).map_err(mistaken)?;
         let [expected, found] = [contract.constants.len(), program.values.len()];
         if expected != found {
-            let mistake = format!("it has {expected} constants, and {found} values were given");
-            return Err(mistaken(mistake));
+            return Err(mistaken(BindingFault::Constants { expected, found }));
         }
         if workgroups == 0 {
-            return Err(mistaken("no workgroup was dispatched".to_owned()));
+            return Err(mistaken(BindingFault::NoWorkgroup));
         }
         let limit = self.gpu.limits().max_compute_workgroups_per_dimension;
         let most = MAX_WORKGROUPS.min(limit.into());
@@ -265,42 +268,6 @@ fn check_iterations(pending: &Pending) -> Result<(), Error> {
         needed: pending.cost.iterations,
         available: SOFTWARE_ITERATIONS,
     })
-}
-
-/// Whether the tensors are those that a contract has, or what is wrong with them.
-fn check_bindings(contract: &Contract, tensors: &[&Tensor]) -> Result<(), String> {
-    let [expected, found] = [contract.bindings.len(), tensors.len()];
-    if expected != found {
-        return Err(format!(
-            "it has {expected} bindings, and {found} tensors were bound"
-        ));
-    }
-    for (binding, tensor) in contract.bindings.iter().zip(tensors) {
-        let [label, name] = [tensor.label(), binding.name];
-        let [expected, found] = [binding.element, tensor.element()];
-        if expected != found {
-            return Err(format!(
-                "{name} is of {expected:?}, and {label}, bound to it, of {found:?}"
-            ));
-        }
-        let is_same = |other: &&&Tensor| other.buffer() == tensor.buffer();
-        if binding.access == Access::ReadWrite && tensors.iter().filter(is_same).count() > 1 {
-            return Err(format!("{label} is bound twice, though {name} is written"));
-        }
-    }
-    let bound = || contract.bindings.iter().zip(tensors);
-    let conflict = bound().find_map(|(binding, tensor)| {
-        let other = bound().find(|(other, another)| {
-            other.access != binding.access && another.buffer().0 == tensor.buffer().0
-        });
-        other.map(|(_, another)| [tensor.label(), another.label()])
-    });
-    match conflict {
-        Some([one, other]) => Err(format!(
-            "{one} and {other} lie in one buffer, of which no kernel may read one part and write another"
-        )),
-        None => Ok(()),
-    }
 }
 
 /// In two dimensions of at most `most`, if it can be had.

@@ -81,6 +81,15 @@ impl Sequential {
         sizes.iter().flatten().sum()
     }
 
+    /// Number of values of every parameter, where no network has too many to count.
+    pub(crate) fn sizes(&self) -> Vec<u64> {
+        let sizes = self.map_specs(|_, spec| spec.shape.map(|size| size as u64));
+        let sizes = sizes.into_iter().flatten();
+        sizes
+            .map(|[rows, columns]| rows.saturating_mul(columns))
+            .collect()
+    }
+
     /// Layers, outputs, parameters, operations and memory, to be printed.
     ///
     /// ```
@@ -104,7 +113,8 @@ impl Sequential {
     ///
     /// # Errors
     /// [`Error::Setting`] when a width is not in 1…[`MAX_WIDTH`], a parameter is empty or nothing can be trained;
-    /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold it.
+    /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold it, [`Error::Memory`] when the host has
+    /// no room for its initial values.
     pub fn build(&self, gpu: &Gpu) -> Result<Model, Error> {
         Model::new(gpu, self)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, check_usage};
 use crate::kernel::Element;
 
 /// A dense row-major matrix in a GPU buffer; a vector is a matrix of one row.
@@ -66,8 +66,10 @@ impl Tensor {
     /// a buffer of this device may have as well.
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is empty or `offset` is none that the device can bind, [`Error::Shape`] when the elements do not fit in the span, or
-    /// the span in the buffer, [`Error::Limit`] when the span is larger than the device allows.
+    /// [`Error::Setting`] when it is empty, `offset` is none that the device can bind, or the elements do not fit in
+    /// the span or the span in the buffer; [`Error::Limit`] when the span is larger than the device allows;
+    /// [`Error::Buffer`] when the buffer has no `STORAGE` usage or has been destroyed, [`Error::OtherGpu`] when wgpu
+    /// tells that it is another device's. (In a browser wgpu tells later, in the tab's console.)
     pub fn in_buffer(
         gpu: &Gpu,
         label: impl Into<String>,
@@ -79,6 +81,22 @@ impl Tensor {
     ) -> Result<Self, Error> {
         let label = label.into();
         check_shape(&label, shape)?;
+        let doing = format!("binding {label}");
+        check_usage(&label, buffer, wgpu::BufferUsages::STORAGE, &doing)?;
+        let tensor = Self::within(gpu, label, buffer, [offset, span], shape, element)?;
+        gpu.check_binding(&tensor)?;
+        Ok(tensor)
+    }
+
+    /// The same in a buffer of this crate's: from a byte on, for so many.
+    fn within(
+        gpu: &Gpu,
+        label: String,
+        buffer: &wgpu::Buffer,
+        [offset, span]: [u64; 2],
+        shape: [usize; 2],
+        element: Element,
+    ) -> Result<Self, Error> {
         let alignment = gpu.limits().min_storage_buffer_offset_alignment;
         if !offset.is_multiple_of(alignment.into()) {
             let expected =
@@ -89,14 +107,33 @@ impl Tensor {
                 offset,
             ));
         }
-        let left = buffer.size().saturating_sub(offset);
-        let room = if span > left { 0 } else { span / 4 };
-        if room < (shape[0] as u64).saturating_mul(shape[1] as u64) {
-            return Err(Error::Shape {
-                what: format!("{label}: room in its buffer"),
-                expected: shape,
-                found: [1, usize::try_from(room).unwrap_or(usize::MAX)],
-            });
+        let size = buffer.size();
+        if offset >= size {
+            let expected = format!("below {size} bytes, the size of its buffer");
+            return Err(Error::setting(
+                format!("offset of {label}"),
+                expected,
+                offset,
+            ));
+        }
+        let left = size - offset;
+        let [rows, columns] = shape;
+        let needed = bytes_of(shape);
+        if span < needed || span > left || !span.is_multiple_of(4) {
+            let expected = match needed > left {
+                true => format!(
+                    "{needed} or more, for {rows} × {columns} values, and its buffer, which must be larger, has {left} from there on"
+                ),
+                false => format!(
+                    "a multiple of 4 from {needed}, for {rows} × {columns} values, to {left}, \
+                    what its buffer has from there on"
+                ),
+            };
+            return Err(Error::setting(
+                format!("span of {label}, in bytes,"),
+                expected,
+                span,
+            ));
         }
         check_span(gpu, &label, shape, span)?;
         Ok(Self {
@@ -123,6 +160,25 @@ impl Tensor {
             self.rows()
         );
         Self {
+            shape: [rows, self.columns()],
+            ..self.clone()
+        }
+    }
+
+    /// So many rows from `first` on, sharing its buffer. They begin where the device can bind a tensor.
+    pub(crate) fn rows_from(&self, first: usize, rows: usize) -> Self {
+        let skipped = 4 * (first * self.columns()) as u64;
+        let alignment = self.gpu.limits().min_storage_buffer_offset_alignment;
+        let is_bindable = skipped.is_multiple_of(alignment.into());
+        assert!(
+            first + rows <= self.rows() && is_bindable,
+            "rows {first} to {} of {}",
+            first + rows,
+            self.label
+        );
+        Self {
+            offset: self.offset + skipped,
+            span: self.span - skipped,
             shape: [rows, self.columns()],
             ..self.clone()
         }
@@ -209,6 +265,12 @@ impl Tensor {
         (&self.buffer, self.offset)
     }
 
+    /// Whether elements of both have the same memory.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let [ends, others] = [self, other].map(|tensor| tensor.offset + tensor.bytes());
+        self.buffer == other.buffer && self.offset < others && other.offset < ends
+    }
+
     /// Whether it may be used on `gpu`.
     pub(crate) fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
         gpu.check_owner(&self.gpu, || self.label.clone())
@@ -275,8 +337,8 @@ impl Arena {
         let label = format!("{role}.{}", self.blocks.len());
         let block = Tensor::zeros(gpu, label, [1, elements], Element::F32)?;
         for &(label, shape, offset, span) in pending {
-            let tensor =
-                Tensor::in_buffer(gpu, label, &block.buffer, offset, span, shape, Element::F32)?;
+            let (label, range) = (label.clone(), [offset, span]);
+            let tensor = Tensor::within(gpu, label, &block.buffer, range, shape, Element::F32)?;
             self.tensors.push(tensor);
         }
         self.blocks.push(block);
@@ -314,11 +376,16 @@ fn check_shape(label: &str, [rows, columns]: [usize; 2]) -> Result<(), Error> {
     Err(Error::setting(name, "at least 1×1", found))
 }
 
+/// Bytes of so many rows and columns of four-byte elements.
+fn bytes_of([rows, columns]: [usize; 2]) -> u64 {
+    (rows as u64)
+        .saturating_mul(columns as u64)
+        .saturating_mul(4)
+}
+
 /// Bytes of a tensor of four-byte elements, checked against the device's limits.
-fn span_of(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Result<u64, Error> {
-    let needed = (shape[0] as u64)
-        .saturating_mul(shape[1] as u64)
-        .saturating_mul(4);
+pub(crate) fn span_of(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Result<u64, Error> {
+    let needed = bytes_of(shape);
     check_shape(label, shape)?;
     check_span(gpu, label, shape, needed)?;
     Ok(needed)

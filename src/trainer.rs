@@ -10,13 +10,15 @@ use ndarray::Array2;
 
 use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
-use crate::error::Error;
+use crate::error::{Error, kind};
 use crate::evaluator::{self, DataSets};
 use crate::kernel::Element;
+use crate::memory::{self, bytes_of};
 use crate::model::Model;
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, Optimizer, TargetKind};
 use crate::plan::{BYTES_PER_SUBMIT, Plan, flops_per_submit};
+use crate::sequential::Sequential;
 use crate::steps::{Setting, StepPlan, Steps, Unfused};
 use crate::tensor::{Arena, Tensor};
 
@@ -109,6 +111,9 @@ impl Trainer {
         sampling.check(examples.len(), batch)?;
         check_fit(&model.spec().widths(), &loss, &examples)?;
         let gpu = model.gpu().clone();
+        if gpu.is_software() {
+            check_host(model.spec(), optimizer.state().len(), &examples, batch)?;
+        }
         let resident = Resident::upload(&gpu, &examples)?;
         let history = Tensor::zeros(&gpu, "history of losses", [1, HISTORY], Element::F32)?;
         let shape = [HISTORY, optimizer.coefficients(0).len()];
@@ -387,7 +392,7 @@ impl Trainer {
     /// [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// [`Error::Setting`] when the data set has values, no classes; else as [`evaluate`](Self::evaluate).
+    /// [`Error::Targets`] when the data set has values, no classes; else as [`evaluate`](Self::evaluate).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predictions(&mut self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         pollster::block_on(self.predictions_async(examples))
@@ -413,6 +418,28 @@ impl Trainer {
     pub fn destroy(&self) {
         self.data_sets.destroy();
     }
+}
+
+/// Whether the host has room for what a training adds to its model, where the memory of a software driver is the
+/// host's.
+fn check_host(
+    spec: &Sequential,
+    kept: usize,
+    examples: &Examples,
+    batch: usize,
+) -> Result<(), Error> {
+    let summary = spec.summary();
+    let of_model = bytes_of::<f32>(summary.parameters() as u64);
+    let of_training = summary.training_bytes(batch, kept) - of_model;
+    // With the copy that is on its way to the device.
+    let of_examples = 2 * examples.bytes();
+    let what = || {
+        format!(
+            "a training of {} parameters with minibatches of {batch} examples, in a software driver",
+            summary.parameters()
+        )
+    };
+    memory::check(what, of_training.saturating_add(of_examples))
 }
 
 /// How good a network is on a data set. `Display` prints it, as `loss 0.1234, accuracy 0.9712`.
@@ -455,14 +482,20 @@ pub(crate) fn check_fit(
         None => TargetKind::Values,
     };
     if loss.targets() != found {
-        let name = format!("what {} says of its examples", examples.name());
-        let [expected, found] = [loss.targets(), found].map(|kind| match kind {
-            TargetKind::Classes => "classes",
-            TargetKind::Values => "values",
+        return Err(Error::Targets {
+            examples: examples.name().to_owned(),
+            found,
+            needed: format!("the loss {loss:?} compares {}", kind(loss.targets())),
+            remedy: match found {
+                TargetKind::Classes => {
+                    "Take a loss of classes, such as SoftmaxCrossEntropy, or make a table with Table::regression"
+                }
+                TargetKind::Values => {
+                    "Take a loss of values, such as MeanSquaredError, or make the table with \
+                     Table::classification"
+                }
+            },
         });
-        let expected =
-            format!("{expected}, which the loss {loss:?} compares; or take another loss");
-        return Err(Error::setting(name, expected, found));
     }
     check_widths(widths, examples)
 }
@@ -490,9 +523,13 @@ pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
     if examples.labels().is_some() {
         return Ok(());
     }
-    let name = format!("what {} says of its examples", examples.name());
-    let expected = "classes, to be predicted; for values there is Model::predict";
-    Err(Error::setting(name, expected, "values"))
+    Err(Error::Targets {
+        examples: examples.name().to_owned(),
+        found: TargetKind::Values,
+        needed: "a prediction with a probability is of classes".to_owned(),
+        remedy: "Predict values with Model::predict or reference::Network::predict, or make the table with \
+                 Table::classification",
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 mod adapters;
 #[path = "device/borrowed.rs"]
 mod borrowed;
+#[path = "device/buffers.rs"]
+mod buffers;
 #[path = "device/faults.rs"]
 mod faults;
 #[path = "device/kernels.rs"]

@@ -11,6 +11,8 @@ mod gpu;
 mod activations;
 #[path = "parity/dropout.rs"]
 mod dropout;
+#[path = "parity/extremes.rs"]
+mod extremes;
 #[path = "parity/linear.rs"]
 mod linear;
 #[path = "parity/mean_squared_error.rs"]

@@ -18,8 +18,12 @@ mod determinism;
 mod dropout;
 #[path = "training/evaluation.rs"]
 mod evaluation;
+#[path = "training/extremes.rs"]
+mod extremes;
 #[path = "training/history.rs"]
 mod history;
+#[path = "training/many_rows.rs"]
+mod many_rows;
 #[path = "training/outside.rs"]
 mod outside;
 #[path = "training/plans.rs"]

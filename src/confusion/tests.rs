@@ -77,7 +77,7 @@ fn predictions_that_are_not_of_the_labels_are_refused() {
             &[0, 1][..],
             2,
             &[0][..],
-            "predictions for labels: expected shape [1, 2], found [1, 1]",
+            "predictions, one for each label: expected 2, found 1",
         ),
         (
             &[0, 1],

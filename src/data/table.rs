@@ -305,6 +305,19 @@ impl Examples {
         }
     }
 
+    /// Bytes of their features and of what a network should say of them.
+    pub(crate) fn bytes(&self) -> u64 {
+        let features = match self {
+            Self::Bytes(dataset) => dataset.features().len(),
+            Self::Table(table) => size_of_val(table.features()),
+        };
+        let targets = match self.values() {
+            None => 4 * self.len(),
+            Some(values) => size_of_val(values),
+        };
+        (features + targets) as u64
+    }
+
     /// Where the data lie, the same for all clones, without keeping them there.
     pub(crate) fn memory(&self) -> Memory {
         match self {

@@ -214,7 +214,7 @@ async fn open(adapter: &wgpu::Adapter, settings: Settings) -> Result<Gpu, Error>
         Ok((device, queue)) => Ok(Gpu::own(device, queue, settings)),
         Err(error) => Err(Error::NoDevice {
             adapter: describe(&adapter.get_info()),
-            reason: error.to_string(),
+            reason: error.to_string().trim_end_matches('.').to_owned(),
         }),
     }
 }

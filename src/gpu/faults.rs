@@ -5,7 +5,7 @@ use std::any::Any;
 #[cfg(not(target_arch = "wasm32"))]
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Gpu, lock};
+use super::{BufferFault, Gpu, lock};
 use crate::error::Error;
 
 /// What wgpu told us outside of any call of ours.
@@ -92,6 +92,14 @@ impl Gpu {
                 let reason = told.unwrap_or_else(|| seen().to_owned());
                 Error::DeviceLost { doing, reason }
             }
+            Error::Gpu { doing, message } => match BufferFault::in_message(&message) {
+                Some((fault, label)) => Error::Buffer {
+                    label,
+                    doing,
+                    fault,
+                },
+                None => Error::Gpu { doing, message },
+            },
             other => other,
         }
     }

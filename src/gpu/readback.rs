@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytemuck::Pod;
 
-use super::{Gpu, lock};
+use super::{Gpu, check_usage, lock};
 use crate::error::Error;
 use crate::tensor::Tensor;
 
@@ -15,7 +15,8 @@ impl Gpu {
     /// # Errors
     /// [`Error::Setting`] when a `T` is not as large as an element,
     /// [`Error::Timeout`] when the device does not finish, [`Error::DeviceLost`] when it is gone,
-    /// [`Error::OutOfMemory`] without room for the copy, [`Error::OtherGpu`] when the tensor is another's.
+    /// [`Error::OutOfMemory`] without room for the copy, [`Error::OtherGpu`] when the tensor is another's,
+    /// [`Error::Buffer`] when its buffer has no `COPY_SRC`, is destroyed or mapped.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read<T: Pod>(&self, tensor: &Tensor) -> Result<Vec<T>, Error> {
         pollster::block_on(self.read_async(tensor))
@@ -82,6 +83,7 @@ impl Gpu {
     fn copy_out(&self, tensor: &Tensor, doing: &str) -> Result<Copy, Error> {
         tensor.check_gpu(self)?;
         let (source, offset) = tensor.buffer();
+        check_usage(tensor.label(), source, wgpu::BufferUsages::COPY_SRC, doing)?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.allocate("readback", tensor.bytes(), usage)?;
         let mapped = Signal::new();
@@ -91,7 +93,8 @@ impl Gpu {
             let submission = self.queue().submit([encoder.finish()]);
             staging.map_async(wgpu::MapMode::Read, .., mapped.sender());
             submission
-        })?;
+        });
+        let submission = submission.map_err(|error| error.of_tensor(tensor))?;
         Ok(Copy {
             staging,
             mapped,

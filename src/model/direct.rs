@@ -1,19 +1,21 @@
 //! The book's five functions: each uploads its rows, runs a plan of its own and reads the answer. None
 //! is a step of training: nothing is dropped.
 
+use std::ops::Range;
 use std::path::Path;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 
 use super::{Activations, Model, read_matrices, read_matrix, row_major};
 use crate::checkpoint;
 use crate::data::Labels;
 use crate::error::Error;
+use crate::evaluator;
 use crate::kernel::Element;
+use crate::memory::{self, bytes_of};
 use crate::ops::{SoftmaxCrossEntropy, TargetKind};
 use crate::plan::{Plan, Recorder};
-use crate::reference;
-use crate::sequential::Sequential;
+use crate::reference::{self, check_input, check_rows};
 use crate::tensor::Tensor;
 
 impl Model {
@@ -58,45 +60,59 @@ impl Model {
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 
-    /// Outputs (rows, outputs) of `x` (rows, inputs): logits of classes, or values.
+    /// Outputs (rows, outputs) of `x` (rows, inputs): logits of classes, or values. Any number of rows, also none:
+    /// many go through the device a part at a time, so that their outputs alone must fit the host's memory.
+    ///
+    /// The same call gives the same bits. On a GPU the kernel of a product is chosen by its shape, so that the last
+    /// bits of a row's outputs may be others when other rows are predicted with it.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns, or an error of the device.
+    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Memory`] without room for the outputs, or
+    /// an error of the device.
     pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
-        let pass = self.upload(x, None)?;
-        let mut recorder = Recorder::new(&self.gpu);
-        self.record_forward(&mut recorder, &pass, None);
-        self.gpu.submit(&recorder.finish()?, 1)?;
-        pollster::block_on(read_matrix(&self.gpu, pass.logits()))
+        let widths = self.spec.widths();
+        check_input(&widths, x.dim().into())?;
+        let shape = (x.nrows(), widths[widths.len() - 1]);
+        let what = || format!("the outputs of {} rows", shape.0);
+        let values = (shape.0 as u64).saturating_mul(shape.1 as u64);
+        memory::check(what, bytes_of::<f32>(values))?;
+        let mut outputs = Array2::zeros(shape);
+        self.for_each_pass(x, None, |rows, pass| {
+            let of_rows = pollster::block_on(read_matrix(&self.gpu, pass.logits()))?;
+            outputs.slice_mut(s![rows, ..]).assign(&of_rows);
+            Ok(())
+        })?;
+        Ok(outputs)
     }
 
-    /// Mean softmax cross-entropy of `x` with its labels; for other losses, and for data sets, there is
-    /// [`evaluate`](Self::evaluate).
+    /// Mean softmax cross-entropy of `x` with its labels, of any number of rows but none; for other losses, and for
+    /// data sets, there is [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// As [`predict`](Self::predict), or [`Error::Shape`] when labels and rows differ in number.
+    /// As [`predict`](Self::predict), [`Error::Shape`] when labels and rows differ in number, or [`Error::Setting`]
+    /// when there are none.
     pub fn loss(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<f32, Error> {
-        let pass = self.upload(x, Some(labels))?;
-        let mut recorder = Recorder::new(&self.gpu);
-        self.record_forward(&mut recorder, &pass, None);
-        Self::record_loss(&mut recorder, &SoftmaxCrossEntropy, &pass);
-        self.gpu.submit(&recorder.finish()?, 1)?;
-        let losses: Vec<f32> = self.gpu.read(&pass.losses)?;
+        self.check_labelled(x, labels)?;
+        let mut sum = 0.0;
+        self.for_each_pass(x, Some(labels.indices()), |_, pass| {
+            let losses: Vec<f32> = self.gpu.read(&pass.losses)?;
+            sum += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
+            Ok(())
+        })?;
         #[expect(
             clippy::cast_possible_truncation,
             reason = "an f32 loss, summed in f64"
         )]
-        let mean =
-            (losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64) as f32;
+        let mean = (sum / labels.len() as f64) as f32;
         Ok(mean)
     }
 
-    /// Share of rows whose largest logit is their label's.
+    /// Share of rows whose largest logit is their label's. NaN is never the largest; of equal logits the first is.
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
     pub fn accuracy(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<f64, Error> {
-        check_labels(&self.spec, x.nrows(), labels)?;
+        self.check_labelled(x, labels)?;
         let logits = self.predict(x)?;
         let hits = reference::correct(logits.view(), labels.indices());
         Ok(hits as f64 / labels.len() as f64)
@@ -104,14 +120,23 @@ impl Model {
 
     /// Gradients of the mean softmax cross-entropy by all parameters, by backpropagation on the GPU.
     ///
+    /// All rows are on the device at once, with what each layer gives for them. That of more rows is the mean of
+    /// the gradients of equal parts of them.
+    ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// As [`loss`](Self::loss), or [`Error::Limit`] or [`Error::OutOfMemory`] when the device has no room for so
+    /// many rows.
     pub fn gradient(
         &self,
         x: ArrayView2<'_, f32>,
         labels: &Labels,
     ) -> Result<Vec<Vec<Array2<f32>>>, Error> {
-        let pass = self.upload(x, Some(labels))?;
+        self.check_labelled(x, labels)?;
+        let rows = x.nrows();
+        let pass = self.activations(rows, Element::F32, TargetKind::Classes);
+        let pass = pass.map_err(|error| of_too_many_rows(error, rows))?;
+        self.gpu.write(&pass.values[0], &row_major(x))?;
+        self.gpu.write(&pass.targets, labels.indices())?;
         self.gpu.submit(&self.record_gradient(&pass)?, 1)?;
         let gpu = &self.gpu;
         let read_layer = |tensors: &Vec<Tensor>| pollster::block_on(read_matrices(gpu, tensors));
@@ -127,10 +152,9 @@ impl Model {
         x: ArrayView2<'_, f32>,
         labels: &Labels,
     ) -> Result<Vec<Vec<Array2<f64>>>, Error> {
-        check_input(&self.spec, x)?;
-        check_labels(&self.spec, x.nrows(), labels)?;
+        self.check_labelled(x, labels)?;
         let mut network = self.to_reference()?;
-        Ok(network.numerical_gradient(x.mapv(f64::from).view(), labels.indices()))
+        network.numerical_gradient(x.mapv(f64::from).view(), labels.indices())
     }
 
     /// The network with its present parameters on the CPU, in `f64`.
@@ -148,52 +172,89 @@ impl Model {
         Ok(network)
     }
 
-    /// A pass over rows given by the caller.
-    fn upload(
+    /// Forward passes over rows given by the caller, as many at a time as the device takes, with their losses where
+    /// there are labels. Calls `see` with each part of the rows when it is computed.
+    fn for_each_pass(
         &self,
         x: ArrayView2<'_, f32>,
-        labels: Option<&Labels>,
-    ) -> Result<Activations, Error> {
-        check_input(&self.spec, x)?;
-        let pass = self.activations(x.nrows(), Element::F32, TargetKind::Classes)?;
-        self.gpu.write(&pass.values[0], &row_major(x))?;
-        if let Some(labels) = labels {
-            check_labels(&self.spec, x.nrows(), labels)?;
-            self.gpu.write(&pass.targets, labels.indices())?;
+        labels: Option<&[u32]>,
+        mut see: impl FnMut(Range<usize>, &Activations) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let total = x.nrows();
+        let most = evaluator::rows_of_submit(self).min(total);
+        if most == 0 {
+            return Ok(());
         }
-        Ok(pass)
+        let all = self.forward_activations(most, Element::F32, TargetKind::Classes)?;
+        let record = |rows| {
+            let pass = all.first_rows(rows);
+            let mut recorder = Recorder::new(&self.gpu);
+            self.record_forward(&mut recorder, &pass.values, None);
+            if labels.is_some() {
+                Self::record_loss(&mut recorder, &SoftmaxCrossEntropy, &pass);
+            }
+            Ok::<_, Error>((pass, recorder.finish()?))
+        };
+        let mut recorded = record(most)?;
+        for first in (0..total).step_by(most) {
+            let rows = first..total.min(first + most);
+            if rows.len() < most {
+                recorded = record(rows.len())?;
+            }
+            let (pass, plan) = &recorded;
+            let x = x.slice(s![rows.clone(), ..]);
+            self.gpu.write(&pass.values[0], &row_major(x))?;
+            if let Some(labels) = labels {
+                self.gpu.write(&pass.targets, &labels[rows.clone()])?;
+            }
+            self.gpu.submit(plan, 1)?;
+            see(rows, pass)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there are rows of the network's inputs, and a label of its classes for each.
+    fn check_labelled(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<(), Error> {
+        let widths = self.spec.widths();
+        check_input(&widths, x.dim().into())?;
+        check_rows(x.nrows())?;
+        let expected = [x.nrows(), widths[widths.len() - 1]];
+        let found = [labels.len(), labels.classes()];
+        if expected == found {
+            return Ok(());
+        }
+        Err(Error::Shape {
+            what: "labels (examples, classes)".to_owned(),
+            expected,
+            found,
+        })
     }
 
     fn record_gradient(&self, pass: &Activations) -> Result<Plan, Error> {
         let mut recorder = Recorder::new(&self.gpu);
-        self.record_forward(&mut recorder, pass, None);
+        self.record_forward(&mut recorder, &pass.values, None);
         self.record_backward(&mut recorder, &SoftmaxCrossEntropy, pass, None);
         recorder.finish()
     }
 }
 
-fn check_input(spec: &Sequential, x: ArrayView2<'_, f32>) -> Result<(), Error> {
-    let inputs = spec.widths()[0];
-    if x.ncols() == inputs && x.nrows() > 0 {
-        return Ok(());
+/// What is too large for a device when all rows are on it at once is so for the number of rows.
+fn of_too_many_rows(error: Error, rows: usize) -> Error {
+    match error {
+        Error::Limit {
+            what,
+            limit,
+            needed,
+            available,
+        } => Error::Limit {
+            what: format!("a gradient over {rows} rows at once, for its {what}"),
+            limit,
+            needed,
+            available,
+        },
+        Error::OutOfMemory { doing } => Error::OutOfMemory {
+            doing: format!("{doing} for a gradient over {rows} rows at once"),
+        },
+        error => error,
     }
-    Err(Error::Shape {
-        what: "input of the network".to_owned(),
-        expected: [x.nrows().max(1), inputs],
-        found: x.dim().into(),
-    })
-}
-
-fn check_labels(spec: &Sequential, rows: usize, labels: &Labels) -> Result<(), Error> {
-    let widths = spec.widths();
-    let expected = [rows, widths[widths.len() - 1]];
-    let found = [labels.len(), labels.classes()];
-    if expected == found {
-        return Ok(());
-    }
-    Err(Error::Shape {
-        what: "labels (examples, classes)".to_owned(),
-        expected,
-        found,
-    })
 }

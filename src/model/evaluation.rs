@@ -29,7 +29,7 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] when the loss compares classes and the data set has values, or the other way round,
+    /// [`Error::Targets`] when the loss compares classes and the data set has values, or the other way round,
     /// [`Error::Shape`] when it does not fit the network, or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn evaluate(
@@ -80,7 +80,7 @@ impl Model {
     /// [`Confusion`](crate::Confusion) counts them.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the data set has values, no classes, [`Error::Shape`] when it does not fit the
+    /// [`Error::Targets`] when the data set has values, no classes, [`Error::Shape`] when it does not fit the
     /// network, or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {

@@ -69,7 +69,7 @@ fn record(recorder: &mut Recorder<'_>, gradients: &Arena, max_norm: f32) -> Resu
     let gpu = recorder.gpu();
     let blocks = gradients.blocks();
     let all_parts = blocks.iter().map(parts_of).sum();
-    let sums = Tensor::zeros(gpu, "sums of squares", [1, all_parts], Element::F32)?;
+    let sums = Tensor::zeros(gpu, "sums of squares", [all_parts, 2], Element::F32)?;
     let factor = Tensor::zeros(gpu, "factor of gradients", [1, 1], Element::F32)?;
     let settings = |elements: usize, first: usize, parts: usize| Settings {
         elements: to_u32(elements),
@@ -85,12 +85,12 @@ fn record(recorder: &mut Recorder<'_>, gradients: &Arena, max_norm: f32) -> Resu
     let mut first = 0;
     for block in blocks {
         let (elements, parts) = (block.len(), parts_of(block));
-        let cost = cost(2 * elements, elements.div_ceil(parts));
+        let cost = cost(3 * elements, elements.div_ceil(parts));
         let settings = settings(elements, first, parts);
         recorder.dispatch_each(&SUM_SQUARES, settings, &[block, &sums], parts, cost);
         first += parts;
     }
-    let combined = cost(all_parts, all_parts.div_ceil(64) + 6);
+    let combined = cost(2 * all_parts, all_parts.div_ceil(64) + 6);
     let of_sums = settings(all_parts, 0, all_parts);
     recorder.dispatch(&COMBINE, of_sums, &[&sums, &factor], 1, combined);
     for block in blocks {

@@ -1,6 +1,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::elementwise::{Elementwise, Reads};
+use super::update::check_not_subnormal;
 use super::{Backward, Forward, Layer};
 use crate::error::Error;
 use crate::fields;
@@ -66,7 +67,9 @@ impl Layer for LeakyRelu {
 
     fn check(&self) -> Result<(), Error> {
         match self.negative_slope.is_finite() {
-            true => Ok(()),
+            true => {
+                check_not_subnormal("negative slope", "0 or in magnitude ", self.negative_slope)
+            }
             false => Err(Error::setting(
                 "negative slope",
                 "a finite number",

@@ -124,6 +124,8 @@ impl<O: Optimizer> Optimizer for Scheduled<O> {
     fn coefficients(&self, step: u64) -> [f32; 4] {
         let [rate, rest @ ..] = self.optimizer.coefficients(step);
         let rate = to_f32(f64::from(rate) * self.schedule.factor(step));
+        // As GPUs may take it.
+        let rate = if rate.is_subnormal() { 0.0 } else { rate };
         [rate, rest[0], rest[1], rest[2]]
     }
 

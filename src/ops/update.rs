@@ -100,20 +100,30 @@ pub(super) fn check_learning_rate(learning_rate: f32) -> Result<(), Error> {
 
 pub(super) fn check_above_zero(name: &str, value: f32) -> Result<(), Error> {
     match value.is_finite() && value > 0.0 {
-        true => Ok(()),
+        true => check_not_subnormal(name, "", value),
         false => Err(Error::setting(name, "a finite number above 0", value)),
     }
 }
 
 pub(super) fn check_weight_decay(value: f32) -> Result<(), Error> {
+    let name = "weight decay";
     match value.is_finite() && value >= 0.0 {
-        true => Ok(()),
-        false => Err(Error::setting(
-            "weight decay",
-            "a finite number, 0 or above",
-            value,
-        )),
+        true => check_not_subnormal(name, "0 or ", value),
+        false => {
+            let expected = "a finite number, 0 or above";
+            Err(Error::setting(name, expected, value))
+        }
     }
+}
+
+/// GPUs may take subnormal numbers for 0, where the CPU has them: an epsilon would no longer keep 0/0 away.
+pub(super) fn check_not_subnormal(name: &str, or: &str, value: f32) -> Result<(), Error> {
+    if !value.is_subnormal() {
+        return Ok(());
+    }
+    let least = f32::MIN_POSITIVE;
+    let expected = format!("{or}at least {least:e}, as GPUs take smaller numbers for 0");
+    Err(Error::setting(name, expected, format!("{value:e}")))
 }
 
 /// Of a running mean: 1 would forget nothing, and never learn.

@@ -3,7 +3,7 @@ use ndarray::Array2;
 use super::{Float, Moment, Optimizer, Rule};
 
 /// Scales the gradients by `min(1, max_norm / (n + 10⁻⁶))`, `n` the root of the sum of all their squares,
-/// and goes on by another rule.
+/// and goes on by another rule. With NaN among them all become NaN.
 #[derive(Debug, Clone)]
 pub struct Clipped {
     /// What changes the parameters.
@@ -18,7 +18,8 @@ impl<F: Float> Optimizer<F> for Clipped {
         let squares = gradients.iter().flatten().flatten();
         let squares: f64 = squares.map(|value| value.into_f64().powi(2)).sum();
         let factor = self.max_norm / (squares.sqrt() + 1e-6);
-        if factor < 1.0 {
+        let is_within = factor >= 1.0;
+        if !is_within {
             let factor = F::from_f64(factor);
             let scale = |gradient: &mut Array2<F>| *gradient *= factor;
             gradients.iter_mut().flatten().for_each(scale);

@@ -16,15 +16,22 @@ impl<F: Float> Loss<F> for MeanSquaredError {
         let Targets::Values(targets) = targets else {
             unreachable!("checked before the first step");
         };
-        let count = F::from_f64(outputs.len() as f64);
-        let mut sum = F::zero();
-        Zip::from(&mut doutputs)
-            .and(&outputs)
-            .and(&targets)
-            .for_each(|dy, &y, &t| {
-                sum += (y - t) * (y - t);
-                *dy = F::from_f64(2.0) * (y - t) / count;
+        let [rows, columns] =
+            [outputs.nrows(), outputs.ncols()].map(|size| F::from_f64(size as f64));
+        let scale = F::from_f64(2.0 / outputs.len() as f64);
+        let mut loss = F::zero();
+        // Row by row, so that what overflows does so on a GPU, too.
+        Zip::from(doutputs.rows_mut())
+            .and(outputs.rows())
+            .and(targets.rows())
+            .for_each(|dy, y, t| {
+                let mut sum = F::zero();
+                Zip::from(dy).and(y).and(t).for_each(|dy, &y, &t| {
+                    sum += (y - t) * (y - t);
+                    *dy = scale * (y - t);
+                });
+                loss += sum / columns;
             });
-        sum / count
+        loss / rows
     }
 }

@@ -5,6 +5,8 @@ use super::{Float, Loss, Targets};
 /// Mean cross-entropy of softmax(logits), and its gradient by the logits,
 /// `(softmax(logits) − onehot(label)) / rows`, into `dlogits`.
 ///
+/// A row with an infinite or NaN logit has a NaN loss, as on a GPU; its gradient is of no use.
+///
 /// # Panics
 /// Unless there is a label of the classes for each row.
 #[must_use]
@@ -23,10 +25,14 @@ pub fn softmax_cross_entropy<F: Float>(
     {
         let label = label as usize;
         let largest = z.fold(F::neg_infinity(), |a, &b| a.max(b));
+        let is_finite = z.iter().all(|z| z.is_finite());
         dz.assign(&z);
         dz.mapv_inplace(|z| (z - largest).exp());
         let sum = dz.sum();
-        loss += sum.ln() - (z[label] - largest);
+        loss += match is_finite {
+            true => sum.ln() - (z[label] - largest),
+            false => F::nan(),
+        };
         dz.mapv_inplace(|e| e / sum / rows);
         dz[label] -= F::one() / rows;
     }

@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use super::Float;
 use super::cores::for_each_chunk;
 use crate::data::Dataset;
+use crate::memory::bytes_of;
 
 /// Parts of a minibatch's rows, and of the features: so many cores share the work. Every sum lies within
 /// one part, so that its bits do not depend on who takes which. (More parts than 2 brought nothing.)
@@ -32,23 +33,57 @@ struct Entry {
 const MOST_NONZERO: f64 = 0.5;
 const MOST_WEIGHTS: usize = 1 << 18;
 
-impl SparseRows {
-    /// The rows of a data set in this form, if that is the faster one for a layer of so many outputs.
+/// How much of a data set is not 0.
+#[derive(Debug)]
+pub(super) struct Nonzero {
+    examples: usize,
+    /// Bytes that are not 0, of all rows,
+    bytes: usize,
+    /// and of the row that has the most.
+    of_row: usize,
+}
+
+impl Nonzero {
+    /// Of a data set whose rows are faster in this form for a layer of so many outputs.
     pub(super) fn of(dataset: &Dataset, outputs: usize) -> Option<Self> {
-        let bytes = dataset.features();
-        let count = bytes.iter().filter(|&&byte| byte != 0).count();
-        let is_dense = count as f64 > MOST_NONZERO * bytes.len() as f64;
         let is_large = dataset.width().saturating_mul(outputs) > MOST_WEIGHTS;
         // Layers are at most 65,535 wide.
-        if is_dense || is_large || u16::try_from(dataset.width()).is_err() {
+        if is_large || u16::try_from(dataset.width()).is_err() {
             return None;
         }
+        let rows = dataset.features().chunks_exact(dataset.width());
+        let counts = rows.map(|row| row.iter().filter(|&&byte| byte != 0).count());
+        let (bytes, of_row) =
+            counts.fold((0, 0), |(sum, most), count| (sum + count, count.max(most)));
+        let is_dense = bytes as f64 > MOST_NONZERO * dataset.features().len() as f64;
+        (!is_dense).then_some(Self {
+            examples: dataset.len(),
+            bytes,
+            of_row,
+        })
+    }
+
+    /// Bytes of memory that this form of the data set takes, with minibatches of so many rows.
+    pub(super) fn memory<F>(&self, batch: usize) -> u64 {
+        let rows = bytes_of::<usize>((PARTS * self.examples + 1) as u64);
+        let entries = bytes_of::<Entry>(self.bytes as u64);
+        let ends = bytes_of::<[usize; PARTS]>(batch as u64);
+        let terms = bytes_of::<Term<F>>((batch as u64).saturating_mul(self.of_row as u64));
+        rows.saturating_add(entries)
+            .saturating_add(ends)
+            .saturating_add(terms)
+    }
+}
+
+impl SparseRows {
+    /// The rows of a data set in this form.
+    pub(super) fn new(dataset: &Dataset, nonzero: &Nonzero) -> Self {
         let mut rows = Self {
             starts: Vec::with_capacity(PARTS * dataset.len() + 1),
-            entries: Vec::with_capacity(count),
+            entries: Vec::with_capacity(nonzero.bytes),
         };
         let features = dataset.width().div_ceil(PARTS);
-        for row in bytes.chunks_exact(dataset.width()) {
+        for row in dataset.features().chunks_exact(dataset.width()) {
             let start = rows.entries.len();
             let nonzero = (0..=u16::MAX).zip(row).filter(|&(_, &byte)| byte != 0);
             let entries = nonzero.map(|(feature, &byte)| Entry { feature, byte });
@@ -59,7 +94,7 @@ impl SparseRows {
             rows.starts.extend(starts);
         }
         rows.starts.push(rows.entries.len());
-        Some(rows)
+        rows
     }
 
     /// Where the entries of an example start in each part of the features, and where they end.
@@ -155,7 +190,10 @@ impl<F: Float> SparseBatch<F> {
 impl<F: Float> Part<F> {
     fn gather(&mut self, rows: &SparseRows, examples: &[u32], unit: &[F; 256], outputs: u32) {
         self.ends.clear();
+        self.ends.reserve_exact(examples.len());
         self.terms.clear();
+        let terms = examples.iter().map(|&example| rows.row(example).len());
+        self.terms.reserve_exact(terms.sum());
         let term = |entry: &Entry| Term {
             x: unit[usize::from(entry.byte)],
             at: u32::from(entry.feature) * outputs,
@@ -292,12 +330,26 @@ fn add_columns<F: Float, const WIDTH: usize, const MORE: usize>(
 }
 
 #[cfg(test)]
+impl<F> SparseBatch<F> {
+    /// Bytes that are allocated for it, with its data set.
+    pub(super) fn memory(&self, rows: &SparseRows) -> u64 {
+        let of_part = |part: &Part<F>| {
+            bytes_of::<[usize; PARTS]>(part.ends.capacity() as u64)
+                + bytes_of::<Term<F>>(part.terms.capacity() as u64)
+        };
+        let of_rows = bytes_of::<usize>(rows.starts.capacity() as u64)
+            + bytes_of::<Entry>(rows.entries.capacity() as u64);
+        of_rows + self.parts.iter().map(of_part).sum::<u64>()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use ndarray::{Array2, Zip};
 
-    use super::{SparseBatch, SparseRows};
+    use super::{Nonzero, SparseBatch, SparseRows};
     use crate::data::{Dataset, Labels};
     use crate::reference::{Backward, Forward, Layer};
     use crate::reference::{Float, Linear, SparseLayer};
@@ -363,7 +415,7 @@ mod tests {
         let pixel = |(row, column)| unit[usize::from(dataset.row(examples[row] as usize)[column])];
         let x = Array2::from_shape_fn((rows, inputs), pixel);
 
-        let sparse = SparseRows::of(&dataset, outputs).unwrap();
+        let sparse = SparseRows::new(&dataset, &Nonzero::of(&dataset, outputs).unwrap());
         let mut batch = SparseBatch::new(outputs);
         // What an earlier minibatch has left must be gone.
         for examples in [&[5, 5, 5, 5, 5, 5, 5, 5][..], examples] {
@@ -431,8 +483,8 @@ mod tests {
     fn dense_data_and_large_layers_are_for_matrix_products() {
         let labels = Labels::from_classes(vec![0, 0], 1).unwrap();
         let with = |bytes: Vec<u8>| Dataset::new("two", 2, bytes, labels.clone()).unwrap();
-        assert!(SparseRows::of(&with(vec![0, 1, 0, 1]), 10).is_some());
-        assert!(SparseRows::of(&with(vec![0, 1, 1, 1]), 10).is_none());
-        assert!(SparseRows::of(&with(vec![0, 1, 0, 1]), super::MOST_WEIGHTS).is_none());
+        assert!(Nonzero::of(&with(vec![0, 1, 0, 1]), 10).is_some());
+        assert!(Nonzero::of(&with(vec![0, 1, 1, 1]), 10).is_none());
+        assert!(Nonzero::of(&with(vec![0, 1, 0, 1]), super::MOST_WEIGHTS).is_none());
     }
 }

@@ -1,23 +1,22 @@
+use std::ops::Range;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayViewMut1, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 use super::cores::enter;
 use super::network::{Workspace, correct};
-use super::sparse::SparseRows;
-use super::{Criterion, Float, Moment, Network, Rule, SparseBatch, Targets};
+use super::pass::matrix;
+use super::sparse::{Nonzero, SparseRows};
+use super::{Criterion, Float, Moment, Network, Rule, SparseBatch, Targets, footprint};
 use crate::Sequential;
 use crate::checkpoint::{self, Position};
 use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
-use crate::ops::{Loss, Optimizer, SoftmaxCrossEntropy, TargetKind};
+use crate::ops::{Layer, Loss, Optimizer, SoftmaxCrossEntropy, TargetKind};
 use crate::trainer::{Evaluation, Soundness, check_classes, check_fit};
-
-/// Rows evaluated at a time.
-const EVALUATION_ROWS: usize = 500;
 
 /// The training loop on the CPU: the same minibatches, in the same order, as [`crate::Trainer`].
 ///
@@ -66,7 +65,7 @@ impl<F: Float> Trainer<F> {
     ///
     /// # Errors
     /// [`Error::Setting`] when batch, sampling or a setting of the optimizer make no sense, [`Error::Shape`]
-    /// when the data set does not fit the network.
+    /// when the data set does not fit the network, [`Error::Memory`] when the host has no room for the training.
     pub fn new(
         spec: &Sequential,
         optimizer: impl Optimizer + 'static,
@@ -93,17 +92,31 @@ impl<F: Float> Trainer<F> {
         let examples = examples.into();
         optimizer.check()?;
         sampling.check(examples.len(), batch)?;
-        let network = Network::new(spec)?;
-        check_fit(network.widths(), &loss, &examples)?;
-        let work = network.workspace(batch);
-        let bytes = match &examples {
-            Examples::Bytes(dataset) => Some(dataset),
-            Examples::Table(_) => None,
+        spec.check()?;
+        let widths = spec.widths();
+        check_fit(&widths, &loss, &examples)?;
+        // A first layer that has a form for rows given by what is not 0 in them, and bytes that are mostly 0.
+        let has_sparse = |layer: &Arc<dyn Layer>| F::of(&layer.reference()).sparse().is_some();
+        let nonzero = match (&examples, spec.layers().first()) {
+            (Examples::Bytes(dataset), Some(first)) if has_sparse(first) => {
+                Nonzero::of(dataset, widths[1]).map(|nonzero| (dataset, nonzero))
+            }
+            _ => None,
         };
-        let sparse = bytes
-            .filter(|_| network.first_sparse().is_some())
-            .and_then(|dataset| SparseRows::of(dataset, network.widths()[1]))
-            .map(|rows| (rows, SparseBatch::new(network.widths()[1])));
+        let footprint = footprint::Training {
+            spec,
+            kept: optimizer.state().len(),
+            examples: &examples,
+            batch,
+            nonzero: nonzero.as_ref().map(|(_, nonzero)| nonzero),
+        };
+        footprint.check::<F>()?;
+        let network = Network::new(spec)?;
+        let work = network.workspace(batch, nonzero.is_some());
+        let sparse = nonzero.map(|(dataset, nonzero)| {
+            let rows = SparseRows::new(dataset, &nonzero);
+            (rows, SparseBatch::new(widths[1]))
+        });
         let mut unit = [F::zero(); 256];
         for (byte, unit) in (0u8..=255).zip(&mut unit) {
             *unit = F::from_f64(byte.into()) / F::from_f64(255.0);
@@ -149,7 +162,7 @@ impl<F: Float> Trainer<F> {
     /// goes on as with [`crate::Trainer::set_parameters`].
     ///
     /// # Errors
-    /// [`Error::Shape`] when one has another shape; then none is replaced.
+    /// As [`Network::set_parameters`].
     pub fn set_parameters(&mut self, values: &[Vec<Array2<F>>]) -> Result<(), Error> {
         self.network.set_parameters(values)?;
         self.begin_anew();
@@ -257,63 +270,60 @@ impl<F: Float> Trainer<F> {
     pub fn evaluate(&self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
         let examples = examples.into();
         check_fit(self.network.widths(), &*self.loss, &examples)?;
-        let total = examples.len();
-        let mut work = self.network.workspace(EVALUATION_ROWS.min(total));
-        let mut targets = Array2::zeros((EVALUATION_ROWS.min(total), examples.outputs()));
         let criterion = F::criterion(&self.criterion);
+        let outputs = examples.outputs();
+        let mut values: Vec<F> = Vec::new();
         let (mut loss, mut hits) = (0.0, 0);
-        for first in (0..total).step_by(EVALUATION_ROWS) {
-            let rows = EVALUATION_ROWS.min(total - first);
-            self.forward(&examples, first, rows, &mut work);
-            if let Some(values) = examples.values() {
-                for (row, to) in targets.outer_iter_mut().take(rows).enumerate() {
-                    copy_row(to, values, first + row);
-                }
-            }
+        self.for_each_pass(&examples, |rows, logits, unread| {
             let labels = examples
                 .labels()
-                .map(|labels| &labels.indices()[first..first + rows]);
-            let of_rows = match labels {
+                .map(|labels| &labels.indices()[rows.clone()]);
+            values.clear();
+            if let Some(of_all) = examples.values() {
+                let of_rows = &of_all[rows.start * outputs..rows.end * outputs];
+                values.extend(of_rows.iter().map(|&value| F::from_f64(value.into())));
+            }
+            let targets = match labels {
                 Some(labels) => Targets::Classes(labels),
-                None => Targets::Values(targets.slice(s![..rows, ..])),
+                None => Targets::Values(matrix(&values, [rows.len(), outputs])),
             };
-            let (outputs, unread) = work.outputs(rows);
-            let mean = criterion.forward_backward(outputs, of_rows, unread);
-            loss += mean.into_f64() * rows as f64;
-            hits += labels.map_or(0, |labels| correct(work.outputs(rows).0, labels));
-        }
+            let mean = criterion.forward_backward(logits, targets, unread);
+            loss += mean.into_f64() * rows.len() as f64;
+            hits += labels.map_or(0, |labels| correct(logits, labels));
+        })?;
         let hits = examples.labels().map(|_| hits);
-        Ok(Evaluation::new(loss, hits, total))
+        Ok(Evaluation::new(loss, hits, examples.len()))
     }
 
     /// The class that the network takes every example for, and its probability; a
     /// [`Confusion`](crate::Confusion) counts them.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the data set has values, no classes; [`Error::Shape`] when it does not fit
+    /// [`Error::Targets`] when the data set has values, no classes; [`Error::Shape`] when it does not fit
     /// the network.
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         let examples = examples.into();
         check_classes(&examples)?;
         check_fit(self.network.widths(), &*self.loss, &examples)?;
-        let total = examples.len();
-        let mut work = self.network.workspace(EVALUATION_ROWS.min(total));
-        let mut predictions = Vec::with_capacity(total);
-        for first in (0..total).step_by(EVALUATION_ROWS) {
-            let rows = EVALUATION_ROWS.min(total - first);
-            self.forward(&examples, first, rows, &mut work);
-            let (logits, _) = work.outputs(rows);
+        let mut predictions = Vec::with_capacity(examples.len());
+        self.for_each_pass(&examples, |_, logits, _| {
             predictions.extend(logits.outer_iter().map(Prediction::of));
-        }
+        })?;
         Ok(predictions)
     }
 
-    /// Logits of `rows` examples from `first` on, into the first rows of `work`.
-    fn forward(&self, examples: &Examples, first: usize, rows: usize, work: &mut Workspace<F>) {
-        for (row, x) in work.values[0].outer_iter_mut().take(rows).enumerate() {
-            copy_features(x, examples, first + row, &self.unit);
-        }
-        self.network.forward(work, rows);
+    /// [`Network::for_each_pass`] over examples.
+    fn for_each_pass(
+        &self,
+        examples: &Examples,
+        see: impl FnMut(Range<usize>, ArrayView2<'_, F>, ArrayViewMut2<'_, F>),
+    ) -> Result<(), Error> {
+        let copy = |rows: Range<usize>, mut to: ArrayViewMut2<'_, F>| {
+            for (example, x) in rows.zip(to.outer_iter_mut()) {
+                copy_features(x, examples, example, &self.unit);
+            }
+        };
+        self.network.for_each_pass(examples.len(), copy, see)
     }
 }
 
@@ -353,10 +363,11 @@ impl Trainer<f32> {
     /// too: see [`crate::checkpoint`].
     ///
     /// # Errors
-    /// [`Error::NotSaved`] when it has diverged, or [`Error::Checkpoint`] when a value is not finite: the training
-    /// has failed.
+    /// [`Error::NotSaved`] when it has diverged, [`Error::Checkpoint`] when a value is not finite: the training
+    /// has failed; [`Error::Memory`] when the host has no room for it.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         self.soundness.check_saving(self.step)?;
+        footprint::check_saving(&self.spec, self.optimizer.state().len())?;
         let roles = self.optimizer.state().iter().enumerate();
         let of_role = |at: usize| self.state.iter().map(|kept| kept[at].clone()).collect();
         let state = roles.map(|(at, role)| (*role, of_role(at))).collect();
@@ -412,14 +423,5 @@ impl Trainer<f32> {
     }
 }
 
-impl<F: Float> Workspace<F> {
-    /// Logits of the first rows, and room for their gradient.
-    fn outputs(
-        &mut self,
-        rows: usize,
-    ) -> (ndarray::ArrayView2<'_, F>, ndarray::ArrayViewMut2<'_, F>) {
-        let last = self.values.len() - 1;
-        let logits = self.values[last].slice(s![..rows, ..]);
-        (logits, self.deltas[last].slice_mut(s![..rows, ..]))
-    }
-}
+#[cfg(test)]
+mod tests;

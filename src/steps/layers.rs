@@ -33,7 +33,7 @@ pub(super) fn record(setting: &Setting<'_>) -> Result<Steps, Error> {
     sample::minibatches(&mut recorder, sampling, examples, step_count, &indices)?;
     let (x, targets) = (&pass.values[0], &pass.targets);
     gather::batch(&mut recorder, resident, &indices, x, targets);
-    model.record_forward(&mut recorder, &pass, Some(step_count));
+    model.record_forward(&mut recorder, &pass.values, Some(step_count));
     model.record_backward(&mut recorder, loss, &pass, Some(step_count));
     let update = Update {
         parameters,

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use wgrad::kernel::Element;
-use wgrad::ops::{Forward, Layer, Relu};
-use wgrad::plan::Recorder;
+use wgrad::kernel::{Binding, Element, Kernel};
+use wgrad::plan::{Cost, Recorder};
 use wgrad::tensor::Tensor;
 use wgrad::{Error, Gpu, wgpu};
 
@@ -24,18 +23,18 @@ pub(crate) fn device(limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     pollster::block_on(adapter.request_device(&descriptor)).unwrap()
 }
 
-/// Records a wrong bind group: a buffer that kernels may not write.
-pub(crate) fn bind_unusable(gpu: &Gpu) -> Result<(), Error> {
-    let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
-        label: Some("for copies only"),
-        size: 256,
-        usage: wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    });
-    let unusable = Tensor::in_buffer(gpu, "unusable", &buffer, 0, 256, [1, 64], Element::F32)?;
+/// Records a kernel that wgpu refuses: its WGSL has no such entry point.
+pub(crate) fn compile_unusable(gpu: &Gpu) -> Result<(), Error> {
+    const SOURCE: &str = "
+        @group(0) @binding(0) var<uniform> unused: u32;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(1)
+        fn forward() { y[0] = f32(unused); }";
+    static UNUSABLE: Kernel<u32> =
+        Kernel::new("unusable", SOURCE, "backward", &[Binding::write("y")]);
     let y = Tensor::zeros(gpu, "y", [1, 64], Element::F32)?;
     let mut recorder = Recorder::new(gpu);
-    Relu.forward(&mut recorder, Forward::evaluation(&unusable, &[], &y));
+    recorder.dispatch(&UNUSABLE, 0, &[&y], 1, Cost::default());
     recorder.finish().map(|_| ())
 }
 
@@ -71,8 +70,8 @@ fn error_handlers_of_a_borrowed_device_stay_its_owners() {
 
     // Mistakes of wgrad's own calls are wgrad's to report.
     assert_error!(
-        bind_unusable(&gpu).unwrap_err(),
-        ["bind group"],
+        compile_unusable(&gpu).unwrap_err(),
+        ["compiling unusable::backward"],
         Error::Gpu { .. }
     );
     assert!(seen.lock().unwrap().is_empty(), "{seen:?}");

@@ -8,7 +8,7 @@ use wgrad::ops::{Linear, Sgd, SoftmaxCrossEntropy};
 use wgrad::tensor::Tensor;
 use wgrad::{Error, Gpu, Sequential, Trainer, wgpu};
 
-use crate::borrowed::{bind_unusable, device, mistake};
+use crate::borrowed::{compile_unusable, device, mistake};
 use crate::{SAMPLING, assert_error, assert_trains, digits, gpu, spec, trainer};
 
 /// Everything one can ask of a device that is gone.
@@ -71,10 +71,10 @@ fn work_that_takes_too_long_is_a_timeout_and_not_the_end() {
 #[test]
 fn what_wgpu_refuses_is_an_error() {
     let gpu = gpu();
-    let error = bind_unusable(&gpu).unwrap_err();
+    let error = compile_unusable(&gpu).unwrap_err();
     assert_error!(
         error,
-        ["bind group", "for copies only", "STORAGE"],
+        ["compiling unusable::backward", "entry point"],
         Error::Gpu { .. }
     );
     assert_trains(&gpu);

@@ -125,11 +125,24 @@ fn data_that_does_not_fit_the_network() {
 #[test]
 fn inputs_and_labels_of_another_shape() {
     let model = spec().build(&gpu()).unwrap();
-    for (rows, columns) in [(3, 783), (3, 785), (0, 784)] {
+    for (rows, columns) in [(3, 783), (3, 785), (0, 783)] {
         let x = Array2::zeros((rows, columns));
         let error = model.predict(x.view()).unwrap_err();
-        assert_error!(error, ["input of the network", "784"],
+        let named = ["input of the network", "784"];
+        assert_error!(error, [named[0], named[1]],
             Error::Shape { found, .. } if found == [rows, columns]);
+        let network = model.to_reference().unwrap();
+        let x = x.mapv(f64::from);
+        let labels = vec![0; rows];
+        for error in [
+            network.predict(x.view()).map(drop),
+            network.loss(x.view(), &labels).map(drop),
+            network.accuracy(x.view(), &labels).map(drop),
+            network.gradient(x.view(), &labels).map(drop),
+        ] {
+            assert_error!(error.unwrap_err(), [named[0], named[1]],
+                Error::Shape { found, .. } if found == [rows, columns]);
+        }
     }
     let x = Array2::zeros((3, 784));
     for labels in [(2, 10), (4, 10), (3, 9), (3, 11)] {
@@ -159,11 +172,70 @@ fn parameters_of_another_shape_replace_nothing() {
         ["layers.2.bias", "[1, 10]", "[1, 11]"],
         Error::Shape { .. }
     );
+    let mut network = reference::Network::<f32>::new(&spec()).unwrap();
+    network.set_parameters(&before).unwrap();
+    let refused = network.set_parameters(&wrong).unwrap_err();
+    let expected = model.set_parameters(&wrong).unwrap_err();
+    assert_eq!(refused.to_string(), expected.to_string());
     wrong.pop();
-    assert_error!(
-        model.set_parameters(&wrong).unwrap_err(),
-        ["parameters of a network"],
-        Error::Shape { .. }
-    );
+    for refused in [model.set_parameters(&wrong), network.set_parameters(&wrong)] {
+        assert_error!(
+            refused.unwrap_err(),
+            ["parameters of the network", "expected 4, found 2"],
+            Error::Count { .. }
+        );
+    }
     assert_eq!(model.parameters().unwrap(), before);
+    assert_eq!(network.parameters(), before);
+}
+
+/// A layer without parameters has an empty group, which may be left out; which group a parameter is in counts
+/// nowhere.
+#[test]
+fn groups_of_parameters_without_any_may_be_left_out() {
+    let mut model = spec().build(&gpu()).unwrap();
+    let mut network = reference::Network::<f32>::new(&spec()).unwrap();
+    let all = model.parameters().unwrap();
+    assert!(all[1].is_empty(), "that of the Relu");
+    let fewer = [all[0].clone(), all[2].clone()];
+    let flat: Vec<_> = all
+        .concat()
+        .into_iter()
+        .map(|parameter| vec![parameter])
+        .collect();
+    for values in [&fewer[..], &flat, &[all.concat()], &all] {
+        let mut changed = values.to_vec();
+        changed
+            .iter_mut()
+            .flatten()
+            .for_each(|parameter| *parameter += 1.0);
+        model.set_parameters(&changed).unwrap();
+        network.set_parameters(&changed).unwrap();
+        assert_eq!(model.parameters().unwrap().concat(), changed.concat());
+        assert_eq!(network.parameters(), model.parameters().unwrap());
+    }
+}
+
+/// What a user gives to a network on the CPU is checked as on a GPU.
+#[test]
+fn labels_that_do_not_fit_a_network_on_the_cpu() {
+    let network = reference::Network::<f64>::new(&spec()).unwrap();
+    let x = Array2::zeros((3, 784));
+    for (labels, named) in [
+        (&[0, 1][..], "expected 3, found 2"),
+        (&[0, 1, 2, 3], "expected 3, found 4"),
+        (&[0, 1, 10], "label of row 2 must be below 10"),
+        (&[u32::MAX, 1, 2], "label of row 0"),
+    ] {
+        let mut other = reference::Network::<f64>::new(&spec()).unwrap();
+        for error in [
+            network.loss(x.view(), labels).map(drop),
+            network.accuracy(x.view(), labels).map(drop),
+            network.gradient(x.view(), labels).map(drop),
+            other.numerical_gradient(x.view(), labels).map(drop),
+        ] {
+            let message = error.unwrap_err().to_string();
+            assert!(message.contains(named), "{message}");
+        }
+    }
 }

@@ -282,8 +282,8 @@ impl Training {
         for step in 0..self.losses.len() {
             let (pixels, labels) = self.minibatch(mnist, step);
             let x = pixels.mapv(unit);
-            losses.push(network.loss(x.view(), &labels).into_f64());
-            let mut gradient = network.gradient(x.view(), &labels);
+            losses.push(network.loss(x.view(), &labels).unwrap().into_f64());
+            let mut gradient = network.gradient(x.view(), &labels).unwrap();
             if step == 0 {
                 first_gradient = flat(&gradient);
             }
@@ -305,7 +305,7 @@ impl Training {
             first_gradient,
             losses,
             last: flat(network.parameters()),
-            accuracy: network.accuracy(x.view(), test.labels().indices()),
+            accuracy: network.accuracy(x.view(), test.labels().indices()).unwrap(),
         })
     }
 
@@ -317,7 +317,7 @@ impl Training {
         trainer.set_parameters(&self.parameters())?;
         let (pixels, labels) = self.minibatch(mnist, 0);
         let x = pixels.mapv(|pixel| F::from_f64(pixel.into()) / F::from_f64(255.0));
-        let first_gradient = flat(&trainer.network().gradient(x.view(), &labels));
+        let first_gradient = flat(&trainer.network().gradient(x.view(), &labels).unwrap());
         let losses = trainer.steps(self.losses.len())?;
         Ok(Run {
             first_gradient,

@@ -2,6 +2,7 @@ use wgrad::ndarray::{Array2, ArrayView2, Axis};
 use wgrad::ops::{Loss as _, SoftmaxCrossEntropy};
 use wgrad::reference::softmax_cross_entropy;
 
+use crate::extremes::{EXTREMES, assert_agrees};
 use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
 
 struct Outcome {
@@ -173,6 +174,52 @@ fn a_row_that_is_not_finite_has_a_nan_loss_and_no_other() {
                     assert_eq!(spoilt.to_bits(), sound.to_bits(), "row {row}, {spoil}");
                 }
             }
+        }
+    }
+}
+
+/// Every pair of extremes as the logits of two classes, with a label of either: NaN where one is no finite number,
+/// infinite where their difference overflows.
+#[test]
+fn losses_of_extremes_are_those_of_the_cpu() {
+    let pairs = EXTREMES.iter().flat_map(|&a| EXTREMES.map(|b| [a, b]));
+    let logits: Vec<[f32; 2]> = pairs.flat_map(|pair| [pair; 2]).collect();
+    let labels: Vec<u32> = (0..2).cycle().take(logits.len()).collect();
+    let found = run([logits.len(), 2], logits.as_flattened(), &labels);
+    let mut infinite = 0;
+    for ((pair, &label), &found) in logits.iter().zip(&labels).zip(&found.losses) {
+        let row = ArrayView2::from_shape((1, 2), pair).unwrap();
+        let mut unread = Array2::zeros((1, 2));
+        let expected = softmax_cross_entropy(row, &[label], unread.view_mut());
+        let is_finite = pair.iter().all(|logit| logit.is_finite());
+        assert_eq!(expected.is_nan(), !is_finite, "{pair:?}");
+        infinite += u32::from(expected.is_infinite());
+        assert_agrees(&format!("{pair:?}, label {label}"), found, expected);
+        // In f64 nothing overflows.
+        let double = loss_of_row(row.mapv(f64::from).view(), label);
+        assert_eq!(double.is_nan(), !is_finite, "{pair:?}");
+    }
+    assert_eq!(infinite, 2);
+}
+
+/// Nothing is written where no class is: guard bands see to that.
+#[test]
+fn a_label_that_is_no_class_has_a_nan_loss() {
+    for classes in [1, 2, 10] {
+        let mut numbers = Numbers::new(6);
+        let logits = numbers.fill(70 * classes, Fill::Moderate);
+        let mut labels = labels(&mut numbers, [70, classes]);
+        let classes_u32 = u32::try_from(classes).unwrap();
+        for (row, label) in [(0, classes_u32), (33, u32::MAX), (69, classes_u32 + 1)] {
+            labels[row] = label;
+        }
+        let found = run([70, classes], &logits, &labels);
+        for (row, loss) in found.losses.iter().enumerate() {
+            assert_eq!(
+                loss.is_nan(),
+                labels[row] >= classes_u32,
+                "row {row}: {loss}"
+            );
         }
     }
 }

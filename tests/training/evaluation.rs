@@ -15,7 +15,7 @@ fn reference(trainer: &Trainer, data: &Dataset) -> (Evaluation, usize) {
     let pixel = |(row, column)| f64::from(data.row(row)[column]) / 255.0;
     let x = Array2::from_shape_fn((data.len(), data.width()), pixel);
     let labels = data.labels().indices();
-    let logits = network.predict(x.view());
+    let logits = network.predict(x.view()).unwrap();
     let close = logits.outer_iter().filter(|row| {
         let mut sorted = row.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -23,8 +23,8 @@ fn reference(trainer: &Trainer, data: &Dataset) -> (Evaluation, usize) {
         first - second < 1e-5 * (1.0 + first.abs())
     });
     let evaluation = Evaluation {
-        loss: network.loss(x.view(), labels),
-        accuracy: Some(network.accuracy(x.view(), labels)),
+        loss: network.loss(x.view(), labels).unwrap(),
+        accuracy: Some(network.accuracy(x.view(), labels).unwrap()),
     };
     (evaluation, close.count())
 }
@@ -112,7 +112,9 @@ fn examples_that_do_not_fit_a_model_or_its_loss_are_refused() {
     );
     let classes = message(model.evaluate(&MeanSquaredError, &digits.test));
     assert!(
-        classes.contains("must be values, which the loss MeanSquaredError compares"),
+        classes.contains(
+            "has classes, but the loss MeanSquaredError compares values. Take a loss of classes"
+        ),
         "{classes}"
     );
 }

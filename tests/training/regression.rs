@@ -165,20 +165,20 @@ fn what_a_loss_cannot_compare_is_refused() {
     };
     for message in on_both(&surface(), false) {
         for part in [
-            "what surface says",
-            "must be classes",
-            "SoftmaxCrossEntropy",
-            "is values",
+            "data set \"surface\" has values",
+            "the loss SoftmaxCrossEntropy compares classes",
+            "Take a loss of values, such as MeanSquaredError",
+            "Table::classification",
         ] {
             assert!(message.contains(part), "no {part} in: {message}");
         }
     }
     for message in on_both(&circle(), true) {
         for part in [
-            "what circle says",
-            "must be values",
-            "MeanSquaredError",
-            "is classes",
+            "data set \"circle\" has classes",
+            "the loss MeanSquaredError compares values",
+            "Take a loss of classes, such as SoftmaxCrossEntropy",
+            "Table::regression",
         ] {
             assert!(message.contains(part), "no {part} in: {message}");
         }
@@ -256,8 +256,9 @@ fn values_have_no_predictions_with_a_probability() {
     let on_gpu = on_gpu.predictions(&table);
     for refused in [of_model, on_gpu, on_cpu.predictions(&table)] {
         let error = refused.unwrap_err().to_string();
-        let expected = "what surface says of its examples must be classes, to be predicted; for values \
-            there is Model::predict; it is values";
+        let expected = "data set \"surface\" has values, but a prediction with a probability is of classes. \
+            Predict values with Model::predict or reference::Network::predict, or make the table with \
+            Table::classification";
         assert_eq!(error, expected);
     }
 }

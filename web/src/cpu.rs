@@ -38,7 +38,7 @@ impl OnCpu {
             expected: shape.into(),
             found: [1, rows.len()],
         })?;
-        Ok(network.predict(x).into_iter().collect())
+        Ok(network.predict(x)?.into_iter().collect())
     }
 }
 

@@ -49,10 +49,12 @@ fn check(gradients: &[Vec<f32>], max_norm: f32) {
     let additions = longest.max().unwrap_or(1) + parts.div_ceil(64) + 7;
     let error = (additions as f64 / 2.0 * ROUNDING + 5.0 * ULP) + 3.5 * ULP;
     for (tensor, values) in tensors.iter().zip(gradients) {
+        // A factor below the normal numbers may be 0.
+        let lost = |&value: &f32| f64::from(value.abs()) * FLUSHED;
         let scaled = |&value: &f32| f64::from(value) * factor.min(1.0);
         let tolerance = |&value: &f32| match factor > 1.0 + error {
             true => 0.0,
-            false => scaled(&value).abs() * (error + 2.0 * ROUNDING) + FLUSHED,
+            false => scaled(&value).abs() * (error + 2.0 * ROUNDING) + FLUSHED + lost(&value),
         };
         let (expected, tolerance) = (values.iter().map(scaled), values.iter().map(tolerance));
         assert_close(&case, &bench.read(tensor), expected, tolerance);
@@ -77,6 +79,43 @@ fn a_norm_that_is_too_large_is_scaled_and_no_other() {
 #[test]
 fn gradients_of_zero_stay() {
     check(&[vec![0.0; 100]], 1.0);
+}
+
+/// Squares of what is above 1.8e19 overflow in `f32`: the norm does not.
+#[test]
+fn gradients_whose_squares_overflow_are_clipped() {
+    let large = [3e38, -1e30, 2e19, 1e12, 1.2e12, -7.0, 0.0];
+    for sizes in [&[7usize][..], &[1, 300, 5_000]] {
+        let of_block = |&size: &usize| large.into_iter().cycle().take(size).collect();
+        let gradients: Vec<Vec<f32>> = sizes.iter().map(of_block).collect();
+        for max_norm in [1e-3, 1.0, 1e25] {
+            check(&gradients, max_norm);
+        }
+    }
+    check(&[vec![1e12, 1.2e12, 3.0]], 1e13);
+    check(&[vec![2e19, -2e19]], 3e38);
+}
+
+/// As `torch.nn.utils.clip_grad_norm_` has it, and the reference.
+#[test]
+fn gradients_that_are_no_numbers_are_those_of_the_reference() {
+    for spoil in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+        let mut values = vec![1.0f32; 100];
+        values[70] = spoil;
+        let bench = Bench::new(gpu());
+        let tensor = bench.changed("gradients", [1, 100], &values);
+        let arena = Arena::of(vec![tensor.clone()]);
+        bench.run("spoilt", 1, |recorder| {
+            assert!(record(recorder, &arena, 0.5).is_ok());
+        });
+        let mut expected = vec![vec![ndarray::Array2::from_elem((1, 100), 1.0f32)]];
+        expected[0][0][[0, 70]] = spoil;
+        f32::rule(&Sgd::new(0.1).clip_norm(0.5).reference()).prepare(&mut expected);
+        for (found, &expected) in bench.read(&tensor).into_iter().zip(&expected[0][0]) {
+            let is_same = found == expected || (found.is_nan() && expected.is_nan());
+            assert!(is_same, "{spoil}: {found} {expected}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{Resident, batch};
+use super::{Resident, batch, rows};
 use crate::data::{Dataset, Labels};
 use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, gpu};
 
@@ -168,5 +168,26 @@ fn rows_of_floats_are_copied_bit_by_bit() {
                 .collect();
             check_floats(examples, width, outputs, &indices);
         }
+    }
+}
+
+/// More rows than a dispatch has workgroups in a dimension, and no power of two.
+#[test]
+fn rows_of_floats_are_folded_into_two_dimensions() {
+    const ROWS: usize = 65_537;
+    const WIDTH: usize = 2;
+    let values = Numbers::new(1).fill(5 * WIDTH, Fill::Moderate);
+    let indices: Vec<u32> = (0u32..).map(|row| row % 5).take(ROWS).collect();
+    let bench = Bench::new(gpu());
+    let all = bench.input("all_rows", [5, WIDTH], &values);
+    let chosen = bench.input_u32("indices", [1, ROWS], &indices);
+    let x = bench.output("x_rows", [ROWS, WIDTH]);
+    bench.run("rows folded", 1, |recorder| {
+        rows(recorder, &chosen, &all, &x);
+    });
+    let found = bench.read(&x);
+    for (row, &index) in indices.iter().enumerate() {
+        let expected = &values[index as usize * WIDTH..][..WIDTH];
+        assert_eq!(&found[row * WIDTH..][..WIDTH], expected, "row {row}");
     }
 }

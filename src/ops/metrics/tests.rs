@@ -1,4 +1,5 @@
 use super::{evaluate, log_step, sum_losses};
+use crate::reference::largest;
 use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, gpu, sum_error};
 
 /// Around the 64 invocations that sum, and the book's batch.
@@ -96,5 +97,52 @@ fn losses_without_labels_are_summed() {
         let expected = [-7.0, -7.0, sum(&values), 0.0, -7.0, -7.0];
         let tolerance = [0.0, 0.0, sum_error(rows, absolute(&values)), 0.0, 0.0, 0.0];
         assert_close(&case, &bench.read(&totals), expected, tolerance);
+    }
+}
+
+/// The class of the largest logit has one definition: that of the CPU path.
+#[test]
+fn the_largest_of_extremes_is_that_of_the_cpu() {
+    let extremes = [
+        f32::NAN,
+        -f32::NAN,
+        f32::NEG_INFINITY,
+        -1.0,
+        -1e-40,
+        -0.0,
+        0.0,
+        1e-40,
+        2.0,
+        f32::INFINITY,
+    ];
+    let pick = |row: usize, column: u32| extremes[row / 10usize.pow(column) % 10];
+    let rows: Vec<[f32; 3]> = (0..1000)
+        .map(|row| [0, 1, 2].map(|column| pick(row, column)))
+        .collect();
+    for class in 0..3 {
+        let best = |row: &[f32; 3]| largest(ndarray::ArrayView1::from(row));
+        let expected = rows.iter().filter(|row| best(row) == class).count();
+        let bench = Bench::new(gpu());
+        let losses = bench.input("losses", [1, 1000], &[0.0; 1000]);
+        let logits = bench.input("logits", [1000, 3], rows.as_flattened());
+        let labels = bench.input_u32("labels", [1, 1000], &[super::to_u32(class); 1000]);
+        let totals = bench.changed("totals", [1, 2], &[-7.0; 2]);
+        bench.run("extremes", 1, |recorder| {
+            evaluate(recorder, &losses, &logits, &labels, &totals, 0);
+        });
+        assert_eq!(bench.read(&totals), [0.0, expected as f32], "class {class}");
+    }
+    // NaN is below all else, and zeros of both signs are equal: the first counts.
+    for (row, expected) in [
+        ([f32::NAN, f32::NEG_INFINITY, f32::NAN], 1),
+        ([f32::NAN, f32::NAN, f32::NAN], 0),
+        ([-0.0, 0.0, f32::NAN], 0),
+        ([0.0, f32::NAN, f32::INFINITY], 2),
+    ] {
+        assert_eq!(
+            largest(ndarray::ArrayView1::from(&row)),
+            expected,
+            "{row:?}"
+        );
     }
 }

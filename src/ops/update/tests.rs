@@ -1,5 +1,5 @@
 use super::Update;
-use crate::ops::{AdaGrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
+use crate::ops::{AdaGrad, Adam, AdamW, Layer, LeakyRelu, Optimizer, RmsProp, Schedule, Sgd};
 use crate::reference::{Float, Moment};
 use crate::tensor::{Arena, Tensor};
 use crate::testing::{
@@ -300,6 +300,55 @@ fn schedules_are_their_formulas() {
     assert_eq!(warm, [0.25, 0.5, 1.0, 1.0, 1.0, 0.5]);
     let rates = |step| Sgd::new(0.5).scheduled(halved).coefficients(step)[0].to_bits();
     assert_eq!([rates(0), rates(10)], [0.5f32.to_bits(), 0.25f32.to_bits()]);
+}
+
+/// A GPU may take them for 0: of epsilon 0/0 is left, of a rate no step.
+#[test]
+fn settings_that_a_gpu_may_take_for_zero_are_refused() {
+    let tiny = 1e-40;
+    let least = f32::MIN_POSITIVE;
+    let with = |value: f32| -> [(Box<dyn Optimizer>, &'static str); 8] {
+        [
+            (Box::new(Adam::new(0.1).epsilon(value)), "epsilon"),
+            (Box::new(AdamW::new(0.1).epsilon(value)), "epsilon"),
+            (Box::new(RmsProp::new(0.1).epsilon(value)), "epsilon"),
+            (Box::new(AdaGrad::new(0.1).epsilon(value)), "epsilon"),
+            (Box::new(Sgd::new(value)), "learning rate"),
+            (Box::new(Sgd::new(0.1).weight_decay(value)), "weight decay"),
+            (
+                Box::new(AdamW::new(0.1).weight_decay(value)),
+                "weight decay",
+            ),
+            (
+                Box::new(Sgd::new(0.1).clip_norm(value)),
+                "norm of the gradient",
+            ),
+        ]
+    };
+    for (optimizer, name) in with(tiny) {
+        let message = optimizer.check().map_err(|error| error.to_string());
+        let tells = |message: &String| {
+            [
+                name,
+                "1.1754944e-38",
+                "GPUs take smaller numbers for 0",
+                "1e-40",
+            ]
+            .iter()
+            .all(|part| message.contains(part))
+        };
+        assert!(message.as_ref().is_err_and(tells), "{message:?}");
+    }
+    for (optimizer, name) in with(least) {
+        assert!(optimizer.check().is_ok(), "{name}");
+    }
+    let slope = |slope| LeakyRelu::new(slope).check();
+    assert!(slope(tiny).is_err() && slope(-tiny).is_err());
+    assert!(slope(0.0).is_ok() && slope(-0.0).is_ok() && slope(-least).is_ok());
+    // A rate that a schedule has made so small is 0, on both engines.
+    let halved = Sgd::new(least).scheduled(Schedule::step(1, 0.5));
+    let rate = |step| halved.coefficients(step)[0].to_bits();
+    assert_eq!([rate(0), rate(1)], [least.to_bits(), 0]);
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! Whether the host has the memory for what is about to be allocated.
+//!
+//! A refused allocation ends a program, and Linux seldom refuses one: it grants memory that it does not have,
+//! and ends a process that writes to it. So whoever needs much memory asks here first, for all of it at once.
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+use std::hint::black_box;
+
+use crate::error::Error;
+
+/// Bytes that other parts of a program take meanwhile: stacks of threads (2 MiB each), blocks that matrix
+/// products pack (a few MiB for each core), the C library's pools, tables of pages (1/512 of what they map, 64 MiB
+/// for 32 GiB).
+const BESIDE: u64 = 64 << 20;
+/// What needs less than this is not compared with the machine's memory: that would take longer than allocating it,
+/// and who has no more than this left is stopped by something else.
+const SMALL: u64 = 4 << 20;
+
+/// Memory that may still be taken, and what limits it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Room {
+    bytes: u64,
+    limit: &'static str,
+}
+
+/// Whether `needed` bytes can be allocated; `what` needs them.
+///
+/// # Errors
+/// [`Error::Memory`] when they cannot.
+pub(crate) fn check(what: impl FnOnce() -> String, needed: u64) -> Result<(), Error> {
+    or_error(what, needed, shortage(needed))
+}
+
+/// The same for a part of what was asked for before: the allocator alone is asked, as threads may have taken their
+/// room meanwhile.
+///
+/// # Errors
+/// [`Error::Memory`] when it does not grant them.
+pub(crate) fn check_part(what: impl FnOnce() -> String, needed: u64) -> Result<(), Error> {
+    or_error(what, needed, probe(needed))
+}
+
+fn or_error(
+    what: impl FnOnce() -> String,
+    needed: u64,
+    shortage: Option<Room>,
+) -> Result<(), Error> {
+    match shortage {
+        None => Ok(()),
+        Some(Room { bytes, limit }) => Err(Error::Memory {
+            what: what(),
+            needed,
+            available: bytes,
+            limit,
+        }),
+    }
+}
+
+/// The narrowest limit that so many bytes do not fit in.
+fn shortage(needed: u64) -> Option<Room> {
+    if needed < SMALL {
+        return probe(needed);
+    }
+    let rooms = rooms().into_iter().map(|room| Room {
+        bytes: room.bytes.saturating_sub(BESIDE),
+        ..room
+    });
+    let narrowest = rooms.min_by_key(|room| room.bytes);
+    narrowest
+        .filter(|room| room.bytes < needed)
+        .or_else(|| probe(needed))
+}
+
+#[cfg(target_os = "linux")]
+use linux::rooms;
+
+/// Other systems are asked by the probe alone.
+#[cfg(not(target_os = "linux"))]
+fn rooms() -> Vec<Room> {
+    Vec::new()
+}
+
+/// What the allocator grants, if that is less than `needed`. It knows limits that nothing else tells: those of
+/// WebAssembly, of 32 bits, of a system that grants no more than it has.
+fn probe(needed: u64) -> Option<Room> {
+    if can_reserve(needed) {
+        return None;
+    }
+    let (mut granted, mut refused) = (0, needed);
+    // In WebAssembly what was granted once is never given back.
+    while cfg!(not(target_arch = "wasm32")) && refused - granted > SMALL {
+        let middle = granted + (refused - granted) / 2;
+        match can_reserve(middle) {
+            true => granted = middle,
+            false => refused = middle,
+        }
+    }
+    Some(Room {
+        bytes: granted,
+        limit: "what the allocator grants",
+    })
+}
+
+fn can_reserve(bytes: u64) -> bool {
+    let Ok(bytes) = usize::try_from(bytes) else {
+        return false;
+    };
+    let mut memory: Vec<u8> = Vec::new();
+    let is_granted = memory.try_reserve_exact(bytes).is_ok();
+    // An allocation that nobody looks at is left out by the compiler.
+    black_box(memory.as_ptr());
+    is_granted
+}
+
+/// Bytes of so many values of type `T`.
+pub(crate) fn bytes_of<T>(values: u64) -> u64 {
+    values.saturating_mul(size_of::<T>() as u64)
+}
+
+/// Bytes as people read them.
+pub(crate) fn readable(bytes: u64) -> String {
+    const UNITS: [(&str, f64); 3] = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
+    let bytes_f64 = bytes as f64;
+    match UNITS.iter().find(|(_, unit)| bytes_f64 >= *unit) {
+        Some((name, unit)) => format!("{:.1} {name}", bytes_f64 / unit),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+#![allow(clippy::unwrap_used)]
+
+use super::{Room, SMALL, check, probe, readable};
+use crate::error::Error;
+
+#[test]
+fn what_no_machine_has_is_refused_and_what_each_has_is_not() {
+    check(|| unreachable!("fits"), 0).unwrap();
+    check(|| unreachable!("fits"), SMALL - 1).unwrap();
+    check(|| unreachable!("fits"), 16 << 20).unwrap();
+    for needed in [1 << 50, u64::MAX] {
+        let error = check(|| "a matrix".to_owned(), needed).unwrap_err();
+        let Error::Memory {
+            what,
+            needed: found,
+            available,
+            limit,
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!((what.as_str(), *found), ("a matrix", needed));
+        assert!(*available < needed && !limit.is_empty(), "{error}");
+        let message = error.to_string();
+        for part in [
+            "a matrix needs ",
+            &readable(needed),
+            &readable(*available),
+            limit,
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+}
+
+/// Where nothing else tells, the allocator says how much it grants.
+#[test]
+fn the_probe_finds_what_the_allocator_grants() {
+    assert_eq!(probe(1 << 20), None);
+    let refused = probe(u64::MAX).unwrap();
+    assert!(refused.bytes >= 64 << 20, "{refused:?}");
+    assert!(refused.bytes < 1 << 60, "{refused:?}");
+}
+
+#[test]
+fn bytes_are_readable() {
+    for (bytes, text) in [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (64 << 20, "67.1 MB"),
+        (17_179_344_900, "17.2 GB"),
+        (u64::MAX, "18446744073.7 GB"),
+    ] {
+        assert_eq!(readable(bytes), text);
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::fs;
+    use std::path::Path;
+
+    use super::Room;
+    use crate::memory::linux::rooms_under;
+
+    const MEMINFO: &str =
+        "MemTotal: 16000000 kB\nMemFree: 100 kB\nMemAvailable:    8000000 kB\nSwapFree: 500 kB\n";
+    const MACHINE: Room = Room {
+        bytes: 8_000_500 * 1024,
+        limit: "free memory and swap of this machine",
+    };
+
+    /// What is left where these files are all that Linux says.
+    fn rooms(files: &[(&str, &str)]) -> Vec<Room> {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        rooms_under(folder.path())
+    }
+
+    fn bytes(rooms: &[Room]) -> Vec<u64> {
+        rooms.iter().map(|room| room.bytes).collect()
+    }
+
+    #[test]
+    fn a_machine_without_limits_has_its_free_memory_and_swap() {
+        assert_eq!(rooms(&[]), []);
+        assert_eq!(rooms(&[("proc/meminfo", MEMINFO)]), [MACHINE]);
+        let unlimited = "Limit  Soft Limit  Hard Limit  Units\n\
+            Max data size             unlimited            unlimited            bytes\n\
+            Max address space         unlimited            unlimited            bytes\n";
+        let files = [
+            ("proc/meminfo", MEMINFO),
+            ("proc/self/limits", unlimited),
+            ("proc/self/status", "VmSize: 100 kB\nVmData: 50 kB\n"),
+            ("proc/self/cgroup", "0::/\n"),
+        ];
+        assert_eq!(rooms(&files), [MACHINE]);
+    }
+
+    /// Of the soft limit, what the process has taken is no longer there.
+    #[test]
+    fn limits_of_the_process() {
+        let limits = "Max data size             3000000              unlimited            bytes\n\
+            Max address space         1000000              9000000              bytes\n";
+        let files = [
+            ("proc/self/limits", limits),
+            (
+                "proc/self/status",
+                "Name:\tx\nVmPeak:\t 999 kB\nVmSize:\t 100 kB\nVmData:\t 4000 kB\n",
+            ),
+        ];
+        let found = rooms(&files);
+        assert_eq!(bytes(&found), [1_000_000 - 102_400, 0]);
+        assert!(found[0].limit.contains("ulimit -v"));
+        assert!(found[1].limit.contains("ulimit -d"));
+    }
+
+    /// Each of nested groups has its limit; cached files make room; swap counts as far as the group may use it.
+    #[test]
+    fn control_groups_of_version_2() {
+        let group = |path: &str, name: &str| format!("sys/fs/cgroup/{path}{name}");
+        let files = [
+            ("proc/meminfo".to_owned(), MEMINFO),
+            ("proc/self/cgroup".to_owned(), "0::/outer/inner\n"),
+            (group("outer/inner/", "memory.max"), "max\n"),
+            (group("outer/inner/", "memory.current"), "700\n"),
+            (group("outer/", "memory.max"), "5000\n"),
+            (group("outer/", "memory.current"), "1000\n"),
+            (
+                group("outer/", "memory.stat"),
+                "anon 600\nfile 300\ninactive_file 100\nactive_file 200\n",
+            ),
+            (group("outer/", "memory.swap.max"), "40\n"),
+            (group("outer/", "memory.swap.current"), "10\n"),
+        ];
+        let files = files.iter().map(|(path, text)| (path.as_str(), *text));
+        let found = rooms(&files.collect::<Vec<_>>());
+        assert_eq!(bytes(&found), [MACHINE.bytes, 4000 + 300 + 30]);
+        assert!(found[1].limit.contains("control group"));
+    }
+
+    /// In a container the group is the root of what is mounted, whatever its path says.
+    #[test]
+    fn a_group_whose_path_is_that_outside_of_the_container() {
+        let files = [
+            ("proc/self/cgroup", "0::/system.slice/docker-1.scope\n"),
+            ("sys/fs/cgroup/memory.max", "5000\n"),
+            ("sys/fs/cgroup/memory.current", "6000\n"),
+        ];
+        assert_eq!(bytes(&rooms(&files)), [0]);
+    }
+
+    #[test]
+    fn control_groups_of_version_1() {
+        let group = "sys/fs/cgroup/memory/job";
+        let file = |name: &str| format!("{group}/{name}");
+        let with_swap = |memory_and_swap: &'static str| {
+            let files = [
+                ("proc/self/cgroup".to_owned(), "5:cpu,memory:/job\n0::/\n"),
+                ("proc/meminfo".to_owned(), "SwapFree: 1 kB\n"),
+                (file("memory.limit_in_bytes"), "9000\n"),
+                (file("memory.usage_in_bytes"), "8000\n"),
+                (file("memory.memsw.limit_in_bytes"), memory_and_swap),
+                (file("memory.memsw.usage_in_bytes"), "8000\n"),
+                (
+                    file("memory.stat"),
+                    "total_inactive_file 20\ntotal_active_file 3\n",
+                ),
+            ];
+            let files = files.iter().map(|(path, text)| (path.as_str(), *text));
+            bytes(&rooms(&files.collect::<Vec<_>>()))
+        };
+        assert_eq!(with_swap("9223372036854771712\n"), [1000 + 1024 + 23]);
+        assert_eq!(with_swap("9500\n"), [1500 + 23]);
+        assert_eq!(with_swap("none\n"), [1000 + 1024 + 23]);
+    }
+
+    /// The files of this machine are as they are expected.
+    #[test]
+    fn this_machine_says_what_it_has() {
+        let rooms = rooms_under(Path::new("/"));
+        assert_eq!(rooms[0].limit, MACHINE.limit);
+        assert!(
+            (1 << 20..1 << 50).contains(&rooms[0].bytes),
+            "{:?}",
+            rooms[0]
+        );
+    }
+}
+
+/// Processes that may take less than the machine has: what is too large for them is an error, and never ends one.
+#[cfg(target_os = "linux")]
+mod limited {
+    use std::env;
+    use std::process::Command;
+
+    use crate::data::{Sampling, synthetic};
+    use crate::error::Error;
+    use crate::ops::{Adam, Linear, Relu};
+    use crate::{Sequential, reference};
+
+    /// Set in the process that is limited.
+    const HIDDEN: &str = "WGRAD_TEST_HIDDEN";
+
+    fn spec(hidden: usize) -> Sequential {
+        let spec = Sequential::input(784)
+            .layer(Linear::new(hidden))
+            .layer(Relu);
+        spec.layer(Linear::new(hidden)).layer(Linear::new(10))
+    }
+
+    /// Trains, evaluates, predicts and saves, or is refused.
+    fn train(hidden: usize) -> Result<(), Error> {
+        let digits = synthetic::digits_of(1, 40, 40)?;
+        let sampling = Sampling::Shuffled { seed: 1 };
+        let (spec, adam) = (spec(hidden), Adam::new(1e-3));
+        let trainer = reference::Trainer::<f32>::new(&spec, adam, &digits.train, 20, sampling);
+        let mut trainer = trainer?;
+        trainer.steps(2)?;
+        trainer.evaluate(&digits.test)?;
+        trainer.predictions(&digits.test)?;
+        println!("trained");
+        trainer.to_safetensors()?;
+        println!("saved");
+        Ok(())
+    }
+
+    /// Nothing, unless another test has started this process.
+    #[test]
+    fn trains_under_a_limit() {
+        let Some(hidden) = env::var_os(HIDDEN) else {
+            return;
+        };
+        let hidden = hidden.to_str().and_then(|text| text.parse().ok()).unwrap();
+        match train(hidden) {
+            Ok(()) => (),
+            Err(error @ Error::Memory { .. }) => println!("refused: {error}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// What such a process says with so many KiB of address space.
+    fn under(limit: u64, hidden: usize) -> String {
+        let output = Command::new("bash")
+            .args([
+                "-c",
+                r#"ulimit -v "$1"; exec "$0" --exact "$2" --nocapture --test-threads 1"#,
+            ])
+            .arg(env::current_exe().unwrap())
+            .arg(limit.to_string())
+            .arg("memory::tests::limited::trains_under_a_limit")
+            .env(HIDDEN, hidden.to_string())
+            .output()
+            .unwrap();
+        let text = [&output.stdout[..], &output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(
+            output.status.success(),
+            "{limit} KiB, {hidden}: {:?}: {text}",
+            output.status
+        );
+        text
+    }
+
+    #[test]
+    fn a_training_that_its_limit_cannot_hold_is_refused_at_once() {
+        for hidden in [65_535, 30_000] {
+            let told = under(6_000_000, hidden);
+            assert!(told.contains("refused: a training of "), "{told}");
+            assert!(told.contains("the limit of ulimit -v"), "{told}");
+            assert!(!told.contains("trained"), "{told}");
+        }
+    }
+
+    /// From far too little to enough: 4.6 million parameters, of which Adam keeps four numbers each, are 74 MB; a
+    /// checkpoint takes as much twice.
+    #[test]
+    fn no_limit_ends_a_process() {
+        let limits = (60_000..720_000).step_by(33_000).chain([16_000_000]);
+        let told: Vec<String> = limits.map(|limit| under(limit, 1_800)).collect();
+        let count = |part: &str| told.iter().filter(|told| told.contains(part)).count();
+        assert!(count("refused: a training of 4672810") >= 2, "{told:?}");
+        assert!(count("refused: a checkpoint of 4672810") >= 2, "{told:?}");
+        assert!(count("saved") >= 1, "{told:?}");
+    }
+}

@@ -1,0 +1,102 @@
+#![allow(clippy::unwrap_used)]
+
+use ndarray::{Array2, array};
+
+use super::Trainer;
+use crate::data::{Dataset, Examples, Labels, Sampling, Table, synthetic};
+use crate::memory::bytes_of;
+use crate::ops::{Adam, Linear, MeanSquaredError, Relu, Sgd, SoftmaxCrossEntropy};
+use crate::reference::Float;
+use crate::reference::footprint::Training;
+use crate::reference::sparse::Nonzero;
+use crate::{Sequential, TwoLayerNet};
+
+const SAMPLING: Sampling = Sampling::Shuffled { seed: 1 };
+
+impl<F: Float> Trainer<F> {
+    /// Bytes of all that it has allocated for its steps.
+    fn allocated(&self) -> u64 {
+        let of_matrix = |matrix: &Array2<F>| bytes_of::<F>(matrix.len() as u64);
+        let matrices = |matrices: &[Array2<F>]| matrices.iter().map(of_matrix).sum::<u64>();
+        let groups =
+            |groups: &[Vec<Array2<F>>]| groups.iter().map(|group| matrices(group)).sum::<u64>();
+        let sparse = self.sparse.as_ref();
+        groups(self.network.parameters())
+            + groups(&self.work.gradients)
+            + groups(&self.state)
+            + self.work.values_and_deltas().map(of_matrix).sum::<u64>()
+            + of_matrix(&self.values)
+            + bytes_of::<u32>((self.indices.len() + self.labels.len()) as u64)
+            + sparse.map_or(0, |(rows, batch)| batch.memory(rows))
+    }
+}
+
+/// What is counted before anything is allocated, without what an evaluation takes.
+fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
+    let nonzero = match &trainer.examples {
+        Examples::Bytes(dataset) => Nonzero::of(dataset, trainer.spec.widths()[1]),
+        Examples::Table(_) => None,
+    };
+    let training = Training {
+        spec: &trainer.spec,
+        kept: trainer.optimizer.state().len(),
+        examples: &trainer.examples,
+        batch,
+        nonzero: nonzero.as_ref(),
+    };
+    training.bytes::<F>() - training.of_evaluation::<F>()
+}
+
+fn table() -> Table {
+    let x = array![[1.0f32, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]];
+    Table::regression("three", x.view(), x.view()).unwrap()
+}
+
+#[test]
+fn what_a_training_allocates_is_what_was_counted() {
+    let spec = Sequential::input(3)
+        .layer(Relu)
+        .layer(Linear::new(7))
+        .layer(Relu);
+    let spec = spec.layer(Linear::new(3));
+    for batch in [1, 3] {
+        let (loss, optimizer) = (MeanSquaredError, Adam::new(0.1));
+        let trainer = Trainer::<f64>::with_loss(&spec, loss, optimizer, &table(), batch, SAMPLING);
+        let mut trainer = trainer.unwrap();
+        assert_eq!(counted(&trainer, batch), trainer.allocated());
+        trainer.steps(3).unwrap();
+        assert_eq!(counted(&trainer, batch), trainer.allocated());
+    }
+}
+
+/// Terms of minibatches are counted as if each row had as many as the row that has the most.
+#[test]
+fn what_a_sparse_training_allocates_is_at_most_what_was_counted() {
+    let digits = synthetic::digits_of(1, 300, 1).unwrap().train;
+    let spec = TwoLayerNet::spec(784, 50, 10);
+    for batch in [1, 7, 300] {
+        let trainer = Trainer::<f32>::new(&spec, Sgd::new(0.1), &digits, batch, SAMPLING);
+        let mut trainer = trainer.unwrap();
+        assert!(trainer.sparse.is_some());
+        trainer.steps(50).unwrap();
+        let (counted, allocated) = (counted(&trainer, batch), trainer.allocated());
+        assert!(allocated <= counted, "{batch}: {allocated} of {counted}");
+        assert!(
+            4 * allocated >= 3 * counted,
+            "{batch}: {allocated} of {counted}"
+        );
+    }
+}
+
+/// Dense bytes are no other case than floats.
+#[test]
+fn what_a_training_of_dense_bytes_allocates_is_what_was_counted() {
+    let labels = Labels::from_classes(vec![0, 1], 2).unwrap();
+    let dense = Dataset::new("dense", 4, vec![9; 8], labels).unwrap();
+    let spec = TwoLayerNet::spec(4, 3, 2);
+    let loss = SoftmaxCrossEntropy;
+    let trainer = Trainer::<f32>::with_loss(&spec, loss, Sgd::new(0.1), &dense, 2, SAMPLING);
+    let trainer = trainer.unwrap();
+    assert!(trainer.sparse.is_none());
+    assert_eq!(counted(&trainer, 2), trainer.allocated());
+}

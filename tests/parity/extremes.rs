@@ -1,0 +1,187 @@
+//! Infinities, NaN, the largest numbers and the smallest: what the CPU path makes of them in `f32`.
+
+use wgrad::ndarray::{Array2, ArrayView2};
+use wgrad::ops::{
+    Backward, Forward, Gelu, Layer, LeakyRelu, Loss as _, MeanSquaredError, Relu, Sigmoid, Tanh,
+    Variant,
+};
+use wgrad::reference::{self, Float as _, Loss as _};
+
+use crate::gpu::{Bench, FLUSHED, gpu};
+
+pub(crate) const EXTREMES: [f32; 15] = [
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::NAN,
+    3e38,
+    -3e38,
+    1e20,
+    -1e20,
+    1.0,
+    -1.0,
+    f32::MIN_POSITIVE,
+    -f32::MIN_POSITIVE,
+    1e-40,
+    -1e-40,
+    0.0,
+    -0.0,
+];
+
+/// Whether infinities and NaN come through arithmetic: WGSL lets a compiler assume that there are none, and that of
+/// Metal does, as browsers may.
+fn keeps_what_is_not_finite() -> bool {
+    gpu().info().backend == wgrad::wgpu::Backend::Vulkan
+}
+
+/// Both are NaN, the same infinity, or as near as accuracies of WGSL let them be; what is subnormal may be 0.
+pub(crate) fn assert_agrees(case: &str, found: f32, expected: f32) {
+    let agrees = match expected.is_finite() {
+        true => {
+            let apart = (f64::from(found) - f64::from(expected)).abs();
+            apart <= 1e-5 * f64::from(expected).abs() + 2.0 * FLUSHED
+        }
+        false if expected.is_nan() => found.is_nan(),
+        false => found.to_bits() == expected.to_bits(),
+    };
+    assert!(
+        agrees,
+        "{case}: {found:e} on the GPU, {expected:e} on the CPU"
+    );
+}
+
+fn all_agree(case: &str, found: &[f32], expected: &Array2<f32>, of: impl Fn(usize) -> String) {
+    assert_eq!(found.len(), expected.len(), "{case}");
+    for (at, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        if !expected.is_finite() && !keeps_what_is_not_finite() {
+            continue;
+        }
+        assert_agrees(&format!("{case} of {}", of(at)), found, expected);
+    }
+}
+
+fn row(values: &[f32]) -> ArrayView2<'_, f32> {
+    ArrayView2::from_shape((1, values.len()), values).unwrap()
+}
+
+#[test]
+fn activations_of_extremes_are_those_of_the_cpu() {
+    let layers: [&dyn Layer; 6] = [
+        &Relu,
+        &LeakyRelu::new(0.2),
+        &LeakyRelu::new(0.0),
+        &Sigmoid,
+        &Tanh,
+        &Gelu,
+    ];
+    for layer in layers {
+        let name = layer.name();
+        let twin = layer.reference();
+        let pairs = EXTREMES.iter().flat_map(|&x| EXTREMES.map(|dy| (x, dy)));
+        let (xs, dys): (Vec<f32>, Vec<f32>) = pairs.unzip();
+        let shape = [1, xs.len()];
+        let mut y = Array2::zeros(shape);
+        let pass = reference::Forward::evaluation(row(&xs), &[], y.view_mut());
+        f32::of(&twin).forward(pass);
+        let bench = Bench::new(gpu());
+        let x = bench.input("x", shape, &xs);
+        let y_found = bench.output("y", shape);
+        bench.run(&name, 1, |recorder| {
+            layer.forward(recorder, Forward::evaluation(&x, &[], &y_found));
+        });
+        let of = |at: usize| format!("{:e}", xs[at]);
+        all_agree(&name, &bench.read(&y_found), &y, of);
+
+        let mut dx = Array2::zeros(shape);
+        f32::of(&twin).backward(reference::Backward {
+            x: row(&xs),
+            y: y.view(),
+            dy: row(&dys),
+            parameters: &[],
+            gradients: &mut [],
+            dx: Some(dx.view_mut()),
+            draw: None,
+        });
+        let bench = Bench::new(gpu());
+        let x = bench.input("x", shape, &xs);
+        let output = bench.input("output", shape, y.as_slice().unwrap());
+        let dy = bench.input("dy", shape, &dys);
+        let dx_found = bench.output("dx", shape);
+        bench.run(&name, 1, |recorder| {
+            let pass = Backward {
+                x: &x,
+                y: &output,
+                dy: &dy,
+                parameters: &[],
+                gradients: &[],
+                dx: Some(&dx_found),
+                draw: None,
+            };
+            layer.backward(recorder, pass);
+        });
+        let of = |at: usize| format!("x {:e} and dy {:e}", xs[at], dys[at]);
+        let case = format!("{name} backward");
+        all_agree(&case, &bench.read(&dx_found), &dx, of);
+    }
+}
+
+/// A product that overflows is infinite, and NaN stays: with a `Relu` behind the layer and without.
+#[test]
+fn products_of_extremes_are_those_of_the_cpu() {
+    let rows = EXTREMES.len();
+    let ws = [2.0, 0.0, -0.5];
+    let shape = [rows, ws.len()];
+    for variant in Variant::OF_FLOATS {
+        for relu in [false, true] {
+            let case = format!("{variant:?}, relu {relu}");
+            let bench = Bench::new(gpu());
+            let x = bench.input("x", [rows, 1], &EXTREMES);
+            let w = bench.input("w", [1, ws.len()], &ws);
+            let b = bench.input("b", [1, ws.len()], &[0.0; 3]);
+            let y = bench.output("y", shape);
+            bench.run(&case, 1, |recorder| match relu {
+                true => variant.forward_relu(recorder, &x, &[w, b], &y),
+                false => variant.forward(recorder, &x, &[w, b], &y),
+            });
+            let expected = Array2::from_shape_fn(shape, |(r, c)| {
+                let y = 0.0 + EXTREMES[r] * ws[c];
+                if relu && y <= 0.0 { 0.0 } else { y }
+            });
+            let of = |at: usize| format!("{:e} · {}", EXTREMES[at / 3], ws[at % 3]);
+            all_agree(&case, &bench.read(&y), &expected, of);
+        }
+    }
+}
+
+/// The square of what is beyond 1.8e19 is infinite; a mean of large squares is not, if no sum is.
+#[test]
+fn squared_errors_of_extremes_are_those_of_the_cpu() {
+    let outputs: Vec<f32> = EXTREMES.iter().flat_map(|&y| [y, 1e19]).collect();
+    let shape = [EXTREMES.len(), 2];
+    let targets = vec![0.5; outputs.len()];
+    let bench = Bench::new(gpu());
+    let y = bench.input("y", shape, &outputs);
+    let t = bench.input("targets", shape, &targets);
+    let losses = bench.output("losses", [1, shape[0]]);
+    let dy = bench.output("dy", shape);
+    bench.run("mean squared error", 1, |recorder| {
+        MeanSquaredError.forward_backward(recorder, &y, &t, &losses, &dy);
+    });
+    let losses = bench.read(&losses);
+    let found = bench.read(&dy);
+    for (at, pair) in outputs.chunks(2).enumerate() {
+        let mut gradient = Array2::zeros((1, 2));
+        let targets = reference::Targets::Values(row(&targets[..2]));
+        let expected =
+            reference::MeanSquaredError.forward_backward(row(pair), targets, gradient.view_mut());
+        if expected.is_finite() || keeps_what_is_not_finite() {
+            assert_agrees(&format!("loss of {:e}", pair[0]), losses[at], expected);
+        }
+        let rows = shape[0] as f32;
+        for (column, &gradient) in gradient.iter().enumerate() {
+            if gradient.is_finite() || keeps_what_is_not_finite() {
+                let case = format!("gradient by {:e}", pair[column]);
+                assert_agrees(&case, found[2 * at + column], gradient / rows);
+            }
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Numbers at the ends of `f32`, and batches at theirs: both engines say the same.
+
+use std::sync::OnceLock;
+
+use wgrad::data::{Dataset, Labels, Sampling, Table};
+use wgrad::gpu::AdapterKind;
+use wgrad::ndarray::{Array2, array};
+use wgrad::ops::{Linear, MeanSquaredError, Optimizer, Relu, Sgd, SoftmaxCrossEntropy};
+use wgrad::{Error, Evaluation, Gpu, Prediction, Sequential, StepPlan, Trainer, reference};
+
+use super::{relu_net, tiny};
+use crate::gpu::gpu;
+
+const SAMPLING: Sampling = Sampling::Shuffled { seed: 1 };
+const MAX: f32 = 3e38;
+
+/// A device with the kernels of real GPUs, whatever it is.
+fn with_kernels_of_hardware() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| {
+        let builder = Gpu::builder().kernels_for(AdapterKind::Hardware);
+        builder.build().unwrap()
+    })
+}
+
+/// Two inputs, three hidden outputs that are 0 for every example of [`tiny`], two logits that are their biases.
+fn spec() -> Sequential {
+    Sequential::input(2)
+        .layer(Linear::new(3))
+        .layer(Relu)
+        .layer(Linear::new(2))
+}
+
+fn with_logits(logits: [f32; 2]) -> Vec<Vec<Array2<f32>>> {
+    let hidden = vec![Array2::zeros((2, 3)), Array2::zeros((1, 3))];
+    let last = vec![Array2::zeros((3, 2)), array![logits]];
+    vec![hidden, vec![], last]
+}
+
+fn on_gpu(gpu: &Gpu, plan: StepPlan, logits: [f32; 2]) -> Trainer {
+    let (model, loss, optimizer) = (
+        spec().build(gpu).unwrap(),
+        SoftmaxCrossEntropy,
+        Sgd::new(0.1),
+    );
+    let trainer = Trainer::with_plan(model, loss, optimizer, &tiny(), 4, SAMPLING, plan);
+    let mut trainer = trainer.unwrap();
+    trainer.set_parameters(&with_logits(logits)).unwrap();
+    trainer
+}
+
+fn on_cpu(logits: [f32; 2]) -> reference::Trainer<f32> {
+    let trainer = reference::Trainer::new(&spec(), Sgd::new(0.1), &tiny(), 4, SAMPLING);
+    let mut trainer = trainer.unwrap();
+    trainer.set_parameters(&with_logits(logits)).unwrap();
+    trainer
+}
+
+/// What a training says of its first step, and of a data set.
+#[derive(Debug)]
+struct Told {
+    /// Of the step that diverged, or of the first.
+    loss: f32,
+    diverged_at: Option<u64>,
+    evaluation: Evaluation,
+    predictions: Vec<Prediction>,
+}
+
+impl Told {
+    fn of(
+        evaluation: Evaluation,
+        predictions: Vec<Prediction>,
+        losses: Result<Vec<f32>, Error>,
+    ) -> Self {
+        let (loss, diverged_at) = match losses {
+            Ok(losses) => (losses[0], None),
+            Err(Error::Diverged { step, loss, .. }) => (loss, Some(step)),
+            Err(error) => panic!("{error}"),
+        };
+        Self {
+            loss,
+            diverged_at,
+            evaluation,
+            predictions,
+        }
+    }
+
+    fn assert_is(&self, expected: &Self, case: &str) {
+        let is_same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() < 1e-6;
+        let case = format!("{case}: {self:?} {expected:?}");
+        assert!(is_same(self.loss.into(), expected.loss.into()), "{case}");
+        assert_eq!(self.diverged_at, expected.diverged_at, "{case}");
+        let [found, of_expected] = [self.evaluation, expected.evaluation];
+        assert!(is_same(found.loss, of_expected.loss), "{case}");
+        assert_eq!(found.accuracy, of_expected.accuracy, "{case}");
+        for (found, expected) in self.predictions.iter().zip(&expected.predictions) {
+            assert_eq!(found.class, expected.class, "{case}");
+            assert!(is_same(found.probability, expected.probability), "{case}");
+        }
+    }
+}
+
+/// Every pair of extremes as logits: of classes, of losses, of when a training has diverged there is one definition.
+#[test]
+fn logits_of_extremes_are_the_same_on_every_path() {
+    let logits = [
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        MAX,
+        -MAX,
+        1.0,
+        0.0,
+        -0.0,
+    ];
+    for pair in logits.into_iter().flat_map(|a| logits.map(|b| [a, b])) {
+        let mut cpu = on_cpu(pair);
+        let of_cpu = Told::of(
+            cpu.evaluate(&tiny()).unwrap(),
+            cpu.predictions(&tiny()).unwrap(),
+            cpu.steps(1),
+        );
+        let is_finite = pair.iter().all(|logit| logit.is_finite());
+        // Two of four rows have the difference as their loss, and the sum overflows before its mean is taken.
+        let overflows = is_finite && (2.0 * (pair[0] - pair[1])).is_infinite();
+        assert_eq!(of_cpu.loss.is_nan(), !is_finite, "{pair:?}");
+        assert_eq!(of_cpu.loss.is_infinite(), overflows, "{pair:?}");
+        let diverged_at = (!is_finite || overflows).then_some(1);
+        assert_eq!(of_cpu.diverged_at, diverged_at, "{pair:?}");
+        let class = u32::from(pair[1] > pair[0] || (pair[0].is_nan() && !pair[1].is_nan()));
+        let first = of_cpu.predictions[0];
+        assert_eq!(first.class, class, "{pair:?}");
+        assert_eq!(first.probability.is_nan(), !is_finite, "{pair:?}");
+        assert_eq!(of_cpu.evaluation.accuracy, Some(0.5), "{pair:?}");
+
+        for (gpu, plan) in [
+            (gpu(), StepPlan::Layers),
+            (gpu(), StepPlan::Fused),
+            (with_kernels_of_hardware(), StepPlan::Layers),
+            (with_kernels_of_hardware(), StepPlan::Fused),
+        ] {
+            let mut trainer = on_gpu(gpu, plan, pair);
+            let told = Told::of(
+                trainer.evaluate(&tiny()).unwrap(),
+                trainer.predictions(&tiny()).unwrap(),
+                trainer.steps(1),
+            );
+            told.assert_is(&of_cpu, &format!("{pair:?}, {plan:?} on {:?}", gpu.kind()));
+        }
+        of_the_functions(pair, &of_cpu);
+    }
+}
+
+/// The same of the book's functions.
+fn of_the_functions(pair: [f32; 2], expected: &Told) {
+    let x = array![[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]];
+    let labels = tiny().labels().clone();
+    let mut model = spec().build(gpu()).unwrap();
+    model.set_parameters(&with_logits(pair)).unwrap();
+    let mut single = reference::Network::<f32>::new(&spec()).unwrap();
+    single.set_parameters(&with_logits(pair)).unwrap();
+    let double = model.to_reference().unwrap();
+    let x_double = x.mapv(f64::from);
+    let losses = [
+        f64::from(model.loss(x.view(), &labels).unwrap()),
+        single.loss(x.view(), labels.indices()).unwrap().into(),
+    ];
+    for loss in losses {
+        assert_eq!(loss.is_nan(), expected.loss.is_nan(), "{pair:?}");
+        if (pair[0] - pair[1]).is_infinite() {
+            assert_eq!(loss.is_infinite(), expected.loss.is_infinite(), "{pair:?}");
+        }
+    }
+    let loss = double.loss(x_double.view(), labels.indices()).unwrap();
+    assert_eq!(loss.is_nan(), expected.loss.is_nan(), "{pair:?}");
+    let accuracies = [
+        model.accuracy(x.view(), &labels).unwrap(),
+        single.accuracy(x.view(), labels.indices()).unwrap(),
+        double.accuracy(x_double.view(), labels.indices()).unwrap(),
+    ];
+    assert_eq!(
+        accuracies.map(Some),
+        [expected.evaluation.accuracy; 3],
+        "{pair:?}"
+    );
+}
+
+/// A feature that overflows the third step's logits.
+#[test]
+fn trainings_diverge_at_the_same_step() {
+    let x = array![[0.5f32], [-0.5], [MAX]];
+    let labels = Labels::from_classes(vec![0, 1, 0], 2).unwrap();
+    let table = Table::classification("one", x.view(), labels).unwrap();
+    let spec = Sequential::input(1).layer(Linear::new(2));
+    let sampling = || Sampling::Listed(vec![0, 1, 2, 0, 1]);
+    let weights = [vec![array![[0.0f32, -3.0]], array![[0.0f32, 0.0]]]];
+    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let model = spec.build(gpu()).unwrap();
+    let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 1, sampling()).unwrap();
+    on_gpu.set_parameters(&weights).unwrap();
+    let on_cpu = reference::Trainer::new(&spec, optimizer, &table, 1, sampling());
+    let mut on_cpu: reference::Trainer<f32> = on_cpu.unwrap();
+    on_cpu.set_parameters(&weights).unwrap();
+    let evaluations = [on_gpu.evaluate(&table), on_cpu.evaluate(&table)];
+    assert!(
+        evaluations
+            .map(Result::unwrap)
+            .iter()
+            .all(|evaluation| evaluation.loss.is_nan())
+    );
+    for steps in [on_gpu.steps(5), on_cpu.steps(5)] {
+        let error = steps.unwrap_err();
+        assert!(
+            matches!(error, Error::Diverged { step: 3, loss, .. } if loss.is_nan()),
+            "{error}"
+        );
+    }
+}
+
+/// (y − t)² overflows from 1.8e19 on.
+#[test]
+fn squares_that_overflow_diverge_on_both_paths() {
+    let table = Table::regression("far", array![[1.0f32]].view(), array![[2e19f32]].view());
+    let table = table.unwrap();
+    let spec = Sequential::input(1).layer(Linear::new(1));
+    let (loss, optimizer) = (MeanSquaredError, Sgd::new(0.1).clip_norm(1.0));
+    let model = spec.build(gpu()).unwrap();
+    let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 1, SAMPLING).unwrap();
+    let on_cpu = reference::Trainer::<f32>::with_loss(&spec, loss, optimizer, &table, 1, SAMPLING);
+    for steps in [on_gpu.steps(1), on_cpu.unwrap().steps(1)] {
+        let error = steps.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Diverged {
+                    step: 1,
+                    loss: f32::INFINITY,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+}
+
+/// Gradients whose squares overflow are clipped, not lost.
+#[test]
+fn a_clipped_step_of_huge_gradients_is_the_same_on_both_paths() {
+    let x = array![[1.0f32, MAX], [0.0, 0.0]];
+    let labels = Labels::from_classes(vec![0, 1], 2).unwrap();
+    let table = Table::classification("huge", x.view(), labels).unwrap();
+    let spec = Sequential::input(2).layer(Linear::new(2));
+    let zeros = [vec![Array2::zeros((2, 2)), Array2::zeros((1, 2))]];
+    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(1.0).clip_norm(0.5));
+    let model = spec.build(gpu()).unwrap();
+    let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 2, SAMPLING).unwrap();
+    on_gpu.set_parameters(&zeros).unwrap();
+    let on_cpu = reference::Trainer::<f32>::new(&spec, optimizer, &table, 2, SAMPLING);
+    let mut on_cpu = on_cpu.unwrap();
+    on_cpu.set_parameters(&zeros).unwrap();
+    on_gpu.steps(1).unwrap();
+    on_cpu.steps(1).unwrap();
+    let parameters = on_gpu.model().parameters().unwrap();
+    // The gradients by the weights of the second input are ∓7.5e37 and so almost all of the norm.
+    let expected = array![[0.0f32, 0.0], [0.353_553_4, -0.353_553_4]];
+    for found in [&parameters[0][0], &on_cpu.network().parameters()[0][0]] {
+        let apart = (found - &expected).mapv(f32::abs);
+        assert!(apart.iter().all(|&apart| apart < 1e-5), "{found}");
+    }
+}
+
+/// No rows have outputs, none of them; but no mean.
+#[test]
+fn no_rows_are_the_same_on_both_paths() {
+    let none = Array2::<f32>::zeros((0, 2));
+    let labels = Labels::from_classes(vec![], 2);
+    let model = spec().build(gpu()).unwrap();
+    let network = reference::Network::<f32>::new(&spec()).unwrap();
+    assert_eq!(model.predict(none.view()).unwrap().dim(), (0, 2));
+    assert_eq!(network.predict(none.view()).unwrap().dim(), (0, 2));
+    let mut refused = vec![
+        network.loss(none.view(), &[]).map(|_| ()),
+        network.accuracy(none.view(), &[]).map(|_| ()),
+        network.gradient(none.view(), &[]).map(|_| ()),
+    ];
+    if let Ok(labels) = &labels {
+        refused.push(model.loss(none.view(), labels).map(|_| ()));
+        refused.push(model.accuracy(none.view(), labels).map(|_| ()));
+        refused.push(model.gradient(none.view(), labels).map(|_| ()));
+        refused.push(model.numerical_gradient(none.view(), labels).map(|_| ()));
+    }
+    for refused in refused {
+        let error = refused.unwrap_err();
+        assert!(
+            matches!(&error, Error::Setting { name, .. } if name == "number of rows"),
+            "{error}"
+        );
+    }
+    // A wrong width is one of no rows, too.
+    let narrow = Array2::<f32>::zeros((0, 1));
+    for error in [model.predict(narrow.view()), network.predict(narrow.view())] {
+        let error = error.unwrap_err();
+        assert!(
+            matches!(error, Error::Shape { found: [0, 1], .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn no_steps_change_nothing() {
+    for plan in [StepPlan::Layers, StepPlan::Fused] {
+        let mut cpu = on_cpu([1.0, 0.0]);
+        assert!(cpu.steps(0).unwrap().is_empty());
+        assert_eq!(cpu.steps_taken(), 0);
+        let mut gpu = on_gpu(gpu(), plan, [1.0, 0.0]);
+        assert!(gpu.steps(0).unwrap().is_empty());
+        gpu.advance(0).unwrap();
+        assert_eq!(gpu.steps_taken(), 0);
+        let parameters = gpu.model().parameters().unwrap();
+        assert_eq!(parameters, cpu.network().parameters());
+        let [found, expected] = [gpu.steps(3), cpu.steps(3)].map(Result::unwrap);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+}
+
+/// Rows without a pixel have no terms for the sparse first layer of the CPU path.
+#[test]
+fn a_minibatch_of_nothing_but_zeros_is_the_same_on_both_paths() {
+    for batch in [1, 3] {
+        let labels = Labels::from_classes(vec![3, 1, 4], 10).unwrap();
+        let black = Dataset::new("black", 784, vec![0; 3 * 784], labels).unwrap();
+        let spec = relu_net();
+        let on_cpu = reference::Trainer::<f32>::new(&spec, Sgd::new(0.5), &black, batch, SAMPLING);
+        let mut on_cpu = on_cpu.unwrap();
+        let expected = on_cpu.steps(20).unwrap();
+        for plan in [StepPlan::Layers, StepPlan::Fused] {
+            let model = spec.build(gpu()).unwrap();
+            let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.5));
+            let trainer = Trainer::with_plan(model, loss, optimizer, &black, batch, SAMPLING, plan);
+            let mut trainer = trainer.unwrap();
+            let found = trainer.steps(20).unwrap();
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!(
+                    (found - expected).abs() < 1e-5,
+                    "{plan:?}: {found} {expected}"
+                );
+            }
+            let weights = &trainer.model().parameters().unwrap()[0][0];
+            assert_eq!(weights, &on_cpu.network().parameters()[0][0], "{plan:?}");
+        }
+    }
+}

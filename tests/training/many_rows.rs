@@ -1,0 +1,195 @@
+//! More rows than a device takes at once: a part of them at a time gives what all at once would.
+
+use wgrad::data::Labels;
+use wgrad::kernel::Element;
+use wgrad::ndarray::{Array2, s};
+use wgrad::ops::{Dropout, Linear, Relu, Tanh};
+use wgrad::tensor::Tensor;
+use wgrad::{Error, Gpu, Init, Sequential, TwoLayerNet, reference, wgpu};
+
+use crate::gpu::{Numbers, gpu};
+
+fn rows(count: usize, columns: usize) -> Array2<f32> {
+    let mut numbers = Numbers::new(count as u64);
+    Array2::from_shape_fn((count, columns), |_| numbers.uniform())
+}
+
+fn labels(count: usize, classes: u32) -> Labels {
+    Labels::from_classes(
+        (0u32..).map(|row| row % classes).take(count).collect(),
+        classes as usize,
+    )
+    .unwrap()
+}
+
+/// A device whose bindings hold 64 KiB, so that few rows are many.
+fn narrow() -> Gpu {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let options = wgpu::RequestAdapterOptions::default();
+    let adapter = pollster::block_on(instance.request_adapter(&options)).unwrap();
+    let descriptor = wgpu::DeviceDescriptor {
+        required_limits: wgpu::Limits {
+            max_storage_buffer_binding_size: 64 << 10,
+            ..wgpu::Limits::default()
+        },
+        ..Default::default()
+    };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    Gpu::from_wgpu(device, queue)
+}
+
+/// Layers of all kinds: a `Relu` behind a `Linear` and alone, last and in the middle.
+fn networks() -> [Sequential; 5] {
+    let linear = |outputs| Linear::new(outputs).weight_init(Init::XavierUniform);
+    let start = || Sequential::input(6).layer(linear(37));
+    [
+        start(),
+        start().layer(Relu),
+        start().layer(Relu).layer(linear(3)),
+        start()
+            .layer(Relu)
+            .layer(Relu)
+            .layer(Tanh)
+            .layer(linear(5))
+            .layer(Relu),
+        start()
+            .layer(Tanh)
+            .layer(Dropout::new(0.5))
+            .layer(linear(64))
+            .layer(linear(2)),
+    ]
+}
+
+#[test]
+fn sixty_thousand_rows_of_pixels_are_predicted() {
+    let model = TwoLayerNet::spec(784, 50, 10).build(gpu()).unwrap();
+    let x = Array2::zeros((60_000, 784));
+    assert_eq!(model.predict(x.view()).unwrap().dim(), (60_000, 10));
+}
+
+/// On a software driver a row's bits do not depend on the rows beside it; on a GPU, where the kernel goes by the
+/// shape, they are near.
+#[test]
+fn many_rows_have_the_outputs_of_each_alone() {
+    let gpu = narrow();
+    for spec in networks() {
+        let model = spec.build(&gpu).unwrap();
+        let network = model.to_reference().unwrap();
+        let x = rows(3_001, 6);
+        let outputs = model.predict(x.view()).unwrap();
+        assert_eq!(outputs, model.predict(x.view()).unwrap());
+        for first in [0, 1_000, 2_990] {
+            let part = s![first..first + 11, ..];
+            let apart = &model.predict(x.slice(part)).unwrap() - &outputs.slice(part);
+            assert!(apart.iter().all(|apart| apart.abs() < 1e-5), "{apart}");
+        }
+        let expected = network.predict(x.mapv(f64::from).view()).unwrap();
+        let apart = outputs.mapv(f64::from) - &expected;
+        assert!(apart.iter().all(|apart| apart.abs() < 1e-5), "{spec:?}");
+
+        let classes = u32::try_from(outputs.ncols()).unwrap();
+        let labels = labels(3_001, classes);
+        let x64 = x.mapv(f64::from);
+        let expected = network.loss(x64.view(), labels.indices()).unwrap();
+        let found = f64::from(model.loss(x.view(), &labels).unwrap());
+        assert!(
+            (found - expected).abs() < 1e-5 * (1.0 + expected),
+            "{found} {expected}"
+        );
+        let expected = network.accuracy(x64.view(), labels.indices()).unwrap();
+        let found = model.accuracy(x.view(), &labels).unwrap();
+        // As many rows as may have two logits that are almost equal.
+        assert!(
+            (found - expected).abs() * 3_001.0 <= 3.0,
+            "{found} {expected}"
+        );
+    }
+}
+
+/// The parts of the CPU path are no other rows either.
+#[test]
+fn many_rows_on_the_cpu_have_the_outputs_of_each_alone() {
+    for spec in networks() {
+        let network = reference::Network::<f64>::new(&spec).unwrap();
+        let x = rows(1_203, 6).mapv(f64::from);
+        let outputs = network.predict(x.view()).unwrap();
+        for first in [0, 499, 1_000, 1_190] {
+            let part = s![first..first + 7, ..];
+            let apart = &network.predict(x.slice(part)).unwrap() - &outputs.slice(part);
+            assert!(apart.iter().all(|apart| apart.abs() < 1e-12), "{apart}");
+        }
+        let labels = labels(1_203, u32::try_from(outputs.ncols()).unwrap());
+        let whole = network.loss(x.view(), labels.indices()).unwrap();
+        let of_row = |row: usize| {
+            let x = x.slice(s![row..=row, ..]);
+            network.loss(x, &labels.indices()[row..=row]).unwrap()
+        };
+        let mean = (0..1_203).map(of_row).sum::<f64>() / 1_203.0;
+        assert!(
+            (whole - mean).abs() < 1e-12 * (1.0 + mean),
+            "{whole} {mean}"
+        );
+    }
+}
+
+/// What lies between the layers takes turns in two tensors, and many rows take turns in those.
+#[test]
+fn a_forward_plan_of_many_rows_gives_what_predict_gives() {
+    let gpu = narrow();
+    for spec in networks() {
+        let model = spec.build(&gpu).unwrap();
+        let outputs = spec.widths()[spec.layers().len()];
+        for count in [1, 255, 256, 257, 900] {
+            // As much as a binding holds.
+            let count = count.min((64 << 10) / 4 / outputs);
+            let x = rows(count, 6);
+            let tensor =
+                |label, columns| Tensor::zeros(&gpu, label, [count, columns], Element::F32);
+            let (input, y) = (tensor("x", 6).unwrap(), tensor("y", outputs).unwrap());
+            gpu.write(&input, x.as_slice().unwrap()).unwrap();
+            let plan = model.forward_plan(&input, &y).unwrap();
+            gpu.submit(&plan, 1).unwrap();
+            let found = Array2::from_shape_vec((count, outputs), gpu.read(&y).unwrap()).unwrap();
+            let apart = &found - &model.predict(x.view()).unwrap();
+            assert!(
+                apart.iter().all(|apart: &f32| apart.abs() < 1e-5),
+                "{spec:?}, {count}"
+            );
+        }
+    }
+}
+
+/// A frame of pixels through a network of coordinates, at once.
+#[test]
+fn a_forward_plan_takes_a_frame() {
+    let spec = Sequential::input(6).layer(Linear::new(64)).layer(Relu);
+    let spec = spec
+        .layer(Linear::new(64))
+        .layer(Relu)
+        .layer(Linear::new(3));
+    let model = spec.build(gpu()).unwrap();
+    let count = 1_920 * 1_080;
+    let tensor = |label, columns| Tensor::zeros(gpu(), label, [count, columns], Element::F32);
+    let plan = model
+        .forward_plan(&tensor("x", 6).unwrap(), &tensor("y", 3).unwrap())
+        .unwrap();
+    // 262,144 rows of 64 floats are 64 MiB.
+    assert_eq!(plan.len(), 3 * count.div_ceil(262_144));
+}
+
+#[test]
+fn a_gradient_of_too_many_rows_says_so() {
+    let gpu = narrow();
+    let model = networks()[2].build(&gpu).unwrap();
+    let x = rows(3_001, 6);
+    let error = model.gradient(x.view(), &labels(3_001, 3)).unwrap_err();
+    assert!(matches!(error, Error::Limit { .. }), "{error}");
+    let message = error.to_string();
+    assert!(
+        message.contains("a gradient over 3001 rows at once, for its "),
+        "{message}"
+    );
+    model
+        .gradient(rows(100, 6).view(), &labels(100, 3))
+        .unwrap();
+}
