@@ -17,7 +17,7 @@ pub(super) fn shown(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars().take(MOST) {
         match c.is_control() {
-            true => shown.extend(c.escape_debug()),
+            true => shown.extend(c.escape_default()),
             false => shown.push(c),
         }
     }
@@ -97,7 +97,11 @@ pub(super) fn difference(expected: &str, found: &str) -> [String; 2] {
     let pairs = expected.chars().zip(found.chars());
     let start: usize = pairs.take_while(same).map(|(c, _)| c.len_utf8()).sum();
     // From the name of the first field that differs, to the end of the last.
-    let names_follow = |at: usize| expected[at..].trim_start().starts_with(char::is_alphabetic);
+    let names_follow = |at: usize| {
+        expected[at..]
+            .trim_start()
+            .starts_with(|c: char| c.is_ascii_alphabetic())
+    };
     let mut before = expected[..start].char_indices();
     let start = before.rfind(|&(at, c)| "{(,→".contains(c) && names_follow(at + c.len_utf8()));
     let start = start.map_or(0, |(at, c)| at + c.len_utf8());

@@ -129,10 +129,11 @@ impl GpuBuilder {
     }
 
     fn accepts(&self, info: &wgpu::AdapterInfo) -> bool {
-        let name_matches = self
-            .name
-            .as_ref()
-            .is_none_or(|name| info.name.to_lowercase().contains(&name.to_lowercase()));
+        let name_matches = self.name.as_ref().is_none_or(|name| {
+            info.name
+                .to_ascii_lowercase()
+                .contains(&name.to_ascii_lowercase())
+        });
         let hardware = AdapterKind::of(info) == AdapterKind::Hardware;
         name_matches && (hardware || !self.hardware_only)
     }

@@ -175,12 +175,12 @@ fn text(start: &[u8]) -> Option<(String, &'static str)> {
         }
         Err(_) => return None,
     };
-    let is_printed = |c: char| !c.is_control() || c.is_whitespace();
+    let is_printed = |c: char| !c.is_control() || c.is_ascii_whitespace();
     let shown = text.trim_start_matches('\u{feff}').trim_start();
     if shown.is_empty() || !text.chars().all(is_printed) {
         return None;
     }
-    let lower = shown.to_lowercase();
+    let lower = shown.to_ascii_lowercase();
     let begins = |tags: &[&str]| tags.iter().any(|tag| lower.starts_with(tag));
     if begins(&["<!doctype html", "<html", "<head", "<body"]) {
         return Some(("a web page (HTML)".to_owned(), FETCH));
