@@ -12,9 +12,11 @@
 
 mod scratch;
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use scratch::Scratch;
 
@@ -80,7 +82,9 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
     named(path, || {
         let target = Target::of(path)?;
         match (target.replace(bytes), &target.old) {
-            (Err(error), Some(_)) if forbids_replacing(&error) => target.write_in_place(bytes),
+            (Err(error), Some(old)) if forbids_replacing(&error) => {
+                Target::write_in_place(&old.file, bytes)
+            }
             (replaced, _) => replaced,
         }
     })
@@ -119,8 +123,15 @@ fn named(path: &Path, write: impl FnOnce() -> io::Result<()>) -> Result<(), File
 struct Target {
     /// No link.
     path: PathBuf,
-    /// Of the file that is there.
-    old: Option<Metadata>,
+    /// The file that is there.
+    old: Option<Old>,
+}
+
+/// A file that is to be replaced.
+#[derive(Debug)]
+struct Old {
+    file: File,
+    metadata: Metadata,
 }
 
 impl Target {
@@ -136,13 +147,14 @@ impl Target {
             ));
         }
         match fs::metadata(path) {
-            Ok(old) => {
-                check_regular(&old)?;
+            Ok(metadata) => {
+                check_regular(&metadata)?;
                 // A file that its owner has write-protected is not to be replaced either.
-                File::options().write(true).open(path)?;
+                let file = File::options().write(true).open(path)?;
+                wait_for_others(&file)?;
                 Ok(Self {
-                    path: fs::canonicalize(path)?,
-                    old: Some(old),
+                    path: follow(path)?,
+                    old: Some(Old { file, metadata }),
                 })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self {
@@ -159,35 +171,70 @@ impl Target {
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let directory = self.directory();
-        let write = || Scratch::new(directory, self.old.as_ref(), bytes)?.persist(&self.path);
-        match write() {
-            // Swept by another machine that knows nothing of our locks.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && directory.is_dir() => write()?,
-            written => written?,
+        let is_written = match &self.old {
+            None => scratch::write_new(&self.path, directory, bytes)?,
+            // A file that is open here may have lost its name, or given it to another.
+            Some(old) if !self.is_named(old) => return Err(io::ErrorKind::ResourceBusy.into()),
+            Some(_) => false,
+        };
+        if !is_written {
+            let write = || Scratch::new(directory, self.old.as_ref(), bytes)?.persist(&self.path);
+            match write() {
+                // Swept by another machine that knows nothing of our locks.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && directory.is_dir() => {
+                    write()?;
+                }
+                written => written?,
+            }
         }
         // The name itself; where directories cannot be opened, the system sees to it.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
         Ok(())
     }
 
-    fn write_in_place(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut file = File::options().write(true).open(&self.path)?;
+    fn is_named(&self, old: &Old) -> bool {
+        fs::metadata(&self.path).is_ok_and(|named| identity(&named) == identity(&old.metadata))
+    }
+
+    fn write_in_place(mut file: &File, bytes: &[u8]) -> io::Result<()> {
         // Against another process that does the same; not all file systems have locks.
         let _ = file.lock();
-        let old = file.metadata()?.len();
-        let most = usize::try_from(old).unwrap_or(usize::MAX).min(bytes.len());
-        // What is longer than the old file first: should there be no room for it, that one is whole still.
-        let (head, tail) = bytes.split_at(most);
-        file.seek(SeekFrom::Start(most as u64))?;
-        if let Err(error) = file.write_all(tail).and_then(|()| file.sync_all()) {
-            let _ = file.set_len(old);
-            return Err(error);
-        }
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(head)?;
-        file.set_len(bytes.len() as u64)?;
-        file.sync_all()
+        let written = overwrite(&mut file, bytes);
+        let _ = file.unlock();
+        written
     }
+}
+
+fn overwrite(file: &mut &File, bytes: &[u8]) -> io::Result<()> {
+    let old = file.metadata()?.len();
+    let most = usize::try_from(old).unwrap_or(usize::MAX).min(bytes.len());
+    // What is longer than the old file first: should there be no room for it, that one is whole still.
+    let (head, tail) = bytes.split_at(most);
+    file.seek(SeekFrom::Start(most as u64))?;
+    if let Err(error) = file.write_all(tail).and_then(|()| file.sync_all()) {
+        let _ = file.set_len(old);
+        return Err(error);
+    }
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(head)?;
+    file.set_len(bytes.len() as u64)?;
+    file.sync_all()
+}
+
+/// Another process that writes such a file in place is done soon; one that keeps it, as it adds to it, is not.
+fn wait_for_others(file: &File) -> io::Result<()> {
+    for _ in 0..20 {
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(50)),
+            // Not all file systems have locks.
+            Err(TryLockError::Error(_)) => return Ok(()),
+            Ok(()) => return file.unlock(),
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::WouldBlock,
+        "another program is writing to it",
+    ))
 }
 
 /// Whether it is for want of a right, not of room, that a file was not replaced.

@@ -1,6 +1,6 @@
 //! What the examples share: where the data comes from, and how a program ends.
 
-mod data;
+pub(crate) mod data;
 pub(crate) mod output;
 
 pub(crate) use data::{DataArgs, load};

@@ -1,13 +1,16 @@
+use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
-use wgrad::data::{Dataset, Sampling};
+use wgrad::data::{Dataset, Sampling, mnist};
 use wgrad::ops::{Dropout, Gelu, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
 use wgrad::{Error, MAX_WIDTH, Sequential, StepPlan, files};
 
 use crate::common::DataArgs;
+use crate::common::data::Source;
 use crate::optimizer::OptimizerArgs;
 use crate::outputs::is_stream;
 
@@ -166,11 +169,10 @@ fn setting(option: &str, expected: String, found: impl ToString) -> Error {
     }
 }
 
-/// Whether a file is there, and is called as one of MNIST's.
-fn is_data(path: &Path) -> bool {
+/// Whether it is called as a file of a data set.
+fn has_name_of_data(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or("");
-    let name = name.strip_suffix(".gz").unwrap_or(name);
-    name.ends_with("ubyte") && path.is_file()
+    name.strip_suffix(".gz").unwrap_or(name).ends_with("ubyte")
 }
 
 impl Args {
@@ -207,6 +209,23 @@ impl Args {
         self.optimizer.check(self.steps)
     }
 
+    /// Files of data sets where this run may read its own.
+    fn data_files(&self) -> impl Iterator<Item = PathBuf> {
+        let named = env::var_os("MNIST_DIR").map(PathBuf::from);
+        let places = match &self.data.data {
+            Some(Source::Synthetic) => [None, None],
+            // With a prefix of names, it is the directory above.
+            Some(Source::Files(path)) => [Some(path.clone()), path.parent().map(Path::to_owned)],
+            None => [named, mnist::cache_dir()],
+        };
+        let entries = places
+            .into_iter()
+            .flatten()
+            .filter_map(|place| fs::read_dir(place).ok());
+        let files = entries.flatten().flatten().map(|entry| entry.path());
+        files.filter(|path| has_name_of_data(path))
+    }
+
     /// Whether what is written destroys nothing that is written or read beside it, and is as its name says.
     fn check_files(&self) -> Result<(), Error> {
         let outputs = [
@@ -220,6 +239,7 @@ impl Args {
             ("standard output", PathBuf::from("/dev/stdout")),
             ("standard error", PathBuf::from("/dev/stderr")),
         ];
+        let data: Vec<_> = self.data_files().collect();
         // A training may be saved to the file that it was resumed from.
         for (option, path, ending) in outputs {
             let Some(path) = path else { continue };
@@ -234,7 +254,7 @@ impl Args {
             if option != "--save" && self.resume.as_deref().is_some_and(is_same) {
                 return wrong("another file than that of --resume".to_owned());
             }
-            if is_data(path) {
+            if has_name_of_data(path) || data.iter().any(|file| is_same(file)) {
                 return wrong("another file than one of a data set".to_owned());
             }
             let found = path.extension().and_then(OsStr::to_str);

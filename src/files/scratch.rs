@@ -1,27 +1,26 @@
 //! Files that are written before they have their name.
 
-use std::fs::{self, DirEntry, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, DirEntry, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tempfile::{Builder, NamedTempFile, TempPath};
+use super::Old;
 
 const PREFIX: &str = ".wgrad-";
 const SUFFIX: &str = ".tmp";
-/// Letters and digits between them, so that no two processes take the same name.
-const RANDOM: usize = 16;
 
 /// A file with a name of its own, which is removed when dropped.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    path: TempPath,
+    path: PathBuf,
     /// Its lock says that it is in use.
     _file: File,
 }
 
 impl Scratch {
     /// A new file in `directory` with these contents, on the disk; with permissions and owner of `old`.
-    pub(super) fn new(directory: &Path, old: Option<&Metadata>, bytes: &[u8]) -> io::Result<Self> {
+    pub(super) fn new(directory: &Path, old: Option<&Old>, bytes: &[u8]) -> io::Result<Self> {
         match Self::late_named(directory, old, bytes)? {
             Some(scratch) => Ok(scratch),
             None => Self::early_named(directory, old, bytes),
@@ -29,41 +28,69 @@ impl Scratch {
     }
 
     /// One that has its name once it is written, where the file system has such files.
-    fn late_named(
-        directory: &Path,
-        old: Option<&Metadata>,
-        bytes: &[u8],
-    ) -> io::Result<Option<Self>> {
+    fn late_named(directory: &Path, old: Option<&Old>, bytes: &[u8]) -> io::Result<Option<Self>> {
         let Some(file) = unnamed(directory, old) else {
             return Ok(None);
         };
         fill(&file, old, bytes)?;
         let _ = file.try_lock();
-        let named = builder().make_in(directory, |path| link(&file, path));
         // Without `/proc` it cannot be named.
-        Ok(named.ok().map(|named| Self {
-            path: named.into_temp_path(),
-            _file: file,
-        }))
+        Ok(with_a_name(directory, |path| link(&file, path))
+            .ok()
+            .map(|(path, ())| Self { path, _file: file }))
     }
 
-    fn early_named(directory: &Path, old: Option<&Metadata>, bytes: &[u8]) -> io::Result<Self> {
-        let (file, path) = named(directory, old)?.into_parts();
-        fill(&file, old, bytes)?;
-        Ok(Self { path, _file: file })
+    fn early_named(directory: &Path, old: Option<&Old>, bytes: &[u8]) -> io::Result<Self> {
+        let scratch = Self::empty(directory, old)?;
+        fill(&scratch._file, old, bytes)?;
+        Ok(scratch)
+    }
+
+    fn empty(directory: &Path, old: Option<&Old>) -> io::Result<Self> {
+        sweep(directory);
+        loop {
+            let (path, file) = with_a_name(directory, |path| new_options(old).open(path))?;
+            let is_ours = match file.try_lock() {
+                Ok(()) => path.exists(),
+                Err(TryLockError::WouldBlock) => false,
+                // A file system without locks, where nothing is swept.
+                Err(TryLockError::Error(_)) => true,
+            };
+            // Else it was swept in the moment between.
+            if is_ours {
+                return Ok(Self { path, _file: file });
+            }
+        }
     }
 
     /// Gives it this name, whatever had it before.
     pub(super) fn persist(self, path: &Path) -> io::Result<()> {
-        self.path.persist(path).map_err(|failed| failed.error)
+        fs::rename(&self.path, path)
     }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing is there once it has another name.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Writes a file that is new under its name at once, where the file system can do that; returns whether it
+/// has.
+pub(super) fn write_new(path: &Path, directory: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let Some(file) = unnamed(directory, None) else {
+        return Ok(false);
+    };
+    fill(&file, None, bytes)?;
+    Ok(link(&file, path).is_ok())
 }
 
 /// Whether a file can be made in `directory`. None is left there.
 pub(super) fn probe(directory: &Path) -> io::Result<()> {
     match unnamed(directory, None) {
         Some(_) => Ok(()),
-        None => named(directory, None).map(|_| ()),
+        None => Scratch::empty(directory, None).map(|_| ()),
     }
 }
 
@@ -86,51 +113,48 @@ fn is_scratch(entry: &DirEntry) -> bool {
     let random = name
         .to_str()
         .and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
-    random.is_some_and(|random| random.len() == RANDOM)
+    let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    random.is_some_and(|random| random.len() == 16 && random.as_bytes().iter().all(is_digit))
         && entry.file_type().is_ok_and(|kind| kind.is_file())
 }
 
-fn builder() -> Builder<'static, 'static> {
-    let mut builder = Builder::new();
-    builder.prefix(PREFIX).suffix(SUFFIX).rand_bytes(RANDOM);
-    builder
-}
-
-fn named(directory: &Path, old: Option<&Metadata>) -> io::Result<NamedTempFile<File>> {
-    sweep(directory);
+/// Makes something under a name that nothing else has.
+fn with_a_name<T>(
+    directory: &Path,
+    make: impl Fn(&Path) -> io::Result<T>,
+) -> io::Result<(PathBuf, T)> {
     loop {
-        let file = builder().make_in(directory, |path| new_options(old).open(path))?;
-        let is_ours = match file.as_file().try_lock() {
-            Ok(()) => file.path().exists(),
-            Err(TryLockError::WouldBlock) => false,
-            // A file system without locks, where nothing is swept.
-            Err(TryLockError::Error(_)) => true,
-        };
-        // Else it was swept in the moment between.
-        if is_ours {
-            return Ok(file);
+        // Keyed differently each time: a name that nobody can foresee.
+        let random = RandomState::new().hash_one(0);
+        let path = directory.join(format!("{PREFIX}{random:016x}{SUFFIX}"));
+        match make(&path) {
+            Ok(made) => return Ok((path, made)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
         }
     }
 }
 
 /// The contents are nobody's to read who could not read the old ones.
-fn fill(mut file: &File, old: Option<&Metadata>, bytes: &[u8]) -> io::Result<()> {
+fn fill(mut file: &File, old: Option<&Old>, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = old {
-        take_owner(file, old)?;
+        // What cannot be made like the old file does not replace it.
+        let is_like = take_owner(file, old).and_then(|()| take_attributes(file, old));
+        is_like.map_err(|_| io::ErrorKind::PermissionDenied)?;
     }
     file.write_all(bytes)?;
     if let Some(old) = old {
-        file.set_permissions(old.permissions())?;
+        file.set_permissions(old.metadata.permissions())?;
     }
     // Or the name might reach the disk before the bytes.
     file.sync_all()
 }
 
 #[cfg(unix)]
-fn take_owner(file: &File, old: &Metadata) -> io::Result<()> {
+fn take_owner(file: &File, old: &Old) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, fchown};
 
-    let new = file.metadata()?;
+    let (new, old) = (file.metadata()?, &old.metadata);
     if (new.uid(), new.gid()) == (old.uid(), old.gid()) {
         return Ok(());
     }
@@ -138,18 +162,52 @@ fn take_owner(file: &File, old: &Metadata) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn take_owner(_: &File, _: &Metadata) -> io::Result<()> {
+fn take_owner(_: &File, _: &Old) -> io::Result<()> {
+    Ok(())
+}
+
+/// Access control lists, and what users have noted about a file.
+#[cfg(target_os = "linux")]
+fn take_attributes(file: &File, old: &Old) -> io::Result<()> {
+    use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
+    use rustix::io::Errno;
+
+    /// What Linux has of names, and of a value, at most.
+    const MOST: usize = 64 << 10;
+    let (mut names, mut value, mut new) = (vec![0; MOST], vec![0; MOST], vec![0; MOST]);
+    let length = match flistxattr(&old.file, &mut names[..]) {
+        // A file system without any.
+        Err(Errno::NOTSUP) => return Ok(()),
+        listed => listed?,
+    };
+    for name in names[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let length = fgetxattr(&old.file, name, &mut value[..])?;
+        let value = &value[..length];
+        let is_same =
+            fgetxattr(file, name, &mut new[..]).is_ok_and(|length| new[..length] == *value);
+        if !is_same {
+            fsetxattr(file, name, value, XattrFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn take_attributes(_: &File, _: &Old) -> io::Result<()> {
     Ok(())
 }
 
 /// Permissions to begin with: those of any new file, or less than the old one has.
 #[cfg(unix)]
-fn mode(old: Option<&Metadata>) -> u32 {
+fn mode(old: Option<&Old>) -> u32 {
     if old.is_some() { 0o600 } else { 0o666 }
 }
 
 #[cfg(unix)]
-fn new_options(old: Option<&Metadata>) -> OpenOptions {
+fn new_options(old: Option<&Old>) -> OpenOptions {
     use std::os::unix::fs::OpenOptionsExt as _;
 
     let mut options = File::options();
@@ -158,7 +216,7 @@ fn new_options(old: Option<&Metadata>) -> OpenOptions {
 }
 
 #[cfg(not(unix))]
-fn new_options(_: Option<&Metadata>) -> OpenOptions {
+fn new_options(_: Option<&Old>) -> OpenOptions {
     let mut options = File::options();
     options.write(true).create_new(true);
     options
@@ -166,7 +224,7 @@ fn new_options(_: Option<&Metadata>) -> OpenOptions {
 
 /// A file without a name in `directory`, where the file system has such files.
 #[cfg(target_os = "linux")]
-fn unnamed(directory: &Path, old: Option<&Metadata>) -> Option<File> {
+fn unnamed(directory: &Path, old: Option<&Old>) -> Option<File> {
     use rustix::fs::{Mode, OFlags};
 
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
@@ -185,7 +243,7 @@ fn link(file: &File, path: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn unnamed(_: &Path, _: Option<&Metadata>) -> Option<File> {
+fn unnamed(_: &Path, _: Option<&Old>) -> Option<File> {
     None
 }
 
@@ -235,8 +293,9 @@ mod tests {
     #[test]
     fn what_dead_processes_left_is_swept_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
-        let ours = [".wgrad-0123456789abcdef.tmp", ".wgrad-ABCDEFGHIJKLMNOP.tmp"];
+        let ours = [".wgrad-0123456789abcdef.tmp", ".wgrad-fedcba9876543210.tmp"];
         let others = [
+            ".wgrad-important_notes1.tmp",
             ".wgrad-notes.tmp",
             ".wgrad-0123456789abcdef",
             "a.tmp",
@@ -245,7 +304,7 @@ mod tests {
         for name in ours.iter().chain(&others) {
             fs::write(directory.path().join(name), name).unwrap();
         }
-        fs::create_dir(directory.path().join(".wgrad-directory1234567.tmp")).unwrap();
+        fs::create_dir(directory.path().join(".wgrad-00000000000000aa.tmp")).unwrap();
         let alive = File::open(directory.path().join(ours[1])).unwrap();
         alive.try_lock().unwrap();
         sweep(directory.path());

@@ -80,12 +80,26 @@ fn in_place_a_file_may_grow_and_shrink() {
         ("", "x"),
     ] {
         fs::write(&path, old).unwrap();
-        Target::of(&path)
-            .unwrap()
-            .write_in_place(new.as_bytes())
-            .unwrap();
+        let old = Target::of(&path).unwrap().old.unwrap();
+        Target::write_in_place(&old.file, new.as_bytes()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), new);
     }
+}
+
+#[test]
+fn a_file_that_another_program_adds_to_is_not_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    fs::write(&path, "its lines").unwrap();
+    let other = File::options().append(true).open(&path).unwrap();
+    other.lock().unwrap();
+    for refused in [check(&path), write(&path, b"contents")] {
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains("another program"), "{message}");
+    }
+    drop(other);
+    write(&path, b"contents").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "contents");
 }
 
 #[cfg(unix)]
@@ -118,6 +132,56 @@ mod unix {
             let metadata = fs::metadata(&path).unwrap();
             assert_eq!((metadata.uid(), metadata.gid()), (4321, 1234));
             assert_eq!(mode(&path), 0o777);
+        }
+    }
+
+    /// As the kernel has it: version 2, then kind, permissions and owner of each entry.
+    #[cfg(target_os = "linux")]
+    fn access_of_another_user() -> Vec<u8> {
+        let entries = [
+            (1, 6, u32::MAX),
+            (2, 6, 1234),
+            (4, 0, u32::MAX),
+            (16, 6, u32::MAX),
+            (32, 0, u32::MAX),
+        ];
+        let bytes = entries
+            .iter()
+            .flat_map(|&(kind, permissions, owner): &(u16, u16, u32)| {
+                [
+                    &kind.to_le_bytes()[..],
+                    &permissions.to_le_bytes(),
+                    &owner.to_le_bytes(),
+                ]
+                .concat()
+            });
+        2u32.to_le_bytes().into_iter().chain(bytes).collect()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn access_lists_and_notes_stay() {
+        use rustix::fs::{XattrFlags, getxattr, setxattr};
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        for (name, value) in [
+            ("user.note", b"mine".to_vec()),
+            ("system.posix_acl_access", access_of_another_user()),
+        ] {
+            if let Err(error) = setxattr(&path, name, &value, XattrFlags::empty()) {
+                println!("skipped: this file system has no {name}: {error}");
+                continue;
+            }
+            let before = mode(&path);
+            write(&path, b"new").unwrap();
+            let mut found = vec![0; 100];
+            let length = getxattr(&path, name, &mut found[..]).unwrap();
+            assert_eq!(found[..length], value, "{name}");
+            assert_eq!(mode(&path), before);
+            assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         }
     }
 

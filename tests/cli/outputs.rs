@@ -526,12 +526,18 @@ fn what_is_read_and_standard_output_are_not_written_over() {
     }
     let out = room.at("out");
     for kind in KINDS {
+        let ending = Path::new(kind.name).extension().unwrap();
+        let [link, hard] = ["data", "hard data"].map(|name| room.at(name).with_extension(ending));
         let pixels = room.few.path.join(super::NAMES[0]);
-        let output = room.train(&[(kind, &pixels)]);
-        assert_refused(
-            &output,
-            &[kind.option, "another file than one of a data set"],
-        );
+        symlink(&pixels, &link).unwrap();
+        fs::hard_link(&pixels, &hard).unwrap();
+        // Also one that would be read in place of the data the next time.
+        let new = room.few.path.join("emnist-train-images-idx3-ubyte.gz");
+        for path in [&pixels, &link, &hard, &new] {
+            let output = room.train(&[(kind, path)]);
+            let expected = "another file than one of a data set";
+            assert_refused(&output, &[kind.option, expected]);
+        }
         for path in [&*out, Path::new("/dev/stdout")] {
             let mut command = room.command(&program(), [STEPS, 20]);
             command.arg(kind.option).arg(path).stderr(Stdio::piped());
