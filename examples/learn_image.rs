@@ -39,11 +39,11 @@ struct Args {
     #[arg(long)]
     image: Option<PathBuf>,
     /// Width and height of the painted picture
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=4096))]
     size: u32,
     #[arg(long, default_value_t = 2_000)]
     steps: usize,
-    /// Pixels in a minibatch
+    /// Pixels in a minibatch, of a smaller picture all of them
     #[arg(long, default_value_t = 4_096)]
     batch: usize,
     /// Directory for the pictures
@@ -58,12 +58,15 @@ fn main() -> ExitCode {
 
 fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let target = match &args.image {
-        Some(path) => image::open(path)?.to_rgb8(),
+        Some(path) => image::open(path)
+            .map_err(|error| format!("cannot read the picture {}: {error}", path.display()))?
+            .to_rgb8(),
         None => RgbImage::from_fn(args.size, args.size, |x, y| {
             paint([x, y].map(|at| at as f32 / args.size as f32))
         }),
     };
-    std::fs::create_dir_all(&args.out)?;
+    std::fs::create_dir_all(&args.out)
+        .map_err(|error| format!("cannot make the directory {}: {error}", args.out.display()))?;
     save(&target, &args.out.join("target.png"))?;
     let gpu = Gpu::new()?;
     line(format!("on {}", gpu.description()))?;
@@ -73,7 +76,8 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let schedule = Schedule::cosine(args.steps as u64 + 1);
     let optimizer = Adam::new(5e-3).scheduled(schedule);
     let (model, loss) = (network().build(&gpu)?, MeanSquaredError);
-    let mut trainer = Trainer::new(model, loss, optimizer, &pixels, args.batch, sampling)?;
+    let batch = args.batch.min(pixels.len());
+    let mut trainer = Trainer::new(model, loss, optimizer, &pixels, batch, sampling)?;
     let mut taken = 0;
     while taken < args.steps {
         let steps = (args.steps / 8).max(1).min(args.steps - taken);

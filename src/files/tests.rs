@@ -177,7 +177,7 @@ mod unix {
             }
             let before = mode(&path);
             write(&path, b"new").unwrap();
-            let mut found = vec![0; 100];
+            let mut found = [0; 100];
             let length = getxattr(&path, name, &mut found[..]).unwrap();
             assert_eq!(found[..length], value, "{name}");
             assert_eq!(mode(&path), before);
