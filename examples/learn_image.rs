@@ -13,7 +13,7 @@ mod output;
 
 use std::f32::consts::PI;
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -67,7 +67,7 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     };
     std::fs::create_dir_all(&args.out)
         .map_err(|error| format!("cannot make the directory {}: {error}", args.out.display()))?;
-    save(&target, &args.out.join("target.png"))?;
+    save(args, &target, "target.png")?;
     let gpu = Gpu::new()?;
     line(format!("on {}", gpu.description()))?;
     let (x, colours) = (encoded(&target), colours(&target));
@@ -84,7 +84,7 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         let losses = trainer.steps(steps)?;
         taken += steps;
         let learned = predict(trainer.model(), &x, &target)?;
-        save(&learned, &args.out.join(format!("step-{taken:05}.png")))?;
+        save(args, &learned, &format!("step-{taken:05}.png"))?;
         let loss = losses.iter().sum::<f32>() / steps as f32;
         let psnr = decibels(&learned, &target);
         line(format!("step {taken}: loss {loss:.5}, {psnr:.2} dB"))?;
@@ -95,7 +95,18 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn save(picture: &RgbImage, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+fn save(args: &Args, picture: &RgbImage, name: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let path = args.out.join(name);
+    if args
+        .image
+        .as_ref()
+        .is_some_and(|image| files::are_same(image, &path))
+    {
+        let path = path.display();
+        return Err(
+            format!("{path} is the picture to learn: name another directory with --out").into(),
+        );
+    }
     let mut png = Cursor::new(Vec::new());
     picture.write_to(&mut png, ImageFormat::Png)?;
     Ok(files::write(path, png.get_ref())?)

@@ -2,9 +2,9 @@
 //! or the new one.
 //!
 //! The new file is written beside the old, and takes its name once it is on the disk. On Linux it has no name
-//! until then, so that a process that is killed leaves nothing behind; elsewhere, and on file systems that
-//! have no such files, it is called `.wgrad-….tmp`, and the next [`check`] or [`write()`] in that directory
-//! removes what a dead process has left.
+//! until it is whole, and one of its own for the instant in which it replaces another. Elsewhere, and on file
+//! systems that have no such files, it is called `.wgrad-….tmp`. What a process that was killed has left, the
+//! next [`check`] in that directory removes.
 //!
 //! A link stays, and what it points to is written, be it there or not. Permissions and owner stay as they
 //! are. Where a file can be written to but not replaced (its directory is read-only, it is mounted by itself,
@@ -12,6 +12,7 @@
 
 mod scratch;
 
+use std::fmt;
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,13 +22,21 @@ use std::time::Duration;
 use scratch::Scratch;
 
 /// Why a file cannot be written.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
+#[non_exhaustive]
 #[error("cannot write {}: {source}. Name a file in a directory that exists, can be written to and has room", path.display())]
 pub struct FileError {
     /// The file, as it was named.
     pub path: PathBuf,
     /// What the system says, or what it is instead of a regular file.
     pub source: io::Error,
+}
+
+/// The message, which says what to do: a `main` that returns an error prints this.
+impl fmt::Debug for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Links are followed at most so many times, as the system does.
@@ -47,8 +56,8 @@ const MOST_LINKS: usize = 40;
 /// ```
 ///
 /// # Errors
-/// [`FileError`] when it is a directory, a device, a pipe or a socket, may not be written to, or the directory
-/// in which it would be new is not there or may not be written to.
+/// [`FileError`] when it is a directory, a device, a pipe or a socket, may not be written to, another program
+/// keeps a lock on it, or the directory in which it would be new is not there or may not be written to.
 pub fn check(path: impl AsRef<Path>) -> Result<(), FileError> {
     let path = path.as_ref();
     named(path, || {
@@ -56,7 +65,7 @@ pub fn check(path: impl AsRef<Path>) -> Result<(), FileError> {
         scratch::sweep(target.directory());
         match &target.old {
             // At worst it is written in place.
-            Some(_) => Ok(()),
+            Some(old) => wait_for_others(&old.file),
             None => scratch::probe(target.directory()),
         }
     })
@@ -76,7 +85,7 @@ pub fn check(path: impl AsRef<Path>) -> Result<(), FileError> {
 /// ```
 ///
 /// # Errors
-/// As [`check`], or [`FileError`] when there is no room: the old file is still there then.
+/// As [`check`], but for locks, or [`FileError`] when there is no room: the old file is still there then.
 pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
     let path = path.as_ref();
     named(path, || {
@@ -149,9 +158,8 @@ impl Target {
         match fs::metadata(path) {
             Ok(metadata) => {
                 check_regular(&metadata)?;
-                // A file that its owner has write-protected is not to be replaced either.
+                // Who protects a file from writing does not want it replaced, either.
                 let file = File::options().write(true).open(path)?;
-                wait_for_others(&file)?;
                 Ok(Self {
                     path: follow(path)?,
                     old: Some(Old { file, metadata }),

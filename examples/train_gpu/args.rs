@@ -215,7 +215,11 @@ impl Args {
         let places = match &self.data.data {
             Some(Source::Synthetic) => [None, None],
             // With a prefix of names, it is the directory above.
-            Some(Source::Files(path)) => [Some(path.clone()), path.parent().map(Path::to_owned)],
+            // `./emnist-letters` has a parent where `emnist-letters` has none.
+            Some(Source::Files(path)) => {
+                let above = Path::new(".").join(path);
+                [Some(path.clone()), above.parent().map(Path::to_owned)]
+            }
             None => [named, mnist::cache_dir()],
         };
         let entries = places
