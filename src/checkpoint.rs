@@ -8,8 +8,8 @@
 //!
 //! The metadata holds `format` (`wgrad 2`), `network`, and `sha256` of all the rest of the file; of a
 //! training also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` (with its
-//! settings and schedule) and `loss`, by which its steps go on where they stopped, and `examples` (the data set's
-//! name and size) for whoever reads it. A training that differs in one of the former does not take it;
+//! settings and schedule) and `loss`, by which its steps go on where they stopped, and `examples` (how many
+//! there are) for whoever reads it. A training that differs in one of the former does not take it;
 //! [`Model::load`](crate::Model::load) takes the weights. The same training gives the same bytes.
 //!
 //! A file is this crate's only if its `format` says so. Other programs may have used any of these keys: of

@@ -191,7 +191,7 @@ pub enum CheckpointError {
     Data {
         /// Name and size of the data set.
         expected: String,
-        /// Name and size of the data set that the file's training had.
+        /// Size of the data set that the file's training had.
         found: String,
     },
     /// Two tensors were given one name.
