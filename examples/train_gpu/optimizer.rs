@@ -164,7 +164,10 @@ impl OptimizerArgs {
     /// What to do when a training of so many steps has diverged.
     pub(crate) fn remedy(&self, steps: usize) -> String {
         let (rate, decay) = (self.rate(), self.build(steps).decay());
-        let lower = format!("lower the learning rate with --learning-rate (it is {})", shown(rate));
+        let lower = format!(
+            "lower the learning rate with --learning-rate (it is {})",
+            shown(rate)
+        );
         match self.schedule_factor {
             _ if rate * decay >= 2.0 => format!(
                 "lower the weight decay with --weight-decay (it is {}), or {lower}: their product is \
@@ -173,7 +176,10 @@ impl OptimizerArgs {
                 shown(rate * decay)
             ),
             Some(factor) if factor > 1.0 => {
-                format!("{lower}, or --schedule-factor, by which it grows (it is {})", shown(factor))
+                format!(
+                    "{lower}, or --schedule-factor, by which it grows (it is {})",
+                    shown(factor)
+                )
             }
             _ => lower,
         }

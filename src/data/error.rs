@@ -207,7 +207,7 @@ pub enum DataError {
     /// A path names one of the four files of a data set, in place of their directory.
     #[error(
         "{file} is one of the four files of a data set: expected their directory, or that and what their names \
-         begin with; name {}",
+         begin with, found a file; name {}",
         data_set.display()
     )]
     OneOfFour {
@@ -218,7 +218,8 @@ pub enum DataError {
     },
     /// A file or a directory is a link to what is not there.
     #[error(
-        "{link} is a link to {target}, which is not there: mend the link, or put there what it should lead to"
+        "{link} is a link to nowhere: expected something at {target}, found nothing; mend the link, or put there what \
+         it should lead to"
     )]
     DeadLink {
         /// The link.
@@ -227,7 +228,7 @@ pub enum DataError {
         target: PathBuf,
     },
     /// One of the four files is there under a name that is spelled in another way.
-    #[error("{file} is missing, but {found} is there: rename that")]
+    #[error("{file} is missing: expected it under this name, found {found}; rename that")]
     MisspelledFile {
         /// The file looked for.
         file: PathBuf,
@@ -235,7 +236,10 @@ pub enum DataError {
         found: PathBuf,
     },
     /// The files lie in a subdirectory.
-    #[error("{file} is missing, but files of a data set are in {subdirectory}: name that directory")]
+    #[error(
+        "{file} is missing: expected it in this directory, found files of a data set in {subdirectory}; name that \
+         directory"
+    )]
     InSubdirectory {
         /// The file looked for.
         file: PathBuf,
@@ -415,7 +419,7 @@ pub enum DataError {
     /// A well-formed file is not the original MNIST file.
     #[error(
         "{file} is not the original MNIST file: expected contents of SHA-256 {expected}, found \
-         {found}. If it is meant to be another data set, use `mnist::open_unverified`; if not, delete it and \
+         {found}; if it is meant to be another data set, use `mnist::open_unverified`, else delete it and \
          fetch the original"
     )]
     Checksum {

@@ -101,7 +101,11 @@ pub(super) fn check_learning_rate(learning_rate: f32) -> Result<(), Error> {
 pub(super) fn check_above_zero(name: &str, value: f32) -> Result<(), Error> {
     match value.is_finite() && value > 0.0 {
         true => check_not_subnormal(name, "", value),
-        false => Err(Error::setting(name, "a finite number above 0", number(value))),
+        false => Err(Error::setting(
+            name,
+            "a finite number above 0",
+            number(value),
+        )),
     }
 }
 
@@ -122,7 +126,10 @@ pub(super) fn check_not_subnormal(name: &str, or: &str, value: f32) -> Result<()
         return Ok(());
     }
     let least = f32::MIN_POSITIVE;
-    let expected = format!("{or}at least {}, as GPUs take smaller numbers for 0", number(least));
+    let expected = format!(
+        "{or}at least {}, as GPUs take smaller numbers for 0",
+        number(least)
+    );
     Err(Error::setting(name, expected, number(value)))
 }
 
@@ -130,7 +137,11 @@ pub(super) fn check_not_subnormal(name: &str, or: &str, value: f32) -> Result<()
 pub(super) fn check_below_one(name: &str, value: f32) -> Result<(), Error> {
     match (0.0..1.0).contains(&value) {
         true => Ok(()),
-        false => Err(Error::setting(name, "at least 0 and below 1", number(value))),
+        false => Err(Error::setting(
+            name,
+            "at least 0 and below 1",
+            number(value),
+        )),
     }
 }
 

@@ -141,6 +141,13 @@ fn files_of_other_versions_are_told_as_such() {
     assert_says(&message, &["another version", "wgrad 1", "set_weights"]);
     let message = refused(&version("wgrad 3"));
     assert_says(&message, &["another version", "wgrad 3", "wgrad 2"]);
+    // Nothing is known of its digest.
+    let (tensors, mut metadata) = floats("layers.");
+    metadata.insert("format".to_owned(), "wgrad 99".to_owned());
+    assert_says(
+        &refused(&whole((tensors, metadata))),
+        &["another version", "wgrad 99"],
+    );
     assert!(!message.contains("set_weights"), "{message}");
 }
 
@@ -164,7 +171,7 @@ fn a_changed_file_is_told_as_one() {
 #[test]
 fn a_missing_tensor_is_told_beside_the_names_that_are_there() {
     type Rename = fn(&str) -> Option<String>;
-    let cases: [(&str, &str, Rename); 6] = [
+    let cases: [(&str, &str, Rename); 8] = [
         (
             "module.layers.",
             r#"name.strip_prefix("module.").map(str::to_owned)"#,
@@ -175,18 +182,30 @@ fn a_missing_tensor_is_told_beside_the_names_that_are_there() {
             r#"name.strip_prefix("_orig_mod.").map(str::to_owned)"#,
             |name| name.strip_prefix("_orig_mod.").map(str::to_owned),
         ),
-        ("", r#"Some(format!("layers.{name}"))"#, |name| {
-            Some(format!("layers.{name}"))
-        }),
+        (
+            "",
+            r#"Some(name).map(|name| format!("layers.{name}"))"#,
+            |name| Some(format!("layers.{name}")),
+        ),
         (
             "module.",
-            r#"Some(format!("layers.{}", name.strip_prefix("module.")?))"#,
+            r#"name.strip_prefix("module.").map(|name| format!("layers.{name}"))"#,
             |name| Some(format!("layers.{}", name.strip_prefix("module.")?)),
         ),
         (
             "fc.",
-            r#"Some(format!("layers.{}", name.strip_prefix("fc.")?))"#,
+            r#"name.strip_prefix("fc.").map(|name| format!("layers.{name}"))"#,
             |name| Some(format!("layers.{}", name.strip_prefix("fc.")?)),
+        ),
+        (
+            "net/",
+            r#"name.strip_prefix("net/").map(|name| format!("layers.{name}"))"#,
+            |name| Some(format!("layers.{}", name.strip_prefix("net/")?)),
+        ),
+        (
+            "model_layers.",
+            r#"name.strip_prefix("model_").map(str::to_owned)"#,
+            |name| name.strip_prefix("model_").map(str::to_owned),
         ),
         (
             "a.b.layers.",
@@ -220,6 +239,114 @@ fn a_missing_tensor_is_told_beside_the_names_that_are_there() {
     assert_says(&message, &["more.0, more.1, more.10", "and 16 more"]);
     let message = refused(&whole((Tensors::new(), Metadata::new())));
     assert_says(&message, &["the file has no tensors"]);
+}
+
+/// What is offered leaves out what the network does not have, be it no weight at all.
+#[test]
+fn a_prefix_is_offered_without_what_is_not_of_the_network() {
+    type Rename = fn(&str) -> Option<String>;
+    let cases: [(&str, &[&str], &str, Rename); 4] = [
+        (
+            "module.layers.",
+            &["module.num_batches_tracked"],
+            r#"name.strip_prefix("module.").filter(|name| name.starts_with("layers.")).map(str::to_owned)"#,
+            |name| {
+                let rest = name.strip_prefix("module.");
+                rest.filter(|name| name.starts_with("layers."))
+                    .map(str::to_owned)
+            },
+        ),
+        (
+            "fc.",
+            &["fc.num_batches_tracked", "other"],
+            r#"name.strip_prefix("fc.").filter(|name| name.starts_with(|c: char| c.is_ascii_digit()))"#,
+            |name| {
+                let rest = name.strip_prefix("fc.");
+                rest.filter(|name| name.starts_with(|c: char| c.is_ascii_digit()))
+                    .map(|name| format!("layers.{name}"))
+            },
+        ),
+        (
+            "module.layers.",
+            &["module.layers.1.count", "module.layers.1.mean"],
+            r#"name.strip_prefix("module.").filter(|name| !["layers.1.count", "layers.1.mean"].contains(name))"#,
+            |name| {
+                let rest = name.strip_prefix("module.");
+                rest.filter(|name| !["layers.1.count", "layers.1.mean"].contains(name))
+                    .map(str::to_owned)
+            },
+        ),
+        (
+            "",
+            &["1.count"],
+            r#"Some(name).filter(|name| !["1.count"].contains(name)).map(|name| format!("layers.{name}"))"#,
+            |name| {
+                Some(name)
+                    .filter(|name| !["1.count"].contains(name))
+                    .map(|name| format!("layers.{name}"))
+            },
+        ),
+    ];
+    for (prefix, more, offered, rename) in cases {
+        let (mut tensors, metadata) = floats(prefix);
+        tensors.extend(more.iter().map(|name| {
+            let name = (*name).to_owned();
+            (name, Dtype::I64, vec![], vec![0; 8])
+        }));
+        let bytes = whole((tensors, metadata));
+        assert_says(&refused(&bytes), &[offered]);
+        assert_taken(&checkpoint::import(&bytes, rename).unwrap(), 0.5);
+    }
+    // Too many to be named.
+    let (mut tensors, metadata) = floats("module.layers.");
+    tensors.extend((0..9).map(|n| {
+        let name = format!("module.layers.1.{n}");
+        (name, Dtype::I64, vec![], vec![0; 8])
+    }));
+    assert_says(
+        &refused(&whole((tensors, metadata))),
+        &["each tensor its name"],
+    );
+}
+
+#[test]
+fn a_tensor_that_shares_its_memory_is_told_by_the_metadata() {
+    let (mut tensors, mut metadata) = floats("layers.");
+    tensors.retain(|(name, ..)| name != "layers.2.weight");
+    let shared = ["layers.2.weight", "layers.0.weight"].map(str::to_owned);
+    let [name, other] = shared;
+    metadata.insert(name, other);
+    let named = ["layers.2.weight is the same as layers.0.weight", "clone()"];
+    assert_says(&refused(&whole((tensors, metadata))), &named);
+}
+
+#[test]
+fn one_of_several_files_is_told_by_its_name() {
+    let (mut tensors, metadata) = floats("layers.");
+    tensors.pop();
+    let bytes = whole((tensors, metadata));
+    let directory = tempfile::tempdir().unwrap();
+    let load = |name: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, &bytes).unwrap();
+        let spec = Sequential::input(2).layer(Linear::new(3)).layer(Relu);
+        let mut model: Model = spec.layer(Linear::new(2)).build(gpu()).unwrap();
+        model.load(path).unwrap_err().to_string()
+    };
+    assert_says(
+        &load("model-00001-of-00002.safetensors"),
+        &["layers.2.bias", "one of several files", "join them"],
+    );
+    assert!(!load("one-of-mine.safetensors").contains("several"));
+}
+
+#[test]
+fn a_type_that_is_not_known_is_told() {
+    let header = r#"{"layers.0.weight":{"dtype":"Q4_0","shape":[3,2],"data_offsets":[0,6]}}"#;
+    let length = (header.len() as u64).to_le_bytes();
+    let message = refused(&[&length[..], header.as_bytes(), &[0; 6]].concat());
+    assert_says(&message, &["layers.0.weight is of type Q4_0", "float32"]);
+    assert!(!message.contains("damaged"), "{message}");
 }
 
 /// Values that every type has.

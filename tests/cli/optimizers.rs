@@ -97,6 +97,14 @@ fn an_optimizer_with_a_schedule_does_the_same_on_cpu_and_gpu() {
 fn settings_of_optimizers_that_are_wrong() {
     for (words, parts) in [
         ("--weight-decay -1", ["--weight-decay must be", "is -1"]),
+        (
+            "--learning-rate 1e-40",
+            ["--learning-rate must be at least", "is 1e-40"],
+        ),
+        (
+            "--weight-decay -1e30",
+            ["--weight-decay must be", "is -1e30"],
+        ),
         ("--weight-decay nan", ["--weight-decay must be", "is NaN"]),
         ("--clip-norm 0", ["--clip-norm must be", "is 0"]),
         ("--dropout 1", ["--dropout must be", "is 1"]),

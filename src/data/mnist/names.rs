@@ -272,7 +272,8 @@ impl Place {
 /// The error of a path that is a link to nowhere.
 fn dead_link(path: &Path) -> Option<DataError> {
     let target = fs::read_link(path).ok()?;
-    let is_dead = matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    let is_dead =
+        matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
     is_dead.then(|| DataError::DeadLink {
         link: path.to_owned(),
         target,
