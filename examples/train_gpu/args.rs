@@ -1,5 +1,6 @@
 use std::ffi::OsStr;
 use std::fmt;
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -160,9 +161,12 @@ impl FromStr for Hidden {
 }
 
 /// The value of an option that counts something.
-pub(crate) fn whole<T: FromStr>(text: &str) -> Result<T, &'static str> {
+pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, &'static str> {
     text.parse()
-        .map_err(|_| "expected a whole number such as 1000000, written with digits alone")
+        .map_err(|error: ParseIntError| match error.kind() {
+            IntErrorKind::PosOverflow => "expected a whole number below 2^64",
+            _ => "expected a whole number such as 1000000, written with digits alone",
+        })
 }
 
 /// The value of an option that measures something.

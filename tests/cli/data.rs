@@ -147,6 +147,7 @@ fn numbers_that_are_none_are_told_by_an_example() {
     for (words, expected) in [
         ("--steps 1e6", "a whole number such as 1000000"),
         ("--seed -1", "a whole number such as 1000000"),
+        ("--seed 18446744073709551616", "a whole number below 2^64"),
         ("--warm-up x", "a whole number such as 1000000"),
         ("--patience 1.5", "a whole number such as 1000000"),
         ("--learning-rate abc", "a number such as 0.1"),
