@@ -8,8 +8,8 @@
 //!
 //! The metadata holds `format` (`wgrad 2`), `network`, and `sha256` of all the rest of the file; of a
 //! training also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` (with its
-//! settings and schedule) and `loss`, by which its steps go on where they stopped, and `examples` (the data set's
-//! name and size) for whoever reads it. A training that differs in one of the former does not take it;
+//! settings and schedule) and `loss`, by which its steps go on where they stopped, and `examples` (how many
+//! there are) for whoever reads it. A training that differs in one of the former does not take it;
 //! [`Model::load`](crate::Model::load) takes the weights. The same training gives the same bytes.
 //!
 //! A file is this crate's only if its `format` says so. Other programs may have used any of these keys: of
@@ -160,7 +160,7 @@ pub(crate) fn decode(
     })
 }
 
-/// Whether the file says that it is of this network, in a format that can be read; one of another program
+/// Whether the file says that it is of this network, and of a training that goes on; one of another program
 /// says nothing of that.
 fn check_origin(
     spec: &Sequential,
@@ -174,11 +174,10 @@ fn check_origin(
         };
     }
     let format = file.text(header::FORMAT_KEY);
-    let is_older = format == header::OLDER_FORMAT;
-    if format != header::FORMAT && (is_resumed || !is_older) {
+    if is_resumed && format == header::OLDER_FORMAT {
         return Err(CheckpointError::Version {
-            found: names::shown(format),
-            is_older,
+            found: format.to_owned(),
+            is_older: true,
         });
     }
     let (expected, found) = (network(spec), file.text("network"));
@@ -236,7 +235,7 @@ impl<'a> Taken<'a> {
                 name,
                 expected,
                 present: names::listed(tensors, |name| self.knows(name)),
-                remedy: names::remedy(tensors, &network),
+                remedy: names::remedy(self.file, &network),
             });
         };
         if view.shape != expected {

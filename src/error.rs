@@ -260,6 +260,12 @@ impl Error {
     }
 }
 
+/// A number in a message: neither 1e30 nor 1e-40 in thirty zeros.
+pub(crate) fn number(number: impl fmt::Debug) -> String {
+    let text = format!("{number:?}");
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
+}
+
 const INSTALL_A_DRIVER: &str = "Install the driver of your GPU; without a GPU, a software driver \
     does: on Debian or Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, on Fedora `dnf \
     install mesa-vulkan-drivers vulkan-loader`";

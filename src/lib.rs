@@ -124,6 +124,7 @@ mod confusion;
 pub mod data;
 mod error;
 mod evaluator;
+mod file_kind;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod files;
 pub mod gpu;

@@ -17,6 +17,8 @@ mod hostile;
 mod kills;
 #[path = "checkpoint/kinds.rs"]
 mod kinds;
+#[path = "checkpoint/names.rs"]
+mod names;
 #[path = "checkpoint/pytorch.rs"]
 mod pytorch;
 #[path = "checkpoint/resume.rs"]

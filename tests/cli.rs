@@ -447,19 +447,19 @@ fn settings_that_are_wrong_are_told_before_the_data_set_is_loaded() {
         ),
         (
             "--learning-rate nan",
-            ["learning rate must be a finite number above 0", "NaN"],
+            ["--learning-rate must be a finite number above 0", "NaN"],
         ),
         (
             "--learning-rate 0",
-            ["learning rate must be a finite number above 0", "is 0"],
+            ["--learning-rate must be a finite number above 0", "is 0"],
         ),
         (
             "--learning-rate -1",
-            ["learning rate must be a finite number above 0", "is -1"],
+            ["--learning-rate must be a finite number above 0", "is -1"],
         ),
         (
             "--learning-rate inf",
-            ["learning rate must be a finite number above 0", "inf"],
+            ["--learning-rate must be a finite number above 0", "inf"],
         ),
         ("--steps 0", ["--steps must be at least 1", "nothing to do"]),
         (

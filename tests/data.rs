@@ -56,11 +56,14 @@ fn data_sets_that_are_empty_or_miscounted() {
         assert!(error.to_string().contains("\"mine\""), "{error}");
         assert_matches!(error, DataError::Empty { name, what } if name == "mine" && what == missing);
     }
+    let error = Dataset::new("mine", 3, vec![0; 5], labels(2, 2)).unwrap_err();
+    let expected = "data set \"mine\": 2 examples of 3 features need 6 bytes, found 5";
+    assert_eq!(error.to_string(), expected);
     for width in [3, 5, usize::MAX] {
         let error = Dataset::new("mine", width, vec![0; 8], labels(2, 2)).unwrap_err();
         assert!(error.to_string().contains("\"mine\""), "{error}");
-        assert_matches!(error, DataError::Count { expected, found: 8, .. }
-            if expected == width.saturating_mul(2));
+        assert_matches!(error, DataError::FeatureBytes { examples: 2, width: of, found: 8, .. }
+            if of == width);
     }
 }
 

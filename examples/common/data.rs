@@ -1,10 +1,11 @@
-use std::convert::Infallible;
+use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use wgrad::Error;
 use wgrad::data::{DataError, Split, mnist, synthetic};
@@ -22,7 +23,7 @@ pub(crate) struct DataArgs {
     /// built-in digits drawn from a fixed seed (a directory of that name is `./synthetic`). Default: the
     /// directory named by the environment variable `MNIST_DIR`, else the user's cache directory,
     /// into which MNIST is downloaded if need be; where that fails, synthetic digits
-    #[arg(long, value_name = "DIR|synthetic")]
+    #[arg(long, value_name = "DIR|synthetic", value_parser = OsStringValueParser::new().try_map(Source::new))]
     pub(crate) data: Option<Source>,
 
     /// Accept other data sets in the form of MNIST, for example Fashion-MNIST or those of EMNIST. The
@@ -64,14 +65,14 @@ pub(crate) enum Source {
     Files(PathBuf),
 }
 
-impl FromStr for Source {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text {
-            "synthetic" => Self::Synthetic,
-            path => Self::Files(path.into()),
-        })
+impl Source {
+    /// Names of files need not be UTF-8.
+    fn new(name: OsString) -> Result<Self, &'static str> {
+        match name.to_str() {
+            Some("") => Err("--data is empty: name a directory, or synthetic"),
+            Some("synthetic") => Ok(Self::Synthetic),
+            _ => Ok(Self::Files(name.into())),
+        }
     }
 }
 
@@ -105,13 +106,16 @@ impl Data {
             0 => String::new(),
             first => format!(" (label {first} is class 0)"),
         };
+        let classes = match train.labels().classes() {
+            1 => "1 class".to_owned(),
+            classes => format!("{classes} classes"),
+        };
         format!(
-            "data: {}, {} training and {} test examples of {} features in {} classes{numbered}, {}",
+            "data: {}, {} training and {} test examples of {} features in {classes}{numbered}, {}",
             self.name,
             train.len(),
             test.len(),
             train.width(),
-            train.labels().classes(),
             self.origin
         )
     }
@@ -184,8 +188,12 @@ fn synthetic_digits() -> Data {
 /// Opens files that the user named; an error tells which option helps.
 fn open_named(path: &Path, args: &DataArgs) -> Result<Data, Failure> {
     open(path, args).map_err(|error| {
+        let message = error.to_string();
         let option = match &error {
-            DataError::Checksum { .. } => " (here: --unverified)".to_owned(),
+            DataError::Checksum { .. } => {
+                let option = message.replace("use `mnist::open_unverified`", "use --unverified");
+                return Failure::Message(option);
+            }
             DataError::MissingFile { .. } => {
                 " (here: leave out --data, and unset MNIST_DIR, or use --data synthetic)".to_owned()
             }
@@ -195,7 +203,7 @@ fn open_named(path: &Path, args: &DataArgs) -> Result<Data, Failure> {
             DataError::IdxLabel { .. } => " (here: with --labels)".to_owned(),
             _ => String::new(),
         };
-        Failure::Message(format!("{error}{option}"))
+        Failure::Message(format!("{message}{option}"))
     })
 }
 

@@ -1,6 +1,8 @@
 use std::env;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -36,15 +38,15 @@ pub(crate) struct Args {
     pub(crate) activation: Activation,
 
     /// Probability with which each value behind an activation is dropped in training
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = number::<f32>)]
     pub(crate) dropout: f32,
 
     /// Minibatches to train on, with those before `--resume`
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = whole::<usize>)]
     pub(crate) steps: usize,
 
     /// Examples in a minibatch
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = whole::<usize>)]
     pub(crate) batch: usize,
 
     #[command(flatten)]
@@ -56,16 +58,16 @@ pub(crate) struct Args {
     pub(crate) plan: Plan,
 
     /// Decides initial weights and minibatches
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, value_parser = whole::<u64>)]
     pub(crate) seed: u64,
 
     /// Steps between evaluations; 0 evaluates at the end only
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 600, value_parser = whole::<usize>)]
     pub(crate) eval_every: usize,
 
     /// End early, when the test accuracy has not risen above its best in so many evaluations in a row; those
     /// before `--resume` do not count
-    #[arg(long, value_name = "EVALUATIONS")]
+    #[arg(long, value_name = "EVALUATIONS", value_parser = whole::<usize>)]
     pub(crate) patience: Option<usize>,
 
     /// Write the training to this file at every evaluation, at the end, and when it is interrupted; what has
@@ -161,6 +163,42 @@ impl FromStr for Hidden {
     }
 }
 
+/// The value of an option that counts something.
+pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, &'static str> {
+    text.parse()
+        .map_err(|error: ParseIntError| match error.kind() {
+            IntErrorKind::PosOverflow => "expected a whole number below 2^64",
+            _ => "expected a whole number such as 1000000, written with digits alone",
+        })
+}
+
+/// The value of an option that measures something.
+pub(crate) fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse()
+        .map_err(|_| "expected a number such as 0.1 or 1e-3")
+}
+
+/// A number in a message: neither 1e30 nor 1e-40 in thirty zeros.
+pub(crate) fn shown(number: impl fmt::Debug) -> String {
+    let text = format!("{number:?}");
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
+}
+
+/// An error of the library, with the option in place of the setting that it names.
+pub(crate) fn with_option(error: Error, options: &[(&str, &str)]) -> Error {
+    match error {
+        Error::Setting {
+            name,
+            expected,
+            found,
+        } => {
+            let option = options.iter().find(|(setting, _)| *setting == name);
+            setting(option.map_or(&*name, |(_, option)| option), expected, found)
+        }
+        error => error,
+    }
+}
+
 fn setting(option: &str, expected: String, found: impl ToString) -> Error {
     Error::Setting {
         name: option.to_owned(),
@@ -195,7 +233,8 @@ impl Args {
         }
         if !(0.0..1.0).contains(&self.dropout) || self.dropout > 0.0 && self.hidden.0.is_empty() {
             let expected = "at least 0 and below 1, and 0 with --hidden none";
-            return Err(setting("--dropout", expected.to_owned(), self.dropout));
+            let found = shown(self.dropout);
+            return Err(setting("--dropout", expected.to_owned(), found));
         }
         self.check_files()?;
         if self.patience == Some(0) {
@@ -275,6 +314,12 @@ impl Args {
     /// Each example uniformly from all.
     pub(crate) fn sampling(&self) -> Sampling {
         Sampling::WithReplacement { seed: self.seed }
+    }
+
+    /// Whether so many examples have a minibatch.
+    pub(crate) fn check_batch(&self, examples: usize) -> Result<(), Error> {
+        let checked = self.sampling().check(examples, self.batch);
+        checked.map_err(|error| with_option(error, &[("batch", "--batch")]))
     }
 
     pub(crate) fn network(&self, train: &Dataset) -> Sequential {

@@ -86,7 +86,7 @@ fn train(args: &Args) -> Result<(), Failure> {
     let open = || engine::choose(args.device);
     let (device, data) = common::load(&args.data, args.quiet, open)?;
     let spec = args.network(&data.split.train);
-    args.sampling().check(data.split.train.len(), args.batch)?;
+    args.check_batch(data.split.train.len())?;
 
     line(data.description())?;
     if !args.quiet {

@@ -2,6 +2,8 @@ use clap::ValueEnum;
 use wgrad::Error;
 use wgrad::ops::{AdaGrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
 
+use crate::args::{number, shown, whole, with_option};
+
 /// How parameters change by their gradients.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OptimizerArgs {
@@ -11,15 +13,15 @@ pub(crate) struct OptimizerArgs {
 
     /// Learning rate. Default: 0.1 for `sgd`, 0.05 for `momentum` and `nesterov`, 0.01 for `adagrad`,
     /// 0.001 for `rmsprop`, `adam` and `adamw`
-    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true, value_parser = number::<f32>)]
     learning_rate: Option<f32>,
 
     /// Weight decay. Default: 0.01 for `adamw`, where it is apart from the gradient, else none
-    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number::<f32>)]
     weight_decay: Option<f32>,
 
     /// Scale gradients down whose norm, of all together, is larger than this
-    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number::<f32>)]
     clip_norm: Option<f32>,
 
     /// How the learning rate changes: `step` multiplies it by `--schedule-factor` every
@@ -28,15 +30,15 @@ pub(crate) struct OptimizerArgs {
     schedule: Shape,
 
     /// Steps after which `--schedule step` changes the learning rate
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = whole::<u64>)]
     schedule_every: Option<u64>,
 
     /// What `--schedule step` multiplies it by. Default: 0.1
-    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number::<f64>)]
     schedule_factor: Option<f64>,
 
     /// Steps at the beginning in which the learning rate rises in a line
-    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    #[arg(long, value_name = "STEPS", default_value_t = 0, value_parser = whole::<usize>)]
     warm_up: usize,
 }
 
@@ -61,6 +63,15 @@ enum Shape {
     Cosine,
 }
 
+/// What the library calls the settings, and the options that set them.
+const OPTIONS: [(&str, &str); 5] = [
+    ("learning rate", "--learning-rate"),
+    ("weight decay", "--weight-decay"),
+    ("largest norm of the gradient", "--clip-norm"),
+    ("steps of a schedule", "--schedule-every"),
+    ("factor of a schedule", "--schedule-factor"),
+];
+
 /// Of PyTorch's `StepLR`.
 const FACTOR: f64 = 0.1;
 
@@ -75,7 +86,8 @@ impl OptimizerArgs {
             });
         }
         self.check_schedule()?;
-        self.build(steps).check()
+        let checked = self.build(steps).check();
+        checked.map_err(|error| with_option(error, &OPTIONS))
     }
 
     /// Whether the options of a schedule are there where, and only where, they are needed.
@@ -95,7 +107,7 @@ impl OptimizerArgs {
             }
             (Shape::Step, Some(_), _) | (_, None, None) => Ok(()),
             (_, Some(every), _) => must_be("--schedule-every", expected, every.to_string()),
-            (_, None, Some(factor)) => must_be("--schedule-factor", expected, factor.to_string()),
+            (_, None, Some(factor)) => must_be("--schedule-factor", expected, shown(factor)),
         }
     }
 
@@ -152,15 +164,22 @@ impl OptimizerArgs {
     /// What to do when a training of so many steps has diverged.
     pub(crate) fn remedy(&self, steps: usize) -> String {
         let (rate, decay) = (self.rate(), self.build(steps).decay());
-        let lower = format!("lower the learning rate with --learning-rate (it is {rate})");
+        let lower = format!(
+            "lower the learning rate with --learning-rate (it is {})",
+            shown(rate)
+        );
         match self.schedule_factor {
             _ if rate * decay >= 2.0 => format!(
-                "lower the weight decay with --weight-decay (it is {decay}), or {lower}: their product is \
+                "lower the weight decay with --weight-decay (it is {}), or {lower}: their product is \
                  {}, and from 2 on the decay alone makes parameters grow",
-                rate * decay
+                shown(decay),
+                shown(rate * decay)
             ),
             Some(factor) if factor > 1.0 => {
-                format!("{lower}, or --schedule-factor, by which it grows (it is {factor})")
+                format!(
+                    "{lower}, or --schedule-factor, by which it grows (it is {})",
+                    shown(factor)
+                )
             }
             _ => lower,
         }

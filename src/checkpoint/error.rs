@@ -1,5 +1,6 @@
+use std::ffi::OsStr;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::header::FORMAT;
 #[cfg(not(target_arch = "wasm32"))]
@@ -22,7 +23,7 @@ pub enum CheckpointError {
         reason: String,
     },
     /// A file that could be read is not taken.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {cause}{}", path.display(), part(path, cause))]
     File {
         /// The file.
         path: PathBuf,
@@ -117,6 +118,14 @@ pub enum CheckpointError {
         /// What it holds, in words.
         found: String,
     },
+    /// A tensor is of a type that the format does not have.
+    #[error("tensor {name} is of type {found}, which wgrad does not know. Save it as float32")]
+    Type {
+        /// Its name.
+        name: String,
+        /// Its type, for example `Q4_0`.
+        found: String,
+    },
     /// A tensor of `f64` holds what no `f32` is.
     #[error("tensor {name} holds the float64 {value:?}, which {}", no_f32(*value))]
     Rounding {
@@ -191,7 +200,7 @@ pub enum CheckpointError {
     Data {
         /// Name and size of the data set.
         expected: String,
-        /// Name and size of the data set that the file's training had.
+        /// Size of the data set that the file's training had.
         found: String,
     },
     /// Two tensors were given one name.
@@ -230,6 +239,21 @@ pub enum CheckpointError {
 impl fmt::Debug for CheckpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// What the name of a file says that lacks a tensor: `model-00001-of-00002.safetensors`.
+fn part(path: &Path, cause: &CheckpointError) -> &'static str {
+    let name = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+    let ends_in_number = |text: &str| text.ends_with(|c: char| c.is_ascii_digit());
+    match (cause, name.split_once("-of-")) {
+        (CheckpointError::Missing { .. }, Some((part, of)))
+            if ends_in_number(part) && ends_in_number(of) =>
+        {
+            ". By its name it is one of several files: join them in Python with safetensors.torch.load_file and \
+             save_file"
+        }
+        _ => "",
     }
 }
 

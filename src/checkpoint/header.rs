@@ -8,7 +8,8 @@ use std::fmt;
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer as _};
 use sha2::{Digest, Sha256};
 
@@ -59,6 +60,10 @@ impl<'a> File<'a> {
         let (header, data) = split(bytes)?;
         let header: Header = serde_json::from_slice(header)
             .map_err(|error| damaged(format!("its header cannot be read: {error}")))?;
+        if let Some((name, found)) = header.of_unknown_type {
+            let [name, found] = [&name, &found].map(|text| shown(text));
+            return Err(CheckpointError::Type { name, found });
+        }
         let named =
             Metadata::new(None, header.tensors).map_err(|error| damaged(error.to_string()))?;
         let expected = named.data_len();
@@ -85,6 +90,15 @@ impl<'a> File<'a> {
             tensors: named.tensors().into_iter().map(view).collect(),
             metadata: header.metadata,
         };
+        let format = file.text(FORMAT_KEY);
+        if file.is_ours() && ![FORMAT, OLDER_FORMAT].contains(&format) {
+            let found = shown(format);
+            // Nothing is known of its digest.
+            return Err(CheckpointError::Version {
+                found,
+                is_older: false,
+            });
+        }
         let tensors = file.tensors.iter().map(|(name, view)| (&**name, view.data));
         if file.is_ours() && file.metadata.get(DIGEST_KEY) != Some(&digest(&file.metadata, tensors))
         {
@@ -144,6 +158,8 @@ struct Header {
     metadata: Texts,
     /// In the order of their bytes.
     tensors: Vec<(String, TensorInfo)>,
+    /// The first tensor of a type that is not known, and that type.
+    of_unknown_type: Option<(String, String)>,
 }
 
 impl<'de> Deserialize<'de> for Header {
@@ -164,18 +180,29 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
         let mut metadata = None;
         let mut tensors = BTreeMap::new();
+        let mut of_unknown_type = None;
         while let Some(key) = map.next_key::<String>()? {
             let is_first = if key == METADATA_KEY {
                 metadata
                     .replace(map.next_value::<Option<Texts>>()?)
                     .is_none()
             } else {
-                let info: TensorInfo = map.next_value()?;
+                let info: Info = map.next_value()?;
                 let dimensions = info.shape.len();
                 if dimensions > MOST_DIMENSIONS {
                     let text = format!("tensor {key} has {dimensions} dimensions");
                     return Err(A::Error::custom(text));
                 }
+                let dtype = StrDeserializer::<ValueError>::new(&info.dtype);
+                let dtype = Dtype::deserialize(dtype).unwrap_or_else(|_| {
+                    of_unknown_type.get_or_insert((key.clone(), info.dtype));
+                    Dtype::U8
+                });
+                let info = TensorInfo {
+                    dtype,
+                    shape: info.shape,
+                    data_offsets: info.data_offsets,
+                };
                 tensors.insert(key.clone(), info).is_none()
             };
             if !is_first {
@@ -187,6 +214,51 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         Ok(Header {
             metadata: metadata.flatten().unwrap_or_default(),
             tensors,
+            of_unknown_type,
+        })
+    }
+}
+
+/// A [`TensorInfo`] whose type may be any word.
+struct Info {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: (usize, usize),
+}
+
+impl<'de> Deserialize<'de> for Info {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InfoVisitor)
+    }
+}
+
+struct InfoVisitor;
+
+impl<'de> Visitor<'de> for InfoVisitor {
+    type Value = Info;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("dtype, shape and data_offsets of a tensor")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Info, A::Error> {
+        let (mut dtype, mut shape, mut data_offsets) = (None, None, None);
+        while let Some(key) = map.next_key::<String>()? {
+            let is_first = match &*key {
+                "dtype" => dtype.replace(map.next_value()?).is_none(),
+                "shape" => shape.replace(map.next_value()?).is_none(),
+                "data_offsets" => data_offsets.replace(map.next_value()?).is_none(),
+                _ => map.next_value::<IgnoredAny>().map(|_| true)?,
+            };
+            if !is_first {
+                return Err(A::Error::custom(format!("a tensor has {key} twice")));
+            }
+        }
+        let missing = A::Error::missing_field;
+        Ok(Info {
+            dtype: dtype.ok_or_else(|| missing("dtype"))?,
+            shape: shape.ok_or_else(|| missing("shape"))?,
+            data_offsets: data_offsets.ok_or_else(|| missing("data_offsets"))?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::header::View;
+use super::header::{File, View};
 
 /// Names told in one message.
 const TOLD: usize = 8;
@@ -46,23 +46,70 @@ pub(super) fn listed(
     }
 }
 
-/// What to do about a missing tensor: where all names of the network are there with another prefix, the
-/// call that exchanges it.
-pub(super) fn remedy(tensors: &BTreeMap<String, View<'_>>, network: &[&str]) -> String {
-    let Some((theirs, ours)) = prefixes(tensors, network) else {
-        return "Build the network that the file was saved from, or, where the names alone differ, give \
-            each tensor its name here with checkpoint::import"
-            .to_owned();
+/// What to do about a missing tensor: where the file has it under another name, how to take it.
+pub(super) fn remedy(file: &File<'_>, network: &[&str]) -> String {
+    let tensors = &file.tensors;
+    let call = prefixes(tensors, network)
+        .and_then(|(theirs, ours)| closure(tensors, network, theirs, ours));
+    if let Some(closure) = call {
+        return format!(
+            "The names differ by a prefix alone: give set_safetensors or set_weights what \
+             checkpoint::import(&bytes, |name| {closure}) returns"
+        );
+    }
+    // As save_model of safetensors.torch writes tensors that share their memory.
+    let mut said = file.metadata.iter();
+    let tied =
+        said.find(|(name, other)| !tensors.contains_key(*name) && tensors.contains_key(*other));
+    if let Some((name, other)) = tied {
+        return format!(
+            "By its metadata {} is the same as {}: save both, in Python with safetensors.torch.save_file({{name: \
+             tensor.clone() for name, tensor in model.state_dict().items()}}, \"model.safetensors\")",
+            shown(name),
+            shown(other)
+        );
+    }
+    "Build the network that the file was saved from, or, where the names alone differ, give each tensor its name \
+     here with checkpoint::import"
+        .to_owned()
+}
+
+/// The call that exchanges a prefix and leaves out what the network does not have; `None` where that is much.
+fn closure(
+    tensors: &BTreeMap<String, View<'_>>,
+    network: &[&str],
+    theirs: &str,
+    ours: &str,
+) -> Option<String> {
+    let rests = tensors.keys().filter_map(|name| name.strip_prefix(theirs));
+    let is_known = |rest: &&str| {
+        network
+            .iter()
+            .any(|name| name.strip_prefix(ours) == Some(rest))
     };
-    let closure = match (theirs, ours) {
-        ("", _) => format!("Some(format!(\"{ours}{{name}}\"))"),
-        (_, "") => format!("name.strip_prefix({theirs:?}).map(str::to_owned)"),
-        _ => format!("Some(format!(\"{ours}{{}}\", name.strip_prefix({theirs:?})?))"),
+    let (known, others): (Vec<&str>, Vec<&str>) = rests.partition(is_known);
+    let tells_apart = |is_ours: fn(&str) -> bool| {
+        known.iter().all(|rest| is_ours(rest)) && !others.iter().any(|rest| is_ours(rest))
     };
-    format!(
-        "The names differ by a prefix alone: give set_safetensors or set_weights what \
-         checkpoint::import(&bytes, |name| {closure}) returns"
-    )
+    let filter = if others.is_empty() {
+        String::new()
+    } else if tells_apart(|rest| rest.starts_with(LAYERS)) {
+        format!(".filter(|name| name.starts_with({LAYERS:?}))")
+    } else if tells_apart(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+        ".filter(|name| name.starts_with(|c: char| c.is_ascii_digit()))".to_owned()
+    } else if others.len() <= TOLD {
+        format!(".filter(|name| !{others:?}.contains(name))")
+    } else {
+        return None;
+    };
+    let stripped = match theirs {
+        "" => "Some(name)".to_owned(),
+        _ => format!("name.strip_prefix({theirs:?})"),
+    };
+    Some(match ours {
+        "" => format!("{stripped}{filter}.map(str::to_owned)"),
+        _ => format!("{stripped}{filter}.map(|name| format!(\"{ours}{{name}}\"))"),
+    })
 }
 
 /// The prefix that the names have in a file, and the one that they have in a network.
@@ -76,7 +123,8 @@ fn prefixes<'a>(
         let candidates = tensors
             .keys()
             .filter_map(|name| name.strip_suffix(*rests.first()?));
-        let whole = candidates.filter(|theirs| theirs.is_empty() || theirs.ends_with('.'));
+        let whole = candidates
+            .filter(|theirs| theirs.is_empty() || theirs.ends_with(['.', '/', '_', '-', ':']));
         for theirs in whole.filter(|theirs| *theirs != ours).take(TRIED) {
             let is_there = |rest: &&str| tensors.contains_key(&format!("{theirs}{rest}"));
             if theirs.len() < 100 && rests.iter().all(is_there) {
@@ -87,11 +135,12 @@ fn prefixes<'a>(
     None
 }
 
-/// Two texts that differ, or, where they are long, the parts of them that do.
+/// Two texts that differ, or, where they are long, the parts of them that do, with all braces in pairs.
 pub(super) fn difference(expected: &str, found: &str) -> [String; 2] {
     const SHORT: usize = 100;
+    let texts = [expected, found];
     if expected.len().max(found.len()) <= SHORT {
-        return [shown(expected), shown(found)];
+        return texts.map(shown);
     }
     let same = |pair: &(char, char)| pair.0 == pair.1;
     let pairs = expected.chars().zip(found.chars());
@@ -99,16 +148,81 @@ pub(super) fn difference(expected: &str, found: &str) -> [String; 2] {
     // From the name of the first field that differs, to the end of the last.
     let names_follow = |at: usize| {
         expected[at..]
-            .trim_start()
+            .trim_ascii_start()
             .starts_with(|c: char| c.is_ascii_alphabetic())
     };
-    let mut before = expected[..start].char_indices();
-    let start = before.rfind(|&(at, c)| "{(,→".contains(c) && names_follow(at + c.len_utf8()));
-    let start = start.map_or(0, |(at, c)| at + c.len_utf8());
-    let [expected, found] = [&expected[start..], &found[start..]];
-    let pairs = expected.chars().rev().zip(found.chars().rev());
-    let end: usize = pairs.take_while(same).map(|(c, _)| c.len_utf8()).sum();
-    let tail = &expected[expected.len() - end..];
-    let end = tail.find(['}', ',', '→']).map_or(0, |at| tail.len() - at);
-    [expected, found].map(|text| shown(text[..text.len() - end].trim()))
+    let starts = expected[..start].char_indices().rev();
+    let starts = starts.filter(|&(_, c)| "{(,→".contains(c));
+    let starts = starts.map(|(at, c)| at + c.len_utf8());
+    for start in starts.filter(|&at| names_follow(at)) {
+        let [expected, found] = texts.map(|text| &text[start..]);
+        let pairs = expected.chars().rev().zip(found.chars().rev());
+        let same: usize = pairs.take_while(same).map(|(c, _)| c.len_utf8()).sum();
+        let tail = &expected[expected.len() - same..];
+        let ends = tail.char_indices().filter(|&(_, c)| "}),→".contains(c));
+        for left_out in ends.map(|(at, _)| tail.len() - at).chain([0]) {
+            let parts = [expected, found].map(|text| &text[..text.len() - left_out]);
+            if parts.iter().all(|part| is_balanced(part)) {
+                return parts.map(|part| shown(part.trim_ascii()));
+            }
+        }
+    }
+    texts.map(shown)
+}
+
+/// Whether every brace that is opened in a text is closed in it.
+fn is_balanced(text: &str) -> bool {
+    let mut open = Vec::new();
+    let is_in_order = text.chars().all(|c| match c {
+        '{' | '(' | '[' => {
+            open.push(c);
+            true
+        }
+        '}' => open.pop() == Some('{'),
+        ')' => open.pop() == Some('('),
+        ']' => open.pop() == Some('['),
+        _ => true,
+    });
+    is_in_order && open.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_has_its_braces_in_pairs() {
+        let sgd = |rate: &str, decay: &str| {
+            format!(
+                "Sgd {{ learning_rate: {rate}, momentum: 0.9, is_nesterov: false, weight_decay: {decay} }}"
+            )
+        };
+        let scheduled = |rate: &str, steps: &str| {
+            let sgd = sgd(rate, "0.0");
+            format!("Scheduled {{ optimizer: {sgd}, schedule: Cosine {{ steps: {steps} }} }}")
+        };
+        for (expected, found, parts) in [
+            (
+                scheduled("0.1", "100"),
+                scheduled("0.2", "100"),
+                ["learning_rate: 0.1", "learning_rate: 0.2"],
+            ),
+            (
+                scheduled("0.1", "100"),
+                scheduled("0.1", "20"),
+                ["steps: 100", "steps: 20"],
+            ),
+            (
+                scheduled("0.1", "100"),
+                sgd("0.1", "0.0"),
+                [&*scheduled("0.1", "100"), &*sgd("0.1", "0.0")],
+            ),
+        ] {
+            assert_eq!(difference(&expected, &found), parts);
+        }
+        // Two fields that lie in different structures.
+        for part in difference(&scheduled("0.1", "100"), &scheduled("0.2", "20")) {
+            assert!(is_balanced(&part), "{part}");
+        }
+    }
 }

@@ -11,16 +11,18 @@ use crate::sequential::Sequential;
 const MOST_STEPS: u64 = 1 << 53;
 /// Key of the data set's digest among the metadata.
 const DATA_KEY: &str = "examples_sha256";
-/// Key of the data set's name and size.
-const DATA_NAME_KEY: &str = "examples";
+/// Key of the number of examples.
+const DATA_SIZE_KEY: &str = "examples";
 
 /// What says which steps come next.
 #[derive(Debug, Clone)]
 pub(crate) struct Position {
     step: u64,
     batch: usize,
-    /// Name and number of the examples, for people.
-    data: String,
+    /// Name of the examples, for people: it decides about nothing, and the file does not have it.
+    data_name: String,
+    /// Their number, in words.
+    data_size: String,
     data_digest: String,
     sampling: Sampling,
     /// With its settings.
@@ -39,7 +41,8 @@ impl Position {
         Self {
             step,
             batch,
-            data: format!("\"{}\" ({} examples)", examples.name(), examples.len()),
+            data_name: examples.name().to_owned(),
+            data_size: format!("{} examples", examples.len()),
             data_digest: hex(examples.digest()),
             sampling: sampling.clone(),
             optimizer: format!("{optimizer:?}"),
@@ -76,7 +79,7 @@ impl Position {
         let settings = self.settings(spec).map(|(key, _, value)| (key, value));
         let rest = [
             (DATA_KEY, self.data_digest.clone()),
-            (DATA_NAME_KEY, self.data.clone()),
+            (DATA_SIZE_KEY, self.data_size.clone()),
             ("step", self.step.to_string()),
         ];
         let all = settings.into_iter().chain(rest);
@@ -105,8 +108,8 @@ impl Position {
         }
         if file.text(DATA_KEY) != self.data_digest {
             return Err(CheckpointError::Data {
-                expected: shown(&self.data),
-                found: shown(file.text(DATA_NAME_KEY)),
+                expected: shown(&format!("\"{}\" ({})", self.data_name, self.data_size)),
+                found: shown(file.text(DATA_SIZE_KEY)),
             });
         }
         let step = file.text("step");

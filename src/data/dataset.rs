@@ -122,7 +122,7 @@ impl Dataset {
     /// A data set of `labels.len()` rows of `width` bytes each.
     ///
     /// # Errors
-    /// [`DataError::Empty`] without examples, features or classes; [`DataError::Count`] when
+    /// [`DataError::Empty`] without examples, features or classes; [`DataError::FeatureBytes`] when
     /// `features` is not `labels.len() × width` long.
     pub fn new(
         name: impl Into<String>,
@@ -141,9 +141,10 @@ impl Dataset {
         }
         let expected = labels.len().saturating_mul(width);
         if features.len() != expected {
-            return Err(DataError::Count {
-                what: format!("feature bytes of data set \"{name}\""),
-                expected,
+            return Err(DataError::FeatureBytes {
+                name,
+                examples: labels.len(),
+                width,
                 found: features.len(),
             });
         }

@@ -33,6 +33,21 @@ pub enum DataError {
         /// How many there are.
         found: usize,
     },
+    /// A data set has more or fewer bytes of features than its examples have.
+    #[error(
+        "data set \"{name}\": {examples} examples of {width} features need {} bytes, found {found}",
+        examples.saturating_mul(*width)
+    )]
+    FeatureBytes {
+        /// Name of the data set.
+        name: String,
+        /// Number of examples, by their labels.
+        examples: usize,
+        /// Features of an example, a byte each.
+        width: usize,
+        /// How many bytes there are.
+        found: usize,
+    },
     /// A label does not name a class.
     #[error(
         "label {found} of example {example} is out of range: expected a number below {classes}, which is how \
@@ -188,6 +203,48 @@ pub enum DataError {
     NotAFile {
         /// The path that should be a file.
         file: PathBuf,
+    },
+    /// A path names one of the four files of a data set, in place of their directory.
+    #[error(
+        "{file} is one of the four files of a data set: expected their directory, or that and what their names \
+         begin with, found a file; name {}",
+        data_set.display()
+    )]
+    OneOfFour {
+        /// The file.
+        file: PathBuf,
+        /// The path that names the data set.
+        data_set: PathBuf,
+    },
+    /// A file or a directory is a link to what is not there.
+    #[error(
+        "{link} is a link to nowhere: expected something at {target}, found nothing; mend the link, or put there what \
+         it should lead to"
+    )]
+    DeadLink {
+        /// The link.
+        link: PathBuf,
+        /// What it leads to.
+        target: PathBuf,
+    },
+    /// One of the four files is there under a name that is spelled in another way.
+    #[error("{file} is missing: expected it under this name, found {found}; rename that")]
+    MisspelledFile {
+        /// The file looked for.
+        file: PathBuf,
+        /// Such as `train_images_idx3_ubyte`.
+        found: PathBuf,
+    },
+    /// The files lie in a subdirectory.
+    #[error(
+        "{file} is missing: expected it in this directory, found files of a data set in {subdirectory}; name that \
+         directory"
+    )]
+    InSubdirectory {
+        /// The file looked for.
+        file: PathBuf,
+        /// Such as `MNIST/raw`.
+        subdirectory: PathBuf,
     },
     /// The operating system refused to open or read a file.
     #[error(
@@ -362,8 +419,8 @@ pub enum DataError {
     /// A well-formed file is not the original MNIST file.
     #[error(
         "{file} is not the original MNIST file: expected contents of SHA-256 {expected}, found \
-         {found}; delete it and fetch the original, or use `mnist::open_unverified` if it is \
-         meant to be another data set"
+         {found}; if it is meant to be another data set, use `mnist::open_unverified`, else delete it and \
+         fetch the original"
     )]
     Checksum {
         /// The file.

@@ -1,6 +1,6 @@
 use super::update::to_f32;
 use super::{Optimizer, Update};
-use crate::error::Error;
+use crate::error::{Error, number};
 use crate::plan::Recorder;
 use crate::reference;
 
@@ -86,7 +86,11 @@ impl Schedule {
             }
             Shape::Step { factor, .. } if !(factor.is_finite() && factor > 0.0) => {
                 let expected = "a finite number above 0";
-                Err(Error::setting("factor of a schedule", expected, factor))
+                Err(Error::setting(
+                    "factor of a schedule",
+                    expected,
+                    number(factor),
+                ))
             }
             Shape::Cosine { steps: 0 } => {
                 Err(Error::setting("steps of a schedule", "at least 1", 0))

@@ -6,7 +6,7 @@ use bytemuck::Pod;
 
 use super::elementwise::{WORKGROUP_SIZE, record_elements};
 use super::to_u32;
-use crate::error::Error;
+use crate::error::{Error, number};
 use crate::kernel::{Binding, Block, Field, Kernel, Trust};
 use crate::plan::Recorder;
 use crate::tensor::{Arena, Tensor};
@@ -101,7 +101,11 @@ pub(super) fn check_learning_rate(learning_rate: f32) -> Result<(), Error> {
 pub(super) fn check_above_zero(name: &str, value: f32) -> Result<(), Error> {
     match value.is_finite() && value > 0.0 {
         true => check_not_subnormal(name, "", value),
-        false => Err(Error::setting(name, "a finite number above 0", value)),
+        false => Err(Error::setting(
+            name,
+            "a finite number above 0",
+            number(value),
+        )),
     }
 }
 
@@ -111,7 +115,7 @@ pub(super) fn check_weight_decay(value: f32) -> Result<(), Error> {
         true => check_not_subnormal(name, "0 or ", value),
         false => {
             let expected = "a finite number, 0 or above";
-            Err(Error::setting(name, expected, value))
+            Err(Error::setting(name, expected, number(value)))
         }
     }
 }
@@ -122,15 +126,22 @@ pub(super) fn check_not_subnormal(name: &str, or: &str, value: f32) -> Result<()
         return Ok(());
     }
     let least = f32::MIN_POSITIVE;
-    let expected = format!("{or}at least {least:e}, as GPUs take smaller numbers for 0");
-    Err(Error::setting(name, expected, format!("{value:e}")))
+    let expected = format!(
+        "{or}at least {}, as GPUs take smaller numbers for 0",
+        number(least)
+    );
+    Err(Error::setting(name, expected, number(value)))
 }
 
 /// Of a running mean: 1 would forget nothing, and never learn.
 pub(super) fn check_below_one(name: &str, value: f32) -> Result<(), Error> {
     match (0.0..1.0).contains(&value) {
         true => Ok(()),
-        false => Err(Error::setting(name, "at least 0 and below 1", value)),
+        false => Err(Error::setting(
+            name,
+            "at least 0 and below 1",
+            number(value),
+        )),
     }
 }
 

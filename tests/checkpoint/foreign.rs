@@ -64,7 +64,7 @@ pub(super) fn refused(bytes: &[u8]) -> String {
 }
 
 /// Every parameter of a network that took `bytes` is `value`.
-fn assert_taken(bytes: &[u8], value: f32) {
+pub(super) fn assert_taken(bytes: &[u8], value: f32) {
     let mut trainer = trainer();
     trainer.set_weights(bytes).unwrap();
     let all = trainer.network().parameters().iter().flatten();
@@ -141,6 +141,13 @@ fn files_of_other_versions_are_told_as_such() {
     assert_says(&message, &["another version", "wgrad 1", "set_weights"]);
     let message = refused(&version("wgrad 3"));
     assert_says(&message, &["another version", "wgrad 3", "wgrad 2"]);
+    // Nothing is known of its digest.
+    let (tensors, mut metadata) = floats("layers.");
+    metadata.insert("format".to_owned(), "wgrad 99".to_owned());
+    assert_says(
+        &refused(&whole((tensors, metadata))),
+        &["another version", "wgrad 99"],
+    );
     assert!(!message.contains("set_weights"), "{message}");
 }
 
@@ -162,64 +169,12 @@ fn a_changed_file_is_told_as_one() {
 }
 
 #[test]
-fn a_missing_tensor_is_told_beside_the_names_that_are_there() {
-    type Rename = fn(&str) -> Option<String>;
-    let cases: [(&str, &str, Rename); 6] = [
-        (
-            "module.layers.",
-            r#"name.strip_prefix("module.").map(str::to_owned)"#,
-            |name| name.strip_prefix("module.").map(str::to_owned),
-        ),
-        (
-            "_orig_mod.layers.",
-            r#"name.strip_prefix("_orig_mod.").map(str::to_owned)"#,
-            |name| name.strip_prefix("_orig_mod.").map(str::to_owned),
-        ),
-        ("", r#"Some(format!("layers.{name}"))"#, |name| {
-            Some(format!("layers.{name}"))
-        }),
-        (
-            "module.",
-            r#"Some(format!("layers.{}", name.strip_prefix("module.")?))"#,
-            |name| Some(format!("layers.{}", name.strip_prefix("module.")?)),
-        ),
-        (
-            "fc.",
-            r#"Some(format!("layers.{}", name.strip_prefix("fc.")?))"#,
-            |name| Some(format!("layers.{}", name.strip_prefix("fc.")?)),
-        ),
-        (
-            "a.b.layers.",
-            r#"name.strip_prefix("a.b.").map(str::to_owned)"#,
-            |name| name.strip_prefix("a.b.").map(str::to_owned),
-        ),
-    ];
-    for (prefix, offered, rename) in cases {
-        let bytes = whole(floats(prefix));
-        let first = format!("{prefix}0.bias");
-        let message = refused(&bytes);
-        assert_says(&message, &["layers.0.weight", "[3, 2]", "missing", &first]);
-        assert_says(&message, &["checkpoint::import", offered]);
-        // And what is offered does.
-        assert_taken(&checkpoint::import(&bytes, rename).unwrap(), 0.5);
-    }
-
-    let (mut tensors, _) = floats("net");
-    assert_says(
-        &refused(&whole((tensors.clone(), Metadata::new()))),
-        &[
-            "the file has net0.bias, net0.weight, net2.bias and net2.weight",
-            "each tensor its name",
-        ],
-    );
-    for more in 0..20 {
-        let (_, dtype, shape, data) = tensors[0].clone();
-        tensors.push((format!("more.{more}"), dtype, shape, data));
-    }
-    let message = refused(&whole((tensors, Metadata::new())));
-    assert_says(&message, &["more.0, more.1, more.10", "and 16 more"]);
-    let message = refused(&whole((Tensors::new(), Metadata::new())));
-    assert_says(&message, &["the file has no tensors"]);
+fn a_type_that_is_not_known_is_told() {
+    let header = r#"{"layers.0.weight":{"dtype":"Q4_0","shape":[3,2],"data_offsets":[0,6]}}"#;
+    let length = (header.len() as u64).to_le_bytes();
+    let message = refused(&[&length[..], header.as_bytes(), &[0; 6]].concat());
+    assert_says(&message, &["layers.0.weight is of type Q4_0", "float32"]);
+    assert!(!message.contains("damaged"), "{message}");
 }
 
 /// Values that every type has.

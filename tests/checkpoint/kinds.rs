@@ -15,6 +15,15 @@ fn a_file_of_another_kind_is_called_what_it_is() {
         bytes
     };
     let torch = ["PyTorch", "torch.load", "safetensors.torch.save_file"];
+    let pickle = [
+        "a Python pickle",
+        "pickle.load",
+        "safetensors.numpy.save_file",
+    ];
+    let page = ["web page", "Download the file itself", "safetensors"];
+    let mut tar = vec![0; 512];
+    tar[..3].copy_from_slice(b"net");
+    tar[257..262].copy_from_slice(b"ustar");
     let unpack = |what: &'static str| [what, "Unpack it first", "safetensors"];
     let saved = |what: &'static str| [what, "Model::save", "Trainer::save"];
     let cases: Vec<(Vec<u8>, [&str; 3])> = vec![
@@ -25,7 +34,24 @@ fn a_file_of_another_kind_is_called_what_it_is() {
         ),
         (
             b"\x80\x04\x95\xa8\0\0\0\0\0\0\0}\x94\x8c\x01w".to_vec(),
-            torch,
+            pickle,
+        ),
+        (b"(dp0\nV0.weight\np1\ncnumpy.core".to_vec(), pickle),
+        (b"}q\0(X\x08\0\0\x000.weight".to_vec(), pickle),
+        (b"ccollections\nOrderedDict\np0\n(lp1\n".to_vec(), pickle),
+        (
+            [zip("net/archive_format"), zip("net/data/weights/data.pkl")].concat(),
+            [".pt2", "torch.export.load", "save_file"],
+        ),
+        (
+            b"lmgg\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
+            ["GGML", "language model", "safetensors file"],
+        ),
+        (tar, unpack("a tar archive")),
+        (b"<head><title>404".to_vec(), page),
+        (
+            b"<?xml version=\"1.0\"?><Error><Code>AccessDenied".to_vec(),
+            ["XML", "Download the file itself", "safetensors"],
         ),
         (
             [zip("net/data.pkl"), zip("net/constants.pkl")].concat(),
@@ -65,10 +91,7 @@ fn a_file_of_another_kind_is_called_what_it_is() {
             b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n".to_vec(),
             ["Git LFS pointer", "git lfs pull", "safetensors"],
         ),
-        (
-            b"<!DOCTYPE html>\n<html lang=\"en\"><head>".to_vec(),
-            ["web page", "Download the file itself", "safetensors"],
-        ),
+        (b"<!DOCTYPE html>\n<html lang=\"en\"><head>".to_vec(), page),
         (
             b"{\"metadata\": {}, \"weight_map\": {\"a\": \"model-1-of-2.safetensors\"}}".to_vec(),
             ["several files", "join", "load_file"],

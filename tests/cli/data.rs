@@ -103,3 +103,66 @@ fn a_run_that_is_killed_while_it_reads_leaves_nothing_behind() {
         assert!(left.is_empty(), "after {milliseconds} ms: {left:?}");
     }
 }
+
+/// Names need not be UTF-8, and what is nearly a data set's name is told by what is meant.
+#[test]
+fn names_of_data_sets() {
+    let few = Few::new();
+    let words = "--device cpu --batch 10 --steps 5 --eval-every 0 --quiet";
+    let output = train(&[Path::new("--unverified"), Path::new("--data=")], words);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("--data is empty"), "{stderr}");
+    let file = few.path.join(NAMES[0]);
+    assert_refused(
+        &train(&[Path::new("--data"), &file], words),
+        &[
+            "one of the four files",
+            &format!("name {}", few.path.display()),
+        ],
+    );
+    let refused = train(&[Path::new("--data"), &few.path], words);
+    assert_refused(
+        &refused,
+        &["another data set, use --unverified, else delete"],
+    );
+    assert!(!text(&refused.stderr).contains("mnist::"));
+    #[cfg(target_os = "linux")]
+    {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let named = few.path.with_file_name(OsStr::from_bytes(b"f\xffw"));
+        fs::rename(&few.path, &named).unwrap();
+        let output = train(
+            &[Path::new("--unverified"), Path::new("--data"), &named],
+            words,
+        );
+        assert!(lines(&output)[0].starts_with("data: f\u{fffd}w, 1000 training"));
+    }
+}
+
+#[test]
+fn numbers_that_are_none_are_told_by_an_example() {
+    for (words, expected) in [
+        ("--steps 1e6", "a whole number such as 1000000"),
+        ("--seed -1", "a whole number such as 1000000"),
+        ("--seed 18446744073709551616", "a whole number below 2^64"),
+        ("--warm-up x", "a whole number such as 1000000"),
+        ("--patience 1.5", "a whole number such as 1000000"),
+        ("--learning-rate abc", "a number such as 0.1"),
+        ("--dropout 10%", "a number such as 0.1"),
+        ("--schedule-factor ,5", "a number such as 0.1"),
+    ] {
+        let output = train(&[], words);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_told_by_its_option() {
+    let refused = Few::new().train("--device cpu --batch 1001");
+    assert_refused(&refused, &["--batch must be 1 to 1000", "it is 1001"]);
+}

@@ -96,9 +96,17 @@ fn an_optimizer_with_a_schedule_does_the_same_on_cpu_and_gpu() {
 #[test]
 fn settings_of_optimizers_that_are_wrong() {
     for (words, parts) in [
-        ("--weight-decay -1", ["weight decay must be", "is -1"]),
-        ("--weight-decay nan", ["weight decay must be", "is NaN"]),
-        ("--clip-norm 0", ["largest norm of the gradient", "is 0"]),
+        ("--weight-decay -1", ["--weight-decay must be", "is -1"]),
+        (
+            "--learning-rate 1e-40",
+            ["--learning-rate must be at least", "is 1e-40"],
+        ),
+        (
+            "--weight-decay -1e30",
+            ["--weight-decay must be", "is -1e30"],
+        ),
+        ("--weight-decay nan", ["--weight-decay must be", "is NaN"]),
+        ("--clip-norm 0", ["--clip-norm must be", "is 0"]),
         ("--dropout 1", ["--dropout must be", "is 1"]),
         ("--dropout -0.1", ["--dropout must be", "is -0.1"]),
         (
@@ -115,11 +123,11 @@ fn settings_of_optimizers_that_are_wrong() {
         ),
         (
             "--schedule step --schedule-every 0",
-            ["steps of a schedule must be at least 1", "is 0"],
+            ["--schedule-every must be at least 1", "is 0"],
         ),
         (
             "--schedule step --schedule-every 10 --schedule-factor -1",
-            ["factor of a schedule must be", "is -1"],
+            ["--schedule-factor must be", "is -1"],
         ),
         (
             "--schedule cosine --schedule-every 10",
@@ -131,7 +139,7 @@ fn settings_of_optimizers_that_are_wrong() {
         ),
         (
             "--optimizer adam --learning-rate 0",
-            ["learning rate must be a finite number above 0", "is 0"],
+            ["--learning-rate must be a finite number above 0", "is 0"],
         ),
     ] {
         let words = format!("--data no/such/directory --device cpu {words}");

@@ -69,7 +69,14 @@ fn a_directory_that_is_none() {
     assert_matches!(&error, DataError::Directory { directory, .. } if *directory == missing);
     assert!(std::error::Error::source(&error).is_some());
     let file = digits.file(TRAIN_IMAGES);
-    assert_matches!(mnist::open(&file).unwrap_err(), DataError::Directory { directory, .. } if directory == file);
+    let error = mnist::open(&file).unwrap_err();
+    assert_matches!(error, DataError::OneOfFour { data_set, .. } if data_set == digits.path);
+    digits.write("one-train-images-idx3-ubyte.gz", b"");
+    let error = mnist::open(digits.file("one-train-images-idx3-ubyte.gz")).unwrap_err();
+    assert_matches!(error, DataError::OneOfFour { data_set, .. } if data_set == digits.file("one"));
+    digits.write("notes.txt", b"");
+    let error = mnist::open(digits.file("notes.txt")).unwrap_err();
+    assert_matches!(error, DataError::Directory { .. });
 }
 
 #[test]
@@ -80,6 +87,54 @@ fn a_file_that_is_missing() {
         let error = digits.error(name, "found none of these");
         assert_matches!(error, DataError::MissingFile { file } if file == digits.file(name));
     }
+}
+
+#[test]
+fn a_file_that_has_another_spelling_is_told_by_it() {
+    for spelled in [
+        "train_images_idx3_ubyte",
+        "TRAIN-IMAGES-IDX3-UBYTE",
+        "Train-Images.idx3-ubyte.GZ",
+        "MNIST_train-images-idx3-ubyte",
+    ] {
+        let digits = Digits::new();
+        fs::rename(digits.file(TRAIN_IMAGES), digits.file(spelled)).unwrap();
+        let error = digits.error(TRAIN_IMAGES, spelled);
+        assert_matches!(error, DataError::MisspelledFile { found, .. } if found == digits.file(spelled));
+    }
+}
+
+#[test]
+fn files_in_a_subdirectory_are_told_by_it() {
+    for place in ["raw", "MNIST/raw", "gzip"] {
+        let digits = Digits::new();
+        let below = digits.file(place);
+        fs::create_dir_all(&below).unwrap();
+        for name in NAMES {
+            fs::rename(digits.file(name), below.join(name)).unwrap();
+        }
+        let error = digits.error(TRAIN_IMAGES, place);
+        assert_matches!(&error, DataError::InSubdirectory { subdirectory, .. } if *subdirectory == below);
+        mnist::open_unverified(below).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_nowhere_is_told_by_where_it_leads() {
+    use std::os::unix::fs::symlink;
+
+    let digits = Digits::new();
+    fs::remove_file(digits.file(TEST_LABELS)).unwrap();
+    symlink("elsewhere/labels", digits.file(TEST_LABELS)).unwrap();
+    let error = digits.error(TEST_LABELS, "elsewhere/labels");
+    assert_matches!(error, DataError::DeadLink { .. });
+    // What the link hides is there in another form.
+    digits.write(&format!("{TEST_LABELS}.gz"), &gzip(&labels(2)));
+    digits.open().unwrap();
+    symlink("/no/such/directory", digits.file("all")).unwrap();
+    let error = mnist::open(digits.file("all")).unwrap_err();
+    assert_matches!(error, DataError::DeadLink { link, .. } if link == digits.file("all"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::error::number;
+
 /// What is wrong with a one-hot label.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -32,8 +34,9 @@ impl fmt::Display for NotOneHot {
         match *self {
             Self::Value { class, found } => write!(
                 f,
-                "it holds {found} at class {class}; put 0 or 1 there, or give class indices to \
-                 `Labels::from_classes`"
+                "it holds {} at class {class}; put 0 or 1 there, or give class indices to \
+                 `Labels::from_classes`",
+                number(found)
             ),
             Self::Soft { class, found } => write!(
                 f,

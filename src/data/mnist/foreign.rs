@@ -1,6 +1,7 @@
 //! What a file is that is not the IDX file looked for, by its first bytes.
 
 use super::idx::Kind;
+use crate::file_kind::{FileKind, Format};
 
 /// So many first bytes are looked at: a tar archive says at byte 257 what it is.
 pub(super) const LOOKED_AT: usize = 512;
@@ -18,70 +19,14 @@ const PICTURE: &str = "an IDX file holds all images of a part: decode the pictur
                        set with `Dataset::new`";
 const UNPACK: &str = "unpack it, and take the IDX files that were in it";
 const FETCH: &str = "this is what a failed download leaves: delete it and fetch the file again";
+const LFS: &str = "the contents were not fetched with the repository: run `git lfs pull` in it";
 const REVERSED: &str = "IDX has the most significant byte of a number first: write the file again in that \
                         order";
-
-/// First bytes, what a file is that begins with them, and what to do.
-const FORMATS: &[(&[u8], &str, &str)] = &[
-    (b"\x89PNG\r\n\x1a\n", "a PNG picture", PICTURE),
-    (b"\xff\xd8\xff", "a JPEG picture", PICTURE),
-    (b"GIF8", "a GIF picture", PICTURE),
-    (b"II*\0", "a TIFF picture", PICTURE),
-    (b"MM\0*", "a TIFF picture", PICTURE),
-    (b"P5", "a PGM picture", PICTURE),
-    (b"P6", "a PPM picture", PICTURE),
-    (b"BM", "a BMP picture", PICTURE),
-    (
-        b"PK\x03\x04",
-        "a zip archive (as `.zip`, `.npz` and `.pt` are)",
-        UNPACK,
-    ),
-    (b"PK\x05\x06", "an empty zip archive", FETCH),
-    (b"\x1f\x8b", "gzip within gzip", UNPACK),
-    (b"BZh", "a bzip2 file", UNPACK),
-    (b"\xfd7zXZ\0", "an xz file", UNPACK),
-    (b"\x28\xb5\x2f\xfd", "a Zstandard file", UNPACK),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
-    (b"Rar!", "a RAR archive", UNPACK),
-    (b"\x93NUMPY", "a NumPy array (`.npy`)", CONVERT),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file", CONVERT),
-    (b"MATLAB 5.0", "a MATLAB file", CONVERT),
-    (b"PAR1", "a Parquet file", CONVERT),
-    (b"ARROW1", "an Arrow file", CONVERT),
-    (b"GGUF", "a GGUF file of weights", CONVERT),
-    (
-        b"\x80\x02",
-        "a Python pickle (as CIFAR's batches are)",
-        CONVERT,
-    ),
-    (
-        b"\x80\x03",
-        "a Python pickle (as CIFAR's batches are)",
-        CONVERT,
-    ),
-    (
-        b"\x80\x04",
-        "a Python pickle (as CIFAR's batches are)",
-        CONVERT,
-    ),
-    (
-        b"\x80\x05",
-        "a Python pickle (as CIFAR's batches are)",
-        CONVERT,
-    ),
-    (b"%PDF", "a PDF document", FETCH),
-    (
-        b"version https://git-lfs.github.com/spec",
-        "a Git LFS pointer",
-        "the contents were not fetched with the repository: run `git lfs pull` in it",
-    ),
-];
 
 /// What a file is that begins with `start` and is not of `kind`.
 pub(super) fn recognise(kind: Kind, start: &[u8]) -> Foreign {
     let (what, remedy) = idx(kind, start)
-        .or_else(|| binary(start))
-        .or_else(|| text(start))
+        .or_else(|| other(start))
         .unwrap_or_else(|| {
             let first = &start[..start.len().min(8)];
             let what = format!("another file, whose first bytes are {first:02x?}");
@@ -144,61 +89,33 @@ pub(super) fn reversed_sizes() -> Foreign {
     }
 }
 
-fn binary(start: &[u8]) -> Option<(String, &'static str)> {
-    let named = FORMATS.iter().find(|(first, ..)| start.starts_with(first));
-    if let Some(&(_, what, remedy)) = named {
-        return Some((what.to_owned(), remedy));
-    }
-    let at = |from: usize, bytes: &[u8]| {
-        start
-            .get(from..)
-            .is_some_and(|rest| rest.starts_with(bytes))
-    };
-    if at(257, b"ustar") {
-        return Some(("a tar archive".to_owned(), UNPACK));
-    }
-    if at(0, b"RIFF") && at(8, b"WEBP") {
-        return Some(("a WebP picture".to_owned(), PICTURE));
-    }
-    if at(8, b"{\"") {
+fn other(start: &[u8]) -> Option<(String, &'static str)> {
+    if start.get(8..).is_some_and(|rest| rest.starts_with(b"{\"")) {
         return Some(("a safetensors file of weights".to_owned(), CONVERT));
     }
-    None
-}
-
-fn text(start: &[u8]) -> Option<(String, &'static str)> {
-    // A character may be cut off at the end.
-    let text = match std::str::from_utf8(start) {
-        Ok(text) => text,
-        Err(error) if error.error_len().is_none() => {
-            std::str::from_utf8(&start[..error.valid_up_to()]).ok()?
+    let FileKind { name, format } = FileKind::of(start)?;
+    Some(match format {
+        // It was unpacked once.
+        Format::Gzip => ("gzip within gzip".to_owned(), UNPACK),
+        Format::Archive | Format::Packed => (name, UNPACK),
+        Format::EmptyArchive | Format::Document | Format::Page | Format::Json | Format::Index => {
+            (name, FETCH)
         }
-        Err(_) => return None,
-    };
-    let is_printed = |c: char| !c.is_control() || c.is_ascii_whitespace();
-    let shown = text.trim_start_matches('\u{feff}').trim_start();
-    if shown.is_empty() || !text.chars().all(is_printed) {
-        return None;
-    }
-    let lower = shown.to_ascii_lowercase();
-    let begins = |tags: &[&str]| tags.iter().any(|tag| lower.starts_with(tag));
-    if begins(&["<!doctype html", "<html", "<head", "<body"]) {
-        return Some(("a web page (HTML)".to_owned(), FETCH));
-    }
-    if begins(&["<?xml", "<error"]) {
-        return Some(("XML".to_owned(), FETCH));
-    }
-    let line = shown.lines().next().unwrap_or_default();
-    let quoted: String = line.chars().take(32).collect();
-    if begins(&["{", "["]) {
-        return Some((format!("JSON that begins with {quoted:?}"), FETCH));
-    }
-    let what = if line.contains([',', ';', '\t']) {
-        "a table of text (CSV)"
-    } else {
-        "text"
-    };
-    Some((format!("{what} that begins with {quoted:?}"), CONVERT))
+        Format::Picture => (name, PICTURE),
+        Format::LfsPointer => (name, LFS),
+        Format::Table
+        | Format::Idx
+        | Format::Text
+        | Format::Pickle
+        | Format::Torch
+        | Format::TorchScript
+        | Format::TorchExport
+        | Format::Numpy
+        | Format::Keras
+        | Format::Onnx
+        | Format::TensorFlowLite
+        | Format::Ggml => (name, CONVERT),
+    })
 }
 
 #[cfg(test)]

@@ -72,6 +72,17 @@ impl Original {
     }
 }
 
+/// Where other programs put the files of a data set below the directory that they are given.
+const SUBDIRECTORIES: [&str; 7] = [
+    "raw",
+    "gzip",
+    "MNIST/raw",
+    "FashionMNIST/raw",
+    "EMNIST/raw",
+    "MNIST",
+    "mnist",
+];
+
 /// What the name of a file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Name<'a> {
@@ -155,6 +166,18 @@ impl Place {
             .filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
         let prefix = path.file_name().and_then(|name| name.to_str());
+        if let Some(dead) = dead_link(path) {
+            return Err(dead);
+        }
+        if let Some(name) = prefix.and_then(Name::parse).filter(|_| path.is_file()) {
+            return Err(DataError::OneOfFour {
+                file: path.to_owned(),
+                data_set: match name.prefix {
+                    "" => parent.to_owned(),
+                    prefix => parent.join(prefix),
+                },
+            });
+        }
         let prefixes = match source.kind() {
             io::ErrorKind::NotFound => prefixes_in(parent).unwrap_or_default(),
             _ => BTreeSet::new(),
@@ -196,7 +219,33 @@ impl Place {
         let located = FILES
             .iter()
             .map(|original| Ok((original.kind, self.locate(original)?)));
-        located.collect()
+        let located: Result<_, _> = located.collect();
+        located.map_err(|error| match error {
+            DataError::MissingFile { file } => self.explain_missing(file),
+            error => error,
+        })
+    }
+
+    /// A file that is not there under any of its names may be there under another one, or further down.
+    fn explain_missing(&self, file: PathBuf) -> DataError {
+        let name = file.file_name().and_then(|name| name.to_str());
+        let Some(looked_for) = name.and_then(Name::parse) else {
+            return DataError::MissingFile { file };
+        };
+        let spellings = FILES[looked_for.file].spellings(&self.prefix);
+        let dead = |name: &String| dead_link(&self.directory.join(name));
+        if let Some(dead) = spellings.iter().find_map(dead) {
+            return dead;
+        }
+        if let Some(found) = misspelled_in(&self.directory, looked_for.file) {
+            return DataError::MisspelledFile { file, found };
+        }
+        let subdirectories = SUBDIRECTORIES.map(|place| self.directory.join(place));
+        let has_files = |place: &PathBuf| prefixes_in(place).is_ok_and(|names| !names.is_empty());
+        match subdirectories.into_iter().find(has_files) {
+            Some(subdirectory) => DataError::InSubdirectory { file, subdirectory },
+            None => DataError::MissingFile { file },
+        }
     }
 
     /// The path of one of the four files: plain before gzipped.
@@ -218,6 +267,29 @@ impl Place {
             },
         })
     }
+}
+
+/// The error of a path that is a link to nowhere.
+fn dead_link(path: &Path) -> Option<DataError> {
+    let target = fs::read_link(path).ok()?;
+    let is_dead =
+        matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    is_dead.then(|| DataError::DeadLink {
+        link: path.to_owned(),
+        target,
+    })
+}
+
+/// What would be one of the four files, were its name not in capitals or with `_` for `-`.
+fn misspelled_in(directory: &Path, file: usize) -> Option<PathBuf> {
+    let mut found = fs::read_dir(directory).ok()?.filter_map(|entry| {
+        let name = entry.ok()?.file_name();
+        let given = name.to_str()?;
+        let usual = given.to_ascii_lowercase().replace('_', "-");
+        let is_it = Name::parse(given).is_none() && Name::parse(&usual)?.file == file;
+        is_it.then(|| directory.join(given))
+    });
+    found.next()
 }
 
 /// The prefixes of all data sets of which a directory holds a file.
