@@ -120,6 +120,31 @@ fn an_interrupted_training_is_saved_and_can_go_on() {
     }
 }
 
+/// A command that has `--resume` takes no second one, and a shell takes a name with a space for two.
+#[test]
+fn a_resumed_training_is_told_how_to_go_on() {
+    let few = Few::new();
+    let [old, new] = ["old", "a new one"].map(|name| few.path.join(name));
+    interrupt(endless(&few).arg("--save").arg(&old), &["-TERM"]);
+    for (save, expected) in [
+        (
+            &new,
+            format!(
+                "with --resume '{}' in place of --resume {} to go on",
+                new.display(),
+                old.display()
+            ),
+        ),
+        (&old, "the same command again to go on".to_owned()),
+    ] {
+        let mut command = endless(&few);
+        command.arg("--resume").arg(&old).arg("--save").arg(save);
+        let (status, _, stderr) = interrupt(&mut command, &["-TERM"]);
+        assert_eq!(status.code(), Some(130), "{stderr}");
+        assert!(stderr.contains(&expected), "{stderr}");
+    }
+}
+
 #[test]
 fn an_interrupted_training_that_is_not_saved_says_so() {
     let (status, _, stderr) = interrupt(&mut endless(&Few::new()), &["-TERM"]);
