@@ -2,9 +2,21 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::{ExitCode, Termination};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What a shell gives for a program that Ctrl-C has ended.
 pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Whether an end was asked for.
+pub(crate) static END_REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// How often whoever waits looks whether an end was asked for, and for how long he waits then.
+const LOOK: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Why a program ends before its work is done.
 #[derive(Debug)]
@@ -51,6 +63,9 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => {
                 Self::Interrupted(", as standard output was closed".to_owned())
             }
+            io::ErrorKind::Interrupted => {
+                Self::Interrupted(", while nobody read standard output".to_owned())
+            }
             _ => Self::Output(format!(
                 "cannot write to standard output: {error}; check what it is redirected to"
             )),
@@ -58,11 +73,86 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// What is written by a thread: whoever reads it may stop to read, and an end can be asked for meanwhile.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    texts: Sender<Vec<u8>>,
+    written: Receiver<io::Result<()>>,
+}
+
+impl Stream {
+    pub(crate) fn new(mut to: impl Write + Send + 'static) -> io::Result<Self> {
+        let (texts, queue) = mpsc::channel::<Vec<u8>>();
+        let (done, written) = mpsc::channel();
+        let writer = move || {
+            let mut results = queue
+                .into_iter()
+                .map(|text| to.write_all(&text).and_then(|()| to.flush()));
+            while results
+                .next()
+                .is_some_and(|result| done.send(result).is_ok())
+            {}
+        };
+        thread::Builder::new().spawn(writer)?;
+        Ok(Self { texts, written })
+    }
+
+    /// Waits until the text is written. Fails with [`io::ErrorKind::Interrupted`] when an end was asked for and
+    /// nobody reads: nothing more can be written then.
+    pub(crate) fn write(&self, text: Vec<u8>) -> io::Result<()> {
+        let interrupted = || Err(io::ErrorKind::Interrupted.into());
+        match self.texts.send(text) {
+            Ok(()) => answer(&self.written, Duration::MAX).unwrap_or_else(interrupted),
+            Err(_) => interrupted(),
+        }
+    }
+}
+
+/// What a thread answers in time, unless an end is asked for.
+pub(crate) fn answer<T>(thread: &Receiver<T>, within: Duration) -> Option<T> {
+    let started = Instant::now();
+    let mut late = Duration::ZERO;
+    while late < GRACE && started.elapsed() < within {
+        match thread.recv_timeout(LOOK) {
+            Ok(answer) => return Some(answer),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) if END_REQUESTED.load(Ordering::Relaxed) => late += LOOK,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    None
+}
+
 /// Prints a line on standard output; unlike `println`, without a panic when that is closed.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")?;
-    Ok(stdout.flush()?)
+    static STDOUT: Mutex<Option<Stream>> = Mutex::new(None);
+
+    let mut stdout = STDOUT.lock().unwrap_or_else(PoisonError::into_inner);
+    let stream = match &mut *stdout {
+        Some(stream) => stream,
+        none => none.insert(open_stdout()?),
+    };
+    Ok(stream.write(format!("{text}\n").into_bytes())?)
+}
+
+fn open_stdout() -> io::Result<Stream> {
+    // The standard library takes what is written to such a file for written.
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{OFlags, fcntl_getfl};
+
+        let mode = fcntl_getfl(io::stdout())? & OFlags::RWMODE;
+        if mode == OFlags::RDONLY {
+            return Err(io::Error::other("it is opened for reading only"));
+        }
+    }
+    Stream::new(io::stdout())
+}
+
+/// Prints a line on standard error. When that is closed too, or nobody reads it, the exit code must do.
+pub(crate) fn complain(text: &str) {
+    let line = format!("{}\n", escaped(text)).into_bytes();
+    let _ = Stream::new(io::stderr()).and_then(|stderr| stderr.write(line));
 }
 
 /// Runs a program: its failure is one line on standard error, and the exit code 1, or 130 when it was
@@ -74,8 +164,7 @@ pub(crate) fn run<T: Termination, E: Into<Failure>>(
         Ok(done) => return done.report(),
         Err(error) => error.into(),
     };
-    // When standard error is closed too, the exit code must do.
-    let _ = writeln!(io::stderr(), "{}", escaped(&failure.to_string()));
+    complain(&failure.to_string());
     match failure {
         Failure::Interrupted(_) => ExitCode::from(INTERRUPTED),
         _ => ExitCode::FAILURE,
@@ -83,7 +172,7 @@ pub(crate) fn run<T: Termination, E: Into<Failure>>(
 }
 
 /// Names of files may hold control characters, which would make more lines, or move the cursor.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
         match character.is_control() {

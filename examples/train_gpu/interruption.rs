@@ -1,7 +1,11 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-static REQUESTED: AtomicBool = AtomicBool::new(false);
+use crate::common::output::{END_REQUESTED, INTERRUPTED, complain};
+
+/// What is kept of the training, for an end at once.
+static KEPT: Mutex<String> = Mutex::new(String::new());
 
 /// A signal later than this after the first one is a second one: `timeout`, a terminal that is closed, and
 /// some batch systems send what they mean once twice.
@@ -9,7 +13,19 @@ const ONCE: Duration = Duration::from_secs(1);
 
 /// Whether an end was asked for.
 pub(crate) fn is_requested() -> bool {
-    REQUESTED.load(Ordering::Relaxed)
+    END_REQUESTED.load(Ordering::Relaxed)
+}
+
+/// What an end at once says about the training.
+pub(crate) fn remember(kept: String) {
+    *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+}
+
+/// The last words of an end at once; returns its exit code.
+fn end_at_once() -> i32 {
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    complain(&format!("interrupted at once{kept}"));
+    INTERRUPTED.into()
 }
 
 /// What was heard so far.
@@ -21,7 +37,7 @@ struct Requests {
 impl Requests {
     /// Hears a request; returns whether it is a second one, which wants an end at once.
     fn hear(&mut self) -> bool {
-        REQUESTED.store(true, Ordering::Relaxed);
+        END_REQUESTED.store(true, Ordering::Relaxed);
         self.first.get_or_insert_with(Instant::now).elapsed() > ONCE
     }
 }
@@ -40,7 +56,7 @@ pub(crate) fn listen() {
         let mut requests = Requests::default();
         for signal in signals.iter_mut().flat_map(|signals| signals.forever()) {
             if requests.hear() && unix::ENDS.contains(&signal) {
-                signal_hook::low_level::exit(crate::common::output::INTERRUPTED.into());
+                signal_hook::low_level::exit(end_at_once());
             }
         }
     };
@@ -49,9 +65,18 @@ pub(crate) fn listen() {
     }
 }
 
+/// From now on, a file that would grow beyond the limit of `ulimit -f` is an error of whoever writes it, and no
+/// longer the end of the process.
+#[cfg(unix)]
+pub(crate) fn survive_size_limit() {
+    // Should it not be had, the limit does what it did.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Default::default());
+}
+
 #[cfg(unix)]
 mod unix {
     use std::io;
+    use std::process::{Command, Stdio};
 
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
     use signal_hook::iterator::Signals;
@@ -69,20 +94,25 @@ mod unix {
         Signals::new(all.into_iter().filter(|signal| !ignored.contains(signal)))
     }
 
-    #[cfg(target_os = "linux")]
     fn ignored(signals: &[i32]) -> Vec<i32> {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        let is_ignored = |signal: &i32| mask.unwrap_or(0) >> (signal - 1) & 1 == 1;
+        let Some(mask) = ignored_mask() else {
+            return ignored_by_a_shell(signals);
+        };
+        let is_ignored = |signal: &i32| mask >> (signal - 1) & 1 == 1;
         signals.iter().copied().filter(is_ignored).collect()
     }
 
-    /// A shell ignores what this process does, and cannot trap that: it prints the others.
-    #[cfg(not(target_os = "linux"))]
-    fn ignored(signals: &[i32]) -> Vec<i32> {
-        use std::process::{Command, Stdio};
+    /// What Linux says, where `/proc` is mounted.
+    fn ignored_mask() -> Option<u64> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let mask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    }
 
+    /// A shell ignores what this process does, and cannot trap that: it prints the others.
+    fn ignored_by_a_shell(signals: &[i32]) -> Vec<i32> {
         let script = "for n; do trap \"echo $n\" $n; kill -$n $$; done";
         let mut shell = Command::new("sh");
         shell.args(["-c", script, "sh"]).stdin(Stdio::null());
@@ -104,7 +134,7 @@ pub(crate) fn listen() {
     // Should it not be had, Ctrl-C does what it did.
     let _ = ctrlc::set_handler(move || {
         if requests.hear() {
-            std::process::exit(crate::common::output::INTERRUPTED.into());
+            std::process::exit(end_at_once());
         }
     });
 }

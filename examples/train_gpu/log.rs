@@ -4,7 +4,19 @@ use serde_json::Value;
 use wgrad::Evaluation;
 
 use crate::common::Failure;
-use crate::outputs::{Lines, Output};
+use crate::lines::{Form, Lines};
+use crate::outputs::Output;
+
+const BEGINNING: &str = "{\"step\":";
+
+const FORM: Form = Form {
+    expected: "a JSON object with a `step`",
+    step_of: |line| {
+        let record: Value = serde_json::from_str(line).ok()?;
+        usize::try_from(record.get("step")?.as_u64()?).ok()
+    },
+    may_begin: |line| BEGINNING.starts_with(line) || line.starts_with(BEGINNING),
+};
 
 /// What an evaluation found.
 #[derive(Debug)]
@@ -69,23 +81,29 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
-    /// Fails where it could not be written. What it holds stays until [`begin`](Self::begin).
+    /// Fails where it could not be written. What it holds stays until the first [`add`](Self::add).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let output = Output::new(path, "log", "--log")?;
-        let step_of = |line: &str| {
-            let record: Value = serde_json::from_str(line).ok()?;
-            usize::try_from(record.get("step")?.as_u64()?).ok()
-        };
         Ok(Self {
-            lines: Lines::new(output, step_of),
+            lines: Lines::new(output, FORM),
             last: None,
         })
     }
 
-    /// The next evaluation is that after so many steps, or a later one: see [`Lines::begin`].
-    pub(crate) fn begin(&mut self, steps: usize) -> Result<(), Failure> {
-        self.last = self.lines.begin(steps)?;
-        Ok(())
+    /// The next evaluation is that after so many steps, or a later one: see [`Lines::begin`]. A file from which
+    /// evaluations before are missing is not gone on with: one after every `every` steps (0 for none), and no more
+    /// seldom than the others there.
+    pub(crate) fn begin(&mut self, steps: usize, every: usize) -> Result<(), Failure> {
+        let kept = self.lines.begin(steps)?;
+        self.last = kept.last;
+        let due = steps.saturating_sub(1).checked_div(every);
+        let due = due.map_or(0, |evaluations| evaluations * every);
+        let is_missing =
+            |&last: &usize| last < due && kept.widest > 0 && last + kept.widest < steps;
+        match kept.last.filter(is_missing) {
+            Some(last) => Err(self.lines.gap(last, steps)),
+            None => Ok(()),
+        }
     }
 
     /// Adds a line, and stores it at once; none for the step at which a training was resumed that has one.
@@ -94,6 +112,6 @@ impl LogFile {
             return Ok(());
         }
         self.last = Some(record.step);
-        self.lines.add([record.json()])
+        self.lines.add(record.json() + "\n", record.step)
     }
 }

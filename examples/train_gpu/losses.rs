@@ -1,7 +1,23 @@
+use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::common::Failure;
-use crate::outputs::{Lines, Output};
+use crate::lines::{Form, Lines};
+use crate::outputs::Output;
+
+const FORM: Form = Form {
+    expected: "`step,loss` in numbers",
+    step_of: |line| {
+        let (step, loss) = line.split_once(',')?;
+        loss.parse::<f32>().ok()?;
+        step.parse().ok()
+    },
+    may_begin: |line| {
+        let (step, loss) = line.split_once(',').unwrap_or((line, ""));
+        let is_of_loss = |c: char| c.is_ascii_digit() || "+-.eENaInf".contains(c);
+        step.bytes().all(|digit| digit.is_ascii_digit()) && loss.chars().all(is_of_loss)
+    },
+};
 
 /// A file with a line `step,loss` for every step, counted from 1.
 #[derive(Debug)]
@@ -11,32 +27,38 @@ pub(crate) struct LossFile {
 }
 
 impl LossFile {
-    /// Fails where it could not be written. What it holds stays until [`begin`](Self::begin).
+    /// Fails where it could not be written. What it holds stays until the first [`add`](Self::add).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let output = Output::new(path, "losses", "--losses")?;
-        let step_of = |line: &str| {
-            let (step, loss) = line.split_once(',')?;
-            loss.parse::<f32>().ok()?;
-            step.parse().ok()
-        };
         Ok(Self {
-            lines: Lines::new(output, step_of),
+            lines: Lines::new(output, FORM),
             steps: 0,
         })
     }
 
-    /// The next loss is that of the step after so many: see [`Lines::begin`].
+    /// The next loss is that of the step after so many: see [`Lines::begin`]. A file that ends before is not gone
+    /// on with.
     pub(crate) fn begin(&mut self, steps: usize) -> Result<(), Failure> {
         self.steps = steps;
-        self.lines.begin(steps).map(|_| ())
+        match self.lines.begin(steps)?.last {
+            Some(last) if last < steps => Err(self.lines.gap(last, steps + 1)),
+            _ => Ok(()),
+        }
     }
 
     /// Adds the losses of the next steps, and stores them at once.
     pub(crate) fn add(&mut self, losses: &[f32]) -> Result<(), Failure> {
-        let first = self.steps + 1;
-        self.steps += losses.len();
-        let lines = losses.iter().zip(first..);
-        self.lines
-            .add(lines.map(|(loss, step)| format!("{step},{loss}")))
+        let mut lines = String::new();
+        for loss in losses {
+            self.steps += 1;
+            // A text always takes more.
+            let _ = writeln!(lines, "{},{loss}", self.steps);
+        }
+        self.lines.add(lines, self.steps)
+    }
+
+    /// The last step that is there, where steps behind it could not be written: no run goes on with such a file.
+    pub(crate) fn is_behind(&self) -> Option<usize> {
+        self.lines.last().filter(|&last| last < self.steps)
     }
 }

@@ -33,7 +33,7 @@
 //!
 //! A training that diverges has failed, be it by the loss of a step or of an evaluation: `--save` keeps what the last sound
 //! evaluation left there. One that is interrupted, or whose output can no longer be written, is saved first: it can
-//! go on with `--resume`. Signals that interrupt are Ctrl-C (`SIGINT`), `SIGTERM` and `SIGHUP`, and `SIGUSR1`,
+//! go on with `--resume`. So is one that is interrupted while nobody reads what it writes. Signals that interrupt are Ctrl-C (`SIGINT`), `SIGTERM` and `SIGHUP`, and `SIGUSR1`,
 //! `SIGUSR2` and `SIGXCPU`, by which batch systems announce the end of a job's time; one that is ignored when the
 //! program starts, as after `nohup`, stays so. One of the first three more than a second later ends the program
 //! at once. Before the first step, a signal does so, too.
@@ -42,6 +42,7 @@ mod args;
 mod engine;
 mod font;
 mod interruption;
+mod lines;
 mod log;
 mod losses;
 mod optimizer;
@@ -62,6 +63,7 @@ use clap::Parser;
 use wgrad::{Error, Sequential};
 
 use args::Args;
+use common::output::escaped;
 use common::{Failure, line};
 use log::{LogFile, decimals};
 use losses::LossFile;
@@ -70,6 +72,8 @@ use samples::Samples;
 use training::{Files, Outcome, Training};
 
 fn main() -> ExitCode {
+    #[cfg(unix)]
+    interruption::survive_size_limit();
     let args = Args::parse();
     common::run(|| train(&args))
 }
@@ -88,7 +92,7 @@ fn train(args: &Args) -> Result<(), Failure> {
     let spec = args.network(&data.split.train);
     args.check_batch(data.split.train.len())?;
 
-    line(data.description())?;
+    line(escaped(&data.description()))?;
     if !args.quiet {
         line(format!("device: {}", device.description()))?;
         line(describe(&spec))?;
@@ -101,11 +105,11 @@ fn train(args: &Args) -> Result<(), Failure> {
     if let (false, Some(plan)) = (args.quiet, engine.plan()) {
         line(plan)?;
     }
-    interruption::listen();
     let mut training = Training::new(args, engine, &data.split, files, before)?;
+    interruption::listen();
     let ended = training.run().and_then(|outcome| {
         let total_s = started.elapsed().as_secs_f64();
-        line(format!("results are for {}", data.name))?;
+        line(escaped(&format!("results are for {}", data.name)))?;
         line(last_line(&name, &outcome, total_s))
     });
     ended.map_err(|failure| training.explain(failure))

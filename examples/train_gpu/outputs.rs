@@ -1,8 +1,10 @@
 //! Where options have something written.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
+use std::fmt;
+use std::fs::{self, File, FileType};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -10,14 +12,15 @@ use std::time::Duration;
 use wgrad::files;
 
 use crate::common::Failure;
+use crate::common::output::{END_REQUESTED, Stream, answer};
 
-/// For how long the reader of a pipe may keep a run waiting: one that was started beside it comes by then.
-const READER: Duration = Duration::from_secs(10);
+/// For how long the other end of a pipe may keep a run waiting: one that was started beside it comes by then.
+pub(crate) const OTHER_END: Duration = Duration::from_secs(10);
 
 /// What is written once, and whole: see [`files`]. A device or a pipe is written to as it is.
 #[derive(Debug)]
 pub(crate) struct Output {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What it holds, and the option that names it, for errors.
     holds: &'static str,
     option: &'static str,
@@ -35,146 +38,113 @@ impl Output {
             holds,
             option,
         };
-        if !is_stream(path) {
-            files::check(path).map_err(|error| output.failure(&error.source))?;
-        }
+        let checked = match stream_type(path) {
+            Some(stream) => check_stream(path, stream),
+            None => files::check(path).map_err(|error| error.source),
+        };
+        checked.map_err(|error| output.failure(&error))?;
         Ok(output)
     }
 
     /// Stores these contents instead of all others.
-    pub(crate) fn write(&self, contents: &[u8]) -> Result<(), Failure> {
-        let written = if is_stream(&self.path) {
-            open_stream(&self.path).and_then(|mut stream| stream.write_all(contents))
-        } else {
-            files::write(&self.path, contents).map_err(|error| error.source)
+    pub(crate) fn write(&self, contents: Vec<u8>) -> Result<(), Failure> {
+        let written = match self.stream() {
+            Some(stream) => stream.and_then(|stream| stream.write(contents)),
+            None => files::write(&self.path, &contents).map_err(|error| error.source),
         };
         written.map_err(|error| self.failure(&error))
     }
 
-    fn failure(&self, error: &io::Error) -> Failure {
+    /// Opens it, if it is a device or a pipe.
+    pub(crate) fn stream(&self) -> Option<io::Result<Stream>> {
+        stream_type(&self.path).map(|_| open_stream(&self.path).and_then(Stream::new))
+    }
+
+    /// What failed, and what to do about it.
+    pub(crate) fn failure(&self, error: &io::Error) -> Failure {
+        use io::ErrorKind::{
+            Interrupted, IsADirectory, NotADirectory, NotFound, PermissionDenied,
+            ReadOnlyFilesystem,
+        };
+
+        match error.kind() {
+            Interrupted => {
+                Failure::Interrupted(format!(", while nobody read {}", self.path.display()))
+            }
+            IsADirectory | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem => self
+                .refusal(
+                    error,
+                    "name a file in a directory that exists and can be written to",
+                ),
+            _ => self.refusal(error, "name another file"),
+        }
+    }
+
+    /// The same, with advice that the option follows.
+    pub(crate) fn refusal(&self, reason: impl fmt::Display, advice: &str) -> Failure {
         let Self {
             path,
             holds,
             option,
         } = self;
         Failure::Output(format!(
-            "cannot write the {holds} to {}: {error}; name a file in a directory that exists and can \
-             be written to with {option}, or leave it out",
+            "cannot write the {holds} to {}: {reason}; {advice} with {option}, or leave it out",
             path.display()
         ))
     }
 }
 
-/// Lines that begin with a step, and are stored as they come.
-#[derive(Debug)]
-pub(crate) struct Lines {
-    output: Output,
-    /// The step of a line, if it is one.
-    step_of: fn(&str) -> Option<usize>,
-    file: Option<BufWriter<File>>,
-}
-
-impl Lines {
-    /// Fails where they could not be written. What is there stays until [`begin`](Self::begin).
-    pub(crate) fn new(output: Output, step_of: fn(&str) -> Option<usize>) -> Self {
-        Self {
-            output,
-            step_of,
-            file: None,
-        }
-    }
-
-    /// Goes on behind the lines of the first `taken` steps, and cuts off what a run that was killed has
-    /// written behind them; returns the last step that is there. Without any steps, the file is emptied.
-    pub(crate) fn begin(&mut self, taken: usize) -> Result<Option<usize>, Failure> {
-        let path = &self.output.path;
-        if is_stream(path) {
-            let stream = open_stream(path).map_err(|error| self.output.failure(&error))?;
-            self.file = Some(BufWriter::new(stream));
-            return Ok(None);
-        }
-        let begun = self.cut(taken);
-        let (file, last) = begun.map_err(|error| self.output.failure(&error))?;
-        self.file = Some(BufWriter::new(file));
-        Ok(last)
-    }
-
-    fn cut(&self, taken: usize) -> io::Result<(File, Option<usize>)> {
-        let mut options = File::options();
-        let file = options.read(true).append(true).create(true);
-        let file = file.open(&self.output.path)?;
-        // A file system without locks has no other run to tell of.
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            return Err(io::Error::other("another run is writing to it"));
-        }
-        let (length, last) = match taken {
-            0 => (0, None),
-            _ => kept(&file, taken, self.step_of)?,
-        };
-        file.set_len(length)?;
-        Ok((file, last))
-    }
-
-    /// Adds lines, and stores them at once.
-    pub(crate) fn add(&mut self, lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
-        let Some(file) = &mut self.file else {
-            unreachable!("begun before the first step");
-        };
-        let mut lines = lines.into_iter();
-        let written = lines.try_for_each(|line| writeln!(file, "{line}"));
-        written
-            .and_then(|()| file.flush())
-            .map_err(|error| self.output.failure(&error))
-    }
-}
-
-/// Length of the lines of the first `taken` steps, and the last of those steps.
-fn kept(
-    file: &File,
-    taken: usize,
-    step_of: fn(&str) -> Option<usize>,
-) -> io::Result<(u64, Option<usize>)> {
-    let mut lines = BufReader::new(file);
-    let (mut length, mut last, mut is_past) = (0, None, false);
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        let read = lines.read_until(b'\n', &mut line)?;
-        let is_whole = line.pop_if(|end| *end == b'\n').is_some();
-        // Only behind other lines can one have been cut off.
-        if read == 0 || !is_whole && number > 1 {
-            break;
-        }
-        let step = str::from_utf8(&line)
-            .ok()
-            .and_then(step_of)
-            .filter(|_| is_whole);
-        let Some(step) = step else {
-            let message =
-                format!("its line {number} was not written by a run that can go on there");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-        };
-        is_past |= step > taken;
-        if !is_past {
-            length += read as u64;
-            last = Some(step);
-        }
-    }
-    Ok((length, last))
-}
-
 /// Whether it is there, and no regular file.
 pub(crate) fn is_stream(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+    stream_type(path).is_some()
+}
+
+fn stream_type(path: &Path) -> Option<FileType> {
+    let found = fs::metadata(path).ok()?.file_type();
+    (!found.is_file() && !found.is_dir()).then_some(found)
+}
+
+/// Whether it can be written to, as far as that can be told before.
+fn check_stream(path: &Path, stream: FileType) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+
+        if stream.is_socket() {
+            let message = "it is a socket, which cannot be opened as a file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        // Its reader would take it for ended.
+        if stream.is_fifo() {
+            return check_permission(path);
+        }
+    }
+    let _ = stream;
+    // A device that is always full fails by nothing, too.
+    open_stream(path)?.write(&[]).map(drop)
+}
+
+#[cfg(target_os = "linux")]
+fn check_permission(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(path, rustix::fs::Access::WRITE_OK)?)
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn check_permission(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// A pipe opens once somebody reads from it.
 fn open_stream(path: &Path) -> io::Result<File> {
     let (sender, opened) = mpsc::channel();
     let path = path.to_owned();
-    thread::spawn(move || sender.send(File::options().write(true).open(path)));
-    opened.recv_timeout(READER).unwrap_or_else(|_| {
-        let message = format!("nobody reads from it within {} s", READER.as_secs());
+    let open = move || sender.send(File::options().write(true).open(path));
+    thread::Builder::new().spawn(open)?;
+    answer(&opened, OTHER_END).unwrap_or_else(|| {
+        if END_REQUESTED.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let message = format!("nobody reads from it within {} s", OTHER_END.as_secs());
         Err(io::Error::new(io::ErrorKind::TimedOut, message))
     })
 }

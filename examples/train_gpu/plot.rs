@@ -46,7 +46,7 @@ impl Plot {
         let svg = svg(&self.points).map_err(|error| {
             Failure::Message(format!("cannot draw the plot: {error}; leave out --plot"))
         })?;
-        self.output.write(svg.as_bytes())
+        self.output.write(svg.into_bytes())
     }
 }
 

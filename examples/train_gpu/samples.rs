@@ -66,7 +66,7 @@ impl Samples {
                 "cannot draw the samples: {error}; leave out --samples"
             ))
         })?;
-        self.0.write(&png)?;
+        self.0.write(png)?;
         Ok(match count {
             0 => format!("samples: none of {all} test examples was predicted wrongly"),
             _ => format!(

@@ -1,4 +1,10 @@
+use std::borrow::Cow;
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 
 use wgrad::checkpoint::CheckpointError;
 use wgrad::{Error, files};
@@ -6,6 +12,7 @@ use wgrad::{Error, files};
 use crate::args::Args;
 use crate::common::Failure;
 use crate::engine::Engine;
+use crate::outputs::OTHER_END;
 
 /// Whether a training can be saved there. What the file holds stays.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
@@ -28,7 +35,8 @@ pub(crate) fn resume(engine: &mut dyn Engine, args: &Args) -> Result<usize, Fail
         }
         false => "use the options it was saved with, or leave out --resume",
     };
-    let taken = engine.resume(path).map_err(|error| {
+    let (resumed, was_ended) = with_an_end(path, || engine.resume(path));
+    let taken = resumed.map_err(|error| {
         use CheckpointError::{Data, File, Network, Training};
 
         let advice = match &error {
@@ -38,7 +46,14 @@ pub(crate) fn resume(engine: &mut dyn Engine, args: &Args) -> Result<usize, Fail
             },
             _ => String::new(),
         };
-        Failure::Message(format!("cannot resume: {error}{advice}"))
+        let waited = match was_ended {
+            true => format!(
+                " (nothing came from this pipe in {} s)",
+                OTHER_END.as_secs()
+            ),
+            false => String::new(),
+        };
+        Failure::Message(format!("cannot resume: {error}{advice}{waited}"))
     })?;
     match usize::try_from(taken) {
         Ok(taken) if taken < args.steps => Ok(taken),
@@ -51,5 +66,51 @@ pub(crate) fn resume(engine: &mut dyn Engine, args: &Args) -> Result<usize, Fail
              --steps above {taken}, or leave out --resume",
             args.steps
         ))),
+    }
+}
+
+/// Reads a file that ends: nobody may write to a pipe, and then its reader waits for ever. Whoever opens such a
+/// pipe to write to it, and closes it again, ends it; where somebody else writes to it, that changes nothing. Returns
+/// whether that was done, too.
+fn with_an_end<T>(path: &Path, read: impl FnOnce() -> T) -> (T, bool) {
+    if !is_pipe(path) {
+        return (read(), false);
+    }
+    let (done, is_done) = mpsc::channel::<()>();
+    let path = path.to_owned();
+    let was_ended = Arc::new(AtomicBool::new(false));
+    let ends = Arc::clone(&was_ended);
+    let end = move || {
+        if is_done.recv_timeout(OTHER_END) == Err(RecvTimeoutError::Timeout) {
+            ends.store(true, Ordering::Relaxed);
+            let _ = File::options().write(true).open(path);
+        }
+    };
+    // Should there be no thread, it waits.
+    let _ = thread::Builder::new().spawn(end);
+    let read = read();
+    drop(done);
+    (read, was_ended.load(Ordering::Relaxed))
+}
+
+#[cfg(unix)]
+fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+
+    path.metadata().is_ok_and(|file| file.file_type().is_fifo())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &Path) -> bool {
+    false
+}
+
+/// A name as it is written in a command.
+pub(crate) fn quoted(path: &Path) -> Cow<'_, str> {
+    let name = path.to_string_lossy();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii() || "_-./:,+@%=".contains(c);
+    match !name.is_empty() && name.chars().all(is_plain) {
+        true => name,
+        false => format!("'{}'", name.replace('\'', r"'\''")).into(),
     }
 }

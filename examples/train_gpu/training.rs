@@ -14,6 +14,7 @@ use crate::losses::LossFile;
 use crate::patience::Patience;
 use crate::plot::Plot;
 use crate::samples::Samples;
+use crate::saving::quoted;
 
 /// Seconds between two movements of the progress bar, and until a signal is heeded; or a step, where that takes
 /// longer. Each ends with a readback, for which the next steps wait.
@@ -78,9 +79,9 @@ impl<'a> Training<'a> {
             losses.begin(before)?;
         }
         if let Some(log) = &mut files.log {
-            log.begin(before)?;
+            log.begin(before, args.eval_every)?;
         }
-        Ok(Self {
+        let training = Self {
             bar: progress_bar(args),
             args,
             engine,
@@ -94,7 +95,9 @@ impl<'a> Training<'a> {
             spent: Duration::ZERO,
             pace: None,
             recent: (0.0, 0),
-        })
+        };
+        interruption::remember(training.saved());
+        Ok(training)
     }
 
     /// All steps and evaluations, and what was asked for at their end.
@@ -112,10 +115,7 @@ impl<'a> Training<'a> {
     /// What ended the run before all was done, and what is kept of the training. It is saved first, unless it is
     /// itself what failed.
     pub(crate) fn explain(&mut self, failure: Failure) -> Failure {
-        let place = match self.taken {
-            0 => "before the first step".to_owned(),
-            taken => format!("after step {taken}"),
-        };
+        let place = self.place();
         let failed = matches!(failure, Failure::Message(_));
         let kept = if failed {
             Ok(String::new())
@@ -145,17 +145,28 @@ impl<'a> Training<'a> {
         }
     }
 
+    /// How far it has come.
+    fn place(&self) -> String {
+        match self.taken {
+            0 => "before the first step".to_owned(),
+            taken => format!("after step {taken}"),
+        }
+    }
+
     /// The last file with the training, if there is one.
     fn saved(&self) -> String {
-        self.saved.map_or(String::new(), |(path, step)| {
-            format!("; {} has the training after step {step}", path.display())
-        })
+        match self.saved {
+            Some((path, step)) if path.is_file() => {
+                format!("; {} has the training after step {step}", path.display())
+            }
+            _ => "; nothing of this training is kept".to_owned(),
+        }
     }
 
     /// Saves a training that ends before its time, and says how to go on.
     fn keep(&mut self) -> Result<String, Error> {
         let is_done = self.is_done || self.taken == self.args.steps;
-        let Some(path) = self.args.save.as_deref().map(Path::display) else {
+        let Some(path) = self.args.save.as_deref() else {
             return Ok(match is_done {
                 true => "no step was left to take, and nothing was saved, as --save was left out",
                 false => "nothing was saved: with --save FILE.safetensors, a training can go on",
@@ -167,13 +178,35 @@ impl<'a> Training<'a> {
         }
         self.save()?;
         Ok(match is_done {
-            true => format!("no step was left to take, and the training was saved to {path}"),
-            false => {
-                format!(
-                    "the training was saved: run the same command with --resume {path} to go on"
-                )
+            true => {
+                let path = path.display();
+                format!("no step was left to take, and the training was saved to {path}")
             }
+            false => format!(
+                "the training was saved: run the same command {}",
+                self.go_on(path)
+            ),
         })
+    }
+
+    /// What to change in the command.
+    fn go_on(&self, saved: &Path) -> String {
+        let mut changes = match &self.args.resume {
+            None => format!("with --resume {}", quoted(saved)),
+            Some(old) if old == saved => "again".to_owned(),
+            Some(old) => format!(
+                "with --resume {} in place of --resume {}",
+                quoted(saved),
+                quoted(old)
+            ),
+        };
+        let losses = self.files.losses.as_ref();
+        if let Some(step) = losses.and_then(LossFile::is_behind) {
+            changes += &format!(
+                ", and with another file for --losses, as that one ends with step {step},"
+            );
+        }
+        changes + " to go on"
     }
 
     /// What the network makes of the test examples, where that was asked for.
@@ -207,7 +240,8 @@ impl<'a> Training<'a> {
                 self.take(self.chunk().min(next - self.taken))?;
             }
             let outcome = self.evaluate()?;
-            self.save()?;
+            self.save()
+                .map_err(|error| Failure::Message(format!("{error}; ended {}", self.place())))?;
             self.is_done = self.taken == self.args.steps || self.patience.at_end().is_some();
             if self.is_done {
                 self.say_early()?;
@@ -244,6 +278,7 @@ impl<'a> Training<'a> {
         if self.saved != saved {
             self.engine.save(path)?;
             self.saved = saved;
+            interruption::remember(self.saved());
         }
         Ok(())
     }

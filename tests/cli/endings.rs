@@ -251,48 +251,109 @@ fn programs_whose_standard_output_is_closed_do_not_end_as_if_all_were_done() {
 mod full {
     use super::*;
 
-    /// An output that can no longer be written fails the run, which is saved first.
     #[test]
-    fn a_training_whose_output_cannot_be_written_is_saved() {
+    fn an_output_that_is_full_at_once_is_told_before_the_training() {
         let few = Few::new();
-        let saved = few.path.join("saved");
+        let (saved, old) = (few.path.join("saved"), few.path.join("old"));
+        fs::write(&old, "old").unwrap();
         let full = Path::new("/dev/full");
-        for (option, steps) in [
-            ("--losses", ""),
-            ("--log", "no step"),
-            ("stdout", "no step"),
-        ] {
+        for option in ["--losses", "--log", "--plot", "--samples", "stdout"] {
+            let other = if option == "--log" {
+                "--losses"
+            } else {
+                "--log"
+            };
             let words = "--device cpu --batch 20 --steps 2000 --eval-every 500";
-            let files = [("--save", &*saved), (option, full)];
-            let count = if option == "stdout" { 1 } else { 2 };
+            let files = [("--save", &*saved), (other, &old), (option, full)];
+            let count = if option == "stdout" { 2 } else { 3 };
             let mut command = command(&few, &files[..count], words);
             if option == "stdout" {
                 command.stdout(fs::File::options().write(true).open(full).unwrap());
             }
             let output = command.output().unwrap();
-            match steps {
-                "" => {
-                    let stderr = text(&output.stderr);
-                    let step = stderr.split("ended after step ").nth(1).unwrap();
-                    let step = step.split(';').next().unwrap().parse().unwrap();
-                    let parts = [
-                        "cannot write",
-                        "No space left",
-                        option,
-                        "the training was saved",
-                        "--resume",
-                    ];
-                    assert_refused(&output, &parts);
-                    assert_resumes(&few, &saved, "--batch 20", step);
-                    fs::remove_file(&saved).unwrap();
-                }
-                _ => {
-                    assert_refused(&output, &["cannot write", "No space left"]);
-                    assert!(!saved.exists());
-                }
-            }
+            assert_refused(&output, &["cannot write", "No space left"]);
             assert_no_result(&output);
+            assert!(!saved.exists());
+            assert_eq!(fs::read_to_string(&old).unwrap(), "old");
         }
+    }
+
+    /// The same command in a shell, with a limit of 64 KiB for files.
+    fn limited(command: &Command) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -f 128; exec \"$@\"", "sh"]);
+        shell.arg(command.get_program()).args(command.get_args());
+        shell
+    }
+
+    /// An output that can no longer be written fails the run, which is saved first; and the message does not advise
+    /// what would leave out steps.
+    #[test]
+    fn a_training_whose_losses_cannot_be_written_is_saved() {
+        let few = Few::new();
+        let [saved, csv, more] = ["saved", "losses.csv", "more.csv"].map(|n| few.path.join(n));
+        let words = "--device cpu --hidden none --batch 20 --eval-every 0 --quiet --steps";
+        let files = [("--save", &*saved), ("--losses", &csv)];
+        let endless = command(&few, &files, &format!("{words} 100000000"));
+        let output = limited(&endless).output().unwrap();
+        assert_no_result(&output);
+        let losses = fs::read_to_string(&csv).unwrap();
+        assert!(losses.ends_with('\n'));
+        let last = losses.lines().last().unwrap().split(',').next().unwrap();
+        let ends =
+            format!("another file for --losses, as that one ends with step {last}, to go on");
+        let go_on = format!("with --resume {}", saved.display());
+        let parts = [
+            "losses.csv: File too large",
+            "ended after step",
+            "saved",
+            &go_on,
+            &ends,
+        ];
+        assert_refused(&output, &parts);
+
+        let step: usize = contents(&saved).0.parse().unwrap();
+        let words = format!("{words} {}", step + 10);
+        let resume = |csv: &Path| {
+            let files = [("--resume", &*saved), ("--losses", csv)];
+            command(&few, &files, &words).output().unwrap()
+        };
+        let parts = [
+            format!("its lines end with step {last}"),
+            format!("go on with step {}", step + 1),
+            "name another file with --losses".to_owned(),
+        ];
+        assert_refused(&resume(&csv), &parts.each_ref().map(String::as_str));
+        assert_eq!(fs::read_to_string(&csv).unwrap(), losses);
+        lines(&resume(&more));
+        let more = fs::read_to_string(&more).unwrap();
+        assert!(more.starts_with(&format!("{},", step + 1)), "{more}");
+    }
+
+    #[test]
+    fn a_file_that_grows_beyond_a_limit_is_told_and_the_old_one_stays() {
+        let few = Few::new();
+        let saved = few.path.join("saved");
+        fs::write(&saved, "old").unwrap();
+        let words = "--device cpu --batch 20 --steps 50 --eval-every 20";
+        let command = command(&few, &[("--save", &saved)], words);
+        let output = limited(&command).output().unwrap();
+        let parts = [
+            "File too large",
+            "ended after step 20; nothing of this training is kept",
+        ];
+        assert_refused(&output, &parts);
+        assert_eq!(fs::read_to_string(&saved).unwrap(), "old");
+    }
+
+    #[test]
+    fn standard_output_that_is_opened_for_reading_is_told() {
+        let few = Few::new();
+        let mut command = command(&few, &[], "--device cpu --batch 20 --steps 5");
+        command.stdout(fs::File::open("/dev/null").unwrap());
+        let output = command.stderr(Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        assert_refused(&output, &["standard output", "opened for reading only"]);
     }
 
     /// Where whoever reads a pipe leaves while the training goes on.
@@ -301,7 +362,7 @@ mod full {
         let few = Few::new();
         for option in ["--losses", "--log"] {
             let (saved, pipe) = (
-                few.path.join(format!("{option} saved")),
+                few.path.join(format!("{option}.saved")),
                 few.path.join(option),
             );
             assert!(
@@ -337,6 +398,20 @@ mod full {
             assert_resumes(&few, &saved, "--batch 20", step);
         }
     }
+}
+
+/// Of the name of the data set, too.
+#[cfg(unix)]
+#[test]
+fn a_name_makes_no_more_lines_of_standard_output() {
+    let few = Few::new();
+    let odd = few.path.with_file_name("a\nb");
+    fs::rename(&few.path, &odd).unwrap();
+    let arguments = [Path::new("--unverified"), Path::new("--data"), &odd];
+    let words = "--device cpu --batch 10 --steps 5 --quiet";
+    let lines = lines(&train(&arguments, words));
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(lines[1], "results are for a\\nb");
 }
 
 /// Control characters would make more lines of a message, or move the cursor.

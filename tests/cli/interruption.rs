@@ -120,6 +120,31 @@ fn an_interrupted_training_is_saved_and_can_go_on() {
     }
 }
 
+/// A command that has `--resume` takes no second one, and a shell takes a name with a space for two.
+#[test]
+fn a_resumed_training_is_told_how_to_go_on() {
+    let few = Few::new();
+    let [old, new] = ["old", "a new one"].map(|name| few.path.join(name));
+    interrupt(endless(&few).arg("--save").arg(&old), &["-TERM"]);
+    for (save, expected) in [
+        (
+            &new,
+            format!(
+                "with --resume '{}' in place of --resume {} to go on",
+                new.display(),
+                old.display()
+            ),
+        ),
+        (&old, "the same command again to go on".to_owned()),
+    ] {
+        let mut command = endless(&few);
+        command.arg("--resume").arg(&old).arg("--save").arg(save);
+        let (status, _, stderr) = interrupt(&mut command, &["-TERM"]);
+        assert_eq!(status.code(), Some(130), "{stderr}");
+        assert!(stderr.contains(&expected), "{stderr}");
+    }
+}
+
 #[test]
 fn an_interrupted_training_that_is_not_saved_says_so() {
     let (status, _, stderr) = interrupt(&mut endless(&Few::new()), &["-TERM"]);
@@ -144,32 +169,113 @@ fn signals_at_once_are_one() {
     }
 }
 
-/// A training that cannot come to an end, as nobody reads what it writes, heeds no signal; the second one ends it,
-/// unless it says no more than that time is running out.
+/// Waits until a process heeds `SIGTERM`.
+fn wait_for_listening(child: &Child) {
+    let is_caught = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+        caught >> 14 & 1 == 1
+    };
+    while !is_caught() {
+        sleep(Duration::from_millis(1));
+    }
+}
+
+fn pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
+}
+
+/// The second one ends a training that is in the middle of a step, unless it says no more than that time is running
+/// out.
 #[test]
 fn a_second_signal_ends_at_once() {
     let few = Few::new();
-    let (saved, pipe) = (few.path.join("saved"), few.path.join("pipe"));
+    let saved = few.path.join("saved");
     fs::write(&saved, "from before").unwrap();
-    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
-    assert!(made.success());
-    let mut command = endless(&few);
-    command.arg("--save").arg(&saved).arg("--losses").arg(&pipe);
+    // On one core, which takes seconds for 400 GFLOP.
+    let mut command = Command::new("taskset");
+    command
+        .args(["-c", "0"])
+        .arg(example("train_gpu").get_program());
+    command.args(["--unverified", "--data"]).arg(&few.path);
+    let words = "--device cpu --batch 1000 --hidden 8000,8000 --eval-every 0 --quiet";
+    command.args(words.split(' ')).arg("--save").arg(&saved);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // Never read from: full after some thousand steps.
-    let _reader = fs::File::open(&pipe).unwrap();
-    sleep(Duration::from_millis(500));
-    for signal in ["-TERM", "-XCPU", "-USR1"] {
+    wait_for_listening(&child);
+    send(&child, "-TERM");
+    sleep(Duration::from_millis(1_100));
+    for signal in ["-XCPU", "-USR1"] {
         send(&child, signal);
-        sleep(Duration::from_millis(1_200));
-        assert!(child.try_wait().unwrap().is_none(), "{signal}");
     }
+    sleep(Duration::from_millis(100));
+    assert!(child.try_wait().unwrap().is_none());
     send(&child, "-TERM");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert_eq!(text(&output.stderr), "");
+    let expected = "interrupted at once; nothing of this training is kept\n";
+    assert_eq!(text(&output.stderr), expected);
     assert_eq!(fs::read_to_string(&saved).unwrap(), "from before");
+}
+
+/// Whoever reads what a training writes may have stopped to.
+#[test]
+fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
+    let few = Few::new();
+    let (saved, losses) = (few.path.join("saved"), few.path.join("losses"));
+    pipe(&losses);
+    for option in ["--losses", "--log", "standard output", "both outputs"] {
+        let mut command = example("train_gpu");
+        command.args(["--unverified", "--data"]).arg(&few.path);
+        let words = "--device cpu --batch 20 --hidden none --eval-every 1 --steps 100000000";
+        command.args(words.split(' ')).arg("--save").arg(&saved);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        // Never read from.
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut opened = None;
+        let what = if option.starts_with("--") {
+            command.arg(option).arg(&losses);
+            losses.display().to_string()
+        } else {
+            if option == "both outputs" {
+                command.stderr(writer.try_clone().unwrap());
+            }
+            command.stdout(writer);
+            "standard output".to_owned()
+        };
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        if option.starts_with("--") {
+            opened = Some(fs::File::open(&losses).unwrap());
+        }
+        wait_for_listening(&child);
+        // Until the pipe is full: nothing more is written.
+        let written = || fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
+        let mut before = String::new();
+        while before != written() {
+            before = written();
+            sleep(Duration::from_millis(700));
+        }
+        assert!(child.try_wait().unwrap().is_none(), "{option}");
+        let started = Instant::now();
+        send(&child, "-TERM");
+        let mut stderr = child.stderr.take();
+        let status = child.wait().unwrap();
+        assert!(started.elapsed() < Duration::from_secs(5), "{option}");
+        assert_eq!(status.code(), Some(130), "{option}");
+        if let Some(stderr) = &mut stderr {
+            let mut said = String::new();
+            stderr.read_to_string(&mut said).unwrap();
+            let why = format!(", while nobody read {what}; the training was saved");
+            assert!(said.contains(&why), "{option}: {said}");
+        }
+        drop((reader, opened));
+        let step = super::saving::contents(&saved).0.parse().unwrap();
+        assert_resumes(&few, &saved, "--batch 20 --hidden none", step);
+        fs::remove_file(&saved).unwrap();
+    }
 }
 
 /// Its meaning is to see what a program was doing.

@@ -138,10 +138,19 @@ fn a_file_of_something_else_is_not_gone_on_with() {
         (
             "dear diary,\n",
             "",
-            ["losses.csv", "its line 101 was not written"],
+            ["losses.csv", "line 101 of it is \"dear diary,\""],
         ),
-        ("101\n", "", ["losses.csv", "its line 101 was not written"]),
-        ("", "[]\n", ["log.jsonl", "its line 4 was not written"]),
+        ("dear", "", ["losses.csv", "line 101 of it is \"dear\""]),
+        (
+            "101\n",
+            "",
+            ["line 101 of it is \"101\"", "expected `step,loss`"],
+        ),
+        (
+            "",
+            "[]\n",
+            ["log.jsonl", "line 4 of it is \"[]\", expected a JSON"],
+        ),
     ] {
         let resumed = Resumed::new();
         resumed.append(losses, log);
@@ -153,11 +162,87 @@ fn a_file_of_something_else_is_not_gone_on_with() {
     }
     let resumed = Resumed::new();
     fs::write(&resumed.losses, "all that I know").unwrap();
-    assert_refused(&resumed.resume(200), &["its line 1 was not written"]);
+    assert_refused(&resumed.resume(200), &["line 1 of it is \"all that"]);
     assert_eq!(
         fs::read_to_string(&resumed.losses).unwrap(),
         "all that I know"
     );
+}
+
+/// The first lines of a file.
+fn cut(path: &Path, count: usize) {
+    let lines = fs::read_to_string(path).unwrap();
+    let lines = lines.split_inclusive('\n').take(count);
+    fs::write(path, lines.collect::<String>()).unwrap();
+}
+
+#[test]
+fn a_file_that_ends_before_the_checkpoint_is_not_gone_on_with() {
+    let resumed = Resumed::new();
+    let [losses, log] = [&resumed.losses, &resumed.log].map(|path| fs::read(path).unwrap());
+    cut(&resumed.losses, 70);
+    let parts = [
+        "losses.csv: its lines end with step 70",
+        "go on with step 101",
+        "or name another file with --losses",
+    ];
+    assert_refused(&resumed.resume(200), &parts);
+    assert_eq!(
+        fs::read_to_string(&resumed.losses).unwrap().lines().count(),
+        70
+    );
+    assert!(fs::read(&resumed.log).unwrap() == log);
+    // One that is empty, or has no more than the beginning of a line, is begun.
+    for beginning in ["", "10", "101,0."] {
+        let resumed = Resumed::new();
+        fs::write(&resumed.losses, beginning).unwrap();
+        lines(&resumed.resume(110));
+        let losses = fs::read_to_string(&resumed.losses).unwrap();
+        assert!(losses.starts_with("101,") && losses.lines().count() == 10);
+    }
+
+    let resumed = Resumed::new();
+    lines(&resumed.resume(200));
+    cut(&resumed.log, 3);
+    let parts = ["log.jsonl: its lines end with step 100", "with --log"];
+    assert_refused(&resumed.resume(300), &parts);
+    assert!(fs::read(&resumed.losses).unwrap().starts_with(&losses));
+    // Evaluations that were more seldom are not missing, nor is the one that comes with the resumed run.
+    let resumed = Resumed::new();
+    cut(&resumed.log, 2);
+    lines(&resumed.resume(200));
+    let resumed = Resumed::new();
+    let sparse = "{\"step\":0}\n{\"step\":60}\n";
+    fs::write(&resumed.log, sparse).unwrap();
+    lines(&resumed.resume(200));
+}
+
+#[test]
+fn line_ends_of_another_system_are_taken() {
+    let resumed = Resumed::new();
+    for path in [&resumed.losses, &resumed.log] {
+        let text = fs::read_to_string(path).unwrap();
+        fs::write(path, text.replace('\n', "\r\n")).unwrap();
+    }
+    lines(&resumed.resume(200));
+    resumed.assert_has_each_step_once(200);
+}
+
+#[test]
+fn a_run_that_is_refused_empties_no_other_output() {
+    let resumed = Resumed::new();
+    let other = fs::File::open(&resumed.log).unwrap();
+    other.lock().unwrap();
+    let before = fs::read(&resumed.losses).unwrap();
+    for resume in [false, true] {
+        let output = match resume {
+            true => resumed.resume(200),
+            false => resumed.run(100, &[]),
+        };
+        let parts = ["another run is writing to it; wait for it, or name another file with --log"];
+        assert_refused(&output, &parts);
+        assert!(fs::read(&resumed.losses).unwrap() == before);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -237,6 +238,43 @@ fn a_pipe_that_nobody_reads_is_told() {
 }
 
 #[test]
+fn a_socket_is_refused() {
+    let room = Room::new();
+    let socket = room.at("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    for kind in KINDS {
+        let output = room.train(&[(kind, &socket)]);
+        assert_refused_at_once(&output, kind, &socket, "a socket");
+    }
+}
+
+/// A pipe that nobody writes to ends; one that somebody writes to is read.
+#[test]
+fn a_pipe_is_resumed_from_or_told() {
+    let room = Room::new();
+    let (saved, pipe) = (room.at("saved"), room.at("pipe"));
+    lines(&room.train(&[(KINDS[0], &saved)]));
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let resume = || {
+        let mut command = room.command(&program(), [60, 20]);
+        command.arg("--resume").arg(&pipe);
+        command
+    };
+    let to = pipe.clone();
+    let writer = thread::spawn(move || fs::write(to, fs::read(saved).unwrap()).unwrap());
+    lines(&resume().output().unwrap());
+    writer.join().unwrap();
+    let output = resume().output().unwrap();
+    let parts = [
+        "cannot resume",
+        "pipe",
+        "nothing came from this pipe in 10 s",
+    ];
+    assert_refused(&output, &parts);
+}
+
+#[test]
 fn directories_and_names_without_one_are_refused() {
     let room = Room::new();
     fs::create_dir(room.at("directory.svg")).unwrap();
@@ -326,6 +364,22 @@ fn what_may_not_be_written_is_refused_and_what_may_is_written_in_place() {
         assert_refused_at_once(&output, kind, &new, "Permission denied");
         fs::set_permissions(&room.path, Permissions::from_mode(0o755)).unwrap();
     }
+    // Its pipe would open once somebody reads.
+    let pipe = room.at("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    user.owns(&pipe);
+    fs::set_permissions(&pipe, Permissions::from_mode(0o444)).unwrap();
+    for kind in &KINDS[1..] {
+        let output = user.train(&room, *kind, &pipe);
+        assert_refused_at_once(&output, *kind, &pipe, "Permission denied");
+    }
+    fs::remove_file(&pipe).unwrap();
     // Somebody else's, to be written by all, in a directory where only owners replace files.
     if user.is_other {
         fs::set_permissions(&room.path, Permissions::from_mode(0o1777)).unwrap();

@@ -1,0 +1,172 @@
+use std::fs::{File, TryLockError};
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use crate::common::Failure;
+use crate::common::output::Stream;
+use crate::outputs::Output;
+
+/// Of a line that is shown in an error, so many bytes.
+const SHOWN: usize = 60;
+
+/// What lines look like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    /// For errors.
+    pub(crate) expected: &'static str,
+    /// The step of a line, if it is one.
+    pub(crate) step_of: fn(&str) -> Option<usize>,
+    /// Whether more characters could make it a line.
+    pub(crate) may_begin: fn(&str) -> bool,
+}
+
+/// Lines that begin with a step, and are stored as they come.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) output: Output,
+    form: Form,
+    to: Option<To>,
+}
+
+#[derive(Debug)]
+enum To {
+    Stream(Stream),
+    File {
+        file: File,
+        /// Of the lines that stay; behind them, a new one is written.
+        length: u64,
+        /// The step of the last one.
+        last: Option<usize>,
+    },
+}
+
+/// Lines that are there, of steps that were taken before.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    length: u64,
+    /// The step of the last one.
+    pub(crate) last: Option<usize>,
+    /// Most steps from a line to the next.
+    pub(crate) widest: usize,
+}
+
+impl Lines {
+    /// Fails where they could not be written. What is there stays.
+    pub(crate) fn new(output: Output, form: Form) -> Self {
+        Self {
+            output,
+            form,
+            to: None,
+        }
+    }
+
+    /// Takes the file for this run, to go on behind the lines of the first `taken` steps; returns which are there.
+    /// It stays as it is until the first line is added: then what a run that was killed has written behind those is
+    /// cut off, and without any steps, all.
+    pub(crate) fn begin(&mut self, taken: usize) -> Result<Kept, Failure> {
+        if let Some(stream) = self.output.stream() {
+            let stream = stream.map_err(|error| self.output.failure(&error))?;
+            self.to = Some(To::Stream(stream));
+            return Ok(Kept::default());
+        }
+        let mut options = File::options();
+        let file = options.read(true).append(true).create(true);
+        let file = file.open(&self.output.path);
+        let file = file.map_err(|error| self.output.failure(&error))?;
+        // A file system without locks has no other run to tell of.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let reason = "another run is writing to it";
+            return Err(self
+                .output
+                .refusal(reason, "wait for it, or name another file"));
+        }
+        let kept = match taken {
+            0 => Kept::default(),
+            _ => self.kept(&file, taken)?,
+        };
+        self.to = Some(To::File {
+            file,
+            length: kept.length,
+            last: kept.last,
+        });
+        Ok(kept)
+    }
+
+    /// Adds lines up to that of a step, and stores them at once, or none of them in a file.
+    pub(crate) fn add(&mut self, lines: String, step: usize) -> Result<(), Failure> {
+        let written = match &mut self.to {
+            Some(To::Stream(stream)) => stream.write(lines.into_bytes()),
+            Some(To::File { file, length, last }) => {
+                let written = file
+                    .set_len(*length)
+                    .and_then(|()| file.write_all(lines.as_bytes()));
+                match written {
+                    Ok(()) => {
+                        *length += lines.len() as u64;
+                        *last = Some(step);
+                        Ok(())
+                    }
+                    Err(error) => file.set_len(*length).and(Err(error)),
+                }
+            }
+            None => unreachable!("begun before the first step"),
+        };
+        written.map_err(|error| self.output.failure(&error))
+    }
+
+    /// The step of the last line in the file, if there is one.
+    pub(crate) fn last(&self) -> Option<usize> {
+        match self.to {
+            Some(To::File { last, .. }) => last,
+            _ => None,
+        }
+    }
+
+    fn kept(&self, file: &File, taken: usize) -> Result<Kept, Failure> {
+        let mut lines = BufReader::new(file);
+        let (mut kept, mut is_past) = (Kept::default(), false);
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            let read = lines.read_until(b'\n', &mut line);
+            let read = read.map_err(|error| self.output.failure(&error))? as u64;
+            let is_whole = line.pop_if(|end| *end == b'\n').is_some();
+            line.pop_if(|end| *end == b'\r');
+            let text = str::from_utf8(&line).ok();
+            // What a run that was killed wrote last.
+            if read == 0 || !is_whole && text.is_some_and(self.form.may_begin) {
+                break;
+            }
+            let Some(step) = text.filter(|_| is_whole).and_then(self.form.step_of) else {
+                return Err(self.not_a_line(number, &line));
+            };
+            is_past |= step > taken;
+            if !is_past {
+                kept.length += read;
+                let distance = kept.last.map_or(0, |last| step.saturating_sub(last));
+                kept.widest = kept.widest.max(distance);
+                kept.last = Some(step);
+            }
+        }
+        Ok(kept)
+    }
+
+    fn not_a_line(&self, number: usize, line: &[u8]) -> Failure {
+        let shown = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
+        let more = if line.len() > SHOWN { "…" } else { "" };
+        let expected = self.form.expected;
+        self.output.refusal(
+            format!("line {number} of it is \"{shown}{more}\", expected {expected}"),
+            "take that line out, or name another file",
+        )
+    }
+
+    /// Lines that a run would leave out between the last one there and the next one.
+    pub(crate) fn gap(&self, last: usize, next: usize) -> Failure {
+        self.output.refusal(
+            format!("its lines end with step {last}, and this run would go on with step {next}"),
+            &format!(
+                "resume a file that was saved after step {last} or before, or name another file"
+            ),
+        )
+    }
+}
