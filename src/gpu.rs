@@ -220,10 +220,18 @@ impl Gpu {
     /// Copies values into a tensor before the next submitted work runs.
     ///
     /// # Errors
-    /// [`Error::Count`] when there are not as many values as the tensor has elements, [`Error::OtherGpu`]
-    /// when it is another's, [`Error::Buffer`] when its buffer has no `COPY_DST`, is destroyed or mapped.
+    /// [`Error::Setting`] when a `T` is not as large as an element, [`Error::Count`] when there are not as many values
+    /// as the tensor has elements, [`Error::OtherGpu`] when it is another's, [`Error::Buffer`] when its buffer has no `COPY_DST`, is destroyed or mapped.
     pub fn write<T: Pod>(&self, tensor: &Tensor, values: &[T]) -> Result<(), Error> {
         tensor.check_gpu(self)?;
+        let size = size_of::<T>();
+        if size != 4 {
+            return Err(Error::setting(
+                format!("bytes of a value for {}", tensor.label()),
+                "4, as its elements have",
+                size,
+            ));
+        }
         let bytes: &[u8] = bytemuck::cast_slice(values);
         if bytes.len() as u64 != tensor.bytes() {
             let [rows, columns] = tensor.shape();

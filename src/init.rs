@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
-use crate::error::Error;
+use crate::error::{Error, number};
 
 /// How a parameter starts.
 ///
@@ -44,6 +44,9 @@ pub enum Init {
     HeNormal,
 }
 
+/// No value is more than 30 deviations away: the chance of one is below 10⁻¹⁹⁷.
+const LARGEST_STD: f32 = 1e37;
+
 /// A distribution around 0.
 #[derive(Debug, Clone, Copy)]
 enum Draw {
@@ -55,9 +58,10 @@ impl Init {
     /// Whether its setting makes sense.
     pub(crate) fn check(self) -> Result<(), Error> {
         match self {
-            Self::Normal { std } if !(std.is_finite() && std >= 0.0) => {
+            Self::Normal { std } if !(0.0..=LARGEST_STD).contains(&std) => {
                 let name = "standard deviation of initial values";
-                Err(Error::setting(name, "a finite number, 0 or above", std))
+                let expected = format!("0 to {LARGEST_STD:e}, so that every value is finite");
+                Err(Error::setting(name, expected, number(std)))
             }
             _ => Ok(()),
         }

@@ -68,7 +68,8 @@ mod linux {
         "MemTotal: 16000000 kB\nMemFree: 100 kB\nMemAvailable:    8000000 kB\nSwapFree: 500 kB\n";
     const MACHINE: Room = Room {
         bytes: 8_000_500 * 1024,
-        limit: "free memory and swap of this machine",
+        limit: super::super::MACHINE,
+        is_of_addresses: false,
     };
 
     /// What is left where these files are all that Linux says.
