@@ -221,7 +221,8 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::Setting`] when a `T` is not as large as an element, [`Error::Count`] when there are not as many values
-    /// as the tensor has elements, [`Error::OtherGpu`] when it is another's, [`Error::Buffer`] when its buffer has no `COPY_DST`, is destroyed or mapped.
+    /// as the tensor has elements, [`Error::OtherGpu`] when it is another's, [`Error::Buffer`] when its buffer has no
+    /// `COPY_DST`, is destroyed or mapped.
     pub fn write<T: Pod>(&self, tensor: &Tensor, values: &[T]) -> Result<(), Error> {
         tensor.check_gpu(self)?;
         let size = size_of::<T>();
@@ -232,8 +233,7 @@ impl Gpu {
                 size,
             ));
         }
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        if bytes.len() as u64 != tensor.bytes() {
+        if values.len() != tensor.len() {
             let [rows, columns] = tensor.shape();
             return Err(Error::Count {
                 what: format!("values for {} ({rows} × {columns})", tensor.label()),
@@ -241,6 +241,12 @@ impl Gpu {
                 found: values.len(),
             });
         }
+        self.write_packed(tensor, bytemuck::cast_slice(values))
+    }
+
+    /// The same of bytes, four in an element.
+    pub(crate) fn write_packed(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
+        assert_eq!(bytes.len() as u64, tensor.bytes(), "{}", tensor.label());
         let (buffer, offset) = tensor.buffer();
         let doing = format!("writing {}", tensor.label());
         check_usage(tensor.label(), buffer, wgpu::BufferUsages::COPY_DST, &doing)?;

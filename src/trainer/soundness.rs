@@ -112,14 +112,12 @@ impl Soundness {
         };
         let rate = self.optimizer.learning_rate();
         let used = self.optimizer.coefficients(last)[0];
-        if used > rate {
-            let (rate, used) = (number(rate), number(used));
-            return format!(
-                "The schedule has raised the learning rate from {rate} to {used}: take a schedule that raises it \
-                 less, with a factor below 1 for one that is to lower it{scaling}"
-            );
-        }
-        let rate = format!("the learning rate (it is {})", number(rate));
+        let is_raised = used > rate;
+        let (from, to) = (number(rate), number(used));
+        let rate = match is_raised {
+            true => format!("the learning rate (it is {from}, and {to} by its schedule)"),
+            false => format!("the learning rate (it is {from})"),
+        };
         let decay = self.optimizer.decay();
         match used * decay {
             2.0.. => format!(
@@ -131,6 +129,9 @@ impl Soundness {
             1.0.. => format!(
                 "Lower {rate} or the weight decay (it is {}){scaling}",
                 number(decay)
+            ),
+            _ if is_raised => format!(
+                "The schedule has raised the learning rate from {from} to {to}: take a factor below 1{scaling}"
             ),
             _ => format!("Lower {rate}{scaling}"),
         }

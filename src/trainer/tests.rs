@@ -118,7 +118,7 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
             Box::new(Sgd::new(0.5).scheduled(rising)),
             bytes(),
             4,
-            "Lower the learning rate (it is 0.5, and 50 by its schedule)",
+            "The schedule has raised the learning rate from 0.5 to 50: take a factor below 1",
         ),
         (
             Box::new(Sgd::new(0.5).scheduled(Schedule::constant().warm_up(100))),
