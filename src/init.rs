@@ -111,7 +111,9 @@ fn root(numerator: f32, fan: usize) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::Init;
+    #![allow(clippy::unwrap_used)]
+
+    use super::{Init, LARGEST_STD};
 
     const FAN_IN: usize = 300;
     const FAN_OUT: usize = 200;
@@ -180,6 +182,20 @@ mod tests {
                 let share = outermost / bound;
                 assert!((0.999..1.0 + 1e-6).contains(&share), "{init:?}: {share}");
             }
+        }
+    }
+
+    #[test]
+    fn no_value_is_infinite() {
+        let largest = Init::Normal { std: LARGEST_STD };
+        largest.check().unwrap();
+        assert!(largest.values(SHAPE, 7, 0).iter().all(|v| v.is_finite()));
+        for std in [3e38, f32::INFINITY, f32::NAN, -1.0] {
+            let error = Init::Normal { std }.check().unwrap_err().to_string();
+            assert!(
+                error.contains("must be 0 to 1e37, so that every"),
+                "{error}"
+            );
         }
     }
 

@@ -13,6 +13,8 @@ use crate::error::Error;
 /// Bytes that other parts of a program take meanwhile: blocks that matrix products pack, messages. Tables of pages
 /// come on top, 1/512 of what they map.
 const BESIDE: u64 = 4 << 20;
+/// The same with the compiler of a software driver.
+const COMPILER: u64 = 64 << 20;
 /// Addresses that a thread takes when it starts; of its stack only what is written takes memory.
 #[cfg(target_os = "linux")]
 const STACK: u64 = 2 << 20;
@@ -45,7 +47,15 @@ struct Room {
 /// # Errors
 /// [`Error::Memory`] when they cannot.
 pub(crate) fn check(what: impl FnOnce() -> String, needed: u64) -> Result<(), Error> {
-    or_error(what, needed, shortage(needed))
+    or_error(what, needed, shortage(needed, BESIDE))
+}
+
+/// The same where a software driver has the memory, which compiles kernels there, too.
+///
+/// # Errors
+/// [`Error::Memory`] when they cannot.
+pub(crate) fn check_in_driver(what: impl FnOnce() -> String, needed: u64) -> Result<(), Error> {
+    or_error(what, needed, shortage(needed, COMPILER))
 }
 
 /// The same for a part of what was asked for before: the allocator alone is asked, as threads may have taken their
@@ -73,16 +83,26 @@ fn or_error(
     }
 }
 
-/// The narrowest limit that so many bytes do not fit in.
-fn shortage(needed: u64) -> Option<Room> {
+/// The narrowest limit that so many bytes do not fit in, where other parts of the program take `beside`.
+fn shortage(needed: u64, beside: u64) -> Option<Room> {
     if needed < SMALL {
         return probe(needed);
     }
-    let addresses = BESIDE + stacks_to_come();
-    let rooms = rooms().into_iter().map(|room| {
+    narrowest(rooms(), needed, beside, stacks_to_come(), can_reserve).or_else(|| probe(needed))
+}
+
+/// The same of these limits; `can_reserve` asks the allocator.
+fn narrowest(
+    rooms: Vec<Room>,
+    needed: u64,
+    beside: u64,
+    stacks: u64,
+    can_reserve: impl FnOnce(u64) -> bool,
+) -> Option<Room> {
+    let rooms = rooms.into_iter().map(|room| {
         let beside = match room.is_of_addresses {
-            true => addresses,
-            false => BESIDE + needed / 512,
+            true => beside + stacks,
+            false => beside + needed / 512,
         };
         Room {
             bytes: room.bytes.saturating_sub(beside),
@@ -91,15 +111,11 @@ fn shortage(needed: u64) -> Option<Room> {
     });
     let mut narrow: Vec<Room> = rooms.filter(|room| room.bytes < needed).collect();
     // The allocator may have addresses to spare that the process has taken before.
-    if narrow.iter().any(|room| room.is_of_addresses)
-        && can_reserve(needed.saturating_add(addresses))
-    {
+    let with_others = needed.saturating_add(beside + stacks);
+    if narrow.iter().any(|room| room.is_of_addresses) && can_reserve(with_others) {
         narrow.retain(|room| !room.is_of_addresses);
     }
-    narrow
-        .into_iter()
-        .min_by_key(|room| room.bytes)
-        .or_else(|| probe(needed))
+    narrow.into_iter().min_by_key(|room| room.bytes)
 }
 
 #[cfg(target_os = "linux")]

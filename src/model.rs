@@ -386,7 +386,10 @@ fn check_host(gpu: &Gpu, spec: &Sequential) -> Result<(), Error> {
     };
     let values = all.saturating_mul(copies).saturating_add(largest);
     let what = || format!("building a network of {all} parameters");
-    memory::check(what, bytes_of::<f32>(values))
+    match gpu.is_software() {
+        true => memory::check_in_driver(what, bytes_of::<f32>(values)),
+        false => memory::check(what, bytes_of::<f32>(values)),
+    }
 }
 
 /// The elements of tensors.

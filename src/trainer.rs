@@ -443,7 +443,7 @@ fn check_host(
             summary.parameters()
         )
     };
-    memory::check(what, of_training.saturating_add(of_examples))
+    memory::check_in_driver(what, of_training.saturating_add(of_examples))
 }
 
 /// How good a network is on a data set. `Display` prints it, as `loss 0.1234, accuracy 0.9712`.
