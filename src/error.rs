@@ -6,7 +6,7 @@ use crate::data::DataError;
 use crate::gpu::BufferFault;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::layer_check::LayerError;
-use crate::memory::readable;
+use crate::memory::{readable, remedy};
 use crate::ops::TargetKind;
 use crate::plan::BindingFault;
 use crate::steps::Unfused;
@@ -26,8 +26,9 @@ pub enum Error {
 
     /// No adapter matches what was asked for.
     #[error(
-        "no GPU adapter found for {wanted}; adapters present: {}. {INSTALL_A_DRIVER}",
-        listed(found)
+        "no GPU adapter found for {wanted}; adapters present: {}. {}",
+        listed(found),
+        no_adapter(found)
     )]
     NoAdapter {
         /// What was asked for, for example `any adapter` or `name containing "NVIDIA"`.
@@ -66,10 +67,11 @@ pub enum Error {
 
     /// The host has too little memory for what was asked for, so that nothing of it was allocated.
     #[error(
-        "{what} needs {} of memory, but {} can be had ({limit}). Take a smaller network or fewer rows at a time, or \
-         make room: end other programs, or raise that limit",
+        "{what} needs {} of memory, but {} can be had ({limit}). Take a smaller network, fewer examples or fewer rows \
+         at a time, or {}",
         readable(*needed),
-        readable(*available)
+        readable(*available),
+        remedy(limit)
     )]
     Memory {
         /// What needs it, for example `a training of 4,346,934,160 parameters`.
@@ -147,7 +149,7 @@ pub enum Error {
     },
 
     /// Two things that must have the same shape do not.
-    #[error("{what}: expected shape {expected:?}, found {found:?}")]
+    #[error("{what}: expected shape {expected:?}, found {found:?}. {remedy}")]
     Shape {
         /// What has the shape.
         what: String,
@@ -155,6 +157,8 @@ pub enum Error {
         expected: [usize; 2],
         /// Rows and columns found.
         found: [usize; 2],
+        /// What to do about it.
+        remedy: &'static str,
     },
 
     /// There are more or fewer of something than there should be.
@@ -230,8 +234,8 @@ pub enum Error {
 
     /// A training that has diverged was to be saved.
     #[error(
-        "not saved: the training diverged at step {step}. Resume from a file that was saved before, or set other \
-         parameters"
+        "not saved: the training diverged at step {step}. Take a file that was saved before: give its weights by \
+         set_weights to a training with a lower learning rate"
     )]
     NotSaved {
         /// The first step, counted from 1, whose loss was not sound.
@@ -270,10 +274,25 @@ const INSTALL_A_DRIVER: &str = "Install the driver of your GPU; without a GPU, a
     does: on Debian or Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, on Fedora `dnf \
     install mesa-vulkan-drivers vulkan-loader`";
 
+fn no_adapter(found: &[String]) -> &'static str {
+    match found {
+        [] => INSTALL_A_DRIVER,
+        _ => "Ask for one of these, or install the driver of the one that is missing",
+    }
+}
+
 /// Drivers and wgpu indent what they say over several lines.
 fn on_one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
+}
+
+/// A number without rows of zeros.
+pub(crate) fn number(value: f32) -> String {
+    match value.abs() {
+        1e-4..1e7 | 0.0 => value.to_string(),
+        _ => format!("{value:e}"),
+    }
 }
 
 pub(crate) fn kind(targets: TargetKind) -> &'static str {

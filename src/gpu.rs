@@ -220,12 +220,20 @@ impl Gpu {
     /// Copies values into a tensor before the next submitted work runs.
     ///
     /// # Errors
-    /// [`Error::Count`] when there are not as many values as the tensor has elements, [`Error::OtherGpu`]
-    /// when it is another's, [`Error::Buffer`] when its buffer has no `COPY_DST`, is destroyed or mapped.
+    /// [`Error::Setting`] when a `T` is not as large as an element, [`Error::Count`] when there are not as many values
+    /// as the tensor has elements, [`Error::OtherGpu`] when it is another's, [`Error::Buffer`] when its buffer has no
+    /// `COPY_DST`, is destroyed or mapped.
     pub fn write<T: Pod>(&self, tensor: &Tensor, values: &[T]) -> Result<(), Error> {
         tensor.check_gpu(self)?;
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        if bytes.len() as u64 != tensor.bytes() {
+        let size = size_of::<T>();
+        if size != 4 {
+            return Err(Error::setting(
+                format!("bytes of a value for {}", tensor.label()),
+                "4, as its elements have",
+                size,
+            ));
+        }
+        if values.len() != tensor.len() {
             let [rows, columns] = tensor.shape();
             return Err(Error::Count {
                 what: format!("values for {} ({rows} × {columns})", tensor.label()),
@@ -233,6 +241,12 @@ impl Gpu {
                 found: values.len(),
             });
         }
+        self.write_packed(tensor, bytemuck::cast_slice(values))
+    }
+
+    /// The same of bytes, four in an element.
+    pub(crate) fn write_packed(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
+        assert_eq!(bytes.len() as u64, tensor.bytes(), "{}", tensor.label());
         let (buffer, offset) = tensor.buffer();
         let doing = format!("writing {}", tensor.label());
         check_usage(tensor.label(), buffer, wgpu::BufferUsages::COPY_DST, &doing)?;

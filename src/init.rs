@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
-use crate::error::Error;
+use crate::error::{Error, number};
 
 /// How a parameter starts.
 ///
@@ -44,6 +44,9 @@ pub enum Init {
     HeNormal,
 }
 
+/// No value is more than 30 deviations away: the chance of one is below 10⁻¹⁹⁷.
+const LARGEST_STD: f32 = 1e37;
+
 /// A distribution around 0.
 #[derive(Debug, Clone, Copy)]
 enum Draw {
@@ -55,9 +58,10 @@ impl Init {
     /// Whether its setting makes sense.
     pub(crate) fn check(self) -> Result<(), Error> {
         match self {
-            Self::Normal { std } if !(std.is_finite() && std >= 0.0) => {
+            Self::Normal { std } if !(0.0..=LARGEST_STD).contains(&std) => {
                 let name = "standard deviation of initial values";
-                Err(Error::setting(name, "a finite number, 0 or above", std))
+                let expected = format!("0 to {LARGEST_STD:e}, so that every value is finite");
+                Err(Error::setting(name, expected, number(std)))
             }
             _ => Ok(()),
         }
@@ -107,7 +111,9 @@ fn root(numerator: f32, fan: usize) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::Init;
+    #![allow(clippy::unwrap_used)]
+
+    use super::{Init, LARGEST_STD};
 
     const FAN_IN: usize = 300;
     const FAN_OUT: usize = 200;
@@ -176,6 +182,20 @@ mod tests {
                 let share = outermost / bound;
                 assert!((0.999..1.0 + 1e-6).contains(&share), "{init:?}: {share}");
             }
+        }
+    }
+
+    #[test]
+    fn no_value_is_infinite() {
+        let largest = Init::Normal { std: LARGEST_STD };
+        largest.check().unwrap();
+        assert!(largest.values(SHAPE, 7, 0).iter().all(|v| v.is_finite()));
+        for std in [3e38, f32::INFINITY, f32::NAN, -1.0] {
+            let error = Init::Normal { std }.check().unwrap_err().to_string();
+            assert!(
+                error.contains("must be 0 to 1e37, so that every"),
+                "{error}"
+            );
         }
     }
 

@@ -10,19 +10,36 @@ use std::hint::black_box;
 
 use crate::error::Error;
 
-/// Bytes that other parts of a program take meanwhile: stacks of threads (2 MiB each), blocks that matrix
-/// products pack (a few MiB for each core), the C library's pools, tables of pages (1/512 of what they map, 64 MiB
-/// for 32 GiB).
-const BESIDE: u64 = 64 << 20;
+/// Bytes that other parts of a program take meanwhile: blocks that matrix products pack, messages. Tables of pages
+/// come on top, 1/512 of what they map.
+const BESIDE: u64 = 4 << 20;
+/// The same with the compiler of a software driver.
+const COMPILER: u64 = 64 << 20;
+/// Addresses that a thread takes when it starts; of its stack only what is written takes memory.
+#[cfg(target_os = "linux")]
+const STACK: u64 = 2 << 20;
 /// What needs less than this is not compared with the machine's memory: that would take longer than allocating it,
 /// and who has no more than this left is stopped by something else.
 const SMALL: u64 = 4 << 20;
+
+const MACHINE: &str = "free memory and swap of this machine";
+const ALLOCATOR: &str = "what the allocator grants";
+
+/// What to do about a limit, apart from needing less.
+pub(crate) fn remedy(limit: &str) -> &'static str {
+    match limit {
+        MACHINE | ALLOCATOR => "end other programs",
+        _ => "raise that limit",
+    }
+}
 
 /// Memory that may still be taken, and what limits it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Room {
     bytes: u64,
     limit: &'static str,
+    /// Whether it counts addresses, used or not.
+    is_of_addresses: bool,
 }
 
 /// Whether `needed` bytes can be allocated; `what` needs them.
@@ -30,7 +47,15 @@ struct Room {
 /// # Errors
 /// [`Error::Memory`] when they cannot.
 pub(crate) fn check(what: impl FnOnce() -> String, needed: u64) -> Result<(), Error> {
-    or_error(what, needed, shortage(needed))
+    or_error(what, needed, shortage(needed, BESIDE))
+}
+
+/// The same where a software driver has the memory, which compiles kernels there, too.
+///
+/// # Errors
+/// [`Error::Memory`] when they cannot.
+pub(crate) fn check_in_driver(what: impl FnOnce() -> String, needed: u64) -> Result<(), Error> {
+    or_error(what, needed, shortage(needed, COMPILER))
 }
 
 /// The same for a part of what was asked for before: the allocator alone is asked, as threads may have taken their
@@ -49,7 +74,7 @@ fn or_error(
 ) -> Result<(), Error> {
     match shortage {
         None => Ok(()),
-        Some(Room { bytes, limit }) => Err(Error::Memory {
+        Some(Room { bytes, limit, .. }) => Err(Error::Memory {
             what: what(),
             needed,
             available: bytes,
@@ -58,19 +83,39 @@ fn or_error(
     }
 }
 
-/// The narrowest limit that so many bytes do not fit in.
-fn shortage(needed: u64) -> Option<Room> {
+/// The narrowest limit that so many bytes do not fit in, where other parts of the program take `beside`.
+fn shortage(needed: u64, beside: u64) -> Option<Room> {
     if needed < SMALL {
         return probe(needed);
     }
-    let rooms = rooms().into_iter().map(|room| Room {
-        bytes: room.bytes.saturating_sub(BESIDE),
-        ..room
+    narrowest(rooms(), needed, beside, stacks_to_come(), can_reserve).or_else(|| probe(needed))
+}
+
+/// The same of these limits; `can_reserve` asks the allocator.
+fn narrowest(
+    rooms: Vec<Room>,
+    needed: u64,
+    beside: u64,
+    stacks: u64,
+    can_reserve: impl FnOnce(u64) -> bool,
+) -> Option<Room> {
+    let rooms = rooms.into_iter().map(|room| {
+        let beside = match room.is_of_addresses {
+            true => beside + stacks,
+            false => beside + needed / 512,
+        };
+        Room {
+            bytes: room.bytes.saturating_sub(beside),
+            ..room
+        }
     });
-    let narrowest = rooms.min_by_key(|room| room.bytes);
-    narrowest
-        .filter(|room| room.bytes < needed)
-        .or_else(|| probe(needed))
+    let mut narrow: Vec<Room> = rooms.filter(|room| room.bytes < needed).collect();
+    // The allocator may have addresses to spare that the process has taken before.
+    let with_others = needed.saturating_add(beside + stacks);
+    if narrow.iter().any(|room| room.is_of_addresses) && can_reserve(with_others) {
+        narrow.retain(|room| !room.is_of_addresses);
+    }
+    narrow.into_iter().min_by_key(|room| room.bytes)
 }
 
 #[cfg(target_os = "linux")]
@@ -80,6 +125,18 @@ use linux::rooms;
 #[cfg(not(target_os = "linux"))]
 fn rooms() -> Vec<Room> {
     Vec::new()
+}
+
+/// Of threads that share work and have not started yet: one for each core, beside this one.
+#[cfg(target_os = "linux")]
+fn stacks_to_come() -> u64 {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    STACK * (cores + 1).saturating_sub(linux::threads())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stacks_to_come() -> u64 {
+    0
 }
 
 /// What the allocator grants, if that is less than `needed`. It knows limits that nothing else tells: those of
@@ -99,7 +156,8 @@ fn probe(needed: u64) -> Option<Room> {
     }
     Some(Room {
         bytes: granted,
-        limit: "what the allocator grants",
+        limit: ALLOCATOR,
+        is_of_addresses: true,
     })
 }
 

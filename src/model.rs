@@ -16,7 +16,7 @@ use crate::kernel::Element;
 use crate::memory::{self, bytes_of};
 use crate::ops::{Backward, Draw, Forward, Layer, Linear, Loss, Relu};
 use crate::plan::{Plan, Recorder};
-use crate::reference::check_parameters;
+use crate::reference::{check_parameters, footprint};
 use crate::sequential::Sequential;
 use crate::tensor::{self, Arena, Tensor};
 
@@ -158,10 +158,14 @@ impl Model {
     /// The parameters as a safetensors file: see [`crate::checkpoint`].
     ///
     /// # Errors
-    /// As [`parameters_async`](Self::parameters_async), or [`Error::Checkpoint`] when a value is not finite.
+    /// As [`parameters_async`](Self::parameters_async), or [`Error::Checkpoint`] when a value is not finite,
+    /// [`Error::Memory`] when the host has no room for it.
     pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (spec, parameters) = (self.spec.clone(), self.parameters_async());
-        async move { checkpoint::encode(&spec, &parameters.await?, None) }
+        async move {
+            footprint::check_saving(&spec, 1, 1)?;
+            checkpoint::encode(&spec, &parameters.await?, None)
+        }
     }
 
     /// Takes the parameters out of a safetensors file: one of ours, with or without the state of a
@@ -228,17 +232,25 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Shape`] when `x` or `y` does not fit the network or they differ in rows, [`Error::Setting`] when
-    /// they lie in one buffer, [`Error::OutOfMemory`] or [`Error::Limit`] without room for what lies between them.
+    /// one is not of `f32` or they lie in one buffer, [`Error::OutOfMemory`] or [`Error::Limit`] without room for what lies between them.
     pub fn forward_plan(&self, x: &Tensor, y: &Tensor) -> Result<Plan, Error> {
         let widths = self.spec.widths();
         let ends = [(x, widths[0]), (y, widths[widths.len() - 1])];
         for (tensor, width) in ends {
             let expected = [x.rows(), width];
-            if tensor.shape() != expected || tensor.element() != Element::F32 {
+            if tensor.element() != Element::F32 {
+                return Err(Error::setting(
+                    format!("the element type of {}", tensor.label()),
+                    "f32",
+                    format!("{:?}", tensor.element()).to_lowercase(),
+                ));
+            }
+            if tensor.shape() != expected {
                 return Err(Error::Shape {
-                    what: format!("{} of f32, for this network", tensor.label()),
+                    what: format!("{}, for this network,", tensor.label()),
                     expected,
                     found: tensor.shape(),
+                    remedy: "Make x as (rows, inputs) and y as (rows, outputs), with as many rows",
                 });
             }
         }
@@ -374,7 +386,10 @@ fn check_host(gpu: &Gpu, spec: &Sequential) -> Result<(), Error> {
     };
     let values = all.saturating_mul(copies).saturating_add(largest);
     let what = || format!("building a network of {all} parameters");
-    memory::check(what, bytes_of::<f32>(values))
+    match gpu.is_software() {
+        true => memory::check_in_driver(what, bytes_of::<f32>(values)),
+        false => memory::check(what, bytes_of::<f32>(values)),
+    }
 }
 
 /// The elements of tensors.

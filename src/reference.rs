@@ -7,7 +7,7 @@ mod clip;
 mod cores;
 mod dropout;
 mod elementwise;
-mod footprint;
+pub(crate) mod footprint;
 mod gelu;
 mod leaky_relu;
 mod linear;

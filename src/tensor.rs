@@ -150,12 +150,12 @@ impl Tensor {
     /// The first `rows` rows of this tensor, sharing its buffer.
     ///
     /// # Panics
-    /// When the tensor has fewer rows.
+    /// When the tensor has fewer rows, or none is asked for: a tensor is never empty.
     #[must_use]
     pub fn first_rows(&self, rows: usize) -> Self {
         assert!(
-            rows <= self.rows(),
-            "{} has only {} rows",
+            (1..=self.rows()).contains(&rows),
+            "{} has 1 to {} rows to take, not {rows}",
             self.label,
             self.rows()
         );
@@ -202,12 +202,12 @@ impl Tensor {
     /// The first `columns` elements of a vector, sharing its buffer.
     ///
     /// # Panics
-    /// When the tensor is no vector, or has fewer elements.
+    /// When the tensor is no vector, or has fewer elements, or none is asked for: a tensor is never empty.
     #[must_use]
     pub fn first_columns(&self, columns: usize) -> Self {
         assert!(
-            self.rows() == 1 && columns <= self.columns(),
-            "{} is no vector of {columns} elements",
+            self.rows() == 1 && (1..=self.columns()).contains(&columns),
+            "{} is no vector with {columns} elements to take",
             self.label
         );
         Self {

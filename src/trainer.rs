@@ -229,9 +229,13 @@ impl Trainer {
             let from = self.steps_taken;
             let steps = (count - losses.len()).min(HISTORY);
             self.submit(steps, true)?;
-            losses.extend(self.read_losses(from, steps).await?);
+            let read = self.read_losses(from, steps).await?;
+            let is_sound = read.iter().all(|&loss| self.soundness.is_sound(loss));
+            losses.extend(read);
+            if !is_sound {
+                self.soundness.judge(first, &losses)?;
+            }
         }
-        self.soundness.judge(first, &losses)?;
         Ok(losses)
     }
 
@@ -439,7 +443,7 @@ fn check_host(
             summary.parameters()
         )
     };
-    memory::check(what, of_training.saturating_add(of_examples))
+    memory::check_in_driver(what, of_training.saturating_add(of_examples))
 }
 
 /// How good a network is on a data set. `Display` prints it, as `loss 0.1234, accuracy 0.9712`.
@@ -515,6 +519,7 @@ pub(crate) fn check_widths(widths: &[usize], examples: &Examples) -> Result<(), 
         ),
         expected,
         found,
+        remedy: "Build the network with as many inputs and outputs as the data have, or take other data",
     })
 }
 

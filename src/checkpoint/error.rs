@@ -148,8 +148,8 @@ pub enum CheckpointError {
     /// What should be saved has a value that is infinite or NaN.
     #[error(
         "nothing was saved: tensor {name} holds {found}, so the training has failed. A file that was \
-         saved before stays as it is: take its weights with set_weights or Model::load, and train on \
-         with a lower learning rate"
+         saved before stays as it is: take its weights with set_weights or Model::load, and {}",
+        failed(name)
     )]
     Failed {
         /// Name of the tensor.
@@ -262,6 +262,17 @@ fn other_version(is_older: bool) -> &'static str {
         "Its training goes on with that version alone; for its weights, use set_weights or Model::load"
     } else {
         "Read it with that version, or save its weights there without the metadata key `format`"
+    }
+}
+
+/// What an optimizer keeps are means or sums of squares of gradients: no learning rate makes those smaller at once.
+fn failed(name: &str) -> &'static str {
+    match name.starts_with(super::OPTIMIZER) {
+        true => {
+            "scale features and targets to about −1…1: the gradients are too large for what the optimizer keeps \
+             of them"
+        }
+        false => "train on with a lower learning rate",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Room;
+use super::{MACHINE, Room};
 
 /// What is left under every limit that this process has.
 pub(super) fn rooms() -> Vec<Room> {
@@ -19,7 +19,8 @@ pub(super) fn rooms_under(root: &Path) -> Vec<Room> {
     if let Some(free) = kibibytes(&meminfo, "MemAvailable:") {
         rooms.push(Room {
             bytes: free.saturating_add(swap),
-            limit: "free memory and swap of this machine",
+            limit: MACHINE,
+            is_of_addresses: false,
         });
     }
     let groups = text(of_process.join("cgroup"));
@@ -44,6 +45,7 @@ fn rooms_of_process(limits: &str, status: &str) -> Vec<Room> {
         Some(Room {
             bytes: most.saturating_sub(kibibytes(status, used)?),
             limit,
+            is_of_addresses: true,
         })
     });
     rooms.collect()
@@ -71,6 +73,7 @@ fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<Room> {
                 Some(Room {
                     bytes: room(&tree.join(folder), swap)?,
                     limit: "the memory limit of its control group",
+                    is_of_addresses: false,
                 })
             }));
         }
@@ -108,6 +111,11 @@ fn reclaimable(folder: &Path, keys: [&str; 2]) -> u64 {
     let stat = text(folder.join("memory.stat"));
     let of_key = |key: &str| field(&stat, key).unwrap_or(0);
     keys.into_iter().map(of_key).sum()
+}
+
+/// How many threads this process has.
+pub(super) fn threads() -> u64 {
+    field(&text(PathBuf::from("/proc/self/status")), "Threads:").unwrap_or(1)
 }
 
 /// What a file says, or nothing.

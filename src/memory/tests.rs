@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{Room, SMALL, check, probe, readable};
+use super::{BESIDE, MACHINE, Room, SMALL, check, narrowest, probe, readable, remedy};
 use crate::error::Error;
 
 #[test]
@@ -42,6 +42,39 @@ fn the_probe_finds_what_the_allocator_grants() {
     assert!(refused.bytes < 1 << 60, "{refused:?}");
 }
 
+/// Of memory little is kept back, of addresses also the stacks of threads that are to start, unless the allocator has
+/// them.
+#[test]
+fn what_fits_is_not_refused() {
+    const MIB: u64 = 1 << 20;
+    let room = |bytes, is_of_addresses| Room {
+        bytes,
+        limit: "a limit",
+        is_of_addresses,
+    };
+    let refused = |room, needed, grants: bool| {
+        narrowest(vec![room], needed, BESIDE, 32 * MIB, |_| grants).is_some()
+    };
+    for (of_memory, needed, expected) in [(50, 45, false), (50, 46, true), (5000, 4900, false)] {
+        let room = room(of_memory * MIB, false);
+        assert_eq!(refused(room, needed * MIB, true), expected, "{needed}");
+    }
+    for (addresses, needed, grants, expected) in [
+        (50, 14, false, false),
+        (50, 15, false, true),
+        (50, 45, true, false),
+    ] {
+        let room = room(addresses * MIB, true);
+        assert_eq!(refused(room, needed * MIB, grants), expected, "{needed}");
+    }
+}
+
+#[test]
+fn each_limit_has_its_remedy() {
+    assert_eq!(remedy(MACHINE), "end other programs");
+    assert_eq!(remedy("the limit of ulimit -v"), "raise that limit");
+}
+
 #[test]
 fn bytes_are_readable() {
     for (bytes, text) in [
@@ -68,7 +101,8 @@ mod linux {
         "MemTotal: 16000000 kB\nMemFree: 100 kB\nMemAvailable:    8000000 kB\nSwapFree: 500 kB\n";
     const MACHINE: Room = Room {
         bytes: 8_000_500 * 1024,
-        limit: "free memory and swap of this machine",
+        limit: crate::memory::MACHINE,
+        is_of_addresses: false,
     };
 
     /// What is left where these files are all that Linux says.

@@ -18,6 +18,9 @@ use crate::plan::{Plan, Recorder};
 use crate::reference::{self, check_input, check_rows};
 use crate::tensor::Tensor;
 
+/// With fewer rows at a time than this a device does next to nothing: what has no room for them has none at all.
+const FEWEST_ROWS: usize = 16;
+
 impl Model {
     /// Reads the parameters of every layer, in the order of [`Layer::parameters`](crate::ops::Layer::parameters).
     ///
@@ -124,8 +127,8 @@ impl Model {
     /// the gradients of equal parts of them.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss), or [`Error::Limit`] or [`Error::OutOfMemory`] when the device has no room for so
-    /// many rows.
+    /// As [`loss`](Self::loss), or [`Error::Limit`], [`Error::OutOfMemory`] or [`Error::Memory`] when device or host
+    /// have no room for so many rows.
     pub fn gradient(
         &self,
         x: ArrayView2<'_, f32>,
@@ -133,6 +136,7 @@ impl Model {
     ) -> Result<Vec<Vec<Array2<f32>>>, Error> {
         self.check_labelled(x, labels)?;
         let rows = x.nrows();
+        self.check_copy(|| format!("a copy of {rows} rows"), rows)?;
         let pass = self.activations(rows, Element::F32, TargetKind::Classes);
         let pass = pass.map_err(|error| of_too_many_rows(error, rows))?;
         self.gpu.write(&pass.values[0], &row_major(x))?;
@@ -181,11 +185,10 @@ impl Model {
         mut see: impl FnMut(Range<usize>, &Activations) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let total = x.nrows();
-        let most = evaluator::rows_of_submit(self).min(total);
-        if most == 0 {
+        if total == 0 {
             return Ok(());
         }
-        let all = self.forward_activations(most, Element::F32, TargetKind::Classes)?;
+        let (most, all) = self.room_for_rows(total)?;
         let record = |rows| {
             let pass = all.first_rows(rows);
             let mut recorder = Recorder::new(&self.gpu);
@@ -213,6 +216,33 @@ impl Model {
         Ok(())
     }
 
+    /// As many of so many rows as a submit takes, with room for them: where memory is short, for fewer.
+    fn room_for_rows(&self, total: usize) -> Result<(usize, Activations), Error> {
+        let mut rows = evaluator::rows_of_submit(self).min(total);
+        loop {
+            let what = || format!("a copy of {rows} rows");
+            let room = self
+                .check_copy(what, rows)
+                .and_then(|()| self.forward_activations(rows, Element::F32, TargetKind::Classes));
+            match room {
+                Ok(room) => return Ok((rows, room)),
+                Err(Error::Memory { .. } | Error::OutOfMemory { .. }) if rows > FEWEST_ROWS => {
+                    rows /= 2;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the host has room for rows of inputs on their way to the device, or of outputs back: in row-major order,
+    /// and in a buffer that is copied.
+    fn check_copy(&self, what: impl FnOnce() -> String, rows: usize) -> Result<(), Error> {
+        let widths = self.spec.widths();
+        let wider = widths[0].max(widths[widths.len() - 1]) as u64;
+        let values = wider.saturating_mul(rows as u64);
+        memory::check(what, bytes_of::<f32>(values.saturating_mul(2)))
+    }
+
     /// Whether there are rows of the network's inputs, and a label of its classes for each.
     fn check_labelled(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<(), Error> {
         let widths = self.spec.widths();
@@ -227,6 +257,7 @@ impl Model {
             what: "labels (examples, classes)".to_owned(),
             expected,
             found,
+            remedy: "Give a label for each row, of as many classes as the network has outputs",
         })
     }
 

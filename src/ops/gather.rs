@@ -63,14 +63,14 @@ impl Resident {
         let shape = [dataset.len(), words];
         let bytes = Tensor::zeros(gpu, format!("features of {name}"), shape, Element::U32)?;
         if dataset.width().is_multiple_of(4) {
-            gpu.write(&bytes, dataset.features())?;
+            gpu.write_packed(&bytes, dataset.features())?;
         } else {
             let mut padded = vec![0u8; 4 * words * dataset.len()];
             let rows = dataset.features().chunks_exact(dataset.width());
             for (to, from) in padded.chunks_exact_mut(4 * words).zip(rows) {
                 to[..from.len()].copy_from_slice(from);
             }
-            gpu.write(&bytes, &padded)?;
+            gpu.write_packed(&bytes, &padded)?;
         }
         Ok(bytes)
     }

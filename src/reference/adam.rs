@@ -29,7 +29,9 @@ impl<F: Float> Optimizer<F> for Adam {
         };
         let steps = (at.step + 1) as f64;
         let [beta1, beta2] = self.betas.map(F::from_f64);
-        let [first, second] = self.betas.map(|beta| F::from_f64(1.0 - beta.powf(steps)));
+        let [first, second] = self.betas.map(|beta| 1.0 - beta.powf(steps));
+        // The root of a quotient: `v` may be so large that a quotient of it is infinite.
+        let [first, root] = [first, second.sqrt()].map(F::from_f64);
         let [epsilon, decay] = [self.epsilon, self.weight_decay].map(F::from_f64);
         let rate = at.learning_rate;
         Zip::from(parameter)
@@ -45,7 +47,7 @@ impl<F: Float> Optimizer<F> for Adam {
                 }
                 *m = beta1 * *m + (F::one() - beta1) * g;
                 *v = beta2 * *v + (F::one() - beta2) * g * g;
-                *p -= rate * (*m / first) / ((*v / second).sqrt() + epsilon);
+                *p -= rate * (*m / first) / (v.sqrt() / root + epsilon);
             });
     }
 }

@@ -41,11 +41,11 @@ fn of_network<F>(spec: &Sequential) -> u64 {
     bytes_of::<F>(parameters(spec)).saturating_add(drawn)
 }
 
-/// Whether the host has room for a checkpoint of a training that keeps so many values of each parameter: what is kept
-/// is copied, and all of it is there as bytes twice, by tensor and in the file.
-pub(super) fn check_saving(spec: &Sequential, kept: usize) -> Result<(), Error> {
+/// Whether the host has room for a checkpoint with so many values of each parameter, `copied` of which are copied first:
+/// all of them are there as bytes twice, by tensor and in the file.
+pub(crate) fn check_saving(spec: &Sequential, values: usize, copied: usize) -> Result<(), Error> {
     let count = parameters(spec);
-    let copies = (kept + 2 * (1 + kept)) as u64;
+    let copies = (copied + 2 * values) as u64;
     let what = || format!("a checkpoint of {count} parameters");
     memory::check(what, bytes_of::<f32>(count).saturating_mul(copies))
 }
@@ -83,12 +83,26 @@ impl Training<'_> {
     pub(super) fn check<F: Float>(&self) -> Result<(), Error> {
         let what = || {
             format!(
-                "a training of {} parameters with minibatches of {} examples",
+                "a training of {} parameters with minibatches of {} examples{}",
                 parameters(self.spec),
-                self.batch
+                self.batch,
+                self.of_examples::<F>()
             )
         };
         memory::check(what, self.bytes::<F>())
+    }
+
+    /// Where most of it is the data set's, and no smaller network helps.
+    fn of_examples<F: Float>(&self) -> String {
+        let needed = self.nonzero.map_or(0, Nonzero::of_examples);
+        match needed > self.bytes::<F>() / 2 {
+            true => format!(
+                " (its {} examples alone: {})",
+                self.examples.len(),
+                memory::readable(needed)
+            ),
+            false => String::new(),
+        }
     }
 
     pub(super) fn bytes<F: Float>(&self) -> u64 {

@@ -340,6 +340,7 @@ pub(crate) fn check_input(widths: &[usize], [rows, columns]: [usize; 2]) -> Resu
         what: "input of the network".to_owned(),
         expected: [rows, widths[0]],
         found: [rows, columns],
+        remedy: "Give each row as many columns as the network has inputs, or build a network with as many inputs",
     })
 }
 
@@ -363,19 +364,27 @@ pub(crate) fn check_parameters<'a, F>(
 ) -> Result<(), Error> {
     let found = values.iter().map(Vec::len).sum();
     if found != expected.len() {
+        let names: Vec<_> = expected.map(|(name, _)| name).collect();
         return Err(Error::Count {
-            what: "parameters of the network, those of all layers together".to_owned(),
-            expected: expected.len(),
+            what: format!("parameters of the network ({})", names.join(", ")),
+            expected: names.len(),
             found,
         });
     }
     for ((name, expected), value) in expected.zip(values.iter().flatten()) {
-        let found = value.dim().into();
+        let found: [usize; 2] = value.dim().into();
         if found != expected {
+            let [rows, columns] = expected;
             return Err(Error::Shape {
                 what: name.to_owned(),
                 expected,
                 found,
+                remedy: match found == [columns, rows] {
+                    true => "It is transposed: a weight is (inputs, outputs) here",
+                    false => {
+                        "Give the parameters of a network with the same layers, in their order"
+                    }
+                },
             });
         }
     }

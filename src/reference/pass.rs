@@ -13,7 +13,7 @@ const ROWS: usize = 500;
 /// and what their widest layer's inputs and outputs may take, unless that is less than a row.
 const BYTES: u64 = 64 << 20;
 
-/// How many of `total` rows a pass takes.
+/// How many of `total` rows a pass takes, where memory is not short.
 fn rows_of_pass<F>(widths: &[usize], total: usize) -> usize {
     let of_row = bytes_of::<F>(2 * widest(widths) as u64);
     let by_memory = usize::try_from(BYTES / of_row.max(1)).unwrap_or(usize::MAX);
@@ -26,7 +26,11 @@ fn widest(widths: &[usize]) -> usize {
 
 /// Bytes of the passes over so many rows.
 pub(super) fn bytes_of_passes<F>(widths: &[usize], total: usize) -> u64 {
-    bytes_of::<F>(2 * (rows_of_pass::<F>(widths, total) * widest(widths)) as u64)
+    bytes_of_pass::<F>(widths, rows_of_pass::<F>(widths, total))
+}
+
+fn bytes_of_pass<F>(widths: &[usize], rows: usize) -> u64 {
+    bytes_of::<F>(2 * (rows * widest(widths)) as u64)
 }
 
 /// What a pass writes: inputs and outputs of a layer take turns in two blocks of memory.
@@ -78,10 +82,17 @@ impl<F: Float> Network<F> {
         mut see: impl FnMut(Range<usize>, ArrayView2<'_, F>, ArrayViewMut2<'_, F>),
     ) -> Result<(), Error> {
         let widths = self.widths();
-        let most = rows_of_pass::<F>(widths, total);
-        let what = || format!("a forward pass of {most} rows");
-        // A training has asked for it; without one it is 64 MiB, or a row.
-        memory::check_part(what, bytes_of_passes::<F>(widths, total))?;
+        let mut most = rows_of_pass::<F>(widths, total);
+        // A training has asked for it, but threads may have taken its addresses meanwhile.
+        while let Err(error) = memory::check_part(
+            || format!("a forward pass of {most} rows"),
+            bytes_of_pass::<F>(widths, most),
+        ) {
+            if most <= 1 {
+                return Err(error);
+            }
+            most /= 2;
+        }
         let mut turns = Turns::new(widths, most);
         let last = widths.len() - 1;
         for first in (0..total).step_by(most.max(1)) {

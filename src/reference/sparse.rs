@@ -63,13 +63,17 @@ impl Nonzero {
         })
     }
 
-    /// Bytes of memory that this form of the data set takes, with minibatches of so many rows.
-    pub(super) fn memory<F>(&self, batch: usize) -> u64 {
+    /// Bytes of memory that this form of the data set takes.
+    pub(super) fn of_examples(&self) -> u64 {
         let rows = bytes_of::<usize>((PARTS * self.examples + 1) as u64);
-        let entries = bytes_of::<Entry>(self.bytes as u64);
+        rows.saturating_add(bytes_of::<Entry>(self.bytes as u64))
+    }
+
+    /// The same with minibatches of so many rows.
+    pub(super) fn memory<F>(&self, batch: usize) -> u64 {
         let ends = bytes_of::<[usize; PARTS]>(batch as u64);
         let terms = bytes_of::<Term<F>>((batch as u64).saturating_mul(self.of_row as u64));
-        rows.saturating_add(entries)
+        self.of_examples()
             .saturating_add(ends)
             .saturating_add(terms)
     }

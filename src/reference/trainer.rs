@@ -16,7 +16,7 @@ use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::ops::{Layer, Loss, Optimizer, SoftmaxCrossEntropy, TargetKind};
-use crate::trainer::{Evaluation, Soundness, check_classes, check_fit};
+use crate::trainer::{Evaluation, HISTORY, Soundness, check_classes, check_fit};
 
 /// The training loop on the CPU: the same minibatches, in the same order, as [`crate::Trainer`].
 ///
@@ -191,16 +191,27 @@ impl<F: Float> Trainer<F> {
     /// lock during this call that such a task wants.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a loss is not a number below 2²⁴: then no more steps are taken and nothing is
-    /// saved, until [`resume`](Trainer::resume), [`set_weights`](Trainer::set_weights) or
+    /// [`Error::Diverged`] at the first loss that is not a number below 2²⁴: then no more steps are taken and nothing
+    /// is saved, until [`resume`](Trainer::resume), [`set_weights`](Trainer::set_weights) or
     /// [`set_parameters`](Self::set_parameters) bring other parameters.
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
         self.soundness.check()?;
         let first = self.step;
-        let losses: Vec<F> = enter(|| (0..count).map(|_| self.take_step()).collect());
-        #[expect(clippy::cast_possible_truncation, reason = "infinite stays infinite")]
-        let as_f32: Vec<f32> = losses.iter().map(|loss| loss.into_f64() as f32).collect();
-        self.soundness.judge(first, &as_f32)?;
+        let mut losses = Vec::with_capacity(count.min(HISTORY));
+        let is_sound = enter(|| {
+            for _ in 0..count {
+                let loss = self.take_step();
+                losses.push(loss);
+                if !self.soundness.is_sound(as_f32(loss)) {
+                    return false;
+                }
+            }
+            true
+        });
+        if !is_sound {
+            let losses: Vec<f32> = losses.iter().map(|&loss| as_f32(loss)).collect();
+            self.soundness.judge(first, &losses)?;
+        }
         Ok(losses)
     }
 
@@ -327,6 +338,11 @@ impl<F: Float> Trainer<F> {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "infinite stays infinite")]
+fn as_f32<F: Float>(loss: F) -> f32 {
+    loss.into_f64() as f32
+}
+
 /// The features of one example; `unit` is `byte / 255` for every byte.
 fn copy_features<F: Float>(
     mut to: ArrayViewMut1<'_, F>,
@@ -367,7 +383,8 @@ impl Trainer<f32> {
     /// has failed; [`Error::Memory`] when the host has no room for it.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         self.soundness.check_saving(self.step)?;
-        footprint::check_saving(&self.spec, self.optimizer.state().len())?;
+        let kept = self.optimizer.state().len();
+        footprint::check_saving(&self.spec, 1 + kept, kept)?;
         let roles = self.optimizer.state().iter().enumerate();
         let of_role = |at: usize| self.state.iter().map(|kept| kept[at].clone()).collect();
         let state = roles.map(|(at, role)| (*role, of_role(at))).collect();

@@ -7,6 +7,7 @@ use super::Trainer;
 use crate::checkpoint::{self, Position};
 use crate::error::Error;
 use crate::model::{read_matrices, row_major};
+use crate::reference::footprint;
 
 impl Trainer {
     fn position(&self) -> Position {
@@ -20,16 +21,19 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::NotSaved`] when losses that were read have shown that it has diverged, [`Error::Checkpoint`] when a
-    /// value is not finite: the training has failed; else as [`Gpu::read_async`](crate::Gpu::read_async).
+    /// value is not finite: the training has failed; [`Error::Memory`] when the host has no room for it; else as [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (gpu, spec, position) = (self.model.gpu(), self.model.spec().clone(), self.position());
         let (soundness, taken) = (self.soundness.clone(), self.steps_taken);
+        let roles_kept = self.state.len();
         let roles = self.optimizer.state().iter().zip(&self.state);
         let reads: Vec<_> = roles
             .map(|(role, arena)| (*role, read_matrices(gpu, arena.tensors())))
             .collect();
         let parameters = self.model.parameters_async();
+        let values = 1 + roles_kept;
         async move {
+            footprint::check_saving(&spec, values, values)?;
             let mut state = Vec::new();
             for (role, read) in reads {
                 state.push((role, read.await?));

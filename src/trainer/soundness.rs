@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::data::{Examples, Targets};
-use crate::error::Error;
+use crate::error::{Error, number};
 use crate::ops::Optimizer;
 
 /// Losses of classes from here on count as divergence: neighbouring `f32` are 2 apart, so that the loss cannot
@@ -80,7 +80,7 @@ impl Soundness {
     }
 
     /// A loss of values may be as large as they are.
-    fn is_sound(&self, loss: f32) -> bool {
+    pub(crate) fn is_sound(&self, loss: f32) -> bool {
         loss.is_finite() && (self.examples.labels().is_none() || loss < LARGEST_LOSS)
     }
 
@@ -112,19 +112,27 @@ impl Soundness {
         };
         let rate = self.optimizer.learning_rate();
         let used = self.optimizer.coefficients(last)[0];
-        let scheduled = match used > rate {
-            true => format!(", and {used} by its schedule"),
-            false => String::new(),
+        let is_raised = used > rate;
+        let (from, to) = (number(rate), number(used));
+        let rate = match is_raised {
+            true => format!("the learning rate (it is {from}, and {to} by its schedule)"),
+            false => format!("the learning rate (it is {from})"),
         };
-        let rate = format!("the learning rate (it is {rate}{scheduled})");
         let decay = self.optimizer.decay();
         match used * decay {
             2.0.. => format!(
-                "Lower the weight decay (it is {decay}) or {rate}: their product is {}, and from 2 on \
+                "Lower the weight decay (it is {}) or {rate}: their product is {}, and from 2 on \
                  the decay alone makes parameters grow",
-                used * decay
+                number(decay),
+                number(used * decay)
             ),
-            1.0.. => format!("Lower {rate} or the weight decay (it is {decay}){scaling}"),
+            1.0.. => format!(
+                "Lower {rate} or the weight decay (it is {}){scaling}",
+                number(decay)
+            ),
+            _ if is_raised => format!(
+                "The schedule has raised the learning rate from {from} to {to}: take a factor below 1{scaling}"
+            ),
             _ => format!("Lower {rate}{scaling}"),
         }
     }
@@ -146,7 +154,7 @@ impl Soundness {
         let kinds = [("features", reach(table.features())), ("targets", targets)];
         let large = kinds.into_iter().filter(|(_, reach)| *reach > SCALED);
         let (names, reached): (Vec<_>, Vec<_>) = large
-            .map(|(name, reach)| (name, format!("{name} reach {reach}")))
+            .map(|(name, reach)| (name, format!("{name} reach {}", number(reach))))
             .unzip();
         let (names, reached) = (names.join(" and "), reached.join(", "));
         (!names.is_empty()).then(|| format!("scale {names} to about −1…1 ({reached})"))

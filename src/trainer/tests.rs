@@ -3,13 +3,15 @@ use std::sync::Arc;
 use ndarray::array;
 
 use super::soundness::LARGEST_LOSS;
-use super::{Soundness, Trainer};
-use crate::TwoLayerNet;
+use super::{HISTORY, Soundness, Trainer};
 use crate::data::{Dataset, Examples, Labels, Sampling, Table};
 use crate::error::Error;
-use crate::ops::{Adam, AdamW, Optimizer, Schedule, Sgd, SoftmaxCrossEntropy};
+use crate::ops::{
+    Adam, AdamW, Linear, MeanSquaredError, Optimizer, Schedule, Sgd, SoftmaxCrossEntropy,
+};
 use crate::reference;
 use crate::steps::StepPlan;
+use crate::{Sequential, TwoLayerNet};
 
 #[test]
 fn the_first_loss_out_of_bounds_is_the_divergence() -> Result<(), Error> {
@@ -118,7 +120,7 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
             Box::new(Sgd::new(0.5).scheduled(rising)),
             bytes(),
             4,
-            "Lower the learning rate (it is 0.5, and 50 by its schedule)",
+            "The schedule has raised the learning rate from 0.5 to 50: take a factor below 1",
         ),
         (
             Box::new(Sgd::new(0.5).scheduled(Schedule::constant().warm_up(100))),
@@ -209,6 +211,30 @@ fn a_divergence_is_remembered_until_the_parameters_are_others() -> Result<(), Er
         .judge(50, &[f32::NAN])
         .map_err(|error| error.to_string());
     assert!(first.is_err_and(|message| message.contains("No update was made before")));
+    Ok(())
+}
+
+/// However many steps were asked for.
+#[test]
+fn a_training_stops_when_a_loss_is_not_sound() -> Result<(), Error> {
+    let examples = values(1e10, 1e10)?;
+    let (spec, optimizer) = (Sequential::input(1).layer(Linear::new(1)), Sgd::new(0.5));
+    let sampling = Sampling::Shuffled { seed: 1 };
+    let mut cpu = reference::Trainer::<f32>::with_loss(
+        &spec,
+        MeanSquaredError,
+        optimizer,
+        examples.clone(),
+        1,
+        sampling.clone(),
+    )?;
+    let model = spec.build(crate::testing::gpu())?;
+    let mut gpu = Trainer::new(model, MeanSquaredError, optimizer, examples, 1, sampling)?;
+    for refused in [cpu.steps(usize::MAX), gpu.steps(usize::MAX)] {
+        assert!(matches!(refused, Err(Error::Diverged { step: 2..10, .. })));
+    }
+    assert!(cpu.steps_taken() < 10);
+    assert_eq!(gpu.steps_taken(), HISTORY as u64);
     Ok(())
 }
 

@@ -187,6 +187,32 @@ fn values_for_a_tensor_are_counted() {
             ..
         }
     );
+    for (size, refused) in [
+        (8, gpu.write(&tensor, &[0.0f64; 32])),
+        (1, gpu.write(&tensor, &[0u8; 256])),
+    ] {
+        assert_error!(
+            refused.unwrap_err(),
+            ["bytes of a value for mine must be 4, as its elements have; it is "],
+            Error::Setting { found, .. } if found == size.to_string()
+        );
+    }
+}
+
+#[test]
+fn tensors_of_a_forward_plan_have_floats() {
+    let gpu = gpu();
+    let model = Sequential::input(2)
+        .layer(Linear::new(2))
+        .build(&gpu)
+        .unwrap();
+    let tensor = |label, element| Tensor::zeros(&gpu, label, [4, 2], element).unwrap();
+    let (x, y) = (tensor("x", Element::U32), tensor("y", Element::F32));
+    assert_error!(
+        model.forward_plan(&x, &y).unwrap_err(),
+        ["the element type of x must be f32; it is u32"],
+        Error::Setting { .. }
+    );
 }
 
 /// However many layers lie between: with one, a kernel would read and write the buffer.

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use wgrad::data::{Dataset, Labels, Sampling, Table};
 use wgrad::gpu::AdapterKind;
 use wgrad::ndarray::{Array2, array};
-use wgrad::ops::{Linear, MeanSquaredError, Optimizer, Relu, Sgd, SoftmaxCrossEntropy};
-use wgrad::{Error, Evaluation, Gpu, Prediction, Sequential, StepPlan, Trainer, reference};
+use wgrad::ops::{Adam, Linear, MeanSquaredError, Optimizer, Relu, Sgd, SoftmaxCrossEntropy};
+use wgrad::{Error, Evaluation, Gpu, Init, Prediction, Sequential, StepPlan, Trainer, reference};
 
 use super::{relu_net, tiny};
 use crate::gpu::gpu;
@@ -304,6 +304,30 @@ fn no_rows_are_the_same_on_both_paths() {
             matches!(error, Error::Shape { found: [0, 1], .. }),
             "{error}"
         );
+    }
+}
+
+/// The mean of squares as it would be without its zeros at the start is beyond `f32`, its root is not.
+#[test]
+fn adam_takes_large_gradients() {
+    let x = array![[1e10f32]];
+    let table = Table::regression("large", x.view(), x.view()).unwrap();
+    let spec = Sequential::input(1).layer(Linear::new(1).weight_init(Init::Zeros));
+    let (loss, adam) = (MeanSquaredError, Adam::new(0.5));
+    let cpu = reference::Trainer::<f32>::with_loss(&spec, loss, adam, &table, 1, SAMPLING);
+    let mut cpu = cpu.unwrap();
+    let model = spec.build(gpu()).unwrap();
+    let mut gpu = Trainer::new(model, loss, adam, &table, 1, SAMPLING).unwrap();
+    assert_eq!(cpu.steps(1).unwrap(), [1e20]);
+    assert_eq!(gpu.steps(1).unwrap(), [1e20]);
+    for parameters in [
+        cpu.network().parameters(),
+        &gpu.model().parameters().unwrap(),
+    ] {
+        // The first step is the learning rate, but for ten roundings or so.
+        for parameter in &parameters[0] {
+            assert!((parameter[[0, 0]] - 0.5).abs() < 1e-5, "{parameters:?}");
+        }
     }
 }
 

@@ -154,13 +154,13 @@ fn predictions_change_nothing() {
 #[test]
 fn examples_that_do_not_fit_the_network_are_refused() {
     let digits = digits();
-    let expected = ": expected shape [784, 10], found [2, 2]";
+    let expected = ": expected shape [784, 10], found [2, 2]. Build the network with as many";
     let mut on_gpu = trainer(gpu(), &relu_net(), &digits.train, 50, SAMPLING);
     let on_cpu = on_cpu(&on_gpu, &relu_net(), &digits.train);
     let of_model = on_gpu.model().predictions(&tiny());
     let on_gpu = on_gpu.predictions(&tiny());
     for refused in [of_model, on_gpu, on_cpu.predictions(&tiny())] {
         let error = refused.unwrap_err().to_string();
-        assert!(error.ends_with(expected), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }
