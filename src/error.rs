@@ -264,12 +264,6 @@ impl Error {
     }
 }
 
-/// A number in a message: neither 1e30 nor 1e-40 in thirty zeros.
-pub(crate) fn number(number: impl fmt::Debug) -> String {
-    let text = format!("{number:?}");
-    text.strip_suffix(".0").unwrap_or(&text).to_owned()
-}
-
 const INSTALL_A_DRIVER: &str = "Install the driver of your GPU; without a GPU, a software driver \
     does: on Debian or Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, on Fedora `dnf \
     install mesa-vulkan-drivers vulkan-loader`";
@@ -287,9 +281,9 @@ fn on_one_line(text: &str) -> String {
     lines.collect::<Vec<_>>().join(" ")
 }
 
-/// A number without rows of zeros.
-pub(crate) fn number(value: f32) -> String {
-    match value.abs() {
+/// A number in a message: neither 1e30 nor 1e-40 in thirty zeros.
+pub(crate) fn number(value: impl Copy + Into<f64> + fmt::Display + fmt::LowerExp) -> String {
+    match value.into().abs() {
         1e-4..1e7 | 0.0 => value.to_string(),
         _ => format!("{value:e}"),
     }
