@@ -33,10 +33,11 @@
 //!
 //! A training that diverges has failed, be it by the loss of a step or of an evaluation: `--save` keeps what the last sound
 //! evaluation left there. One that is interrupted, or whose output can no longer be written, is saved first: it can
-//! go on with `--resume`. So is one that is interrupted while nobody reads what it writes. Signals that interrupt are Ctrl-C (`SIGINT`), `SIGTERM` and `SIGHUP`, and `SIGUSR1`,
-//! `SIGUSR2` and `SIGXCPU`, by which batch systems announce the end of a job's time; one that is ignored when the
-//! program starts, as after `nohup`, stays so. One of the first three more than a second later ends the program
-//! at once. Before the first step, a signal does so, too.
+//! go on with `--resume`. So is one that is interrupted while nobody reads what it writes. Signals that interrupt are
+//! Ctrl-C (`SIGINT`), `SIGTERM` and `SIGHUP`, and `SIGUSR1`, `SIGUSR2` and `SIGXCPU`, by which batch systems announce
+//! the end of a job's time; one that is ignored when the program starts, as after `nohup`, stays so. One of the first
+//! three more than a second later ends the program at once, with a line about what is kept. Before the first step, a
+//! signal does so, too, without one.
 
 mod args;
 mod engine;

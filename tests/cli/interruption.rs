@@ -27,7 +27,7 @@ fn send(child: &Child, signal: &str) {
     assert!(sent.success(), "{signal}");
 }
 
-/// Starts a training, and waits for its first evaluation.
+/// Starts a training, and waits for its first evaluation and step.
 fn start(command: &mut Command) -> (Child, BufReader<impl std::io::Read>, String) {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -36,6 +36,8 @@ fn start(command: &mut Command) -> (Child, BufReader<impl std::io::Read>, String
     while !seen.lines().any(|line| line.starts_with("step ")) {
         assert!(stdout.read_line(&mut seen).unwrap() > 0, "{seen}");
     }
+    // For the first step, also where other tests take the processor.
+    sleep(Duration::from_millis(200));
     (child, stdout, seen)
 }
 
