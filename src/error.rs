@@ -282,8 +282,8 @@ fn on_one_line(text: &str) -> String {
 }
 
 /// A number in a message: neither 1e30 nor 1e-40 in thirty zeros.
-pub(crate) fn number(value: impl Copy + Into<f64> + fmt::Display + fmt::LowerExp) -> String {
-    match value.into().abs() {
+pub(crate) fn number(value: f32) -> String {
+    match value.abs() {
         1e-4..1e7 | 0.0 => value.to_string(),
         _ => format!("{value:e}"),
     }

@@ -242,7 +242,7 @@ impl Model {
                 return Err(Error::setting(
                     format!("the element type of {}", tensor.label()),
                     "f32",
-                    format!("{:?}", tensor.element()).to_lowercase(),
+                    format!("{:?}", tensor.element()).to_ascii_lowercase(),
                 ));
             }
             if tensor.shape() != expected {

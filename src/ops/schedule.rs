@@ -89,7 +89,7 @@ impl Schedule {
                 Err(Error::setting(
                     "factor of a schedule",
                     expected,
-                    number(factor),
+                    number(to_f32(factor)),
                 ))
             }
             Shape::Cosine { steps: 0 } => {
