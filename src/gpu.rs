@@ -16,6 +16,7 @@ use bytemuck::Pod;
 
 use crate::error::Error;
 use crate::kernel::{Block, Contract, Program, WORKGROUP_BYTES};
+use crate::memory;
 use crate::parallel;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -187,6 +188,21 @@ impl Gpu {
     /// Whether the adapter runs shaders on the CPU, whatever its kernels are.
     pub(crate) fn is_software(&self) -> bool {
         AdapterKind::of(&self.shared.info) == AdapterKind::Software
+    }
+
+    /// Whether the host has so many bytes for copies, beside what a software driver takes of its memory.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when it has not.
+    pub(crate) fn check_host(
+        &self,
+        what: impl FnOnce() -> String,
+        needed: u64,
+    ) -> Result<(), Error> {
+        match self.is_software() {
+            true => memory::check_in_driver(what, needed),
+            false => memory::check(what, needed),
+        }
     }
 
     /// Name, backend and driver on one line.

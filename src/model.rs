@@ -13,7 +13,7 @@ use crate::checkpoint;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
-use crate::memory::{self, bytes_of};
+use crate::memory::bytes_of;
 use crate::ops::{Backward, Draw, Forward, Layer, Linear, Loss, Relu};
 use crate::plan::{Plan, Recorder};
 use crate::reference::{check_parameters, footprint};
@@ -386,10 +386,7 @@ fn check_host(gpu: &Gpu, spec: &Sequential) -> Result<(), Error> {
     };
     let values = all.saturating_mul(copies).saturating_add(largest);
     let what = || format!("building a network of {all} parameters");
-    match gpu.is_software() {
-        true => memory::check_in_driver(what, bytes_of::<f32>(values)),
-        false => memory::check(what, bytes_of::<f32>(values)),
-    }
+    gpu.check_host(what, bytes_of::<f32>(values))
 }
 
 /// The elements of tensors.

@@ -136,7 +136,7 @@ impl Model {
     ) -> Result<Vec<Vec<Array2<f32>>>, Error> {
         self.check_labelled(x, labels)?;
         let rows = x.nrows();
-        self.check_copy(|| format!("a copy of {rows} rows"), rows)?;
+        self.check_copy(rows)?;
         let pass = self.activations(rows, Element::F32, TargetKind::Classes);
         let pass = pass.map_err(|error| of_too_many_rows(error, rows))?;
         self.gpu.write(&pass.values[0], &row_major(x))?;
@@ -220,13 +220,17 @@ impl Model {
     fn room_for_rows(&self, total: usize) -> Result<(usize, Activations), Error> {
         let mut rows = evaluator::rows_of_submit(self).min(total);
         loop {
-            let what = || format!("a copy of {rows} rows");
-            let room = self
-                .check_copy(what, rows)
-                .and_then(|()| self.forward_activations(rows, Element::F32, TargetKind::Classes));
+            // The copies come later, when a software driver has taken its part of the host's memory.
+            let room = self.forward_activations(rows, Element::F32, TargetKind::Classes);
+            let room = room.and_then(|room| {
+                self.check_copy(rows)?;
+                Ok(room)
+            });
             match room {
                 Ok(room) => return Ok((rows, room)),
                 Err(Error::Memory { .. } | Error::OutOfMemory { .. }) if rows > FEWEST_ROWS => {
+                    // So that what was allocated is freed.
+                    self.gpu.flush()?;
                     rows /= 2;
                 }
                 Err(error) => return Err(error),
@@ -236,11 +240,13 @@ impl Model {
 
     /// Whether the host has room for rows of inputs on their way to the device, or of outputs back: in row-major order,
     /// and in a buffer that is copied.
-    fn check_copy(&self, what: impl FnOnce() -> String, rows: usize) -> Result<(), Error> {
+    fn check_copy(&self, rows: usize) -> Result<(), Error> {
         let widths = self.spec.widths();
         let wider = widths[0].max(widths[widths.len() - 1]) as u64;
         let values = wider.saturating_mul(rows as u64);
-        memory::check(what, bytes_of::<f32>(values.saturating_mul(2)))
+        let what = || format!("a copy of {rows} rows");
+        self.gpu
+            .check_host(what, bytes_of::<f32>(values.saturating_mul(2)))
     }
 
     /// Whether there are rows of the network's inputs, and a label of its classes for each.

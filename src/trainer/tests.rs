@@ -218,7 +218,7 @@ fn a_divergence_is_remembered_until_the_parameters_are_others() -> Result<(), Er
 #[test]
 fn a_training_stops_when_a_loss_is_not_sound() -> Result<(), Error> {
     let examples = values(1e10, 1e10)?;
-    let (spec, optimizer) = (Sequential::input(1).layer(Linear::new(1)), Sgd::new(0.5));
+    let (spec, optimizer) = (Sequential::input(2).layer(Linear::new(1)), Sgd::new(0.5));
     let sampling = Sampling::Shuffled { seed: 1 };
     let mut cpu = reference::Trainer::<f32>::with_loss(
         &spec,

@@ -37,7 +37,7 @@ impl OnCpu {
             what: "rows asked for".to_owned(),
             expected: shape.into(),
             found: [1, rows.len()],
-            remedy: "Give whole rows",
+            remedy: "Give as many values as the rows have",
         })?;
         Ok(network.predict(x)?.into_iter().collect())
     }
