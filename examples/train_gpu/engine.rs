@@ -169,7 +169,7 @@ pub(crate) fn build(
             return Err(Error::Setting {
                 name: "--plan".to_owned(),
                 expected: "left out on the CPU, where a step is no dispatches".to_owned(),
-                found: format!("{:?}", args.plan).to_lowercase(),
+                found: format!("{:?}", args.plan).to_ascii_lowercase(),
             });
         }
         Device::Cpu { .. } => Box::new(reference::Trainer::<f32>::new(

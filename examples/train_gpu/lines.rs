@@ -1,5 +1,5 @@
 use std::fs::{File, TryLockError};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 
 use crate::common::Failure;
 use crate::common::output::Stream;
@@ -69,7 +69,8 @@ impl Lines {
             return Ok(Kept::default());
         }
         let mut options = File::options();
-        let file = options.read(true).append(true).create(true);
+        // Not to append: what only appends can cut nothing off on Windows.
+        let file = options.read(true).write(true).create(true).truncate(false);
         let file = file.open(&self.output.path);
         let file = file.map_err(|error| self.output.failure(&error))?;
         // A file system without locks has no other run to tell of.
@@ -98,7 +99,8 @@ impl Lines {
             Some(To::File { file, length, last }) => {
                 let written = file
                     .set_len(*length)
-                    .and_then(|()| file.write_all(lines.as_bytes()));
+                    .and_then(|()| file.seek(SeekFrom::Start(*length)))
+                    .and_then(|_| file.write_all(lines.as_bytes()));
                 match written {
                     Ok(()) => {
                         *length += lines.len() as u64;

@@ -354,7 +354,10 @@ impl<'a> Training<'a> {
     fn evaluate(&mut self) -> Result<Outcome, Failure> {
         let (sum, count) = std::mem::take(&mut self.recent);
         let train = self.engine.evaluate(&self.split.train)?;
-        heed_signals()?;
+        // A training that has failed must not be saved as one that was interrupted.
+        if train.loss.is_finite() {
+            heed_signals()?;
+        }
         let record = Record {
             step: self.taken,
             loss: (count > 0).then(|| sum / count as f64),

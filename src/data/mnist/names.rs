@@ -102,7 +102,8 @@ impl<'a> Name<'a> {
             spellings.iter().enumerate().find_map(|(spelling, end)| {
                 let before = name.strip_suffix(end.as_str())?;
                 let prefix = match before.strip_suffix('-') {
-                    Some("") => return None,
+                    // Of a system's own, such as the `._emnist-…` of macOS.
+                    Some(prefix) if prefix.is_empty() || prefix.starts_with('.') => return None,
                     Some(prefix) => prefix,
                     None if before.is_empty() => before,
                     None => return None,
@@ -319,6 +320,7 @@ mod tests {
             ),
             ("my test-train-images-idx3-ubyte", Some(("my test", 0, 0))),
             ("-train-images-idx3-ubyte", None),
+            ("._emnist-letters-train-images-idx3-ubyte", None),
             ("mytrain-images-idx3-ubyte", None),
             ("train-images-idx3-ubyte.gz.gz", None),
             ("train-images-idx3-ubyte.gz.part", None),
