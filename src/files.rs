@@ -24,12 +24,20 @@ use scratch::Scratch;
 /// Why a file cannot be written.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
-#[error("cannot write {}: {source}. Name a file in a directory that exists, can be written to and has room", path.display())]
+#[error("cannot write {}: {source}. {}", path.display(), remedy(source.kind()))]
 pub struct FileError {
     /// The file, as it was named.
     pub path: PathBuf,
     /// What the system says, or what it is instead of a regular file.
     pub source: io::Error,
+}
+
+fn remedy(error: io::ErrorKind) -> &'static str {
+    match error {
+        io::ErrorKind::WouldBlock => "Wait for it, or name another file",
+        io::ErrorKind::InvalidInput => "Name another file",
+        _ => "Name a file in a directory that exists, can be written to and has room",
+    }
 }
 
 /// The message, which says what to do: a `main` that returns an error prints this.

@@ -75,7 +75,7 @@ impl Lines {
         let file = file.map_err(|error| self.output.failure(&error))?;
         // A file system without locks has no other run to tell of.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            let reason = "another run is writing to it";
+            let reason = "another program is writing to it";
             return Err(self
                 .output
                 .refusal(reason, "wait for it, or name another file"));

@@ -64,7 +64,7 @@ impl Output {
     pub(crate) fn failure(&self, error: &io::Error) -> Failure {
         use io::ErrorKind::{
             Interrupted, IsADirectory, NotADirectory, NotFound, PermissionDenied,
-            ReadOnlyFilesystem,
+            ReadOnlyFilesystem, WouldBlock,
         };
 
         match error.kind() {
@@ -76,6 +76,7 @@ impl Output {
                     error,
                     "name a file in a directory that exists and can be written to",
                 ),
+            WouldBlock => self.refusal(error, "wait for it, or name another file"),
             _ => self.refusal(error, "name another file"),
         }
     }

@@ -239,7 +239,8 @@ fn a_run_that_is_refused_empties_no_other_output() {
             true => resumed.resume(200),
             false => resumed.run(100, &[]),
         };
-        let parts = ["another run is writing to it; wait for it, or name another file with --log"];
+        let parts =
+            ["another program is writing to it; wait for it, or name another file with --log"];
         assert_refused(&output, &parts);
         assert!(fs::read(&resumed.losses).unwrap() == before);
     }
@@ -253,7 +254,7 @@ fn two_runs_do_not_write_one_log() {
     let before = fs::read(&resumed.log).unwrap();
     assert_refused(
         &resumed.run(100, &[]),
-        &["log.jsonl", "another run is writing to it"],
+        &["log.jsonl", "another program is writing to it"],
     );
     assert!(fs::read(&resumed.log).unwrap() == before);
 }
