@@ -87,6 +87,22 @@ fn shape_in_file(parameter: &ParameterSpec) -> Vec<usize> {
     }
 }
 
+/// A text of a file, which may be long or have line breaks, as it can stand in a message.
+fn shown(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut shown = String::new();
+    for c in text.chars().take(MOST) {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    if text.chars().nth(MOST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -147,7 +163,7 @@ pub(crate) fn decode(
     for (name, view) in &file.tensors {
         // Weights alone may be taken from a file with the state of a training.
         if !taken.knows(name) && (training.is_some() || !name.starts_with(OPTIMIZER)) {
-            let (name, found) = (names::shown(name), view.shape.clone());
+            let (name, found) = (shown(name), view.shape.clone());
             return Err(CheckpointError::Unknown { name, found }.into());
         }
     }

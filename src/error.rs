@@ -289,6 +289,15 @@ pub(crate) fn number(value: f32) -> String {
     }
 }
 
+/// Items in a message: `1, 4 and 7`.
+pub(crate) fn joined(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
 pub(crate) fn kind(targets: TargetKind) -> &'static str {
     match targets {
         TargetKind::Classes => "classes",

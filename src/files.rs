@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use scratch::Scratch;
+use scratch::{Old, Scratch};
 
 /// Why a file cannot be written.
 #[derive(thiserror::Error)]
@@ -142,13 +142,6 @@ struct Target {
     path: PathBuf,
     /// The file that is there.
     old: Option<Old>,
-}
-
-/// A file that is to be replaced.
-#[derive(Debug)]
-struct Old {
-    file: File,
-    metadata: Metadata,
 }
 
 impl Target {

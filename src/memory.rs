@@ -13,7 +13,7 @@ use crate::error::Error;
 /// Bytes that other parts of a program take meanwhile: blocks that matrix products pack, messages. Tables of pages
 /// come on top, 1/512 of what they map.
 const BESIDE: u64 = 4 << 20;
-/// The same with the compiler of a software driver.
+/// Bytes that they take with the compiler of a software driver.
 const COMPILER: u64 = 64 << 20;
 /// Addresses that a thread takes when it starts; of its stack only what is written takes memory.
 #[cfg(target_os = "linux")]
@@ -50,7 +50,7 @@ pub(crate) fn check(what: impl FnOnce() -> String, needed: u64) -> Result<(), Er
     or_error(what, needed, shortage(needed, BESIDE))
 }
 
-/// The same where a software driver has the memory, which compiles kernels there, too.
+/// [`check`] where a software driver has the memory, which compiles kernels there, too.
 ///
 /// # Errors
 /// [`Error::Memory`] when they cannot.
@@ -58,7 +58,7 @@ pub(crate) fn check_in_driver(what: impl FnOnce() -> String, needed: u64) -> Res
     or_error(what, needed, shortage(needed, COMPILER))
 }
 
-/// The same for a part of what was asked for before: the allocator alone is asked, as threads may have taken their
+/// [`check`] for a part of what was asked for before: the allocator alone is asked, as threads may have taken their
 /// room meanwhile.
 ///
 /// # Errors
@@ -127,7 +127,7 @@ fn rooms() -> Vec<Room> {
     Vec::new()
 }
 
-/// Of threads that share work and have not started yet: one for each core, beside this one.
+/// Stacks of threads that share work and have not started yet: one for each core, beside this one.
 #[cfg(target_os = "linux")]
 fn stacks_to_come() -> u64 {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);

@@ -186,7 +186,7 @@ pub enum CheckpointError {
     Training {
         /// What differs, for example `batch`.
         what: &'static str,
-        /// Of the training that takes it; of a long text, the part that differs.
+        /// The setting of the training that takes it; of a long text, the part that differs.
         expected: String,
         /// In the file.
         found: String,

@@ -14,12 +14,11 @@ use serde::ser::{SerializeMap, Serializer as _};
 use sha2::{Digest, Sha256};
 
 use super::kind::Kind;
-use super::names::shown;
-use super::{CheckpointError, hex};
+use super::{CheckpointError, hex, shown};
 
 /// The metadata `format` of what this version writes.
 pub(super) const FORMAT: &str = "wgrad 2";
-/// That of the version before, whose tensors are the same and whose other metadata are not.
+/// The metadata `format` of the version before, whose tensors are the same and whose other metadata are not.
 pub(super) const OLDER_FORMAT: &str = "wgrad 1";
 /// Key of the format among the metadata.
 pub(super) const FORMAT_KEY: &str = "format";
@@ -310,7 +309,7 @@ fn header(tensors: &Tensors, metadata: &Texts) -> Result<Vec<u8>, serde_json::Er
     Ok(header)
 }
 
-/// Of the metadata, but for the digest itself, and of all tensors, both in the order of their names: a
+/// SHA-256 of the metadata, but for the digest itself, and of all tensors, both in the order of their names: a
 /// safetensors file has no checksum of its own.
 fn digest<'a>(metadata: &Texts, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
     let said = metadata.iter().filter(|(key, _)| *key != DIGEST_KEY);

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::CheckpointError;
 use super::element::{Rounding, floats};
 use super::header::{self, File};
-use super::names::shown;
+use super::shown;
 
 /// Another program's safetensors file under the names of a network of this crate. `rename` is given each
 /// tensor's name and returns the name that it shall have, or `None` to leave it out. What it returns goes to

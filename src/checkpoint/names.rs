@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::header::{File, View};
+use super::shown;
+use crate::error::joined;
 
 /// Names told in one message.
 const TOLD: usize = 8;
@@ -10,22 +12,6 @@ const TOLD: usize = 8;
 const TRIED: usize = 16;
 /// What all names of a network begin with.
 const LAYERS: &str = "layers.";
-
-/// A text of a file, which may be long or have line breaks, as it can stand in a message.
-pub(super) fn shown(text: &str) -> String {
-    const MOST: usize = 200;
-    let mut shown = String::new();
-    for c in text.chars().take(MOST) {
-        match c.is_control() {
-            true => shown.extend(c.escape_default()),
-            false => shown.push(c),
-        }
-    }
-    if text.chars().nth(MOST).is_some() {
-        shown.push('…');
-    }
-    shown
-}
 
 /// The tensors that a file has, those first that are unknown to the network.
 pub(super) fn listed(
@@ -39,10 +25,9 @@ pub(super) fn listed(
         None | Some(0) => {}
         Some(more) => listed.push(format!("{more} more")),
     }
-    match listed.pop() {
-        None => "the file has no tensors".to_owned(),
-        Some(only) if listed.is_empty() => format!("the file has {only}"),
-        Some(last) => format!("the file has {} and {last}", listed.join(", ")),
+    match listed[..] {
+        [] => "the file has no tensors".to_owned(),
+        _ => format!("the file has {}", joined(&listed)),
     }
 }
 

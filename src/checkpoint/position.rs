@@ -1,7 +1,8 @@
 use sha2::{Digest, Sha256};
 
 use super::header::File;
-use super::names::{difference, shown};
+use super::names::difference;
+use super::shown;
 use super::{CheckpointError, hex};
 use crate::data::{Examples, Sampling, hash_words};
 use crate::ops::{Loss, Optimizer};

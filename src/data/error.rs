@@ -186,7 +186,7 @@ pub enum DataError {
         /// Its name.
         file: PathBuf,
     },
-    /// Of the four files of a data set in memory, some are not there.
+    /// Some of the four files of a data set in memory are not there.
     #[error(
         "no whole data set: expected its four files together, found none called {}; give them all at once",
         missing.join(" or ")
@@ -413,7 +413,7 @@ pub enum DataError {
         found: u8,
         /// The labels from the smallest to the largest.
         labels: RangeInclusive<u8>,
-        /// Those of which there is no example to train on.
+        /// Labels of which there is no example to train on.
         missing: Vec<u8>,
     },
     /// A well-formed file is not the original MNIST file.

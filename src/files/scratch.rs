@@ -1,21 +1,26 @@
 //! Files that are written before they have their name.
 
-use std::fs::{self, DirEntry, File, OpenOptions, TryLockError};
+use std::fs::{self, DirEntry, File, Metadata, OpenOptions, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::Old;
-
 const PREFIX: &str = ".wgrad-";
 const SUFFIX: &str = ".tmp";
+
+/// A file that is to be replaced.
+#[derive(Debug)]
+pub(super) struct Old {
+    pub(super) file: File,
+    pub(super) metadata: Metadata,
+}
 
 /// A file with a name of its own, which is removed when dropped.
 #[derive(Debug)]
 pub(super) struct Scratch {
     path: PathBuf,
     /// Its lock says that it is in use.
-    _file: File,
+    file: File,
 }
 
 impl Scratch {
@@ -37,12 +42,12 @@ impl Scratch {
         // Without `/proc` it cannot be named.
         Ok(with_a_name(directory, |path| link(&file, path))
             .ok()
-            .map(|(path, ())| Self { path, _file: file }))
+            .map(|(path, ())| Self { path, file }))
     }
 
     fn early_named(directory: &Path, old: Option<&Old>, bytes: &[u8]) -> io::Result<Self> {
         let scratch = Self::empty(directory, old)?;
-        fill(&scratch._file, old, bytes)?;
+        fill(&scratch.file, old, bytes)?;
         Ok(scratch)
     }
 
@@ -58,7 +63,7 @@ impl Scratch {
             };
             // Else it was swept in the moment between.
             if is_ours {
-                return Ok(Self { path, _file: file });
+                return Ok(Self { path, file });
             }
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn rooms_under(root: &Path) -> Vec<Room> {
     rooms
 }
 
-/// Of `ulimit -v` and `ulimit -d`. Both count what is allocated, whether it was written or not.
+/// Room under `ulimit -v` and `ulimit -d`. Both count what is allocated, whether it was written or not.
 fn rooms_of_process(limits: &str, status: &str) -> Vec<Room> {
     let limits_of = [
         ("Max address space", "VmSize:", "the limit of ulimit -v"),
@@ -51,7 +51,7 @@ fn rooms_of_process(limits: &str, status: &str) -> Vec<Room> {
     rooms.collect()
 }
 
-/// Of a control group and all groups around it. Each line of `groups` is `id:controllers:path`: version 2 has one
+/// Room in a control group and in all groups around it. Each line of `groups` is `id:controllers:path`: version 2 has one
 /// tree for all controllers, which have no names there.
 fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<Room> {
     let mut rooms = Vec::new();
@@ -83,27 +83,27 @@ fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<Room> {
 
 /// `None` where the group has no limit.
 fn room_of_group(folder: &Path, swap: u64) -> Option<u64> {
-    let left = |most: &str, used: &str| {
-        let most = number(folder.join(most))?;
-        Some(most.saturating_sub(number(folder.join(used))?))
-    };
+    let left = |most, used| left(folder, most, used);
     let memory = left("memory.max", "memory.current")?;
     let reclaimable = reclaimable(folder, ["inactive_file", "active_file"]);
     let swap = left("memory.swap.max", "memory.swap.current").map_or(swap, |left| left.min(swap));
     Some(memory.saturating_add(reclaimable).saturating_add(swap))
 }
 
-/// The limits of memory alone, and of memory and swap together, where swap is counted.
+/// Room under the limits of memory alone, and of memory and swap together, where swap is counted.
 fn room_of_group_of_version_1(folder: &Path, swap: u64) -> Option<u64> {
-    let left = |limit: &str, usage: &str| {
-        let most = number(folder.join(limit))?;
-        Some(most.saturating_sub(number(folder.join(usage))?))
-    };
+    let left = |most, used| left(folder, most, used);
     let memory = left("memory.limit_in_bytes", "memory.usage_in_bytes")?.saturating_add(swap);
     let both = left("memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes");
     let reclaimable = reclaimable(folder, ["total_inactive_file", "total_active_file"]);
     let left = both.map_or(memory, |both| both.min(memory));
     Some(left.saturating_add(reclaimable))
+}
+
+/// What is left of a limit by the two files that say it and what is used; `None` where there is no limit.
+fn left(folder: &Path, most: &str, used: &str) -> Option<u64> {
+    let most = number(folder.join(most))?;
+    Some(most.saturating_sub(number(folder.join(used))?))
 }
 
 /// Cached files count as used, but make room for what is allocated.

@@ -8,9 +8,9 @@ use super::{Float, Forward, Network};
 use crate::error::Error;
 use crate::memory::{self, bytes_of};
 
-/// Rows of a pass, at the most,
+/// Rows of a pass, at the most.
 const ROWS: usize = 500;
-/// and what their widest layer's inputs and outputs may take, unless that is less than a row.
+/// Bytes that inputs and outputs of the widest layer may take for them, unless that is less than a row.
 const BYTES: u64 = 64 << 20;
 
 /// How many of `total` rows a pass takes, where memory is not short.

@@ -89,6 +89,14 @@ impl Room {
         Self { few, path }
     }
 
+    /// On a file system of its own; `None`, with the reason printed, where that cannot be had.
+    fn of_size(size: &str) -> Option<(Self, Mount)> {
+        let room = Self::new();
+        let size = format!("size={size}");
+        let mount = Mount::new(&["-t", "tmpfs", "-o", &size, "tmpfs"], &room.path)?;
+        Some((room, mount))
+    }
+
     fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -453,8 +461,7 @@ fn a_file_that_is_mounted_by_itself_is_written_in_place() {
 
 #[test]
 fn a_read_only_file_system_is_told_at_once() {
-    let room = Room::new();
-    let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"], &room.path) else {
+    let Some((room, _mount)) = Room::of_size("1m") else {
         return;
     };
     for kind in KINDS {
@@ -466,24 +473,19 @@ fn a_read_only_file_system_is_told_at_once() {
         .status();
     assert!(remount.unwrap().success());
     for kind in KINDS {
-        let link = room.few.path.join("link");
-        let new = format!("new.{}", kind.name);
+        let new = room.at(&format!("new.{}", kind.name));
+        let link = room.few.path.join(kind.name);
         symlink(room.at(kind.name), &link).unwrap();
-        let ending = Path::new(kind.name).extension().unwrap();
-        let link_with_ending = link.with_extension(ending);
-        fs::rename(&link, &link_with_ending).unwrap();
-        for path in [room.at(kind.name), room.at(&new), link_with_ending.clone()] {
+        for path in [room.at(kind.name), new, link] {
             let output = room.train(&[(kind, &path)]);
             assert_refused_at_once(&output, kind, &path, "Read-only file system");
         }
-        fs::remove_file(link_with_ending).unwrap();
     }
 }
 
 #[test]
 fn a_full_disk_leaves_the_old_file() {
-    let room = Room::new();
-    let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], &room.path) else {
+    let Some((room, _mount)) = Room::of_size("64k") else {
         return;
     };
     for kind in KINDS {

@@ -2,14 +2,7 @@
 
 use std::path::Path;
 
-/// `1, 4 and 7`.
-fn listed(items: &[String]) -> String {
-    match items {
-        [] => String::new(),
-        [one] => one.clone(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
-}
+use crate::error::joined;
 
 /// The first of these items, and how many more there are.
 fn shortened(mut items: Vec<String>) -> String {
@@ -18,7 +11,7 @@ fn shortened(mut items: Vec<String>) -> String {
         let others = items.split_off(MOST).len();
         items.push(format!("{others} more"));
     }
-    listed(&items)
+    joined(&items)
 }
 
 /// Names of data sets, of which the one without a prefix has none.
@@ -47,7 +40,8 @@ pub(super) fn ranges(labels: &[u8]) -> String {
     shortened(shown.collect())
 }
 
-/// Of one column, that not all of it is finite: its place, what is there, and in how many rows of how many.
+/// A message about one column that is not finite in all rows: its place, what is there, and in how many rows of how
+/// many.
 pub(super) fn not_finite(
     what: &str,
     name: &str,
@@ -67,7 +61,7 @@ pub(super) fn not_finite(
     )
 }
 
-/// Of columns, that nothing in them is finite.
+/// A message about columns that are finite in no row.
 pub(super) fn columns_not_finite(what: &str, name: &str, columns: &[usize], found: f32) -> String {
     let listed = shortened(columns.iter().map(usize::to_string).collect());
     let (noun, hold, them) = match columns {
