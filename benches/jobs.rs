@@ -24,7 +24,7 @@ use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Split};
 use wgrad::ndarray::Array2;
 use wgrad::ops::Sgd;
-use wgrad::{Error, Evaluation, Gpu, StepPlan, Trainer, reference};
+use wgrad::{Error, Evaluation, Gpu, StepPlan, Trainer, cpu};
 
 use common::{Job, SAMPLING, jobs, trainer};
 use program::{DataArgs, Failure, line};
@@ -209,11 +209,11 @@ impl Engine for Trainer {
 
 fn on_cpu(job: &Job, split: &Split) -> Result<(Box<dyn Engine>, String), Error> {
     let (train, optimizer) = (&split.train, Sgd::new(0.1));
-    let trainer = reference::Trainer::<f32>::new(&job.spec, optimizer, train, job.batch, SAMPLING)?;
+    let trainer = cpu::Trainer::<f32>::new(&job.spec, optimizer, train, job.batch, SAMPLING)?;
     Ok((Box::new(trainer), "cpu".to_owned()))
 }
 
-impl Engine for reference::Trainer<f32> {
+impl Engine for cpu::Trainer<f32> {
     fn parameters(&self) -> Result<Vec<Vec<Array2<f32>>>, Error> {
         Ok(self.network().parameters().to_vec())
     }

@@ -12,8 +12,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use wgrad::Gpu;
 use wgrad::gpu::AdapterKind;
 use wgrad::kernel::Element;
-use wgrad::ops::{Forward, Layer, Relu, Variant};
+use wgrad::ops::{Forward, Layer, Relu};
 use wgrad::plan::{Plan, Recorder};
+use wgrad::plumbing::Variant;
 use wgrad::tensor::Tensor;
 
 use common::flops_per_submit;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wgrad::ops::Sgd;
-use wgrad::{Error, Gpu, StepPlan, reference};
+use wgrad::{Error, Gpu, StepPlan, cpu};
 
 use common::{SAMPLING, digits, jobs, trainer};
 
@@ -38,14 +38,9 @@ fn steps(criterion: &mut Criterion) {
                 bencher.iter(|| trainer.steps(steps).expect("steps"));
             });
         }
-        let mut trainer = reference::Trainer::<f32>::new(
-            &job.spec,
-            Sgd::new(0.1),
-            &digits.train,
-            job.batch,
-            SAMPLING,
-        )
-        .expect("a trainer");
+        let mut trainer =
+            cpu::Trainer::<f32>::new(&job.spec, Sgd::new(0.1), &digits.train, job.batch, SAMPLING)
+                .expect("a trainer");
         group.bench_function("CPU", |bencher| {
             bencher.iter(|| trainer.steps(steps).expect("steps"));
         });

@@ -24,7 +24,6 @@
 //! ```
 
 mod element;
-mod error;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod header;
@@ -38,12 +37,14 @@ use std::collections::BTreeSet;
 use ndarray::Array2;
 
 use crate::error::Error;
+use crate::error::checkpoint::{FORMAT, OPTIMIZER};
+use crate::memory::{self, bytes_of};
 use crate::ops::ParameterSpec;
 use crate::sequential::Sequential;
 use element::{Rounding, floats};
 use header::{File, Texts};
 
-pub use error::CheckpointError;
+pub use crate::error::CheckpointError;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use file::{read, write};
 pub use import::import;
@@ -59,9 +60,6 @@ pub(crate) struct Contents {
     pub(crate) state: Vec<Vec<Array2<f32>>>,
     pub(crate) step: u64,
 }
-
-/// What the names of an optimizer's tensors begin with.
-const OPTIMIZER: &str = "optimizer.";
 
 fn network(spec: &Sequential) -> String {
     let layers = spec.layers().iter().map(|layer| layer.name());
@@ -107,6 +105,15 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether the host has room for a checkpoint with so many values of each parameter, `copied` of which are copied first:
+/// all of them are there as bytes twice, by tensor and in the file.
+pub(crate) fn check_saving(spec: &Sequential, values: usize, copied: usize) -> Result<(), Error> {
+    let count = spec.sizes().into_iter().fold(0, u64::saturating_add);
+    let copies = (copied + 2 * values) as u64;
+    let what = || format!("a checkpoint of {count} parameters");
+    memory::check(what, bytes_of::<f32>(count).saturating_mul(copies))
+}
+
 /// The whole file.
 pub(crate) fn encode(
     spec: &Sequential,
@@ -131,7 +138,7 @@ pub(crate) fn encode(
         add(name.clone(), parameter, value)?;
     }
     let mut metadata = Texts::new();
-    metadata.insert(header::FORMAT_KEY.to_owned(), header::FORMAT.to_owned());
+    metadata.insert(header::FORMAT_KEY.to_owned(), FORMAT.to_owned());
     metadata.insert("network".to_owned(), network(spec));
     if let Some((state, position)) = training {
         for (role, values) in state {

@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use crate::data::Labels;
 use crate::error::Error;
-use crate::reference::{Float, largest};
+use crate::reference::Float;
 
 /// Past this, a matrix takes more than 128 MiB.
 const MOST_CLASSES: usize = 4_096;
@@ -43,13 +43,13 @@ impl Prediction {
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
 /// use wgrad::ops::Sgd;
-/// use wgrad::{Confusion, TwoLayerNet, reference};
+/// use wgrad::{Confusion, TwoLayerNet, cpu};
 ///
 /// let digits = synthetic::digits_of(1, 1000, 100)?;
 /// let sampling = Sampling::WithReplacement { seed: 1 };
 /// let spec = TwoLayerNet::spec(784, 50, 10).seed(1);
 /// let mut trainer =
-///     reference::Trainer::<f32>::new(&spec, Sgd::new(0.1), &digits.train, 100, sampling)?;
+///     cpu::Trainer::<f32>::new(&spec, Sgd::new(0.1), &digits.train, 100, sampling)?;
 /// trainer.steps(100)?;
 /// let predictions = trainer.predictions(&digits.test)?; // as wgrad::Trainer has it
 /// let confusion = Confusion::new(digits.test.labels(), &predictions)?;
@@ -181,6 +181,26 @@ impl fmt::Display for Confusion {
         let (accuracy, examples) = (self.accuracy(), self.counts.sum());
         write!(f, "  all {examples:>9} examples, accuracy {accuracy:.4}")
     }
+}
+
+/// Number of rows whose largest logit is their label's.
+pub(crate) fn correct<F: Float>(logits: ArrayView2<'_, F>, labels: &[u32]) -> usize {
+    assert_eq!(logits.nrows(), labels.len(), "rows and labels");
+    let pairs = logits.outer_iter().zip(labels);
+    pairs
+        .filter(|(row, label)| largest(*row) == **label as usize)
+        .count()
+}
+
+/// Where the largest of a row is; of equal ones the first. NaN is none, so that of nothing but NaN it is 0.
+pub(crate) fn largest<F: Float>(row: ArrayView1<'_, F>) -> usize {
+    let mut best = 0;
+    for (class, &logit) in row.iter().enumerate() {
+        if logit > row[best] || (row[best].is_nan() && !logit.is_nan()) {
+            best = class;
+        }
+    }
+    best
 }
 
 #[cfg(test)]

@@ -1,15 +1,30 @@
+//! Everything that can go wrong, and its text.
+
+mod binding;
+mod buffer;
+pub(crate) mod checkpoint;
+mod data;
+#[cfg(not(target_arch = "wasm32"))]
+mod layer;
+pub(crate) mod memory;
+mod target_kind;
+mod unfused;
+
 use std::fmt;
 use std::time::Duration;
 
-use crate::checkpoint::CheckpointError;
-use crate::data::DataError;
-use crate::gpu::BufferFault;
+use memory::{readable, remedy};
+
+pub use binding::BindingFault;
+pub use buffer::BufferFault;
+pub use checkpoint::CheckpointError;
+pub use data::{DataError, NotOneHot};
+#[cfg(feature = "download")]
+pub use data::{DownloadAttempt, DownloadFailure};
 #[cfg(not(target_arch = "wasm32"))]
-use crate::layer_check::LayerError;
-use crate::memory::{readable, remedy};
-use crate::ops::TargetKind;
-use crate::plan::BindingFault;
-use crate::steps::Unfused;
+pub use layer::{LayerError, Pass, Place};
+pub use target_kind::TargetKind;
+pub use unfused::Unfused;
 
 /// Everything that can go wrong, as facts: what was being done, what was expected, what was
 /// found, and in its message what to do about it.
@@ -193,7 +208,7 @@ pub enum Error {
     },
 
     /// Examples have classes where values are needed, or the other way round.
-    #[error("data set \"{examples}\" has {}, but {needed}. {remedy}", kind(*found))]
+    #[error("data set \"{examples}\" has {}, but {needed}. {remedy}", found.name())]
     Targets {
         /// Name of the data set.
         examples: String,
@@ -295,13 +310,6 @@ pub(crate) fn joined(items: &[String]) -> String {
         [] => String::new(),
         [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
-}
-
-pub(crate) fn kind(targets: TargetKind) -> &'static str {
-    match targets {
-        TargetKind::Classes => "classes",
-        TargetKind::Values => "values",
     }
 }
 

@@ -1,6 +1,11 @@
+//! Passes over a whole data set on a GPU.
+
+mod model;
+
 use crate::confusion::Prediction;
 use crate::data::{Examples, Memory};
 use crate::error::Error;
+use crate::evaluation::Evaluation;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::model::{Activations, Model, read_matrix};
@@ -8,7 +13,6 @@ use crate::ops::gather::Resident;
 use crate::ops::{Loss, TargetKind, gather, metrics, sample};
 use crate::plan::{Plan, Recorder, SOFTWARE_ITERATIONS, flops_per_submit};
 use crate::tensor::Tensor;
-use crate::trainer::Evaluation;
 
 /// Rows evaluated at a time: enough to keep a GPU busy.
 const ROWS: usize = 1_000;
@@ -117,16 +121,8 @@ fn rows_of_chunk(model: &Model, examples: usize) -> usize {
         * usize::try_from(rounds)
             .unwrap_or(usize::MAX / 64)
             .saturating_sub(1);
-    let most = ROWS.min(rows_of_submit(model)).min(by_loops);
+    let most = ROWS.min(model.rows_of_submit()).min(by_loops);
     most.max(1).min(examples)
-}
-
-/// Rows of a forward pass: as many as fit the memory and a submit.
-pub(crate) fn rows_of_submit(model: &Model) -> usize {
-    let flops = 2 * model.spec().parameter_count() as u64;
-    let by_flops = flops_per_submit(model.gpu()) / flops.max(1);
-    let by_flops = usize::try_from(by_flops).unwrap_or(usize::MAX);
-    model.rows_by_memory().min(by_flops).max(1)
 }
 
 /// Forward passes over a data set, a chunk of rows at a time, in the same memory.

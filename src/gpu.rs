@@ -21,8 +21,8 @@ use crate::parallel;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
+pub use crate::error::BufferFault;
 pub use adapter::{AdapterKind, GpuBuilder};
-pub use buffer_fault::BufferFault;
 pub(crate) use buffer_fault::check_usage;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use faults::message_of;

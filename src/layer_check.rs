@@ -31,7 +31,6 @@
 //! Of each tensor at most 256 elements are looked at, spread evenly, in minibatches of up to 64 values.
 
 mod case;
-mod error;
 mod gradient;
 mod guard;
 mod parity;
@@ -40,11 +39,11 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::error::Error;
+pub use crate::error::{LayerError, Pass, Place};
 use crate::gpu::Gpu;
 use crate::kernel::Contract;
 use crate::ops::Layer;
 use case::{Case, OnGpu};
-pub use error::{LayerError, Place};
 
 /// Minibatches, (rows, features): the smallest, odd ones, around a workgroup of 64, several workgroups.
 const SHAPES: [[usize; 2]; 10] = [
@@ -255,24 +254,6 @@ fn largest(layer: &dyn Layer, [rows, inputs]: [usize; 2]) -> usize {
     let sizes = parameters.map(|spec| spec.shape[0].saturating_mul(spec.shape[1]));
     let values = rows.saturating_mul(layer.outputs(inputs).max(inputs));
     sizes.fold(values, usize::max)
-}
-
-/// Which way through a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
-    /// `y` from `x`.
-    Forward,
-    /// Gradients from `dy`.
-    Backward,
-}
-
-impl fmt::Display for Pass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Forward => "forward",
-            Self::Backward => "backward",
-        })
-    }
 }
 
 /// As what a layer is called.

@@ -2,7 +2,7 @@
 //!
 //! Each layer's forward and backward pass is a compute shader that can be read; weights, data set,
 //! minibatch sampling and the whole SGD loop stay on the GPU. Beside each shader lies the same
-//! formula on [`ndarray`], which is the oracle of the tests and the engine of machines without a
+//! formula on [`ndarray`], which is the oracle of the tests. [`cpu`] is the engine of machines without a
 //! GPU driver.
 //!
 //! # Train
@@ -67,7 +67,7 @@
 //!
 //! # On the CPU
 //!
-//! [`reference::Trainer`] takes the same network, the same sampling and the same seed, and sees the
+//! [`cpu::Trainer`] takes the same network, the same sampling and the same seed, and sees the
 //! same minibatches. Without a GPU it is the faster of the two.
 //!
 //! # The book's network
@@ -121,12 +121,15 @@
 //! pixels out that are 0, even where their weights are infinite.
 pub mod checkpoint;
 mod confusion;
+pub mod cpu;
 pub mod data;
 mod error;
+mod evaluation;
 mod evaluator;
 mod file_kind;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod files;
+mod fit;
 pub mod gpu;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod gradient_check;
@@ -142,6 +145,7 @@ pub mod plan;
 pub mod random;
 pub mod reference;
 mod sequential;
+mod soundness;
 mod steps;
 pub mod summary;
 pub mod tensor;
@@ -160,6 +164,20 @@ pub use bytemuck;
 pub use ndarray;
 pub use wgpu;
 
+/// For this crate's own tests and measurements; not part of the API.
+#[doc(hidden)]
+pub mod plumbing {
+    use crate::kernel::Contract;
+    pub use crate::ops::linear::Variant;
+    use crate::{ops, steps};
+
+    /// The contracts of all kernels, for the tests that compare them with the shaders.
+    #[must_use]
+    pub fn contracts() -> Vec<Contract> {
+        [ops::contracts(), steps::contracts()].concat()
+    }
+}
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
@@ -167,6 +185,7 @@ struct Readme;
 pub use checkpoint::CheckpointError;
 pub use confusion::{ClassMetrics, Confusion, Prediction};
 pub use error::Error;
+pub use evaluation::Evaluation;
 pub use gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
 pub use gradient_check::gradient_check;
@@ -176,5 +195,5 @@ pub use layer_check::{LayerCheck, check_layer};
 pub use model::Model;
 pub use sequential::{MAX_WIDTH, Sequential};
 pub use steps::{StepPlan, Unfused};
-pub use trainer::{Evaluation, Trainer};
+pub use trainer::Trainer;
 pub use two_layer_net::TwoLayerNet;

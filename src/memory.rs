@@ -9,6 +9,7 @@ mod linux;
 use std::hint::black_box;
 
 use crate::error::Error;
+use crate::error::memory::ALLOCATOR;
 
 /// Bytes that other parts of a program take meanwhile: blocks that matrix products pack, messages. Tables of pages
 /// come on top, 1/512 of what they map.
@@ -21,17 +22,6 @@ const STACK: u64 = 2 << 20;
 /// What needs less than this is not compared with the machine's memory: that would take longer than allocating it,
 /// and who has no more than this left is stopped by something else.
 const SMALL: u64 = 4 << 20;
-
-const MACHINE: &str = "free memory and swap of this machine";
-const ALLOCATOR: &str = "what the allocator grants";
-
-/// What to do about a limit, apart from needing less.
-pub(crate) fn remedy(limit: &str) -> &'static str {
-    match limit {
-        MACHINE | ALLOCATOR => "end other programs",
-        _ => "raise that limit",
-    }
-}
 
 /// Memory that may still be taken, and what limits it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,16 +165,6 @@ fn can_reserve(bytes: u64) -> bool {
 /// Bytes of so many values of type `T`.
 pub(crate) fn bytes_of<T>(values: u64) -> u64 {
     values.saturating_mul(size_of::<T>() as u64)
-}
-
-/// Bytes as people read them.
-pub(crate) fn readable(bytes: u64) -> String {
-    const UNITS: [(&str, f64); 3] = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
-    let bytes_f64 = bytes as f64;
-    match UNITS.iter().find(|(_, unit)| bytes_f64 >= *unit) {
-        Some((name, unit)) => format!("{:.1} {name}", bytes_f64 / unit),
-        None => format!("{bytes} bytes"),
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 mod activations;
 #[cfg(not(target_arch = "wasm32"))]
 mod direct;
-mod evaluation;
 
 use std::any::Any;
 
@@ -11,12 +10,12 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::checkpoint;
 use crate::error::Error;
+use crate::fit::check_parameters;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::memory::bytes_of;
 use crate::ops::{Backward, Draw, Forward, Layer, Linear, Loss, Relu};
 use crate::plan::{Plan, Recorder};
-use crate::reference::{check_parameters, footprint};
 use crate::sequential::Sequential;
 use crate::tensor::{self, Arena, Tensor};
 
@@ -53,6 +52,18 @@ impl Parameters {
             layers: layers.collect(),
             arena,
         })
+    }
+}
+
+impl Sequential {
+    /// Puts the network with its initial parameters on a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a width is not in 1…[`MAX_WIDTH`](crate::MAX_WIDTH), a parameter is empty or nothing can be trained;
+    /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold it, [`Error::Memory`] when the host has
+    /// no room for its initial values.
+    pub fn build(&self, gpu: &Gpu) -> Result<Model, Error> {
+        Model::new(gpu, self)
     }
 }
 
@@ -163,7 +174,7 @@ impl Model {
     pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (spec, parameters) = (self.spec.clone(), self.parameters_async());
         async move {
-            footprint::check_saving(&spec, 1, 1)?;
+            checkpoint::check_saving(&spec, 1, 1)?;
             checkpoint::encode(&spec, &parameters.await?, None)
         }
     }

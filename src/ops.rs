@@ -11,7 +11,7 @@ mod elementwise;
 pub(crate) mod gather;
 mod gelu;
 mod leaky_relu;
-mod linear;
+pub(crate) mod linear;
 mod mean_squared_error;
 pub(crate) mod metrics;
 mod relu;
@@ -35,13 +35,14 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::tensor::Tensor;
 
+pub use crate::error::TargetKind;
 pub use ada_grad::AdaGrad;
 pub use adam::{Adam, AdamW};
 pub use clip::Clipped;
 pub use dropout::Dropout;
 pub use gelu::Gelu;
 pub use leaky_relu::LeakyRelu;
-pub use linear::{Linear, Variant};
+pub use linear::Linear;
 pub use mean_squared_error::MeanSquaredError;
 pub use relu::Relu;
 pub use rms_prop::RmsProp;
@@ -192,15 +193,6 @@ pub trait Layer: Any + Debug + Send + Sync {
     fn reference(&self) -> reference::Twin;
 }
 
-/// What a loss compares a network's outputs with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TargetKind {
-    /// The class of every row: (1, rows) of `u32`.
-    Classes,
-    /// Values: (rows, outputs) of `f32`.
-    Values,
-}
-
 /// A loss over rows of outputs.
 ///
 /// A [checkpoint](crate::checkpoint) knows it by its `Debug` text: that names all settings, and has nothing that
@@ -332,9 +324,8 @@ impl Optimizer for Box<dyn Optimizer> {
     }
 }
 
-/// The contracts of all kernels, for the tests that compare them with the shaders.
-#[must_use]
-pub fn contracts() -> Vec<Contract> {
+/// The contracts of all kernels here.
+pub(crate) fn contracts() -> Vec<Contract> {
     [
         gather::contracts().as_slice(),
         &linear::contracts(),
@@ -353,7 +344,6 @@ pub fn contracts() -> Vec<Contract> {
         &rms_prop::contracts(),
         &sample::contracts(),
         &metrics::contracts(),
-        &crate::steps::contracts(),
     ]
     .concat()
 }

@@ -11,7 +11,7 @@ use crate::gpu::Gpu;
 use crate::kernel::{Contract, Kernel, Program};
 use crate::tensor::Tensor;
 
-pub use binding::BindingFault;
+pub use crate::error::BindingFault;
 
 /// WebGPU's end of one dispatch dimension.
 const MAX_WORKGROUPS: u64 = 65_535;

@@ -1,28 +1,21 @@
-//! The book's formulas on ndarray: the oracle of the tests in `f64`, and in `f32` the engine of
-//! machines without any GPU driver. It shares no code and no algorithm with [`crate::ops`].
+//! The book's formulas on ndarray, as they are defined: the oracle of the tests. It shares no code and no algorithm
+//! with [`crate::ops`], nor with [`crate::cpu`], which computes some of them in a faster way.
 
 mod ada_grad;
 mod adam;
 mod clip;
-mod cores;
 mod dropout;
 mod elementwise;
-pub(crate) mod footprint;
 mod gelu;
 mod leaky_relu;
 mod linear;
 mod mean_squared_error;
-mod network;
-mod pass;
-mod product;
 mod relu;
 mod rms_prop;
 mod sgd;
 mod sigmoid;
 mod softmax_cross_entropy;
-mod sparse;
 mod tanh;
-mod trainer;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -37,18 +30,12 @@ pub use gelu::Gelu;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
 pub use mean_squared_error::MeanSquaredError;
-pub use network::Network;
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) use network::{check_input, check_rows, correct};
-pub(crate) use network::{check_parameters, largest};
 pub use relu::Relu;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::{SoftmaxCrossEntropy, softmax_cross_entropy};
-pub use sparse::{SparseBatch, Term};
 pub use tanh::Tanh;
-pub use trainer::Trainer;
 
 /// `f32` or `f64`.
 pub trait Float: NdFloat {
@@ -171,28 +158,13 @@ pub struct Backward<'a, F> {
     pub draw: Option<Draw>,
 }
 
-/// A layer as its formulas. Both passes write into arrays that exist, so that a step allocates
-/// nothing.
+/// A layer as its formulas. Both passes write into arrays that exist.
 pub trait Layer<F>: Debug + Send + Sync {
     /// `y = layer(x)`.
     fn forward(&self, pass: Forward<'_, F>);
 
     /// The gradients by the parameters, and by `x` where it is wanted.
     fn backward(&self, pass: Backward<'_, F>);
-
-    /// This layer over rows given by what is not 0 in them, if it has a form for those.
-    fn sparse(&self) -> Option<&dyn SparseLayer<F>> {
-        None
-    }
-}
-
-/// A first layer over rows given by what is not 0 in them. All arrays lie dense in memory, row by row.
-pub trait SparseLayer<F> {
-    /// `y = layer(x)`.
-    fn forward(&self, x: &SparseBatch<F>, parameters: &[Array2<F>], y: ArrayViewMut2<'_, F>);
-
-    /// The gradients by the parameters.
-    fn backward(&self, x: &SparseBatch<F>, dy: ArrayView2<'_, F>, gradients: &mut [Array2<F>]);
 }
 
 /// One layer in both precisions.

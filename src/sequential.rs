@@ -1,8 +1,6 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::gpu::Gpu;
-use crate::model::Model;
 use crate::ops::{Layer, ParameterSpec};
 use crate::random::layer_key;
 use crate::summary::Summary;
@@ -107,16 +105,6 @@ impl Sequential {
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn largest_checkpoint(&self) -> u64 {
         8 * 4 * self.parameter_count() as u64 + (16 << 20)
-    }
-
-    /// Puts the network with its initial parameters on a GPU.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] when a width is not in 1…[`MAX_WIDTH`], a parameter is empty or nothing can be trained;
-    /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold it, [`Error::Memory`] when the host has
-    /// no room for its initial values.
-    pub fn build(&self, gpu: &Gpu) -> Result<Model, Error> {
-        Model::new(gpu, self)
     }
 
     /// Whether the network can be built at all.

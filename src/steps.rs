@@ -13,7 +13,7 @@ use crate::ops::{Loss, Optimizer};
 use crate::plan::Plan;
 use crate::tensor::{Arena, Tensor};
 
-pub use fused::Unfused;
+pub use crate::error::Unfused;
 
 /// Which dispatches make a step of training. All compute the same step, up to rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::ops::metrics::HISTORY;
 use crate::sequential::Sequential;
-use crate::trainer::HISTORY;
 
 /// Numbers that an optimizer has of each step to come.
 const COEFFICIENTS: usize = 4;

@@ -1,31 +1,29 @@
 //! The training loop: recorded once, then run on the GPU for hundreds of steps at a time.
 
 mod saving;
-mod soundness;
 
-use std::fmt;
 use std::sync::Arc;
 
 use ndarray::Array2;
 
 use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
-use crate::error::{Error, kind};
+use crate::error::Error;
+use crate::evaluation::Evaluation;
 use crate::evaluator::{self, DataSets};
+use crate::fit::{check_classes, check_fit};
 use crate::kernel::Element;
 use crate::memory::{self, bytes_of};
 use crate::model::Model;
 use crate::ops::gather::Resident;
-use crate::ops::{Loss, Optimizer, TargetKind};
+use crate::ops::metrics::HISTORY;
+use crate::ops::{Loss, Optimizer};
 use crate::plan::{BYTES_PER_SUBMIT, Plan, flops_per_submit};
 use crate::sequential::Sequential;
+use crate::soundness::Soundness;
 use crate::steps::{Setting, StepPlan, Steps, Unfused};
 use crate::tensor::{Arena, Tensor};
 
-pub(crate) use soundness::Soundness;
-
-/// Losses kept on the GPU until they are read.
-pub(crate) const HISTORY: usize = 16_384;
 /// Past this, the vectors that record a pass grow and each dispatch costs more.
 const DISPATCHES_PER_SUBMIT: usize = 2_000;
 
@@ -444,97 +442,6 @@ fn check_host(
         )
     };
     memory::check_in_driver(what, of_training.saturating_add(of_examples))
-}
-
-/// How good a network is on a data set. `Display` prints it, as `loss 0.1234, accuracy 0.9712`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Evaluation {
-    /// Mean loss.
-    pub loss: f64,
-    /// Share of examples whose largest logit is their label's, 0…1; `None` where they have values, no
-    /// labels.
-    pub accuracy: Option<f64>,
-}
-
-impl Evaluation {
-    pub(crate) fn new(loss_sum: f64, hits: Option<usize>, examples: usize) -> Self {
-        Self {
-            loss: loss_sum / examples as f64,
-            accuracy: hits.map(|hits| hits as f64 / examples as f64),
-        }
-    }
-}
-
-impl fmt::Display for Evaluation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "loss {:.4}", self.loss)?;
-        match self.accuracy {
-            Some(accuracy) => write!(f, ", accuracy {accuracy:.4}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Whether a network with these widths takes the rows of examples and says what the loss compares.
-pub(crate) fn check_fit(
-    widths: &[usize],
-    loss: &dyn Loss,
-    examples: &Examples,
-) -> Result<(), Error> {
-    let found = match examples.labels() {
-        Some(_) => TargetKind::Classes,
-        None => TargetKind::Values,
-    };
-    if loss.targets() != found {
-        return Err(Error::Targets {
-            examples: examples.name().to_owned(),
-            found,
-            needed: format!("the loss {loss:?} compares {}", kind(loss.targets())),
-            remedy: match found {
-                TargetKind::Classes => {
-                    "Take a loss of classes, such as SoftmaxCrossEntropy, or make a table with Table::regression"
-                }
-                TargetKind::Values => {
-                    "Take a loss of values, such as MeanSquaredError, or make the table with \
-                     Table::classification"
-                }
-            },
-        });
-    }
-    check_widths(widths, examples)
-}
-
-/// Whether a network with these widths takes the rows of examples and has an output for each of their classes
-/// or values.
-pub(crate) fn check_widths(widths: &[usize], examples: &Examples) -> Result<(), Error> {
-    let expected = [widths[0], widths[widths.len() - 1]];
-    let found = [examples.width(), examples.outputs()];
-    if expected == found {
-        return Ok(());
-    }
-    Err(Error::Shape {
-        what: format!(
-            "{} (features, outputs), which the network's inputs and last layer must fit",
-            examples.name()
-        ),
-        expected,
-        found,
-        remedy: "Build the network with as many inputs and outputs as the data have, or take other data",
-    })
-}
-
-/// Whether examples have classes to be predicted.
-pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
-    if examples.labels().is_some() {
-        return Ok(());
-    }
-    Err(Error::Targets {
-        examples: examples.name().to_owned(),
-        found: TargetKind::Values,
-        needed: "a prediction with a probability is of classes".to_owned(),
-        remedy: "Predict values with Model::predict or reference::Network::predict, or make the table with \
-                 Table::classification",
-    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use wgrad::wgpu::naga::front::wgsl;
 
 #[test]
 fn every_contract_is_what_its_shader_says() {
-    let contracts = wgrad::ops::contracts();
+    let contracts = wgrad::plumbing::contracts();
     assert!(!contracts.is_empty());
     for contract in contracts {
         let faults = contract.faults();
@@ -32,7 +32,7 @@ fn files() -> BTreeMap<String, String> {
 #[test]
 fn every_entry_point_has_one_contract_and_every_contract_its_file() {
     let files = files();
-    let contracts = wgrad::ops::contracts();
+    let contracts = wgrad::plumbing::contracts();
     let (mut used, mut found) = (BTreeSet::new(), BTreeSet::new());
     for contract in &contracts {
         used.insert(contract.shader);

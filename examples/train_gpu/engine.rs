@@ -3,7 +3,7 @@ use std::path::Path;
 use wgrad::data::Dataset;
 use wgrad::gpu::AdapterKind;
 use wgrad::ops::SoftmaxCrossEntropy;
-use wgrad::{Error, Evaluation, Gpu, Prediction, Sequential, StepPlan, Trainer, reference};
+use wgrad::{Error, Evaluation, Gpu, Prediction, Sequential, StepPlan, Trainer, cpu};
 
 use crate::args::{Args, DeviceChoice, Plan};
 
@@ -66,7 +66,7 @@ impl Engine for Trainer {
     }
 }
 
-impl Engine for reference::Trainer<f32> {
+impl Engine for cpu::Trainer<f32> {
     fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
         self.steps(count)
     }
@@ -172,7 +172,7 @@ pub(crate) fn build(
                 found: format!("{:?}", args.plan).to_ascii_lowercase(),
             });
         }
-        Device::Cpu { .. } => Box::new(reference::Trainer::<f32>::new(
+        Device::Cpu { .. } => Box::new(cpu::Trainer::<f32>::new(
             spec, optimizer, train, batch, sampling,
         )?),
     })

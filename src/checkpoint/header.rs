@@ -15,9 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::kind::Kind;
 use super::{CheckpointError, hex, shown};
+use crate::error::checkpoint::FORMAT;
 
-/// The metadata `format` of what this version writes.
-pub(super) const FORMAT: &str = "wgrad 2";
 /// The metadata `format` of the version before, whose tensors are the same and whose other metadata are not.
 pub(super) const OLDER_FORMAT: &str = "wgrad 1";
 /// Key of the format among the metadata.

@@ -4,8 +4,8 @@ use ndarray::{ArrayView1, ArrayView2};
 use sha2::Digest;
 
 use super::digest::{self, DataDigest};
-use super::error::{DataError, NotOneHot};
 use super::table::Memory;
+use super::{DataError, NotOneHot};
 
 /// Class labels, one per example: given as class indices or one-hot, kept as indices.
 ///

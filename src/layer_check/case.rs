@@ -7,8 +7,8 @@ use ndarray::Array2;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::error::{LayerError, Place};
 use super::guard::{Guarded, Touch};
+use super::{LayerError, Place};
 use super::{Mode, Pass};
 use crate::error::Error;
 use crate::gpu::{Gpu, message_of};

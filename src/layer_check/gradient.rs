@@ -2,8 +2,8 @@
 
 use ndarray::Array2;
 
+use super::LayerError;
 use super::case::{Case, OnGpu, Operands};
-use super::error::LayerError;
 use super::{Check, Pass, Row, Worst};
 
 /// Smaller step of the differences, relative to what is moved.

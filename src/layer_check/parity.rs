@@ -2,8 +2,8 @@
 
 use ndarray::Array2;
 
+use super::LayerError;
 use super::case::{Case, Numbers, OnGpu, Operands};
-use super::error::LayerError;
 use super::{Check, Pass, Row, Worst};
 use crate::reference::Float;
 

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{MACHINE, Room};
+use super::Room;
+use crate::error::memory::MACHINE;
 
 /// What is left under every limit that this process has.
 pub(super) fn rooms() -> Vec<Room> {

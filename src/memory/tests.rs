@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{BESIDE, MACHINE, Room, SMALL, check, narrowest, probe, readable, remedy};
+use super::{BESIDE, Room, SMALL, check, narrowest, probe};
 use crate::error::Error;
+use crate::error::memory::{MACHINE, readable, remedy};
 
 #[test]
 fn what_no_machine_has_is_refused_and_what_each_has_is_not() {
@@ -101,7 +102,7 @@ mod linux {
         "MemTotal: 16000000 kB\nMemFree: 100 kB\nMemAvailable:    8000000 kB\nSwapFree: 500 kB\n";
     const MACHINE: Room = Room {
         bytes: 8_000_500 * 1024,
-        limit: crate::memory::MACHINE,
+        limit: crate::error::memory::MACHINE,
         is_of_addresses: false,
     };
 
@@ -236,7 +237,7 @@ mod limited {
     use crate::data::{Sampling, synthetic};
     use crate::error::Error;
     use crate::ops::{Adam, Linear, Relu};
-    use crate::{Sequential, reference};
+    use crate::{Sequential, cpu};
 
     /// Set in the process that is limited.
     const HIDDEN: &str = "WGRAD_TEST_HIDDEN";
@@ -253,7 +254,7 @@ mod limited {
         let digits = synthetic::digits_of(1, 40, 40)?;
         let sampling = Sampling::Shuffled { seed: 1 };
         let (spec, adam) = (spec(hidden), Adam::new(1e-3));
-        let trainer = reference::Trainer::<f32>::new(&spec, adam, &digits.train, 20, sampling);
+        let trainer = cpu::Trainer::<f32>::new(&spec, adam, &digits.train, 20, sampling);
         let mut trainer = trainer?;
         trainer.steps(2)?;
         trainer.evaluate(&digits.test)?;

@@ -4,6 +4,7 @@ use super::Model;
 use crate::error::Error;
 use crate::kernel::Element;
 use crate::ops::TargetKind;
+use crate::plan::flops_per_submit;
 use crate::tensor::Tensor;
 
 /// The tensors of one pass: what each layer takes and gives, and the gradients of those.
@@ -50,6 +51,14 @@ impl Activations {
 }
 
 impl Model {
+    /// Rows of a forward pass: as many as fit the memory and a submit.
+    pub(crate) fn rows_of_submit(&self) -> usize {
+        let flops = 2 * self.spec.parameter_count() as u64;
+        let by_flops = flops_per_submit(&self.gpu) / flops.max(1);
+        let by_flops = usize::try_from(by_flops).unwrap_or(usize::MAX);
+        self.rows_by_memory().min(by_flops).max(1)
+    }
+
     /// Room for a step of training over `rows` rows, whose input is floats or packed bytes.
     pub(crate) fn activations(
         &self,

@@ -8,14 +8,15 @@ use ndarray::{Array2, ArrayView2, s};
 
 use super::{Activations, Model, read_matrices, read_matrix, row_major};
 use crate::checkpoint;
+use crate::confusion::correct;
+use crate::cpu;
 use crate::data::Labels;
 use crate::error::Error;
-use crate::evaluator;
+use crate::fit::{check_input, check_rows};
 use crate::kernel::Element;
 use crate::memory::{self, bytes_of};
 use crate::ops::{SoftmaxCrossEntropy, TargetKind};
 use crate::plan::{Plan, Recorder};
-use crate::reference::{self, check_input, check_rows};
 use crate::tensor::Tensor;
 
 /// With fewer rows at a time than this a device does next to nothing: what has no room for them has none at all.
@@ -117,7 +118,7 @@ impl Model {
     pub fn accuracy(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<f64, Error> {
         self.check_labelled(x, labels)?;
         let logits = self.predict(x)?;
-        let hits = reference::correct(logits.view(), labels.indices());
+        let hits = correct(logits.view(), labels.indices());
         Ok(hits as f64 / labels.len() as f64)
     }
 
@@ -161,12 +162,12 @@ impl Model {
         network.numerical_gradient(x.mapv(f64::from).view(), labels.indices())
     }
 
-    /// The network with its present parameters on the CPU, in `f64`.
+    /// The network with its present parameters on the CPU, in `f64`, every layer by its definition.
     ///
     /// # Errors
     /// As [`parameters`](Self::parameters).
-    pub fn to_reference(&self) -> Result<reference::Network<f64>, Error> {
-        let mut network = reference::Network::new(&self.spec)?;
+    pub fn to_reference(&self) -> Result<cpu::Network<f64>, Error> {
+        let mut network = cpu::Network::by_definition(&self.spec)?;
         for (to, from) in network.parameters_mut().iter_mut().zip(self.parameters()?) {
             *to = from
                 .iter()
@@ -218,7 +219,7 @@ impl Model {
 
     /// As many of so many rows as a submit takes, with room for them: where memory is short, for fewer.
     fn room_for_rows(&self, total: usize) -> Result<(usize, Activations), Error> {
-        let mut rows = evaluator::rows_of_submit(self).min(total);
+        let mut rows = self.rows_of_submit().min(total);
         loop {
             // The copies come later, when a software driver has taken its part of the host's memory.
             let room = self.forward_activations(rows, Element::F32, TargetKind::Classes);

@@ -8,6 +8,9 @@ use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
+/// Losses kept on the GPU until they are read.
+pub(crate) const HISTORY: usize = 16_384;
+
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct Shape {

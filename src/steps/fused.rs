@@ -8,7 +8,7 @@ mod tests;
 use std::any::Any;
 
 use super::{Setting, StepPlan, Steps};
-use crate::error::Error;
+use crate::error::{Error, Unfused};
 use crate::kernel::{Element, Kernel};
 use crate::ops::{
     Layer, Linear, Optimizer, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather, sample, to_u32,
@@ -28,90 +28,6 @@ const MAX_GROUP: usize = 32;
 /// Minibatches chosen at a time, a power of two, and the most indices they may take.
 const MINIBATCHES: usize = 256;
 const MAX_INDICES: usize = 1 << 22;
-
-/// Why the steps of a training are not fused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unfused {
-    /// A layer in a place where the fused step has none of its kind.
-    #[error("layers.{index}, {name}, is not {expected}")]
-    Layer {
-        /// Its index.
-        index: usize,
-        /// Its name.
-        name: String,
-        /// What could be there.
-        expected: &'static str,
-    },
-    /// The loss is another.
-    #[error("the loss is not softmax cross-entropy")]
-    Loss,
-    /// The features are floats.
-    #[error("the features are not bytes")]
-    Features,
-    /// The optimizer is another.
-    #[error("the optimizer is not plain SGD with a constant learning rate")]
-    Optimizer,
-    /// There are too many linear layers.
-    #[error("the network has {found} linear layers, more than {MAX_LAYERS}")]
-    Depth {
-        /// How many there are.
-        found: usize,
-    },
-    /// The layers are too wide together.
-    #[error("its layers have {found} outputs together, more than {MAX_COLUMNS}")]
-    Width {
-        /// How many there are.
-        found: usize,
-    },
-    /// The parameters fill more than one buffer.
-    #[error("its parameters fill more than one buffer")]
-    Parameters,
-    /// A kernel would loop longer than a software driver lets it.
-    #[error(
-        "a kernel would take {needed} loop iterations, but this driver ends loops after {available}"
-    )]
-    Iterations {
-        /// Iterations of the longest invocation.
-        needed: u64,
-        /// Iterations that the driver runs.
-        available: u64,
-    },
-    /// It can be fused, but would not be faster so.
-    #[error(
-        "it would not be faster: {parts} bytes of sums to hand on, {later} weights behind the first layer"
-    )]
-    Slower {
-        /// Bytes of the sums of slices.
-        parts: u64,
-        /// Weights of all layers but the first.
-        later: u64,
-    },
-    /// A kernel needs more than the device allows.
-    #[error("{kernel} takes {needed} {what}, but this device allows {available} ({limit})")]
-    Limit {
-        /// The kernel, for example `fused_middle::middle`.
-        kernel: String,
-        /// What it needs, for example `bytes of workgroup memory`.
-        what: &'static str,
-        /// Name of the limit, as `wgpu::Limits` spells it.
-        limit: &'static str,
-        /// How much is needed.
-        needed: u64,
-        /// How much there is.
-        available: u64,
-    },
-    /// What a step hands on does not fit a buffer.
-    #[error(
-        "sums of slices, or two minibatches, take {needed} bytes, but a binding holds {available}"
-    )]
-    Scratch {
-        /// Bytes needed.
-        needed: u64,
-        /// Bytes that a binding holds.
-        available: u64,
-    },
-}
 
 /// A training that can be fused, with all that its kernels are told.
 #[derive(Debug)]
@@ -146,7 +62,10 @@ impl Network {
         let last = layer[layers - 1];
         let columns = (last.column + last.outputs) as usize;
         if columns > MAX_COLUMNS {
-            return Err(Unfused::Width { found: columns });
+            return Err(Unfused::Width {
+                found: columns,
+                most: MAX_COLUMNS,
+            });
         }
         let widest = layer.iter().map(|layer| layer.outputs).max().unwrap_or(1) as usize;
         // A row to a workgroup is the shortest wait, until there are twice as many as a large GPU has
@@ -398,7 +317,10 @@ fn layer_blocks(
     }
     let count = found.len();
     if count > MAX_LAYERS {
-        return Err(Unfused::Depth { found: count });
+        return Err(Unfused::Depth {
+            found: count,
+            most: MAX_LAYERS,
+        });
     }
     found.resize(MAX_LAYERS, LayerBlock::default());
     let mut blocks = [LayerBlock::default(); MAX_LAYERS];

@@ -7,7 +7,6 @@ use super::Trainer;
 use crate::checkpoint::{self, Position};
 use crate::error::Error;
 use crate::model::{read_matrices, row_major};
-use crate::reference::footprint;
 
 impl Trainer {
     fn position(&self) -> Position {
@@ -33,7 +32,7 @@ impl Trainer {
         let parameters = self.model.parameters_async();
         let values = 1 + roles_kept;
         async move {
-            footprint::check_saving(&spec, values, values)?;
+            checkpoint::check_saving(&spec, values, values)?;
             let mut state = Vec::new();
             for (role, read) in reads {
                 state.push((role, read.await?));

@@ -2,14 +2,14 @@ use std::sync::Arc;
 
 use ndarray::array;
 
-use super::soundness::LARGEST_LOSS;
 use super::{HISTORY, Soundness, Trainer};
+use crate::cpu;
 use crate::data::{Dataset, Examples, Labels, Sampling, Table};
 use crate::error::Error;
 use crate::ops::{
     Adam, AdamW, Linear, MeanSquaredError, Optimizer, Schedule, Sgd, SoftmaxCrossEntropy,
 };
-use crate::reference;
+use crate::soundness::LARGEST_LOSS;
 use crate::steps::StepPlan;
 use crate::{Sequential, TwoLayerNet};
 
@@ -220,7 +220,7 @@ fn a_training_stops_when_a_loss_is_not_sound() -> Result<(), Error> {
     let examples = values(1e10, 1e10)?;
     let (spec, optimizer) = (Sequential::input(2).layer(Linear::new(1)), Sgd::new(0.5));
     let sampling = Sampling::Shuffled { seed: 1 };
-    let mut cpu = reference::Trainer::<f32>::with_loss(
+    let mut cpu = cpu::Trainer::<f32>::with_loss(
         &spec,
         MeanSquaredError,
         optimizer,
@@ -333,8 +333,7 @@ fn biases_that_swing_without_overflow_are_a_divergence() -> Result<(), Error> {
     let spec = TwoLayerNet::spec(3, 4, 2);
     let steps = |learning_rate| {
         let sampling = Sampling::Listed(vec![0, 1, 2, 3]);
-        reference::Trainer::<f32>::new(&spec, Sgd::new(learning_rate), &blank, 4, sampling)?
-            .steps(100)
+        cpu::Trainer::<f32>::new(&spec, Sgd::new(learning_rate), &blank, 4, sampling)?.steps(100)
     };
     assert!(steps(1.0).is_ok());
     let result = steps(1e9);

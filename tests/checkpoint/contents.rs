@@ -8,14 +8,14 @@ use wgrad::ops::{
 };
 use wgrad::plan::Recorder;
 use wgrad::tensor::Tensor;
-use wgrad::{CheckpointError, Error, Sequential, StepPlan, Trainer, reference};
+use wgrad::{CheckpointError, Error, Sequential, StepPlan, Trainer, cpu, reference};
 
 use super::{BATCH, assert_says, dataset, sampling, spec, trainer};
 use crate::gpu::gpu;
 use crate::parts::{parts, whole};
 
-fn on_cpu(optimizer: impl Optimizer + 'static, data: &Dataset) -> reference::Trainer<f32> {
-    reference::Trainer::new(&spec(), optimizer, data, BATCH, sampling()).unwrap()
+fn on_cpu(optimizer: impl Optimizer + 'static, data: &Dataset) -> cpu::Trainer<f32> {
+    cpu::Trainer::new(&spec(), optimizer, data, BATCH, sampling()).unwrap()
 }
 
 fn saved(trainer: &Trainer) -> Result<Vec<u8>, Error> {
@@ -99,8 +99,7 @@ fn a_training_on_a_table_is_bound_to_its_values() {
     let spec = Sequential::input(2).layer(Linear::new(1)).seed(1);
     let trainer = |table: &Table| {
         let (loss, sampling) = (MeanSquaredError, Sampling::Shuffled { seed: 1 });
-        reference::Trainer::<f32>::with_loss(&spec, loss, Sgd::new(0.1), table, 2, sampling)
-            .unwrap()
+        cpu::Trainer::<f32>::with_loss(&spec, loss, Sgd::new(0.1), table, 2, sampling).unwrap()
     };
     let (x, y) = (array![[0.0, 1.0], [0.5, -1.0]], array![[0.5], [1.0]]);
     let table = |name: &str, x: &Array2<f32>, y: &Array2<f32>| {
@@ -209,7 +208,7 @@ fn settings_that_differ_are_told_by_what_differs() {
 fn another_list_of_minibatches_is_another_training() {
     let trainer = |list: Vec<u32>| {
         let (optimizer, sampling) = (Sgd::new(0.1), Sampling::Listed(list));
-        reference::Trainer::<f32>::new(&spec(), optimizer, &dataset(), 2, sampling).unwrap()
+        cpu::Trainer::<f32>::new(&spec(), optimizer, &dataset(), 2, sampling).unwrap()
     };
     let file = trainer(vec![0, 1, 2, 3]).to_safetensors().unwrap();
     trainer(vec![0, 1, 2, 3]).set_safetensors(&file).unwrap();

@@ -8,13 +8,13 @@ use safetensors::tensor::Dtype;
 use wgrad::data::{Sampling, Table};
 use wgrad::ndarray::{Array2, array};
 use wgrad::ops::{Linear, MeanSquaredError, Relu, Sgd};
-use wgrad::{CheckpointError, Error, Model, Sequential, checkpoint, reference};
+use wgrad::{CheckpointError, Error, Model, Sequential, checkpoint, cpu};
 
 use super::assert_says;
 use crate::gpu::gpu;
 use crate::parts::{Metadata, Tensors, parts, whole};
 
-type Trainer = reference::Trainer<f32>;
+type Trainer = cpu::Trainer<f32>;
 
 /// 2 → 3 → 2, trained on the CPU.
 pub(super) fn trainer() -> Trainer {

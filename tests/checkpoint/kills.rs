@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use wgrad::ops::Adam;
-use wgrad::{Sequential, files, reference};
+use wgrad::{Sequential, cpu, files};
 
 use super::{BATCH, dataset, sampling};
 use crate::gpu::Numbers;
@@ -17,12 +17,12 @@ const FILE: &str = "WGRAD_TEST_SAVES_TO";
 const KILLS: usize = 50;
 
 /// Large enough that writing it takes a while: 3 MB.
-fn trainer() -> reference::Trainer<f32> {
+fn trainer() -> cpu::Trainer<f32> {
     let spec = Sequential::input(48)
         .layer(wgrad::ops::Linear::new(5_000))
         .layer(wgrad::ops::Linear::new(4));
     let (data, optimizer) = (dataset(), Adam::new(1e-3));
-    reference::Trainer::new(&spec, optimizer, &data, BATCH, sampling()).unwrap()
+    cpu::Trainer::new(&spec, optimizer, &data, BATCH, sampling()).unwrap()
 }
 
 /// Saves without end, when the test below runs it as a process of its own.

@@ -1,5 +1,5 @@
 use wgrad::ops::{Adam, Optimizer};
-use wgrad::{Error, Sequential, StepPlan, Trainer, reference};
+use wgrad::{Error, Sequential, StepPlan, Trainer, cpu};
 
 use super::{BATCH, dataset, dropping, optimizers, sampling, spec, trainer, trainer_of};
 use crate::gpu::{Numbers, gpu};
@@ -32,7 +32,7 @@ impl Run for Trainer {
     }
 }
 
-impl Run for reference::Trainer<f32> {
+impl Run for cpu::Trainer<f32> {
     fn losses(&mut self, count: usize) -> Vec<u32> {
         self.steps(count)
             .unwrap()
@@ -76,7 +76,7 @@ fn check(case: &str, start: impl Fn() -> Box<dyn Run>) {
 
 fn on_cpu(spec: &Sequential, optimizer: Box<dyn Optimizer>) -> Box<dyn Run> {
     let data = dataset();
-    Box::new(reference::Trainer::<f32>::new(spec, optimizer, &data, BATCH, sampling()).unwrap())
+    Box::new(cpu::Trainer::<f32>::new(spec, optimizer, &data, BATCH, sampling()).unwrap())
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use image::{RgbImage, imageops};
 use wgrad::data::{Dataset, Sampling, mnist};
 use wgrad::ops::Sgd;
-use wgrad::{Prediction, TwoLayerNet, reference};
+use wgrad::{Prediction, TwoLayerNet, cpu};
 
 use super::{Few, NAMES, assert_refused, last_line, lines, text, train, write_part};
 
@@ -62,7 +62,7 @@ fn wrong(few: &Few) -> (Dataset, Vec<(usize, Prediction)>) {
     let spec = TwoLayerNet::spec(784, 50, 10).seed(42);
     let sampling = Sampling::WithReplacement { seed: 42 };
     let mut trainer =
-        reference::Trainer::<f32>::new(&spec, Sgd::new(0.1), &split.train, 20, sampling).unwrap();
+        cpu::Trainer::<f32>::new(&spec, Sgd::new(0.1), &split.train, 20, sampling).unwrap();
     trainer.resume(few.path.join("saved")).unwrap();
     let predictions = trainer.predictions(&split.test).unwrap();
     let labels = split.test.labels().indices();

@@ -3,7 +3,7 @@
 use wgrad::data::{Dataset, Labels, Sampling};
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
-use wgrad::{Error, Gpu, Sequential, Trainer, reference};
+use wgrad::{Error, Gpu, Sequential, Trainer, cpu};
 
 use crate::{SAMPLING, assert_error, digits, gpu, spec};
 
@@ -19,8 +19,7 @@ fn error_of(gpu: &Gpu, rate: f32, data: &Dataset, batch: usize, sampling: &Sampl
         batch,
         sampling.clone(),
     );
-    let on_cpu =
-        reference::Trainer::<f32>::new(&spec(), Sgd::new(rate), data, batch, sampling.clone());
+    let on_cpu = cpu::Trainer::<f32>::new(&spec(), Sgd::new(rate), data, batch, sampling.clone());
     let (on_gpu, on_cpu) = (on_gpu.unwrap_err(), on_cpu.unwrap_err());
     assert_eq!(on_gpu.to_string(), on_cpu.to_string());
     on_gpu
@@ -54,7 +53,7 @@ fn widths_out_of_range() {
             "100000",
         ),
     ] {
-        let on_cpu = reference::Network::<f64>::new(&spec).unwrap_err();
+        let on_cpu = cpu::Network::<f64>::new(&spec).unwrap_err();
         let error = spec.build(&gpu).unwrap_err();
         assert_eq!(on_cpu.to_string(), error.to_string());
         assert_error!(error, [named, "1 to 65535"], Error::Setting { found: it, .. } if it == found);
@@ -172,7 +171,7 @@ fn parameters_of_another_shape_replace_nothing() {
         ["layers.2.bias", "[1, 10]", "[1, 11]"],
         Error::Shape { .. }
     );
-    let mut network = reference::Network::<f32>::new(&spec()).unwrap();
+    let mut network = cpu::Network::<f32>::new(&spec()).unwrap();
     network.set_parameters(&before).unwrap();
     let refused = network.set_parameters(&wrong).unwrap_err();
     let expected = model.set_parameters(&wrong).unwrap_err();
@@ -194,7 +193,7 @@ fn parameters_of_another_shape_replace_nothing() {
 #[test]
 fn groups_of_parameters_without_any_may_be_left_out() {
     let mut model = spec().build(&gpu()).unwrap();
-    let mut network = reference::Network::<f32>::new(&spec()).unwrap();
+    let mut network = cpu::Network::<f32>::new(&spec()).unwrap();
     let all = model.parameters().unwrap();
     assert!(all[1].is_empty(), "that of the Relu");
     let fewer = [all[0].clone(), all[2].clone()];
@@ -219,7 +218,7 @@ fn groups_of_parameters_without_any_may_be_left_out() {
 /// What a user gives to a network on the CPU is checked as on a GPU.
 #[test]
 fn labels_that_do_not_fit_a_network_on_the_cpu() {
-    let network = reference::Network::<f64>::new(&spec()).unwrap();
+    let network = cpu::Network::<f64>::new(&spec()).unwrap();
     let x = Array2::zeros((3, 784));
     for (labels, named) in [
         (&[0, 1][..], "expected 3, found 2"),
@@ -227,7 +226,7 @@ fn labels_that_do_not_fit_a_network_on_the_cpu() {
         (&[0, 1, 10], "label of row 2 must be below 10"),
         (&[u32::MAX, 1, 2], "label of row 0"),
     ] {
-        let mut other = reference::Network::<f64>::new(&spec()).unwrap();
+        let mut other = cpu::Network::<f64>::new(&spec()).unwrap();
         for error in [
             network.loss(x.view(), labels).map(drop),
             network.accuracy(x.view(), labels).map(drop),

@@ -2,8 +2,9 @@
 
 use ndarray::Array2;
 use wgrad::kernel::Element;
-use wgrad::ops::{self, Backward, Forward, Layer, Loss, Variant};
+use wgrad::ops::{self, Backward, Forward, Layer, Loss};
 use wgrad::plan::Recorder;
+use wgrad::plumbing::Variant;
 use wgrad::reference::{self, Float};
 use wgrad::tensor::Tensor;
 use wgrad::{Error, Gpu};

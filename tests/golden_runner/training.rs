@@ -4,8 +4,8 @@
 use ndarray::Array2;
 use wgrad::data::{Labels, Sampling, Split};
 use wgrad::ops::{Linear, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh};
-use wgrad::reference::{self, Float, Moment};
-use wgrad::{Error, Gpu, Sequential, StepPlan, Trainer};
+use wgrad::reference::{Float, Moment};
+use wgrad::{Error, Gpu, Sequential, StepPlan, Trainer, cpu};
 
 use crate::bounds::{Parameters, gradient_bounds};
 use crate::file::{File, Refusal};
@@ -118,7 +118,7 @@ pub(crate) fn check(
     let most = Allowed::all(SINGLE_RUN);
     training.compare(file, table, mnist, (engine, SINGLE, most), &run);
     let single = Allowed::from_oracle(&run, &exact);
-    let engine = "reference::Trainer<f64>";
+    let engine = "cpu::Trainer<f64>";
     let run = training
         .by_reference::<f64>(mnist)
         .map_err(failed(engine))?;
@@ -127,7 +127,7 @@ pub(crate) fn check(
         false => single,
     };
     training.compare(file, table, mnist, (engine, DOUBLE, double), &run);
-    let engine = "reference::Trainer<f32>";
+    let engine = "cpu::Trainer<f32>";
     let run = training
         .by_reference::<f32>(mnist)
         .map_err(failed(engine))?;
@@ -270,7 +270,7 @@ impl Training {
     /// type of the trainers', rounds 0.1 by 1.5e-8.
     fn by_oracle<F: Float>(&self, mnist: &Split) -> Result<Run, Error> {
         let unit = |pixel: u8| F::from_f64(pixel.into()) / F::from_f64(255.0);
-        let mut network = reference::Network::<F>::new(&self.spec())?;
+        let mut network = cpu::Network::<F>::new(&self.spec())?;
         network
             .parameters_mut()
             .clone_from_slice(&self.parameters());
@@ -313,7 +313,7 @@ impl Training {
         let (spec, sampling) = (self.spec(), self.sampling());
         let optimizer = self.optimizer.build(self.rate());
         let mut trainer =
-            reference::Trainer::<F>::new(&spec, optimizer, &mnist.train, self.batch, sampling)?;
+            cpu::Trainer::<F>::new(&spec, optimizer, &mnist.train, self.batch, sampling)?;
         trainer.set_parameters(&self.parameters())?;
         let (pixels, labels) = self.minibatch(mnist, 0);
         let x = pixels.mapv(|pixel| F::from_f64(pixel.into()) / F::from_f64(255.0));

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use wgrad::data::{Dataset, Labels, Sampling};
 use wgrad::ops::{Adam, Linear, Relu};
-use wgrad::{CheckpointError, Error, Sequential, checkpoint, reference};
+use wgrad::{CheckpointError, Error, Sequential, checkpoint, cpu};
 
 use crate::mutator::{Mutator, alone, count, within_bounds};
 use crate::parts::{parts, whole};
@@ -28,7 +28,7 @@ const WORDS: [&str; 12] = [
     "examples_sha256",
 ];
 
-type Trainer = reference::Trainer<f32>;
+type Trainer = cpu::Trainer<f32>;
 type Take = fn(&mut Trainer, &[u8]) -> Result<(), Error>;
 
 fn trainer() -> Trainer {

@@ -3,8 +3,8 @@
 use wgrad::ndarray::{Array2, ArrayView2};
 use wgrad::ops::{
     Backward, Forward, Gelu, Layer, LeakyRelu, Loss as _, MeanSquaredError, Relu, Sigmoid, Tanh,
-    Variant,
 };
+use wgrad::plumbing::Variant;
 use wgrad::reference::{self, Float as _, Loss as _};
 
 use crate::gpu::{Bench, FLUSHED, gpu};

@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 
 use wgrad::ndarray::{Array2, ArrayView2};
-use wgrad::ops::{Backward, Variant};
+use wgrad::ops::Backward;
+use wgrad::plumbing::Variant;
 use wgrad::reference::{self, Layer as _};
 use wgrad::tensor::Tensor;
 
@@ -9,7 +10,7 @@ use crate::gpu::{Bench, Fill, Numbers, assert_close, gpu, sum_error};
 
 /// The sizes that the shaders of this layer are built around, out of their constants.
 fn block_sizes() -> Vec<usize> {
-    let contracts = wgrad::ops::contracts().into_iter();
+    let contracts = wgrad::plumbing::contracts().into_iter();
     let linear = contracts.filter(|contract| contract.shader.starts_with("linear"));
     let sizes: BTreeSet<usize> = linear
         .flat_map(|contract| contract.source.lines().filter_map(constant))

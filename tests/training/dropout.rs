@@ -3,8 +3,8 @@
 use wgrad::data::Sampling;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Dropout, Layer, Linear, Relu, Sgd, SoftmaxCrossEntropy};
-use wgrad::reference::{self, Draw, Float, Forward};
-use wgrad::{Init, Sequential, Trainer};
+use wgrad::reference::{Draw, Float, Forward};
+use wgrad::{Init, Sequential, Trainer, cpu};
 
 use super::{assert_near, digits};
 use crate::gpu::gpu;
@@ -26,8 +26,8 @@ fn on_gpu(spec: &Sequential) -> Trainer {
     Trainer::new(model, loss, optimizer, &data, 100, SAMPLING).unwrap()
 }
 
-fn on_cpu<F: Float>(spec: &Sequential) -> reference::Trainer<F> {
-    reference::Trainer::new(spec, Sgd::new(0.1), &digits().train, 100, SAMPLING).unwrap()
+fn on_cpu<F: Float>(spec: &Sequential) -> cpu::Trainer<F> {
+    cpu::Trainer::new(spec, Sgd::new(0.1), &digits().train, 100, SAMPLING).unwrap()
 }
 
 #[test]

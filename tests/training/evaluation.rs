@@ -1,8 +1,8 @@
 use proptest::prelude::*;
+use wgrad::cpu::Network;
 use wgrad::data::{Dataset, Labels, Sampling};
 use wgrad::ndarray::Array2;
 use wgrad::ops::{MeanSquaredError, SoftmaxCrossEntropy};
-use wgrad::reference::Network;
 use wgrad::{Error, Evaluation, Model, Trainer};
 
 use super::{digits, relu_net, sigmoid_net, tiny, trainer};

@@ -6,7 +6,7 @@ use wgrad::data::{Dataset, Labels, Sampling, Table};
 use wgrad::gpu::AdapterKind;
 use wgrad::ndarray::{Array2, array};
 use wgrad::ops::{Adam, Linear, MeanSquaredError, Optimizer, Relu, Sgd, SoftmaxCrossEntropy};
-use wgrad::{Error, Evaluation, Gpu, Init, Prediction, Sequential, StepPlan, Trainer, reference};
+use wgrad::{Error, Evaluation, Gpu, Init, Prediction, Sequential, StepPlan, Trainer, cpu};
 
 use super::{relu_net, tiny};
 use crate::gpu::gpu;
@@ -49,8 +49,8 @@ fn on_gpu(gpu: &Gpu, plan: StepPlan, logits: [f32; 2]) -> Trainer {
     trainer
 }
 
-fn on_cpu(logits: [f32; 2]) -> reference::Trainer<f32> {
-    let trainer = reference::Trainer::new(&spec(), Sgd::new(0.1), &tiny(), 4, SAMPLING);
+fn on_cpu(logits: [f32; 2]) -> cpu::Trainer<f32> {
+    let trainer = cpu::Trainer::new(&spec(), Sgd::new(0.1), &tiny(), 4, SAMPLING);
     let mut trainer = trainer.unwrap();
     trainer.set_parameters(&with_logits(logits)).unwrap();
     trainer
@@ -157,7 +157,7 @@ fn of_the_functions(pair: [f32; 2], expected: &Told) {
     let labels = tiny().labels().clone();
     let mut model = spec().build(gpu()).unwrap();
     model.set_parameters(&with_logits(pair)).unwrap();
-    let mut single = reference::Network::<f32>::new(&spec()).unwrap();
+    let mut single = cpu::Network::<f32>::new(&spec()).unwrap();
     single.set_parameters(&with_logits(pair)).unwrap();
     let double = model.to_reference().unwrap();
     let x_double = x.mapv(f64::from);
@@ -198,8 +198,8 @@ fn trainings_diverge_at_the_same_step() {
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 1, sampling()).unwrap();
     on_gpu.set_parameters(&weights).unwrap();
-    let on_cpu = reference::Trainer::new(&spec, optimizer, &table, 1, sampling());
-    let mut on_cpu: reference::Trainer<f32> = on_cpu.unwrap();
+    let on_cpu = cpu::Trainer::new(&spec, optimizer, &table, 1, sampling());
+    let mut on_cpu: cpu::Trainer<f32> = on_cpu.unwrap();
     on_cpu.set_parameters(&weights).unwrap();
     let evaluations = [on_gpu.evaluate(&table), on_cpu.evaluate(&table)];
     assert!(
@@ -226,7 +226,7 @@ fn squares_that_overflow_diverge_on_both_paths() {
     let (loss, optimizer) = (MeanSquaredError, Sgd::new(0.1).clip_norm(1.0));
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 1, SAMPLING).unwrap();
-    let on_cpu = reference::Trainer::<f32>::with_loss(&spec, loss, optimizer, &table, 1, SAMPLING);
+    let on_cpu = cpu::Trainer::<f32>::with_loss(&spec, loss, optimizer, &table, 1, SAMPLING);
     for steps in [on_gpu.steps(1), on_cpu.unwrap().steps(1)] {
         let error = steps.unwrap_err();
         assert!(
@@ -255,7 +255,7 @@ fn a_clipped_step_of_huge_gradients_is_the_same_on_both_paths() {
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 2, SAMPLING).unwrap();
     on_gpu.set_parameters(&zeros).unwrap();
-    let on_cpu = reference::Trainer::<f32>::new(&spec, optimizer, &table, 2, SAMPLING);
+    let on_cpu = cpu::Trainer::<f32>::new(&spec, optimizer, &table, 2, SAMPLING);
     let mut on_cpu = on_cpu.unwrap();
     on_cpu.set_parameters(&zeros).unwrap();
     on_gpu.steps(1).unwrap();
@@ -275,7 +275,7 @@ fn no_rows_are_the_same_on_both_paths() {
     let none = Array2::<f32>::zeros((0, 2));
     let labels = Labels::from_classes(vec![], 2);
     let model = spec().build(gpu()).unwrap();
-    let network = reference::Network::<f32>::new(&spec()).unwrap();
+    let network = cpu::Network::<f32>::new(&spec()).unwrap();
     assert_eq!(model.predict(none.view()).unwrap().dim(), (0, 2));
     assert_eq!(network.predict(none.view()).unwrap().dim(), (0, 2));
     let mut refused = vec![
@@ -314,7 +314,7 @@ fn adam_takes_large_gradients() {
     let table = Table::regression("large", x.view(), x.view()).unwrap();
     let spec = Sequential::input(1).layer(Linear::new(1).weight_init(Init::Zeros));
     let (loss, adam) = (MeanSquaredError, Adam::new(0.5));
-    let cpu = reference::Trainer::<f32>::with_loss(&spec, loss, adam, &table, 1, SAMPLING);
+    let cpu = cpu::Trainer::<f32>::with_loss(&spec, loss, adam, &table, 1, SAMPLING);
     let mut cpu = cpu.unwrap();
     let model = spec.build(gpu()).unwrap();
     let mut gpu = Trainer::new(model, loss, adam, &table, 1, SAMPLING).unwrap();
@@ -357,7 +357,7 @@ fn a_minibatch_of_nothing_but_zeros_is_the_same_on_both_paths() {
         let labels = Labels::from_classes(vec![3, 1, 4], 10).unwrap();
         let black = Dataset::new("black", 784, vec![0; 3 * 784], labels).unwrap();
         let spec = relu_net();
-        let on_cpu = reference::Trainer::<f32>::new(&spec, Sgd::new(0.5), &black, batch, SAMPLING);
+        let on_cpu = cpu::Trainer::<f32>::new(&spec, Sgd::new(0.5), &black, batch, SAMPLING);
         let mut on_cpu = on_cpu.unwrap();
         let expected = on_cpu.steps(20).unwrap();
         for plan in [StepPlan::Layers, StepPlan::Fused] {

@@ -145,8 +145,7 @@ fn divergence_within_a_call_is_found_at_the_step_of_the_reference() {
         trainer.steps(100)
     };
     let mut reference =
-        wgrad::reference::Trainer::<f32>::new(&spec, Sgd::new(rate), &data, 20, sampling())
-            .unwrap();
+        wgrad::cpu::Trainer::<f32>::new(&spec, Sgd::new(rate), &data, 20, sampling()).unwrap();
     let expected = reference.steps(100).map(|_| ());
     let (
         Err(Error::Diverged {

@@ -5,7 +5,7 @@ use wgrad::kernel::Element;
 use wgrad::ndarray::{Array2, s};
 use wgrad::ops::{Dropout, Linear, Relu, Tanh};
 use wgrad::tensor::Tensor;
-use wgrad::{Error, Gpu, Init, Sequential, TwoLayerNet, reference, wgpu};
+use wgrad::{Error, Gpu, Init, Sequential, TwoLayerNet, cpu, wgpu};
 
 use crate::gpu::{Numbers, gpu};
 
@@ -110,7 +110,7 @@ fn many_rows_have_the_outputs_of_each_alone() {
 #[test]
 fn many_rows_on_the_cpu_have_the_outputs_of_each_alone() {
     for spec in networks() {
-        let network = reference::Network::<f64>::new(&spec).unwrap();
+        let network = cpu::Network::<f64>::new(&spec).unwrap();
         let x = rows(1_203, 6).mapv(f64::from);
         let outputs = network.predict(x.view()).unwrap();
         for first in [0, 499, 1_000, 1_190] {

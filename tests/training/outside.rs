@@ -6,7 +6,7 @@ use wgrad::ops::{Linear, Loss, Optimizer, Sigmoid, TargetKind, Update};
 use wgrad::plan::{Cost, Recorder};
 use wgrad::reference::{self, Criterion, Float, Moment, Rule, Targets};
 use wgrad::tensor::Tensor;
-use wgrad::{Error, Init, Sequential, Trainer, fields};
+use wgrad::{Error, Init, Sequential, Trainer, cpu, fields};
 
 use super::assert_near;
 use super::regression::{SAMPLING, surface};
@@ -191,9 +191,9 @@ fn are_trained_with_as_by_their_formulas() {
     let mut on_gpu = Trainer::new(model, loss, Signs, &table, 50, SAMPLING).unwrap();
     let found = on_gpu.steps(60).unwrap();
     let mut double =
-        reference::Trainer::<f64>::with_loss(&spec, loss, Signs, &table, 50, SAMPLING).unwrap();
+        cpu::Trainer::<f64>::with_loss(&spec, loss, Signs, &table, 50, SAMPLING).unwrap();
     let mut single =
-        reference::Trainer::<f32>::with_loss(&spec, loss, Signs, &table, 50, SAMPLING).unwrap();
+        cpu::Trainer::<f32>::with_loss(&spec, loss, Signs, &table, 50, SAMPLING).unwrap();
     let (double, single) = (double.steps(60).unwrap(), single.steps(60).unwrap());
     assert_near("absolute error", &found, &double, &single, 1e-3);
     assert!(found[59] < found[0] / 2.0, "{found:?}");

@@ -181,7 +181,13 @@ fn auto_fuses_what_it_can_and_says_why_not() {
         let wide = TwoLayerNet::spec(784, 3000, 10);
         let layers = trainer(gpu, &wide, &data, 10, StepPlan::Auto);
         assert_eq!(layers.step_plan(), StepPlan::Layers);
-        assert_eq!(layers.unfused(), Some(&Unfused::Width { found: 3010 }));
+        assert_eq!(
+            layers.unfused(),
+            Some(&Unfused::Width {
+                found: 3010,
+                most: 1800
+            })
+        );
         let model = wide.build(gpu).unwrap();
         let sampling = Sampling::WithReplacement { seed: 1 };
         let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
@@ -190,7 +196,13 @@ fn auto_fuses_what_it_can_and_says_why_not() {
         let Err(Error::Plan(unfused)) = &refused else {
             panic!("{refused:?}");
         };
-        assert_eq!(*unfused, Unfused::Width { found: 3010 });
+        assert_eq!(
+            *unfused,
+            Unfused::Width {
+                found: 3010,
+                most: 1800
+            }
+        );
         let message = refused.unwrap_err().to_string();
         for part in ["cannot be fused", "3010", "1800", "StepPlan::Layers"] {
             assert!(message.contains(part), "no \"{part}\" in: {message}");

@@ -5,7 +5,7 @@ use wgrad::ndarray::Array2;
 use wgrad::ops::{
     Adam, Linear, Loss, MeanSquaredError, Optimizer, Schedule, Sgd, Sigmoid, SoftmaxCrossEntropy,
 };
-use wgrad::{Init, Sequential, StepPlan, Trainer, Unfused, reference};
+use wgrad::{Init, Sequential, StepPlan, Trainer, Unfused, cpu};
 
 use super::assert_near;
 use crate::gpu::gpu;
@@ -58,9 +58,9 @@ fn check_trajectory<L: Loss + Copy + 'static, O: Optimizer + Copy + 'static>(
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer, table, 50, SAMPLING).unwrap();
     let mut double =
-        reference::Trainer::<f64>::with_loss(&spec, loss, optimizer, table, 50, SAMPLING).unwrap();
+        cpu::Trainer::<f64>::with_loss(&spec, loss, optimizer, table, 50, SAMPLING).unwrap();
     let mut single =
-        reference::Trainer::<f32>::with_loss(&spec, loss, optimizer, table, 50, SAMPLING).unwrap();
+        cpu::Trainer::<f32>::with_loss(&spec, loss, optimizer, table, 50, SAMPLING).unwrap();
     let found = on_gpu.steps(60).unwrap();
     let expected = double.steps(60).unwrap();
     let single = single.steps(60).unwrap();
@@ -128,7 +128,7 @@ fn what_a_loss_cannot_compare_is_refused() {
         let (spec, table) = (spec(2), table.clone());
         let examples: Examples = (&table).into();
         let cpu = match values {
-            true => reference::Trainer::<f32>::with_loss(
+            true => cpu::Trainer::<f32>::with_loss(
                 &spec,
                 MeanSquaredError,
                 Sgd::new(0.1),
@@ -136,9 +136,7 @@ fn what_a_loss_cannot_compare_is_refused() {
                 10,
                 SAMPLING,
             ),
-            false => {
-                reference::Trainer::<f32>::new(&spec, Sgd::new(0.1), examples.clone(), 10, SAMPLING)
-            }
+            false => cpu::Trainer::<f32>::new(&spec, Sgd::new(0.1), examples.clone(), 10, SAMPLING),
         };
         let model = spec.build(gpu()).unwrap();
         let on_gpu = match values {
@@ -248,8 +246,7 @@ fn tables_that_make_no_sense_are_refused() {
 fn values_have_no_predictions_with_a_probability() {
     let (spec, rate, table) = (spec(2), Sgd::new(0.1), surface());
     let loss = MeanSquaredError;
-    let on_cpu =
-        reference::Trainer::<f32>::with_loss(&spec, loss, rate, &table, 10, SAMPLING).unwrap();
+    let on_cpu = cpu::Trainer::<f32>::with_loss(&spec, loss, rate, &table, 10, SAMPLING).unwrap();
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, rate, &table, 10, SAMPLING).unwrap();
     let of_model = on_gpu.model().predictions(&table);
@@ -257,7 +254,7 @@ fn values_have_no_predictions_with_a_probability() {
     for refused in [of_model, on_gpu, on_cpu.predictions(&table)] {
         let error = refused.unwrap_err().to_string();
         let expected = "data set \"surface\" has values, but a prediction with a probability is of classes. \
-            Predict values with Model::predict or reference::Network::predict, or make the table with \
+            Predict values with Model::predict or cpu::Network::predict, or make the table with \
             Table::classification";
         assert_eq!(error, expected);
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use wgrad::data::{Dataset, Sampling};
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Adam, Optimizer, Sgd, SoftmaxCrossEntropy};
-use wgrad::{Error, Evaluation, StepPlan, Trainer, reference};
+use wgrad::{Error, Evaluation, StepPlan, Trainer, cpu};
 
 use super::{digits, relu_net};
 use crate::gpu::gpu;
@@ -54,7 +54,7 @@ impl Run for Trainer {
     }
 }
 
-impl Run for reference::Trainer<f32> {
+impl Run for cpu::Trainer<f32> {
     fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
         self.steps(count)
     }
@@ -87,9 +87,9 @@ fn on_gpu(optimizer: Box<dyn Optimizer>, plan: StepPlan) -> Trainer {
     Trainer::with_plan(model, loss, optimizer, &data, 20, SAMPLING, plan).unwrap()
 }
 
-fn on_cpu(optimizer: Box<dyn Optimizer>) -> reference::Trainer<f32> {
+fn on_cpu(optimizer: Box<dyn Optimizer>) -> cpu::Trainer<f32> {
     let data = digits().train;
-    reference::Trainer::new(&relu_net(), optimizer, &data, 20, SAMPLING).unwrap()
+    cpu::Trainer::new(&relu_net(), optimizer, &data, 20, SAMPLING).unwrap()
 }
 
 /// SGD with a learning rate that no network survives, by every plan; and Adam, which keeps means.

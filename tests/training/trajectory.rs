@@ -1,7 +1,7 @@
+use wgrad::cpu::{self, Network};
 use wgrad::data::{Dataset, Sampling};
 use wgrad::ndarray::Array2;
 use wgrad::ops::Sgd;
-use wgrad::reference::{self, Network};
 use wgrad::{Sequential, Trainer};
 
 use super::{assert_near, digits, relu_net, sigmoid_net, trainer};
@@ -119,10 +119,10 @@ fn fifty_steps_are_those_of_the_reference() {
     for (spec, activation) in nets() {
         for sampling in samplings() {
             let mut double =
-                reference::Trainer::<f64>::new(&spec, Sgd::new(RATE), &data, 100, sampling.clone())
+                cpu::Trainer::<f64>::new(&spec, Sgd::new(RATE), &data, 100, sampling.clone())
                     .unwrap();
             let mut single =
-                reference::Trainer::<f32>::new(&spec, Sgd::new(RATE), &data, 100, sampling.clone())
+                cpu::Trainer::<f32>::new(&spec, Sgd::new(RATE), &data, 100, sampling.clone())
                     .unwrap();
             let mut trainer = trainer(gpu(), &spec, &data, 100, sampling.clone());
             let case = format!("{activation:?}, {sampling:?}");

@@ -5,7 +5,7 @@ use std::future::ready;
 
 use wgrad::data::Dataset;
 use wgrad::ndarray::ArrayView2;
-use wgrad::{Error, Evaluation, reference};
+use wgrad::{Error, Evaluation, cpu};
 
 use crate::engine::{Engine, Later};
 use crate::settings::Settings;
@@ -15,7 +15,7 @@ const KEPT: usize = 16_384;
 
 #[derive(Debug)]
 pub(crate) struct OnCpu {
-    trainer: reference::Trainer<f32>,
+    trainer: cpu::Trainer<f32>,
     losses: VecDeque<f32>,
 }
 
@@ -24,7 +24,7 @@ impl OnCpu {
         let (network, optimizer) = (settings.network(train)?, settings.optimizer()?);
         let (batch, sampling) = (settings.batch as usize, settings.sampling());
         Ok(Self {
-            trainer: reference::Trainer::new(&network, optimizer, train, batch, sampling)?,
+            trainer: cpu::Trainer::new(&network, optimizer, train, batch, sampling)?,
             losses: VecDeque::new(),
         })
     }

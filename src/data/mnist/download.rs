@@ -11,7 +11,7 @@ use super::gzip;
 use super::idx::Idx;
 use super::names::{FILES, Original, Place};
 use crate::data::DataError;
-use crate::data::error::{DownloadAttempt, DownloadFailure};
+use crate::error::{DownloadAttempt, DownloadFailure};
 use crate::files::{self, FileError};
 
 /// Public mirrors of the original files, in the order [`download`] asks them.

@@ -1,5 +1,5 @@
 use super::{evaluate, log_step, sum_losses};
-use crate::reference::largest;
+use crate::confusion::largest;
 use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, gpu, sum_error};
 
 /// Around the 64 invocations that sum, and the book's batch.

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{MAX_LAYERS, Unfused};
+use super::MAX_LAYERS;
+use crate::error::Unfused;
 use crate::fields;
 use crate::gpu::{Gpu, Shortage};
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};

@@ -281,13 +281,16 @@ fn what_cannot_be_fused_is_told() {
                 .layer(Linear::new(2)),
             layer(2, "Relu", "a Linear"),
         ),
-        (deep, Unfused::Depth { found: 9 }),
+        (deep, Unfused::Depth { found: 9, most: 8 }),
         (
             input()
                 .layer(Linear::new(1799))
                 .layer(Relu)
                 .layer(Linear::new(2)),
-            Unfused::Width { found: 1801 },
+            Unfused::Width {
+                found: 1801,
+                most: 1800,
+            },
         ),
     ] {
         assert_eq!(refused(spec), [expected.clone(), expected]);

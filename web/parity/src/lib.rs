@@ -21,7 +21,7 @@ include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 #[wasm_bindgen]
 #[must_use]
 pub fn kernels() -> Vec<String> {
-    let contracts = wgrad::ops::contracts().into_iter();
+    let contracts = wgrad::plumbing::contracts().into_iter();
     let words = contracts.flat_map(|kernel| {
         let [shader, source, entry] =
             [kernel.shader, kernel.source, kernel.entry].map(str::to_owned);

@@ -2,9 +2,13 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::header::FORMAT;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::files::FileError;
+
+/// The format of a file, as its metadata names it.
+pub(crate) const FORMAT: &str = "wgrad 2";
+/// What the names of an optimizer's tensors begin with.
+pub(crate) const OPTIMIZER: &str = "optimizer.";
 
 /// Why a checkpoint could not be written or taken. Nothing is changed by one that was not taken.
 #[derive(thiserror::Error)]
@@ -267,7 +271,7 @@ fn other_version(is_older: bool) -> &'static str {
 
 /// What an optimizer keeps are means or sums of squares of gradients: no learning rate makes those smaller at once.
 fn failed(name: &str) -> &'static str {
-    match name.starts_with(super::OPTIMIZER) {
+    match name.starts_with(OPTIMIZER) {
         true => {
             "scale features and targets to about −1…1: the gradients are too large for what the optimizer keeps \
              of them"

@@ -9,7 +9,7 @@ use crate::ops::Optimizer;
 /// Losses of classes from here on count as divergence: neighbouring `f32` are 2 apart, so that the loss cannot
 /// tell a probability from one e times as large. Training that runs away need not overflow: when
 /// every rectifier is dead, the last biases swing for ever, and the loss stays finite.
-pub(super) const LARGEST_LOSS: f32 = 16_777_216.0;
+pub(crate) const LARGEST_LOSS: f32 = 16_777_216.0;
 /// Standardized columns hardly reach this; larger ones are worth scaling.
 const SCALED: f32 = 5.0;
 

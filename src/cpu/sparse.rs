@@ -1,13 +1,13 @@
 //! The first layer over bytes that are mostly 0, as the pixels of digits are: what is 0 adds nothing
-//! to a sum. The formulas are those of [`Linear`](super::Linear), without the terms that are 0.
+//! to a sum. The formulas are those of [`Linear`](super::linear::Linear), without the terms that are 0.
 
 use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
-use super::Float;
 use super::cores::for_each_chunk;
 use crate::data::Dataset;
 use crate::memory::bytes_of;
+use crate::reference::Float;
 
 /// Parts of a minibatch's rows, and of the features: so many cores share the work. Every sum lies within
 /// one part, so that its bits do not depend on who takes which. (More parts than 2 brought nothing.)
@@ -114,7 +114,7 @@ impl SparseRows {
 
 /// A minibatch by what is not 0 in it.
 #[derive(Debug)]
-pub struct SparseBatch<F> {
+pub(super) struct SparseBatch<F> {
     parts: [Part<F>; PARTS],
     outputs: usize,
 }
@@ -129,11 +129,11 @@ struct Part<F> {
 
 /// A feature that is not 0, and where its weights start.
 #[derive(Debug, Clone, Copy)]
-pub struct Term<F> {
+pub(super) struct Term<F> {
     /// Its value.
-    pub x: F,
+    x: F,
     /// Its index times the outputs of the layer: where its row starts in the layer's weights.
-    pub at: u32,
+    at: u32,
 }
 
 impl<F: Float> SparseBatch<F> {
@@ -156,11 +156,6 @@ impl<F: Float> SparseBatch<F> {
             let [first, last] = [at, at + 1].map(|at| (at * share).min(examples.len()));
             part[0].gather(rows, &examples[first..last], unit, outputs);
         });
-    }
-
-    /// The terms of every row.
-    pub fn rows(&self) -> impl Iterator<Item = &[Term<F>]> {
-        self.parts.iter().flat_map(Part::rows)
     }
 
     /// `y = x·w + b`.
@@ -348,147 +343,4 @@ impl<F> SparseBatch<F> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use ndarray::{Array2, Zip};
-
-    use super::{Nonzero, SparseBatch, SparseRows};
-    use crate::data::{Dataset, Labels};
-    use crate::reference::{Backward, Forward, Layer};
-    use crate::reference::{Float, Linear, SparseLayer};
-    use crate::testing::Numbers;
-
-    const EXAMPLES: usize = 23;
-
-    /// Bytes of which about one in four is not 0; whole rows are 0, and whole rows are not.
-    fn dataset(width: usize) -> Dataset {
-        let mut numbers = Numbers::new(width as u64);
-        let byte = |at: usize| match (at / width, numbers.below(4)) {
-            (3, _) => 0,
-            (5, _) | (_, 0) => numbers.bits().to_le_bytes()[0],
-            _ => 0,
-        };
-        let features = (0..EXAMPLES * width).map(byte).collect();
-        let labels = Labels::from_classes(vec![0; EXAMPLES], 1).unwrap();
-        Dataset::new("sparse", width, features, labels).unwrap()
-    }
-
-    fn matrix<F: Float>(numbers: &mut Numbers, rows: usize, columns: usize) -> Array2<F> {
-        Array2::from_shape_fn((rows, columns), |_| F::from_f64(numbers.uniform().into()))
-    }
-
-    /// Both are sums of the same `terms` products, in another order; `absolute` is that of their absolute
-    /// values. A pixel and a product are rounded too.
-    fn assert_close<F: Float>(
-        found: &Array2<F>,
-        expected: &Array2<F>,
-        absolute: &Array2<F>,
-        terms: usize,
-        case: &str,
-    ) {
-        let rounding = F::epsilon().into_f64() / 2.0;
-        let relative = 2.0 * 8.0 * (terms as f64).sqrt() * rounding;
-        Zip::from(found)
-            .and(expected)
-            .and(absolute)
-            .for_each(|found, expected, absolute| {
-                let apart = (found.into_f64() - expected.into_f64()).abs();
-                let allowed = relative * absolute.into_f64();
-                assert!(
-                    apart <= allowed,
-                    "{case}: {found} is not {expected} ± {allowed:e}"
-                );
-            });
-    }
-
-    fn check<F: Float>(inputs: usize, outputs: usize, examples: &[u32]) {
-        let rows = examples.len();
-        let case = format!("{rows} rows, {inputs} inputs, {outputs} outputs");
-        let dataset = dataset(inputs);
-        let mut unit = [F::zero(); 256];
-        for (byte, unit) in (0u8..=255).zip(&mut unit) {
-            *unit = F::from_f64(f64::from(byte) / 255.0);
-        }
-        let mut numbers = Numbers::new(7);
-        let parameters = [
-            matrix(&mut numbers, inputs, outputs),
-            matrix(&mut numbers, 1, outputs),
-        ];
-        let dy = matrix(&mut numbers, rows, outputs);
-        let pixel = |(row, column)| unit[usize::from(dataset.row(examples[row] as usize)[column])];
-        let x = Array2::from_shape_fn((rows, inputs), pixel);
-
-        let sparse = SparseRows::new(&dataset, &Nonzero::of(&dataset, outputs).unwrap());
-        let mut batch = SparseBatch::new(outputs);
-        // What an earlier minibatch has left must be gone.
-        for examples in [&[5, 5, 5, 5, 5, 5, 5, 5][..], examples] {
-            batch.gather(&sparse, examples, &unit);
-        }
-        let nan = |shape: (usize, usize)| Array2::from_elem(shape, F::nan());
-        let forward = |parameters: &[Array2<F>]| {
-            let mut y = nan(dy.dim());
-            let pass = Forward::evaluation(x.view(), parameters, y.view_mut());
-            Layer::forward(&Linear, pass);
-            y
-        };
-        let absolute = forward(&parameters.each_ref().map(|p| p.mapv(F::abs)));
-        let expected = forward(&parameters);
-        let mut by_columns = parameters.clone();
-        by_columns[0] = parameters[0]
-            .t()
-            .as_standard_layout()
-            .into_owned()
-            .reversed_axes();
-        for parameters in [&by_columns, &parameters] {
-            let mut found = nan(dy.dim());
-            SparseLayer::forward(&Linear, &batch, parameters, found.view_mut());
-            assert_close(&found, &expected, &absolute, inputs + 1, &case);
-        }
-
-        let backward = |dy: &Array2<F>| {
-            let mut gradients = parameters.each_ref().map(|parameter| nan(parameter.dim()));
-            let pass = Backward {
-                x: x.view(),
-                y: dy.view(),
-                dy: dy.view(),
-                parameters: &parameters,
-                gradients: &mut gradients,
-                dx: None,
-                draw: None,
-            };
-            Layer::backward(&Linear, pass);
-            gradients
-        };
-        let (expected, absolute) = (backward(&dy), backward(&dy.mapv(F::abs)));
-        let mut found = parameters.each_ref().map(|parameter| nan(parameter.dim()));
-        SparseLayer::backward(&Linear, &batch, dy.view(), &mut found);
-        for (found, (expected, absolute)) in found.iter().zip(expected.iter().zip(&absolute)) {
-            assert_close(found, expected, absolute, rows, &case);
-        }
-    }
-
-    #[test]
-    fn what_is_zero_is_left_out_and_nothing_else() {
-        for inputs in [1, 2, 7, 784] {
-            for outputs in [
-                1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50, 63, 64, 65, 100, 129,
-            ] {
-                // Fewer rows than parts; parts of the same size; the last part smaller.
-                for examples in [&[5][..], &[0, 5], &[4, 3, 5, 0, 22, 5, 1]] {
-                    check::<f32>(inputs, outputs, examples);
-                    check::<f64>(inputs, outputs, examples);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn dense_data_and_large_layers_are_for_matrix_products() {
-        let labels = Labels::from_classes(vec![0, 0], 1).unwrap();
-        let with = |bytes: Vec<u8>| Dataset::new("two", 2, bytes, labels.clone()).unwrap();
-        assert!(Nonzero::of(&with(vec![0, 1, 0, 1]), 10).is_some());
-        assert!(Nonzero::of(&with(vec![0, 1, 1, 1]), 10).is_none());
-        assert!(Nonzero::of(&with(vec![0, 1, 0, 1]), super::MOST_WEIGHTS).is_none());
-    }
-}
+mod tests;

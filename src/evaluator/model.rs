@@ -1,13 +1,14 @@
 //! What a network makes of a whole data set, without a training.
 
-use super::Model;
+use super::Evaluator;
 use crate::confusion::Prediction;
 use crate::data::Examples;
 use crate::error::Error;
-use crate::evaluator::{self, Evaluator};
+use crate::evaluation::Evaluation;
+use crate::fit::{check_classes, check_fit, check_widths};
+use crate::model::Model;
 use crate::ops::Loss;
 use crate::ops::gather::Resident;
-use crate::trainer::{Evaluation, check_classes, check_fit, check_widths};
 
 impl Model {
     /// Mean loss and accuracy over a whole data set, which is on the GPU for this call alone;
@@ -70,9 +71,9 @@ impl Model {
         ),
         Error,
     > {
-        check_fit(&self.spec.widths(), loss, examples)?;
-        let resident = Resident::upload(&self.gpu, examples)?;
-        let totals = Evaluator::new(self, loss, &resident)?.run(&self.gpu);
+        check_fit(&self.spec().widths(), loss, examples)?;
+        let resident = Resident::upload(self.gpu(), examples)?;
+        let totals = Evaluator::new(self, loss, &resident)?.run(self.gpu());
         Ok((resident, totals))
     }
 
@@ -97,9 +98,9 @@ impl Model {
     ) -> Result<Vec<Prediction>, Error> {
         let examples = examples.into();
         check_classes(&examples)?;
-        check_widths(&self.spec.widths(), &examples)?;
-        let resident = Resident::upload(&self.gpu, &examples)?;
-        let predictions = evaluator::predictions(self, &resident).await;
+        check_widths(&self.spec().widths(), &examples)?;
+        let resident = Resident::upload(self.gpu(), &examples)?;
+        let predictions = super::predictions(self, &resident).await;
         resident.destroy();
         predictions
     }

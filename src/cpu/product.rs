@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayBase, ArrayViewMut2, Data, Ix2};
 
-use super::Float;
+use crate::reference::Float;
 
 /// `c = a·b`.
 pub(super) fn product<F: Float>(

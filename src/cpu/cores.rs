@@ -50,9 +50,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crate::TwoLayerNet;
+    use crate::cpu::Trainer;
     use crate::data::{Sampling, synthetic};
     use crate::ops::Sgd;
-    use crate::reference::Trainer;
 
     /// Narrow and wide first layers: over pixels that are not 0, and as products of dense matrices.
     #[test]

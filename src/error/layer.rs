@@ -1,6 +1,22 @@
 use std::fmt;
 
-use super::Pass;
+/// Which way through a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// `y` from `x`.
+    Forward,
+    /// Gradients from `dy`.
+    Backward,
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+        })
+    }
+}
 
 /// Where in a layer something is wrong.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
-use super::{Float, Forward, Network};
+use super::Network;
 use crate::error::Error;
 use crate::memory::{self, bytes_of};
+use crate::reference::{Float, Forward};
 
 /// Rows of a pass, at the most.
 const ROWS: usize = 500;
@@ -107,7 +108,7 @@ impl<F: Float> Network<F> {
                     &self.parameters[i],
                     matrix_mut(y, [count, widths[i + 1]]),
                 );
-                F::of(layer).forward(pass);
+                layer.formulas().forward(pass);
             }
             let [outputs, unread] = turns.of_layer(last);
             let shape = [count, widths[last]];

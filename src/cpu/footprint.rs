@@ -2,13 +2,14 @@
 
 use ndarray::Array2;
 
-use super::Float;
 use super::pass::bytes_of_passes;
 use super::sparse::Nonzero;
-use crate::Sequential;
 use crate::data::Examples;
 use crate::error::Error;
+use crate::error::memory::readable;
 use crate::memory::{self, bytes_of};
+use crate::reference::Float;
+use crate::sequential::Sequential;
 
 /// Number of trainable values.
 fn parameters(spec: &Sequential) -> u64 {
@@ -39,15 +40,6 @@ fn of_network<F>(spec: &Sequential) -> u64 {
         false => bytes_of::<f32>(largest),
     };
     bytes_of::<F>(parameters(spec)).saturating_add(drawn)
-}
-
-/// Whether the host has room for a checkpoint with so many values of each parameter, `copied` of which are copied first:
-/// all of them are there as bytes twice, by tensor and in the file.
-pub(crate) fn check_saving(spec: &Sequential, values: usize, copied: usize) -> Result<(), Error> {
-    let count = parameters(spec);
-    let copies = (copied + 2 * values) as u64;
-    let what = || format!("a checkpoint of {count} parameters");
-    memory::check(what, bytes_of::<f32>(count).saturating_mul(copies))
 }
 
 /// Whether the host has room for the gradients of a network by `parameters`, over so many rows at once.
@@ -99,7 +91,7 @@ impl Training<'_> {
             true => format!(
                 " (its {} examples alone: {})",
                 self.examples.len(),
-                memory::readable(needed)
+                readable(needed)
             ),
             false => String::new(),
         }

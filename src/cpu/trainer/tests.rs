@@ -3,12 +3,12 @@
 use ndarray::{Array2, array};
 
 use super::Trainer;
+use crate::cpu::footprint::Training;
+use crate::cpu::sparse::Nonzero;
 use crate::data::{Dataset, Examples, Labels, Sampling, Table, synthetic};
 use crate::memory::bytes_of;
 use crate::ops::{Adam, Linear, MeanSquaredError, Relu, Sgd, SoftmaxCrossEntropy};
 use crate::reference::Float;
-use crate::reference::footprint::Training;
-use crate::reference::sparse::Nonzero;
 use crate::{Sequential, TwoLayerNet};
 
 const SAMPLING: Sampling = Sampling::Shuffled { seed: 1 };

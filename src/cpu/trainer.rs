@@ -6,31 +6,35 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 use super::cores::enter;
-use super::network::{Workspace, correct};
+use super::network::{Workspace, is_linear};
 use super::pass::matrix;
-use super::sparse::{Nonzero, SparseRows};
-use super::{Criterion, Float, Moment, Network, Rule, SparseBatch, Targets, footprint};
-use crate::Sequential;
+use super::sparse::{Nonzero, SparseBatch, SparseRows};
+use super::{Network, footprint};
 use crate::checkpoint::{self, Position};
-use crate::confusion::Prediction;
+use crate::confusion::{Prediction, correct};
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
-use crate::ops::{Layer, Loss, Optimizer, SoftmaxCrossEntropy, TargetKind};
-use crate::trainer::{Evaluation, HISTORY, Soundness, check_classes, check_fit};
+use crate::evaluation::Evaluation;
+use crate::fit::{check_classes, check_fit};
+use crate::ops::metrics::HISTORY;
+use crate::ops::{Loss, Optimizer, SoftmaxCrossEntropy, TargetKind};
+use crate::reference::{Criterion, Float, Moment, Rule, Targets};
+use crate::sequential::Sequential;
+use crate::soundness::Soundness;
 
 /// The training loop on the CPU: the same minibatches, in the same order, as [`crate::Trainer`].
 ///
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
 /// use wgrad::ops::Sgd;
-/// use wgrad::{TwoLayerNet, reference};
+/// use wgrad::{TwoLayerNet, cpu};
 ///
 /// let digits = synthetic::digits_of(1, 1000, 100)?;
 /// let sampling = Sampling::WithReplacement { seed: 1 };
 /// let spec = TwoLayerNet::spec(784, 50, 10).seed(1);
 /// let optimizer = Sgd::new(0.1);
 /// let mut trainer =
-///     reference::Trainer::<f32>::new(&spec, optimizer, &digits.train, 100, sampling)?;
+///     cpu::Trainer::<f32>::new(&spec, optimizer, &digits.train, 100, sampling)?;
 /// let losses = trainer.steps(100)?;
 /// assert!(losses[99] < losses[0]);
 /// # Ok::<(), wgrad::Error>(())
@@ -96,9 +100,8 @@ impl<F: Float> Trainer<F> {
         let widths = spec.widths();
         check_fit(&widths, &loss, &examples)?;
         // A first layer that has a form for rows given by what is not 0 in them, and bytes that are mostly 0.
-        let has_sparse = |layer: &Arc<dyn Layer>| F::of(&layer.reference()).sparse().is_some();
         let nonzero = match (&examples, spec.layers().first()) {
-            (Examples::Bytes(dataset), Some(first)) if has_sparse(first) => {
+            (Examples::Bytes(dataset), Some(first)) if is_linear(&**first) => {
                 Nonzero::of(dataset, widths[1]).map(|nonzero| (dataset, nonzero))
             }
             _ => None,
@@ -252,11 +255,11 @@ impl<F: Float> Trainer<F> {
         let step = self.step_in_u32();
         let loss = F::criterion(&self.criterion);
         let work = &mut self.work;
-        if let (Some((rows, x)), Some(first)) = (&mut self.sparse, self.network.first_sparse()) {
+        if let Some((rows, x)) = &mut self.sparse {
             x.gather(rows, &self.indices, &self.unit);
             let targets = Targets::Classes(&self.labels);
             let network = &self.network;
-            return network.sparse_forward_backward(first, x, work, loss, targets, step);
+            return network.sparse_forward_backward(x, work, loss, targets, step);
         }
         for (x, &example) in work.values[0].outer_iter_mut().zip(&self.indices) {
             copy_features(x, &self.examples, example as usize, &self.unit);
@@ -384,7 +387,7 @@ impl Trainer<f32> {
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         self.soundness.check_saving(self.step)?;
         let kept = self.optimizer.state().len();
-        footprint::check_saving(&self.spec, 1 + kept, kept)?;
+        checkpoint::check_saving(&self.spec, 1 + kept, kept)?;
         let roles = self.optimizer.state().iter().enumerate();
         let of_role = |at: usize| self.state.iter().map(|kept| kept[at].clone()).collect();
         let state = roles.map(|(at, role)| (*role, of_role(at))).collect();

@@ -1,20 +1,11 @@
-use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use super::NotOneHot;
 #[cfg(feature = "download")]
-mod download;
-mod one_hot;
-mod words;
-
-#[cfg(feature = "download")]
-use self::download::listed;
-use self::words::{columns_not_finite, data_sets, not_finite, one_of, ranges};
-
-#[cfg(feature = "download")]
-pub use self::download::{DownloadAttempt, DownloadFailure};
-pub use self::one_hot::NotOneHot;
+use super::download::{DownloadAttempt, listed};
+use super::words::{columns_not_finite, data_sets, not_finite, one_of, ranges};
 
 /// What can be wrong with a data set or the files it comes from.
 ///
@@ -455,11 +446,4 @@ pub enum DataError {
         /// What went wrong at each mirror, in the order tried.
         attempts: Vec<DownloadAttempt>,
     },
-}
-
-/// The message, which says what to do: a `main` that returns an error prints this.
-impl fmt::Debug for DataError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }

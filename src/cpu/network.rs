@@ -1,16 +1,56 @@
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use std::any::Any;
 
-use super::{
-    Backward, Draw, Float, Forward, Loss, SoftmaxCrossEntropy, SparseBatch, SparseLayer, Targets,
-    Twin, footprint, softmax_cross_entropy,
-};
-use crate::Sequential;
+use ndarray::{Array2, ArrayView2};
+
+use super::footprint;
+use super::linear::Linear;
+use super::sparse::SparseBatch;
+use crate::confusion::correct;
 use crate::error::Error;
+use crate::fit::{check_input, check_parameters, check_rows};
+use crate::ops;
+use crate::reference::{
+    self, Backward, Draw, Float, Forward, Loss, SoftmaxCrossEntropy, Targets, Twin,
+    softmax_cross_entropy,
+};
+use crate::sequential::Sequential;
+
+/// How a layer is computed.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// As it is defined.
+    Definition(Twin),
+    /// A fully connected layer, fast.
+    Linear,
+}
+
+impl Form {
+    /// The fastest that there is.
+    fn fast(layer: &dyn ops::Layer) -> Self {
+        match is_linear(layer) {
+            true => Self::Linear,
+            false => Self::Definition(layer.reference()),
+        }
+    }
+
+    pub(super) fn formulas<F: Float>(&self) -> &dyn reference::Layer<F> {
+        match self {
+            Self::Definition(twin) => F::of(twin),
+            Self::Linear => &Linear,
+        }
+    }
+}
+
+/// Whether a layer has a fast form here, over bytes that are mostly 0 too.
+pub(super) fn is_linear(layer: &dyn ops::Layer) -> bool {
+    let any: &dyn Any = layer;
+    any.is::<ops::Linear>()
+}
 
 /// A network with its parameters, and the five functions of the book's `TwoLayerNet`.
 #[derive(Debug)]
 pub struct Network<F> {
-    pub(super) layers: Vec<Twin>,
+    pub(super) layers: Vec<Form>,
     widths: Vec<usize>,
     /// What each layer draws its random numbers under.
     keys: Vec<[u32; 2]>,
@@ -39,6 +79,19 @@ impl<F: Float> Network<F> {
     /// [`Error::Setting`] when a width of the network is out of range, [`Error::Memory`] when the host has no room
     /// for it.
     pub fn new(spec: &Sequential) -> Result<Self, Error> {
+        Self::with(spec, Form::fast)
+    }
+
+    /// The same, to compare others with: every layer as its definition in [`crate::reference`] says, without the
+    /// faster products of [`new`](Self::new), whose last bits are others.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn by_definition(spec: &Sequential) -> Result<Self, Error> {
+        Self::with(spec, |layer| Form::Definition(layer.reference()))
+    }
+
+    fn with(spec: &Sequential, form: impl Fn(&dyn ops::Layer) -> Form) -> Result<Self, Error> {
         spec.check()?;
         footprint::check_network::<F>(spec)?;
         let parameters = spec.map_parameters(|spec, values| {
@@ -50,11 +103,7 @@ impl<F: Float> Network<F> {
             )
         });
         Ok(Self {
-            layers: spec
-                .layers()
-                .iter()
-                .map(|layer| layer.reference())
-                .collect(),
+            layers: spec.layers().iter().map(|layer| form(&**layer)).collect(),
             widths: spec.widths(),
             keys: spec.keys(),
             parameters,
@@ -250,7 +299,7 @@ impl<F: Float> Network<F> {
     fn forward_from(&self, first: usize, work: &mut Workspace<F>, step: Option<u32>) {
         for (i, layer) in self.layers.iter().enumerate().skip(first) {
             let (before, after) = work.values.split_at_mut(i + 1);
-            F::of(layer).forward(Forward {
+            layer.formulas().forward(Forward {
                 x: before[i].view(),
                 parameters: &self.parameters[i],
                 y: after[0].view_mut(),
@@ -272,24 +321,19 @@ impl<F: Float> Network<F> {
         self.backward(work, loss, targets, step, None)
     }
 
-    /// The first layer, if it has a form for rows given by what is not 0 in them.
-    pub(super) fn first_sparse(&self) -> Option<&dyn SparseLayer<F>> {
-        self.layers.first().and_then(|layer| F::of(layer).sparse())
-    }
-
-    /// [`forward_backward`](Self::forward_backward) of `x` instead of `work.values[0]`.
+    /// [`forward_backward`](Self::forward_backward) of `x` instead of `work.values[0]`, where the first layer
+    /// [is linear](is_linear).
     pub(super) fn sparse_forward_backward(
         &self,
-        first: &dyn SparseLayer<F>,
         x: &SparseBatch<F>,
         work: &mut Workspace<F>,
         loss: &dyn Loss<F>,
         targets: Targets<'_, F>,
         step: u32,
     ) -> F {
-        first.forward(x, &self.parameters[0], work.values[1].view_mut());
+        Linear::sparse_forward(x, &self.parameters[0], work.values[1].view_mut());
         self.forward_from(1, work, Some(step));
-        self.backward(work, loss, targets, Some(step), Some((first, x)))
+        self.backward(work, loss, targets, Some(step), Some(x))
     }
 
     /// Loss and gradients from the logits; the first layer's from a sparse input, if there is one.
@@ -299,7 +343,7 @@ impl<F: Float> Network<F> {
         loss: &dyn Loss<F>,
         targets: Targets<'_, F>,
         step: Option<u32>,
-        sparse: Option<(&dyn SparseLayer<F>, &SparseBatch<F>)>,
+        sparse: Option<&SparseBatch<F>>,
     ) -> F {
         let last = self.layers.len();
         let Workspace {
@@ -313,11 +357,11 @@ impl<F: Float> Network<F> {
         for i in (self.deltas_from - 1..last).rev() {
             let (below, above) = deltas.split_at_mut(i + 1);
             let dy = above[0].view();
-            if let (0, Some((layer, x))) = (i, sparse) {
-                layer.backward(x, dy, &mut gradients[0]);
+            if let (0, Some(x)) = (i, sparse) {
+                Linear::sparse_backward(x, dy, &mut gradients[0]);
                 continue;
             }
-            F::of(&self.layers[i]).backward(Backward {
+            self.layers[i].formulas().backward(Backward {
                 x: values[i].view(),
                 y: values[i + 1].view(),
                 dy,
@@ -329,86 +373,6 @@ impl<F: Float> Network<F> {
         }
         loss
     }
-}
-
-/// Whether rows have as many columns as a network has inputs.
-pub(crate) fn check_input(widths: &[usize], [rows, columns]: [usize; 2]) -> Result<(), Error> {
-    if columns == widths[0] {
-        return Ok(());
-    }
-    Err(Error::Shape {
-        what: "input of the network".to_owned(),
-        expected: [rows, widths[0]],
-        found: [rows, columns],
-        remedy: "Give each row as many columns as the network has inputs, or build a network with as many inputs",
-    })
-}
-
-/// Whether there is a row: none has no mean.
-pub(crate) fn check_rows(rows: usize) -> Result<(), Error> {
-    match rows {
-        0 => Err(Error::setting(
-            "number of rows",
-            "at least 1, as their mean is asked for",
-            0,
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Whether these are all parameters of a network, each in its shape, in their order; which layer they are of does
-/// not count.
-pub(crate) fn check_parameters<'a, F>(
-    expected: impl ExactSizeIterator<Item = (&'a str, [usize; 2])>,
-    values: &[Vec<Array2<F>>],
-) -> Result<(), Error> {
-    let found = values.iter().map(Vec::len).sum();
-    if found != expected.len() {
-        let names: Vec<_> = expected.map(|(name, _)| name).collect();
-        return Err(Error::Count {
-            what: format!("parameters of the network ({})", names.join(", ")),
-            expected: names.len(),
-            found,
-        });
-    }
-    for ((name, expected), value) in expected.zip(values.iter().flatten()) {
-        let found: [usize; 2] = value.dim().into();
-        if found != expected {
-            let [rows, columns] = expected;
-            return Err(Error::Shape {
-                what: name.to_owned(),
-                expected,
-                found,
-                remedy: match found == [columns, rows] {
-                    true => "It is transposed: a weight is (inputs, outputs) here",
-                    false => {
-                        "Give the parameters of a network with the same layers, in their order"
-                    }
-                },
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Number of rows whose largest logit is their label's.
-pub(crate) fn correct<F: Float>(logits: ArrayView2<'_, F>, labels: &[u32]) -> usize {
-    assert_eq!(logits.nrows(), labels.len(), "rows and labels");
-    let pairs = logits.outer_iter().zip(labels);
-    pairs
-        .filter(|(row, label)| largest(*row) == **label as usize)
-        .count()
-}
-
-/// Where the largest of a row is; of equal ones the first. NaN is none, so that of nothing but NaN it is 0.
-pub(crate) fn largest<F: Float>(row: ArrayView1<'_, F>) -> usize {
-    let mut best = 0;
-    for (class, &logit) in row.iter().enumerate() {
-        if logit > row[best] || (row[best].is_nan() && !logit.is_nan()) {
-            best = class;
-        }
-    }
-    best
 }
 
 /// Row-major values as a matrix.

@@ -1,0 +1,14 @@
+//! The engine of machines without a GPU driver: networks and their training on the CPU, in `f32`, or in `f64` to
+//! compare. What is fast here has its definition in [`crate::reference`].
+
+mod cores;
+mod footprint;
+mod linear;
+mod network;
+mod pass;
+mod product;
+mod sparse;
+mod trainer;
+
+pub use network::Network;
+pub use trainer::Trainer;

@@ -1,0 +1,73 @@
+//! A fully connected layer, fast: the formulas of [`reference::Linear`](crate::reference::Linear) by the quickest
+//! products there are, or over what is not 0 in bytes.
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+
+use super::product::{add_product, product};
+use super::sparse::SparseBatch;
+use crate::reference::{Backward, Float, Forward, Layer};
+
+/// The layer. A sum of rows goes from the first to the last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Linear;
+
+impl<F: Float> Layer<F> for Linear {
+    fn forward(&self, pass: Forward<'_, F>) {
+        let Forward {
+            x,
+            parameters,
+            mut y,
+            ..
+        } = pass;
+        y.assign(&parameters[1]);
+        add_product(&x, &parameters[0], &mut y);
+    }
+
+    fn backward(&self, pass: Backward<'_, F>) {
+        let Backward {
+            x,
+            dy,
+            parameters,
+            gradients,
+            dx,
+            ..
+        } = pass;
+        let w = &parameters[0];
+        if let Some(mut dx) = dx {
+            product(&dy, &w.t(), &mut dx);
+        }
+        product(&x.t(), &dy, &mut gradients[0].view_mut());
+        sum_of_rows(dy, &mut gradients[1]);
+    }
+}
+
+/// The first layer over rows given by what is not 0 in them. All arrays but the parameters lie dense in memory, row
+/// by row.
+impl Linear {
+    /// `y = x·w + b`.
+    pub(super) fn sparse_forward<F: Float>(
+        x: &SparseBatch<F>,
+        parameters: &[Array2<F>],
+        y: ArrayViewMut2<'_, F>,
+    ) {
+        x.times(&parameters[0], &parameters[1], y);
+    }
+
+    /// The gradients by the parameters.
+    pub(super) fn sparse_backward<F: Float>(
+        x: &SparseBatch<F>,
+        dy: ArrayView2<'_, F>,
+        gradients: &mut [Array2<F>],
+    ) {
+        x.transposed_times(dy, &mut gradients[0]);
+        sum_of_rows(dy, &mut gradients[1]);
+    }
+}
+
+fn sum_of_rows<F: Float>(dy: ArrayView2<'_, F>, db: &mut Array2<F>) {
+    let mut db = db.row_mut(0);
+    db.fill(F::zero());
+    for row in dy.axis_iter(Axis(0)) {
+        db += &row;
+    }
+}

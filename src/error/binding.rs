@@ -1,0 +1,85 @@
+use crate::kernel::Element;
+
+/// What does not fit between a dispatch and its kernel. `Display` says it in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindingFault {
+    /// There are not as many tensors as bindings.
+    #[error("it has {expected} bindings, and {found} tensors were bound")]
+    Count {
+        /// Bindings of the kernel.
+        expected: usize,
+        /// Tensors given.
+        found: usize,
+    },
+    /// A tensor has elements of another type.
+    #[error("{binding} is of {expected:?}, and {tensor}, bound to it, of {found:?}")]
+    Element {
+        /// The binding, as the kernel declares it.
+        binding: &'static str,
+        /// Label of the tensor.
+        tensor: String,
+        /// What the kernel declares.
+        expected: Element,
+        /// What the tensor has.
+        found: Element,
+    },
+    /// A tensor is bound twice, and written.
+    #[error("{tensor} is bound twice, though {binding} is written")]
+    Twice {
+        /// Label of the tensor.
+        tensor: String,
+        /// The binding that is written.
+        binding: &'static str,
+    },
+    /// Two tensors share some of their memory, and one of them is written.
+    #[error("{tensor} shares memory with {other}, though {binding} is written")]
+    Shared {
+        /// Label of the tensor that is written.
+        tensor: String,
+        /// Label of the other.
+        other: String,
+        /// The binding that is written.
+        binding: &'static str,
+    },
+    /// Two tensors lie in one buffer, and one of them is written.
+    #[error(
+        "{tensor} and {other} lie in one buffer, of which no kernel may read one part and write another"
+    )]
+    OneBuffer {
+        /// Label of one tensor.
+        tensor: String,
+        /// Label of the other.
+        other: String,
+    },
+    /// There are not as many values as constants.
+    #[error("it has {expected} constants, and {found} values were given")]
+    Constants {
+        /// Constants of the kernel.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// There is nothing to run.
+    #[error("no workgroup was dispatched")]
+    NoWorkgroup,
+}
+
+impl BindingFault {
+    /// What to do about it.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Count { .. } | Self::Element { .. } => {
+                "Bind one tensor for each binding that the kernel declares, in their order"
+            }
+            Self::Twice { .. } | Self::Shared { .. } => {
+                "Give what is written memory that nothing else of this dispatch has"
+            }
+            Self::OneBuffer { .. } => "Put what is written into a buffer of its own",
+            Self::Constants { .. } => {
+                "Give one value for each constant that the kernel declares, in their order"
+            }
+            Self::NoWorkgroup => "Dispatch at least one",
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What can be wrong with data.
+
+use std::fmt;
+
+#[cfg(feature = "download")]
+mod download;
+mod fault;
+mod one_hot;
+mod words;
+
+#[cfg(feature = "download")]
+pub use self::download::{DownloadAttempt, DownloadFailure};
+pub use self::fault::DataError;
+pub use self::one_hot::NotOneHot;
+
+/// The message, which says what to do: a `main` that returns an error prints this.
+impl fmt::Debug for DataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,22 @@
+//! Bytes, and what limits them, in messages.
+
+pub(crate) const MACHINE: &str = "free memory and swap of this machine";
+pub(crate) const ALLOCATOR: &str = "what the allocator grants";
+
+/// What to do about a limit, apart from needing less.
+pub(crate) fn remedy(limit: &str) -> &'static str {
+    match limit {
+        MACHINE | ALLOCATOR => "end other programs",
+        _ => "raise that limit",
+    }
+}
+
+/// Bytes as people read them.
+pub(crate) fn readable(bytes: u64) -> String {
+    const UNITS: [(&str, f64); 3] = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
+    let bytes_f64 = bytes as f64;
+    match UNITS.iter().find(|(_, unit)| bytes_f64 >= *unit) {
+        Some((name, unit)) => format!("{:.1} {name}", bytes_f64 / unit),
+        None => format!("{bytes} bytes"),
+    }
+}

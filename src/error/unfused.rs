@@ -1,0 +1,87 @@
+/// Why the steps of a training are not fused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfused {
+    /// A layer in a place where the fused step has none of its kind.
+    #[error("layers.{index}, {name}, is not {expected}")]
+    Layer {
+        /// Its index.
+        index: usize,
+        /// Its name.
+        name: String,
+        /// What could be there.
+        expected: &'static str,
+    },
+    /// The loss is another.
+    #[error("the loss is not softmax cross-entropy")]
+    Loss,
+    /// The features are floats.
+    #[error("the features are not bytes")]
+    Features,
+    /// The optimizer is another.
+    #[error("the optimizer is not plain SGD with a constant learning rate")]
+    Optimizer,
+    /// There are too many linear layers.
+    #[error("the network has {found} linear layers, more than {most}")]
+    Depth {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// The layers are too wide together.
+    #[error("its layers have {found} outputs together, more than {most}")]
+    Width {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// The parameters fill more than one buffer.
+    #[error("its parameters fill more than one buffer")]
+    Parameters,
+    /// A kernel would loop longer than a software driver lets it.
+    #[error(
+        "a kernel would take {needed} loop iterations, but this driver ends loops after {available}"
+    )]
+    Iterations {
+        /// Iterations of the longest invocation.
+        needed: u64,
+        /// Iterations that the driver runs.
+        available: u64,
+    },
+    /// It can be fused, but would not be faster so.
+    #[error(
+        "it would not be faster: {parts} bytes of sums to hand on, {later} weights behind the first layer"
+    )]
+    Slower {
+        /// Bytes of the sums of slices.
+        parts: u64,
+        /// Weights of all layers but the first.
+        later: u64,
+    },
+    /// A kernel needs more than the device allows.
+    #[error("{kernel} takes {needed} {what}, but this device allows {available} ({limit})")]
+    Limit {
+        /// The kernel, for example `fused_middle::middle`.
+        kernel: String,
+        /// What it needs, for example `bytes of workgroup memory`.
+        what: &'static str,
+        /// Name of the limit, as `wgpu::Limits` spells it.
+        limit: &'static str,
+        /// How much is needed.
+        needed: u64,
+        /// How much there is.
+        available: u64,
+    },
+    /// What a step hands on does not fit a buffer.
+    #[error(
+        "sums of slices, or two minibatches, take {needed} bytes, but a binding holds {available}"
+    )]
+    Scratch {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes that a binding holds.
+        available: u64,
+    },
+}
