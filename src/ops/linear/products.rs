@@ -1,0 +1,269 @@
+//! The kernels of the three products, as data.
+
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::fields;
+use crate::kernel::{Binding, Block, Contract, Element, Kernel, Trust};
+use crate::ops::{Backward, to_u32};
+use crate::plan::{Cost, Recorder};
+use crate::tensor::Tensor;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct Shape {
+    pub(super) rows: u32,
+    pub(super) inputs: u32,
+    pub(super) outputs: u32,
+    /// 1 where a forward pass is that of a `Relu` behind the layer as well.
+    pub(super) relu: u32,
+}
+
+impl Shape {
+    /// Of the batch `x` under weights `w`, with everything else checked against them.
+    pub(super) fn new(x: &Tensor, w: &Tensor, y: &Tensor) -> Self {
+        let [inputs, outputs] = w.shape();
+        let columns = match x.element() {
+            Element::F32 => inputs,
+            Element::U32 => inputs.div_ceil(4),
+        };
+        assert_eq!(x.columns(), columns, "linear: columns of {}", x.label());
+        assert_eq!(y.shape(), [x.rows(), outputs], "linear: {}", y.label());
+        Self {
+            rows: to_u32(x.rows()),
+            inputs: to_u32(inputs),
+            outputs: to_u32(outputs),
+            relu: 0,
+        }
+    }
+
+    pub(super) fn of(pass: &Backward<'_>) -> Self {
+        Self::new(pass.x, &pass.parameters[0], pass.dy)
+    }
+
+    /// Multiplications and additions of each of the three products.
+    fn flops(self) -> u64 {
+        2 * u64::from(self.rows) * u64::from(self.inputs) * u64::from(self.outputs)
+    }
+}
+
+/// An algorithm as data: its kernels, and the block of outputs that one workgroup or invocation
+/// makes.
+pub(super) struct Products {
+    pub(super) forward: Kernel<Shape>,
+    /// Alone, and with the derivative of a `Relu` before the layer. The first layer of a network has no use
+    /// for them.
+    pub(super) backward_input: Option<[Kernel<Shape>; 2]>,
+    pub(super) backward_weight: Kernel<Shape>,
+    pub(super) backward_bias: &'static Sums,
+    block: [usize; 2],
+    blocks_per_workgroup: u64,
+    /// [`Cost::iterations`] for sums of so many products, were no loop unrolled.
+    iterations: fn(u64) -> u64,
+}
+
+/// How all rows are summed.
+pub(super) struct Sums {
+    pub(super) kernel: &'static Kernel<Shape>,
+    /// Of a workgroup.
+    pub(super) columns: u64,
+    /// Of a column, in one round of its loop.
+    pub(super) rows_at_a_time: u32,
+    /// That a sum is split into.
+    pub(super) parts: u64,
+}
+
+impl Products {
+    /// Of one source with an entry point for each product, of which `forward` is one: a workgroup makes one
+    /// block, and the only loop is that over the products of a sum.
+    const fn of(forward: Kernel<Shape>, block: [usize; 2]) -> Self {
+        Self {
+            backward_input: Some([
+                Kernel {
+                    entry: "backward_input",
+                    bindings: PRODUCT,
+                    ..forward
+                },
+                Kernel {
+                    entry: "backward_input_relu",
+                    bindings: PRODUCT_AND_X,
+                    ..forward
+                },
+            ]),
+            backward_weight: Kernel {
+                entry: "backward_weight",
+                bindings: PRODUCT,
+                ..forward
+            },
+            forward,
+            backward_bias: &SPLIT,
+            block,
+            blocks_per_workgroup: 1,
+            iterations: |depth| depth,
+        }
+    }
+
+    /// The third of the tensors is the product; with `relu`, each of its elements is looked at once more.
+    pub(super) fn record(
+        &self,
+        recorder: &mut Recorder<'_>,
+        kernel: &'static Kernel<Shape>,
+        shape: Shape,
+        tensors: &[&Tensor],
+        depth: u32,
+        relu: bool,
+    ) {
+        let [rows, columns] = tensors[2].shape();
+        let blocks = rows.div_ceil(self.block[0]) * columns.div_ceil(self.block[1]);
+        let workgroups = (blocks as u64).div_ceil(self.blocks_per_workgroup);
+        let cost = Cost {
+            flops: shape.flops() + u64::from(relu) * tensors[2].len() as u64,
+            iterations: (self.iterations)(depth.into()),
+            bytes: None,
+        };
+        recorder.dispatch(kernel, shape, tensors, workgroups, cost);
+    }
+}
+
+const PRODUCT: &[Binding] = &[
+    Binding::read("left"),
+    Binding::read("right"),
+    Binding::write("product"),
+];
+const PRODUCT_AND_BIAS: &[Binding] = &[PRODUCT[0], PRODUCT[1], PRODUCT[2], Binding::read("bias")];
+const PRODUCT_AND_X: &[Binding] = &[PRODUCT[0], PRODUCT[1], PRODUCT[2], Binding::read("x")];
+
+const TILED: Kernel<Shape> = Kernel {
+    shader: "linear",
+    source: include_str!("../../../shaders/linear.wgsl"),
+    entry: "forward",
+    bindings: PRODUCT_AND_BIAS,
+    fields: fields!(Shape: rows, inputs, outputs, relu),
+    constants: &[],
+    workgroup_size: [256, 1, 1],
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+pub(super) static TILES: Products = Products {
+    iterations: |depth| depth.div_ceil(16) * (1 + 3 + 3 + 17) + 1,
+    ..Products::of(TILED, [32, 32])
+};
+
+pub(super) static DEEP: Products = Products {
+    iterations: |depth| depth.div_ceil(128) * (1 + 3) + 1 + 17,
+    ..Products::of(
+        Kernel {
+            shader: "linear_deep",
+            source: include_str!("../../../shaders/linear_deep.wgsl"),
+            ..TILED
+        },
+        [8, 8],
+    )
+};
+
+pub(super) static MEDIUM: Products = Products {
+    iterations: |depth| depth / 16 + 1 + depth % 16 + 1,
+    ..Products::of(
+        Kernel {
+            shader: "linear_medium",
+            source: concat!(
+                include_str!("../../../shaders/linear_blocks.wgsl"),
+                include_str!("../../../shaders/linear_medium.wgsl")
+            ),
+            workgroup_size: [128, 1, 1],
+            ..TILED
+        },
+        [128, 64],
+    )
+};
+
+pub(super) static LARGE: Products = Products {
+    iterations: |depth| depth / 8 + 1 + depth % 8 + 1,
+    ..Products::of(
+        Kernel {
+            shader: "linear_large",
+            source: concat!(
+                include_str!("../../../shaders/linear_blocks.wgsl"),
+                include_str!("../../../shaders/linear_large.wgsl")
+            ),
+            ..TILED
+        },
+        [128, 128],
+    )
+};
+
+const IN_REGISTERS: Kernel<Shape> = Kernel {
+    shader: "linear_registers",
+    source: include_str!("../../../shaders/linear_registers.wgsl"),
+    workgroup_size: [8, 1, 1],
+    ..TILED
+};
+pub(super) static REGISTERS: Products = Products {
+    backward_bias: &WHOLE,
+    blocks_per_workgroup: 8,
+    ..Products::of(IN_REGISTERS, [20, 17])
+};
+
+const OF_BYTES: Kernel<Shape> = Kernel {
+    shader: "linear_bytes",
+    source: include_str!("../../../shaders/linear_bytes.wgsl"),
+    bindings: &[
+        Binding::read("x").of_u32(),
+        Binding::read("w"),
+        Binding::write("y"),
+        Binding::read("bias"),
+    ],
+    ..IN_REGISTERS
+};
+pub(super) static BYTES: Products = Products {
+    backward_input: None,
+    backward_weight: Kernel {
+        entry: "backward_weight",
+        bindings: &[
+            Binding::read("x").of_u32(),
+            Binding::read("dy"),
+            Binding::write("dw"),
+        ],
+        ..OF_BYTES
+    },
+    backward_bias: &WHOLE,
+    blocks_per_workgroup: 8,
+    ..Products::of(OF_BYTES, [28, 13])
+};
+
+const BIAS: &[Binding] = &[Binding::read("dy"), Binding::write("db")];
+static SPLIT: Sums = Sums {
+    kernel: &Kernel {
+        entry: "backward_bias",
+        bindings: BIAS,
+        ..TILED
+    },
+    columns: 16,
+    rows_at_a_time: 64,
+    parts: 16,
+};
+static WHOLE: Sums = Sums {
+    kernel: &Kernel {
+        entry: "backward_bias",
+        bindings: BIAS,
+        ..IN_REGISTERS
+    },
+    columns: 8,
+    rows_at_a_time: 1,
+    parts: 1,
+};
+
+pub(in crate::ops) fn contracts() -> Vec<Contract> {
+    let kernels = [&TILES, &DEEP, &MEDIUM, &LARGE, &REGISTERS, &BYTES]
+        .into_iter()
+        .flat_map(|products| {
+            let others = [&products.forward, &products.backward_weight];
+            others
+                .into_iter()
+                .chain(products.backward_input.iter().flatten())
+        });
+    let kernels = kernels.chain([SPLIT.kernel, WHOLE.kernel]);
+    kernels.map(Kernel::contract).collect()
+}

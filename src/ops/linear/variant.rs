@@ -1,0 +1,219 @@
+//! Which kernels compute a product.
+
+use super::products::{BYTES, DEEP, LARGE, MEDIUM, Products, REGISTERS, Shape, TILES};
+use crate::gpu::{AdapterKind, Gpu};
+use crate::kernel::Element;
+use crate::ops::Backward;
+use crate::plan::{Cost, Recorder};
+use crate::tensor::Tensor;
+
+/// How the three products are computed. Every variant passes the same parity table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// `shaders/linear.wgsl`: tiles of 32×32 in workgroup memory.
+    Tiles,
+    /// `shaders/linear_deep.wgsl`: tiles of 8×8, their sums split between groups of invocations.
+    Deep,
+    /// `shaders/linear_medium.wgsl`: tiles of 128×64, eight by eight to an invocation.
+    Medium,
+    /// `shaders/linear_large.wgsl`: tiles of 128×128, eight by eight to an invocation.
+    Large,
+    /// `shaders/linear_registers.wgsl`: 20×17 sums in the registers of each invocation.
+    Registers,
+    /// `shaders/linear_bytes.wgsl`: 28×13 sums over packed bytes, for the first layer.
+    Bytes,
+}
+
+impl Variant {
+    /// Those that take an `x` of floats.
+    pub const OF_FLOATS: [Self; 5] = [
+        Self::Tiles,
+        Self::Deep,
+        Self::Medium,
+        Self::Large,
+        Self::Registers,
+    ];
+
+    /// How to compute a product of this shape that has `x` as a factor, or its gradient; `depth` is the
+    /// number of products in each of its sums.
+    ///
+    /// | adapter | `x` | product, the first that fits | variant | because |
+    /// |---|---|---|---|---|
+    /// | hardware | floats | 256 tiles of 128×128 or more | `Large` | measured: 44 and 45 TFLOP/s at 2048³ and 4096³, where `Medium` has 27 and 37 |
+    /// | hardware | floats | 32 tiles of 128×64 or more | `Medium` | measured: 32 TFLOP/s at 1024³ and 7.4 at 512³, where `Large` has 19 and 4.6, `Tiles` 8.6 and 6.7 |
+    /// | hardware | floats | at most 64 tiles of 32×32, 64 deep or more | `Deep` | measured: 3.3 TFLOP/s at 256³ and 1.3 at 100×784×50, where `Tiles` has 2.0 and 0.2 |
+    /// | hardware | floats | any other | `Tiles` | one load for a multiplication, and many workgroups |
+    /// | software | floats | any | `Registers` | a load costs as much as dozens of multiplications |
+    /// | software | bytes | any | `Bytes` | one load brings four values of `x` |
+    ///
+    /// A tile that would be less than half used is not counted. What is measured is so on an H200 through
+    /// Vulkan; ARCHITECTURE.md has the figures of each product. The bounds of `Deep` are derived by counting
+    /// trips to memory, and workgroups against the 132 multiprocessors of that GPU.
+    ///
+    /// # Panics
+    /// When `x` are bytes and the device has no kernel for them: a bug in the caller, which asks
+    /// [`Layer::takes_bytes`](crate::ops::Layer::takes_bytes) before it gives bytes.
+    #[must_use]
+    pub fn choose(gpu: &Gpu, x: &Tensor, product: [usize; 2], depth: usize) -> Self {
+        if x.element() == Element::U32 {
+            let variant = Self::of_bytes(gpu);
+            assert!(variant.is_some(), "linear: {} are bytes", x.label());
+            return Self::Bytes;
+        }
+        match gpu.kind() {
+            AdapterKind::Hardware => Self::of_hardware(product, depth),
+            AdapterKind::Software => Self::Registers,
+        }
+    }
+
+    fn of_hardware(product: [usize; 2], depth: usize) -> Self {
+        let along = |size: usize, tile: usize| (size + tile / 2) / tile;
+        let tiles = |rows, columns| along(product[0], rows) * along(product[1], columns);
+        if tiles(128, 128) >= 256 {
+            return Self::Large;
+        }
+        if tiles(128, 64) >= 32 {
+            return Self::Medium;
+        }
+        if tiles(32, 32) <= 64 && depth >= 64 {
+            return Self::Deep;
+        }
+        Self::Tiles
+    }
+
+    /// What this device has for an `x` of bytes; for hardware none is built.
+    pub(super) fn of_bytes(gpu: &Gpu) -> Option<Self> {
+        (gpu.kind() == AdapterKind::Software).then_some(Self::Bytes)
+    }
+
+    fn products(self) -> &'static Products {
+        match self {
+            Self::Tiles => &TILES,
+            Self::Deep => &DEEP,
+            Self::Medium => &MEDIUM,
+            Self::Large => &LARGE,
+            Self::Registers => &REGISTERS,
+            Self::Bytes => &BYTES,
+        }
+    }
+
+    /// Records `y = x·w + b`; `parameters` are `w` and `b`.
+    ///
+    /// # Panics
+    /// When the shapes do not fit together: a bug in the caller.
+    pub fn forward(
+        self,
+        recorder: &mut Recorder<'_>,
+        x: &Tensor,
+        parameters: &[Tensor],
+        y: &Tensor,
+    ) {
+        self.record_forward(recorder, [x, y], parameters, false);
+    }
+
+    /// Records `y = x·w + b` where that is above 0, else 0: a layer with a `Relu` behind it.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn forward_relu(
+        self,
+        recorder: &mut Recorder<'_>,
+        x: &Tensor,
+        parameters: &[Tensor],
+        y: &Tensor,
+    ) {
+        self.record_forward(recorder, [x, y], parameters, true);
+    }
+
+    pub(super) fn record_forward(
+        self,
+        recorder: &mut Recorder<'_>,
+        [x, y]: [&Tensor; 2],
+        parameters: &[Tensor],
+        relu: bool,
+    ) {
+        let [w, b] = [&parameters[0], &parameters[1]];
+        let shape = Shape {
+            relu: relu.into(),
+            ..Shape::new(x, w, y)
+        };
+        assert_eq!(b.shape(), [1, y.columns()], "linear: {}", b.label());
+        let (products, tensors) = (self.products(), [x, w, y, b]);
+        let kernel = &products.forward;
+        products.record(recorder, kernel, shape, &tensors, shape.inputs, relu);
+    }
+
+    /// Records `dw = xᵀ·dy`, `db = Σ_rows dy`, and `dx = dy·wᵀ` where it is wanted.
+    ///
+    /// # Panics
+    /// When the shapes do not fit together: a bug in the caller.
+    pub fn backward(self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+        self.record_backward(recorder, &pass, false);
+    }
+
+    /// The same behind a `Relu`, of which `x` is the output: `dx` is 0 where `x` is not above 0, and so the
+    /// gradient by the input of that `Relu`.
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward).
+    pub fn backward_relu(self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+        self.record_backward(recorder, &pass, true);
+    }
+
+    fn record_backward(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>, relu: bool) {
+        self.backward_weight(recorder, pass);
+        self.backward_bias(recorder, pass);
+        if let Some(dx) = pass.dx {
+            self.backward_input(recorder, pass, dx, relu);
+        }
+    }
+
+    pub(super) fn backward_weight(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
+        let (shape, dw) = (Shape::of(pass), &pass.gradients[0]);
+        assert_eq!(
+            dw.shape(),
+            pass.parameters[0].shape(),
+            "linear: {}",
+            dw.label()
+        );
+        let (products, tensors) = (self.products(), [pass.x, pass.dy, dw]);
+        let kernel = &products.backward_weight;
+        products.record(recorder, kernel, shape, &tensors, shape.rows, false);
+    }
+
+    pub(super) fn backward_bias(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
+        let (shape, dy, db) = (Shape::of(pass), pass.dy, &pass.gradients[1]);
+        assert_eq!(db.shape(), [1, dy.columns()], "linear: {}", db.label());
+        let sums = self.products().backward_bias;
+        let cost = Cost {
+            flops: u64::from(shape.rows) * u64::from(shape.outputs),
+            iterations: u64::from(shape.rows.div_ceil(sums.rows_at_a_time)) + sums.parts + 2,
+            bytes: None,
+        };
+        let workgroups = (dy.columns() as u64).div_ceil(sums.columns);
+        recorder.dispatch(sums.kernel, shape, &[dy, db], workgroups, cost);
+    }
+
+    pub(super) fn backward_input(
+        self,
+        recorder: &mut Recorder<'_>,
+        pass: &Backward<'_>,
+        dx: &Tensor,
+        relu: bool,
+    ) {
+        let (shape, products) = (Shape::of(pass), self.products());
+        assert_eq!(dx.shape(), pass.x.shape(), "linear: {}", dx.label());
+        assert!(
+            products.backward_input.is_some(),
+            "linear: gradient by bytes"
+        );
+        let kernels = products.backward_input.as_ref();
+        let kernel = kernels.map_or(&products.forward, |kernels| &kernels[usize::from(relu)]);
+        let tensors = [pass.dy, &pass.parameters[0], dx, pass.x];
+        let tensors = &tensors[..kernel.bindings.len()];
+        products.record(recorder, kernel, shape, tensors, shape.outputs, relu);
+    }
+}
+
+#[cfg(test)]
+mod tests;
