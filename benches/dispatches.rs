@@ -14,7 +14,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use wgrad::plan::Plan;
-use wgrad::{Error, Gpu, StepPlan, Trainer};
+use wgrad::plumbing::step_plan;
+use wgrad::{Error, Fusion, Gpu};
 
 use common::{Job, digits, flops_per_submit, jobs, trainer};
 
@@ -81,17 +82,17 @@ fn row(gpus: &[Gpu; 2], plans: [&Plan; 2], what: &str) -> f64 {
     all
 }
 
-fn table(gpus: &[Gpu; 2], job: &Job, plan: StepPlan) -> Result<(), Error> {
+fn table(gpus: &[Gpu; 2], job: &Job, fusion: Fusion) -> Result<(), Error> {
     let digits = digits();
     let trainers = [
-        trainer(&gpus[0], job, &digits, plan)?,
-        trainer(&gpus[1], job, &digits, plan)?,
+        trainer(&gpus[0], job, &digits, fusion)?,
+        trainer(&gpus[1], job, &digits, fusion)?,
     ];
     println!(
-        "\n{}, {plan:?}\n{:>10} {:>10} {:>10}",
+        "\n{}, {fusion:?}\n{:>10} {:>10} {:>10}",
         job.name, "µs", "host", "checked"
     );
-    let [trusted, checked] = trainers.each_ref().map(Trainer::plan);
+    let [trusted, checked] = trainers.each_ref().map(step_plan);
     // First, as a dispatch alone takes the same step again and again, until weights overflow.
     row(gpus, [trusted, checked], "the step");
     let mut sum = 0.0;
@@ -112,8 +113,8 @@ fn main() {
         .map(|builder| builder.build().expect("a GPU or a software driver"));
     println!("adapter: {}", gpus[0].description());
     for job in jobs() {
-        for plan in [StepPlan::Fused, StepPlan::Layers] {
-            match table(&gpus, &job, plan) {
+        for fusion in [Fusion::Fused, Fusion::Layers] {
+            match table(&gpus, &job, fusion) {
                 Err(Error::Plan(unfused)) => println!("\n{}: not fused: {unfused}", job.name),
                 result => result.expect("a table"),
             }

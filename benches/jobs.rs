@@ -22,9 +22,8 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Split};
-use wgrad::ndarray::Array2;
 use wgrad::ops::Sgd;
-use wgrad::{Error, Evaluation, Gpu, StepPlan, Trainer, cpu};
+use wgrad::{Error, Evaluation, Fusion, Gpu, Parameters, Trainer, cpu};
 
 use common::{Job, SAMPLING, jobs, trainer};
 use program::{DataArgs, Failure, line};
@@ -104,7 +103,7 @@ struct Prepared {
     engine: Box<dyn Engine>,
     /// For the line of a measurement.
     device: String,
-    initial: Vec<Vec<Array2<f32>>>,
+    initial: Parameters,
     warmup_s: f64,
 }
 
@@ -170,10 +169,10 @@ fn check_losses(losses: &[f32]) -> Result<(), Failure> {
 
 /// What a training needs of a device.
 trait Engine {
-    fn parameters(&self) -> Result<Vec<Vec<Array2<f32>>>, Error>;
+    fn parameters(&self) -> Result<Parameters, Error>;
 
     /// Takes these parameters, and has nothing else to do.
-    fn begin(&mut self, initial: &[Vec<Array2<f32>>]) -> Result<(), Error>;
+    fn begin(&mut self, initial: &Parameters) -> Result<(), Error>;
 
     fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
 
@@ -184,16 +183,16 @@ fn on_gpu(job: &Job, split: &Split) -> Result<(Box<dyn Engine>, String), Error> 
     let gpu = Gpu::new()?;
     let words: Vec<_> = gpu.info().name.split_whitespace().collect();
     let device = words.join("_");
-    let trainer = trainer(&gpu, job, split, StepPlan::Auto)?;
+    let trainer = trainer(&gpu, job, split, Fusion::Auto)?;
     Ok((Box::new(trainer), device))
 }
 
 impl Engine for Trainer {
-    fn parameters(&self) -> Result<Vec<Vec<Array2<f32>>>, Error> {
+    fn parameters(&self) -> Result<Parameters, Error> {
         self.model().parameters()
     }
 
-    fn begin(&mut self, initial: &[Vec<Array2<f32>>]) -> Result<(), Error> {
+    fn begin(&mut self, initial: &Parameters) -> Result<(), Error> {
         self.set_parameters(initial)?;
         self.model().gpu().wait(None)
     }
@@ -214,11 +213,11 @@ fn on_cpu(job: &Job, split: &Split) -> Result<(Box<dyn Engine>, String), Error> 
 }
 
 impl Engine for cpu::Trainer<f32> {
-    fn parameters(&self) -> Result<Vec<Vec<Array2<f32>>>, Error> {
-        Ok(self.network().parameters().to_vec())
+    fn parameters(&self) -> Result<Parameters, Error> {
+        Ok(self.network().parameters())
     }
 
-    fn begin(&mut self, initial: &[Vec<Array2<f32>>]) -> Result<(), Error> {
+    fn begin(&mut self, initial: &Parameters) -> Result<(), Error> {
         self.set_parameters(initial)
     }
 

@@ -12,7 +12,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use wgrad::Gpu;
 use wgrad::gpu::AdapterKind;
 use wgrad::kernel::Element;
-use wgrad::ops::{Forward, Layer, Relu};
+use wgrad::ops::{Forward, Layer, Mode, Relu};
 use wgrad::plan::{Plan, Recorder};
 use wgrad::plumbing::Variant;
 use wgrad::tensor::Tensor;
@@ -94,7 +94,7 @@ fn products(criterion: &mut Criterion) {
             };
             let per_submit = (flops_per_submit(&gpu) / plan.flops()).clamp(1, 1000);
             group.throughput(Throughput::Elements(plan.flops()));
-            let chosen = Variant::choose(&gpu, &x, y.shape(), inputs) == variant;
+            let chosen = Variant::choose(&gpu, &x, y.dims(), inputs) == variant;
             let mark = if chosen { ", chosen" } else { "" };
             let id = BenchmarkId::new(
                 format!("{variant:?}{mark}"),
@@ -115,8 +115,10 @@ fn dispatches(criterion: &mut Criterion) {
     let [a, b] = ["a", "b"].map(|label| random(&gpu, label, [1, 1]));
     let mut recorder = Recorder::new(&gpu);
     for _ in 0..CHAIN / 2 {
-        Relu.forward(&mut recorder, Forward::evaluation(&a, &[], &b));
-        Relu.forward(&mut recorder, Forward::evaluation(&b, &[], &a));
+        for (x, y) in [(&a, &b), (&b, &a)] {
+            let pass = Forward::new(x, &[], y, Mode::Evaluation);
+            Relu.forward(&mut recorder, pass).expect("an activation");
+        }
     }
     let plan = recorder.finish().expect("a plan of tiny dispatches");
     let mut group = criterion.benchmark_group("dispatch");

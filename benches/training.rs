@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wgrad::ops::Sgd;
-use wgrad::{Error, Gpu, StepPlan, cpu};
+use wgrad::{Error, Fusion, Gpu, cpu};
 
 use common::{SAMPLING, digits, jobs, trainer};
 
@@ -26,15 +26,15 @@ fn steps(criterion: &mut Criterion) {
             .sample_size(10)
             .measurement_time(Duration::from_secs(8));
         group.throughput(Throughput::Elements(steps as u64));
-        for plan in [StepPlan::Fused, StepPlan::Layers] {
-            let mut trainer = match trainer(&gpu, &job, &digits, plan) {
+        for fusion in [Fusion::Fused, Fusion::Layers] {
+            let mut trainer = match trainer(&gpu, &job, &digits, fusion) {
                 Err(Error::Plan(unfused)) => {
                     eprintln!("{}: not fused: {unfused}", job.name);
                     continue;
                 }
                 trainer => trainer.expect("a trainer"),
             };
-            group.bench_function(format!("{plan:?}"), |bencher| {
+            group.bench_function(format!("{fusion:?}"), |bencher| {
                 bencher.iter(|| trainer.steps(steps).expect("steps"));
             });
         }
@@ -57,7 +57,7 @@ fn start(criterion: &mut Criterion) {
     group.bench_function("device to first step", |bencher| {
         bencher.iter(|| {
             let gpu = Gpu::new().expect("an adapter");
-            let mut trainer = trainer(&gpu, &job, &digits, StepPlan::Auto).expect("a trainer");
+            let mut trainer = trainer(&gpu, &job, &digits, Fusion::Auto).expect("a trainer");
             trainer.steps(1).expect("a step")
         });
     });

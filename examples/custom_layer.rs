@@ -1,14 +1,13 @@
 //! A layer of your own: its WGSL, its formula, one call that checks both, and a training with it.
 #![allow(clippy::cast_possible_truncation)] // no tensor has 2³² elements
 
-use std::error::Error;
 use std::io::Write as _;
 
 use wgrad::data::{Sampling, synthetic};
 use wgrad::kernel::{Binding, Kernel};
-use wgrad::ops::{Adam, Backward, Forward, Layer, Linear, SoftmaxCrossEntropy};
+use wgrad::ops::{Adam, Backward, Forward, Layer, LayerSpec, Linear, SoftmaxCrossEntropy};
 use wgrad::plan::{Cost, Recorder};
-use wgrad::{Gpu, Sequential, Trainer, check_layer, reference::Twin};
+use wgrad::{Error, Gpu, Sequential, Shape, Trainer, check_layer, reference::Twin};
 
 const WGSL: &str = "
 // forward    y  = ln(1 + eˣ) = max(x, 0) + ln(1 + e^(−|x|))
@@ -46,16 +45,22 @@ impl Layer for Softplus {
         "Softplus".to_owned()
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
-        let (tensors, n) = ([pass.x, pass.y], pass.x.len());
-        recorder.dispatch_each(&FORWARD, n as u32, &tensors, n, Cost::default());
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        Ok(LayerSpec::new(*input))
     }
 
-    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        let (tensors, n) = ([pass.x, pass.y], pass.x.len());
+        recorder.dispatch_each(&FORWARD, n as u32, &tensors, n, Cost::default());
+        Ok(())
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
         if let Some(dx) = pass.dx {
             let (tensors, n) = ([pass.x, pass.dy, dx], dx.len());
             recorder.dispatch_each(&BACKWARD, n as u32, &tensors, n, Cost::default());
         }
+        Ok(())
     }
 
     fn reference(&self) -> Twin {
@@ -63,7 +68,7 @@ impl Layer for Softplus {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (gpu, mut out) = (Gpu::new()?, std::io::stdout());
     writeln!(out, "{}", check_layer(&gpu, &Softplus)?)?;
     let digits = synthetic::digits_of(1, 2_000, 500)?;

@@ -17,9 +17,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use wgrad::data::{Dataset, Labels};
-use wgrad::gradient_check::Table;
+use wgrad::gradient_check::GradientReport;
 use wgrad::ndarray::Array2;
-use wgrad::{Error, Gpu, TwoLayerNet, gradient_check};
+use wgrad::ops::SoftmaxCrossEntropy;
+use wgrad::{Error, Gpu, Targets, TwoLayerNet, gradient_check};
 
 use common::{DataArgs, Failure, line};
 
@@ -63,9 +64,10 @@ fn check(args: &Args) -> Result<(), Failure> {
         labels.len(),
         data.name
     ))?;
-    let table = gradient_check(&net, x.view(), &labels)?;
-    line(&table)?;
-    judge(&table)
+    let targets = Targets::Classes(&labels);
+    let report = gradient_check(net.model(), &SoftmaxCrossEntropy, x.view(), targets)?;
+    line(&report)?;
+    judge(&report)
 }
 
 /// The first images of a data set, 0…1, with their labels.
@@ -78,10 +80,10 @@ fn first_images(dataset: &Dataset) -> Result<(Array2<f32>, Labels), Error> {
     Ok((x, Labels::from_classes(first, labels.classes())?))
 }
 
-fn judge(table: &Table) -> Result<(), Failure> {
+fn judge(report: &GradientReport) -> Result<(), Failure> {
     // Written so that NaN fails.
     let is_within = |difference: f64, most: f64| difference <= most;
-    for row in &table.rows {
+    for row in &report.rows {
         if !is_within(row.gpu.mean, ON_GPU) {
             return Err(Failure::Message(format!(
                 "the GPU's gradient by {} differs from the reference by {:.3e} on average, more \

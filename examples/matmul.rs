@@ -264,7 +264,7 @@ impl<'a> OnGpu<'a> {
         let [w, b] = &operands.parameters;
         let parameters = [upload("w", w)?, upload("b", b)?];
         let y = Tensor::zeros(gpu, "y", operands.output_shape(), Element::F32)?;
-        let chosen = Variant::choose(gpu, &x, y.shape(), x.columns());
+        let chosen = Variant::choose(gpu, &x, y.dims(), x.columns());
         let variant = variant.unwrap_or(chosen);
         let mut recorder = Recorder::new(gpu);
         variant.forward(&mut recorder, &x, &parameters, &y);
@@ -303,13 +303,17 @@ impl Product for OnGpu<'_> {
 
 struct OnCpu<'a> {
     operands: &'a Operands,
+    inputs: wgrad::Shape,
     y: Array2<f32>,
 }
 
 impl<'a> OnCpu<'a> {
     fn new(operands: &'a Operands) -> Self {
-        let y = Array2::zeros(operands.output_shape());
-        Self { operands, y }
+        Self {
+            operands,
+            inputs: operands.x.ncols().into(),
+            y: Array2::zeros(operands.output_shape()),
+        }
     }
 }
 
@@ -317,7 +321,8 @@ impl Product for OnCpu<'_> {
     fn compute(&mut self, count: usize) -> Result<(), Error> {
         for _ in 0..count {
             let Operands { x, parameters } = self.operands;
-            let pass = reference::Forward::evaluation(x.view(), parameters, self.y.view_mut());
+            let (x, mode) = ((x.view(), self.inputs), reference::Mode::Evaluation);
+            let pass = reference::Forward::new(x, parameters, self.y.view_mut(), mode);
             reference::Linear.forward(pass);
         }
         Ok(())

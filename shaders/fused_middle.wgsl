@@ -1,18 +1,10 @@
-// The middle of a step of a multilayer perceptron in two dispatches, for GPUs: see fused_slices.wgsl.
-//
-//   z₁ = b₁ + Σ_slices of its parts     a₁ = f(z₁)     z₂ = a₁·W₂ + b₂  …
-//   loss = cross-entropy of softmax(z_L)
-//   δ_L = (softmax(z_L) − onehot(label)) / rows          δ_l = (δ_{l+1}·W_{l+1}ᵀ) ∘ f′(z_l)
-//
-// All of this is local to a row. A workgroup takes a few rows, whose outputs and δ lie in workgroup
+// The first dispatch of a fused step for GPUs; fused_middle_shared.wgsl, before this, says what it computes.
+// All of it is local to a row. A workgroup takes a few rows, whose outputs and δ lie in workgroup
 // memory. A step of a small network is a chain of waits for memory; so several invocations share the
 // terms of a sum, and weights, biases and labels are asked for before they are needed.
 //
 // Other workgroups copy the bytes of the next minibatch together, as many slices read each of them,
 // and rows that lie scattered over a data set cost a walk through page tables.
-
-const RELU = 1u;
-const SIGMOID = 2u;
 
 // Outputs of all layers, of all rows of a workgroup.
 const ROOM = 1800u;
@@ -21,42 +13,10 @@ const MOST_ROWS = 32u;
 // Invocations that take parts of one sum, at most.
 const MOST_PARTS = 16u;
 
-@group(0) @binding(1) var<storage, read> weights: array<f32>;       // all parameters
-@group(0) @binding(2) var<storage, read> list: array<u32>;          // (minibatches, rows)
-@group(0) @binding(3) var<storage, read> labels: array<u32>;        // (minibatches, rows)
-@group(0) @binding(4) var<storage, read> step_now: array<u32>;      // (1, 1)
-@group(0) @binding(5) var<storage, read> bytes: array<u32>;         // (examples, words)
-// Parts of z₁, outputs, δ, losses: see fused_network.wgsl.
-@group(0) @binding(6) var<storage, read_write> scratch: array<f32>;
-// Bytes of the next minibatch and of this one: (2, rows, words).
-@group(0) @binding(7) var<storage, read_write> minibatch: array<u32>;
-
 // Outputs of all layers (rows, columns), and from ROOM on δ of the same.
 var<workgroup> values: array<f32, 2 * ROOM>;
 var<workgroup> parts: array<f32, 256>;
 var<workgroup> row_labels: array<u32, MOST_ROWS>;
-
-fn activate(kind: u32, z: f32) -> f32 {
-    if (kind == RELU) {
-        return select(z, 0.0, z <= 0.0);
-    }
-    if (kind == SIGMOID) {
-        let e = exp(-abs(z));
-        return select(e, 1.0, z >= 0.0) / (1.0 + e);
-    }
-    return z;
-}
-
-// The gradient by the input of an activation, from its output y and the gradient by that.
-fn through(kind: u32, y: f32, dy: f32) -> f32 {
-    if (kind == RELU) {
-        return select(dy, 0.0, y <= 0.0);
-    }
-    if (kind == SIGMOID) {
-        return dy * (1.0 - y) * y;
-    }
-    return dy;
-}
 
 fn are_finite(four: vec4f) -> bool {
     return all((bitcast<vec4u>(four) & vec4u(0x7f800000u)) != vec4u(0x7f800000u));

@@ -1,78 +1,13 @@
-// The middle of a step of a multilayer perceptron in two dispatches, for drivers that run on a CPU: the
-// mathematics of fused_middle.wgsl, without workgroup memory and without barriers.
-//
-//   z₁ = b₁ + Σ_slices of its parts     a₁ = f(z₁)     z₂ = a₁·W₂ + b₂  …
-//   loss = cross-entropy of softmax(z_L)
-//   δ_L = (softmax(z_L) − onehot(label)) / rows          δ_l = (δ_{l+1}·W_{l+1}ᵀ) ∘ f′(z_l)
+// The first dispatch of a fused step for drivers that run on a CPU: the mathematics of
+// fused_middle_shared.wgsl, without workgroup memory and without barriers.
 //
 // A row is an invocation's, and what it makes of it lies in `scratch`, which no other touches there.
 // `mlp` is no uniform: that driver would compile the kernel anew at every change of pipeline.
-
-struct Layer {
-    inputs: u32,
-    outputs: u32,
-    weight: u32,     // where its weight (inputs, outputs) starts in the parameters
-    bias: u32,       // where its bias (1, outputs) starts there
-    activation: u32, // behind it: 0 none, 1 ReLU, 2 sigmoid
-    column: u32,     // where its outputs start in a row of those of all layers
-    tiles: u32,      // blocks of its weight, in whole workgroups
-    start: u32,      // where its outputs of row 0 start in `scratch`, behind the parts of z₁
-}
-
-struct Mlp {
-    rows: u32,       // of the minibatch
-    words: u32,      // of an example: its bytes, four to a word
-    layers: u32,
-    columns: u32,    // outputs of all layers together
-    group: u32,      // not used here
-    list_mask: u32,  // minibatches that `list` holds, less 1
-    capacity: u32,   // losses that `history` holds
-    learning_rate: f32,
-    layer: array<Layer, 8>,
-}
-
-const RELU = 1u;
-const SIGMOID = 2u;
 
 // Sums that an invocation holds.
 const SUMS = 10u;
 
 @group(0) @binding(0) var<storage, read> mlp: Mlp;
-@group(0) @binding(1) var<storage, read> weights: array<f32>;       // all parameters
-@group(0) @binding(2) var<storage, read> list: array<u32>;          // (minibatches, rows)
-@group(0) @binding(3) var<storage, read> labels: array<u32>;        // (minibatches, rows)
-@group(0) @binding(4) var<storage, read> step_now: array<u32>;      // (1, 1)
-@group(0) @binding(5) var<storage, read> bytes: array<u32>;         // (examples, words)
-// Parts of z₁ (slices, rows, outputs of layer 0), outputs (rows, columns), δ (rows, columns), losses (1, rows).
-@group(0) @binding(6) var<storage, read_write> scratch: array<f32>;
-// Bytes of the next minibatch and of this one: (2, rows, words).
-@group(0) @binding(7) var<storage, read_write> minibatch: array<u32>;
-
-fn activate(kind: u32, z: f32) -> f32 {
-    if (kind == RELU) {
-        return select(z, 0.0, z <= 0.0);
-    }
-    if (kind == SIGMOID) {
-        let e = exp(-abs(z));
-        return select(e, 1.0, z >= 0.0) / (1.0 + e);
-    }
-    return z;
-}
-
-// The gradient by the input of an activation, from its output y and the gradient by that.
-fn through(kind: u32, y: f32, dy: f32) -> f32 {
-    if (kind == RELU) {
-        return select(dy, 0.0, y <= 0.0);
-    }
-    if (kind == SIGMOID) {
-        return dy * (1.0 - y) * y;
-    }
-    return dy;
-}
-
-fn is_finite(value: f32) -> bool {
-    return (bitcast<u32>(value) & 0x7f800000u) != 0x7f800000u;
-}
 
 // Loss of one row, and its δ at `delta`, from the logits at `at`.
 fn softmax_cross_entropy(at: u32, delta: u32, classes: u32, label: u32) -> f32 {

@@ -1,5 +1,5 @@
 // What both kernels of a fused step for GPUs know of the network. It stands before fused_middle.wgsl and
-// fused_slices.wgsl.
+// fused_slices.wgsl, behind fused_mlp.wgsl.
 //
 // Sizes are constants of the pipeline. A driver that knows them folds divisions and conditions, and waits
 // for no setting: on an H200 a step takes 9.2 µs, and took 10.5 with sizes in `mlp`. Those there are read
@@ -18,29 +18,6 @@ override width_5: u32;
 override width_6: u32;
 override width_7: u32;
 override width_8: u32;
-
-struct Layer {
-    inputs: u32,
-    outputs: u32,
-    weight: u32,     // where its weight (inputs, outputs) starts in the parameters
-    bias: u32,       // where its bias (1, outputs) starts there
-    activation: u32, // behind it: 0 none, 1 ReLU, 2 sigmoid
-    column: u32,
-    tiles: u32,
-    start: u32,
-}
-
-struct Mlp {
-    rows: u32,
-    words: u32,
-    layers: u32,
-    columns: u32,
-    group: u32,
-    list_mask: u32,  // minibatches that `list` holds, less 1
-    capacity: u32,   // losses that `history` holds
-    learning_rate: f32,
-    layer: array<Layer, 8>,
-}
 
 @group(0) @binding(0) var<uniform> mlp: Mlp;
 

@@ -1,35 +1,11 @@
-// A whole SGD step of a multilayer perceptron in two dispatches, for GPUs. This is the second; the
-// first is fused_middle.wgsl.
-//
-//   x = bytes / 255 of the minibatch      z₁ = x·W₁ + b₁      a₁ = f(z₁)      z₂ = a₁·W₂ + b₂  …
-//   W ← W − learning_rate · aᵀ·δ          b ← b − learning_rate · Σ_rows δ
-//
-// Only two edges of a step are grid-wide: rows → parameters (a gradient sums over the rows) and
-// parameters → rows (a forward pass reads all of W₁). Everything between z₁ and δ₁ is local to a row.
-// And W₁ cut along its inputs into slices makes both of its products local to a slice: its gradient,
-// its update, and its part of the next z₁ need nothing from another slice. So
-//
-//   middle            a few rows per workgroup: z₁ from the parts of all slices, then everything up
-//                     to δ₁; the losses of the rows
-//   backward_forward  a tile of a weight per workgroup: gradient, update, and of W₁ its part of the
-//                     z₁ of the next step; others: biases; the log of losses and the step counter
-//   forward           the parts of z₁ alone, before the first step
-//
-// Sums run in a fixed order, so the same state gives the same bits.
+// The second dispatch of a fused step for GPUs; fused_slices_shared.wgsl, before this, says what it computes.
+// A workgroup of `backward_forward` has a tile of a weight, or some biases, or the log of losses.
 
 const QUARTERS = 4u;
 // Rows of a minibatch that a tile's workgroup holds at a time: the whole of the book's.
 const SLAB = 100u;
 // Where `right` has the updated tile (SIDE, SIDE), behind the sums of all invocations.
 const UPDATED = 1024u;
-
-@group(0) @binding(1) var<storage, read> minibatch: array<u32>;        // bytes of the next and of this one: (2, rows, words)
-// Parts of z₁, outputs, δ, losses: see fused_network.wgsl.
-@group(0) @binding(2) var<storage, read_write> scratch: array<f32>;
-@group(0) @binding(3) var<storage, read_write> parameters: array<f32>;
-@group(0) @binding(4) var<storage, read_write> history: array<f32>;    // (1, capacity)
-@group(0) @binding(5) var<storage, read_write> step_count: array<u32>; // (1, 1)
-@group(0) @binding(3) var<storage, read> weights: array<f32>;          // `parameters`, where they are only read
 
 // Inputs of a tile, four to a vector: (SLAB, QUARTERS).
 var<workgroup> left: array<vec4f, SLAB * QUARTERS>;

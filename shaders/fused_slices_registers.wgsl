@@ -1,34 +1,9 @@
-// A whole SGD step of a multilayer perceptron in two dispatches, for drivers that run on a CPU: the
-// mathematics and the entry points of fused_slices.wgsl, without workgroup memory and without barriers.
-//
-//   W ← W − learning_rate · aᵀ·δ          b ← b − learning_rate · Σ_rows δ
+// The second dispatch of a fused step for drivers that run on a CPU: the mathematics and the entry points of
+// fused_slices_shared.wgsl, without workgroup memory and without barriers.
 //
 // There a load costs as much as dozens of multiplications. So an invocation has a block of W₁, whose
 // 200 sums 5 loads of four bytes and 10 of δ serve, and whose 200 products of the next step 5 more.
 // `mlp` is no uniform: that driver would compile the kernel anew at every change of pipeline.
-
-struct Layer {
-    inputs: u32,
-    outputs: u32,
-    weight: u32,     // where its weight (inputs, outputs) starts in the parameters
-    bias: u32,       // where its bias (1, outputs) starts there
-    activation: u32, // behind it: 0 none, 1 ReLU, 2 sigmoid
-    column: u32,     // where its outputs start in a row of those of all layers
-    tiles: u32,      // blocks of its weight, in whole workgroups
-    start: u32,      // where its outputs of row 0 start in `scratch`, behind the parts of z₁
-}
-
-struct Mlp {
-    rows: u32,       // of the minibatch
-    words: u32,      // of an example: its bytes, four to a word
-    layers: u32,
-    columns: u32,    // outputs of all layers together
-    group: u32,      // not used here
-    list_mask: u32,  // minibatches that `list` holds, less 1
-    capacity: u32,   // losses that `history` holds
-    learning_rate: f32,
-    layer: array<Layer, 8>,
-}
 
 // A block of W₁, whose inputs are words of four bytes, and of every later weight.
 const WORDS = 5u;
@@ -40,17 +15,6 @@ const LATER_OUTPUTS = 2u;
 const BIASES = 8u;
 
 @group(0) @binding(0) var<storage, read> mlp: Mlp;
-@group(0) @binding(1) var<storage, read> minibatch: array<u32>;        // bytes of the next and of this one: (2, rows, words)
-// Parts of z₁ (slices, rows, outputs of layer 0), outputs (rows, columns), δ (rows, columns), losses (1, rows).
-@group(0) @binding(2) var<storage, read_write> scratch: array<f32>;
-@group(0) @binding(3) var<storage, read_write> parameters: array<f32>;
-@group(0) @binding(4) var<storage, read_write> history: array<f32>;    // (1, capacity)
-@group(0) @binding(5) var<storage, read_write> step_count: array<u32>; // (1, 1)
-@group(0) @binding(3) var<storage, read> weights: array<f32>;          // `parameters`, where they are only read
-
-fn byte(four: u32, place: u32) -> f32 {
-    return f32((four >> (8u * place)) & 255u);
-}
 
 alias Block = array<array<f32, OUTPUTS>, INPUTS>;
 

@@ -1,27 +1,7 @@
-// Linear layer (the book's Affine), for GPUs: tiles of 32×32 outputs in workgroup memory.
-//
-//   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
-//   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
-//   backward_input_relu                the same where x[r,i] > 0, else 0: x is what a ReLU gave
-//   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
-//   backward_bias    db = Σ_rows dy    db[o]   = Σ_r dy[r,o]
+// The products of linear_product.wgsl for GPUs: tiles of 32×32 outputs in workgroup memory.
 //
 // Each workgroup makes one tile of the product left·right. It walks along the summed dimension in
 // slabs of 16, which its 256 invocations copy to workgroup memory; each sums 2×2 outputs.
-
-struct Shape {
-    rows: u32,     // of the batch
-    inputs: u32,
-    outputs: u32,
-    relu: u32,     // 1: `forward` stores what a ReLU makes of y, which is y where y > 0, else 0
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> left: array<f32>;
-@group(0) @binding(2) var<storage, read> right: array<f32>;
-@group(0) @binding(3) var<storage, read_write> product: array<f32>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), of forward
-@group(0) @binding(4) var<storage, read> x: array<f32>;    // (rows, inputs), of backward_input_relu
 
 const TILE = 32u;
 const SLAB = 16u;
@@ -29,14 +9,6 @@ const SIDE = 16u; // invocations along one side of a tile
 
 var<workgroup> left_tile: array<f32, 512>;  // (SLAB, TILE), transposed
 var<workgroup> right_tile: array<f32, 512>; // (SLAB, TILE)
-
-// A matrix (rows, columns) whose element (r, c) lies at r·row_step + c·column_step.
-struct View {
-    rows: u32,
-    columns: u32,
-    row_step: u32,
-    column_step: u32,
-}
 
 struct Place {
     workgroup: u32,
@@ -172,9 +144,6 @@ fn backward_weight(
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
     store(place, x_transposed, dy, multiply(place, x_transposed, dy));
 }
-
-@group(0) @binding(1) var<storage, read> dy: array<f32>;       // (rows, outputs)
-@group(0) @binding(2) var<storage, read_write> db: array<f32>; // (1, outputs)
 
 // A sum of all rows is split: 16 columns to a workgroup, and 16 invocations to a column, each of which
 // sums every sixteenth row.

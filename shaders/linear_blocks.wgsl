@@ -1,10 +1,5 @@
-// Linear layer (the book's Affine), for GPUs and large products: tiles of ROWS×COLUMNS outputs, of which
-// each invocation sums 8×8.
-//
-//   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
-//   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
-//   backward_input_relu                the same where x[r,i] > 0, else 0: x is what a ReLU gave
-//   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
+// The products of linear_product.wgsl for GPUs, where they are large: tiles of ROWS×COLUMNS outputs, of
+// which each invocation sums 8×8.
 //
 // Each workgroup makes one tile of the product left·right. It walks along the summed dimension in slabs,
 // which its invocations copy to workgroup memory; each loads four vectors from there at every step. A
@@ -17,20 +12,6 @@
 //
 // Behind this stands a file that says how large tile and slab are (ROWS, COLUMNS, SLAB), what an
 // invocation copies of a slab (Shares, Values, shares_of, load, put), and the steps of one (add_slab).
-
-struct Shape {
-    rows: u32,     // of the batch
-    inputs: u32,
-    outputs: u32,
-    relu: u32,     // 1: `forward` stores what a ReLU makes of y, which is y where y > 0, else 0
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> left: array<f32>;
-@group(0) @binding(2) var<storage, read> right: array<f32>;
-@group(0) @binding(3) var<storage, read_write> product: array<f32>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), of forward
-@group(0) @binding(4) var<storage, read> x: array<f32>;    // (rows, inputs), of backward_input_relu
 
 const ROW_FOURS = ROWS / 4u;       // vectors down a tile
 const COLUMN_FOURS = COLUMNS / 4u; // vectors across
@@ -46,25 +27,12 @@ const RIGHT_PITCH = COLUMN_FOURS + 1u;
 var<workgroup> left_tile: array<vec4f, SLAB * LEFT_PITCH>;
 var<workgroup> right_tile: array<vec4f, SLAB * RIGHT_PITCH>;
 
-// A factor of the product. Its line l (a row of `left`, a column of `right`) has the element at depth k
-// at l·line_step + k·depth_step.
-struct Factor {
-    lines: u32,
-    line_step: u32,
-    depth_step: u32,
-}
-
 // A vector that an invocation copies of each slab of a factor.
 struct Share {
     lines: vec4u, // where they begin
     depth: u32,
     depth_step: u32,
     to: u32,      // its place in the tile
-}
-
-struct Tile {
-    row: u32,    // of the first output
-    column: u32,
 }
 
 // Where an invocation stands among those of its tile.

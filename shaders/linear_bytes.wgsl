@@ -7,14 +7,6 @@
 // linear_registers.wgsl, but one load brings four values of x, so a block has more rows than columns.
 // There is no gradient by x: nothing lies below the first layer.
 
-struct Shape {
-    rows: u32,     // of the batch
-    inputs: u32,
-    outputs: u32,
-    relu: u32,     // 1: `forward` stores what a ReLU makes of y, which is y where y > 0, else 0
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> x: array<u32>;        // (rows, words)
 @group(0) @binding(2) var<storage, read> w: array<f32>;        // (inputs, outputs)
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;  // (rows, outputs)
@@ -23,10 +15,6 @@ struct Shape {
 const ROWS = 28u;
 const WORDS = 7u; // ROWS / 4
 const COLUMNS = 13u;
-
-fn byte(four: u32, place: u32) -> f32 {
-    return f32((four >> (8u * place)) & 255u);
-}
 
 fn column_blocks() -> u32 {
     return (shape.outputs + COLUMNS - 1u) / COLUMNS;

@@ -1,28 +1,9 @@
-// Linear layer (the book's Affine), for GPUs, where few outputs are long sums: tiles of 8×8 outputs.
-//
-//   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
-//   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
-//   backward_input_relu                the same where x[r,i] > 0, else 0: x is what a ReLU gave
-//   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
+// The products of linear_product.wgsl for GPUs, where few outputs are long sums: tiles of 8×8 outputs.
 //
 // Few outputs are too few large tiles for a GPU, and each slab of a sum costs a trip to memory and two
 // barriers. So the tiles are small, and their slabs 128 deep. The sum is split within the workgroup:
 // 16 invocations make a part of it, 2×2 outputs each, from every sixteenth step; there are 16 such parts.
 // At the end they are added in workgroup memory, always in the same order.
-
-struct Shape {
-    rows: u32,     // of the batch
-    inputs: u32,
-    outputs: u32,
-    relu: u32,     // 1: `forward` stores what a ReLU makes of y, which is y where y > 0, else 0
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> left: array<f32>;
-@group(0) @binding(2) var<storage, read> right: array<f32>;
-@group(0) @binding(3) var<storage, read_write> product: array<f32>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), of forward
-@group(0) @binding(4) var<storage, read> x: array<f32>;    // (rows, inputs), of backward_input_relu
 
 const TILE = 8u;
 const PAIRS = 4u; // across a tile
@@ -37,25 +18,12 @@ var<workgroup> left_tile: array<vec2f, SLAB * PITCH>;
 var<workgroup> right_tile: array<vec2f, SLAB * PITCH>;
 var<workgroup> parts: array<f32, PARTS * TILE * TILE>;
 
-// A factor of the product. Its line l (a row of `left`, a column of `right`) has the element at depth k
-// at l·line_step + k·depth_step.
-struct Factor {
-    lines: u32,
-    line_step: u32,
-    depth_step: u32,
-}
-
 // What one invocation copies of each slab of a factor: a pair of lines, at two depths.
 struct Share {
     lines: vec2u, // where they begin
     depth: u32,   // of the first; the second lies half a slab below
     depth_step: u32,
     to: u32,      // its place in the tile
-}
-
-struct Tile {
-    row: u32,    // of the first output
-    column: u32,
 }
 
 fn tile_of(workgroup: u32, columns: u32) -> Tile {

@@ -1,6 +1,5 @@
-
 // The largest products: tiles of 128×128 outputs, by 256 invocations. linear_blocks.wgsl stands before
-// this, with the mathematics. Slabs of 16 would be above the 16 KiB of workgroup memory that every browser
+// this. Slabs of 16 would be above the 16 KiB of workgroup memory that every browser
 // grants.
 
 const ROWS = 128u;

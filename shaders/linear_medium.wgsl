@@ -1,6 +1,5 @@
-
 // Large products that are too few of the largest tiles: tiles of 128×64 outputs, by 128 invocations.
-// linear_blocks.wgsl stands before this, with the mathematics.
+// linear_blocks.wgsl stands before this.
 
 const ROWS = 128u;
 const COLUMNS = 64u;

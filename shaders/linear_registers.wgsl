@@ -1,41 +1,13 @@
-// Linear layer (the book's Affine), for drivers that run on a CPU: no workgroup memory, no barriers.
-//
-//   forward          y  = x·w + b      y[r,o]  = b[o] + Σ_i x[r,i]·w[i,o]
-//   backward_input   dx = dy·wᵀ        dx[r,i] = Σ_o dy[r,o]·w[i,o]
-//   backward_input_relu                the same where x[r,i] > 0, else 0: x is what a ReLU gave
-//   backward_weight  dw = xᵀ·dy        dw[i,o] = Σ_r x[r,i]·dy[r,o]
-//   backward_bias    db = Σ_rows dy    db[o]   = Σ_r dy[r,o]
+// The products of linear_product.wgsl for drivers that run on a CPU: no workgroup memory, no barriers.
 //
 // There a load costs as much as dozens of multiplications, so each invocation holds a block of
 // ROWS × COLUMNS sums and loads ROWS + COLUMNS values for ROWS · COLUMNS products. Loops of constant
 // length are unrolled by the driver, which keeps `sums` in registers.
 
-struct Shape {
-    rows: u32,     // of the batch
-    inputs: u32,
-    outputs: u32,
-    relu: u32,     // 1: `forward` stores what a ReLU makes of y, which is y where y > 0, else 0
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> left: array<f32>;
-@group(0) @binding(2) var<storage, read> right: array<f32>;
-@group(0) @binding(3) var<storage, read_write> product: array<f32>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), of forward
-@group(0) @binding(4) var<storage, read> x: array<f32>;    // (rows, inputs), of backward_input_relu
-
 const ROWS = 20u;
 const COLUMNS = 17u;
 
 alias Sums = array<array<f32, COLUMNS>, ROWS>;
-
-// A matrix (rows, columns) whose element (r, c) lies at r·row_step + c·column_step.
-struct View {
-    rows: u32,
-    columns: u32,
-    row_step: u32,
-    column_step: u32,
-}
 
 fn first_row(block: u32, columns: u32) -> u32 {
     return block / ((columns + COLUMNS - 1u) / COLUMNS) * ROWS;
@@ -165,9 +137,6 @@ fn backward_weight(
     multiply(block, x_transposed, dy, array<f32, COLUMNS>(), &sums);
     store(block, x_transposed, dy, &sums);
 }
-
-@group(0) @binding(1) var<storage, read> dy: array<f32>;       // (rows, outputs)
-@group(0) @binding(2) var<storage, read_write> db: array<f32>; // (1, outputs)
 
 @compute @workgroup_size(8)
 fn backward_bias(

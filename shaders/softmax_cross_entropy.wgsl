@@ -21,10 +21,6 @@ struct Shape {
 @group(0) @binding(3) var<storage, read_write> losses: array<f32>;   // (1, rows)
 @group(0) @binding(4) var<storage, read_write> dlogits: array<f32>;  // (rows, classes)
 
-fn is_finite(value: f32) -> bool {
-    return (bitcast<u32>(value) & 0x7f800000u) != 0x7f800000u;
-}
-
 @compute @workgroup_size(64)
 fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                     @builtin(local_invocation_index) local: u32) {

@@ -1,10 +1,11 @@
 //! Weights, and the state of a training, as a safetensors file.
 //!
-//! Tensors are named as the network names them: `layers.0.weight`, `layers.0.bias`. They lie as
-//! PyTorch has them, so that `torch.nn.Linear` takes them as they are: a weight of a layer is
-//! (outputs, inputs), the transpose of what its kernels use, and a bias is a vector. What an optimizer
-//! keeps is named `optimizer.<what>.layers.0.weight` and so on. Everything is written as `f32`; weights of
-//! other programs may be `f16` or `bf16`, too, and `f64` where an `f32` has the same values.
+//! Tensors are named as the network names them: `layers.0.weight`, `layers.0.bias`; the state of a layer, such as
+//! `layers.1.running_mean`, is saved and loaded with the weights. They lie as PyTorch has them, so that
+//! `torch.nn.Linear` takes them as they are: its weight is (outputs, inputs), the transpose of what the kernels use
+//! ([`Layout`](crate::ops::Layout)). What an optimizer keeps is named `optimizer.<what>.layers.0.weight` and so on.
+//! Everything is written as `f32`; weights of other programs may be `f16` or `bf16`, too, and `f64` where an `f32`
+//! has the same values.
 //!
 //! The metadata holds `format` (`wgrad 2`), `network`, and `sha256` of all the rest of the file; of a
 //! training also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` (with its
@@ -34,13 +35,13 @@ mod position;
 
 use std::collections::BTreeSet;
 
-use ndarray::Array2;
+use ndarray::ArrayViewD;
 
 use crate::error::Error;
 use crate::error::checkpoint::{FORMAT, OPTIMIZER};
 use crate::memory::{self, bytes_of};
-use crate::ops::ParameterSpec;
-use crate::sequential::Sequential;
+use crate::network::{Graph, Parameter, Parameters, array};
+use crate::ops::{Layout, ParameterSpec};
 use element::{Rounding, floats};
 use header::{File, Texts};
 
@@ -50,38 +51,32 @@ pub(crate) use file::{read, write};
 pub use import::import;
 pub(crate) use position::Position;
 
-/// What an optimizer keeps under one name, of every parameter in order.
-pub(crate) type State = Vec<(&'static str, Vec<Array2<f32>>)>;
+/// Bytes of a header at the most, with room for names far longer than usual.
+#[cfg(not(target_arch = "wasm32"))]
+const HEADER_ROOM: u64 = 16 << 20;
+
+/// What an optimizer keeps under each name: of every parameter in the order of the network its values, row-major.
+pub(crate) type State = Vec<(&'static str, Vec<Vec<f32>>)>;
 
 /// What was read from a file.
 #[derive(Debug)]
 pub(crate) struct Contents {
-    pub(crate) parameters: Vec<Vec<Array2<f32>>>,
-    pub(crate) state: Vec<Vec<Array2<f32>>>,
+    pub(crate) parameters: Parameters,
+    pub(crate) state_of_layers: Parameters,
+    /// What the optimizer keeps, as [`State`], under the names that were asked for.
+    pub(crate) state: Vec<Vec<Vec<f32>>>,
     pub(crate) step: u64,
-}
-
-fn network(spec: &Sequential) -> String {
-    let layers = spec.layers().iter().map(|layer| layer.name());
-    let all = std::iter::once(spec.widths()[0].to_string()).chain(layers);
-    all.collect::<Vec<_>>().join(" → ")
-}
-
-/// Names of all parameters, and what they are.
-fn parameters_of(spec: &Sequential) -> Vec<(String, ParameterSpec)> {
-    spec.map_specs(|name, spec| (name, spec)).concat()
 }
 
 fn state_name(role: &str, parameter: &str) -> String {
     format!("{OPTIMIZER}{role}.{parameter}")
 }
 
-/// As PyTorch has it.
 fn shape_in_file(parameter: &ParameterSpec) -> Vec<usize> {
-    let [rows, columns] = parameter.shape;
-    match parameter.is_vector {
-        true => vec![columns],
-        false => vec![columns, rows],
+    let extents = parameter.shape.extents().iter().copied();
+    match parameter.layout {
+        Layout::AsIs => extents.collect(),
+        Layout::Transposed => extents.rev().collect(),
     }
 }
 
@@ -105,79 +100,98 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether the host has room for a checkpoint with so many values of each parameter, `copied` of which are copied first:
-/// all of them are there as bytes twice, by tensor and in the file.
-pub(crate) fn check_saving(spec: &Sequential, values: usize, copied: usize) -> Result<(), Error> {
-    let count = spec.sizes().into_iter().fold(0, u64::saturating_add);
-    let copies = (copied + 2 * values) as u64;
-    let what = || format!("a checkpoint of {count} parameters");
-    memory::check(what, bytes_of::<f32>(count).saturating_mul(copies))
+/// Bytes that a checkpoint of this network may have at the most: parameters, what an optimizer keeps of them, the
+/// state of its layers, and a header. Some of it may be `f64`.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn largest(graph: &Graph) -> u64 {
+    let values = graph.parameter_count().saturating_add(state_count(graph));
+    bytes_of::<f32>(values).saturating_mul(8).saturating_add(HEADER_ROOM)
 }
 
-/// The whole file.
+/// Number of values in the state of a network's layers.
+fn state_count(graph: &Graph) -> u64 {
+    let sizes = graph.state.iter().map(|state| state.spec.shape.len() as u64);
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// Whether the host has room for a checkpoint with so many values of each parameter, `copied` of which are copied first:
+/// all of them are there as bytes twice, by tensor and in the file.
+pub(crate) fn check_saving(graph: &Graph, values: usize, copied: usize) -> Result<(), Error> {
+    let count = graph.parameter_count();
+    let of_parameters = count.saturating_mul((copied + 2 * values) as u64);
+    let all = of_parameters.saturating_add(state_count(graph).saturating_mul(3));
+    let what = || format!("a checkpoint of {count} parameters");
+    memory::check(what, bytes_of::<f32>(all))
+}
+
+/// The whole file. Parameters and state are all those of the network, in its order.
 pub(crate) fn encode(
-    spec: &Sequential,
-    parameters: &[Vec<Array2<f32>>],
+    graph: &Graph,
+    parameters: &Parameters,
+    state_of_layers: &Parameters,
     training: Option<(&State, &Position)>,
 ) -> Result<Vec<u8>, Error> {
-    let named = parameters_of(spec);
     let mut tensors = header::Tensors::new();
-    let mut add = |name: String, parameter: &ParameterSpec, value: &Array2<f32>| {
+    let mut add = |name: String, parameter: &ParameterSpec, value: ArrayViewD<'_, f32>| {
         if let Some(&found) = value.iter().find(|value| !value.is_finite()) {
             return Err(CheckpointError::Failed { name, found });
         }
-        let values = value.t();
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
+        let value = match parameter.layout {
+            Layout::AsIs => value,
+            Layout::Transposed => value.reversed_axes(),
+        };
+        let bytes: Vec<u8> = value.iter().flat_map(|value| value.to_le_bytes()).collect();
         tensors.insert(name, (shape_in_file(parameter), bytes));
         Ok(())
     };
-    for ((name, parameter), value) in named.iter().zip(parameters.iter().flatten()) {
-        add(name.clone(), parameter, value)?;
+    for (all, values) in [(&graph.parameters, parameters), (&graph.state, state_of_layers)] {
+        assert_eq!(all.len(), values.len(), "checkpoint::encode");
+        for (Parameter { name, spec }, (named, value)) in all.iter().zip(values.iter()) {
+            assert_eq!(name, named, "checkpoint::encode");
+            add(name.clone(), spec, value.view())?;
+        }
     }
     let mut metadata = Texts::new();
     metadata.insert(header::FORMAT_KEY.to_owned(), FORMAT.to_owned());
-    metadata.insert("network".to_owned(), network(spec));
+    metadata.insert("network".to_owned(), graph.line());
     if let Some((state, position)) = training {
         for (role, values) in state {
-            for ((name, parameter), value) in named.iter().zip(values) {
-                add(state_name(role, name), parameter, value)?;
+            for (Parameter { name, spec }, value) in graph.parameters.iter().zip(values) {
+                add(state_name(role, name), spec, view(spec, value))?;
             }
         }
-        metadata.extend(position.metadata(spec));
+        metadata.extend(position.metadata(graph));
     }
     Ok(header::write(&tensors, metadata)?)
 }
 
 /// A file's contents, if all of it is of this network and, where one is given, this training.
 pub(crate) fn decode(
-    spec: &Sequential,
+    graph: &Graph,
     training: Option<(&[&str], &Position)>,
     bytes: &[u8],
 ) -> Result<Contents, Error> {
     let file = File::parse(bytes)?;
-    check_origin(spec, training.is_some(), &file)?;
+    check_origin(graph, training.is_some(), &file)?;
     let (roles, step) = match training {
         None => (&[][..], 0),
-        Some((roles, position)) => (roles, position.step_in(spec, &file)?),
+        Some((roles, position)) => (roles, position.step_in(graph, &file)?),
     };
-    let taken = Taken::new(spec, &file, roles);
-    let mut flat = taken.matrices(None)?.into_iter();
-    let state = roles.iter().map(|role| taken.matrices(Some(role)));
+    let taken = Taken::new(graph, &file, roles);
+    let parameters = taken.named(&graph.parameters)?;
+    let state_of_layers = taken.named(&graph.state)?;
+    let state = roles.iter().map(|role| taken.kept(role));
     let state = state.collect::<Result<Vec<_>, _>>()?;
     for (name, view) in &file.tensors {
         // Weights alone may be taken from a file with the state of a training.
-        if !taken.knows(name) && (training.is_some() || !name.starts_with(OPTIMIZER)) {
+        if !taken.known.contains(name) && (training.is_some() || !name.starts_with(OPTIMIZER)) {
             let (name, found) = (shown(name), view.shape.clone());
             return Err(CheckpointError::Unknown { name, found }.into());
         }
     }
-    let layers = spec.map_specs(|_, _| ()).into_iter();
-    let parameters = layers.map(|layer| flat.by_ref().take(layer.len()).collect());
     Ok(Contents {
-        parameters: parameters.collect(),
+        parameters,
+        state_of_layers,
         state,
         step,
     })
@@ -186,7 +200,7 @@ pub(crate) fn decode(
 /// Whether the file says that it is of this network, and of a training that goes on; one of another program
 /// says nothing of that.
 fn check_origin(
-    spec: &Sequential,
+    graph: &Graph,
     is_resumed: bool,
     file: &File<'_>,
 ) -> Result<(), CheckpointError> {
@@ -203,7 +217,7 @@ fn check_origin(
             is_older: true,
         });
     }
-    let (expected, found) = (network(spec), file.text("network"));
+    let (expected, found) = (graph.line(), file.text("network"));
     if expected != found {
         let [expected, found] = names::difference(&expected, found);
         return Err(CheckpointError::Network { expected, found });
@@ -213,51 +227,59 @@ fn check_origin(
 
 /// The tensors that are taken out of a file.
 struct Taken<'a> {
+    graph: &'a Graph,
     file: &'a File<'a>,
-    parameters: Vec<(String, ParameterSpec)>,
-    /// All names, those of the optimizer's state too.
+    /// All names, those of what the optimizer keeps, too.
     known: BTreeSet<String>,
 }
 
 impl<'a> Taken<'a> {
-    fn new(spec: &Sequential, file: &'a File<'a>, roles: &[&str]) -> Self {
-        let parameters = parameters_of(spec);
-        let names = parameters.iter().map(|(name, _)| name);
-        let states = roles
-            .iter()
-            .flat_map(|role| names.clone().map(|name| state_name(role, name)));
+    fn new(graph: &'a Graph, file: &'a File<'a>, roles: &[&str]) -> Self {
+        let parameters = graph.parameters.iter();
+        let kept = roles.iter().flat_map(|role| {
+            let parameters = parameters.clone();
+            parameters.map(move |parameter| state_name(role, &parameter.name))
+        });
+        let names = parameters.clone().chain(&graph.state);
+        let names = names.map(|parameter| parameter.name.clone());
         Self {
+            graph,
             file,
-            known: states.chain(names.clone().cloned()).collect(),
-            parameters,
+            known: kept.chain(names).collect(),
         }
     }
 
-    fn knows(&self, name: &str) -> bool {
-        self.known.contains(name)
-    }
-
-    /// All parameters in order, or what the optimizer keeps of them under the name `role`.
-    fn matrices(&self, role: Option<&str>) -> Result<Vec<Array2<f32>>, CheckpointError> {
-        let named = self.parameters.iter().map(|(name, parameter)| match role {
-            None => self.matrix(name.clone(), parameter),
-            Some(role) => self.matrix(state_name(role, name), parameter),
+    /// Parameters, or the state of layers.
+    fn named(&self, all: &[Parameter]) -> Result<Parameters, CheckpointError> {
+        let values = all.iter().map(|Parameter { name, spec }| {
+            let values = self.values(name.clone(), spec)?;
+            Ok((name.clone(), array(&spec.shape, values)))
         });
-        named.collect()
+        values.collect()
     }
 
-    fn matrix(
+    /// What the optimizer keeps of all parameters under one name.
+    fn kept(&self, role: &str) -> Result<Vec<Vec<f32>>, CheckpointError> {
+        let parameters = self.graph.parameters.iter();
+        parameters
+            .map(|Parameter { name, spec }| self.values(state_name(role, name), spec))
+            .collect()
+    }
+
+    /// Row-major values in the parameter's own shape.
+    fn values(
         &self,
         name: String,
         parameter: &ParameterSpec,
-    ) -> Result<Array2<f32>, CheckpointError> {
+    ) -> Result<Vec<f32>, CheckpointError> {
         let (expected, tensors) = (shape_in_file(parameter), &self.file.tensors);
         let Some(view) = tensors.get(&name) else {
-            let network: Vec<&str> = self.parameters.iter().map(|(name, _)| &**name).collect();
+            let all = self.graph.parameters.iter().chain(&self.graph.state);
+            let network: Vec<&str> = all.map(|parameter| &*parameter.name).collect();
             return Err(CheckpointError::Missing {
                 name,
                 expected,
-                present: names::listed(tensors, |name| self.knows(name)),
+                present: names::listed(tensors, |name| self.known.contains(name)),
                 remedy: names::remedy(self.file, &network),
             });
         };
@@ -269,8 +291,19 @@ impl<'a> Taken<'a> {
             });
         }
         let values = floats(&name, view, Rounding::Refused)?;
-        let [rows, columns] = parameter.shape;
-        let value = |(row, column)| values[column * rows + row];
-        Ok(Array2::from_shape_fn((rows, columns), value))
+        Ok(match (parameter.layout, parameter.shape.extents()) {
+            (Layout::Transposed, &[rows, columns]) => {
+                let places = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+                places.map(|(row, column)| values[column * rows + row]).collect()
+            }
+            _ => values,
+        })
     }
+}
+
+/// Row-major values in the parameter's own shape.
+#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+fn view<'a>(parameter: &ParameterSpec, values: &'a [f32]) -> ArrayViewD<'a, f32> {
+    let view = ArrayViewD::from_shape(parameter.shape.extents(), values);
+    view.expect("as many values as the parameter has")
 }

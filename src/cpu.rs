@@ -2,11 +2,13 @@
 //! compare. What is fast here has its definition in [`crate::reference`].
 
 mod cores;
+mod direct;
 mod footprint;
 mod linear;
 mod network;
-mod pass;
+mod passes;
 mod product;
+mod rows;
 mod sparse;
 mod trainer;
 

@@ -2,10 +2,10 @@
 
 mod binding;
 mod buffer;
+#[cfg(not(target_arch = "wasm32"))]
+mod check;
 pub(crate) mod checkpoint;
 mod data;
-#[cfg(not(target_arch = "wasm32"))]
-mod layer;
 pub(crate) mod memory;
 mod target_kind;
 mod unfused;
@@ -13,16 +13,17 @@ mod unfused;
 use std::fmt;
 use std::time::Duration;
 
+use crate::shape::TensorShape;
 use memory::{readable, remedy};
 
 pub use binding::BindingFault;
 pub use buffer::BufferFault;
+#[cfg(not(target_arch = "wasm32"))]
+pub use check::{Call, CheckError, Pass, Place};
 pub use checkpoint::CheckpointError;
 pub use data::{DataError, NotOneHot};
 #[cfg(feature = "download")]
 pub use data::{DownloadAttempt, DownloadFailure};
-#[cfg(not(target_arch = "wasm32"))]
-pub use layer::{LayerError, Pass, Place};
 pub use target_kind::TargetKind;
 pub use unfused::Unfused;
 
@@ -164,14 +165,14 @@ pub enum Error {
     },
 
     /// Two things that must have the same shape do not.
-    #[error("{what}: expected shape {expected:?}, found {found:?}. {remedy}")]
+    #[error("{what}: expected shape {expected}, found {found}. {remedy}")]
     Shape {
         /// What has the shape.
         what: String,
-        /// Rows and columns expected.
-        expected: [usize; 2],
-        /// Rows and columns found.
-        found: [usize; 2],
+        /// Rows and their shape, as expected.
+        expected: TensorShape,
+        /// Rows and their shape, as found.
+        found: TensorShape,
         /// What to do about it.
         remedy: &'static str,
     },
@@ -220,14 +221,15 @@ pub enum Error {
         remedy: &'static str,
     },
 
-    /// A layer is not what it says it is: see [`check_layer`](crate::check_layer).
+    /// A layer or loss is not what it says it is: see [`check_layer`](crate::check_layer) and
+    /// [`check_loss`](crate::check_loss).
     #[cfg(not(target_arch = "wasm32"))]
     #[error(transparent)]
-    Layer(#[from] LayerError),
+    Check(#[from] CheckError),
 
     /// The fused plan was asked for where it cannot be had.
     #[error(
-        "the steps of this training cannot be fused: {0}. Use StepPlan::Layers, or StepPlan::Auto, which chooses"
+        "the steps of this training cannot be fused: {0}. Use Fusion::Layers, or Fusion::Auto, which chooses"
     )]
     Plan(Unfused),
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
-use crate::model::{Activations, Model, read_matrix};
+use crate::model::{ForwardPass, Model, read_matrix};
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, TargetKind, gather, metrics, sample};
 use crate::plan::{Plan, Recorder, SOFTWARE_ITERATIONS, flops_per_submit};
@@ -112,11 +112,9 @@ pub(crate) struct Evaluator {
 
 /// Rows of a chunk: as many as fit the memory, a submit, and the loops of a software driver.
 fn rows_of_chunk(model: &Model, examples: usize) -> usize {
-    let spec = model.spec();
-    let widths = spec.widths();
-    let classes = widths[widths.len() - 1];
+    let classes = model.graph().outputs() as u64;
     // `metrics::evaluate` has 64 invocations, and each loops over the classes of its rows.
-    let rounds = SOFTWARE_ITERATIONS / (classes as u64 + 2);
+    let rounds = SOFTWARE_ITERATIONS / (classes + 2);
     let by_loops = 64
         * usize::try_from(rounds)
             .unwrap_or(usize::MAX / 64)
@@ -130,7 +128,7 @@ struct Chunks<'a> {
     model: &'a Model,
     data: &'a Resident,
     rows: usize,
-    pass: Activations,
+    pass: ForwardPass,
     indices: Tensor,
 }
 
@@ -139,7 +137,7 @@ impl<'a> Chunks<'a> {
         let rows = rows_of_chunk(model, data.len());
         let input = model.input_element(data.features());
         Ok(Self {
-            pass: model.forward_activations(rows, input, targets)?,
+            pass: ForwardPass::new(model, rows, input, targets)?,
             indices: Tensor::zeros(model.gpu(), "indices evaluated", [1, rows], Element::U32)?,
             model,
             data,
@@ -152,20 +150,19 @@ impl<'a> Chunks<'a> {
     }
 
     /// Records a chunk's examples and their way to the logits; returns those of the tensors that it takes.
-    fn record_forward(&self, recorder: &mut Recorder<'_>, chunk: usize) -> Activations {
+    fn record_forward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        chunk: usize,
+    ) -> Result<ForwardPass, Error> {
         let first = chunk * self.rows;
         let rows = self.rows.min(self.data.len() - first);
         let (pass, indices) = (self.pass.first_rows(rows), self.indices.first_columns(rows));
         sample::range(recorder, first, &indices);
-        gather::batch(
-            recorder,
-            self.data,
-            &indices,
-            &pass.values[0],
-            &pass.targets,
-        );
-        self.model.record_forward(recorder, &pass.values, None);
-        pass
+        let features = &pass.values.features;
+        gather::batch(recorder, self.data, &indices, features, &pass.targets);
+        pass.record(self.model, recorder)?;
+        Ok(pass)
     }
 }
 
@@ -178,9 +175,9 @@ impl Evaluator {
 
         let (mut plans, mut recorder) = (Vec::new(), Recorder::new(gpu));
         for chunk in 0..chunks {
-            let pass = all.record_forward(&mut recorder, chunk);
-            Model::record_loss(&mut recorder, loss, &pass);
-            let (losses, logits) = (&pass.losses, pass.logits());
+            let pass = all.record_forward(&mut recorder, chunk)?;
+            pass.record_loss(&mut recorder, loss)?;
+            let (losses, logits) = (&pass.losses, pass.outputs());
             match loss.targets() {
                 TargetKind::Classes => {
                     let labels = &pass.targets;
@@ -246,9 +243,9 @@ pub(crate) async fn predictions(model: &Model, data: &Resident) -> Result<Vec<Pr
     let mut predictions = Vec::with_capacity(data.len());
     for chunk in 0..all.count() {
         let mut recorder = Recorder::new(gpu);
-        let pass = all.record_forward(&mut recorder, chunk);
+        let pass = all.record_forward(&mut recorder, chunk)?;
         gpu.submit(&recorder.finish()?, 1)?;
-        let logits = read_matrix(gpu, pass.logits()).await?;
+        let logits = read_matrix(gpu, pass.outputs()).await?;
         predictions.extend(logits.outer_iter().map(Prediction::of));
     }
     Ok(predictions)

@@ -1,17 +1,12 @@
-//! Whether rows, parameters and data sets fit a network: the one place that both engines ask.
-
-use ndarray::Array2;
+//! Whether rows and data sets fit a network: the one place that both engines ask.
 
 use crate::data::Examples;
 use crate::error::Error;
+use crate::network::Graph;
 use crate::ops::{Loss, TargetKind};
 
-/// Whether a network with these widths takes the rows of examples and says what the loss compares.
-pub(crate) fn check_fit(
-    widths: &[usize],
-    loss: &dyn Loss,
-    examples: &Examples,
-) -> Result<(), Error> {
+/// Whether a network takes the rows of examples, and a loss compares what they have.
+pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> Result<(), Error> {
     let found = match examples.labels() {
         Some(_) => TargetKind::Classes,
         None => TargetKind::Values,
@@ -32,13 +27,12 @@ pub(crate) fn check_fit(
             },
         });
     }
-    check_widths(widths, examples)
+    check_widths(graph, examples)
 }
 
-/// Whether a network with these widths takes the rows of examples and has an output for each of their classes
-/// or values.
-pub(crate) fn check_widths(widths: &[usize], examples: &Examples) -> Result<(), Error> {
-    let expected = [widths[0], widths[widths.len() - 1]];
+/// Whether a network takes the rows of examples and has an output for each of their classes or values.
+pub(crate) fn check_widths(graph: &Graph, examples: &Examples) -> Result<(), Error> {
+    let expected = [graph.features(), graph.outputs()];
     let found = [examples.width(), examples.outputs()];
     if expected == found {
         return Ok(());
@@ -48,8 +42,8 @@ pub(crate) fn check_widths(widths: &[usize], examples: &Examples) -> Result<(), 
             "{} (features, outputs), which the network's inputs and last layer must fit",
             examples.name()
         ),
-        expected,
-        found,
+        expected: expected.into(),
+        found: found.into(),
         remedy: "Build the network with as many inputs and outputs as the data have, or take other data",
     })
 }
@@ -68,15 +62,16 @@ pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
     })
 }
 
-/// Whether rows have as many columns as a network has inputs.
-pub(crate) fn check_input(widths: &[usize], [rows, columns]: [usize; 2]) -> Result<(), Error> {
-    if columns == widths[0] {
+/// Whether rows have as many columns as a network has features.
+pub(crate) fn check_input(graph: &Graph, [rows, columns]: [usize; 2]) -> Result<(), Error> {
+    let features = graph.features();
+    if columns == features {
         return Ok(());
     }
     Err(Error::Shape {
         what: "input of the network".to_owned(),
-        expected: [rows, widths[0]],
-        found: [rows, columns],
+        expected: [rows, features].into(),
+        found: [rows, columns].into(),
         remedy: "Give each row as many columns as the network has inputs, or build a network with as many inputs",
     })
 }
@@ -93,37 +88,63 @@ pub(crate) fn check_rows(rows: usize) -> Result<(), Error> {
     }
 }
 
-/// Whether these are all parameters of a network, each in its shape, in their order; which layer they are of does
-/// not count.
-pub(crate) fn check_parameters<'a, F>(
-    expected: impl ExactSizeIterator<Item = (&'a str, [usize; 2])>,
-    values: &[Vec<Array2<F>>],
+/// Whether there are rows of the network's features, and for each what a loss compares: so many examples with so many
+/// classes, or values.
+pub(crate) fn check_targets(
+    graph: &Graph,
+    loss: &dyn Loss,
+    x: [usize; 2],
+    kind: TargetKind,
+    targets: [usize; 2],
 ) -> Result<(), Error> {
-    let found = values.iter().map(Vec::len).sum();
-    if found != expected.len() {
-        let names: Vec<_> = expected.map(|(name, _)| name).collect();
+    if loss.targets() != kind {
+        let name = format!("what the loss {loss:?} compares outputs with");
+        return Err(Error::setting(name, loss.targets().name(), kind.name()));
+    }
+    check_input(graph, x)?;
+    let [rows, _] = x;
+    check_rows(rows)?;
+    let expected = [rows, graph.outputs()];
+    if expected == targets {
+        return Ok(());
+    }
+    let (what, remedy) = match kind {
+        TargetKind::Classes => (
+            "labels (examples, classes)",
+            "Give a label for each row, of as many classes as the network has outputs",
+        ),
+        TargetKind::Values => (
+            "values (examples, outputs)",
+            "Give each row as many values as the network has outputs",
+        ),
+    };
+    Err(Error::Shape {
+        what: what.to_owned(),
+        expected: expected.into(),
+        found: targets.into(),
+        remedy,
+    })
+}
+
+/// Whether there are rows of the network's features, and the index of a class for each.
+pub(crate) fn check_labelled(graph: &Graph, x: [usize; 2], labels: &[u32]) -> Result<(), Error> {
+    check_input(graph, x)?;
+    let [rows, _] = x;
+    check_rows(rows)?;
+    if labels.len() != rows {
         return Err(Error::Count {
-            what: format!("parameters of the network ({})", names.join(", ")),
-            expected: names.len(),
-            found,
+            what: "labels, one for each row".to_owned(),
+            expected: rows,
+            found: labels.len(),
         });
     }
-    for ((name, expected), value) in expected.zip(values.iter().flatten()) {
-        let found: [usize; 2] = value.dim().into();
-        if found != expected {
-            let [rows, columns] = expected;
-            return Err(Error::Shape {
-                what: name.to_owned(),
-                expected,
-                found,
-                remedy: match found == [columns, rows] {
-                    true => "It is transposed: a weight is (inputs, outputs) here",
-                    false => {
-                        "Give the parameters of a network with the same layers, in their order"
-                    }
-                },
-            });
-        }
+    let classes = graph.outputs();
+    match labels.iter().position(|&label| label as usize >= classes) {
+        None => Ok(()),
+        Some(row) => Err(Error::setting(
+            format!("label of row {row}"),
+            format!("below {classes}, the number of the network's outputs"),
+            labels[row],
+        )),
     }
-    Ok(())
 }

@@ -3,14 +3,17 @@
 
 use std::fmt;
 
-use ndarray::{Array2, ArrayView2, Zip};
+use ndarray::{ArrayD, ArrayView2, Zip};
 
-use crate::data::Labels;
 use crate::error::Error;
-use crate::model::Model;
+use crate::model::{Model, Targets};
+use crate::ops::Loss;
+use crate::reference;
+use crate::shape::Shape;
 
 /// How far two gradients of the same parameter are apart: absolute differences of its elements.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Difference {
     /// Their mean.
     pub mean: f64,
@@ -19,8 +22,8 @@ pub struct Difference {
 }
 
 impl Difference {
-    fn between(a: &Array2<f64>, b: &Array2<f64>) -> Self {
-        let mut absolute = Array2::zeros(a.raw_dim());
+    fn between(a: &ArrayD<f64>, b: &ArrayD<f64>) -> Self {
+        let mut absolute = ArrayD::zeros(a.raw_dim());
         Zip::from(&mut absolute)
             .and(a)
             .and(b)
@@ -38,25 +41,27 @@ impl Difference {
 
 /// The check of one parameter.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+#[non_exhaustive]
+pub struct ParameterRow {
     /// For example `layers.0.weight`.
     pub name: String,
-    /// Rows and columns.
-    pub shape: [usize; 2],
+    /// Its shape.
+    pub shape: Shape,
     /// Central differences against backpropagation, both by the `f64` reference.
     pub numerical: Difference,
     /// Backpropagation on the GPU in `f32` against backpropagation by the `f64` reference.
     pub gpu: Difference,
 }
 
-/// A row for every parameter, in the order of the layers. `Display` prints them as a table.
+/// A row for every parameter, in the order of the network. `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Table {
+#[non_exhaustive]
+pub struct GradientReport {
     /// The rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ParameterRow>,
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for GradientReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [above_numerical, above_gpu] = ["numerical vs backprop, f64", "GPU vs f64 backprop"];
         writeln!(f, "{:<28}  {above_numerical:^26}  {above_gpu:^26}", "")?;
@@ -66,12 +71,11 @@ impl fmt::Display for Table {
             "parameter", "shape", "mean", "max", "mean", "max"
         )?;
         for row in &self.rows {
-            let shape = format!("{}×{}", row.shape[0], row.shape[1]);
-            let Row {
+            let ParameterRow {
                 name,
+                shape,
                 numerical,
                 gpu,
-                ..
             } = row;
             write!(f, "\n{name:<18} {shape:>9}  ")?;
             write!(f, "{:>13.3e}{:>13.3e}  ", numerical.mean, numerical.max)?;
@@ -81,66 +85,82 @@ impl fmt::Display for Table {
     }
 }
 
-/// Compares the gradients of the mean softmax cross-entropy of `x` (rows, inputs) by every
-/// parameter: central differences with backpropagation, and the GPU with the reference.
+/// Compares the gradients of the mean loss of `x` (rows, features) by every parameter: central differences with
+/// backpropagation, and the GPU with the reference. All as in an evaluation: nothing is dropped, and state stays.
 ///
 /// Central differences take two forward passes per trainable value. Where a rectifier's input is
 /// within their step of 0, they straddle its kink and are wrong, not backpropagation: differences
 /// are then as large as the gradient itself, for the parameters of that unit.
 ///
 /// ```no_run
-/// use wgrad::{Gpu, TwoLayerNet, data::Labels, gradient_check, ndarray::Array2};
+/// use wgrad::ops::SoftmaxCrossEntropy;
+/// use wgrad::{Gpu, Targets, TwoLayerNet, data::Labels, gradient_check, ndarray::Array2};
 ///
-/// let net = TwoLayerNet::new(&Gpu::new()?, 4, 3, 2, 42)?;
+/// let model = TwoLayerNet::spec(4, 3, 2).seed(42).build(&Gpu::new()?)?;
 /// let x = Array2::from_shape_fn((3, 4), |(row, column)| (row + column) as f32 / 5.0);
-/// let table = gradient_check(&net, x.view(), &Labels::from_classes(vec![0, 1, 1], 2)?)?;
-/// assert_eq!(table.rows[0].name, "layers.0.weight");
-/// assert!(table.rows.iter().all(|row| row.gpu.mean < 1e-6));
-/// println!("{table}");
+/// let labels = Labels::from_classes(vec![0, 1, 1], 2)?;
+/// let report = gradient_check(&model, &SoftmaxCrossEntropy, x.view(), Targets::Classes(&labels))?;
+/// assert_eq!(report.rows[0].name, "layers.0.weight");
+/// assert!(report.rows.iter().all(|row| row.gpu.mean < 1e-6));
+/// println!("{report}");
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
 /// # Errors
-/// As [`Model::loss`].
+/// As [`Model::gradient`].
 #[expect(
     clippy::needless_pass_by_value,
     reason = "a view is a reference: ndarray and its users pass them by value"
 )]
 pub fn gradient_check(
     model: &Model,
+    loss: &dyn Loss,
     x: ArrayView2<'_, f32>,
-    labels: &Labels,
-) -> Result<Table, Error> {
-    let on_gpu = model.gradient(x, labels)?;
-    let numerical = model.numerical_gradient(x, labels)?;
-    let reference = model.to_reference()?;
-    let backprop = reference.gradient(x.mapv(f64::from).view(), labels.indices())?;
-
-    let names = model.spec().map_specs(|name, spec| (name, spec.shape));
-    let gradients = numerical.iter().flatten().zip(on_gpu.iter().flatten());
-    let backprop = backprop.iter().flatten().zip(gradients);
-    let rows = names.into_iter().flatten().zip(backprop);
-    let rows = rows.map(|((name, shape), (backprop, (numerical, on_gpu)))| Row {
-        name,
-        shape,
-        numerical: Difference::between(numerical, backprop),
-        gpu: Difference::between(&on_gpu.mapv(f64::from), backprop),
-    });
-    Ok(Table {
+    targets: Targets<'_>,
+) -> Result<GradientReport, Error> {
+    let on_gpu = model.gradient(loss, x, targets)?;
+    let mut network = model.to_reference()?;
+    let x = x.mapv(f64::from);
+    let values;
+    let targets = match targets {
+        Targets::Classes(labels) => reference::Targets::Classes(labels.indices()),
+        Targets::Values(of_rows) => {
+            values = of_rows.mapv(f64::from);
+            reference::Targets::Values(values.view())
+        }
+    };
+    let backprop = network.gradient_of(loss, x.view(), targets)?;
+    let numerical = network.numerical_gradient_of(loss, x.view(), targets)?;
+    let gradients = numerical.iter().zip(on_gpu.iter());
+    let specs = model
+        .graph()
+        .parameters
+        .iter()
+        .map(|parameter| &parameter.spec);
+    let rows = backprop.iter().zip(gradients).zip(specs);
+    let rows = rows.map(
+        |(((name, backprop), ((_, numerical), (_, on_gpu))), spec)| ParameterRow {
+            name: name.to_owned(),
+            shape: spec.shape,
+            numerical: Difference::between(numerical, backprop),
+            gpu: Difference::between(&on_gpu.mapv(f64::from), backprop),
+        },
+    );
+    Ok(GradientReport {
         rows: rows.collect(),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::arr2;
+    use ndarray::arr1;
 
     use super::*;
 
     #[test]
     fn differences_are_absolute_and_nan_is_not_passed_over() {
-        let zeros = Array2::zeros((1, 3));
-        let found = Difference::between(&arr2(&[[1.0, -3.0, 2.0]]), &zeros);
+        let zeros = ArrayD::zeros(vec![3]);
+        let found = Difference::between(&arr1(&[1.0, -3.0, 2.0]).into_dyn(), &zeros);
         assert_eq!(
             found,
             Difference {
@@ -153,7 +173,7 @@ mod tests {
             [1.0, f64::NAN, 0.0],
             [0.0, 1.0, f64::NAN],
         ] {
-            let found = Difference::between(&arr2(&[values]), &zeros);
+            let found = Difference::between(&arr1(&values).into_dyn(), &zeros);
             assert!(found.mean.is_nan() && found.max.is_nan());
         }
     }
@@ -164,13 +184,13 @@ mod tests {
             mean: 1.5e-10,
             max: 2e-9,
         };
-        let row = Row {
+        let row = ParameterRow {
             name: "layers.0.weight".to_owned(),
-            shape: [784, 50],
+            shape: [784, 50].into(),
             numerical: difference,
             gpu: difference,
         };
-        let table = Table {
+        let table = GradientReport {
             rows: vec![row.clone(), row],
         }
         .to_string();

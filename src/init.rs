@@ -1,25 +1,44 @@
 //! Initial values of parameters.
 
+use std::fmt;
+use std::sync::Arc;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
 use crate::error::{Error, number};
+use crate::memory::{self, bytes_of};
+use crate::shape::Shape;
 
 /// How a parameter starts.
 ///
-/// `fan_in` and `fan_out` are the rows and columns of the parameter: what a [`Linear`] layer's
-/// weight takes in and gives out.
+/// `fan_in` is how many inputs an output is a sum of, and `fan_out` how many outputs an input is part of: the
+/// layer states both, in its [`ParameterSpec`](crate::ops::ParameterSpec). Those of a
+/// [`Linear`](crate::ops::Linear)'s weight are its inputs and outputs.
 ///
-/// [`Linear`]: crate::ops::Linear
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The same seed gives the same values on every platform.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Init {
-    /// All zero.
+    /// [`HeNormal`](Self::HeNormal) where a layer that rectifies follows, such as [`Relu`](crate::ops::Relu), and
+    /// [`LecunNormal`](Self::LecunNormal) elsewhere: outputs then start about as large as inputs.
+    Auto,
+    /// All 0.
     Zeros,
+    /// All 1.
+    Ones,
+    /// All the same.
+    Constant(f32),
     /// Normally distributed around 0.
     Normal {
         /// Standard deviation; the book's is 0.01.
         std: f32,
+    },
+    /// Uniform in −b…b.
+    Uniform {
+        /// The bound b.
+        bound: f32,
     },
     /// Uniform in −b…b, `b = √(6 / (fan_in + fan_out))` (Glorot and Bengio, 2010): for layers with
     /// [`Tanh`](crate::ops::Tanh) or [`Sigmoid`](crate::ops::Sigmoid). PyTorch's `xavier_uniform_`
@@ -42,6 +61,24 @@ pub enum Init {
     #[doc(alias = "KaimingNormal")]
     #[doc(alias = "kaiming_normal")]
     HeNormal,
+    /// Uniform in −b…b, `b = √(3 / fan_in)` (LeCun, Bottou, Orr and Müller, 1998): for layers with no rectifier.
+    /// PyTorch's `kaiming_uniform_` with `nonlinearity="linear"`.
+    LecunUniform,
+    /// Normally distributed around 0, with a standard deviation of `√(1 / fan_in)` (LeCun, Bottou, Orr and Müller,
+    /// 1998). PyTorch's `kaiming_normal_` with `nonlinearity="linear"`.
+    LecunNormal,
+    /// By a function of each element's index: see [`Init::function`].
+    Function(Function),
+}
+
+/// A function that gives the element at each index of a parameter.
+#[derive(Clone)]
+pub struct Function(Arc<dyn Fn(&[usize]) -> f32 + Send + Sync>);
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Function")
+    }
 }
 
 /// No value is more than 30 deviations away: the chance of one is below 10⁻¹⁹⁷.
@@ -54,38 +91,103 @@ enum Draw {
     Uniform { bound: f32 },
 }
 
+/// How values are found.
+#[derive(Debug)]
+enum Rule<'a> {
+    Constant(f32),
+    Drawn(Draw),
+    Function(&'a Function),
+}
+
 impl Init {
-    /// Whether its setting makes sense.
-    pub(crate) fn check(self) -> Result<(), Error> {
-        match self {
-            Self::Normal { std } if !(0.0..=LARGEST_STD).contains(&std) => {
-                let name = "standard deviation of initial values";
-                let expected = format!("0 to {LARGEST_STD:e}, so that every value is finite");
-                Err(Error::setting(name, expected, number(std)))
-            }
-            _ => Ok(()),
-        }
+    /// By a function of the index of each element, which has as many numbers as the parameter has extents. It is
+    /// called more than once for each, and gives the same every time.
+    ///
+    /// ```
+    /// use wgrad::ops::Linear;
+    /// use wgrad::{Init, Sequential, cpu};
+    ///
+    /// let identity = Init::function(|index| if index[0] == index[1] { 1.0 } else { 0.0 });
+    /// let network = Sequential::input(3).layer(Linear::new(3).weight_init(identity));
+    /// let network = cpu::Network::<f32>::new(&network)?;
+    /// assert_eq!(network.parameters()["layers.0.weight"][[1, 1]], 1.0);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    #[must_use]
+    pub fn function(value: impl Fn(&[usize]) -> f32 + Send + Sync + 'static) -> Self {
+        Self::Function(Function(Arc::new(value)))
     }
 
-    /// Values for a parameter of the shape (`fan_in`, `fan_out`), row after row, the same for the
-    /// same seed and stream on every platform.
-    pub(crate) fn values(self, [fan_in, fan_out]: [usize; 2], seed: u64, stream: u64) -> Vec<f32> {
-        let both = fan_in + fan_out;
-        let draw = match self {
-            Self::Zeros => return vec![0.0; fan_in * fan_out],
-            Self::Normal { std } => Draw::Normal { std },
-            Self::XavierUniform => Draw::Uniform {
-                bound: root(6.0, both),
-            },
-            Self::XavierNormal => Draw::Normal {
-                std: root(2.0, both),
-            },
-            Self::HeUniform => Draw::Uniform {
-                bound: root(6.0, fan_in),
-            },
-            Self::HeNormal => Draw::Normal {
-                std: root(2.0, fan_in),
-            },
+    /// Whether its setting makes sense.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let (name, expected, found) = match *self {
+            Self::Normal { std } if !(0.0..=LARGEST_STD).contains(&std) => (
+                "standard deviation of initial values",
+                format!("0 to {LARGEST_STD:e}, so that every value is finite"),
+                std,
+            ),
+            Self::Uniform { bound } if !(0.0..=f32::MAX).contains(&bound) => (
+                "bound of initial values",
+                format!("0 to {:e}, so that every value is finite", f32::MAX),
+                bound,
+            ),
+            Self::Constant(value) if !value.is_finite() => {
+                ("initial value", "a finite number".to_owned(), value)
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::setting(name, expected, number(found)))
+    }
+
+    /// Whether every value of the parameter of this name will be finite, where [`check`](Self::check) cannot tell.
+    pub(crate) fn check_values(
+        &self,
+        name: &str,
+        shape: &Shape,
+        fans: [usize; 2],
+    ) -> Result<(), Error> {
+        let by_fan_in = matches!(
+            self,
+            Self::Auto | Self::HeUniform | Self::HeNormal | Self::LecunUniform | Self::LecunNormal
+        );
+        let by_both = matches!(self, Self::XavierUniform | Self::XavierNormal);
+        let [fan_in, fan_out] = fans;
+        if (by_fan_in && fan_in == 0) || (by_both && fan_in == 0 && fan_out == 0) {
+            let what = format!("fan_in of {name}, by which its initial values are scaled,");
+            return Err(Error::setting(what, "at least 1", fan_in));
+        }
+        let Self::Function(function) = self else {
+            return Ok(());
+        };
+        let what = || format!("the initial values of {name}");
+        memory::check(what, bytes_of::<f32>(shape.len() as u64))?;
+        let mut found = Ok(());
+        for_each_index(shape, |index| {
+            let value = function.0(index);
+            if found.is_ok() && !value.is_finite() {
+                let what = format!("initial value of {name} at {index:?}");
+                found = Err(Error::setting(what, "a finite number", number(value)));
+            }
+        });
+        found
+    }
+
+    /// Values for a parameter of this shape, row-major, the same for the same seed and stream on every platform.
+    pub(crate) fn values(
+        &self,
+        shape: &Shape,
+        fans: [usize; 2],
+        seed: u64,
+        stream: u64,
+    ) -> Vec<f32> {
+        let draw = match self.rule(fans) {
+            Rule::Constant(value) => return vec![value; shape.len()],
+            Rule::Function(function) => {
+                let mut values = Vec::with_capacity(shape.len());
+                for_each_index(shape, |index| values.push(function.0(index)));
+                return values;
+            }
+            Rule::Drawn(draw) => draw,
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);
@@ -100,7 +202,28 @@ impl Init {
                 bound * (2.0 * value - 1.0)
             }
         };
-        (0..fan_in * fan_out).map(value).collect()
+        (0..shape.len()).map(value).collect()
+    }
+
+    fn rule(&self, [fan_in, fan_out]: [usize; 2]) -> Rule<'_> {
+        let both = fan_in.saturating_add(fan_out);
+        let normal = |std| Rule::Drawn(Draw::Normal { std });
+        let uniform = |bound| Rule::Drawn(Draw::Uniform { bound });
+        match self {
+            Self::Auto => unreachable!("Init::values: the network says what Auto is"),
+            Self::Zeros => Rule::Constant(0.0),
+            Self::Ones => Rule::Constant(1.0),
+            Self::Constant(value) => Rule::Constant(*value),
+            Self::Normal { std } => normal(*std),
+            Self::Uniform { bound } => uniform(*bound),
+            Self::XavierUniform => uniform(root(6.0, both)),
+            Self::XavierNormal => normal(root(2.0, both)),
+            Self::HeUniform => uniform(root(6.0, fan_in)),
+            Self::HeNormal => normal(root(2.0, fan_in)),
+            Self::LecunUniform => uniform(root(3.0, fan_in)),
+            Self::LecunNormal => normal(root(1.0, fan_in)),
+            Self::Function(function) => Rule::Function(function),
+        }
     }
 }
 
@@ -109,103 +232,21 @@ fn root(numerator: f32, fan: usize) -> f32 {
     (numerator / fan as f32).sqrt()
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::{Init, LARGEST_STD};
-
-    const FAN_IN: usize = 300;
-    const FAN_OUT: usize = 200;
-    const SHAPE: [usize; 2] = [FAN_IN, FAN_OUT];
-
-    #[test]
-    fn values_of_a_seed_stay_those_of_earlier_versions() {
-        let values = Init::Normal { std: 0.01 }.values([2, 3], 42, 3);
-        let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
-        let expected = [
-            3_146_099_467,
-            989_929_206,
-            1_000_761_751,
-            3_060_442_747,
-            3_158_301_936,
-            1_000_935_348,
-        ];
-        assert_eq!(bits, expected);
-        assert_eq!(Init::Zeros.values([2, 3], 42, 3), [0.0; 6]);
-    }
-
-    /// Mean and variance within 5 standard errors, which for n values of variance σ² and kurtosis κ
-    /// (3 if normal, 9/5 if uniform) are σ/√n and σ²·√((κ − 1)/n).
-    fn check_moments(init: Init, variance: f64, kurtosis: f64) -> Vec<f32> {
-        let values = init.values(SHAPE, 7, 0);
-        let n = (FAN_IN * FAN_OUT) as f64;
-        assert_eq!(values.len(), FAN_IN * FAN_OUT);
-        let moment = |power| {
-            values
-                .iter()
-                .map(|&v| f64::from(v).powi(power))
-                .sum::<f64>()
-                / n
-        };
-        assert!(moment(1).abs() < 5.0 * (variance / n).sqrt(), "{init:?}");
-        let error = 5.0 * variance * ((kurtosis - 1.0) / n).sqrt();
-        assert!(
-            (moment(2) - variance).abs() < error,
-            "{init:?}: variance {} instead of {variance} ± {error}",
-            moment(2)
-        );
-        values
-    }
-
-    #[test]
-    fn normal_values_have_their_variance() {
-        let (fan_in, fan_out) = (FAN_IN as f64, FAN_OUT as f64);
-        check_moments(Init::Normal { std: 0.5 }, 0.25, 3.0);
-        check_moments(Init::XavierNormal, 2.0 / (fan_in + fan_out), 3.0);
-        check_moments(Init::HeNormal, 2.0 / fan_in, 3.0);
-    }
-
-    #[test]
-    fn uniform_values_have_their_variance_and_fill_their_range() {
-        let (fan_in, fan_out) = (FAN_IN as f64, FAN_OUT as f64);
-        for (init, bound) in [
-            (Init::XavierUniform, (6.0 / (fan_in + fan_out)).sqrt()),
-            (Init::HeUniform, (6.0 / fan_in).sqrt()),
-        ] {
-            let values = check_moments(init, bound * bound / 3.0, 9.0 / 5.0);
-            let [least, largest] =
-                [f32::min, f32::max].map(|of| values.iter().copied().fold(0.0, of));
-            // None beyond the bound but for its rounding; the outermost of 60,000 within a
-            // thousandth of it (each side fails that with a probability of e^−30).
-            for outermost in [-f64::from(least), f64::from(largest)] {
-                let share = outermost / bound;
-                assert!((0.999..1.0 + 1e-6).contains(&share), "{init:?}: {share}");
+/// All indices of a shape in row-major order.
+fn for_each_index(shape: &Shape, mut see: impl FnMut(&[usize])) {
+    let extents = shape.extents();
+    let mut index = vec![0; extents.len()];
+    for _ in 0..shape.len() {
+        see(&index);
+        for (place, &extent) in index.iter_mut().zip(extents).rev() {
+            *place += 1;
+            if *place < extent {
+                break;
             }
+            *place = 0;
         }
-    }
-
-    #[test]
-    fn no_value_is_infinite() {
-        let largest = Init::Normal { std: LARGEST_STD };
-        largest.check().unwrap();
-        assert!(largest.values(SHAPE, 7, 0).iter().all(|v| v.is_finite()));
-        for std in [3e38, f32::INFINITY, f32::NAN, -1.0] {
-            let error = Init::Normal { std }.check().unwrap_err().to_string();
-            assert!(
-                error.contains("must be 0 to 1e37, so that every"),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn fans_are_not_confused() {
-        let variance = |shape| {
-            let values = Init::HeNormal.values(shape, 7, 0);
-            values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32
-        };
-        // 2/10 and 2/1000, with standard errors of a hundredth of themselves or so.
-        assert!(variance([10, 1000]) > 50.0 * variance([1000, 10]));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,79 +1,50 @@
 //! The contract between a WGSL entry point and the Rust that drives it.
 //!
 //! A [`Kernel`] says in a `const` what the shader says in WGSL: binding numbers, names and
-//! access, the layout of the block of settings, the workgroup size. `Contract::faults` parses the
-//! shader and compares the two; a test does so for all of this crate's, [`check_layer`] for those of
-//! a layer of yours.
+//! access, the layout of the block of settings, the workgroup size, the values of `override` constants.
+//! `Contract::faults` parses the shader and compares the two; a test does so for all of this crate's,
+//! [`check_layer`] for those of a layer of yours.
+//!
+//! ```
+//! use wgrad::kernel::{Binding, Constant, Kernel};
+//!
+//! const WGSL: &str = "
+//!     override width: u32;
+//!     @group(0) @binding(0) var<uniform> rows: u32;
+//!     @group(0) @binding(1) var<storage, read> x: array<vec4f>;
+//!     @group(0) @binding(2) var<storage, read_write> counts: array<atomic<u32>>;
+//!     @compute @workgroup_size(width)
+//!     fn count(@builtin(global_invocation_id) id: vec3u) {
+//!         if (id.x < rows && all(x[id.x] > vec4f())) { atomicAdd(&counts[0], 1u); }
+//!     }";
+//! static COUNT: Kernel<u32> = Kernel::new(
+//!     "count",
+//!     WGSL,
+//!     "count",
+//!     &[Binding::read("x").vec4(), Binding::write("counts").of_u32().atomic()],
+//! )
+//! .constants(&[Constant::u32("width", 128)])
+//! .workgroup_size([128, 1, 1]);
+//! # #[cfg(not(target_arch = "wasm32"))]
+//! assert!(COUNT.contract().faults().is_empty());
+//! ```
 //!
 //! [`check_layer`]: crate::check_layer
 
+mod binding;
+mod constant;
 #[cfg(not(target_arch = "wasm32"))]
 mod wgsl;
 
+use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
+
+pub use binding::{Access, Binding, Element, Item};
+pub use constant::{Constant, Scalar};
 
 /// Bytes of workgroup memory that every browser grants.
 pub(crate) const WORKGROUP_BYTES: u32 = 16 << 10;
-
-/// Element type of a buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Element {
-    /// `f32`.
-    F32,
-    /// `u32`; also four bytes packed, lowest first.
-    U32,
-}
-
-/// How a shader uses a buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// `var<storage, read>`.
-    Read,
-    /// `var<storage, read_write>`.
-    ReadWrite,
-}
-
-/// One storage buffer of a kernel; its binding number is 1 + its place in [`Kernel::bindings`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Binding {
-    /// Name of the WGSL variable.
-    pub name: &'static str,
-    /// Element type.
-    pub element: Element,
-    /// Access.
-    pub access: Access,
-}
-
-impl Binding {
-    /// A buffer of `f32` that the shader reads.
-    #[must_use]
-    pub const fn read(name: &'static str) -> Self {
-        Self {
-            name,
-            element: Element::F32,
-            access: Access::Read,
-        }
-    }
-
-    /// A buffer of `f32` that the shader writes.
-    #[must_use]
-    pub const fn write(name: &'static str) -> Self {
-        Self {
-            name,
-            element: Element::F32,
-            access: Access::ReadWrite,
-        }
-    }
-
-    /// The same buffer, of `u32`.
-    #[must_use]
-    pub const fn of_u32(self) -> Self {
-        Self {
-            element: Element::U32,
-            ..self
-        }
-    }
-}
 
 /// Where the block of a kernel's settings lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,13 +58,13 @@ pub enum Block {
 /// Whether a kernel's shader is compiled with the checks that keep its indices within their buffers
 /// and its loops finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trust {
+pub(crate) struct Trust {
     pub(crate) is_proven: bool,
 }
 
 impl Trust {
     /// With them: every kernel from outside this crate.
-    pub const CHECKED: Self = Self { is_proven: false };
+    pub(crate) const CHECKED: Self = Self { is_proven: false };
     /// Without them: this crate's own, whose bounds its tests hold.
     pub(crate) const PROVEN: Self = Self { is_proven: true };
 }
@@ -107,7 +78,8 @@ pub struct Field {
     pub offset: usize,
 }
 
-/// Lists the named members of a `#[repr(C)]` struct with their offsets, for [`Kernel::fields`].
+/// Lists the named members of a `#[repr(C)]` struct with their offsets, for
+/// [`KernelRef::fields`](crate::kernel::KernelRef::fields).
 #[macro_export]
 macro_rules! fields {
     ($block:ty: $($name:ident),+ $(,)?) => {
@@ -118,41 +90,64 @@ macro_rules! fields {
     };
 }
 
+/// A kernel whose WGSL is part of the program.
+pub type Kernel<U> = KernelRef<'static, U>;
+
 /// A WGSL entry point: group 0, block of settings `U` at binding 0, storage buffers from binding 1.
-#[derive(Debug)]
-pub struct Kernel<U: 'static> {
+///
+/// It borrows its texts and is copied cheaply, so that a layer that makes its WGSL at run time keeps that
+/// text, and makes a kernel of it whenever it records.
+#[non_exhaustive]
+pub struct KernelRef<'k, U: 'static> {
     /// File name of the shader without `.wgsl`.
-    pub shader: &'static str,
+    pub shader: &'k str,
     /// The WGSL itself.
-    pub source: &'static str,
+    pub source: &'k str,
     /// Name of the entry point.
-    pub entry: &'static str,
+    pub entry: &'k str,
     /// Storage buffers, in binding order.
-    pub bindings: &'static [Binding],
+    pub bindings: &'k [Binding<&'k str>],
     /// Members of the block; none where it is no struct.
     pub fields: &'static [Field],
-    /// Names of its `override` constants, all of them `u32`: a dispatch says their values, and what is
-    /// compiled is compiled for these.
-    pub constants: &'static [&'static str],
+    /// Its `override` constants: what is compiled is compiled for their values.
+    pub constants: &'k [Constant<&'k str>],
     /// `@workgroup_size`.
     pub workgroup_size: [u32; 3],
     /// Where the block lies.
     pub block: Block,
     /// Whether it is compiled with bounds checks.
-    pub trust: Trust,
+    pub(crate) trust: Trust,
     /// The Rust type of the block.
-    pub uniform: PhantomData<U>,
+    pub(crate) uniform: PhantomData<U>,
 }
 
-impl<U> Kernel<U> {
-    /// A kernel in workgroups of 64, its block a uniform without named members (a `u32`, say), compiled
-    /// with bounds checks. The rest is stated as `Kernel { fields: .., ..Kernel::new(..) }`.
+impl<U> Clone for KernelRef<'_, U> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<U> Copy for KernelRef<'_, U> {}
+
+impl<U> fmt::Debug for KernelRef<'_, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel")
+            .field("shader", &self.shader)
+            .field("entry", &self.entry)
+            .field("constants", &self.constants)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'k, U> KernelRef<'k, U> {
+    /// A kernel in workgroups of 64, without constants, its block a uniform without named members (a `u32`,
+    /// say), compiled with bounds checks. The methods below state the rest.
     #[must_use]
     pub const fn new(
-        shader: &'static str,
-        source: &'static str,
-        entry: &'static str,
-        bindings: &'static [Binding],
+        shader: &'k str,
+        source: &'k str,
+        entry: &'k str,
+        bindings: &'k [Binding<&'k str>],
     ) -> Self {
         Self {
             shader,
@@ -168,17 +163,94 @@ impl<U> Kernel<U> {
         }
     }
 
+    /// With a block that is a struct of these members: [`fields!`](crate::fields) lists them.
+    #[must_use]
+    pub const fn fields(self, fields: &'static [Field]) -> Self {
+        Self { fields, ..self }
+    }
+
+    /// With these constants in place of those that it has. A dispatch needs values of all of them.
+    #[must_use]
+    pub const fn constants(self, constants: &'k [Constant<&'k str>]) -> Self {
+        Self { constants, ..self }
+    }
+
+    /// In workgroups of this size.
+    #[must_use]
+    pub const fn workgroup_size(self, workgroup_size: [u32; 3]) -> Self {
+        Self {
+            workgroup_size,
+            ..self
+        }
+    }
+
+    /// With its block there.
+    #[must_use]
+    pub const fn block(self, block: Block) -> Self {
+        Self { block, ..self }
+    }
+
     /// The contract without the type of the block.
     #[must_use]
-    pub const fn contract(&self) -> Contract {
+    pub fn contract(&self) -> Contract {
+        self.untyped()
+            .contract_of(self.source.into(), size_of::<U>())
+    }
+
+    /// The same for a block of any type: code for it is compiled once.
+    pub(crate) const fn untyped(&self) -> KernelRef<'k, ()> {
+        let Self {
+            shader,
+            source,
+            entry,
+            bindings,
+            fields,
+            constants,
+            workgroup_size,
+            block,
+            trust,
+            uniform: _,
+        } = *self;
+        KernelRef {
+            shader,
+            source,
+            entry,
+            bindings,
+            fields,
+            constants,
+            workgroup_size,
+            block,
+            trust,
+            uniform: PhantomData,
+        }
+    }
+
+    /// Invocations per workgroup.
+    #[must_use]
+    pub fn invocations(&self) -> u32 {
+        product(self.workgroup_size)
+    }
+}
+
+impl KernelRef<'_, ()> {
+    /// The contract with a block of so many bytes, where the text of the source is there already.
+    pub(crate) fn contract_of(&self, source: Arc<str>, uniform_size: usize) -> Contract {
         Contract {
-            shader: self.shader,
-            source: self.source,
-            entry: self.entry,
-            bindings: self.bindings,
+            shader: self.shader.to_owned(),
+            source,
+            entry: self.entry.to_owned(),
+            bindings: self
+                .bindings
+                .iter()
+                .map(|binding| binding.owned())
+                .collect(),
             fields: self.fields,
-            constants: self.constants,
-            uniform_size: size_of::<U>(),
+            constants: self
+                .constants
+                .iter()
+                .map(|constant| constant.owned())
+                .collect(),
+            uniform_size,
             block: self.block,
             trust: self.trust,
             workgroup_size: self.workgroup_size,
@@ -186,35 +258,32 @@ impl<U> Kernel<U> {
     }
 }
 
-/// A kernel with the values of its constants: what is compiled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Program {
-    pub(crate) contract: Contract,
-    /// In the order of [`Contract::constants`].
-    pub(crate) values: Vec<u32>,
+fn product(sizes: [u32; 3]) -> u32 {
+    sizes.into_iter().fold(1, u32::saturating_mul)
 }
 
 /// What a [`Kernel`] promises about its shader, to be compared with the shader itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Contract {
     /// File name of the shader without `.wgsl`.
-    pub shader: &'static str,
+    pub shader: String,
     /// The WGSL itself.
-    pub source: &'static str,
+    pub source: Arc<str>,
     /// Name of the entry point.
-    pub entry: &'static str,
+    pub entry: String,
     /// Storage buffers, in binding order.
-    pub bindings: &'static [Binding],
+    pub bindings: Vec<Binding<String>>,
     /// Members of the block.
     pub fields: &'static [Field],
-    /// Names of the `override` constants.
-    pub constants: &'static [&'static str],
+    /// Its `override` constants.
+    pub constants: Vec<Constant<String>>,
     /// Size of the block in bytes.
     pub uniform_size: usize,
     /// Where the block lies.
     pub block: Block,
     /// Whether it is compiled with bounds checks.
-    pub trust: Trust,
+    pub(crate) trust: Trust,
     /// `@workgroup_size`.
     pub workgroup_size: [u32; 3],
 }
@@ -229,8 +298,7 @@ impl Contract {
     /// Invocations per workgroup.
     #[must_use]
     pub fn invocations(&self) -> u32 {
-        let sizes = self.workgroup_size.iter();
-        sizes.fold(1, |product, &size| product.saturating_mul(size))
+        product(self.workgroup_size)
     }
 
     /// Bytes of workgroup memory that the entry point takes, as WebGPU counts them: each variable in whole

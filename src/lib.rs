@@ -30,8 +30,34 @@
 //! # Ok::<(), wgrad::Error>(())
 //! ```
 //!
-//! [`Trainer::plan`] prints what one step does, dispatch by dispatch. [`Trainer::predictions`] says which class
+//! [`Trainer::plan`] lists what one step does, dispatch by dispatch. [`Trainer::predictions`] says which class
 //! each example of a data set was taken for; a [`Confusion`] makes a table of that, class by class.
+//!
+//! # Networks that are no chain
+//!
+//! A [`Sequential`] can go back to a value: [`add`](Sequential::add) it to the last one, [`concat`](Sequential::concat)
+//! both, or go on [`at`](Sequential::at) it. It can have [several inputs](Sequential::another_input), and a layer that is
+//! given several times as one `Arc` has one set of parameters. Examples have [shapes](Shape) of one to four extents.
+//!
+//! # Parameters by name
+//!
+//! [`Parameters`] are arrays under names such as `layers.0.weight`: what [`Model::parameters`] reads,
+//! [`Model::set_parameters`] writes, and [`Model::gradient`] returns for any loss and [`Targets`].
+//! [`Model::activations`] says what each layer gives; [`Model::mix`] lets a network follow another one.
+//!
+//! ```
+//! use wgrad::ndarray::Array2;
+//! use wgrad::ops::{Linear, MeanSquaredError, Relu};
+//! use wgrad::{Gpu, Sequential, Targets};
+//!
+//! let network = Sequential::input(3).layer(Linear::new(8)).named("skip");
+//! let network = network.layer(Relu).layer(Linear::new(8)).add("skip").layer(Linear::new(1));
+//! let model = network.build(&Gpu::new()?)?;
+//! let (x, y) = (Array2::ones((5, 3)), Array2::zeros((5, 1)));
+//! let gradients = model.gradient(&MeanSquaredError, x.view(), Targets::Values(y.view()))?;
+//! assert_eq!(gradients["layers.2.weight"].shape(), [8, 8]);
+//! # Ok::<(), wgrad::Error>(())
+//! ```
 //!
 //! # Other optimizers, and values instead of classes
 //!
@@ -73,8 +99,8 @@
 //! # The book's network
 //!
 //! [`TwoLayerNet`] is the network of chapter 5 of "Deep Learning from Scratch", with its five
-//! functions `predict`, `loss`, `accuracy`, `gradient` and `numerical_gradient`, which every
-//! [`Model`] has.
+//! functions `predict`, `loss`, `accuracy`, `gradient` and `numerical_gradient`, and with the book's initial weights.
+//! Other networks start by [what follows a layer](Init::Auto), or as they are told.
 //!
 //! # Data
 //!
@@ -84,7 +110,8 @@
 //!
 //! # A layer of your own
 //!
-//! A [`Layer`](ops::Layer) states its shapes, records its kernels, and names its twin on ndarray. One call,
+//! A [`Layer`](ops::Layer) says by its [`LayerSpec`](ops::LayerSpec) what it gives, trains, keeps and does for rows of
+//! a shape, records its kernels, and names its twin on ndarray. One call,
 //! [`check_layer`], compares the kernels with their WGSL, the GPU with the twin, and the twin's gradient with
 //! central differences, in all shapes that are known to make trouble; what is wrong is an error that says
 //! so. This is a whole program, `examples/custom_layer.rs`:
@@ -94,7 +121,7 @@
 //! ```
 //!
 //! [`LayerCheck`] has settings: shapes, the range of inputs, the tolerance. [`kernel`] says what a kernel
-//! declares. Losses and optimizers are open in the same way: see [`ops`].
+//! declares. Losses and optimizers are open in the same way: see [`ops`]; [`check_loss`] checks a loss.
 //!
 //! # Inside your own program
 //!
@@ -111,14 +138,14 @@
 //!
 //! # Limits
 //!
-//! Layers are at most [`MAX_WIDTH`] wide.
-//!
 //! GPUs may take numbers below 1.2e-38 in magnitude (subnormal ones) for 0, where the CPU has them: a setting that
 //! is one is refused. So Adam, `AdaGrad` and `RMSProp` take the square of a gradient below 1e-19 for 0 there, and an
 //! epsilon far below that then decides how long a step is. Whether a sum overflows on the way depends on its order,
 //! which is another on each device. A loss is NaN wherever a logit is infinite or NaN, and infinite where it is too
 //! large for `f32`, on every device; what its gradient is then is not said. The first layer of the CPU path leaves
 //! pixels out that are 0, even where their weights are infinite.
+#[cfg(not(target_arch = "wasm32"))]
+mod check;
 pub mod checkpoint;
 mod confusion;
 pub mod cpu;
@@ -133,21 +160,24 @@ mod fit;
 pub mod gpu;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod gradient_check;
+mod guard;
 pub mod init;
 pub mod kernel;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod layer_check;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod loss_check;
 mod memory;
 mod model;
+mod network;
 pub mod ops;
 mod parallel;
 pub mod plan;
 pub mod random;
 pub mod reference;
-mod sequential;
+mod shape;
 mod soundness;
 mod steps;
-pub mod summary;
 pub mod tensor;
 mod trainer;
 mod two_layer_net;
@@ -176,6 +206,17 @@ pub mod plumbing {
     pub fn contracts() -> Vec<Contract> {
         [ops::contracts(), steps::contracts()].concat()
     }
+
+    /// One step of a training, to be measured: whoever runs it leaves the trainer's counters behind.
+    #[must_use]
+    pub fn step_plan(trainer: &crate::Trainer) -> &crate::plan::Plan {
+        trainer.step_plan()
+    }
+
+    /// Tensors between guard bands.
+    pub mod guard {
+        pub use crate::guard::{Contents, GuardSpec, Guarded, Touch};
+    }
 }
 
 #[cfg(doctest)]
@@ -192,8 +233,12 @@ pub use gradient_check::gradient_check;
 pub use init::Init;
 #[cfg(not(target_arch = "wasm32"))]
 pub use layer_check::{LayerCheck, check_layer};
-pub use model::Model;
-pub use sequential::{MAX_WIDTH, Sequential};
-pub use steps::{StepPlan, Unfused};
+#[cfg(not(target_arch = "wasm32"))]
+pub use loss_check::{LossCheck, check_loss};
+pub use model::{Model, Targets};
+pub use network::{Activation, Parameters, Sequential, ValueRef, summary};
+pub use shape::{Shape, TensorShape};
+pub use error::Unfused;
+pub use steps::Fusion;
 pub use trainer::Trainer;
 pub use two_layer_net::TwoLayerNet;

@@ -1,17 +1,22 @@
 //! Work as data: a list of dispatches, recorded once and encoded as often as wanted.
 
 mod binding;
+mod listing;
+mod submit;
 
-use std::fmt;
+use std::sync::Arc;
 
 use bytemuck::Pod;
 
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::kernel::{Contract, Kernel, Program};
+use crate::kernel::{Contract, KernelRef};
 use crate::tensor::Tensor;
 
 pub use crate::error::BindingFault;
+pub use listing::{Listed, Listing};
+pub use submit::Plan;
+use submit::Dispatch;
 
 /// WebGPU's end of one dispatch dimension.
 const MAX_WORKGROUPS: u64 = 65_535;
@@ -56,23 +61,19 @@ pub struct Recorder<'gpu> {
     gpu: &'gpu Gpu,
     pending: Vec<Pending>,
     uniforms: Vec<u8>,
+    /// The texts of the kernels, each once.
+    sources: Vec<Arc<str>>,
     /// The first dispatch that does not fit its kernel.
     fault: Option<Error>,
 }
 
 #[derive(Debug)]
 struct Pending {
-    program: Program,
+    contract: Contract,
     uniform_offset: u64,
     tensors: Vec<Tensor>,
     workgroups: [u32; 2],
     cost: Cost,
-}
-
-impl Pending {
-    fn contract(&self) -> &Contract {
-        &self.program.contract
-    }
 }
 
 impl<'gpu> Recorder<'gpu> {
@@ -83,6 +84,7 @@ impl<'gpu> Recorder<'gpu> {
             gpu,
             pending: Vec::new(),
             uniforms: Vec::new(),
+            sources: Vec::new(),
             fault: None,
         }
     }
@@ -102,33 +104,30 @@ impl<'gpu> Recorder<'gpu> {
     /// Adds one dispatch of as many workgroups as there are, folded into two dimensions where one
     /// would be too long: shaders take `workgroup_id.x + workgroup_id.y * num_workgroups.x`.
     ///
-    /// Where the tensors are not those of the kernel's contract, [`finish`](Self::finish) says so.
+    /// Where the tensors are not those of the kernel's contract, or one of its constants has no value,
+    /// [`finish`](Self::finish) says so.
     pub fn dispatch<U: Pod>(
         &mut self,
-        kernel: &'static Kernel<U>,
+        kernel: &KernelRef<'_, U>,
         uniform: U,
         tensors: &[&Tensor],
         workgroups: u64,
         cost: Cost,
     ) {
-        self.dispatch_with(kernel, &[], uniform, tensors, workgroups, cost);
+        let block = bytemuck::bytes_of(&uniform);
+        self.record(&kernel.untyped(), block, tensors, workgroups, cost);
     }
 
-    /// [`dispatch`](Self::dispatch) of a kernel that has constants, with their values.
-    pub fn dispatch_with<U: Pod>(
+    fn record(
         &mut self,
-        kernel: &'static Kernel<U>,
-        constants: &[u32],
-        uniform: U,
+        kernel: &KernelRef<'_, ()>,
+        block: &[u8],
         tensors: &[&Tensor],
         workgroups: u64,
         cost: Cost,
     ) {
-        let program = Program {
-            contract: kernel.contract(),
-            values: constants.to_vec(),
-        };
-        let workgroups = self.check(&program, tensors, workgroups);
+        let contract = kernel.contract_of(self.shared(kernel.source), block.len());
+        let workgroups = self.check(&contract, tensors, workgroups);
         let workgroups = workgroups.unwrap_or_else(|fault| {
             self.fault.get_or_insert(fault);
             [0, 0]
@@ -140,10 +139,9 @@ impl<'gpu> Recorder<'gpu> {
         self.uniforms
             .resize(self.uniforms.len().next_multiple_of(alignment), 0);
         let uniform_offset = self.uniforms.len() as u64;
-        self.uniforms
-            .extend_from_slice(bytemuck::bytes_of(&uniform));
+        self.uniforms.extend_from_slice(block);
         self.pending.push(Pending {
-            program,
+            contract,
             uniform_offset,
             tensors: tensors.iter().map(|&tensor| tensor.clone()).collect(),
             workgroups,
@@ -151,14 +149,23 @@ impl<'gpu> Recorder<'gpu> {
         });
     }
 
+    /// A text as the recorder keeps it: many dispatches have the same one.
+    fn shared(&mut self, source: &str) -> Arc<str> {
+        if let Some(shared) = self.sources.iter().find(|shared| shared.as_ref() == source) {
+            return Arc::clone(shared);
+        }
+        let shared: Arc<str> = source.into();
+        self.sources.push(Arc::clone(&shared));
+        shared
+    }
+
     /// The workgroups of a dispatch in two dimensions, if it fits its kernel and this device.
     fn check(
         &self,
-        program: &Program,
+        contract: &Contract,
         tensors: &[&Tensor],
         workgroups: u64,
     ) -> Result<[u32; 2], Error> {
-        let contract = &program.contract;
         let mistaken = |mistake| Error::Binding {
             kernel: contract.name(),
             mistake,
@@ -167,10 +174,6 @@ impl<'gpu> Recorder<'gpu> {
             tensor.check_gpu(self.gpu)?;
         }
         binding::check(contract, tensors).map_err(mistaken)?;
-        let [expected, found] = [contract.constants.len(), program.values.len()];
-        if expected != found {
-            return Err(mistaken(BindingFault::Constants { expected, found }));
-        }
         if workgroups == 0 {
             return Err(mistaken(BindingFault::NoWorkgroup));
         }
@@ -184,27 +187,31 @@ impl<'gpu> Recorder<'gpu> {
         })
     }
 
-    /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn contracts(&self) -> impl Iterator<Item = &Contract> {
-        self.programs().map(|program| &program.contract)
+    /// Whether nothing was recorded.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
     }
 
-    /// The kernels recorded so far, with the values of their constants.
-    pub(crate) fn programs(&self) -> impl Iterator<Item = &Program> {
-        self.pending.iter().map(|pending| &pending.program)
+    /// Whether something was recorded, and only kernels of this crate.
+    pub(crate) fn is_of_this_crate(&self) -> bool {
+        !self.is_empty() && self.contracts().all(|contract| contract.trust.is_proven)
+    }
+
+    /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.
+    pub(crate) fn contracts(&self) -> impl Iterator<Item = &Contract> {
+        self.pending.iter().map(|pending| &pending.contract)
     }
 
     /// [`dispatch`](Self::dispatch) with one invocation for each of `invocations`.
     pub fn dispatch_each<U: Pod>(
         &mut self,
-        kernel: &'static Kernel<U>,
+        kernel: &KernelRef<'_, U>,
         uniform: U,
         tensors: &[&Tensor],
         invocations: usize,
         cost: Cost,
     ) {
-        let per_workgroup = u64::from(kernel.contract().invocations().max(1));
+        let per_workgroup = u64::from(kernel.invocations().max(1));
         let workgroups = (invocations as u64).div_ceil(per_workgroup);
         self.dispatch(kernel, uniform, tensors, workgroups, cost);
     }
@@ -230,25 +237,29 @@ impl<'gpu> Recorder<'gpu> {
                 dispatches: Vec::new(),
             });
         }
-        self.gpu.compile_all(self.programs())?;
+        self.gpu.compile_all(self.contracts())?;
         self.uniforms
             .resize(self.uniforms.len().next_multiple_of(16), 0);
         let uniforms = self
             .gpu
             .uniform_buffer("uniforms of a plan", &self.uniforms)?;
         let dispatches = self.pending.into_iter().map(|pending| {
-            let pipeline = self.gpu.pipeline(&pending.program)?;
+            let pipeline = self.gpu.pipeline(&pending.contract)?;
             let bind_group = self.gpu.guarded("making a bind group", || {
                 bind(self.gpu, &pipeline, &uniforms, &pending)
             })?;
+            let [x, y] = pending.workgroups.map(u64::from);
             Ok(Dispatch {
-                name: pending.contract().name(),
                 pipeline,
                 bind_group,
                 workgroups: pending.workgroups,
-                shapes: describe(&pending),
-                flops: pending.cost.flops,
-                bytes: pending.cost.bytes.unwrap_or_else(|| bound(&pending)),
+                listed: Listed {
+                    name: pending.contract.name(),
+                    workgroups: x * y,
+                    shapes: describe(&pending),
+                    flops: pending.cost.flops,
+                    bytes: pending.cost.bytes.unwrap_or_else(|| bound(&pending)),
+                },
             })
         });
         Ok(Plan {
@@ -263,7 +274,7 @@ fn check_iterations(pending: &Pending) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Limit {
-        what: format!("{}, in loop iterations,", pending.contract().name()),
+        what: format!("{}, in loop iterations,", pending.contract.name()),
         limit: "iterations of a software driver",
         needed: pending.cost.iterations,
         available: SOFTWARE_ITERATIONS,
@@ -289,7 +300,7 @@ fn bind(
         resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: uniforms,
             offset: pending.uniform_offset,
-            size: std::num::NonZeroU64::new(pending.contract().uniform_size as u64),
+            size: std::num::NonZeroU64::new(pending.contract.uniform_size as u64),
         }),
     };
     let storage = (1..)
@@ -300,7 +311,7 @@ fn bind(
         });
     let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
     gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(&pending.contract().name()),
+        label: Some(&pending.contract.name()),
         layout: &pipeline.get_bind_group_layout(0),
         entries: &entries,
     })
@@ -312,115 +323,9 @@ fn bound(pending: &Pending) -> u64 {
 }
 
 fn describe(pending: &Pending) -> String {
-    let shapes = pending.contract().bindings.iter().zip(&pending.tensors);
+    let shapes = pending.contract.bindings.iter().zip(&pending.tensors);
     let shapes = shapes.map(|(binding, tensor)| {
-        format!("{} {}×{}", binding.name, tensor.rows(), tensor.columns())
+        format!("{} {}×{}", binding.name, tensor.rows(), tensor.row_shape())
     });
     shapes.collect::<Vec<_>>().join(", ")
-}
-
-/// One dispatch, ready to be encoded.
-#[derive(Clone)]
-struct Dispatch {
-    name: String,
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
-    workgroups: [u32; 2],
-    shapes: String,
-    flops: u64,
-    bytes: u64,
-}
-
-/// What is the same in every run.
-impl fmt::Debug for Dispatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dispatch")
-            .field("name", &self.name)
-            .field("workgroups", &self.workgroups)
-            .field("shapes", &self.shapes)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Dispatches in order. `Display` prints a line for each: shapes, FLOPs, bytes moved.
-#[derive(Debug)]
-pub struct Plan {
-    gpu: Gpu,
-    dispatches: Vec<Dispatch>,
-}
-
-impl Plan {
-    /// Adds all dispatches to a compute pass.
-    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
-        for dispatch in &self.dispatches {
-            let [x, y] = dispatch.workgroups;
-            pass.set_pipeline(&dispatch.pipeline);
-            pass.set_bind_group(0, &dispatch.bind_group, &[]);
-            pass.dispatch_workgroups(x, y, 1);
-        }
-    }
-
-    /// Whether it may be submitted to `gpu`.
-    pub(crate) fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
-        gpu.check_owner(&self.gpu, || {
-            let names = self.dispatches.iter().map(|dispatch| &*dispatch.name);
-            format!("the plan of {}", names.collect::<Vec<_>>().join(", "))
-        })
-    }
-
-    /// Each dispatch as a plan of its own, in order: for measurements.
-    pub fn singles(&self) -> impl Iterator<Item = Self> {
-        let dispatches = self.dispatches.iter().cloned();
-        dispatches.map(|dispatch| Self {
-            gpu: self.gpu.clone(),
-            dispatches: vec![dispatch],
-        })
-    }
-
-    /// Number of dispatches.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.dispatches.len()
-    }
-
-    /// Whether there is nothing to do.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.dispatches.is_empty()
-    }
-
-    /// Floating-point operations of one execution.
-    #[must_use]
-    pub fn flops(&self) -> u64 {
-        self.dispatches.iter().map(|dispatch| dispatch.flops).sum()
-    }
-
-    /// Bytes that one execution moves, if each dispatch touches each of its elements once.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.dispatches.iter().map(|dispatch| dispatch.bytes).sum()
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for dispatch in &self.dispatches {
-            writeln!(
-                f,
-                "{:<42} {:>9} workgroups {:>12} FLOP {:>12} B  {}",
-                dispatch.name,
-                dispatch.workgroups[0] * dispatch.workgroups[1],
-                dispatch.flops,
-                dispatch.bytes,
-                dispatch.shapes
-            )?;
-        }
-        write!(
-            f,
-            "{} dispatches, {} FLOP, {} B",
-            self.len(),
-            self.flops(),
-            self.bytes()
-        )
-    }
 }

@@ -10,6 +10,7 @@ mod gelu;
 mod leaky_relu;
 mod linear;
 mod mean_squared_error;
+mod passes;
 mod relu;
 mod rms_prop;
 mod sgd;
@@ -20,7 +21,7 @@ mod tanh;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, NdFloat};
+use ndarray::{Array2, NdFloat};
 
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;
@@ -30,6 +31,7 @@ pub use gelu::Gelu;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
 pub use mean_squared_error::MeanSquaredError;
+pub use passes::{Backward, Draw, Forward, LossPass, Mode, Targets, UpdateStep};
 pub use relu::Relu;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
@@ -100,64 +102,6 @@ impl Float for f64 {
     }
 }
 
-/// What a layer draws random numbers from while it is trained: see [`crate::ops::Draw`].
-#[derive(Debug, Clone, Copy)]
-pub struct Draw {
-    /// Of this layer alone.
-    pub key: [u32; 2],
-    /// Steps taken before this one; wraps, as on a GPU.
-    pub step: u32,
-}
-
-/// What a layer's forward pass reads and writes; shapes as in [`crate::ops::Forward`].
-#[derive(Debug)]
-pub struct Forward<'a, F> {
-    /// Its input.
-    pub x: ArrayView2<'a, F>,
-    /// The layer's parameters.
-    pub parameters: &'a [Array2<F>],
-    /// Its output.
-    pub y: ArrayViewMut2<'a, F>,
-    /// In a step of training; `None` elsewhere.
-    pub draw: Option<Draw>,
-}
-
-impl<'a, F> Forward<'a, F> {
-    /// A pass outside of training.
-    #[must_use]
-    pub fn evaluation(
-        x: ArrayView2<'a, F>,
-        parameters: &'a [Array2<F>],
-        y: ArrayViewMut2<'a, F>,
-    ) -> Self {
-        Self {
-            x,
-            parameters,
-            y,
-            draw: None,
-        }
-    }
-}
-
-/// What a layer's backward pass reads and writes; shapes as in [`crate::ops::Backward`].
-#[derive(Debug)]
-pub struct Backward<'a, F> {
-    /// Input of the forward pass.
-    pub x: ArrayView2<'a, F>,
-    /// Output of the forward pass.
-    pub y: ArrayView2<'a, F>,
-    /// Gradient of the loss by `y`.
-    pub dy: ArrayView2<'a, F>,
-    /// The layer's parameters.
-    pub parameters: &'a [Array2<F>],
-    /// Where their gradients go.
-    pub gradients: &'a mut [Array2<F>],
-    /// Where the gradient by `x` goes, if anybody reads it.
-    pub dx: Option<ArrayViewMut2<'a, F>>,
-    /// That of the forward pass.
-    pub draw: Option<Draw>,
-}
-
 /// A layer as its formulas. Both passes write into arrays that exist.
 pub trait Layer<F>: Debug + Send + Sync {
     /// `y = layer(x)`.
@@ -168,18 +112,18 @@ pub trait Layer<F>: Debug + Send + Sync {
 }
 
 /// One layer in both precisions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Twin {
-    single: Box<dyn Layer<f32>>,
-    double: Box<dyn Layer<f64>>,
+    single: Arc<dyn Layer<f32>>,
+    double: Arc<dyn Layer<f64>>,
 }
 
 impl Twin {
     /// From a layer that is written once for both.
     pub fn of<L: Layer<f32> + Layer<f64> + Clone + 'static>(layer: L) -> Self {
         Self {
-            single: Box::new(layer.clone()),
-            double: Box::new(layer),
+            single: Arc::new(layer.clone()),
+            double: Arc::new(layer),
         }
     }
 
@@ -200,19 +144,10 @@ impl Twin {
     }
 }
 
-/// When an update happens.
-#[derive(Debug, Clone, Copy)]
-pub struct Moment<F> {
-    /// Steps taken before this one.
-    pub step: u64,
-    /// Learning rate of this step.
-    pub learning_rate: F,
-}
-
 /// An optimizer as its formula.
 pub trait Optimizer<F>: Debug + Send + Sync {
     /// Changes all gradients before the updates of a step.
-    fn prepare(&self, gradients: &mut [Vec<Array2<F>>]) {
+    fn prepare(&self, gradients: &mut [Array2<F>]) {
         let _ = gradients;
     }
 
@@ -220,7 +155,7 @@ pub trait Optimizer<F>: Debug + Send + Sync {
     /// [`Optimizer::state`](crate::ops::Optimizer::state) names, of this parameter.
     fn update(
         &self,
-        at: Moment<F>,
+        at: UpdateStep<F>,
         parameter: &mut Array2<F>,
         gradient: &Array2<F>,
         state: &mut [Array2<F>],
@@ -244,39 +179,25 @@ impl Rule {
     }
 }
 
-/// What outputs are compared with.
-#[derive(Debug, Clone, Copy)]
-pub enum Targets<'a, F> {
-    /// The class of every row.
-    Classes(&'a [u32]),
-    /// Values, (rows, outputs).
-    Values(ArrayView2<'a, F>),
-}
-
 /// A loss as its formula.
 pub trait Loss<F>: Debug + Send + Sync {
-    /// The mean loss of rows of outputs, and its gradient by them into `doutputs`.
-    fn forward_backward(
-        &self,
-        outputs: ArrayView2<'_, F>,
-        targets: Targets<'_, F>,
-        doutputs: ArrayViewMut2<'_, F>,
-    ) -> F;
+    /// The mean loss of rows of outputs, and its gradient by them.
+    fn forward_backward(&self, pass: LossPass<'_, F>) -> F;
 }
 
 /// One loss in both precisions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Criterion {
-    single: Box<dyn Loss<f32>>,
-    double: Box<dyn Loss<f64>>,
+    single: Arc<dyn Loss<f32>>,
+    double: Arc<dyn Loss<f64>>,
 }
 
 impl Criterion {
     /// From a loss that is written once for both.
     pub fn of<L: Loss<f32> + Loss<f64> + Clone + 'static>(loss: L) -> Self {
         Self {
-            single: Box::new(loss.clone()),
-            double: Box::new(loss),
+            single: Arc::new(loss.clone()),
+            double: Arc::new(loss),
         }
     }
 }

@@ -3,21 +3,25 @@
 mod fused;
 mod layers;
 
+use std::fmt::Debug;
+
 use crate::data::Sampling;
-use crate::error::Error;
-use crate::gpu::AdapterKind;
+use crate::error::{Error, Unfused};
+use crate::gpu::{AdapterKind, Gpu};
 use crate::kernel::Contract;
 use crate::model::Model;
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, Optimizer};
-use crate::plan::Plan;
+use crate::plan::{BYTES_PER_SUBMIT, Plan, flops_per_submit};
 use crate::tensor::{Arena, Tensor};
 
-pub use crate::error::Unfused;
+/// Past this, the vectors that record a pass grow and each dispatch costs more.
+const DISPATCHES_PER_SUBMIT: usize = 2_000;
 
 /// Which dispatches make a step of training. All compute the same step, up to rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum StepPlan {
+#[non_exhaustive]
+pub enum Fusion {
     /// The faster of the others on this adapter, by a rule that needs no measurement.
     #[default]
     Auto,
@@ -29,7 +33,7 @@ pub enum StepPlan {
 
 /// What a step needs to know of a training.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Setting<'a> {
+pub(crate) struct Training<'a> {
     pub(crate) model: &'a Model,
     pub(crate) loss: &'a dyn Loss,
     pub(crate) optimizer: &'a dyn Optimizer,
@@ -45,44 +49,104 @@ pub(crate) struct Setting<'a> {
     pub(crate) coefficients: &'a Tensor,
 }
 
-/// The recorded plans of a training's steps.
+/// The recorded steps of a training.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    /// Before every `reach` steps, whoever took those before.
-    pub(crate) refill: Option<Plan>,
-    /// Before a step that follows none, or parameters that were changed since the last one.
-    pub(crate) start: Option<Plan>,
-    /// One step.
-    pub(crate) step: Plan,
-    /// Steps that one refill is good for.
-    pub(crate) reach: usize,
+    runner: Box<dyn Runner>,
     /// `Layers` or `Fused`.
-    pub(crate) kind: StepPlan,
+    fusion: Fusion,
     /// Why `Layers` was taken, where both were to choose from.
-    pub(crate) unfused: Option<Unfused>,
+    unfused: Option<Unfused>,
+}
+
+/// One way to run steps.
+trait Runner: Debug + Send + Sync {
+    /// The dispatches of one step.
+    fn step(&self) -> &Plan;
+
+    /// Whether a step reads the optimizer's coefficients.
+    fn reads_coefficients(&self) -> bool;
+
+    /// Submits some steps, at most so many and at least one; returns how many.
+    fn submit(&mut self, gpu: &Gpu, most: usize) -> Result<(wgpu::SubmissionIndex, usize), Error>;
+
+    /// The parameters came from outside.
+    fn parameters_changed(&mut self);
+
+    /// The step counter came from outside.
+    fn step_count_changed(&mut self);
 }
 
 impl Steps {
-    /// Records the steps of a training as `plan` asks.
-    pub(crate) fn record(setting: &Setting<'_>, plan: StepPlan) -> Result<Self, Error> {
-        if plan == StepPlan::Layers {
-            return layers::record(setting);
+    fn new(fusion: Fusion, runner: impl Runner + 'static) -> Self {
+        Self {
+            runner: Box::new(runner),
+            fusion,
+            unfused: None,
         }
-        let algorithm = match setting.model.gpu().kind() {
+    }
+
+    /// Records the steps of a training as `fusion` asks.
+    pub(crate) fn record(training: &Training<'_>, fusion: Fusion) -> Result<Self, Error> {
+        if fusion == Fusion::Layers {
+            return layers::record(training);
+        }
+        let algorithm = match training.model.gpu().kind() {
             AdapterKind::Hardware => fused::Algorithm::Tiles,
             AdapterKind::Software => fused::Algorithm::Registers,
         };
-        let network = fused::Network::new(setting, algorithm);
-        if plan == StepPlan::Fused {
-            return network.map_err(Error::Plan)?.record(setting);
+        let network = fused::Network::new(training, algorithm);
+        if fusion == Fusion::Fused {
+            return network.map_err(Error::Plan)?.record(training);
         }
         match network.and_then(fused::Network::if_faster) {
-            Ok(network) => network.record(setting),
+            Ok(network) => network.record(training),
             Err(unfused) => Ok(Self {
                 unfused: Some(unfused),
-                ..layers::record(setting)?
+                ..layers::record(training)?
             }),
         }
+    }
+
+    /// Submits some steps at once, at most so many: what ends well before a system takes the device for hung.
+    pub(crate) fn submit(
+        &mut self,
+        gpu: &Gpu,
+        most: usize,
+    ) -> Result<(wgpu::SubmissionIndex, usize), Error> {
+        let step = self.runner.step();
+        let by_flops = flops_per_submit(gpu) / step.flops().max(1);
+        let by_bytes = BYTES_PER_SUBMIT / step.bytes().max(1);
+        let by_dispatches = DISPATCHES_PER_SUBMIT / step.len().max(1);
+        let chunk = by_dispatches
+            .min(usize::try_from(by_flops.min(by_bytes)).unwrap_or(usize::MAX))
+            .max(1);
+        self.runner.submit(gpu, chunk.min(most))
+    }
+
+    /// The dispatches of one step.
+    pub(crate) fn step(&self) -> &Plan {
+        self.runner.step()
+    }
+
+    pub(crate) fn fusion(&self) -> Fusion {
+        self.fusion
+    }
+
+    pub(crate) fn unfused(&self) -> Option<&Unfused> {
+        self.unfused.as_ref()
+    }
+
+    pub(crate) fn reads_coefficients(&self) -> bool {
+        self.runner.reads_coefficients()
+    }
+
+    pub(crate) fn parameters_changed(&mut self) {
+        self.runner.parameters_changed();
+    }
+
+    pub(crate) fn step_count_changed(&mut self) {
+        self.runner.step_count_changed();
     }
 }
 

@@ -1,12 +1,18 @@
-//! Matrices in GPU buffers.
+//! Tensors: rows of one shape in GPU buffers.
+
+mod arena;
+mod transfer;
 
 use std::fmt;
 
 use crate::error::Error;
 use crate::gpu::{Gpu, check_usage};
 use crate::kernel::Element;
+use crate::shape::{Shape, TensorShape};
 
-/// A dense row-major matrix in a GPU buffer; a vector is a matrix of one row.
+pub use arena::{Arena, ArenaSpec};
+
+/// Rows of one [`Shape`] each, dense and row-major in a GPU buffer; a vector is one row.
 ///
 /// Cloning shares the buffer.
 #[derive(Clone)]
@@ -17,7 +23,7 @@ pub struct Tensor {
     /// Byte range of the buffer that kernels bind: at least the elements.
     offset: u64,
     span: u64,
-    shape: [usize; 2],
+    shape: TensorShape,
     element: Element,
 }
 
@@ -34,7 +40,16 @@ impl fmt::Debug for Tensor {
 }
 
 impl Tensor {
-    /// A tensor in its own zeroed buffer.
+    /// A tensor in its own zeroed buffer. Its shape is `[rows, columns]`, or `(rows, shape of a row)`:
+    ///
+    /// ```
+    /// use wgrad::kernel::Element;
+    /// use wgrad::{Gpu, Shape, tensor::Tensor};
+    ///
+    /// let images = Tensor::zeros(&Gpu::new()?, "x", (100, [1, 28, 28]), Element::F32)?;
+    /// assert_eq!((images.row_shape(), images.dims()), (Shape::from([1, 28, 28]), [100, 784]));
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Setting`] when it is empty, [`Error::Limit`] when it is larger than the device allows, [`Error::OutOfMemory`] when the
@@ -42,10 +57,10 @@ impl Tensor {
     pub fn zeros(
         gpu: &Gpu,
         label: impl Into<String>,
-        shape: [usize; 2],
+        shape: impl Into<TensorShape>,
         element: Element,
     ) -> Result<Self, Error> {
-        let label = label.into();
+        let (label, shape) = (label.into(), shape.into());
         let span = span_of(gpu, &label, shape)?;
         let buffer = gpu.buffer(&label, span)?;
         Ok(Self {
@@ -76,15 +91,15 @@ impl Tensor {
         buffer: &wgpu::Buffer,
         offset: u64,
         span: u64,
-        shape: [usize; 2],
+        shape: impl Into<TensorShape>,
         element: Element,
     ) -> Result<Self, Error> {
-        let label = label.into();
+        let (label, shape) = (label.into(), shape.into());
         check_shape(&label, shape)?;
         let doing = format!("binding {label}");
         check_usage(&label, buffer, wgpu::BufferUsages::STORAGE, &doing)?;
         let tensor = Self::within(gpu, label, buffer, [offset, span], shape, element)?;
-        gpu.check_binding(&tensor)?;
+        gpu.check_binding(&tensor.label, tensor.binding())?;
         Ok(tensor)
     }
 
@@ -94,7 +109,7 @@ impl Tensor {
         label: String,
         buffer: &wgpu::Buffer,
         [offset, span]: [u64; 2],
-        shape: [usize; 2],
+        shape: TensorShape,
         element: Element,
     ) -> Result<Self, Error> {
         let alignment = gpu.limits().min_storage_buffer_offset_alignment;
@@ -117,15 +132,14 @@ impl Tensor {
             ));
         }
         let left = size - offset;
-        let [rows, columns] = shape;
         let needed = bytes_of(shape);
         if span < needed || span > left || !span.is_multiple_of(4) {
             let expected = match needed > left {
                 true => format!(
-                    "{needed} or more, for {rows} × {columns} values, and its buffer, which must be larger, has {left} from there on"
+                    "{needed} or more, for {shape} values, and its buffer, which must be larger, has {left} from there on"
                 ),
                 false => format!(
-                    "a multiple of 4 from {needed}, for {rows} × {columns} values, to {left}, \
+                    "a multiple of 4 from {needed}, for {shape} values, to {left}, \
                     what its buffer has from there on"
                 ),
             };
@@ -160,7 +174,7 @@ impl Tensor {
             self.rows()
         );
         Self {
-            shape: [rows, self.columns()],
+            shape: TensorShape { rows, ..self.shape },
             ..self.clone()
         }
     }
@@ -179,15 +193,16 @@ impl Tensor {
         Self {
             offset: self.offset + skipped,
             span: self.span - skipped,
-            shape: [rows, self.columns()],
+            shape: TensorShape { rows, ..self.shape },
             ..self.clone()
         }
     }
 
     /// Its first elements as another tensor, sharing its buffer.
-    pub(crate) fn reshaped(&self, label: String, shape: [usize; 2]) -> Self {
+    pub(crate) fn reshaped(&self, label: String, shape: impl Into<TensorShape>) -> Self {
+        let shape = shape.into();
         assert!(
-            shape[0] * shape[1] <= self.len(),
+            shape.len() <= self.len(),
             "{} has only {} elements",
             self.label,
             self.len()
@@ -211,7 +226,7 @@ impl Tensor {
             self.label
         );
         Self {
-            shape: [1, columns],
+            shape: TensorShape::from([1, columns]),
             ..self.clone()
         }
     }
@@ -222,29 +237,41 @@ impl Tensor {
         &self.label
     }
 
-    /// Rows and columns.
+    /// Its rows, and their shape.
     #[must_use]
-    pub fn shape(&self) -> [usize; 2] {
+    pub fn shape(&self) -> TensorShape {
         self.shape
+    }
+
+    /// Shape of a row.
+    #[must_use]
+    pub fn row_shape(&self) -> Shape {
+        self.shape.row
+    }
+
+    /// Rows and columns: what kernels see that need no more.
+    #[must_use]
+    pub fn dims(&self) -> [usize; 2] {
+        self.shape.dims()
     }
 
     /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.shape[0]
+        self.shape.rows
     }
 
-    /// Number of columns.
+    /// Number of columns: elements of a row.
     #[must_use]
     pub fn columns(&self) -> usize {
-        self.shape[1]
+        self.shape.row.len()
     }
 
     /// Number of elements.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a tensor is never empty")]
     pub fn len(&self) -> usize {
-        self.shape[0] * self.shape[1]
+        self.shape.len()
     }
 
     /// Element type.
@@ -285,106 +312,22 @@ impl Tensor {
     }
 }
 
-/// The tensors of one role (parameters, say) packed into few buffers, so that one dispatch can
-/// run over all of them and wgpu has few buffers to track.
-#[derive(Debug, Clone)]
-pub struct Arena {
-    tensors: Vec<Tensor>,
-    blocks: Vec<Tensor>,
-}
-
-impl Arena {
-    /// Zeroed `f32` tensors of the given labels and shapes, in order.
-    ///
-    /// # Errors
-    /// As [`Tensor::zeros`].
-    pub fn zeros(gpu: &Gpu, role: &str, specs: &[(String, [usize; 2])]) -> Result<Self, Error> {
-        let alignment = u64::from(gpu.limits().min_storage_buffer_offset_alignment);
-        let mut arena = Self {
-            tensors: Vec::new(),
-            blocks: Vec::new(),
-        };
-        let mut pending: Vec<(&String, [usize; 2], u64, u64)> = Vec::new();
-        let mut used = 0;
-        for (label, shape) in specs {
-            let span = span_of(gpu, label, *shape)?;
-            let offset = used;
-            if offset + span > gpu.largest_binding() {
-                arena.close_block(gpu, role, &std::mem::take(&mut pending), used)?;
-                pending.push((label, *shape, 0, span));
-                used = span.next_multiple_of(alignment);
-            } else {
-                pending.push((label, *shape, offset, span));
-                used = (offset + span).next_multiple_of(alignment);
-            }
-        }
-        arena.close_block(gpu, role, &pending, used)?;
-        Ok(arena)
-    }
-
-    fn close_block(
-        &mut self,
-        gpu: &Gpu,
-        role: &str,
-        pending: &[(&String, [usize; 2], u64, u64)],
-        used: u64,
-    ) -> Result<(), Error> {
-        let Some(&(.., offset, span)) = pending.last() else {
-            return Ok(());
-        };
-        debug_assert!(offset + span <= used);
-        let elements = usize::try_from((offset + span) / 4).unwrap_or(usize::MAX);
-        let label = format!("{role}.{}", self.blocks.len());
-        let block = Tensor::zeros(gpu, label, [1, elements], Element::F32)?;
-        for &(label, shape, offset, span) in pending {
-            let (label, range) = (label.clone(), [offset, span]);
-            let tensor = Tensor::within(gpu, label, &block.buffer, range, shape, Element::F32)?;
-            self.tensors.push(tensor);
-        }
-        self.blocks.push(block);
-        Ok(())
-    }
-
-    /// Tensors that exist, a block each.
-    #[cfg(test)]
-    pub(crate) fn of(tensors: Vec<Tensor>) -> Self {
-        Self {
-            blocks: tensors.clone(),
-            tensors,
-        }
-    }
-
-    /// The tensors, in the order they were asked for.
-    #[must_use]
-    pub fn tensors(&self) -> &[Tensor] {
-        &self.tensors
-    }
-
-    /// The same memory as few long rows, gaps between tensors (always zero) included.
-    #[must_use]
-    pub fn blocks(&self) -> &[Tensor] {
-        &self.blocks
-    }
-}
-
 /// A tensor is never empty.
-fn check_shape(label: &str, [rows, columns]: [usize; 2]) -> Result<(), Error> {
-    if rows > 0 && columns > 0 {
+fn check_shape(label: &str, shape: TensorShape) -> Result<(), Error> {
+    if !shape.is_empty() {
         return Ok(());
     }
-    let (name, found) = (format!("shape of {label}"), format!("{rows}×{columns}"));
-    Err(Error::setting(name, "at least 1×1", found))
+    let name = format!("shape of {label}");
+    Err(Error::setting(name, "at least 1 along each extent", shape))
 }
 
-/// Bytes of so many rows and columns of four-byte elements.
-fn bytes_of([rows, columns]: [usize; 2]) -> u64 {
-    (rows as u64)
-        .saturating_mul(columns as u64)
-        .saturating_mul(4)
+/// Bytes of four-byte elements.
+fn bytes_of(shape: TensorShape) -> u64 {
+    (shape.len() as u64).saturating_mul(4)
 }
 
 /// Bytes of a tensor of four-byte elements, checked against the device's limits.
-pub(crate) fn span_of(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Result<u64, Error> {
+pub(crate) fn span_of(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<u64, Error> {
     let needed = bytes_of(shape);
     check_shape(label, shape)?;
     check_span(gpu, label, shape, needed)?;
@@ -392,13 +335,13 @@ pub(crate) fn span_of(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Result<u64, 
 }
 
 /// Whether a kernel can bind as many bytes for a tensor.
-fn check_span(gpu: &Gpu, label: &str, shape: [usize; 2], needed: u64) -> Result<(), Error> {
+fn check_span(gpu: &Gpu, label: &str, shape: TensorShape, needed: u64) -> Result<(), Error> {
     let available = gpu.largest_binding();
     if needed <= available {
         return Ok(());
     }
     Err(Error::Limit {
-        what: format!("{label} ({} × {}), in bytes,", shape[0], shape[1]),
+        what: format!("{label} ({shape}), in bytes,"),
         limit: "max_storage_buffer_binding_size",
         needed,
         available,

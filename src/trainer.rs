@@ -4,11 +4,11 @@ mod saving;
 
 use std::sync::Arc;
 
-use ndarray::Array2;
+use ndarray::ArrayViewD;
 
 use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
-use crate::error::Error;
+use crate::error::{Error, Unfused};
 use crate::evaluation::Evaluation;
 use crate::evaluator::{self, DataSets};
 use crate::fit::{check_classes, check_fit};
@@ -18,14 +18,11 @@ use crate::model::Model;
 use crate::ops::gather::Resident;
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer};
-use crate::plan::{BYTES_PER_SUBMIT, Plan, flops_per_submit};
-use crate::sequential::Sequential;
+use crate::network::{Parameters, summary::Summary};
+use crate::plan::{Listing, Plan};
 use crate::soundness::Soundness;
-use crate::steps::{Setting, StepPlan, Steps, Unfused};
+use crate::steps::{Fusion, Steps, Training};
 use crate::tensor::{Arena, Tensor};
-
-/// Past this, the vectors that record a pass grow and each dispatch costs more.
-const DISPATCHES_PER_SUBMIT: usize = 2_000;
 
 /// Trains a [`Model`] by minibatch gradient descent. Weights, data set, sampling, step counter and
 /// losses stay on the GPU; the CPU writes nothing per step and reads when asked.
@@ -61,10 +58,6 @@ pub struct Trainer {
     steps_taken: u64,
     /// Of those, taken elsewhere, before a resume: their losses are not here.
     steps_elsewhere: u64,
-    /// Steps to come whose minibatches are chosen: see [`Steps::refill`].
-    chosen: usize,
-    /// Whether the last step has made what [`Steps::start`] makes, with the present parameters.
-    is_started: bool,
     soundness: Soundness,
     batch: usize,
     sampling: Sampling,
@@ -87,30 +80,31 @@ impl Trainer {
         batch: usize,
         sampling: Sampling,
     ) -> Result<Self, Error> {
-        let plan = StepPlan::Auto;
-        Self::with_plan(model, loss, optimizer, examples, batch, sampling, plan)
+        let fusion = Fusion::Auto;
+        Self::with_fusion(model, loss, optimizer, examples, batch, sampling, fusion)
     }
 
-    /// [`new`](Self::new) with a plan of one's own choice.
+    /// [`new`](Self::new) with dispatches of one's own choice.
     ///
     /// # Errors
     /// As [`new`](Self::new), or [`Error::Plan`] when the steps cannot be fused and should be.
-    pub fn with_plan(
+    pub fn with_fusion(
         model: Model,
         loss: impl Loss + 'static,
         optimizer: impl Optimizer + 'static,
         examples: impl Into<Examples>,
         batch: usize,
         sampling: Sampling,
-        plan: StepPlan,
+        fusion: Fusion,
     ) -> Result<Self, Error> {
         optimizer.check()?;
         let examples = examples.into();
         sampling.check(examples.len(), batch)?;
-        check_fit(&model.spec().widths(), &loss, &examples)?;
+        check_fit(model.graph(), &loss, &examples)?;
         let gpu = model.gpu().clone();
         if gpu.is_software() {
-            check_host(model.spec(), optimizer.state().len(), &examples, batch)?;
+            let summary = model.spec().summary()?;
+            check_host(&summary, optimizer.state().len(), &examples, batch)?;
         }
         let resident = Resident::upload(&gpu, &examples)?;
         let history = Tensor::zeros(&gpu, "history of losses", [1, HISTORY], Element::F32)?;
@@ -122,7 +116,7 @@ impl Trainer {
             .iter()
             .map(|role| model.like_parameters(role));
         let state = state.collect::<Result<Vec<_>, _>>()?;
-        let setting = Setting {
+        let training = Training {
             model: &model,
             loss: &loss,
             optimizer: &optimizer,
@@ -134,7 +128,7 @@ impl Trainer {
             state: &state,
             coefficients: &coefficients,
         };
-        let steps = Steps::record(&setting, plan)?;
+        let steps = Steps::record(&training, fusion)?;
         let optimizer: Arc<dyn Optimizer> = Arc::new(optimizer);
         Ok(Self {
             model,
@@ -148,8 +142,6 @@ impl Trainer {
             state,
             steps_taken: 0,
             steps_elsewhere: 0,
-            chosen: 0,
-            is_started: false,
             batch,
             sampling,
             data_sets: DataSets::with(&examples, resident),
@@ -163,21 +155,32 @@ impl Trainer {
         &self.model
     }
 
-    /// Replaces the parameters: see [`Model::set_parameters`]. The optimizer goes on with what it keeps; after
+    /// Replaces all parameters: see [`Model::set_parameters`]. The optimizer goes on with what it keeps; after
     /// a divergence with zeros, as at the beginning.
     ///
     /// # Errors
     /// As there.
-    pub fn set_parameters(&mut self, values: &[Vec<Array2<f32>>]) -> Result<(), Error> {
-        self.is_started = false;
+    pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
+        self.steps.parameters_changed();
         self.model.set_parameters(values)?;
         self.begin_anew()
+    }
+
+    /// Replaces the parameter of this name: see [`Model::set_parameter`]. A training that has diverged needs all
+    /// of them.
+    ///
+    /// # Errors
+    /// As there, or [`Error::Diverged`].
+    pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
+        self.soundness.check()?;
+        self.steps.parameters_changed();
+        self.model.set_parameter(name, value)
     }
 
     /// After the parameters came from outside.
     fn begin_anew(&mut self) -> Result<(), Error> {
         if self.soundness.has_diverged() {
-            for block in self.state.iter().flat_map(Arena::blocks) {
+            for (block, _) in self.state.iter().flat_map(Arena::blocks) {
                 self.model.gpu().write(block, &vec![0.0f32; block.len()])?;
             }
         }
@@ -185,22 +188,27 @@ impl Trainer {
         Ok(())
     }
 
-    /// The dispatches of one step.
+    /// What one step does, dispatch by dispatch, to be printed.
     #[must_use]
-    pub fn plan(&self) -> &Plan {
-        &self.steps.step
+    pub fn plan(&self) -> Listing {
+        self.steps.step().listing()
     }
 
-    /// Which plan that is: [`StepPlan::Layers`] or [`StepPlan::Fused`].
-    #[must_use]
-    pub fn step_plan(&self) -> StepPlan {
-        self.steps.kind
+    /// The same, as it runs.
+    pub(crate) fn step_plan(&self) -> &Plan {
+        self.steps.step()
     }
 
-    /// Why [`StepPlan::Auto`] did not fuse the steps.
+    /// Which dispatches make a step: [`Fusion::Layers`] or [`Fusion::Fused`].
+    #[must_use]
+    pub fn fusion(&self) -> Fusion {
+        self.steps.fusion()
+    }
+
+    /// Why [`Fusion::Auto`] did not fuse the steps.
     #[must_use]
     pub fn unfused(&self) -> Option<&Unfused> {
-        self.steps.unfused.as_ref()
+        self.steps.unfused()
     }
 
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
@@ -293,8 +301,7 @@ impl Trainer {
 
     /// Once for many steps, and before them. What was submitted before still sees the old values.
     fn write_coefficients(&self, steps: usize) -> Result<(), Error> {
-        if self.steps.kind == StepPlan::Fused {
-            // Plain SGD, whose learning rate is a setting of its kernels.
+        if !self.steps.reads_coefficients() {
             return Ok(());
         }
         #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
@@ -321,25 +328,10 @@ impl Trainer {
     /// while waiting for it: the GPU counts on.
     fn submit(&mut self, steps: usize, waits: bool) -> Result<(), Error> {
         self.write_coefficients(steps)?;
-        let (gpu, plans) = (self.model.gpu(), &self.steps);
-        let by_flops = flops_per_submit(gpu) / plans.step.flops().max(1);
-        let by_bytes = BYTES_PER_SUBMIT / plans.step.bytes().max(1);
-        let by_dispatches = DISPATCHES_PER_SUBMIT / plans.step.len();
-        let chunk = by_dispatches
-            .min(usize::try_from(by_flops.min(by_bytes)).unwrap_or(usize::MAX))
-            .clamp(1, plans.reach);
+        let gpu = self.model.gpu().clone();
         let (mut before, mut left) = (None, steps);
         while left > 0 {
-            let refill = plans.refill.iter().filter(|_| self.chosen == 0);
-            let start = plans.start.iter().filter(|_| !self.is_started);
-            let chosen = match self.chosen {
-                0 => plans.reach,
-                chosen => chosen,
-            };
-            let now = chunk.min(left).min(chosen);
-            let once = refill.chain(start).map(|plan| (plan, 1));
-            let submitted = gpu.submit_all(once.chain([(&plans.step, now)]))?;
-            (self.chosen, self.is_started) = (chosen - now, true);
+            let (submitted, now) = self.steps.submit(&gpu, left)?;
             self.steps_taken += now as u64;
             left -= now;
             if waits {
@@ -384,7 +376,7 @@ impl Trainer {
         examples: &Examples,
     ) -> Result<impl Future<Output = Result<Evaluation, Error>> + use<>, Error> {
         let (model, loss) = (&self.model, &*self.loss);
-        check_fit(&model.spec().widths(), loss, examples)?;
+        check_fit(model.graph(), loss, examples)?;
         let evaluator = self.data_sets.evaluator(model, loss, examples)?;
         Ok(evaluator.run(model.gpu()))
     }
@@ -410,7 +402,7 @@ impl Trainer {
     ) -> Result<Vec<Prediction>, Error> {
         let (model, examples) = (&self.model, examples.into());
         check_classes(&examples)?;
-        check_fit(&model.spec().widths(), &*self.loss, &examples)?;
+        check_fit(model.graph(), &*self.loss, &examples)?;
         let resident = self.data_sets.resident(model.gpu(), &examples)?;
         evaluator::predictions(model, resident).await
     }
@@ -425,12 +417,11 @@ impl Trainer {
 /// Whether the host has room for what a training adds to its model, where the memory of a software driver is the
 /// host's.
 fn check_host(
-    spec: &Sequential,
+    summary: &Summary,
     kept: usize,
     examples: &Examples,
     batch: usize,
 ) -> Result<(), Error> {
-    let summary = spec.summary();
     let of_model = bytes_of::<f32>(summary.parameters() as u64);
     let of_training = summary.training_bytes(batch, kept) - of_model;
     // With the copy that is on its way to the device.

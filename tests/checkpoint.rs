@@ -9,6 +9,8 @@ mod parts;
 
 #[path = "checkpoint/contents.rs"]
 mod contents;
+#[path = "checkpoint/earlier.rs"]
+mod earlier;
 #[path = "checkpoint/foreign.rs"]
 mod foreign;
 #[path = "checkpoint/hostile.rs"]
@@ -23,13 +25,15 @@ mod names;
 mod pytorch;
 #[path = "checkpoint/resume.rs"]
 mod resume;
+#[path = "checkpoint/shapes.rs"]
+mod shapes;
 
 use wgrad::data::{Dataset, Labels, Sampling, synthetic};
 use wgrad::ops::{
     AdaGrad, Adam, AdamW, Dropout, Linear, Optimizer, Relu, RmsProp, Schedule, Sgd,
     SoftmaxCrossEntropy,
 };
-use wgrad::{Gpu, Init, Sequential, StepPlan, Trainer};
+use wgrad::{Gpu, Init, Sequential, Fusion, Trainer};
 
 const BATCH: usize = 8;
 
@@ -74,19 +78,19 @@ fn optimizers() -> Vec<fn() -> Box<dyn Optimizer>> {
     ]
 }
 
-fn trainer(gpu: &Gpu, optimizer: Box<dyn Optimizer>, plan: StepPlan) -> Trainer {
-    trainer_of(&spec(), gpu, optimizer, plan)
+fn trainer(gpu: &Gpu, optimizer: Box<dyn Optimizer>, fusion: Fusion) -> Trainer {
+    trainer_of(&spec(), gpu, optimizer, fusion)
 }
 
 fn trainer_of(
     spec: &Sequential,
     gpu: &Gpu,
     optimizer: Box<dyn Optimizer>,
-    plan: StepPlan,
+    fusion: Fusion,
 ) -> Trainer {
     let model = spec.build(gpu).unwrap();
     let (data, loss) = (dataset(), SoftmaxCrossEntropy);
-    Trainer::with_plan(model, loss, optimizer, &data, BATCH, sampling(), plan).unwrap()
+    Trainer::with_fusion(model, loss, optimizer, &data, BATCH, sampling(), fusion).unwrap()
 }
 
 /// Asserts that a message has all of these parts.

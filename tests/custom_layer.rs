@@ -7,10 +7,14 @@
 
 #[path = "custom_layer/activation.rs"]
 mod activation;
+#[path = "custom_layer/batch_norm.rs"]
+mod batch_norm;
 #[path = "custom_layer/good.rs"]
 mod good;
 #[path = "common/gpu.rs"]
 mod gpu;
+#[path = "custom_layer/layer_norm.rs"]
+mod layer_norm;
 #[path = "custom_layer/random.rs"]
 mod random;
 #[path = "custom_layer/scale.rs"]

@@ -11,6 +11,8 @@ mod common;
 mod bounds;
 #[path = "golden_runner/file.rs"]
 mod file;
+#[path = "golden_runner/network.rs"]
+mod network;
 #[path = "golden_runner/ops.rs"]
 mod ops;
 #[path = "golden_runner/optimizer.rs"]
@@ -49,6 +51,7 @@ fn check(file: &File, gpu: &Gpu, mnist: Option<&Split>, table: &mut Table) -> Re
     match file.key("kind")? {
         "op" => ops::check(file, gpu, table),
         "training" => training::check(file, gpu, mnist, table),
+        "network" => training::check_network(file, gpu, mnist, table),
         other => Err(file.unknown("kind", other)),
     }
 }

@@ -23,10 +23,11 @@ const ORDER: &[&[&str]] = &[
     &["tensor"],
     &["plan"],
     &["ops"],
+    &["guard"],
     &["evaluation"],
-    &["fit"],
     &["soundness"],
-    &["network", "sequential", "summary"],
+    &["network"],
+    &["fit"],
     &["checkpoint"],
     &["cpu"],
     &["model"],
@@ -35,19 +36,18 @@ const ORDER: &[&[&str]] = &[
     &["trainer"],
     &["two_layer_net"],
     &["gradient_check"],
+    &["check"],
     &["layer_check"],
+    &["loss_check"],
 ];
-const KNOWN_UPWARD: &[(&str, &str)] = &[("gpu", "plan"), ("gpu", "tensor")];
 
 const MOST_LINES: usize = 450;
-const KNOWN_LONG: &[&str] = &["gpu.rs"];
 
 #[test]
 fn imports_point_down() {
     let files = sources();
     let root = Root::of(&files);
-    let (mut faults, mut known) = (Vec::new(), Vec::new());
-    let mut imports = 0;
+    let (mut faults, mut imports) = (Vec::new(), 0);
     for File { path, text } in &files {
         let Some(module) = module_of(path) else {
             continue;
@@ -64,21 +64,11 @@ fn imports_point_down() {
                 ));
                 continue;
             };
-            let pair = (module.as_str(), target);
-            if rank(target) <= rank(&module) {
-                continue;
-            }
-            match KNOWN_UPWARD.iter().find(|known| **known == pair) {
-                Some(pair) => known.push(*pair),
-                None => faults.push(format!(
+            if rank(target) > rank(&module) {
+                faults.push(format!(
                     "src/{path}:{line}: `{module}` uses `{target}`, which stands above it"
-                )),
+                ));
             }
-        }
-    }
-    for pair in KNOWN_UPWARD {
-        if !known.contains(pair) {
-            faults.push(format!("{pair:?} is mended: remove it from KNOWN_UPWARD"));
         }
     }
     assert!(imports > 300, "only {imports} imports were found");
@@ -89,15 +79,11 @@ fn imports_point_down() {
 fn files_are_short() {
     let mut faults = Vec::new();
     for File { path, text } in sources() {
-        let (lines, is_known) = (text.lines().count(), KNOWN_LONG.contains(&&*path));
-        match (lines > MOST_LINES, is_known) {
-            (true, false) => faults.push(format!(
+        let lines = text.lines().count();
+        if lines > MOST_LINES {
+            faults.push(format!(
                 "src/{path} has {lines} lines, more than {MOST_LINES}"
-            )),
-            (false, true) => {
-                faults.push(format!("src/{path} is short: remove it from KNOWN_LONG"));
-            }
-            _ => {}
+            ));
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));

@@ -5,7 +5,7 @@
 use wgrad::data::{Sampling, Split, synthetic};
 use wgrad::gpu::AdapterKind;
 use wgrad::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
-use wgrad::{Error, Gpu, Sequential, StepPlan, Trainer, TwoLayerNet};
+use wgrad::{Error, Fusion, Gpu, Init, Sequential, Trainer, TwoLayerNet};
 
 pub(crate) const SAMPLING: Sampling = Sampling::WithReplacement { seed: 42 };
 
@@ -25,12 +25,14 @@ pub(crate) struct Job {
 }
 
 pub(crate) fn jobs() -> [Job; 2] {
+    // As its peers start.
+    let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: 0.01 });
     let wide = Sequential::input(784)
-        .layer(Linear::new(1024))
+        .layer(linear(1024))
         .layer(Relu)
-        .layer(Linear::new(1024))
+        .layer(linear(1024))
         .layer(Relu)
-        .layer(Linear::new(10));
+        .layer(linear(10));
     [
         Job {
             name: "job 1",
@@ -54,17 +56,17 @@ pub(crate) fn trainer(
     gpu: &Gpu,
     job: &Job,
     data: &Split,
-    plan: StepPlan,
+    fusion: Fusion,
 ) -> Result<Trainer, Error> {
     let model = job.spec.build(gpu)?;
     let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
-    Trainer::with_plan(
+    Trainer::with_fusion(
         model,
         loss,
         optimizer,
         &data.train,
         job.batch,
         SAMPLING,
-        plan,
+        fusion,
     )
 }

@@ -9,12 +9,15 @@ use std::str::FromStr;
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Sampling, mnist};
 use wgrad::ops::{Dropout, Gelu, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
-use wgrad::{Error, MAX_WIDTH, Sequential, StepPlan, files};
+use wgrad::{Error, Fusion, Sequential, TwoLayerNet, files};
 
 use crate::common::DataArgs;
 use crate::common::data::Source;
 use crate::optimizer::OptimizerArgs;
 use crate::outputs::is_stream;
+
+/// Units of the book's hidden layer.
+const BOOK_UNITS: usize = 50;
 
 /// Trains a small network on MNIST; without options, the two-layer network of "Deep Learning from
 /// Scratch", chapter 5.
@@ -29,7 +32,9 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     pub(crate) device: DeviceChoice,
 
-    /// Units of the hidden layers, comma-separated, or `none`
+    /// Units of the hidden layers, comma-separated, or `none`. The book's network, 50 units behind `relu` without
+    /// dropout, starts from weights 0.01·N(0, 1) as in the book; any other from those that the library's layers
+    /// start with: He's where a rectifier follows, LeCun's elsewhere
     #[arg(long, value_name = "WIDTHS", default_value = "50")]
     pub(crate) hidden: Hidden,
 
@@ -118,7 +123,7 @@ pub(crate) enum DeviceChoice {
     Cpu,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Activation {
     Relu,
     LeakyRelu,
@@ -134,7 +139,7 @@ pub(crate) enum Plan {
     Fused,
 }
 
-impl From<Plan> for StepPlan {
+impl From<Plan> for Fusion {
     fn from(plan: Plan) -> Self {
         match plan {
             Plan::Auto => Self::Auto,
@@ -226,10 +231,9 @@ impl Args {
             let expected = "at least 1 and at most the number of training examples";
             return must_be("--batch", expected.to_owned(), 0);
         }
-        let is_wrong = |width: &&usize| !(1..=MAX_WIDTH).contains(*width);
-        if let Some(&width) = self.hidden.0.iter().find(is_wrong) {
-            let expected = format!("widths of 1 to {MAX_WIDTH}, or none");
-            return must_be("--hidden", expected, width);
+        if self.hidden.0.contains(&0) {
+            let expected = "widths of at least 1, or none";
+            return must_be("--hidden", expected.to_owned(), 0);
         }
         if !(0.0..1.0).contains(&self.dropout) || self.dropout > 0.0 && self.hidden.0.is_empty() {
             let expected = "at least 0 and below 1, and 0 with --hidden none";
@@ -322,8 +326,17 @@ impl Args {
         checked.map_err(|error| with_option(error, &[("batch", "--batch")]))
     }
 
+    /// Whether the network is that of the book's chapter 5, whose weights start as there.
+    pub(crate) fn is_book(&self) -> bool {
+        self.hidden.0 == [BOOK_UNITS] && self.activation == Activation::Relu && self.dropout == 0.0
+    }
+
     pub(crate) fn network(&self, train: &Dataset) -> Sequential {
-        let mut network = Sequential::input(train.width()).seed(self.seed);
+        let (inputs, classes) = (train.width(), train.labels().classes());
+        if self.is_book() {
+            return TwoLayerNet::spec(inputs, BOOK_UNITS, classes).seed(self.seed);
+        }
+        let mut network = Sequential::input(inputs).seed(self.seed);
         for &width in &self.hidden.0 {
             network = network.layer(Linear::new(width));
             network = match self.activation {
@@ -337,6 +350,6 @@ impl Args {
                 network = network.layer(Dropout::new(self.dropout));
             }
         }
-        network.layer(Linear::new(train.labels().classes()))
+        network.layer(Linear::new(classes))
     }
 }

@@ -3,7 +3,7 @@ use std::path::Path;
 use wgrad::data::Dataset;
 use wgrad::gpu::AdapterKind;
 use wgrad::ops::SoftmaxCrossEntropy;
-use wgrad::{Error, Evaluation, Gpu, Prediction, Sequential, StepPlan, Trainer, cpu};
+use wgrad::{Error, Evaluation, Fusion, Gpu, Prediction, Sequential, Trainer, cpu};
 
 use crate::args::{Args, DeviceChoice, Plan};
 
@@ -42,8 +42,8 @@ impl Engine for Trainer {
     }
 
     fn plan(&self) -> Option<String> {
-        let kind = match (self.step_plan(), self.unfused()) {
-            (StepPlan::Fused, _) => "fused".to_owned(),
+        let kind = match (self.fusion(), self.unfused()) {
+            (Fusion::Fused, _) => "fused".to_owned(),
             (_, Some(unfused)) => format!("layers, as {unfused}"),
             (_, None) => "layers".to_owned(),
         };
@@ -160,9 +160,9 @@ pub(crate) fn build(
         Device::Gpu { gpu, .. } => {
             let loss = SoftmaxCrossEntropy;
             let model = spec.build(&gpu)?;
-            let plan = args.plan.into();
-            Box::new(Trainer::with_plan(
-                model, loss, optimizer, train, batch, sampling, plan,
+            let fusion = args.plan.into();
+            Box::new(Trainer::with_fusion(
+                model, loss, optimizer, train, batch, sampling, fusion,
             )?)
         }
         Device::Cpu { .. } if !matches!(args.plan, Plan::Auto) => {

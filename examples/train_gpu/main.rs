@@ -96,7 +96,7 @@ fn train(args: &Args) -> Result<(), Failure> {
     line(escaped(&data.description()))?;
     if !args.quiet {
         line(format!("device: {}", device.description()))?;
-        line(describe(&spec))?;
+        line(describe(&spec, args)?)?;
         line(args.optimizer.description(args.steps))?;
     }
     let started = Instant::now();
@@ -124,16 +124,20 @@ fn with_option(error: Error) -> Failure {
     }
 }
 
-fn describe(spec: &Sequential) -> String {
-    let summary = spec.summary();
-    let mut lines = vec![format!("network: {} inputs", summary.inputs)];
+fn describe(spec: &Sequential, args: &Args) -> Result<String, Error> {
+    let summary = spec.summary()?;
+    let start = match args.is_book() {
+        true => "the book's, whose weights start as 0.01·N(0, 1)",
+        false => "weights start as He's where a rectifier follows, as LeCun's elsewhere",
+    };
+    let mut lines = vec![format!("network: {} inputs; {start}", summary.features)];
     for (i, layer) in summary.layers.iter().enumerate() {
         let (name, count) = (&layer.name, layer.parameters);
         lines.push(format!("  layers.{i} {name:<14} {count:>9} parameters"));
     }
     let total = summary.parameters();
     lines.push(format!("  total {:<17} {total:>9} parameters", ""));
-    lines.join("\n")
+    Ok(lines.join("\n"))
 }
 
 fn last_line(device: &str, outcome: &Outcome, total_s: f64) -> String {

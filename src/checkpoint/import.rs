@@ -34,7 +34,7 @@ use super::shown;
 /// })?;
 /// let mut model = Sequential::input(2).layer(Linear::new(1)).build(&Gpu::new()?)?;
 /// model.set_safetensors(&ours)?;
-/// assert_eq!(model.parameters()?[0][0], ndarray::array![[0.5], [-2.0]]);
+/// assert_eq!(model.parameters()?["layers.0.weight"], ndarray::array![[0.5], [-2.0]].into_dyn());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

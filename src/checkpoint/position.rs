@@ -5,8 +5,8 @@ use super::names::difference;
 use super::shown;
 use super::{CheckpointError, hex};
 use crate::data::{Examples, Sampling, hash_words};
+use crate::network::Graph;
 use crate::ops::{Loss, Optimizer};
-use crate::sequential::Sequential;
 
 /// No training takes so many steps, and to count on from there is safe.
 const MOST_STEPS: u64 = 1 << 53;
@@ -52,7 +52,7 @@ impl Position {
     }
 
     /// What must be the same for the steps to be the same: key, what it is called in messages, and value.
-    fn settings(&self, spec: &Sequential) -> [(&'static str, &'static str, String); 5] {
+    fn settings(&self, graph: &Graph) -> [(&'static str, &'static str, String); 5] {
         let sampling = match &self.sampling {
             Sampling::WithReplacement { seed } => format!("with replacement, seed {seed}"),
             Sampling::Shuffled { seed } => format!("shuffled, seed {seed}"),
@@ -68,16 +68,12 @@ impl Position {
             ("sampling", "sampling", sampling),
             ("optimizer", "optimizer", self.optimizer.clone()),
             ("loss", "loss", self.loss.clone()),
-            (
-                "seed",
-                "seed of the network",
-                spec.seed_of_network().to_string(),
-            ),
+            ("seed", "seed of the network", graph.seed().to_string()),
         ]
     }
 
-    pub(super) fn metadata(&self, spec: &Sequential) -> impl Iterator<Item = (String, String)> {
-        let settings = self.settings(spec).map(|(key, _, value)| (key, value));
+    pub(super) fn metadata(&self, graph: &Graph) -> impl Iterator<Item = (String, String)> {
+        let settings = self.settings(graph).map(|(key, _, value)| (key, value));
         let rest = [
             (DATA_KEY, self.data_digest.clone()),
             (DATA_SIZE_KEY, self.data_size.clone()),
@@ -88,15 +84,11 @@ impl Position {
     }
 
     /// Steps taken, if a file's training goes on with this network and the minibatches from here.
-    pub(super) fn step_in(
-        &self,
-        spec: &Sequential,
-        file: &File<'_>,
-    ) -> Result<u64, CheckpointError> {
+    pub(super) fn step_in(&self, graph: &Graph, file: &File<'_>) -> Result<u64, CheckpointError> {
         if file.text("step").is_empty() {
             return Err(CheckpointError::NoTraining { is_ours: true });
         }
-        for (key, what, expected) in self.settings(spec) {
+        for (key, what, expected) in self.settings(graph) {
             let found = file.text(key);
             if expected != found {
                 let [expected, found] = difference(&expected, found);

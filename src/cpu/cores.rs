@@ -68,7 +68,7 @@ mod tests {
                         Trainer::<f32>::new(&spec, Sgd::new(0.1), &digits, 75, sampling).unwrap();
                     let losses = trainer.steps(20).unwrap();
                     let bits: Vec<u32> = losses.into_iter().map(f32::to_bits).collect();
-                    (bits, trainer.network().parameters().to_vec())
+                    (bits, trainer.network().parameters())
                 };
                 pool.build().unwrap().install(steps)
             };

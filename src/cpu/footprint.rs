@@ -1,67 +1,96 @@
 //! What networks and trainings take of the host's memory, counted before it is taken.
 
-use ndarray::Array2;
-
-use super::pass::bytes_of_passes;
+use super::passes::Passes;
+use super::rows::Turns;
 use super::sparse::Nonzero;
 use crate::data::Examples;
 use crate::error::Error;
 use crate::error::memory::readable;
 use crate::memory::{self, bytes_of};
+use crate::network::{Graph, Parameter};
+use crate::ops::KeptSpec;
 use crate::reference::Float;
-use crate::sequential::Sequential;
-
-/// Number of trainable values.
-fn parameters(spec: &Sequential) -> u64 {
-    spec.sizes().into_iter().fold(0, u64::saturating_add)
-}
-
-/// The first of a network's values whose gradient is computed, counted from the input on: what the first layer
-/// with parameters gives. Nobody reads those before it.
-pub(super) fn deltas_from(spec: &Sequential) -> usize {
-    let groups = spec.map_specs(|_, _| ());
-    let first = groups.iter().position(|of_layer| !of_layer.is_empty());
-    first.map_or(groups.len(), |first| first + 1)
-}
 
 /// Whether the host has room for a network.
-pub(super) fn check_network<F: Float>(spec: &Sequential) -> Result<(), Error> {
-    let count = parameters(spec);
-    let what = || format!("a network of {count} parameters");
-    memory::check(what, of_network::<F>(spec))
+pub(super) fn check_network<F: Float>(graph: &Graph) -> Result<(), Error> {
+    let what = || format!("a network of {} parameters", graph.parameter_count());
+    memory::check(what, of_network::<F>(graph))
 }
 
-fn of_network<F>(spec: &Sequential) -> u64 {
-    let largest = spec.sizes().into_iter().max().unwrap_or(0);
+fn of_network<F>(graph: &Graph) -> u64 {
+    let all = graph.parameters.iter().chain(&graph.state);
+    let largest = all.map(size).max().unwrap_or(0);
     // Initial values are drawn as f32, each parameter's in a block that becomes the parameter where that is f32,
     // too.
     let drawn = match size_of::<F>() == size_of::<f32>() {
         true => 0,
         false => bytes_of::<f32>(largest),
     };
-    bytes_of::<F>(parameters(spec)).saturating_add(drawn)
+    let values = graph.parameter_count().saturating_add(state(graph));
+    bytes_of::<F>(values).saturating_add(drawn)
 }
 
-/// Whether the host has room for the gradients of a network by `parameters`, over so many rows at once.
-pub(super) fn check_gradient<F: Float>(
-    widths: &[usize],
-    deltas_from: usize,
-    parameters: &[Vec<Array2<F>>],
-    rows: usize,
-) -> Result<(), Error> {
-    let of_parameters: usize = parameters.iter().flatten().map(Array2::len).sum();
-    let values: usize = widths.iter().chain(&widths[deltas_from..]).sum();
-    let of_rows = (values as u64).saturating_mul(rows as u64);
+/// Whether the host has room for the gradients of a network, over so many rows at once.
+pub(super) fn check_gradient<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
     let what = || format!("a gradient over {rows} rows at once");
+    let gradients = passes.graph.parameter_count();
+    // They are copied under their names.
+    let values = of_pass(passes, rows, 0).saturating_add(gradients.saturating_mul(2));
     memory::check(
         what,
-        bytes_of::<F>(of_rows.saturating_add(of_parameters as u64)),
+        bytes_of::<F>(values.saturating_add(state(&passes.graph))),
     )
+}
+
+/// Whether the host has room for all values of so many rows.
+pub(super) fn check_values<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
+    let graph = &passes.graph;
+    let of_row = total(graph.sizes().map(|size| size as u64)).saturating_add(kept(graph, true));
+    let values = of_row
+        .saturating_mul(rows as u64)
+        .saturating_add(kept(graph, false));
+    let what = || format!("the activations of {rows} rows at once");
+    memory::check(what, bytes_of::<F>(values.saturating_add(state(graph))))
+}
+
+/// Numbers of a pass over so many rows and back, without parameters and their gradients; of the values those from
+/// `first` on.
+fn of_pass(passes: &Passes, rows: usize, first: usize) -> u64 {
+    let graph = &passes.graph;
+    let values = graph.sizes().skip(first).map(|size| size as u64);
+    let of_row = total(values.chain([kept(graph, true), passes.gradients.elements() as u64]));
+    let repeated = passes.repeated().into_iter();
+    let later = total(repeated.map(|parameter| size(&graph.parameters[parameter])));
+    total([
+        of_row.saturating_mul(rows as u64),
+        kept(graph, false),
+        later,
+    ])
+}
+
+/// Numbers that layers keep of each row, or of the whole minibatch.
+fn kept(graph: &Graph, is_per_row: bool) -> u64 {
+    let kept = graph.uses.iter().flat_map(|of_use| &of_use.spec.kept);
+    let kept = kept.filter(|kept| kept.is_per_row == is_per_row);
+    total(kept.map(|KeptSpec { shape, .. }| shape.len() as u64))
+}
+
+/// Numbers of the state of all layers.
+fn state(graph: &Graph) -> u64 {
+    total(graph.state.iter().map(size))
+}
+
+fn size(parameter: &Parameter) -> u64 {
+    parameter.spec.shape.len() as u64
+}
+
+fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
 }
 
 /// What a training is of, as far as its memory goes.
 pub(super) struct Training<'a> {
-    pub(super) spec: &'a Sequential,
+    pub(super) passes: &'a Passes,
     /// Values that the optimizer keeps of each parameter.
     pub(super) kept: usize,
     pub(super) examples: &'a Examples,
@@ -76,7 +105,7 @@ impl Training<'_> {
         let what = || {
             format!(
                 "a training of {} parameters with minibatches of {} examples{}",
-                parameters(self.spec),
+                self.passes.graph.parameter_count(),
                 self.batch,
                 self.of_examples::<F>()
             )
@@ -100,37 +129,32 @@ impl Training<'_> {
     pub(super) fn bytes<F: Float>(&self) -> u64 {
         // Parameters, gradients, and what is kept. To draw initial values takes less than the gradients,
         // which come later.
-        let of_parameters =
-            bytes_of::<F>(parameters(self.spec)).saturating_mul(2 + self.kept as u64);
-        of_parameters
+        let count = self.passes.graph.parameter_count();
+        let of_parameters = count.saturating_mul(2 + self.kept as u64);
+        let of_layers = of_parameters.saturating_add(state(&self.passes.graph));
+        bytes_of::<F>(of_layers)
             .saturating_add(self.of_minibatch::<F>())
             .saturating_add(self.of_evaluation::<F>())
     }
 
     fn of_minibatch<F: Float>(&self) -> u64 {
-        let widths = self.spec.widths();
-        let sum = |from: usize| widths.iter().skip(from).map(|&width| width as u64).sum();
         let (inputs, nonzero) = match self.nonzero {
             None => (0, 0),
             Some(nonzero) => (1, nonzero.memory::<F>(self.batch)),
         };
-        let values: u64 = sum(inputs);
-        let deltas: u64 = sum(deltas_from(self.spec));
-        let of_row = bytes_of::<F>(values + deltas + self.targets());
+        let batch = self.batch as u64;
+        let of_pass = bytes_of::<F>(of_pass(self.passes, self.batch, inputs));
+        let targets = bytes_of::<F>(self.targets().saturating_mul(batch));
         // Index and label.
-        let of_row = of_row + 2 * bytes_of::<u32>(1);
-        of_row
-            .saturating_mul(self.batch as u64)
-            .saturating_add(nonzero)
+        let labels = bytes_of::<u32>(2).saturating_mul(batch);
+        total([of_pass, targets, labels, nonzero])
     }
 
     pub(super) fn of_evaluation<F: Float>(&self) -> u64 {
-        let passes = bytes_of_passes::<F>(&self.spec.widths(), usize::MAX);
-        // What rows are compared with is never wider than their outputs.
-        match self.targets() {
-            0 => passes,
-            _ => passes + passes / 2,
-        }
+        let turns = Turns::new(&self.passes.graph);
+        let rows = turns.rows::<F>(usize::MAX);
+        let targets = bytes_of::<F>(self.targets().saturating_mul(rows as u64));
+        turns.bytes::<F>(rows).saturating_add(targets)
     }
 
     /// Values of a row that outputs are compared with.

@@ -19,8 +19,14 @@ impl<F: Float> Layer<F> for Linear {
             mut y,
             ..
         } = pass;
-        y.assign(&parameters[1]);
-        add_product(&x, &parameters[0], &mut y);
+        let w = &parameters[0];
+        match parameters.get(1) {
+            Some(b) => {
+                y.assign(b);
+                add_product(&x, w, &mut y);
+            }
+            None => product(&x, w, &mut y),
+        }
     }
 
     fn backward(&self, pass: Backward<'_, F>) {
@@ -37,20 +43,20 @@ impl<F: Float> Layer<F> for Linear {
             product(&dy, &w.t(), &mut dx);
         }
         product(&x.t(), &dy, &mut gradients[0].view_mut());
-        sum_of_rows(dy, &mut gradients[1]);
+        sum_of_rows(dy, gradients.get_mut(1));
     }
 }
 
 /// The first layer over rows given by what is not 0 in them. All arrays but the parameters lie dense in memory, row
 /// by row.
 impl Linear {
-    /// `y = x·w + b`.
+    /// `y = x·w + b`, or `y = x·w` without a bias.
     pub(super) fn sparse_forward<F: Float>(
         x: &SparseBatch<F>,
         parameters: &[Array2<F>],
         y: ArrayViewMut2<'_, F>,
     ) {
-        x.times(&parameters[0], &parameters[1], y);
+        x.times(&parameters[0], parameters.get(1), y);
     }
 
     /// The gradients by the parameters.
@@ -60,11 +66,15 @@ impl Linear {
         gradients: &mut [Array2<F>],
     ) {
         x.transposed_times(dy, &mut gradients[0]);
-        sum_of_rows(dy, &mut gradients[1]);
+        sum_of_rows(dy, gradients.get_mut(1));
     }
 }
 
-fn sum_of_rows<F: Float>(dy: ArrayView2<'_, F>, db: &mut Array2<F>) {
+/// The gradient by the bias, if there is one.
+fn sum_of_rows<F: Float>(dy: ArrayView2<'_, F>, db: Option<&mut Array2<F>>) {
+    let Some(db) = db else {
+        return;
+    };
     let mut db = db.row_mut(0);
     db.fill(F::zero());
     for row in dy.axis_iter(Axis(0)) {

@@ -1,85 +1,33 @@
-use std::any::Any;
+use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayD, ArrayViewD, Zip};
 
 use super::footprint;
-use super::linear::Linear;
-use super::sparse::SparseBatch;
-use crate::confusion::correct;
+use super::passes::Passes;
 use crate::error::Error;
-use crate::fit::{check_input, check_parameters, check_rows};
-use crate::ops;
-use crate::reference::{
-    self, Backward, Draw, Float, Forward, Loss, SoftmaxCrossEntropy, Targets, Twin,
-    softmax_cross_entropy,
+use crate::network::{
+    Graph, Parameter, Parameters, Sequential, array, check_all, check_shape, row_major,
+    unknown_name,
 };
-use crate::sequential::Sequential;
+use crate::ops::mix;
+use crate::reference::Float;
 
-/// How a layer is computed.
-#[derive(Debug)]
-pub(super) enum Form {
-    /// As it is defined.
-    Definition(Twin),
-    /// A fully connected layer, fast.
-    Linear,
-}
-
-impl Form {
-    /// The fastest that there is.
-    fn fast(layer: &dyn ops::Layer) -> Self {
-        match is_linear(layer) {
-            true => Self::Linear,
-            false => Self::Definition(layer.reference()),
-        }
-    }
-
-    pub(super) fn formulas<F: Float>(&self) -> &dyn reference::Layer<F> {
-        match self {
-            Self::Definition(twin) => F::of(twin),
-            Self::Linear => &Linear,
-        }
-    }
-}
-
-/// Whether a layer has a fast form here, over bytes that are mostly 0 too.
-pub(super) fn is_linear(layer: &dyn ops::Layer) -> bool {
-    let any: &dyn Any = layer;
-    any.is::<ops::Linear>()
-}
-
-/// A network with its parameters, and the five functions of the book's `TwoLayerNet`.
-#[derive(Debug)]
+/// A network with its parameters and the state of its layers, on the CPU. A clone of it has its own.
+#[derive(Debug, Clone)]
 pub struct Network<F> {
-    pub(super) layers: Vec<Form>,
-    widths: Vec<usize>,
-    /// What each layer draws its random numbers under.
-    keys: Vec<[u32; 2]>,
-    pub(super) parameters: Vec<Vec<Array2<F>>>,
-    /// Name and shape of each of them.
-    names: Vec<(String, [usize; 2])>,
-    /// The first of `values` whose gradient is computed.
-    deltas_from: usize,
-}
-
-/// What a step of training writes: made once, used every step.
-#[derive(Debug)]
-pub(super) struct Workspace<F> {
-    /// Input and output of every layer: `values[0]` is the minibatch, without columns where the first layer reads
-    /// it in another form.
-    pub(super) values: Vec<Array2<F>>,
-    /// Their gradients; those that nobody reads are empty.
-    deltas: Vec<Array2<F>>,
-    pub(super) gradients: Vec<Vec<Array2<F>>>,
+    pub(super) passes: Arc<Passes>,
+    /// In the order of the graph, as its state.
+    pub(super) parameters: Vec<Array2<F>>,
+    pub(super) state: Vec<Array2<F>>,
 }
 
 impl<F: Float> Network<F> {
     /// The network that `spec` describes, with its initial parameters.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a width of the network is out of range, [`Error::Memory`] when the host has no room
-    /// for it.
+    /// [`Error::Setting`] when the network cannot be, [`Error::Memory`] when the host has no room for it.
     pub fn new(spec: &Sequential) -> Result<Self, Error> {
-        Self::with(spec, Form::fast)
+        Self::with(Passes::fast(spec.graph()?))
     }
 
     /// The same, to compare others with: every layer as its definition in [`crate::reference`] says, without the
@@ -88,302 +36,191 @@ impl<F: Float> Network<F> {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn by_definition(spec: &Sequential) -> Result<Self, Error> {
-        Self::with(spec, |layer| Form::Definition(layer.reference()))
+        Self::with(Passes::by_definition(spec.graph()?))
     }
 
-    fn with(spec: &Sequential, form: impl Fn(&dyn ops::Layer) -> Form) -> Result<Self, Error> {
-        spec.check()?;
-        footprint::check_network::<F>(spec)?;
-        let parameters = spec.map_parameters(|spec, values| {
+    pub(super) fn with(passes: Passes) -> Result<Self, Error> {
+        footprint::check_network::<F>(&passes.graph)?;
+        let of = |(parameter, values): (&Parameter, Vec<f32>)| {
             let values = values.into_iter();
             // Values of f32 stay in the block that they are in.
-            matrix(
-                spec.shape,
-                values.map(|value| F::from_f64(value.into())).collect(),
-            )
-        });
+            let values = values.map(|value| F::from_f64(value.into())).collect();
+            matrix(parameter.spec.tensor_shape().dims(), values)
+        };
         Ok(Self {
-            layers: spec.layers().iter().map(|layer| form(&**layer)).collect(),
-            widths: spec.widths(),
-            keys: spec.keys(),
-            parameters,
-            names: spec.map_specs(|name, spec| (name, spec.shape)).concat(),
-            deltas_from: footprint::deltas_from(spec),
+            parameters: passes.graph.initial_parameters().map(of).collect(),
+            state: passes.graph.initial_state().map(of).collect(),
+            passes: Arc::new(passes),
         })
     }
 
-    /// Parameters of every layer, in the order of [`crate::ops::Layer::parameters`].
-    #[must_use]
-    pub fn parameters(&self) -> &[Vec<Array2<F>>] {
-        &self.parameters
+    pub(super) fn graph(&self) -> &Graph {
+        &self.passes.graph
     }
 
-    /// Replaces the parameters; all of them, in the same order. Layers without parameters may be left out.
+    /// All parameters.
+    #[must_use]
+    pub fn parameters(&self) -> Parameters<F> {
+        named(&self.graph().parameters, &self.parameters)
+    }
+
+    /// The state of all layers, which no optimizer changes: running means, for example.
+    #[must_use]
+    pub fn state(&self) -> Parameters<F> {
+        named(&self.graph().state, &self.state)
+    }
+
+    /// The parameter of this name.
     ///
     /// # Errors
-    /// [`Error::Count`] when there are more or fewer, [`Error::Shape`] when one has another shape; then none is
-    /// replaced.
-    pub fn set_parameters(&mut self, values: &[Vec<Array2<F>>]) -> Result<(), Error> {
-        let expected = self
-            .names
-            .iter()
-            .map(|(name, shape)| (name.as_str(), *shape));
-        check_parameters(expected, values)?;
-        let parameters = self.parameters.iter_mut().flatten();
-        for (parameter, value) in parameters.zip(values.iter().flatten()) {
-            parameter.clone_from(value);
-        }
+    /// [`Error::Setting`] when the network has none of this name.
+    pub fn parameter(&self, name: &str) -> Result<ArrayD<F>, Error> {
+        let at = find(&self.graph().parameters, name)?;
+        Ok(one(&self.graph().parameters[at], &self.parameters[at]))
+    }
+
+    /// Replaces the parameters: all of them, in any order.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when one is missing, has another shape or is none of this network; then none is replaced.
+    pub fn set_parameters(&mut self, values: &Parameters<F>) -> Result<(), Error> {
+        set_all(&self.passes.graph.parameters, &mut self.parameters, values)
+    }
+
+    /// Replaces the parameter of this name.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the network has none of this name, or it has another shape.
+    pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, F>) -> Result<(), Error> {
+        let at = find(&self.graph().parameters, name)?;
+        check_shape(name, &self.graph().parameters[at].spec.shape, value.shape())?;
+        set(&mut self.parameters[at], value);
         Ok(())
     }
 
-    /// The same, to be changed in place; their shapes must stay.
-    pub fn parameters_mut(&mut self) -> &mut [Vec<Array2<F>>] {
-        &mut self.parameters
-    }
-
-    /// Features per example, then outputs of every layer.
-    #[must_use]
-    pub fn widths(&self) -> &[usize] {
-        &self.widths
-    }
-
-    /// Logits (rows, outputs) of rows `x` (rows, inputs), of which there may be none. Many rows take no more memory
-    /// than their logits.
+    /// Replaces the state of all layers: all of it, in any order.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Memory`] without room for the logits.
-    pub fn predict(&self, x: ArrayView2<'_, F>) -> Result<Array2<F>, Error> {
-        check_input(&self.widths, x.dim().into())?;
-        self.outputs(x)
+    /// As [`set_parameters`](Self::set_parameters).
+    pub fn set_state(&mut self, values: &Parameters<F>) -> Result<(), Error> {
+        set_all(&self.passes.graph.state, &mut self.state, values)
     }
 
-    /// Mean loss over rows `x` with their labels.
+    /// Takes the parameters and the state of another network that is the same but for them.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Count`] when labels and rows differ in
-    /// number, [`Error::Setting`] when a label is none of the network's classes or there are no rows.
-    pub fn loss(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> Result<F, Error> {
-        self.check_labelled(x, labels)?;
-        let mut sum = F::zero();
-        self.for_each_pass_over(x, |rows, logits, unread| {
-            let count = F::from_f64(rows.len() as f64);
-            sum += count * softmax_cross_entropy(logits, &labels[rows], unread);
-        })?;
-        Ok(sum / F::from_f64(labels.len() as f64))
+    /// As [`mix`](Self::mix).
+    pub fn copy_from(&mut self, other: &Self) -> Result<(), Error> {
+        self.mix(other, F::one())
     }
 
-    /// Share of rows whose largest logit is their label's.
+    /// Moves parameters and state by a share of the way to those of another network that is the same but for them:
+    /// `own ← own + share·(other − own)`, and `own ← other` for a share of 1. So a target network slowly follows one
+    /// that is trained (Lillicrap and others, "Continuous control with deep reinforcement learning", 2016).
+    ///
+    /// ```
+    /// use wgrad::TwoLayerNet;
+    /// use wgrad::cpu::Network;
+    ///
+    /// let trained = Network::<f32>::new(&TwoLayerNet::spec(4, 8, 2).seed(1))?;
+    /// let mut target = trained.clone();
+    /// // After every step of the training of the first:
+    /// target.mix(&trained, 0.005)?;
+    /// assert_eq!(target.parameters(), trained.parameters());
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
-    pub fn accuracy(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> Result<f64, Error> {
-        self.check_labelled(x, labels)?;
-        let mut hits = 0;
-        self.for_each_pass_over(x, |rows, logits, _| hits += correct(logits, &labels[rows]))?;
-        Ok(hits as f64 / labels.len() as f64)
-    }
-
-    /// Gradients of the loss by all parameters, by backpropagation, of all rows at once.
-    ///
-    /// # Errors
-    /// As [`loss`](Self::loss), or [`Error::Memory`] without room for what every layer gives for these rows.
-    pub fn gradient(
-        &self,
-        x: ArrayView2<'_, F>,
-        labels: &[u32],
-    ) -> Result<Vec<Vec<Array2<F>>>, Error> {
-        self.check_labelled(x, labels)?;
-        footprint::check_gradient::<F>(
-            &self.widths,
-            self.deltas_from,
-            &self.parameters,
-            x.nrows(),
-        )?;
-        let mut work = self.workspace(x.nrows(), false);
-        work.values[0].assign(&x);
-        let targets = Targets::Classes(labels);
-        self.forward_backward(&mut work, &SoftmaxCrossEntropy, targets, None);
-        Ok(work.gradients)
-    }
-
-    /// The same gradients by central differences, `(L(p + h) − L(p − h)) / 2h`.
-    ///
-    /// `h` is the cube root of the float's epsilon (6·10⁻⁶ in `f64`), where rounding and curvature
-    /// err about equally. The book's 10⁻⁴ steps over the kink of a rectifier 16 times as often.
-    ///
-    /// # Errors
-    /// As [`loss`](Self::loss).
-    pub fn numerical_gradient(
-        &mut self,
-        x: ArrayView2<'_, F>,
-        labels: &[u32],
-    ) -> Result<Vec<Vec<Array2<F>>>, Error> {
-        self.check_labelled(x, labels)?;
-        let h = F::epsilon().cbrt();
-        let mut gradients = self.zero_gradients();
-        for (layer, gradients) in gradients.iter_mut().enumerate() {
-            for (index, gradient) in gradients.iter_mut().enumerate() {
-                for (at, gradient) in gradient.indexed_iter_mut() {
-                    let value = self.parameters[layer][index][at];
-                    self.parameters[layer][index][at] = value + h;
-                    let above = self.loss(x, labels)?;
-                    self.parameters[layer][index][at] = value - h;
-                    let below = self.loss(x, labels)?;
-                    self.parameters[layer][index][at] = value;
-                    *gradient = (above - below) / (h + h);
-                }
-            }
-        }
-        Ok(gradients)
-    }
-
-    /// Whether there is a label of a class for each of at least one row.
-    fn check_labelled(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> Result<(), Error> {
-        let widths = &self.widths;
-        check_input(widths, x.dim().into())?;
-        check_rows(x.nrows())?;
-        if labels.len() != x.nrows() {
-            return Err(Error::Count {
-                what: "labels, one for each row".to_owned(),
-                expected: x.nrows(),
-                found: labels.len(),
+    /// [`Error::Setting`] when the other is another network, or `share` is not 0 to 1.
+    pub fn mix(&mut self, other: &Self, share: F) -> Result<(), Error> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "to be compared with 0 and 1"
+        )]
+        let rounded = share.into_f64() as f32;
+        mix::check(&self.graph().line(), &other.graph().line(), rounded)?;
+        check_alike(self.graph(), other.graph())?;
+        let own = self.parameters.iter_mut().chain(&mut self.state);
+        for (own, other) in own.zip(other.parameters.iter().chain(&other.state)) {
+            Zip::from(own).and(other).for_each(|own, &other| {
+                *own = match share == F::one() {
+                    true => other,
+                    false => *own + share * (other - *own),
+                };
             });
         }
-        let classes = widths[widths.len() - 1];
-        match labels.iter().position(|&label| label as usize >= classes) {
-            None => Ok(()),
-            Some(row) => Err(Error::setting(
-                format!("label of row {row}"),
-                format!("below {classes}, the number of the network's outputs"),
-                labels[row],
-            )),
-        }
+        Ok(())
     }
+}
 
-    fn zero_gradients(&self) -> Vec<Vec<Array2<F>>> {
-        let zeros = |parameters: &Vec<Array2<F>>| {
-            parameters
-                .iter()
-                .map(|parameter| Array2::zeros(parameter.raw_dim()))
-                .collect()
-        };
-        self.parameters.iter().map(zeros).collect()
-    }
-
-    /// Room for a step over so many rows; `is_sparse` where the first layer reads them in another form.
-    pub(super) fn workspace(&self, rows: usize, is_sparse: bool) -> Workspace<F> {
-        let widths = self.widths.iter().enumerate();
-        let values = widths.clone().map(|(i, &width)| match i == 0 && is_sparse {
-            true => Array2::zeros((rows, 0)),
-            false => Array2::zeros((rows, width)),
+/// Layers from outside may have other parameters under the same name.
+fn check_alike(own: &Graph, other: &Graph) -> Result<(), Error> {
+    let [own, other] = [own, other].map(|graph| graph.parameters.iter().chain(&graph.state));
+    let [expected, found] = [&own, &other].map(|all| all.clone().count());
+    if expected != found {
+        let what = "parameters and state of the network to mix with".to_owned();
+        return Err(Error::Count {
+            what,
+            expected,
+            found,
         });
-        let deltas = widths.map(|(i, &width)| match i < self.deltas_from {
-            true => Array2::zeros((0, 0)),
-            false => Array2::zeros((rows, width)),
-        });
-        Workspace {
-            values: values.collect(),
-            deltas: deltas.collect(),
-            gradients: self.zero_gradients(),
-        }
     }
+    for (own, other) in own.zip(other) {
+        check_shape(&own.name, &own.spec.shape, other.spec.shape.extents())?;
+    }
+    Ok(())
+}
 
-    /// What a layer draws from in a step of training.
-    fn draw(&self, layer: usize, step: Option<u32>) -> Option<Draw> {
-        step.map(|step| Draw {
-            key: self.keys[layer],
-            step,
+fn find(all: &[Parameter], name: &str) -> Result<usize, Error> {
+    all.iter()
+        .position(|parameter| parameter.name == name)
+        .ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|parameter| &*parameter.name).collect();
+            unknown_name(name, &names)
         })
-    }
+}
 
-    fn forward_from(&self, first: usize, work: &mut Workspace<F>, step: Option<u32>) {
-        for (i, layer) in self.layers.iter().enumerate().skip(first) {
-            let (before, after) = work.values.split_at_mut(i + 1);
-            layer.formulas().forward(Forward {
-                x: before[i].view(),
-                parameters: &self.parameters[i],
-                y: after[0].view_mut(),
-                draw: self.draw(i, step),
-            });
+/// Values in the order of the graph by their names.
+pub(super) fn named<F: Float>(all: &[Parameter], values: &[Array2<F>]) -> Parameters<F> {
+    let values = all.iter().zip(values);
+    values
+        .map(|(parameter, value)| (parameter.name.clone(), one(parameter, value)))
+        .collect()
+}
+
+fn one<F: Float>(parameter: &Parameter, value: &Array2<F>) -> ArrayD<F> {
+    array(&parameter.spec.shape, row_major(value.view().into_dyn()))
+}
+
+fn set_all<F: Float>(
+    all: &[Parameter],
+    to: &mut [Array2<F>],
+    values: &Parameters<F>,
+) -> Result<(), Error> {
+    let expected = all
+        .iter()
+        .map(|Parameter { name, spec }| (name.as_str(), &spec.shape));
+    check_all(expected, values)?;
+    for (parameter, to) in all.iter().zip(to) {
+        if let Some(value) = values.get(&parameter.name) {
+            set(to, value.view());
         }
     }
+    Ok(())
+}
 
-    /// Mean loss of `work.values[0]`, with the gradients in `work.gradients`: in a step of training, or
-    /// outside of it.
-    pub(super) fn forward_backward(
-        &self,
-        work: &mut Workspace<F>,
-        loss: &dyn Loss<F>,
-        targets: Targets<'_, F>,
-        step: Option<u32>,
-    ) -> F {
-        self.forward_from(0, work, step);
-        self.backward(work, loss, targets, step, None)
-    }
-
-    /// [`forward_backward`](Self::forward_backward) of `x` instead of `work.values[0]`, where the first layer
-    /// [is linear](is_linear).
-    pub(super) fn sparse_forward_backward(
-        &self,
-        x: &SparseBatch<F>,
-        work: &mut Workspace<F>,
-        loss: &dyn Loss<F>,
-        targets: Targets<'_, F>,
-        step: u32,
-    ) -> F {
-        Linear::sparse_forward(x, &self.parameters[0], work.values[1].view_mut());
-        self.forward_from(1, work, Some(step));
-        self.backward(work, loss, targets, Some(step), Some(x))
-    }
-
-    /// Loss and gradients from the logits; the first layer's from a sparse input, if there is one.
-    fn backward(
-        &self,
-        work: &mut Workspace<F>,
-        loss: &dyn Loss<F>,
-        targets: Targets<'_, F>,
-        step: Option<u32>,
-        sparse: Option<&SparseBatch<F>>,
-    ) -> F {
-        let last = self.layers.len();
-        let Workspace {
-            values,
-            deltas,
-            gradients,
-        } = work;
-        let logits = values[last].view();
-        let loss = loss.forward_backward(logits, targets, deltas[last].view_mut());
-        // Nobody reads a gradient below the first parameters.
-        for i in (self.deltas_from - 1..last).rev() {
-            let (below, above) = deltas.split_at_mut(i + 1);
-            let dy = above[0].view();
-            if let (0, Some(x)) = (i, sparse) {
-                Linear::sparse_backward(x, dy, &mut gradients[0]);
-                continue;
-            }
-            self.layers[i].formulas().backward(Backward {
-                x: values[i].view(),
-                y: values[i + 1].view(),
-                dy,
-                parameters: &self.parameters[i],
-                gradients: &mut gradients[i],
-                dx: (i >= self.deltas_from).then(|| below[i].view_mut()),
-                draw: self.draw(i, step),
-            });
-        }
-        loss
-    }
+/// In the order of rows, as both have it.
+fn set<F: Float>(to: &mut Array2<F>, value: ArrayViewD<'_, F>) {
+    to.iter_mut()
+        .zip(value.iter())
+        .for_each(|(to, &value)| *to = value);
 }
 
 /// Row-major values as a matrix.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
-fn matrix<F: Float>(shape: [usize; 2], values: Vec<F>) -> Array2<F> {
-    Array2::from_shape_vec(shape, values).expect("a parameter has as many values as its shape")
+fn matrix<F: Float>(dims: [usize; 2], values: Vec<F>) -> Array2<F> {
+    Array2::from_shape_vec(dims, values).expect("a parameter has as many values as its shape")
 }
 
 #[cfg(test)]
-impl<F> Workspace<F> {
-    pub(super) fn values_and_deltas(&self) -> impl Iterator<Item = &Array2<F>> {
-        self.values.iter().chain(&self.deltas)
-    }
-}
+mod tests;

@@ -47,7 +47,6 @@ impl Nonzero {
     /// Of a data set whose rows are faster in this form for a layer of so many outputs.
     pub(super) fn of(dataset: &Dataset, outputs: usize) -> Option<Self> {
         let is_large = dataset.width().saturating_mul(outputs) > MOST_WEIGHTS;
-        // Layers are at most 65,535 wide.
         if is_large || u16::try_from(dataset.width()).is_err() {
             return None;
         }
@@ -158,11 +157,11 @@ impl<F: Float> SparseBatch<F> {
         });
     }
 
-    /// `y = x·w + b`.
-    pub(super) fn times(&self, w: &Array2<F>, b: &Array2<F>, mut y: ArrayViewMut2<'_, F>) {
-        // Whoever sets parameters may give them in any memory order.
-        let (w, b) = (w.as_standard_layout(), b.as_standard_layout());
-        let [w, b] = [&w, &b].map(|matrix| dense(matrix.as_slice()));
+    /// `y = x·w + b`, or `y = x·w` without a bias.
+    pub(super) fn times(&self, w: &Array2<F>, b: Option<&Array2<F>>, mut y: ArrayViewMut2<'_, F>) {
+        // An optimizer from outside may leave them in any memory order.
+        let (w, b) = (w.as_standard_layout(), b.map(|b| b.as_standard_layout()));
+        let (w, b) = (dense(w.as_slice()), b.as_ref().map(|b| dense(b.as_slice())));
         let share = y.nrows().div_ceil(PARTS) * self.outputs;
         for_each_chunk(dense(y.as_slice_mut()), share, |at, y| {
             let rows = self.parts[at].rows();
@@ -239,7 +238,7 @@ fn dense<T>(slice: Option<T>) -> T {
 
 /// `y = b + Σ byte/255 · w[feature]`, for as many columns at a time as registers hold.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn row_times<F: Float>(row: &[Term<F>], w: &[F], b: &[F], y: &mut [F]) {
+fn row_times<F: Float>(row: &[Term<F>], w: &[F], b: Option<&[F]>, y: &mut [F]) {
     let outputs = y.len();
     // Blocks at the end overlap the ones before them, and give the same again.
     let ends = |width: usize| {
@@ -259,14 +258,16 @@ fn row_times<F: Float>(row: &[Term<F>], w: &[F], b: &[F], y: &mut [F]) {
 fn columns_times<F: Float, const WIDTH: usize>(
     row: &[Term<F>],
     w: &[F],
-    b: &[F],
+    b: Option<&[F]>,
     y: &mut [F],
     at: [usize; 2],
 ) {
     let outputs = y.len();
     let mut sums = [[F::zero(); WIDTH]; 2];
-    for (sums, at) in sums.iter_mut().zip(at) {
-        sums.copy_from_slice(&b[at..at + WIDTH]);
+    if let Some(b) = b {
+        for (sums, at) in sums.iter_mut().zip(at) {
+            sums.copy_from_slice(&b[at..at + WIDTH]);
+        }
     }
     for &Term { x, at: term } in row {
         let w = &w[term as usize..][..outputs];

@@ -1,25 +1,23 @@
+mod saving;
+
 use std::ops::Range;
-#[cfg(not(target_arch = "wasm32"))]
-use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut1, ArrayViewMut2};
+use ndarray::{Array2, ArrayView2, ArrayViewD, ArrayViewMut1, ArrayViewMut2};
 
 use super::cores::enter;
-use super::network::{Workspace, is_linear};
-use super::pass::matrix;
+use super::passes::{Context, Passes, Workspace, is_linear, matrix};
 use super::sparse::{Nonzero, SparseBatch, SparseRows};
 use super::{Network, footprint};
-use crate::checkpoint::{self, Position};
 use crate::confusion::{Prediction, correct};
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::fit::{check_classes, check_fit};
+use crate::network::{Parameters, Sequential};
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer, SoftmaxCrossEntropy, TargetKind};
-use crate::reference::{Criterion, Float, Moment, Rule, Targets};
-use crate::sequential::Sequential;
+use crate::reference::{Criterion, Float, LossPass, Rule, Targets, UpdateStep};
 use crate::soundness::Soundness;
 
 /// The training loop on the CPU: the same minibatches, in the same order, as [`crate::Trainer`].
@@ -41,7 +39,6 @@ use crate::soundness::Soundness;
 /// ```
 #[derive(Debug)]
 pub struct Trainer<F> {
-    spec: Sequential,
     network: Network<F>,
     optimizer: Arc<dyn Optimizer>,
     soundness: Soundness,
@@ -96,29 +93,31 @@ impl<F: Float> Trainer<F> {
         let examples = examples.into();
         optimizer.check()?;
         sampling.check(examples.len(), batch)?;
-        spec.check()?;
-        let widths = spec.widths();
-        check_fit(&widths, &loss, &examples)?;
+        let passes = Passes::fast(spec.graph()?);
+        check_fit(&passes.graph, &loss, &examples)?;
         // A first layer that has a form for rows given by what is not 0 in them, and bytes that are mostly 0.
-        let nonzero = match (&examples, spec.layers().first()) {
-            (Examples::Bytes(dataset), Some(first)) if is_linear(&**first) => {
-                Nonzero::of(dataset, widths[1]).map(|nonzero| (dataset, nonzero))
+        let nonzero = match (&examples, passes.graph.first_use()) {
+            (Examples::Bytes(dataset), Some(first)) if is_linear(&*first.layer) => {
+                let outputs = first.spec.output.len();
+                Nonzero::of(dataset, outputs).map(|nonzero| (dataset, nonzero, outputs))
             }
             _ => None,
         };
         let footprint = footprint::Training {
-            spec,
+            passes: &passes,
             kept: optimizer.state().len(),
             examples: &examples,
             batch,
-            nonzero: nonzero.as_ref().map(|(_, nonzero)| nonzero),
+            nonzero: nonzero.as_ref().map(|(_, nonzero, _)| nonzero),
         };
         footprint.check::<F>()?;
-        let network = Network::new(spec)?;
-        let work = network.workspace(batch, nonzero.is_some());
-        let sparse = nonzero.map(|(dataset, nonzero)| {
-            let rows = SparseRows::new(dataset, &nonzero);
-            (rows, SparseBatch::new(widths[1]))
+        let network = Network::with(passes)?;
+        let work = network.passes.workspace(batch, nonzero.is_some());
+        let sparse = nonzero.map(|(dataset, nonzero, outputs)| {
+            (
+                SparseRows::new(dataset, &nonzero),
+                SparseBatch::new(outputs),
+            )
         });
         let mut unit = [F::zero(); 256];
         for (byte, unit) in (0u8..=255).zip(&mut unit) {
@@ -128,11 +127,9 @@ impl<F: Float> Trainer<F> {
             let names = optimizer.state().iter();
             names.map(|_| Array2::zeros(parameter.raw_dim())).collect()
         };
-        let parameters = network.parameters().iter().flatten();
-        let state = parameters.map(of_parameter).collect();
+        let state = network.parameters.iter().map(of_parameter).collect();
         let optimizer: Arc<dyn Optimizer> = Arc::new(optimizer);
         Ok(Self {
-            spec: spec.clone(),
             state,
             work,
             rule: optimizer.reference(),
@@ -161,13 +158,24 @@ impl<F: Float> Trainer<F> {
         &self.network
     }
 
-    /// Replaces the parameters; all of them, in the order of [`crate::ops::Layer::parameters`]. The optimizer
-    /// goes on as with [`crate::Trainer::set_parameters`].
+    /// Replaces the parameters: all of them, in any order. The optimizer goes on as with
+    /// [`crate::Trainer::set_parameters`].
     ///
     /// # Errors
     /// As [`Network::set_parameters`].
-    pub fn set_parameters(&mut self, values: &[Vec<Array2<F>>]) -> Result<(), Error> {
+    pub fn set_parameters(&mut self, values: &Parameters<F>) -> Result<(), Error> {
         self.network.set_parameters(values)?;
+        self.begin_anew();
+        Ok(())
+    }
+
+    /// Replaces the parameter of this name. The optimizer goes on as with
+    /// [`set_parameters`](Self::set_parameters).
+    ///
+    /// # Errors
+    /// As [`Network::set_parameter`].
+    pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, F>) -> Result<(), Error> {
+        self.network.set_parameter(name, value)?;
         self.begin_anew();
         Ok(())
     }
@@ -228,15 +236,18 @@ impl<F: Float> Trainer<F> {
             }
         }
         let loss = self.forward_backward();
-        let at = Moment {
-            step: self.step,
-            learning_rate: F::from_f64(self.optimizer.coefficients(self.step)[0].into()),
-        };
+        let learning_rate = F::from_f64(self.optimizer.coefficients(self.step)[0].into());
         let rule = F::rule(&self.rule);
         rule.prepare(&mut self.work.gradients);
-        let parameters = self.network.parameters_mut().iter_mut().flatten();
-        let gradients = self.work.gradients.iter().flatten();
-        for ((parameter, gradient), state) in parameters.zip(gradients).zip(&mut self.state) {
+        let of_graph = self.network.passes.graph.parameters.iter();
+        let parameters = of_graph.zip(&mut self.network.parameters);
+        let gradients = self.work.gradients.iter().zip(&mut self.state);
+        for ((of, parameter), (gradient, state)) in parameters.zip(gradients) {
+            let at = UpdateStep {
+                step: self.step,
+                learning_rate,
+                decays: of.spec.decays,
+            };
             rule.update(at, parameter, gradient, state);
         }
         self.step += 1;
@@ -252,28 +263,40 @@ impl<F: Float> Trainer<F> {
 
     /// Mean loss of the minibatch, with the gradients in the work space.
     fn forward_backward(&mut self) -> F {
-        let step = self.step_in_u32();
-        let loss = F::criterion(&self.criterion);
-        let work = &mut self.work;
+        let step = Some(self.step_in_u32());
+        let Network {
+            passes,
+            parameters,
+            state,
+        } = &mut self.network;
+        let (loss, work) = (F::criterion(&self.criterion), &mut self.work);
+        let mut context = Context {
+            parameters,
+            state,
+            step,
+        };
         if let Some((rows, x)) = &mut self.sparse {
             x.gather(rows, &self.indices, &self.unit);
-            let targets = Targets::Classes(&self.labels);
-            let network = &self.network;
-            return network.sparse_forward_backward(x, work, loss, targets, step);
+            let compared = (loss, Targets::Classes(&self.labels));
+            return passes.forward_backward(work, &mut context, compared, Some(x));
         }
-        for (x, &example) in work.values[0].outer_iter_mut().zip(&self.indices) {
-            copy_features(x, &self.examples, example as usize, &self.unit);
+        for (input, first) in passes.inputs() {
+            for (x, &example) in work.values[input].outer_iter_mut().zip(&self.indices) {
+                copy_features(x, &self.examples, (example as usize, first), &self.unit);
+            }
         }
         let targets = match self.examples.values() {
             None => Targets::Classes(&self.labels),
             Some(values) => {
                 let rows = self.values.outer_iter_mut().zip(&self.indices);
-                rows.for_each(|(to, &example)| copy_row(to, values, example as usize));
+                rows.for_each(|(to, &example)| {
+                    let first = to.len() * example as usize;
+                    copy_row(to, &values[first..]);
+                });
                 Targets::Values(self.values.view())
             }
         };
-        self.network
-            .forward_backward(work, loss, targets, Some(step))
+        passes.forward_backward(work, &mut context, (loss, targets), None)
     }
 
     /// Mean loss and accuracy over a whole data set. Of parameters that have diverged the loss may be infinite or
@@ -283,7 +306,7 @@ impl<F: Float> Trainer<F> {
     /// [`Error::Shape`] when the data set does not fit the network.
     pub fn evaluate(&self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
         let examples = examples.into();
-        check_fit(self.network.widths(), &*self.loss, &examples)?;
+        check_fit(self.network.graph(), &*self.loss, &examples)?;
         let criterion = F::criterion(&self.criterion);
         let outputs = examples.outputs();
         let mut values: Vec<F> = Vec::new();
@@ -301,7 +324,7 @@ impl<F: Float> Trainer<F> {
                 Some(labels) => Targets::Classes(labels),
                 None => Targets::Values(matrix(&values, [rows.len(), outputs])),
             };
-            let mean = criterion.forward_backward(logits, targets, unread);
+            let mean = criterion.forward_backward(LossPass::new(logits, targets, unread));
             loss += mean.into_f64() * rows.len() as f64;
             hits += labels.map_or(0, |labels| correct(logits, labels));
         })?;
@@ -318,7 +341,7 @@ impl<F: Float> Trainer<F> {
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         let examples = examples.into();
         check_classes(&examples)?;
-        check_fit(self.network.widths(), &*self.loss, &examples)?;
+        check_fit(self.network.graph(), &*self.loss, &examples)?;
         let mut predictions = Vec::with_capacity(examples.len());
         self.for_each_pass(&examples, |_, logits, _| {
             predictions.extend(logits.outer_iter().map(Prediction::of));
@@ -332,9 +355,9 @@ impl<F: Float> Trainer<F> {
         examples: &Examples,
         see: impl FnMut(Range<usize>, ArrayView2<'_, F>, ArrayViewMut2<'_, F>),
     ) -> Result<(), Error> {
-        let copy = |rows: Range<usize>, mut to: ArrayViewMut2<'_, F>| {
+        let copy = |rows: Range<usize>, first: usize, mut to: ArrayViewMut2<'_, F>| {
             for (example, x) in rows.zip(to.outer_iter_mut()) {
-                copy_features(x, examples, example, &self.unit);
+                copy_features(x, examples, (example, first), &self.unit);
             }
         };
         self.network.for_each_pass(examples.len(), copy, see)
@@ -346,100 +369,29 @@ fn as_f32<F: Float>(loss: F) -> f32 {
     loss.into_f64() as f32
 }
 
-/// The features of one example; `unit` is `byte / 255` for every byte.
+/// The features of one example from a column on; `unit` is `byte / 255` for every byte.
 fn copy_features<F: Float>(
     mut to: ArrayViewMut1<'_, F>,
     examples: &Examples,
-    example: usize,
+    (example, first): (usize, usize),
     unit: &[F; 256],
 ) {
     match examples {
         Examples::Bytes(dataset) => {
-            for (to, &byte) in to.iter_mut().zip(dataset.row(example)) {
+            for (to, &byte) in to.iter_mut().zip(&dataset.row(example)[first..]) {
                 *to = unit[usize::from(byte)];
             }
         }
-        Examples::Table(table) => copy_row(to, table.features(), example),
-    }
-}
-
-/// One row out of many, each as long as `to`.
-fn copy_row<F: Float>(mut to: ArrayViewMut1<'_, F>, rows: &[f32], row: usize) {
-    let width = to.len();
-    for (to, &value) in to.iter_mut().zip(&rows[row * width..][..width]) {
-        *to = F::from_f64(value.into());
-    }
-}
-
-/// Checkpoints hold `f32`.
-impl Trainer<f32> {
-    fn position(&self) -> Position {
-        let (batch, rules) = (self.indices.len(), (&*self.loss, &*self.optimizer));
-        Position::new(self.step, batch, &self.examples, &self.sampling, rules)
-    }
-
-    /// Parameters and the state of the training as a safetensors file, which [`crate::Trainer`] takes
-    /// too: see [`crate::checkpoint`].
-    ///
-    /// # Errors
-    /// [`Error::NotSaved`] when it has diverged, [`Error::Checkpoint`] when a value is not finite: the training
-    /// has failed; [`Error::Memory`] when the host has no room for it.
-    pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
-        self.soundness.check_saving(self.step)?;
-        let kept = self.optimizer.state().len();
-        checkpoint::check_saving(&self.spec, 1 + kept, kept)?;
-        let roles = self.optimizer.state().iter().enumerate();
-        let of_role = |at: usize| self.state.iter().map(|kept| kept[at].clone()).collect();
-        let state = roles.map(|(at, role)| (*role, of_role(at))).collect();
-        let training = Some((&state, &self.position()));
-        checkpoint::encode(&self.spec, self.network.parameters(), training)
-    }
-
-    /// Goes on from such a file: see [`crate::Trainer::set_safetensors`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let training = Some((self.optimizer.state(), &self.position()));
-        let contents = checkpoint::decode(&self.spec, training, bytes)?;
-        self.network.set_parameters(&contents.parameters)?;
-        for (at, values) in contents.state.into_iter().enumerate() {
-            for (kept, value) in self.state.iter_mut().zip(values) {
-                kept[at] = value;
-            }
+        Examples::Table(table) => {
+            copy_row(to, &table.features()[example * table.width() + first..]);
         }
-        self.step = contents.step;
-        self.soundness.begin_anew(self.step);
-        Ok(())
     }
+}
 
-    /// Takes the parameters alone out of a file: see [`crate::Trainer::set_weights`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let contents = checkpoint::decode(&self.spec, None, bytes)?;
-        self.set_parameters(&contents.parameters)
-    }
-
-    /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the
-    /// whole old file or the whole new one is there.
-    ///
-    /// # Errors
-    /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)
-    }
-
-    /// Goes on from a file: see [`crate::Trainer::set_safetensors`].
-    ///
-    /// # Errors
-    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let most = self.spec.largest_checkpoint();
-        checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
+/// As many values as there is room for.
+fn copy_row<F: Float>(mut to: ArrayViewMut1<'_, F>, values: &[f32]) {
+    for (to, &value) in to.iter_mut().zip(values) {
+        *to = F::from_f64(value.into());
     }
 }
 

@@ -16,7 +16,7 @@ pub enum BindingFault {
     #[error("{binding} is of {expected:?}, and {tensor}, bound to it, of {found:?}")]
     Element {
         /// The binding, as the kernel declares it.
-        binding: &'static str,
+        binding: String,
         /// Label of the tensor.
         tensor: String,
         /// What the kernel declares.
@@ -30,7 +30,7 @@ pub enum BindingFault {
         /// Label of the tensor.
         tensor: String,
         /// The binding that is written.
-        binding: &'static str,
+        binding: String,
     },
     /// Two tensors share some of their memory, and one of them is written.
     #[error("{tensor} shares memory with {other}, though {binding} is written")]
@@ -40,7 +40,7 @@ pub enum BindingFault {
         /// Label of the other.
         other: String,
         /// The binding that is written.
-        binding: &'static str,
+        binding: String,
     },
     /// Two tensors lie in one buffer, and one of them is written.
     #[error(
@@ -52,13 +52,33 @@ pub enum BindingFault {
         /// Label of the other.
         other: String,
     },
-    /// There are not as many values as constants.
-    #[error("it has {expected} constants, and {found} values were given")]
-    Constants {
-        /// Constants of the kernel.
-        expected: usize,
-        /// Values given.
-        found: usize,
+    /// The elements of a tensor are no whole number of vectors.
+    #[error(
+        "{binding} is of vectors of {lanes}, and {tensor}, bound to it, has {elements} elements"
+    )]
+    Vectors {
+        /// The binding, as the kernel declares it.
+        binding: String,
+        /// Label of the tensor.
+        tensor: String,
+        /// Elements of a vector.
+        lanes: usize,
+        /// Elements of the tensor.
+        elements: usize,
+    },
+    /// A constant has no value.
+    #[error("its constant {constant} has no value")]
+    NoValue {
+        /// The constant, as the kernel declares it.
+        constant: String,
+    },
+    /// A constant is infinite or NaN.
+    #[error("its constant {constant} is {value}")]
+    NotFinite {
+        /// The constant, as the kernel declares it.
+        constant: String,
+        /// `inf`, `-inf` or `NaN`.
+        value: String,
     },
     /// There is nothing to run.
     #[error("no workgroup was dispatched")]
@@ -76,8 +96,15 @@ impl BindingFault {
                 "Give what is written memory that nothing else of this dispatch has"
             }
             Self::OneBuffer { .. } => "Put what is written into a buffer of its own",
-            Self::Constants { .. } => {
-                "Give one value for each constant that the kernel declares, in their order"
+            Self::Vectors { .. } => {
+                "Bind a tensor of whole vectors, say with columns of zeros behind the last, or declare and \
+                write the array as one of single elements"
+            }
+            Self::NoValue { .. } => {
+                "Dispatch the kernel with values of all its constants (`KernelRef::constants`)"
+            }
+            Self::NotFinite { .. } => {
+                "Give it a finite value: what is not finite can be a setting in the block"
             }
             Self::NoWorkgroup => "Dispatch at least one",
         }

@@ -283,7 +283,7 @@ fn failed(name: &str) -> &'static str {
 fn other_shape(expected: &[usize], found: &[usize]) -> &'static str {
     let size = |shape: &[usize]| shape.iter().product::<usize>();
     if found.len() == 2 && found.iter().rev().eq(expected) {
-        "It is transposed: save it as (outputs, inputs), as PyTorch has a weight"
+        "It is transposed: save it in the expected shape. The weight of a Linear is (outputs, inputs), as PyTorch has it"
     } else if size(expected) == size(found) {
         "Build the network that the file was saved from, or save the tensor in the expected shape"
     } else {

@@ -12,6 +12,9 @@ pub enum Unfused {
         /// What could be there.
         expected: &'static str,
     },
+    /// The network is no chain of layers.
+    #[error("the network is no chain: it has several inputs, or values that are read again")]
+    Graph,
     /// The loss is another.
     #[error("the loss is not softmax cross-entropy")]
     Loss,

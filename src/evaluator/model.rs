@@ -71,7 +71,7 @@ impl Model {
         ),
         Error,
     > {
-        check_fit(&self.spec().widths(), loss, examples)?;
+        check_fit(self.graph(), loss, examples)?;
         let resident = Resident::upload(self.gpu(), examples)?;
         let totals = Evaluator::new(self, loss, &resident)?.run(self.gpu());
         Ok((resident, totals))
@@ -98,7 +98,7 @@ impl Model {
     ) -> Result<Vec<Prediction>, Error> {
         let examples = examples.into();
         check_classes(&examples)?;
-        check_widths(&self.spec().widths(), &examples)?;
+        check_widths(self.graph(), &examples)?;
         let resident = Resident::upload(self.gpu(), &examples)?;
         let predictions = super::predictions(self, &resident).await;
         resident.destroy();

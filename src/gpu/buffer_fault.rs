@@ -2,7 +2,6 @@
 
 use super::Gpu;
 use crate::error::{BufferFault, Error};
-use crate::tensor::Tensor;
 
 impl BufferFault {
     /// What wgpu's text says of a buffer, with the buffer's own label.
@@ -59,8 +58,12 @@ pub(crate) fn check_usage(
 impl Gpu {
     /// Whether kernels of this device can bind a tensor in a buffer from outside. wgpu tells whose a buffer is, and
     /// whether it is still there, when it is bound. In a browser it tells later.
-    pub(crate) fn check_binding(&self, tensor: &Tensor) -> Result<(), Error> {
-        let doing = format!("binding {}", tensor.label());
+    pub(crate) fn check_binding(
+        &self,
+        label: &str,
+        binding: wgpu::BindingResource<'_>,
+    ) -> Result<(), Error> {
+        let doing = format!("binding {}", label);
         let bound = self.guarded(&doing, || {
             let layout = wgpu::BindGroupLayoutEntry {
                 binding: 0,
@@ -78,7 +81,7 @@ impl Gpu {
             };
             let entry = wgpu::BindGroupEntry {
                 binding: 0,
-                resource: tensor.binding(),
+                resource: binding,
             };
             self.device().create_bind_group(&wgpu::BindGroupDescriptor {
                 label: None,
@@ -90,20 +93,20 @@ impl Gpu {
             // wgpu writes: Device with '' label of Buffer with 'x' label doesn't match Device with '' label.
             Error::Gpu { message, .. } if message.contains("doesn't match Device") => {
                 Error::OtherGpu {
-                    what: tensor.label().to_owned(),
+                    what: label.to_owned(),
                 }
             }
-            error => error.of_tensor(tensor),
+            error => error.of_tensor(label),
         })
     }
 }
 
 impl Error {
     /// An error of a tensor's buffer, with the label of the tensor.
-    pub(crate) fn of_tensor(self, tensor: &Tensor) -> Self {
+    pub(crate) fn of_tensor(self, label: &str) -> Self {
         match self {
             Self::Buffer { doing, fault, .. } => Self::Buffer {
-                label: tensor.label().to_owned(),
+                label: label.to_owned(),
                 doing,
                 fault,
             },

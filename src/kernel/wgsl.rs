@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use wgpu::naga::back::pipeline_constants::process_overrides;
 use wgpu::naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use wgpu::naga::{
     self, AddressSpace, ArraySize, GlobalVariable, Handle, Module, ScalarKind, ShaderStage,
-    StorageAccess, Type, TypeInner, front::wgsl,
+    StorageAccess, Type, TypeInner, VectorSize, front::wgsl,
 };
 
-use super::{Access, Block, Contract, Element, WORKGROUP_BYTES};
+use super::{
+    Access, Binding, Block, Constant, Contract, Element, Item, Scalar, WORKGROUP_BYTES, product,
+};
 
 /// What a browser grants without being asked, as well as `WORKGROUP_BYTES`.
 const INVOCATIONS: u32 = 256;
@@ -22,7 +25,7 @@ struct Shader {
 impl Shader {
     /// An error is naga's own message, with the line.
     fn parse(contract: &Contract) -> Result<Self, String> {
-        let source = contract.source;
+        let source = &*contract.source;
         let path = format!("{}.wgsl", contract.shader);
         let module = wgsl::parse_str(source)
             .map_err(|error| error.emit_to_string_with_path(source, &path))?;
@@ -47,13 +50,37 @@ impl Shader {
         entries.position(|entry| entry.name == contract.entry)
     }
 
+    /// With the values of the contract for its constants, where it has values of all that need one: sizes of
+    /// workgroups and of their memory may be made of them.
+    fn with_values(self, contract: &Contract) -> Result<Self, String> {
+        let module = &self.module;
+        let is_open = |constant: &Constant<String>| constant.value.is_none();
+        let Some(entry) = self.entry(contract) else {
+            return Ok(self);
+        };
+        if module.overrides.is_empty() || contract.constants.iter().any(is_open) {
+            return Ok(self);
+        }
+        let values = contract.constants.iter();
+        let values = values.filter_map(|constant| Some((constant.name.clone(), constant.value?)));
+        let stage = module.entry_points[entry].stage;
+        let kept = Some((stage, &*contract.entry));
+        let (module, info) = process_overrides(module, &self.info, kept, &values.collect())
+            .map_err(|error| format!("constants: {error}"))?;
+        Ok(Self {
+            module: module.into_owned(),
+            info: info.into_owned(),
+        })
+    }
+
     /// Bytes of workgroup memory of an entry point, each variable rounded up as WebGPU does.
     fn workgroup_bytes(&self, entry: usize) -> u32 {
         let used = self.used(entry).into_iter();
         used.filter(|(_, variable, _)| variable.space == AddressSpace::WorkGroup)
-            .map(|(_, variable, _)| self.inner(variable.ty).size(self.module.to_ctx()))
+            .map(|(_, variable, _)| self.inner(variable.ty).try_size(self.module.to_ctx()))
             .fold(0, |sum: u32, bytes| {
-                sum.saturating_add(bytes.checked_next_multiple_of(16).unwrap_or(u32::MAX))
+                let whole = bytes.and_then(|bytes| bytes.checked_next_multiple_of(16));
+                sum.saturating_add(whole.unwrap_or(u32::MAX))
             })
     }
 
@@ -61,26 +88,56 @@ impl Shader {
         &self.module.types[handle].inner
     }
 
-    fn element(&self, handle: Handle<Type>) -> Option<Element> {
+    /// What an array of unknown length is of, if a tensor can be bound to it: as WGSL spells it.
+    fn item(&self, handle: Handle<Type>) -> Option<String> {
         let &TypeInner::Array {
             base,
             size: ArraySize::Dynamic,
-            stride: 4,
+            ..
         } = self.inner(handle)
         else {
             return None;
         };
-        match self.inner(base) {
-            TypeInner::Scalar(scalar) if scalar.kind == ScalarKind::Float => Some(Element::F32),
-            TypeInner::Scalar(scalar) if scalar.kind == ScalarKind::Uint => Some(Element::U32),
+        match *self.inner(base) {
+            TypeInner::Scalar(scalar) => scalar_name(scalar).map(str::to_owned),
+            TypeInner::Atomic(scalar) => Some(format!("atomic<{}>", scalar_name(scalar)?)),
+            TypeInner::Vector { size, scalar } if size != VectorSize::Tri => {
+                Some(format!("vec{}<{}>", size as u8, scalar_name(scalar)?))
+            }
             _ => None,
         }
     }
 }
 
+fn scalar_name(scalar: naga::Scalar) -> Option<&'static str> {
+    match (scalar.kind, scalar.width) {
+        (ScalarKind::Float, 4) => Some(Scalar::F32.name()),
+        (ScalarKind::Sint, 4) => Some(Scalar::I32.name()),
+        (ScalarKind::Uint, 4) => Some(Scalar::U32.name()),
+        (ScalarKind::Bool, _) => Some(Scalar::Bool.name()),
+        _ => None,
+    }
+}
+
+/// What a binding declares an array to be of, as WGSL spells it.
+fn declared_item(binding: &Binding<String>) -> String {
+    let scalar = match (binding.element, binding.is_signed) {
+        (Element::F32, _) => Scalar::F32,
+        (Element::U32, false) => Scalar::U32,
+        (Element::U32, true) => Scalar::I32,
+    };
+    let scalar = scalar.name();
+    match binding.item {
+        Item::Scalar => scalar.to_owned(),
+        Item::Vec2 | Item::Vec4 => format!("vec{}<{scalar}>", binding.item.elements()),
+        Item::Atomic => format!("atomic<{scalar}>"),
+    }
+}
+
 /// See [`Contract::workgroup_bytes`].
 pub(super) fn workgroup_bytes(contract: &Contract) -> u32 {
-    let shader = Shader::parse(contract).ok();
+    let shader = Shader::parse(contract);
+    let shader = shader.and_then(|shader| shader.with_values(contract)).ok();
     shader
         .and_then(|shader| Some(shader.workgroup_bytes(shader.entry(contract)?)))
         .unwrap_or(0)
@@ -92,42 +149,74 @@ pub(super) fn faults(contract: &Contract) -> Vec<String> {
         Ok(shader) => shader,
         Err(error) => return vec![error],
     };
-    let Some(index) = shader.entry(contract) else {
+    if shader.entry(contract).is_none() {
         return vec!["no such entry point in the WGSL".to_owned()];
+    }
+    let mut faults = constant_faults(&shader, contract);
+    if !faults.is_empty() {
+        return faults;
+    }
+    let shader = match shader.with_values(contract) {
+        Ok(shader) => shader,
+        Err(error) => return vec![error],
+    };
+    let Some(index) = shader.entry(contract) else {
+        return vec!["no such entry point for the values of its constants".to_owned()];
     };
     let entries = &shader.module.entry_points;
-    let mut faults = Vec::new();
     if entries[index].stage != ShaderStage::Compute {
         faults.push("not a compute shader".to_owned());
     }
-    if entries[index].workgroup_size != contract.workgroup_size {
+    if entries[index].workgroup_size_overrides.is_some() {
+        faults.push("workgroup size made of constants without a value".to_owned());
+    } else if entries[index].workgroup_size != contract.workgroup_size {
         faults.push(format!(
             "workgroup size {:?}, declared {:?}",
             entries[index].workgroup_size, contract.workgroup_size
         ));
     }
-    faults.extend(constant_faults(&shader, contract));
     faults.extend(uniform_faults(&shader, index, contract));
     faults.extend(storage_faults(&shader, index, contract));
     faults.extend(limit_faults(&shader, index));
     faults
 }
 
-/// Constants of the whole source, as an entry point may be compiled only with all of them.
-fn constant_faults(shader: &Shader, contract: &Contract) -> Option<String> {
-    let overrides = shader.module.overrides.iter();
-    let found: Vec<_> = overrides
-        .map(|(_, constant)| {
-            let is_u32 = matches!(
-                shader.inner(constant.ty),
-                TypeInner::Scalar(scalar) if *scalar == naga::Scalar::U32
-            );
-            let name = constant.name.as_deref().unwrap_or_default();
-            if is_u32 { name } else { "(not a u32)" }
-        })
-        .collect();
-    let declared = contract.constants;
-    (found != declared).then(|| format!("constants {found:?}, declared {declared:?}"))
+/// Constants of the whole source, as its kernels are of one text.
+fn constant_faults(shader: &Shader, contract: &Contract) -> Vec<String> {
+    let mut faults = Vec::new();
+    let overrides = || shader.module.overrides.iter().map(|(_, found)| found);
+    for found in overrides() {
+        let name = found.name.as_deref().unwrap_or_default();
+        if found.id.is_some() {
+            faults.push(format!(
+                "constant {name} has an @id, and goes by that alone"
+            ));
+            continue;
+        }
+        let of = match shader.inner(found.ty) {
+            TypeInner::Scalar(scalar) => scalar_name(*scalar),
+            _ => None,
+        };
+        let of = of.unwrap_or("of another type");
+        let mut declared = contract.constants.iter().filter(|c| c.name == name);
+        match (declared.next(), declared.next()) {
+            (None, _) if found.init.is_some() => {}
+            (None, _) => faults.push(format!(
+                "constant {name} has no value in the WGSL, and is not declared"
+            )),
+            (Some(_), Some(_)) => faults.push(format!("constant {name} is declared twice")),
+            (Some(one), None) if one.scalar.name() != of => {
+                let declared = one.scalar.name();
+                faults.push(format!("constant {name} is {of}, declared {declared}"));
+            }
+            (Some(_), None) => {}
+        }
+    }
+    let is_known = |name: &str| overrides().any(|found| found.name.as_deref() == Some(name));
+    let declared = contract.constants.iter().map(|constant| &*constant.name);
+    let unknown = declared.filter(|name| !is_known(name));
+    faults.extend(unknown.map(|name| format!("constant {name} is declared, and not in the WGSL")));
+    faults
 }
 
 fn uniform_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<String> {
@@ -166,7 +255,7 @@ fn uniform_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
         ));
     }
     let [size, declared] = [
-        inner.size(shader.module.to_ctx()) as usize,
+        inner.try_size(shader.module.to_ctx()).unwrap_or(u32::MAX) as usize,
         contract.uniform_size,
     ];
     if size != declared {
@@ -215,7 +304,7 @@ fn storage_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
             continue;
         };
         if declared.name != name {
-            let declared = declared.name;
+            let declared = &declared.name;
             faults.push(format!(
                 "binding {} is {name}, declared {declared}",
                 at.binding
@@ -229,16 +318,16 @@ fn storage_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
             };
             faults.push(format!("access of {name} is {found}"));
         }
-        if writes && !used.contains(GlobalUse::WRITE) {
+        // Atomics that are only read are in an array that may be written, too.
+        if writes && declared.item != Item::Atomic && !used.contains(GlobalUse::WRITE) {
             faults.push(format!("{name} is never written"));
         }
-        if shader.element(variable.ty) != Some(declared.element) {
-            let declared = match declared.element {
-                Element::F32 => "f32",
-                Element::U32 => "u32",
-            };
+        let item = shader.item(variable.ty);
+        let expected = declared_item(declared);
+        if item.as_ref() != Some(&expected) {
+            let item = item.as_deref().unwrap_or("of a type that no tensor has");
             faults.push(format!(
-                "elements of {name} are not the {declared} declared"
+                "elements of {name} are {item}, declared {expected}"
             ));
         }
     }
@@ -258,10 +347,7 @@ fn limit_faults(shader: &Shader, entry: usize) -> Vec<String> {
         .iter()
         .filter(|(_, variable, _)| matches!(variable.space, AddressSpace::Storage { .. }))
         .count();
-    let invocations: u32 = shader.module.entry_points[entry]
-        .workgroup_size
-        .iter()
-        .product();
+    let invocations = product(shader.module.entry_points[entry].workgroup_size);
     let mut faults = Vec::new();
     if workgroup_bytes > WORKGROUP_BYTES {
         faults.push(format!(

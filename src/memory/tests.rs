@@ -304,7 +304,7 @@ mod limited {
 
     #[test]
     fn a_training_that_its_limit_cannot_hold_is_refused_at_once() {
-        for hidden in [65_535, 30_000] {
+        for hidden in [70_000, 30_000] {
             let told = under(6_000_000, hidden);
             assert!(told.contains("refused: a training of "), "{told}");
             assert!(told.contains("the limit of ulimit -v"), "{told}");

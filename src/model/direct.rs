@@ -1,4 +1,4 @@
-//! The book's five functions: each uploads its rows, runs a plan of its own and reads the answer. None
+//! Passes over rows given by the caller: each uploads them, runs a plan of its own and reads the answer. None
 //! is a step of training: nothing is dropped.
 
 use std::ops::Range;
@@ -6,32 +6,25 @@ use std::path::Path;
 
 use ndarray::{Array2, ArrayView2, s};
 
-use super::{Activations, Model, read_matrices, read_matrix, row_major};
+use super::backward::TrainingPass;
+use super::forward::ForwardPass;
+use super::{Model, Targets, read_matrix};
 use crate::checkpoint;
-use crate::confusion::correct;
 use crate::cpu;
-use crate::data::Labels;
-use crate::error::Error;
-use crate::fit::{check_input, check_rows};
+use crate::error::{Error, TargetKind};
+use crate::fit::{check_input, check_targets};
 use crate::kernel::Element;
 use crate::memory::{self, bytes_of};
-use crate::ops::{SoftmaxCrossEntropy, TargetKind};
-use crate::plan::{Plan, Recorder};
+use crate::network::{Activation, Parameters};
+use crate::ops::Loss;
+use crate::plan::Recorder;
 use crate::tensor::Tensor;
 
 /// With fewer rows at a time than this a device does next to nothing: what has no room for them has none at all.
 const FEWEST_ROWS: usize = 16;
 
 impl Model {
-    /// Reads the parameters of every layer, in the order of [`Layer::parameters`](crate::ops::Layer::parameters).
-    ///
-    /// # Errors
-    /// As [`crate::Gpu::read_async`].
-    pub fn parameters(&self) -> Result<Vec<Vec<Array2<f32>>>, Error> {
-        pollster::block_on(self.parameters_async())
-    }
-
-    /// Writes the parameters to a safetensors file: see [`crate::checkpoint`]. Whatever happens, the
+    /// Writes parameters and state to a safetensors file: see [`crate::checkpoint`]. Whatever happens, the
     /// whole old file or the whole new one is there.
     ///
     /// ```
@@ -55,16 +48,16 @@ impl Model {
         Ok(checkpoint::write(path.as_ref(), &bytes)?)
     }
 
-    /// Reads the parameters from a safetensors file: see [`set_safetensors`](Self::set_safetensors).
+    /// Reads parameters and state from a safetensors file: see [`set_safetensors`](Self::set_safetensors).
     ///
     /// # Errors
     /// As there, or [`Error::Checkpoint`] when the file cannot be read.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let most = self.spec.largest_checkpoint();
+        let most = checkpoint::largest(&self.graph);
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 
-    /// Outputs (rows, outputs) of `x` (rows, inputs): logits of classes, or values. Any number of rows, also none:
+    /// Outputs (rows, outputs) of `x` (rows, features): logits of classes, or values. Any number of rows, also none:
     /// many go through the device a part at a time, so that their outputs alone must fit the host's memory.
     ///
     /// The same call gives the same bits. On a GPU the kernel of a product is chosen by its shape, so that the last
@@ -74,31 +67,35 @@ impl Model {
     /// [`Error::Shape`] when `x` has another number of columns, [`Error::Memory`] without room for the outputs, or
     /// an error of the device.
     pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
-        let widths = self.spec.widths();
-        check_input(&widths, x.dim().into())?;
-        let shape = (x.nrows(), widths[widths.len() - 1]);
+        check_input(&self.graph, x.dim().into())?;
+        let shape = (x.nrows(), self.graph.outputs());
         let what = || format!("the outputs of {} rows", shape.0);
         let values = (shape.0 as u64).saturating_mul(shape.1 as u64);
         memory::check(what, bytes_of::<f32>(values))?;
         let mut outputs = Array2::zeros(shape);
         self.for_each_pass(x, None, |rows, pass| {
-            let of_rows = pollster::block_on(read_matrix(&self.gpu, pass.logits()))?;
+            let of_rows = pollster::block_on(read_matrix(&self.gpu, pass.outputs()))?;
             outputs.slice_mut(s![rows, ..]).assign(&of_rows);
             Ok(())
         })?;
         Ok(outputs)
     }
 
-    /// Mean softmax cross-entropy of `x` with its labels, of any number of rows but none; for other losses, and for
-    /// data sets, there is [`evaluate`](Self::evaluate).
+    /// Mean loss of `x` (rows, features) compared with its targets, of any number of rows but none. For data sets
+    /// there is [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// As [`predict`](Self::predict), [`Error::Shape`] when labels and rows differ in number, or [`Error::Setting`]
-    /// when there are none.
-    pub fn loss(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<f32, Error> {
-        self.check_labelled(x, labels)?;
+    /// As [`predict`](Self::predict), [`Error::Shape`] when targets and rows differ in number, or [`Error::Setting`]
+    /// when there are none or the loss compares something else.
+    pub fn loss(
+        &self,
+        loss: &dyn Loss,
+        x: ArrayView2<'_, f32>,
+        targets: Targets<'_>,
+    ) -> Result<f32, Error> {
+        check_targets(&self.graph, loss, x.dim().into(), targets.kind(), targets.dims())?;
         let mut sum = 0.0;
-        self.for_each_pass(x, Some(labels.indices()), |_, pass| {
+        self.for_each_pass(x, Some((loss, targets)), |_, pass| {
             let losses: Vec<f32> = self.gpu.read(&pass.losses)?;
             sum += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
             Ok(())
@@ -107,22 +104,11 @@ impl Model {
             clippy::cast_possible_truncation,
             reason = "an f32 loss, summed in f64"
         )]
-        let mean = (sum / labels.len() as f64) as f32;
+        let mean = (sum / x.nrows() as f64) as f32;
         Ok(mean)
     }
 
-    /// Share of rows whose largest logit is their label's. NaN is never the largest; of equal logits the first is.
-    ///
-    /// # Errors
-    /// As [`loss`](Self::loss).
-    pub fn accuracy(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<f64, Error> {
-        self.check_labelled(x, labels)?;
-        let logits = self.predict(x)?;
-        let hits = correct(logits.view(), labels.indices());
-        Ok(hits as f64 / labels.len() as f64)
-    }
-
-    /// Gradients of the mean softmax cross-entropy by all parameters, by backpropagation on the GPU.
+    /// Gradients of the mean loss by all parameters, by backpropagation on the GPU.
     ///
     /// All rows are on the device at once, with what each layer gives for them. That of more rows is the mean of
     /// the gradients of equal parts of them.
@@ -132,70 +118,95 @@ impl Model {
     /// have no room for so many rows.
     pub fn gradient(
         &self,
+        loss: &dyn Loss,
         x: ArrayView2<'_, f32>,
-        labels: &Labels,
-    ) -> Result<Vec<Vec<Array2<f32>>>, Error> {
-        self.check_labelled(x, labels)?;
+        targets: Targets<'_>,
+    ) -> Result<Parameters, Error> {
+        check_targets(&self.graph, loss, x.dim().into(), targets.kind(), targets.dims())?;
         let rows = x.nrows();
         self.check_copy(rows)?;
-        let pass = self.activations(rows, Element::F32, TargetKind::Classes);
-        let pass = pass.map_err(|error| of_too_many_rows(error, rows))?;
-        self.gpu.write(&pass.values[0], &row_major(x))?;
-        self.gpu.write(&pass.targets, labels.indices())?;
-        self.gpu.submit(&self.record_gradient(&pass)?, 1)?;
-        let gpu = &self.gpu;
-        let read_layer = |tensors: &Vec<Tensor>| pollster::block_on(read_matrices(gpu, tensors));
-        self.gradients.layers.iter().map(read_layer).collect()
+        let pass = TrainingPass::new(self, rows, Element::F32, targets.kind());
+        let pass = pass.map_err(|error| of_too_many_rows(error, "a gradient", rows))?;
+        let mut recorder = Recorder::new(&self.gpu);
+        self.record_forward(&mut recorder, &pass.values, None)?;
+        self.record_backward(&mut recorder, loss, &pass, None)?;
+        let plan = recorder.finish()?;
+        self.gpu.write(&pass.values.features, &elements(x))?;
+        targets.write(self, &pass.targets, 0..rows)?;
+        self.gpu.submit(&plan, 1)?;
+        pollster::block_on(self.read_like_parameters(&pass.gradients))
     }
 
-    /// The same gradients by central differences through the `f64` reference: slow, and right.
+    /// What every value of the network is for rows `x` (rows, features): the inputs, what each layer gives, sums and
+    /// concatenations, in order and under their names. All rows are on the device at once.
+    ///
+    /// ```
+    /// use wgrad::ndarray::Array2;
+    /// use wgrad::{Gpu, TwoLayerNet};
+    ///
+    /// let model = TwoLayerNet::spec(784, 50, 10).build(&Gpu::new()?)?;
+    /// let activations = model.activations(Array2::ones((3, 784)).view())?;
+    /// let names: Vec<&str> = activations.iter().map(|of| &*of.name).collect();
+    /// assert_eq!(names, ["input", "layers.0", "layers.1", "layers.2"]);
+    /// assert_eq!(activations[1].values.dim(), (3, 50));
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
-    pub fn numerical_gradient(
-        &self,
-        x: ArrayView2<'_, f32>,
-        labels: &Labels,
-    ) -> Result<Vec<Vec<Array2<f64>>>, Error> {
-        self.check_labelled(x, labels)?;
-        let mut network = self.to_reference()?;
-        network.numerical_gradient(x.mapv(f64::from).view(), labels.indices())
+    /// As [`predict`](Self::predict), or [`Error::Limit`], [`Error::OutOfMemory`] or [`Error::Memory`] when device or
+    /// host have no room for so many rows.
+    pub fn activations(&self, x: ArrayView2<'_, f32>) -> Result<Vec<Activation>, Error> {
+        check_input(&self.graph, x.dim().into())?;
+        let rows = x.nrows();
+        crate::fit::check_rows(rows)?;
+        self.check_copy(rows)?;
+        let too_many = |error| of_too_many_rows(error, "the activations", rows);
+        let features = self.features_tensor(rows, Element::F32).map_err(too_many)?;
+        let values = self.all_values(&features, false).map_err(too_many)?;
+        let mut recorder = Recorder::new(&self.gpu);
+        self.record_forward(&mut recorder, &values, None)?;
+        let plan = recorder.finish()?;
+        self.gpu.write(&features, &elements(x))?;
+        self.gpu.submit(&plan, 1)?;
+        let of_values = self.graph.values.iter().zip(&values.of);
+        let of_values = of_values.map(|(value, tensor)| {
+            let read = pollster::block_on(read_matrix(&self.gpu, tensor))?;
+            Ok(Activation::new(value.name.clone(), value.shape, read))
+        });
+        of_values.collect()
     }
 
-    /// The network with its present parameters on the CPU, in `f64`, every layer by its definition.
+    /// The network with its present parameters and state on the CPU, in `f64`, every layer by its definition.
     ///
     /// # Errors
     /// As [`parameters`](Self::parameters).
     pub fn to_reference(&self) -> Result<cpu::Network<f64>, Error> {
         let mut network = cpu::Network::by_definition(&self.spec)?;
-        for (to, from) in network.parameters_mut().iter_mut().zip(self.parameters()?) {
-            *to = from
-                .iter()
-                .map(|parameter| parameter.mapv(f64::from))
-                .collect();
-        }
+        network.set_parameters(&self.parameters()?.mapv(f64::from))?;
+        network.set_state(&self.state()?.mapv(f64::from))?;
         Ok(network)
     }
 
     /// Forward passes over rows given by the caller, as many at a time as the device takes, with their losses where
-    /// there are labels. Calls `see` with each part of the rows when it is computed.
+    /// there are targets. Calls `see` with each part of the rows when it is computed.
     fn for_each_pass(
         &self,
         x: ArrayView2<'_, f32>,
-        labels: Option<&[u32]>,
-        mut see: impl FnMut(Range<usize>, &Activations) -> Result<(), Error>,
+        compared: Option<(&dyn Loss, Targets<'_>)>,
+        mut see: impl FnMut(Range<usize>, &ForwardPass) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let total = x.nrows();
         if total == 0 {
             return Ok(());
         }
-        let (most, all) = self.room_for_rows(total)?;
+        let kind = compared.map_or(TargetKind::Classes, |(_, targets)| targets.kind());
+        let (most, all) = self.room_for_rows(total, kind)?;
         let record = |rows| {
             let pass = all.first_rows(rows);
             let mut recorder = Recorder::new(&self.gpu);
-            self.record_forward(&mut recorder, &pass.values, None);
-            if labels.is_some() {
-                Self::record_loss(&mut recorder, &SoftmaxCrossEntropy, &pass);
+            pass.record(self, &mut recorder)?;
+            if let Some((loss, _)) = compared {
+                pass.record_loss(&mut recorder, loss)?;
             }
             Ok::<_, Error>((pass, recorder.finish()?))
         };
@@ -206,10 +217,10 @@ impl Model {
                 recorded = record(rows.len())?;
             }
             let (pass, plan) = &recorded;
-            let x = x.slice(s![rows.clone(), ..]);
-            self.gpu.write(&pass.values[0], &row_major(x))?;
-            if let Some(labels) = labels {
-                self.gpu.write(&pass.targets, &labels[rows.clone()])?;
+            let of_rows = x.slice(s![rows.clone(), ..]);
+            self.gpu.write(&pass.values.features, &elements(of_rows))?;
+            if let Some((_, targets)) = compared {
+                targets.write(self, &pass.targets, rows.clone())?;
             }
             self.gpu.submit(plan, 1)?;
             see(rows, pass)?;
@@ -218,11 +229,11 @@ impl Model {
     }
 
     /// As many of so many rows as a submit takes, with room for them: where memory is short, for fewer.
-    fn room_for_rows(&self, total: usize) -> Result<(usize, Activations), Error> {
+    fn room_for_rows(&self, total: usize, kind: TargetKind) -> Result<(usize, ForwardPass), Error> {
         let mut rows = self.rows_of_submit().min(total);
         loop {
             // The copies come later, when a software driver has taken its part of the host's memory.
-            let room = self.forward_activations(rows, Element::F32, TargetKind::Classes);
+            let room = ForwardPass::new(self, rows, Element::F32, kind);
             let room = room.and_then(|room| {
                 self.check_copy(rows)?;
                 Ok(room)
@@ -242,42 +253,45 @@ impl Model {
     /// Whether the host has room for rows of inputs on their way to the device, or of outputs back: in row-major order,
     /// and in a buffer that is copied.
     fn check_copy(&self, rows: usize) -> Result<(), Error> {
-        let widths = self.spec.widths();
-        let wider = widths[0].max(widths[widths.len() - 1]) as u64;
+        let wider = self.graph.features().max(self.graph.outputs()) as u64;
         let values = wider.saturating_mul(rows as u64);
         let what = || format!("a copy of {rows} rows");
         self.gpu
             .check_host(what, bytes_of::<f32>(values.saturating_mul(2)))
     }
+}
 
-    /// Whether there are rows of the network's inputs, and a label of its classes for each.
-    fn check_labelled(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<(), Error> {
-        let widths = self.spec.widths();
-        check_input(&widths, x.dim().into())?;
-        check_rows(x.nrows())?;
-        let expected = [x.nrows(), widths[widths.len() - 1]];
-        let found = [labels.len(), labels.classes()];
-        if expected == found {
-            return Ok(());
+impl Targets<'_> {
+    fn kind(&self) -> TargetKind {
+        match self {
+            Self::Classes(_) => TargetKind::Classes,
+            Self::Values(_) => TargetKind::Values,
         }
-        Err(Error::Shape {
-            what: "labels (examples, classes)".to_owned(),
-            expected,
-            found,
-            remedy: "Give a label for each row, of as many classes as the network has outputs",
-        })
     }
 
-    fn record_gradient(&self, pass: &Activations) -> Result<Plan, Error> {
-        let mut recorder = Recorder::new(&self.gpu);
-        self.record_forward(&mut recorder, &pass.values, None);
-        self.record_backward(&mut recorder, &SoftmaxCrossEntropy, pass, None);
-        recorder.finish()
+    /// Rows, and the outputs that a network has for them.
+    fn dims(&self) -> [usize; 2] {
+        match self {
+            Self::Classes(labels) => [labels.len(), labels.classes()],
+            Self::Values(values) => values.dim().into(),
+        }
+    }
+
+    fn write(&self, model: &Model, to: &Tensor, rows: Range<usize>) -> Result<(), Error> {
+        match self {
+            Self::Classes(labels) => model.gpu.write(to, &labels.indices()[rows]),
+            Self::Values(values) => model.gpu.write(to, &elements(values.slice(s![rows, ..]))),
+        }
     }
 }
 
+/// In row-major order.
+fn elements(matrix: ArrayView2<'_, f32>) -> Vec<f32> {
+    matrix.iter().copied().collect()
+}
+
 /// What is too large for a device when all rows are on it at once is so for the number of rows.
-fn of_too_many_rows(error: Error, rows: usize) -> Error {
+fn of_too_many_rows(error: Error, doing: &str, rows: usize) -> Error {
     match error {
         Error::Limit {
             what,
@@ -285,13 +299,13 @@ fn of_too_many_rows(error: Error, rows: usize) -> Error {
             needed,
             available,
         } => Error::Limit {
-            what: format!("a gradient over {rows} rows at once, for its {what}"),
+            what: format!("{doing} over {rows} rows at once, for its {what}"),
             limit,
             needed,
             available,
         },
-        Error::OutOfMemory { doing } => Error::OutOfMemory {
-            doing: format!("{doing} for a gradient over {rows} rows at once"),
+        Error::OutOfMemory { doing: allocating } => Error::OutOfMemory {
+            doing: format!("{allocating} for {doing} over {rows} rows at once"),
         },
         error => error,
     }

@@ -85,12 +85,19 @@ impl Optimizer for AdaGrad {
     }
 
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
-        pass.record(recorder, &UPDATE_ADA_GRAD, 9, |elements, slots| Settings {
-            elements,
-            slots,
-            weight_decay: self.weight_decay,
-            epsilon: self.epsilon,
-        });
+        let decay = self.weight_decay;
+        pass.record(
+            recorder,
+            &UPDATE_ADA_GRAD,
+            9,
+            decay,
+            |elements, slots, weight_decay| Settings {
+                elements,
+                slots,
+                weight_decay,
+                epsilon: self.epsilon,
+            },
+        );
         Ok(())
     }
 

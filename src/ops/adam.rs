@@ -65,16 +65,23 @@ impl Adam {
     }
 
     fn record(&self, recorder: &mut Recorder<'_>, pass: Update<'_>, is_decoupled: bool) {
-        pass.record(recorder, &UPDATE_ADAM, 16, |elements, slots| Settings {
-            elements,
-            slots,
-            weight_decay: self.weight_decay,
-            is_decoupled: is_decoupled.into(),
-            one_minus_beta1: update::one_minus(self.betas[0]),
-            beta2: self.betas[1],
-            one_minus_beta2: update::one_minus(self.betas[1]),
-            epsilon: self.epsilon,
-        });
+        let decay = self.weight_decay;
+        pass.record(
+            recorder,
+            &UPDATE_ADAM,
+            16,
+            decay,
+            |elements, slots, weight_decay| Settings {
+                elements,
+                slots,
+                weight_decay,
+                is_decoupled: is_decoupled.into(),
+                one_minus_beta1: update::one_minus(self.betas[0]),
+                beta2: self.betas[1],
+                one_minus_beta2: update::one_minus(self.betas[1]),
+                epsilon: self.epsilon,
+            },
+        );
     }
 
     fn rule(&self, is_decoupled: bool) -> reference::Rule {

@@ -67,8 +67,8 @@ fn parts_of(block: &Tensor) -> usize {
 /// `max_norm`.
 fn record(recorder: &mut Recorder<'_>, gradients: &Arena, max_norm: f32) -> Result<(), Error> {
     let gpu = recorder.gpu();
-    let blocks = gradients.blocks();
-    let all_parts = blocks.iter().map(parts_of).sum();
+    let blocks = || gradients.blocks().map(|(block, _)| block);
+    let all_parts = blocks().map(parts_of).sum();
     let sums = Tensor::zeros(gpu, "sums of squares", [all_parts, 2], Element::F32)?;
     let factor = Tensor::zeros(gpu, "factor of gradients", [1, 1], Element::F32)?;
     let settings = |elements: usize, first: usize, parts: usize| Settings {
@@ -83,7 +83,7 @@ fn record(recorder: &mut Recorder<'_>, gradients: &Arena, max_norm: f32) -> Resu
         bytes: None,
     };
     let mut first = 0;
-    for block in blocks {
+    for block in blocks() {
         let (elements, parts) = (block.len(), parts_of(block));
         let cost = cost(3 * elements, elements.div_ceil(parts));
         let settings = settings(elements, first, parts);
@@ -93,7 +93,7 @@ fn record(recorder: &mut Recorder<'_>, gradients: &Arena, max_norm: f32) -> Resu
     let combined = cost(2 * all_parts, all_parts.div_ceil(64) + 6);
     let of_sums = settings(all_parts, 0, all_parts);
     recorder.dispatch(&COMBINE, of_sums, &[&sums, &factor], 1, combined);
-    for block in blocks {
+    for block in blocks() {
         let elements = block.len();
         let settings = settings(elements, 0, 0);
         record_elements(recorder, &SCALE, settings, &[&factor, block], elements, 1);

@@ -4,12 +4,13 @@ use bytemuck::{Pod, Zeroable};
 
 use super::elementwise::{WORKGROUP_SIZE, record_elements};
 use super::update::{check_below_one, to_f32};
-use super::{Backward, Draw, Forward, Layer, to_u32};
+use super::{Backward, Draw, Forward, Layer, LayerSpec, Mode, Response, to_u32};
 use crate::error::Error;
 use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::Recorder;
 use crate::reference;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// Dropout (Srivastava et al., 2014), as `torch.nn.Dropout`: in a step of training each element is 0
@@ -24,7 +25,7 @@ use crate::tensor::Tensor;
 ///
 /// let spec = Sequential::input(784).layer(Linear::new(50)).layer(Relu);
 /// let spec = spec.layer(Dropout::new(0.5)).layer(Linear::new(10)).seed(1);
-/// # assert_eq!(spec.widths(), [784, 50, 50, 50, 10]);
+/// # assert!(spec.output().is_ok());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
@@ -60,8 +61,8 @@ impl Dropout {
         1.0 / (1.0 - f64::from(self.p))
     }
 
-    fn record(self, recorder: &mut Recorder<'_>, draw: Option<Draw<'_>>, x: &Tensor, y: &Tensor) {
-        assert_eq!(x.shape(), y.shape(), "dropout: shapes");
+    fn record(self, recorder: &mut Recorder<'_>, mode: Mode<'_>, x: &Tensor, y: &Tensor) {
+        assert_eq!(x.dims(), y.dims(), "dropout: shapes");
         let elements = x.len();
         let settings = Settings {
             elements: to_u32(elements),
@@ -69,9 +70,9 @@ impl Dropout {
             scale: to_f32(self.scale()),
             ..Settings::default()
         };
-        match draw {
-            None => record_elements(recorder, &PASS_ON, settings, &[x, y], elements, 0),
-            Some(Draw { key, step_count }) => {
+        match mode {
+            Mode::Evaluation => record_elements(recorder, &PASS_ON, settings, &[x, y], elements, 0),
+            Mode::Training(Draw { key, step_count }) => {
                 let [key0, key1] = key;
                 let settings = Settings {
                     key0,
@@ -124,18 +125,21 @@ impl Layer for Dropout {
         format!("Dropout({})", self.p)
     }
 
-    fn check(&self) -> Result<(), Error> {
-        check_below_one("p", self.p)
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        check_below_one("p", self.p)?;
+        Ok(LayerSpec::new(*input).response(Response::PassesOn))
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
-        self.record(recorder, pass.draw, pass.x, pass.y);
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        self.record(recorder, pass.mode, pass.x, pass.y);
+        Ok(())
     }
 
-    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
         if let Some(dx) = pass.dx {
-            self.record(recorder, pass.draw, pass.dy, dx);
+            self.record(recorder, pass.mode, pass.dy, dx);
         }
+        Ok(())
     }
 
     fn reference(&self) -> reference::Twin {

@@ -143,11 +143,11 @@ fn record<U: Pod>(
     tensors: &[&Tensor],
     flops: u64,
 ) {
-    let shape = tensors[0].shape();
+    let dims = tensors[0].dims();
     for tensor in tensors {
         assert_eq!(
-            tensor.shape(),
-            shape,
+            tensor.dims(),
+            dims,
             "{}::{}: shapes",
             kernel.shader,
             kernel.entry

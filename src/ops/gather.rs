@@ -181,8 +181,8 @@ pub(crate) fn classes(
     labels: &Tensor,
 ) {
     assert_eq!(
-        labels.shape(),
-        indices.shape(),
+        labels.dims(),
+        indices.dims(),
         "gather::classes: shape of {}",
         labels.label()
     );
@@ -198,7 +198,7 @@ pub(crate) fn classes(
 /// Records `to[r] = from[indices[r]]`, row by row.
 fn rows(recorder: &mut Recorder<'_>, indices: &Tensor, from: &Tensor, to: &Tensor) {
     let shape = [indices.columns(), from.columns()];
-    assert_eq!(to.shape(), shape, "gather::rows: shape of {}", to.label());
+    assert_eq!(to.dims(), shape, "gather::rows: shape of {}", to.label());
     let settings = Shape {
         rows: to_u32(shape[0]),
         columns: to_u32(shape[1]),
@@ -225,13 +225,13 @@ fn bytes(
         Element::U32 => (&WORDS, words),
     };
     assert_eq!(
-        x.shape(),
+        x.dims(),
         [indices.columns(), columns],
         "gather: shape of x"
     );
     assert_eq!(
-        labels.shape(),
-        indices.shape(),
+        labels.dims(),
+        indices.dims(),
         "gather::batch: shape of labels"
     );
     let shape = Shape {

@@ -1,8 +1,10 @@
 use super::elementwise::{Elementwise, Reads};
-use super::{Backward, Forward, Layer};
+use super::{Backward, Forward, Layer, LayerSpec, Response};
+use crate::error::Error;
 use crate::kernel::Contract;
 use crate::plan::Recorder;
 use crate::reference;
+use crate::shape::Shape;
 
 /// Gaussian error linear unit (Hendrycks and Gimpel, 2016), elementwise, as `torch.nn.GELU` by its
 /// default: `y = x·Φ(x) = x·(1 + erf(x/√2))/2`, not the form with `tanh`. Backward,
@@ -23,12 +25,18 @@ impl Layer for Gelu {
         "Gelu".to_owned()
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
-        KERNELS.forward(recorder, pass);
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        Ok(LayerSpec::new(*input).response(Response::Rectifies))
     }
 
-    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        KERNELS.forward(recorder, pass);
+        Ok(())
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
         KERNELS.backward(recorder, pass);
+        Ok(())
     }
 
     fn reference(&self) -> reference::Twin {

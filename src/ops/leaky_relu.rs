@@ -2,12 +2,13 @@ use bytemuck::{Pod, Zeroable};
 
 use super::elementwise::{Elementwise, Reads};
 use super::update::check_not_subnormal;
-use super::{Backward, Forward, Layer};
+use super::{Backward, Forward, Layer, LayerSpec, Response};
 use crate::error::Error;
 use crate::fields;
 use crate::kernel::Contract;
 use crate::plan::Recorder;
 use crate::reference;
+use crate::shape::Shape;
 
 /// Leaky rectified linear unit (Maas, Hannun and Ng, 2013), elementwise, as `torch.nn.LeakyReLU`:
 /// `y = x` where `x > 0`, else `negative_slope·x`. At 0 its gradient is the slope's.
@@ -65,25 +66,23 @@ impl Layer for LeakyRelu {
         format!("LeakyRelu({})", self.negative_slope)
     }
 
-    fn check(&self) -> Result<(), Error> {
-        match self.negative_slope.is_finite() {
-            true => {
-                check_not_subnormal("negative slope", "0 or in magnitude ", self.negative_slope)
-            }
-            false => Err(Error::setting(
-                "negative slope",
-                "a finite number",
-                self.negative_slope,
-            )),
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        let (name, slope) = ("negative slope", self.negative_slope);
+        if !slope.is_finite() {
+            return Err(Error::setting(name, "a finite number", slope));
         }
+        check_not_subnormal(name, "0 or in magnitude ", slope)?;
+        Ok(LayerSpec::new(*input).response(Response::Rectifies))
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
         KERNELS.forward_with(recorder, self.block(), pass);
+        Ok(())
     }
 
-    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
         KERNELS.backward_with(recorder, self.block(), pass);
+        Ok(())
     }
 
     fn reference(&self) -> reference::Twin {

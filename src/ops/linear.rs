@@ -1,24 +1,42 @@
 mod products;
 mod variant;
 
-use super::{Backward, Forward, Layer, ParameterSpec};
+use super::{Backward, Forward, Layer, LayerSpec, ParameterSpec};
+use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::init::Init;
+use crate::kernel::Element;
 use crate::plan::Recorder;
 use crate::reference;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
 
 pub(super) use products::contracts;
 pub use variant::Variant;
 
-/// Fully connected layer, `y = x·w + b`: `w` is (inputs, outputs), `b` is (1, outputs).
+/// Fully connected layer, `y = x·w + b`: `w` is (inputs, outputs), `b` is (outputs). An input of several extents, such
+/// as an image, is taken element after element.
 ///
-/// Weights start as 0.01·N(0, 1) and biases as 0, as in the book. (PyTorch keeps `w` transposed.)
+/// Weights start [as what follows the layer wants it](Init::Auto), biases as 0. (PyTorch keeps `w` transposed, and so
+/// do files.)
+///
+/// ```
+/// use wgrad::ops::Linear;
+/// use wgrad::{Init, Sequential};
+///
+/// let small = Linear::new(50).weight_init(Init::Normal { std: 0.01 });
+/// let network = Sequential::input(784).layer(small).layer(Linear::new(10).without_bias());
+/// assert_eq!(network.summary()?.parameters(), 784 * 50 + 50 + 50 * 10);
+/// # Ok::<(), wgrad::Error>(())
+/// ```
 #[doc(alias = "Affine")]
 #[doc(alias = "Dense")]
 #[derive(Debug, Clone)]
 pub struct Linear {
     outputs: usize,
     weight: Init,
+    /// None without a bias.
+    bias: Option<Init>,
 }
 
 impl Linear {
@@ -27,7 +45,8 @@ impl Linear {
     pub fn new(outputs: usize) -> Self {
         Self {
             outputs,
-            weight: Init::Normal { std: 0.01 },
+            weight: Init::Auto,
+            bias: Some(Init::Zeros),
         }
     }
 
@@ -38,24 +57,59 @@ impl Linear {
         self
     }
 
+    /// Has biases, and starts them in another way.
+    #[must_use]
+    pub fn bias_init(mut self, init: Init) -> Self {
+        self.bias = Some(init);
+        self
+    }
+
+    /// Has no biases: `y = x·w`.
+    #[must_use]
+    pub fn without_bias(mut self) -> Self {
+        self.bias = None;
+        self
+    }
+
     /// Records a forward pass; with `relu`, that of a [`Relu`](super::Relu) behind the layer as well, whose
     /// output is `y` then.
-    pub(crate) fn record_forward(recorder: &mut Recorder<'_>, pass: Forward<'_>, relu: bool) {
-        let (x, y) = (pass.x, pass.y);
-        let depth = pass.parameters[0].rows();
-        let variant = Variant::choose(recorder.gpu(), x, y.shape(), depth);
-        variant.record_forward(recorder, [x, y], pass.parameters, relu);
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] without room for the zeros that stand in for a bias.
+    pub(crate) fn record_forward(
+        recorder: &mut Recorder<'_>,
+        pass: Forward<'_>,
+        relu: bool,
+    ) -> Result<(), Error> {
+        let (gpu, x, y) = (recorder.gpu(), pass.x, pass.y);
+        let w = &pass.parameters[0];
+        let variant = Variant::choose(gpu, x, y.dims(), w.rows());
+        let zeros = match pass.parameters.get(1) {
+            Some(_) => None,
+            None => Some(Tensor::zeros(
+                gpu,
+                "no bias",
+                [1, y.columns()],
+                Element::F32,
+            )?),
+        };
+        if let Some(b) = pass.parameters.get(1).or(zeros.as_ref()) {
+            variant.record_forward(recorder, [x, y], [w, b], relu);
+        }
+        Ok(())
     }
 
     /// Records a backward pass; with `relu`, that of a [`Relu`](super::Relu) before the layer as well, of which
     /// `x` is the output: `dx` is the gradient by its input then.
     pub(crate) fn record_backward(recorder: &mut Recorder<'_>, pass: &Backward<'_>, relu: bool) {
         let (gpu, x, dw) = (recorder.gpu(), pass.x, &pass.gradients[0]);
-        let of_gradient = Variant::choose(gpu, x, dw.shape(), x.rows());
+        let of_gradient = Variant::choose(gpu, x, dw.dims(), x.rows());
         of_gradient.backward_weight(recorder, pass);
-        of_gradient.backward_bias(recorder, pass);
+        if pass.gradients.len() > 1 {
+            of_gradient.backward_bias(recorder, pass);
+        }
         if let Some(dx) = pass.dx {
-            let variant = Variant::choose(gpu, x, dx.shape(), pass.dy.columns());
+            let variant = Variant::choose(gpu, x, dx.dims(), pass.dy.columns());
             variant.backward_input(recorder, pass, dx, relu);
         }
     }
@@ -63,34 +117,41 @@ impl Linear {
 
 impl Layer for Linear {
     fn name(&self) -> String {
-        format!("Linear({})", self.outputs)
+        match self.bias {
+            Some(_) => format!("Linear({})", self.outputs),
+            None => format!("Linear({}, no bias)", self.outputs),
+        }
     }
 
-    fn outputs(&self, _inputs: usize) -> usize {
-        self.outputs
-    }
-
-    fn parameters(&self, inputs: usize) -> Vec<ParameterSpec> {
-        vec![
-            ParameterSpec::matrix("weight", [inputs, self.outputs], self.weight),
-            ParameterSpec::vector("bias", self.outputs, Init::Zeros),
-        ]
-    }
-
-    fn flops(&self, inputs: usize) -> u64 {
-        2 * inputs as u64 * self.outputs as u64
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        let (inputs, outputs) = (input.len(), self.outputs);
+        if outputs == 0 {
+            return Err(Error::setting("width", "at least 1", outputs));
+        }
+        let weight = ParameterSpec::new("weight", [inputs, outputs], self.weight.clone());
+        let flops = (inputs as u64)
+            .saturating_mul(outputs as u64)
+            .saturating_mul(2);
+        let spec = LayerSpec::new(outputs)
+            .parameter(weight.transposed())
+            .flops(flops);
+        Ok(match &self.bias {
+            Some(init) => spec.parameter(ParameterSpec::new("bias", outputs, init.clone())),
+            None => spec,
+        })
     }
 
     fn takes_bytes(&self, gpu: &Gpu) -> bool {
         Variant::of_bytes(gpu).is_some()
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
-        Self::record_forward(recorder, pass, false);
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        Self::record_forward(recorder, pass, false)
     }
 
-    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
         Self::record_backward(recorder, &pass, false);
+        Ok(())
     }
 
     fn reference(&self) -> reference::Twin {

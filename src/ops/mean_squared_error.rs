@@ -2,12 +2,12 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Loss, TargetKind, to_u32};
+use super::{Loss, LossPass, TargetKind, to_u32};
+use crate::error::Error;
 use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::reference;
-use crate::tensor::Tensor;
 
 /// Mean squared error, `loss = mean_{r,c}((y − t)²)`, as `torch.nn.MSELoss`: for regression. Its
 /// gradient by the outputs is `2·(y − t) / (rows · outputs)`.
@@ -49,21 +49,24 @@ impl Loss for MeanSquaredError {
     fn forward_backward(
         &self,
         recorder: &mut Recorder<'_>,
-        outputs: &Tensor,
-        targets: &Tensor,
-        losses: &Tensor,
-        doutputs: &Tensor,
-    ) {
-        let [rows, columns] = outputs.shape();
+        pass: LossPass<'_>,
+    ) -> Result<(), Error> {
+        let LossPass {
+            outputs,
+            targets,
+            losses,
+            doutputs,
+        } = pass;
+        let [rows, columns] = outputs.dims();
         for tensor in [targets, doutputs] {
             let label = tensor.label();
             assert_eq!(
-                tensor.shape(),
+                tensor.dims(),
                 [rows, columns],
                 "mean_squared_error: {label}"
             );
         }
-        assert_eq!(losses.shape(), [1, rows], "mean_squared_error: losses");
+        assert_eq!(losses.dims(), [1, rows], "mean_squared_error: losses");
         #[expect(clippy::cast_precision_loss, reason = "rounded once")]
         let scale = 2.0 / outputs.len() as f32;
         let shape = Shape {
@@ -78,6 +81,7 @@ impl Loss for MeanSquaredError {
         };
         let tensors = [outputs, targets, losses, doutputs];
         recorder.dispatch_each(&FORWARD_BACKWARD, shape, &tensors, rows, cost);
+        Ok(())
     }
 
     fn reference(&self) -> reference::Criterion {

@@ -95,14 +95,21 @@ impl Optimizer for RmsProp {
     }
 
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
-        pass.record(recorder, &UPDATE_RMS_PROP, 11, |elements, slots| Settings {
-            elements,
-            slots,
-            weight_decay: self.weight_decay,
-            epsilon: self.epsilon,
-            alpha: self.alpha,
-            one_minus_alpha: update::one_minus(self.alpha),
-        });
+        let decay = self.weight_decay;
+        pass.record(
+            recorder,
+            &UPDATE_RMS_PROP,
+            11,
+            decay,
+            |elements, slots, weight_decay| Settings {
+                elements,
+                slots,
+                weight_decay,
+                epsilon: self.epsilon,
+                alpha: self.alpha,
+                one_minus_alpha: update::one_minus(self.alpha),
+            },
+        );
         Ok(())
     }
 

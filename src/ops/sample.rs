@@ -69,7 +69,7 @@ pub(crate) fn minibatches(
     step_count: &Tensor,
     indices: &Tensor,
 ) -> Result<(), Error> {
-    let [minibatches, rows] = indices.shape();
+    let [minibatches, rows] = indices.dims();
     assert!(minibatches.is_power_of_two(), "sample: {minibatches}");
     let settings = Settings {
         examples: to_u32(examples),

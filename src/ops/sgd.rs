@@ -128,13 +128,20 @@ impl Optimizer for Sgd {
             true => (&PLAIN, 4),
             false => (&MOMENTUM, 6 + 2 * u64::from(self.is_nesterov)),
         };
-        pass.record(recorder, kernel, flops, |elements, slots| Settings {
-            elements,
-            slots,
-            weight_decay: self.weight_decay,
-            momentum: self.momentum,
-            nesterov: self.is_nesterov.into(),
-        });
+        let decay = self.weight_decay;
+        pass.record(
+            recorder,
+            kernel,
+            flops,
+            decay,
+            |elements, slots, weight_decay| Settings {
+                elements,
+                slots,
+                weight_decay,
+                momentum: self.momentum,
+                nesterov: self.is_nesterov.into(),
+            },
+        );
         Ok(())
     }
 

@@ -1,8 +1,10 @@
 use super::elementwise::{Elementwise, Reads};
-use super::{Backward, Forward, Layer};
+use super::{Backward, Forward, Layer, LayerSpec};
+use crate::error::Error;
 use crate::kernel::Contract;
 use crate::plan::Recorder;
 use crate::reference;
+use crate::shape::Shape;
 
 /// Logistic sigmoid, `y = 1 / (1 + e⁻ˣ)`, with `dx = dy·(1 − y)·y` from its output alone.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,12 +22,18 @@ impl Layer for Sigmoid {
         "Sigmoid".to_owned()
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
-        KERNELS.forward(recorder, pass);
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        Ok(LayerSpec::new(*input))
     }
 
-    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        KERNELS.forward(recorder, pass);
+        Ok(())
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
         KERNELS.backward(recorder, pass);
+        Ok(())
     }
 
     fn reference(&self) -> reference::Twin {

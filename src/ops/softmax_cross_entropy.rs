@@ -2,12 +2,12 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Loss, to_u32};
+use super::{Loss, LossPass, to_u32};
+use crate::error::Error;
 use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::reference;
-use crate::tensor::Tensor;
 
 /// Softmax with mean cross-entropy, `loss = mean_r(log Σ_c e^logits − logits[label])`; its gradient
 /// by the logits is `(softmax − onehot(label)) / rows`.
@@ -27,7 +27,10 @@ struct Shape {
 
 static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
     shader: "softmax_cross_entropy",
-    source: include_str!("../../shaders/softmax_cross_entropy.wgsl"),
+    source: concat!(
+        include_str!("../../shaders/is_finite.wgsl"),
+        include_str!("../../shaders/softmax_cross_entropy.wgsl"),
+    ),
     entry: "forward_backward",
     bindings: &[
         Binding::read("logits"),
@@ -47,19 +50,22 @@ impl Loss for SoftmaxCrossEntropy {
     fn forward_backward(
         &self,
         recorder: &mut Recorder<'_>,
-        logits: &Tensor,
-        labels: &Tensor,
-        losses: &Tensor,
-        dlogits: &Tensor,
-    ) {
-        let [rows, classes] = logits.shape();
+        pass: LossPass<'_>,
+    ) -> Result<(), Error> {
+        let LossPass {
+            outputs: logits,
+            targets: labels,
+            losses,
+            doutputs: dlogits,
+        } = pass;
+        let [rows, classes] = logits.dims();
         assert_eq!(
-            dlogits.shape(),
-            logits.shape(),
+            dlogits.dims(),
+            logits.dims(),
             "softmax_cross_entropy: dlogits"
         );
-        assert_eq!(labels.shape(), [1, rows], "softmax_cross_entropy: labels");
-        assert_eq!(losses.shape(), [1, rows], "softmax_cross_entropy: losses");
+        assert_eq!(labels.dims(), [1, rows], "softmax_cross_entropy: labels");
+        assert_eq!(losses.dims(), [1, rows], "softmax_cross_entropy: losses");
         #[expect(
             clippy::cast_precision_loss,
             reason = "rounded once, as in the reference"
@@ -77,6 +83,7 @@ impl Loss for SoftmaxCrossEntropy {
             bytes: None,
         };
         recorder.dispatch_each(&FORWARD_BACKWARD, shape, &tensors, rows, cost);
+        Ok(())
     }
 
     fn reference(&self) -> reference::Criterion {

@@ -57,21 +57,27 @@ pub(super) const fn kernel<U>(
     }
 }
 
-impl Update<'_> {
-    /// Records an elementwise kernel with the bindings [`UPDATE`] and then the state. `settings` makes its block of the numbers of elements and slots.
+impl<'a> Update<'a> {
+    /// Records an elementwise kernel with the bindings [`UPDATE`] and then the state. `settings` makes its block of the
+    /// numbers of elements and slots, and of the weight decay, which is 0 for parameters that it does not apply to.
     pub(super) fn record<U: Pod>(
         &self,
         recorder: &mut Recorder<'_>,
         kernel: &'static Kernel<U>,
         flops_per_element: u64,
-        settings: impl Fn(u32, u32) -> U,
+        weight_decay: f32,
+        settings: impl Fn(u32, u32, f32) -> U,
     ) {
         let slots = to_u32(self.coefficients.rows());
-        for (block, parameters) in self.parameters.blocks().iter().enumerate() {
-            let gradients = &self.gradients.blocks()[block];
+        let tensors = |arena: &'a Arena| arena.blocks().map(|(tensor, _)| tensor);
+        let mut state: Vec<_> = self.state.iter().map(tensors).collect();
+        for ((parameters, decays), gradients) in
+            self.parameters.blocks().zip(tensors(self.gradients))
+        {
             let mut tensors = vec![gradients, self.coefficients, self.step_count, parameters];
-            tensors.extend(self.state.iter().map(|state| &state.blocks()[block]));
+            tensors.extend(state.iter_mut().filter_map(Iterator::next));
             let elements = parameters.len();
+            let weight_decay = if decays { weight_decay } else { 0.0 };
             for tensor in tensors.iter().skip(3).chain([&gradients]) {
                 assert_eq!(
                     tensor.len(),
@@ -81,7 +87,7 @@ impl Update<'_> {
                     tensor.label()
                 );
             }
-            let settings = settings(to_u32(elements), slots);
+            let settings = settings(to_u32(elements), slots, weight_decay);
             record_elements(
                 recorder,
                 kernel,

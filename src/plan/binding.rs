@@ -4,8 +4,20 @@ use crate::error::BindingFault;
 use crate::kernel::{Access, Contract};
 use crate::tensor::Tensor;
 
-/// Whether the tensors are those that a contract has, or what is wrong with them.
+/// Whether constants have values and the tensors are those that a contract has, or what is wrong with them.
 pub(super) fn check(contract: &Contract, tensors: &[&Tensor]) -> Result<(), BindingFault> {
+    for constant in &contract.constants {
+        let name = || constant.name.clone();
+        let Some(value) = constant.value else {
+            return Err(BindingFault::NoValue { constant: name() });
+        };
+        if !value.is_finite() {
+            return Err(BindingFault::NotFinite {
+                constant: name(),
+                value: value.to_string(),
+            });
+        }
+    }
     let [expected, found] = [contract.bindings.len(), tensors.len()];
     if expected != found {
         return Err(BindingFault::Count { expected, found });
@@ -16,10 +28,19 @@ pub(super) fn check(contract: &Contract, tensors: &[&Tensor]) -> Result<(), Bind
         let [expected, found] = [binding.element, tensor.element()];
         if expected != found {
             return Err(BindingFault::Element {
-                binding: binding.name,
+                binding: binding.name.clone(),
                 tensor: label(),
                 expected,
                 found,
+            });
+        }
+        let (lanes, elements) = (binding.item.elements(), tensor.len());
+        if !elements.is_multiple_of(lanes) {
+            return Err(BindingFault::Vectors {
+                binding: binding.name.clone(),
+                tensor: label(),
+                lanes,
+                elements,
             });
         }
         if binding.access != Access::ReadWrite {
@@ -27,7 +48,7 @@ pub(super) fn check(contract: &Contract, tensors: &[&Tensor]) -> Result<(), Bind
         }
         let shared = bound().find(|(other, (_, another))| *other != at && tensor.overlaps(another));
         if let Some((_, (_, another))) = shared {
-            let (tensor, binding) = (label(), binding.name);
+            let (tensor, binding) = (label(), binding.name.clone());
             return Err(match another.buffer() == tensors[at].buffer() {
                 true => BindingFault::Twice { tensor, binding },
                 false => BindingFault::Shared {

@@ -1,6 +1,6 @@
 use ndarray::{Array2, Zip};
 
-use super::{Float, Moment, Optimizer};
+use super::{Float, Optimizer, UpdateStep};
 
 /// `m ← β₁·m + (1 − β₁)·g`, `v ← β₂·v + (1 − β₂)·g²`, and with `m̂ = m/(1 − β₁ᵗ)`, `v̂ = v/(1 − β₂ᵗ)`
 /// `p ← p − η·m̂/(√v̂ + ε)`. Weight decay λ adds `λ·p` to the gradient, or, decoupled, takes `η·λ·p` first.
@@ -19,7 +19,7 @@ pub struct Adam {
 impl<F: Float> Optimizer<F> for Adam {
     fn update(
         &self,
-        at: Moment<F>,
+        at: UpdateStep<F>,
         parameter: &mut Array2<F>,
         gradient: &Array2<F>,
         state: &mut [Array2<F>],
@@ -32,7 +32,7 @@ impl<F: Float> Optimizer<F> for Adam {
         let [first, second] = self.betas.map(|beta| 1.0 - beta.powf(steps));
         // The root of a quotient: `v` may be so large that a quotient of it is infinite.
         let [first, root] = [first, second.sqrt()].map(F::from_f64);
-        let [epsilon, decay] = [self.epsilon, self.weight_decay].map(F::from_f64);
+        let (epsilon, decay) = (F::from_f64(self.epsilon), at.decay(self.weight_decay));
         let rate = at.learning_rate;
         Zip::from(parameter)
             .and(gradient)

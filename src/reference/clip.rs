@@ -1,6 +1,6 @@
 use ndarray::Array2;
 
-use super::{Float, Moment, Optimizer, Rule};
+use super::{Float, Optimizer, Rule, UpdateStep};
 
 /// Scales the gradients by `min(1, max_norm / (n + 10⁻⁶))`, `n` the root of the sum of all their squares,
 /// and goes on by another rule. With NaN among them all become NaN.
@@ -13,23 +13,23 @@ pub struct Clipped {
 }
 
 impl<F: Float> Optimizer<F> for Clipped {
-    fn prepare(&self, gradients: &mut [Vec<Array2<F>>]) {
+    fn prepare(&self, gradients: &mut [Array2<F>]) {
         // In `f64`: of millions of squares in a row, the last would no longer count in `f32`.
-        let squares = gradients.iter().flatten().flatten();
+        let squares = gradients.iter().flatten();
         let squares: f64 = squares.map(|value| value.into_f64().powi(2)).sum();
         let factor = self.max_norm / (squares.sqrt() + 1e-6);
         let is_within = factor >= 1.0;
         if !is_within {
             let factor = F::from_f64(factor);
             let scale = |gradient: &mut Array2<F>| *gradient *= factor;
-            gradients.iter_mut().flatten().for_each(scale);
+            gradients.iter_mut().for_each(scale);
         }
         F::rule(&self.rule).prepare(gradients);
     }
 
     fn update(
         &self,
-        at: Moment<F>,
+        at: UpdateStep<F>,
         parameter: &mut Array2<F>,
         gradient: &Array2<F>,
         state: &mut [Array2<F>],

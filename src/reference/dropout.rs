@@ -1,6 +1,6 @@
 use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 
-use super::{Backward, Draw, Float, Forward, Layer};
+use super::{Backward, Draw, Float, Forward, Layer, Mode};
 use crate::random::threefry;
 
 /// `y = x / (1 − p)` where an element is kept and else 0, `dx` of `dy` alike; outside of training both
@@ -13,13 +13,8 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    fn apply<F: Float>(
-        self,
-        draw: Option<Draw>,
-        x: ArrayView2<'_, F>,
-        mut y: ArrayViewMut2<'_, F>,
-    ) {
-        let Some(Draw { key, step }) = draw else {
+    fn apply<F: Float>(self, mode: Mode, x: ArrayView2<'_, F>, mut y: ArrayViewMut2<'_, F>) {
+        let Mode::Training(Draw { key, step }) = mode else {
             return y.assign(&x);
         };
         let threshold = self.p * 2.0f64.powi(32);
@@ -41,12 +36,12 @@ impl Dropout {
 
 impl<F: Float> Layer<F> for Dropout {
     fn forward(&self, pass: Forward<'_, F>) {
-        self.apply(pass.draw, pass.x, pass.y);
+        self.apply(pass.mode, pass.x, pass.y);
     }
 
     fn backward(&self, pass: Backward<'_, F>) {
         if let Some(dx) = pass.dx {
-            self.apply(pass.draw, pass.dy, dx);
+            self.apply(pass.mode, pass.dy, dx);
         }
     }
 }

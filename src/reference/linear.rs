@@ -2,14 +2,17 @@ use ndarray::Axis;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = x·w + b`; `dx = dy·wᵀ`, `dw = xᵀ·dy`, `db = Σ_rows dy`.
+/// `y = x·w + b`; `dx = dy·wᵀ`, `dw = xᵀ·dy`, `db = Σ_rows dy`. Without `b` where there is no such parameter.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear;
 
 impl<F: Float> Layer<F> for Linear {
     fn forward(&self, pass: Forward<'_, F>) {
-        let (x, w, b, mut y) = (pass.x, &pass.parameters[0], &pass.parameters[1], pass.y);
-        y.assign(&(x.dot(w) + b));
+        let (x, w, mut y) = (pass.x, &pass.parameters[0], pass.y);
+        match pass.parameters.get(1) {
+            Some(b) => y.assign(&(x.dot(w) + b)),
+            None => y.assign(&x.dot(w)),
+        }
     }
 
     fn backward(&self, pass: Backward<'_, F>) {
@@ -18,6 +21,8 @@ impl<F: Float> Layer<F> for Linear {
             dx.assign(&dy.dot(&w.t()));
         }
         pass.gradients[0].assign(&x.t().dot(&dy));
-        pass.gradients[1].row_mut(0).assign(&dy.sum_axis(Axis(0)));
+        if let Some(db) = pass.gradients.get_mut(1) {
+            db.row_mut(0).assign(&dy.sum_axis(Axis(0)));
+        }
     }
 }

@@ -1,18 +1,18 @@
-use ndarray::{ArrayView2, ArrayViewMut2, Zip};
+use ndarray::Zip;
 
-use super::{Float, Loss, Targets};
+use super::{Float, Loss, LossPass, Targets};
 
 /// `loss = mean((y − t)²)`, `dy = 2·(y − t) / (rows · outputs)`.
 #[derive(Debug, Clone, Copy)]
 pub struct MeanSquaredError;
 
 impl<F: Float> Loss<F> for MeanSquaredError {
-    fn forward_backward(
-        &self,
-        outputs: ArrayView2<'_, F>,
-        targets: Targets<'_, F>,
-        mut doutputs: ArrayViewMut2<'_, F>,
-    ) -> F {
+    fn forward_backward(&self, pass: LossPass<'_, F>) -> F {
+        let LossPass {
+            outputs,
+            targets,
+            mut doutputs,
+        } = pass;
         let Targets::Values(targets) = targets else {
             unreachable!("checked before the first step");
         };

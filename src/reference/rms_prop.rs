@@ -1,6 +1,6 @@
 use ndarray::{Array2, Zip};
 
-use super::{Float, Moment, Optimizer};
+use super::{Float, Optimizer, UpdateStep};
 
 /// `s ← α·s + (1 − α)·g²`, `p ← p − η·g/(√s + ε)` with `g = gradient + λ·p`.
 #[derive(Debug, Clone, Copy)]
@@ -16,12 +16,12 @@ pub struct RmsProp {
 impl<F: Float> Optimizer<F> for RmsProp {
     fn update(
         &self,
-        at: Moment<F>,
+        at: UpdateStep<F>,
         parameter: &mut Array2<F>,
         gradient: &Array2<F>,
         state: &mut [Array2<F>],
     ) {
-        let [epsilon, decay] = [self.epsilon, self.weight_decay].map(F::from_f64);
+        let (epsilon, decay) = (F::from_f64(self.epsilon), at.decay(self.weight_decay));
         let alpha = F::from_f64(self.alpha);
         Zip::from(parameter)
             .and(gradient)

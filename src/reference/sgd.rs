@@ -1,6 +1,6 @@
 use ndarray::{Array2, Zip};
 
-use super::{Float, Moment, Optimizer};
+use super::{Float, Optimizer, UpdateStep};
 
 /// `p ← p − η·g` with `g = gradient + λ·p`; with momentum μ `v ← μ·v + g`, `p ← p − η·v`, or by
 /// Nesterov `p ← p − η·(g + μ·v)`.
@@ -17,14 +17,14 @@ pub struct Sgd {
 impl<F: Float> Optimizer<F> for Sgd {
     fn update(
         &self,
-        at: Moment<F>,
+        at: UpdateStep<F>,
         parameter: &mut Array2<F>,
         gradient: &Array2<F>,
         state: &mut [Array2<F>],
     ) {
-        let [momentum, decay] = [self.momentum, self.weight_decay].map(F::from_f64);
+        let (momentum, decay) = (F::from_f64(self.momentum), at.decay(self.weight_decay));
         let Some(velocity) = state.first_mut() else {
-            if self.weight_decay != 0.0 {
+            if decay != F::zero() {
                 *parameter *= F::one() - at.learning_rate * decay;
             }
             parameter.scaled_add(-at.learning_rate, gradient);

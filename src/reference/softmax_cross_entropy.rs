@@ -1,6 +1,6 @@
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::{Float, Loss, Targets};
+use super::{Float, Loss, LossPass, Targets};
 
 /// Mean cross-entropy of softmax(logits), and its gradient by the logits,
 /// `(softmax(logits) − onehot(label)) / rows`, into `dlogits`.
@@ -44,15 +44,10 @@ pub fn softmax_cross_entropy<F: Float>(
 pub struct SoftmaxCrossEntropy;
 
 impl<F: Float> Loss<F> for SoftmaxCrossEntropy {
-    fn forward_backward(
-        &self,
-        outputs: ArrayView2<'_, F>,
-        targets: Targets<'_, F>,
-        doutputs: ArrayViewMut2<'_, F>,
-    ) -> F {
-        let Targets::Classes(labels) = targets else {
+    fn forward_backward(&self, pass: LossPass<'_, F>) -> F {
+        let Targets::Classes(labels) = pass.targets else {
             unreachable!("checked before the first step");
         };
-        softmax_cross_entropy(outputs, labels, doutputs)
+        softmax_cross_entropy(pass.outputs, labels, pass.doutputs)
     }
 }

@@ -5,15 +5,16 @@ mod kernels;
 #[cfg(test)]
 mod tests;
 
-use std::any::Any;
-
-use super::{Setting, StepPlan, Steps};
+use super::{Fusion, Runner, Steps, Training};
 use crate::error::{Error, Unfused};
+use crate::gpu::Gpu;
 use crate::kernel::{Element, Kernel};
+use crate::network::{Source, Use};
 use crate::ops::{
-    Layer, Linear, Optimizer, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather, sample, to_u32,
+    Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather, sample, to_u32, unwrapped,
+    unwrapped_loss, unwrapped_optimizer,
 };
-use crate::plan::{Cost, Recorder, SOFTWARE_ITERATIONS};
+use crate::plan::{Cost, Plan, Recorder, SOFTWARE_ITERATIONS};
 use crate::tensor::Tensor;
 
 pub(super) use kernels::{Algorithm, contracts};
@@ -39,26 +40,22 @@ pub(super) struct Network {
 
 impl Network {
     /// Looks whether the steps of a training can be fused.
-    pub(super) fn new(setting: &Setting<'_>, algorithm: Algorithm) -> Result<Self, Unfused> {
-        let any: &dyn Any = setting.loss;
-        any.downcast_ref::<SoftmaxCrossEntropy>()
-            .ok_or(Unfused::Loss)?;
-        if setting.resident.features().element() == Element::F32 {
+    pub(super) fn new(training: &Training<'_>, algorithm: Algorithm) -> Result<Self, Unfused> {
+        let loss = unwrapped_loss(training.loss);
+        if !loss.is::<SoftmaxCrossEntropy>() {
+            return Err(Unfused::Loss);
+        }
+        if training.resident.features().element() == Element::F32 {
             return Err(Unfused::Features);
         }
-        let mut any: &dyn Any = setting.optimizer;
-        while let Some(boxed) = any.downcast_ref::<Box<dyn Optimizer>>() {
-            any = &**boxed;
-        }
-        let sgd = any.downcast_ref::<Sgd>();
+        let sgd = unwrapped_optimizer(training.optimizer).downcast_ref::<Sgd>();
         sgd.filter(|sgd| sgd.is_plain()).ok_or(Unfused::Optimizer)?;
-        let (parameters, _) = setting.model.arenas();
-        if parameters.blocks().len() != 1 {
+        if training.model.parameter_arena().blocks().len() != 1 {
             return Err(Unfused::Parameters);
         }
         let kernels = algorithm.kernels();
-        kernels.check_limits(setting.model.gpu())?;
-        let (layer, layers) = layer_blocks(setting, kernels)?;
+        kernels.check_limits(training.model.gpu())?;
+        let (layer, layers) = layer_blocks(training, kernels)?;
         let last = layer[layers - 1];
         let columns = (last.column + last.outputs) as usize;
         if columns > MAX_COLUMNS {
@@ -71,27 +68,27 @@ impl Network {
         // A row to a workgroup is the shortest wait, until there are twice as many as a large GPU has
         // multiprocessors; about half of the invocations having an output each is the most. A power of
         // two, as the kernel has shifts where there would be divisions.
-        let group = (128 / widest).min(setting.batch.div_ceil(256));
+        let group = (128 / widest).min(training.batch.div_ceil(256));
         let group = group.clamp(1, MAX_GROUP.min(MAX_COLUMNS / columns));
         let group = 1 << group.ilog2();
-        let most = (MAX_INDICES / setting.batch).max(2);
+        let most = (MAX_INDICES / training.batch).max(2);
         let minibatches = MINIBATCHES.min(1 << most.ilog2());
         let mut network = Self {
             mlp: Mlp {
-                rows: to_u32(setting.batch),
-                words: to_u32(setting.resident.features().columns()),
+                rows: to_u32(training.batch),
+                words: to_u32(training.resident.features().columns()),
                 layers: to_u32(layers),
                 columns: to_u32(columns),
                 group: to_u32(group),
                 list_mask: to_u32(minibatches - 1),
-                capacity: to_u32(setting.history.columns()),
-                learning_rate: setting.optimizer.learning_rate(),
+                capacity: to_u32(training.history.columns()),
+                learning_rate: training.optimizer.learning_rate(),
                 layer,
             },
             algorithm,
             minibatches,
         };
-        let available = setting.model.gpu().largest_binding();
+        let available = training.model.gpu().largest_binding();
         let minibatches = 8 * u64::from(network.mlp.rows) * u64::from(network.mlp.words);
         let needed = minibatches.max(4 * network.scratch_len() as u64);
         if needed > available {
@@ -104,7 +101,7 @@ impl Network {
             .max()
             .unwrap_or(0);
         let available = SOFTWARE_ITERATIONS;
-        if needed > available && setting.model.gpu().is_software() {
+        if needed > available && training.model.gpu().is_software() {
             return Err(Unfused::Iterations { needed, available });
         }
         let start = to_u32(network.parts_len());
@@ -156,13 +153,17 @@ impl Network {
     }
 
     /// Allocates what the steps need and records them.
-    pub(super) fn record(&self, setting: &Setting<'_>) -> Result<Steps, Error> {
-        let gpu = setting.model.gpu();
+    pub(super) fn record(&self, training: &Training<'_>) -> Result<Steps, Error> {
+        let gpu = training.model.gpu();
         let [rows, words] = [self.mlp.rows as usize, self.mlp.words as usize];
         let zeros = |label, shape, element| Tensor::zeros(gpu, label, shape, element);
-        let step_count = setting.step_count;
+        let step_count = training.step_count;
+        let parameters = training.model.parameter_arena().blocks().next();
+        let Some((parameters, _)) = parameters else {
+            return Err(Error::Plan(Unfused::Parameters));
+        };
         let buffers = Buffers {
-            parameters: setting.model.arenas().0.blocks()[0].clone(),
+            parameters: parameters.clone(),
             list: zeros(
                 "indices of minibatches",
                 [self.minibatches, rows],
@@ -174,21 +175,21 @@ impl Network {
                 Element::U32,
             )?,
             step_count: step_count.clone(),
-            bytes: setting.resident.features().clone(),
+            bytes: training.resident.features().clone(),
             scratch: zeros(
                 "sums, outputs, deltas",
                 [1, self.scratch_len()],
                 Element::F32,
             )?,
             minibatch: zeros("next minibatch and this", [2 * rows, words], Element::U32)?,
-            history: setting.history.clone(),
+            history: training.history.clone(),
         };
         let mut refill = Recorder::new(gpu);
-        let (sampling, total) = (setting.sampling, setting.resident.len());
+        let (sampling, total) = (training.sampling, training.resident.len());
         sample::minibatches(&mut refill, sampling, total, step_count, &buffers.list)?;
         gather::classes(
             &mut refill,
-            setting.resident,
+            training.resident,
             &buffers.list,
             &buffers.labels,
         );
@@ -198,23 +199,24 @@ impl Network {
         let labels = zeros("labels of the first minibatch", [1, rows], Element::U32)?;
         sample::minibatches(&mut start, sampling, total, step_count, &indices)?;
         let next = buffers.minibatch.first_rows(rows);
-        gather::batch(&mut start, setting.resident, &indices, &next, &labels);
+        gather::batch(&mut start, training.resident, &indices, &next, &labels);
         self.record_forward(&mut start, &buffers);
 
         let mut step = Recorder::new(gpu);
         self.record_step(&mut step, &buffers);
         // Together, where each plan would wait for its own.
         let recorders = [&refill, &start, &step];
-        gpu.compile_all(recorders.into_iter().flat_map(Recorder::programs))?;
-        Ok(Steps {
-            refill: Some(refill.finish()?),
-            start: Some(start.finish()?),
+        gpu.compile_all(recorders.into_iter().flat_map(Recorder::contracts))?;
+        let runner = Fused {
+            refill: refill.finish()?,
+            start: start.finish()?,
             step: step.finish()?,
             // The last step of a refill makes the forward pass of the one after it.
             reach: self.minibatches - 1,
-            kind: StepPlan::Fused,
-            unfused: None,
-        })
+            chosen: 0,
+            is_started: false,
+        };
+        Ok(Steps::new(Fusion::Fused, runner))
     }
 
     /// The parts of z₁ of the next minibatch.
@@ -258,7 +260,8 @@ impl Network {
         cost: Cost,
     ) {
         let constants = self.mlp.constants(kernel);
-        recorder.dispatch_with(kernel, &constants, self.mlp, tensors, workgroups, cost);
+        let kernel = kernel.constants(&constants);
+        recorder.dispatch(&kernel, self.mlp, tensors, workgroups, cost);
     }
 }
 
@@ -275,40 +278,102 @@ struct Buffers {
     history: Tensor,
 }
 
+/// The recorded plans, and how far they are good for.
+#[derive(Debug)]
+struct Fused {
+    /// Chooses the minibatches of `reach` steps, whoever took those before.
+    refill: Plan,
+    /// Makes what the step before would have made: the first product of the next minibatch.
+    start: Plan,
+    step: Plan,
+    reach: usize,
+    /// Steps to come whose minibatches are chosen.
+    chosen: usize,
+    /// Whether the last step has made what `start` makes, with the present parameters.
+    is_started: bool,
+}
+
+impl Runner for Fused {
+    fn step(&self) -> &Plan {
+        &self.step
+    }
+
+    /// Its learning rate is a setting of its kernels.
+    fn reads_coefficients(&self) -> bool {
+        false
+    }
+
+    fn submit(
+        &mut self,
+        gpu: &Gpu,
+        most: usize,
+    ) -> Result<(wgpu::SubmissionIndex, usize), Error> {
+        let refill = Some(&self.refill).filter(|_| self.chosen == 0);
+        let start = Some(&self.start).filter(|_| !self.is_started);
+        let chosen = match self.chosen {
+            0 => self.reach,
+            chosen => chosen,
+        };
+        let now = most.min(chosen);
+        let once = refill.into_iter().chain(start).map(|plan| (plan, 1));
+        let submitted = gpu.submit_all(once.chain([(&self.step, now)]))?;
+        (self.chosen, self.is_started) = (chosen - now, true);
+        Ok((submitted, now))
+    }
+
+    fn parameters_changed(&mut self) {
+        self.is_started = false;
+    }
+
+    fn step_count_changed(&mut self) {
+        self.chosen = 0;
+        self.is_started = false;
+    }
+}
+
 /// The linear layers of a network, each with the activation behind it, and how many there are.
 fn layer_blocks(
-    setting: &Setting<'_>,
+    training: &Training<'_>,
     kernels: &Kernels,
 ) -> Result<([LayerBlock; MAX_LAYERS], usize), Unfused> {
-    let (parameters, widths) = (
-        setting.model.layer_parameters(),
-        setting.model.spec().widths(),
-    );
-    let layers = setting.model.spec().layers();
+    let graph = training.model.graph();
+    let tensors = training.model.parameter_arena().tensors();
     let mut found: Vec<LayerBlock> = Vec::new();
     let mut expects_linear = true;
-    for (index, layer) in layers.iter().enumerate() {
-        let (any, is_last): (&dyn Any, _) = (&**layer, index + 1 == layers.len());
+    for (index, value) in graph.values.iter().enumerate().skip(1) {
+        let before = index - 1;
+        let is_next = |layer, x| layer == before && x == before && graph.inputs == 1;
+        let of_use = match value.source {
+            Source::Layer { layer, x } if is_next(layer, x) && !graph.uses[layer].is_repeated => {
+                &graph.uses[layer]
+            }
+            _ => return Err(Unfused::Graph),
+        };
+        let (layer, is_last) = (unwrapped(&*of_use.layer), index + 1 == graph.values.len());
         let unfused = |expected| Unfused::Layer {
-            index,
-            name: layer.name(),
+            index: before,
+            name: of_use.layer.name(),
             expected,
         };
-        if any.is::<Linear>() {
+        let [inputs, outputs] = [before, index].map(|value| graph.values[value].shape.len());
+        if layer.is::<Linear>() {
+            let [weight, bias] = &tensors[of_use.parameters.clone()] else {
+                return Err(unfused("a Linear with a bias"));
+            };
             let column = found.last().map_or(0, |l| l.column + l.outputs);
             found.push(LayerBlock {
-                inputs: to_u32(widths[index]),
-                outputs: to_u32(widths[index + 1]),
-                weight: place(&parameters[index][0]),
-                bias: place(&parameters[index][1]),
+                inputs: to_u32(inputs),
+                outputs: to_u32(outputs),
+                weight: place(weight),
+                bias: place(bias),
                 column,
-                tiles: kernels.tiles(widths[index], widths[index + 1], found.is_empty()),
+                tiles: kernels.tiles(inputs, outputs, found.is_empty()),
                 ..LayerBlock::default()
             });
             expects_linear = false;
         } else if is_last || expects_linear {
             return Err(unfused("a Linear"));
-        } else if let (Some(before), Some(kind)) = (found.last_mut(), activation(&**layer)) {
+        } else if let (Some(before), Some(kind)) = (found.last_mut(), activation(of_use)) {
             before.activation = kind;
             expects_linear = true;
         } else {
@@ -329,11 +394,11 @@ fn layer_blocks(
 }
 
 /// As the shaders number them.
-fn activation(layer: &dyn Layer) -> Option<u32> {
-    let any: &dyn Any = layer;
+fn activation(of_use: &Use) -> Option<u32> {
+    let layer = unwrapped(&*of_use.layer);
     match () {
-        () if any.is::<Relu>() => Some(1),
-        () if any.is::<Sigmoid>() => Some(2),
+        () if layer.is::<Relu>() => Some(1),
+        () if layer.is::<Sigmoid>() => Some(2),
         () => None,
     }
 }

@@ -2,11 +2,11 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Trainer;
 use crate::checkpoint::{self, Position};
 use crate::error::Error;
-use crate::model::{read_matrices, row_major};
 
 impl Trainer {
     fn position(&self) -> Position {
@@ -22,25 +22,24 @@ impl Trainer {
     /// [`Error::NotSaved`] when losses that were read have shown that it has diverged, [`Error::Checkpoint`] when a
     /// value is not finite: the training has failed; [`Error::Memory`] when the host has no room for it; else as [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
-        let (gpu, spec, position) = (self.model.gpu(), self.model.spec().clone(), self.position());
+        let (graph, position) = (Arc::clone(self.model.graph()), self.position());
         let (soundness, taken) = (self.soundness.clone(), self.steps_taken);
-        let roles_kept = self.state.len();
         let roles = self.optimizer.state().iter().zip(&self.state);
         let reads: Vec<_> = roles
-            .map(|(role, arena)| (*role, read_matrices(gpu, arena.tensors())))
+            .map(|(role, arena)| (*role, arena.read(self.model.gpu())))
             .collect();
-        let parameters = self.model.parameters_async();
-        let values = 1 + roles_kept;
+        let (parameters, of_layers) = (self.model.parameters_async(), self.model.state_async());
+        let values = 1 + self.state.len();
         async move {
-            checkpoint::check_saving(&spec, values, values)?;
+            checkpoint::check_saving(&graph, values, values)?;
             let mut state = Vec::new();
             for (role, read) in reads {
                 state.push((role, read.await?));
             }
-            let parameters = parameters.await?;
+            let (parameters, of_layers) = (parameters.await?, of_layers.await?);
             // Losses may have been read while this waited.
             soundness.check_saving(taken)?;
-            checkpoint::encode(&spec, &parameters, Some((&state, &position)))
+            checkpoint::encode(&graph, &parameters, &of_layers, Some((&state, &position)))
         }
     }
 
@@ -53,31 +52,31 @@ impl Trainer {
     /// finite; then nothing is changed.
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let training = Some((self.optimizer.state(), &self.position()));
-        let contents = checkpoint::decode(self.model.spec(), training, bytes)?;
-        let gpu = self.model.gpu().clone();
-        self.set_parameters(&contents.parameters)?;
+        let contents = checkpoint::decode(self.model.graph(), training, bytes)?;
+        self.steps.parameters_changed();
+        self.model.set_parameters(&contents.parameters)?;
+        self.model.set_state(&contents.state_of_layers)?;
         for (arena, values) in self.state.iter().zip(&contents.state) {
-            for (tensor, value) in arena.tensors().iter().zip(values) {
-                gpu.write(tensor, &row_major(value.view()))?;
-            }
+            arena.write(self.model.gpu(), values.iter().map(Vec::as_slice))?;
         }
+        let gpu = self.model.gpu();
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
         gpu.write(&self.step_count, &[contents.step as u32])?;
         self.steps_taken = contents.step;
         self.steps_elsewhere = contents.step;
-        self.chosen = 0;
+        self.steps.step_count_changed();
         self.soundness.begin_anew(contents.step);
         Ok(())
     }
 
-    /// Takes the parameters alone out of a file, of any training of this network: see
+    /// Takes the parameters and the state of the layers alone out of a file, of any training of this network: see
     /// [`Model::set_safetensors`](crate::Model::set_safetensors). Steps and optimizer go on as with
     /// [`set_parameters`](Self::set_parameters).
     ///
     /// # Errors
     /// As there.
     pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.is_started = false;
+        self.steps.parameters_changed();
         self.model.set_safetensors(bytes)?;
         self.begin_anew()
     }
@@ -99,7 +98,7 @@ impl Trainer {
     /// As there, or [`Error::Checkpoint`] when the file cannot be read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let most = self.model.spec().largest_checkpoint();
+        let most = checkpoint::largest(self.model.graph());
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 }

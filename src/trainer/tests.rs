@@ -10,7 +10,7 @@ use crate::ops::{
     Adam, AdamW, Linear, MeanSquaredError, Optimizer, Schedule, Sgd, SoftmaxCrossEntropy,
 };
 use crate::soundness::LARGEST_LOSS;
-use crate::steps::StepPlan;
+use crate::steps::Fusion;
 use crate::{Sequential, TwoLayerNet};
 
 #[test]
@@ -266,9 +266,9 @@ fn calls_of_any_size_are_one_training() -> Result<(), Error> {
             .build(crate::testing::gpu())?;
         let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
         let sampling = Sampling::WithReplacement { seed: 1 };
-        Trainer::with_plan(model, loss, optimizer, &digits.train, 20, sampling, plan)
+        Trainer::with_fusion(model, loss, optimizer, &digits.train, 20, sampling, plan)
     };
-    for plan in [StepPlan::Layers, StepPlan::Fused] {
+    for plan in [Fusion::Layers, Fusion::Fused] {
         let mut one = trainer(plan)?;
         let expected = one.steps(600)?;
         let mut many = trainer(plan)?;

@@ -4,11 +4,12 @@ use wgrad::data::{Dataset, Examples, Labels, Sampling, Table};
 use wgrad::kernel::Element;
 use wgrad::ndarray::{Array2, array};
 use wgrad::ops::{
-    Adam, Linear, Loss, MeanSquaredError, Optimizer, Schedule, Sgd, SoftmaxCrossEntropy, TargetKind,
+    Adam, Linear, Loss, LossPass, MeanSquaredError, Optimizer, Schedule, Sgd, SoftmaxCrossEntropy,
+    TargetKind,
 };
 use wgrad::plan::Recorder;
 use wgrad::tensor::Tensor;
-use wgrad::{CheckpointError, Error, Sequential, StepPlan, Trainer, cpu, reference};
+use wgrad::{CheckpointError, Error, Sequential, Fusion, Trainer, cpu, reference};
 
 use super::{BATCH, assert_says, dataset, sampling, spec, trainer};
 use crate::gpu::gpu;
@@ -122,14 +123,14 @@ fn a_training_on_a_table_is_bound_to_its_values() {
 fn what_is_not_finite_is_not_saved() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("training.safetensors");
-    let mut trainer = trainer(gpu(), Box::new(Adam::new(1e-2)), StepPlan::Auto);
+    let mut trainer = trainer(gpu(), Box::new(Adam::new(1e-2)), Fusion::Auto);
     trainer.steps(2).unwrap();
     trainer.save(&path).unwrap();
     let before = std::fs::read(&path).unwrap();
     let good = trainer.model().parameters().unwrap();
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut bad = good.clone();
-        bad[2][0][[3, 1]] = value;
+        bad.get_mut("layers.2.weight").unwrap()[[3, 1]] = value;
         trainer.set_parameters(&bad).unwrap();
         let named = [
             "nothing was saved",
@@ -237,13 +238,10 @@ impl Loss for Weighted {
     fn forward_backward(
         &self,
         recorder: &mut Recorder<'_>,
-        outputs: &Tensor,
-        targets: &Tensor,
-        losses: &Tensor,
-        doutputs: &Tensor,
-    ) {
-        assert!(self.weights.columns() > 0 && self.gpu.limits().max_bind_groups > 0);
-        SoftmaxCrossEntropy.forward_backward(recorder, outputs, targets, losses, doutputs);
+        pass: LossPass<'_>,
+    ) -> Result<(), Error> {
+        assert!(self.weights.len() > 0 && self.gpu.limits().max_bind_groups > 0);
+        SoftmaxCrossEntropy.forward_backward(recorder, pass)
     }
 
     fn reference(&self) -> reference::Criterion {

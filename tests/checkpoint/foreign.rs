@@ -67,11 +67,9 @@ pub(super) fn refused(bytes: &[u8]) -> String {
 pub(super) fn assert_taken(bytes: &[u8], value: f32) {
     let mut trainer = trainer();
     trainer.set_weights(bytes).unwrap();
-    let all = trainer.network().parameters().iter().flatten();
-    assert!(
-        all.flat_map(|matrix| matrix.iter())
-            .all(|&found| found == value)
-    );
+    let parameters = trainer.network().parameters();
+    let mut all = parameters.iter().flat_map(|(_, parameter)| parameter);
+    assert!(all.all(|&found| found == value));
 }
 
 /// `network.py` has made this file with PyTorch.

@@ -2,14 +2,14 @@
 
 use safetensors::tensor::Dtype;
 use wgrad::ops::{Adam, Linear, Sgd};
-use wgrad::{CheckpointError, Error, Sequential, StepPlan, Trainer};
+use wgrad::{CheckpointError, Error, Sequential, Fusion, Trainer};
 
 use super::{assert_says, spec, trainer};
 use crate::gpu::{Numbers, gpu};
 use crate::parts::{Metadata, Tensors, parts, whole};
 
 fn adam() -> Trainer {
-    trainer(gpu(), Box::new(Adam::new(1e-2)), StepPlan::Auto)
+    trainer(gpu(), Box::new(Adam::new(1e-2)), Fusion::Auto)
 }
 
 fn saved(trainer: &Trainer) -> Vec<u8> {
@@ -122,14 +122,14 @@ fn what_is_not_of_this_training_is_named() {
 
 #[test]
 fn files_of_another_optimizer_or_without_a_training_are_refused() {
-    let sgd = trainer(gpu(), Box::new(Sgd::new(0.1)), StepPlan::Auto);
+    let sgd = trainer(gpu(), Box::new(Sgd::new(0.1)), Fusion::Auto);
     assert_refused(
         "sgd for adam",
         &mut adam(),
         &saved(&sgd),
         &["optimizer: expected Adam", "found Sgd", "set_weights"],
     );
-    let mut plain = trainer(gpu(), Box::new(Sgd::new(0.1)), StepPlan::Auto);
+    let mut plain = trainer(gpu(), Box::new(Sgd::new(0.1)), Fusion::Auto);
     let named = ["optimizer: expected Sgd", "found Adam"];
     assert_refused("adam for sgd", &mut plain, &saved(&adam()), &named);
     let weights = pollster::block_on(plain.model().to_safetensors()).unwrap();

@@ -51,7 +51,9 @@ fn exchange(python: &str, spec: &Sequential, trainer: &Trainer, x: &Array2<f32>)
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     trainer.save(path("ours.safetensors")).unwrap();
-    let mut widths = spec.widths();
+    let summary = spec.summary().unwrap();
+    let outputs = summary.layers.iter().map(|layer| layer.output.len());
+    let mut widths: Vec<usize> = std::iter::once(summary.features).chain(outputs).collect();
     // Of a layer with its activation, which has the same width.
     widths.dedup();
     let widths: Vec<String> = widths.iter().map(ToString::to_string).collect();

@@ -1,5 +1,5 @@
 use wgrad::ops::{Adam, Optimizer};
-use wgrad::{Error, Sequential, StepPlan, Trainer, cpu};
+use wgrad::{Error, Sequential, Fusion, Trainer, cpu};
 
 use super::{BATCH, dataset, dropping, optimizers, sampling, spec, trainer, trainer_of};
 use crate::gpu::{Numbers, gpu};
@@ -86,20 +86,20 @@ fn a_run_that_stopped_has_the_bits_of_one_that_did_not() {
         check(&format!("{name} on the CPU"), || {
             on_cpu(&spec(), optimizer())
         });
-        for plan in [StepPlan::Layers, StepPlan::Auto] {
-            check(&format!("{name} on the GPU, {plan:?}"), || {
-                Box::new(trainer(gpu(), optimizer(), plan))
+        for fusion in [Fusion::Layers, Fusion::Auto] {
+            check(&format!("{name} on the GPU, {fusion:?}"), || {
+                Box::new(trainer(gpu(), optimizer(), fusion))
             });
         }
     }
-    let fused = trainer(gpu(), optimizers()[0](), StepPlan::Auto);
-    assert_eq!(fused.step_plan(), StepPlan::Fused, "{:?}", fused.unfused());
+    let fused = trainer(gpu(), optimizers()[0](), Fusion::Auto);
+    assert_eq!(fused.fusion(), Fusion::Fused, "{:?}", fused.unfused());
 }
 
 /// The minibatches that a fused training has chosen ahead are not those of the step it resumes.
 #[test]
 fn a_fused_training_under_way_resumes_as_a_fresh_one() {
-    let fused = || trainer(gpu(), optimizers()[0](), StepPlan::Fused);
+    let fused = || trainer(gpu(), optimizers()[0](), Fusion::Fused);
     let mut elsewhere = fused();
     elsewhere.losses(1_000);
     let saved = elsewhere.bytes();
@@ -119,7 +119,7 @@ fn a_network_that_drops_goes_on_dropping_where_it_stopped() {
     let adam = || Box::new(Adam::new(1e-2));
     check("dropout on the CPU", || on_cpu(&dropping(), adam()));
     check("dropout on the GPU", || {
-        Box::new(trainer_of(&dropping(), gpu(), adam(), StepPlan::Auto))
+        Box::new(trainer_of(&dropping(), gpu(), adam(), Fusion::Auto))
     });
 }
 
@@ -128,7 +128,7 @@ fn a_network_that_drops_goes_on_dropping_where_it_stopped() {
 fn a_run_goes_on_elsewhere() {
     for optimizer in optimizers() {
         let case = format!("{:?}", optimizer());
-        let mut on_gpu = trainer(gpu(), optimizer(), StepPlan::Layers);
+        let mut on_gpu = trainer(gpu(), optimizer(), Fusion::Layers);
         let mut on_cpu = on_cpu(&spec(), optimizer());
         on_cpu.losses(20);
         on_gpu.take(&on_cpu.bytes()).unwrap();

@@ -1,10 +1,4 @@
-//! Kernels between guard bands: what a test program runs ops with.
-//!
-//! Kernels are compiled without bounds checks, so a test has to see what they touch. Every buffer
-//! of a [`Bench`] has a guard band in front of its elements and one behind them, the latter inside
-//! of the binding. In an input it is NaN: a kernel that reads there computes NaN. In what a kernel
-//! writes it is a number, so that NaN in its place is seen (NaN computed from NaN may have the same
-//! bits).
+//! What a test program runs ops with: a device, tensors between guard bands, numbers, and bounds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(dead_code, reason = "no test program uses all of it")]
@@ -16,28 +10,18 @@ use std::time::Duration;
 
 #[cfg(not(target_arch = "wasm32"))]
 use pollster::block_on;
-use wgrad::Gpu;
-use wgrad::bytemuck::Pod;
-use wgrad::kernel::Element;
+use wgrad::bytemuck::{Pod, cast_slice};
 use wgrad::plan::Recorder;
+use wgrad::plumbing::guard::{Contents, GuardSpec, Guarded};
 use wgrad::tensor::Tensor;
-use wgrad::wgpu::{BufferDescriptor, BufferUsages};
 #[cfg(not(target_arch = "wasm32"))]
 use wgrad::wgpu::{
     DeviceDescriptor, Instance, InstanceDescriptor, Limits, PowerPreference, RequestAdapterOptions,
 };
+use wgrad::{Gpu, TensorShape};
 
 #[cfg(target_arch = "wasm32")]
 use crate::browser::block_on;
-
-/// Bits of the guard bands of inputs: a NaN.
-const INPUT_GUARD: u32 = 0x7fc0_dead;
-/// Bits of those of everything else: 1234.5678.
-const OUTPUT_GUARD: u32 = 0x449a_522b;
-/// Bits of an output before it is written: another NaN.
-const POISON: u32 = 0x7fc0_beef;
-/// Elements in front, a multiple of every offset alignment.
-const FRONT: usize = 64;
 
 /// One device for all tests of a program. Without an adapter they fail.
 #[cfg(not(target_arch = "wasm32"))]
@@ -94,26 +78,7 @@ fn open() -> Gpu {
     block_on(builder.request()).expect("these tests need a GPU or a software driver")
 }
 
-/// What may happen to a tensor during a run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// Stays as it is.
-    Input,
-    /// Is written everywhere.
-    Output,
-    /// Anything within its elements.
-    Changed,
-}
-
-struct Guarded {
-    role: Role,
-    tensor: Tensor,
-    /// The whole buffer, guard bands included.
-    whole: Tensor,
-    before: Vec<u32>,
-}
-
-/// Tensors between guard bands, and a check that they were respected.
+/// Tensors between guard bands, and a check that they were respected: see [`wgrad::plumbing::guard`].
 pub(crate) struct Bench<'gpu> {
     gpu: &'gpu Gpu,
     tensors: RefCell<Vec<Guarded>>,
@@ -128,85 +93,67 @@ impl<'gpu> Bench<'gpu> {
     }
 
     /// A tensor that must not change.
-    pub(crate) fn input(&self, label: &str, shape: [usize; 2], values: &[f32]) -> Tensor {
-        let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
-        self.add(label, shape, Element::F32, Role::Input, &bits)
+    pub(crate) fn input(
+        &self,
+        label: &str,
+        shape: impl Into<TensorShape>,
+        values: &[f32],
+    ) -> Tensor {
+        self.add(&GuardSpec::new(
+            label,
+            shape,
+            Contents::Input(cast_slice(values)),
+        ))
     }
 
     /// The same of integers.
-    pub(crate) fn input_u32(&self, label: &str, shape: [usize; 2], values: &[u32]) -> Tensor {
-        self.add(label, shape, Element::U32, Role::Input, values)
+    pub(crate) fn input_u32(
+        &self,
+        label: &str,
+        shape: impl Into<TensorShape>,
+        values: &[u32],
+    ) -> Tensor {
+        self.add(&GuardSpec::new(label, shape, Contents::Input(values)).of_u32())
     }
 
     /// A poisoned tensor that must be written everywhere.
-    pub(crate) fn output(&self, label: &str, shape: [usize; 2]) -> Tensor {
-        let poison = vec![POISON; shape[0] * shape[1]];
-        self.add(label, shape, Element::F32, Role::Output, &poison)
+    pub(crate) fn output(&self, label: &str, shape: impl Into<TensorShape>) -> Tensor {
+        self.add(&GuardSpec::new(label, shape, Contents::Output))
     }
 
     /// The same of integers.
-    pub(crate) fn output_u32(&self, label: &str, shape: [usize; 2]) -> Tensor {
-        let poison = vec![POISON; shape[0] * shape[1]];
-        self.add(label, shape, Element::U32, Role::Output, &poison)
+    pub(crate) fn output_u32(&self, label: &str, shape: impl Into<TensorShape>) -> Tensor {
+        self.add(&GuardSpec::new(label, shape, Contents::Output).of_u32())
     }
 
     /// A tensor that may change.
-    pub(crate) fn changed(&self, label: &str, shape: [usize; 2], values: &[f32]) -> Tensor {
-        let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
-        self.add(label, shape, Element::F32, Role::Changed, &bits)
+    pub(crate) fn changed(
+        &self,
+        label: &str,
+        shape: impl Into<TensorShape>,
+        values: &[f32],
+    ) -> Tensor {
+        self.add(&GuardSpec::new(
+            label,
+            shape,
+            Contents::Changed(cast_slice(values)),
+        ))
     }
 
     /// The same of integers.
-    pub(crate) fn changed_u32(&self, label: &str, shape: [usize; 2], values: &[u32]) -> Tensor {
-        self.add(label, shape, Element::U32, Role::Changed, values)
-    }
-
-    fn add(
+    pub(crate) fn changed_u32(
         &self,
         label: &str,
-        shape: [usize; 2],
-        element: Element,
-        role: Role,
-        bits: &[u32],
+        shape: impl Into<TensorShape>,
+        values: &[u32],
     ) -> Tensor {
-        assert_eq!(bits.len(), shape[0] * shape[1], "{label}: values");
-        // Wide enough for a block of any kernel that starts at the last element.
-        let behind = 40 * shape[1].min(1024) + 1024;
-        let guard = match role {
-            Role::Input => INPUT_GUARD,
-            Role::Output | Role::Changed => OUTPUT_GUARD,
-        };
-        let mut before = vec![guard; FRONT];
-        before.extend_from_slice(bits);
-        before.resize(before.len() + behind, guard);
-        let size = 4 * before.len() as u64;
-        let buffer = self.gpu.device().create_buffer(&BufferDescriptor {
-            label: Some(label),
-            size,
-            usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let offset = 4 * FRONT as u64;
-        let tensor = Tensor::in_buffer(
-            self.gpu,
-            label,
-            &buffer,
-            offset,
-            size - offset,
-            shape,
-            element,
-        )
-        .unwrap();
-        let all = [1, before.len()];
-        let whole =
-            Tensor::in_buffer(self.gpu, label, &buffer, 0, size, all, Element::U32).unwrap();
-        self.gpu.write(&whole, &before).unwrap();
-        self.tensors.borrow_mut().push(Guarded {
-            role,
-            tensor: tensor.clone(),
-            whole,
-            before,
-        });
+        self.add(&GuardSpec::new(label, shape, Contents::Changed(values)).of_u32())
+    }
+
+    fn add(&self, spec: &GuardSpec<'_>) -> Tensor {
+        let guarded = spec.place(self.gpu).unwrap();
+        let tensor = guarded.tensor().clone();
+        self.tensors.borrow_mut().push(guarded);
         tensor
     }
 
@@ -217,28 +164,10 @@ impl<'gpu> Bench<'gpu> {
         let plan = recorder.finish().unwrap();
         self.gpu.submit(&plan, times).unwrap();
         for guarded in self.tensors.borrow().iter() {
-            self.check(case, guarded);
-        }
-    }
-
-    fn check(&self, case: &str, guarded: &Guarded) {
-        let label = guarded.tensor.label();
-        let after: Vec<u32> = self.read_as(&guarded.whole);
-        let elements = FRONT..FRONT + guarded.tensor.len();
-        for (at, (&after, &before)) in after.iter().zip(&guarded.before).enumerate() {
-            let must_stay = !elements.contains(&at) || guarded.role == Role::Input;
-            assert!(
-                !must_stay || after == before,
-                "{case}: element {} of {label} ({} elements) became {after:#x}",
-                at as i64 - FRONT as i64,
-                guarded.tensor.len()
-            );
-            let must_change = elements.contains(&at) && guarded.role == Role::Output;
-            assert!(
-                !must_change || after != POISON,
-                "{case}: element {} of {label} was not written",
-                at - FRONT
-            );
+            if let Err(touch) = block_on(guarded.read(self.gpu)).unwrap() {
+                let tensor = guarded.tensor();
+                panic!("{case}: {touch} of {} ({})", tensor.label(), tensor.shape());
+            }
         }
     }
 

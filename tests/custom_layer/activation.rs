@@ -1,11 +1,11 @@
 //! An activation, right and with one mistake after the other.
 
 use wgrad::kernel::{Binding, Kernel};
-use wgrad::layer_check::{LayerError, Pass, Place};
-use wgrad::ops::{Backward, Forward, Layer};
+use wgrad::layer_check::{CheckError, Pass, Place};
+use wgrad::ops::{Backward, Forward, Layer, LayerSpec};
 use wgrad::plan::{Cost, Recorder};
 use wgrad::reference::Twin;
-use wgrad::{Error, LayerCheck, check_layer};
+use wgrad::{Error, LayerCheck, Shape, TensorShape, check_layer};
 
 use crate::gpu::gpu;
 
@@ -41,7 +41,9 @@ const DX: Binding = Binding::write("dx");
 /// What a mistake can be made in.
 #[derive(Debug)]
 pub(crate) struct Softsign {
-    outputs: fn(usize) -> usize,
+    output: fn(&Shape) -> Shape,
+    /// Which rows it takes.
+    takes: fn(&Shape) -> bool,
     forward: Kernel<u32>,
     backward: Kernel<u32>,
     /// Which of `x` and `y` the forward pass binds, in order.
@@ -50,6 +52,8 @@ pub(crate) struct Softsign {
     invocations: fn(usize) -> usize,
     function: fn(f64) -> f64,
     derivative: fn(f64) -> f64,
+    /// Whether the backward pass records nothing.
+    is_without_backward: bool,
 }
 
 impl Softsign {
@@ -58,18 +62,18 @@ impl Softsign {
     }
 
     fn of(source: &'static str) -> Self {
-        let kernel = |entry, bindings| Kernel {
-            fields: FIELDS,
-            ..Kernel::new("softsign", source, entry, bindings)
-        };
+        let kernel =
+            |entry, bindings| Kernel::new("softsign", source, entry, bindings).fields(FIELDS);
         Self {
-            outputs: |inputs| inputs,
+            output: |input| *input,
+            takes: |_| true,
             forward: kernel("forward", &[X, Y]),
             backward: kernel("backward", &[X, DY, DX]),
             bound: &[0, 1],
             invocations: |elements| elements,
             function: |x| x / (1.0 + x.abs()),
             derivative: |x| 1.0 / (1.0 + x.abs()).powi(2),
+            is_without_backward: false,
         }
     }
 
@@ -85,30 +89,39 @@ impl Layer for Softsign {
         "Softsign".to_owned()
     }
 
-    fn outputs(&self, inputs: usize) -> usize {
-        (self.outputs)(inputs)
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        if (self.takes)(input) {
+            return Ok(LayerSpec::new((self.output)(input)));
+        }
+        Err(Error::Setting {
+            name: "shape of a row".to_owned(),
+            expected: "channels, height and width".to_owned(),
+            found: input.to_string(),
+        })
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
-        let kernel = Box::leak(Box::new(Kernel { ..self.forward }));
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        if self.bound.is_empty() {
+            return Ok(());
+        }
         let tensors: Vec<_> = self.bound.iter().map(|&i| [pass.x, pass.y][i]).collect();
         let elements = pass.x.len();
         let invocations = (self.invocations)(elements);
-        recorder.dispatch_each(
-            kernel,
-            elements as u32,
-            &tensors,
-            invocations,
-            Cost::default(),
-        );
+        let cost = Cost::default();
+        recorder.dispatch_each(&self.forward, elements as u32, &tensors, invocations, cost);
+        Ok(())
     }
 
-    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
-        let Some(dx) = pass.dx else { return };
-        let kernel = Box::leak(Box::new(Kernel { ..self.backward }));
-        let elements = pass.x.len();
-        let tensors = [pass.x, pass.dy, dx];
-        recorder.dispatch_each(kernel, elements as u32, &tensors, elements, Cost::default());
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        if self.is_without_backward {
+            return Ok(());
+        }
+        if let Some(dx) = pass.dx {
+            let (tensors, elements) = ([pass.x, pass.dy, dx], pass.x.len());
+            let (kernel, cost) = (&self.backward, Cost::default());
+            recorder.dispatch_each(kernel, elements as u32, &tensors, elements, cost);
+        }
+        Ok(())
     }
 
     fn reference(&self) -> Twin {
@@ -120,18 +133,18 @@ fn error(layer: &Softsign) -> Error {
     check_layer(gpu(), layer).expect_err("there is a mistake in it")
 }
 
-fn layer_error(layer: &Softsign) -> LayerError {
+fn check_error(layer: &Softsign) -> CheckError {
     match error(layer) {
-        Error::Layer(error) => error,
+        Error::Check(error) => error,
         other => panic!("{other}"),
     }
 }
 
 /// The kernel, and what is said of it.
 fn contract_fault(layer: &Softsign) -> String {
-    let error = layer_error(layer);
+    let error = check_error(layer);
     let message = error.to_string();
-    let LayerError::Contract { kernel, faults, .. } = error else {
+    let CheckError::Contract { kernel, faults, .. } = error else {
         panic!("{message}");
     };
     assert!(
@@ -249,7 +262,7 @@ fn a_derivative_that_is_wrong_in_a_small_range() {
         derivative: |x| f64::from(u8::from(x > 0.0 && x < 6.0)),
         ..Softsign::of(source.leak())
     };
-    let LayerError::Parity { at, .. } = layer_error(&layer) else {
+    let CheckError::Parity { at, .. } = check_error(&layer) else {
         panic!("{}", error(&layer));
     };
     assert_eq!(at.pass, Pass::Backward);
@@ -272,9 +285,7 @@ fn a_network_with_a_wrong_binding_is_refused() {
     let network = wgrad::Sequential::input(3)
         .layer(wgrad::ops::Linear::new(2))
         .layer(layer);
-    let model = network.build(gpu()).unwrap();
-    let x = wgrad::ndarray::Array2::zeros((4, 3));
-    let found = binding_fault(model.predict(x.view()).unwrap_err());
+    let found = binding_fault(network.build(gpu()).unwrap_err());
     assert_eq!(
         found,
         "softsign::forward: it has 2 bindings, and 3 tensors were bound"
@@ -284,9 +295,9 @@ fn a_network_with_a_wrong_binding_is_refused() {
 #[test]
 fn a_wrong_formula_in_the_wgsl() {
     let layer = Softsign::with("(1.0 + abs(x[i]))", "(1.001 + abs(x[i]))");
-    let error = layer_error(&layer);
+    let error = check_error(&layer);
     let message = error.to_string();
-    let LayerError::Parity { at, .. } = error else {
+    let CheckError::Parity { at, .. } = error else {
         panic!("{message}");
     };
     assert_eq!((at.pass, at.tensor.as_str()), (Pass::Forward, "y"));
@@ -302,9 +313,9 @@ fn a_wrong_derivative_in_the_wgsl() {
         ("dy[i] / (a * a)", "dy[i] / a"),
         ("dx[i] = dy", "dx[i] = -dy"),
     ] {
-        let error = layer_error(&Softsign::with(from, to));
+        let error = check_error(&Softsign::with(from, to));
         let message = error.to_string();
-        let LayerError::Parity { at, .. } = error else {
+        let CheckError::Parity { at, .. } = error else {
             panic!("{message}");
         };
         assert_eq!((at.pass, at.tensor.as_str()), (Pass::Backward, "dx"));
@@ -316,9 +327,9 @@ fn a_wrong_derivative_in_the_wgsl() {
 }
 
 fn assert_derivative(layer: &Softsign) {
-    let error = layer_error(layer);
+    let error = check_error(layer);
     let message = error.to_string();
-    let LayerError::Derivative { at, .. } = error else {
+    let CheckError::Derivative { at, .. } = error else {
         panic!("{message}");
     };
     assert_eq!(at.tensor, "dx");
@@ -347,8 +358,8 @@ fn the_same_wrong_derivative_in_both() {
 }
 
 fn unwritten(layer: &Softsign) -> Box<Place> {
-    match layer_error(layer) {
-        LayerError::Unwritten { at } => at,
+    match check_error(layer) {
+        CheckError::Unwritten { at } => at,
         other => panic!("{other}"),
     }
 }
@@ -356,18 +367,18 @@ fn unwritten(layer: &Softsign) -> Box<Place> {
 #[test]
 fn more_outputs_stated_than_are_written() {
     let mut layer = Softsign::good();
-    layer.outputs = |inputs| 2 * inputs;
+    layer.output = |input| Shape::from(2 * input.len());
     let at = unwritten(&layer);
     assert_eq!(
         (at.tensor.as_str(), at.shape, at.element),
-        ("y", [1, 2], [0, 1])
+        ("y", [1, 2].into(), [0, 1])
     );
 }
 
 fn assert_stray(layer: &Softsign, expected: &str) {
-    let error = layer_error(layer);
+    let error = check_error(layer);
     let message = error.to_string();
-    let LayerError::Stray { tensor, found, .. } = error else {
+    let CheckError::Stray { tensor, found, .. } = error else {
         panic!("{message}");
     };
     assert_eq!(format!("{found} of {tensor}"), expected);
@@ -376,20 +387,93 @@ fn assert_stray(layer: &Softsign, expected: &str) {
 #[test]
 fn fewer_outputs_stated_than_are_written() {
     let mut layer = Softsign::good();
-    layer.outputs = |inputs| inputs.div_ceil(2);
+    layer.output = |input| Shape::from(input.len().div_ceil(2));
     // The first minibatch of more than one feature is 1×2.
     assert_stray(&layer, "1 elements behind the end of y");
 }
 
 #[test]
-fn outputs_that_no_layer_can_have() {
+fn an_output_that_no_layer_can_have() {
     let mut layer = Softsign::good();
-    for (outputs, found) in [((|_| 0) as fn(usize) -> usize, "0"), (|_| 65_536, "65536")] {
-        layer.outputs = outputs;
-        let message = layer_error(&layer).to_string();
-        let expected = format!("Softsign: outputs(1) must be 1 to 65535; it is {found}");
-        assert_eq!(message, expected);
+    layer.output = |_| Shape::from(0);
+    let message = check_error(&layer).to_string();
+    let expected =
+        "Softsign: shape of output in spec(1) must be at least 1 along each extent; it is 0";
+    assert_eq!(message, expected);
+}
+
+/// Only rows of three extents; those of features alone it refuses.
+#[test]
+fn a_layer_of_images_is_given_shapes() {
+    let mut layer = Softsign::good();
+    layer.takes = |input| input.rank() == 3;
+    let error = check_error(&layer);
+    let message = error.to_string();
+    let CheckError::Refused { input, reason, .. } = error else {
+        panic!("{message}");
+    };
+    assert_eq!(input, Shape::from(1));
+    assert!(
+        reason.contains("must be channels, height and width; it is 1"),
+        "{reason}"
+    );
+    assert!(message.contains("LayerCheck::shapes"), "{message}");
+
+    let shapes = [(3, [2, 5, 5]), (1, [1, 1, 1]), (2, [3, 1, 7])];
+    let report = LayerCheck::default().shapes(shapes).run(gpu(), &layer);
+    let report = report.unwrap_or_else(|error| panic!("{error}"));
+    for shape in shapes {
+        let minibatch = TensorShape::from(shape);
+        assert!(
+            report.rows.iter().any(|row| row.minibatch == minibatch),
+            "{report}"
+        );
     }
+    // What it refuses of the shapes that are given, it says itself.
+    let refused = LayerCheck::default().shapes([[3, 7]]).run(gpu(), &layer);
+    assert!(matches!(refused, Err(Error::Setting { .. })), "{refused:?}");
+}
+
+#[test]
+fn shapes_of_any_rank_name_the_element_in_all_of_them() {
+    let layer = Softsign::with("(1.0 + abs(x[i]))", "(1.0 + abs(x[i]) + f32(i == 45u))");
+    let check = LayerCheck::default().shapes([(2, [1, 3, 2, 5])]);
+    match check.run(gpu(), &layer) {
+        Err(Error::Check(CheckError::Parity { at, .. })) => {
+            assert_eq!(at.element, [1, 15]);
+            let text = at.to_string();
+            let expected = "forward: element (1, 0, 1, 1, 0) of y (2 × 1×3×2×5), where x = ";
+            assert!(text.starts_with(expected), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Large minibatches alone: the smallest of them is compared with central differences nevertheless.
+#[test]
+fn a_wrong_derivative_shows_in_large_minibatches() {
+    let mut layer = Softsign::good();
+    layer.derivative = |x| 1.0 / (1.0 + x.abs());
+    let check = LayerCheck::default().shapes([[100, 50], [30, 20]]);
+    match check.run(gpu(), &layer) {
+        Err(Error::Check(CheckError::Derivative { at, .. })) => {
+            assert_eq!(at.shape, [30, 20].into());
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_pass_without_a_kernel() {
+    let mut layer = Softsign::good();
+    layer.is_without_backward = true;
+    let message = check_error(&layer).to_string();
+    let expected = "Softsign, backward: no kernel was recorded, so that dx is not written. ";
+    assert!(message.starts_with(expected), "{message}");
+    layer.bound = &[];
+    let message = check_error(&layer).to_string();
+    let expected = "Softsign, forward: no kernel was recorded, so that y is not written. ";
+    assert!(message.starts_with(expected), "{message}");
 }
 
 #[test]
@@ -407,13 +491,13 @@ fn an_invocation_too_few() {
     layer.invocations =
         |elements| elements.div_ceil(64) * 64 - 63 - 64 * usize::from(elements > 64);
     let at = unwritten(&layer);
-    assert_eq!((at.shape, at.element), ([1, 65], [0, 64]));
+    assert_eq!((at.shape, at.element), ([1, 65].into(), [0, 64]));
 }
 
 #[test]
 fn a_dispatch_that_is_not_folded() {
     let at = unwritten(&Softsign::with("id.x + id.y * count.x * 64u", "id.x"));
-    assert_eq!(at.shape, [2053, 2053]);
+    assert_eq!(at.shape, [2053, 2053].into());
 }
 
 #[test]
@@ -422,7 +506,7 @@ fn not_a_number_for_large_inputs() {
         "y[i] = x[i] / (1.0 + abs(x[i]))",
         "let e = exp(x[i]); y[i] = e * x[i] / (e + e * abs(x[i]))",
     );
-    let LayerError::Nan { at, by } = layer_error(&layer) else {
+    let CheckError::Nan { at, by } = check_error(&layer) else {
         panic!("exp(100) overflows");
     };
     assert_eq!((by, at.x.map(f32::abs)), ("the WGSL", Some(100.0)));
@@ -434,7 +518,7 @@ fn not_a_number_for_large_inputs() {
 fn not_a_number_by_the_reference() {
     let mut layer = Softsign::good();
     layer.function = |x| x / (1.0 + x.abs()) + 0.0 * (x * 1e3).exp();
-    let LayerError::Nan { by, .. } = layer_error(&layer) else {
+    let CheckError::Nan { by, .. } = check_error(&layer) else {
         panic!("0·∞");
     };
     assert_eq!(by, "the reference");
@@ -448,7 +532,7 @@ fn settings_that_make_no_sense() {
     };
     let check = LayerCheck::default;
     assert_eq!(refused(check().shapes([[3, 0]])), "shape of a minibatch");
-    assert_eq!(refused(check().shapes([])), "shapes");
+    assert_eq!(refused(check().shapes([[1; 2]; 0])), "shapes");
     assert_eq!(refused(check().inputs(1.0..=f32::INFINITY)), "inputs");
     assert_eq!(refused(check().inputs(1.0..=0.0)), "inputs");
     assert_eq!(refused(check().tolerance(f64::NAN)), "tolerance");

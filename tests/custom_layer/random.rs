@@ -1,13 +1,13 @@
 //! A layer that draws in training: it drops what a function of key, step and element says.
 
 use wgrad::kernel::{Binding, Kernel};
-use wgrad::layer_check::{LayerError, Mode};
+use wgrad::layer_check::{Call, CheckError};
 use wgrad::ndarray::{ArrayView2, ArrayViewMut2};
-use wgrad::ops::{self, Backward, Forward, Layer};
+use wgrad::ops::{Backward, Draw, Forward, Layer, LayerSpec, Mode};
 use wgrad::plan::{Cost, Recorder};
 use wgrad::reference::{self, Float, Twin};
 use wgrad::tensor::Tensor;
-use wgrad::{Error, check_layer};
+use wgrad::{Error, Shape, check_layer};
 
 use crate::gpu::gpu;
 
@@ -35,34 +35,26 @@ struct Drop {
     source: &'static str,
 }
 
+const X: Binding = Binding::read("x");
+const STEP: Binding = Binding::read("step_count").of_u32();
+
 impl Drop {
-    fn record(
-        self,
-        recorder: &mut Recorder<'_>,
-        draw: Option<ops::Draw<'_>>,
-        x: &Tensor,
-        y: &Tensor,
-    ) {
-        let kernel = |entry, bindings| {
-            &*Box::leak(Box::new(Kernel::new("drop", self.source, entry, bindings)))
-        };
-        let [read, elements] = [Binding::read("x"), Binding::write("y")];
-        let n = x.len() as u32;
-        let Some(ops::Draw { key, step_count }) = draw else {
-            let kernel = kernel("copy", vec![read, Binding::write("copied")].leak());
-            recorder.dispatch_each(kernel, [n, 0, 0, 0], &[x, y], x.len(), Cost::default());
-            return;
-        };
-        let step = Binding::read("step_count").of_u32();
-        let kernel = kernel("drop", vec![read, step, elements].leak());
-        let tensors = [x, step_count, y];
-        recorder.dispatch_each(
-            kernel,
-            [n, key[0], key[1], 0],
-            &tensors,
-            x.len(),
-            Cost::default(),
-        );
+    fn record(self, recorder: &mut Recorder<'_>, mode: Mode<'_>, x: &Tensor, y: &Tensor) {
+        let kernel = |entry, bindings| Kernel::new("drop", self.source, entry, bindings);
+        let (n, cost) = (x.len() as u32, Cost::default());
+        match mode {
+            Mode::Evaluation => {
+                let kernel = kernel("copy", const { &[X, Binding::write("copied")] });
+                recorder.dispatch_each(&kernel, [n, 0, 0, 0], &[x, y], x.len(), cost);
+            }
+            Mode::Training(Draw {
+                key, step_count, ..
+            }) => {
+                let kernel = kernel("drop", const { &[X, STEP, Binding::write("y")] });
+                let (block, tensors) = ([n, key[0], key[1], 0], [x, step_count, y]);
+                recorder.dispatch_each(&kernel, block, &tensors, x.len(), cost);
+            }
+        }
     }
 }
 
@@ -71,14 +63,20 @@ impl Layer for Drop {
         "Drop".to_owned()
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
-        self.record(recorder, pass.draw, pass.x, pass.y);
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        Ok(LayerSpec::new(*input))
     }
 
-    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        self.record(recorder, pass.mode, pass.x, pass.y);
+        Ok(())
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
         if let Some(dx) = pass.dx {
-            self.record(recorder, pass.draw, pass.dy, dx);
+            self.record(recorder, pass.mode, pass.dy, dx);
         }
+        Ok(())
     }
 
     fn reference(&self) -> Twin {
@@ -89,17 +87,14 @@ impl Layer for Drop {
 #[derive(Debug, Clone, Copy)]
 struct Formula;
 
-fn drop<F: Float>(
-    draw: Option<reference::Draw>,
-    x: ArrayView2<'_, F>,
-    mut y: ArrayViewMut2<'_, F>,
-) {
-    let kept = |i: u32| {
-        draw.is_none_or(|draw| {
+fn drop<F: Float>(mode: reference::Mode, x: ArrayView2<'_, F>, mut y: ArrayViewMut2<'_, F>) {
+    let kept = |i: u32| match mode {
+        reference::Mode::Evaluation => true,
+        reference::Mode::Training(draw) => {
             let element = (i ^ draw.key[0]).wrapping_mul(747_796_405);
             let step = (draw.step ^ draw.key[1]).wrapping_mul(2_891_336_453);
             element.wrapping_add(step) <= 0x8000_0000
-        })
+        }
     };
     for (i, (y, &x)) in (0..).zip(y.iter_mut().zip(&x)) {
         *y = if kept(i) { x } else { F::zero() };
@@ -108,22 +103,27 @@ fn drop<F: Float>(
 
 impl<F: Float> reference::Layer<F> for Formula {
     fn forward(&self, pass: reference::Forward<'_, F>) {
-        drop(pass.draw, pass.x, pass.y);
+        drop(pass.mode, pass.x, pass.y);
     }
 
     fn backward(&self, pass: reference::Backward<'_, F>) {
         if let Some(dx) = pass.dx {
-            drop(pass.draw, pass.dy, dx);
+            drop(pass.mode, pass.dy, dx);
         }
     }
 }
 
 #[test]
 fn what_is_drawn_is_checked_in_training() {
-    let table =
+    let report =
         check_layer(gpu(), &Drop { source: WGSL }).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(table.kernels, ["drop::copy", "drop::drop"]);
-    assert!(table.rows.iter().any(|row| row.mode == Mode::Training));
+    assert_eq!(report.kernels, ["drop::copy", "drop::drop"]);
+    assert!(
+        report
+            .rows
+            .iter()
+            .any(|row| row.call == Some(Call::Training))
+    );
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn another_draw_on_the_gpu_is_found() {
         assert!(WGSL.contains(from));
         let source = WGSL.replace(from, to).leak();
         match check_layer(gpu(), &Drop { source }) {
-            Err(Error::Layer(LayerError::Parity { at, .. })) => assert_eq!(at.tensor, "y"),
+            Err(Error::Check(CheckError::Parity { at, .. })) => assert_eq!(at.tensor, "y"),
             other => panic!("{other:?}"),
         }
     }

@@ -1,9 +1,9 @@
 //! A layer with parameters: `y = scale·x + shift`, both of the length of a row.
 
 use wgrad::kernel::{Binding, Kernel};
-use wgrad::layer_check::{LayerError, Pass};
+use wgrad::layer_check::{CheckError, Pass};
 use wgrad::ndarray::{Axis, Zip};
-use wgrad::ops::{Backward, Forward, Layer, ParameterSpec};
+use wgrad::ops::{Backward, Forward, Layer, LayerSpec, ParameterSpec};
 use wgrad::plan::{Cost, Recorder};
 use wgrad::reference::{self, Float, Twin};
 use wgrad::{Error, Init, check_layer, fields};
@@ -58,7 +58,7 @@ struct Shape {
 pub(crate) struct Scale {
     source: &'static str,
     /// Shape of the shift, by features.
-    shift: fn(usize) -> [usize; 2],
+    shift: fn(usize) -> wgrad::Shape,
     twin: Formula,
 }
 
@@ -73,7 +73,7 @@ impl Scale {
     pub(crate) fn good() -> Self {
         Self {
             source: WGSL,
-            shift: |inputs| [1, inputs],
+            shift: wgrad::Shape::from,
             twin: Formula {
                 dscale: 1.0,
                 panics: false,
@@ -90,11 +90,8 @@ impl Scale {
         }
     }
 
-    fn kernel(&self, entry: &'static str, bindings: &'static [Binding]) -> &'static Kernel<Shape> {
-        Box::leak(Box::new(Kernel {
-            fields: fields!(Shape: rows, columns),
-            ..Kernel::new("scale", self.source, entry, bindings)
-        }))
+    fn kernel(&self, entry: &'static str, bindings: &'static [Binding]) -> Kernel<Shape> {
+        Kernel::new("scale", self.source, entry, bindings).fields(fields!(Shape: rows, columns))
     }
 }
 
@@ -103,14 +100,18 @@ impl Layer for Scale {
         "Scale".to_owned()
     }
 
-    fn parameters(&self, inputs: usize) -> Vec<ParameterSpec> {
-        vec![
-            ParameterSpec::vector("scale", inputs, Init::Normal { std: 1.0 }),
-            ParameterSpec::matrix("shift", (self.shift)(inputs), Init::Zeros),
-        ]
+    fn spec(&self, input: &wgrad::Shape) -> Result<LayerSpec, Error> {
+        let (inputs, normal) = (input.len(), Init::Normal { std: 1.0 });
+        Ok(LayerSpec::new(*input)
+            .parameter(ParameterSpec::new("scale", inputs, normal))
+            .parameter(ParameterSpec::new(
+                "shift",
+                (self.shift)(inputs),
+                Init::Zeros,
+            )))
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
         let bindings = const {
             &[
                 Binding::read("x"),
@@ -121,17 +122,13 @@ impl Layer for Scale {
         };
         let kernel = self.kernel("forward", bindings);
         let tensors = [pass.x, &pass.parameters[0], &pass.parameters[1], pass.y];
-        recorder.dispatch_each(
-            kernel,
-            shape(&pass.x.shape()),
-            &tensors,
-            pass.x.len(),
-            Cost::default(),
-        );
+        let (shape, cost) = (shape(&pass.x.dims()), Cost::default());
+        recorder.dispatch_each(&kernel, shape, &tensors, pass.x.len(), cost);
+        Ok(())
     }
 
-    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
-        let shape = shape(&pass.x.shape());
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        let shape = shape(&pass.x.dims());
         if let Some(dx) = pass.dx {
             let bindings = const {
                 &[
@@ -142,7 +139,7 @@ impl Layer for Scale {
             };
             let kernel = self.kernel("backward", bindings);
             let tensors = [pass.dy, &pass.parameters[0], dx];
-            recorder.dispatch_each(kernel, shape, &tensors, dx.len(), Cost::default());
+            recorder.dispatch_each(&kernel, shape, &tensors, dx.len(), Cost::default());
         }
         let bindings = const {
             &[
@@ -154,7 +151,8 @@ impl Layer for Scale {
         };
         let kernel = self.kernel("backward_parameters", bindings);
         let tensors = [pass.dy, pass.x, &pass.gradients[0], &pass.gradients[1]];
-        recorder.dispatch_each(kernel, shape, &tensors, pass.x.columns(), Cost::default());
+        recorder.dispatch_each(&kernel, shape, &tensors, pass.x.columns(), Cost::default());
+        Ok(())
     }
 
     fn reference(&self) -> Twin {
@@ -195,9 +193,9 @@ impl<F: Float> reference::Layer<F> for Formula {
     }
 }
 
-fn layer_error(layer: &Scale) -> LayerError {
+fn check_error(layer: &Scale) -> CheckError {
     match check_layer(gpu(), layer) {
-        Err(Error::Layer(error)) => error,
+        Err(Error::Check(error)) => error,
         other => panic!("{other:?}"),
     }
 }
@@ -214,8 +212,8 @@ fn a_wrong_gradient_of_a_parameter_in_the_wgsl() {
         ("dshift[id.x] = sums.y", "dshift[id.x] = -sums.y", "dshift"),
         ("= dy[i] * scale", "= -dy[i] * scale", "dx"),
     ] {
-        let error = layer_error(&Scale::with(from, to));
-        let LayerError::Parity { at, .. } = error else {
+        let error = check_error(&Scale::with(from, to));
+        let CheckError::Parity { at, .. } = error else {
             panic!("{to}: {error}");
         };
         assert_eq!((at.pass, at.tensor.as_str()), (Pass::Backward, tensor));
@@ -226,8 +224,8 @@ fn a_wrong_gradient_of_a_parameter_in_the_wgsl() {
 fn a_wrong_gradient_of_a_parameter_in_the_reference() {
     let mut layer = Scale::good();
     layer.twin.dscale = 1.0001;
-    let error = layer_error(&layer);
-    let LayerError::Derivative { at, .. } = error else {
+    let error = check_error(&layer);
+    let CheckError::Derivative { at, .. } = error else {
         panic!("{error}");
     };
     assert_eq!(at.tensor, "dscale");
@@ -236,10 +234,10 @@ fn a_wrong_gradient_of_a_parameter_in_the_reference() {
 #[test]
 fn a_parameter_too_short() {
     let mut layer = Scale::good();
-    layer.shift = |inputs| [1, inputs.min(2)];
+    layer.shift = |inputs| inputs.min(2).into();
     // What lies behind it is NaN; the reference, which would panic, is not asked.
-    let error = layer_error(&layer);
-    let LayerError::Nan { at, by } = error else {
+    let error = check_error(&layer);
+    let CheckError::Nan { at, by } = error else {
         panic!("{error}");
     };
     assert_eq!(
@@ -251,9 +249,9 @@ fn a_parameter_too_short() {
 #[test]
 fn a_parameter_too_long() {
     let mut layer = Scale::good();
-    layer.shift = |inputs| [2, inputs];
-    let error = layer_error(&layer);
-    let LayerError::Unwritten { at } = error else {
+    layer.shift = |inputs| [2, inputs].into();
+    let error = check_error(&layer);
+    let CheckError::Unwritten { at } = error else {
         panic!("{error}");
     };
     assert_eq!((at.tensor.as_str(), at.element), ("dshift", [1, 0]));
@@ -262,14 +260,15 @@ fn a_parameter_too_long() {
 #[test]
 fn a_parameter_without_elements() {
     let mut layer = Scale::good();
-    layer.shift = |inputs| [0, inputs];
-    let message = layer_error(&layer).to_string();
-    let expected = "Scale: parameters(1): shape of shift must be at least 1×1; it is 0×1";
+    layer.shift = |inputs| [0, inputs].into();
+    let message = check_error(&layer).to_string();
+    let expected =
+        "Scale: shape of shift in spec(1) must be at least 1 along each extent; it is 0×1";
     assert_eq!(message, expected);
     // In a network, too.
     let network = wgrad::Sequential::input(3).layer(layer);
     let message = network.build(gpu()).unwrap_err().to_string();
-    let expected = "shape of layers.0.shift must be at least 1×1; it is 0×3";
+    let expected = "shape of layers.0.shift must be at least 1 along each extent; it is 0×3";
     assert_eq!(message, expected);
 }
 
@@ -277,8 +276,8 @@ fn a_parameter_without_elements() {
 fn a_reference_that_panics() {
     let mut layer = Scale::good();
     layer.twin.panics = true;
-    let message = layer_error(&layer).to_string();
-    let expected = "Scale: the reference's forward pass (1×1 inputs, 1×1 outputs) panicked: an array of another shape";
+    let message = check_error(&layer).to_string();
+    let expected = "Scale: the reference's forward pass (1 × 1 inputs, 1 × 1 outputs) panicked: an array of another shape";
     assert_eq!(message, expected);
 }
 
@@ -306,26 +305,21 @@ impl Layer for Chained {
         "Chained".to_owned()
     }
 
-    fn parameters(&self, inputs: usize) -> Vec<ParameterSpec> {
-        self.0.parameters(inputs)
+    fn spec(&self, input: &wgrad::Shape) -> Result<LayerSpec, Error> {
+        self.0.spec(input)
     }
 
-    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
-        self.0.forward(recorder, pass);
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        self.0.forward(recorder, pass)
     }
 
-    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
-        self.0.backward(recorder, pass);
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        self.0.backward(recorder, pass)?;
         let tensors = [&pass.gradients[0], &pass.gradients[1]];
         let elements = tensors[0].len();
-        let invocations = elements as u32;
-        recorder.dispatch_each(
-            &NEXT_KERNEL,
-            invocations,
-            &tensors,
-            elements,
-            Cost::default(),
-        );
+        let cost = Cost::default();
+        recorder.dispatch_each(&NEXT_KERNEL, elements as u32, &tensors, elements, cost);
+        Ok(())
     }
 
     fn reference(&self) -> Twin {

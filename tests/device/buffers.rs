@@ -3,7 +3,7 @@
 use wgrad::gpu::BufferFault;
 use wgrad::kernel::Element;
 use wgrad::ndarray::Array2;
-use wgrad::ops::{Forward, Layer, Linear, Relu};
+use wgrad::ops::{Forward, Layer, Linear, Mode, Relu};
 use wgrad::plan::{BindingFault, Recorder};
 use wgrad::tensor::Tensor;
 use wgrad::wgpu::{self, BufferUsages};
@@ -61,7 +61,8 @@ fn uses(gpu: &Gpu, tensor: &Tensor) -> [Result<(), Error>; 3] {
     let run = || {
         let y = Tensor::zeros(gpu, "y", [4, 16], Element::F32)?;
         let mut recorder = Recorder::new(gpu);
-        Relu.forward(&mut recorder, Forward::evaluation(tensor, &[], &y));
+        let pass = Forward::new(tensor, &[], &y, Mode::Evaluation);
+        Relu.forward(&mut recorder, pass)?;
         gpu.submit(&recorder.finish()?, 1).map(drop)
     };
     [
@@ -264,7 +265,8 @@ fn what_a_kernel_writes_shares_its_memory_with_nothing() {
     };
     let (x, y) = (part("x", 0), part("y", 256));
     let mut recorder = Recorder::new(&gpu);
-    Relu.forward(&mut recorder, Forward::evaluation(&x, &[], &y));
+    let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
+    Relu.forward(&mut recorder, pass).unwrap();
     assert_error!(
         recorder.finish().unwrap_err(),
         [

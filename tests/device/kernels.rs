@@ -1,18 +1,17 @@
 //! Kernels from outside the crate.
 
-use std::marker::PhantomData;
-
-use wgrad::kernel::{Binding, Block, Element, Kernel, Trust};
-use wgrad::plan::{Cost, Plan, Recorder};
+use wgrad::kernel::{Binding, Constant, Element, Kernel, KernelRef, Scalar};
+use wgrad::ops::{Forward, Layer, LeakyRelu, Mode, Relu};
+use wgrad::plan::{BindingFault, Cost, Plan, Recorder};
 use wgrad::tensor::Tensor;
 use wgrad::{Error, Gpu, wgpu};
 
 use crate::{assert_error, borrowed, gpu};
 
 /// Called as one of the crate's own, and reading far past the end of its input.
-static MINE: Kernel<[u32; 4]> = Kernel {
-    shader: "relu",
-    source: "
+static MINE: Kernel<[u32; 4]> = Kernel::new(
+    "relu",
+    "
         @group(0) @binding(0) var<uniform> at: vec4u;
         @group(0) @binding(1) var<storage, read> x: array<f32>;
         @group(0) @binding(2) var<storage, read_write> y: array<f32>;
@@ -21,15 +20,10 @@ static MINE: Kernel<[u32; 4]> = Kernel {
             y[0] = x[at.x];
             y[at.y] = 5.0;
         }",
-    entry: "forward",
-    bindings: &[Binding::read("x"), Binding::write("y")],
-    fields: &[],
-    constants: &[],
-    workgroup_size: [1, 1, 1],
-    block: Block::Uniform,
-    trust: Trust::CHECKED,
-    uniform: PhantomData,
-};
+    "forward",
+    &[Binding::read("x"), Binding::write("y")],
+)
+.workgroup_size([1, 1, 1]);
 
 /// Of one buffer no kernel may read a part and write another: WebGPU tracks whole buffers.
 #[test]
@@ -42,8 +36,8 @@ fn two_tensors_of_one_buffer_in_one_kernel() {
     };
     let (x, y) = (part("x", 0), part("y", 256));
     let mut recorder = Recorder::new(gpu);
-    let pass = wgrad::ops::Forward::evaluation(&x, &[], &y);
-    wgrad::ops::Layer::forward(&wgrad::ops::Relu, &mut recorder, pass);
+    let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
+    Relu.forward(&mut recorder, pass).unwrap();
     let error = recorder.finish().unwrap_err().to_string();
     assert!(
         error.contains("relu::forward") && error.contains("one buffer"),
@@ -72,14 +66,8 @@ fn workgroup_memory_of_a_kernel_from_outside_starts_as_zeros() {
         @compute @workgroup_size(64)
         fn look(@builtin(local_invocation_index) local: u32) { sum(local); }";
     const BINDINGS: &[Binding] = &[Binding::write("y")];
-    static FILL: Kernel<[u32; 4]> = Kernel {
-        workgroup_size: [64, 1, 1],
-        ..Kernel::new("mine", SOURCE, "fill", BINDINGS)
-    };
-    static LOOK: Kernel<[u32; 4]> = Kernel {
-        workgroup_size: [64, 1, 1],
-        ..Kernel::new("mine", SOURCE, "look", BINDINGS)
-    };
+    static FILL: Kernel<[u32; 4]> = Kernel::new("mine", SOURCE, "fill", BINDINGS);
+    static LOOK: Kernel<[u32; 4]> = Kernel::new("mine", SOURCE, "look", BINDINGS);
     let gpu = gpu();
     let y = Tensor::zeros(&gpu, "y", [1, 64], Element::F32).unwrap();
     for _ in 0..20 {
@@ -92,44 +80,329 @@ fn workgroup_memory_of_a_kernel_from_outside_starts_as_zeros() {
     }
 }
 
-/// The same kernel twice in a plan, compiled for each of two values.
+const SCALED: &str = "
+    override scale: f32;
+    override shift: i32;
+    override last: u32;
+    override negated: bool;
+    override doubled: bool = false;
+    @group(0) @binding(0) var<uniform> unused: vec4u;
+    @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+    @compute @workgroup_size(1)
+    fn fill() {
+        let value = scale + f32(shift) + f32(unused.x);
+        y[last] = select(value, -value, negated) * select(1.0, 2.0, doubled);
+    }";
+
+const fn scaled(constants: &'static [Constant]) -> Kernel<[u32; 4]> {
+    Kernel::new("mine", SCALED, "fill", const { &[Binding::write("y")] })
+        .constants(constants)
+        .workgroup_size([1, 1, 1])
+}
+
+/// One WGSL source is several kernels, by the values of its constants.
 #[test]
-fn constants_of_a_kernel_are_those_of_its_dispatch() {
-    const SOURCE: &str = "
-        override size: u32;
-        override last: u32;
-        @group(0) @binding(0) var<uniform> unused: vec4u;
-        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-        @compute @workgroup_size(1)
-        fn fill() { y[last] = f32(size + unused.x); }";
-    static FILL: Kernel<[u32; 4]> = Kernel {
-        constants: &["size", "last"],
-        workgroup_size: [1, 1, 1],
-        ..Kernel::new("mine", SOURCE, "fill", const { &[Binding::write("y")] })
-    };
+fn constants_of_a_kernel_are_those_that_it_declares() {
+    static PLAIN: Kernel<[u32; 4]> = scaled(&[
+        Constant::f32("scale", 0.25),
+        Constant::i32("shift", -7),
+        Constant::u32("last", 0),
+        Constant::bool("negated", false),
+    ]);
+    static NEGATED: Kernel<[u32; 4]> = scaled(&[
+        Constant::f32("scale", 0.25),
+        Constant::i32("shift", i32::MIN),
+        Constant::u32("last", 1),
+        Constant::bool("negated", true),
+        Constant::bool("doubled", true),
+    ]);
     let gpu = gpu();
     let y = Tensor::zeros(&gpu, "y", [1, 3], Element::F32).unwrap();
-    let record = |values: &[&[u32]]| {
+    let mut recorder = Recorder::new(&gpu);
+    for kernel in [&PLAIN, &NEGATED, &PLAIN] {
+        assert_eq!(kernel.contract().faults(), [""; 0]);
+        recorder.dispatch(kernel, [0; 4], &[&y], 1, Cost::default());
+    }
+    gpu.submit(&recorder.finish().unwrap(), 1).unwrap();
+    assert_eq!(
+        gpu.read::<f32>(&y).unwrap(),
+        [-6.75, 2.0 * 2_147_483_648.0, 0.0]
+    );
+}
+
+/// The same kernel in a plan, compiled for each of the values that only a dispatch knows.
+#[test]
+fn constants_that_are_open_are_those_of_the_dispatch() {
+    static OPEN: Kernel<[u32; 4]> = scaled(&[
+        Constant::f32("scale", 0.5),
+        Constant::i32("shift", 0),
+        Constant::open("last", Scalar::U32),
+        Constant::bool("negated", false),
+    ]);
+    assert_eq!(OPEN.contract().faults(), [""; 0]);
+    let gpu = gpu();
+    let y = Tensor::zeros(&gpu, "y", [1, 3], Element::F32).unwrap();
+    let record = |kernels: &[KernelRef<'_, [u32; 4]>]| {
         let mut recorder = Recorder::new(&gpu);
-        for values in values {
-            recorder.dispatch_with(&FILL, values, [0; 4], &[&y], 1, Cost::default());
+        for kernel in kernels {
+            recorder.dispatch(kernel, [0; 4], &[&y], 1, Cost::default());
         }
         recorder.finish()
     };
-    gpu.submit(&record(&[&[7, 0], &[9, 1], &[7, 2]]).unwrap(), 1)
-        .unwrap();
-    assert_eq!(gpu.read::<f32>(&y).unwrap(), [7.0, 9.0, 7.0]);
-    for wrong in [&[][..], &[7], &[7, 0, 0]] {
+    let values = |scale, last| {
+        let shift = Constant::i32("shift", 0);
+        let negated = Constant::bool("negated", false);
+        [
+            Constant::f32("scale", scale),
+            shift,
+            Constant::u32("last", last),
+            negated,
+        ]
+    };
+    let all = [values(7.0, 0), values(9.0, 1), values(-0.125, 2)];
+    let kernels = all.each_ref().map(|values| OPEN.constants(values));
+    gpu.submit(&record(&kernels).unwrap(), 1).unwrap();
+    assert_eq!(gpu.read::<f32>(&y).unwrap(), [7.0, 9.0, -0.125]);
+    assert_error!(
+        record(&[OPEN]).unwrap_err(),
+        [
+            "mine::fill",
+            "constant last has no value",
+            "KernelRef::constants"
+        ],
+        Error::Binding {
+            mistake: BindingFault::NoValue { .. },
+            ..
+        }
+    );
+    for (scale, named) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf")] {
         assert_error!(
-            record(&[wrong]).unwrap_err(),
-            [
-                "mine::fill",
-                "2 constants",
-                &format!("{} values", wrong.len())
-            ],
-            Error::Binding { .. }
+            record(&[OPEN.constants(&values(scale, 0))]).unwrap_err(),
+            ["mine::fill", "constant scale is", named],
+            Error::Binding {
+                mistake: BindingFault::NotFinite { .. },
+                ..
+            }
         );
     }
+    let [scale, shift, last, negated] = values(1.0, 0);
+    let strange = Constant::u32("strange", 1);
+    for (constants, named) in [
+        (&[scale, shift, negated][..], "last"),
+        (&[scale, shift, last, negated, strange], "strange"),
+    ] {
+        assert_error!(
+            record(&[OPEN.constants(constants)]).unwrap_err(),
+            ["compiling mine::fill", named],
+            Error::Gpu { .. }
+        );
+    }
+}
+
+/// WGSL that is made at run time, of which nothing outlives the recording.
+#[test]
+fn a_kernel_may_be_made_at_run_time() {
+    let gpu = gpu();
+    let y = Tensor::zeros(&gpu, "y", [1, 4], Element::F32).unwrap();
+    let plan_of = |terms: u32| {
+        let mut recorder = Recorder::new(&gpu);
+        let sum: String = (0..terms).map(|term| format!(" + {term}.0")).collect();
+        let [shader, entry, output] =
+            ["generated", "sum", "sums"].map(|name| format!("{name}_{terms}"));
+        let source = format!(
+            "
+            @group(0) @binding(0) var<uniform> at: vec4u;
+            @group(0) @binding(1) var<storage, read_write> {output}: array<f32>;
+            @compute @workgroup_size(1)
+            fn {entry}() {{ {output}[at.x] = 0.5{sum}; }}"
+        );
+        let bindings = [Binding::write(&output)];
+        let kernel = KernelRef::new(&shader, &source, &entry, &bindings);
+        let kernel = kernel.workgroup_size([1, 1, 1]);
+        assert_eq!(kernel.contract().faults(), [""; 0]);
+        for at in [terms - 1, 3] {
+            recorder.dispatch(&kernel, [at, 0, 0, 0], &[&y], 1, Cost::default());
+        }
+        recorder.finish().unwrap()
+    };
+    let plans = [1, 2, 3].map(plan_of);
+    let shown = plans[2].to_string();
+    assert!(
+        shown.contains("generated_3::sum_3") && shown.contains("sums_3 1×4"),
+        "{shown}"
+    );
+    for plan in &plans {
+        gpu.submit(plan, 1).unwrap();
+    }
+    assert_eq!(gpu.read::<f32>(&y).unwrap(), [0.5, 1.5, 3.5, 3.5]);
+}
+
+/// Texts that differ in one letter, the second where the first may have been: the kernel is that of its text.
+#[test]
+fn kernels_made_at_run_time_are_told_apart_by_their_text() {
+    let gpu = gpu();
+    let y = Tensor::zeros(&gpu, "y", [1, 1], Element::F32).unwrap();
+    let mut source = String::from(
+        "
+        @group(0) @binding(0) var<uniform> unused: vec4u;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(64)
+        fn fill() { y[unused.x] = 1.0; }",
+    );
+    for digit in ["1", "2", "3"] {
+        let at = source.rfind(".0").unwrap() - 1;
+        source.replace_range(at..=at, digit);
+        let bindings = [Binding::write("y")];
+        let kernel = KernelRef::new("mine", &source, "fill", &bindings);
+        let mut recorder = Recorder::new(&gpu);
+        recorder.dispatch(&kernel, [0; 4], &[&y], 1, Cost::default());
+        gpu.submit(&recorder.finish().unwrap(), 1).unwrap();
+        assert_eq!(gpu.read::<f32>(&y).unwrap()[0].to_string(), digit);
+    }
+}
+
+#[test]
+fn vectors_are_bound_to_tensors_of_whole_vectors() {
+    const SOURCE: &str = "
+        @group(0) @binding(0) var<uniform> rows: vec4u;
+        @group(0) @binding(1) var<storage, read> x: array<vec4f>;
+        @group(0) @binding(2) var<storage, read> signs: array<vec2i>;
+        @group(0) @binding(3) var<storage, read_write> y: array<vec2f>;
+        @compute @workgroup_size(64)
+        fn halves(@builtin(global_invocation_id) id: vec3u) {
+            if (id.x < arrayLength(&x)) {
+                y[2u * id.x] = x[id.x].xy * vec2f(signs[2u * id.x]);
+                y[2u * id.x + 1u] = x[id.x].zw * vec2f(signs[2u * id.x + 1u]);
+            }
+            if (id.x == rows.x) { y[0].x = f32(arrayLength(&x)); }
+        }";
+    static HALVES: Kernel<[u32; 4]> = Kernel::new(
+        "mine",
+        SOURCE,
+        "halves",
+        &[
+            Binding::read("x").vec4(),
+            Binding::read("signs").of_i32().vec2(),
+            Binding::write("y").vec2(),
+        ],
+    );
+    assert_eq!(HALVES.contract().faults(), [""; 0]);
+    let gpu = gpu();
+    let record = |shape: [[usize; 2]; 3]| {
+        let tensor = |label, shape, element| Tensor::zeros(&gpu, label, shape, element).unwrap();
+        let x = tensor("values", shape[0], Element::F32);
+        let signs = tensor("words", shape[1], Element::U32);
+        let y = tensor("products", shape[2], Element::F32);
+        let mut recorder = Recorder::new(&gpu);
+        recorder.dispatch_each(
+            &HALVES,
+            [9, 0, 0, 0],
+            &[&x, &signs, &y],
+            10,
+            Cost::default(),
+        );
+        recorder.finish().map(|plan| (plan, [x, signs, y]))
+    };
+    let (plan, [x, signs, y]) = record([[3, 4], [1, 12], [4, 3]]).unwrap();
+    let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
+    let words: Vec<i32> = (0..12).map(|i| 1 - 2 * (i % 2)).collect();
+    gpu.write(&x, &values).unwrap();
+    gpu.write(&signs, &words).unwrap();
+    gpu.submit(&plan, 1).unwrap();
+    let products = values.iter().zip(&words).map(|(x, &sign)| x * sign as f32);
+    let mut expected: Vec<f32> = products.collect();
+    expected[0] = 3.0;
+    assert_eq!(gpu.read::<f32>(&y).unwrap(), expected);
+    for (shape, named) in [
+        (
+            [[3, 3], [1, 12], [4, 3]],
+            [
+                "x is of vectors of 4",
+                "values, bound to it, has 9 elements",
+            ],
+        ),
+        (
+            [[3, 2], [1, 12], [4, 3]],
+            [
+                "x is of vectors of 4",
+                "values, bound to it, has 6 elements",
+            ],
+        ),
+        (
+            [[3, 4], [1, 11], [4, 3]],
+            [
+                "signs is of vectors of 2",
+                "words, bound to it, has 11 elements",
+            ],
+        ),
+        (
+            [[3, 4], [1, 12], [1, 1]],
+            [
+                "y is of vectors of 2",
+                "products, bound to it, has 1 elements",
+            ],
+        ),
+    ] {
+        assert_error!(
+            record(shape).unwrap_err(),
+            [named[0], named[1], "mine::halves", "whole vectors"],
+            Error::Binding {
+                mistake: BindingFault::Vectors { .. },
+                ..
+            }
+        );
+    }
+}
+
+/// Counts of classes, and the largest of signed words, by all invocations together.
+#[test]
+fn atomics_are_bound_to_words() {
+    const SOURCE: &str = "
+        @group(0) @binding(0) var<uniform> elements: vec4u;
+        @group(0) @binding(1) var<storage, read> labels: array<u32>;
+        @group(0) @binding(2) var<storage, read_write> counts: array<atomic<u32>>;
+        @group(0) @binding(3) var<storage, read_write> least: array<atomic<i32>>;
+        @compute @workgroup_size(64)
+        fn count(@builtin(global_invocation_id) id: vec3u) {
+            if (id.x < elements.x) {
+                atomicAdd(&counts[labels[id.x]], 1u);
+                atomicMin(&least[0], -i32(id.x));
+            }
+        }";
+    static COUNT: Kernel<[u32; 4]> = Kernel::new(
+        "mine",
+        SOURCE,
+        "count",
+        &[
+            Binding::read("labels").of_u32(),
+            Binding::write("counts").of_u32().atomic(),
+            Binding::write("least").of_i32().atomic(),
+        ],
+    );
+    assert_eq!(COUNT.contract().faults(), [""; 0]);
+    let gpu = gpu();
+    let words = |label, columns| Tensor::zeros(&gpu, label, [1, columns], Element::U32).unwrap();
+    let [labels, counts, least] = [words("labels", 1000), words("counts", 3), words("least", 1)];
+    let classes: Vec<u32> = (0..1000).map(|i| i % 10 / 4).collect();
+    gpu.write(&labels, &classes).unwrap();
+    let record = |counts: &Tensor| {
+        let mut recorder = Recorder::new(&gpu);
+        let tensors = [&labels, counts, &least];
+        recorder.dispatch_each(&COUNT, [1000, 0, 0, 0], &tensors, 1000, Cost::default());
+        recorder.finish()
+    };
+    gpu.submit(&record(&counts).unwrap(), 2).unwrap();
+    assert_eq!(gpu.read::<u32>(&counts).unwrap(), [800, 800, 400]);
+    assert_eq!(gpu.read::<i32>(&least).unwrap(), [-999]);
+    let floats = Tensor::zeros(&gpu, "floats", [1, 3], Element::F32).unwrap();
+    assert_error!(
+        record(&floats).unwrap_err(),
+        ["mine::count", "counts is of U32", "floats"],
+        Error::Binding {
+            mistake: BindingFault::Element { .. },
+            ..
+        }
+    );
 }
 
 #[test]
@@ -142,8 +415,8 @@ fn dispatches_of_a_plan_can_run_alone() {
     });
     let mut recorder = Recorder::new(&gpu);
     for (from, to) in [(&x, &y), (&y, &z)] {
-        let pass = wgrad::ops::Forward::evaluation(from, &[], to);
-        wgrad::ops::Layer::forward(&wgrad::ops::LeakyRelu::new(0.5), &mut recorder, pass);
+        let pass = Forward::new(from, &[], to, Mode::Evaluation);
+        LeakyRelu::new(0.5).forward(&mut recorder, pass).unwrap();
     }
     let plan = recorder.finish().unwrap();
     let singles: Vec<_> = plan.singles().collect();
@@ -169,7 +442,10 @@ fn tensors_that_are_empty_or_not_within_their_buffer_as_it_can_be_bound() {
         tensor.map_err(|e| e.to_string())
     };
     for (case, named) in [
-        (of(0, 256, [0, 7]), "shape of x must be at least 1×1"),
+        (
+            of(0, 256, [0, 7]),
+            "shape of x must be at least 1 along each extent; it is 0 × 7",
+        ),
         (of(0, 256, [1, 65]), "its buffer, which must be larger"),
         (of(0, 260, [1, 64]), "span of x, in bytes, must be"),
         (
@@ -179,7 +455,7 @@ fn tensors_that_are_empty_or_not_within_their_buffer_as_it_can_be_bound() {
         (of(4, 16, [1, 4]), "offset of x must be a multiple of"),
         (
             Tensor::zeros(gpu, "x", [3, 0], Element::F32).map_err(|e| e.to_string()),
-            "shape of x must be at least 1×1; it is 3×0",
+            "shape of x must be at least 1 along each extent; it is 3 × 0",
         ),
     ] {
         assert!(
@@ -215,8 +491,8 @@ fn a_kernel_from_outside_is_compiled_with_bounds_checks_and_is_not_mistaken_for_
     let y = tensor("y", &[0.0; 4]);
     // The crate's kernel of that name is compiled first.
     let mut recorder = Recorder::new(&gpu);
-    let pass = wgrad::ops::Forward::evaluation(&x, &[], &y);
-    wgrad::ops::Layer::forward(&wgrad::ops::Relu, &mut recorder, pass);
+    let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
+    Relu.forward(&mut recorder, pass).unwrap();
     recorder.dispatch(
         &MINE,
         [1 << 28, 1 << 29, 0, 0],
@@ -314,7 +590,7 @@ fn of_kernels_that_do_not_compile_the_first_is_told_and_the_others_stay() {
     static NOT_WGSL: Kernel<[u32; 4]> = Kernel::new("no_wgsl", "fn f( {", "f", BINDINGS);
     let gpu = gpu();
     let y = Tensor::zeros(&gpu, "y", [1, 64], Element::F32).unwrap();
-    let finish = |kernels: &[&'static Kernel<[u32; 4]>]| {
+    let finish = |kernels: &[&Kernel<[u32; 4]>]| {
         let mut recorder = Recorder::new(&gpu);
         for kernel in kernels {
             recorder.dispatch(kernel, [3, 0, 0, 0], &[&y], 1, Cost::default());

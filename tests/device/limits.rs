@@ -5,7 +5,7 @@ use wgrad::ndarray::Array2;
 use wgrad::plan::{Cost, Recorder};
 use wgrad::tensor::Tensor;
 use wgrad::wgpu::Limits;
-use wgrad::{Error, Gpu, StepPlan, Unfused};
+use wgrad::{Error, Fusion, Gpu, Unfused};
 
 use crate::borrowed::device;
 use crate::{assert_error, assert_trains, digits, spec, trainer};
@@ -16,11 +16,9 @@ fn borrowed(limits: Limits) -> Gpu {
 }
 
 /// Two variables of workgroup memory: 4 and 20,000 bytes, the first of which counts as 16.
-static LARGE: Kernel<u32> = Kernel {
-    workgroup_size: [8, 4, 2],
-    ..Kernel::new(
-        "large",
-        "
+static LARGE: Kernel<u32> = Kernel::new(
+    "large",
+    "
         @group(0) @binding(0) var<uniform> rows: u32;
         @group(0) @binding(1) var<storage, read> x: array<f32>;
         @group(0) @binding(2) var<storage, read_write> y: array<f32>;
@@ -33,10 +31,10 @@ static LARGE: Kernel<u32> = Kernel {
             many[i] = one * x[i];
             if i < rows { y[i] = many[i]; }
         }",
-        "forward",
-        &[Binding::read("x"), Binding::write("y")],
-    )
-};
+    "forward",
+    &[Binding::read("x"), Binding::write("y")],
+)
+.workgroup_size([8, 4, 2]);
 
 /// What a device says of that kernel, in so many workgroups.
 fn run(gpu: &Gpu, workgroups: u64) -> Result<Vec<f32>, Error> {
@@ -155,7 +153,7 @@ fn steps_that_the_device_cannot_run_fused_are_run_layer_by_layer() {
         ..Limits::default()
     });
     let trainer = trainer(&gpu, &digits().train).unwrap();
-    assert_eq!(trainer.step_plan(), StepPlan::Layers);
+    assert_eq!(trainer.fusion(), Fusion::Layers);
     let unfused = trainer.unfused().unwrap();
     assert!(
         matches!(unfused, Unfused::Limit { limit, available: 6, .. }

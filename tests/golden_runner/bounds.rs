@@ -3,79 +3,103 @@
 
 use ndarray::{Array2, Zip};
 
-use crate::tolerance::{DIVISION, Precision, Softmax, sigmoid};
-use crate::training::Activation;
-
-/// Weight and bias of every linear layer.
-pub(crate) type Parameters = Vec<[Array2<f32>; 2]>;
+use crate::network::{Activation, Network, Node};
+use crate::tolerance::{DIVISION, Precision, Softmax, distribution, gelu_slope, sigmoid};
+use crate::training::Compared;
 
 /// Values with how far each may be off.
-struct Uncertain {
+#[derive(Debug, Clone)]
+pub(crate) struct Uncertain {
     value: Array2<f64>,
     error: Array2<f64>,
 }
 
 impl Uncertain {
+    /// What a file has.
+    pub(crate) fn exact(value: Array2<f64>) -> Self {
+        let error = Array2::zeros(value.raw_dim());
+        Self { value, error }
+    }
+
+    /// Bytes that are divided by 255.
+    pub(crate) fn pixels(precision: Precision, pixels: &Array2<u8>) -> Self {
+        let value = pixels.mapv(|pixel| f64::from(pixel) / 255.0);
+        let error = value.mapv(|value| DIVISION * precision.ulp() * value);
+        Self { value, error }
+    }
+
     fn magnitude(&self) -> Array2<f64> {
         self.value.mapv(f64::abs)
     }
-}
 
-/// Of the gradients by all parameters, one after another; pixels are divided by 255.
-pub(crate) fn gradient_bounds(
-    precision: Precision,
-    activation: Option<Activation>,
-    parameters: &Parameters,
-    pixels: &Array2<u8>,
-    labels: &[u32],
-) -> Vec<f64> {
-    let value = pixels.mapv(|pixel| f64::from(pixel) / 255.0);
-    let error = value.mapv(|value| DIVISION * precision.ulp() * value);
-    let weights: Vec<Array2<f64>> = parameters.iter().map(|[w, _]| w.mapv(f64::from)).collect();
-    let mut inputs = vec![Uncertain { value, error }];
-    // What each activation saw.
-    let mut sums: Vec<Uncertain> = Vec::new();
-    for (i, w) in weights.iter().enumerate() {
-        let sum = linear(precision, &inputs[i], w, &parameters[i][1].mapv(f64::from));
-        inputs.push(activate(precision, activation, &sum));
-        sums.push(sum);
-    }
-    let mut bounds = Vec::new();
-    let mut delta = dlogits(precision, &sums[sums.len() - 1], labels);
-    for (i, w) in weights.iter().enumerate().rev() {
-        let (x, rows) = (&inputs[i], labels.len());
-        let magnitude = delta.magnitude();
-        let carried =
-            x.magnitude().t().dot(&delta.error) + x.error.t().dot(&(&magnitude + &delta.error));
-        let summed = x.magnitude().t().dot(&magnitude);
-        let mut layer: Vec<f64> = Vec::new();
-        layer.extend(
-            carried
-                .iter()
-                .zip(&summed)
-                .map(|(c, &s)| c + precision.sum(rows, s)),
-        );
-        let ones = Array2::ones((1, rows));
-        let (carried, summed) = (ones.dot(&delta.error), ones.dot(&magnitude));
-        layer.extend(
-            carried
-                .iter()
-                .zip(&summed)
-                .map(|(c, &s)| c + precision.sum(rows, s)),
-        );
-        bounds.push(layer);
-        if i > 0 {
-            let (back, magnitudes) = (w.t(), w.mapv(f64::abs));
-            let summed = magnitude.dot(&magnitudes.t());
-            let rounding = summed.mapv(|sum| precision.sum(w.ncols(), sum));
-            let below = Uncertain {
-                value: delta.value.dot(&back),
-                error: delta.error.dot(&magnitudes.t()) + rounding,
-            };
-            delta = activate_backward(precision, activation, &sums[i - 1], &inputs[i], below);
+    /// With a rounded sum for each element.
+    fn plus(&self, other: &Self, precision: Precision) -> Self {
+        let value = &self.value + &other.value;
+        let errors = &self.error + &other.error;
+        let rounding = (value.mapv(f64::abs) + &errors) * precision.unit;
+        Self {
+            error: errors + rounding,
+            value,
         }
     }
-    bounds.reverse();
+}
+
+/// Of the gradients by all parameters, one after another.
+pub(crate) fn gradient_bounds(
+    precision: Precision,
+    network: &Network,
+    parameters: &[Array2<f32>],
+    x: Uncertain,
+    targets: &Compared,
+) -> Vec<f64> {
+    let parameters: Vec<Array2<f64>> = parameters.iter().map(|p| p.mapv(f64::from)).collect();
+    let mut values = vec![x];
+    for node in &network.nodes {
+        values.push(match *node {
+            Node::Sum([a, b]) => values[a].plus(&values[b], precision),
+            Node::Activation { of, x } => activate(precision, of, &values[x]),
+            Node::Linear { layer, x } => linear(
+                precision,
+                &values[x],
+                &parameters[2 * layer],
+                &parameters[2 * layer + 1],
+            ),
+        });
+    }
+    let mut bounds = vec![Vec::new(); parameters.len()];
+    let mut deltas: Vec<Option<Uncertain>> = vec![None; values.len()];
+    let last = network.nodes.len();
+    deltas[last] = Some(doutputs(precision, &values[last], targets));
+    for (index, node) in network.nodes.iter().enumerate().rev() {
+        // Nobody reads a value that is named and not added.
+        let Some(delta) = deltas[index + 1].take() else {
+            continue;
+        };
+        let mut arrive = |at: usize, more: Uncertain| {
+            deltas[at] = Some(match deltas[at].take() {
+                None => more,
+                Some(before) => before.plus(&more, precision),
+            });
+        };
+        match *node {
+            Node::Sum([a, b]) => {
+                arrive(a, delta.clone());
+                arrive(b, delta);
+            }
+            Node::Activation { of, x } => {
+                let [input, output] = [&values[x], &values[index + 1]];
+                arrive(x, activate_backward(precision, of, input, output, delta));
+            }
+            Node::Linear { layer, x } => {
+                let w = &parameters[2 * layer];
+                [bounds[2 * layer], bounds[2 * layer + 1]] =
+                    of_parameters(precision, &values[x], &delta);
+                if x > 0 {
+                    arrive(x, by_input(precision, w, &delta));
+                }
+            }
+        }
+    }
     bounds.concat()
 }
 
@@ -89,92 +113,166 @@ fn linear(precision: Precision, x: &Uncertain, w: &Array2<f64>, b: &Array2<f64>)
     }
 }
 
-fn activate(precision: Precision, activation: Option<Activation>, x: &Uncertain) -> Uncertain {
-    let (mut value, mut error) = (x.value.clone(), x.error.clone());
-    match activation {
-        None => {}
-        Some(Activation::Relu) => value.mapv_inplace(|x| x.max(0.0)),
-        Some(Activation::Sigmoid) => {
-            value.mapv_inplace(sigmoid);
-            // The slope is at most 1/4.
-            Zip::from(&mut error)
-                .and(&x.value)
-                .for_each(|error, &x| *error = *error / 4.0 + precision.sigmoid(x));
-        }
-        Some(Activation::Tanh) => {
-            value.mapv_inplace(f64::tanh);
-            // The slope is at most 1.
-            Zip::from(&mut error)
-                .and(&x.value)
-                .for_each(|error, &x| *error += precision.tanh(x));
-        }
+/// Of the gradients by weight and bias.
+fn of_parameters(precision: Precision, x: &Uncertain, delta: &Uncertain) -> [Vec<f64>; 2] {
+    let (rows, magnitude) = (delta.value.nrows(), delta.magnitude());
+    let of_sums = |carried: Array2<f64>, summed: Array2<f64>| {
+        let pairs = carried.into_iter().zip(summed);
+        pairs.map(|(c, s)| c + precision.sum(rows, s)).collect()
+    };
+    let carried =
+        x.magnitude().t().dot(&delta.error) + x.error.t().dot(&(&magnitude + &delta.error));
+    let ones = Array2::ones((1, rows));
+    [
+        of_sums(carried, x.magnitude().t().dot(&magnitude)),
+        of_sums(ones.dot(&delta.error), ones.dot(&magnitude)),
+    ]
+}
+
+fn by_input(precision: Precision, w: &Array2<f64>, delta: &Uncertain) -> Uncertain {
+    let (back, magnitudes) = (w.t(), w.mapv(f64::abs));
+    let summed = delta.magnitude().dot(&magnitudes.t());
+    let rounding = summed.mapv(|sum| precision.sum(w.ncols(), sum));
+    Uncertain {
+        value: delta.value.dot(&back),
+        error: delta.error.dot(&magnitudes.t()) + rounding,
     }
+}
+
+fn activate(precision: Precision, activation: Activation, x: &Uncertain) -> Uncertain {
+    let (mut value, mut error) = (x.value.clone(), x.error.clone());
+    Zip::from(&mut value)
+        .and(&mut error)
+        .for_each(|value, error| {
+            let x = *value;
+            (*value, *error) = match activation {
+                Activation::Relu => (x.max(0.0), *error),
+                // The slope is at most 1/4.
+                Activation::Sigmoid => (sigmoid(x), *error / 4.0 + precision.sigmoid(x)),
+                // The slope is at most 1.
+                Activation::Tanh => (x.tanh(), *error + precision.tanh(x)),
+                // The slope is at most 1.13.
+                Activation::Gelu => (x * distribution(x), 1.13 * *error + precision.gelu(x)),
+                Activation::LeakyRelu { slope } if x > 0.0 => (x, slope.abs().max(1.0) * *error),
+                Activation::LeakyRelu { slope } => {
+                    let most = slope.abs().max(1.0);
+                    (slope * x, most * *error + scaled(precision, slope, x))
+                }
+            };
+        });
     Uncertain { value, error }
+}
+
+/// Of a product by a slope, which the crate has in `f32`.
+fn scaled(precision: Precision, slope: f64, x: f64) -> f64 {
+    let of_slope = f64::from(f32::EPSILON) / 2.0;
+    (slope * x).abs() * (of_slope + precision.unit) + precision.tiny
 }
 
 fn activate_backward(
     precision: Precision,
-    activation: Option<Activation>,
+    activation: Activation,
     x: &Uncertain,
     y: &Uncertain,
     mut delta: Uncertain,
 ) -> Uncertain {
-    let Uncertain { value, error } = &mut delta;
+    let pairs = Zip::from(&mut delta.value).and(&mut delta.error);
     match activation {
-        None => {}
-        Some(Activation::Relu) => Zip::from(value)
-            .and(error)
-            .and(&x.value)
-            .and(&x.error)
-            .for_each(|dx, error, &x, &uncertainty| {
-                if x.abs() <= uncertainty {
-                    // Whether it passes is not known.
-                    *error += dx.abs();
-                } else if x <= 0.0 {
-                    *error = 0.0;
-                }
-                if x <= 0.0 {
-                    *dx = 0.0;
-                }
-            }),
-        Some(Activation::Sigmoid) => Zip::from(value)
-            .and(error)
-            .and(&y.value)
-            .and(&y.error)
-            .for_each(|dx, error, &y, &uncertainty| {
-                let slope = (1.0 - y) * y;
-                let dy = dx.abs() + *error;
-                *error = *error * slope + precision.sigmoid_backward(y, uncertainty, dy);
-                *dx *= slope;
-            }),
-        Some(Activation::Tanh) => Zip::from(value)
-            .and(error)
-            .and(&y.value)
-            .and(&y.error)
-            .for_each(|dx, error, &y, &uncertainty| {
-                let slope = (1.0 - y) * (1.0 + y);
-                let dy = dx.abs() + *error;
-                *error = *error * slope + precision.tanh_backward(y, uncertainty, dy);
-                *dx *= slope;
-            }),
+        Activation::Relu => rectify(pairs.and(&x.value).and(&x.error), precision, 0.0),
+        Activation::LeakyRelu { slope } => {
+            rectify(pairs.and(&x.value).and(&x.error), precision, slope);
+        }
+        Activation::Sigmoid => {
+            pairs
+                .and(&y.value)
+                .and(&y.error)
+                .for_each(|dx, error, &y, &uncertainty| {
+                    let slope = (1.0 - y) * y;
+                    let dy = dx.abs() + *error;
+                    *error = *error * slope + precision.sigmoid_backward(y, uncertainty, dy);
+                    *dx *= slope;
+                });
+        }
+        Activation::Tanh => {
+            pairs
+                .and(&y.value)
+                .and(&y.error)
+                .for_each(|dx, error, &y, &uncertainty| {
+                    let slope = (1.0 - y) * (1.0 + y);
+                    let dy = dx.abs() + *error;
+                    *error = *error * slope + precision.tanh_backward(y, uncertainty, dy);
+                    *dx *= slope;
+                });
+        }
+        Activation::Gelu => {
+            pairs
+                .and(&x.value)
+                .and(&x.error)
+                .for_each(|dx, error, &x, &uncertainty| {
+                    let slope = gelu_slope(x);
+                    let dy = dx.abs() + *error;
+                    *error =
+                        *error * slope.abs() + precision.gelu_backward(x, uncertainty, dy);
+                    *dx *= slope;
+                });
+        }
     }
     delta
 }
 
-fn dlogits(precision: Precision, logits: &Uncertain, labels: &[u32]) -> Uncertain {
-    let (mut value, mut error) = (logits.value.clone(), logits.error.clone());
-    for (row, &label) in labels.iter().enumerate() {
-        let (z, errors) = (
-            logits.value.row(row).to_vec(),
-            logits.error.row(row).to_vec(),
-        );
-        let label = label as usize;
-        let bounds = precision.softmax(&z, &errors, label, labels.len());
-        let mut gradient = Softmax::of(&z, label).probabilities;
-        gradient[label] -= 1.0;
-        for (class, gradient) in gradient.into_iter().enumerate() {
-            value[[row, class]] = gradient / labels.len() as f64;
-            error[[row, class]] = bounds.dlogits[class];
+type Rows<'a> = ndarray::ArrayView2<'a, f64>;
+type Changed<'a> = ndarray::ArrayViewMut2<'a, f64>;
+
+/// A slope of 1 where `x` is above 0, and another elsewhere.
+fn rectify(
+    all: Zip<(Changed<'_>, Changed<'_>, Rows<'_>, Rows<'_>), ndarray::Ix2>,
+    precision: Precision,
+    slope: f64,
+) {
+    all.for_each(|dx, error, &x, &uncertainty| {
+        let is_open = x > 0.0;
+        let of_side = |is_open: bool| if is_open { 1.0 } else { slope };
+        let mut most = *error * of_side(is_open).abs();
+        if x.abs() <= uncertainty {
+            // Which side is taken is not known.
+            let other = of_side(!is_open);
+            most = (*error * other.abs()).max(most) + dx.abs() * (1.0 - slope).abs();
+        }
+        if slope != 0.0 && (!is_open || x.abs() <= uncertainty) {
+            most += scaled(precision, slope, dx.abs() + *error);
+        }
+        *dx *= of_side(is_open);
+        *error = most;
+    });
+}
+
+/// Of the gradient of the mean loss by the outputs.
+fn doutputs(precision: Precision, outputs: &Uncertain, targets: &Compared) -> Uncertain {
+    let (mut value, mut error) = (outputs.value.clone(), outputs.error.clone());
+    match targets {
+        Compared::Classes(labels) => {
+            for (row, &label) in labels.iter().enumerate() {
+                let z = outputs.value.row(row).to_vec();
+                let (errors, label) = (outputs.error.row(row).to_vec(), label as usize);
+                let bounds = precision.softmax(&z, &errors, label, labels.len());
+                let mut gradient = Softmax::of(&z, label).probabilities;
+                gradient[label] -= 1.0;
+                for (class, gradient) in gradient.into_iter().enumerate() {
+                    value[[row, class]] = gradient / labels.len() as f64;
+                    error[[row, class]] = bounds.dlogits[class];
+                }
+            }
+        }
+        Compared::Values(expected) => {
+            let scale = 2.0 / expected.len() as f64;
+            Zip::from(&mut value).and(&mut error).and(expected).for_each(
+                |value, error, &expected| {
+                    let difference = *value - f64::from(expected);
+                    let most = scale * (difference.abs() + *error);
+                    *error = scale * *error + precision.scaled_difference(most);
+                    *value = scale * difference;
+                },
+            );
         }
     }
     Uncertain { value, error }

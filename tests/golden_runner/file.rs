@@ -117,24 +117,47 @@ impl File {
         }
     }
 
-    fn of_shape(&self, name: &str, shape: [usize; 2]) -> Result<&Array, Refusal> {
-        let found = self.shape(name)?;
-        if found != shape {
+    /// The extents of a tensor, at least one.
+    pub(crate) fn extents(&self, name: &str) -> Result<Vec<usize>, Refusal> {
+        match self.tensor(name)?.shape[..] {
+            [] => Err(self.failed(format!("tensor {name} is a number, and no array"))),
+            ref extents => Ok(extents.to_vec()),
+        }
+    }
+
+    /// Whether a tensor holds integers.
+    pub(crate) fn is_i32(&self, name: &str) -> Result<bool, Refusal> {
+        Ok(matches!(self.tensor(name)?.data, Data::I32(_)))
+    }
+
+    /// Extents of 1 at the front do not count: a file may have a vector as a row, and a number as a vector.
+    fn of_shape(&self, name: &str, shape: &[usize]) -> Result<&Array, Refusal> {
+        let tensor = self.tensor(name)?;
+        let found = &tensor.shape;
+        if without_ones(found) != without_ones(shape) {
             let why = format!("tensor {name}: expected shape {shape:?}, found {found:?}");
             return Err(self.failed(why));
         }
-        self.tensor(name)
+        Ok(tensor)
     }
 
-    pub(crate) fn f32(&self, name: &str, shape: [usize; 2]) -> Result<Vec<f32>, Refusal> {
-        match &self.of_shape(name, shape)?.data {
+    pub(crate) fn f32(
+        &self,
+        name: &str,
+        shape: impl AsRef<[usize]>,
+    ) -> Result<Vec<f32>, Refusal> {
+        match &self.of_shape(name, shape.as_ref())?.data {
             Data::F32(values) => Ok(values.clone()),
             _ => Err(self.failed(format!("tensor {name} is not float32"))),
         }
     }
 
-    pub(crate) fn f64(&self, name: &str, shape: [usize; 2]) -> Result<Vec<f64>, Refusal> {
-        match &self.of_shape(name, shape)?.data {
+    pub(crate) fn f64(
+        &self,
+        name: &str,
+        shape: impl AsRef<[usize]>,
+    ) -> Result<Vec<f64>, Refusal> {
+        match &self.of_shape(name, shape.as_ref())?.data {
             Data::F64(values) => Ok(values.clone()),
             _ => Err(self.failed(format!("tensor {name} is not float64"))),
         }
@@ -144,10 +167,10 @@ impl File {
     pub(crate) fn u32(
         &self,
         name: &str,
-        shape: [usize; 2],
+        shape: impl AsRef<[usize]>,
         below: usize,
     ) -> Result<Vec<u32>, Refusal> {
-        let Data::I32(values) = &self.of_shape(name, shape)?.data else {
+        let Data::I32(values) = &self.of_shape(name, shape.as_ref())?.data else {
             return Err(self.failed(format!("tensor {name} is not int32")));
         };
         let in_range = |&value: &i32| {
@@ -181,6 +204,11 @@ impl File {
             None => Ok(()),
         }
     }
+}
+
+fn without_ones(shape: &[usize]) -> &[usize] {
+    let ones = shape.iter().take_while(|&&extent| extent == 1).count();
+    &shape[ones..]
 }
 
 fn numbers<T, const SIZE: usize>(bytes: &[u8], from: fn([u8; SIZE]) -> T) -> Vec<T> {

@@ -2,12 +2,12 @@
 
 use ndarray::Array2;
 use wgrad::kernel::Element;
-use wgrad::ops::{self, Backward, Forward, Layer, Loss};
+use wgrad::ops::{self, Backward, Forward, Layer, Loss, LossPass, Mode};
 use wgrad::plan::Recorder;
 use wgrad::plumbing::Variant;
 use wgrad::reference::{self, Float};
 use wgrad::tensor::Tensor;
-use wgrad::{Error, Gpu};
+use wgrad::{Error, Gpu, Shape};
 
 use crate::file::{File, Refusal};
 use crate::report::Table;
@@ -36,6 +36,7 @@ pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Ref
             "relu" => elementwise(file, prefix, gpu, table, &RELU)?,
             "sigmoid" => elementwise(file, prefix, gpu, table, &SIGMOID)?,
             "tanh" => elementwise(file, prefix, gpu, table, &TANH)?,
+            "gelu" => elementwise(file, prefix, gpu, table, &GELU)?,
             "softmax_cross_entropy" => softmax_cross_entropy(file, prefix, gpu, table)?,
             "mean_squared_error" => mean_squared_error(file, prefix, gpu, table)?,
             _ => return Err(file.unknown("op", op)),
@@ -114,17 +115,12 @@ fn affine_reference<F: Float>(given: &[Array2<f32>]) -> Outputs {
     let mut y = poisoned(dy);
     let mut dx = poisoned(x);
     let mut gradients: Vec<Array2<F>> = parameters.iter().map(poisoned).collect();
-    let pass = reference::Forward::evaluation(x.view(), parameters, y.view_mut());
+    let (input, mode) = (Shape::from(x.ncols()), reference::Mode::Evaluation);
+    let pass = reference::Forward::new((x.view(), input), parameters, y.view_mut(), mode);
     reference::Layer::forward(&reference::Linear, pass);
-    let pass = reference::Backward {
-        x: x.view(),
-        y: y.view(),
-        dy: dy.view(),
-        parameters,
-        gradients: &mut gradients,
-        dx: Some(dx.view_mut()),
-        draw: None,
-    };
+    let (x, of_output) = ((x.view(), input), [y.view(), dy.view()]);
+    let pass = reference::Backward::new(x, of_output, Some(dx.view_mut()), mode);
+    let pass = pass.with_parameters(parameters, &mut gradients);
     reference::Layer::backward(&reference::Linear, pass);
     vec![
         into_f64(&y),
@@ -148,16 +144,8 @@ fn affine_gpu(gpu: &Gpu, variant: Variant, given: &[Array2<f32>]) -> Result<Outp
     ];
     let mut recorder = Recorder::new(gpu);
     variant.forward(&mut recorder, x, parameters, &y);
-    let pass = Backward {
-        x,
-        y: &y,
-        dy,
-        parameters,
-        gradients: &gradients,
-        dx: Some(&dx),
-        draw: None,
-    };
-    variant.backward(&mut recorder, pass);
+    let pass = Backward::new([x, &y, dy], Some(&dx), Mode::Evaluation);
+    variant.backward(&mut recorder, pass.with_parameters(parameters, &gradients));
     run(gpu, recorder, &[&y, &dx, &gradients[0], &gradients[1]])
 }
 
@@ -194,6 +182,13 @@ const TANH: Activation = Activation {
         let error = precision.tanh(x);
         [error, precision.tanh_backward(x.tanh(), error, dy)]
     },
+};
+
+const GELU: Activation = Activation {
+    layer: &ops::Gelu,
+    single: &reference::Gelu,
+    double: &reference::Gelu,
+    allowed: |precision, x, dy| [precision.gelu(x), precision.gelu_backward(x, 0.0, dy)],
 };
 
 fn elementwise(
@@ -244,16 +239,12 @@ fn elementwise_reference<F: Float>(
 ) -> Outputs {
     let [x, dy] = [x, dy].map(of_f32::<F>);
     let (mut y, mut dx) = (poisoned(&x), poisoned(&x));
-    layer.forward(reference::Forward::evaluation(x.view(), &[], y.view_mut()));
-    layer.backward(reference::Backward {
-        x: x.view(),
-        y: y.view(),
-        dy: dy.view(),
-        parameters: &[],
-        gradients: &mut [],
-        dx: Some(dx.view_mut()),
-        draw: None,
-    });
+    let input = (x.view(), Shape::from(x.ncols()));
+    let mode = reference::Mode::Evaluation;
+    layer.forward(reference::Forward::new(input, &[], y.view_mut(), mode));
+    let of_output = [y.view(), dy.view()];
+    let dx_view = Some(dx.view_mut());
+    layer.backward(reference::Backward::new(input, of_output, dx_view, mode));
     vec![into_f64(&y), into_f64(&dx)]
 }
 
@@ -266,17 +257,9 @@ fn elementwise_gpu(
     let [y, dx] = [upload(gpu, &poisoned(x))?, upload(gpu, &poisoned(x))?];
     let [x, dy] = [upload(gpu, x)?, upload(gpu, dy)?];
     let mut recorder = Recorder::new(gpu);
-    layer.forward(&mut recorder, Forward::evaluation(&x, &[], &y));
-    let pass = Backward {
-        x: &x,
-        y: &y,
-        dy: &dy,
-        parameters: &[],
-        gradients: &[],
-        dx: Some(&dx),
-        draw: None,
-    };
-    layer.backward(&mut recorder, pass);
+    let mode = Mode::Evaluation;
+    layer.forward(&mut recorder, Forward::new(&x, &[], &y, mode))?;
+    layer.backward(&mut recorder, Backward::new([&x, &y, &dy], Some(&dx), mode))?;
     run(gpu, recorder, &[&y, &dx])
 }
 
@@ -359,7 +342,8 @@ fn softmax_gpu(gpu: &Gpu, logits: &Array2<f32>, labels: &[u32]) -> Result<Output
     let logits = upload(gpu, logits)?;
     let mut recorder = Recorder::new(gpu);
     let loss = ops::SoftmaxCrossEntropy;
-    loss.forward_backward(&mut recorder, &logits, &indices, &losses, &dlogits);
+    let pass = LossPass::new([&logits, &indices], [&losses, &dlogits]);
+    loss.forward_backward(&mut recorder, pass)?;
     let mut found = run(gpu, recorder, &[&losses, &dlogits])?;
     let loss = found[0].iter().sum::<f64>() / labels.len() as f64;
     let dlogits = found.remove(1);
@@ -416,8 +400,8 @@ fn mean_squared_error_reference<F: Float>(y: &Array2<f32>, targets: &Array2<f32>
     let [y, targets] = [y, targets].map(of_f32::<F>);
     let mut dy = poisoned(&y);
     let targets = reference::Targets::Values(targets.view());
-    let loss = reference::MeanSquaredError;
-    let loss = reference::Loss::forward_backward(&loss, y.view(), targets, dy.view_mut());
+    let pass = reference::LossPass::new(y.view(), targets, dy.view_mut());
+    let loss = reference::Loss::forward_backward(&reference::MeanSquaredError, pass);
     vec![vec![loss.into_f64()], into_f64(&dy)]
 }
 
@@ -430,7 +414,8 @@ fn mean_squared_error_gpu(
     let dy = upload(gpu, &poisoned(y))?;
     let [y, targets] = [upload(gpu, y)?, upload(gpu, targets)?];
     let mut recorder = Recorder::new(gpu);
-    ops::MeanSquaredError.forward_backward(&mut recorder, &y, &targets, &losses, &dy);
+    let pass = LossPass::new([&y, &targets], [&losses, &dy]);
+    ops::MeanSquaredError.forward_backward(&mut recorder, pass)?;
     let mut found = run(gpu, recorder, &[&losses, &dy])?;
     let loss = found[0].iter().sum::<f64>() / y.rows() as f64;
     Ok(vec![vec![loss], found.remove(1)])
@@ -447,7 +432,8 @@ fn run(gpu: &Gpu, recorder: Recorder<'_>, outputs: &[&Tensor]) -> Result<Outputs
 }
 
 fn upload(gpu: &Gpu, values: &Array2<f32>) -> Result<Tensor, Error> {
-    let tensor = Tensor::zeros(gpu, "golden", values.dim().into(), Element::F32)?;
+    let shape: [usize; 2] = values.dim().into();
+    let tensor = Tensor::zeros(gpu, "golden", shape, Element::F32)?;
     gpu.write(&tensor, &values.iter().copied().collect::<Vec<_>>())?;
     Ok(tensor)
 }

@@ -35,12 +35,22 @@ const OP: &str = "affine.safetensors";
 const TRAINING: &str = "three_layer_sigmoid_sgd.safetensors";
 const WITH_MOMENTUM: &str = "two_layer_momentum.safetensors";
 const WITH_ADAM: &str = "two_layer_adam.safetensors";
+const NETWORK: &str = "residual_mlp_momentum.safetensors";
 
 #[test]
 fn golden_values_of_metadata_that_are_unknown_are_refused() {
     for (name, key, value) in [
         (OP, "kind", "layer"),
         (OP, "op", "convolution"),
+        (OP, "op", "conv2d"),
+        (OP, "op", "max_pool2d"),
+        (OP, "op", "avg_pool2d"),
+        (OP, "op", "batch_norm"),
+        (OP, "op", "layer_norm"),
+        (OP, "op", "embedding"),
+        (OP, "op", "binary_cross_entropy_with_logits"),
+        (OP, "op", "huber"),
+        (OP, "op", "softmax_cross_entropy_options"),
         (TRAINING, "activation", "gelu"),
         (TRAINING, "loss", "mean_squared_error"),
         (TRAINING, "optimizer", "lion"),
@@ -56,14 +66,64 @@ fn golden_values_of_metadata_that_are_unknown_are_refused() {
         (TRAINING, "widths", "784,33,16,10"),
         (TRAINING, "steps", "61"),
         (TRAINING, "batch", "63"),
+        (NETWORK, "loss", "mean_squared_error"),
+        (NETWORK, "loss", "huber"),
+        (NETWORK, "optimizer", "lion"),
+        (NETWORK, "data", "cifar"),
+        (NETWORK, "input", "[784, 0]"),
+        (NETWORK, "input", "[1, 1, 1, 28, 28]"),
+        (NETWORK, "input", "784"),
+        (NETWORK, "network", "[]"),
+        (NETWORK, "network", "linear"),
+        (NETWORK, "steps", "61"),
     ] {
-        assert_refused(&with_key(name, key, Some(value)), &[key]);
+        let named: &[&str] = if key == "op" { &[key, value] } else { &[key] };
+        assert_refused(&with_key(name, key, Some(value)), named);
     }
+}
+
+/// The list of layers with one entry replaced.
+fn with_layer(index: usize, layer: &str) -> File {
+    let file = open(NETWORK);
+    let mut layers: Vec<serde_json::Value> =
+        serde_json::from_str(&file.metadata["network"]).unwrap();
+    layers[index] = serde_json::from_str(layer).unwrap();
+    let text = serde_json::to_string(&layers).unwrap();
+    with_key(NETWORK, "network", Some(&text))
+}
+
+#[test]
+fn golden_layers_that_are_not_built_are_refused_by_name() {
+    for (layer, named) in [
+        (
+            r#"{"layer": "conv2d", "outputs": 6, "kernel": [5, 5], "stride": [1, 1], "padding": [0, 0]}"#,
+            "conv2d",
+        ),
+        (r#"{"layer": "max_pool2d", "kernel": [2, 2], "stride": [2, 2]}"#, "max_pool2d"),
+        (r#"{"layer": "avg_pool2d", "kernel": [2, 2], "stride": [2, 2]}"#, "avg_pool2d"),
+        (r#"{"layer": "batch_norm", "eps": 1e-05, "momentum": 0.1}"#, "batch_norm"),
+        (r#"{"layer": "layer_norm", "eps": 1e-05}"#, "layer_norm"),
+        (r#"{"layer": "embedding", "count": 27, "width": 6}"#, "embedding"),
+        (r#"{"layer": "relu", "inplace": true}"#, "inplace"),
+        (r#"{"layer": "linear", "outputs": 16, "bias": false}"#, "bias"),
+        (r#"{"layer": "linear"}"#, "outputs"),
+        (r#"{"layer": "linear", "outputs": 0}"#, "outputs"),
+        (r#"{"layer": "linear", "outputs": 1.5}"#, "outputs"),
+        (r#"{"layer": "leaky_relu"}"#, "slope"),
+        (r#"{"layer": "add", "name": "b"}"#, "\"name\""),
+        (r#"{"outputs": 3}"#, "\"layer\""),
+    ] {
+        assert_refused(&with_layer(3, layer), &["layer 3", named]);
+    }
+    // A sum of two widths, and a layer that the tensors do not fit.
+    assert_refused(&with_layer(4, r#"{"layer": "linear", "outputs": 17}"#), &["16", "17"]);
+    let named = ["init.layers.7.weight", "[11, 16]", "[10, 16]"];
+    assert_refused(&with_layer(7, r#"{"layer": "linear", "outputs": 11}"#), &named);
 }
 
 #[test]
 fn golden_keys_of_metadata_that_are_unknown_are_refused() {
-    for name in [OP, TRAINING, WITH_MOMENTUM, WITH_ADAM] {
+    for name in [OP, TRAINING, WITH_MOMENTUM, WITH_ADAM, NETWORK] {
         let file = with_key(name, "dtype", Some("float16"));
         assert_refused(&file, &["dtype", "float16"]);
     }
@@ -79,6 +139,17 @@ fn golden_keys_of_metadata_that_are_missing_are_refused() {
                 "kind",
                 "widths",
                 "activation",
+                "loss",
+                "optimizer",
+                "learning_rate",
+            ],
+        ),
+        (
+            NETWORK,
+            &[
+                "input",
+                "network",
+                "data",
                 "loss",
                 "optimizer",
                 "learning_rate",
@@ -114,14 +185,23 @@ fn golden_tensors_that_are_missing_or_unknown_or_misshapen_are_refused() {
         "final.w1",
         "test_accuracy",
     ];
-    let cases = [(
-        OP,
-        ["3x5x7.x", "3x5x7.b", "1x1x1.dw", "64x64x64.y"].as_slice(),
-    )];
-    for (name, tensors) in cases
-        .into_iter()
-        .chain([(TRAINING, of_training.as_slice())])
-    {
+    let of_network = [
+        "init.layers.0.weight",
+        "init.layers.7.bias",
+        "indices",
+        "losses",
+        "first_gradient.layers.4.weight",
+        "final.layers.2.bias",
+        "evaluated",
+    ];
+    for (name, tensors) in [
+        (
+            OP,
+            ["3x5x7.x", "3x5x7.b", "1x1x1.dw", "64x64x64.y"].as_slice(),
+        ),
+        (TRAINING, &of_training),
+        (NETWORK, &of_network),
+    ] {
         for &tensor in tensors {
             let mut file = open(name);
             let array = file.tensors.remove(tensor).unwrap();
@@ -179,8 +259,13 @@ fn assert_caught(name: &str, spoiled: &[&str], engines: usize) {
     let (mut table, mnist) = (Table::default(), common::mnist());
     check(&file, gpu(), mnist.as_ref(), &mut table).unwrap();
     for tensor in spoiled {
-        let what = tensor.trim_end_matches(".w1").trim_end_matches(".b2");
-        let what = what.rsplit('.').next().unwrap();
+        // The name of what is compared: `final` of `final.w1`, `y` of `3x5x7.y`.
+        let roles = ["first_gradient", "final"];
+        let what = match tensor.split_once('.') {
+            Some((role, _)) if roles.contains(&role) => role,
+            Some((_, what)) => what,
+            None => tensor,
+        };
         let of_tensor = |row: &&Row| row.what.starts_with(what) && row.share() > 1.0;
         let failed = table.rows.iter().filter(of_tensor).count();
         assert_eq!(
@@ -213,5 +298,13 @@ fn golden_values_of_trainings_that_are_off_by_a_thousandth_are_caught() {
     if common::mnist().is_some() {
         let of_run = ["losses", "first_gradient.w1", "final.b2", "test_accuracy"];
         assert_caught(TRAINING, &of_run, 6);
+        // It cannot be fused.
+        let of_run = [
+            "losses",
+            "first_gradient.layers.0.weight",
+            "final.layers.7.bias",
+            "evaluated",
+        ];
+        assert_caught(NETWORK, &of_run, 5);
     }
 }

@@ -90,6 +90,30 @@ impl Precision {
         dy.abs() * (error * (2.0 * y.abs() + error) + 2.0 * self.ulp() * factor) + self.tiny
     }
 
+    /// Of `x·Φ(x)`. Φ is either `erfc` of the C library or, on a GPU, `e^(−x²/2)·P(t)`: the error of the power,
+    /// with that of x²; in P, `t = 1/(1 + 0.27|x|)` is 4 ULP off, which P makes three times as much at most, its
+    /// coefficients and sums add 9.6 ULP, and the fit ¼; a rounded product. For x > 0 a difference follows.
+    pub(crate) fn gelu(self, x: f64) -> f64 {
+        x.abs() * self.distribution(x) + self.unit * (x * distribution(x)).abs() + self.tiny
+    }
+
+    fn distribution(self, x: f64) -> f64 {
+        let power = self.exp(0.5 * x * x) + 0.5 * x * x * self.unit;
+        let relative = power + (3.0 * 4.0 + 9.6 + 0.25 + 0.5) * self.ulp();
+        let below = distribution(-x.abs()) * relative * 1.0001 + 2.0 * self.tiny;
+        below + if x > 0.0 { self.unit } else { 0.0 }
+    }
+
+    /// Of `dy·(Φ(x) + x·φ(x))` when `x` is off by `error`. The density has the error of its power, of a constant and
+    /// of two products; then a sum and a product. The second derivative, `φ(x)·(2 − x²)`, is at most 0.8.
+    pub(crate) fn gelu_backward(self, x: f64, error: f64, dy: f64) -> f64 {
+        let of_density = self.exp(0.5 * x * x) + (0.5 * x * x + 3.0) * self.unit;
+        let product = (x * density(x)).abs();
+        let slope = self.distribution(x) + product * of_density * 1.0001 + 2.0 * self.tiny;
+        let rounding = 2.1 * self.unit * gelu_slope(x).abs();
+        dy.abs() * (slope + 0.8 * error + rounding) + 2.0 * self.tiny
+    }
+
     /// Of a row's loss, probabilities and `dlogits` over `rows`, when logits are off by `errors`.
     pub(crate) fn softmax(
         self,
@@ -172,4 +196,18 @@ impl Softmax {
 
 pub(crate) fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
+}
+
+/// Φ(x) of the normal distribution.
+pub(crate) fn distribution(x: f64) -> f64 {
+    0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
+}
+
+fn density(x: f64) -> f64 {
+    (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt()
+}
+
+/// The derivative of `x·Φ(x)`.
+pub(crate) fn gelu_slope(x: f64) -> f64 {
+    distribution(x) + x * density(x)
 }

@@ -1,21 +1,22 @@
-//! Golden trainings: every step's loss, the first gradient and the final weights of whole runs on
-//! MNIST, by the reference in both precisions and by the GPU.
+//! Golden trainings: every step's loss, the first gradient, the final weights and what the network then says, of
+//! whole runs by the definitions in both precisions, by the CPU engine, and by the GPU.
 
-use ndarray::Array2;
-use wgrad::data::{Labels, Sampling, Split};
-use wgrad::ops::{Linear, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh};
-use wgrad::reference::{Float, Moment};
-use wgrad::{Error, Gpu, Sequential, StepPlan, Trainer, cpu};
+use ndarray::{Array2, Axis};
+use wgrad::data::{Dataset, Examples, Labels, Sampling, Split, Table as Rows};
+use wgrad::ops::{Loss, MeanSquaredError, SoftmaxCrossEntropy};
+use wgrad::reference::{self, Float, UpdateStep};
+use wgrad::{Error, Evaluation, Fusion, Gpu, Parameters, Targets, Trainer, cpu};
 
-use crate::bounds::{Parameters, gradient_bounds};
+use crate::bounds::{Uncertain, gradient_bounds};
 use crate::file::{File, Refusal};
+use crate::network::{Activation, Network};
 use crate::ops::{into_f64, matrix};
 use crate::optimizer::Asked;
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, Precision, SINGLE};
 
-/// The oracle in `f32` may be so far from the file, in every loss and every final weight after hundreds of
-/// steps: a thousand roundings that all add up, which those of a run do not.
+/// The oracle in `f32` may be so far from the file, in every loss, every final weight and, relative to the largest,
+/// every output, after hundreds of steps: a thousand roundings that all add up, which those of a run do not.
 const SINGLE_RUN: f64 = 1e-4;
 /// Every other engine in `f32` may be so many times as far as the oracle is. That says how far this run carries
 /// roundings; of all that a step does, WGSL lets `exp` be off the most: by 3 + 2|x| ULP, at |x| = 2.5 by 16
@@ -28,25 +29,103 @@ const DOUBLE_RUN: f64 = 1e-12;
 /// classified either way; among 10,000 there are few such.
 const UNDECIDED: f64 = 2.0;
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Activation {
-    Relu,
-    Sigmoid,
-    Tanh,
+/// What outputs are compared with, row by row.
+#[derive(Debug)]
+pub(crate) enum Compared {
+    Classes(Vec<u32>),
+    Values(Array2<f32>),
+}
+
+impl Compared {
+    fn rows(&self, indices: &[u32]) -> Self {
+        match self {
+            Self::Classes(labels) => {
+                let labels = indices.iter().map(|&index| labels[index as usize]);
+                Self::Classes(labels.collect())
+            }
+            Self::Values(values) => Self::Values(selected(values, indices)),
+        }
+    }
+
+    /// Values in a precision; of classes there are none.
+    fn values<F: Float>(&self) -> Array2<F> {
+        match self {
+            Self::Classes(_) => Array2::zeros((0, 0)),
+            Self::Values(values) => values.mapv(|value| F::from_f64(value.into())),
+        }
+    }
+
+    fn targets<'a, F>(&'a self, values: &'a Array2<F>) -> reference::Targets<'a, F> {
+        match self {
+            Self::Classes(labels) => reference::Targets::Classes(labels),
+            Self::Values(_) => reference::Targets::Values(values.view()),
+        }
+    }
+}
+
+/// Examples to train on.
+#[derive(Debug)]
+enum Data {
+    Mnist,
+    Rows { x: Array2<f32>, targets: Compared },
+}
+
+/// Features of a minibatch.
+#[derive(Debug)]
+enum Features {
+    Pixels(Array2<u8>),
+    Floats(Array2<f32>),
+}
+
+impl Features {
+    fn get<F: Float>(&self) -> Array2<F> {
+        match self {
+            Self::Pixels(pixels) => pixels.mapv(unit),
+            Self::Floats(floats) => floats.mapv(|value| F::from_f64(value.into())),
+        }
+    }
+
+    fn uncertain(&self, precision: Precision) -> Uncertain {
+        match self {
+            Self::Pixels(pixels) => Uncertain::pixels(precision, pixels),
+            Self::Floats(floats) => Uncertain::exact(floats.mapv(f64::from)),
+        }
+    }
+}
+
+/// What a trained network is asked.
+#[derive(Debug)]
+enum Asking {
+    /// How many of MNIST's test images it takes for what they are.
+    Hits(f64),
+    /// Its outputs for the first rows of MNIST's test images, or of the examples.
+    Outputs(Array2<f64>),
+}
+
+impl Asking {
+    fn expected(&self) -> Vec<f64> {
+        match self {
+            Self::Hits(hits) => vec![*hits],
+            Self::Outputs(outputs) => into_f64(outputs),
+        }
+    }
 }
 
 /// What a file says.
 struct Training {
     optimizer: Asked,
-    activation: Option<Activation>,
+    loss: fn() -> Box<dyn Loss>,
+    network: Network,
+    data: Data,
     learning_rate: f64,
     batch: usize,
     indices: Vec<u32>,
-    init: Parameters,
-    first_gradient: Vec<Vec<f64>>,
+    /// Weights and biases in order.
+    init: Vec<Array2<f32>>,
+    first_gradient: Vec<f64>,
     losses: Vec<f64>,
-    last: Vec<Vec<f64>>,
-    accuracy: f64,
+    last: Vec<f64>,
+    asking: Asking,
 }
 
 /// How far an engine may be from a file.
@@ -54,90 +133,111 @@ struct Training {
 struct Allowed {
     losses: f64,
     last: f64,
+    evaluated: f64,
 }
 
 impl Allowed {
-    fn all(allowed: f64) -> Self {
+    fn all(allowed: f64, outputs: f64) -> Self {
         Self {
             losses: allowed,
             last: allowed,
+            evaluated: allowed * outputs,
         }
     }
 
     /// Of engines in `f32`, from the oracle in both precisions; at least the rounding of the result itself.
-    fn from_oracle(single: &Run, double: &Run) -> Self {
+    fn from_oracle(single: &Run, double: &Run, outputs: f64) -> Self {
         let largest = |single: &[f64], double: &[f64]| {
             let distance = |(single, double): (&f64, &f64)| {
                 let rounding = SINGLE.unit * double.abs();
                 (single - double).abs().max(rounding)
             };
             let distances = single.iter().zip(double).map(distance);
-            SINGLE_RUN.min(TIMES_ORACLE * distances.fold(0.0, f64::max))
+            TIMES_ORACLE * distances.fold(0.0, f64::max)
         };
         Self {
-            losses: largest(&single.losses, &double.losses),
-            last: largest(&single.last.concat(), &double.last.concat()),
+            losses: largest(&single.losses, &double.losses).min(SINGLE_RUN),
+            last: largest(&single.last, &double.last).min(SINGLE_RUN),
+            evaluated: largest(&single.evaluated, &double.evaluated).min(SINGLE_RUN * outputs),
         }
     }
 }
 
-/// What an engine made of it; parameters in the order w1, b1, w2, …
+/// What an engine made of it.
 struct Run {
-    first_gradient: Vec<Vec<f64>>,
+    first_gradient: Vec<f64>,
     losses: Vec<f64>,
-    last: Vec<Vec<f64>>,
-    accuracy: f64,
+    last: Vec<f64>,
+    evaluated: Vec<f64>,
 }
 
-/// `None` as the data set reads and refuses all the same, but runs nothing.
+/// A training of a chain of `Linear` layers on MNIST: `None` as the data set reads and refuses all the same, but runs
+/// nothing.
 pub(crate) fn check(
     file: &File,
     gpu: &Gpu,
     mnist: Option<&Split>,
     table: &mut Table,
 ) -> Result<(), Refusal> {
-    let examples = mnist.map_or(usize::MAX, |mnist| mnist.train.len());
-    let training = Training::read(file, examples)?;
+    run(file, Training::of_chain(file, mnist)?, gpu, mnist, table)
+}
+
+/// A training of a network that the file describes; in the same way.
+pub(crate) fn check_network(
+    file: &File,
+    gpu: &Gpu,
+    mnist: Option<&Split>,
+    table: &mut Table,
+) -> Result<(), Refusal> {
+    run(file, Training::of_network(file, mnist)?, gpu, mnist, table)
+}
+
+fn run(
+    file: &File,
+    training: Training,
+    gpu: &Gpu,
+    mnist: Option<&Split>,
+    table: &mut Table,
+) -> Result<(), Refusal> {
     file.all_read()?;
-    let Some(mnist) = mnist else {
+    if mnist.is_none() && matches!(training.data, Data::Mnist) {
         return Ok(());
-    };
+    }
     let failed = |engine: &'static str| move |error| file.failed(format!("{engine}: {error}"));
     #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
-    let rounding = f64::from(training.learning_rate as f32) / training.learning_rate - 1.0;
+    let of_rate = f64::from(training.learning_rate as f32) / training.learning_rate - 1.0;
+    let steps = training.losses.len() as f64;
     // With a learning rate larger by a part δ, n steps get as far as n + nδ would: the nδ-th part
-    // of a step, which changes a loss or a weight by less than 1. Other hyperparameters are rounded
-    // to `f32` too, and no more than a run in `f32` is asked for.
-    let of_rate = training.losses.len() as f64 * rounding.abs();
+    // of a step, which changes a loss or a weight by less than 1. So do layers whose slopes are off by δ.
+    // Other hyperparameters are rounded to `f32` too, and no more than a run in `f32` is asked for.
+    let [of_rate, of_slopes] = [of_rate.abs(), training.network.rounding()].map(|part| steps * part);
+    let outputs = training.asking.expected().into_iter();
+    let outputs = outputs.fold(1.0, |largest: f64, output| largest.max(output.abs()));
     let engine = "oracle f64";
     let exact = training.by_oracle::<f64>(mnist).map_err(failed(engine))?;
-    let double = Allowed::all(DOUBLE_RUN);
+    let double = Allowed::all(DOUBLE_RUN + of_slopes, outputs);
     training.compare(file, table, mnist, (engine, DOUBLE, double), &exact);
     let engine = "oracle f32";
     let run = training.by_oracle::<f32>(mnist).map_err(failed(engine))?;
-    let most = Allowed::all(SINGLE_RUN);
+    let most = Allowed::all(SINGLE_RUN, outputs);
     training.compare(file, table, mnist, (engine, SINGLE, most), &run);
-    let single = Allowed::from_oracle(&run, &exact);
+    let single = Allowed::from_oracle(&run, &exact, outputs);
     let engine = "cpu::Trainer<f64>";
-    let run = training
-        .by_reference::<f64>(mnist)
-        .map_err(failed(engine))?;
+    let run = training.by_cpu::<f64>(mnist).map_err(failed(engine))?;
     let double = match training.optimizer.is_plain() {
-        true => Allowed::all(DOUBLE_RUN + of_rate),
+        true => Allowed::all(DOUBLE_RUN + of_slopes + of_rate, outputs),
         false => single,
     };
     training.compare(file, table, mnist, (engine, DOUBLE, double), &run);
     let engine = "cpu::Trainer<f32>";
-    let run = training
-        .by_reference::<f32>(mnist)
-        .map_err(failed(engine))?;
+    let run = training.by_cpu::<f32>(mnist).map_err(failed(engine))?;
     training.compare(file, table, mnist, (engine, SINGLE, single), &run);
-    for (engine, plan) in [
-        ("GPU Trainer, layers", StepPlan::Layers),
-        ("GPU Trainer, fused", StepPlan::Fused),
+    for (engine, fusion) in [
+        ("GPU Trainer, layers", Fusion::Layers),
+        ("GPU Trainer, fused", Fusion::Fused),
     ] {
-        let run = match training.by_gpu(gpu, mnist, plan) {
-            // The other plan has checked the file.
+        let run = match training.by_gpu(gpu, mnist, fusion) {
+            // The other has checked the file.
             Err(Error::Plan(_)) => continue,
             run => run.map_err(failed(engine))?,
         };
@@ -147,17 +247,86 @@ pub(crate) fn check(
 }
 
 impl Training {
-    fn read(file: &File, examples: usize) -> Result<Self, Refusal> {
-        let loss = file.key("loss")?;
-        if loss != "softmax_cross_entropy" {
-            return Err(file.unknown("loss", loss));
-        }
-        let learning_rate = file.number("learning_rate")?;
-        let learning_rate: f64 = match learning_rate {
-            Some(learning_rate) => learning_rate,
-            None => return Err(file.failed("metadata key \"learning_rate\" is missing")),
-        };
+    fn of_chain(file: &File, mnist: Option<&Split>) -> Result<Self, Refusal> {
         let widths = widths(file)?;
+        // Without a hidden layer there is nothing to activate.
+        let activation = match file.find("activation") {
+            _ if widths.len() == 2 => None,
+            Some("relu") => Some(Activation::Relu),
+            Some("sigmoid") => Some(Activation::Sigmoid),
+            Some("tanh") => Some(Activation::Tanh),
+            Some(other) => return Err(file.unknown("activation", other)),
+            None => return Err(file.failed("metadata key \"activation\" is missing")),
+        };
+        let network = Network::chain(&widths, activation);
+        let accuracy = file.f64("test_accuracy", &[])?[0];
+        let examples = mnist.map_or(1, |mnist| mnist.test.len()) as f64;
+        let asking = Asking::Hits((accuracy * examples).round());
+        Self::read(file, mnist, network, Data::Mnist, asking)
+    }
+
+    fn of_network(file: &File, mnist: Option<&Split>) -> Result<Self, Refusal> {
+        let network = Network::read(file)?;
+        let (data, evaluable) = match file.key("data")? {
+            "mnist" => (Data::Mnist, mnist.map_or(usize::MAX, |mnist| mnist.test.len())),
+            "tensors" => {
+                let rows = file.extents("t")?[0];
+                let x = file.f32("x", &[&[rows], &network.input[..]].concat())?;
+                let x = matrix([rows, network.inputs()], &x);
+                let outputs = network.outputs();
+                let targets = match file.is_i32("t")? {
+                    true => Compared::Classes(file.u32("t", &[rows], outputs)?),
+                    false => {
+                        let shape = [rows, outputs];
+                        Compared::Values(matrix(shape, &file.f32("t", &shape)?))
+                    }
+                };
+                (Data::Rows { x, targets }, rows)
+            }
+            other => return Err(file.unknown("data", other)),
+        };
+        let rows = file.extents("evaluated")?[0];
+        if rows > evaluable {
+            let why = format!("tensor evaluated has {rows} rows, and there are {evaluable}");
+            return Err(file.failed(why));
+        }
+        let shape = [rows, network.outputs()];
+        let asking = Asking::Outputs(matrix(shape, &file.f64("evaluated", &shape)?));
+        Self::read(file, mnist, network, data, asking)
+    }
+
+    fn read(
+        file: &File,
+        mnist: Option<&Split>,
+        network: Network,
+        data: Data,
+        asking: Asking,
+    ) -> Result<Self, Refusal> {
+        let is_of_classes = match &data {
+            Data::Mnist => true,
+            Data::Rows { targets, .. } => matches!(targets, Compared::Classes(_)),
+        };
+        let loss: fn() -> Box<dyn Loss> = match file.key("loss")? {
+            "softmax_cross_entropy" if is_of_classes => || Box::new(SoftmaxCrossEntropy),
+            "mean_squared_error" if !is_of_classes => || Box::new(MeanSquaredError),
+            other => return Err(file.unknown("loss", other)),
+        };
+        let examples = match (&data, mnist) {
+            (Data::Rows { x, .. }, _) => x.nrows(),
+            (Data::Mnist, Some(mnist)) => {
+                let found = [mnist.train.width(), mnist.train.labels().classes()];
+                let network = [network.inputs(), network.outputs()];
+                if found != network {
+                    let why = format!("the network has {network:?} inputs and outputs, MNIST {found:?}");
+                    return Err(file.failed(why));
+                }
+                mnist.train.len()
+            }
+            (Data::Mnist, None) => usize::MAX,
+        };
+        let Some(learning_rate) = file.number("learning_rate")? else {
+            return Err(file.failed("metadata key \"learning_rate\" is missing"));
+        };
         let [steps, batch] = file.shape("indices")?;
         for (key, found) in [("steps", steps), ("batch", batch)] {
             if file
@@ -168,91 +337,94 @@ impl Training {
                 return Err(file.failed(why));
             }
         }
-        // Without a hidden layer there is nothing to activate.
-        let activation = match file.find("activation") {
-            _ if widths.len() == 2 => None,
-            Some("relu") => Some(Activation::Relu),
-            Some("sigmoid") => Some(Activation::Sigmoid),
-            Some("tanh") => Some(Activation::Tanh),
-            Some(other) => return Err(file.unknown("activation", other)),
-            None => return Err(file.failed("metadata key \"activation\" is missing")),
-        };
-        let layers = || (1..).zip(widths.windows(2).map(|pair| [pair[0], pair[1]]));
-        let init = layers().map(|(i, shape)| {
-            let bias = [1, shape[1]];
-            let weight = file.f32(&format!("init.w{i}"), shape)?;
-            let of_bias = file.f32(&format!("init.b{i}"), bias)?;
-            Ok([matrix(shape, &weight), matrix(bias, &of_bias)])
-        });
         let all = |role: &str| {
-            let pairs = layers().flat_map(|(i, shape)| {
-                [
-                    (format!("{role}.w{i}"), shape),
-                    (format!("{role}.b{i}"), [1, shape[1]]),
-                ]
-            });
-            pairs
-                .map(|(name, shape)| file.f64(&name, shape))
-                .collect::<Result<Vec<_>, _>>()
+            let all = network.parameters(role, |name, shape| file.f64(name, shape))?;
+            Ok(flat(&all))
         };
         Ok(Self {
             optimizer: Asked::read(file)?,
-            activation,
+            loss,
             learning_rate,
             batch,
-            indices: file.u32("indices", [steps, batch], examples)?,
-            init: init.collect::<Result<_, Refusal>>()?,
+            indices: file.u32("indices", &[steps, batch], examples)?,
+            init: network.parameters("init", |name, shape| file.f32(name, shape))?,
             first_gradient: all("first_gradient")?,
-            losses: file.f64("losses", [1, steps])?,
+            losses: file.f64("losses", &[steps])?,
             last: all("final")?,
-            accuracy: file.f64("test_accuracy", [1, 1])?[0],
+            asking,
+            data,
+            network,
         })
     }
 
-    fn spec(&self) -> Sequential {
-        let mut spec = Sequential::input(self.init[0][0].nrows());
-        for (i, [_, bias]) in self.init.iter().enumerate() {
-            if i > 0 {
-                spec = match self.activation {
-                    Some(Activation::Relu) => spec.layer(Relu),
-                    Some(Activation::Sigmoid) => spec.layer(Sigmoid),
-                    Some(Activation::Tanh) => spec.layer(Tanh),
-                    None => spec,
-                };
-            }
-            spec = spec.layer(Linear::new(bias.ncols()));
-        }
-        spec
+    /// Initial parameters in another precision.
+    fn init<F: Float>(&self) -> Vec<Array2<F>> {
+        let of_f32 = |value: &Array2<f32>| value.mapv(|value| F::from_f64(value.into()));
+        self.init.iter().map(of_f32).collect()
     }
 
-    /// Initial parameters as layers keep them: none for an activation.
-    fn parameters<F: Float>(&self) -> Vec<Vec<Array2<F>>> {
-        let mut layers = Vec::new();
-        for (i, pair) in self.init.iter().enumerate() {
-            if i > 0 && self.activation.is_some() {
-                layers.push(Vec::new());
-            }
-            let of_f32 = |value: &Array2<f32>| value.mapv(|value| F::from_f64(value.into()));
-            layers.push(pair.iter().map(of_f32).collect());
-        }
-        layers
-    }
-
-    fn minibatch(&self, mnist: &Split, step: usize) -> (Array2<u8>, Vec<u32>) {
+    fn minibatch(&self, mnist: Option<&Split>, step: usize) -> (Features, Compared) {
         let indices = &self.indices[step * self.batch..][..self.batch];
-        let rows: Vec<&[u8]> = indices
-            .iter()
-            .map(|&index| mnist.train.row(index as usize))
-            .collect();
-        let pixels = Array2::from_shape_fn((self.batch, mnist.train.width()), |(r, c)| rows[r][c]);
-        let labels = mnist.train.labels().indices();
-        (
-            pixels,
-            indices
-                .iter()
-                .map(|&index| labels[index as usize])
-                .collect(),
-        )
+        match &self.data {
+            Data::Mnist => {
+                let train = &mnist.expect("MNIST, which is there").train;
+                let pixel = |(row, column)| train.row(indices[row] as usize)[column];
+                let pixels = Array2::from_shape_fn((self.batch, train.width()), pixel);
+                let labels = Compared::Classes(train.labels().indices().to_vec());
+                (Features::Pixels(pixels), labels.rows(indices))
+            }
+            Data::Rows { x, targets } => (
+                Features::Floats(selected(x, indices)),
+                targets.rows(indices),
+            ),
+        }
+    }
+
+    /// The rows that the trained network is asked about.
+    fn asked<F: Float>(&self, mnist: Option<&Split>) -> Array2<F> {
+        let rows = |all: usize| match &self.asking {
+            Asking::Hits(_) => all,
+            Asking::Outputs(outputs) => outputs.nrows(),
+        };
+        match &self.data {
+            Data::Mnist => {
+                let test = &mnist.expect("MNIST, which is there").test;
+                let shape = [rows(test.len()), test.width()];
+                matrix(shape, test.features()).mapv(unit)
+            }
+            Data::Rows { x, .. } => {
+                let first = x.slice(ndarray::s![..rows(x.nrows()), ..]);
+                first.mapv(|value| F::from_f64(value.into()))
+            }
+        }
+    }
+
+    /// What the trained network says, by its outputs for those rows.
+    fn answer<F: Float>(&self, mnist: Option<&Split>, outputs: &Array2<F>) -> Vec<f64> {
+        let Asking::Hits(_) = self.asking else {
+            return into_f64(outputs);
+        };
+        let labels = mnist.expect("MNIST, which is there").test.labels();
+        let is_hit = |(row, &label): (ndarray::ArrayView1<'_, F>, &u32)| {
+            let of_label = row[label as usize];
+            let before = row.iter().take(label as usize).all(|&logit| logit < of_label);
+            before && row.iter().all(|&logit| logit <= of_label)
+        };
+        let rows = outputs.outer_iter().zip(labels.indices());
+        vec![rows.map(is_hit).filter(|&is_hit| is_hit).count() as f64]
+    }
+
+    fn examples(&self, mnist: Option<&Split>) -> Result<Examples, Error> {
+        Ok(match &self.data {
+            Data::Mnist => Examples::from(&mnist.expect("MNIST, which is there").train),
+            Data::Rows { x, targets } => Examples::from(&match targets {
+                Compared::Classes(labels) => {
+                    let labels = Labels::from_classes(labels.clone(), self.network.outputs())?;
+                    Rows::classification("golden", x.view(), labels)?
+                }
+                Compared::Values(values) => Rows::regression("golden", x.view(), values.view())?,
+            }),
+        })
     }
 
     fn sampling(&self) -> Sampling {
@@ -266,84 +438,96 @@ impl Training {
         rate
     }
 
-    /// The reference's network and update, with the learning rate as the file has it: `f32`, the
+    /// The definitions of all layers, the loss and the update, with the learning rate as the file has it: `f32`, the
     /// type of the trainers', rounds 0.1 by 1.5e-8.
-    fn by_oracle<F: Float>(&self, mnist: &Split) -> Result<Run, Error> {
-        let unit = |pixel: u8| F::from_f64(pixel.into()) / F::from_f64(255.0);
-        let mut network = cpu::Network::<F>::new(&self.spec())?;
-        network
-            .parameters_mut()
-            .clone_from_slice(&self.parameters());
-        let (rule, kept) = self.optimizer.rule();
+    fn by_oracle<F: Float>(&self, mnist: Option<&Split>) -> Result<Run, Error> {
+        let mut parameters = self.init::<F>();
+        let ((rule, kept), criterion) = (self.optimizer.rule(), (self.loss)().reference());
         let zeros = |parameter: &Array2<F>| vec![Array2::zeros(parameter.raw_dim()); kept];
-        let parameters = network.parameters().iter().flatten();
-        let mut state: Vec<_> = parameters.map(zeros).collect();
+        let mut state: Vec<_> = parameters.iter().map(zeros).collect();
         let (mut losses, mut first_gradient) = (Vec::new(), Vec::new());
         for step in 0..self.losses.len() {
-            let (pixels, labels) = self.minibatch(mnist, step);
-            let x = pixels.mapv(unit);
-            losses.push(network.loss(x.view(), &labels).unwrap().into_f64());
-            let mut gradient = network.gradient(x.view(), &labels).unwrap();
+            let (features, compared) = self.minibatch(mnist, step);
+            let values = self.network.values(&parameters, features.get());
+            let outputs = values[values.len() - 1].view();
+            let mut doutputs = outputs.mapv(|_| F::nan());
+            let expected = compared.values();
+            let targets = compared.targets(&expected);
+            let pass = reference::LossPass::new(outputs, targets, doutputs.view_mut());
+            losses.push(F::criterion(&criterion).forward_backward(pass).into_f64());
+            let mut gradients = self.network.gradients(&parameters, &values, doutputs);
             if step == 0 {
-                first_gradient = flat(&gradient);
+                first_gradient = flat(&gradients);
             }
             let rule = F::rule(&rule);
-            rule.prepare(&mut gradient);
-            let parameters = network.parameters_mut().iter_mut().flatten();
-            let at = Moment {
-                step: step as u64,
-                learning_rate: F::from_f64(self.learning_rate),
-            };
-            let gradients = gradient.iter().flatten().zip(&mut state);
-            for (parameter, (gradient, state)) in parameters.zip(gradients) {
+            rule.prepare(&mut gradients);
+            let at = UpdateStep::new(step as u64, F::from_f64(self.learning_rate));
+            let all = parameters.iter_mut().zip(gradients.iter().zip(&mut state));
+            for (parameter, (gradient, state)) in all {
                 rule.update(at, parameter, gradient, state);
             }
         }
-        let test = &mnist.test;
-        let x = matrix([test.len(), test.width()], test.features()).mapv(unit);
+        let outputs = self.network.values(&parameters, self.asked(mnist)).pop();
         Ok(Run {
             first_gradient,
             losses,
-            last: flat(network.parameters()),
-            accuracy: network.accuracy(x.view(), test.labels().indices()).unwrap(),
+            last: flat(&parameters),
+            evaluated: self.answer(mnist, &outputs.expect("values end with the outputs")),
         })
     }
 
-    fn by_reference<F: Float>(&self, mnist: &Split) -> Result<Run, Error> {
-        let (spec, sampling) = (self.spec(), self.sampling());
+    fn by_cpu<F: Float>(&self, mnist: Option<&Split>) -> Result<Run, Error> {
         let optimizer = self.optimizer.build(self.rate());
+        let (spec, examples) = (&self.network.spec, self.examples(mnist)?);
+        let (loss, sampling) = ((self.loss)(), self.sampling());
         let mut trainer =
-            cpu::Trainer::<F>::new(&spec, optimizer, &mnist.train, self.batch, sampling)?;
-        trainer.set_parameters(&self.parameters())?;
-        let (pixels, labels) = self.minibatch(mnist, 0);
-        let x = pixels.mapv(|pixel| F::from_f64(pixel.into()) / F::from_f64(255.0));
-        let first_gradient = flat(&trainer.network().gradient(x.view(), &labels).unwrap());
+            cpu::Trainer::<F>::with_loss(spec, loss, optimizer, examples, self.batch, sampling)?;
+        trainer.set_parameters(&self.network.named(&self.init()))?;
+        let (features, compared) = self.minibatch(mnist, 0);
+        let expected = compared.values();
+        let (x, targets) = (features.get(), compared.targets(&expected));
+        let network = trainer.network();
+        let first_gradient = network.gradient_of(&(self.loss)(), x.view(), targets)?;
         let losses = trainer.steps(self.losses.len())?;
+        let evaluated = match (&self.asking, mnist) {
+            (Asking::Hits(_), Some(mnist)) => hits(&trainer.evaluate(&mnist.test)?, &mnist.test),
+            _ => into_f64(&trainer.network().predict(self.asked(mnist).view())?),
+        };
         Ok(Run {
-            first_gradient,
+            first_gradient: named_flat(&first_gradient),
             losses: losses.into_iter().map(Float::into_f64).collect(),
-            last: flat(trainer.network().parameters()),
-            accuracy: trainer.evaluate(&mnist.test)?.accuracy.unwrap(),
+            last: named_flat(&trainer.network().parameters()),
+            evaluated,
         })
     }
 
-    fn by_gpu(&self, gpu: &Gpu, mnist: &Split, plan: StepPlan) -> Result<Run, Error> {
-        let mut model = self.spec().build(gpu)?;
-        model.set_parameters(&self.parameters())?;
-        let (pixels, labels) = self.minibatch(mnist, 0);
-        let x = pixels.mapv(|pixel| f32::from(pixel) / 255.0);
-        let labels = Labels::from_classes(labels, mnist.train.labels().classes())?;
-        let first_gradient = flat(&model.gradient(x.view(), &labels)?);
-        let (loss, optimizer) = (SoftmaxCrossEntropy, self.optimizer.build(self.rate()));
-        let (train, sampling) = (&mnist.train, self.sampling());
+    fn by_gpu(&self, gpu: &Gpu, mnist: Option<&Split>, fusion: Fusion) -> Result<Run, Error> {
+        let mut model = self.network.spec.build(gpu)?;
+        model.set_parameters(&self.network.named(&self.init))?;
+        let (features, compared) = self.minibatch(mnist, 0);
+        let labels;
+        let targets = match &compared {
+            Compared::Classes(indices) => {
+                labels = Labels::from_classes(indices.clone(), self.network.outputs())?;
+                Targets::Classes(&labels)
+            }
+            Compared::Values(values) => Targets::Values(values.view()),
+        };
+        let first_gradient = model.gradient(&(self.loss)(), features.get().view(), targets)?;
+        let (loss, optimizer) = ((self.loss)(), self.optimizer.build(self.rate()));
+        let (examples, sampling) = (self.examples(mnist)?, self.sampling());
         let mut trainer =
-            Trainer::with_plan(model, loss, optimizer, train, self.batch, sampling, plan)?;
+            Trainer::with_fusion(model, loss, optimizer, examples, self.batch, sampling, fusion)?;
         let losses = trainer.steps(self.losses.len())?;
+        let evaluated = match (&self.asking, mnist) {
+            (Asking::Hits(_), Some(mnist)) => hits(&trainer.evaluate(&mnist.test)?, &mnist.test),
+            _ => into_f64(&trainer.model().predict(self.asked(mnist).view())?),
+        };
         Ok(Run {
-            first_gradient,
+            first_gradient: named_flat(&first_gradient),
             losses: losses.into_iter().map(f64::from).collect(),
-            last: flat(&trainer.model().parameters()?),
-            accuracy: trainer.evaluate(&mnist.test)?.accuracy.unwrap(),
+            last: named_flat(&trainer.model().parameters()?),
+            evaluated,
         })
     }
 
@@ -351,29 +535,26 @@ impl Training {
         &self,
         file: &File,
         table: &mut Table,
-        mnist: &Split,
+        mnist: Option<&Split>,
         (engine, precision, allowed): (&str, Precision, Allowed),
         run: &Run,
     ) {
         let place = |what| [file.name.as_str(), what, "", engine];
-        let (pixels, labels) = self.minibatch(mnist, 0);
-        let bounds = gradient_bounds(precision, self.activation, &self.init, &pixels, &labels);
-        let [found, expected] = [&run.first_gradient, &self.first_gradient].map(|all| all.concat());
-        table.compare(place("first_gradient"), &found, &expected, |at| bounds[at]);
+        let (features, compared) = self.minibatch(mnist, 0);
+        let x = features.uncertain(precision);
+        let bounds = gradient_bounds(precision, &self.network, &self.init, x, &compared);
+        let (found, expected) = (&run.first_gradient, &self.first_gradient);
+        table.compare(place("first_gradient"), found, expected, |at| bounds[at]);
         table.compare(place("losses"), &run.losses, &self.losses, |_| {
             allowed.losses
         });
-        let [found, expected] = [&run.last, &self.last].map(|all| all.concat());
-        table.compare(place("final"), &found, &expected, |_| allowed.last);
-        let examples = mnist.test.len() as f64;
-        let [found, expected] =
-            [run.accuracy, self.accuracy].map(|share| (share * examples).round());
-        table.compare(
-            place("test_accuracy_examples"),
-            &[found],
-            &[expected],
-            |_| UNDECIDED,
-        );
+        table.compare(place("final"), &run.last, &self.last, |_| allowed.last);
+        let (what, allowed) = match self.asking {
+            Asking::Hits(_) => ("test_accuracy_examples", UNDECIDED),
+            Asking::Outputs(_) => ("evaluated", allowed.evaluated),
+        };
+        let expected = self.asking.expected();
+        table.compare(place(what), &run.evaluated, &expected, |_| allowed);
     }
 }
 
@@ -401,6 +582,26 @@ fn widths(file: &File) -> Result<Vec<usize>, Refusal> {
     Ok(widths)
 }
 
-fn flat<F: Float>(layers: &[Vec<Array2<F>>]) -> Vec<Vec<f64>> {
-    layers.iter().flatten().map(into_f64).collect()
+fn unit<F: Float>(pixel: u8) -> F {
+    F::from_f64(pixel.into()) / F::from_f64(255.0)
+}
+
+/// Examples that a network takes for what they are.
+fn hits(evaluation: &Evaluation, examples: &Dataset) -> Vec<f64> {
+    let accuracy = evaluation.accuracy.expect("examples have labels");
+    vec![(accuracy * examples.len() as f64).round()]
+}
+
+fn selected(values: &Array2<f32>, rows: &[u32]) -> Array2<f32> {
+    let rows: Vec<usize> = rows.iter().map(|&row| row as usize).collect();
+    values.select(Axis(0), &rows)
+}
+
+fn flat<F: Float>(parameters: &[Array2<F>]) -> Vec<f64> {
+    parameters.iter().flat_map(into_f64).collect()
+}
+
+fn named_flat<F: Float>(parameters: &Parameters<F>) -> Vec<f64> {
+    let values = parameters.iter().flat_map(|(_, value)| value);
+    values.map(|value| value.into_f64()).collect()
 }

@@ -10,8 +10,10 @@ use crate::gpu::{Bench, Fill, Numbers, assert_close, gpu, sum_error};
 
 /// The sizes that the shaders of this layer are built around, out of their constants.
 fn block_sizes() -> Vec<usize> {
-    let contracts = wgrad::plumbing::contracts().into_iter();
-    let linear = contracts.filter(|contract| contract.shader.starts_with("linear"));
+    let contracts = wgrad::plumbing::contracts();
+    let linear = contracts
+        .iter()
+        .filter(|contract| contract.shader.starts_with("linear"));
     let sizes: BTreeSet<usize> = linear
         .flat_map(|contract| contract.source.lines().filter_map(constant))
         .collect();

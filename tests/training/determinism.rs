@@ -17,7 +17,7 @@ fn run(seed: u64, steps: &[usize], sigmoid: bool) -> Bits {
         .flat_map(|&steps| trainer.steps(steps).unwrap());
     let losses = losses.map(f32::to_bits).collect();
     let parameters = trainer.model().parameters().unwrap();
-    let values = parameters.iter().flatten().flatten();
+    let values = parameters.iter().flat_map(|(_, values)| values);
     (losses, values.map(|value| value.to_bits()).collect())
 }
 
@@ -56,13 +56,12 @@ fn every_parameter_of_every_layer_changes() {
         let before = trainer.model().parameters().unwrap();
         trainer.steps(10).unwrap();
         let after = trainer.model().parameters().unwrap();
-        let pairs = before.iter().flatten().zip(after.iter().flatten());
-        for (index, (before, after)) in pairs.enumerate() {
+        for ((name, before), (_, after)) in before.iter().zip(after.iter()) {
             let changed = before.iter().zip(after).filter(|(a, b)| a != b).count();
             // Most of the first weights belong to pixels that have ink now and then.
             assert!(
                 2 * changed > before.len(),
-                "parameter {index}: {changed} of {}",
+                "{name}: {changed} of {}",
                 before.len()
             );
         }

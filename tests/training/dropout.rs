@@ -3,8 +3,8 @@
 use wgrad::data::Sampling;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Dropout, Layer, Linear, Relu, Sgd, SoftmaxCrossEntropy};
-use wgrad::reference::{Draw, Float, Forward};
-use wgrad::{Init, Sequential, Trainer, cpu};
+use wgrad::reference::{Draw, Float, Forward, Mode};
+use wgrad::{Init, Sequential, Shape, Trainer, cpu};
 
 use super::{assert_near, digits};
 use crate::gpu::gpu;
@@ -78,10 +78,8 @@ fn kept(p: f32, key: [u32; 2], step: u32) -> Vec<bool> {
     let x = Array2::from_elem((100, 100), 1.0);
     let mut y = Array2::zeros((100, 100));
     let twin = Dropout::new(p).reference();
-    f64::of(&twin).forward(Forward {
-        draw: Some(Draw { key, step }),
-        ..Forward::evaluation(x.view(), &[], y.view_mut())
-    });
+    let (input, mode) = (Shape::from(100), Mode::Training(Draw::new(key, step)));
+    f64::of(&twin).forward(Forward::new((x.view(), input), &[], y.view_mut(), mode));
     let scale = 1.0 / (1.0 - f64::from(p));
     assert!(y.iter().all(|&y| y == 0.0 || y == scale));
     y.iter().map(|&y| y != 0.0).collect()

@@ -107,7 +107,7 @@ fn examples_that_do_not_fit_a_model_or_its_loss_are_refused() {
     let message = |refused: Result<Evaluation, Error>| refused.unwrap_err().to_string();
     let tiny = message(model.evaluate(&SoftmaxCrossEntropy, &tiny()));
     assert!(
-        tiny.contains(": expected shape [784, 10], found [2, 2]. Build the network with as many"),
+        tiny.contains(": expected shape 784 × 10, found 2 × 2. Build the network with as many"),
         "{tiny}"
     );
     let classes = message(model.evaluate(&MeanSquaredError, &digits.test));

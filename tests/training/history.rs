@@ -1,4 +1,5 @@
 use wgrad::data::Sampling;
+use wgrad::ndarray::array;
 use wgrad::ops::{Linear, Sgd, SoftmaxCrossEntropy};
 use wgrad::{Error, Sequential, Trainer};
 
@@ -25,12 +26,11 @@ fn no_steps_are_no_losses_and_change_nothing() {
 fn more_steps_than_the_history_holds_give_all_losses_in_order() {
     let spec = Sequential::input(2).layer(Linear::new(2)).seed(1);
     let mut model = spec.build(gpu()).unwrap();
-    let mut parameters = model.parameters().unwrap();
-    // Weights 1, −2, 3, 5: a different loss for each of the four examples.
-    for (value, weight) in parameters[0][0].iter_mut().zip([1.0, -2.0, 3.0, 5.0]) {
-        *value = weight;
-    }
-    model.set_parameters(&parameters).unwrap();
+    // A different loss for each of the four examples.
+    let weight = array![[1.0, -2.0], [3.0, 5.0]].into_dyn();
+    model
+        .set_parameter("layers.0.weight", weight.view())
+        .unwrap();
     let examples: Vec<u32> = (0..u32::try_from(HISTORY).unwrap() + 1_001)
         .map(|i| (i * i + i / 7) % 4)
         .collect();
@@ -99,10 +99,10 @@ fn losses_that_are_read_later_are_the_last_ones_of_this_trainer() {
 fn divergence_names_its_step_and_carries_the_losses_before_it() {
     let spec = Sequential::input(2).layer(Linear::new(2));
     let mut model = spec.build(gpu()).unwrap();
-    let mut parameters = model.parameters().unwrap();
-    parameters[0][0].fill(0.0);
-    parameters[0][0].column_mut(1).fill(1e7);
-    model.set_parameters(&parameters).unwrap();
+    let weight = array![[0.0, 1e7], [0.0, 1e7]].into_dyn();
+    model
+        .set_parameter("layers.0.weight", weight.view())
+        .unwrap();
     // Example 3 has both: it is that of the third step after ten others.
     let sampling = Sampling::Listed(vec![0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 0, 3, 0]);
     let optimizer = Sgd::new(1e-30);

@@ -3,9 +3,9 @@
 use wgrad::data::Labels;
 use wgrad::kernel::Element;
 use wgrad::ndarray::{Array2, s};
-use wgrad::ops::{Dropout, Linear, Relu, Tanh};
+use wgrad::ops::{Dropout, Linear, Relu, SoftmaxCrossEntropy, Tanh};
 use wgrad::tensor::Tensor;
-use wgrad::{Error, Gpu, Init, Sequential, TwoLayerNet, cpu, wgpu};
+use wgrad::{Error, Gpu, Init, Model, Sequential, Targets, TwoLayerNet, cpu, wgpu};
 
 use crate::gpu::{Numbers, gpu};
 
@@ -91,19 +91,32 @@ fn many_rows_have_the_outputs_of_each_alone() {
         let labels = labels(3_001, classes);
         let x64 = x.mapv(f64::from);
         let expected = network.loss(x64.view(), labels.indices()).unwrap();
-        let found = f64::from(model.loss(x.view(), &labels).unwrap());
+        let found = f64::from(loss(&model, &x, &labels));
         assert!(
             (found - expected).abs() < 1e-5 * (1.0 + expected),
             "{found} {expected}"
         );
-        let expected = network.accuracy(x64.view(), labels.indices()).unwrap();
-        let found = model.accuracy(x.view(), &labels).unwrap();
-        // As many rows as may have two logits that are almost equal.
-        assert!(
-            (found - expected).abs() * 3_001.0 <= 3.0,
-            "{found} {expected}"
-        );
     }
+}
+
+fn loss(model: &Model, x: &Array2<f32>, labels: &Labels) -> f32 {
+    let targets = Targets::Classes(labels);
+    model.loss(&SoftmaxCrossEntropy, x.view(), targets).unwrap()
+}
+
+#[test]
+fn the_accuracy_of_many_rows_is_that_of_the_reference() {
+    let net = TwoLayerNet::new(&narrow(), 6, 37, 3, 1).unwrap();
+    let network = net.model().to_reference().unwrap();
+    let (x, labels) = (rows(3_001, 6), labels(3_001, 3));
+    let x64 = x.mapv(f64::from);
+    let expected = network.accuracy(x64.view(), labels.indices()).unwrap();
+    let found = net.accuracy(x.view(), &labels).unwrap();
+    // As many rows as may have two logits that are almost equal.
+    assert!(
+        (found - expected).abs() * 3_001.0 <= 3.0,
+        "{found} {expected}"
+    );
 }
 
 /// The parts of the CPU path are no other rows either.
@@ -138,7 +151,7 @@ fn a_forward_plan_of_many_rows_gives_what_predict_gives() {
     let gpu = narrow();
     for spec in networks() {
         let model = spec.build(&gpu).unwrap();
-        let outputs = spec.widths()[spec.layers().len()];
+        let outputs = spec.output().unwrap().len();
         for count in [1, 255, 256, 257, 900] {
             // As much as a binding holds.
             let count = count.min((64 << 10) / 4 / outputs);
@@ -182,14 +195,15 @@ fn a_gradient_of_too_many_rows_says_so() {
     let gpu = narrow();
     let model = networks()[2].build(&gpu).unwrap();
     let x = rows(3_001, 6);
-    let error = model.gradient(x.view(), &labels(3_001, 3)).unwrap_err();
+    let gradient = |x: &Array2<f32>, labels: &Labels| {
+        model.gradient(&SoftmaxCrossEntropy, x.view(), Targets::Classes(labels))
+    };
+    let error = gradient(&x, &labels(3_001, 3)).unwrap_err();
     assert!(matches!(error, Error::Limit { .. }), "{error}");
     let message = error.to_string();
     assert!(
         message.contains("a gradient over 3001 rows at once, for its "),
         "{message}"
     );
-    model
-        .gradient(rows(100, 6).view(), &labels(100, 3))
-        .unwrap();
+    gradient(&rows(100, 6), &labels(100, 3)).unwrap();
 }

@@ -1,11 +1,10 @@
 //! A loss and an optimizer from outside the crate.
 
 use wgrad::kernel::{Binding, Kernel};
-use wgrad::ndarray::{Array2, ArrayView2, ArrayViewMut2};
-use wgrad::ops::{Linear, Loss, Optimizer, Sigmoid, TargetKind, Update};
+use wgrad::ndarray::Array2;
+use wgrad::ops::{Linear, Loss, LossPass, Optimizer, Sigmoid, TargetKind, Update};
 use wgrad::plan::{Cost, Recorder};
-use wgrad::reference::{self, Criterion, Float, Moment, Rule, Targets};
-use wgrad::tensor::Tensor;
+use wgrad::reference::{self, Criterion, Float, Rule, Targets, UpdateStep};
 use wgrad::{Error, Init, Sequential, Trainer, cpu, fields};
 
 use super::assert_near;
@@ -44,20 +43,18 @@ struct Shape {
     outputs: u32,
 }
 
-static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
-    fields: fields!(Shape: rows, outputs),
-    ..Kernel::new(
-        "absolute_error",
-        LOSS,
-        "forward_backward",
-        &[
-            Binding::read("outputs"),
-            Binding::read("targets"),
-            Binding::write("losses"),
-            Binding::write("doutputs"),
-        ],
-    )
-};
+static FORWARD_BACKWARD: Kernel<Shape> = Kernel::new(
+    "absolute_error",
+    LOSS,
+    "forward_backward",
+    &[
+        Binding::read("outputs"),
+        Binding::read("targets"),
+        Binding::write("losses"),
+        Binding::write("doutputs"),
+    ],
+)
+.fields(fields!(Shape: rows, outputs));
 
 impl Loss for AbsoluteError {
     fn targets(&self) -> TargetKind {
@@ -67,18 +64,16 @@ impl Loss for AbsoluteError {
     fn forward_backward(
         &self,
         recorder: &mut Recorder<'_>,
-        outputs: &Tensor,
-        targets: &Tensor,
-        losses: &Tensor,
-        doutputs: &Tensor,
-    ) {
-        let [rows, columns] = outputs.shape();
+        pass: LossPass<'_>,
+    ) -> Result<(), Error> {
+        let [rows, columns] = pass.outputs.dims();
         let shape = Shape {
             rows: rows as u32,
             outputs: columns as u32,
         };
-        let tensors = [outputs, targets, losses, doutputs];
+        let tensors = [pass.outputs, pass.targets, pass.losses, pass.doutputs];
         recorder.dispatch_each(&FORWARD_BACKWARD, shape, &tensors, rows, Cost::default());
+        Ok(())
     }
 
     fn reference(&self) -> Criterion {
@@ -87,21 +82,17 @@ impl Loss for AbsoluteError {
 }
 
 impl<F: Float> reference::Loss<F> for AbsoluteError {
-    fn forward_backward(
-        &self,
-        outputs: ArrayView2<'_, F>,
-        targets: Targets<'_, F>,
-        mut doutputs: ArrayViewMut2<'_, F>,
-    ) -> F {
-        let Targets::Values(targets) = targets else {
+    fn forward_backward(&self, mut pass: reference::LossPass<'_, F>) -> F {
+        let Targets::Values(targets) = pass.targets else {
             unreachable!("the trainer has compared the kinds");
         };
-        let errors = &outputs - &targets;
+        let errors = &pass.outputs - &targets;
         let all = F::from_f64(errors.len() as f64);
-        doutputs.assign(&errors.mapv(|error| match error == F::zero() {
-            true => F::zero(),
-            false => error.signum() / all,
-        }));
+        pass.doutputs
+            .assign(&errors.mapv(|error| match error == F::zero() {
+                true => F::zero(),
+                false => error.signum() / all,
+            }));
         errors.mapv(F::abs).sum() / all
     }
 }
@@ -149,8 +140,8 @@ impl Optimizer for Signs {
     }
 
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
-        let blocks = pass.parameters.blocks().iter().zip(pass.gradients.blocks());
-        for (parameters, gradients) in blocks {
+        let blocks = pass.parameters.blocks().zip(pass.gradients.blocks());
+        for ((parameters, _), (gradients, _)) in blocks {
             let tensors = [gradients, pass.coefficients, pass.step_count, parameters];
             let elements = parameters.len();
             recorder.dispatch_each(&STEP, elements as u32, &tensors, elements, Cost::default());
@@ -166,7 +157,7 @@ impl Optimizer for Signs {
 impl<F: Float> reference::Optimizer<F> for Signs {
     fn update(
         &self,
-        at: Moment<F>,
+        at: UpdateStep<F>,
         parameter: &mut Array2<F>,
         gradient: &Array2<F>,
         _: &mut [Array2<F>],

@@ -4,8 +4,11 @@ use std::sync::LazyLock;
 
 use wgrad::data::{Dataset, Labels, Sampling, synthetic};
 use wgrad::gpu::AdapterKind;
-use wgrad::ops::{Layer, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
-use wgrad::{Error, Gpu, Init, Sequential, StepPlan, Trainer, TwoLayerNet, Unfused};
+use wgrad::ops::{
+    Backward, Forward, Layer, LayerSpec, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy,
+};
+use wgrad::plan::Recorder;
+use wgrad::{Error, Fusion, Gpu, Init, Sequential, Shape, Trainer, TwoLayerNet, Unfused};
 
 use super::trajectory::{RATE, check_step, minibatch};
 use crate::bounds::Activation;
@@ -22,7 +25,7 @@ pub(super) static GPUS: LazyLock<[(AdapterKind, Gpu); 2]> = LazyLock::new(|| {
     })
 });
 
-const PLANS: [StepPlan; 2] = [StepPlan::Layers, StepPlan::Fused];
+const PLANS: [Fusion; 2] = [Fusion::Layers, Fusion::Fused];
 const RELU: Option<Activation> = Some(Activation::Relu);
 const SIGMOID: Option<Activation> = Some(Activation::Sigmoid);
 
@@ -78,12 +81,12 @@ pub(super) fn trainer(
     spec: &Sequential,
     data: &Dataset,
     batch: usize,
-    plan: StepPlan,
+    plan: Fusion,
 ) -> Trainer {
     let model = spec.build(gpu).unwrap();
     let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(RATE));
     let sampling = Sampling::WithReplacement { seed: 2 };
-    Trainer::with_plan(model, loss, optimizer, data, batch, sampling, plan).unwrap()
+    Trainer::with_fusion(model, loss, optimizer, data, batch, sampling, plan).unwrap()
 }
 
 /// All plans are within the same derived bound of the same step, and so of one another.
@@ -105,7 +108,7 @@ fn each_step_of_each_plan_is_that_of_the_formulas() {
                 }
                 for plan in PLANS {
                     let mut trainer = trainer(gpu, &spec(network), &data, batch, plan);
-                    assert_eq!(trainer.step_plan(), plan);
+                    assert_eq!(trainer.fusion(), plan);
                     for step in 0..3 {
                         let case =
                             format!("{kind:?}, {plan:?}, {network:?}, {batch} rows, step {step}");
@@ -149,9 +152,10 @@ fn parameters_changed_between_steps_are_those_of_the_next_step() {
         let losses = PLANS.map(|plan| {
             let mut trainer = trainer(gpu, &spec(NETWORKS[0]), &data, 49, plan);
             trainer.steps(3).unwrap();
-            let mut parameters = trainer.model().parameters().unwrap();
-            parameters[0][0].mapv_inplace(|weight| weight * 3.0);
-            trainer.set_parameters(&parameters).unwrap();
+            let name = "layers.0.weight";
+            let weight = trainer.model().parameter(name).unwrap();
+            let tripled = weight.mapv(|weight| weight * 3.0);
+            trainer.set_parameter(name, tripled.view()).unwrap();
             trainer.steps(1).unwrap()[0]
         });
         // The losses of both plans after three steps are apart by rounding alone; tripled weights
@@ -170,17 +174,14 @@ fn auto_fuses_what_it_can_and_says_why_not() {
             &TwoLayerNet::spec(784, 50, 10),
             &data,
             100,
-            StepPlan::Auto,
+            Fusion::Auto,
         );
-        assert_eq!(
-            (fused.step_plan(), fused.unfused()),
-            (StepPlan::Fused, None)
-        );
+        assert_eq!((fused.fusion(), fused.unfused()), (Fusion::Fused, None));
         assert_eq!(fused.plan().len(), 2);
 
         let wide = TwoLayerNet::spec(784, 3000, 10);
-        let layers = trainer(gpu, &wide, &data, 10, StepPlan::Auto);
-        assert_eq!(layers.step_plan(), StepPlan::Layers);
+        let layers = trainer(gpu, &wide, &data, 10, Fusion::Auto);
+        assert_eq!(layers.fusion(), Fusion::Layers);
         assert_eq!(
             layers.unfused(),
             Some(&Unfused::Width {
@@ -191,8 +192,8 @@ fn auto_fuses_what_it_can_and_says_why_not() {
         let model = wide.build(gpu).unwrap();
         let sampling = Sampling::WithReplacement { seed: 1 };
         let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
-        let plan = StepPlan::Fused;
-        let refused = Trainer::with_plan(model, loss, optimizer, &data, 10, sampling, plan);
+        let plan = Fusion::Fused;
+        let refused = Trainer::with_fusion(model, loss, optimizer, &data, 10, sampling, plan);
         let Err(Error::Plan(unfused)) = &refused else {
             panic!("{refused:?}");
         };
@@ -204,7 +205,7 @@ fn auto_fuses_what_it_can_and_says_why_not() {
             }
         );
         let message = refused.unwrap_err().to_string();
-        for part in ["cannot be fused", "3010", "1800", "StepPlan::Layers"] {
+        for part in ["cannot be fused", "3010", "1800", "Fusion::Layers"] {
             assert!(message.contains(part), "no \"{part}\" in: {message}");
         }
     }
@@ -222,9 +223,9 @@ fn a_batch_too_long_for_fused_loops_is_trained_layer_by_layer() {
     let data = Dataset::new("long", 2, features, labels).unwrap();
     let spec = Sequential::input(2).layer(Linear::new(2));
     let gpu = crate::gpu::gpu();
-    let mut trainer = trainer(gpu, &spec, &data, data.len(), StepPlan::Auto);
+    let mut trainer = trainer(gpu, &spec, &data, data.len(), Fusion::Auto);
     if gpu.kind() == AdapterKind::Software {
-        assert_eq!(trainer.step_plan(), StepPlan::Layers);
+        assert_eq!(trainer.fusion(), Fusion::Layers);
         let is_told = |unfused: &Unfused| matches!(unfused, Unfused::Iterations { .. });
         assert!(
             trainer.unfused().is_some_and(is_told),
@@ -246,12 +247,16 @@ impl Layer for Mine {
         "Mine".to_owned()
     }
 
-    fn forward(&self, recorder: &mut wgrad::plan::Recorder<'_>, pass: wgrad::ops::Forward<'_>) {
-        self.0.forward(recorder, pass);
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        self.0.spec(input)
     }
 
-    fn backward(&self, recorder: &mut wgrad::plan::Recorder<'_>, pass: wgrad::ops::Backward<'_>) {
-        self.0.backward(recorder, pass);
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        self.0.forward(recorder, pass)
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        self.0.backward(recorder, pass)
     }
 
     fn reference(&self) -> wgrad::reference::Twin {
@@ -267,8 +272,8 @@ fn a_layer_of_ones_own_is_trained_layer_by_layer() {
         .layer(Mine(Relu))
         .layer(Linear::new(10));
     let (_, gpu) = &GPUS[0];
-    let mut trainer = trainer(gpu, &spec, &data, 20, StepPlan::Auto);
-    assert_eq!(trainer.step_plan(), StepPlan::Layers);
+    let mut trainer = trainer(gpu, &spec, &data, 20, Fusion::Auto);
+    assert_eq!(trainer.fusion(), Fusion::Layers);
     let why = trainer.unfused().map(ToString::to_string);
     assert_eq!(
         why.as_deref(),

@@ -117,11 +117,7 @@ fn predictions_of_mnist_are_those_of_the_formulas() {
 fn of_equal_logits_the_first_is_predicted() {
     let (spec, test) = (relu_net(), digits().test);
     let mut on_gpu = trainer(gpu(), &spec, &test, 100, SAMPLING);
-    let mut zeros = on_gpu.model().parameters().unwrap();
-    zeros
-        .iter_mut()
-        .flatten()
-        .for_each(|values| values.fill(0.0));
+    let zeros = on_gpu.model().parameters().unwrap().mapv(|_| 0.0);
     on_gpu.set_parameters(&zeros).unwrap();
     let on_cpu = on_cpu(&on_gpu, &spec, &test);
     let of_gpu = on_gpu.predictions(&test).unwrap();
@@ -154,7 +150,7 @@ fn predictions_change_nothing() {
 #[test]
 fn examples_that_do_not_fit_the_network_are_refused() {
     let digits = digits();
-    let expected = ": expected shape [784, 10], found [2, 2]. Build the network with as many";
+    let expected = ": expected shape 784 × 10, found 2 × 2. Build the network with as many";
     let mut on_gpu = trainer(gpu(), &relu_net(), &digits.train, 50, SAMPLING);
     let on_cpu = on_cpu(&on_gpu, &relu_net(), &digits.train);
     let of_model = on_gpu.model().predictions(&tiny());

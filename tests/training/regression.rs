@@ -5,7 +5,7 @@ use wgrad::ndarray::Array2;
 use wgrad::ops::{
     Adam, Linear, Loss, MeanSquaredError, Optimizer, Schedule, Sgd, Sigmoid, SoftmaxCrossEntropy,
 };
-use wgrad::{Init, Sequential, StepPlan, Trainer, Unfused, cpu};
+use wgrad::{Fusion, Init, Sequential, Trainer, Unfused, cpu};
 
 use super::assert_near;
 use crate::gpu::gpu;
@@ -104,7 +104,7 @@ fn a_regression_learns_its_surface() {
     let optimizer = Adam::new(0.01);
     let mut trainer =
         Trainer::new(model, MeanSquaredError, optimizer, &table, 50, SAMPLING).unwrap();
-    assert_eq!(trainer.step_plan(), StepPlan::Layers);
+    assert_eq!(trainer.fusion(), Fusion::Layers);
     assert_eq!(trainer.unfused(), Some(&Unfused::Loss));
     let before = trainer.evaluate(&table).unwrap().loss;
     trainer.steps(2_000).unwrap();

@@ -4,7 +4,7 @@ use wgrad::kernel::Element;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Layer, Linear, Relu};
 use wgrad::tensor::Tensor;
-use wgrad::{Gpu, Init, Model, Sequential, StepPlan};
+use wgrad::{Fusion, Gpu, Init, Model, Sequential};
 
 use super::plans::{GPUS, Mine, dataset, trainer};
 
@@ -76,7 +76,7 @@ fn a_relu_in_products_gives_the_bits_of_one_alone() {
                 ((row * 31 + column * 17) % 23) as f32 / 11.0 - 1.0
             });
             let run = |spec: &Sequential| {
-                let mut trainer = trainer(gpu, spec, &data, rows, StepPlan::Layers);
+                let mut trainer = trainer(gpu, spec, &data, rows, Fusion::Layers);
                 let losses = trainer.steps(3).unwrap();
                 let model = trainer.model();
                 let parameters = model.parameters().unwrap();

@@ -4,16 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use wgrad::data::{Dataset, Sampling};
-use wgrad::ndarray::Array2;
 use wgrad::ops::{Adam, Optimizer, Sgd, SoftmaxCrossEntropy};
-use wgrad::{Error, Evaluation, StepPlan, Trainer, cpu};
+use wgrad::{Error, Evaluation, Fusion, Parameters, Trainer, cpu};
 
 use super::{digits, relu_net};
 use crate::gpu::gpu;
 
 const SAMPLING: Sampling = Sampling::WithReplacement { seed: 1 };
-
-type Parameters = Vec<Vec<Array2<f32>>>;
 
 /// What a test needs of either trainer.
 trait Run {
@@ -71,7 +68,7 @@ impl Run for cpu::Trainer<f32> {
         self.set_weights(bytes)
     }
     fn parameters(&self) -> Parameters {
-        self.network().parameters().to_vec()
+        self.network().parameters()
     }
     fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
         self.set_parameters(values)
@@ -81,10 +78,10 @@ impl Run for cpu::Trainer<f32> {
     }
 }
 
-fn on_gpu(optimizer: Box<dyn Optimizer>, plan: StepPlan) -> Trainer {
+fn on_gpu(optimizer: Box<dyn Optimizer>, plan: Fusion) -> Trainer {
     let (model, data) = (relu_net().build(gpu()).unwrap(), digits().train);
     let loss = SoftmaxCrossEntropy;
-    Trainer::with_plan(model, loss, optimizer, &data, 20, SAMPLING, plan).unwrap()
+    Trainer::with_fusion(model, loss, optimizer, &data, 20, SAMPLING, plan).unwrap()
 }
 
 fn on_cpu(optimizer: Box<dyn Optimizer>) -> cpu::Trainer<f32> {
@@ -96,10 +93,10 @@ fn on_cpu(optimizer: Box<dyn Optimizer>) -> cpu::Trainer<f32> {
 fn trainers() -> Vec<(&'static str, Box<dyn Run>)> {
     let sgd = || Box::new(Sgd::new(1e12));
     vec![
-        ("layers", Box::new(on_gpu(sgd(), StepPlan::Layers))),
-        ("fused", Box::new(on_gpu(sgd(), StepPlan::Fused))),
+        ("layers", Box::new(on_gpu(sgd(), Fusion::Layers))),
+        ("fused", Box::new(on_gpu(sgd(), Fusion::Fused))),
         ("cpu", Box::new(on_cpu(sgd()))),
-        ("Adam", Box::new(on_gpu(adam(), StepPlan::Layers))),
+        ("Adam", Box::new(on_gpu(adam(), Fusion::Layers))),
         ("Adam, cpu", Box::new(on_cpu(adam()))),
     ]
 }
@@ -145,7 +142,7 @@ fn the_good_file_stays_and_no_step_is_taken() {
         );
         assert_eq!(trainer.taken(), taken, "{case}");
         let bits = |parameters: &Parameters| -> Vec<u32> {
-            let all = parameters.iter().flatten().flatten();
+            let all = parameters.iter().flat_map(|(_, values)| values);
             all.map(|value| value.to_bits()).collect()
         };
         assert!(bits(&trainer.parameters()) == bits(&parameters), "{case}");
@@ -206,7 +203,10 @@ fn other_parameters_make_it_sound_again() {
         }
         // Wrong ones do not.
         diverge(case, &mut *trainer);
-        assert!(trainer.set_parameters(&vec![]).is_err(), "{case}");
+        assert!(
+            trainer.set_parameters(&Parameters::from_iter([])).is_err(),
+            "{case}"
+        );
         assert!(trainer.save(&next).is_err(), "{case}");
     }
 }
@@ -214,7 +214,7 @@ fn other_parameters_make_it_sound_again() {
 /// Where a program reads losses later than it trains, the divergence is known from then on.
 #[test]
 fn a_divergence_that_a_future_finds_counts() {
-    for plan in [StepPlan::Layers, StepPlan::Fused] {
+    for plan in [Fusion::Layers, Fusion::Fused] {
         let mut trainer = on_gpu(Box::new(Sgd::new(1e12)), plan);
         let initial = pollster::block_on(trainer.to_safetensors()).unwrap();
         let sound = trainer.to_safetensors();

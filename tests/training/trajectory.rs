@@ -1,6 +1,6 @@
 use wgrad::cpu::{self, Network};
 use wgrad::data::{Dataset, Sampling};
-use wgrad::ndarray::Array2;
+use wgrad::ndarray::{Array2, Axis};
 use wgrad::ops::Sgd;
 use wgrad::{Sequential, Trainer};
 
@@ -25,12 +25,20 @@ fn nets() -> [(Sequential, Activation); 2] {
     ]
 }
 
+/// Weight (inputs, outputs) and bias (1, outputs) of every linear layer.
 pub(super) fn parameters(trainer: &Trainer) -> Vec<Vec<Array2<f64>>> {
-    let layers = trainer.model().parameters().unwrap();
-    let layers = layers.into_iter().filter(|layer| !layer.is_empty());
-    layers
-        .map(|layer| layer.iter().map(|matrix| matrix.mapv(f64::from)).collect())
-        .collect()
+    let all = trainer.model().parameters().unwrap();
+    let all = all.iter().map(|(_, values)| {
+        let values = values.mapv(f64::from);
+        match values.ndim() {
+            1 => values.insert_axis(Axis(0)),
+            _ => values,
+        }
+    });
+    let all: Vec<_> = all
+        .map(|values| values.into_dimensionality().unwrap())
+        .collect();
+    all.chunks(2).map(<[_]>::to_vec).collect()
 }
 
 /// The examples of a step, as the data set has them.

@@ -238,8 +238,8 @@ const MOST_ON_CPU = 5e7;
 function settings() {
   const text = $("hidden").value.trim();
   const widths = text === "" ? [] : text.split(",").map((part) => Number(part.trim()));
-  if (!widths.every((width) => Number.isInteger(width) && width >= 1 && width <= 65535)) {
-    throw settingError($("hidden"), "Hidden layers must be whole numbers from 1 to 65535, such as 100, 50; found");
+  if (!widths.every((width) => Number.isInteger(width) && width >= 1 && width < 2 ** 32)) {
+    throw settingError($("hidden"), "Hidden layers must be whole numbers from 1 to 4,294,967,295, such as 100, 50; found");
   }
   for (const [id, name] of [["learning-rate", "Learning rate"], ["batch", "Batch size"], ["seed", "Seed"]]) {
     if ($(id).value === "" || !$(id).checkValidity()) throw settingError($(id), `${name} is out of range:`);

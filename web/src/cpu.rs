@@ -7,7 +7,7 @@ use wgrad::data::Dataset;
 use wgrad::ndarray::ArrayView2;
 use wgrad::{Error, Evaluation, cpu};
 
-use crate::engine::{Engine, Later};
+use crate::engine::{Engine, FIRST_WEIGHT, Later};
 use crate::settings::Settings;
 
 /// Losses that are kept: as many as on a GPU.
@@ -83,8 +83,8 @@ impl Engine for OnCpu {
     }
 
     fn first_weights(&self) -> Later<Vec<f32>> {
-        let weights = &self.trainer.network().parameters()[0][0];
-        now(Ok(weights.iter().copied().collect()))
+        let weight = self.trainer.network().parameter(FIRST_WEIGHT);
+        now(weight.map(|weight| weight.into_iter().collect()))
     }
 
     fn save(&self) -> Later<Vec<u8>> {

@@ -7,6 +7,9 @@ use std::pin::Pin;
 use wgrad::data::Dataset;
 use wgrad::{Error, Evaluation};
 
+/// The parameter that is drawn unit by unit.
+pub(crate) const FIRST_WEIGHT: &str = "layers.0.weight";
+
 /// An answer of the time of the question.
 pub(crate) type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 

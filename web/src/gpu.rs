@@ -8,9 +8,9 @@ use wgrad::kernel::Element;
 use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::plan::Plan;
 use wgrad::tensor::Tensor;
-use wgrad::{Error, Evaluation, Gpu, Model, StepPlan, Trainer};
+use wgrad::{Error, Evaluation, Fusion, Gpu, Model, Trainer};
 
-use crate::engine::{Engine, Later};
+use crate::engine::{Engine, FIRST_WEIGHT, Later};
 use crate::settings::Settings;
 
 #[derive(Debug)]
@@ -31,14 +31,14 @@ struct Pass {
 impl OnGpu {
     pub(crate) fn new(gpu: &Gpu, settings: &Settings, train: &Dataset) -> Result<Self, Error> {
         let model = settings.network(train)?.build(gpu)?;
-        let trainer = Trainer::with_plan(
+        let trainer = Trainer::with_fusion(
             model,
             SoftmaxCrossEntropy,
             settings.optimizer()?,
             train,
             settings.batch as usize,
             settings.sampling(),
-            settings.plan()?,
+            settings.fusion()?,
         )?;
         Ok(Self {
             trainer,
@@ -52,7 +52,7 @@ impl OnGpu {
 
     fn submit_pass(&mut self, rows: &[f32]) -> Result<Tensor, Error> {
         let model = self.trainer.model();
-        let count = rows.len() / model.spec().widths()[0];
+        let count = rows.len() / model.features();
         let pass = match self.passes.entry(count) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(Pass::record(model, count)?),
@@ -65,10 +65,9 @@ impl OnGpu {
 
 impl Pass {
     fn record(model: &Model, rows: usize) -> Result<Self, Error> {
-        let (gpu, widths) = (model.gpu(), model.spec().widths());
-        let [inputs, outputs] = [widths[0], widths[widths.len() - 1]];
+        let (gpu, inputs, outputs) = (model.gpu(), model.features(), model.output());
         let x = Tensor::zeros(gpu, "rows asked for", [rows, inputs], Element::F32)?;
-        let y = Tensor::zeros(gpu, "their logits", [rows, outputs], Element::F32)?;
+        let y = Tensor::zeros(gpu, "their logits", (rows, outputs), Element::F32)?;
         let plan = model.forward_plan(&x, &y)?;
         Ok(Self { x, y, plan })
     }
@@ -108,8 +107,9 @@ impl Engine for OnGpu {
     }
 
     fn first_weights(&self) -> Later<Vec<f32>> {
-        let model = self.trainer.model();
-        Box::pin(model.gpu().read_async(&model.layer_parameters()[0][0]))
+        let weight = self.trainer.model().parameter_tensor(FIRST_WEIGHT);
+        let read = weight.map(|weight| self.gpu().read_async(weight));
+        Box::pin(async move { read?.await })
     }
 
     fn save(&self) -> Later<Vec<u8>> {
@@ -126,8 +126,8 @@ impl Engine for OnGpu {
 
     fn plan(&self) -> String {
         let dispatches = self.trainer.plan().len();
-        let kind = match self.trainer.step_plan() {
-            StepPlan::Fused => "fused",
+        let kind = match self.trainer.fusion() {
+            Fusion::Fused => "fused",
             _ => "layer by layer",
         };
         format!("{kind}, {dispatches} dispatches a step")

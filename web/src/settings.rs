@@ -5,7 +5,10 @@ use wgrad::data::{Dataset, Sampling};
 use wgrad::ops::{
     AdaGrad, Adam, AdamW, Gelu, LeakyRelu, Linear, Optimizer, Relu, RmsProp, Sgd, Sigmoid, Tanh,
 };
-use wgrad::{Error, Sequential, StepPlan};
+use wgrad::{Error, Fusion, Sequential, TwoLayerNet};
+
+/// Hidden units of the book's network.
+const BOOK_UNITS: u32 = 50;
 
 /// Settings of a training, under the names of `train_gpu`'s options. New ones are that program's own
 /// defaults: the book's network.
@@ -36,7 +39,7 @@ impl Settings {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            hidden: vec![50],
+            hidden: vec![BOOK_UNITS],
             activation: "relu".to_owned(),
             optimizer: "sgd".to_owned(),
             learning_rate: 0.1,
@@ -55,7 +58,13 @@ impl Default for Settings {
 
 impl Settings {
     pub(crate) fn network(&self, train: &Dataset) -> Result<Sequential, Error> {
-        let mut network = Sequential::input(train.width()).seed(self.seed.into());
+        let (seed, classes) = (self.seed.into(), train.labels().classes());
+        // Of other networks the weights start by their layers' defaults, as in `train_gpu`.
+        if let ([BOOK_UNITS], "relu") = (self.hidden.as_slice(), self.activation.as_str()) {
+            let book = TwoLayerNet::spec(train.width(), BOOK_UNITS as usize, classes);
+            return Ok(book.seed(seed));
+        }
+        let mut network = Sequential::input(train.width()).seed(seed);
         for &width in &self.hidden {
             network = network.layer(Linear::new(width as usize));
             network = match self.activation.as_str() {
@@ -70,7 +79,7 @@ impl Settings {
                 }
             };
         }
-        Ok(network.layer(Linear::new(train.labels().classes())))
+        Ok(network.layer(Linear::new(classes)))
     }
 
     pub(crate) fn optimizer(&self) -> Result<Box<dyn Optimizer>, Error> {
@@ -97,11 +106,11 @@ impl Settings {
         Sampling::WithReplacement { seed }
     }
 
-    pub(crate) fn plan(&self) -> Result<StepPlan, Error> {
+    pub(crate) fn fusion(&self) -> Result<Fusion, Error> {
         match self.plan.as_str() {
-            "auto" => Ok(StepPlan::Auto),
-            "layers" => Ok(StepPlan::Layers),
-            "fused" => Ok(StepPlan::Fused),
+            "auto" => Ok(Fusion::Auto),
+            "layers" => Ok(Fusion::Layers),
+            "fused" => Ok(Fusion::Fused),
             _ => Err(unknown("plan", "auto, layers or fused", &self.plan)),
         }
     }

@@ -5,7 +5,8 @@ use ndarray::{Array2, Zip};
 use super::{Nonzero, SparseBatch, SparseRows};
 use crate::cpu::linear::Linear;
 use crate::data::{Dataset, Labels};
-use crate::reference::{Backward, Float, Forward, Layer};
+use crate::reference::{Backward, Float, Forward, Layer, Mode};
+use crate::shape::Shape;
 use crate::testing::Numbers;
 
 const EXAMPLES: usize = 23;
@@ -74,46 +75,59 @@ fn check<F: Float>(inputs: usize, outputs: usize, examples: &[u32]) {
     for examples in [&[5, 5, 5, 5, 5, 5, 5, 5][..], examples] {
         batch.gather(&sparse, examples, &unit);
     }
+    for parameters in [&parameters[..], &parameters[..1]] {
+        check_passes(&batch, &x, parameters, &dy, &case);
+    }
+}
+
+/// With a bias, or without.
+fn check_passes<F: Float>(
+    batch: &SparseBatch<F>,
+    x: &Array2<F>,
+    parameters: &[Array2<F>],
+    dy: &Array2<F>,
+    case: &str,
+) {
+    let (rows, inputs) = x.dim();
     let nan = |shape: (usize, usize)| Array2::from_elem(shape, F::nan());
+    let input = || (x.view(), Shape::from(inputs));
     let forward = |parameters: &[Array2<F>]| {
         let mut y = nan(dy.dim());
-        let pass = Forward::evaluation(x.view(), parameters, y.view_mut());
+        let pass = Forward::new(input(), parameters, y.view_mut(), Mode::Evaluation);
         Layer::forward(&Linear, pass);
         y
     };
-    let absolute = forward(&parameters.each_ref().map(|p| p.mapv(F::abs)));
-    let expected = forward(&parameters);
-    let mut by_columns = parameters.clone();
+    let absolute: Vec<_> = parameters.iter().map(|p| p.mapv(F::abs)).collect();
+    let (expected, absolute) = (forward(parameters), forward(&absolute));
+    let mut by_columns = parameters.to_vec();
     by_columns[0] = parameters[0]
         .t()
         .as_standard_layout()
         .into_owned()
         .reversed_axes();
-    for parameters in [&by_columns, &parameters] {
+    for parameters in [&by_columns, parameters] {
         let mut found = nan(dy.dim());
-        Linear::sparse_forward(&batch, parameters, found.view_mut());
-        assert_close(&found, &expected, &absolute, inputs + 1, &case);
+        Linear::sparse_forward(batch, parameters, found.view_mut());
+        assert_close(&found, &expected, &absolute, inputs + 1, case);
     }
 
+    let unwritten = || {
+        parameters
+            .iter()
+            .map(|parameter| nan(parameter.dim()))
+            .collect::<Vec<_>>()
+    };
     let backward = |dy: &Array2<F>| {
-        let mut gradients = parameters.each_ref().map(|parameter| nan(parameter.dim()));
-        let pass = Backward {
-            x: x.view(),
-            y: dy.view(),
-            dy: dy.view(),
-            parameters: &parameters,
-            gradients: &mut gradients,
-            dx: None,
-            draw: None,
-        };
-        Layer::backward(&Linear, pass);
+        let mut gradients = unwritten();
+        let pass = Backward::new(input(), [dy.view(), dy.view()], None, Mode::Evaluation);
+        Layer::backward(&Linear, pass.with_parameters(parameters, &mut gradients));
         gradients
     };
-    let (expected, absolute) = (backward(&dy), backward(&dy.mapv(F::abs)));
-    let mut found = parameters.each_ref().map(|parameter| nan(parameter.dim()));
-    Linear::sparse_backward(&batch, dy.view(), &mut found);
+    let (expected, absolute) = (backward(dy), backward(&dy.mapv(F::abs)));
+    let mut found = unwritten();
+    Linear::sparse_backward(batch, dy.view(), &mut found);
     for (found, (expected, absolute)) in found.iter().zip(expected.iter().zip(&absolute)) {
-        assert_close(found, expected, absolute, rows, &case);
+        assert_close(found, expected, absolute, rows, case);
     }
 }
 

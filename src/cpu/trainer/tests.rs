@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use ndarray::{Array2, array};
 
 use super::Trainer;
@@ -7,7 +9,7 @@ use crate::cpu::footprint::Training;
 use crate::cpu::sparse::Nonzero;
 use crate::data::{Dataset, Examples, Labels, Sampling, Table, synthetic};
 use crate::memory::bytes_of;
-use crate::ops::{Adam, Linear, MeanSquaredError, Relu, Sgd, SoftmaxCrossEntropy};
+use crate::ops::{Adam, Layer, Linear, MeanSquaredError, Relu, Sgd, SoftmaxCrossEntropy};
 use crate::reference::Float;
 use crate::{Sequential, TwoLayerNet};
 
@@ -16,29 +18,27 @@ const SAMPLING: Sampling = Sampling::Shuffled { seed: 1 };
 impl<F: Float> Trainer<F> {
     /// Bytes of all that it has allocated for its steps.
     fn allocated(&self) -> u64 {
-        let of_matrix = |matrix: &Array2<F>| bytes_of::<F>(matrix.len() as u64);
-        let matrices = |matrices: &[Array2<F>]| matrices.iter().map(of_matrix).sum::<u64>();
-        let groups =
-            |groups: &[Vec<Array2<F>>]| groups.iter().map(|group| matrices(group)).sum::<u64>();
-        let sparse = self.sparse.as_ref();
-        groups(self.network.parameters())
-            + groups(&self.work.gradients)
-            + groups(&self.state)
-            + self.work.values_and_deltas().map(of_matrix).sum::<u64>()
-            + of_matrix(&self.values)
+        let numbers = |matrices: &[Array2<F>]| matrices.iter().map(Array2::len).sum::<usize>();
+        let network = numbers(&self.network.parameters) + numbers(&self.network.state);
+        let kept: usize = self.state.iter().map(|kept| numbers(kept)).sum();
+        let all = network + kept + self.work.numbers() + self.values.len();
+        bytes_of::<F>(all as u64)
             + bytes_of::<u32>((self.indices.len() + self.labels.len()) as u64)
-            + sparse.map_or(0, |(rows, batch)| batch.memory(rows))
+            + self
+                .sparse
+                .as_ref()
+                .map_or(0, |(rows, batch)| batch.memory(rows))
     }
 }
 
 /// What is counted before anything is allocated, without what an evaluation takes.
 fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
     let nonzero = match &trainer.examples {
-        Examples::Bytes(dataset) => Nonzero::of(dataset, trainer.spec.widths()[1]),
+        Examples::Bytes(dataset) => Nonzero::of(dataset, trainer.network.passes.columns(1)),
         Examples::Table(_) => None,
     };
     let training = Training {
-        spec: &trainer.spec,
+        passes: &trainer.network.passes,
         kept: trainer.optimizer.state().len(),
         examples: &trainer.examples,
         batch,
@@ -52,16 +52,36 @@ fn table() -> Table {
     Table::regression("three", x.view(), x.view()).unwrap()
 }
 
+/// Two inputs, a layer that is used again, a sum, and a concatenation.
+fn with_everything() -> Sequential {
+    let again: Arc<dyn Layer> = Arc::new(Linear::new(2));
+    let network = Sequential::input(2)
+        .named("first")
+        .another_input(1)
+        .layer(Linear::new(2));
+    let network = network
+        .layer(again.clone())
+        .add("first")
+        .layer(Relu)
+        .layer(again);
+    network.concat("first").layer(Linear::new(3))
+}
+
 #[test]
 fn what_a_training_allocates_is_what_was_counted() {
     let spec = Sequential::input(3)
         .layer(Relu)
         .layer(Linear::new(7))
         .layer(Relu);
-    let spec = spec.layer(Linear::new(3));
-    for batch in [1, 3] {
+    let chain = spec.layer(Linear::new(3));
+    for (spec, batch) in [
+        (&chain, 1),
+        (&chain, 3),
+        (&with_everything(), 1),
+        (&with_everything(), 3),
+    ] {
         let (loss, optimizer) = (MeanSquaredError, Adam::new(0.1));
-        let trainer = Trainer::<f64>::with_loss(&spec, loss, optimizer, &table(), batch, SAMPLING);
+        let trainer = Trainer::<f64>::with_loss(spec, loss, optimizer, &table(), batch, SAMPLING);
         let mut trainer = trainer.unwrap();
         assert_eq!(counted(&trainer, batch), trainer.allocated());
         trainer.steps(3).unwrap();

@@ -108,10 +108,10 @@ fn gradients_that_are_no_numbers_are_those_of_the_reference() {
         bench.run("spoilt", 1, |recorder| {
             assert!(record(recorder, &arena, 0.5).is_ok());
         });
-        let mut expected = vec![vec![ndarray::Array2::from_elem((1, 100), 1.0f32)]];
-        expected[0][0][[0, 70]] = spoil;
+        let mut expected = vec![ndarray::Array2::from_elem((1, 100), 1.0f32)];
+        expected[0][[0, 70]] = spoil;
         f32::rule(&Sgd::new(0.1).clip_norm(0.5).reference()).prepare(&mut expected);
-        for (found, &expected) in bench.read(&tensor).into_iter().zip(&expected[0][0]) {
+        for (found, &expected) in bench.read(&tensor).into_iter().zip(&expected[0]) {
             let is_same = found == expected || (found.is_nan() && expected.is_nan());
             assert!(is_same, "{spoil}: {found} {expected}");
         }
@@ -138,9 +138,9 @@ fn what_is_clipped_is_as_it_was_in_all_else() {
 #[test]
 fn the_reference_clips_millions_of_gradients_and_again_within() {
     let rule = Sgd::new(0.1).clip_norm(0.5).clip_norm(2.0).reference();
-    let mut gradients = vec![vec![ndarray::Array2::from_elem((2_000, 2_000), 0.1f32)]];
+    let mut gradients = vec![ndarray::Array2::from_elem((2_000, 2_000), 0.1f32)];
     f32::rule(&rule).prepare(&mut gradients);
-    let squares = gradients[0][0].iter().map(|&g| f64::from(g).powi(2));
+    let squares = gradients[0].iter().map(|&g| f64::from(g).powi(2));
     let norm = squares.sum::<f64>().sqrt();
     // Each is scaled twice, and each scale and product rounded.
     assert!(

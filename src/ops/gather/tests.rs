@@ -24,7 +24,7 @@ fn check(examples: usize, width: usize, indices: &[u32]) {
     // What `upload` packs, between guard bands.
     let uploaded = Resident::upload(gpu(), &(&dataset).into()).unwrap();
     let guarded = |label, tensor: &crate::tensor::Tensor| {
-        bench.input_u32(label, tensor.shape(), &bench.read_u32(tensor))
+        bench.input_u32(label, tensor.dims(), &bench.read_u32(tensor))
     };
     let resident = Resident {
         features: guarded("bytes", &uploaded.features),

@@ -23,13 +23,13 @@ pub(super) struct Shape {
 impl Shape {
     /// Of the batch `x` under weights `w`, with everything else checked against them.
     pub(super) fn new(x: &Tensor, w: &Tensor, y: &Tensor) -> Self {
-        let [inputs, outputs] = w.shape();
+        let [inputs, outputs] = w.dims();
         let columns = match x.element() {
             Element::F32 => inputs,
             Element::U32 => inputs.div_ceil(4),
         };
         assert_eq!(x.columns(), columns, "linear: columns of {}", x.label());
-        assert_eq!(y.shape(), [x.rows(), outputs], "linear: {}", y.label());
+        assert_eq!(y.dims(), [x.rows(), outputs], "linear: {}", y.label());
         Self {
             rows: to_u32(x.rows()),
             inputs: to_u32(inputs),
@@ -114,7 +114,7 @@ impl Products {
         depth: u32,
         relu: bool,
     ) {
-        let [rows, columns] = tensors[2].shape();
+        let [rows, columns] = tensors[2].dims();
         let blocks = rows.div_ceil(self.block[0]) * columns.div_ceil(self.block[1]);
         let workgroups = (blocks as u64).div_ceil(self.blocks_per_workgroup);
         let cost = Cost {
@@ -136,7 +136,12 @@ const PRODUCT_AND_X: &[Binding] = &[PRODUCT[0], PRODUCT[1], PRODUCT[2], Binding:
 
 const TILED: Kernel<Shape> = Kernel {
     shader: "linear",
-    source: include_str!("../../../shaders/linear.wgsl"),
+    source: concat!(
+        include_str!("../../../shaders/linear_shape.wgsl"),
+        include_str!("../../../shaders/linear_product.wgsl"),
+        include_str!("../../../shaders/linear_view.wgsl"),
+        include_str!("../../../shaders/linear.wgsl"),
+    ),
     entry: "forward",
     bindings: PRODUCT_AND_BIAS,
     fields: fields!(Shape: rows, inputs, outputs, relu),
@@ -156,7 +161,12 @@ pub(super) static DEEP: Products = Products {
     ..Products::of(
         Kernel {
             shader: "linear_deep",
-            source: include_str!("../../../shaders/linear_deep.wgsl"),
+            source: concat!(
+                include_str!("../../../shaders/linear_shape.wgsl"),
+                include_str!("../../../shaders/linear_product.wgsl"),
+                include_str!("../../../shaders/linear_factor.wgsl"),
+                include_str!("../../../shaders/linear_deep.wgsl"),
+            ),
             ..TILED
         },
         [8, 8],
@@ -169,6 +179,9 @@ pub(super) static MEDIUM: Products = Products {
         Kernel {
             shader: "linear_medium",
             source: concat!(
+                include_str!("../../../shaders/linear_shape.wgsl"),
+                include_str!("../../../shaders/linear_product.wgsl"),
+                include_str!("../../../shaders/linear_factor.wgsl"),
                 include_str!("../../../shaders/linear_blocks.wgsl"),
                 include_str!("../../../shaders/linear_medium.wgsl")
             ),
@@ -185,6 +198,9 @@ pub(super) static LARGE: Products = Products {
         Kernel {
             shader: "linear_large",
             source: concat!(
+                include_str!("../../../shaders/linear_shape.wgsl"),
+                include_str!("../../../shaders/linear_product.wgsl"),
+                include_str!("../../../shaders/linear_factor.wgsl"),
                 include_str!("../../../shaders/linear_blocks.wgsl"),
                 include_str!("../../../shaders/linear_large.wgsl")
             ),
@@ -196,7 +212,12 @@ pub(super) static LARGE: Products = Products {
 
 const IN_REGISTERS: Kernel<Shape> = Kernel {
     shader: "linear_registers",
-    source: include_str!("../../../shaders/linear_registers.wgsl"),
+    source: concat!(
+        include_str!("../../../shaders/linear_shape.wgsl"),
+        include_str!("../../../shaders/linear_product.wgsl"),
+        include_str!("../../../shaders/linear_view.wgsl"),
+        include_str!("../../../shaders/linear_registers.wgsl"),
+    ),
     workgroup_size: [8, 1, 1],
     ..TILED
 };
@@ -208,7 +229,11 @@ pub(super) static REGISTERS: Products = Products {
 
 const OF_BYTES: Kernel<Shape> = Kernel {
     shader: "linear_bytes",
-    source: include_str!("../../../shaders/linear_bytes.wgsl"),
+    source: concat!(
+        include_str!("../../../shaders/linear_shape.wgsl"),
+        include_str!("../../../shaders/byte.wgsl"),
+        include_str!("../../../shaders/linear_bytes.wgsl"),
+    ),
     bindings: &[
         Binding::read("x").of_u32(),
         Binding::read("w"),

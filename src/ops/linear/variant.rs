@@ -108,7 +108,7 @@ impl Variant {
         parameters: &[Tensor],
         y: &Tensor,
     ) {
-        self.record_forward(recorder, [x, y], parameters, false);
+        self.record_forward(recorder, [x, y], [&parameters[0], &parameters[1]], false);
     }
 
     /// Records `y = x·w + b` where that is above 0, else 0: a layer with a `Relu` behind it.
@@ -122,22 +122,21 @@ impl Variant {
         parameters: &[Tensor],
         y: &Tensor,
     ) {
-        self.record_forward(recorder, [x, y], parameters, true);
+        self.record_forward(recorder, [x, y], [&parameters[0], &parameters[1]], true);
     }
 
     pub(super) fn record_forward(
         self,
         recorder: &mut Recorder<'_>,
         [x, y]: [&Tensor; 2],
-        parameters: &[Tensor],
+        [w, b]: [&Tensor; 2],
         relu: bool,
     ) {
-        let [w, b] = [&parameters[0], &parameters[1]];
         let shape = Shape {
             relu: relu.into(),
             ..Shape::new(x, w, y)
         };
-        assert_eq!(b.shape(), [1, y.columns()], "linear: {}", b.label());
+        assert_eq!(b.dims(), [1, y.columns()], "linear: {}", b.label());
         let (products, tensors) = (self.products(), [x, w, y, b]);
         let kernel = &products.forward;
         products.record(recorder, kernel, shape, &tensors, shape.inputs, relu);
@@ -171,8 +170,8 @@ impl Variant {
     pub(super) fn backward_weight(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
         let (shape, dw) = (Shape::of(pass), &pass.gradients[0]);
         assert_eq!(
-            dw.shape(),
-            pass.parameters[0].shape(),
+            dw.dims(),
+            pass.parameters[0].dims(),
             "linear: {}",
             dw.label()
         );
@@ -183,7 +182,7 @@ impl Variant {
 
     pub(super) fn backward_bias(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
         let (shape, dy, db) = (Shape::of(pass), pass.dy, &pass.gradients[1]);
-        assert_eq!(db.shape(), [1, dy.columns()], "linear: {}", db.label());
+        assert_eq!(db.dims(), [1, dy.columns()], "linear: {}", db.label());
         let sums = self.products().backward_bias;
         let cost = Cost {
             flops: u64::from(shape.rows) * u64::from(shape.outputs),
@@ -202,7 +201,7 @@ impl Variant {
         relu: bool,
     ) {
         let (shape, products) = (Shape::of(pass), self.products());
-        assert_eq!(dx.shape(), pass.x.shape(), "linear: {}", dx.label());
+        assert_eq!(dx.dims(), pass.x.dims(), "linear: {}", dx.label());
         assert!(
             products.backward_input.is_some(),
             "linear: gradient by bytes"

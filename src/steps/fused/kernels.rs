@@ -8,7 +8,7 @@ use super::MAX_LAYERS;
 use crate::error::Unfused;
 use crate::fields;
 use crate::gpu::{Gpu, Shortage};
-use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::kernel::{Binding, Block, Constant, Contract, Kernel, Scalar, Trust};
 use crate::ops::to_u32;
 
 /// Which of the two shaders.
@@ -50,11 +50,14 @@ pub(super) struct Mlp {
 
 impl Mlp {
     /// What a kernel that has constants is compiled for; nothing for others.
-    pub(super) fn constants(&self, kernel: &Kernel<Self>) -> Vec<u32> {
+    pub(super) fn constants(&self, kernel: &Kernel<Self>) -> Vec<Constant> {
         let outputs = self.layer.iter().map(|layer| layer.outputs);
         let sizes = [self.rows, self.layers, self.group, self.layer[0].inputs];
         let all = sizes.into_iter().chain(outputs);
-        all.take(kernel.constants.len()).collect()
+        let declared = kernel.constants.iter().zip(all);
+        declared
+            .map(|(constant, size)| Constant::u32(constant.name, size))
+            .collect()
     }
 }
 
@@ -71,15 +74,31 @@ pub(super) struct Kernels {
 }
 
 /// The sizes of the network, as `fused_network.wgsl` names them; [`Mlp::constants`] has the values.
-const CONSTANTS: [&str; 4 + MAX_LAYERS] = [
-    "batch", "layers", "group", "width_0", "width_1", "width_2", "width_3", "width_4", "width_5",
-    "width_6", "width_7", "width_8",
+const CONSTANTS: [Constant; 4 + MAX_LAYERS] = [
+    size("batch"),
+    size("layers"),
+    size("group"),
+    size("width_0"),
+    size("width_1"),
+    size("width_2"),
+    size("width_3"),
+    size("width_4"),
+    size("width_5"),
+    size("width_6"),
+    size("width_7"),
+    size("width_8"),
 ];
+
+const fn size(name: &'static str) -> Constant {
+    Constant::open(name, Scalar::U32)
+}
 
 const MIDDLE: Kernel<Mlp> = Kernel {
     shader: "fused_middle",
     source: concat!(
+        include_str!("../../../shaders/fused_mlp.wgsl"),
         include_str!("../../../shaders/fused_network.wgsl"),
+        include_str!("../../../shaders/fused_middle_shared.wgsl"),
         include_str!("../../../shaders/fused_middle.wgsl")
     ),
     entry: "middle",
@@ -102,7 +121,9 @@ const MIDDLE: Kernel<Mlp> = Kernel {
 const BACKWARD_FORWARD: Kernel<Mlp> = Kernel {
     shader: "fused_slices",
     source: concat!(
+        include_str!("../../../shaders/fused_mlp.wgsl"),
         include_str!("../../../shaders/fused_network.wgsl"),
+        include_str!("../../../shaders/fused_slices_shared.wgsl"),
         include_str!("../../../shaders/fused_slices.wgsl")
     ),
     entry: "backward_forward",
@@ -151,10 +172,20 @@ const fn in_registers(
         ..kernel
     }
 }
-const SLICES: &str = include_str!("../../../shaders/fused_slices_registers.wgsl");
+const SLICES: &str = concat!(
+    include_str!("../../../shaders/fused_mlp.wgsl"),
+    include_str!("../../../shaders/fused_slices_shared.wgsl"),
+    include_str!("../../../shaders/byte.wgsl"),
+    include_str!("../../../shaders/fused_slices_registers.wgsl"),
+);
 static REGISTERS: Kernels = Kernels {
     middle: &const {
-        let source = include_str!("../../../shaders/fused_middle_registers.wgsl");
+        let source = concat!(
+            include_str!("../../../shaders/fused_mlp.wgsl"),
+            include_str!("../../../shaders/fused_middle_shared.wgsl"),
+            include_str!("../../../shaders/is_finite.wgsl"),
+            include_str!("../../../shaders/fused_middle_registers.wgsl"),
+        );
         in_registers(MIDDLE, "fused_middle_registers", source)
     },
     backward_forward: &const { in_registers(BACKWARD_FORWARD, "fused_slices_registers", SLICES) },

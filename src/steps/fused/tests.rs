@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use super::{Algorithm, Buffers, Network};
 use crate::data::{Dataset, Labels, Sampling};
+use crate::error::Unfused;
 use crate::kernel::Element;
 use crate::model::Model;
 use crate::ops::gather::Resident;
-use crate::ops::{Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
-use crate::steps::{Setting, Unfused};
+use crate::ops::{Layer, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
+use crate::steps::Training;
 use crate::tensor::Tensor;
 use crate::testing::{Bench, Numbers, gpu};
 use crate::{Init, Sequential};
@@ -100,8 +103,8 @@ impl Case {
         }
     }
 
-    fn setting(&self) -> Setting<'_> {
-        Setting {
+    fn training(&self) -> Training<'_> {
+        Training {
             model: &self.model,
             loss: &SoftmaxCrossEntropy,
             optimizer: &RATE,
@@ -114,6 +117,11 @@ impl Case {
             state: &[],
         }
     }
+
+    /// All of them, as the kernels see them.
+    fn parameters(&self) -> &Tensor {
+        self.model.parameter_arena().blocks().next().unwrap().0
+    }
 }
 
 const RATE: Sgd = Sgd::new(0.5);
@@ -123,16 +131,12 @@ type State = [Vec<u32>; 2];
 
 /// A few steps as a training takes them.
 fn in_training(case: &Case, network: &Network) -> State {
-    let steps = network.record(&case.setting()).unwrap();
-    let once = steps
-        .refill
-        .iter()
-        .chain(&steps.start)
-        .map(|plan| (plan, 1));
-    let work = once.chain([(&steps.step, STEPS as usize)]);
-    gpu().submit_all(work).unwrap();
-    let parameters = &case.model.arenas().0.blocks()[0];
-    [parameters, &case.history].map(|tensor| gpu().read(tensor).unwrap())
+    let mut steps = network.record(&case.training()).unwrap();
+    let mut left = STEPS as usize;
+    while left > 0 {
+        left -= steps.submit(gpu(), left).unwrap().1;
+    }
+    [case.parameters(), &case.history].map(|tensor| gpu().read(tensor).unwrap())
 }
 
 /// The same between guard bands.
@@ -185,9 +189,8 @@ fn fused_steps_stay_within_their_tensors_and_give_the_same_bits() {
             for algorithm in ALGORITHMS {
                 let case = Case::new(widths, batch);
                 let name = format!("{algorithm:?}, {widths:?}, batch {batch}");
-                let before = &case.model.arenas().0.blocks()[0];
-                let before: Vec<f32> = gpu().read(before).unwrap();
-                let network = Network::new(&case.setting(), algorithm).unwrap();
+                let before: Vec<f32> = gpu().read(case.parameters()).unwrap();
+                let network = Network::new(&case.training(), algorithm).unwrap();
                 let found = between_guards(&name, &case, &network, &before);
                 let expected = in_training(&case, &network);
                 let bits: Vec<u32> = before.iter().map(|value| value.to_bits()).collect();
@@ -206,8 +209,8 @@ fn a_long_batch_is_fused_too() {
     for algorithm in ALGORITHMS {
         let case = Case::new(&[3, 2, 2], 20_001);
         let name = format!("{algorithm:?}, batch 20,001");
-        let before: Vec<f32> = gpu().read(&case.model.arenas().0.blocks()[0]).unwrap();
-        let network = Network::new(&case.setting(), algorithm).unwrap();
+        let before: Vec<f32> = gpu().read(case.parameters()).unwrap();
+        let network = Network::new(&case.training(), algorithm).unwrap();
         assert!(network.minibatches < super::MINIBATCHES, "{name}");
         let found = between_guards(&name, &case, &network, &before);
         assert_eq!(found, in_training(&case, &network), "{name}");
@@ -254,7 +257,7 @@ fn what_cannot_be_fused_is_told() {
             model: spec.build(gpu()).unwrap(),
             ..Case::new(&[4, 3, 2], 5)
         };
-        ALGORITHMS.map(|algorithm| Network::new(&case.setting(), algorithm).unwrap_err())
+        ALGORITHMS.map(|algorithm| Network::new(&case.training(), algorithm).unwrap_err())
     };
     let input = || Sequential::input(4);
     let layer = |index, name: &str, expected| Unfused::Layer {
@@ -264,6 +267,11 @@ fn what_cannot_be_fused_is_told() {
     };
     let deep = (0..9).fold(input(), |spec, _| spec.layer(Linear::new(2)));
     let relu = || Linear::new(3);
+    let skipping = input().layer(relu());
+    let skip = skipping.here();
+    let skipping = skipping.layer(Relu).add(skip).layer(Linear::new(2));
+    let shared: Arc<dyn Layer> = Arc::new(Linear::new(4));
+    let shared = input().layer(shared.clone()).layer(Relu).layer(shared);
     for (spec, expected) in [
         (
             input().layer(Relu).layer(Linear::new(2)),
@@ -280,6 +288,20 @@ fn what_cannot_be_fused_is_told() {
                 .layer(Relu)
                 .layer(Linear::new(2)),
             layer(2, "Relu", "a Linear"),
+        ),
+        (
+            input().layer(relu().without_bias()).layer(Linear::new(2)),
+            layer(0, "Linear(3, no bias)", "a Linear with a bias"),
+        ),
+        (skipping, Unfused::Graph),
+        (shared.layer(Linear::new(2)), Unfused::Graph),
+        (
+            Sequential::input(3)
+                .named("first")
+                .another_input(1)
+                .concat("first")
+                .layer(Linear::new(2)),
+            Unfused::Graph,
         ),
         (deep, Unfused::Depth { found: 9, most: 8 }),
         (
@@ -305,7 +327,7 @@ fn kernels_that_need_more_than_a_device_allows_are_told() {
             model: spec(&[4, 3, 2]).build(&borrowed(limits)).unwrap(),
             ..Case::new(&[4, 3, 2], 5)
         };
-        ALGORITHMS.map(|algorithm| Network::new(&case.setting(), algorithm).err())
+        ALGORITHMS.map(|algorithm| Network::new(&case.training(), algorithm).err())
     };
     assert_eq!(refused(wgpu::Limits::defaults()), [None, None]);
     let limit = |kernel: &str, what, limit, needed, available| {

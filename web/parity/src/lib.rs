@@ -23,9 +23,9 @@ include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 pub fn kernels() -> Vec<String> {
     let contracts = wgrad::plumbing::contracts().into_iter();
     let words = contracts.flat_map(|kernel| {
-        let [shader, source, entry] =
-            [kernel.shader, kernel.source, kernel.entry].map(str::to_owned);
-        [shader, source, entry, kernel.constants.join(" ")]
+        let constants: Vec<_> = kernel.constants.into_iter().map(|c| c.name).collect();
+        let source = kernel.source.to_string();
+        [kernel.shader, source, kernel.entry, constants.join(" ")]
     });
     words.collect()
 }

@@ -1,14 +1,70 @@
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+//! The elements of tensors on their way to a device and back.
 
 use bytemuck::Pod;
 
-use super::{Gpu, check_usage, lock};
+use super::Tensor;
 use crate::error::Error;
-use crate::tensor::Tensor;
+use crate::gpu::{Gpu, Signal, check_usage};
 
 impl Gpu {
+    /// Copies values into a tensor before the next submitted work runs.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a `T` is not as large as an element, [`Error::Count`] when there are not as many values
+    /// as the tensor has elements, [`Error::OtherGpu`] when it is another's, [`Error::Buffer`] when its buffer has no
+    /// `COPY_DST`, is destroyed or mapped.
+    pub fn write<T: Pod>(&self, tensor: &Tensor, values: &[T]) -> Result<(), Error> {
+        tensor.check_gpu(self)?;
+        let size = size_of::<T>();
+        if size != 4 {
+            return Err(Error::setting(
+                format!("bytes of a value for {}", tensor.label()),
+                "4, as its elements have",
+                size,
+            ));
+        }
+        if values.len() != tensor.len() {
+            return Err(Error::Count {
+                what: format!("values for {} ({})", tensor.label(), tensor.shape()),
+                expected: tensor.len(),
+                found: values.len(),
+            });
+        }
+        self.write_packed(tensor, bytemuck::cast_slice(values))
+    }
+
+    /// The same of bytes, four in an element.
+    pub(crate) fn write_packed(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
+        assert_eq!(bytes.len() as u64, tensor.bytes(), "{}", tensor.label());
+        let (buffer, offset) = tensor.buffer();
+        let doing = format!("writing {}", tensor.label());
+        check_usage(tensor.label(), buffer, wgpu::BufferUsages::COPY_DST, &doing)?;
+        let written = self.guarded(&doing, || {
+            self.queue().write_buffer(buffer, offset, bytes);
+        });
+        written.map_err(|error| error.of_tensor(tensor.label()))
+    }
+
+    /// The same for some rows of a tensor, from `first` on.
+    pub(crate) fn write_rows<T: Pod>(
+        &self,
+        tensor: &Tensor,
+        first: usize,
+        values: &[T],
+    ) -> Result<(), Error> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        let start = 4 * (first * tensor.columns()) as u64;
+        assert!(
+            start + bytes.len() as u64 <= tensor.bytes(),
+            "{}: rows from {first} on",
+            tensor.label()
+        );
+        let (buffer, offset) = tensor.buffer();
+        self.guarded("writing a buffer", || {
+            self.queue().write_buffer(buffer, offset + start, bytes);
+        })
+    }
+
     /// The elements of a tensor, once all submitted work is done: as `f32` or `u32`, or the bits of one
     /// as the other.
     ///
@@ -61,25 +117,6 @@ impl Gpu {
         }
     }
 
-    /// Ready when all work submitted before this call is done: [`wait`](Self::wait) for a browser.
-    ///
-    /// # Errors
-    /// As [`wait`](Self::wait).
-    pub fn wait_async(&self) -> impl Future<Output = Result<(), Error>> + use<> {
-        let (gpu, doing) = (self.clone(), "waiting for submitted work");
-        let done = Signal::new();
-        let done_sender = done.sender();
-        let asked = self.guarded(doing, || {
-            self.queue().on_submitted_work_done(move || done_sender(()));
-        });
-        async move {
-            asked?;
-            gpu.wait(None)?;
-            done.await;
-            gpu.guarded(doing, || ())
-        }
-    }
-
     fn copy_out(&self, tensor: &Tensor, doing: &str) -> Result<Copy, Error> {
         tensor.check_gpu(self)?;
         let (source, offset) = tensor.buffer();
@@ -94,7 +131,7 @@ impl Gpu {
             staging.map_async(wgpu::MapMode::Read, .., mapped.sender());
             submission
         });
-        let submission = submission.map_err(|error| error.of_tensor(tensor))?;
+        let submission = submission.map_err(|error| error.of_tensor(tensor.label()))?;
         Ok(Copy {
             staging,
             mapped,
@@ -111,44 +148,3 @@ struct Copy {
 }
 
 type MapResult = Result<(), wgpu::BufferAsyncError>;
-
-/// A future for what wgpu tells a callback.
-#[derive(Debug)]
-struct Signal<T> {
-    state: Arc<Mutex<(Option<T>, Option<Waker>)>>,
-}
-
-impl<T> Signal<T> {
-    fn new() -> Self {
-        Self {
-            state: Arc::new(Mutex::new((None, None))),
-        }
-    }
-
-    /// The callback's half.
-    fn sender(&self) -> impl FnOnce(T) + use<T> {
-        let state = Arc::clone(&self.state);
-        move |value| {
-            let mut state = lock(&state);
-            state.0 = Some(value);
-            if let Some(waker) = state.1.take() {
-                waker.wake();
-            }
-        }
-    }
-}
-
-impl<T> Future for Signal<T> {
-    type Output = T;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let mut state = lock(&self.state);
-        match state.0.take() {
-            Some(value) => Poll::Ready(value),
-            None => {
-                state.1 = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}

@@ -1,0 +1,53 @@
+// Sums of values, element by element, and of gradients that meet.
+//
+//   add          y = a + b
+//   accumulate   total = total + part      a gradient that arrives behind others
+//   copy         total = part              the first of several
+
+struct Shape {
+    elements: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(256)
+fn add(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+       @builtin(local_invocation_index) local: u32) {
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.elements) {
+            y[i] = a[i] + b[i];
+        }
+    }
+}
+
+@group(0) @binding(1) var<storage, read> part: array<f32>;
+@group(0) @binding(2) var<storage, read_write> total: array<f32>;
+
+@compute @workgroup_size(256)
+fn accumulate(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+              @builtin(local_invocation_index) local: u32) {
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.elements) {
+            total[i] = total[i] + part[i];
+        }
+    }
+}
+
+@compute @workgroup_size(256)
+fn copy(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+        @builtin(local_invocation_index) local: u32) {
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.elements) {
+            total[i] = part[i];
+        }
+    }
+}

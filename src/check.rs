@@ -1,0 +1,140 @@
+//! What the checks of layers and of losses share: random operands, runs between guard bands, and how far results may
+//! be apart.
+
+mod bounds;
+mod numbers;
+mod run;
+mod slope;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use crate::error::{Call, Error, Pass};
+use crate::shape::TensorShape;
+
+pub(crate) use bounds::{Moved, Worst, moves, parity};
+pub(crate) use numbers::Numbers;
+pub(crate) use run::{Run, caught};
+pub(crate) use slope::{looked_at, slope};
+
+/// Minibatches, (rows, features): the smallest, odd ones, around a workgroup of 64, several workgroups.
+pub(crate) const SHAPES: [[usize; 2]; 10] = [
+    [1, 1],
+    [1, 2],
+    [3, 7],
+    [1, 63],
+    [64, 1],
+    [1, 65],
+    [5, 127],
+    [2, 64],
+    [100, 50],
+    [101, 53],
+];
+
+/// One with more elements than one dispatch dimension has invocations in workgroups of 64.
+pub(crate) const FOLDED: [usize; 2] = [2053, 2053];
+
+/// Values of a minibatch whose gradient is compared with central differences.
+const DIFFERENCED: usize = 64;
+
+/// Which comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Check {
+    /// A pass on the GPU, in `f32`, with the reference in `f64`.
+    Parity(Pass),
+    /// The reference's gradient with central differences of its values, in `f64`.
+    Gradient,
+}
+
+/// One tensor of one minibatch.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Comparison {
+    /// What was compared.
+    pub check: Check,
+    /// Of a layer `y`, `dx`, a value of its state, or the gradient by a parameter, for example `dweight`; of a loss
+    /// `losses` or `doutputs`.
+    pub tensor: String,
+    /// Rows of the minibatch, and their shape.
+    pub minibatch: TensorShape,
+    /// As what the layer was called; a loss is called in one way.
+    pub call: Option<Call>,
+    /// Of the element that comes nearest to its bound: how far it is off,
+    pub difference: f64,
+    /// and how far it may be.
+    pub bound: f64,
+}
+
+/// The table of a report: what was checked, its kernels, and its comparisons.
+pub(crate) fn write_table(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    kernels: &[String],
+    rows: &[Comparison],
+) -> fmt::Result {
+    let [difference, bound] = ["difference", "bound"];
+    writeln!(f, "{name}")?;
+    for kernel in kernels {
+        writeln!(f, "contract  {kernel} is what its WGSL says")?;
+    }
+    write!(
+        f,
+        "{:<10}{:<18}{:>14}{difference:>14}{bound:>11}",
+        "check", "of", "minibatch"
+    )?;
+    for row in rows {
+        let check = match row.check {
+            Check::Parity(pass) => pass.to_string(),
+            Check::Gradient => "gradient".to_owned(),
+        };
+        let call = match row.call {
+            None | Some(Call::Evaluation) => String::new(),
+            Some(call) => format!("  {call}"),
+        };
+        let Comparison {
+            tensor,
+            minibatch,
+            difference,
+            bound,
+            ..
+        } = row;
+        write!(f, "\n{check:<10}{tensor:<18}{minibatch:>14}")?;
+        write!(f, "{difference:>14.1e}{bound:>11.1e}{call}")?;
+    }
+    Ok(())
+}
+
+/// Which of these minibatches are differenced: the small ones, or the smallest where none is small.
+pub(crate) fn differenced(minibatches: impl Iterator<Item = TensorShape> + Clone) -> usize {
+    let smallest = minibatches.map(|shape| shape.len()).min();
+    smallest.unwrap_or(0).max(DIFFERENCED)
+}
+
+/// Settings that a check of either kind has.
+pub(crate) fn check_settings(
+    shapes: Option<&[TensorShape]>,
+    ranges: &[(&str, &RangeInclusive<f32>)],
+    tolerance: f64,
+) -> Result<(), Error> {
+    let mut given = shapes.into_iter().flatten();
+    if let Some(empty) = given.find(|shape| shape.is_empty()) {
+        let expected = "at least 1 row, and 1 along each extent";
+        return Err(Error::setting("shape of a minibatch", expected, empty));
+    }
+    if shapes.is_some_and(<[_]>::is_empty) {
+        return Err(Error::setting("shapes", "at least one", "none"));
+    }
+    for (name, range) in ranges {
+        let (low, high) = (*range.start(), *range.end());
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            let found = format!("{low}..={high}");
+            return Err(Error::setting(*name, "a finite range", found));
+        }
+    }
+    if !(tolerance.is_finite() && tolerance >= 0.0) {
+        let expected = "finite and at least 0";
+        return Err(Error::setting("tolerance", expected, tolerance));
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+use ndarray::Array2;
+
+use super::{Check, Comparison, Numbers};
+use crate::error::{Call, CheckError};
+use crate::reference::Float;
+use crate::shape::TensorShape;
+
+/// Half a unit in the last place of 1: the relative error of one rounded operation.
+const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
+/// How often the operands are moved; of a sum, one draw may happen to move little.
+const MOVES: u64 = 4;
+
+/// Of some elements the one that comes nearest to its bound, or is furthest beyond.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Worst {
+    pub(crate) at: usize,
+    pub(crate) found: f64,
+    pub(crate) expected: f64,
+    pub(crate) bound: f64,
+}
+
+impl Worst {
+    pub(crate) fn of(elements: impl Iterator<Item = Self>) -> Option<Self> {
+        elements.max_by(|a, b| a.excess().total_cmp(&b.excess()))
+    }
+
+    fn difference(&self) -> f64 {
+        match self.found == self.expected {
+            true => 0.0,
+            false => (self.found - self.expected).abs(),
+        }
+    }
+
+    fn excess(&self) -> f64 {
+        match self.difference() {
+            0.0 => 0.0,
+            difference if difference.is_nan() => f64::INFINITY,
+            difference => difference / self.bound,
+        }
+    }
+
+    pub(crate) fn is_within(&self) -> bool {
+        self.difference() <= self.bound
+    }
+
+    pub(crate) fn row(
+        &self,
+        check: Check,
+        tensor: &str,
+        minibatch: TensorShape,
+        call: Option<Call>,
+    ) -> Comparison {
+        Comparison {
+            check,
+            tensor: tensor.to_owned(),
+            minibatch,
+            call,
+            difference: self.difference(),
+            bound: self.bound,
+        }
+    }
+}
+
+/// What a result is by the reference.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moved<'a> {
+    /// In `f64`.
+    pub(crate) expected: &'a Array2<f64>,
+    /// In `f32`.
+    pub(crate) single: &'a Array2<f32>,
+    /// How far it moves with its operands: see [`moves`].
+    pub(crate) moved: &'a Array2<f64>,
+}
+
+/// The GPU in `f32` against the reference in `f64`. `unit` says of how many terms, each off by the tolerance, a
+/// result is a sum.
+pub(crate) fn parity(
+    found: &Array2<f32>,
+    by: Moved<'_>,
+    unit: f64,
+    tolerance: f64,
+) -> Option<Worst> {
+    let single = by.single.iter().zip(by.moved);
+    let elements = found.iter().zip(by.expected).zip(single).enumerate();
+    Worst::of(
+        elements.map(|(at, ((&found, &expected), (&single, &moved)))| {
+            let cancelled = distance(single.into(), expected);
+            Worst {
+                at,
+                found: found.into(),
+                // What overflows does so on both sides.
+                expected: match expected.abs() > f64::from(f32::MAX) {
+                    true => f32::from_f64(expected).into(),
+                    false => expected,
+                },
+                bound: tolerance * (unit + expected.abs()) + moved + 4.0 * cancelled,
+            }
+        }),
+    )
+}
+
+/// How far each result moves when every operand moves by a few roundings, of sums of so many terms. `change` is given
+/// the operands, and what to do with each number of them.
+pub(crate) fn moves<O: Clone>(
+    operands: &O,
+    terms: usize,
+    expected: &[Array2<f64>],
+    change: impl Fn(&mut O, &mut dyn FnMut(&mut f64)),
+    reference: impl Fn(&O) -> Result<Vec<Array2<f64>>, CheckError>,
+) -> Result<Vec<Array2<f64>>, CheckError> {
+    let relative = 8.0 * (terms as f64).sqrt() * ROUNDING;
+    let zeros = expected
+        .iter()
+        .map(|values| Array2::zeros(values.raw_dim()));
+    let mut largest: Vec<Array2<f64>> = zeros.collect();
+    for seed in 1..=MOVES {
+        let mut numbers = Numbers::new(seed);
+        let mut operands = operands.clone();
+        change(&mut operands, &mut |value| match numbers.bits() % 2 {
+            0 => *value *= 1.0 + relative,
+            _ => *value *= 1.0 - relative,
+        });
+        let moved = reference(&operands)?;
+        for (largest, (moved, expected)) in largest.iter_mut().zip(moved.iter().zip(expected)) {
+            largest.zip_mut_with(&(moved - expected), |largest, moved| {
+                *largest = largest.max(distance(*moved, 0.0));
+            });
+        }
+    }
+    Ok(largest)
+}
+
+/// 0 where that is not finite: an overflow must not excuse anything.
+fn distance(a: f64, b: f64) -> f64 {
+    match (a - b).abs() {
+        distance if distance.is_finite() => distance,
+        _ => 0.0,
+    }
+}

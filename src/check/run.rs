@@ -1,0 +1,113 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pollster::block_on;
+
+use crate::error::{Call, CheckError, Error, Pass, Place};
+use crate::gpu::{Gpu, message_of};
+use crate::guard::{Guarded, Touch};
+use crate::kernel::Contract;
+use crate::plan::Recorder;
+
+/// A pass of a layer or loss on the GPU.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) gpu: &'a Gpu,
+    /// Of the layer or loss.
+    pub(crate) name: &'a str,
+    pub(crate) pass: Pass,
+}
+
+impl Run<'_> {
+    /// Records the pass and runs it, contracts that are not among `known` checked first. `what` is recorded, to write
+    /// these results.
+    pub(crate) fn submit(
+        &self,
+        known: &mut Vec<Contract>,
+        what: &str,
+        results: &[&Guarded],
+        record: impl FnOnce(&mut Recorder<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut recorder = Recorder::new(self.gpu);
+        caught(self.name, what, || record(&mut recorder))??;
+        for contract in recorder.contracts() {
+            if known.contains(contract) {
+                continue;
+            }
+            let faults = contract.faults();
+            if !faults.is_empty() {
+                return Err(CheckError::Contract {
+                    name: self.name.to_owned(),
+                    kernel: contract.name(),
+                    faults,
+                }
+                .into());
+            }
+            known.push(contract.clone());
+        }
+        if recorder.is_empty() && !results.is_empty() {
+            let labels: Vec<_> = results
+                .iter()
+                .map(|result| result.tensor().label())
+                .collect();
+            return Err(CheckError::NothingRecorded {
+                name: self.name.to_owned(),
+                pass: self.pass,
+                missing: labels.join(" and "),
+            }
+            .into());
+        }
+        self.gpu.submit(&recorder.finish()?, 1)?;
+        Ok(())
+    }
+
+    /// The bits of a tensor after the pass, once it is seen that it was treated as it should be. `place` is that of
+    /// an element that was not.
+    pub(crate) fn read(
+        &self,
+        guarded: &Guarded,
+        place: impl FnOnce(usize) -> Place,
+    ) -> Result<Vec<u32>, Error> {
+        let tensor = guarded.tensor();
+        block_on(guarded.read(self.gpu))?.map_err(|touch| {
+            let error = match touch {
+                Touch::Unwritten { element } => CheckError::Unwritten {
+                    at: Box::new(place(element)),
+                },
+                touch => CheckError::Stray {
+                    name: self.name.to_owned(),
+                    pass: self.pass,
+                    tensor: tensor.label().to_owned(),
+                    shape: tensor.shape().to_string(),
+                    found: touch.to_string(),
+                },
+            };
+            error.into()
+        })
+    }
+
+    /// A value of a layer's state, which this pass must leave as it is.
+    pub(crate) fn check_state(&self, guarded: &Guarded, call: Call) -> Result<(), Error> {
+        let tensor = guarded.tensor();
+        let place = |at| Place::new(self.name, self.pass, tensor.label(), tensor.shape(), at);
+        match block_on(guarded.read(self.gpu))? {
+            Err(Touch::Input { .. }) => Err(CheckError::StateChanged {
+                name: self.name.to_owned(),
+                state: tensor.label().to_owned(),
+                pass: self.pass,
+                call,
+                by: "the WGSL",
+            }
+            .into()),
+            _ => self.read(guarded, place).map(drop),
+        }
+    }
+}
+
+/// Code of the layer or loss must not end the program where that can be helped.
+pub(crate) fn caught<T>(name: &str, what: &str, run: impl FnOnce() -> T) -> Result<T, CheckError> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| CheckError::Panic {
+        name: name.to_owned(),
+        what: what.to_owned(),
+        message: message_of(panic),
+    })
+}

@@ -1,0 +1,68 @@
+//! Central differences in `f64`, with a bound of how far they may be from the slope.
+
+use ndarray::Array2;
+
+use crate::error::CheckError;
+
+/// Smaller step of the differences, relative to what is moved.
+const H: f64 = 1.0 / (1 << 17) as f64;
+/// What is left besides, relative to the slope and 1.
+const REST: f64 = 1e-7;
+/// Elements of a tensor that are looked at.
+const ELEMENTS: usize = 256;
+
+/// Which of so many elements are looked at, spread evenly.
+pub(crate) fn looked_at(elements: usize) -> impl Iterator<Item = usize> {
+    (0..elements).step_by(elements.div_ceil(ELEMENTS).max(1))
+}
+
+/// Of `Σ weight·output` by one number.
+struct Slopes {
+    left: f64,
+    right: f64,
+    /// `Σ |weight·output|` over the outputs that change.
+    magnitude: f64,
+}
+
+impl Slopes {
+    fn central(&self) -> f64 {
+        f64::midpoint(self.left, self.right)
+    }
+}
+
+/// The slope of `Σ weight·output` by a number that has this value, and how far the true one may be from it.
+/// `outputs` is what the number makes of the outputs; `at` are those at the value itself.
+pub(crate) fn slope(
+    value: f64,
+    weights: &Array2<f64>,
+    at: &Array2<f64>,
+    mut outputs: impl FnMut(f64) -> Result<Array2<f64>, CheckError>,
+) -> Result<[f64; 2], CheckError> {
+    let mut slopes = |h: f64| {
+        let [above, below] = [outputs(value + h)?, outputs(value - h)?];
+        let [mut left, mut right, mut magnitude] = [0.0; 3];
+        let sides = above.iter().zip(&below);
+        for ((&y, &weight), (&above, &below)) in at.iter().zip(weights).zip(sides) {
+            right += weight * (above - y) / h;
+            left += weight * (y - below) / h;
+            if above != y || below != y {
+                magnitude += (weight * y).abs();
+            }
+        }
+        Ok::<_, CheckError>(Slopes {
+            left,
+            right,
+            magnitude,
+        })
+    };
+    let h = H * value.abs().max(1.0);
+    let (coarse, fine) = (slopes(2.0 * h)?, slopes(h)?);
+    let slope = fine.central();
+    let kink = (fine.right - fine.left).abs() / 2.0;
+    let halving = 2.0 * (coarse.central() - slope).abs();
+    let rounding = 16.0 * f64::EPSILON * fine.magnitude / h;
+    Ok([
+        slope,
+        kink + halving + rounding + REST * (1.0 + slope.abs()),
+    ])
+}

@@ -1,0 +1,423 @@
+//! How the values of a network are computed, and the gradients by them: one after another, in the order of its graph.
+
+use std::collections::BTreeSet;
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip, s};
+
+use super::linear::Linear;
+use super::sparse::SparseBatch;
+use crate::network::{Arrival, Gradients, Graph, Source, Use};
+use crate::ops;
+use crate::reference::{self, Backward, Draw, Float, Forward, Loss, LossPass, Mode, Targets, Twin};
+use crate::shape::Shape;
+
+/// How a layer is computed.
+#[derive(Debug)]
+enum Form {
+    /// As it is defined.
+    Definition(Twin),
+    /// A fully connected layer, fast.
+    Linear,
+}
+
+impl Form {
+    fn formulas<F: Float>(&self) -> &dyn reference::Layer<F> {
+        match self {
+            Self::Definition(twin) => F::of(twin),
+            Self::Linear => &Linear,
+        }
+    }
+}
+
+/// Whether a layer has a fast form here, over bytes that are mostly 0 too.
+pub(super) fn is_linear(layer: &dyn ops::Layer) -> bool {
+    ops::unwrapped(layer).is::<ops::Linear>()
+}
+
+/// A network without its parameters and its state.
+#[derive(Debug)]
+pub(super) struct Passes {
+    pub(super) graph: Graph,
+    pub(super) gradients: Gradients,
+    /// Of each use of a layer.
+    forms: Vec<Form>,
+}
+
+/// What passes take beside values: all parameters and all state of a network, and the steps taken before this one,
+/// if it is one of training.
+#[derive(Debug)]
+pub(super) struct Context<'a, F> {
+    pub(super) parameters: &'a [Array2<F>],
+    pub(super) state: &'a mut [Array2<F>],
+    pub(super) step: Option<u32>,
+}
+
+/// What a step of training writes: made once, used every step.
+#[derive(Debug)]
+pub(super) struct Workspace<F> {
+    rows: usize,
+    /// Every value of the network, the minibatch first; without columns where the first layer reads it in another
+    /// form.
+    pub(super) values: Vec<Array2<F>>,
+    /// What each use of a layer hands on to its backward pass.
+    kept: Vec<Vec<Array2<F>>>,
+    /// Gradients by values: some take turns in the same memory.
+    deltas: Vec<Vec<F>>,
+    /// Room for one that is added to an earlier one.
+    arriving: Vec<F>,
+    /// Those by parameters.
+    pub(super) gradients: Vec<Array2<F>>,
+    /// Of layers that are used again: those of one use, before they are added to the others.
+    later: Vec<Array2<F>>,
+}
+
+impl Passes {
+    /// The fastest form of each layer that there is.
+    pub(super) fn fast(graph: Graph) -> Self {
+        Self::with(graph, |layer| match is_linear(layer) {
+            true => Form::Linear,
+            false => Form::Definition(layer.reference()),
+        })
+    }
+
+    /// Every layer as it is defined.
+    pub(super) fn by_definition(graph: Graph) -> Self {
+        Self::with(graph, |layer| Form::Definition(layer.reference()))
+    }
+
+    fn with(graph: Graph, form: impl Fn(&dyn ops::Layer) -> Form) -> Self {
+        Self {
+            gradients: Gradients::new(&graph, false),
+            forms: graph
+                .uses
+                .iter()
+                .map(|of_use| form(&*of_use.layer))
+                .collect(),
+            graph,
+        }
+    }
+
+    /// The index of the network's output among its values.
+    pub(super) fn output(&self) -> usize {
+        self.graph.values.len() - 1
+    }
+
+    /// Elements of a row of a value.
+    pub(super) fn columns(&self, value: usize) -> usize {
+        self.graph.values[value].shape.len()
+    }
+
+    /// The inputs: index of the value, and its first column among the features.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let values = self.graph.values.iter().enumerate();
+        values.filter_map(|(index, value)| match value.source {
+            Source::Input { first } => Some((index, first)),
+            _ => None,
+        })
+    }
+
+    /// Parameters of layers that are used again.
+    pub(super) fn repeated(&self) -> BTreeSet<usize> {
+        let uses = self.graph.uses.iter().filter(|of_use| of_use.is_repeated);
+        uses.flat_map(|of_use| of_use.parameters.clone()).collect()
+    }
+
+    fn mode(&self, layer: usize, step: Option<u32>) -> Mode {
+        let key = self.graph.uses[layer].key;
+        step.map_or(Mode::Evaluation, |step| {
+            Mode::Training(Draw::new(key, step))
+        })
+    }
+
+    /// Computes a value that is no input; `of` gives those that it is made of.
+    pub(super) fn value<'v, F: Float>(
+        &self,
+        index: usize,
+        of: impl Fn(usize) -> ArrayView2<'v, F>,
+        mut y: ArrayViewMut2<'_, F>,
+        kept: &mut [Array2<F>],
+        context: &mut Context<'_, F>,
+    ) {
+        match &self.graph.values[index].source {
+            Source::Input { .. } => {}
+            &Source::Layer { layer, x } => {
+                let of_use = &self.graph.uses[layer];
+                let parameters = &context.parameters[of_use.parameters.clone()];
+                let input: (ArrayView2<'_, F>, Shape) = (of(x), self.graph.values[x].shape);
+                let pass = Forward::new(input, parameters, y, self.mode(layer, context.step));
+                let state = &mut context.state[of_use.state.clone()];
+                let pass = pass.with_state(state).with_kept(kept);
+                self.forms[layer].formulas().forward(pass);
+            }
+            &Source::Sum([a, b]) => {
+                let sum = |y: &mut F, &a: &F, &b: &F| *y = a + b;
+                Zip::from(&mut y).and(&of(a)).and(&of(b)).for_each(sum);
+            }
+            Source::Concat(parts) => {
+                let mut first = 0;
+                for &part in parts {
+                    let columns = first..first + self.columns(part);
+                    first = columns.end;
+                    y.slice_mut(s![.., columns]).assign(&of(part));
+                }
+            }
+        }
+    }
+
+    /// Computes all values from the inputs on; the first layer's from a sparse input, if there is one.
+    pub(super) fn forward<F: Float>(
+        &self,
+        values: &mut [Array2<F>],
+        kept: &mut [Vec<Array2<F>>],
+        context: &mut Context<'_, F>,
+        sparse: Option<&SparseBatch<F>>,
+    ) {
+        for index in self.graph.inputs..self.graph.values.len() {
+            let (before, after) = values.split_at_mut(index);
+            let y = after[0].view_mut();
+            if let Some((x, of_use)) = self.sparse_use(index, sparse) {
+                Linear::sparse_forward(x, &context.parameters[of_use.parameters.clone()], y);
+                continue;
+            }
+            let kept: &mut [Array2<F>] = match self.graph.values[index].source {
+                Source::Layer { layer, .. } => &mut kept[layer],
+                _ => &mut [],
+            };
+            self.value(index, |value| before[value].view(), y, kept, context);
+        }
+    }
+
+    /// Mean loss of the inputs in `work.values`, or of a sparse input instead, with the gradients in
+    /// `work.gradients`.
+    pub(super) fn forward_backward<F: Float>(
+        &self,
+        work: &mut Workspace<F>,
+        context: &mut Context<'_, F>,
+        compared: (&dyn Loss<F>, Targets<'_, F>),
+        sparse: Option<&SparseBatch<F>>,
+    ) -> F {
+        self.forward(&mut work.values, &mut work.kept, context, sparse);
+        self.backward(work, context, compared, sparse)
+    }
+
+    /// The use of a layer that gives a value, if it reads a sparse input.
+    fn sparse_use<'a, F>(
+        &self,
+        value: usize,
+        sparse: Option<&'a SparseBatch<F>>,
+    ) -> Option<(&'a SparseBatch<F>, &Use)> {
+        let (x, of_use) = (sparse?, self.graph.first_use()?);
+        (of_use.value == value).then_some((x, of_use))
+    }
+
+    /// Loss and gradients of `work.values`, by those of the outputs. A gradient that is not the first to arrive is
+    /// added to those before it.
+    fn backward<F: Float>(
+        &self,
+        work: &mut Workspace<F>,
+        context: &Context<'_, F>,
+        (loss, targets): (&dyn Loss<F>, Targets<'_, F>),
+        sparse: Option<&SparseBatch<F>>,
+    ) -> F {
+        let output = self.output();
+        let dims = [work.rows, self.columns(output)];
+        let doutputs = matrix_mut(&mut work.deltas[self.slot(output)], dims);
+        // As long as the other views.
+        let targets = match &targets {
+            Targets::Classes(labels) => Targets::Classes(labels),
+            Targets::Values(values) => Targets::Values(values.view()),
+        };
+        let pass = LossPass::new(work.values[output].view(), targets, doutputs);
+        let loss = loss.forward_backward(pass);
+        for (at, step) in self.gradients.steps.iter().enumerate() {
+            let slot = self.slot(step.value);
+            // No step writes where its gradient is.
+            let dy = std::mem::take(&mut work.deltas[slot]);
+            let of_value = matrix(&dy, [work.rows, self.columns(step.value)]);
+            match &self.graph.values[step.value].source {
+                Source::Input { .. } => {}
+                &Source::Layer { layer, x } => {
+                    self.layer_back(work, context, at, (layer, x), of_value, sparse);
+                }
+                Source::Sum(_) => {
+                    for &(operand, arrival) in step.to.iter().flatten() {
+                        // It may be the same.
+                        if self.slot(operand) != slot {
+                            self.arrive(work, operand, arrival, of_value);
+                        }
+                    }
+                }
+                Source::Concat(parts) => {
+                    let mut first = 0;
+                    for (&part, to) in parts.iter().zip(&step.to) {
+                        let columns = first..first + self.columns(part);
+                        first = columns.end;
+                        if let &Some((operand, arrival)) = to {
+                            self.arrive(work, operand, arrival, of_value.slice(s![.., columns]));
+                        }
+                    }
+                }
+            }
+            work.deltas[slot] = dy;
+        }
+        loss
+    }
+
+    /// The step back through one use of a layer, by the gradient `dy` of what it gives.
+    fn layer_back<F: Float>(
+        &self,
+        work: &mut Workspace<F>,
+        context: &Context<'_, F>,
+        step: usize,
+        (layer, x): (usize, usize),
+        dy: ArrayView2<'_, F>,
+        sparse: Option<&SparseBatch<F>>,
+    ) {
+        let (of_use, step) = (&self.graph.uses[layer], &self.gradients.steps[step]);
+        let range = of_use.parameters.clone();
+        let gradients = match step.parameters {
+            Arrival::First => &mut work.gradients[range.clone()],
+            Arrival::Later => &mut work.later[range.clone()],
+        };
+        if let Some((sparse, _)) = self.sparse_use(step.value, sparse) {
+            Linear::sparse_backward(sparse, dy, gradients);
+        } else {
+            let to = step.to.first().copied().flatten();
+            let dx = to.map(|(operand, arrival)| {
+                let room = match arrival {
+                    Arrival::First => &mut work.deltas[self.slot(operand)],
+                    Arrival::Later => &mut work.arriving,
+                };
+                matrix_mut(room, [work.rows, self.columns(operand)])
+            });
+            let input = (work.values[x].view(), self.graph.values[x].shape);
+            let outputs = [work.values[step.value].view(), dy];
+            let pass = Backward::new(input, outputs, dx, self.mode(layer, context.step))
+                .with_parameters(&context.parameters[range.clone()], gradients)
+                .with_state(&context.state[of_use.state.clone()])
+                .with_kept(&work.kept[layer]);
+            self.forms[layer].formulas().backward(pass);
+            if let Some((operand, Arrival::Later)) = to {
+                let arriving = std::mem::take(&mut work.arriving);
+                let dx = matrix(&arriving, [work.rows, self.columns(operand)]);
+                self.arrive(work, operand, Arrival::Later, dx);
+                work.arriving = arriving;
+            }
+        }
+        if step.parameters == Arrival::Later {
+            for (sum, later) in work.gradients[range.clone()]
+                .iter_mut()
+                .zip(&work.later[range])
+            {
+                *sum += later;
+            }
+        }
+    }
+
+    /// Writes a gradient where that by `operand` is, or adds it to what is there.
+    fn arrive<F: Float>(
+        &self,
+        work: &mut Workspace<F>,
+        operand: usize,
+        arrival: Arrival,
+        gradient: ArrayView2<'_, F>,
+    ) {
+        let dims = [work.rows, self.columns(operand)];
+        let mut sum = matrix_mut(&mut work.deltas[self.slot(operand)], dims);
+        match arrival {
+            Arrival::First => sum.assign(&gradient),
+            Arrival::Later => sum += &gradient,
+        }
+    }
+
+    /// Where the gradient by a value is.
+    #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+    fn slot(&self, value: usize) -> usize {
+        self.gradients.slots.of[value].expect("cpu::Passes: a gradient that is read has memory")
+    }
+
+    /// Room for a step over so many rows; `is_sparse` where the first layer reads them in another form.
+    pub(super) fn workspace<F: Float>(&self, rows: usize, is_sparse: bool) -> Workspace<F> {
+        let mut later: Vec<_> = self
+            .graph
+            .parameters
+            .iter()
+            .map(|_| Array2::zeros((0, 0)))
+            .collect();
+        for parameter in self.repeated() {
+            later[parameter] = self.zeros_like(parameter);
+        }
+        let slots = &self.gradients.slots;
+        Workspace {
+            rows,
+            values: self.values(rows, is_sparse),
+            kept: self.kept(rows),
+            deltas: slots
+                .sizes
+                .iter()
+                .map(|&size| vec![F::zero(); rows * size])
+                .collect(),
+            arriving: vec![F::zero(); rows * self.gradients.arriving],
+            gradients: (0..self.graph.parameters.len())
+                .map(|at| self.zeros_like(at))
+                .collect(),
+            later,
+        }
+    }
+
+    /// Room for all values of so many rows.
+    pub(super) fn values<F: Float>(&self, rows: usize, is_sparse: bool) -> Vec<Array2<F>> {
+        let sizes = self.graph.sizes().enumerate();
+        let zeros = sizes.map(|(value, size)| match value == 0 && is_sparse {
+            true => Array2::zeros((rows, 0)),
+            false => Array2::zeros((rows, size)),
+        });
+        zeros.collect()
+    }
+
+    /// Room for what layers keep of so many rows.
+    pub(super) fn kept<F: Float>(&self, rows: usize) -> Vec<Vec<Array2<F>>> {
+        let uses = self.graph.uses.iter();
+        uses.map(|of_use| kept_by(of_use, rows)).collect()
+    }
+
+    /// Zeros in the shape of a parameter.
+    pub(super) fn zeros_like<F: Float>(&self, parameter: usize) -> Array2<F> {
+        Array2::zeros(self.graph.parameters[parameter].spec.tensor_shape().dims())
+    }
+}
+
+/// Room for what one use of a layer keeps of so many rows.
+pub(super) fn kept_by<F: Float>(of_use: &Use, rows: usize) -> Vec<Array2<F>> {
+    let kept = of_use.spec.kept.iter();
+    kept.map(|kept| Array2::zeros(kept.tensor_shape(rows).dims()))
+        .collect()
+}
+
+/// The first values of a block as a matrix.
+#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+pub(super) fn matrix<F>(block: &[F], dims: [usize; 2]) -> ArrayView2<'_, F> {
+    ArrayView2::from_shape(dims, &block[..dims[0] * dims[1]]).expect("as many as its shape says")
+}
+
+/// The same, to be written.
+#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+pub(super) fn matrix_mut<F>(block: &mut [F], dims: [usize; 2]) -> ArrayViewMut2<'_, F> {
+    let values = &mut block[..dims[0] * dims[1]];
+    ArrayViewMut2::from_shape(dims, values).expect("as many as its shape says")
+}
+
+#[cfg(test)]
+impl<F> Workspace<F> {
+    /// Numbers that it has room for.
+    pub(super) fn numbers(&self) -> usize {
+        let matrices = self.values.iter().chain(self.kept.iter().flatten());
+        let matrices = matrices.chain(&self.gradients).chain(&self.later);
+        let of_matrices: usize = matrices.map(Array2::len).sum();
+        let of_deltas: usize = self.deltas.iter().map(Vec::len).sum();
+        of_matrices + of_deltas + self.arriving.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! What is wrong with a layer or a loss: see [`check_layer`](crate::check_layer) and
+//! [`check_loss`](crate::check_loss).
+
+use std::fmt;
+
+use crate::shape::{Shape, TensorShape};
+
+/// Which way through a layer, or the one pass of a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pass {
+    /// `y` from `x`.
+    Forward,
+    /// Gradients from `dy`.
+    Backward,
+    /// Losses and their gradient, from outputs and targets.
+    Loss,
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+            Self::Loss => "loss",
+        })
+    }
+}
+
+/// As what a layer is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Call {
+    /// As in an evaluation.
+    Evaluation,
+    /// As in training: with something to draw from, and state that may change.
+    Training,
+    /// As the first layer of a network in training: nobody reads `dx`.
+    First,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Evaluation => "in evaluation",
+            Self::Training => "in training",
+            Self::First => "as first layer",
+        })
+    }
+}
+
+/// Where in a layer or loss something is wrong.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Place {
+    /// Name of the layer, or the loss as `Debug` shows it.
+    pub name: String,
+    /// Which pass.
+    pub pass: Pass,
+    /// As what the layer was called; a loss is called in one way.
+    pub call: Option<Call>,
+    /// Of a layer `y`, `dx`, a value of its state, or the gradient by a parameter, for example `dweight`; of a loss
+    /// `losses` or `doutputs`.
+    pub tensor: String,
+    /// Its shape.
+    pub shape: TensorShape,
+    /// Row of the element, and its index in the row.
+    pub element: [usize; 2],
+    /// The layer's input `x` at that element, or the output that a loss is of, where it has the shape of this tensor.
+    pub x: Option<f32>,
+}
+
+impl Place {
+    /// Of the element at this index of a tensor.
+    pub(crate) fn new(name: &str, pass: Pass, tensor: &str, shape: TensorShape, at: usize) -> Self {
+        let [_, columns] = shape.dims();
+        Self {
+            name: name.to_owned(),
+            pass,
+            call: None,
+            tensor: tensor.to_owned(),
+            shape,
+            element: [at / columns, at % columns],
+            x: None,
+        }
+    }
+
+    /// The index along every extent, rows first.
+    fn indices(&self) -> Vec<String> {
+        let [row, mut rest] = self.element;
+        let mut indices = Vec::new();
+        for extent in self.shape.row.extents().iter().rev() {
+            indices.push((rest % extent).to_string());
+            rest /= extent;
+        }
+        indices.push(row.to_string());
+        indices.reverse();
+        indices
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            pass,
+            tensor,
+            shape,
+            ..
+        } = self;
+        write!(f, "{pass}")?;
+        if let Some(call @ (Call::Training | Call::First)) = self.call {
+            write!(f, " {call}")?;
+        }
+        let element = self.indices().join(", ");
+        write!(f, ": element ({element}) of {tensor} ({shape})")?;
+        let of = match pass {
+            Pass::Forward | Pass::Backward => "x",
+            Pass::Loss => "the output",
+        };
+        match self.x {
+            Some(x) => write!(f, ", where {of} = {x:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with a layer or a loss.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// A kernel declares something else than its WGSL says, or the WGSL is not valid.
+    #[error(
+        "{name}: kernel {kernel} is not what its WGSL says: {}. Make bindings, block and workgroup size of the Kernel those of the WGSL",
+        faults.join("; ")
+    )]
+    Contract {
+        /// Name of the layer or loss.
+        name: String,
+        /// Shader and entry point.
+        kernel: String,
+        /// Each thing that differs, or naga's message with the line.
+        faults: Vec<String>,
+    },
+
+    /// A shape that the layer states cannot be.
+    #[error("{name}: {what} must be {expected}; it is {found}")]
+    Shape {
+        /// Name of the layer.
+        name: String,
+        /// For example `shape of weight in spec(3)`.
+        what: String,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+
+    /// The layer does not take rows of numbers, as the check has them by itself.
+    #[error(
+        "{name} refuses rows of {input}: {reason}. Where it takes other rows, name them with LayerCheck::shapes, for example LayerCheck::default().shapes([(4, [3, 5, 5])])"
+    )]
+    Refused {
+        /// Name of the layer.
+        name: String,
+        /// The shape of the rows.
+        input: Shape,
+        /// What its `spec` said.
+        reason: String,
+    },
+
+    /// A pass records no kernel, though there is something to write.
+    #[error(
+        "{name}, {pass}: no kernel was recorded, so that {missing} is not written. Record one with Recorder::dispatch or Recorder::dispatch_each"
+    )]
+    NothingRecorded {
+        /// Name of the layer or loss.
+        name: String,
+        /// Which pass.
+        pass: Pass,
+        /// For example `dx and dweight`.
+        missing: String,
+    },
+
+    /// A kernel left out a part of what it should write.
+    #[error("{}, {at} was not written. {}", at.name, whole(at.pass))]
+    Unwritten {
+        /// The first element that was left out.
+        at: Box<Place>,
+    },
+
+    /// A kernel wrote outside of a tensor, or into one that it should read.
+    #[error("{name}, {pass}: a kernel wrote {found} of {tensor} ({shape}). {}", guard(*pass))]
+    Stray {
+        /// Name of the layer or loss.
+        name: String,
+        /// Which pass.
+        pass: Pass,
+        /// Name of the tensor.
+        tensor: String,
+        /// Its shape, for example `3 × 7`.
+        shape: String,
+        /// For example `8 elements behind the end`.
+        found: String,
+    },
+
+    /// A pass changed the layer's state though it must not.
+    #[error(
+        "{name}: {state} was changed by {by}, in the {pass} pass {call}. State changes in the forward pass of a step of training alone: look at the Mode"
+    )]
+    StateChanged {
+        /// Name of the layer.
+        name: String,
+        /// Name of the value of its state.
+        state: String,
+        /// Which pass.
+        pass: Pass,
+        /// As what the layer was called.
+        call: Call,
+        /// `the WGSL` or `the reference`.
+        by: &'static str,
+    },
+
+    /// A result is not a number, though no input is infinite or NaN.
+    #[error(
+        "{}, {at} is NaN by {by}. Its formula overflows, or it reads what is not its tensors (NaN lies around them). Keep the formula finite, or say with {} for which values it is meant", at.name, range(at.pass)
+    )]
+    Nan {
+        /// The first such element.
+        at: Box<Place>,
+        /// `the WGSL` or `the reference`.
+        by: &'static str,
+    },
+
+    /// The WGSL and the reference disagree.
+    #[error(
+        "{}, {at} is {found:e} by the WGSL and {expected:e} by the reference; rounding explains a difference of {bound:.1e}. {}",
+        at.name, advice(at)
+    )]
+    Parity {
+        /// The element that is furthest off.
+        at: Box<Place>,
+        /// What the GPU computed.
+        found: f64,
+        /// What the reference computes in `f64`.
+        expected: f64,
+        /// How far apart they may be.
+        bound: f64,
+    },
+
+    /// The gradient of the reference is not the derivative of what it computes.
+    #[error(
+        "{}, {at} is {found:e} by the reference's gradient, but central differences of its values give {expected:e} ± {bound:.1e}: the derivative in the reference is wrong (the WGSL's was not looked at yet)", at.name
+    )]
+    Derivative {
+        /// The element that is furthest off.
+        at: Box<Place>,
+        /// What the reference says.
+        found: f64,
+        /// What central differences say.
+        expected: f64,
+        /// How far apart they may be.
+        bound: f64,
+    },
+
+    /// The reference of a loss returns something else than the mean over the rows.
+    #[error(
+        "{name}: the reference returns {found:e} for {rows} rows, and {expected:e} as the mean of each row alone. It must be the mean over the rows{}",
+        if *is_sum { "; it is their sum" } else { "" }
+    )]
+    NoMean {
+        /// The loss.
+        name: String,
+        /// Rows of the minibatch.
+        rows: usize,
+        /// What it returns for all of them.
+        found: f64,
+        /// The mean of what it returns for each.
+        expected: f64,
+        /// Whether what it returns is their sum.
+        is_sum: bool,
+    },
+
+    /// The gradient of a loss is that of the sum over the rows.
+    #[error(
+        "{name}: doutputs by {by} is {rows} times the reference's gradient of the mean, for {rows} rows. It must be the gradient of the mean of the losses, and is that of their sum: divide it by the number of rows"
+    )]
+    Summed {
+        /// The loss.
+        name: String,
+        /// `the WGSL` or `the reference`.
+        by: &'static str,
+        /// Rows of the minibatch.
+        rows: usize,
+    },
+
+    /// Rust code of the layer or loss panicked.
+    #[error("{name}: {what} panicked: {message}")]
+    Panic {
+        /// Name of the layer or loss.
+        name: String,
+        /// For example `the reference's forward pass (3 × 7 inputs, 3 × 14 outputs)`.
+        what: String,
+        /// What the panic said.
+        message: String,
+    },
+}
+
+fn whole(pass: Pass) -> &'static str {
+    match pass {
+        Pass::Forward | Pass::Backward => {
+            "Layer::spec gives another shape than the kernel writes, or too few invocations are dispatched"
+        }
+        Pass::Loss => {
+            "Write losses (1, rows) and doutputs (rows, outputs) wholly: too few invocations are dispatched, or one of the two has no kernel"
+        }
+    }
+}
+
+fn guard(pass: Pass) -> &'static str {
+    match pass {
+        Pass::Forward | Pass::Backward => {
+            "It needs a guard like `if (i < shape.elements)`, or Layer::spec gives another shape than the kernel writes"
+        }
+        Pass::Loss => {
+            "It needs a guard like `if (row < shape.rows)`: losses is (1, rows), and doutputs (rows, outputs)"
+        }
+    }
+}
+
+fn range(pass: Pass) -> &'static str {
+    match pass {
+        Pass::Forward | Pass::Backward => "LayerCheck::inputs",
+        Pass::Loss => "LossCheck::outputs and LossCheck::targets",
+    }
+}
+
+fn advice(at: &Place) -> &'static str {
+    let is_gradient = at.pass == Pass::Backward || at.tensor == "doutputs";
+    match is_gradient {
+        false => "One of the two formulas is wrong",
+        true => {
+            "The reference agrees with central differences: the derivative in the WGSL is wrong"
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Tensors between guard bands, which show what a kernel touches outside of them: for the checks of layers and
+//! losses, and for this crate's own tests.
+//!
+//! Kernels of this crate are compiled without bounds checks, so that a test has to see what they touch. Every tensor
+//! here has a guard band in front of its elements and one behind them, the latter inside of the binding. Around what
+//! a kernel reads lies NaN: who reads there computes NaN. Around what it writes lies a number, so that NaN in its
+//! place is seen (NaN computed from NaN may have the same bits).
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::kernel::Element;
+use crate::shape::TensorShape;
+use crate::tensor::Tensor;
+
+/// Bits of the guard bands of inputs: a NaN.
+const INPUT_GUARD: u32 = 0x7fc0_dead;
+/// Bits of those of everything else: 1234.5678.
+const OUTPUT_GUARD: u32 = 0x449a_522b;
+/// Bits of an output before it is written: another NaN.
+const POISON: u32 = 0x7fc0_beef;
+/// Elements in front, a multiple of every offset alignment.
+const FRONT: usize = 64;
+
+/// What a tensor holds before kernels run, as bits, and what they may do to it.
+#[derive(Debug, Clone, Copy)]
+pub enum Contents<'a> {
+    /// It stays as it is.
+    Input(&'a [u32]),
+    /// Anything may happen within its elements.
+    Changed(&'a [u32]),
+    /// It is written everywhere.
+    Output,
+}
+
+/// A tensor that is to be between guard bands.
+#[derive(Debug, Clone)]
+pub struct GuardSpec<'a> {
+    label: String,
+    shape: TensorShape,
+    element: Element,
+    contents: Contents<'a>,
+}
+
+impl<'a> GuardSpec<'a> {
+    /// Of `f32`. As many bits are given as the shape has elements.
+    ///
+    /// # Panics
+    /// When there are more or fewer.
+    pub fn new(
+        label: impl Into<String>,
+        shape: impl Into<TensorShape>,
+        contents: Contents<'a>,
+    ) -> Self {
+        let (label, shape) = (label.into(), shape.into());
+        if let Contents::Input(bits) | Contents::Changed(bits) = contents {
+            assert_eq!(bits.len(), shape.len(), "guard: values of {label}");
+        }
+        Self {
+            label,
+            shape,
+            element: Element::F32,
+            contents,
+        }
+    }
+
+    /// The same, of `u32`.
+    #[must_use]
+    pub fn of_u32(self) -> Self {
+        Self {
+            element: Element::U32,
+            ..self
+        }
+    }
+
+    /// The tensor, in a buffer of its own.
+    ///
+    /// # Errors
+    /// As [`Tensor::zeros`].
+    pub fn place(&self, gpu: &Gpu) -> Result<Guarded, Error> {
+        let buffer = Tensor::zeros(gpu, &*self.label, [1, self.room()], Element::U32)?;
+        self.placed(gpu, &buffer, 0)
+    }
+
+    /// Several tensors in one buffer, as those of one role are in a network.
+    ///
+    /// # Errors
+    /// As [`Tensor::zeros`].
+    pub fn place_together(specs: &[Self], gpu: &Gpu) -> Result<Vec<Guarded>, Error> {
+        let room: usize = specs.iter().map(Self::room).sum();
+        if room == 0 {
+            return Ok(Vec::new());
+        }
+        let buffer = Tensor::zeros(gpu, "tensors of one role", [1, room], Element::U32)?;
+        let mut start = 0;
+        let placed = specs.iter().map(|spec| {
+            let placed = spec.placed(gpu, &buffer, start);
+            start += spec.room();
+            placed
+        });
+        placed.collect()
+    }
+
+    /// Elements that it takes of a buffer with its guard bands, of which the one behind it is wide enough for
+    /// a block of rows, of any kernel, that starts at the last element.
+    fn room(&self) -> usize {
+        let columns = self.shape.row.len().min(1024);
+        (FRONT + self.shape.len() + 40 * columns + 1024).next_multiple_of(FRONT)
+    }
+
+    /// From an element of a buffer on, a multiple of [`FRONT`].
+    fn placed(&self, gpu: &Gpu, buffer: &Tensor, start: usize) -> Result<Guarded, Error> {
+        let guard = match self.contents {
+            Contents::Input(_) => INPUT_GUARD,
+            Contents::Changed(_) | Contents::Output => OUTPUT_GUARD,
+        };
+        let mut before = vec![guard; FRONT];
+        match self.contents {
+            Contents::Input(bits) | Contents::Changed(bits) => before.extend_from_slice(bits),
+            Contents::Output => before.resize(FRONT + self.shape.len(), POISON),
+        }
+        before.resize(self.room(), guard);
+        let part = |from: usize, shape: TensorShape, element| {
+            let [offset, end] = [start + from, start + before.len()].map(|at| 4 * at as u64);
+            let (buffer, span) = (buffer.buffer().0, end - offset);
+            Tensor::in_buffer(gpu, &*self.label, buffer, offset, span, shape, element)
+        };
+        let whole = part(0, [1, before.len()].into(), Element::U32)?;
+        gpu.write(&whole, &before)?;
+        Ok(Guarded {
+            tensor: part(FRONT, self.shape, self.element)?,
+            whole,
+            before,
+            role: match self.contents {
+                Contents::Input(_) => Role::Input,
+                Contents::Changed(_) => Role::Changed,
+                Contents::Output => Role::Output,
+            },
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Input,
+    Changed,
+    Output,
+}
+
+/// A tensor between guard bands.
+#[derive(Debug)]
+pub struct Guarded {
+    tensor: Tensor,
+    /// The same with its guard bands.
+    whole: Tensor,
+    before: Vec<u32>,
+    role: Role,
+}
+
+/// What happened to a tensor that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touch {
+    /// An output was not written whole: the first element that was left out.
+    Unwritten {
+        /// Its index.
+        element: usize,
+    },
+    /// Elements of an input were written.
+    Input {
+        /// How many of them changed.
+        count: usize,
+    },
+    /// Elements before the start were written.
+    Before {
+        /// How many.
+        count: usize,
+    },
+    /// Elements behind the end were written.
+    Behind {
+        /// How many.
+        count: usize,
+    },
+}
+
+impl fmt::Display for Touch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unwritten { element } => write!(f, "element {element} was not written"),
+            Self::Input { count } => write!(f, "{count} elements of the input itself"),
+            Self::Before { count } => write!(f, "{count} elements before the start"),
+            Self::Behind { count } => write!(f, "{count} elements behind the end"),
+        }
+    }
+}
+
+impl Guarded {
+    /// What kernels are given.
+    #[must_use]
+    pub fn tensor(&self) -> &Tensor {
+        &self.tensor
+    }
+
+    /// The bits of the elements after kernels have run, or what is wrong with the tensor.
+    ///
+    /// # Errors
+    /// As [`Gpu::read_async`].
+    pub async fn read(&self, gpu: &Gpu) -> Result<Result<Vec<u32>, Touch>, Error> {
+        let mut after: Vec<u32> = gpu.read_async(&self.whole).await?;
+        let end = FRONT + self.tensor.len();
+        let changed = |range: Range<usize>| {
+            let pairs = after[range.clone()].iter().zip(&self.before[range]);
+            pairs.filter(|(after, before)| after != before).count()
+        };
+        let (before, behind) = (changed(0..FRONT), changed(end..after.len()));
+        let of_input = match self.role {
+            Role::Input => changed(FRONT..end),
+            Role::Changed | Role::Output => 0,
+        };
+        let touches = [
+            (before, Touch::Before { count: before }),
+            (behind, Touch::Behind { count: behind }),
+            (of_input, Touch::Input { count: of_input }),
+        ];
+        for (count, touch) in touches {
+            if count > 0 {
+                return Ok(Err(touch));
+            }
+        }
+        after.truncate(end);
+        after.drain(..FRONT);
+        let unwritten = after.iter().position(|&bits| bits == POISON);
+        match unwritten.filter(|_| self.role == Role::Output) {
+            Some(element) => Ok(Err(Touch::Unwritten { element })),
+            None => Ok(Ok(after)),
+        }
+    }
+}

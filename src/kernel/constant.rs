@@ -1,0 +1,99 @@
+//! The `override` constants of a kernel.
+
+/// Type of an `override` constant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scalar {
+    /// `f32`.
+    F32,
+    /// `i32`.
+    I32,
+    /// `u32`.
+    U32,
+    /// `bool`.
+    Bool,
+}
+
+impl Scalar {
+    /// As WGSL spells it.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::I32 => "i32",
+            Self::U32 => "u32",
+            Self::Bool => "bool",
+        }
+    }
+}
+
+/// An `override` constant of a WGSL source, with the value for which a kernel is compiled.
+///
+/// Those that have a value in the WGSL need not be declared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Constant<N = &'static str> {
+    /// Its name in the WGSL.
+    pub name: N,
+    /// Its type.
+    pub scalar: Scalar,
+    /// Its value; `None` where only a dispatch knows it. A `bool` is 1 or 0.
+    pub value: Option<f64>,
+}
+
+impl<'k> Constant<&'k str> {
+    /// An `f32`, which is finite.
+    #[must_use]
+    pub const fn f32(name: &'k str, value: f32) -> Self {
+        Self::of(name, Scalar::F32, value as f64)
+    }
+
+    /// An `i32`.
+    #[must_use]
+    pub const fn i32(name: &'k str, value: i32) -> Self {
+        Self::of(name, Scalar::I32, value as f64)
+    }
+
+    /// A `u32`.
+    #[must_use]
+    pub const fn u32(name: &'k str, value: u32) -> Self {
+        Self::of(name, Scalar::U32, value as f64)
+    }
+
+    /// A `bool`.
+    #[must_use]
+    pub const fn bool(name: &'k str, value: bool) -> Self {
+        Self::of(name, Scalar::Bool, value as u8 as f64)
+    }
+
+    const fn of(name: &'k str, scalar: Scalar, value: f64) -> Self {
+        Self {
+            name,
+            scalar,
+            value: Some(value),
+        }
+    }
+
+    /// One whose value only a dispatch knows: of the kernel that it is given,
+    /// [`KernelRef::constants`](super::KernelRef::constants) has values of all.
+    #[must_use]
+    pub const fn open(name: &'k str, scalar: Scalar) -> Self {
+        Self {
+            name,
+            scalar,
+            value: None,
+        }
+    }
+
+    pub(super) fn owned(self) -> Constant<String> {
+        let Self {
+            name,
+            scalar,
+            value,
+        } = self;
+        Constant {
+            name: name.to_owned(),
+            scalar,
+            value,
+        }
+    }
+}

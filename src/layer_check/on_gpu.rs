@@ -1,0 +1,250 @@
+//! One minibatch through a layer on the GPU, everything between guard bands.
+
+use ndarray::Array2;
+
+use super::Pass;
+use super::case::{Case, KEY, STEP};
+use crate::check::Run;
+use crate::error::{CheckError, Error};
+use crate::gpu::Gpu;
+use crate::guard::{Contents, GuardSpec, Guarded};
+use crate::kernel::Contract;
+use crate::ops::{Backward, Draw, Forward, Mode};
+use crate::shape::TensorShape;
+use crate::tensor::Tensor;
+
+/// Results of both passes on the GPU, in the order of [`Case::results`].
+#[derive(Debug)]
+pub(super) struct OnGpu {
+    pub(super) forward: Vec<Array2<f32>>,
+    pub(super) backward: Vec<Array2<f32>>,
+}
+
+/// What both passes on the GPU read.
+struct Inputs {
+    x: Guarded,
+    parameters: Vec<Guarded>,
+    step: Guarded,
+}
+
+impl Inputs {
+    fn all(&self) -> impl Iterator<Item = &Guarded> {
+        self.parameters.iter().chain([&self.x, &self.step])
+    }
+}
+
+impl Case<'_> {
+    /// Runs both passes. Contracts that are not among `known` are checked first.
+    pub(super) fn on_gpu(&self, gpu: &Gpu, known: &mut Vec<Contract>) -> Result<OnGpu, Error> {
+        let named = self
+            .spec
+            .parameters
+            .iter()
+            .map(|spec| (spec.name, spec.tensor_shape()));
+        let parameters = named.zip(&self.parameters);
+        let inputs = Inputs {
+            x: input("x", self.minibatch, &self.x, gpu)?,
+            parameters: together(gpu, parameters, |bits| Contents::Input(bits))?,
+            step: GuardSpec::new("step count", [1, 1], Contents::Input(&[STEP]))
+                .of_u32()
+                .place(gpu)?,
+        };
+        let rows = self.minibatch.rows;
+        let y = GuardSpec::new("y", (rows, self.spec.output), Contents::Output).place(gpu)?;
+        let kept = self.spec.kept.iter().map(|kept| {
+            let shape = kept.tensor_shape(rows);
+            GuardSpec::new(kept.name, shape, Contents::Output).place(gpu)
+        });
+        let kept: Vec<Guarded> = kept.collect::<Result<_, _>>()?;
+        let (forward, kept) = self.forward(gpu, known, &inputs, y, kept)?;
+        let backward = self.backward(gpu, known, &inputs, &forward, &kept)?;
+        Ok(OnGpu { forward, backward })
+    }
+
+    fn mode<'m>(&self, inputs: &'m Inputs) -> Mode<'m> {
+        match self.is_training() {
+            true => Mode::Training(Draw::new(KEY, inputs.step.tensor())),
+            false => Mode::Evaluation,
+        }
+    }
+
+    fn run<'g>(&'g self, gpu: &'g Gpu, pass: Pass) -> Run<'g> {
+        Run {
+            gpu,
+            name: &self.name,
+            pass,
+        }
+    }
+
+    /// The state between guard bands, in one buffer.
+    fn place_state(
+        &self,
+        gpu: &Gpu,
+        values: &[Array2<f32>],
+        contents: for<'c> fn(&'c [u32]) -> Contents<'c>,
+    ) -> Result<Vec<Guarded>, Error> {
+        let named = self
+            .spec
+            .state
+            .iter()
+            .map(|spec| (spec.name, spec.tensor_shape()));
+        together(gpu, named.zip(values), contents)
+    }
+
+    /// The results of the forward pass, and what it has kept.
+    fn forward(
+        &self,
+        gpu: &Gpu,
+        known: &mut Vec<Contract>,
+        inputs: &Inputs,
+        y: Guarded,
+        kept: Vec<Guarded>,
+    ) -> Result<(Vec<Array2<f32>>, Vec<Array2<f32>>), Error> {
+        let run = self.run(gpu, Pass::Forward);
+        let state = match self.is_training() {
+            true => self.place_state(gpu, &self.state, |bits| Contents::Changed(bits))?,
+            false => self.place_state(gpu, &self.state, |bits| Contents::Input(bits))?,
+        };
+        let results: Vec<&Guarded> = std::iter::once(&y).chain(&kept).collect();
+        let what = format!("Layer::forward ({} inputs)", self.minibatch);
+        run.submit(known, &what, &results, |recorder| {
+            let (parameters, mode) = (tensors(&inputs.parameters), self.mode(inputs));
+            let (state, kept) = (tensors(&state), tensors(&kept));
+            let pass = Forward::new(inputs.x.tensor(), &parameters, y.tensor(), mode);
+            let pass = pass.with_state(&state).with_kept(&kept);
+            self.layer.forward(recorder, pass)
+        })?;
+        self.check_inputs(&run, inputs.all())?;
+        let mut results = vec![self.read_number(&run, &y)?];
+        for state in &state {
+            match self.is_training() {
+                true => results.push(self.read_number(&run, state)?),
+                false => run.check_state(state, self.call)?,
+            }
+        }
+        // What is kept may be bits of any meaning, NaN among them.
+        let kept = kept.iter().map(|kept| self.read(&run, kept));
+        Ok((results, kept.collect::<Result<_, _>>()?))
+    }
+
+    fn backward(
+        &self,
+        gpu: &Gpu,
+        known: &mut Vec<Contract>,
+        inputs: &Inputs,
+        forward: &[Array2<f32>],
+        kept: &[Array2<f32>],
+    ) -> Result<Vec<Array2<f32>>, Error> {
+        let run = self.run(gpu, Pass::Backward);
+        let rows = self.minibatch.rows;
+        let y = input("y", (rows, self.spec.output).into(), &forward[0], gpu)?;
+        let dy = input("dy", (rows, self.spec.output).into(), &self.dy, gpu)?;
+        let after = if self.is_training() {
+            &forward[1..]
+        } else {
+            &self.state
+        };
+        let state = self.place_state(gpu, after, |bits| Contents::Input(bits))?;
+        let kept = self.spec.kept.iter().zip(kept).map(|(spec, values)| {
+            let shape = spec.tensor_shape(rows);
+            input(spec.name, shape, values, gpu)
+        });
+        let kept: Vec<Guarded> = kept.collect::<Result<_, _>>()?;
+        let results = self.results(Pass::Backward).into_iter();
+        let results: Vec<_> = results
+            .map(|(name, shape)| GuardSpec::new(name, shape, Contents::Output))
+            .collect();
+        let (dx, gradients) = results.split_at(usize::from(self.has_dx()));
+        let dx = dx.first().map(|dx| dx.place(gpu)).transpose()?;
+        let gradients = GuardSpec::place_together(gradients, gpu)?;
+        let results: Vec<&Guarded> = dx.iter().chain(&gradients).collect();
+        let what = format!("Layer::backward ({} inputs)", self.minibatch);
+        run.submit(known, &what, &results, |recorder| {
+            let (parameters, outputs) = (tensors(&inputs.parameters), tensors(&gradients));
+            let (state, kept) = (tensors(&state), tensors(&kept));
+            let values = [inputs.x.tensor(), y.tensor(), dy.tensor()];
+            let dx = dx.as_ref().map(Guarded::tensor);
+            let pass = Backward::new(values, dx, self.mode(inputs));
+            let pass = pass.with_parameters(&parameters, &outputs);
+            self.layer
+                .backward(recorder, pass.with_state(&state).with_kept(&kept))
+        })?;
+        let of_forward = inputs.all().chain([&y, &dy]).chain(&kept);
+        self.check_inputs(&run, of_forward)?;
+        for state in &state {
+            run.check_state(state, self.call)?;
+        }
+        let results = results.into_iter();
+        results
+            .map(|result| self.read_number(&run, result))
+            .collect()
+    }
+
+    fn check_inputs<'g>(
+        &self,
+        run: &Run<'_>,
+        inputs: impl Iterator<Item = &'g Guarded>,
+    ) -> Result<(), Error> {
+        for input in inputs {
+            self.read(run, input)?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, run: &Run<'_>, guarded: &Guarded) -> Result<Array2<f32>, Error> {
+        let (label, shape) = (guarded.tensor().label(), guarded.tensor().shape());
+        let bits = run.read(guarded, |at| self.place(run.pass, label, shape, at))?;
+        let mut values = bits.into_iter().map(f32::from_bits);
+        Ok(Array2::from_shape_simple_fn(shape.dims(), || {
+            values.next().unwrap_or(f32::NAN)
+        }))
+    }
+
+    /// The same, if there is no NaN in it.
+    fn read_number(&self, run: &Run<'_>, guarded: &Guarded) -> Result<Array2<f32>, Error> {
+        let values = self.read(run, guarded)?;
+        let (label, shape) = (guarded.tensor().label(), guarded.tensor().shape());
+        match values.iter().position(|value| value.is_nan()) {
+            None => Ok(values),
+            Some(at) => Err(CheckError::Nan {
+                at: Box::new(self.place(run.pass, label, shape, at)),
+                by: "the WGSL",
+            }
+            .into()),
+        }
+    }
+}
+
+fn bits(values: &Array2<f32>) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+fn tensors(guarded: &[Guarded]) -> Vec<Tensor> {
+    let tensors = guarded.iter().map(Guarded::tensor);
+    tensors.cloned().collect()
+}
+
+fn input(
+    label: &str,
+    shape: TensorShape,
+    values: &Array2<f32>,
+    gpu: &Gpu,
+) -> Result<Guarded, Error> {
+    GuardSpec::new(label, shape, Contents::Input(&bits(values))).place(gpu)
+}
+
+/// Tensors of one role.
+fn together<'v>(
+    gpu: &Gpu,
+    values: impl Iterator<Item = ((&'static str, TensorShape), &'v Array2<f32>)>,
+    contents: for<'c> fn(&'c [u32]) -> Contents<'c>,
+) -> Result<Vec<Guarded>, Error> {
+    let values: Vec<_> = values
+        .map(|(named, values)| (named, bits(values)))
+        .collect();
+    let specs: Vec<_> = values
+        .iter()
+        .map(|((name, shape), bits)| GuardSpec::new(*name, *shape, contents(bits)))
+        .collect();
+    GuardSpec::place_together(&specs, gpu)
+}

@@ -1,0 +1,166 @@
+//! A loss checked in one call: its kernels against their WGSL, the GPU against the reference, the reference against
+//! central differences of itself.
+//!
+//! How far apart they may be is as in [`layer_check`](crate::layer_check): `tolerance · (1 + |v|)` for a row's loss
+//! of `v`; `tolerance · (1/rows + |v|)` for an element of the gradient, which is that of a mean over the rows.
+
+mod case;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+pub use crate::check::{Check, Comparison};
+use crate::check::{FOLDED, SHAPES, check_settings, differenced, write_table};
+use crate::error::Error;
+pub use crate::error::{CheckError, Pass, Place};
+use crate::gpu::Gpu;
+use crate::kernel::Contract;
+use crate::ops::Loss;
+use crate::shape::TensorShape;
+use case::{Case, OnGpu};
+
+/// Checks a loss as [`LossCheck`] does by default.
+///
+/// ```
+/// use wgrad::ops::SoftmaxCrossEntropy;
+/// use wgrad::{Gpu, check_loss};
+///
+/// let report = check_loss(&Gpu::new()?, &SoftmaxCrossEntropy)?;
+/// assert_eq!(report.loss, "SoftmaxCrossEntropy");
+/// println!("{report}");
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`LossCheck::run`].
+pub fn check_loss(gpu: &Gpu, loss: &dyn Loss) -> Result<LossReport, Error> {
+    LossCheck::default().run(gpu, loss)
+}
+
+/// How a loss is checked.
+///
+/// ```
+/// use wgrad::ops::MeanSquaredError;
+/// use wgrad::{Gpu, LossCheck};
+///
+/// let check = LossCheck::default().shapes([[3, 7], [100, 2]]).outputs(-1.0..=1.0).targets(0.0..=1.0);
+/// let report = check.run(&Gpu::new()?, &MeanSquaredError)?;
+/// assert!(report.rows.iter().all(|row| row.difference <= row.bound));
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct LossCheck {
+    /// None: those that every loss takes.
+    shapes: Option<Vec<TensorShape>>,
+    outputs: RangeInclusive<f32>,
+    targets: RangeInclusive<f32>,
+    tolerance: f64,
+}
+
+impl Default for LossCheck {
+    fn default() -> Self {
+        Self {
+            shapes: None,
+            outputs: -100.0..=100.0,
+            targets: -100.0..=100.0,
+            tolerance: 1e-5,
+        }
+    }
+}
+
+impl LossCheck {
+    /// Minibatches to try, as `[rows, outputs]` or `(rows, shape of an output)`. Default: 1×1, odd ones, some around
+    /// a workgroup of 64, and 2053×2053, which is more than one dispatch dimension holds.
+    #[must_use]
+    pub fn shapes(mut self, shapes: impl IntoIterator<Item = impl Into<TensorShape>>) -> Self {
+        self.shapes = Some(shapes.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Values that the network's outputs may have, for a formula that is not meant for all. Default: −100…100, most
+    /// of them in −4…4, with zeros of both signs and repeats.
+    #[must_use]
+    pub fn outputs(mut self, outputs: RangeInclusive<f32>) -> Self {
+        self.outputs = outputs;
+        self
+    }
+
+    /// Values that they are compared with, where [`Loss::targets`] says values; drawn in the same way. Of classes there
+    /// are as many as outputs.
+    #[must_use]
+    pub fn targets(mut self, targets: RangeInclusive<f32>) -> Self {
+        self.targets = targets;
+        self
+    }
+
+    /// What a result may be off by, relative to 1 and to itself: see [the module](self). Default: 1e-5.
+    #[must_use]
+    pub fn tolerance(mut self, tolerance: f64) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
+    /// Checks a loss, in this order:
+    ///
+    /// 1. *contract*: every kernel that it dispatches declares what its WGSL says;
+    /// 2. every element of `losses` and `doutputs` is written, none outside of them, and none is NaN;
+    /// 3. the reference returns the mean over the rows;
+    /// 4. the loss of every row on the GPU is that of the reference in `f64`;
+    /// 5. *gradient*: the reference's gradient is the derivative of its mean;
+    /// 6. the gradient of the mean on the GPU is that of the reference.
+    ///
+    /// # Errors
+    /// [`Error::Check`] with the first thing that is wrong, what [`Loss::forward_backward`] says, [`Error::Binding`]
+    /// when a dispatch does not fit its kernel, [`Error::Setting`] when a shape, a range or the tolerance makes no
+    /// sense; or as [`Gpu::submit`] and [`Gpu::read`].
+    pub fn run(&self, gpu: &Gpu, loss: &dyn Loss) -> Result<LossReport, Error> {
+        let ranges = [("outputs", &self.outputs), ("targets", &self.targets)];
+        check_settings(self.shapes.as_deref(), &ranges, self.tolerance)?;
+        let by_default = SHAPES.into_iter().chain([FOLDED]).map(TensorShape::from);
+        let shapes = match &self.shapes {
+            Some(shapes) => shapes.clone(),
+            None => by_default.collect(),
+        };
+        let mut kernels: Vec<Contract> = Vec::new();
+        let ranges = [&self.outputs, &self.targets];
+        let cases = shapes.iter().map(|&shape| Case::new(loss, shape, ranges));
+        let cases: Vec<Case<'_>> = cases.collect();
+        let runs = cases.iter().map(|case| case.on_gpu(gpu, &mut kernels));
+        let runs: Vec<OnGpu> = runs.collect::<Result<_, _>>()?;
+        let mut rows = Vec::new();
+        for (case, run) in cases.iter().zip(&runs) {
+            case.check_mean()?;
+            rows.extend(case.check_losses(run, self.tolerance)?);
+        }
+        let most = differenced(shapes.iter().copied());
+        for case in cases.iter().filter(|case| case.minibatch.len() <= most) {
+            rows.extend(case.check_differences()?);
+        }
+        for (case, run) in cases.iter().zip(&runs) {
+            rows.extend(case.check_gradient(run, self.tolerance)?);
+        }
+        Ok(LossReport {
+            loss: format!("{loss:?}"),
+            kernels: kernels.iter().map(Contract::name).collect(),
+            rows,
+        })
+    }
+}
+
+/// What a check has found, everything within its bounds; `Display` prints it as a table.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct LossReport {
+    /// The loss, as its `Debug` shows it.
+    pub loss: String,
+    /// Kernels that are what their WGSL says.
+    pub kernels: Vec<String>,
+    /// A row for `losses` and for `doutputs` of every minibatch.
+    pub rows: Vec<Comparison>,
+}
+
+impl fmt::Display for LossReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_table(f, &self.loss, &self.kernels, &self.rows)
+    }
+}

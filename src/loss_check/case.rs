@@ -1,0 +1,387 @@
+//! One minibatch through a loss: on the GPU, and by its reference.
+
+use std::ops::RangeInclusive;
+
+use ndarray::{Array2, Axis};
+
+use super::{Check, CheckError, Comparison, Pass, Place};
+use crate::check::{Moved, Numbers, Run, Worst, caught, looked_at, moves, parity, slope};
+use crate::error::{Error, TargetKind};
+use crate::gpu::Gpu;
+use crate::guard::{Contents, GuardSpec, Guarded};
+use crate::kernel::Contract;
+use crate::ops::{Loss, LossPass};
+use crate::reference::{self, Criterion, Float};
+use crate::shape::TensorShape;
+
+/// How far the reference's mean may be from that of its rows, relative to the mean of their magnitudes.
+const MEAN: f64 = 1e-9;
+
+/// Everything that a loss is given of one minibatch.
+#[derive(Debug)]
+pub(super) struct Case<'a> {
+    loss: &'a dyn Loss,
+    name: String,
+    twin: Criterion,
+    /// Rows, and the shape of an output.
+    pub(super) minibatch: TensorShape,
+    outputs: Array2<f32>,
+    targets: Targets<f32>,
+}
+
+#[derive(Debug, Clone)]
+enum Targets<F> {
+    Classes(Vec<u32>),
+    Values(Array2<F>),
+}
+
+/// The operands of the reference.
+#[derive(Debug, Clone)]
+struct Operands<F> {
+    outputs: Array2<F>,
+    targets: Targets<F>,
+}
+
+impl Operands<f64> {
+    fn for_each(&mut self, change: &mut dyn FnMut(&mut f64)) {
+        self.outputs.iter_mut().for_each(&mut *change);
+        if let Targets::Values(values) = &mut self.targets {
+            values.iter_mut().for_each(change);
+        }
+    }
+}
+
+/// Results on the GPU.
+#[derive(Debug)]
+pub(super) struct OnGpu {
+    losses: Array2<f32>,
+    doutputs: Array2<f32>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(
+        loss: &'a dyn Loss,
+        minibatch: TensorShape,
+        [outputs, targets]: [&RangeInclusive<f32>; 2],
+    ) -> Self {
+        let mut numbers = Numbers::new(0);
+        let [rows, columns] = minibatch.dims();
+        let mut values =
+            |range| Array2::from_shape_simple_fn([rows, columns], || numbers.input(range));
+        let outputs = values(outputs);
+        let targets = match loss.targets() {
+            TargetKind::Values => Targets::Values(values(targets)),
+            TargetKind::Classes => {
+                let class = |_| u32::try_from(numbers.below(columns)).unwrap_or_default();
+                Targets::Classes((0..rows).map(class).collect())
+            }
+        };
+        Self {
+            loss,
+            name: format!("{loss:?}"),
+            twin: loss.reference(),
+            minibatch,
+            outputs,
+            targets,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.minibatch.rows
+    }
+
+    fn place(&self, tensor: &str, shape: TensorShape, at: usize) -> Place {
+        let mut place = Place::new(&self.name, Pass::Loss, tensor, shape, at);
+        if shape == self.minibatch {
+            place.x = self.outputs.get(place.element).copied();
+        }
+        place
+    }
+
+    pub(super) fn on_gpu(&self, gpu: &Gpu, known: &mut Vec<Contract>) -> Result<OnGpu, Error> {
+        let bits = |values: &Array2<f32>| -> Vec<u32> {
+            values.iter().map(|value| value.to_bits()).collect()
+        };
+        let input = |label, values: &[u32]| {
+            GuardSpec::new(label, self.minibatch, Contents::Input(values)).place(gpu)
+        };
+        let outputs = input("outputs", &bits(&self.outputs))?;
+        let targets = match &self.targets {
+            Targets::Values(values) => input("targets", &bits(values))?,
+            Targets::Classes(classes) => {
+                let contents = Contents::Input(classes);
+                let spec = GuardSpec::new("targets", [1, self.rows()], contents);
+                spec.of_u32().place(gpu)?
+            }
+        };
+        let losses = GuardSpec::new("losses", [1, self.rows()], Contents::Output).place(gpu)?;
+        let doutputs = GuardSpec::new("doutputs", self.minibatch, Contents::Output).place(gpu)?;
+        let run = Run {
+            gpu,
+            name: &self.name,
+            pass: Pass::Loss,
+        };
+        let what = format!("Loss::forward_backward ({} outputs)", self.minibatch);
+        run.submit(known, &what, &[&losses, &doutputs], |recorder| {
+            let read = [&outputs, &targets].map(Guarded::tensor);
+            let written = [&losses, &doutputs].map(Guarded::tensor);
+            self.loss
+                .forward_backward(recorder, LossPass::new(read, written))
+        })?;
+        for input in [&outputs, &targets] {
+            self.read(&run, input)?;
+        }
+        Ok(OnGpu {
+            losses: self.read_number(&run, &losses)?,
+            doutputs: self.read_number(&run, &doutputs)?,
+        })
+    }
+
+    fn read(&self, run: &Run<'_>, guarded: &Guarded) -> Result<Array2<f32>, Error> {
+        let (label, shape) = (guarded.tensor().label(), guarded.tensor().shape());
+        let bits = run.read(guarded, |at| self.place(label, shape, at))?;
+        let mut values = bits.into_iter().map(f32::from_bits);
+        Ok(Array2::from_shape_simple_fn(shape.dims(), || {
+            values.next().unwrap_or(f32::NAN)
+        }))
+    }
+
+    /// The same, if there is no NaN in it.
+    fn read_number(&self, run: &Run<'_>, guarded: &Guarded) -> Result<Array2<f32>, Error> {
+        let values = self.read(run, guarded)?;
+        let (label, shape) = (guarded.tensor().label(), guarded.tensor().shape());
+        self.check_number(label, shape, &values, "the WGSL")?;
+        Ok(values)
+    }
+
+    fn check_number<F: Float>(
+        &self,
+        tensor: &str,
+        shape: TensorShape,
+        values: &Array2<F>,
+        by: &'static str,
+    ) -> Result<(), CheckError> {
+        match values.iter().position(|value| value.is_nan()) {
+            None => Ok(()),
+            Some(at) => Err(CheckError::Nan {
+                at: self.place(tensor, shape, at).into(),
+                by,
+            }),
+        }
+    }
+
+    fn operands<F: Float>(&self) -> Operands<F> {
+        let cast = |values: &Array2<f32>| values.mapv(|value| F::from_f64(value.into()));
+        Operands {
+            outputs: cast(&self.outputs),
+            targets: match &self.targets {
+                Targets::Classes(classes) => Targets::Classes(classes.clone()),
+                Targets::Values(values) => Targets::Values(cast(values)),
+            },
+        }
+    }
+
+    /// What the reference returns for some rows, and their gradient.
+    fn reference<F: Float>(
+        &self,
+        operands: &Operands<F>,
+        rows: std::ops::Range<usize>,
+    ) -> Result<(F, Array2<F>), CheckError> {
+        let twin = F::criterion(&self.twin);
+        let of = |values: &Array2<F>| values.slice_axis(Axis(0), rows.clone().into()).to_owned();
+        let outputs = of(&operands.outputs);
+        let values;
+        let targets = match &operands.targets {
+            Targets::Classes(classes) => reference::Targets::Classes(&classes[rows.clone()]),
+            Targets::Values(all) => {
+                values = of(all);
+                reference::Targets::Values(values.view())
+            }
+        };
+        let mut doutputs = Array2::from_elem(outputs.raw_dim(), F::from_f64(f64::NAN));
+        let shape = TensorShape::from((rows.len(), self.minibatch.row));
+        let what = format!("the reference ({shape} outputs)");
+        let loss = caught(&self.name, &what, || {
+            let pass = reference::LossPass::new(outputs.view(), targets, doutputs.view_mut());
+            twin.forward_backward(pass)
+        })?;
+        Ok((loss, doutputs))
+    }
+
+    /// The loss of every row alone, (1, rows).
+    fn row_losses<F: Float>(&self, operands: &Operands<F>) -> Result<Array2<F>, CheckError> {
+        let mut losses = Array2::zeros((1, self.rows()));
+        for (row, loss) in losses.iter_mut().enumerate() {
+            *loss = self.reference(operands, row..row + 1)?.0;
+        }
+        Ok(losses)
+    }
+
+    /// What the reference returns for all rows.
+    fn mean(&self, operands: &Operands<f64>) -> Result<f64, CheckError> {
+        Ok(self.reference(operands, 0..self.rows())?.0)
+    }
+
+    fn gradient<F: Float>(&self, operands: &Operands<F>) -> Result<Array2<F>, CheckError> {
+        Ok(self.reference(operands, 0..self.rows())?.1)
+    }
+
+    /// Whether the reference returns a mean over the rows.
+    pub(super) fn check_mean(&self) -> Result<(), CheckError> {
+        let operands = self.operands();
+        let losses = self.row_losses(&operands)?;
+        let shape = TensorShape::from([1, self.rows()]);
+        self.check_number("losses", shape, &losses, "the reference")?;
+        let (found, rows) = (self.mean(&operands)?, self.rows() as f64);
+        let [expected, magnitude] =
+            [losses.sum(), losses.mapv(f64::abs).sum()].map(|sum| sum / rows);
+        let is_near = |a: f64, b: f64| a == b || (a - b).abs() <= MEAN * magnitude;
+        if is_near(found, expected) {
+            return Ok(());
+        }
+        Err(CheckError::NoMean {
+            name: self.name.clone(),
+            rows: self.rows(),
+            found,
+            expected,
+            is_sum: is_near(found / rows, expected),
+        })
+    }
+
+    /// The loss of every row on the GPU against the reference in `f64`.
+    pub(super) fn check_losses(
+        &self,
+        run: &OnGpu,
+        tolerance: f64,
+    ) -> Result<Option<Comparison>, CheckError> {
+        let operands = self.operands::<f64>();
+        let expected = [self.row_losses(&operands)?];
+        let single = self.row_losses(&self.operands::<f32>())?;
+        let of = |operands: &Operands<f64>| Ok(vec![self.row_losses(operands)?]);
+        let terms = self.minibatch.row.len();
+        let moved = moves(&operands, terms, &expected, Operands::for_each, of)?;
+        let by = Moved {
+            expected: &expected[0],
+            single: &single,
+            moved: &moved[0],
+        };
+        let worst = parity(&run.losses, by, 1.0, tolerance);
+        let shape = TensorShape::from([1, self.rows()]);
+        self.within("losses", shape, Check::Parity(Pass::Loss), worst)
+    }
+
+    /// The gradient of the mean on the GPU against the reference in `f64`.
+    pub(super) fn check_gradient(
+        &self,
+        run: &OnGpu,
+        tolerance: f64,
+    ) -> Result<Option<Comparison>, CheckError> {
+        let operands = self.operands::<f64>();
+        let expected = [self.gradient(&operands)?];
+        let single = self.gradient(&self.operands::<f32>())?;
+        let of = |operands: &Operands<f64>| Ok(vec![self.gradient(operands)?]);
+        let terms = self.minibatch.row.len();
+        let moved = moves(&operands, terms, &expected, Operands::for_each, of)?;
+        let (rows, by) = (
+            self.rows() as f64,
+            Moved {
+                expected: &expected[0],
+                single: &single,
+                moved: &moved[0],
+            },
+        );
+        let compare = |found: &Array2<f32>| parity(found, by, 1.0 / rows, tolerance);
+        let worst = compare(&run.doutputs);
+        if let Some(worst) = worst
+            && !worst.is_within()
+        {
+            let of_mean = run.doutputs.mapv(|value| value / rows as f32);
+            if compare(&of_mean).is_some_and(|worst| worst.is_within()) {
+                return Err(self.summed("the WGSL"));
+            }
+        }
+        self.within("doutputs", self.minibatch, Check::Parity(Pass::Loss), worst)
+    }
+
+    fn summed(&self, by: &'static str) -> CheckError {
+        CheckError::Summed {
+            name: self.name.clone(),
+            by,
+            rows: self.rows(),
+        }
+    }
+
+    /// The reference's gradient against central differences of the mean that it returns.
+    pub(super) fn check_differences(&self) -> Result<Option<Comparison>, CheckError> {
+        let mut operands = self.operands::<f64>();
+        let (mean, gradient) = self.reference(&operands, 0..self.rows())?;
+        self.check_number("doutputs", self.minibatch, &gradient, "the reference")?;
+        let (at_value, weight) = (Array2::from_elem((1, 1), mean), Array2::ones((1, 1)));
+        let columns = gradient.ncols();
+        let mut elements = Vec::new();
+        for at in looked_at(gradient.len()) {
+            let element = [at / columns, at % columns];
+            let value = operands.outputs[element];
+            let slope = slope(value, &weight, &at_value, |to| {
+                operands.outputs[element] = to;
+                Ok(Array2::from_elem((1, 1), self.mean(&operands)?))
+            });
+            operands.outputs[element] = value;
+            let [expected, bound] = slope?;
+            elements.push(Worst {
+                at,
+                found: gradient[element],
+                expected,
+                bound,
+            });
+        }
+        let rows = self.rows() as f64;
+        let of_mean = elements.iter().map(|&worst| Worst {
+            found: worst.found / rows,
+            ..worst
+        });
+        let of_mean = Worst::of(of_mean).is_some_and(|worst| worst.is_within());
+        let worst = Worst::of(elements.into_iter());
+        if of_mean && worst.is_some_and(|worst| !worst.is_within()) {
+            return Err(self.summed("the reference"));
+        }
+        self.within("doutputs", self.minibatch, Check::Gradient, worst)
+    }
+
+    /// The row of the report, if the worst element is within its bound.
+    fn within(
+        &self,
+        tensor: &str,
+        shape: TensorShape,
+        check: Check,
+        worst: Option<Worst>,
+    ) -> Result<Option<Comparison>, CheckError> {
+        let Some(worst) = worst else {
+            return Ok(None);
+        };
+        if worst.is_within() {
+            return Ok(Some(worst.row(check, tensor, self.minibatch, None)));
+        }
+        let at = self.place(tensor, shape, worst.at).into();
+        let Worst {
+            found,
+            expected,
+            bound,
+            ..
+        } = worst;
+        Err(match check {
+            Check::Parity(_) => CheckError::Parity {
+                at,
+                found,
+                expected,
+                bound,
+            },
+            Check::Gradient => CheckError::Derivative {
+                at,
+                found,
+                expected,
+                bound,
+            },
+        })
+    }
+}

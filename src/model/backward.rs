@@ -1,0 +1,193 @@
+//! Backward passes: from the gradient by the outputs to those by all parameters.
+
+use super::Model;
+use super::forward::{losses_tensor, mode};
+use super::memory::Values;
+use crate::error::{Error, TargetKind};
+use crate::kernel::Element;
+use crate::network::{Arrival, BackwardStep, Gradients, Source, is_that_of_sum};
+use crate::ops::{Backward, Linear, Loss, LossPass, add, columns};
+use crate::plan::Recorder;
+use crate::shape::TensorShape;
+use crate::tensor::{Arena, Tensor};
+
+/// The tensors of a forward and a backward pass.
+#[derive(Debug)]
+pub(crate) struct TrainingPass {
+    pub(crate) values: Values,
+    /// Gradients by `values`; those that nobody reads are absent.
+    deltas: Vec<Option<Tensor>>,
+    /// Where a gradient is before it is added to an earlier one.
+    arriving: Option<Tensor>,
+    steps: Vec<BackwardStep>,
+    pub(crate) gradients: Arena,
+    /// The same of later uses of a layer, before they are added.
+    later: Option<Arena>,
+    /// Classes (1, rows) of `u32`, or values (rows, outputs).
+    pub(crate) targets: Tensor,
+    /// (1, rows).
+    pub(crate) losses: Tensor,
+}
+
+impl TrainingPass {
+    /// Over so many rows, whose features are floats or packed bytes.
+    pub(crate) fn new(
+        model: &Model,
+        rows: usize,
+        input: Element,
+        targets: TargetKind,
+    ) -> Result<Self, Error> {
+        let (graph, gpu) = (&model.graph, &model.gpu);
+        let backward = Gradients::new(graph, true);
+        let sizes = backward.slots.sizes.iter().enumerate();
+        let slots = sizes.map(|(slot, &size)| {
+            let label = format!("gradients by values, block {slot}");
+            Tensor::zeros(gpu, label, [1, rows.saturating_mul(size)], Element::F32)
+        });
+        let slots = slots.collect::<Result<Vec<_>, _>>()?;
+        let deltas = graph.values.iter().zip(&backward.slots.of).enumerate();
+        let deltas = deltas.map(|(index, (value, slot))| {
+            let shape = TensorShape::from((rows, value.shape));
+            slot.map(|slot| slots[slot].reshaped(format!("gradients.{index}"), shape))
+        });
+        let deltas = deltas.collect();
+        let arriving = match backward.arriving {
+            0 => None,
+            size => {
+                let (label, shape) = ("a gradient to be added", [1, rows.saturating_mul(size)]);
+                Some(Tensor::zeros(gpu, label, shape, Element::F32)?)
+            }
+        };
+        let is_repeated = graph.uses.iter().any(|of_use| of_use.is_repeated);
+        let later = is_repeated.then(|| model.like_parameters("gradients to be added"));
+        let features = model.features_tensor(rows, input)?;
+        Ok(Self {
+            values: model.all_values(&features, true)?,
+            deltas,
+            arriving,
+            steps: backward.steps,
+            gradients: model.like_parameters("gradients")?,
+            later: later.transpose()?,
+            targets: model.targets_tensor(rows, targets)?,
+            losses: losses_tensor(gpu, rows)?,
+        })
+    }
+
+    /// The gradient by a value that has one.
+    fn delta(&self, value: usize) -> &Tensor {
+        let delta = self.deltas[value].as_ref();
+        assert!(delta.is_some(), "backward: no gradient by values.{value}");
+        delta.unwrap_or(&self.losses)
+    }
+
+    /// Where a gradient goes: at once to its place, or to be added to what is there.
+    fn target(&self, value: usize, arrival: Arrival) -> Tensor {
+        let delta = self.delta(value);
+        match (arrival, &self.arriving) {
+            (Arrival::Later, Some(arriving)) => {
+                arriving.reshaped("a gradient to be added".to_owned(), delta.shape())
+            }
+            _ => delta.clone(),
+        }
+    }
+}
+
+impl Model {
+    /// Records the loss of each row, and the gradients of their mean by all parameters: in a step of training where
+    /// there is a `step_count`.
+    pub(crate) fn record_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        loss: &dyn Loss,
+        pass: &TrainingPass,
+        step_count: Option<&Tensor>,
+    ) -> Result<(), Error> {
+        let values = &pass.values;
+        let to = [&pass.losses, pass.delta(values.of.len() - 1)];
+        let from = [values.output(), &pass.targets];
+        loss.forward_backward(recorder, LossPass::new(from, to))?;
+        for step in &pass.steps {
+            let dy = pass.delta(step.value);
+            match &self.graph.values[step.value].source {
+                Source::Input { .. } => {}
+                Source::Layer { layer, x } => {
+                    self.record_layer_backward(recorder, pass, step, [*layer, *x], step_count)?;
+                }
+                Source::Sum(of) => {
+                    for (&operand, target) in of.iter().zip(&step.to) {
+                        match target {
+                            None => {}
+                            Some(_) if is_that_of_sum(&self.graph, step.value, operand) => {}
+                            &Some((value, Arrival::First)) => {
+                                add::copy(recorder, dy, pass.delta(value));
+                            }
+                            &Some((value, Arrival::Later)) => {
+                                add::accumulate(recorder, dy, pass.delta(value));
+                            }
+                        }
+                    }
+                }
+                Source::Concat(of) => {
+                    let mut first = 0;
+                    for (&operand, target) in of.iter().zip(&step.to) {
+                        let columns = values.of[operand].columns();
+                        if let &Some((value, arrival)) = target {
+                            let to = pass.target(value, arrival);
+                            columns::copy(recorder, (dy, first), (&to, 0), columns);
+                            meet(recorder, arrival, &to, pass.delta(value));
+                        }
+                        first += columns;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn record_layer_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        pass: &TrainingPass,
+        step: &BackwardStep,
+        [index, x]: [usize; 2],
+        step_count: Option<&Tensor>,
+    ) -> Result<(), Error> {
+        let (of_use, values) = (&self.graph.uses[index], &pass.values);
+        let to = step.to.first().copied().flatten();
+        let dx = to.map(|(value, arrival)| pass.target(value, arrival));
+        let places = of_use.parameters.clone();
+        let gradients = match (step.parameters, &pass.later) {
+            (Arrival::Later, Some(later)) => &later.tensors()[places.clone()],
+            _ => &pass.gradients.tensors()[places.clone()],
+        };
+        if dx.is_none() && gradients.is_empty() {
+            return Ok(());
+        }
+        let from = [&values.of[x], &values.of[step.value], pass.delta(step.value)];
+        let backward = Backward::new(from, dx.as_ref(), mode(of_use, step_count))
+            .with_parameters(self.parameters_of(of_use), gradients)
+            .with_state(self.state_of(of_use))
+            .with_kept(&values.kept[index]);
+        match self.graph.relu_before(of_use) {
+            Some(_) => Linear::record_backward(recorder, &backward, true),
+            None => of_use.layer.backward(recorder, backward)?,
+        }
+        if let (Some((value, arrival)), Some(dx)) = (to, &dx) {
+            meet(recorder, arrival, dx, pass.delta(value));
+        }
+        if step.parameters == Arrival::Later {
+            let all = &pass.gradients.tensors()[places];
+            for (part, total) in gradients.iter().zip(all) {
+                add::accumulate(recorder, part, total);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds a gradient to those that have arrived before it.
+fn meet(recorder: &mut Recorder<'_>, arrival: Arrival, part: &Tensor, total: &Tensor) {
+    if arrival == Arrival::Later {
+        add::accumulate(recorder, part, total);
+    }
+}

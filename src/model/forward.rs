@@ -1,0 +1,253 @@
+//! Forward passes: recorded in one way, whoever asks for them.
+
+use super::Model;
+use super::memory::Values;
+use crate::error::{Error, TargetKind};
+use crate::gpu::Gpu;
+use crate::kernel::Element;
+use crate::network::{Source, Use};
+use crate::ops::{Draw, Forward, Linear, Loss, LossPass, Mode, add, columns};
+use crate::plan::{Plan, Recorder, flops_per_submit};
+use crate::shape::TensorShape;
+use crate::tensor::Tensor;
+
+/// A forward pass over up to so many rows, with room for what comes in and goes out. What lies between is shared with
+/// all other forward passes of the model.
+#[derive(Debug)]
+pub(crate) struct ForwardPass {
+    pub(crate) values: Values,
+    /// Classes (1, rows) of `u32`, or values (rows, outputs).
+    pub(crate) targets: Tensor,
+    /// (1, rows).
+    pub(crate) losses: Tensor,
+    /// What a loss writes: the gradient by the outputs. Nobody reads it.
+    doutputs: Tensor,
+}
+
+impl ForwardPass {
+    pub(crate) fn new(
+        model: &Model,
+        rows: usize,
+        input: Element,
+        targets: TargetKind,
+    ) -> Result<Self, Error> {
+        let features = model.features_tensor(rows, input)?;
+        let outputs = model.output_tensor("outputs", rows)?;
+        Ok(Self {
+            values: model.passing_values(&features, &outputs)?,
+            targets: model.targets_tensor(rows, targets)?,
+            losses: losses_tensor(&model.gpu, rows)?,
+            doutputs: model.output_tensor("gradient by the outputs", rows)?,
+        })
+    }
+
+    /// The same for fewer rows, in the same memory.
+    pub(crate) fn first_rows(&self, rows: usize) -> Self {
+        Self {
+            values: self.values.first_rows(rows),
+            targets: first_targets(&self.targets, rows),
+            losses: self.losses.first_columns(rows),
+            doutputs: self.doutputs.first_rows(rows),
+        }
+    }
+
+    pub(crate) fn outputs(&self) -> &Tensor {
+        self.values.output()
+    }
+
+    /// Records the pass, outside of training.
+    pub(crate) fn record(&self, model: &Model, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        model.record_forward(recorder, &self.values, None)
+    }
+
+    /// Records the loss of each row.
+    pub(crate) fn record_loss(
+        &self,
+        recorder: &mut Recorder<'_>,
+        loss: &dyn Loss,
+    ) -> Result<(), Error> {
+        let from = [self.outputs(), &self.targets];
+        let pass = LossPass::new(from, [&self.losses, &self.doutputs]);
+        loss.forward_backward(recorder, pass)
+    }
+}
+
+/// Room for the losses of so many rows.
+pub(super) fn losses_tensor(gpu: &Gpu, rows: usize) -> Result<Tensor, Error> {
+    Tensor::zeros(gpu, "losses of the minibatch", [1, rows], Element::F32)
+}
+
+/// The targets of the first rows.
+pub(super) fn first_targets(targets: &Tensor, rows: usize) -> Tensor {
+    match targets.element() {
+        Element::U32 => targets.first_columns(rows),
+        Element::F32 => targets.first_rows(rows),
+    }
+}
+
+impl Model {
+    /// Plans a forward pass from `x` (rows, features) to `y` (rows, outputs), tensors of the caller's, in
+    /// whose own compute pass [`Plan::encode`] puts it: nothing is submitted or read back. The parameters
+    /// are those at the time when it runs. What lies between the layers is at most 64 MiB for each of the values that
+    /// are there at once (two in a chain), however many rows there are; all plans of a model share it.
+    ///
+    /// ```
+    /// use wgrad::kernel::Element;
+    /// use wgrad::tensor::Tensor;
+    /// use wgrad::{Gpu, TwoLayerNet};
+    ///
+    /// let gpu = Gpu::new()?; // or Gpu::from_wgpu(device, queue)
+    /// let model = TwoLayerNet::spec(784, 50, 10).build(&gpu)?;
+    /// // Or Tensor::in_buffer, over a buffer that exists.
+    /// let x = Tensor::zeros(&gpu, "x", [1, 784], Element::F32)?;
+    /// let y = Tensor::zeros(&gpu, "y", [1, 10], Element::F32)?;
+    /// let forward = model.forward_plan(&x, &y)?;
+    /// let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    /// forward.encode(&mut encoder.begin_compute_pass(&Default::default()));
+    /// gpu.queue().submit([encoder.finish()]);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `x` or `y` does not fit the network or they differ in rows, [`Error::Setting`] when
+    /// one is not of `f32` or they lie in one buffer, [`Error::OutOfMemory`] or [`Error::Limit`] without room for
+    /// what lies between them.
+    pub fn forward_plan(&self, x: &Tensor, y: &Tensor) -> Result<Plan, Error> {
+        let rows = x.rows();
+        for (tensor, columns) in [(x, self.graph.features()), (y, self.graph.outputs())] {
+            if tensor.element() != Element::F32 {
+                return Err(Error::setting(
+                    format!("the element type of {}", tensor.label()),
+                    "f32",
+                    format!("{:?}", tensor.element()).to_ascii_lowercase(),
+                ));
+            }
+            if tensor.dims() != [rows, columns] {
+                return Err(Error::Shape {
+                    what: format!("{}, for this network,", tensor.label()),
+                    expected: TensorShape::from([rows, columns]),
+                    found: tensor.shape(),
+                    remedy: "Make x as (rows, features) and y as (rows, outputs), with as many rows",
+                });
+            }
+        }
+        if x.buffer().0 == y.buffer().0 {
+            return Err(Error::setting(
+                format!("the buffer of {}, the output,", y.label()),
+                "another than that of the input: no kernel may read one part of a buffer and write another",
+                format!("that of {}", x.label()),
+            ));
+        }
+        let most = self.rows_of_part(rows);
+        let values = self.passing_values(&x.rows_from(0, most), &y.rows_from(0, most))?;
+        let mut recorder = Recorder::new(&self.gpu);
+        for first in (0..rows).step_by(most) {
+            let part = most.min(rows - first);
+            let values = values.between(&x.rows_from(first, part), &y.rows_from(first, part));
+            self.record_forward(&mut recorder, &values, None)?;
+        }
+        recorder.finish()
+    }
+
+    /// Rows that a forward plan takes at a time: a part of `x` or `y` must begin where the device can bind it.
+    fn rows_of_part(&self, rows: usize) -> usize {
+        let alignment = self.gpu.limits().min_storage_buffer_offset_alignment as usize / 4;
+        let most = self.rows_by_memory();
+        match rows <= most {
+            true => rows,
+            false => (most / alignment).max(1) * alignment,
+        }
+    }
+
+    /// Rows of a forward pass: as many as fit the memory and a submit.
+    pub(crate) fn rows_of_submit(&self) -> usize {
+        let of_row: u64 = self.graph.uses.iter().map(|of_use| of_use.spec.flops).sum();
+        let by_flops = flops_per_submit(&self.gpu) / of_row.max(1);
+        let by_flops = usize::try_from(by_flops).unwrap_or(usize::MAX);
+        self.rows_by_memory().min(by_flops).max(1)
+    }
+
+    pub(super) fn targets_tensor(&self, rows: usize, kind: TargetKind) -> Result<Tensor, Error> {
+        match kind {
+            TargetKind::Classes => {
+                let label = "labels of the minibatch";
+                Tensor::zeros(&self.gpu, label, [1, rows], Element::U32)
+            }
+            TargetKind::Values => self.output_tensor("targets", rows),
+        }
+    }
+
+    /// Records a forward pass: of a step of training where there is a `step_count`.
+    pub(crate) fn record_forward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        values: &Values,
+        step_count: Option<&Tensor>,
+    ) -> Result<(), Error> {
+        for (index, value) in self.graph.values.iter().enumerate() {
+            let y = &values.of[index];
+            match &value.source {
+                Source::Input { first } => {
+                    if self.graph.inputs > 1 {
+                        let from = (&values.features, *first);
+                        columns::copy(recorder, from, (y, 0), y.columns());
+                    }
+                }
+                Source::Layer { layer, x } => {
+                    self.record_layer(recorder, values, *layer, *x, step_count)?;
+                }
+                Source::Sum(of) => add::add(recorder, of.map(|value| &values.of[value]), y),
+                Source::Concat(of) => {
+                    let mut first = 0;
+                    for &part in of {
+                        let part = &values.of[part];
+                        columns::copy(recorder, (part, 0), (y, first), part.columns());
+                        first += part.columns();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What two values that have one memory give is one product: that of a `Linear` and the `Relu` behind it.
+    fn record_layer(
+        &self,
+        recorder: &mut Recorder<'_>,
+        values: &Values,
+        index: usize,
+        x: usize,
+        step_count: Option<&Tensor>,
+    ) -> Result<(), Error> {
+        let of_use = &self.graph.uses[index];
+        let (x, y) = (&values.of[x], &values.of[of_use.value]);
+        if x.buffer() == y.buffer() {
+            return Ok(());
+        }
+        let relu = self.graph.relu_behind(of_use);
+        let relu = relu.filter(|&relu| values.of[relu].buffer() == y.buffer());
+        let y = relu.map_or(y, |relu| &values.of[relu]);
+        let pass = Forward::new(x, self.parameters_of(of_use), y, mode(of_use, step_count));
+        let pass = pass.with_state(self.state_of(of_use)).with_kept(&values.kept[index]);
+        match relu {
+            Some(_) => Linear::record_forward(recorder, pass, true),
+            None => of_use.layer.forward(recorder, pass),
+        }
+    }
+
+    pub(super) fn parameters_of(&self, of_use: &Use) -> &[Tensor] {
+        &self.parameters.tensors()[of_use.parameters.clone()]
+    }
+
+    pub(super) fn state_of(&self, of_use: &Use) -> &[Tensor] {
+        &self.state.tensors()[of_use.state.clone()]
+    }
+}
+
+/// What a layer draws from in a step of training; outside of one it draws nothing.
+pub(super) fn mode<'a>(of_use: &Use, step_count: Option<&'a Tensor>) -> Mode<'a> {
+    match step_count {
+        None => Mode::Evaluation,
+        Some(step_count) => Mode::Training(Draw::new(of_use.key, step_count)),
+    }
+}

@@ -1,0 +1,240 @@
+//! The tensors of a pass: what each value of a network is for some rows.
+
+use super::Model;
+use crate::error::Error;
+use crate::kernel::Element;
+use crate::network::{Slots, Source, Span};
+use crate::shape::TensorShape;
+use crate::tensor::Tensor;
+
+/// Bytes that the widest value of a pass outside of training may take.
+const PASS_BYTES: u64 = 64 << 20;
+
+/// The tensors of one pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Values {
+    /// The rows of features: floats, or packed bytes.
+    pub(crate) features: Tensor,
+    /// Every value of the network; the first is the features where the network has one input. What a `Linear` gives
+    /// to a `Relu` behind it may be the same tensor as what that gives: then both are one product.
+    pub(crate) of: Vec<Tensor>,
+    /// What each use of a layer keeps for its backward pass.
+    pub(crate) kept: Vec<Vec<Tensor>>,
+}
+
+impl Values {
+    /// What the network gives.
+    pub(crate) fn output(&self) -> &Tensor {
+        &self.of[self.of.len() - 1]
+    }
+
+    /// The same for fewer rows, in the same memory.
+    pub(crate) fn first_rows(&self, rows: usize) -> Self {
+        let all = self.features.rows();
+        self.map(|tensor| match tensor.rows() == all {
+            true => tensor.first_rows(rows),
+            // Of the whole minibatch.
+            false => tensor.clone(),
+        })
+    }
+
+    /// The same with other features and another output, of at most as many rows.
+    pub(crate) fn between(&self, features: &Tensor, output: &Tensor) -> Self {
+        let mut values = self.first_rows(features.rows());
+        let (first, last) = (self.features.clone(), self.output().clone());
+        for value in &mut values.of {
+            let replaced = [(&first, features), (&last, output)];
+            let replaced = replaced.into_iter().find(|(old, _)| value.buffer() == old.buffer());
+            if let Some((_, new)) = replaced {
+                *value = new.reshaped(value.label().to_owned(), value.shape());
+            }
+        }
+        values.features = features.clone();
+        values
+    }
+
+    fn map(&self, map: impl Fn(&Tensor) -> Tensor) -> Self {
+        Self {
+            features: map(&self.features),
+            of: self.of.iter().map(&map).collect(),
+            kept: self
+                .kept
+                .iter()
+                .map(|kept| kept.iter().map(&map).collect())
+                .collect(),
+        }
+    }
+}
+
+impl Model {
+    /// A tensor for rows of features, as floats or packed bytes.
+    pub(crate) fn features_tensor(&self, rows: usize, element: Element) -> Result<Tensor, Error> {
+        let columns = match element {
+            Element::F32 => self.graph.features(),
+            Element::U32 => self.graph.features().div_ceil(4),
+        };
+        Tensor::zeros(&self.gpu, "features", [rows, columns], element)
+    }
+
+    /// A tensor for what the network gives.
+    pub(crate) fn output_tensor(&self, label: &str, rows: usize) -> Result<Tensor, Error> {
+        let shape = TensorShape::from((rows, self.graph.output().shape));
+        Tensor::zeros(&self.gpu, label, shape, Element::F32)
+    }
+
+    /// Room for a pass whose values are read again: each has memory of its own. `fuses` where a `Relu` behind a
+    /// `Linear` is part of it, so that what lies between them is nowhere.
+    pub(crate) fn all_values(&self, features: &Tensor, fuses: bool) -> Result<Values, Error> {
+        let rows = features.rows();
+        let mut of: Vec<Tensor> = Vec::new();
+        for (index, value) in self.graph.values.iter().enumerate() {
+            let (label, shape) = (format!("values.{index}"), TensorShape::from((rows, value.shape)));
+            let tensor = match self.fused_from(index).filter(|_| fuses) {
+                Some(product) => of[product].reshaped(label, shape),
+                None if self.is_features(index) => as_value(features, label, shape),
+                None => Tensor::zeros(&self.gpu, label, shape, Element::F32)?,
+            };
+            of.push(tensor);
+        }
+        let kept = self.graph.uses.iter().enumerate().map(|(index, of_use)| {
+            let kept = of_use.spec.kept.iter().map(|kept| {
+                let label = format!("layers.{index}.{}", kept.name);
+                Tensor::zeros(&self.gpu, label, kept.tensor_shape(rows), Element::F32)
+            });
+            kept.collect::<Result<Vec<_>, _>>()
+        });
+        Ok(Values {
+            features: features.clone(),
+            of,
+            kept: kept.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Room for a forward pass from `features` to `output` alone: what lies between is gone when the last layer that
+    /// reads it is done, and has memory that all forward passes of the model share.
+    pub(crate) fn passing_values(
+        &self,
+        features: &Tensor,
+        output: &Tensor,
+    ) -> Result<Values, Error> {
+        let (graph, rows) = (&self.graph, features.rows());
+        let last = graph.values.len() - 1;
+        // The value whose memory each has: a product with its `Relu` has that of the latter.
+        let owner = |index: usize| match graph.values[index].source {
+            Source::Layer { layer, .. } => graph.relu_behind(&graph.uses[layer]).unwrap_or(index),
+            _ => index,
+        };
+        let mut spans: Vec<Option<(Span, usize)>> = vec![None; graph.values.len()];
+        for (index, value) in graph.values.iter().enumerate() {
+            let owner = owner(index);
+            if self.is_features(index) || owner == last {
+                continue;
+            }
+            let read = graph.values[owner].readers.last().copied();
+            let span = Span {
+                first: spans[owner].map_or(index, |(span, _)| span.first),
+                last: read.unwrap_or(index),
+            };
+            spans[owner] = Some((span, value.shape.len()));
+        }
+        for of_use in &graph.uses {
+            let (first, last) = (of_use.value, of_use.value);
+            let kept = of_use.spec.kept.iter().filter(|kept| kept.is_per_row);
+            spans.extend(kept.map(|kept| Some((Span { first, last }, kept.shape.len()))));
+        }
+        let slots = Slots::new(&spans);
+        let blocks = self.scratch_blocks(&slots.sizes, rows)?;
+        let at = |index: usize, label: String, shape: TensorShape| {
+            let slot = slots.of[index].unwrap_or_default();
+            blocks[slot].reshaped(label, shape)
+        };
+        let of = graph.values.iter().enumerate().map(|(index, value)| {
+            let (label, shape) = (format!("values.{index}"), TensorShape::from((rows, value.shape)));
+            match owner(index) {
+                _ if self.is_features(index) => as_value(features, label, shape),
+                owner if owner == last => output.reshaped(label, shape),
+                owner => at(owner, label, shape),
+            }
+        });
+        let of = of.collect();
+        let mut next = graph.values.len();
+        let mut kept = Vec::new();
+        for (index, of_use) in graph.uses.iter().enumerate() {
+            let mut of_layer = Vec::new();
+            for spec in &of_use.spec.kept {
+                let label = format!("layers.{index}.{}", spec.name);
+                let shape = spec.tensor_shape(rows);
+                of_layer.push(match spec.is_per_row {
+                    true => {
+                        next += 1;
+                        at(next - 1, label, shape)
+                    }
+                    false => Tensor::zeros(&self.gpu, label, shape, Element::F32)?,
+                });
+            }
+            kept.push(of_layer);
+        }
+        Ok(Values {
+            features: features.clone(),
+            of,
+            kept,
+        })
+    }
+
+    /// Blocks of at least so many elements for each row. Plans run one after another, so that all may use the same.
+    fn scratch_blocks(&self, sizes: &[usize], rows: usize) -> Result<Vec<Tensor>, Error> {
+        let mut scratch = crate::gpu::lock(&self.scratch);
+        for (slot, &size) in sizes.iter().enumerate() {
+            let needed = rows.saturating_mul(size);
+            if scratch.get(slot).is_some_and(|block| block.len() >= needed) {
+                continue;
+            }
+            let label = format!("forward passes, block {slot}");
+            let block = Tensor::zeros(&self.gpu, label, [1, needed], Element::F32)?;
+            match scratch.get_mut(slot) {
+                Some(smaller) => *smaller = block,
+                None => scratch.push(block),
+            }
+        }
+        Ok(scratch.iter().take(sizes.len()).cloned().collect())
+    }
+
+    /// Whether a value is the features themselves.
+    fn is_features(&self, value: usize) -> bool {
+        value == 0 && self.graph.inputs == 1
+    }
+
+    /// The product that a value is part of: that of the `Linear` before a `Relu`.
+    fn fused_from(&self, value: usize) -> Option<usize> {
+        let Source::Layer { x, .. } = self.graph.values[value].source else {
+            return None;
+        };
+        let Source::Layer { layer, .. } = self.graph.values[x].source else {
+            return None;
+        };
+        let behind = self.graph.relu_behind(&self.graph.uses[layer]);
+        behind.filter(|&behind| behind == value).map(|_| x)
+    }
+
+    /// Rows whose widest value takes no more than [`PASS_BYTES`], and that a kernel can bind.
+    pub(crate) fn rows_by_memory(&self) -> usize {
+        let kept = self.graph.uses.iter().flat_map(|of_use| &of_use.spec.kept);
+        let kept = kept.filter(|kept| kept.is_per_row).map(|kept| kept.shape.len());
+        let widest = self.graph.sizes().chain(kept).chain([self.features()]).max();
+        let bytes = PASS_BYTES.min(self.gpu.largest_binding());
+        let of_row = bytes_of_row(widest.unwrap_or(1));
+        usize::try_from(bytes / of_row).map_or(usize::MAX, |rows| rows.max(1))
+    }
+}
+
+fn bytes_of_row(elements: usize) -> u64 {
+    (elements.max(1) as u64).saturating_mul(4)
+}
+
+/// The features as the only input. Packed bytes are the first layer's to take apart.
+fn as_value(features: &Tensor, label: String, shape: TensorShape) -> Tensor {
+    match features.element() {
+        Element::F32 => features.reshaped(label, shape),
+        Element::U32 => features.clone(),
+    }
+}

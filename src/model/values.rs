@@ -1,0 +1,244 @@
+//! Parameters and state on the host: by name, all of them as one block; and copies from model to model.
+
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayD, ArrayViewD};
+
+use super::{Model, arena};
+use crate::checkpoint;
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::network::{Parameter, Parameters, array, check_all, check_shape, row_major, unknown_name};
+use crate::ops::mix;
+use crate::plan::Recorder;
+use crate::tensor::{Arena, Tensor};
+
+impl Model {
+    /// Names of the parameters in order, `layers.<index>.<name within the layer>`.
+    pub fn parameter_names(&self) -> impl Iterator<Item = &str> {
+        self.graph.parameters.iter().map(|parameter| parameter.name.as_str())
+    }
+
+    /// Where the parameter of this name lies, to be read by kernels. A trainer has begun its next step
+    /// with it: [`Trainer::set_parameter`](crate::Trainer::set_parameter) changes it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the network has none of this name.
+    pub fn parameter_tensor(&self, name: &str) -> Result<&Tensor, Error> {
+        Ok(&self.parameters.tensors()[find(&self.graph.parameters, name)?])
+    }
+
+    /// Reads all parameters.
+    ///
+    /// # Errors
+    /// As [`Gpu::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn parameters(&self) -> Result<Parameters, Error> {
+        pollster::block_on(self.parameters_async())
+    }
+
+    /// [`parameters`](Self::parameters) without blocking a browser's main thread: those of the time of this call.
+    ///
+    /// # Errors
+    /// As [`Gpu::read_async`].
+    pub fn parameters_async(&self) -> impl Future<Output = Result<Parameters, Error>> + use<> {
+        self.read_named(&self.parameters, |graph| &graph.parameters)
+    }
+
+    /// Reads the state of all layers, which no optimizer changes: running means, for example.
+    ///
+    /// # Errors
+    /// As [`Gpu::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn state(&self) -> Result<Parameters, Error> {
+        pollster::block_on(self.state_async())
+    }
+
+    /// [`state`](Self::state) without blocking a browser's main thread: that of the time of this call.
+    ///
+    /// # Errors
+    /// As [`Gpu::read_async`].
+    pub fn state_async(&self) -> impl Future<Output = Result<Parameters, Error>> + use<> {
+        self.read_named(&self.state, |graph| &graph.state)
+    }
+
+    /// Values in the shapes of the parameters, under their names.
+    pub(crate) fn read_like_parameters(
+        &self,
+        values: &Arena,
+    ) -> impl Future<Output = Result<Parameters, Error>> + use<> {
+        self.read_named(values, |graph| &graph.parameters)
+    }
+
+    fn read_named(
+        &self,
+        values: &Arena,
+        parameters: fn(&crate::network::Graph) -> &[Parameter],
+    ) -> impl Future<Output = Result<Parameters, Error>> + use<> {
+        let (graph, read) = (Arc::clone(&self.graph), values.read(&self.gpu));
+        async move {
+            let values = parameters(&graph).iter().zip(read.await?);
+            let values = values.map(|(Parameter { name, spec }, values)| {
+                (name.clone(), array(&spec.shape, values))
+            });
+            Ok(values.collect())
+        }
+    }
+
+    /// Reads the parameter of this name.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the network has none of this name, or as [`Gpu::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn parameter(&self, name: &str) -> Result<ArrayD<f32>, Error> {
+        let index = find(&self.graph.parameters, name)?;
+        let values = self.gpu.read(&self.parameters.tensors()[index])?;
+        Ok(array(&self.graph.parameters[index].spec.shape, values))
+    }
+
+    /// Replaces all parameters.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when one is missing, unknown, or has another shape; then none is replaced.
+    pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
+        write_all(&self.gpu, &self.parameters, &self.graph.parameters, values)
+    }
+
+    /// Replaces the state of all layers.
+    ///
+    /// # Errors
+    /// As [`set_parameters`](Self::set_parameters).
+    pub fn set_state(&mut self, values: &Parameters) -> Result<(), Error> {
+        write_all(&self.gpu, &self.state, &self.graph.state, values)
+    }
+
+    /// Replaces the parameter of this name.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the network has none of this name, or it has another shape.
+    pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
+        let index = find(&self.graph.parameters, name)?;
+        check_shape(name, &self.graph.parameters[index].spec.shape, value.shape())?;
+        self.gpu.write(&self.parameters.tensors()[index], &row_major(value))
+    }
+
+    /// The same network with parameters of its own, which start as these are.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when the GPU has no room for it.
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        let mut copy = Self {
+            gpu: self.gpu.clone(),
+            spec: self.spec.clone(),
+            graph: Arc::clone(&self.graph),
+            parameters: arena(&self.gpu, "parameters", &self.graph.parameters)?,
+            state: arena(&self.gpu, "state", &self.graph.state)?,
+            scratch: Arc::default(),
+        };
+        copy.copy_from(self)?;
+        Ok(copy)
+    }
+
+    /// Takes the parameters and the state of another model of the same network, on the device.
+    ///
+    /// # Errors
+    /// As [`mix`](Self::mix).
+    pub fn copy_from(&mut self, other: &Self) -> Result<(), Error> {
+        self.mix(other, 1.0)
+    }
+
+    /// Moves parameters and state by a share of the way to those of another model of the same network, on the
+    /// device: `own ← own + share·(other − own)`, and `own ← other` for a share of 1. So a target network slowly
+    /// follows one that is trained (Lillicrap and others, "Continuous control with deep reinforcement learning",
+    /// 2016).
+    ///
+    /// ```
+    /// use wgrad::{Gpu, TwoLayerNet};
+    ///
+    /// let gpu = Gpu::new()?;
+    /// let trained = TwoLayerNet::spec(4, 8, 2).seed(1).build(&gpu)?;
+    /// let mut target = trained.try_clone()?;
+    /// // After every step of the training of the first:
+    /// target.mix(&trained, 0.005)?;
+    /// assert_eq!(target.parameters()?, trained.parameters()?);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the other is another network, or `share` is not 0 to 1; [`Error::OtherGpu`] when it is
+    /// on another device.
+    pub fn mix(&mut self, other: &Self, share: f32) -> Result<(), Error> {
+        mix::check(&self.graph.line(), &other.graph.line(), share)?;
+        self.gpu.check_owner(&other.gpu, || "the other model".to_owned())?;
+        let mut recorder = Recorder::new(&self.gpu);
+        for (own, others) in [(&self.parameters, &other.parameters), (&self.state, &other.state)] {
+            for ((own, _), (other, _)) in own.blocks().zip(others.blocks()) {
+                mix::record(&mut recorder, other, own, share);
+            }
+        }
+        self.gpu.submit(&recorder.finish()?, 1)?;
+        Ok(())
+    }
+
+    /// Parameters and state as a safetensors file: see [`crate::checkpoint`].
+    ///
+    /// # Errors
+    /// As [`parameters_async`](Self::parameters_async), or [`Error::Checkpoint`] when a value is not finite,
+    /// [`Error::Memory`] when the host has no room for it.
+    pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
+        let graph = Arc::clone(&self.graph);
+        let (parameters, state) = (self.parameters_async(), self.state_async());
+        async move {
+            checkpoint::check_saving(&graph, 1, 1)?;
+            checkpoint::encode(&graph, &parameters.await?, &state.await?, None)
+        }
+    }
+
+    /// Takes parameters and state out of a safetensors file: one of ours, with or without the state of a
+    /// training, or one whose tensors have the same names and shapes. [`checkpoint::import`] makes such a
+    /// file of one with other names.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the file is damaged or of another network, or holds a value that is not
+    /// finite; then nothing is changed.
+    pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let contents = checkpoint::decode(&self.graph, None, bytes)?;
+        self.set_parameters(&contents.parameters)?;
+        self.set_state(&contents.state_of_layers)
+    }
+}
+
+fn find(parameters: &[Parameter], name: &str) -> Result<usize, Error> {
+    let mut all = parameters.iter();
+    all.position(|parameter| parameter.name == name).ok_or_else(|| {
+        let names: Vec<&str> = parameters.iter().map(|parameter| &*parameter.name).collect();
+        unknown_name(name, &names)
+    })
+}
+
+fn write_all(
+    gpu: &Gpu,
+    arena: &Arena,
+    parameters: &[Parameter],
+    values: &Parameters,
+) -> Result<(), Error> {
+    let expected = parameters.iter();
+    let expected = expected.map(|Parameter { name, spec }| (name.as_str(), &spec.shape));
+    check_all(expected, values)?;
+    let values = parameters.iter().filter_map(|parameter| values.get(&parameter.name));
+    let values: Vec<Vec<f32>> = values.map(|value| row_major(value.view())).collect();
+    arena.write(gpu, values.iter().map(Vec::as_slice))
+}
+
+/// The elements of a tensor in rows and columns.
+pub(crate) fn read_matrix(
+    gpu: &Gpu,
+    tensor: &Tensor,
+) -> impl Future<Output = Result<Array2<f32>, Error>> + use<> {
+    let ([rows, columns], read) = (tensor.dims(), gpu.read_async::<f32>(tensor));
+    async move {
+        let values = read.await?;
+        let at = |(row, column)| values[row * columns + column];
+        Ok(Array2::from_shape_fn((rows, columns), at))
+    }
+}

@@ -1,0 +1,17 @@
+//! A network as plain data: its layers, how values flow between them, its parameters by name.
+
+mod activation;
+mod gradients;
+mod graph;
+mod parameters;
+mod sequential;
+mod slots;
+pub mod summary;
+
+pub use activation::Activation;
+pub(crate) use gradients::{Arrival, BackwardStep, Gradients, is_that_of_sum};
+pub(crate) use graph::{Graph, Parameter, Source, Use};
+pub use parameters::Parameters;
+pub(crate) use parameters::{array, check_all, check_shape, row_major, unknown_name};
+pub use sequential::{Sequential, ValueRef};
+pub(crate) use slots::{Slots, Span};

@@ -1,0 +1,143 @@
+//! How gradients flow back through a network, and which of them can have the same memory.
+
+use super::graph::{Graph, Source};
+use super::slots::{Slots, Span};
+
+/// Whether a gradient is the first to arrive where it goes, or is added to those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    First,
+    Later,
+}
+
+/// How the gradient by a value goes on to what the value is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct BackwardStep {
+    /// The value whose gradient is complete.
+    pub(crate) value: usize,
+    /// Of each operand: where its gradient goes, if anybody reads it. Of a [`Relu`](crate::ops::Relu) that is part of
+    /// the product of a [`Linear`](crate::ops::Linear) behind it that is the input of the `Relu`.
+    pub(crate) to: Vec<Option<(usize, Arrival)>>,
+    /// Of the gradients by parameters of the layer.
+    pub(crate) parameters: Arrival,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Gradients {
+    /// In the order in which they are taken: values from the last one on.
+    pub(crate) steps: Vec<BackwardStep>,
+    /// Memory of the gradient by each value, for each row; those that nobody reads have none.
+    pub(crate) slots: Slots,
+    /// Elements of a row that must be somewhere before they are added to an earlier gradient.
+    pub(crate) arriving: usize,
+}
+
+impl Gradients {
+    /// With `fuses`, a `Relu` before a `Linear` is part of it.
+    pub(crate) fn new(graph: &Graph, fuses: bool) -> Self {
+        let steps = steps(graph, fuses);
+        let (slots, arriving) = memory(graph, &steps);
+        Self {
+            steps,
+            slots,
+            arriving,
+        }
+    }
+
+    /// Elements that all of them take together, for each row.
+    pub(crate) fn elements(&self) -> usize {
+        let sizes = self.slots.sizes.iter();
+        sizes.fold(self.arriving, |sum, &size| sum.saturating_add(size))
+    }
+}
+
+/// Whether the gradient by an operand of a sum is that by the sum itself: where nothing is added to it.
+pub(crate) fn is_that_of_sum(graph: &Graph, sum: usize, operand: usize) -> bool {
+    matches!(graph.values[sum].source, Source::Sum(_)) && graph.values[operand].readers.len() == 1
+}
+
+fn steps(graph: &Graph, fuses: bool) -> Vec<BackwardStep> {
+    let mut has_arrived = vec![false; graph.values.len()];
+    let mut is_filled = vec![false; graph.parameters.len()];
+    let mut is_fused = vec![false; graph.values.len()];
+    let mut steps = Vec::new();
+    for (index, value) in graph.values.iter().enumerate().rev() {
+        if !value.is_trained || is_fused[index] {
+            continue;
+        }
+        let mut arrive = |operand: usize| {
+            let arrival = match std::mem::replace(&mut has_arrived[operand], true) {
+                false => Arrival::First,
+                true => Arrival::Later,
+            };
+            let is_read = graph.values[operand].is_trained;
+            is_read.then_some((operand, arrival))
+        };
+        let mut parameters = Arrival::First;
+        let to = match value.source {
+            Source::Layer { layer, x } => {
+                let of_use = &graph.uses[layer];
+                if let Some(first) = of_use.parameters.clone().next()
+                    && std::mem::replace(&mut is_filled[first], true)
+                {
+                    parameters = Arrival::Later;
+                }
+                match graph.relu_before(of_use).filter(|_| fuses) {
+                    Some(input) => {
+                        is_fused[x] = true;
+                        vec![arrive(input)]
+                    }
+                    None => vec![arrive(x)],
+                }
+            }
+            _ => value.source.operands().iter().map(|&of| arrive(of)).collect(),
+        };
+        steps.push(BackwardStep {
+            value: index,
+            to,
+            parameters,
+        });
+    }
+    steps
+}
+
+/// A gradient is there from the step that first writes it to the one that hands it on; that of the output from the
+/// loss on, before all steps.
+fn memory(graph: &Graph, steps: &[BackwardStep]) -> (Slots, usize) {
+    let mut spans: Vec<Option<Span>> = vec![None; graph.values.len()];
+    // The value whose gradient has the memory.
+    let mut owners: Vec<usize> = (0..graph.values.len()).collect();
+    let mut arriving = 0;
+    let output = graph.values.len() - 1;
+    spans[output] = Some(Span { first: 0, last: 0 });
+    for (step, time) in steps.iter().zip(1..) {
+        let owner = owners[step.value];
+        if let Some(span) = &mut spans[owner] {
+            span.last = time;
+        }
+        for &(operand, arrival) in step.to.iter().flatten() {
+            let is_layer_or_part = !matches!(graph.values[step.value].source, Source::Sum(_));
+            match arrival {
+                Arrival::First if is_that_of_sum(graph, step.value, operand) => {
+                    owners[operand] = owner;
+                }
+                Arrival::First => {
+                    let (first, last) = (time, time);
+                    spans[operand] = Some(Span { first, last });
+                }
+                Arrival::Later if is_layer_or_part => {
+                    arriving = arriving.max(graph.values[operand].shape.len());
+                }
+                Arrival::Later => {}
+            }
+        }
+    }
+    let values = spans.iter().zip(graph.sizes());
+    let values: Vec<_> = values.map(|(span, size)| span.map(|span| (span, size))).collect();
+    let mut slots = Slots::new(&values);
+    for (value, &owner) in owners.iter().enumerate() {
+        slots.of[value] = slots.of[owner];
+    }
+    (slots, arriving)
+}

@@ -1,0 +1,297 @@
+use std::sync::Arc;
+
+use super::graph::{Graph, Source};
+use super::summary::Summary;
+use crate::error::Error;
+use crate::ops::Layer;
+use crate::shape::Shape;
+
+/// A network as plain data: layers in order, of which a value can be read again further on.
+///
+/// ```
+/// use wgrad::ops::{Linear, Relu};
+/// use wgrad::{Sequential, Shape};
+///
+/// let network = Sequential::input(784).layer(Linear::new(50)).layer(Relu).layer(Linear::new(10));
+/// assert_eq!(network.output()?, Shape::from(10));
+/// assert_eq!(network.summary()?.parameters(), 784 * 50 + 50 + 50 * 10 + 10);
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+///
+/// A residual block adds what came in to what goes out:
+///
+/// ```
+/// # use wgrad::ops::{Linear, Relu};
+/// # use wgrad::Sequential;
+/// let network = Sequential::input(20).layer(Linear::new(64));
+/// let skip = network.here();
+/// let network = network.layer(Relu).layer(Linear::new(64)).add(skip).layer(Linear::new(5));
+/// # network.output()?;
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+///
+/// Mistakes are told where the network is built.
+#[derive(Debug, Clone)]
+pub struct Sequential {
+    pub(super) inputs: Vec<Shape>,
+    pub(super) layers: Vec<Arc<dyn Layer>>,
+    /// What each value is made of.
+    pub(super) sources: Vec<Source>,
+    /// The value that the next layer takes.
+    pub(super) here: usize,
+    pub(super) names: Vec<(String, usize)>,
+    pub(super) seed: u64,
+    /// The first thing that cannot be.
+    pub(super) mistake: Option<Mistake>,
+}
+
+/// A value of a network: what [`Sequential::here`] returns, or the name that [`Sequential::named`] has given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueRef(Ref);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ref {
+    Index(usize),
+    Name(String),
+}
+
+impl From<&str> for ValueRef {
+    fn from(name: &str) -> Self {
+        Self(Ref::Name(name.to_owned()))
+    }
+}
+
+impl From<&ValueRef> for ValueRef {
+    fn from(value: &ValueRef) -> Self {
+        value.clone()
+    }
+}
+
+/// What cannot be, as [`Error::Setting`] has it.
+#[derive(Debug, Clone)]
+pub(super) struct Mistake {
+    name: String,
+    expected: String,
+    found: String,
+}
+
+impl Mistake {
+    pub(super) fn error(&self) -> Result<(), Error> {
+        let Self {
+            name,
+            expected,
+            found,
+        } = self;
+        Err(Error::setting(name, expected, found))
+    }
+}
+
+impl Sequential {
+    /// A network of no layers yet, for examples of this shape.
+    #[must_use]
+    pub fn input(shape: impl Into<Shape>) -> Self {
+        Self {
+            inputs: vec![shape.into()],
+            layers: Vec::new(),
+            sources: vec![Source::Input { first: 0 }],
+            here: 0,
+            names: Vec::new(),
+            seed: 0,
+            mistake: None,
+        }
+    }
+
+    /// One more input, which the next layer takes. A row of features is that of all inputs, one after another. All
+    /// inputs come before the first layer.
+    ///
+    /// ```
+    /// use wgrad::ops::{Linear, Tanh};
+    /// use wgrad::{Sequential, Shape};
+    ///
+    /// let network = Sequential::input(3).named("position").another_input(2).layer(Linear::new(3));
+    /// let network = network.layer(Tanh).concat("position").layer(Linear::new(1));
+    /// assert_eq!((network.features(), network.output()?), (5, Shape::from(1)));
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    #[must_use]
+    pub fn another_input(mut self, shape: impl Into<Shape>) -> Self {
+        if self.sources.len() > self.inputs.len() {
+            let expected = "before the first layer, sum or concatenation";
+            return self.mistaken("place of another input", expected, "behind it");
+        }
+        let first = self.features();
+        self.inputs.push(shape.into());
+        self.value(Source::Input { first })
+    }
+
+    /// Adds a layer. One that is given as the same `Arc<dyn Layer>` several times is one layer, with one set of
+    /// parameters, named by its first place:
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use wgrad::Sequential;
+    /// use wgrad::ops::{Layer, Linear, Tanh};
+    ///
+    /// let shared: Arc<dyn Layer> = Arc::new(Linear::new(8));
+    /// let network = Sequential::input(8).layer(shared.clone()).layer(Tanh).layer(shared);
+    /// assert_eq!(network.summary()?.parameters(), 8 * 8 + 8);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    #[must_use]
+    pub fn layer(mut self, layer: impl Layer + 'static) -> Self {
+        self.layers.push(Arc::new(layer));
+        let source = Source::Layer {
+            layer: self.layers.len() - 1,
+            x: self.here,
+        };
+        self.value(source)
+    }
+
+    /// The value that the next layer takes.
+    #[must_use]
+    pub fn here(&self) -> ValueRef {
+        ValueRef(Ref::Index(self.here))
+    }
+
+    /// Names the value that the next layer takes.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        if self.names.iter().any(|(other, _)| *other == name) {
+            return self.mistaken("name of a value", "another than those before it", &name);
+        }
+        self.names.push((name, self.here));
+        self
+    }
+
+    /// Goes on from another value than the last one.
+    #[must_use]
+    pub fn at(mut self, value: impl Into<ValueRef>) -> Self {
+        match self.find(&value.into()) {
+            Ok(value) => self.here = value,
+            Err(mistake) => self.mistake = self.mistake.or(Some(mistake)),
+        }
+        self
+    }
+
+    /// Adds another value, of the same shape.
+    #[must_use]
+    pub fn add(mut self, value: impl Into<ValueRef>) -> Self {
+        match self.find(&value.into()) {
+            Ok(value) => {
+                let here = self.here;
+                self.value(Source::Sum([here, value]))
+            }
+            Err(mistake) => {
+                self.mistake = self.mistake.or(Some(mistake));
+                self
+            }
+        }
+    }
+
+    /// Puts another value behind this one, along the first extent: features after features, or channels after
+    /// channels. All other extents are the same.
+    #[must_use]
+    pub fn concat(mut self, value: impl Into<ValueRef>) -> Self {
+        match self.find(&value.into()) {
+            Ok(value) => {
+                let here = self.here;
+                self.value(Source::Concat(vec![here, value]))
+            }
+            Err(mistake) => {
+                self.mistake = self.mistake.or(Some(mistake));
+                self
+            }
+        }
+    }
+
+    /// Decides the initial parameters, and what a [`Dropout`](crate::ops::Dropout) drops. Default: 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The layers, each use of one that is used several times.
+    #[must_use]
+    pub fn layers(&self) -> &[Arc<dyn Layer>] {
+        &self.layers
+    }
+
+    /// Numbers in a row of features: the elements of all inputs.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        let inputs = self.inputs.iter();
+        inputs.map(Shape::len).fold(0, usize::saturating_add)
+    }
+
+    /// Shape of what it gives for an example.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the network cannot be: a layer does not take what it is given, say.
+    pub fn output(&self) -> Result<Shape, Error> {
+        Ok(self.graph()?.output().shape)
+    }
+
+    /// Layers, shapes, parameters, operations and memory, to be printed.
+    ///
+    /// ```
+    /// let summary = wgrad::TwoLayerNet::spec(784, 50, 10).summary()?;
+    /// assert_eq!((summary.parameters(), summary.layers.len()), (39_760, 3));
+    /// println!("{summary}");
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`output`](Self::output).
+    pub fn summary(&self) -> Result<Summary, Error> {
+        Ok(Summary::of(&self.graph()?))
+    }
+
+    /// With all its shapes.
+    ///
+    /// # Errors
+    /// As [`output`](Self::output).
+    pub(crate) fn graph(&self) -> Result<Graph, Error> {
+        Graph::new(self)
+    }
+
+    fn value(mut self, source: Source) -> Self {
+        self.sources.push(source);
+        self.here = self.sources.len() - 1;
+        self
+    }
+
+    fn find(&self, value: &ValueRef) -> Result<usize, Mistake> {
+        let mistake = |found: &str, expected| Mistake {
+            name: "a value that is used again".to_owned(),
+            expected,
+            found: found.to_owned(),
+        };
+        match &value.0 {
+            Ref::Index(index) if *index < self.sources.len() => Ok(*index),
+            Ref::Index(_) => Err(mistake(
+                "one of another network",
+                "one of this network: what `here` returned before".to_owned(),
+            )),
+            Ref::Name(name) => {
+                let mut names = self.names.iter();
+                let found = names.find(|(of, _)| of == name).map(|(_, value)| *value);
+                found.ok_or_else(|| {
+                    let names: Vec<&str> = self.names.iter().map(|(name, _)| &**name).collect();
+                    let expected = format!("one that has a name before it ({})", names.join(", "));
+                    mistake(&format!("\"{name}\""), expected)
+                })
+            }
+        }
+    }
+
+    fn mistaken(mut self, name: &str, expected: &str, found: &str) -> Self {
+        self.mistake.get_or_insert_with(|| Mistake {
+            name: name.to_owned(),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+        });
+        self
+    }
+}

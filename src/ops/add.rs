@@ -1,0 +1,82 @@
+//! Sums of values, and of gradients that meet: recorded between layers, by networks that are no chains.
+
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::elementwise::{WORKGROUP_SIZE, record_elements};
+use super::to_u32;
+use crate::fields;
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::plan::Recorder;
+use crate::tensor::Tensor;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Shape {
+    elements: u32,
+}
+
+static ADD: Kernel<Shape> = Kernel {
+    shader: "add",
+    source: include_str!("../../shaders/add.wgsl"),
+    entry: "add",
+    bindings: &[
+        Binding::read("a"),
+        Binding::read("b"),
+        Binding::write("y"),
+    ],
+    fields: fields!(Shape: elements),
+    constants: &[],
+    workgroup_size: WORKGROUP_SIZE,
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+
+static ACCUMULATE: Kernel<Shape> = Kernel {
+    entry: "accumulate",
+    bindings: &[Binding::read("part"), Binding::write("total")],
+    ..ADD
+};
+
+static COPY: Kernel<Shape> = Kernel {
+    entry: "copy",
+    ..ACCUMULATE
+};
+
+/// Records `y = a + b`, all of one size.
+pub(crate) fn add(recorder: &mut Recorder<'_>, [a, b]: [&Tensor; 2], y: &Tensor) {
+    record(recorder, &ADD, &[a, b, y], 1);
+}
+
+/// Records `total = total + part`.
+pub(crate) fn accumulate(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
+    record(recorder, &ACCUMULATE, &[part, total], 1);
+}
+
+/// Records `total = part`.
+pub(crate) fn copy(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
+    record(recorder, &COPY, &[part, total], 0);
+}
+
+fn record(
+    recorder: &mut Recorder<'_>,
+    kernel: &'static Kernel<Shape>,
+    tensors: &[&Tensor],
+    flops: u64,
+) {
+    let elements = tensors[0].len();
+    for tensor in tensors {
+        let label = tensor.label();
+        assert_eq!(tensor.len(), elements, "add::{}: {label}", kernel.entry);
+    }
+    let shape = Shape {
+        elements: to_u32(elements),
+    };
+    record_elements(recorder, kernel, shape, tensors, elements, flops);
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    [&ADD, &ACCUMULATE, &COPY].map(Kernel::contract).to_vec()
+}

@@ -1,0 +1,103 @@
+//! What a loss is, and what its pass reads and writes.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::plan::Recorder;
+use crate::reference;
+use crate::error::TargetKind;
+use crate::tensor::Tensor;
+
+/// What the pass of a loss reads and writes.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct LossPass<'a> {
+    /// What the network gives, (rows, outputs).
+    pub outputs: &'a Tensor,
+    /// What they are compared with, as [`Loss::targets`] says.
+    pub targets: &'a Tensor,
+    /// Where the loss of every row goes, (1, rows).
+    pub losses: &'a Tensor,
+    /// Where the gradient of their mean by `outputs` goes, (rows, outputs).
+    pub doutputs: &'a Tensor,
+}
+
+impl<'a> LossPass<'a> {
+    /// A pass from `outputs` and `targets` to `losses` and `doutputs`.
+    #[must_use]
+    pub fn new(
+        [outputs, targets]: [&'a Tensor; 2],
+        [losses, doutputs]: [&'a Tensor; 2],
+    ) -> Self {
+        Self {
+            outputs,
+            targets,
+            losses,
+            doutputs,
+        }
+    }
+}
+
+/// A loss over rows of outputs.
+///
+/// A [checkpoint](crate::checkpoint) knows it by its `Debug` text: that names all settings, and has nothing that
+/// differs from run to run, as an address.
+pub trait Loss: Any + Debug + Send + Sync {
+    /// What it needs to know of every row.
+    fn targets(&self) -> TargetKind {
+        TargetKind::Classes
+    }
+
+    /// Records the loss of every row, and the gradient of their mean by the outputs.
+    ///
+    /// # Errors
+    /// What recording it needs and the device does not have.
+    fn forward_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        pass: LossPass<'_>,
+    ) -> Result<(), Error>;
+
+    /// The same loss on ndarray.
+    fn reference(&self) -> reference::Criterion;
+}
+
+macro_rules! forward_loss {
+    ($pointer:ty) => {
+        impl Loss for $pointer {
+            fn targets(&self) -> TargetKind {
+                (**self).targets()
+            }
+
+            fn forward_backward(
+                &self,
+                recorder: &mut Recorder<'_>,
+                pass: LossPass<'_>,
+            ) -> Result<(), Error> {
+                (**self).forward_backward(recorder, pass)
+            }
+
+            fn reference(&self) -> reference::Criterion {
+                (**self).reference()
+            }
+        }
+    };
+}
+
+// A loss that is chosen while the program runs.
+forward_loss!(Box<dyn Loss>);
+forward_loss!(Arc<dyn Loss>);
+
+/// The loss within boxes and `Arc`s, as the type that it is.
+pub(crate) fn unwrapped_loss(loss: &dyn Loss) -> &dyn Any {
+    let any: &dyn Any = loss;
+    if let Some(boxed) = any.downcast_ref::<Box<dyn Loss>>() {
+        return unwrapped_loss(&**boxed);
+    }
+    match any.downcast_ref::<Arc<dyn Loss>>() {
+        Some(shared) => unwrapped_loss(&**shared),
+        None => any,
+    }
+}

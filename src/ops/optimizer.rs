@@ -1,0 +1,137 @@
+//! What an optimizer is.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::{Clipped, Schedule, Scheduled, Update};
+use crate::error::Error;
+use crate::plan::Recorder;
+use crate::reference;
+
+/// A rule that changes parameters by their gradients. A [checkpoint](crate::checkpoint) knows it by its `Debug`
+/// text, as a [`Loss`](super::Loss).
+pub trait Optimizer: Any + Debug + Send + Sync {
+    /// The learning rate, before any [`Schedule`].
+    fn learning_rate(&self) -> f32;
+
+    /// Weight decay that takes `learning rate · decay` of every parameter in each step, whatever its gradient;
+    /// 0 without it, and where it is scaled as part of the gradient, as by [`Adam`](super::Adam). An [`Error::Diverged`]
+    /// names it where it is the cause.
+    fn decay(&self) -> f32 {
+        0.0
+    }
+
+    /// Whether its settings make sense.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the one that does not.
+    fn check(&self) -> Result<(), Error>;
+
+    /// Names of what it keeps for every parameter from step to step: see [`Update::state`].
+    fn state(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Numbers of a step, counted from 0, that change from step to step: first the learning rate, then
+    /// whatever the update wants. The host computes them for many steps at a time.
+    fn coefficients(&self, step: u64) -> [f32; 4] {
+        let _ = step;
+        [self.learning_rate(), 0.0, 0.0, 0.0]
+    }
+
+    /// Records one update of all parameters.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] without room for what lies between its kernels.
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error>;
+
+    /// The same rule on ndarray.
+    fn reference(&self) -> reference::Rule;
+
+    /// The same with a learning rate that changes.
+    fn scheduled(self, schedule: Schedule) -> Scheduled<Self>
+    where
+        Self: Sized,
+    {
+        Scheduled {
+            optimizer: self,
+            schedule,
+        }
+    }
+
+    /// The same on gradients whose norm, of those by all parameters together, is at most `max_norm`, as
+    /// after `torch.nn.utils.clip_grad_norm_`: larger ones are scaled down.
+    ///
+    /// Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", 2013.
+    ///
+    /// ```
+    /// use wgrad::ops::{Adam, Optimizer, Schedule};
+    ///
+    /// let optimizer = Adam::new(1e-3).clip_norm(1.0).scheduled(Schedule::cosine(10_000));
+    /// # assert!(optimizer.check().is_ok());
+    /// ```
+    fn clip_norm(self, max_norm: f32) -> Clipped<Self>
+    where
+        Self: Sized,
+    {
+        Clipped {
+            optimizer: self,
+            max_norm,
+        }
+    }
+}
+
+macro_rules! forward_optimizer {
+    ($pointer:ty) => {
+        impl Optimizer for $pointer {
+            fn learning_rate(&self) -> f32 {
+                (**self).learning_rate()
+            }
+
+            fn decay(&self) -> f32 {
+                (**self).decay()
+            }
+
+            fn check(&self) -> Result<(), Error> {
+                (**self).check()
+            }
+
+            fn state(&self) -> &'static [&'static str] {
+                (**self).state()
+            }
+
+            fn coefficients(&self, step: u64) -> [f32; 4] {
+                (**self).coefficients(step)
+            }
+
+            fn update(
+                &self,
+                recorder: &mut Recorder<'_>,
+                pass: Update<'_>,
+            ) -> Result<(), Error> {
+                (**self).update(recorder, pass)
+            }
+
+            fn reference(&self) -> reference::Rule {
+                (**self).reference()
+            }
+        }
+    };
+}
+
+// An optimizer that is chosen while the program runs.
+forward_optimizer!(Box<dyn Optimizer>);
+forward_optimizer!(Arc<dyn Optimizer>);
+
+/// The optimizer within boxes and `Arc`s, as the type that it is.
+pub(crate) fn unwrapped_optimizer(optimizer: &dyn Optimizer) -> &dyn Any {
+    let any: &dyn Any = optimizer;
+    if let Some(boxed) = any.downcast_ref::<Box<dyn Optimizer>>() {
+        return unwrapped_optimizer(&**boxed);
+    }
+    match any.downcast_ref::<Arc<dyn Optimizer>>() {
+        Some(shared) => unwrapped_optimizer(&**shared),
+        None => any,
+    }
+}

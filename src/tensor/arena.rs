@@ -1,0 +1,199 @@
+//! Tensors of one role packed together.
+
+use super::{Tensor, span_of};
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::kernel::Element;
+use crate::shape::TensorShape;
+
+/// The `f32` tensors of one role (parameters, say) packed into few buffers, so that one dispatch can
+/// run over all of them and wgpu has few buffers to track.
+#[derive(Debug, Clone)]
+pub struct Arena {
+    tensors: Vec<Tensor>,
+    /// Block of each tensor, and its first element there.
+    places: Vec<(usize, usize)>,
+    blocks: Vec<Block>,
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    tensor: Tensor,
+    decays: bool,
+}
+
+/// One tensor of an [`Arena`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ArenaSpec {
+    /// Its label.
+    pub label: String,
+    /// Its shape.
+    pub shape: TensorShape,
+    /// Whether weight decay applies to it: a block has only tensors that are alike in this.
+    pub decays: bool,
+}
+
+impl ArenaSpec {
+    /// A tensor to which weight decay applies.
+    #[must_use]
+    pub fn new(label: impl Into<String>, shape: impl Into<TensorShape>) -> Self {
+        Self {
+            label: label.into(),
+            shape: shape.into(),
+            decays: true,
+        }
+    }
+
+    /// The same, or without weight decay.
+    #[must_use]
+    pub fn decays(self, decays: bool) -> Self {
+        Self { decays, ..self }
+    }
+}
+
+/// Where a tensor is to be: its index, and its first byte and its bytes in a block.
+#[derive(Debug, Clone, Copy)]
+struct Planned {
+    index: usize,
+    offset: u64,
+    span: u64,
+}
+
+impl Arena {
+    /// Zeroed tensors of these labels and shapes, in order.
+    ///
+    /// # Errors
+    /// As [`Tensor::zeros`].
+    pub fn zeros(gpu: &Gpu, role: &str, specs: &[ArenaSpec]) -> Result<Self, Error> {
+        let alignment = u64::from(gpu.limits().min_storage_buffer_offset_alignment);
+        let mut blocks = Vec::new();
+        let mut tensors: Vec<Option<(Tensor, (usize, usize))>> = vec![None; specs.len()];
+        for decays in [true, false] {
+            let (mut pending, mut used) = (Vec::new(), 0);
+            let alike = specs.iter().enumerate();
+            for (index, spec) in alike.filter(|(_, spec)| spec.decays == decays) {
+                let span = span_of(gpu, &spec.label, spec.shape)?;
+                if used + span > gpu.largest_binding() {
+                    let full = std::mem::take(&mut pending);
+                    blocks.push(fill(gpu, role, specs, &full, blocks.len(), &mut tensors)?);
+                    used = 0;
+                }
+                pending.push(Planned {
+                    index,
+                    offset: used,
+                    span,
+                });
+                used = (used + span).next_multiple_of(alignment);
+            }
+            if !pending.is_empty() {
+                blocks.push(fill(gpu, role, specs, &pending, blocks.len(), &mut tensors)?);
+            }
+        }
+        let (tensors, places) = tensors.into_iter().flatten().unzip();
+        Ok(Self {
+            tensors,
+            places,
+            blocks,
+        })
+    }
+
+    /// Tensors that exist, a block each.
+    #[cfg(test)]
+    pub(crate) fn of(tensors: Vec<Tensor>) -> Self {
+        let blocks = tensors.iter().map(|tensor| Block {
+            tensor: tensor.clone(),
+            decays: true,
+        });
+        Self {
+            blocks: blocks.collect(),
+            places: (0..tensors.len()).map(|block| (block, 0)).collect(),
+            tensors,
+        }
+    }
+
+    /// The tensors, in the order they were asked for.
+    #[must_use]
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// The same memory as few long rows, gaps between tensors (always zero) included; and of each whether weight
+    /// decay applies to it.
+    pub fn blocks(&self) -> impl ExactSizeIterator<Item = (&Tensor, bool)> {
+        self.blocks.iter().map(|block| (&block.tensor, block.decays))
+    }
+
+    /// Writes all tensors, a block at a time; there are as many elements as each has.
+    pub(crate) fn write<'a>(
+        &self,
+        gpu: &Gpu,
+        values: impl Iterator<Item = &'a [f32]>,
+    ) -> Result<(), Error> {
+        let blocks = self.blocks.iter();
+        let mut contents: Vec<Vec<f32>> = blocks
+            .map(|block| vec![0.0; block.tensor.len()])
+            .collect();
+        for (values, (tensor, &(block, first))) in values.zip(self.tensors.iter().zip(&self.places)) {
+            assert_eq!(values.len(), tensor.len(), "{}", tensor.label());
+            contents[block][first..first + values.len()].copy_from_slice(values);
+        }
+        for (block, contents) in self.blocks.iter().zip(contents) {
+            gpu.write(&block.tensor, &contents)?;
+        }
+        Ok(())
+    }
+
+    /// The elements of every tensor at the time of this call, read a block at a time.
+    pub(crate) fn read(
+        &self,
+        gpu: &Gpu,
+    ) -> impl Future<Output = Result<Vec<Vec<f32>>, Error>> + use<> {
+        let blocks = self.blocks.iter();
+        let reads: Vec<_> = blocks
+            .map(|block| gpu.read_async::<f32>(&block.tensor))
+            .collect();
+        let lengths = self.tensors.iter().map(Tensor::len);
+        let places: Vec<_> = self.places.iter().copied().zip(lengths).collect();
+        async move {
+            let mut contents = Vec::new();
+            for read in reads {
+                contents.push(read.await?);
+            }
+            let part = |((block, first), length): ((usize, usize), usize)| {
+                contents[block][first..first + length].to_vec()
+            };
+            Ok(places.into_iter().map(part).collect())
+        }
+    }
+}
+
+/// Makes a block, and the tensors in it.
+fn fill(
+    gpu: &Gpu,
+    role: &str,
+    specs: &[ArenaSpec],
+    pending: &[Planned],
+    number: usize,
+    tensors: &mut [Option<(Tensor, (usize, usize))>],
+) -> Result<Block, Error> {
+    let last = pending[pending.len() - 1];
+    let elements = |bytes: u64| usize::try_from(bytes / 4).unwrap_or(usize::MAX);
+    let shape = [1, elements(last.offset + last.span)];
+    let block = Tensor::zeros(gpu, format!("{role}.{number}"), shape, Element::F32)?;
+    for &Planned {
+        index,
+        offset,
+        span,
+    } in pending
+    {
+        let (label, shape) = (specs[index].label.clone(), specs[index].shape);
+        let range = [offset, span];
+        let tensor = Tensor::within(gpu, label, &block.buffer, range, shape, Element::F32)?;
+        tensors[index] = Some((tensor, (number, elements(offset))));
+    }
+    Ok(Block {
+        decays: specs[last.index].decays,
+        tensor: block,
+    })
+}

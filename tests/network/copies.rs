@@ -1,0 +1,81 @@
+//! A copy is a copy: what happens to one does not happen to the other.
+
+use wgrad::ndarray::ArrayD;
+use wgrad::ops::{Linear, MeanSquaredError, Sgd, Tanh};
+use wgrad::{Error, Gpu, Sequential, Trainer, cpu};
+
+use super::{SAMPLING, surface};
+use crate::gpu::gpu;
+
+fn spec(seed: u64) -> Sequential {
+    let network = Sequential::input(4).layer(Linear::new(300)).layer(Tanh);
+    network.layer(Linear::new(1)).seed(seed)
+}
+
+#[test]
+fn a_copy_stays_when_the_other_is_trained() {
+    let model = spec(1).build(gpu()).unwrap();
+    let copy = model.try_clone().unwrap();
+    let before = model.parameters().unwrap();
+    assert_eq!(copy.parameters().unwrap(), before);
+    let table = surface(100, 4);
+    let mut trainer =
+        Trainer::new(model, MeanSquaredError, Sgd::new(0.05), &table, 10, SAMPLING).unwrap();
+    trainer.steps(3).unwrap();
+    assert_eq!(copy.parameters().unwrap(), before);
+    assert_ne!(trainer.model().parameters().unwrap(), before);
+
+    let mut network = cpu::Network::<f32>::new(&spec(1)).unwrap();
+    let copy = network.clone();
+    network.set_parameters(&trainer.model().parameters().unwrap()).unwrap();
+    assert_eq!(copy.parameters(), before);
+}
+
+/// `own + share·(other − own)` with two or three roundings, of which the difference may cancel: each is at most half
+/// a unit in the last place of the largest number in it.
+fn assert_between(found: &ArrayD<f32>, own: &ArrayD<f32>, other: &ArrayD<f32>, share: f32) {
+    for ((&found, &own), &other) in found.iter().zip(own).zip(other) {
+        let [own, other, share] = [own, other, share].map(f64::from);
+        let expected = own + share * (other - own);
+        let size = own.abs() + other.abs();
+        assert!((f64::from(found) - expected).abs() <= 4.0 * size / f64::from(1u32 << 24));
+    }
+}
+
+#[test]
+fn a_network_follows_another_by_shares() {
+    let (mut own, other) = (spec(1).build(gpu()).unwrap(), spec(2).build(gpu()).unwrap());
+    let (before, theirs) = (own.parameters().unwrap(), other.parameters().unwrap());
+    let mut on_cpu = cpu::Network::<f32>::new(&spec(1)).unwrap();
+    let other_on_cpu = cpu::Network::<f32>::new(&spec(2)).unwrap();
+    own.mix(&other, 0.25).unwrap();
+    on_cpu.mix(&other_on_cpu, 0.25).unwrap();
+    for found in [own.parameters().unwrap(), on_cpu.parameters()] {
+        for (name, value) in found.iter() {
+            assert_between(value, &before[name], &theirs[name], 0.25);
+        }
+    }
+    own.mix(&other, 0.0).unwrap();
+    own.copy_from(&other).unwrap();
+    on_cpu.copy_from(&other_on_cpu).unwrap();
+    assert_eq!(own.parameters().unwrap(), theirs);
+    assert_eq!(on_cpu.parameters(), theirs);
+}
+
+#[test]
+fn what_cannot_follow_is_told() {
+    let mut own = spec(1).build(gpu()).unwrap();
+    let wider = Sequential::input(4).layer(Linear::new(3)).build(gpu()).unwrap();
+    let error = own.mix(&wider, 0.5).unwrap_err().to_string();
+    assert!(error.contains("4 → Linear(300) → Tanh → Linear(1); it is 4 → Linear(3)"), "{error}");
+    let alike = spec(2).build(gpu()).unwrap();
+    for share in [-0.1, 1.1, f32::NAN] {
+        let error = own.mix(&alike, share).unwrap_err().to_string();
+        assert!(error.contains("share of the other network must be 0 to 1"), "{error}");
+    }
+    let elsewhere = spec(2).build(&Gpu::new().unwrap()).unwrap();
+    assert!(matches!(own.mix(&elsewhere, 0.5), Err(Error::OtherGpu { .. })));
+    let mut network = cpu::Network::<f32>::new(&spec(1)).unwrap();
+    let other = cpu::Network::new(&Sequential::input(4).layer(Linear::new(3))).unwrap();
+    assert!(network.mix(&other, 0.5).is_err());
+}

@@ -1,0 +1,105 @@
+//! Layers that leave something out are refused where a network is built.
+
+use wgrad::kernel::{Binding, Kernel};
+use wgrad::ops::{Backward, Forward, Layer, LayerSpec, Linear, Mode};
+use wgrad::plan::{Cost, Recorder};
+use wgrad::reference::Twin;
+use wgrad::{Error, Sequential, Shape};
+
+use crate::gpu::gpu;
+
+const WGSL: &str = "
+    @group(0) @binding(0) var<uniform> elements: u32;
+    @group(0) @binding(1) var<storage, read> input: array<f32>;
+    @group(0) @binding(2) var<storage, read_write> output: array<f32>;
+    @compute @workgroup_size(64)
+    fn double(@builtin(global_invocation_id) id: vec3u) {
+        if (id.x < elements) { output[id.x] = 2.0 * input[id.x]; }
+    }";
+
+static DOUBLE: Kernel<u32> = Kernel::new(
+    "double",
+    WGSL,
+    "double",
+    &[Binding::read("input"), Binding::write("output")],
+);
+
+/// Doubles, but for what is left out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Double {
+    Whole,
+    NoForward,
+    NoBackward,
+    NoForwardInTraining,
+    LastElement,
+    LastElementBackward,
+}
+
+impl Double {
+    fn record(recorder: &mut Recorder<'_>, tensors: [&wgrad::tensor::Tensor; 2], less: u32) {
+        let elements = u32::try_from(tensors[0].len()).unwrap();
+        let count = tensors[0].len();
+        recorder.dispatch_each(&DOUBLE, elements - less, &tensors, count, Cost::default());
+    }
+}
+
+impl Layer for Double {
+    fn name(&self) -> String {
+        "Double".to_owned()
+    }
+
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        Ok(LayerSpec::new(*input))
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        let is_training = matches!(pass.mode, Mode::Training(_));
+        match self {
+            Self::NoForward => {}
+            Self::NoForwardInTraining if is_training => {}
+            Self::LastElement => Self::record(recorder, [pass.x, pass.y], 1),
+            _ => Self::record(recorder, [pass.x, pass.y], 0),
+        }
+        Ok(())
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        match (self, pass.dx) {
+            (_, None) | (Self::NoBackward, _) => {}
+            (Self::LastElementBackward, Some(dx)) => Self::record(recorder, [pass.dy, dx], 1),
+            (_, Some(dx)) => Self::record(recorder, [pass.dy, dx], 0),
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Twin {
+        Twin::elementwise(|x| 2.0 * x, |_| 2.0)
+    }
+}
+
+#[test]
+fn what_is_left_out_is_named() {
+    for (layer, expected) in [
+        (Double::NoForward, "number of kernels that the forward pass of layers.1, Double, records"),
+        (Double::NoForwardInTraining, "that the forward pass of layers.1, Double, records"),
+        (Double::NoBackward, "number of kernels that the backward pass of layers.1, Double, records"),
+        (
+            Double::LastElement,
+            "what the forward pass of layers.1, Double, writes must be all of y (2 × 5) and nothing else",
+        ),
+        (
+            Double::LastElementBackward,
+            "what the backward pass of layers.1, Double, writes must be all of dx (2 × 5)",
+        ),
+    ] {
+        let network = Sequential::input(3).layer(Linear::new(5)).layer(layer);
+        let error = network.layer(Linear::new(2)).build(gpu()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{layer:?}: {error}");
+    }
+}
+
+#[test]
+fn what_is_whole_is_taken() {
+    let network = Sequential::input(3).layer(Linear::new(5)).layer(Double::Whole);
+    network.layer(Linear::new(2)).build(gpu()).unwrap();
+}
