@@ -64,7 +64,7 @@ fn check(args: &Args) -> Result<(), Failure> {
         labels.len(),
         data.name
     ))?;
-    let targets = Targets::Classes(&labels);
+    let targets = Targets::Classes(labels.indices());
     let report = gradient_check(net.model(), &SoftmaxCrossEntropy, x.view(), targets)?;
     line(&report)?;
     judge(&report)

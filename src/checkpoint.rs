@@ -35,7 +35,7 @@ mod position;
 
 use std::collections::BTreeSet;
 
-use ndarray::ArrayViewD;
+use ndarray::{ArrayViewD, Ix2};
 
 use crate::error::Error;
 use crate::error::checkpoint::{FORMAT, OPTIMIZER};
@@ -105,12 +105,17 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn largest(graph: &Graph) -> u64 {
     let values = graph.parameter_count().saturating_add(state_count(graph));
-    bytes_of::<f32>(values).saturating_mul(8).saturating_add(HEADER_ROOM)
+    bytes_of::<f32>(values)
+        .saturating_mul(8)
+        .saturating_add(HEADER_ROOM)
 }
 
 /// Number of values in the state of a network's layers.
 fn state_count(graph: &Graph) -> u64 {
-    let sizes = graph.state.iter().map(|state| state.spec.shape.len() as u64);
+    let sizes = graph
+        .state
+        .iter()
+        .map(|state| state.spec.shape.len() as u64);
     sizes.fold(0, u64::saturating_add)
 }
 
@@ -136,15 +141,16 @@ pub(crate) fn encode(
         if let Some(&found) = value.iter().find(|value| !value.is_finite()) {
             return Err(CheckpointError::Failed { name, found });
         }
-        let value = match parameter.layout {
-            Layout::AsIs => value,
-            Layout::Transposed => value.reversed_axes(),
-        };
-        let bytes: Vec<u8> = value.iter().flat_map(|value| value.to_le_bytes()).collect();
-        tensors.insert(name, (shape_in_file(parameter), bytes));
+        tensors.insert(
+            name,
+            (shape_in_file(parameter), bytes_in_file(parameter, value)),
+        );
         Ok(())
     };
-    for (all, values) in [(&graph.parameters, parameters), (&graph.state, state_of_layers)] {
+    for (all, values) in [
+        (&graph.parameters, parameters),
+        (&graph.state, state_of_layers),
+    ] {
         assert_eq!(all.len(), values.len(), "checkpoint::encode");
         for (Parameter { name, spec }, (named, value)) in all.iter().zip(values.iter()) {
             assert_eq!(name, named, "checkpoint::encode");
@@ -199,11 +205,7 @@ pub(crate) fn decode(
 
 /// Whether the file says that it is of this network, and of a training that goes on; one of another program
 /// says nothing of that.
-fn check_origin(
-    graph: &Graph,
-    is_resumed: bool,
-    file: &File<'_>,
-) -> Result<(), CheckpointError> {
+fn check_origin(graph: &Graph, is_resumed: bool, file: &File<'_>) -> Result<(), CheckpointError> {
     if !file.is_ours() {
         return match is_resumed {
             true => Err(CheckpointError::NoTraining { is_ours: false }),
@@ -267,11 +269,7 @@ impl<'a> Taken<'a> {
     }
 
     /// Row-major values in the parameter's own shape.
-    fn values(
-        &self,
-        name: String,
-        parameter: &ParameterSpec,
-    ) -> Result<Vec<f32>, CheckpointError> {
+    fn values(&self, name: String, parameter: &ParameterSpec) -> Result<Vec<f32>, CheckpointError> {
         let (expected, tensors) = (shape_in_file(parameter), &self.file.tensors);
         let Some(view) = tensors.get(&name) else {
             let all = self.graph.parameters.iter().chain(&self.graph.state);
@@ -293,11 +291,30 @@ impl<'a> Taken<'a> {
         let values = floats(&name, view, Rounding::Refused)?;
         Ok(match (parameter.layout, parameter.shape.extents()) {
             (Layout::Transposed, &[rows, columns]) => {
-                let places = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
-                places.map(|(row, column)| values[column * rows + row]).collect()
+                let places =
+                    (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+                places
+                    .map(|(row, column)| values[column * rows + row])
+                    .collect()
             }
             _ => values,
         })
+    }
+}
+
+#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+fn bytes_in_file(parameter: &ParameterSpec, value: ArrayViewD<'_, f32>) -> Vec<u8> {
+    match parameter.layout {
+        Layout::AsIs => value.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Layout::Transposed => {
+            // An array of a rank that is known is read several times as fast in another order than its own.
+            let matrix = value.into_dimensionality::<Ix2>().expect("two extents");
+            let values = matrix.t();
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        }
     }
 }
 

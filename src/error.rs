@@ -170,9 +170,9 @@ pub enum Error {
         /// What has the shape.
         what: String,
         /// Rows and their shape, as expected.
-        expected: TensorShape,
+        expected: Box<TensorShape>,
         /// Rows and their shape, as found.
-        found: TensorShape,
+        found: Box<TensorShape>,
         /// What to do about it.
         remedy: &'static str,
     },
@@ -268,6 +268,20 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
+    pub(crate) fn shape(
+        what: impl Into<String>,
+        expected: impl Into<TensorShape>,
+        found: impl Into<TensorShape>,
+        remedy: &'static str,
+    ) -> Self {
+        Self::Shape {
+            what: what.into(),
+            expected: Box::new(expected.into()),
+            found: Box::new(found.into()),
+            remedy,
+        }
+    }
+
     pub(crate) fn setting(
         name: impl Into<String>,
         expected: impl Into<String>,

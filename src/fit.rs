@@ -4,6 +4,7 @@ use crate::data::Examples;
 use crate::error::Error;
 use crate::network::Graph;
 use crate::ops::{Loss, TargetKind};
+use crate::reference::Targets;
 
 /// Whether a network takes the rows of examples, and a loss compares what they have.
 pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> Result<(), Error> {
@@ -37,15 +38,15 @@ pub(crate) fn check_widths(graph: &Graph, examples: &Examples) -> Result<(), Err
     if expected == found {
         return Ok(());
     }
-    Err(Error::Shape {
-        what: format!(
+    Err(Error::shape(
+        format!(
             "{} (features, outputs), which the network's inputs and last layer must fit",
             examples.name()
         ),
-        expected: expected.into(),
-        found: found.into(),
-        remedy: "Build the network with as many inputs and outputs as the data have, or take other data",
-    })
+        expected,
+        found,
+        "Build the network with as many inputs and outputs as the data have, or take other data",
+    ))
 }
 
 /// Whether examples have classes to be predicted.
@@ -68,12 +69,12 @@ pub(crate) fn check_input(graph: &Graph, [rows, columns]: [usize; 2]) -> Result<
     if columns == features {
         return Ok(());
     }
-    Err(Error::Shape {
-        what: "input of the network".to_owned(),
-        expected: [rows, features].into(),
-        found: [rows, columns].into(),
-        remedy: "Give each row as many columns as the network has inputs, or build a network with as many inputs",
-    })
+    Err(Error::shape(
+        "input of the network",
+        [rows, features],
+        [rows, columns],
+        "Give each row as many columns as the network has inputs, or build a network with as many inputs",
+    ))
 }
 
 /// Whether there is a row: none has no mean.
@@ -88,49 +89,42 @@ pub(crate) fn check_rows(rows: usize) -> Result<(), Error> {
     }
 }
 
-/// Whether there are rows of the network's features, and for each what a loss compares: so many examples with so many
-/// classes, or values.
-pub(crate) fn check_targets(
+/// Whether there are rows of the network's features, and for each what a loss compares: the index of a class, or
+/// values.
+pub(crate) fn check_targets<F>(
     graph: &Graph,
     loss: &dyn Loss,
     x: [usize; 2],
-    kind: TargetKind,
-    targets: [usize; 2],
+    targets: &Targets<'_, F>,
 ) -> Result<(), Error> {
-    if loss.targets() != kind {
+    if loss.targets() != targets.kind() {
         let name = format!("what the loss {loss:?} compares outputs with");
-        return Err(Error::setting(name, loss.targets().name(), kind.name()));
+        let [expected, found] = [loss.targets(), targets.kind()].map(TargetKind::name);
+        return Err(Error::setting(name, expected, found));
     }
     check_input(graph, x)?;
     let [rows, _] = x;
     check_rows(rows)?;
-    let expected = [rows, graph.outputs()];
-    if expected == targets {
-        return Ok(());
+    match targets {
+        Targets::Classes(labels) => check_labels(graph.outputs(), rows, labels),
+        Targets::Values(values) => {
+            let expected = [rows, graph.outputs()];
+            let found: [usize; 2] = values.dim().into();
+            match expected == found {
+                true => Ok(()),
+                false => Err(Error::shape(
+                    "values (examples, outputs)",
+                    expected,
+                    found,
+                    "Give each row as many values as the network has outputs",
+                )),
+            }
+        }
     }
-    let (what, remedy) = match kind {
-        TargetKind::Classes => (
-            "labels (examples, classes)",
-            "Give a label for each row, of as many classes as the network has outputs",
-        ),
-        TargetKind::Values => (
-            "values (examples, outputs)",
-            "Give each row as many values as the network has outputs",
-        ),
-    };
-    Err(Error::Shape {
-        what: what.to_owned(),
-        expected: expected.into(),
-        found: targets.into(),
-        remedy,
-    })
 }
 
-/// Whether there are rows of the network's features, and the index of a class for each.
-pub(crate) fn check_labelled(graph: &Graph, x: [usize; 2], labels: &[u32]) -> Result<(), Error> {
-    check_input(graph, x)?;
-    let [rows, _] = x;
-    check_rows(rows)?;
+/// Whether there is the index of one of so many classes for each row.
+fn check_labels(classes: usize, rows: usize, labels: &[u32]) -> Result<(), Error> {
     if labels.len() != rows {
         return Err(Error::Count {
             what: "labels, one for each row".to_owned(),
@@ -138,7 +132,6 @@ pub(crate) fn check_labelled(graph: &Graph, x: [usize; 2], labels: &[u32]) -> Re
             found: labels.len(),
         });
     }
-    let classes = graph.outputs();
     match labels.iter().position(|&label| label as usize >= classes) {
         None => Ok(()),
         Some(row) => Err(Error::setting(

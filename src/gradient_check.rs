@@ -6,9 +6,9 @@ use std::fmt;
 use ndarray::{ArrayD, ArrayView2, Zip};
 
 use crate::error::Error;
-use crate::model::{Model, Targets};
+use crate::model::Model;
 use crate::ops::Loss;
-use crate::reference;
+use crate::reference::Targets;
 use crate::shape::Shape;
 
 /// How far two gradients of the same parameter are apart: absolute differences of its elements.
@@ -94,12 +94,12 @@ impl fmt::Display for GradientReport {
 ///
 /// ```no_run
 /// use wgrad::ops::SoftmaxCrossEntropy;
-/// use wgrad::{Gpu, Targets, TwoLayerNet, data::Labels, gradient_check, ndarray::Array2};
+/// use wgrad::{Gpu, Targets, TwoLayerNet, gradient_check, ndarray::Array2};
 ///
 /// let model = TwoLayerNet::spec(4, 3, 2).seed(42).build(&Gpu::new()?)?;
 /// let x = Array2::from_shape_fn((3, 4), |(row, column)| (row + column) as f32 / 5.0);
-/// let labels = Labels::from_classes(vec![0, 1, 1], 2)?;
-/// let report = gradient_check(&model, &SoftmaxCrossEntropy, x.view(), Targets::Classes(&labels))?;
+/// let labels = Targets::Classes(&[0, 1, 1]);
+/// let report = gradient_check(&model, &SoftmaxCrossEntropy, x.view(), labels)?;
 /// assert_eq!(report.rows[0].name, "layers.0.weight");
 /// assert!(report.rows.iter().all(|row| row.gpu.mean < 1e-6));
 /// println!("{report}");
@@ -116,21 +116,21 @@ pub fn gradient_check(
     model: &Model,
     loss: &dyn Loss,
     x: ArrayView2<'_, f32>,
-    targets: Targets<'_>,
+    targets: Targets<'_, f32>,
 ) -> Result<GradientReport, Error> {
     let on_gpu = model.gradient(loss, x, targets)?;
     let mut network = model.to_reference()?;
     let x = x.mapv(f64::from);
     let values;
     let targets = match targets {
-        Targets::Classes(labels) => reference::Targets::Classes(labels.indices()),
+        Targets::Classes(labels) => Targets::Classes(labels),
         Targets::Values(of_rows) => {
             values = of_rows.mapv(f64::from);
-            reference::Targets::Values(values.view())
+            Targets::Values(values.view())
         }
     };
-    let backprop = network.gradient_of(loss, x.view(), targets)?;
-    let numerical = network.numerical_gradient_of(loss, x.view(), targets)?;
+    let backprop = network.gradient(loss, x.view(), targets)?;
+    let numerical = network.numerical_gradient(loss, x.view(), targets)?;
     let gradients = numerical.iter().zip(on_gpu.iter());
     let specs = model
         .graph()

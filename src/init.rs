@@ -61,10 +61,10 @@ pub enum Init {
     #[doc(alias = "KaimingNormal")]
     #[doc(alias = "kaiming_normal")]
     HeNormal,
-    /// Uniform in −b…b, `b = √(3 / fan_in)` (LeCun, Bottou, Orr and Müller, 1998): for layers with no rectifier.
+    /// Uniform in −b…b, `b = √(3 / fan_in)` (Le Cun, Bottou, Orr and Müller, 1998): for layers with no rectifier.
     /// PyTorch's `kaiming_uniform_` with `nonlinearity="linear"`.
     LecunUniform,
-    /// Normally distributed around 0, with a standard deviation of `√(1 / fan_in)` (LeCun, Bottou, Orr and Müller,
+    /// Normally distributed around 0, with a standard deviation of `√(1 / fan_in)` (Le Cun, Bottou, Orr and Müller,
     /// 1998). PyTorch's `kaiming_normal_` with `nonlinearity="linear"`.
     LecunNormal,
     /// By a function of each element's index: see [`Init::function`].
@@ -73,7 +73,10 @@ pub enum Init {
 
 /// A function that gives the element at each index of a parameter.
 #[derive(Clone)]
-pub struct Function(Arc<dyn Fn(&[usize]) -> f32 + Send + Sync>);
+pub struct Function(Arc<Value>);
+
+/// Of an index.
+type Value = dyn Fn(&[usize]) -> f32 + Send + Sync;
 
 impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -226,6 +226,7 @@ struct Readme;
 pub use checkpoint::CheckpointError;
 pub use confusion::{ClassMetrics, Confusion, Prediction};
 pub use error::Error;
+pub use error::Unfused;
 pub use evaluation::Evaluation;
 pub use gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
@@ -235,10 +236,10 @@ pub use init::Init;
 pub use layer_check::{LayerCheck, check_layer};
 #[cfg(not(target_arch = "wasm32"))]
 pub use loss_check::{LossCheck, check_loss};
-pub use model::{Model, Targets};
+pub use model::Model;
 pub use network::{Activation, Parameters, Sequential, ValueRef, summary};
+pub use reference::Targets;
 pub use shape::{Shape, TensorShape};
-pub use error::Unfused;
 pub use steps::Fusion;
 pub use trainer::Trainer;
 pub use two_layer_net::TwoLayerNet;

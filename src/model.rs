@@ -10,9 +10,6 @@ mod values;
 
 use std::sync::{Arc, Mutex};
 
-use ndarray::ArrayView2;
-
-use crate::data::Labels;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
@@ -35,15 +32,6 @@ pub struct Model {
     state: Arena,
     /// What forward passes write between their first and last layer: one after another, in the same memory.
     scratch: Arc<Mutex<Vec<Tensor>>>,
-}
-
-/// What the outputs of a network are compared with, one for each row.
-#[derive(Debug, Clone, Copy)]
-pub enum Targets<'a> {
-    /// Classes.
-    Classes(&'a Labels),
-    /// Values, (rows, outputs).
-    Values(ArrayView2<'a, f32>),
 }
 
 impl Sequential {

@@ -3,15 +3,17 @@
 mod activation;
 mod gradients;
 mod graph;
+mod initial;
 mod parameters;
+mod resolve;
 mod sequential;
 mod slots;
 pub mod summary;
 
 pub use activation::Activation;
 pub(crate) use gradients::{Arrival, BackwardStep, Gradients, is_that_of_sum};
-pub(crate) use graph::{Graph, Parameter, Source, Use};
+pub(crate) use graph::{Graph, Parameter, Source, Use, find};
 pub use parameters::Parameters;
-pub(crate) use parameters::{array, check_all, check_shape, row_major, unknown_name};
+pub(crate) use parameters::{array, check_all, check_shape, row_major};
 pub use sequential::{Sequential, ValueRef};
 pub(crate) use slots::{Slots, Span};

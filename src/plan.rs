@@ -15,8 +15,8 @@ use crate::tensor::Tensor;
 
 pub use crate::error::BindingFault;
 pub use listing::{Listed, Listing};
-pub use submit::Plan;
 use submit::Dispatch;
+pub use submit::Plan;
 
 /// WebGPU's end of one dispatch dimension.
 const MAX_WORKGROUPS: u64 = 65_535;

@@ -58,7 +58,12 @@ impl From<usize> for Shape {
 
 impl<const RANK: usize> From<[usize; RANK]> for Shape {
     fn from(extents: [usize; RANK]) -> Self {
-        const { assert!(RANK >= 1 && RANK <= MAX_RANK, "a shape has one to four extents") };
+        const {
+            assert!(
+                RANK >= 1 && RANK <= MAX_RANK,
+                "a shape has one to four extents"
+            )
+        };
         let mut all = [1; MAX_RANK];
         all[..RANK].copy_from_slice(&extents);
         Self {

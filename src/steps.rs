@@ -60,7 +60,7 @@ pub(crate) struct Steps {
 }
 
 /// One way to run steps.
-trait Runner: Debug + Send + Sync {
+trait Runner: Debug + wgpu::WasmNotSendSync {
     /// The dispatches of one step.
     fn step(&self) -> &Plan;
 

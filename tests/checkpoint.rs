@@ -33,7 +33,7 @@ use wgrad::ops::{
     AdaGrad, Adam, AdamW, Dropout, Linear, Optimizer, Relu, RmsProp, Schedule, Sgd,
     SoftmaxCrossEntropy,
 };
-use wgrad::{Gpu, Init, Sequential, Fusion, Trainer};
+use wgrad::{Fusion, Gpu, Init, Sequential, Trainer};
 
 const BATCH: usize = 8;
 

@@ -439,11 +439,11 @@ fn settings_that_are_wrong_are_told_before_the_data_set_is_loaded() {
         ("--batch 0", ["--batch must be at least 1", "is 0"]),
         (
             "--hidden 0",
-            ["--hidden must be widths of 1 to 65535", "is 0"],
+            ["--hidden must be widths of at least 1, or none", "is 0"],
         ),
         (
-            "--hidden 50,100000",
-            ["--hidden must be widths of 1 to 65535", "is 100000"],
+            "--hidden 50,0",
+            ["--hidden must be widths of at least 1, or none", "is 0"],
         ),
         (
             "--learning-rate nan",

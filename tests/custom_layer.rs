@@ -19,3 +19,5 @@ mod layer_norm;
 mod random;
 #[path = "custom_layer/scale.rs"]
 mod scale;
+#[path = "custom_layer/training.rs"]
+mod training;

@@ -1,8 +1,8 @@
-//! Golden files: results that PyTorch computed in `f64`, held against every engine of the crate.
+//! Golden files: results that PyTorch, or Python alone, computed in `f64`, held against every engine of the crate.
 //!
 //! The files lie in `tests/golden`, or in the directory that `WGRAD_GOLDEN` names. What a file
-//! holds is read from its metadata and its tensors, never from its name. A script in
-//! `tests/golden_runner` shows how one is written.
+//! holds is read from its metadata and its tensors, never from its name. Scripts in
+//! `tests/golden_runner` show how one is written.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;

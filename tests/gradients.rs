@@ -5,13 +5,17 @@
 mod bounds;
 #[path = "common/gpu.rs"]
 mod gpu;
+#[path = "gradients/graphs.rs"]
+mod graphs;
 
 use proptest::prelude::*;
 use wgrad::data::Labels;
 use wgrad::ndarray::Array2;
-use wgrad::ops::{Gelu, Layer, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
-use wgrad::reference::{self, Backward, Float, Forward, softmax_cross_entropy};
-use wgrad::{Init, Model, Sequential};
+use wgrad::ops::{
+    Gelu, Layer, LayerSpec, LeakyRelu, Linear, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+};
+use wgrad::reference::{self, Backward, Float, Forward, Mode, softmax_cross_entropy};
+use wgrad::{Init, Model, Sequential, Shape, Targets};
 
 use bounds::{Activation, Bounded};
 use gpu::{Numbers, assert_close, gpu};
@@ -27,10 +31,17 @@ const DIFFERENCES: f64 = 1e-7;
 /// Layers with parameters, and a random linear functional of what the last of them gives: every
 /// element of the output counts, each in its own way.
 struct Chain {
-    twins: Vec<reference::Twin>,
-    parameters: Vec<Vec<Matrix>>,
+    layers: Vec<Link>,
     x: Matrix,
     weights: Matrix,
+}
+
+/// A layer of the chain.
+struct Link {
+    twin: reference::Twin,
+    input: Shape,
+    spec: LayerSpec,
+    parameters: Vec<Matrix>,
 }
 
 fn random(numbers: &mut Numbers, shape: [usize; 2]) -> Matrix {
@@ -40,48 +51,45 @@ fn random(numbers: &mut Numbers, shape: [usize; 2]) -> Matrix {
 impl Chain {
     fn new(layers: &[&dyn Layer], [rows, inputs]: [usize; 2], seed: u64) -> Self {
         let mut numbers = Numbers::new(seed);
-        let mut width = inputs;
-        let mut parameters = Vec::new();
+        let mut input = Shape::from(inputs);
+        let mut links = Vec::new();
         for layer in layers {
-            let specs = layer.parameters(width);
-            parameters.push(
-                specs
-                    .iter()
-                    .map(|spec| random(&mut numbers, spec.shape))
-                    .collect(),
-            );
-            width = layer.outputs(width);
+            let spec = layer.spec(&input).unwrap();
+            let parameters = spec.parameters.iter();
+            let parameters =
+                parameters.map(|spec| random(&mut numbers, spec.tensor_shape().dims()));
+            let output = spec.output;
+            links.push(Link {
+                twin: layer.reference(),
+                input,
+                parameters: parameters.collect(),
+                spec,
+            });
+            input = output;
         }
         Self {
-            twins: layers.iter().map(|layer| layer.reference()).collect(),
-            parameters,
+            layers: links,
             x: random(&mut numbers, [rows, inputs]),
-            weights: random(&mut numbers, [rows, width]),
+            weights: random(&mut numbers, [rows, input.len()]),
         }
     }
 
     /// Input of every layer, and the output.
     fn values(&self) -> Vec<Matrix> {
         let mut values = vec![self.x.clone()];
-        for (index, twin) in self.twins.iter().enumerate() {
+        for (index, link) in self.layers.iter().enumerate() {
             let x = &values[index];
-            let width = match self.parameters[index].first() {
-                Some(weight) => weight.ncols(),
-                None => x.ncols(),
-            };
-            let mut y = Matrix::from_elem((x.nrows(), width), f64::NAN);
-            f64::of(twin).forward(Forward::evaluation(
-                x.view(),
-                &self.parameters[index],
-                y.view_mut(),
-            ));
+            let mut y = Matrix::from_elem((x.nrows(), link.spec.output.len()), f64::NAN);
+            let input = (x.view(), link.input);
+            let pass = Forward::new(input, &link.parameters, y.view_mut(), Mode::Evaluation);
+            f64::of(&link.twin).forward(pass);
             values.push(y);
         }
         values
     }
 
     fn loss(&self) -> f64 {
-        (&self.values()[self.twins.len()] * &self.weights).sum()
+        (&self.values()[self.layers.len()] * &self.weights).sum()
     }
 
     /// Gradients by `x` and by the parameters of every layer.
@@ -89,19 +97,15 @@ impl Chain {
         let values = self.values();
         let mut dy = self.weights.clone();
         let mut all = Vec::new();
-        for (index, twin) in self.twins.iter().enumerate().rev() {
+        for (index, link) in self.layers.iter().enumerate().rev() {
             let poison = |like: &Matrix| Matrix::from_elem(like.raw_dim(), f64::NAN);
-            let mut gradients: Vec<_> = self.parameters[index].iter().map(poison).collect();
+            let mut gradients: Vec<_> = link.parameters.iter().map(poison).collect();
             let mut dx = poison(&values[index]);
-            f64::of(twin).backward(Backward {
-                x: values[index].view(),
-                y: values[index + 1].view(),
-                dy: dy.view(),
-                parameters: &self.parameters[index],
-                gradients: &mut gradients,
-                dx: Some(dx.view_mut()),
-                draw: None,
-            });
+            let input = (values[index].view(), link.input);
+            let y_and_dy = [values[index + 1].view(), dy.view()];
+            let pass = Backward::new(input, y_and_dy, Some(dx.view_mut()), Mode::Evaluation);
+            let pass = pass.with_parameters(&link.parameters, &mut gradients);
+            f64::of(&link.twin).backward(pass);
             all.push(gradients);
             dy = dx;
         }
@@ -136,7 +140,8 @@ impl Chain {
         for (layer, gradients) in gradients.iter().enumerate() {
             for (index, gradient) in gradients.iter().enumerate() {
                 for (at, &found) in gradient.indexed_iter() {
-                    let expected = self.difference(|chain| &mut chain.parameters[layer][index][at]);
+                    let expected =
+                        self.difference(|chain| &mut chain.layers[layer].parameters[index][at]);
                     close(
                         &format!("layer {layer} parameter {index} {at:?}"),
                         found,
@@ -242,12 +247,19 @@ fn check_gradients(widths: &[usize], activation: Activation, rows: usize, seed: 
         .collect();
     let labels = Labels::from_classes(labels, classes).unwrap();
 
-    let found = model.gradient(x.view(), &labels).unwrap();
+    let targets = Targets::Classes(labels.indices());
+    let found = model.gradient(&SoftmaxCrossEntropy, x.view(), targets);
+    let found = found.unwrap();
     let reference = model.to_reference().unwrap();
     let x64 = x.mapv(f64::from);
-    let expected = reference.gradient(x64.view(), labels.indices()).unwrap();
-    let linear = |layer: &&Vec<Matrix>| !layer.is_empty();
-    let parameters: Vec<_> = reference.parameters().iter().filter(linear).collect();
+    let expected = reference
+        .gradient(
+            &SoftmaxCrossEntropy,
+            x64.view(),
+            Targets::Classes(labels.indices()),
+        )
+        .unwrap();
+    let parameters = bounds::linear_layers(&reference.parameters());
     let last = parameters.len() - 1;
     let layers: Vec<_> = parameters
         .iter()
@@ -257,17 +269,13 @@ fn check_gradients(widths: &[usize], activation: Activation, rows: usize, seed: 
     let bounded = bounds::gradient(&layers, &x64, labels.indices());
 
     let [loss, error] = bounded.mean_loss;
-    assert_close(
-        &case,
-        &[model.loss(x.view(), &labels).unwrap()],
-        [loss],
-        [error],
-    );
-    let expected = expected.iter().filter(linear).flatten();
+    let mean = model.loss(&SoftmaxCrossEntropy, x.view(), targets);
+    assert_close(&case, &[mean.unwrap()], [loss], [error]);
     let bounded = bounded.gradients.iter().flatten();
-    let found = found.iter().filter(|layer| !layer.is_empty()).flatten();
+    let pairs = found.iter().zip(expected.iter());
     let (mut count, mut looseness) = (0, 0.0f64);
-    for ((found, expected), Bounded { value, error }) in found.zip(expected).zip(bounded) {
+    for (((name, found), (of, expected)), Bounded { value, error }) in pairs.zip(bounded) {
+        assert_eq!(name, of, "{case}");
         let same = value
             .iter()
             .zip(expected)
@@ -329,13 +337,19 @@ fn gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them
         let mut numbers = Numbers::new(5);
         let x = Array2::from_shape_simple_fn((5, 13), || numbers.uniform());
         let labels = Labels::from_classes(vec![0, 1, 2, 1, 0], 3).unwrap();
-        let found = model.gradient(x.view(), &labels).unwrap();
+        let targets = Targets::Classes(labels.indices());
+        let found = model.gradient(&SoftmaxCrossEntropy, x.view(), targets);
+        let found = found.unwrap();
         let reference = model.to_reference().unwrap();
         let expected = reference
-            .gradient(x.mapv(f64::from).view(), labels.indices())
+            .gradient(
+                &SoftmaxCrossEntropy,
+                x.mapv(f64::from).view(),
+                Targets::Classes(labels.indices()),
+            )
             .unwrap();
         let mut count = 0;
-        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+        for ((_, found), (_, expected)) in found.iter().zip(expected.iter()) {
             let largest = expected.iter().fold(0.0, |a: f64, &b| a.max(b.abs()));
             let found: Vec<f32> = found.iter().copied().collect();
             let tolerance = expected.iter().map(|_| 1e-4 * largest);

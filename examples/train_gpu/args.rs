@@ -33,8 +33,8 @@ pub(crate) struct Args {
     pub(crate) device: DeviceChoice,
 
     /// Units of the hidden layers, comma-separated, or `none`. The book's network, 50 units behind `relu` without
-    /// dropout, starts from weights 0.01·N(0, 1) as in the book; any other from those that the library's layers
-    /// start with: He's where a rectifier follows, LeCun's elsewhere
+    /// dropout, starts from weights 0.01·N(0, 1) as in the book; weights of any other start larger, by the size of
+    /// their layer and what follows it: the library's default, `Init::Auto`
     #[arg(long, value_name = "WIDTHS", default_value = "50")]
     pub(crate) hidden: Hidden,
 

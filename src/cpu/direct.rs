@@ -6,8 +6,8 @@ use super::network::named;
 use super::passes::Context;
 use super::{Network, footprint};
 use crate::confusion::correct;
-use crate::error::{Error, TargetKind};
-use crate::fit::{check_input, check_labelled, check_targets};
+use crate::error::Error;
+use crate::fit::{check_input, check_targets};
 use crate::network::{Activation, Parameters};
 use crate::ops::{Loss, SoftmaxCrossEntropy};
 use crate::reference::{Float, LossPass, Targets};
@@ -23,27 +23,19 @@ impl<F: Float> Network<F> {
         self.outputs(x)
     }
 
-    /// Mean softmax cross-entropy over rows `x` (rows, features) with their labels.
+    /// Mean loss of rows `x` (rows, features) compared with their targets.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Count`] when labels and rows differ in
-    /// number, [`Error::Setting`] when a label is none of the network's classes or there are no rows.
-    pub fn loss(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> Result<F, Error> {
-        self.loss_of(&SoftmaxCrossEntropy, x, Targets::Classes(labels))
-    }
-
-    /// Mean of any loss over rows `x` (rows, features) compared with their targets.
-    ///
-    /// # Errors
-    /// As [`loss`](Self::loss); [`Error::Shape`] when there is not a value for each output, [`Error::Setting`] when
-    /// the loss compares something else.
-    pub fn loss_of(
+    /// [`Error::Shape`] when `x` has another number of columns or there is not a value for each output,
+    /// [`Error::Count`] when labels and rows differ in number, [`Error::Setting`] when there are no rows, a label is
+    /// none of the network's classes, or the loss compares something else.
+    pub fn loss(
         &self,
         loss: &dyn Loss,
         x: ArrayView2<'_, F>,
         targets: Targets<'_, F>,
     ) -> Result<F, Error> {
-        self.check_targets(loss, x, targets)?;
+        check_targets(self.graph(), loss, x.dim().into(), &targets)?;
         let criterion = loss.reference();
         let mut sum = F::zero();
         self.for_each_pass_over(x, |rows, outputs, unread| {
@@ -63,7 +55,8 @@ impl<F: Float> Network<F> {
     /// # Errors
     /// As [`loss`](Self::loss).
     pub fn accuracy(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> Result<f64, Error> {
-        check_labelled(self.graph(), x.dim().into(), labels)?;
+        let targets = Targets::<F>::Classes(labels);
+        check_targets(self.graph(), &SoftmaxCrossEntropy, x.dim().into(), &targets)?;
         let mut hits = 0;
         self.for_each_pass_over(x, |rows, logits, _| hits += correct(logits, &labels[rows]))?;
         Ok(hits as f64 / labels.len() as f64)
@@ -73,21 +66,13 @@ impl<F: Float> Network<F> {
     ///
     /// # Errors
     /// As [`loss`](Self::loss), or [`Error::Memory`] without room for what every layer gives for these rows.
-    pub fn gradient(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> Result<Parameters<F>, Error> {
-        self.gradient_of(&SoftmaxCrossEntropy, x, Targets::Classes(labels))
-    }
-
-    /// The same of any loss.
-    ///
-    /// # Errors
-    /// As [`loss_of`](Self::loss_of), or [`Error::Memory`] without room for what every layer gives for these rows.
-    pub fn gradient_of(
+    pub fn gradient(
         &self,
         loss: &dyn Loss,
         x: ArrayView2<'_, F>,
         targets: Targets<'_, F>,
     ) -> Result<Parameters<F>, Error> {
-        self.check_targets(loss, x, targets)?;
+        check_targets(self.graph(), loss, x.dim().into(), &targets)?;
         footprint::check_gradient::<F>(&self.passes, x.nrows())?;
         let mut work = self.passes.workspace(x.nrows(), false);
         self.copy_inputs(x, &mut work.values);
@@ -113,23 +98,11 @@ impl<F: Float> Network<F> {
     /// As [`loss`](Self::loss).
     pub fn numerical_gradient(
         &mut self,
-        x: ArrayView2<'_, F>,
-        labels: &[u32],
-    ) -> Result<Parameters<F>, Error> {
-        self.numerical_gradient_of(&SoftmaxCrossEntropy, x, Targets::Classes(labels))
-    }
-
-    /// The same of any loss.
-    ///
-    /// # Errors
-    /// As [`loss_of`](Self::loss_of).
-    pub fn numerical_gradient_of(
-        &mut self,
         loss: &dyn Loss,
         x: ArrayView2<'_, F>,
         targets: Targets<'_, F>,
     ) -> Result<Parameters<F>, Error> {
-        self.check_targets(loss, x, targets)?;
+        check_targets(self.graph(), loss, x.dim().into(), &targets)?;
         let h = F::epsilon().cbrt();
         let mut gradients = Vec::new();
         for index in 0..self.parameters.len() {
@@ -138,7 +111,7 @@ impl<F: Float> Network<F> {
                 let value = self.parameters[index][at];
                 let mut loss_at = |changed| {
                     self.parameters[index][at] = changed;
-                    let loss = self.loss_of(loss, x, targets);
+                    let loss = self.loss(loss, x, targets);
                     self.parameters[index][at] = value;
                     loss
                 };
@@ -193,25 +166,6 @@ impl<F: Float> Network<F> {
         for (input, first) in self.passes.inputs() {
             let columns = first..first + self.passes.columns(input);
             values[input].assign(&x.slice(s![.., columns]));
-        }
-    }
-
-    /// Whether the targets are what the loss compares, one for each of at least one row.
-    fn check_targets(
-        &self,
-        loss: &dyn Loss,
-        x: ArrayView2<'_, F>,
-        targets: Targets<'_, F>,
-    ) -> Result<(), Error> {
-        let (graph, rows) = (self.graph(), x.dim().into());
-        let (found, dims) = match &targets {
-            Targets::Classes(_) => (TargetKind::Classes, [x.nrows(), graph.outputs()]),
-            Targets::Values(values) => (TargetKind::Values, values.dim().into()),
-        };
-        check_targets(graph, loss, rows, found, dims)?;
-        match targets {
-            Targets::Classes(labels) => check_labelled(graph, rows, labels),
-            Targets::Values(_) => Ok(()),
         }
     }
 }

@@ -6,8 +6,7 @@ use super::footprint;
 use super::passes::Passes;
 use crate::error::Error;
 use crate::network::{
-    Graph, Parameter, Parameters, Sequential, array, check_all, check_shape, row_major,
-    unknown_name,
+    Graph, Parameter, Parameters, Sequential, array, check_all, check_shape, find, row_major,
 };
 use crate::ops::mix;
 use crate::reference::Float;
@@ -138,8 +137,8 @@ impl<F: Float> Network<F> {
             reason = "to be compared with 0 and 1"
         )]
         let rounded = share.into_f64() as f32;
-        mix::check(&self.graph().line(), &other.graph().line(), rounded)?;
-        check_alike(self.graph(), other.graph())?;
+        mix::check(rounded)?;
+        self.graph().check_alike(other.graph())?;
         let own = self.parameters.iter_mut().chain(&mut self.state);
         for (own, other) in own.zip(other.parameters.iter().chain(&other.state)) {
             Zip::from(own).and(other).for_each(|own, &other| {
@@ -151,33 +150,6 @@ impl<F: Float> Network<F> {
         }
         Ok(())
     }
-}
-
-/// Layers from outside may have other parameters under the same name.
-fn check_alike(own: &Graph, other: &Graph) -> Result<(), Error> {
-    let [own, other] = [own, other].map(|graph| graph.parameters.iter().chain(&graph.state));
-    let [expected, found] = [&own, &other].map(|all| all.clone().count());
-    if expected != found {
-        let what = "parameters and state of the network to mix with".to_owned();
-        return Err(Error::Count {
-            what,
-            expected,
-            found,
-        });
-    }
-    for (own, other) in own.zip(other) {
-        check_shape(&own.name, &own.spec.shape, other.spec.shape.extents())?;
-    }
-    Ok(())
-}
-
-fn find(all: &[Parameter], name: &str) -> Result<usize, Error> {
-    all.iter()
-        .position(|parameter| parameter.name == name)
-        .ok_or_else(|| {
-            let names: Vec<&str> = all.iter().map(|parameter| &*parameter.name).collect();
-            unknown_name(name, &names)
-        })
 }
 
 /// Values in the order of the graph by their names.

@@ -170,7 +170,7 @@ pub enum CheckError {
 
     /// A pass records no kernel, though there is something to write.
     #[error(
-        "{name}, {pass}: no kernel was recorded, so that {missing} is not written. Record one with Recorder::dispatch or Recorder::dispatch_each"
+        "{name}, {pass}: no kernel was recorded, so that nothing writes {missing}. Record one with Recorder::dispatch or Recorder::dispatch_each"
     )]
     NothingRecorded {
         /// Name of the layer or loss.

@@ -115,16 +115,16 @@ impl Case<'_> {
             self.layer.forward(recorder, pass)
         })?;
         self.check_inputs(&run, inputs.all())?;
-        let mut results = vec![self.read_number(&run, &y)?];
+        // What is kept may be bits of any meaning, NaN among them.
+        let kept = self.read_all(&run, &kept.iter().collect::<Vec<_>>())?;
+        let mut results = vec![&y];
         for state in &state {
             match self.is_training() {
-                true => results.push(self.read_number(&run, state)?),
+                true => results.push(state),
                 false => run.check_state(state, self.call)?,
             }
         }
-        // What is kept may be bits of any meaning, NaN among them.
-        let kept = kept.iter().map(|kept| self.read(&run, kept));
-        Ok((results, kept.collect::<Result<_, _>>()?))
+        Ok((self.read_numbers(&run, &results)?, kept))
     }
 
     fn backward(
@@ -174,10 +174,7 @@ impl Case<'_> {
         for state in &state {
             run.check_state(state, self.call)?;
         }
-        let results = results.into_iter();
-        results
-            .map(|result| self.read_number(&run, result))
-            .collect()
+        self.read_numbers(&run, &results)
     }
 
     fn check_inputs<'g>(
@@ -200,18 +197,24 @@ impl Case<'_> {
         }))
     }
 
-    /// The same, if there is no NaN in it.
-    fn read_number(&self, run: &Run<'_>, guarded: &Guarded) -> Result<Array2<f32>, Error> {
-        let values = self.read(run, guarded)?;
-        let (label, shape) = (guarded.tensor().label(), guarded.tensor().shape());
-        match values.iter().position(|value| value.is_nan()) {
-            None => Ok(values),
-            Some(at) => Err(CheckError::Nan {
-                at: Box::new(self.place(run.pass, label, shape, at)),
-                by: "the WGSL",
+    fn read_all(&self, run: &Run<'_>, guarded: &[&Guarded]) -> Result<Vec<Array2<f32>>, Error> {
+        guarded
+            .iter()
+            .map(|guarded| self.read(run, guarded))
+            .collect()
+    }
+
+    /// The same, if there is no NaN in any of them: what was left out comes first, as NaN may follow from it.
+    fn read_numbers(&self, run: &Run<'_>, guarded: &[&Guarded]) -> Result<Vec<Array2<f32>>, Error> {
+        let all = self.read_all(run, guarded)?;
+        for (guarded, values) in guarded.iter().zip(&all) {
+            let (label, shape) = (guarded.tensor().label(), guarded.tensor().shape());
+            if let Some(at) = values.iter().position(|value| value.is_nan()) {
+                let at = self.place(run.pass, label, shape, at).into();
+                return Err(CheckError::Nan { at, by: "the WGSL" }.into());
             }
-            .into()),
         }
+        Ok(all)
     }
 }
 

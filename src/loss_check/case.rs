@@ -131,10 +131,14 @@ impl<'a> Case<'a> {
         for input in [&outputs, &targets] {
             self.read(&run, input)?;
         }
-        Ok(OnGpu {
-            losses: self.read_number(&run, &losses)?,
-            doutputs: self.read_number(&run, &doutputs)?,
-        })
+        let results = [self.read(&run, &losses)?, self.read(&run, &doutputs)?];
+        // What was left out comes first, as NaN may follow from it.
+        for (guarded, values) in [&losses, &doutputs].into_iter().zip(&results) {
+            let tensor = guarded.tensor();
+            self.check_number(tensor.label(), tensor.shape(), values, "the WGSL")?;
+        }
+        let [losses, doutputs] = results;
+        Ok(OnGpu { losses, doutputs })
     }
 
     fn read(&self, run: &Run<'_>, guarded: &Guarded) -> Result<Array2<f32>, Error> {
@@ -144,14 +148,6 @@ impl<'a> Case<'a> {
         Ok(Array2::from_shape_simple_fn(shape.dims(), || {
             values.next().unwrap_or(f32::NAN)
         }))
-    }
-
-    /// The same, if there is no NaN in it.
-    fn read_number(&self, run: &Run<'_>, guarded: &Guarded) -> Result<Array2<f32>, Error> {
-        let values = self.read(run, guarded)?;
-        let (label, shape) = (guarded.tensor().label(), guarded.tensor().shape());
-        self.check_number(label, shape, &values, "the WGSL")?;
-        Ok(values)
     }
 
     fn check_number<F: Float>(

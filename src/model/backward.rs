@@ -163,7 +163,11 @@ impl Model {
         if dx.is_none() && gradients.is_empty() {
             return Ok(());
         }
-        let from = [&values.of[x], &values.of[step.value], pass.delta(step.value)];
+        let from = [
+            &values.of[x],
+            &values.of[step.value],
+            pass.delta(step.value),
+        ];
         let backward = Backward::new(from, dx.as_ref(), mode(of_use, step_count))
             .with_parameters(self.parameters_of(of_use), gradients)
             .with_state(self.state_of(of_use))

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2, s};
 
 use super::backward::TrainingPass;
 use super::forward::ForwardPass;
-use super::{Model, Targets, read_matrix};
+use super::{Model, read_matrix};
 use crate::checkpoint;
 use crate::cpu;
 use crate::error::{Error, TargetKind};
@@ -18,6 +18,7 @@ use crate::memory::{self, bytes_of};
 use crate::network::{Activation, Parameters};
 use crate::ops::Loss;
 use crate::plan::Recorder;
+use crate::reference::Targets;
 use crate::tensor::Tensor;
 
 /// With fewer rows at a time than this a device does next to nothing: what has no room for them has none at all.
@@ -85,15 +86,15 @@ impl Model {
     /// there is [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// As [`predict`](Self::predict), [`Error::Shape`] when targets and rows differ in number, or [`Error::Setting`]
-    /// when there are none or the loss compares something else.
+    /// As [`predict`](Self::predict), [`Error::Count`] or [`Error::Shape`] when targets and rows differ in number,
+    /// or [`Error::Setting`] when there are none, one is no class of the network, or the loss compares something else.
     pub fn loss(
         &self,
         loss: &dyn Loss,
         x: ArrayView2<'_, f32>,
-        targets: Targets<'_>,
+        targets: Targets<'_, f32>,
     ) -> Result<f32, Error> {
-        check_targets(&self.graph, loss, x.dim().into(), targets.kind(), targets.dims())?;
+        check_targets(&self.graph, loss, x.dim().into(), &targets)?;
         let mut sum = 0.0;
         self.for_each_pass(x, Some((loss, targets)), |_, pass| {
             let losses: Vec<f32> = self.gpu.read(&pass.losses)?;
@@ -120,9 +121,9 @@ impl Model {
         &self,
         loss: &dyn Loss,
         x: ArrayView2<'_, f32>,
-        targets: Targets<'_>,
+        targets: Targets<'_, f32>,
     ) -> Result<Parameters, Error> {
-        check_targets(&self.graph, loss, x.dim().into(), targets.kind(), targets.dims())?;
+        check_targets(&self.graph, loss, x.dim().into(), &targets)?;
         let rows = x.nrows();
         self.check_copy(rows)?;
         let pass = TrainingPass::new(self, rows, Element::F32, targets.kind());
@@ -132,7 +133,7 @@ impl Model {
         self.record_backward(&mut recorder, loss, &pass, None)?;
         let plan = recorder.finish()?;
         self.gpu.write(&pass.values.features, &elements(x))?;
-        targets.write(self, &pass.targets, 0..rows)?;
+        self.write_targets(&targets, &pass.targets, 0..rows)?;
         self.gpu.submit(&plan, 1)?;
         pollster::block_on(self.read_like_parameters(&pass.gradients))
     }
@@ -192,7 +193,7 @@ impl Model {
     fn for_each_pass(
         &self,
         x: ArrayView2<'_, f32>,
-        compared: Option<(&dyn Loss, Targets<'_>)>,
+        compared: Option<(&dyn Loss, Targets<'_, f32>)>,
         mut see: impl FnMut(Range<usize>, &ForwardPass) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let total = x.nrows();
@@ -220,7 +221,7 @@ impl Model {
             let of_rows = x.slice(s![rows.clone(), ..]);
             self.gpu.write(&pass.values.features, &elements(of_rows))?;
             if let Some((_, targets)) = compared {
-                targets.write(self, &pass.targets, rows.clone())?;
+                self.write_targets(&targets, &pass.targets, rows.clone())?;
             }
             self.gpu.submit(plan, 1)?;
             see(rows, pass)?;
@@ -250,6 +251,18 @@ impl Model {
         }
     }
 
+    fn write_targets(
+        &self,
+        targets: &Targets<'_, f32>,
+        to: &Tensor,
+        rows: Range<usize>,
+    ) -> Result<(), Error> {
+        match targets {
+            Targets::Classes(labels) => self.gpu.write(to, &labels[rows]),
+            Targets::Values(values) => self.gpu.write(to, &elements(values.slice(s![rows, ..]))),
+        }
+    }
+
     /// Whether the host has room for rows of inputs on their way to the device, or of outputs back: in row-major order,
     /// and in a buffer that is copied.
     fn check_copy(&self, rows: usize) -> Result<(), Error> {
@@ -258,30 +271,6 @@ impl Model {
         let what = || format!("a copy of {rows} rows");
         self.gpu
             .check_host(what, bytes_of::<f32>(values.saturating_mul(2)))
-    }
-}
-
-impl Targets<'_> {
-    fn kind(&self) -> TargetKind {
-        match self {
-            Self::Classes(_) => TargetKind::Classes,
-            Self::Values(_) => TargetKind::Values,
-        }
-    }
-
-    /// Rows, and the outputs that a network has for them.
-    fn dims(&self) -> [usize; 2] {
-        match self {
-            Self::Classes(labels) => [labels.len(), labels.classes()],
-            Self::Values(values) => values.dim().into(),
-        }
-    }
-
-    fn write(&self, model: &Model, to: &Tensor, rows: Range<usize>) -> Result<(), Error> {
-        match self {
-            Self::Classes(labels) => model.gpu.write(to, &labels.indices()[rows]),
-            Self::Values(values) => model.gpu.write(to, &elements(values.slice(s![rows, ..]))),
-        }
     }
 }
 

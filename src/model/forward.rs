@@ -8,7 +8,6 @@ use crate::kernel::Element;
 use crate::network::{Source, Use};
 use crate::ops::{Draw, Forward, Linear, Loss, LossPass, Mode, add, columns};
 use crate::plan::{Plan, Recorder, flops_per_submit};
-use crate::shape::TensorShape;
 use crate::tensor::Tensor;
 
 /// A forward pass over up to so many rows, with room for what comes in and goes out. What lies between is shared with
@@ -123,12 +122,12 @@ impl Model {
                 ));
             }
             if tensor.dims() != [rows, columns] {
-                return Err(Error::Shape {
-                    what: format!("{}, for this network,", tensor.label()),
-                    expected: TensorShape::from([rows, columns]),
-                    found: tensor.shape(),
-                    remedy: "Make x as (rows, features) and y as (rows, outputs), with as many rows",
-                });
+                return Err(Error::shape(
+                    format!("{}, for this network,", tensor.label()),
+                    [rows, columns],
+                    tensor.shape(),
+                    "Make x as (rows, features) and y as (rows, outputs), with as many rows",
+                ));
             }
         }
         if x.buffer().0 == y.buffer().0 {
@@ -228,7 +227,9 @@ impl Model {
         let relu = relu.filter(|&relu| values.of[relu].buffer() == y.buffer());
         let y = relu.map_or(y, |relu| &values.of[relu]);
         let pass = Forward::new(x, self.parameters_of(of_use), y, mode(of_use, step_count));
-        let pass = pass.with_state(self.state_of(of_use)).with_kept(&values.kept[index]);
+        let pass = pass
+            .with_state(self.state_of(of_use))
+            .with_kept(&values.kept[index]);
         match relu {
             Some(_) => Linear::record_forward(recorder, pass, true),
             None => of_use.layer.forward(recorder, pass),

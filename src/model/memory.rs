@@ -44,7 +44,9 @@ impl Values {
         let (first, last) = (self.features.clone(), self.output().clone());
         for value in &mut values.of {
             let replaced = [(&first, features), (&last, output)];
-            let replaced = replaced.into_iter().find(|(old, _)| value.buffer() == old.buffer());
+            let replaced = replaced
+                .into_iter()
+                .find(|(old, _)| value.buffer() == old.buffer());
             if let Some((_, new)) = replaced {
                 *value = new.reshaped(value.label().to_owned(), value.shape());
             }
@@ -88,7 +90,10 @@ impl Model {
         let rows = features.rows();
         let mut of: Vec<Tensor> = Vec::new();
         for (index, value) in self.graph.values.iter().enumerate() {
-            let (label, shape) = (format!("values.{index}"), TensorShape::from((rows, value.shape)));
+            let (label, shape) = (
+                format!("values.{index}"),
+                TensorShape::from((rows, value.shape)),
+            );
             let tensor = match self.fused_from(index).filter(|_| fuses) {
                 Some(product) => of[product].reshaped(label, shape),
                 None if self.is_features(index) => as_value(features, label, shape),
@@ -149,7 +154,10 @@ impl Model {
             blocks[slot].reshaped(label, shape)
         };
         let of = graph.values.iter().enumerate().map(|(index, value)| {
-            let (label, shape) = (format!("values.{index}"), TensorShape::from((rows, value.shape)));
+            let (label, shape) = (
+                format!("values.{index}"),
+                TensorShape::from((rows, value.shape)),
+            );
             match owner(index) {
                 _ if self.is_features(index) => as_value(features, label, shape),
                 owner if owner == last => output.reshaped(label, shape),
@@ -219,8 +227,15 @@ impl Model {
     /// Rows whose widest value takes no more than [`PASS_BYTES`], and that a kernel can bind.
     pub(crate) fn rows_by_memory(&self) -> usize {
         let kept = self.graph.uses.iter().flat_map(|of_use| &of_use.spec.kept);
-        let kept = kept.filter(|kept| kept.is_per_row).map(|kept| kept.shape.len());
-        let widest = self.graph.sizes().chain(kept).chain([self.features()]).max();
+        let kept = kept
+            .filter(|kept| kept.is_per_row)
+            .map(|kept| kept.shape.len());
+        let widest = self
+            .graph
+            .sizes()
+            .chain(kept)
+            .chain([self.features()])
+            .max();
         let bytes = PASS_BYTES.min(self.gpu.largest_binding());
         let of_row = bytes_of_row(widest.unwrap_or(1));
         usize::try_from(bytes / of_row).map_or(usize::MAX, |rows| rows.max(1))

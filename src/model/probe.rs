@@ -32,9 +32,8 @@ impl Model {
     fn probe_layer(&self, index: usize, of_use: &Use, input: Shape) -> Result<(), Error> {
         let (gpu, spec) = (&self.gpu, &of_use.spec);
         let place = format!("layers.{index}, {}", of_use.layer.name());
-        let zeros = |label: &str, shape: TensorShape| {
-            Tensor::zeros(gpu, label, shape, Element::F32)
-        };
+        let zeros =
+            |label: &str, shape: TensorShape| Tensor::zeros(gpu, label, shape, Element::F32);
         let x = zeros("x", TensorShape::from((ROWS, input)))?;
         let state = spec.state.iter();
         let state = state.map(|state| zeros(state.name, state.tensor_shape()));
@@ -88,7 +87,8 @@ fn run<'g>(
 ) -> Result<(), Error> {
     if recorder.is_empty() {
         let name = format!("number of kernels that the {pass} pass of {place}, records");
-        let expected = "at least 1, as there is something to write: record one with Recorder::dispatch";
+        let expected =
+            "at least 1, as there is something to write: record one with Recorder::dispatch";
         return Err(Error::setting(name, expected, 0));
     }
     let gpu = recorder.gpu();

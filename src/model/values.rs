@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayD, ArrayViewD};
+use ndarray::{Array2, ArrayViewD};
 
 use super::{Model, arena};
 use crate::checkpoint;
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::network::{Parameter, Parameters, array, check_all, check_shape, row_major, unknown_name};
+use crate::network::{Parameter, Parameters, array, check_all, check_shape, find, row_major};
 use crate::ops::mix;
 use crate::plan::Recorder;
 use crate::tensor::{Arena, Tensor};
@@ -16,7 +16,10 @@ use crate::tensor::{Arena, Tensor};
 impl Model {
     /// Names of the parameters in order, `layers.<index>.<name within the layer>`.
     pub fn parameter_names(&self) -> impl Iterator<Item = &str> {
-        self.graph.parameters.iter().map(|parameter| parameter.name.as_str())
+        self.graph
+            .parameters
+            .iter()
+            .map(|parameter| parameter.name.as_str())
     }
 
     /// Where the parameter of this name lies, to be read by kernels. A trainer has begun its next step
@@ -63,6 +66,7 @@ impl Model {
     }
 
     /// Values in the shapes of the parameters, under their names.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn read_like_parameters(
         &self,
         values: &Arena,
@@ -90,7 +94,7 @@ impl Model {
     /// # Errors
     /// [`Error::Setting`] when the network has none of this name, or as [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn parameter(&self, name: &str) -> Result<ArrayD<f32>, Error> {
+    pub fn parameter(&self, name: &str) -> Result<ndarray::ArrayD<f32>, Error> {
         let index = find(&self.graph.parameters, name)?;
         let values = self.gpu.read(&self.parameters.tensors()[index])?;
         Ok(array(&self.graph.parameters[index].spec.shape, values))
@@ -118,8 +122,13 @@ impl Model {
     /// [`Error::Setting`] when the network has none of this name, or it has another shape.
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
         let index = find(&self.graph.parameters, name)?;
-        check_shape(name, &self.graph.parameters[index].spec.shape, value.shape())?;
-        self.gpu.write(&self.parameters.tensors()[index], &row_major(value))
+        check_shape(
+            name,
+            &self.graph.parameters[index].spec.shape,
+            value.shape(),
+        )?;
+        self.gpu
+            .write(&self.parameters.tensors()[index], &row_major(value))
     }
 
     /// The same network with parameters of its own, which start as these are.
@@ -168,10 +177,15 @@ impl Model {
     /// [`Error::Setting`] when the other is another network, or `share` is not 0 to 1; [`Error::OtherGpu`] when it is
     /// on another device.
     pub fn mix(&mut self, other: &Self, share: f32) -> Result<(), Error> {
-        mix::check(&self.graph.line(), &other.graph.line(), share)?;
-        self.gpu.check_owner(&other.gpu, || "the other model".to_owned())?;
+        mix::check(share)?;
+        self.graph.check_alike(&other.graph)?;
+        self.gpu
+            .check_owner(&other.gpu, || "the other model".to_owned())?;
         let mut recorder = Recorder::new(&self.gpu);
-        for (own, others) in [(&self.parameters, &other.parameters), (&self.state, &other.state)] {
+        for (own, others) in [
+            (&self.parameters, &other.parameters),
+            (&self.state, &other.state),
+        ] {
             for ((own, _), (other, _)) in own.blocks().zip(others.blocks()) {
                 mix::record(&mut recorder, other, own, share);
             }
@@ -208,14 +222,6 @@ impl Model {
     }
 }
 
-fn find(parameters: &[Parameter], name: &str) -> Result<usize, Error> {
-    let mut all = parameters.iter();
-    all.position(|parameter| parameter.name == name).ok_or_else(|| {
-        let names: Vec<&str> = parameters.iter().map(|parameter| &*parameter.name).collect();
-        unknown_name(name, &names)
-    })
-}
-
 fn write_all(
     gpu: &Gpu,
     arena: &Arena,
@@ -225,7 +231,9 @@ fn write_all(
     let expected = parameters.iter();
     let expected = expected.map(|Parameter { name, spec }| (name.as_str(), &spec.shape));
     check_all(expected, values)?;
-    let values = parameters.iter().filter_map(|parameter| values.get(&parameter.name));
+    let values = parameters
+        .iter()
+        .filter_map(|parameter| values.get(&parameter.name));
     let values: Vec<Vec<f32>> = values.map(|value| row_major(value.view())).collect();
     arena.write(gpu, values.iter().map(Vec::as_slice))
 }

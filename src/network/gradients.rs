@@ -91,7 +91,12 @@ fn steps(graph: &Graph, fuses: bool) -> Vec<BackwardStep> {
                     None => vec![arrive(x)],
                 }
             }
-            _ => value.source.operands().iter().map(|&of| arrive(of)).collect(),
+            _ => value
+                .source
+                .operands()
+                .iter()
+                .map(|&of| arrive(of))
+                .collect(),
         };
         steps.push(BackwardStep {
             value: index,
@@ -134,7 +139,9 @@ fn memory(graph: &Graph, steps: &[BackwardStep]) -> (Slots, usize) {
         }
     }
     let values = spans.iter().zip(graph.sizes());
-    let values: Vec<_> = values.map(|(span, size)| span.map(|span| (span, size))).collect();
+    let values: Vec<_> = values
+        .map(|(span, size)| span.map(|span| (span, size)))
+        .collect();
     let mut slots = Slots::new(&values);
     for (value, &owner) in owners.iter().enumerate() {
         slots.of[value] = slots.of[owner];

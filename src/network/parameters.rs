@@ -52,7 +52,9 @@ impl<F> Parameters<F> {
 
     /// Names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ArrayD<F>)> {
-        self.values.iter().map(|(name, value)| (name.as_str(), value))
+        self.values
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
     }
 
     /// Number of values.
@@ -167,7 +169,11 @@ pub(crate) fn unknown_name(name: &str, names: &[&str]) -> Error {
 
 /// A few of the names, for a message.
 fn listed(names: &[&str]) -> String {
-    let mut told: Vec<String> = names.iter().take(TOLD).map(|&name| name.to_owned()).collect();
+    let mut told: Vec<String> = names
+        .iter()
+        .take(TOLD)
+        .map(|&name| name.to_owned())
+        .collect();
     match names.len().checked_sub(TOLD) {
         None | Some(0) => {}
         Some(more) => told.push(format!("{more} more")),

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
-use super::graph::{Graph, Source};
-use super::summary::Summary;
+use super::graph::Source;
 use crate::error::Error;
 use crate::ops::Layer;
 use crate::shape::Shape;
@@ -176,6 +175,10 @@ impl Sequential {
 
     /// Adds another value, of the same shape.
     #[must_use]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a network adds a value of its own"
+    )]
     pub fn add(mut self, value: impl Into<ValueRef>) -> Self {
         match self.find(&value.into()) {
             Ok(value) => {
@@ -223,37 +226,6 @@ impl Sequential {
     pub fn features(&self) -> usize {
         let inputs = self.inputs.iter();
         inputs.map(Shape::len).fold(0, usize::saturating_add)
-    }
-
-    /// Shape of what it gives for an example.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] when the network cannot be: a layer does not take what it is given, say.
-    pub fn output(&self) -> Result<Shape, Error> {
-        Ok(self.graph()?.output().shape)
-    }
-
-    /// Layers, shapes, parameters, operations and memory, to be printed.
-    ///
-    /// ```
-    /// let summary = wgrad::TwoLayerNet::spec(784, 50, 10).summary()?;
-    /// assert_eq!((summary.parameters(), summary.layers.len()), (39_760, 3));
-    /// println!("{summary}");
-    /// # Ok::<(), wgrad::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`output`](Self::output).
-    pub fn summary(&self) -> Result<Summary, Error> {
-        Ok(Summary::of(&self.graph()?))
-    }
-
-    /// With all its shapes.
-    ///
-    /// # Errors
-    /// As [`output`](Self::output).
-    pub(crate) fn graph(&self) -> Result<Graph, Error> {
-        Graph::new(self)
     }
 
     fn value(mut self, source: Source) -> Self {

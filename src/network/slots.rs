@@ -64,7 +64,13 @@ mod tests {
     #[test]
     fn no_two_values_have_one_block_at_once() {
         // A value that is read again at the end, and one that is not there.
-        let values = [value(0, 4, 1), value(1, 2, 2), None, value(2, 3, 3), value(3, 4, 4)];
+        let values = [
+            value(0, 4, 1),
+            value(1, 2, 2),
+            None,
+            value(2, 3, 3),
+            value(3, 4, 4),
+        ];
         let slots = Slots::new(&values);
         for (a, of_a) in values.iter().enumerate() {
             for (b, of_b) in values.iter().enumerate().skip(a + 1) {

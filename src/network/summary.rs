@@ -118,7 +118,10 @@ impl Summary {
     /// output.
     #[must_use]
     pub fn training_bytes(&self, batch: usize, kept: usize) -> u64 {
-        let outputs = self.layers.iter().map(|layer| layer.output.len() + layer.kept);
+        let outputs = self
+            .layers
+            .iter()
+            .map(|layer| layer.output.len() + layer.kept);
         let outputs: usize = outputs.sum();
         let of_parameters = (2 + kept) * self.parameters();
         let of_steps = HISTORY * (1 + COEFFICIENTS);

@@ -21,11 +21,7 @@ static ADD: Kernel<Shape> = Kernel {
     shader: "add",
     source: include_str!("../../shaders/add.wgsl"),
     entry: "add",
-    bindings: &[
-        Binding::read("a"),
-        Binding::read("b"),
-        Binding::write("y"),
-    ],
+    bindings: &[Binding::read("a"), Binding::read("b"), Binding::write("y")],
     fields: fields!(Shape: elements),
     constants: &[],
     workgroup_size: WORKGROUP_SIZE,
@@ -80,3 +76,6 @@ fn record(
 pub(super) fn contracts() -> Vec<Contract> {
     [&ADD, &ACCUMULATE, &COPY].map(Kernel::contract).to_vec()
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,3 +64,6 @@ pub(crate) fn copy(
 pub(super) fn contracts() -> Vec<Contract> {
     vec![COPY_COLUMNS.contract()]
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,11 +224,7 @@ fn bytes(
         Element::F32 => (&FLOATS, resident.width),
         Element::U32 => (&WORDS, words),
     };
-    assert_eq!(
-        x.dims(),
-        [indices.columns(), columns],
-        "gather: shape of x"
-    );
+    assert_eq!(x.dims(), [indices.columns(), columns], "gather: shape of x");
     assert_eq!(
         labels.dims(),
         indices.dims(),

@@ -5,9 +5,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::error::TargetKind;
 use crate::plan::Recorder;
 use crate::reference;
-use crate::error::TargetKind;
 use crate::tensor::Tensor;
 
 /// What the pass of a loss reads and writes.
@@ -27,10 +27,7 @@ pub struct LossPass<'a> {
 impl<'a> LossPass<'a> {
     /// A pass from `outputs` and `targets` to `losses` and `doutputs`.
     #[must_use]
-    pub fn new(
-        [outputs, targets]: [&'a Tensor; 2],
-        [losses, doutputs]: [&'a Tensor; 2],
-    ) -> Self {
+    pub fn new([outputs, targets]: [&'a Tensor; 2], [losses, doutputs]: [&'a Tensor; 2]) -> Self {
         Self {
             outputs,
             targets,

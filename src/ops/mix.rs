@@ -32,11 +32,8 @@ static MIX_IN: Kernel<Settings> = Kernel {
     uniform: PhantomData,
 };
 
-/// Whether parameters of one network may follow those of another, both as the line that says what they are.
-pub(crate) fn check(own: &str, other: &str, share: f32) -> Result<(), Error> {
-    if own != other {
-        return Err(Error::setting("the network to mix with", own, other));
-    }
+/// Whether parameters can move so far.
+pub(crate) fn check(share: f32) -> Result<(), Error> {
     if !(0.0..=1.0).contains(&share) {
         let name = "share of the other network";
         return Err(Error::setting(name, "0 to 1", number(share)));

@@ -105,11 +105,7 @@ macro_rules! forward_optimizer {
                 (**self).coefficients(step)
             }
 
-            fn update(
-                &self,
-                recorder: &mut Recorder<'_>,
-                pass: Update<'_>,
-            ) -> Result<(), Error> {
+            fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
                 (**self).update(recorder, pass)
             }
 

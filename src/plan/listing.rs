@@ -63,11 +63,7 @@ impl fmt::Display for Listing {
             writeln!(
                 f,
                 "{:<42} {:>9} workgroups {:>12} FLOP {:>12} B  {}",
-                dispatch.name,
-                dispatch.workgroups,
-                dispatch.flops,
-                dispatch.bytes,
-                dispatch.shapes
+                dispatch.name, dispatch.workgroups, dispatch.flops, dispatch.bytes, dispatch.shapes
             )?;
         }
         write!(

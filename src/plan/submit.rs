@@ -43,7 +43,10 @@ impl Plan {
     /// Whether it may be submitted to `gpu`.
     fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
         gpu.check_owner(&self.gpu, || {
-            let names = self.dispatches.iter().map(|dispatch| &*dispatch.listed.name);
+            let names = self
+                .dispatches
+                .iter()
+                .map(|dispatch| &*dispatch.listed.name);
             format!("the plan of {}", names.collect::<Vec<_>>().join(", "))
         })
     }
@@ -81,13 +84,19 @@ impl Plan {
     /// Floating-point operations of one execution.
     #[must_use]
     pub fn flops(&self) -> u64 {
-        self.dispatches.iter().map(|dispatch| dispatch.listed.flops).sum()
+        self.dispatches
+            .iter()
+            .map(|dispatch| dispatch.listed.flops)
+            .sum()
     }
 
     /// Bytes that one execution moves, if each dispatch touches each of its elements once.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.dispatches.iter().map(|dispatch| dispatch.listed.bytes).sum()
+        self.dispatches
+            .iter()
+            .map(|dispatch| dispatch.listed.bytes)
+            .sum()
     }
 }
 

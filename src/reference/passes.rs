@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::Float;
+use crate::error::TargetKind;
 use crate::shape::Shape;
 
 /// What a layer draws random numbers from while it is trained: see [`crate::ops::Draw`].
@@ -170,6 +171,17 @@ pub enum Targets<'a, F> {
     Classes(&'a [u32]),
     /// Values, (rows, outputs).
     Values(ArrayView2<'a, F>),
+}
+
+impl<F> Targets<'_, F> {
+    /// Classes or values.
+    #[must_use]
+    pub fn kind(&self) -> TargetKind {
+        match self {
+            Self::Classes(_) => TargetKind::Classes,
+            Self::Values(_) => TargetKind::Values,
+        }
+    }
 }
 
 /// What the pass of a loss reads and writes: see [`crate::ops::LossPass`].

@@ -303,11 +303,7 @@ impl Runner for Fused {
         false
     }
 
-    fn submit(
-        &mut self,
-        gpu: &Gpu,
-        most: usize,
-    ) -> Result<(wgpu::SubmissionIndex, usize), Error> {
+    fn submit(&mut self, gpu: &Gpu, most: usize) -> Result<(wgpu::SubmissionIndex, usize), Error> {
         let refill = Some(&self.refill).filter(|_| self.chosen == 0);
         let start = Some(&self.start).filter(|_| !self.is_started);
         let chosen = match self.chosen {

@@ -61,11 +61,7 @@ impl Runner for Layers {
         true
     }
 
-    fn submit(
-        &mut self,
-        gpu: &Gpu,
-        most: usize,
-    ) -> Result<(wgpu::SubmissionIndex, usize), Error> {
+    fn submit(&mut self, gpu: &Gpu, most: usize) -> Result<(wgpu::SubmissionIndex, usize), Error> {
         Ok((gpu.submit(&self.step, most)?, most))
     }
 

@@ -87,7 +87,14 @@ impl Arena {
                 used = (used + span).next_multiple_of(alignment);
             }
             if !pending.is_empty() {
-                blocks.push(fill(gpu, role, specs, &pending, blocks.len(), &mut tensors)?);
+                blocks.push(fill(
+                    gpu,
+                    role,
+                    specs,
+                    &pending,
+                    blocks.len(),
+                    &mut tensors,
+                )?);
             }
         }
         let (tensors, places) = tensors.into_iter().flatten().unzip();
@@ -120,8 +127,11 @@ impl Arena {
 
     /// The same memory as few long rows, gaps between tensors (always zero) included; and of each whether weight
     /// decay applies to it.
+    #[must_use]
     pub fn blocks(&self) -> impl ExactSizeIterator<Item = (&Tensor, bool)> {
-        self.blocks.iter().map(|block| (&block.tensor, block.decays))
+        self.blocks
+            .iter()
+            .map(|block| (&block.tensor, block.decays))
     }
 
     /// Writes all tensors, a block at a time; there are as many elements as each has.
@@ -131,10 +141,10 @@ impl Arena {
         values: impl Iterator<Item = &'a [f32]>,
     ) -> Result<(), Error> {
         let blocks = self.blocks.iter();
-        let mut contents: Vec<Vec<f32>> = blocks
-            .map(|block| vec![0.0; block.tensor.len()])
-            .collect();
-        for (values, (tensor, &(block, first))) in values.zip(self.tensors.iter().zip(&self.places)) {
+        let mut contents: Vec<Vec<f32>> =
+            blocks.map(|block| vec![0.0; block.tensor.len()]).collect();
+        for (values, (tensor, &(block, first))) in values.zip(self.tensors.iter().zip(&self.places))
+        {
             assert_eq!(values.len(), tensor.len(), "{}", tensor.label());
             contents[block][first..first + values.len()].copy_from_slice(values);
         }

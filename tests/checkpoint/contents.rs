@@ -9,7 +9,7 @@ use wgrad::ops::{
 };
 use wgrad::plan::Recorder;
 use wgrad::tensor::Tensor;
-use wgrad::{CheckpointError, Error, Sequential, Fusion, Trainer, cpu, reference};
+use wgrad::{CheckpointError, Error, Fusion, Sequential, Trainer, cpu, reference};
 
 use super::{BATCH, assert_says, dataset, sampling, spec, trainer};
 use crate::gpu::gpu;
@@ -270,7 +270,7 @@ fn a_loss_that_holds_a_tensor_goes_on() {
     let refused = trainer(5).set_safetensors(&file);
     assert_says(
         &message(refused),
-        &["another loss: expected shape: [1, 5], found shape: [1, 4]."],
+        &["another loss: expected shape: 1 × 5, found shape: 1 × 4."],
     );
 }
 

@@ -2,7 +2,7 @@
 
 use safetensors::tensor::Dtype;
 use wgrad::ops::{Adam, Linear, Sgd};
-use wgrad::{CheckpointError, Error, Sequential, Fusion, Trainer};
+use wgrad::{CheckpointError, Error, Fusion, Sequential, Trainer};
 
 use super::{assert_says, spec, trainer};
 use crate::gpu::{Numbers, gpu};

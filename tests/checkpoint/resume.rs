@@ -1,5 +1,5 @@
 use wgrad::ops::{Adam, Optimizer};
-use wgrad::{Error, Sequential, Fusion, Trainer, cpu};
+use wgrad::{Error, Fusion, Sequential, Trainer, cpu};
 
 use super::{BATCH, dataset, dropping, optimizers, sampling, spec, trainer, trainer_of};
 use crate::gpu::{Numbers, gpu};

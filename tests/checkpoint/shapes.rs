@@ -5,7 +5,7 @@ use wgrad::kernel::Element;
 use wgrad::ops::{Adam, Backward, Forward, Layer, LayerSpec, Linear, ParameterSpec, Relu};
 use wgrad::plan::Recorder;
 use wgrad::reference::{self, Float, Twin};
-use wgrad::{CheckpointError, Error, Init, Sequential, Shape, Fusion, Trainer, cpu};
+use wgrad::{CheckpointError, Error, Fusion, Init, Sequential, Shape, Trainer, cpu};
 
 use super::{BATCH, assert_says, dataset, sampling, trainer_of};
 use crate::gpu::gpu;
@@ -83,7 +83,10 @@ fn trained() -> Vec<u8> {
 fn floats(tensors: &Tensors, name: &str) -> (Vec<usize>, Vec<f32>) {
     let (_, _, shape, data) = tensors.iter().find(|tensor| tensor.0 == name).unwrap();
     let elements = data.as_chunks().0.iter();
-    (shape.clone(), elements.map(|&four| f32::from_le_bytes(four)).collect())
+    (
+        shape.clone(),
+        elements.map(|&four| f32::from_le_bytes(four)).collect(),
+    )
 }
 
 #[test]
@@ -102,11 +105,17 @@ fn parameters_lie_as_their_layer_says() {
         assert_eq!(floats(&tensors, name), (shape, values), "{name}");
     }
     let transposed: Vec<f32> = parameters["layers.2.weight"].t().iter().copied().collect();
-    assert_eq!(floats(&tensors, "layers.2.weight"), (vec![4, 6], transposed));
+    assert_eq!(
+        floats(&tensors, "layers.2.weight"),
+        (vec![4, 6], transposed)
+    );
     for name in ["mean", "square"].map(|role| format!("optimizer.{role}.layers.0.weight")) {
         assert_eq!(floats(&tensors, &name).0, [48, 2, 3], "{name}");
     }
-    assert_eq!(floats(&tensors, "layers.0.rows"), (vec![1], vec![5.0 * BATCH as f32]));
+    assert_eq!(
+        floats(&tensors, "layers.0.rows"),
+        (vec![1], vec![5.0 * BATCH as f32])
+    );
     // No optimizer keeps anything of it.
     let of_state = tensors.iter().filter(|tensor| tensor.0.ends_with("rows"));
     assert_eq!(of_state.count(), 1);
@@ -158,12 +167,18 @@ fn state_that_is_missing_or_wrong_is_told() {
     };
     let at = |tensors: &Tensors| tensors.iter().position(|t| t.0 == "layers.0.rows").unwrap();
     let message = refused(&|tensors| drop(tensors.remove(at(tensors))));
-    assert_says(&message, &["layers.0.rows, of shape [1], is missing", "the file has"]);
+    assert_says(
+        &message,
+        &["layers.0.rows, of shape [1], is missing", "the file has"],
+    );
     let message = refused(&|tensors| {
         let at = at(tensors);
         tensors[at].2 = vec![1, 1];
     });
-    assert_says(&message, &["layers.0.rows: expected shape [1], found [1, 1]"]);
+    assert_says(
+        &message,
+        &["layers.0.rows: expected shape [1], found [1, 1]"],
+    );
     let message = refused(&|tensors| {
         let at = at(tensors);
         tensors[at].3 = f32::NAN.to_le_bytes().to_vec();
@@ -174,12 +189,18 @@ fn state_that_is_missing_or_wrong_is_told() {
 #[test]
 fn parameters_of_another_rank_are_told() {
     let (mut tensors, metadata) = parts(&trained());
-    let weight = tensors.iter_mut().find(|t| t.0 == "layers.0.weight").unwrap();
+    let weight = tensors
+        .iter_mut()
+        .find(|t| t.0 == "layers.0.weight")
+        .unwrap();
     weight.2 = vec![48, 6];
     let mut trainer = on_cpu(&blocks());
     let message = trainer.set_weights(&whole((tensors, metadata)));
     let message = message.unwrap_err().to_string();
-    assert_says(&message, &["layers.0.weight: expected shape [48, 2, 3], found [48, 6]"]);
+    assert_says(
+        &message,
+        &["layers.0.weight: expected shape [48, 2, 3], found [48, 6]"],
+    );
     assert!(!message.contains("transposed"), "{message}");
 }
 
@@ -188,7 +209,11 @@ fn branched() -> Sequential {
     let shared: std::sync::Arc<dyn Layer> = std::sync::Arc::new(Linear::new(7));
     let network = Sequential::input(48).layer(Linear::new(7)).named("first");
     let network = network.layer(shared.clone()).layer(Relu).layer(shared);
-    network.add("first").concat("first").layer(Linear::new(4)).seed(5)
+    network
+        .add("first")
+        .concat("first")
+        .layer(Linear::new(4))
+        .seed(5)
 }
 
 #[test]
@@ -198,7 +223,10 @@ fn a_network_that_is_no_chain_is_saved_and_told_apart() {
     let saved = pollster::block_on(first.to_safetensors()).unwrap();
     let (tensors, metadata) = parts(&saved);
     let names: Vec<&str> = tensors.iter().map(|tensor| &*tensor.0).collect();
-    let weights: Vec<&&str> = names.iter().filter(|name| name.starts_with("layers.")).collect();
+    let weights: Vec<&&str> = names
+        .iter()
+        .filter(|name| name.starts_with("layers."))
+        .collect();
     let expected = [0, 1, 4].map(|at| [format!("layers.{at}.bias"), format!("layers.{at}.weight")]);
     assert!(weights.into_iter().eq(expected.as_flattened()), "{names:?}");
     let line = "48 → Linear(7) → Linear(7) → Relu → Linear(7) again → + layers.0 → \
@@ -215,31 +243,74 @@ fn a_network_that_is_no_chain_is_saved_and_told_apart() {
 
     // The same layers and shapes in another order of values.
     let network = Sequential::input(48).layer(Linear::new(7)).named("first");
-    let network = network.layer(Linear::new(7)).layer(Relu).layer(Linear::new(7));
+    let network = network
+        .layer(Linear::new(7))
+        .layer(Relu)
+        .layer(Linear::new(7));
     let other = network.concat("first").layer(Linear::new(4)).seed(5);
     let refused = on_cpu(&other).set_weights(&saved);
     let Err(Error::Checkpoint(CheckpointError::Network { expected, found })) = refused else {
         panic!("{refused:?}");
     };
-    assert!(found.contains("again") && !expected.contains("again"), "{expected}, {found}");
+    assert!(
+        found.contains("again") && !expected.contains("again"),
+        "{expected}, {found}"
+    );
 }
 
 #[test]
 fn weights_of_another_program_are_taken_in_any_rank() {
     let mut model = blocks().build(gpu()).unwrap();
-    let f64s = |values: &[f64]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let f64s = |values: &[f64]| {
+        values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
+    };
     let weight: Vec<f64> = (0..48 * 6).map(|at| f64::from(at) / 8.0).collect();
     let tensors: Tensors = vec![
-        ("layers.0.weight".to_owned(), Dtype::F64, vec![48, 2, 3], f64s(&weight)),
-        ("layers.0.bias".to_owned(), Dtype::F64, vec![1, 6], f64s(&[0.5; 6])),
-        ("layers.0.rows".to_owned(), Dtype::F64, vec![1], f64s(&[3.0])),
-        ("layers.2.weight".to_owned(), Dtype::F64, vec![4, 6], f64s(&[1.0; 24])),
-        ("layers.2.bias".to_owned(), Dtype::F64, vec![4], f64s(&[0.0; 4])),
+        (
+            "layers.0.weight".to_owned(),
+            Dtype::F64,
+            vec![48, 2, 3],
+            f64s(&weight),
+        ),
+        (
+            "layers.0.bias".to_owned(),
+            Dtype::F64,
+            vec![1, 6],
+            f64s(&[0.5; 6]),
+        ),
+        (
+            "layers.0.rows".to_owned(),
+            Dtype::F64,
+            vec![1],
+            f64s(&[3.0]),
+        ),
+        (
+            "layers.2.weight".to_owned(),
+            Dtype::F64,
+            vec![4, 6],
+            f64s(&[1.0; 24]),
+        ),
+        (
+            "layers.2.bias".to_owned(),
+            Dtype::F64,
+            vec![4],
+            f64s(&[0.0; 4]),
+        ),
     ];
-    model.set_safetensors(&whole((tensors, Metadata::new()))).unwrap();
+    model
+        .set_safetensors(&whole((tensors, Metadata::new())))
+        .unwrap();
     let taken = model.parameter("layers.0.weight").unwrap();
     assert_eq!(taken.shape(), [48, 2, 3]);
-    assert!(taken.iter().zip(&weight).all(|(&found, &expected)| f64::from(found) == expected));
+    assert!(
+        taken
+            .iter()
+            .zip(&weight)
+            .all(|(&found, &expected)| f64::from(found) == expected)
+    );
     // Kernels see the first extent as rows.
     let tensor = model.parameter_tensor("layers.0.weight").unwrap();
     assert_eq!((tensor.dims(), tensor.element()), ([48, 6], Element::F32));

@@ -5,7 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(dead_code, reason = "no test program uses all of it")]
 
-use wgrad::ndarray::{Array2, Axis, Zip};
+use wgrad::Parameters;
+use wgrad::ndarray::{Array2, ArrayD, Axis, Zip};
 
 use crate::gpu::{FLUSHED, ROUNDING, ULP};
 
@@ -31,6 +32,20 @@ pub(crate) type BoundedLayer<'a> = (&'a [Matrix], Option<Activation>);
 pub(crate) struct BoundedGradient {
     pub(crate) mean_loss: [f64; 2],
     pub(crate) gradients: Vec<[Bounded; 2]>,
+}
+
+/// Weight and bias, as a row, of every linear layer in order.
+pub(crate) fn linear_layers(parameters: &Parameters<f64>) -> Vec<Vec<Matrix>> {
+    let rows_and_columns = |value: &ArrayD<f64>| {
+        let columns = value.shape()[value.ndim() - 1];
+        let shape = (value.len() / columns, columns);
+        Matrix::from_shape_vec(shape, value.iter().copied().collect()).unwrap()
+    };
+    let matrices: Vec<Matrix> = parameters
+        .iter()
+        .map(|(_, value)| rows_and_columns(value))
+        .collect();
+    matrices.chunks(2).map(<[Matrix]>::to_vec).collect()
 }
 
 impl Bounded {

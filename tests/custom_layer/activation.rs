@@ -177,7 +177,7 @@ fn a_binding_too_few() {
 fn another_element_type() {
     let mut layer = Softsign::good();
     layer.forward.bindings = const { &[X.of_u32(), Y] };
-    assert_contract(&layer, "elements of x are not the u32 declared");
+    assert_contract(&layer, "elements of x are f32, declared u32");
 }
 
 #[test]
@@ -468,11 +468,11 @@ fn a_pass_without_a_kernel() {
     let mut layer = Softsign::good();
     layer.is_without_backward = true;
     let message = check_error(&layer).to_string();
-    let expected = "Softsign, backward: no kernel was recorded, so that dx is not written. ";
+    let expected = "Softsign, backward: no kernel was recorded, so that nothing writes dx. ";
     assert!(message.starts_with(expected), "{message}");
     layer.bound = &[];
     let message = check_error(&layer).to_string();
-    let expected = "Softsign, forward: no kernel was recorded, so that y is not written. ";
+    let expected = "Softsign, forward: no kernel was recorded, so that nothing writes y. ";
     assert!(message.starts_with(expected), "{message}");
 }
 

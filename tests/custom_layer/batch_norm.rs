@@ -347,12 +347,12 @@ impl<F: Float> reference::Layer<F> for Formula {
         for c in 0..channels {
             let x = of_channel(pass.x, c, positions);
             let n = x.len() as f64;
-            let trains = matches!(pass.mode, reference::Mode::Training(_));
+            let trains = self.always_trains || matches!(pass.mode, reference::Mode::Training(_));
             let [mean, variance] = match trains {
                 true => moments(&x),
                 false => [0, 1].map(|i| pass.state[i][[0, c]]),
             };
-            if trains || self.always_trains {
+            if trains {
                 let unbiased = variance * F::from_f64(n / (n - 1.0));
                 for (state, new) in pass.state.iter_mut().zip([mean, unbiased]) {
                     let state = &mut state[[0, c]];

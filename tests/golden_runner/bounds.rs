@@ -211,8 +211,7 @@ fn activate_backward(
                 .for_each(|dx, error, &x, &uncertainty| {
                     let slope = gelu_slope(x);
                     let dy = dx.abs() + *error;
-                    *error =
-                        *error * slope.abs() + precision.gelu_backward(x, uncertainty, dy);
+                    *error = *error * slope.abs() + precision.gelu_backward(x, uncertainty, dy);
                     *dx *= slope;
                 });
         }
@@ -265,14 +264,15 @@ fn doutputs(precision: Precision, outputs: &Uncertain, targets: &Compared) -> Un
         }
         Compared::Values(expected) => {
             let scale = 2.0 / expected.len() as f64;
-            Zip::from(&mut value).and(&mut error).and(expected).for_each(
-                |value, error, &expected| {
+            Zip::from(&mut value)
+                .and(&mut error)
+                .and(expected)
+                .for_each(|value, error, &expected| {
                     let difference = *value - f64::from(expected);
                     let most = scale * (difference.abs() + *error);
                     *error = scale * *error + precision.scaled_difference(most);
                     *value = scale * difference;
-                },
-            );
+                });
         }
     }
     Uncertain { value, error }

@@ -141,22 +141,14 @@ impl File {
         Ok(tensor)
     }
 
-    pub(crate) fn f32(
-        &self,
-        name: &str,
-        shape: impl AsRef<[usize]>,
-    ) -> Result<Vec<f32>, Refusal> {
+    pub(crate) fn f32(&self, name: &str, shape: impl AsRef<[usize]>) -> Result<Vec<f32>, Refusal> {
         match &self.of_shape(name, shape.as_ref())?.data {
             Data::F32(values) => Ok(values.clone()),
             _ => Err(self.failed(format!("tensor {name} is not float32"))),
         }
     }
 
-    pub(crate) fn f64(
-        &self,
-        name: &str,
-        shape: impl AsRef<[usize]>,
-    ) -> Result<Vec<f64>, Refusal> {
+    pub(crate) fn f64(&self, name: &str, shape: impl AsRef<[usize]>) -> Result<Vec<f64>, Refusal> {
         match &self.of_shape(name, shape.as_ref())?.data {
             Data::F64(values) => Ok(values.clone()),
             _ => Err(self.failed(format!("tensor {name} is not float64"))),

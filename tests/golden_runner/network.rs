@@ -161,12 +161,21 @@ impl Network {
             outputs,
         });
         let layer = self.layers.len() - 1;
-        self.push(Node::Linear { layer, x: self.here }, outputs);
+        self.push(
+            Node::Linear {
+                layer,
+                x: self.here,
+            },
+            outputs,
+        );
     }
 
     fn activation(&mut self, of: Activation) {
         self.spec = self.spec.clone().layer(of.layer());
-        self.push(Node::Activation { of, x: self.here }, self.widths[self.here]);
+        self.push(
+            Node::Activation { of, x: self.here },
+            self.widths[self.here],
+        );
     }
 
     fn push(&mut self, node: Node, width: usize) {
@@ -320,7 +329,9 @@ struct Options<'a> {
 
 impl Options<'_> {
     fn get(&self, key: &str) -> Result<&Value, Refusal> {
-        self.layer.get(key).ok_or_else(|| self.failed(key, "missing"))
+        self.layer
+            .get(key)
+            .ok_or_else(|| self.failed(key, "missing"))
     }
 
     fn text(&self, key: &str) -> Result<String, Refusal> {

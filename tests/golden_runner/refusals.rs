@@ -36,6 +36,7 @@ const TRAINING: &str = "three_layer_sigmoid_sgd.safetensors";
 const WITH_MOMENTUM: &str = "two_layer_momentum.safetensors";
 const WITH_ADAM: &str = "two_layer_adam.safetensors";
 const NETWORK: &str = "residual_mlp_momentum.safetensors";
+const OF_VALUES: &str = "residual_values_adam.safetensors";
 
 #[test]
 fn golden_values_of_metadata_that_are_unknown_are_refused() {
@@ -76,6 +77,8 @@ fn golden_values_of_metadata_that_are_unknown_are_refused() {
         (NETWORK, "network", "[]"),
         (NETWORK, "network", "linear"),
         (NETWORK, "steps", "61"),
+        (OF_VALUES, "loss", "softmax_cross_entropy"),
+        (OF_VALUES, "loss", "binary_cross_entropy_with_logits"),
     ] {
         let named: &[&str] = if key == "op" { &[key, value] } else { &[key] };
         assert_refused(&with_key(name, key, Some(value)), named);
@@ -92,6 +95,12 @@ fn with_layer(index: usize, layer: &str) -> File {
     with_key(NETWORK, "network", Some(&text))
 }
 
+/// The same list with all layers that have 16 outputs having others.
+fn with_network_of(outputs: usize) -> File {
+    let text = open(NETWORK).metadata["network"].replace("16", &outputs.to_string());
+    with_key(NETWORK, "network", Some(&text))
+}
+
 #[test]
 fn golden_layers_that_are_not_built_are_refused_by_name() {
     for (layer, named) in [
@@ -99,13 +108,28 @@ fn golden_layers_that_are_not_built_are_refused_by_name() {
             r#"{"layer": "conv2d", "outputs": 6, "kernel": [5, 5], "stride": [1, 1], "padding": [0, 0]}"#,
             "conv2d",
         ),
-        (r#"{"layer": "max_pool2d", "kernel": [2, 2], "stride": [2, 2]}"#, "max_pool2d"),
-        (r#"{"layer": "avg_pool2d", "kernel": [2, 2], "stride": [2, 2]}"#, "avg_pool2d"),
-        (r#"{"layer": "batch_norm", "eps": 1e-05, "momentum": 0.1}"#, "batch_norm"),
+        (
+            r#"{"layer": "max_pool2d", "kernel": [2, 2], "stride": [2, 2]}"#,
+            "max_pool2d",
+        ),
+        (
+            r#"{"layer": "avg_pool2d", "kernel": [2, 2], "stride": [2, 2]}"#,
+            "avg_pool2d",
+        ),
+        (
+            r#"{"layer": "batch_norm", "eps": 1e-05, "momentum": 0.1}"#,
+            "batch_norm",
+        ),
         (r#"{"layer": "layer_norm", "eps": 1e-05}"#, "layer_norm"),
-        (r#"{"layer": "embedding", "count": 27, "width": 6}"#, "embedding"),
+        (
+            r#"{"layer": "embedding", "count": 27, "width": 6}"#,
+            "embedding",
+        ),
         (r#"{"layer": "relu", "inplace": true}"#, "inplace"),
-        (r#"{"layer": "linear", "outputs": 16, "bias": false}"#, "bias"),
+        (
+            r#"{"layer": "linear", "outputs": 16, "bias": false}"#,
+            "bias",
+        ),
         (r#"{"layer": "linear"}"#, "outputs"),
         (r#"{"layer": "linear", "outputs": 0}"#, "outputs"),
         (r#"{"layer": "linear", "outputs": 1.5}"#, "outputs"),
@@ -116,9 +140,17 @@ fn golden_layers_that_are_not_built_are_refused_by_name() {
         assert_refused(&with_layer(3, layer), &["layer 3", named]);
     }
     // A sum of two widths, and a layer that the tensors do not fit.
-    assert_refused(&with_layer(4, r#"{"layer": "linear", "outputs": 17}"#), &["16", "17"]);
-    let named = ["init.layers.7.weight", "[11, 16]", "[10, 16]"];
-    assert_refused(&with_layer(7, r#"{"layer": "linear", "outputs": 11}"#), &named);
+    assert_refused(
+        &with_layer(4, r#"{"layer": "linear", "outputs": 17}"#),
+        &["16", "17"],
+    );
+    let named = ["evaluated", "[200, 11]", "[200, 10]"];
+    assert_refused(
+        &with_layer(7, r#"{"layer": "linear", "outputs": 11}"#),
+        &named,
+    );
+    let named = ["layers.0.weight", "[17, 784]", "[16, 784]"];
+    assert_refused(&with_network_of(17), &named);
 }
 
 #[test]
@@ -201,6 +233,7 @@ fn golden_tensors_that_are_missing_or_unknown_or_misshapen_are_refused() {
         ),
         (TRAINING, &of_training),
         (NETWORK, &of_network),
+        (OF_VALUES, &["x", "t", "init.layers.13.bias", "evaluated"]),
     ] {
         for &tensor in tensors {
             let mut file = open(name);
@@ -246,15 +279,18 @@ fn golden_files_that_are_cut_off_are_refused() {
     assert!(failures[0].contains("cut.safetensors"), "{failures:?}");
 }
 
-/// Adds 1e-3 to one element of each tensor; every one of `engines` must fail on each.
+/// Adds 1e-3 to one element of each tensor, of outputs 1e-3 of the largest; every one of `engines` must fail on each.
 fn assert_caught(name: &str, spoiled: &[&str], engines: usize) {
     let mut file = open(name);
     for &tensor in spoiled {
         let Data::F64(values) = &mut file.tensors.get_mut(tensor).unwrap().data else {
             panic!("{tensor} is not expected, but given");
         };
+        let largest = values
+            .iter()
+            .fold(0.0, |largest: f64, value| largest.max(value.abs()));
         let middle = values.len() / 2;
-        values[middle] += 1e-3;
+        values[middle] += 1e-3 * if tensor == "evaluated" { largest } else { 1.0 };
     }
     let (mut table, mnist) = (Table::default(), common::mnist());
     check(&file, gpu(), mnist.as_ref(), &mut table).unwrap();
@@ -291,6 +327,17 @@ fn golden_values_of_ops_that_are_off_by_a_thousandth_are_caught() {
     assert_caught("softmax_cross_entropy.safetensors", &of_loss, 3);
     let of_loss = ["batch.loss", "wide.dy"];
     assert_caught("mean_squared_error.safetensors", &of_loss, 3);
+}
+
+#[test]
+fn golden_values_of_trainings_on_tensors_that_are_off_by_a_thousandth_are_caught() {
+    let of_run = [
+        "losses",
+        "first_gradient.layers.1.weight",
+        "final.layers.4.bias",
+        "evaluated",
+    ];
+    assert_caught(OF_VALUES, &of_run, 5);
 }
 
 #[test]

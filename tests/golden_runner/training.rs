@@ -5,7 +5,7 @@ use ndarray::{Array2, Axis};
 use wgrad::data::{Dataset, Examples, Labels, Sampling, Split, Table as Rows};
 use wgrad::ops::{Loss, MeanSquaredError, SoftmaxCrossEntropy};
 use wgrad::reference::{self, Float, UpdateStep};
-use wgrad::{Error, Evaluation, Fusion, Gpu, Parameters, Targets, Trainer, cpu};
+use wgrad::{Error, Evaluation, Fusion, Gpu, Parameters, Trainer, cpu};
 
 use crate::bounds::{Uncertain, gradient_bounds};
 use crate::file::{File, Refusal};
@@ -210,7 +210,8 @@ fn run(
     // With a learning rate larger by a part δ, n steps get as far as n + nδ would: the nδ-th part
     // of a step, which changes a loss or a weight by less than 1. So do layers whose slopes are off by δ.
     // Other hyperparameters are rounded to `f32` too, and no more than a run in `f32` is asked for.
-    let [of_rate, of_slopes] = [of_rate.abs(), training.network.rounding()].map(|part| steps * part);
+    let [of_rate, of_slopes] =
+        [of_rate.abs(), training.network.rounding()].map(|part| steps * part);
     let outputs = training.asking.expected().into_iter();
     let outputs = outputs.fold(1.0, |largest: f64, output| largest.max(output.abs()));
     let engine = "oracle f64";
@@ -268,7 +269,10 @@ impl Training {
     fn of_network(file: &File, mnist: Option<&Split>) -> Result<Self, Refusal> {
         let network = Network::read(file)?;
         let (data, evaluable) = match file.key("data")? {
-            "mnist" => (Data::Mnist, mnist.map_or(usize::MAX, |mnist| mnist.test.len())),
+            "mnist" => (
+                Data::Mnist,
+                mnist.map_or(usize::MAX, |mnist| mnist.test.len()),
+            ),
             "tensors" => {
                 let rows = file.extents("t")?[0];
                 let x = file.f32("x", &[&[rows], &network.input[..]].concat())?;
@@ -317,7 +321,8 @@ impl Training {
                 let found = [mnist.train.width(), mnist.train.labels().classes()];
                 let network = [network.inputs(), network.outputs()];
                 if found != network {
-                    let why = format!("the network has {network:?} inputs and outputs, MNIST {found:?}");
+                    let why =
+                        format!("the network has {network:?} inputs and outputs, MNIST {found:?}");
                     return Err(file.failed(why));
                 }
                 mnist.train.len()
@@ -407,7 +412,10 @@ impl Training {
         let labels = mnist.expect("MNIST, which is there").test.labels();
         let is_hit = |(row, &label): (ndarray::ArrayView1<'_, F>, &u32)| {
             let of_label = row[label as usize];
-            let before = row.iter().take(label as usize).all(|&logit| logit < of_label);
+            let before = row
+                .iter()
+                .take(label as usize)
+                .all(|&logit| logit < of_label);
             before && row.iter().all(|&logit| logit <= of_label)
         };
         let rows = outputs.outer_iter().zip(labels.indices());
@@ -487,7 +495,7 @@ impl Training {
         let expected = compared.values();
         let (x, targets) = (features.get(), compared.targets(&expected));
         let network = trainer.network();
-        let first_gradient = network.gradient_of(&(self.loss)(), x.view(), targets)?;
+        let first_gradient = network.gradient(&(self.loss)(), x.view(), targets)?;
         let losses = trainer.steps(self.losses.len())?;
         let evaluated = match (&self.asking, mnist) {
             (Asking::Hits(_), Some(mnist)) => hits(&trainer.evaluate(&mnist.test)?, &mnist.test),
@@ -505,19 +513,14 @@ impl Training {
         let mut model = self.network.spec.build(gpu)?;
         model.set_parameters(&self.network.named(&self.init))?;
         let (features, compared) = self.minibatch(mnist, 0);
-        let labels;
-        let targets = match &compared {
-            Compared::Classes(indices) => {
-                labels = Labels::from_classes(indices.clone(), self.network.outputs())?;
-                Targets::Classes(&labels)
-            }
-            Compared::Values(values) => Targets::Values(values.view()),
-        };
+        let expected = compared.values();
+        let targets = compared.targets(&expected);
         let first_gradient = model.gradient(&(self.loss)(), features.get().view(), targets)?;
         let (loss, optimizer) = ((self.loss)(), self.optimizer.build(self.rate()));
         let (examples, sampling) = (self.examples(mnist)?, self.sampling());
-        let mut trainer =
-            Trainer::with_fusion(model, loss, optimizer, examples, self.batch, sampling, fusion)?;
+        let mut trainer = Trainer::with_fusion(
+            model, loss, optimizer, examples, self.batch, sampling, fusion,
+        )?;
         let losses = trainer.steps(self.losses.len())?;
         let evaluated = match (&self.asking, mnist) {
             (Asking::Hits(_), Some(mnist)) => hits(&trainer.evaluate(&mnist.test)?, &mnist.test),

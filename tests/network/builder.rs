@@ -29,11 +29,23 @@ fn a_value_of_another_network_or_name_is_refused() {
     let long = Sequential::input(3).layer(Tanh).layer(Tanh).layer(Tanh);
     let short = Sequential::input(3).layer(Linear::new(3)).add(long.here());
     let error = refused(&short);
-    assert!(error.contains("one of this network: what `here` returned before"), "{error}");
-    let unknown = Sequential::input(3).named("a").layer(Linear::new(3)).add("b");
+    assert!(
+        error.contains("one of this network: what `here` returned before"),
+        "{error}"
+    );
+    let unknown = Sequential::input(3)
+        .named("a")
+        .layer(Linear::new(3))
+        .add("b");
     let error = refused(&unknown);
-    assert!(error.contains("one that has a name before it (a); it is \"b\""), "{error}");
-    let twice = Sequential::input(3).named("a").layer(Linear::new(3)).named("a");
+    assert!(
+        error.contains("one that has a name before it (a); it is \"b\""),
+        "{error}"
+    );
+    let twice = Sequential::input(3)
+        .named("a")
+        .layer(Linear::new(3))
+        .named("a");
     assert!(refused(&twice).contains("another than those before it; it is a"));
 }
 
@@ -45,9 +57,15 @@ fn shapes_that_do_not_fit_are_named() {
         error,
         "shape of x, to be added to another value, must be 4, that of layers.0; it is 3"
     );
-    let image = Sequential::input([3, 2]).named("x").layer(Linear::new(4)).concat("x");
+    let image = Sequential::input([3, 2])
+        .named("x")
+        .layer(Linear::new(4))
+        .concat("x");
     let error = refused(&image);
-    assert!(error.contains("shape of x, to be concatenated, must be that of layers.0"), "{error}");
+    assert!(
+        error.contains("shape of x, to be concatenated, must be that of layers.0"),
+        "{error}"
+    );
     // Of one extent any number joins.
     let joined = network.concat("x");
     assert_eq!(joined.output().unwrap(), Shape::from(7));
@@ -55,11 +73,22 @@ fn shapes_that_do_not_fit_are_named() {
 
 #[test]
 fn what_nobody_reads_is_refused() {
-    let network = Sequential::input(3).named("x").layer(Linear::new(4)).at("x").layer(Linear::new(2));
+    let network = Sequential::input(3)
+        .named("x")
+        .layer(Linear::new(4))
+        .at("x")
+        .layer(Linear::new(2));
     let error = refused(&network);
-    assert!(error.starts_with("readers of layers.0 must be at least 1"), "{error}");
+    assert!(
+        error.starts_with("readers of layers.0 must be at least 1"),
+        "{error}"
+    );
     let inputs = Sequential::input(3).another_input(2).layer(Linear::new(1));
-    assert!(refused(&inputs).starts_with("readers of inputs.0 must be"), "{}", refused(&inputs));
+    assert!(
+        refused(&inputs).starts_with("readers of inputs.0 must be"),
+        "{}",
+        refused(&inputs)
+    );
     let late = Sequential::input(3).layer(Linear::new(4)).another_input(2);
     assert!(refused(&late).contains("before the first layer"));
     let empty = Sequential::input([3, 0]).layer(Linear::new(1));
@@ -69,23 +98,44 @@ fn what_nobody_reads_is_refused() {
 #[test]
 fn a_layer_used_twice_has_its_parameters_once() {
     let shared: Arc<dyn Layer> = Arc::new(Linear::new(5));
-    let network = Sequential::input(5).layer(shared.clone()).layer(Tanh).layer(shared.clone());
+    let network = Sequential::input(5)
+        .layer(shared.clone())
+        .layer(Tanh)
+        .layer(shared.clone());
     let summary = network.summary().unwrap();
-    assert_eq!((summary.parameters(), summary.layers[2].parameters), (30, 0));
+    assert_eq!(
+        (summary.parameters(), summary.layers[2].parameters),
+        (30, 0)
+    );
     assert_eq!(summary.layers[2].name, "Linear(5) again");
     // Two layers that are alike are two.
-    let two = Sequential::input(5).layer(Linear::new(5)).layer(Tanh).layer(Linear::new(5));
+    let two = Sequential::input(5)
+        .layer(Linear::new(5))
+        .layer(Tanh)
+        .layer(Linear::new(5));
     assert_eq!(two.summary().unwrap().parameters(), 60);
     // Where it would need other parameters it cannot be the same.
-    let other = Sequential::input(4).layer(shared.clone()).layer(Tanh).layer(shared);
+    let other = Sequential::input(4)
+        .layer(shared.clone())
+        .layer(Tanh)
+        .layer(shared);
     let error = refused(&other);
-    assert!(error.contains("weight 4×5, bias 5; it is weight 5×5, bias 5"), "{error}");
+    assert!(
+        error.contains("weight 4×5, bias 5; it is weight 5×5, bias 5"),
+        "{error}"
+    );
 }
 
 #[test]
 fn boxed_layers_are_layers() {
-    let layers: Vec<Box<dyn Layer>> = vec![Box::new(Linear::new(6)), Box::new(Relu), Box::new(Linear::new(2))];
-    let network = layers.into_iter().fold(Sequential::input(4), Sequential::layer);
+    let layers: Vec<Box<dyn Layer>> = vec![
+        Box::new(Linear::new(6)),
+        Box::new(Relu),
+        Box::new(Linear::new(2)),
+    ];
+    let network = layers
+        .into_iter()
+        .fold(Sequential::input(4), Sequential::layer);
     assert_eq!(network.output().unwrap(), Shape::from(2));
     let names: Vec<_> = network.layers().iter().map(|layer| layer.name()).collect();
     assert_eq!(names, ["Linear(6)", "Relu", "Linear(2)"]);

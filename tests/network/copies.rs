@@ -19,15 +19,24 @@ fn a_copy_stays_when_the_other_is_trained() {
     let before = model.parameters().unwrap();
     assert_eq!(copy.parameters().unwrap(), before);
     let table = surface(100, 4);
-    let mut trainer =
-        Trainer::new(model, MeanSquaredError, Sgd::new(0.05), &table, 10, SAMPLING).unwrap();
+    let mut trainer = Trainer::new(
+        model,
+        MeanSquaredError,
+        Sgd::new(0.05),
+        &table,
+        10,
+        SAMPLING,
+    )
+    .unwrap();
     trainer.steps(3).unwrap();
     assert_eq!(copy.parameters().unwrap(), before);
     assert_ne!(trainer.model().parameters().unwrap(), before);
 
     let mut network = cpu::Network::<f32>::new(&spec(1)).unwrap();
     let copy = network.clone();
-    network.set_parameters(&trainer.model().parameters().unwrap()).unwrap();
+    network
+        .set_parameters(&trainer.model().parameters().unwrap())
+        .unwrap();
     assert_eq!(copy.parameters(), before);
 }
 
@@ -65,16 +74,28 @@ fn a_network_follows_another_by_shares() {
 #[test]
 fn what_cannot_follow_is_told() {
     let mut own = spec(1).build(gpu()).unwrap();
-    let wider = Sequential::input(4).layer(Linear::new(3)).build(gpu()).unwrap();
+    let wider = Sequential::input(4)
+        .layer(Linear::new(3))
+        .build(gpu())
+        .unwrap();
     let error = own.mix(&wider, 0.5).unwrap_err().to_string();
-    assert!(error.contains("4 → Linear(300) → Tanh → Linear(1); it is 4 → Linear(3)"), "{error}");
+    assert!(
+        error.contains("4 → Linear(300) → Tanh → Linear(1); it is 4 → Linear(3)"),
+        "{error}"
+    );
     let alike = spec(2).build(gpu()).unwrap();
     for share in [-0.1, 1.1, f32::NAN] {
         let error = own.mix(&alike, share).unwrap_err().to_string();
-        assert!(error.contains("share of the other network must be 0 to 1"), "{error}");
+        assert!(
+            error.contains("share of the other network must be 0 to 1"),
+            "{error}"
+        );
     }
     let elsewhere = spec(2).build(&Gpu::new().unwrap()).unwrap();
-    assert!(matches!(own.mix(&elsewhere, 0.5), Err(Error::OtherGpu { .. })));
+    assert!(matches!(
+        own.mix(&elsewhere, 0.5),
+        Err(Error::OtherGpu { .. })
+    ));
     let mut network = cpu::Network::<f32>::new(&spec(1)).unwrap();
     let other = cpu::Network::new(&Sequential::input(4).layer(Linear::new(3))).unwrap();
     assert!(network.mix(&other, 0.5).is_err());

@@ -23,7 +23,11 @@ fn weights_start_by_what_follows_them() {
     let (he, lecun) = ((2.0f64 / 400.0).sqrt(), (1.0f64 / 400.0).sqrt());
     let start = || Sequential::input(400).layer(Linear::new(300));
     let end = |network: Sequential| network.layer(Linear::new(2));
-    let skip = start().named("skip").layer(Linear::new(300)).add("skip").layer(Relu);
+    let skip = start()
+        .named("skip")
+        .layer(Linear::new(300))
+        .add("skip")
+        .layer(Relu);
     let cases: [(Sequential, f64); 9] = [
         (end(start().layer(Relu)), he),
         (end(start().layer(Gelu)), he),
@@ -39,15 +43,21 @@ fn weights_start_by_what_follows_them() {
         let parameters = cpu::Network::<f32>::new(&network).unwrap().parameters();
         let found = size(&parameters, "layers.0.weight");
         let error = 5.0 * expected / (2.0 * 120_000.0f64).sqrt();
-        assert!((found - expected).abs() < error, "{network:?}: {found} {expected}");
+        assert!(
+            (found - expected).abs() < error,
+            "{network:?}: {found} {expected}"
+        );
         assert_eq!(size(&parameters, "layers.0.bias"), 0.0);
     }
 }
 
 #[test]
 fn what_a_layer_is_told_is_what_it_starts_from() {
-    let linear = Linear::new(3).weight_init(Init::function(|index| (10 * index[0] + index[1]) as f32));
-    let network = Sequential::input(2).layer(linear.bias_init(Init::Constant(0.25))).layer(Relu);
+    let linear =
+        Linear::new(3).weight_init(Init::function(|index| (10 * index[0] + index[1]) as f32));
+    let network = Sequential::input(2)
+        .layer(linear.bias_init(Init::Constant(0.25)))
+        .layer(Relu);
     let parameters = cpu::Network::<f32>::new(&network).unwrap().parameters();
     let weight: Vec<f32> = parameters["layers.0.weight"].iter().copied().collect();
     assert_eq!(weight, [0.0, 1.0, 2.0, 10.0, 11.0, 12.0]);
@@ -78,7 +88,11 @@ fn two_hidden_layers_learn_a_function() {
             None => Linear::new(outputs),
         };
         let network = Sequential::input(3).layer(linear(64)).layer(Relu);
-        network.layer(linear(64)).layer(Relu).layer(linear(1)).seed(3)
+        network
+            .layer(linear(64))
+            .layer(Relu)
+            .layer(linear(1))
+            .seed(3)
     };
     let rmse = |spec: &Sequential| {
         let sampling = Sampling::WithReplacement { seed: 1 };

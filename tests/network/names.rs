@@ -7,7 +7,12 @@ use wgrad::{Parameters, Sequential, Trainer, cpu};
 use super::{SAMPLING, rows, surface};
 use crate::gpu::gpu;
 
-const NAMES: [&str; 4] = ["layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.2.bias"];
+const NAMES: [&str; 4] = [
+    "layers.0.weight",
+    "layers.0.bias",
+    "layers.2.weight",
+    "layers.2.bias",
+];
 
 fn spec() -> Sequential {
     let network = Sequential::input(4).layer(Linear::new(3)).layer(Relu);
@@ -32,7 +37,10 @@ fn parameters_are_listed_read_and_written_by_name() {
     assert_eq!(network.parameter("layers.2.bias").unwrap(), bias);
     assert_eq!(model.parameters().unwrap(), network.parameters());
     // Nothing else has changed.
-    assert_eq!(model.parameter("layers.2.weight").unwrap(), all["layers.2.weight"]);
+    assert_eq!(
+        model.parameter("layers.2.weight").unwrap(),
+        all["layers.2.weight"]
+    );
 
     // In any order in memory and in the list.
     let mut reversed: Vec<(String, ArrayD<f32>)> = all.clone().into_iter().collect();
@@ -42,7 +50,9 @@ fn parameters_are_listed_read_and_written_by_name() {
             *value = value.t().as_standard_layout().into_owned().reversed_axes();
         }
     }
-    model.set_parameters(&reversed.into_iter().collect()).unwrap();
+    model
+        .set_parameters(&reversed.into_iter().collect())
+        .unwrap();
     assert_eq!(model.parameters().unwrap(), all);
 }
 
@@ -60,16 +70,26 @@ fn wrong_names_and_shapes_are_named_and_change_nothing() {
             "name of a parameter must be one of layers.0.weight, layers.0.bias, layers.2.weight and \
              layers.2.bias; it is layers.1.weight",
         ),
-        ("layers.0.bias", two.view(), "the shape of layers.0.bias must be 3; it is 2."),
+        (
+            "layers.0.bias",
+            two.view(),
+            "the shape of layers.0.bias must be 3; it is 2.",
+        ),
         (
             "layers.0.weight",
             transposed.view(),
             "must be 4×3; it is 3×4. It is transposed: a weight is (inputs, outputs) here",
         ),
     ] {
-        let error = model.set_parameter(name, value.clone()).unwrap_err().to_string();
+        let error = model
+            .set_parameter(name, value.clone())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{error}");
-        assert_eq!(network.set_parameter(name, value).unwrap_err().to_string(), error);
+        assert_eq!(
+            network.set_parameter(name, value).unwrap_err().to_string(),
+            error
+        );
     }
     let without: Parameters = before
         .clone()
@@ -77,10 +97,22 @@ fn wrong_names_and_shapes_are_named_and_change_nothing() {
         .filter(|(name, _)| name != "layers.2.bias")
         .collect();
     let error = model.set_parameters(&without).unwrap_err().to_string();
-    assert!(error.starts_with("layers.2.bias must be among the parameters that are given"), "{error}");
-    assert_eq!(network.set_parameters(&without).unwrap_err().to_string(), error);
-    let more = before.clone().into_iter().chain([("layers.7.bias".to_owned(), two)]);
-    let error = model.set_parameters(&more.collect()).unwrap_err().to_string();
+    assert!(
+        error.starts_with("layers.2.bias must be among the parameters that are given"),
+        "{error}"
+    );
+    assert_eq!(
+        network.set_parameters(&without).unwrap_err().to_string(),
+        error
+    );
+    let more = before
+        .clone()
+        .into_iter()
+        .chain([("layers.7.bias".to_owned(), two)]);
+    let error = model
+        .set_parameters(&more.collect())
+        .unwrap_err()
+        .to_string();
     assert!(error.ends_with("it is layers.7.bias"), "{error}");
     assert_eq!(model.parameters().unwrap(), before);
     assert_eq!(network.parameters(), before);
@@ -90,18 +122,34 @@ fn wrong_names_and_shapes_are_named_and_change_nothing() {
 #[test]
 fn a_training_goes_on_from_a_parameter_that_was_written() {
     let table = surface(200, 4);
-    let spec = Sequential::input(4).layer(Linear::new(8)).layer(Relu).layer(Linear::new(1)).seed(2);
+    let spec = Sequential::input(4)
+        .layer(Linear::new(8))
+        .layer(Relu)
+        .layer(Linear::new(1))
+        .seed(2);
     let new = || {
         let model = spec.build(gpu()).unwrap();
-        Trainer::new(model, MeanSquaredError, Sgd::new(0.05), &table, 20, SAMPLING).unwrap()
+        Trainer::new(
+            model,
+            MeanSquaredError,
+            Sgd::new(0.05),
+            &table,
+            20,
+            SAMPLING,
+        )
+        .unwrap()
     };
     let (mut written, mut untouched) = (new(), new());
     written.steps(5).unwrap();
     untouched.steps(5).unwrap();
     let value = written.model().parameter("layers.0.weight").unwrap();
-    written.set_parameter("layers.0.weight", value.view()).unwrap();
+    written
+        .set_parameter("layers.0.weight", value.view())
+        .unwrap();
     assert_eq!(written.steps(5).unwrap(), untouched.steps(5).unwrap());
-    written.set_parameter("layers.2.bias", array![7.0].into_dyn().view()).unwrap();
+    written
+        .set_parameter("layers.2.bias", array![7.0].into_dyn().view())
+        .unwrap();
     let x = rows(3, 4);
     let moved = written.model().predict(x.view()).unwrap();
     let still = untouched.model().predict(x.view()).unwrap();

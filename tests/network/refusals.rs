@@ -80,9 +80,18 @@ impl Layer for Double {
 #[test]
 fn what_is_left_out_is_named() {
     for (layer, expected) in [
-        (Double::NoForward, "number of kernels that the forward pass of layers.1, Double, records"),
-        (Double::NoForwardInTraining, "that the forward pass of layers.1, Double, records"),
-        (Double::NoBackward, "number of kernels that the backward pass of layers.1, Double, records"),
+        (
+            Double::NoForward,
+            "number of kernels that the forward pass of layers.1, Double, records",
+        ),
+        (
+            Double::NoForwardInTraining,
+            "that the forward pass of layers.1, Double, records",
+        ),
+        (
+            Double::NoBackward,
+            "number of kernels that the backward pass of layers.1, Double, records",
+        ),
         (
             Double::LastElement,
             "what the forward pass of layers.1, Double, writes must be all of y (2 × 5) and nothing else",
@@ -93,13 +102,19 @@ fn what_is_left_out_is_named() {
         ),
     ] {
         let network = Sequential::input(3).layer(Linear::new(5)).layer(layer);
-        let error = network.layer(Linear::new(2)).build(gpu()).unwrap_err().to_string();
+        let error = network
+            .layer(Linear::new(2))
+            .build(gpu())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{layer:?}: {error}");
     }
 }
 
 #[test]
 fn what_is_whole_is_taken() {
-    let network = Sequential::input(3).layer(Linear::new(5)).layer(Double::Whole);
+    let network = Sequential::input(3)
+        .layer(Linear::new(5))
+        .layer(Double::Whole);
     network.layer(Linear::new(2)).build(gpu()).unwrap();
 }

@@ -15,9 +15,20 @@ use crate::gpu::gpu;
 /// Values that are added, concatenated, read three times and used by one layer twice.
 fn branched() -> Sequential {
     let shared: Arc<dyn Layer> = Arc::new(Linear::new(6));
-    let network = Sequential::input(4).layer(Linear::new(6)).layer(Relu).named("trunk");
-    let network = network.layer(shared.clone()).layer(Tanh).add("trunk").named("block");
-    let network = network.layer(shared).layer(Relu).concat("trunk").concat("block");
+    let network = Sequential::input(4)
+        .layer(Linear::new(6))
+        .layer(Relu)
+        .named("trunk");
+    let network = network
+        .layer(shared.clone())
+        .layer(Tanh)
+        .add("trunk")
+        .named("block");
+    let network = network
+        .layer(shared)
+        .layer(Relu)
+        .concat("trunk")
+        .concat("block");
     network.layer(Linear::new(2)).seed(4)
 }
 
@@ -53,7 +64,10 @@ fn activations_are_the_formulas_of_each_value() {
     // What a `Relu` takes is there, though a training has no memory for it.
     assert!(of("layers.4").values.iter().any(|&value| value < 0.0));
     let output = &found[found.len() - 1];
-    assert_eq!((output.shape, output.values.dim()), (Shape::from(2), (5, 2)));
+    assert_eq!(
+        (output.shape, output.values.dim()),
+        (Shape::from(2), (5, 2))
+    );
     assert_near(&output.values, &last);
     assert_near(&model.predict(x.view()).unwrap(), &last);
 
@@ -78,12 +92,23 @@ fn assert_near(found: &Array2<f32>, expected: &Array2<f32>) {
 #[test]
 fn inputs_are_parts_of_a_row_of_features() {
     let two = Sequential::input(3).named("first").another_input(2);
-    let two = two.layer(Linear::new(32)).layer(Tanh).concat("first").layer(Linear::new(1)).seed(6);
+    let two = two
+        .layer(Linear::new(32))
+        .layer(Tanh)
+        .concat("first")
+        .layer(Linear::new(1))
+        .seed(6);
     let model = two.build(gpu()).unwrap();
     assert_eq!(model.features(), 5);
     let x = rows(7, 5);
     let outputs = model.predict(x.view()).unwrap();
-    assert_near(&cpu::Network::<f32>::new(&two).unwrap().predict(x.view()).unwrap(), &outputs);
+    assert_near(
+        &cpu::Network::<f32>::new(&two)
+            .unwrap()
+            .predict(x.view())
+            .unwrap(),
+        &outputs,
+    );
     let activations = model.activations(x.view()).unwrap();
     assert_eq!(activations[0].values, x.slice(s![.., ..3]));
     assert_eq!(activations[1].values, x.slice(s![.., 3..]));
@@ -124,7 +149,10 @@ fn engines_train_branches_alike() {
     let (found, expected) = (on_gpu.steps(50).unwrap(), on_cpu.steps(50).unwrap());
     for (step, (&found, &expected)) in found.iter().zip(&expected).enumerate() {
         let apart = (f64::from(found) - expected).abs();
-        assert!(apart < 1e-4 * (1.0 + expected), "step {step}: {found} {expected}");
+        assert!(
+            apart < 1e-4 * (1.0 + expected),
+            "step {step}: {found} {expected}"
+        );
     }
     assert!(expected[49] < 0.7 * expected[0]);
     // The same seed, the same bits.
@@ -138,7 +166,11 @@ fn engines_train_branches_alike() {
 fn a_full_screen_goes_through_in_parts() {
     let gpu = gpu();
     let spec = Sequential::input(6).layer(Linear::new(64)).layer(Relu);
-    let spec = spec.layer(Linear::new(64)).layer(Relu).layer(Linear::new(3)).seed(1);
+    let spec = spec
+        .layer(Linear::new(64))
+        .layer(Relu)
+        .layer(Linear::new(3))
+        .seed(1);
     let model = spec.build(gpu).unwrap();
     let pixels = 1920 * 1080;
     let x = rows(pixels, 6);
@@ -165,14 +197,15 @@ fn plans_of_a_model_do_not_disturb_each_other() {
     let model = branched().build(gpu).unwrap();
     let inputs = [rows(3, 4), rows(9, 4), rows(5, 4)];
     let tensors = inputs.each_ref().map(|x| {
-        let tensor = |label, columns| {
-            Tensor::zeros(gpu, label, [x.nrows(), columns], Element::F32).unwrap()
-        };
+        let tensor =
+            |label, columns| Tensor::zeros(gpu, label, [x.nrows(), columns], Element::F32).unwrap();
         let (input, output) = (tensor("x", 4), tensor("y", 2));
         gpu.write(&input, x.as_slice().unwrap()).unwrap();
         (input, output)
     });
-    let plans = tensors.each_ref().map(|(x, y)| model.forward_plan(x, y).unwrap());
+    let plans = tensors
+        .each_ref()
+        .map(|(x, y)| model.forward_plan(x, y).unwrap());
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
     {
         let mut pass = encoder.begin_compute_pass(&Default::default());

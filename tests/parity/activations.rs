@@ -1,4 +1,4 @@
-use wgrad::ops::{Backward, Forward, Gelu, Layer, LeakyRelu, Relu, Sigmoid, Tanh};
+use wgrad::ops::{Backward, Forward, Gelu, Layer, LeakyRelu, Mode, Relu, Sigmoid, Tanh};
 
 use crate::gpu::{
     self, Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu,
@@ -45,7 +45,8 @@ fn check_forward(
     let input = bench.input("x", shape, x);
     let y = bench.output("y", shape);
     bench.run(&case, 1, |recorder| {
-        layer.forward(recorder, Forward::evaluation(&input, &[], &y));
+        let pass = Forward::new(&input, &[], &y, Mode::Evaluation);
+        layer.forward(recorder, pass).unwrap();
     });
     let expected = x.iter().map(|&x| formula(x.into()));
     let tolerance = x.iter().map(|&x| error(x.into()));
@@ -93,16 +94,8 @@ fn check_backward_from(
     let gradient = bench.input("dy", shape, dy);
     let dx = bench.output("dx", shape);
     bench.run(&case, 1, |recorder| {
-        let pass = Backward {
-            x: &x,
-            y: &output,
-            dy: &gradient,
-            parameters: &[],
-            gradients: &[],
-            dx: Some(&dx),
-            draw: None,
-        };
-        layer.backward(recorder, pass);
+        let pass = Backward::new([&x, &output, &gradient], Some(&dx), Mode::Evaluation);
+        layer.backward(recorder, pass).unwrap();
     });
     let pairs = || {
         values

@@ -1,5 +1,5 @@
 use wgrad::ndarray::Array2;
-use wgrad::ops::{Backward, Draw, Dropout, Forward, Layer};
+use wgrad::ops::{Backward, Draw, Dropout, Forward, Layer, Mode};
 use wgrad::reference::{self, Float};
 
 use crate::gpu::{self, Bench, FLUSHED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
@@ -40,30 +40,18 @@ fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
     let [x_unread, y_unread] = ["x unread", "y unread"].map(|l| bench.input(l, shape, &unread));
     let [y, dx] = ["y", "dx"].map(|label| bench.output(label, shape));
     let step_count = bench.input_u32("step_count", [1, 1], &[at.map_or(0, |(_, step)| step)]);
-    let draw = at.map(|(key, _)| Draw {
-        key,
-        step_count: &step_count,
-    });
+    let training = |(key, _)| Mode::Training(Draw::new(key, &step_count));
+    let mode = at.map_or(Mode::Evaluation, training);
     bench.run(&case, 1, |recorder| {
-        let forward = Forward {
-            draw,
-            ..Forward::evaluation(&x_in, &[], &y)
-        };
-        dropout.forward(recorder, forward);
-        let backward = Backward {
-            x: &x_unread,
-            y: &y_unread,
-            dy: &dy,
-            parameters: &[],
-            gradients: &[],
-            dx: Some(&dx),
-            draw,
-        };
-        dropout.backward(recorder, backward);
+        let forward = Forward::new(&x_in, &[], &y, mode);
+        dropout.forward(recorder, forward).unwrap();
+        let backward = Backward::new([&x_unread, &y_unread, &dy], Some(&dx), mode);
+        dropout.backward(recorder, backward).unwrap();
     });
 
     let x = Array2::from_shape_fn((rows, columns), |(r, c)| f64::from(x[r * columns + c]));
-    let draw = at.map(|(key, step)| reference::Draw { key, step });
+    let training = |(key, step)| reference::Mode::Training(reference::Draw::new(key, step));
+    let mode = at.map_or(reference::Mode::Evaluation, training);
     let (twin, unread) = (
         dropout.reference(),
         Array2::from_elem(x.raw_dim(), f64::NAN),
@@ -71,19 +59,19 @@ fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
     let twin = f64::of(&twin);
     let mut expected = [unread.clone(), unread.clone()];
     let [y_expected, dx_expected] = expected.each_mut().map(|values| values.view_mut());
-    twin.forward(reference::Forward {
-        draw,
-        ..reference::Forward::evaluation(x.view(), &[], y_expected)
-    });
-    twin.backward(reference::Backward {
-        x: unread.view(),
-        y: unread.view(),
-        dy: x.view(),
-        parameters: &[],
-        gradients: &mut [],
-        dx: Some(dx_expected),
-        draw,
-    });
+    let input = columns.into();
+    twin.forward(reference::Forward::new(
+        (x.view(), input),
+        &[],
+        y_expected,
+        mode,
+    ));
+    twin.backward(reference::Backward::new(
+        (unread.view(), input),
+        [unread.view(), x.view()],
+        Some(dx_expected),
+        mode,
+    ));
     for (found, expected) in [&y, &dx].into_iter().zip(expected) {
         // The scale and the product are rounded.
         let tolerance = expected.iter().map(|value| match at {

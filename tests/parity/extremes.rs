@@ -2,7 +2,8 @@
 
 use wgrad::ndarray::{Array2, ArrayView2};
 use wgrad::ops::{
-    Backward, Forward, Gelu, Layer, LeakyRelu, Loss as _, MeanSquaredError, Relu, Sigmoid, Tanh,
+    Backward, Forward, Gelu, Layer, LeakyRelu, Loss as _, LossPass, MeanSquaredError, Mode, Relu,
+    Sigmoid, Tanh,
 };
 use wgrad::plumbing::Variant;
 use wgrad::reference::{self, Float as _, Loss as _};
@@ -78,17 +79,10 @@ fn flushed(values: &[f32]) -> Vec<f32> {
 fn on_the_cpu(layer: &dyn Layer, xs: &[f32], dys: &[f32]) -> [Array2<f32>; 2] {
     let twin = layer.reference();
     let [mut y, mut dx] = [(); 2].map(|()| Array2::zeros((1, xs.len())));
-    let pass = reference::Forward::evaluation(row(xs), &[], y.view_mut());
-    f32::of(&twin).forward(pass);
-    f32::of(&twin).backward(reference::Backward {
-        x: row(xs),
-        y: y.view(),
-        dy: row(dys),
-        parameters: &[],
-        gradients: &mut [],
-        dx: Some(dx.view_mut()),
-        draw: None,
-    });
+    let (input, mode) = ((row(xs), xs.len().into()), reference::Mode::Evaluation);
+    f32::of(&twin).forward(reference::Forward::new(input, &[], y.view_mut(), mode));
+    let (values, dx_view) = ([y.view(), row(dys)], Some(dx.view_mut()));
+    f32::of(&twin).backward(reference::Backward::new(input, values, dx_view, mode));
     [y, dx]
 }
 
@@ -116,7 +110,8 @@ fn activations_of_extremes_are_those_of_the_cpu() {
         let x = bench.input("x", shape, &xs);
         let y_found = bench.output("y", shape);
         bench.run(&name, 1, |recorder| {
-            layer.forward(recorder, Forward::evaluation(&x, &[], &y_found));
+            let pass = Forward::new(&x, &[], &y_found, Mode::Evaluation);
+            layer.forward(recorder, pass).unwrap();
         });
         let of = |at: usize| format!("{:e}", xs[at]);
         all_agree(&name, &bench.read(&y_found), &y, of);
@@ -127,16 +122,8 @@ fn activations_of_extremes_are_those_of_the_cpu() {
         let dy = bench.input("dy", shape, &dys);
         let dx_found = bench.output("dx", shape);
         bench.run(&name, 1, |recorder| {
-            let pass = Backward {
-                x: &x,
-                y: &output,
-                dy: &dy,
-                parameters: &[],
-                gradients: &[],
-                dx: Some(&dx_found),
-                draw: None,
-            };
-            layer.backward(recorder, pass);
+            let pass = Backward::new([&x, &output, &dy], Some(&dx_found), Mode::Evaluation);
+            layer.backward(recorder, pass).unwrap();
         });
         let found = bench.read(&dx_found);
         // The derivative of a rectifier at the least number is not that at 0.
@@ -191,15 +178,16 @@ fn squared_errors_of_extremes_are_those_of_the_cpu() {
     let losses = bench.output("losses", [1, shape[0]]);
     let dy = bench.output("dy", shape);
     bench.run("mean squared error", 1, |recorder| {
-        MeanSquaredError.forward_backward(recorder, &y, &t, &losses, &dy);
+        let pass = LossPass::new([&y, &t], [&losses, &dy]);
+        MeanSquaredError.forward_backward(recorder, pass).unwrap();
     });
     let losses = bench.read(&losses);
     let found = bench.read(&dy);
     for (at, pair) in outputs.chunks(2).enumerate() {
         let mut gradient = Array2::zeros((1, 2));
         let targets = reference::Targets::Values(row(&targets[..2]));
-        let expected =
-            reference::MeanSquaredError.forward_backward(row(pair), targets, gradient.view_mut());
+        let pass = reference::LossPass::new(row(pair), targets, gradient.view_mut());
+        let expected = reference::MeanSquaredError.forward_backward(pass);
         if expected.is_finite() || keeps_what_is_not_finite() {
             assert_agrees(&format!("loss of {:e}", pair[0]), losses[at], expected);
         }

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use wgrad::ndarray::{Array2, ArrayView2};
-use wgrad::ops::Backward;
+use wgrad::ops::{Backward, Mode};
 use wgrad::plumbing::Variant;
 use wgrad::reference::{self, Layer as _};
 use wgrad::tensor::Tensor;
@@ -197,7 +197,9 @@ impl Expected {
 
 fn forward(x: ArrayView2<'_, f64>, parameters: &[Array2<f64>]) -> Array2<f64> {
     let mut y = Array2::zeros((x.nrows(), parameters[0].ncols()));
-    reference::Linear.forward(reference::Forward::evaluation(x, parameters, y.view_mut()));
+    let (input, mode) = ((x, x.ncols().into()), reference::Mode::Evaluation);
+    let pass = reference::Forward::new(input, parameters, y.view_mut(), mode);
+    reference::Linear.forward(pass);
     y
 }
 
@@ -206,15 +208,10 @@ fn backward(x: &Array2<f64>, dy: &Array2<f64>, parameters: &[Array2<f64>]) -> [A
     let unread = Array2::zeros(dy.raw_dim());
     let mut dx = Array2::zeros(x.raw_dim());
     let mut gradients = [0, 1].map(|index: usize| Array2::zeros(parameters[index].raw_dim()));
-    reference::Linear.backward(reference::Backward {
-        x: x.view(),
-        y: unread.view(),
-        dy: dy.view(),
-        parameters,
-        gradients: &mut gradients,
-        dx: Some(dx.view_mut()),
-        draw: None,
-    });
+    let (input, mode) = ((x.view(), x.ncols().into()), reference::Mode::Evaluation);
+    let values = [unread.view(), dy.view()];
+    let pass = reference::Backward::new(input, values, Some(dx.view_mut()), mode);
+    reference::Linear.backward(pass.with_parameters(parameters, &mut gradients));
     let [dw, db] = gradients;
     [dx, dw, db]
 }
@@ -272,19 +269,14 @@ fn check_backward(variant: Variant, case: &Case, with_dx: bool) {
         with_dx.then(|| ["dx", "dx of a ReLU"].map(|label| bench.output(label, [rows, inputs])));
     let name = format!("{variant:?} backward: {}", case.name);
     bench.run(&name, 1, |recorder| {
-        let pass = Backward {
-            x: &x,
-            y: &y,
-            dy: &dy,
-            parameters: &[w, b],
-            gradients: &gradients,
-            dx: dx.as_ref().map(|[dx, _]| dx),
-            draw: None,
+        let parameters = [w, b];
+        let pass = |dx| {
+            Backward::new([&x, &y, &dy], dx, Mode::Evaluation)
+                .with_parameters(&parameters, &gradients)
         };
-        variant.backward(recorder, pass);
+        variant.backward(recorder, pass(dx.as_ref().map(|[dx, _]| dx)));
         if let Some([_, of_relu]) = &dx {
-            let dx = Some(of_relu);
-            variant.backward_relu(recorder, Backward { dx, ..pass });
+            variant.backward_relu(recorder, pass(Some(of_relu)));
         }
     });
     let parameters = case.parameters();

@@ -1,6 +1,6 @@
 use wgrad::ndarray::{Array2, ArrayView2, ArrayViewMut2};
-use wgrad::ops::{Loss as _, MeanSquaredError};
-use wgrad::reference::{self, Loss as _, Targets};
+use wgrad::ops::{self, Loss as _, MeanSquaredError};
+use wgrad::reference::{self, Loss as _, LossPass, Targets};
 
 use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu, sum_error};
 
@@ -20,7 +20,7 @@ const SHAPES: [[usize; 2]; 12] = [
 ];
 
 fn formula(y: ArrayView2<'_, f64>, t: ArrayView2<'_, f64>, dy: ArrayViewMut2<'_, f64>) -> f64 {
-    reference::MeanSquaredError.forward_backward(y, Targets::Values(t), dy)
+    reference::MeanSquaredError.forward_backward(LossPass::new(y, Targets::Values(t), dy))
 }
 
 fn check(shape: [usize; 2], fill: Fill) {
@@ -35,7 +35,8 @@ fn check(shape: [usize; 2], fill: Fill) {
     let losses = bench.output("losses", [1, rows]);
     let dy = bench.output("dy", shape);
     bench.run(&case, 1, |recorder| {
-        MeanSquaredError.forward_backward(recorder, &outputs, &targets, &losses, &dy);
+        let pass = ops::LossPass::new([&outputs, &targets], [&losses, &dy]);
+        MeanSquaredError.forward_backward(recorder, pass).unwrap();
     });
 
     let of =
@@ -78,11 +79,7 @@ fn gradient_of_mean_squared_error_is_its_derivative() {
     let (mut y, t) = (random(), random());
     let mut dy = Array2::zeros(shape);
     let mut loss = |y: &Array2<f64>| {
-        let value = reference::MeanSquaredError.forward_backward(
-            y.view(),
-            Targets::Values(t.view()),
-            dy.view_mut(),
-        );
+        let value = formula(y.view(), t.view(), dy.view_mut());
         (value, dy.clone())
     };
     let (_, gradient) = loss(&y);

@@ -1,5 +1,5 @@
 use wgrad::ndarray::{Array2, ArrayView2, Axis};
-use wgrad::ops::{Loss as _, SoftmaxCrossEntropy};
+use wgrad::ops::{Loss as _, LossPass, SoftmaxCrossEntropy};
 use wgrad::reference::softmax_cross_entropy;
 
 use crate::extremes::{EXTREMES, assert_agrees};
@@ -18,7 +18,10 @@ fn run(shape: [usize; 2], logits: &[f32], labels: &[u32]) -> Outcome {
     let losses = bench.output("losses", [1, rows]);
     let dlogits = bench.output("dlogits", shape);
     bench.run(&format!("softmax {shape:?}"), 1, |recorder| {
-        SoftmaxCrossEntropy.forward_backward(recorder, &input, &targets, &losses, &dlogits);
+        let pass = LossPass::new([&input, &targets], [&losses, &dlogits]);
+        SoftmaxCrossEntropy
+            .forward_backward(recorder, pass)
+            .unwrap();
     });
     Outcome {
         losses: bench.read(&losses),

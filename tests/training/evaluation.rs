@@ -3,7 +3,7 @@ use wgrad::cpu::Network;
 use wgrad::data::{Dataset, Labels, Sampling};
 use wgrad::ndarray::Array2;
 use wgrad::ops::{MeanSquaredError, SoftmaxCrossEntropy};
-use wgrad::{Error, Evaluation, Model, Trainer};
+use wgrad::{Error, Evaluation, Model, Targets, Trainer};
 
 use super::{digits, relu_net, sigmoid_net, tiny, trainer};
 use crate::gpu::{Numbers, gpu};
@@ -23,7 +23,9 @@ fn reference(trainer: &Trainer, data: &Dataset) -> (Evaluation, usize) {
         first - second < 1e-5 * (1.0 + first.abs())
     });
     let evaluation = Evaluation {
-        loss: network.loss(x.view(), labels).unwrap(),
+        loss: network
+            .loss(&SoftmaxCrossEntropy, x.view(), Targets::Classes(labels))
+            .unwrap(),
         accuracy: Some(network.accuracy(x.view(), labels).unwrap()),
     };
     (evaluation, close.count())

@@ -171,10 +171,13 @@ fn of_the_functions(pair: [f32; 2], expected: &Told) {
     single.set_parameters(&with_logits(pair)).unwrap();
     let double = model.to_reference().unwrap();
     let x_double = x.mapv(f64::from);
-    let targets = Targets::Classes(&labels);
+    let targets = Targets::Classes(labels.indices());
     let losses = [
         f64::from(model.loss(&SoftmaxCrossEntropy, x.view(), targets).unwrap()),
-        single.loss(x.view(), labels.indices()).unwrap().into(),
+        single
+            .loss(&SoftmaxCrossEntropy, x.view(), targets)
+            .unwrap()
+            .into(),
     ];
     for loss in losses {
         assert_eq!(loss.is_nan(), expected.loss.is_nan(), "{pair:?}");
@@ -182,7 +185,13 @@ fn of_the_functions(pair: [f32; 2], expected: &Told) {
             assert_eq!(loss.is_infinite(), expected.loss.is_infinite(), "{pair:?}");
         }
     }
-    let loss = double.loss(x_double.view(), labels.indices()).unwrap();
+    let loss = double
+        .loss(
+            &SoftmaxCrossEntropy,
+            x_double.view(),
+            Targets::Classes(labels.indices()),
+        )
+        .unwrap();
     assert_eq!(loss.is_nan(), expected.loss.is_nan(), "{pair:?}");
     let accuracies = [
         model
@@ -301,14 +310,14 @@ fn no_rows_are_the_same_on_both_paths() {
     assert_eq!(model.predict(none.view()).unwrap().dim(), (0, 2));
     assert_eq!(network.predict(none.view()).unwrap().dim(), (0, 2));
     let book = TwoLayerNet::new(gpu(), 2, 3, 2, 0).unwrap();
-    let (loss, targets) = (&SoftmaxCrossEntropy, Targets::Classes(&labels));
+    let (loss, targets) = (&SoftmaxCrossEntropy, Targets::Classes(labels.indices()));
     for refused in [
-        network.loss(none.view(), &[]).map(|_| ()),
+        network.loss(loss, none.view(), targets).map(|_| ()),
         network.accuracy(none.view(), &[]).map(|_| ()),
-        network.gradient(none.view(), &[]).map(|_| ()),
+        network.gradient(loss, none.view(), targets).map(|_| ()),
         network
             .clone()
-            .numerical_gradient(none.view(), &[])
+            .numerical_gradient(loss, none.view(), targets)
             .map(|_| ()),
         model.loss(loss, none.view(), targets).map(|_| ()),
         model.gradient(loss, none.view(), targets).map(|_| ()),
@@ -328,7 +337,7 @@ fn no_rows_are_the_same_on_both_paths() {
     for error in [model.predict(narrow.view()), network.predict(narrow.view())] {
         let error = error.unwrap_err();
         assert!(
-            matches!(error, Error::Shape { found, .. } if found.dims() == [0, 1]),
+            matches!(error, Error::Shape { ref found, .. } if found.dims() == [0, 1]),
             "{error}"
         );
     }

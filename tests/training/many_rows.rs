@@ -90,7 +90,13 @@ fn many_rows_have_the_outputs_of_each_alone() {
         let classes = u32::try_from(outputs.ncols()).unwrap();
         let labels = labels(3_001, classes);
         let x64 = x.mapv(f64::from);
-        let expected = network.loss(x64.view(), labels.indices()).unwrap();
+        let expected = network
+            .loss(
+                &SoftmaxCrossEntropy,
+                x64.view(),
+                Targets::Classes(labels.indices()),
+            )
+            .unwrap();
         let found = f64::from(loss(&model, &x, &labels));
         assert!(
             (found - expected).abs() < 1e-5 * (1.0 + expected),
@@ -100,7 +106,7 @@ fn many_rows_have_the_outputs_of_each_alone() {
 }
 
 fn loss(model: &Model, x: &Array2<f32>, labels: &Labels) -> f32 {
-    let targets = Targets::Classes(labels);
+    let targets = Targets::Classes(labels.indices());
     model.loss(&SoftmaxCrossEntropy, x.view(), targets).unwrap()
 }
 
@@ -132,10 +138,22 @@ fn many_rows_on_the_cpu_have_the_outputs_of_each_alone() {
             assert!(apart.iter().all(|apart| apart.abs() < 1e-12), "{apart}");
         }
         let labels = labels(1_203, u32::try_from(outputs.ncols()).unwrap());
-        let whole = network.loss(x.view(), labels.indices()).unwrap();
+        let whole = network
+            .loss(
+                &SoftmaxCrossEntropy,
+                x.view(),
+                Targets::Classes(labels.indices()),
+            )
+            .unwrap();
         let of_row = |row: usize| {
             let x = x.slice(s![row..=row, ..]);
-            network.loss(x, &labels.indices()[row..=row]).unwrap()
+            network
+                .loss(
+                    &SoftmaxCrossEntropy,
+                    x,
+                    Targets::Classes(&labels.indices()[row..=row]),
+                )
+                .unwrap()
         };
         let mean = (0..1_203).map(of_row).sum::<f64>() / 1_203.0;
         assert!(
@@ -196,7 +214,11 @@ fn a_gradient_of_too_many_rows_says_so() {
     let model = networks()[2].build(&gpu).unwrap();
     let x = rows(3_001, 6);
     let gradient = |x: &Array2<f32>, labels: &Labels| {
-        model.gradient(&SoftmaxCrossEntropy, x.view(), Targets::Classes(labels))
+        model.gradient(
+            &SoftmaxCrossEntropy,
+            x.view(),
+            Targets::Classes(labels.indices()),
+        )
     };
     let error = gradient(&x, &labels(3_001, 3)).unwrap_err();
     assert!(matches!(error, Error::Limit { .. }), "{error}");

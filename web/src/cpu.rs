@@ -16,6 +16,8 @@ const KEPT: usize = 16_384;
 #[derive(Debug)]
 pub(crate) struct OnCpu {
     trainer: cpu::Trainer<f32>,
+    /// In a row.
+    features: usize,
     losses: VecDeque<f32>,
 }
 
@@ -24,6 +26,7 @@ impl OnCpu {
         let (network, optimizer) = (settings.network(train)?, settings.optimizer()?);
         let (batch, sampling) = (settings.batch as usize, settings.sampling());
         Ok(Self {
+            features: network.features(),
             trainer: cpu::Trainer::new(&network, optimizer, train, batch, sampling)?,
             losses: VecDeque::new(),
         })
@@ -31,12 +34,11 @@ impl OnCpu {
 
     fn logits_now(&self, rows: &[f32]) -> Result<Vec<f32>, Error> {
         let network = self.trainer.network();
-        let inputs = network.widths()[0];
-        let shape = (rows.len() / inputs, inputs);
+        let shape = [rows.len() / self.features, self.features];
         let x = ArrayView2::from_shape(shape, rows).map_err(|_| Error::Shape {
             what: "rows asked for".to_owned(),
-            expected: shape.into(),
-            found: [1, rows.len()],
+            expected: Box::new(shape.into()),
+            found: Box::new([1, rows.len()].into()),
             remedy: "Give as many values as the rows have",
         })?;
         Ok(network.predict(x)?.into_iter().collect())

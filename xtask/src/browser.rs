@@ -193,6 +193,8 @@ pub(crate) mod tests {
             .on_run(|fake, line| u8::from(succeed(fake, line).is_err()));
         let bindgen = "name = \"wasm-bindgen\"\nversion = \"0.2.99\"\n";
         fake.write("Cargo.lock", bindgen)?;
+        // Whose comments are blanked in the page.
+        fake.write("shaders/add.wgsl", "")?;
         fake.write("web/page/index.html", "")?;
         fake.write("web/tests/package-lock.json", LOCK)?;
         for file in ["parity.test.mjs", "page.test.mjs", "support.mjs"] {

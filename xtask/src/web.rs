@@ -13,6 +13,7 @@ const BUDGET: u64 = 400_000;
 /// Where `wasm-bindgen` is installed.
 const TOOLS: &str = "target/tools";
 const PAGE: &str = "web/page";
+const SHADERS: &str = "shaders";
 /// The built page.
 pub(crate) const DIST: &str = "web/dist";
 const MODULE: &str = "web/dist/wasm/wgrad_web_bg.wasm";
@@ -30,6 +31,8 @@ pub(crate) fn build(host: &impl Host) -> Result<(), Failure> {
     let cannot = |error| Failure::new(format!("cannot write {DIST}: {error}"));
     copy_page(&host.root()).map_err(cannot)?;
     tools.bind(host, PAGE_CRATE, &format!("{DIST}/wasm"))?;
+    let cannot = |error| Failure::new(format!("cannot blank the comments in {MODULE}: {error}"));
+    blank_comments(&host.root()).map_err(cannot)?;
     check_size(host)
 }
 
@@ -119,6 +122,39 @@ fn copy_page(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Puts spaces where the page's shaders have comments, which are a third of their text and nobody reads there. Nothing
+/// moves: the module stays one, and lines and columns in a driver's messages are those of the files.
+fn blank_comments(root: &Path) -> io::Result<()> {
+    let path = root.join(MODULE);
+    let mut module = fs::read(&path)?;
+    for entry in fs::read_dir(root.join(SHADERS))? {
+        let shader = fs::read(entry?.path())?;
+        let blanked = blanked(&shader);
+        let mut from = 0;
+        while let Some(at) = find(&module[from..], &shader) {
+            from += at;
+            module[from..from + shader.len()].copy_from_slice(&blanked);
+            from += shader.len();
+        }
+    }
+    fs::write(path, module)
+}
+
+/// WGSL with spaces in place of its comments, which all go to the end of their line.
+fn blanked(shader: &[u8]) -> Vec<u8> {
+    let mut is_comment = false;
+    let blank = |(at, &byte): (usize, &u8)| {
+        is_comment = byte != b'\n' && (is_comment || shader[at..].starts_with(b"//"));
+        if is_comment { b' ' } else { byte }
+    };
+    shader.iter().enumerate().map(blank).collect()
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    let mut windows = text.windows(part.len().max(1));
+    windows.position(|window| window == part)
+}
+
 /// Tells what a visitor downloads, and fails where it is too much.
 fn check_size(host: &impl Host) -> Result<(), Failure> {
     let module = host.root().join(MODULE);
@@ -156,13 +192,15 @@ mod tests {
     const LOCK: &str = "[[package]]\nname = \"wasm-bindgen-futures\"\nversion = \"0.4.1\"\n\n\
         [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.99\"\nsource = \"registry\"\n";
 
+    const SHADER: &str = "// y = a + b\nlet y = a / b; // 1/b\n";
+
     /// A checkout whose page compiles, to so many bytes after gzip.
     fn checkout(gzipped: usize) -> io::Result<Fake> {
         let fake = Fake::new("linux")?
             .answers("gzip --version", "gzip 1.12")
             .on_run(move |fake, line| {
                 let made = if line.contains("--out-dir") {
-                    fake.write(MODULE, "module")
+                    fake.write(MODULE, &format!("// data {SHADER}{SHADER} // data"))
                 } else if line.starts_with("gzip") {
                     fake.write(&format!("{MODULE}.gz"), &"x".repeat(gzipped))
                 } else {
@@ -172,6 +210,7 @@ mod tests {
             });
         fake.write("Cargo.lock", LOCK)?;
         fake.write("web/page/index.html", "<!doctype html>")?;
+        fake.write("shaders/add.wgsl", SHADER)?;
         Ok(fake)
     }
 
@@ -208,6 +247,16 @@ mod tests {
         assert!(root.join(MODULE).is_file());
         assert!(!root.join("web/dist/stale.js").exists());
         assert!(!root.join(MODULE).with_extension("wasm.gz").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn shaders_in_the_page_have_no_comments_and_nothing_moves() -> io::Result<()> {
+        let fake = checkout(100)?;
+        assert!(build(&fake).is_ok());
+        let shader = format!("{:12}\nlet y = a / b; {:6}\n", "", "");
+        let expected = format!("// data {shader}{shader} // data");
+        assert_eq!(fs::read_to_string(fake.root().join(MODULE))?, expected);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use super::Network;
 use crate::TwoLayerNet;
 use crate::init::Init;
 use crate::network::{Parameters, Sequential};
-use crate::ops::{Linear, Relu, Tanh};
+use crate::ops::{Linear, Relu, SoftmaxCrossEntropy, Tanh};
 use crate::reference::Targets;
 
 fn spec(seed: u64) -> Sequential {
@@ -170,7 +170,7 @@ fn targets_of_another_kind_are_refused() {
     let (network, x) = (network(1), ndarray::Array2::zeros((2, 4)));
     let values = ndarray::Array2::zeros((2, 2));
     let loss = crate::ops::SoftmaxCrossEntropy;
-    let error = network.loss_of(&loss, x.view(), Targets::Values(values.view()));
+    let error = network.loss(&loss, x.view(), Targets::Values(values.view()));
     let message = error.unwrap_err().to_string();
     assert!(
         message.contains("SoftmaxCrossEntropy") && message.contains("classes"),
@@ -178,7 +178,7 @@ fn targets_of_another_kind_are_refused() {
     );
     let values = ndarray::Array2::zeros((2, 3));
     let loss = crate::ops::MeanSquaredError;
-    let error = network.gradient_of(&loss, x.view(), Targets::Values(values.view()));
+    let error = network.gradient(&loss, x.view(), Targets::Values(values.view()));
     let message = error.unwrap_err().to_string();
     assert!(
         message.contains("2 × 3") && message.contains("2 × 2"),
@@ -215,7 +215,10 @@ fn a_layer_without_a_bias_has_none() {
     let [one, other] = [&same, &without].map(|of| of.predict(x.view()).unwrap().into_dyn());
     assert!(apart(&one, &other));
     let labels = [0, 1, 1, 0, 1];
-    let [one, other] = [&same, &without].map(|of| of.gradient(x.view(), &labels).unwrap());
+    let [one, other] = [&same, &without].map(|of| {
+        of.gradient(&SoftmaxCrossEntropy, x.view(), Targets::Classes(&labels))
+            .unwrap()
+    });
     for (name, value) in other.iter() {
         assert!(apart(value, &one[name]), "{name}");
     }

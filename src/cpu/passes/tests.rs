@@ -131,9 +131,9 @@ fn gradients_of_every_graph_are_central_differences() {
         let x = random(&mut numbers, ROWS, network.graph().features());
         let (y, loss) = (random(&mut numbers, ROWS, 3), MeanSquaredError);
         let targets = Targets::Values(y.view());
-        let backprop = network.gradient_of(&loss, x.view(), targets).unwrap();
+        let backprop = network.gradient(&loss, x.view(), targets).unwrap();
         let numerical = network
-            .numerical_gradient_of(&loss, x.view(), targets)
+            .numerical_gradient(&loss, x.view(), targets)
             .unwrap();
         assert_close(case, &backprop, &numerical, TOLERANCE);
     }
@@ -152,14 +152,14 @@ fn fast_and_single_networks_are_those_by_definition() {
         let gradient = |network: &Network<f64>| {
             let targets = Targets::Values(y64.view());
             network
-                .gradient_of(&MeanSquaredError, x64.view(), targets)
+                .gradient(&MeanSquaredError, x64.view(), targets)
                 .unwrap()
         };
         let expected = gradient(&definition);
         assert_close(case, &gradient(&fast), &expected, 1e-13);
         let targets = Targets::Values(y.view());
         let found = single
-            .gradient_of(&MeanSquaredError, x.view(), targets)
+            .gradient(&MeanSquaredError, x.view(), targets)
             .unwrap();
         // Sums of at most 20 products of numbers below 5, a few of them one after another.
         assert_close(case, &found.mapv(f64::from), &expected, 1e-5);
@@ -331,7 +331,7 @@ fn steps_of_training_alone_change_the_state() {
         let (x, y) = (x.view(), ndarray::array![[1.0f32], [2.0]]);
         let network = trainer.network();
         network
-            .gradient_of(&loss, x, Targets::Values(y.view()))
+            .gradient(&loss, x, Targets::Values(y.view()))
             .unwrap();
         let activations = network.activations(x).unwrap();
         assert_eq!(activations[1].values, x.mapv(|x| x - expected));

@@ -1,6 +1,6 @@
 //! How parameters start.
 
-use super::{Graph, Parameter, Source};
+use super::graph::{Graph, Parameter, Source};
 use crate::init::Init;
 use crate::ops::{ParameterSpec, Response};
 

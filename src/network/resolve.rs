@@ -1,0 +1,285 @@
+//! Shapes and parameters of a network as it was described: every layer is asked for its spec.
+
+use std::sync::Arc;
+
+use super::graph::{Graph, Parameter, Source, Use, Value};
+use super::sequential::{Mistake, Sequential};
+use super::summary::Summary;
+use crate::error::Error;
+use crate::ops::{Layer, LayerSpec, Layout, ParameterSpec, shared};
+use crate::random::layer_key;
+use crate::shape::Shape;
+
+impl Sequential {
+    /// Shape of what it gives for an example.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the network cannot be: a layer does not take what it is given, say.
+    pub fn output(&self) -> Result<Shape, Error> {
+        Ok(self.graph()?.output().shape)
+    }
+
+    /// Layers, shapes, parameters, operations and memory, to be printed.
+    ///
+    /// ```
+    /// let summary = wgrad::TwoLayerNet::spec(784, 50, 10).summary()?;
+    /// assert_eq!((summary.parameters(), summary.layers.len()), (39_760, 3));
+    /// println!("{summary}");
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`output`](Self::output).
+    pub fn summary(&self) -> Result<Summary, Error> {
+        Ok(Summary::of(&self.graph()?))
+    }
+
+    /// With all its shapes.
+    ///
+    /// # Errors
+    /// As [`output`](Self::output).
+    pub(crate) fn graph(&self) -> Result<Graph, Error> {
+        self.mistake.as_ref().map_or(Ok(()), Mistake::error)?;
+        let mut graph = Graph {
+            values: Vec::new(),
+            uses: Vec::new(),
+            parameters: Vec::new(),
+            state: Vec::new(),
+            inputs: 0,
+            seed: self.seed,
+        };
+        for source in &self.sources {
+            let (shape, name) = match source {
+                Source::Input { .. } => graph.input(self)?,
+                Source::Layer { layer, x } => graph.layer(&self.layers, *layer, *x)?,
+                Source::Sum(of) => (
+                    graph.shape_of_sum(*of)?,
+                    format!("sum of {}", graph.names(of)),
+                ),
+                Source::Concat(of) => (graph.shape_of_concat(of)?, graph.names(of)),
+            };
+            let index = graph.values.len();
+            let given = self.names.iter().find(|(_, value)| *value == index);
+            let name = given.map_or(name, |(given, _)| given.clone());
+            graph.add(source.clone(), shape, name);
+        }
+        graph.check(self)?;
+        graph.say_initial_values();
+        Ok(graph)
+    }
+}
+
+impl Graph {
+    fn add(&mut self, source: Source, shape: Shape, name: String) {
+        let index = self.values.len();
+        let mut is_trained = false;
+        for &operand in source.operands() {
+            self.values[operand].readers.push(index);
+            is_trained |= self.values[operand].is_trained;
+        }
+        if let Source::Layer { layer, .. } = source {
+            is_trained |= !self.uses[layer].parameters.is_empty();
+        }
+        self.values.push(Value {
+            source,
+            shape,
+            name,
+            readers: Vec::new(),
+            is_trained,
+        });
+    }
+
+    fn input(&mut self, network: &Sequential) -> Result<(Shape, String), Error> {
+        let shape = network.inputs[self.inputs];
+        let name = match network.inputs.len() {
+            1 => "input".to_owned(),
+            _ => format!("inputs.{}", self.inputs),
+        };
+        self.inputs += 1;
+        if shape.is_empty() {
+            let what = format!("shape of the network's {name}");
+            return Err(Error::setting(what, "at least 1 along each extent", shape));
+        }
+        Ok((shape, name))
+    }
+
+    fn layer(
+        &mut self,
+        layers: &[Arc<dyn Layer>],
+        index: usize,
+        x: usize,
+    ) -> Result<(Shape, String), Error> {
+        let layer = &layers[index];
+        let place = format!("layers.{index}, {},", layer.name());
+        let spec = layer
+            .spec(&self.values[x].shape)
+            .map_err(|error| placed(error, &place))?;
+        if spec.output.is_empty() {
+            let what = format!("shape of the output of {place}");
+            return Err(Error::setting(
+                what,
+                "at least 1 along each extent",
+                spec.output,
+            ));
+        }
+        for spec in spec.parameters.iter().chain(&spec.state) {
+            check_parameter(index, spec)?;
+        }
+        let earlier = match shared(&**layer) {
+            None => None,
+            Some(arc) => self.uses.iter().find(|earlier| {
+                shared(&*earlier.layer).is_some_and(|other| Arc::ptr_eq(arc, other))
+            }),
+        };
+        let (parameters, state, is_repeated) = match earlier {
+            Some(earlier) => {
+                check_same(&place, &earlier.spec, &spec)?;
+                (earlier.parameters.clone(), earlier.state.clone(), true)
+            }
+            None => {
+                let add = |all: &mut Vec<Parameter>, specs: &[ParameterSpec]| {
+                    let first = all.len();
+                    all.extend(specs.iter().map(|spec| Parameter {
+                        name: format!("layers.{index}.{}", spec.name),
+                        spec: spec.clone(),
+                    }));
+                    first..all.len()
+                };
+                let parameters = add(&mut self.parameters, &spec.parameters);
+                (parameters, add(&mut self.state, &spec.state), false)
+            }
+        };
+        let output = spec.output;
+        self.uses.push(Use {
+            layer: Arc::clone(layer),
+            spec,
+            value: self.values.len(),
+            parameters,
+            state,
+            key: layer_key(self.seed, u32::try_from(index).unwrap_or(u32::MAX)),
+            is_repeated,
+        });
+        Ok((output, format!("layers.{index}")))
+    }
+
+    fn names(&self, of: &[usize]) -> String {
+        let names = of.iter().map(|&value| self.values[value].name.as_str());
+        names.collect::<Vec<_>>().join(" and ")
+    }
+
+    fn shape_of_sum(&self, of: [usize; 2]) -> Result<Shape, Error> {
+        let [first, second] = of.map(|value| self.values[value].shape);
+        match first == second {
+            true => Ok(first),
+            false => Err(Error::Setting {
+                name: format!(
+                    "shape of {}, to be added to another value,",
+                    self.values[of[1]].name
+                ),
+                expected: format!("{first}, that of {}", self.values[of[0]].name),
+                found: second.to_string(),
+            }),
+        }
+    }
+
+    /// Values follow one another in memory as they do along their first extent.
+    fn shape_of_concat(&self, of: &[usize]) -> Result<Shape, Error> {
+        let shapes: Vec<Shape> = of.iter().map(|&value| self.values[value].shape).collect();
+        let inner = &shapes[0].extents()[1..];
+        for (shape, &value) in shapes.iter().zip(of).skip(1) {
+            if shape.extents()[1..] != *inner {
+                return Err(Error::Setting {
+                    name: format!("shape of {}, to be concatenated,", self.values[value].name),
+                    expected: format!(
+                        "that of {} but for the first extent, {}",
+                        self.values[of[0]].name, shapes[0]
+                    ),
+                    found: shape.to_string(),
+                });
+            }
+        }
+        let first = shapes
+            .iter()
+            .map(|shape| shape.extents()[0])
+            .fold(0, usize::saturating_add);
+        Ok(match *inner {
+            [] => Shape::from(first),
+            [a] => Shape::from([first, a]),
+            [a, b] => Shape::from([first, a, b]),
+            [a, b, c, ..] => Shape::from([first, a, b, c]),
+        })
+    }
+
+    fn check(&self, network: &Sequential) -> Result<(), Error> {
+        let output = network.here;
+        let unread = |value: &usize| self.values[*value].readers.is_empty() && *value != output;
+        if let Some(value) = (0..self.values.len()).find(unread) {
+            let what = format!("readers of {}", self.values[value].name);
+            let expected =
+                "at least 1: let a layer, a sum or a concatenation take it, or leave it out";
+            return Err(Error::setting(what, expected, 0));
+        }
+        if self.parameters.is_empty() {
+            let expected = "above 0: add a Linear layer";
+            return Err(Error::setting(
+                "number of trainable parameters",
+                expected,
+                0,
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What a layer says of its settings, with the layer's place.
+fn placed(error: Error, place: &str) -> Error {
+    match error {
+        Error::Setting {
+            name,
+            expected,
+            found,
+        } => Error::Setting {
+            name: format!("{name} of {place}"),
+            expected,
+            found,
+        },
+        error => error,
+    }
+}
+
+fn check_parameter(layer: usize, spec: &ParameterSpec) -> Result<(), Error> {
+    spec.init.check()?;
+    let name = || format!("shape of layers.{layer}.{}", spec.name);
+    if spec.shape.is_empty() {
+        return Err(Error::setting(
+            name(),
+            "at least 1 along each extent",
+            spec.shape,
+        ));
+    }
+    let full_name = format!("layers.{layer}.{}", spec.name);
+    spec.init.check_values(&full_name, &spec.shape, spec.fans)?;
+    if spec.layout == Layout::Transposed && spec.shape.rank() != 2 {
+        let expected = "of two extents, as it lies transposed in files";
+        return Err(Error::setting(name(), expected, spec.shape));
+    }
+    Ok(())
+}
+
+/// A layer that is used again must have the same parameters and state there.
+fn check_same(place: &str, earlier: &LayerSpec, spec: &LayerSpec) -> Result<(), Error> {
+    let shapes = |spec: &LayerSpec| -> Vec<(&'static str, Shape)> {
+        let all = spec.parameters.iter().chain(&spec.state);
+        all.map(|spec| (spec.name, spec.shape)).collect()
+    };
+    let [expected, found] = [shapes(earlier), shapes(spec)];
+    if expected == found {
+        return Ok(());
+    }
+    let listed = |shapes: &[(&str, Shape)]| {
+        let shapes = shapes.iter().map(|(name, shape)| format!("{name} {shape}"));
+        shapes.collect::<Vec<_>>().join(", ")
+    };
+    let name = format!("parameters of {place} where it is used again");
+    Err(Error::setting(name, listed(&expected), listed(&found)))
+}

@@ -1,0 +1,52 @@
+use super::copy;
+use crate::testing::{Bench, Fill, Numbers, folding_gpu, gpu};
+
+/// Columns so many from the first on, of a matrix with so many.
+struct Columns {
+    first: usize,
+    of: usize,
+}
+
+fn check(rows: usize, columns: usize, from: &Columns, to: &Columns) {
+    let case = format!(
+        "{rows}×{columns} from {} of {} to {} of {}",
+        from.first, from.of, to.first, to.of
+    );
+    let mut numbers = Numbers::new((rows * 1009 + columns) as u64);
+    let [source, before] =
+        [from.of, to.of].map(|columns| numbers.fill(rows * columns, Fill::Extreme));
+    let folds = rows * columns > 3 * 1024;
+    let bench = Bench::new(if folds { folding_gpu() } else { gpu() });
+    let source_in = bench.input("source", [rows, from.of], &source);
+    let destination = bench.changed("destination", [rows, to.of], &before);
+    bench.run(&case, 1, |recorder| {
+        let ends = [(&source_in, from.first), (&destination, to.first)];
+        copy(recorder, ends[0], ends[1], columns);
+    });
+    // Whatever is beside the columns stays.
+    let mut expected = before;
+    for row in 0..rows {
+        let read = row * from.of + from.first;
+        let written = row * to.of + to.first;
+        expected[written..written + columns].copy_from_slice(&source[read..read + columns]);
+    }
+    let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|x| x.to_bits()).collect() };
+    let found = bench.read(&destination);
+    assert!(bits(&found) == bits(&expected), "{case}");
+}
+
+#[test]
+fn columns_are_copied_and_no_others() {
+    let column = |first, of| Columns { first, of };
+    for rows in [1, 2, 3, 64, 65, 257] {
+        check(rows, 1, &column(0, 1), &column(0, 1));
+        check(rows, 3, &column(0, 3), &column(2, 5));
+        check(rows, 3, &column(4, 9), &column(0, 3));
+        check(rows, 7, &column(1, 8), &column(3, 11));
+    }
+    // Around the elements of a workgroup, and more than one dimension of a dispatch takes.
+    for columns in [255, 256, 257, 1023, 1024, 1025, 1537] {
+        check(1, columns, &column(0, columns), &column(5, columns + 6));
+        check(3, columns, &column(2, columns + 2), &column(0, columns));
+    }
+}

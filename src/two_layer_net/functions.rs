@@ -1,0 +1,87 @@
+//! The book's five functions. They wait for the GPU, which a browser's main thread may not.
+
+use ndarray::{Array2, ArrayView2};
+
+use super::TwoLayerNet;
+use crate::confusion::correct;
+use crate::data::Labels;
+use crate::error::Error;
+use crate::fit::{check_input, check_rows};
+use crate::network::Parameters;
+use crate::ops::SoftmaxCrossEntropy;
+use crate::reference::Targets;
+
+impl TwoLayerNet {
+    /// Logits (rows, classes) of `x` (rows, inputs): see [`Model::predict`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
+        self.model.predict(x)
+    }
+
+    /// Mean softmax cross-entropy of `x` with its labels: see [`Model::loss`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn loss(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<f32, Error> {
+        self.check(x, labels)?;
+        let targets = Targets::Classes(labels.indices());
+        self.model.loss(&SoftmaxCrossEntropy, x, targets)
+    }
+
+    /// Share of rows whose largest logit is their label's, 0…1. NaN is never the largest; of equal logits the first
+    /// is.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub fn accuracy(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<f64, Error> {
+        self.check(x, labels)?;
+        let logits = self.predict(x)?;
+        let hits = correct(logits.view(), labels.indices());
+        Ok(hits as f64 / labels.len() as f64)
+    }
+
+    /// Gradients of the loss by all parameters, by backpropagation on the GPU: see [`Model::gradient`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn gradient(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<Parameters, Error> {
+        self.check(x, labels)?;
+        let targets = Targets::Classes(labels.indices());
+        self.model.gradient(&SoftmaxCrossEntropy, x, targets)
+    }
+
+    /// The same gradients by central differences through the `f64` reference: slow, and right.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub fn numerical_gradient(
+        &self,
+        x: ArrayView2<'_, f32>,
+        labels: &Labels,
+    ) -> Result<Parameters<f64>, Error> {
+        self.check(x, labels)?;
+        let mut network = self.model.to_reference()?;
+        let targets = Targets::Classes(labels.indices());
+        network.numerical_gradient(&SoftmaxCrossEntropy, x.mapv(f64::from).view(), targets)
+    }
+
+    /// Whether there is a label of as many classes as the network has for each of at least one row.
+    fn check(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<(), Error> {
+        let graph = self.model.graph();
+        check_input(graph, x.dim().into())?;
+        check_rows(x.nrows())?;
+        let expected = [x.nrows(), graph.outputs()];
+        let found = [labels.len(), labels.classes()];
+        match expected == found {
+            true => Ok(()),
+            false => Err(Error::shape(
+                "labels (examples, classes)",
+                expected,
+                found,
+                "Give a label for each row, of as many classes as the network has outputs",
+            )),
+        }
+    }
+}

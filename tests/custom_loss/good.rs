@@ -1,0 +1,66 @@
+//! What is right passes, and the report says what was looked at.
+
+use wgrad::loss_check::{Check, Pass};
+use wgrad::ops::{Loss, MeanSquaredError, SoftmaxCrossEntropy};
+use wgrad::{LossCheck, TensorShape, check_loss};
+
+use crate::gpu::gpu;
+use crate::hinge::SquaredHinge;
+use crate::log_cosh::LogCosh;
+
+#[test]
+fn losses_of_the_crate_and_of_others() {
+    let losses: [&dyn Loss; 4] = [
+        &SoftmaxCrossEntropy,
+        &MeanSquaredError,
+        &LogCosh::good(),
+        &SquaredHinge,
+    ];
+    for loss in losses {
+        let report = check_loss(gpu(), loss).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(report.loss, format!("{loss:?}"));
+        assert!(!report.kernels.is_empty(), "{report}");
+        for row in &report.rows {
+            assert!(row.difference <= row.bound, "{report}");
+        }
+    }
+}
+
+#[test]
+fn the_report_has_a_row_for_both_tensors_of_every_minibatch() {
+    let report = check_loss(gpu(), &LogCosh::good()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(report.kernels, ["log_cosh::log_cosh"]);
+    let rows = |check, minibatch: [usize; 2]| {
+        let minibatch = TensorShape::from(minibatch);
+        let rows = report.rows.iter();
+        let rows = rows.filter(move |row| (row.check, row.minibatch) == (check, minibatch));
+        rows.map(|row| row.tensor.as_str()).collect::<Vec<_>>()
+    };
+    for shape in [[1, 1], [3, 7], [101, 53], [2053, 2053]] {
+        assert_eq!(
+            rows(Check::Parity(Pass::Loss), shape),
+            ["losses", "doutputs"]
+        );
+    }
+    assert_eq!(rows(Check::Gradient, [3, 7]), ["doutputs"]);
+    assert_eq!(rows(Check::Gradient, [101, 53]), [""; 0]);
+    let text = report.to_string();
+    assert_eq!(text.lines().count(), 3 + report.rows.len());
+    assert!(
+        text.starts_with("LogCosh\ncontract  log_cosh::log_cosh is what"),
+        "{text}"
+    );
+}
+
+/// Outputs of any shape, in ranges of one's own.
+#[test]
+fn shapes_and_ranges_are_those_asked_for() {
+    let check = LossCheck::default().shapes([(4, [2, 3, 5]), (70, [1, 1, 3])]);
+    let check = check.outputs(-2.0..=2.0).targets(0.0..=1.0).tolerance(1e-6);
+    let report = check.run(gpu(), &LogCosh::good());
+    let report = report.unwrap_or_else(|error| panic!("{error}"));
+    let minibatch = TensorShape::from((4, [2, 3, 5]));
+    // The smallest is compared with differences though it has more than 64 values.
+    let of_smallest = report.rows.iter().filter(|row| row.minibatch == minibatch);
+    assert_eq!(of_smallest.count(), 3, "{report}");
+}

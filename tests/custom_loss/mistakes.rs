@@ -1,0 +1,251 @@
+//! Each mistake gets the error that names it.
+
+use wgrad::loss_check::{CheckError, Pass, Place};
+use wgrad::{Error, LossCheck, check_loss};
+
+use crate::gpu::gpu;
+use crate::log_cosh::{LogCosh, OUTPUTS, TARGETS};
+
+fn check_error(loss: &LogCosh) -> CheckError {
+    match check_loss(gpu(), loss) {
+        Err(Error::Check(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn bindings_in_another_order_than_in_the_wgsl() {
+    let mut loss = LogCosh::good();
+    loss.read = [TARGETS, OUTPUTS];
+    let message = check_error(&loss).to_string();
+    let expected = "LogCosh: kernel log_cosh::log_cosh is not what its WGSL says: binding 1 is outputs, declared targets";
+    assert!(message.starts_with(expected), "{message}");
+}
+
+#[test]
+fn targets_of_another_kind() {
+    let mut loss = LogCosh::good();
+    loss.read = [OUTPUTS, TARGETS.of_u32()];
+    loss.source = loss
+        .source
+        .replace("targets: array<f32>", "targets: array<u32>");
+    loss.source = loss.source.replace("- targets[i]", "- f32(targets[i])");
+    match check_loss(gpu(), &loss) {
+        Err(Error::Binding { kernel, .. }) => assert_eq!(kernel, "log_cosh::log_cosh"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nothing_is_recorded() {
+    let mut loss = LogCosh::good();
+    loss.invocations = None;
+    let message = check_error(&loss).to_string();
+    let expected =
+        "LogCosh, loss: no kernel was recorded, so that nothing writes losses and doutputs. ";
+    assert!(message.starts_with(expected), "{message}");
+}
+
+fn unwritten(loss: &LogCosh) -> Box<Place> {
+    match check_error(loss) {
+        CheckError::Unwritten { at } => at,
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_row_too_few() {
+    let mut loss = LogCosh::good();
+    loss.invocations = Some(|rows| if rows > 64 { 64 } else { rows });
+    let at = unwritten(&loss);
+    assert_eq!((at.pass, at.tensor.as_str()), (Pass::Loss, "losses"));
+    assert_eq!((at.shape, at.element), ([1, 100].into(), [0, 64]));
+    let at = unwritten(&LogCosh::with(
+        "doutputs[i] = ",
+        "if (c > 0u) { doutputs[i] = 0.0; } else if (size.rows > 4000u) { doutputs[i] = 1.0; }\n            let unused = ",
+    ));
+    assert_eq!((at.tensor.as_str(), at.element), ("doutputs", [0, 0]));
+}
+
+#[test]
+fn a_row_too_many() {
+    let error = check_error(&LogCosh::with(
+        "if (row >= size.rows)",
+        "if (row > size.rows)",
+    ));
+    let message = error.to_string();
+    let CheckError::Stray { tensor, found, .. } = error else {
+        panic!("{message}");
+    };
+    assert_eq!(
+        (tensor.as_str(), found.as_str()),
+        ("losses", "1 elements behind the end")
+    );
+    assert!(message.contains("if (row < shape.rows)"), "{message}");
+}
+
+fn parity(loss: &LogCosh) -> (Box<Place>, String) {
+    let error = check_error(loss);
+    let message = error.to_string();
+    match error {
+        CheckError::Parity { at, .. } => (at, message),
+        _ => panic!("{message}"),
+    }
+}
+
+#[test]
+fn a_wrong_formula_in_the_wgsl() {
+    let (at, message) = parity(&LogCosh::with("- 0.6931472", "- 0.69"));
+    assert_eq!(at.tensor, "losses");
+    assert!(
+        message.contains("One of the two formulas is wrong"),
+        "{message}"
+    );
+    // The sum over the row instead of its mean.
+    let (at, _) = parity(&LogCosh::with("sum / f32(size.columns)", "sum"));
+    assert_eq!(at.tensor, "losses");
+}
+
+#[test]
+fn a_wrong_gradient_in_the_wgsl() {
+    for (from, to) in [
+        ("sign(d) * (1.0 - e)", "-sign(d) * (1.0 - e)"),
+        ("(1.0 - e) / (1.0 + e)", "(1.0 - e)"),
+        (
+            "/ f32(size.rows * size.columns)",
+            "/ f32(size.columns * size.columns)",
+        ),
+    ] {
+        let (at, message) = parity(&LogCosh::with(from, to));
+        assert_eq!(
+            (at.pass, at.tensor.as_str()),
+            (Pass::Loss, "doutputs"),
+            "{to}"
+        );
+        assert!(
+            at.x.is_some() && message.contains(", where the output = "),
+            "{message}"
+        );
+        assert!(
+            message.contains("the derivative in the WGSL is wrong"),
+            "{message}"
+        );
+    }
+}
+
+fn summed(loss: &LogCosh) -> &'static str {
+    match check_error(loss) {
+        CheckError::Summed { by, .. } => by,
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn the_gradient_of_the_sum_over_the_rows() {
+    let loss = LogCosh::with("/ f32(size.rows * size.columns)", "/ f32(size.columns)");
+    assert_eq!(summed(&loss), "the WGSL");
+    let message = check_error(&loss).to_string();
+    assert!(
+        message.contains("divide it by the number of rows"),
+        "{message}"
+    );
+    let mut loss = LogCosh::good();
+    loss.twin.gradient = |rows| rows;
+    assert_eq!(summed(&loss), "the reference");
+}
+
+#[test]
+fn a_reference_that_returns_the_sum_over_the_rows() {
+    let mut loss = LogCosh::good();
+    loss.twin.loss = |rows| rows;
+    let error = check_error(&loss);
+    let message = error.to_string();
+    assert!(
+        matches!(
+            error,
+            CheckError::NoMean {
+                is_sum: true,
+                rows: 3,
+                ..
+            }
+        ),
+        "{message}"
+    );
+    assert!(
+        message.contains("It must be the mean over the rows; it is their sum"),
+        "{message}"
+    );
+    loss.twin.loss = |rows| 1.0 / rows;
+    let error = check_error(&loss);
+    assert!(
+        matches!(error, CheckError::NoMean { is_sum: false, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_wrong_gradient_in_the_reference() {
+    let mut loss = LogCosh::good();
+    for factor in [(|_| -1.0) as fn(f64) -> f64, |_| 1.0001] {
+        loss.twin.gradient = factor;
+        let error = check_error(&loss);
+        let CheckError::Derivative { at, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!((at.pass, at.tensor.as_str()), (Pass::Loss, "doutputs"));
+    }
+}
+
+/// The reference is wrong in both, so that its gradient is the derivative of its loss.
+#[test]
+fn a_wrong_loss_in_the_reference() {
+    let mut loss = LogCosh::good();
+    (loss.twin.loss, loss.twin.gradient) = (|_| 1.01, |_| 1.01);
+    let (at, _) = parity(&loss);
+    assert_eq!(at.tensor, "losses");
+}
+
+#[test]
+fn a_reference_that_panics() {
+    let mut loss = LogCosh::good();
+    loss.twin.panics = true;
+    let message = check_error(&loss).to_string();
+    let expected = "LogCosh: the reference (1 × 1 outputs) panicked: an array of another shape";
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn not_a_number_for_large_outputs() {
+    let loss = LogCosh::with(
+        "let e = exp(-2.0 * abs(d));",
+        "let f = exp(2.0 * abs(d)); let e = f / (f * f);",
+    );
+    let error = check_error(&loss);
+    let message = error.to_string();
+    let CheckError::Nan { at, by } = error else {
+        panic!("{message}");
+    };
+    assert_eq!((by, at.pass), ("the WGSL", Pass::Loss));
+    assert!(
+        message.contains("LossCheck::outputs and LossCheck::targets"),
+        "{message}"
+    );
+    let check = LossCheck::default()
+        .outputs(-10.0..=10.0)
+        .targets(-10.0..=10.0);
+    check.run(gpu(), &loss).unwrap();
+}
+
+#[test]
+fn settings_that_make_no_sense() {
+    let refused = |check: LossCheck| match check.run(gpu(), &LogCosh::good()) {
+        Err(Error::Setting { name, .. }) => name,
+        other => panic!("{other:?}"),
+    };
+    let check = LossCheck::default;
+    assert_eq!(refused(check().shapes([[3, 0]])), "shape of a minibatch");
+    assert_eq!(refused(check().shapes([[1; 2]; 0])), "shapes");
+    assert_eq!(refused(check().outputs(1.0..=f32::INFINITY)), "outputs");
+    assert_eq!(refused(check().targets(1.0..=0.0)), "targets");
+    assert_eq!(refused(check().tolerance(-1.0)), "tolerance");
+}
