@@ -67,6 +67,7 @@ pub struct Confusion {
 /// How well a network knows a class, with the definitions of scikit-learn; 0/0 counts as 0, as it does
 /// there by default.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct ClassMetrics {
     /// Examples of this class.
     pub examples: usize,

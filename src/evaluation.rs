@@ -4,6 +4,7 @@ use std::fmt;
 
 /// How good a network is on a data set. `Display` prints it, as `loss 0.1234, accuracy 0.9712`.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// Mean loss.
     pub loss: f64,

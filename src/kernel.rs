@@ -48,6 +48,7 @@ pub(crate) const WORKGROUP_BYTES: u32 = 16 << 10;
 
 /// Where the block of a kernel's settings lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Block {
     /// `var<uniform>`: what GPUs read fastest.
     Uniform,

@@ -44,6 +44,7 @@ pub(crate) const BYTES_PER_SUBMIT: u64 = 10_000_000_000;
 
 /// What one dispatch costs, by counting: nothing here is measured.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct Cost {
     /// Floating-point operations of all invocations together.
     pub flops: u64,
@@ -51,6 +52,33 @@ pub struct Cost {
     pub iterations: u64,
     /// Bytes moved if each is moved once; `None` when that is all that is bound.
     pub bytes: Option<u64>,
+}
+
+impl Cost {
+    /// So many floating-point operations.
+    #[must_use]
+    pub const fn new(flops: u64) -> Self {
+        Self {
+            flops,
+            iterations: 0,
+            bytes: None,
+        }
+    }
+
+    /// With so many loop iterations of the longest invocation.
+    #[must_use]
+    pub const fn iterations(self, iterations: u64) -> Self {
+        Self { iterations, ..self }
+    }
+
+    /// With so many bytes moved.
+    #[must_use]
+    pub const fn bytes(self, bytes: u64) -> Self {
+        Self {
+            bytes: Some(bytes),
+            ..self
+        }
+    }
 }
 
 /// Collects dispatches; [`finish`](Recorder::finish) makes their bind groups.

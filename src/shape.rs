@@ -62,7 +62,7 @@ impl<const RANK: usize> From<[usize; RANK]> for Shape {
             assert!(
                 RANK >= 1 && RANK <= MAX_RANK,
                 "a shape has one to four extents"
-            )
+            );
         };
         let mut all = [1; MAX_RANK];
         all[..RANK].copy_from_slice(&extents);

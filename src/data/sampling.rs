@@ -8,6 +8,7 @@ use crate::random::{minibatch_key, threefry};
 
 /// How minibatches are drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sampling {
     /// Each row uniformly from all examples (the book's `np.random.choice`): an index is
     /// `random mod examples`, whose bias is below `examples / 2³²`.

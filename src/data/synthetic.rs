@@ -79,6 +79,7 @@ pub fn digits_of(seed: u64, train: usize, test: usize) -> Result<Split, DataErro
 /// # Ok::<(), wgrad::data::DataError>(())
 /// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Drawing {
     seed: u64,
     train: Sheet,

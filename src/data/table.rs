@@ -39,6 +39,7 @@ struct Inner {
 
 /// What a network should say of each row.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Targets {
     /// Its class.
     Classes(Labels),
@@ -226,6 +227,7 @@ fn check_finite(name: &str, what: &'static str, of: ArrayView2<'_, f32>) -> Resu
 
 /// What a training takes: labelled bytes, or a table of floats.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Examples {
     /// Bytes with a class each.
     Bytes(Dataset),

@@ -1,5 +1,6 @@
 /// What a loss compares a network's outputs with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TargetKind {
     /// The class of every row: (1, rows) of `u32`.
     Classes,

@@ -63,7 +63,7 @@ impl Gpu {
         label: &str,
         binding: wgpu::BindingResource<'_>,
     ) -> Result<(), Error> {
-        let doing = format!("binding {}", label);
+        let doing = format!("binding {label}");
         let bound = self.guarded(&doing, || {
             let layout = wgpu::BindGroupLayoutEntry {
                 binding: 0,

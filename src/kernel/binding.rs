@@ -2,6 +2,7 @@
 
 /// Element type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Element {
     /// `f32`.
     F32,
@@ -11,6 +12,7 @@ pub enum Element {
 
 /// How a shader uses a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Access {
     /// `var<storage, read>`.
     Read,

@@ -223,7 +223,7 @@ impl<'a> Case<'a> {
         let backward = backward.with_parameters(&operands.parameters, &mut gradients);
         let backward = backward.with_state(&state).with_kept(&kept);
         caught(&self.name, &what(Pass::Backward), || {
-            twin.backward(backward)
+            twin.backward(backward);
         })?;
         Ok(dx.into_iter().chain(gradients).collect())
     }

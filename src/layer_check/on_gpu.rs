@@ -13,11 +13,13 @@ use crate::ops::{Backward, Draw, Forward, Mode};
 use crate::shape::TensorShape;
 use crate::tensor::Tensor;
 
+type Matrices = Vec<Array2<f32>>;
+
 /// Results of both passes on the GPU, in the order of [`Case::results`].
 #[derive(Debug)]
 pub(super) struct OnGpu {
-    pub(super) forward: Vec<Array2<f32>>,
-    pub(super) backward: Vec<Array2<f32>>,
+    pub(super) forward: Matrices,
+    pub(super) backward: Matrices,
 }
 
 /// What both passes on the GPU read.
@@ -99,7 +101,7 @@ impl Case<'_> {
         inputs: &Inputs,
         y: Guarded,
         kept: Vec<Guarded>,
-    ) -> Result<(Vec<Array2<f32>>, Vec<Array2<f32>>), Error> {
+    ) -> Result<(Matrices, Matrices), Error> {
         let run = self.run(gpu, Pass::Forward);
         let state = match self.is_training() {
             true => self.place_state(gpu, &self.state, |bits| Contents::Changed(bits))?,
@@ -134,7 +136,7 @@ impl Case<'_> {
         inputs: &Inputs,
         forward: &[Array2<f32>],
         kept: &[Array2<f32>],
-    ) -> Result<Vec<Array2<f32>>, Error> {
+    ) -> Result<Matrices, Error> {
         let run = self.run(gpu, Pass::Backward);
         let rows = self.minibatch.rows;
         let y = input("y", (rows, self.spec.output).into(), &forward[0], gpu)?;
@@ -197,7 +199,7 @@ impl Case<'_> {
         }))
     }
 
-    fn read_all(&self, run: &Run<'_>, guarded: &[&Guarded]) -> Result<Vec<Array2<f32>>, Error> {
+    fn read_all(&self, run: &Run<'_>, guarded: &[&Guarded]) -> Result<Matrices, Error> {
         guarded
             .iter()
             .map(|guarded| self.read(run, guarded))
@@ -205,7 +207,7 @@ impl Case<'_> {
     }
 
     /// The same, if there is no NaN in any of them: what was left out comes first, as NaN may follow from it.
-    fn read_numbers(&self, run: &Run<'_>, guarded: &[&Guarded]) -> Result<Vec<Array2<f32>>, Error> {
+    fn read_numbers(&self, run: &Run<'_>, guarded: &[&Guarded]) -> Result<Matrices, Error> {
         let all = self.read_all(run, guarded)?;
         for (guarded, values) in guarded.iter().zip(&all) {
             let (label, shape) = (guarded.tensor().label(), guarded.tensor().shape());

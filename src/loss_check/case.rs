@@ -291,7 +291,7 @@ impl<'a> Case<'a> {
         if let Some(worst) = worst
             && !worst.is_within()
         {
-            let of_mean = run.doutputs.mapv(|value| value / rows as f32);
+            let of_mean = run.doutputs.mapv(|value| value / self.rows() as f32);
             if compare(&of_mean).is_some_and(|worst| worst.is_within()) {
                 return Err(self.summed("the WGSL"));
             }

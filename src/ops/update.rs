@@ -13,6 +13,7 @@ use crate::tensor::{Arena, Tensor};
 
 /// What an optimizer's update reads and writes.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Update<'a> {
     /// Changed by the update.
     pub parameters: &'a Arena,
@@ -58,6 +59,28 @@ pub(super) const fn kernel<U>(
 }
 
 impl<'a> Update<'a> {
+    /// An update of `parameters` by `gradients`, of an optimizer that keeps nothing.
+    #[must_use]
+    pub fn new(
+        [parameters, gradients]: [&'a Arena; 2],
+        coefficients: &'a Tensor,
+        step_count: &'a Tensor,
+    ) -> Self {
+        Self {
+            parameters,
+            gradients,
+            state: &[],
+            coefficients,
+            step_count,
+        }
+    }
+
+    /// With what the optimizer keeps.
+    #[must_use]
+    pub fn with_state(self, state: &'a [Arena]) -> Self {
+        Self { state, ..self }
+    }
+
     /// Records an elementwise kernel with the bindings [`UPDATE`] and then the state. `settings` makes its block of the
     /// numbers of elements and slots, and of the weight decay, which is 0 for parameters that it does not apply to.
     pub(super) fn record<U: Pod>(

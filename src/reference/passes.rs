@@ -166,6 +166,7 @@ impl<'a, F> Backward<'a, F> {
 
 /// What outputs are compared with.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Targets<'a, F> {
     /// The class of every row.
     Classes(&'a [u32]),

@@ -1,4 +1,4 @@
-//! A loss of classes: the squared hinge Σ max(0, 1 + z_c − z_label)² over the other classes.
+//! A loss of classes: the squared hinge `Σ max(0, 1 + z_c − z_label)²` over the other classes `c`.
 
 use wgrad::Error;
 use wgrad::kernel::{Binding, Kernel};

@@ -260,7 +260,7 @@ impl Training {
             None => return Err(file.failed("metadata key \"activation\" is missing")),
         };
         let network = Network::chain(&widths, activation);
-        let accuracy = file.f64("test_accuracy", &[])?[0];
+        let accuracy = file.f64("test_accuracy", [])?[0];
         let examples = mnist.map_or(1, |mnist| mnist.test.len()) as f64;
         let asking = Asking::Hits((accuracy * examples).round());
         Self::read(file, mnist, network, Data::Mnist, asking)
@@ -275,14 +275,14 @@ impl Training {
             ),
             "tensors" => {
                 let rows = file.extents("t")?[0];
-                let x = file.f32("x", &[&[rows], &network.input[..]].concat())?;
+                let x = file.f32("x", [&[rows], &network.input[..]].concat())?;
                 let x = matrix([rows, network.inputs()], &x);
                 let outputs = network.outputs();
                 let targets = match file.is_i32("t")? {
-                    true => Compared::Classes(file.u32("t", &[rows], outputs)?),
+                    true => Compared::Classes(file.u32("t", [rows], outputs)?),
                     false => {
                         let shape = [rows, outputs];
-                        Compared::Values(matrix(shape, &file.f32("t", &shape)?))
+                        Compared::Values(matrix(shape, &file.f32("t", shape)?))
                     }
                 };
                 (Data::Rows { x, targets }, rows)
@@ -295,7 +295,7 @@ impl Training {
             return Err(file.failed(why));
         }
         let shape = [rows, network.outputs()];
-        let asking = Asking::Outputs(matrix(shape, &file.f64("evaluated", &shape)?));
+        let asking = Asking::Outputs(matrix(shape, &file.f64("evaluated", shape)?));
         Self::read(file, mnist, network, data, asking)
     }
 
@@ -351,10 +351,10 @@ impl Training {
             loss,
             learning_rate,
             batch,
-            indices: file.u32("indices", &[steps, batch], examples)?,
+            indices: file.u32("indices", [steps, batch], examples)?,
             init: network.parameters("init", |name, shape| file.f32(name, shape))?,
             first_gradient: all("first_gradient")?,
-            losses: file.f64("losses", &[steps])?,
+            losses: file.f64("losses", [steps])?,
             last: all("final")?,
             asking,
             data,
