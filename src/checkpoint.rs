@@ -3,7 +3,7 @@
 //! Tensors are named as the network names them: `layers.0.weight`, `layers.0.bias`; the state of a layer, such as
 //! `layers.1.running_mean`, is saved and loaded with the weights. They lie as PyTorch has them, so that
 //! `torch.nn.Linear` takes them as they are: its weight is (outputs, inputs), the transpose of what the kernels use
-//! ([`Layout`](crate::ops::Layout)). What an optimizer keeps is named `optimizer.<what>.layers.0.weight` and so on.
+//! ([`Layout`]). What an optimizer keeps is named `optimizer.<what>.layers.0.weight` and so on.
 //! Everything is written as `f32`; weights of other programs may be `f16` or `bf16`, too, and `f64` where an `f32`
 //! has the same values.
 //!

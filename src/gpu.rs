@@ -102,7 +102,7 @@ impl Gpu {
     ///
     /// Its limits are those that the program asked for. `wgpu::Limits::default()`, which every browser
     /// grants, is enough for all kernels; a device with less has [`Error::Limit`] name the kernel that needs
-    /// more, and [`StepPlan::Auto`](crate::StepPlan) takes steps that it can run.
+    /// more, and [`Fusion::Auto`](crate::Fusion) takes steps that it can run.
     #[must_use]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let settings = Settings {

@@ -38,8 +38,8 @@ impl Sequential {
     /// Puts the network with its initial parameters on a GPU.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a layer does not take what it is given, a parameter is empty or nothing can be
-    /// trained; [`Error::Layer`] when a layer records nothing, or leaves part of its output unwritten;
+    /// [`Error::Setting`] when a layer does not take what it is given, records nothing or leaves part of its output
+    /// unwritten, a parameter is empty, or nothing can be trained;
     /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold it, [`Error::Memory`] when the host has
     /// no room for its initial values.
     pub fn build(&self, gpu: &Gpu) -> Result<Model, Error> {

@@ -1,7 +1,7 @@
 //! Layers, losses and optimizers on the GPU, one file each beside its shader.
 //!
 //! An op is plain data. It says its shapes and *records* its kernels into a
-//! [`Recorder`]; it never submits. Its twin in [`crate::reference`] is the same formula on ndarray.
+//! [`Recorder`](crate::plan::Recorder); it never submits. Its twin in [`crate::reference`] is the same formula on ndarray.
 
 mod ada_grad;
 mod adam;

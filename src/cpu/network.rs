@@ -10,6 +10,7 @@ use crate::network::{
 };
 use crate::ops::mix;
 use crate::reference::Float;
+use crate::shape::Shape;
 
 /// A network with its parameters and the state of its layers, on the CPU. A clone of it has its own.
 #[derive(Debug, Clone)]
@@ -55,6 +56,24 @@ impl<F: Float> Network<F> {
 
     pub(super) fn graph(&self) -> &Graph {
         &self.passes.graph
+    }
+
+    /// Numbers in a row of features: the elements of all inputs.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.graph().features()
+    }
+
+    /// Shape of what it gives for a row.
+    #[must_use]
+    pub fn output(&self) -> Shape {
+        self.graph().output().shape
+    }
+
+    /// Names of the parameters in order, `layers.<index>.<name within the layer>`.
+    pub fn parameter_names(&self) -> impl Iterator<Item = &str> {
+        let all = self.graph().parameters.iter();
+        all.map(|parameter| parameter.name.as_str())
     }
 
     /// All parameters.

@@ -1,7 +1,5 @@
 //! How the values of a network are computed, and the gradients by them: one after another, in the order of its graph.
 
-use std::collections::BTreeSet;
-
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip, s};
 
 use super::linear::Linear;
@@ -117,9 +115,11 @@ impl Passes {
     }
 
     /// Parameters of layers that are used again.
-    pub(super) fn repeated(&self) -> BTreeSet<usize> {
-        let uses = self.graph.uses.iter().filter(|of_use| of_use.is_repeated);
-        uses.flat_map(|of_use| of_use.parameters.clone()).collect()
+    pub(super) fn repeated(&self) -> impl Iterator<Item = usize> {
+        (0..self.graph.parameters.len()).filter(|index| {
+            let mut uses = self.graph.uses.iter();
+            uses.any(|of_use| of_use.is_repeated && of_use.parameters.contains(index))
+        })
     }
 
     fn mode(&self, layer: usize, step: Option<u32>) -> Mode {

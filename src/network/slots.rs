@@ -26,9 +26,10 @@ impl Slots {
         };
         let mut order: Vec<(usize, Span, usize)> = Vec::new();
         for (index, value) in values.iter().enumerate() {
-            order.extend(value.map(|(span, size)| (index, span, size)));
+            let Some((span, size)) = *value else { continue };
+            let at = order.partition_point(|(_, other, _)| other.first <= span.first);
+            order.insert(at, (index, span, size));
         }
-        order.sort_by_key(|&(_, span, _)| span.first);
         let mut taken_until: Vec<usize> = Vec::new();
         for (index, span, size) in order {
             let free = taken_until.iter().position(|&last| last < span.first);

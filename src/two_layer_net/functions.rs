@@ -12,7 +12,7 @@ use crate::ops::SoftmaxCrossEntropy;
 use crate::reference::Targets;
 
 impl TwoLayerNet {
-    /// Logits (rows, classes) of `x` (rows, inputs): see [`Model::predict`].
+    /// Logits (rows, classes) of `x` (rows, inputs): see [`Model::predict`](crate::Model::predict).
     ///
     /// # Errors
     /// As there.
@@ -20,7 +20,7 @@ impl TwoLayerNet {
         self.model.predict(x)
     }
 
-    /// Mean softmax cross-entropy of `x` with its labels: see [`Model::loss`].
+    /// Mean softmax cross-entropy of `x` with its labels: see [`Model::loss`](crate::Model::loss).
     ///
     /// # Errors
     /// As there.
@@ -42,7 +42,7 @@ impl TwoLayerNet {
         Ok(hits as f64 / labels.len() as f64)
     }
 
-    /// Gradients of the loss by all parameters, by backpropagation on the GPU: see [`Model::gradient`].
+    /// Gradients of the loss by all parameters, by backpropagation on the GPU: see [`Model::gradient`](crate::Model::gradient).
     ///
     /// # Errors
     /// As there.

@@ -71,7 +71,7 @@ fn what_a_layer_is_told_is_what_it_starts_from() {
     }
 }
 
-/// 3-64-64-1 by plain SGD. With the weights of the book's chapter 5 it takes several times as long to leave the
+/// `3-64-64-1` by plain SGD. With the weights of the book's chapter 5 it takes several times as long to leave the
 /// constant, whose error is the deviation of the targets.
 #[test]
 fn two_hidden_layers_learn_a_function() {

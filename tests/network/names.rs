@@ -24,6 +24,8 @@ fn parameters_are_listed_read_and_written_by_name() {
     let mut model = spec().build(gpu()).unwrap();
     let mut network = cpu::Network::<f32>::new(&spec()).unwrap();
     assert_eq!(model.parameter_names().collect::<Vec<_>>(), NAMES);
+    assert!(network.parameter_names().eq(NAMES));
+    assert_eq!((network.features(), network.output()), (model.features(), model.output()));
     let all = model.parameters().unwrap();
     assert_eq!(all.names().collect::<Vec<_>>(), NAMES);
     assert_eq!(all, network.parameters());

@@ -563,7 +563,7 @@ function fail(error) {
       notice.show(name, message, again);
       break;
     case "Plan":
-      notice.show(name, message.replace(/ Use StepPlan.*/, " Choose another plan."));
+      notice.show(name, message.replace(/ Use Fusion.*/, " Choose another plan."));
       break;
     default:
       notice.show(name, message);

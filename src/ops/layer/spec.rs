@@ -136,9 +136,9 @@ impl KeptSpec {
 pub enum Response {
     /// Neither of the others.
     Any,
-    /// About half of its inputs become 0, or nearly so, as with [`Relu`](super::Relu).
+    /// About half of its inputs become 0, or nearly so, as with [`Relu`](crate::ops::Relu).
     Rectifies,
-    /// Its inputs in another order or form: what follows it counts, as behind a [`Dropout`](super::Dropout).
+    /// Its inputs in another order or form: what follows it counts, as behind a [`Dropout`](crate::ops::Dropout).
     PassesOn,
 }
 
