@@ -137,6 +137,6 @@ fn boxed_layers_are_layers() {
         .into_iter()
         .fold(Sequential::input(4), Sequential::layer);
     assert_eq!(network.output().unwrap(), Shape::from(2));
-    let names: Vec<_> = network.layers().iter().map(|layer| layer.name()).collect();
+    let names: Vec<_> = network.layers().iter().map(Layer::name).collect();
     assert_eq!(names, ["Linear(6)", "Relu", "Linear(2)"]);
 }

@@ -16,7 +16,7 @@ fn size(parameters: &Parameters, name: &str) -> f64 {
     (squares / value.len() as f64).sqrt()
 }
 
-/// He (2015) before what rectifies, LeCun (1998) elsewhere: √(2/n) and √(1/n), within 5 standard errors of one
+/// He (2015) before what rectifies, `LeCun` (1998) elsewhere: √(2/n) and √(1/n), within 5 standard errors of one
 /// another's estimates, √(1/2N) of N numbers each.
 #[test]
 fn weights_start_by_what_follows_them() {

@@ -25,7 +25,10 @@ fn parameters_are_listed_read_and_written_by_name() {
     let mut network = cpu::Network::<f32>::new(&spec()).unwrap();
     assert_eq!(model.parameter_names().collect::<Vec<_>>(), NAMES);
     assert!(network.parameter_names().eq(NAMES));
-    assert_eq!((network.features(), network.output()), (model.features(), model.output()));
+    assert_eq!(
+        (network.features(), network.output()),
+        (model.features(), model.output())
+    );
     let all = model.parameters().unwrap();
     assert_eq!(all.names().collect::<Vec<_>>(), NAMES);
     assert_eq!(all, network.parameters());
