@@ -207,6 +207,13 @@ pub mod plumbing {
         [ops::contracts(), steps::contracts()].concat()
     }
 
+    /// What networks record between their layers.
+    pub mod values {
+        pub use crate::ops::add::{accumulate, add, copy};
+        pub use crate::ops::columns::copy as copy_columns;
+        pub use crate::ops::mix::record as mix_in;
+    }
+
     /// One step of a training, to be measured: whoever runs it leaves the trainer's counters behind.
     #[must_use]
     pub fn step_plan(trainer: &crate::Trainer) -> &crate::plan::Plan {

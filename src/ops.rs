@@ -85,6 +85,18 @@ pub(crate) fn contracts() -> Vec<Contract> {
     .concat()
 }
 
+/// Whether a layer is of this crate, whose tests hold that it writes all that it should.
+pub(crate) fn is_of_this_crate(layer: &dyn Layer) -> bool {
+    let layer = unwrapped(layer);
+    let of_parameters = layer.is::<Linear>();
+    let activation = layer.is::<Relu>()
+        || layer.is::<LeakyRelu>()
+        || layer.is::<Gelu>()
+        || layer.is::<Sigmoid>()
+        || layer.is::<Tanh>();
+    of_parameters || activation || layer.is::<Dropout>()
+}
+
 /// Sizes are bounded by what a buffer holds, far below
 /// `u32::MAX`: more is a bug of ours.
 pub(crate) fn to_u32(count: usize) -> u32 {

@@ -220,11 +220,6 @@ impl<'gpu> Recorder<'gpu> {
         self.pending.is_empty()
     }
 
-    /// Whether something was recorded, and only kernels of this crate.
-    pub(crate) fn is_of_this_crate(&self) -> bool {
-        !self.is_empty() && self.contracts().all(|contract| contract.trust.is_proven)
-    }
-
     /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.
     pub(crate) fn contracts(&self) -> impl Iterator<Item = &Contract> {
         self.pending.iter().map(|pending| &pending.contract)

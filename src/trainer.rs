@@ -1,10 +1,9 @@
 //! The training loop: recorded once, then run on the GPU for hundreds of steps at a time.
 
+mod outside;
 mod saving;
 
 use std::sync::Arc;
-
-use ndarray::ArrayViewD;
 
 use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
@@ -13,9 +12,9 @@ use crate::evaluation::Evaluation;
 use crate::evaluator::{self, DataSets};
 use crate::fit::{check_classes, check_fit};
 use crate::kernel::Element;
-use crate::memory::{self, bytes_of};
+use crate::memory;
 use crate::model::Model;
-use crate::network::{Parameters, summary::Summary};
+use crate::network::summary::Summary;
 use crate::ops::gather::Resident;
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer};
@@ -155,39 +154,6 @@ impl Trainer {
         &self.model
     }
 
-    /// Replaces all parameters: see [`Model::set_parameters`]. The optimizer goes on with what it keeps; after
-    /// a divergence with zeros, as at the beginning.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
-        self.steps.parameters_changed();
-        self.model.set_parameters(values)?;
-        self.begin_anew()
-    }
-
-    /// Replaces the parameter of this name: see [`Model::set_parameter`]. A training that has diverged needs all
-    /// of them.
-    ///
-    /// # Errors
-    /// As there, or [`Error::Diverged`].
-    pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
-        self.soundness.check()?;
-        self.steps.parameters_changed();
-        self.model.set_parameter(name, value)
-    }
-
-    /// After the parameters came from outside.
-    fn begin_anew(&mut self) -> Result<(), Error> {
-        if self.soundness.has_diverged() {
-            for (block, _) in self.state.iter().flat_map(Arena::blocks) {
-                self.model.gpu().write(block, &vec![0.0f32; block.len()])?;
-            }
-        }
-        self.soundness.begin_anew(self.steps_taken);
-        Ok(())
-    }
-
     /// What one step does, dispatch by dispatch, to be printed.
     #[must_use]
     pub fn plan(&self) -> Listing {
@@ -216,7 +182,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::Diverged`] when a loss is not a number below 2²⁴: then no more steps are taken and nothing is
     /// saved, until [`resume`](Self::resume), [`set_weights`](Self::set_weights) or
-    /// [`set_parameters`](Self::set_parameters) bring other parameters. [`Error::Timeout`],
+    /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough. [`Error::Timeout`],
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
@@ -418,12 +384,12 @@ impl Trainer {
 /// host's.
 fn check_host(
     summary: &Summary,
-    kept: usize,
+    optimizer_state: usize,
     examples: &Examples,
     batch: usize,
 ) -> Result<(), Error> {
-    let of_model = bytes_of::<f32>(summary.parameters() as u64);
-    let of_training = summary.training_bytes(batch, kept) - of_model;
+    let of_training = summary.training_bytes(batch, optimizer_state);
+    let of_training = of_training.saturating_sub(summary.network_bytes());
     // With the copy that is on its way to the device.
     let of_examples = 2 * examples.bytes();
     let what = || {

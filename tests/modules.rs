@@ -147,9 +147,12 @@ fn sources() -> Vec<File> {
         paths.sort();
         for path in paths {
             let name = path.file_stem().unwrap();
+            if name == "tests" {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
-            } else if name != "tests" && path.extension().is_some_and(|it| it == "rs") {
+            } else if path.extension().is_some_and(|it| it == "rs") {
                 let inside = path.strip_prefix(&root).unwrap().components();
                 let parts: Vec<_> = inside
                     .map(|part| part.as_os_str().to_str().unwrap())

@@ -9,6 +9,10 @@ mod gpu;
 
 #[path = "parity/activations.rs"]
 mod activations;
+#[path = "parity/add.rs"]
+mod add;
+#[path = "parity/columns.rs"]
+mod columns;
 #[path = "parity/dropout.rs"]
 mod dropout;
 #[path = "parity/extremes.rs"]
@@ -17,5 +21,7 @@ mod extremes;
 mod linear;
 #[path = "parity/mean_squared_error.rs"]
 mod mean_squared_error;
+#[path = "parity/mix.rs"]
+mod mix;
 #[path = "parity/softmax_cross_entropy.rs"]
 mod softmax_cross_entropy;

@@ -59,7 +59,7 @@ fn of_pass(passes: &Passes, rows: usize, first: usize) -> u64 {
     let graph = &passes.graph;
     let values = graph.sizes().skip(first).map(|size| size as u64);
     let of_row = total(values.chain([kept(graph, true), passes.gradients.elements() as u64]));
-    let repeated = passes.repeated();
+    let repeated = graph.repeated();
     let later = total(repeated.map(|parameter| size(&graph.parameters[parameter])));
     total([
         of_row.saturating_mul(rows as u64),

@@ -1,3 +1,5 @@
+mod saving;
+
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayD, ArrayViewD, Zip};
@@ -41,17 +43,16 @@ impl<F: Float> Network<F> {
 
     pub(super) fn with(passes: Passes) -> Result<Self, Error> {
         footprint::check_network::<F>(&passes.graph)?;
-        let of = |(parameter, values): (&Parameter, Vec<f32>)| {
-            let values = values.into_iter();
-            // Values of f32 stay in the block that they are in.
-            let values = values.map(|value| F::from_f64(value.into())).collect();
-            matrix(parameter.spec.tensor_shape().dims(), values)
-        };
         Ok(Self {
-            parameters: passes.graph.initial_parameters().map(of).collect(),
-            state: passes.graph.initial_state().map(of).collect(),
+            parameters: initial(passes.graph.initial_parameters()),
+            state: initial(passes.graph.initial_state()),
             passes: Arc::new(passes),
         })
+    }
+
+    /// Gives the layers the state that they start with.
+    pub(super) fn reset_state(&mut self) {
+        self.state = initial(self.graph().initial_state());
     }
 
     pub(super) fn graph(&self) -> &Graph {
@@ -169,6 +170,18 @@ impl<F: Float> Network<F> {
         }
         Ok(())
     }
+}
+
+fn initial<'a, F: Float>(
+    values: impl Iterator<Item = (&'a Parameter, Vec<f32>)>,
+) -> Vec<Array2<F>> {
+    let of = |(parameter, values): (&Parameter, Vec<f32>)| {
+        let values = values.into_iter();
+        // Values of f32 stay in the block that they are in.
+        let values = values.map(|value| F::from_f64(value.into())).collect();
+        matrix(parameter.spec.tensor_shape().dims(), values)
+    };
+    values.map(of).collect()
 }
 
 /// Values in the order of the graph by their names.

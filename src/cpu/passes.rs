@@ -114,14 +114,6 @@ impl Passes {
         })
     }
 
-    /// Parameters of layers that are used again.
-    pub(super) fn repeated(&self) -> impl Iterator<Item = usize> {
-        (0..self.graph.parameters.len()).filter(|index| {
-            let mut uses = self.graph.uses.iter();
-            uses.any(|of_use| of_use.is_repeated && of_use.parameters.contains(index))
-        })
-    }
-
     fn mode(&self, layer: usize, step: Option<u32>) -> Mode {
         let key = self.graph.uses[layer].key;
         step.map_or(Mode::Evaluation, |step| {
@@ -344,7 +336,7 @@ impl Passes {
             .iter()
             .map(|_| Array2::zeros((0, 0)))
             .collect();
-        for parameter in self.repeated() {
+        for parameter in self.graph.repeated() {
             later[parameter] = self.zeros_like(parameter);
         }
         let slots = &self.gradients.slots;

@@ -158,7 +158,7 @@ impl<F: Float> Trainer<F> {
         &self.network
     }
 
-    /// Replaces the parameters: all of them, in any order. The optimizer goes on as with
+    /// Replaces the parameters: all of them, in any order. The optimizer and the layers' state go on as with
     /// [`crate::Trainer::set_parameters`].
     ///
     /// # Errors
@@ -169,15 +169,22 @@ impl<F: Float> Trainer<F> {
         Ok(())
     }
 
-    /// Replaces the parameter of this name. The optimizer goes on as with
-    /// [`set_parameters`](Self::set_parameters).
+    /// Replaces the parameter of this name. A training that has diverged needs all of them.
     ///
     /// # Errors
-    /// As [`Network::set_parameter`].
+    /// As [`Network::set_parameter`], or [`Error::Diverged`].
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, F>) -> Result<(), Error> {
-        self.network.set_parameter(name, value)?;
-        self.begin_anew();
-        Ok(())
+        self.soundness.check()?;
+        self.network.set_parameter(name, value)
+    }
+
+    /// Replaces the state of all layers. A training that has diverged needs other parameters first.
+    ///
+    /// # Errors
+    /// As [`Network::set_state`], or [`Error::Diverged`].
+    pub fn set_state(&mut self, values: &Parameters<F>) -> Result<(), Error> {
+        self.soundness.check()?;
+        self.network.set_state(values)
     }
 
     /// After the parameters came from outside.
@@ -185,6 +192,7 @@ impl<F: Float> Trainer<F> {
         if self.soundness.has_diverged() {
             let kept = self.state.iter_mut().flatten();
             kept.for_each(|values| values.fill(F::zero()));
+            self.network.reset_state();
         }
         self.soundness.begin_anew(self.step);
     }
@@ -204,7 +212,7 @@ impl<F: Float> Trainer<F> {
     /// # Errors
     /// [`Error::Diverged`] at the first loss that is not a number below 2²⁴: then no more steps are taken and nothing
     /// is saved, until [`resume`](Trainer::resume), [`set_weights`](Trainer::set_weights) or
-    /// [`set_parameters`](Self::set_parameters) bring other parameters.
+    /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough.
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
         self.soundness.check()?;
         let first = self.step;

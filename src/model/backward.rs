@@ -5,11 +5,11 @@ use super::forward::{losses_tensor, mode};
 use super::memory::Values;
 use crate::error::{Error, TargetKind};
 use crate::kernel::Element;
-use crate::network::{Arrival, BackwardStep, Gradients, Source, is_that_of_sum};
+use crate::network::{Arrival, BackwardStep, Gradients, Parameter, Source, is_that_of_sum};
 use crate::ops::{Backward, Linear, Loss, LossPass, add, columns};
 use crate::plan::Recorder;
 use crate::shape::TensorShape;
-use crate::tensor::{Arena, Tensor};
+use crate::tensor::{Arena, ArenaSpec, Tensor};
 
 /// The tensors of a forward and a backward pass.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(crate) struct TrainingPass {
     arriving: Option<Tensor>,
     steps: Vec<BackwardStep>,
     pub(crate) gradients: Arena,
-    /// The same of later uses of a layer, before they are added.
-    later: Option<Arena>,
+    /// The same of later uses of a layer, before they are added: for each parameter that there are some of.
+    later: Vec<Option<Tensor>>,
     /// Classes (1, rows) of `u32`, or values (rows, outputs).
     pub(crate) targets: Tensor,
     /// (1, rows).
@@ -58,8 +58,6 @@ impl TrainingPass {
                 Some(Tensor::zeros(gpu, label, shape, Element::F32)?)
             }
         };
-        let is_repeated = graph.uses.iter().any(|of_use| of_use.is_repeated);
-        let later = is_repeated.then(|| model.like_parameters("gradients to be added"));
         let features = model.features_tensor(rows, input)?;
         Ok(Self {
             values: model.all_values(&features, true)?,
@@ -67,7 +65,7 @@ impl TrainingPass {
             arriving,
             steps: backward.steps,
             gradients: model.like_parameters("gradients")?,
-            later: later.transpose()?,
+            later: model.later_gradients()?,
             targets: model.targets_tensor(rows, targets)?,
             losses: losses_tensor(gpu, rows)?,
         })
@@ -93,6 +91,21 @@ impl TrainingPass {
 }
 
 impl Model {
+    /// Room for the gradients of later uses of a layer, of each parameter that there are some of.
+    fn later_gradients(&self) -> Result<Vec<Option<Tensor>>, Error> {
+        let mut later = vec![None; self.graph.parameters.len()];
+        let spec = |index: usize| {
+            let Parameter { name, spec } = &self.graph.parameters[index];
+            ArenaSpec::new(format!("gradients to be added.{name}"), spec.tensor_shape())
+        };
+        let specs: Vec<ArenaSpec> = self.graph.repeated().map(spec).collect();
+        let arena = Arena::zeros(&self.gpu, "gradients to be added", &specs)?;
+        for (index, tensor) in self.graph.repeated().zip(arena.tensors()) {
+            later[index] = Some(tensor.clone());
+        }
+        Ok(later)
+    }
+
     /// Records the loss of each row, and the gradients of their mean by all parameters: in a step of training where
     /// there is a `step_count`.
     pub(crate) fn record_backward(
@@ -156,9 +169,14 @@ impl Model {
         let to = step.to.first().copied().flatten();
         let dx = to.map(|(value, arrival)| pass.target(value, arrival));
         let places = of_use.parameters.clone();
-        let gradients = match (step.parameters, &pass.later) {
-            (Arrival::Later, Some(later)) => &later.tensors()[places.clone()],
-            _ => &pass.gradients.tensors()[places.clone()],
+        let all = &pass.gradients.tensors()[places.clone()];
+        let later: Vec<Tensor>;
+        let gradients = match step.parameters {
+            Arrival::First => all,
+            Arrival::Later => {
+                later = pass.later[places].iter().flatten().cloned().collect();
+                &later
+            }
         };
         if dx.is_none() && gradients.is_empty() {
             return Ok(());
@@ -180,7 +198,6 @@ impl Model {
             meet(recorder, arrival, dx, pass.delta(value));
         }
         if step.parameters == Arrival::Later {
-            let all = &pass.gradients.tensors()[places];
             for (part, total) in gradients.iter().zip(all) {
                 add::accumulate(recorder, part, total);
             }

@@ -59,7 +59,8 @@ impl Model {
     }
 
     /// Outputs (rows, outputs) of `x` (rows, features): logits of classes, or values. Any number of rows, also none:
-    /// many go through the device a part at a time, so that their outputs alone must fit the host's memory.
+    /// many go through the device a part at a time, so that their outputs alone must fit the host's memory. The model
+    /// keeps the device's memory between its layers for the next pass: see [`forward_plan`](Self::forward_plan).
     ///
     /// The same call gives the same bits. On a GPU the kernel of a product is chosen by its shape, so that the last
     /// bits of a row's outputs may be others when other rows are predicted with it.
@@ -139,7 +140,7 @@ impl Model {
     }
 
     /// What every value of the network is for rows `x` (rows, features): the inputs, what each layer gives, sums and
-    /// concatenations, in order and under their names. All rows are on the device at once.
+    /// concatenations, in order and under their names. All rows are on the device at once; there may be none.
     ///
     /// ```
     /// use wgrad::ndarray::Array2;
@@ -159,8 +160,15 @@ impl Model {
     pub fn activations(&self, x: ArrayView2<'_, f32>) -> Result<Vec<Activation>, Error> {
         check_input(&self.graph, x.dim().into())?;
         let rows = x.nrows();
-        crate::fit::check_rows(rows)?;
-        self.check_copy(rows)?;
+        let all = self.graph.values.iter();
+        if rows == 0 {
+            let none = |columns| Array2::zeros((0, columns));
+            let empty = all.map(|value| {
+                Activation::new(value.name.clone(), value.shape, none(value.shape.len()))
+            });
+            return Ok(empty.collect());
+        }
+        self.check_values(rows)?;
         let too_many = |error| of_too_many_rows(error, "the activations", rows);
         let features = self.features_tensor(rows, Element::F32).map_err(too_many)?;
         let values = self.all_values(&features, false).map_err(too_many)?;
@@ -169,8 +177,7 @@ impl Model {
         let plan = recorder.finish()?;
         self.gpu.write(&features, &elements(x))?;
         self.gpu.submit(&plan, 1)?;
-        let of_values = self.graph.values.iter().zip(&values.of);
-        let of_values = of_values.map(|(value, tensor)| {
+        let of_values = all.zip(&values.of).map(|(value, tensor)| {
             let read = pollster::block_on(read_matrix(&self.gpu, tensor))?;
             Ok(Activation::new(value.name.clone(), value.shape, read))
         });
@@ -242,7 +249,8 @@ impl Model {
             match room {
                 Ok(room) => return Ok((rows, room)),
                 Err(Error::Memory { .. } | Error::OutOfMemory { .. }) if rows > FEWEST_ROWS => {
-                    // So that what was allocated is freed.
+                    // So that what was allocated is freed, also for earlier passes.
+                    crate::gpu::lock(&self.scratch).clear();
                     self.gpu.flush()?;
                     rows /= 2;
                 }
@@ -261,6 +269,22 @@ impl Model {
             Targets::Classes(labels) => self.gpu.write(to, &labels[rows]),
             Targets::Values(values) => self.gpu.write(to, &elements(values.slice(s![rows, ..]))),
         }
+    }
+
+    /// Whether the host has room for every value of so many rows, with copies of the largest on its way.
+    fn check_values(&self, rows: usize) -> Result<(), Error> {
+        let sizes = self.graph.sizes().map(|size| size as u64);
+        let largest = sizes.clone().chain([self.graph.features() as u64]).max();
+        let all = sizes.fold(0, u64::saturating_add);
+        // The memory of a software driver is the host's: they are there, too.
+        let all = match self.gpu.is_software() {
+            true => all.saturating_mul(2),
+            false => all,
+        };
+        let of_row = all.saturating_add(largest.unwrap_or(0).saturating_mul(2));
+        let what = || format!("the activations of {rows} rows at once");
+        let values = of_row.saturating_mul(rows as u64);
+        self.gpu.check_host(what, bytes_of::<f32>(values))
     }
 
     /// Whether the host has room for rows of inputs on their way to the device, or of outputs back: in row-major order,

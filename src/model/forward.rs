@@ -88,7 +88,9 @@ impl Model {
     /// Plans a forward pass from `x` (rows, features) to `y` (rows, outputs), tensors of the caller's, in
     /// whose own compute pass [`Plan::encode`] puts it: nothing is submitted or read back. The parameters
     /// are those at the time when it runs. What lies between the layers is at most 64 MiB for each of the values that
-    /// are there at once (two in a chain), however many rows there are; all plans of a model share it.
+    /// are there at once (two in a chain), however many rows there are. It is more where even as few rows as `x` and
+    /// `y` can be divided into take more: parts of them begin where the device can bind a tensor, in most devices at
+    /// multiples of 256 bytes. All plans of a model and all its other passes share this memory, which the model keeps.
     ///
     /// ```
     /// use wgrad::kernel::Element;
@@ -150,11 +152,16 @@ impl Model {
 
     /// Rows that a forward plan takes at a time: a part of `x` or `y` must begin where the device can bind it.
     fn rows_of_part(&self, rows: usize) -> usize {
-        let alignment = self.gpu.limits().min_storage_buffer_offset_alignment as usize / 4;
+        let alignment = self.gpu.limits().min_storage_buffer_offset_alignment;
+        let alignment = u64::from(alignment);
+        let rows_between = |columns: usize| alignment / gcd(alignment, 4 * columns as u64);
+        let [of_x, of_y] = [self.graph.features(), self.graph.outputs()].map(rows_between);
+        let both = of_x / gcd(of_x, of_y) * of_y;
+        let both = usize::try_from(both).unwrap_or(usize::MAX);
         let most = self.rows_by_memory();
         match rows <= most {
             true => rows,
-            false => (most / alignment).max(1) * alignment,
+            false => rows.min((most / both).max(1).saturating_mul(both)),
         }
     }
 
@@ -243,6 +250,14 @@ impl Model {
     pub(super) fn state_of(&self, of_use: &Use) -> &[Tensor] {
         &self.state.tensors()[of_use.state.clone()]
     }
+}
+
+/// The greatest common divisor; neither is 0.
+fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// What a layer draws from in a step of training; outside of one it draws nothing.

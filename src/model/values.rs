@@ -116,6 +116,14 @@ impl Model {
         write_all(&self.gpu, &self.state, &self.graph.state, values)
     }
 
+    /// Gives the layers the state that they start with.
+    pub(crate) fn reset_state(&mut self) -> Result<(), Error> {
+        let initial = self.graph.initial_state();
+        let values: Vec<Vec<f32>> = initial.map(|(_, values)| values).collect();
+        self.state
+            .write(&self.gpu, values.iter().map(Vec::as_slice))
+    }
+
     /// Replaces the parameter of this name.
     ///
     /// # Errors
@@ -245,8 +253,12 @@ pub(crate) fn read_matrix(
 ) -> impl Future<Output = Result<Array2<f32>, Error>> + use<> {
     let ([rows, columns], read) = (tensor.dims(), gpu.read_async::<f32>(tensor));
     async move {
-        let values = read.await?;
-        let at = |(row, column)| values[row * columns + column];
-        Ok(Array2::from_shape_fn((rows, columns), at))
+        Ok(matrix([rows, columns], read.await?))
     }
+}
+
+/// Row-major values as a matrix.
+#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+fn matrix(dims: [usize; 2], values: Vec<f32>) -> Array2<f32> {
+    Array2::from_shape_vec(dims, values).expect("a tensor has as many elements as its shape")
 }

@@ -52,6 +52,16 @@ impl Gradients {
     }
 }
 
+impl Graph {
+    /// The parameters of layers that are used again: their gradients are added.
+    pub(crate) fn repeated(&self) -> impl Iterator<Item = usize> {
+        (0..self.parameters.len()).filter(|index| {
+            let mut uses = self.uses.iter();
+            uses.any(|of_use| of_use.is_repeated && of_use.parameters.contains(index))
+        })
+    }
+}
+
 /// Whether the gradient by an operand of a sum is that by the sum itself: where nothing is added to it.
 pub(crate) fn is_that_of_sum(graph: &Graph, sum: usize, operand: usize) -> bool {
     matches!(graph.values[sum].source, Source::Sum(_)) && graph.values[operand].readers.len() == 1

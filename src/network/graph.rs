@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::parameters::{check_shape, unknown_name};
+use super::parameters::unknown_name;
 use crate::error::Error;
 use crate::ops::{Layer, LayerSpec, Linear, ParameterSpec, Relu, unwrapped};
 use crate::shape::Shape;
@@ -229,7 +229,14 @@ impl Graph {
             });
         }
         for (own, other) in own.zip(other) {
-            check_shape(&own.name, &own.spec.shape, other.spec.shape.extents())?;
+            let [expected, found] = [own, other].map(|Parameter { name, spec }| {
+                let decay = if spec.decays { "" } else { ", without decay" };
+                format!("{name} of {}{decay}", spec.shape)
+            });
+            if expected != found {
+                let what = "a parameter of the network to mix with";
+                return Err(Error::setting(what, expected, found));
+            }
         }
         Ok(())
     }

@@ -7,36 +7,37 @@ use crate::ops::{ParameterSpec, Response};
 impl Graph {
     /// By what follows a layer, where it leaves that open.
     pub(super) fn say_initial_values(&mut self) {
-        for index in 0..self.uses.len() {
-            let of_use = &self.uses[index];
-            if of_use.is_repeated {
-                continue;
-            }
-            let init = match self.is_rectified(of_use.value) {
+        let is_rectified = self.rectified();
+        for of_use in self.uses.iter().filter(|of_use| !of_use.is_repeated) {
+            let init = match is_rectified[of_use.value] {
                 true => Init::HeNormal,
                 false => Init::LecunNormal,
             };
-            let auto = |parameter: &&mut Parameter| matches!(parameter.spec.init, Init::Auto);
             let parameters = self.parameters[of_use.parameters.clone()].iter_mut();
-            parameters
-                .filter(auto)
-                .for_each(|parameter| parameter.spec.init = init.clone());
+            let all = parameters.chain(&mut self.state[of_use.state.clone()]);
+            for parameter in all.filter(|parameter| matches!(parameter.spec.init, Init::Auto)) {
+                parameter.spec.init = init.clone();
+            }
         }
     }
 
-    /// Whether a layer that rectifies takes a value, at once or behind what only passes it on.
-    fn is_rectified(&self, value: usize) -> bool {
-        self.values[value]
-            .readers
-            .iter()
-            .any(|&reader| match self.values[reader].source {
-                Source::Layer { layer, .. } => match self.uses[layer].spec.response {
+    /// Of every value, whether a layer that rectifies takes it, at once or behind what only passes it on.
+    fn rectified(&self) -> Vec<bool> {
+        let mut rectified = vec![false; self.values.len()];
+        for (index, value) in self.values.iter().enumerate().rev() {
+            rectified[index] = value.readers.iter().any(|&reader| {
+                let response = match self.values[reader].source {
+                    Source::Layer { layer, .. } => self.uses[layer].spec.response,
+                    _ => Response::PassesOn,
+                };
+                match response {
                     Response::Rectifies => true,
-                    Response::PassesOn => self.is_rectified(reader),
+                    Response::PassesOn => rectified[reader],
                     Response::Any => false,
-                },
-                _ => self.is_rectified(reader),
-            })
+                }
+            });
+        }
+        rectified
     }
 
     /// Initial values of every parameter, row after row: a stream of random numbers each.

@@ -122,10 +122,22 @@ impl Graph {
                 spec.output,
             ));
         }
-        for spec in spec.parameters.iter().chain(&spec.state) {
-            check_parameter(index, spec)?;
+        let named: Vec<&ParameterSpec> = spec.parameters.iter().chain(&spec.state).collect();
+        for (at, parameter) in named.iter().enumerate() {
+            check_parameter(index, parameter)?;
+            let is_taken = named[..at].iter().any(|other| other.name == parameter.name);
+            if parameter.name.is_empty() || is_taken {
+                let what = format!("name of a parameter or value of the state of {place}");
+                let expected = "not empty, and another than those of the others";
+                return Err(Error::setting(
+                    what,
+                    expected,
+                    format!("\"{}\"", parameter.name),
+                ));
+            }
         }
-        let earlier = match shared(&**layer) {
+        // One without parameters is as good as another.
+        let earlier = match shared(&**layer).filter(|_| !named.is_empty()) {
             None => None,
             Some(arc) => self.uses.iter().find(|earlier| {
                 shared(&*earlier.layer).is_some_and(|other| Arc::ptr_eq(arc, other))

@@ -42,15 +42,18 @@ pub struct Sequential {
     pub(super) seed: u64,
     /// The first thing that cannot be.
     pub(super) mistake: Option<Mistake>,
+    /// The same of clones alone.
+    origin: Arc<()>,
 }
 
 /// A value of a network: what [`Sequential::here`] returns, or the name that [`Sequential::named`] has given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ValueRef(Ref);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Ref {
-    Index(usize),
+    /// Of a network, or one that it was cloned from.
+    Index(usize, Arc<()>),
     Name(String),
 }
 
@@ -97,6 +100,7 @@ impl Sequential {
             names: Vec::new(),
             seed: 0,
             mistake: None,
+            origin: Arc::default(),
         }
     }
 
@@ -149,13 +153,21 @@ impl Sequential {
     /// The value that the next layer takes.
     #[must_use]
     pub fn here(&self) -> ValueRef {
-        ValueRef(Ref::Index(self.here))
+        ValueRef(Ref::Index(self.here, Arc::clone(&self.origin)))
     }
 
     /// Names the value that the next layer takes.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
+        let is_automatic = ["input", "inputs.", "layers."]
+            .iter()
+            .any(|start| name.starts_with(start));
+        if is_automatic || name.is_empty() {
+            let expected =
+                "none that values have by themselves (input, inputs.0, layers.0 and so on)";
+            return self.mistaken("name of a value", expected, &name);
+        }
         if self.names.iter().any(|(other, _)| *other == name) {
             return self.mistaken("name of a value", "another than those before it", &name);
         }
@@ -241,8 +253,12 @@ impl Sequential {
             found: found.to_owned(),
         };
         match &value.0 {
-            Ref::Index(index) if *index < self.sources.len() => Ok(*index),
-            Ref::Index(_) => Err(mistake(
+            Ref::Index(index, origin)
+                if Arc::ptr_eq(origin, &self.origin) && *index < self.sources.len() =>
+            {
+                Ok(*index)
+            }
+            Ref::Index(..) => Err(mistake(
                 "one of another network",
                 "one of this network: what `here` returned before".to_owned(),
             )),

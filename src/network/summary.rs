@@ -3,12 +3,16 @@
 use std::fmt;
 
 use super::gradients::Gradients;
-use super::graph::{Graph, Source};
+use super::graph::{Graph, Parameter, Source};
+use crate::memory::bytes_of;
+use crate::ops::KeptSpec;
 use crate::ops::metrics::HISTORY;
 use crate::shape::Shape;
 
 /// Numbers that an optimizer has of each step to come.
-const COEFFICIENTS: usize = 4;
+const COEFFICIENTS: u64 = 4;
+/// Numbers between which a parameter can begin, among others of its role: no device needs them further apart.
+const ALIGNMENT: u64 = 64;
 
 /// What a network is made of, layer by layer; `Display` prints it as a table. Made by
 /// [`Sequential::summary`](crate::Sequential::summary).
@@ -19,10 +23,67 @@ pub struct Summary {
     pub features: usize,
     /// Shapes of the inputs.
     pub inputs: Vec<Shape>,
-    /// Numbers of the gradients by values that are there at once, for each example.
-    pub gradients: usize,
     /// The layers in order, and what is added or concatenated between them.
     pub layers: Vec<LayerRow>,
+    memory: Memory,
+}
+
+/// Numbers that a training has on a GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Memory {
+    /// The parameters, and all that is as large as they are.
+    parameters: u64,
+    /// Gradients of later uses of a layer, before they are added.
+    later: u64,
+    /// State of the layers.
+    state: u64,
+    /// What layers keep of a whole minibatch.
+    of_minibatch: u64,
+    /// Of each example.
+    of_example: u64,
+}
+
+impl Memory {
+    fn of(graph: &Graph) -> Self {
+        let kept = |is_per_row: bool| {
+            let kept = graph.uses.iter().flat_map(|of_use| &of_use.spec.kept);
+            let kept = kept.filter(move |kept| kept.is_per_row == is_per_row);
+            total(kept.map(|KeptSpec { shape, .. }| shape.len() as u64))
+        };
+        // The only input is the features themselves, and a product with the `Relu` behind it is one value.
+        let features = match graph.inputs {
+            1 => 0,
+            _ => graph.features() as u64,
+        };
+        let values = graph.values.iter().enumerate();
+        let values = values.filter(|(_, value)| match value.source {
+            Source::Layer { layer, .. } => graph.relu_behind(&graph.uses[layer]).is_none(),
+            _ => true,
+        });
+        let values = values.map(|(_, value)| value.shape.len() as u64);
+        // A loss, what the output is compared with, and the index of the example.
+        let beside = (graph.outputs() as u64).saturating_add(2);
+        let gradients = Gradients::new(graph, true).elements() as u64;
+        let repeated = graph.repeated().map(|index| &graph.parameters[index]);
+        Self {
+            parameters: aligned(&graph.parameters),
+            later: aligned(repeated),
+            state: aligned(&graph.state),
+            of_minibatch: kept(false),
+            of_example: total(values.chain([features, kept(true), gradients, beside])),
+        }
+    }
+}
+
+/// Numbers of parameters that lie one after another, each where a device can bind it.
+fn aligned<'a>(parameters: impl IntoIterator<Item = &'a Parameter>) -> u64 {
+    let sizes = parameters.into_iter();
+    let sizes = sizes.map(|parameter| parameter.spec.shape.len() as u64);
+    total(sizes.map(|size| size.div_ceil(ALIGNMENT).saturating_mul(ALIGNMENT)))
+}
+
+fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
 }
 
 /// A layer, or a sum or concatenation of values.
@@ -36,9 +97,9 @@ pub struct LayerRow {
     /// Shape of what it gives for each example.
     pub output: Shape,
     /// Trainable values.
-    pub parameters: usize,
+    pub parameters: u64,
     /// Numbers that it hands on to the backward pass for each example.
-    pub kept: usize,
+    pub kept: u64,
     /// Floating-point operations of the forward pass of an example; the backward pass of a layer with
     /// parameters takes about twice as many.
     pub flops: u64,
@@ -49,9 +110,9 @@ impl Summary {
         let values = &graph.values;
         let mut summary = Self {
             features: graph.features(),
-            gradients: Gradients::new(graph, false).elements(),
             inputs: Vec::new(),
             layers: Vec::new(),
+            memory: Memory::of(graph),
         };
         for (index, value) in values.iter().enumerate() {
             let name_of = |operand: usize| values[operand].name.as_str();
@@ -70,12 +131,13 @@ impl Summary {
                     if *x + 1 != index {
                         name = format!("{name} of {}", name_of(*x));
                     }
+                    let parameters = of_use.spec.parameters.iter();
                     let parameters = match of_use.is_repeated {
                         true => 0,
-                        false => of_use.spec.parameters.iter().map(|p| p.shape.len()).sum(),
+                        false => total(parameters.map(|parameter| parameter.shape.len() as u64)),
                     };
                     let kept = of_use.spec.kept.iter().filter(|kept| kept.is_per_row);
-                    let kept = kept.map(|kept| kept.shape.len()).sum();
+                    let kept = total(kept.map(|kept| kept.shape.len() as u64));
                     (Some(*layer), name, parameters, kept, of_use.spec.flops)
                 }
                 Source::Sum([_, other]) => {
@@ -99,34 +161,43 @@ impl Summary {
         summary
     }
 
-    /// Trainable values of all layers.
+    /// Trainable values of all layers. Here as below, `u64::MAX` stands for all that is more.
     #[must_use]
-    pub fn parameters(&self) -> usize {
-        self.layers.iter().map(|layer| layer.parameters).sum()
+    pub fn parameters(&self) -> u64 {
+        total(self.layers.iter().map(|layer| layer.parameters))
     }
 
     /// Operations of the forward pass of an example.
     #[must_use]
     pub fn flops(&self) -> u64 {
-        self.layers.iter().map(|layer| layer.flops).sum()
+        total(self.layers.iter().map(|layer| layer.flops))
     }
 
-    /// Bytes that a training layer by layer takes at most on a GPU, beside its examples: parameters, gradients,
-    /// `kept` numbers of an optimizer for each parameter (momentum, `AdaGrad` and `RmsProp` 1, `Adam` 2), a
-    /// minibatch's outputs of every layer with what they keep, gradients that take turns, and losses and
-    /// coefficients of 16,384 steps. It takes less where a `Relu` stands behind a `Linear`, which share their
-    /// output.
+    /// Bytes that a training layer by layer takes at most on a GPU, of minibatches of so many examples: parameters,
+    /// gradients, `optimizer_state` numbers for each parameter (momentum, `AdaGrad` and `RmsProp` 1, `Adam` 2), the
+    /// layers' state and what they keep, a minibatch's features, targets, losses and outputs of every layer, gradients
+    /// that take turns, and losses and coefficients of 16,384 steps.
+    ///
+    /// Beside it are the data set, 256 bytes for each dispatch of a step, and what a layer, loss or optimizer allocates
+    /// for itself: a `Linear` without bias a zero for each output, clipping some kilobytes.
     #[must_use]
-    pub fn training_bytes(&self, batch: usize, kept: usize) -> u64 {
-        let outputs = self
-            .layers
-            .iter()
-            .map(|layer| layer.output.len() + layer.kept);
-        let outputs: usize = outputs.sum();
-        let of_parameters = (2 + kept) * self.parameters();
-        let of_steps = HISTORY * (1 + COEFFICIENTS);
-        let of_rows = self.features + outputs + self.gradients;
-        4 * (of_parameters + of_steps + batch * of_rows) as u64
+    pub fn training_bytes(&self, batch: usize, optimizer_state: usize) -> u64 {
+        let of = &self.memory;
+        let like_parameters = (optimizer_state as u64).saturating_add(2);
+        bytes_of::<f32>(total([
+            of.parameters.saturating_mul(like_parameters),
+            of.later,
+            of.state,
+            of.of_minibatch,
+            of.of_example.saturating_mul(batch as u64),
+            // And the number of steps.
+            HISTORY as u64 * (1 + COEFFICIENTS) + 1,
+        ]))
+    }
+
+    /// Bytes of those that the network itself takes: parameters and state.
+    pub(crate) fn network_bytes(&self) -> u64 {
+        bytes_of::<f32>(self.memory.parameters.saturating_add(self.memory.state))
     }
 }
 
@@ -165,7 +236,7 @@ impl fmt::Display for Summary {
             f,
             "GPU memory to train it by SGD: {:.1} kB, and {:.1} kB for each example of a minibatch",
             self.training_bytes(0, 0) as f64 / 1e3,
-            (self.training_bytes(1, 0) - self.training_bytes(0, 0)) as f64 / 1e3
+            bytes_of::<f32>(self.memory.of_example) as f64 / 1e3
         )
     }
 }

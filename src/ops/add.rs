@@ -13,16 +13,16 @@ use crate::tensor::Tensor;
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Shape {
+struct Settings {
     elements: u32,
 }
 
-static ADD: Kernel<Shape> = Kernel {
+static ADD: Kernel<Settings> = Kernel {
     shader: "add",
     source: include_str!("../../shaders/add.wgsl"),
     entry: "add",
     bindings: &[Binding::read("a"), Binding::read("b"), Binding::write("y")],
-    fields: fields!(Shape: elements),
+    fields: fields!(Settings: elements),
     constants: &[],
     workgroup_size: WORKGROUP_SIZE,
     block: Block::Uniform,
@@ -30,35 +30,35 @@ static ADD: Kernel<Shape> = Kernel {
     uniform: PhantomData,
 };
 
-static ACCUMULATE: Kernel<Shape> = Kernel {
+static ACCUMULATE: Kernel<Settings> = Kernel {
     entry: "accumulate",
     bindings: &[Binding::read("part"), Binding::write("total")],
     ..ADD
 };
 
-static COPY: Kernel<Shape> = Kernel {
+static COPY: Kernel<Settings> = Kernel {
     entry: "copy",
     ..ACCUMULATE
 };
 
 /// Records `y = a + b`, all of one size.
-pub(crate) fn add(recorder: &mut Recorder<'_>, [a, b]: [&Tensor; 2], y: &Tensor) {
+pub fn add(recorder: &mut Recorder<'_>, [a, b]: [&Tensor; 2], y: &Tensor) {
     record(recorder, &ADD, &[a, b, y], 1);
 }
 
 /// Records `total = total + part`.
-pub(crate) fn accumulate(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
+pub fn accumulate(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
     record(recorder, &ACCUMULATE, &[part, total], 1);
 }
 
 /// Records `total = part`.
-pub(crate) fn copy(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
+pub fn copy(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
     record(recorder, &COPY, &[part, total], 0);
 }
 
 fn record(
     recorder: &mut Recorder<'_>,
-    kernel: &'static Kernel<Shape>,
+    kernel: &'static Kernel<Settings>,
     tensors: &[&Tensor],
     flops: u64,
 ) {
@@ -67,15 +67,12 @@ fn record(
         let label = tensor.label();
         assert_eq!(tensor.len(), elements, "add::{}: {label}", kernel.entry);
     }
-    let shape = Shape {
+    let settings = Settings {
         elements: to_u32(elements),
     };
-    record_elements(recorder, kernel, shape, tensors, elements, flops);
+    record_elements(recorder, kernel, settings, tensors, elements, flops);
 }
 
 pub(super) fn contracts() -> Vec<Contract> {
     [&ADD, &ACCUMULATE, &COPY].map(Kernel::contract).to_vec()
 }
-
-#[cfg(test)]
-mod tests;

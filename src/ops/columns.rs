@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Shape {
+struct Settings {
     rows: u32,
     columns: u32,
     from_columns: u32,
@@ -22,12 +22,12 @@ struct Shape {
     to_first: u32,
 }
 
-static COPY_COLUMNS: Kernel<Shape> = Kernel {
+static COPY_COLUMNS: Kernel<Settings> = Kernel {
     shader: "columns",
     source: include_str!("../../shaders/columns.wgsl"),
     entry: "copy_columns",
     bindings: &[Binding::read("source"), Binding::write("destination")],
-    fields: fields!(Shape: rows, columns, from_columns, from_first, to_columns, to_first),
+    fields: fields!(Settings: rows, columns, from_columns, from_first, to_columns, to_first),
     constants: &[],
     workgroup_size: WORKGROUP_SIZE,
     block: Block::Uniform,
@@ -36,7 +36,7 @@ static COPY_COLUMNS: Kernel<Shape> = Kernel {
 };
 
 /// Records `to[r, to_first + c] = from[r, from_first + c]` for so many columns.
-pub(crate) fn copy(
+pub fn copy(
     recorder: &mut Recorder<'_>,
     (from, from_first): (&Tensor, usize),
     (to, to_first): (&Tensor, usize),
@@ -49,7 +49,7 @@ pub(crate) fn copy(
         from.label(),
         to.label()
     );
-    let shape = Shape {
+    let settings = Settings {
         rows: to_u32(from.rows()),
         columns: to_u32(columns),
         from_columns: to_u32(from.columns()),
@@ -58,12 +58,9 @@ pub(crate) fn copy(
         to_first: to_u32(to_first),
     };
     let elements = from.rows() * columns;
-    record_elements(recorder, &COPY_COLUMNS, shape, &[from, to], elements, 0);
+    record_elements(recorder, &COPY_COLUMNS, settings, &[from, to], elements, 0);
 }
 
 pub(super) fn contracts() -> Vec<Contract> {
     vec![COPY_COLUMNS.contract()]
 }
-
-#[cfg(test)]
-mod tests;

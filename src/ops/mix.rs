@@ -42,7 +42,7 @@ pub(crate) fn check(share: f32) -> Result<(), Error> {
 }
 
 /// Records `own = own + share·(other − own)`.
-pub(crate) fn record(recorder: &mut Recorder<'_>, other: &Tensor, own: &Tensor, share: f32) {
+pub fn record(recorder: &mut Recorder<'_>, other: &Tensor, own: &Tensor, share: f32) {
     let elements = own.len();
     assert_eq!(other.len(), elements, "mix::mix_in: {}", own.label());
     let settings = Settings {

@@ -69,18 +69,6 @@ impl Trainer {
         Ok(())
     }
 
-    /// Takes the parameters and the state of the layers alone out of a file, of any training of this network: see
-    /// [`Model::set_safetensors`](crate::Model::set_safetensors). Steps and optimizer go on as with
-    /// [`set_parameters`](Self::set_parameters).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.steps.parameters_changed();
-        self.model.set_safetensors(bytes)?;
-        self.begin_anew()
-    }
-
     /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the
     /// whole old file or the whole new one is there.
     ///

@@ -33,6 +33,18 @@ fn a_value_of_another_network_or_name_is_refused() {
         error.contains("one of this network: what `here` returned before"),
         "{error}"
     );
+    // One of a clone is one of its own.
+    let start = Sequential::input(3).layer(Linear::new(3));
+    let (skip, other) = (start.here(), Sequential::input(3).layer(Linear::new(3)));
+    assert!(start.clone().layer(Relu).add(&skip).output().is_ok());
+    assert!(refused(&other.layer(Relu).add(&skip)).contains("one of this network"));
+    for name in ["input", "layers.0", ""] {
+        let error = refused(&start.clone().named(name));
+        assert!(
+            error.starts_with("name of a value must be none that values have"),
+            "{error}"
+        );
+    }
     let unknown = Sequential::input(3)
         .named("a")
         .layer(Linear::new(3))

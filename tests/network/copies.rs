@@ -4,6 +4,7 @@ use wgrad::ndarray::ArrayD;
 use wgrad::ops::{Linear, MeanSquaredError, Sgd, Tanh};
 use wgrad::{Error, Gpu, Sequential, Trainer, cpu};
 
+use super::refusals::Named;
 use super::{SAMPLING, surface};
 use crate::gpu::gpu;
 
@@ -99,4 +100,31 @@ fn what_cannot_follow_is_told() {
     let mut network = cpu::Network::<f32>::new(&spec(1)).unwrap();
     let other = cpu::Network::new(&Sequential::input(4).layer(Linear::new(3))).unwrap();
     assert!(network.mix(&other, 0.5).is_err());
+}
+
+/// Layers from outside may be alike in their names alone.
+#[test]
+fn state_follows_too_and_other_parameters_do_not() {
+    let named = |names, seed| Sequential::input(3).layer(Named(names)).seed(seed);
+    let build = |seed| named(&["mean", "weight"], seed).build(gpu()).unwrap();
+    let (mut own, other) = (build(1), build(2));
+    let (before, theirs) = (own.state().unwrap(), other.state().unwrap());
+    assert_ne!(before, theirs);
+    let copy = own.try_clone().unwrap();
+    let on_cpu = |seed| cpu::Network::<f32>::new(&named(&["mean", "weight"], seed)).unwrap();
+    let (mut own_on_cpu, other_on_cpu) = (on_cpu(1), on_cpu(2));
+    own.mix(&other, 0.25).unwrap();
+    own_on_cpu.mix(&other_on_cpu, 0.25).unwrap();
+    let name = "layers.0.mean";
+    for found in [own.state().unwrap(), own_on_cpu.state()] {
+        assert_between(&found[name], &before[name], &theirs[name], 0.25);
+    }
+    own.copy_from(&other).unwrap();
+    assert_eq!(own.state().unwrap(), theirs);
+    assert_eq!(copy.state().unwrap(), before);
+
+    let renamed = named(&["mean", "scale"], 1).build(gpu()).unwrap();
+    let error = own.mix(&renamed, 0.5).unwrap_err().to_string();
+    let expected = "must be layers.0.weight of 3; it is layers.0.scale of 3";
+    assert!(error.contains(expected), "{error}");
 }

@@ -123,7 +123,7 @@ fn wrong_names_and_shapes_are_named_and_change_nothing() {
     assert_eq!(network.parameters(), before);
 }
 
-/// The fused and the layered steps begin anew with what came from outside.
+/// Steps begin anew with what came from outside.
 #[test]
 fn a_training_goes_on_from_a_parameter_that_was_written() {
     let table = surface(200, 4);

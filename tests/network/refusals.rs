@@ -1,10 +1,10 @@
 //! Layers that leave something out are refused where a network is built.
 
 use wgrad::kernel::{Binding, Kernel};
-use wgrad::ops::{Backward, Forward, Layer, LayerSpec, Linear, Mode};
+use wgrad::ops::{Backward, Forward, KeptSpec, Layer, LayerSpec, Linear, Mode, ParameterSpec};
 use wgrad::plan::{Cost, Recorder};
 use wgrad::reference::Twin;
-use wgrad::{Error, Sequential, Shape};
+use wgrad::{Error, Init, Sequential, Shape, cpu};
 
 use crate::gpu::gpu;
 
@@ -94,7 +94,7 @@ fn what_is_left_out_is_named() {
         ),
         (
             Double::LastElement,
-            "what the forward pass of layers.1, Double, writes must be all of y (2 × 5) and nothing else",
+            "what the forward pass of layers.1, Double, writes must be all of y (2 × 5)",
         ),
         (
             Double::LastElementBackward,
@@ -117,4 +117,129 @@ fn what_is_whole_is_taken() {
         .layer(Linear::new(5))
         .layer(Double::Whole);
     network.layer(Linear::new(2)).build(gpu()).unwrap();
+}
+
+/// Gives what a layer of the crate gives, and leaves out what it says.
+#[derive(Debug)]
+struct Wrapped {
+    leaves_out: &'static str,
+}
+
+impl Layer for Wrapped {
+    fn name(&self) -> String {
+        "Wrapped".to_owned()
+    }
+
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        let spec = Linear::new(4).spec(input)?;
+        Ok(match self.leaves_out {
+            "scale" => spec.kept(KeptSpec::per_batch("scale", 7)),
+            _ => spec,
+        })
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        Linear::new(4).forward(recorder, pass)
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, mut pass: Backward<'_>) -> Result<(), Error> {
+        match self.leaves_out {
+            "dx" => pass.dx = None,
+            "the gradient by bias" => pass.gradients = &pass.gradients[..1],
+            _ => {}
+        }
+        Linear::new(4).backward(recorder, pass)
+    }
+
+    fn reference(&self) -> Twin {
+        Linear::new(4).reference()
+    }
+}
+
+/// Kernels of the crate are not all that there is to a layer.
+#[test]
+fn a_layer_that_wraps_another_is_looked_at() {
+    for leaves_out in ["dx", "the gradient by bias", "scale"] {
+        let network = Sequential::input(3)
+            .layer(Linear::new(5))
+            .layer(Wrapped { leaves_out });
+        let error = network
+            .layer(Linear::new(2))
+            .build(gpu())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(&format!("writes must be all of {leaves_out} (")),
+            "{error}"
+        );
+    }
+    let network = Sequential::input(3)
+        .layer(Linear::new(5))
+        .layer(Wrapped { leaves_out: "" });
+    network.layer(Linear::new(2)).build(gpu()).unwrap();
+}
+
+/// Has a value of state and parameters of three elements each, under these names.
+#[derive(Debug)]
+pub(super) struct Named(pub(super) &'static [&'static str]);
+
+impl Layer for Named {
+    fn name(&self) -> String {
+        "Named".to_owned()
+    }
+
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        let parameters = self.0[1..].iter();
+        let spec = LayerSpec::new(*input).state(ParameterSpec::new(self.0[0], 3, Init::Auto));
+        Ok(parameters.fold(spec, |spec, name| {
+            spec.parameter(ParameterSpec::new(name, 3, Init::Auto))
+        }))
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        Double::record(recorder, [pass.x, pass.y], 0);
+        Ok(())
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        let outputs = pass.gradients.iter().chain(pass.dx);
+        for output in outputs {
+            let elements = u32::try_from(output.len()).unwrap();
+            recorder.dispatch_each(
+                &DOUBLE,
+                elements,
+                &[pass.dy, output],
+                output.len(),
+                Cost::default(),
+            );
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Twin {
+        Twin::elementwise(|x| 2.0 * x, |_| 2.0)
+    }
+}
+
+#[test]
+fn names_of_parameters_and_state_are_told_apart() {
+    for names in [
+        &["mean", "weight", "weight"][..],
+        &["weight", "weight"],
+        &["", "weight"],
+    ] {
+        let error = Sequential::input(3)
+            .layer(Named(names))
+            .build(gpu())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("the state of layers.0, Named, must be not empty, and another"),
+            "{error}"
+        );
+    }
+    // Both start by themselves.
+    let network = Sequential::input(3).layer(Named(&["mean", "weight"]));
+    network.build(gpu()).unwrap();
+    cpu::Network::<f32>::new(&network).unwrap();
 }

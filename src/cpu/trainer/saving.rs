@@ -66,8 +66,8 @@ impl Trainer<f32> {
     /// As there.
     pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let contents = checkpoint::decode(self.network.graph(), None, bytes)?;
-        self.network.set_state(&contents.state_of_layers)?;
-        self.set_parameters(&contents.parameters)
+        self.set_parameters(&contents.parameters)?;
+        self.network.set_state(&contents.state_of_layers)
     }
 
     /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the

@@ -31,14 +31,22 @@ pub struct ParameterSpec {
 }
 
 impl ParameterSpec {
-    /// One that lies in files as here, and decays. Its fans are its first two extents; those of a vector are its
-    /// length.
+    /// One that lies in files as here, and decays. Its fans are its length where it is a vector, and its extents where
+    /// it has two, (inputs, outputs). Where it has more it is taken for the kernel of a convolution, (outputs, channels,
+    /// extents that it covers): both fans count what it covers.
     #[must_use]
     pub fn new(name: &'static str, shape: impl Into<Shape>, init: Init) -> Self {
         let shape = shape.into();
         let fans = match *shape.extents() {
             [only] => [only, only],
-            [inputs, outputs, ..] => [inputs, outputs],
+            [inputs, outputs] => [inputs, outputs],
+            // As PyTorch has a kernel of a convolution: outputs, channels, and what it covers.
+            [outputs, channels, ref covered @ ..] => {
+                let covered = covered
+                    .iter()
+                    .fold(1, |all: usize, &e| all.saturating_mul(e));
+                [channels, outputs].map(|fan| fan.saturating_mul(covered))
+            }
             [] => [1, 1],
         };
         Self {
@@ -220,5 +228,24 @@ impl LayerSpec {
     pub fn response(mut self, response: Response) -> Self {
         self.response = response;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ParameterSpec;
+    use crate::init::Init;
+    use crate::shape::Shape;
+
+    #[test]
+    fn fans_are_inputs_and_outputs_with_what_a_kernel_covers() {
+        for (shape, fans) in [
+            (Shape::from(7), [7, 7]),
+            (Shape::from([784, 50]), [784, 50]),
+            (Shape::from([16, 3, 5]), [15, 80]),
+            (Shape::from([16, 3, 5, 5]), [75, 400]),
+        ] {
+            assert_eq!(ParameterSpec::new("weight", shape, Init::Auto).fans, fans);
+        }
     }
 }

@@ -1,5 +1,6 @@
-use super::copy;
-use crate::testing::{Bench, Fill, Numbers, folding_gpu, gpu};
+use wgrad::plumbing::values::copy_columns;
+
+use crate::gpu::{Bench, Fill, Numbers, folding_gpu, gpu};
 
 /// Columns so many from the first on, of a matrix with so many.
 struct Columns {
@@ -21,7 +22,7 @@ fn check(rows: usize, columns: usize, from: &Columns, to: &Columns) {
     let destination = bench.changed("destination", [rows, to.of], &before);
     bench.run(&case, 1, |recorder| {
         let ends = [(&source_in, from.first), (&destination, to.first)];
-        copy(recorder, ends[0], ends[1], columns);
+        copy_columns(recorder, ends[0], ends[1], columns);
     });
     // Whatever is beside the columns stays.
     let mut expected = before;

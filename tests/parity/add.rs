@@ -1,7 +1,6 @@
-use super::{accumulate, add, copy};
-use crate::testing::{
-    Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu,
-};
+use wgrad::plumbing::values::{accumulate, add, copy};
+
+use crate::gpu::{Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
 /// Around the 256 invocations and the 1,024 elements of a workgroup. The last is run where it folds a dispatch into
 /// two dimensions.

@@ -1,0 +1,64 @@
+//! A network's parameters and state as a file, and back.
+
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::Path;
+
+use super::Network;
+use crate::checkpoint;
+use crate::error::Error;
+
+/// Files hold `f32`.
+impl Network<f32> {
+    /// Parameters and state as a safetensors file, which [`crate::Model`] takes too: see [`crate::checkpoint`].
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when a value is not finite, [`Error::Memory`] when the host has no room for it.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
+        checkpoint::check_saving(self.graph(), 1, 1)?;
+        checkpoint::encode(self.graph(), &self.parameters(), &self.state(), None)
+    }
+
+    /// Takes parameters and state out of a safetensors file: see [`crate::Model::set_safetensors`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let contents = checkpoint::decode(self.graph(), None, bytes)?;
+        self.set_parameters(&contents.parameters)?;
+        self.set_state(&contents.state_of_layers)
+    }
+
+    /// Writes parameters and state to a safetensors file. Whatever happens, the whole old file or the whole new one is
+    /// there.
+    ///
+    /// ```
+    /// use wgrad::TwoLayerNet;
+    /// use wgrad::cpu::Network;
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("network.safetensors");
+    /// let network = Network::<f32>::new(&TwoLayerNet::spec(784, 50, 10).seed(1))?;
+    /// network.save(&path)?;
+    /// let mut other = Network::<f32>::new(&TwoLayerNet::spec(784, 50, 10).seed(2))?;
+    /// other.load(&path)?;
+    /// assert_eq!(network.parameters(), other.parameters());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)
+    }
+
+    /// Reads parameters and state from a safetensors file: see [`set_safetensors`](Self::set_safetensors).
+    ///
+    /// # Errors
+    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let most = checkpoint::largest(self.graph());
+        checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
+    }
+}

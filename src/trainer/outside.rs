@@ -1,0 +1,70 @@
+//! Parameters and state that come from outside.
+
+use ndarray::ArrayViewD;
+
+use super::Trainer;
+use crate::checkpoint;
+use crate::error::Error;
+use crate::network::Parameters;
+use crate::tensor::Arena;
+
+impl Trainer {
+    /// Replaces all parameters: see [`Model::set_parameters`](crate::Model::set_parameters). The optimizer goes on with
+    /// what it keeps, and the layers with their state. After a divergence both begin anew: what the optimizer keeps
+    /// with zeros, and the state of the layers as in a new network, since a layer may have learned it from what
+    /// diverged. [`set_state`](Self::set_state) then takes another.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
+        self.steps.parameters_changed();
+        self.model.set_parameters(values)?;
+        self.begin_anew()
+    }
+
+    /// Replaces the parameter of this name: see [`Model::set_parameter`](crate::Model::set_parameter). A training that
+    /// has diverged needs all of them.
+    ///
+    /// # Errors
+    /// As there, or [`Error::Diverged`].
+    pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
+        self.soundness.check()?;
+        self.steps.parameters_changed();
+        self.model.set_parameter(name, value)
+    }
+
+    /// Replaces the state of all layers: see [`Model::set_state`](crate::Model::set_state). A training that has
+    /// diverged needs other parameters first.
+    ///
+    /// # Errors
+    /// As there, or [`Error::Diverged`].
+    pub fn set_state(&mut self, values: &Parameters) -> Result<(), Error> {
+        self.soundness.check()?;
+        self.steps.parameters_changed();
+        self.model.set_state(values)
+    }
+
+    /// Takes the parameters and the state of the layers alone out of a file, of any training of this network: see
+    /// [`Model::set_safetensors`](crate::Model::set_safetensors). Steps and optimizer go on as with
+    /// [`set_parameters`](Self::set_parameters).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let contents = checkpoint::decode(self.model.graph(), None, bytes)?;
+        self.set_parameters(&contents.parameters)?;
+        self.model.set_state(&contents.state_of_layers)
+    }
+
+    /// After the parameters came from outside.
+    fn begin_anew(&mut self) -> Result<(), Error> {
+        if self.soundness.has_diverged() {
+            for (block, _) in self.state.iter().flat_map(Arena::blocks) {
+                self.model.gpu().write(block, &vec![0.0f32; block.len()])?;
+            }
+            self.model.reset_state()?;
+        }
+        self.soundness.begin_anew(self.steps_taken);
+        Ok(())
+    }
+}
