@@ -268,6 +268,22 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
+    /// The same, where a setting is that of something in particular.
+    pub(crate) fn of(self, place: &str) -> Self {
+        match self {
+            Self::Setting {
+                name,
+                expected,
+                found,
+            } => Self::Setting {
+                name: format!("{name} of {place}"),
+                expected,
+                found,
+            },
+            error => error,
+        }
+    }
+
     pub(crate) fn shape(
         what: impl Into<String>,
         expected: impl Into<TensorShape>,

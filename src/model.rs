@@ -20,6 +20,7 @@ use crate::tensor::{self, Arena, ArenaSpec, Tensor};
 
 pub(crate) use backward::TrainingPass;
 pub(crate) use forward::ForwardPass;
+pub(crate) use probe::probe_loss;
 pub(crate) use values::read_matrix;
 
 /// A network on a GPU: its parameters, and the state of its layers.
@@ -147,3 +148,6 @@ fn check_host(gpu: &Gpu, graph: &Graph) -> Result<(), Error> {
     let what = || format!("building a network of {all} parameters");
     gpu.check_host(what, bytes_of::<f32>(values))
 }
+
+#[cfg(test)]
+mod tests;

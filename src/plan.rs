@@ -3,6 +3,7 @@
 mod binding;
 mod listing;
 mod submit;
+mod watched;
 
 use std::sync::Arc;
 
@@ -213,11 +214,6 @@ impl<'gpu> Recorder<'gpu> {
             needed: workgroups,
             available: most * most,
         })
-    }
-
-    /// Whether nothing was recorded.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
     }
 
     /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.

@@ -13,7 +13,7 @@ use crate::evaluator::{self, DataSets};
 use crate::fit::{check_classes, check_fit};
 use crate::kernel::Element;
 use crate::memory;
-use crate::model::Model;
+use crate::model::{Model, probe_loss};
 use crate::network::summary::Summary;
 use crate::ops::gather::Resident;
 use crate::ops::metrics::HISTORY;
@@ -101,6 +101,7 @@ impl Trainer {
         sampling.check(examples.len(), batch)?;
         check_fit(model.graph(), &loss, &examples)?;
         let gpu = model.gpu().clone();
+        probe_loss(&gpu, &loss, model.output())?;
         if gpu.is_software() {
             let summary = model.spec().summary()?;
             check_host(&summary, optimizer.state().len(), &examples, batch)?;

@@ -9,12 +9,16 @@
 mod activation;
 #[path = "custom_layer/batch_norm.rs"]
 mod batch_norm;
+#[path = "custom_layer/divergence.rs"]
+mod divergence;
 #[path = "custom_layer/good.rs"]
 mod good;
 #[path = "common/gpu.rs"]
 mod gpu;
 #[path = "custom_layer/layer_norm.rs"]
 mod layer_norm;
+#[path = "custom_layer/memory.rs"]
+mod memory;
 #[path = "custom_layer/random.rs"]
 mod random;
 #[path = "custom_layer/scale.rs"]

@@ -14,6 +14,8 @@ mod initialisation;
 mod names;
 #[path = "network/refusals.rs"]
 mod refusals;
+#[path = "network/strangers.rs"]
+mod strangers;
 #[path = "network/values.rs"]
 mod values;
 

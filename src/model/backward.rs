@@ -1,7 +1,7 @@
 //! Backward passes: from the gradient by the outputs to those by all parameters.
 
 use super::Model;
-use super::forward::{losses_tensor, mode};
+use super::forward::{losses_tensor, mode, place, record_loss};
 use super::memory::Values;
 use crate::error::{Error, TargetKind};
 use crate::kernel::Element;
@@ -118,7 +118,7 @@ impl Model {
         let values = &pass.values;
         let to = [&pass.losses, pass.delta(values.of.len() - 1)];
         let from = [values.output(), &pass.targets];
-        loss.forward_backward(recorder, LossPass::new(from, to))?;
+        record_loss(recorder, loss, LossPass::new(from, to))?;
         for step in &pass.steps {
             let dy = pass.delta(step.value);
             match &self.graph.values[step.value].source {
@@ -190,10 +190,14 @@ impl Model {
             .with_parameters(self.parameters_of(of_use), gradients)
             .with_state(self.state_of(of_use))
             .with_kept(&values.kept[index]);
-        match self.graph.relu_before(of_use) {
-            Some(_) => Linear::record_backward(recorder, &backward, true),
-            None => of_use.layer.backward(recorder, backward)?,
-        }
+        let who = || format!("the backward pass of {}", place(index, of_use));
+        recorder.watched(who, |recorder| match self.graph.relu_before(of_use) {
+            Some(_) => {
+                Linear::record_backward(recorder, &backward, true);
+                Ok(())
+            }
+            None => of_use.layer.backward(recorder, backward),
+        })?;
         if let (Some((value, arrival)), Some(dx)) = (to, &dx) {
             meet(recorder, arrival, dx, pass.delta(value));
         }

@@ -8,6 +8,7 @@ use ndarray::{Array2, ArrayView2, s};
 
 use super::backward::TrainingPass;
 use super::forward::ForwardPass;
+use super::probe::probe_loss;
 use super::{Model, read_matrix};
 use crate::checkpoint;
 use crate::cpu;
@@ -96,6 +97,7 @@ impl Model {
         targets: Targets<'_, f32>,
     ) -> Result<f32, Error> {
         check_targets(&self.graph, loss, x.dim().into(), &targets)?;
+        probe_loss(&self.gpu, loss, self.output())?;
         let mut sum = 0.0;
         self.for_each_pass(x, Some((loss, targets)), |_, pass| {
             let losses: Vec<f32> = self.gpu.read(&pass.losses)?;
@@ -125,6 +127,7 @@ impl Model {
         targets: Targets<'_, f32>,
     ) -> Result<Parameters, Error> {
         check_targets(&self.graph, loss, x.dim().into(), &targets)?;
+        probe_loss(&self.gpu, loss, self.output())?;
         let rows = x.nrows();
         self.check_copy(rows)?;
         let pass = TrainingPass::new(self, rows, Element::F32, targets.kind());
@@ -273,15 +276,17 @@ impl Model {
 
     /// Whether the host has room for every value of so many rows, with copies of the largest on its way.
     fn check_values(&self, rows: usize) -> Result<(), Error> {
-        let sizes = self.graph.sizes().map(|size| size as u64);
-        let largest = sizes.clone().chain([self.graph.features() as u64]).max();
-        let all = sizes.fold(0, u64::saturating_add);
+        let sizes: Vec<u64> = self.graph.sizes().map(|size| size as u64).collect();
+        let largest = sizes
+            .iter()
+            .fold(self.graph.features() as u64, |a, &b| a.max(b));
+        let all = sizes.into_iter().fold(0, u64::saturating_add);
         // The memory of a software driver is the host's: they are there, too.
         let all = match self.gpu.is_software() {
             true => all.saturating_mul(2),
             false => all,
         };
-        let of_row = all.saturating_add(largest.unwrap_or(0).saturating_mul(2));
+        let of_row = all.saturating_add(largest.saturating_mul(2));
         let what = || format!("the activations of {rows} rows at once");
         let values = of_row.saturating_mul(rows as u64);
         self.gpu.check_host(what, bytes_of::<f32>(values))

@@ -67,7 +67,7 @@ impl ForwardPass {
     ) -> Result<(), Error> {
         let from = [self.outputs(), &self.targets];
         let pass = LossPass::new(from, [&self.losses, &self.doutputs]);
-        loss.forward_backward(recorder, pass)
+        record_loss(recorder, loss, pass)
     }
 }
 
@@ -167,7 +167,8 @@ impl Model {
 
     /// Rows of a forward pass: as many as fit the memory and a submit.
     pub(crate) fn rows_of_submit(&self) -> usize {
-        let of_row: u64 = self.graph.uses.iter().map(|of_use| of_use.spec.flops).sum();
+        let flops = self.graph.uses.iter().map(|of_use| of_use.spec.flops);
+        let of_row = flops.fold(0, u64::saturating_add);
         let by_flops = flops_per_submit(&self.gpu) / of_row.max(1);
         let by_flops = usize::try_from(by_flops).unwrap_or(usize::MAX);
         self.rows_by_memory().min(by_flops).max(1)
@@ -237,10 +238,11 @@ impl Model {
         let pass = pass
             .with_state(self.state_of(of_use))
             .with_kept(&values.kept[index]);
-        match relu {
+        let who = || format!("the forward pass of {}", place(index, of_use));
+        recorder.watched(who, |recorder| match relu {
             Some(_) => Linear::record_forward(recorder, pass, true),
             None => of_use.layer.forward(recorder, pass),
-        }
+        })
     }
 
     pub(super) fn parameters_of(&self, of_use: &Use) -> &[Tensor] {
@@ -250,6 +252,21 @@ impl Model {
     pub(super) fn state_of(&self, of_use: &Use) -> &[Tensor] {
         &self.state.tensors()[of_use.state.clone()]
     }
+}
+
+/// A layer in messages.
+pub(super) fn place(index: usize, of_use: &Use) -> String {
+    format!("layers.{index}, {},", of_use.layer.name())
+}
+
+/// Records the losses of rows and their gradient.
+pub(super) fn record_loss(
+    recorder: &mut Recorder<'_>,
+    loss: &dyn Loss,
+    pass: LossPass<'_>,
+) -> Result<(), Error> {
+    let who = || format!("the loss {loss:?}");
+    recorder.watched(who, |recorder| loss.forward_backward(recorder, pass))
 }
 
 /// The greatest common divisor; neither is 0.

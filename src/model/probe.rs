@@ -3,12 +3,16 @@
 //! (Whether they write more than that is for [`check_layer`](crate::check_layer) to see.)
 
 use super::Model;
-use crate::error::Error;
+use super::forward::{place, record_loss};
+use crate::error::{Error, TargetKind};
 use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::memory::bytes_of;
-use crate::network::{Source, Use};
-use crate::ops::{Backward, Draw, Forward, Mode, is_of_this_crate};
+use crate::network::{Source, Use, Value};
+use crate::ops::{
+    Backward, Draw, Forward, Loss, LossPass, MeanSquaredError, Mode, SoftmaxCrossEntropy,
+    is_of_this_crate, unwrapped_loss,
+};
 use crate::plan::Recorder;
 use crate::shape::{Shape, TensorShape};
 use crate::tensor::Tensor;
@@ -26,17 +30,18 @@ impl Model {
             let Source::Layer { x, .. } = self.graph.values[of_use.value].source else {
                 continue;
             };
-            if !of_use.is_repeated && !is_of_this_crate(&*of_use.layer) {
-                self.probe_layer(index, of_use, self.graph.values[x].shape)?;
+            if !is_of_this_crate(&*of_use.layer) {
+                self.probe_layer(index, of_use, &self.graph.values[x])?;
             }
         }
         Ok(())
     }
 
-    fn probe_layer(&self, index: usize, of_use: &Use, input: Shape) -> Result<(), Error> {
+    fn probe_layer(&self, index: usize, of_use: &Use, input: &Value) -> Result<(), Error> {
         let (gpu, spec) = (&self.gpu, &of_use.spec);
-        let place = format!("layers.{index}, {}", of_use.layer.name());
-        let [x_shape, y_shape] = [input, spec.output].map(|row| TensorShape::from((ROWS, row)));
+        let of = |pass| format!("the {pass} pass of {}", place(index, of_use));
+        let [x_shape, y_shape] =
+            [input.shape, spec.output].map(|row| TensorShape::from((ROWS, row)));
         let zeros = |label: &str, shape| Tensor::zeros(gpu, label, shape, Element::F32);
         let x = zeros("x", x_shape)?;
         let dy = zeros("dy", y_shape)?;
@@ -53,22 +58,29 @@ impl Model {
             let mut recorder = Recorder::new(gpu);
             let pass = Forward::new(&x, self.parameters_of(of_use), &y, mode);
             let pass = pass.with_state(&state).with_kept(&kept);
-            of_use.layer.forward(&mut recorder, pass)?;
-            run(recorder, &place, "forward", kept.iter().chain([&y]))?;
+            let who = of("forward");
+            recorder.watched(|| who.clone(), |it| of_use.layer.forward(it, pass))?;
+            run(recorder, &who, kept.iter().chain([&y]))?;
 
-            let dx = unwritten(gpu, "dx", x_shape)?;
+            // As a training asks for it: where nobody reads a gradient there is none.
+            let dx = input.is_trained.then(|| unwritten(gpu, "dx", x_shape));
+            let dx = dx.transpose()?;
             let gradients = spec.parameters.iter();
             let gradients = gradients.map(|parameter| {
                 let label = format!("the gradient by {}", parameter.name);
                 unwritten(gpu, &label, parameter.tensor_shape())
             });
             let gradients = gradients.collect::<Result<Vec<_>, _>>()?;
+            if dx.is_none() && gradients.is_empty() {
+                continue;
+            }
             let mut recorder = Recorder::new(gpu);
-            let pass = Backward::new([&x, &y, &dy], Some(&dx), mode);
+            let pass = Backward::new([&x, &y, &dy], dx.as_ref(), mode);
             let pass = pass.with_parameters(self.parameters_of(of_use), &gradients);
             let pass = pass.with_state(&state).with_kept(&kept);
-            of_use.layer.backward(&mut recorder, pass)?;
-            run(recorder, &place, "backward", gradients.iter().chain([&dx]))?;
+            let who = of("backward");
+            recorder.watched(|| who.clone(), |it| of_use.layer.backward(it, pass))?;
+            run(recorder, &who, gradients.iter().chain(&dx))?;
         }
         Ok(())
     }
@@ -83,19 +95,36 @@ fn unwritten(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<Tensor, Error
     Ok(tensor)
 }
 
-/// Runs a pass, and looks at what it should have written.
+/// Whether a loss that is not this crate's writes all that it should, for so many outputs.
+pub(crate) fn probe_loss(gpu: &Gpu, loss: &dyn Loss, outputs: Shape) -> Result<(), Error> {
+    let known = unwrapped_loss(loss);
+    if known.is::<SoftmaxCrossEntropy>() || known.is::<MeanSquaredError>() {
+        return Ok(());
+    }
+    let shape = TensorShape::from((ROWS, outputs));
+    let given = Tensor::zeros(gpu, "outputs", shape, Element::F32)?;
+    let targets = match loss.targets() {
+        TargetKind::Classes => Tensor::zeros(gpu, "labels", [1, ROWS], Element::U32)?,
+        TargetKind::Values => Tensor::zeros(gpu, "targets", shape, Element::F32)?,
+    };
+    let losses = unwritten(gpu, "losses", TensorShape::from([1, ROWS]))?;
+    let doutputs = unwritten(gpu, "doutputs", shape)?;
+    let mut recorder = Recorder::new(gpu);
+    let pass = LossPass::new([&given, &targets], [&losses, &doutputs]);
+    record_loss(&mut recorder, loss, pass)?;
+    run(
+        recorder,
+        &format!("the loss {loss:?}"),
+        [&losses, &doutputs].into_iter(),
+    )
+}
+
+/// Runs a pass of `who`, and looks at what it should have written.
 fn run<'t>(
     recorder: Recorder<'_>,
-    place: &str,
-    pass: &str,
+    who: &str,
     outputs: impl Iterator<Item = &'t Tensor>,
 ) -> Result<(), Error> {
-    if recorder.is_empty() {
-        let name = format!("number of kernels that the {pass} pass of {place}, records");
-        let expected =
-            "at least 1, as there is something to write: record one with Recorder::dispatch";
-        return Err(Error::setting(name, expected, 0));
-    }
     let gpu = recorder.gpu();
     gpu.submit(&recorder.finish()?, 1)?;
     #[cfg(not(target_arch = "wasm32"))]
@@ -103,9 +132,9 @@ fn run<'t>(
         let bits: Vec<u32> = gpu.read(tensor)?;
         let left_out = bits.iter().filter(|&&bits| bits == UNWRITTEN).count();
         if left_out > 0 {
-            let name = format!("what the {pass} pass of {place}, writes");
+            let name = format!("what {who} writes");
             let expected = format!(
-                "all of {} ({}): wgrad::check_layer says where a layer does not",
+                "all of {} ({}): wgrad::check_layer and wgrad::check_loss say what does not",
                 tensor.label(),
                 tensor.shape()
             );

@@ -252,9 +252,7 @@ pub(crate) fn read_matrix(
     tensor: &Tensor,
 ) -> impl Future<Output = Result<Array2<f32>, Error>> + use<> {
     let ([rows, columns], read) = (tensor.dims(), gpu.read_async::<f32>(tensor));
-    async move {
-        Ok(matrix([rows, columns], read.await?))
-    }
+    async move { Ok(matrix([rows, columns], read.await?)) }
 }
 
 /// Row-major values as a matrix.

@@ -8,8 +8,8 @@ use crate::shape::Shape;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Activation<F = f32> {
-    /// Its name: what [`Sequential::named`](crate::Sequential::named) has given it, or else, for example, `input` or
-    /// `layers.1`, the number being that of the layer.
+    /// Its name: what [`Sequential::named`](crate::Sequential::named) has given it, or else, for example, `input`,
+    /// `layers.1`, the number being that of the layer, or `values.3` where it is a sum or a concatenation.
     pub name: String,
     /// Shape of each row.
     pub shape: Shape,

@@ -178,8 +178,7 @@ impl Graph {
                 Source::Input { .. } => value.shape.to_string(),
                 Source::Layer { layer, x } => {
                     let of_use = &self.uses[*layer];
-                    let again = if of_use.is_repeated { " again" } else { "" };
-                    format!("{}{}{again}", from(*x), of_use.layer.name())
+                    format!("{}{}", from(*x), self.name_of(of_use))
                 }
                 Source::Sum([a, b]) => format!("{}+ {}", from(*a), name(*b)),
                 Source::Concat(of) => {
@@ -189,6 +188,18 @@ impl Graph {
             });
         }
         parts.join(" → ")
+    }
+
+    /// The name of a layer; where it is used again, with the place of its first use.
+    pub(super) fn name_of(&self, of_use: &Use) -> String {
+        let name = of_use.layer.name();
+        let mut uses = self.uses.iter();
+        let places = |of_use: &Use| (of_use.parameters.clone(), of_use.state.clone());
+        let first = uses.position(|other| places(other) == places(of_use));
+        match first.filter(|_| of_use.is_repeated) {
+            Some(first) => format!("{name} (layers.{first} again)"),
+            None => name,
+        }
     }
 
     /// What decides the initial parameters, and what layers draw.

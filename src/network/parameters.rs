@@ -131,8 +131,9 @@ pub(crate) fn check_all<'a, F>(
             Some(value) => check_shape(name, shape, value.shape())?,
             None => {
                 let found: Vec<&str> = values.names().collect();
-                let expected = "among the parameters that are given";
-                return Err(Error::setting(name, expected, listed(&found)));
+                let expected = format!("those of the network, with {name}");
+                let what = "names of the parameters that are given";
+                return Err(Error::setting(what, expected, listed(&found)));
             }
         }
     }

@@ -48,17 +48,13 @@ impl Sequential {
             inputs: 0,
             seed: self.seed,
         };
-        for source in &self.sources {
+        for (index, source) in self.sources.iter().enumerate() {
             let (shape, name) = match source {
                 Source::Input { .. } => graph.input(self)?,
                 Source::Layer { layer, x } => graph.layer(&self.layers, *layer, *x)?,
-                Source::Sum(of) => (
-                    graph.shape_of_sum(*of)?,
-                    format!("sum of {}", graph.names(of)),
-                ),
-                Source::Concat(of) => (graph.shape_of_concat(of)?, graph.names(of)),
+                Source::Sum(of) => (graph.shape_of_sum(*of)?, format!("values.{index}")),
+                Source::Concat(of) => (graph.shape_of_concat(of)?, format!("values.{index}")),
             };
-            let index = graph.values.len();
             let given = self.names.iter().find(|(_, value)| *value == index);
             let name = given.map_or(name, |(given, _)| given.clone());
             graph.add(source.clone(), shape, name);
@@ -113,7 +109,7 @@ impl Graph {
         let place = format!("layers.{index}, {},", layer.name());
         let spec = layer
             .spec(&self.values[x].shape)
-            .map_err(|error| placed(error, &place))?;
+            .map_err(|error| error.of(&place))?;
         if spec.output.is_empty() {
             let what = format!("shape of the output of {place}");
             return Err(Error::setting(
@@ -136,13 +132,12 @@ impl Graph {
                 ));
             }
         }
+        check_kept(index, &spec)?;
         // One without parameters is as good as another.
-        let earlier = match shared(&**layer).filter(|_| !named.is_empty()) {
-            None => None,
-            Some(arc) => self.uses.iter().find(|earlier| {
-                shared(&*earlier.layer).is_some_and(|other| Arc::ptr_eq(arc, other))
-            }),
-        };
+        let mut uses = self.uses.iter();
+        let earlier = uses
+            .find(|earlier| Arc::ptr_eq(shared(&earlier.layer), shared(layer)))
+            .filter(|_| !named.is_empty());
         let (parameters, state, is_repeated) = match earlier {
             Some(earlier) => {
                 check_same(&place, &earlier.spec, &spec)?;
@@ -172,11 +167,6 @@ impl Graph {
             is_repeated,
         });
         Ok((output, format!("layers.{index}")))
-    }
-
-    fn names(&self, of: &[usize]) -> String {
-        let names = of.iter().map(|&value| self.values[value].name.as_str());
-        names.collect::<Vec<_>>().join(" and ")
     }
 
     fn shape_of_sum(&self, of: [usize; 2]) -> Result<Shape, Error> {
@@ -243,22 +233,6 @@ impl Graph {
     }
 }
 
-/// What a layer says of its settings, with the layer's place.
-fn placed(error: Error, place: &str) -> Error {
-    match error {
-        Error::Setting {
-            name,
-            expected,
-            found,
-        } => Error::Setting {
-            name: format!("{name} of {place}"),
-            expected,
-            found,
-        },
-        error => error,
-    }
-}
-
 fn check_parameter(layer: usize, spec: &ParameterSpec) -> Result<(), Error> {
     spec.init.check()?;
     let name = || format!("shape of layers.{layer}.{}", spec.name);
@@ -294,4 +268,24 @@ fn check_same(place: &str, earlier: &LayerSpec, spec: &LayerSpec) -> Result<(), 
     };
     let name = format!("parameters of {place} where it is used again");
     Err(Error::setting(name, listed(&expected), listed(&found)))
+}
+
+fn check_kept(layer: usize, spec: &LayerSpec) -> Result<(), Error> {
+    for (at, kept) in spec.kept.iter().enumerate() {
+        let full_name = format!("layers.{layer}.{}", kept.name);
+        if kept.shape.is_empty() {
+            let what = format!("shape of {full_name}, which is kept,");
+            return Err(Error::setting(
+                what,
+                "at least 1 along each extent",
+                kept.shape,
+            ));
+        }
+        if kept.name.is_empty() || spec.kept[..at].iter().any(|other| other.name == kept.name) {
+            let what = format!("name of what layers.{layer} keeps");
+            let expected = "not empty, and another than those of the others";
+            return Err(Error::setting(what, expected, format!("\"{}\"", kept.name)));
+        }
+    }
+    Ok(())
 }

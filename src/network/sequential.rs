@@ -160,12 +160,11 @@ impl Sequential {
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
-        let is_automatic = ["input", "inputs.", "layers."]
+        let is_automatic = ["input", "inputs.", "layers.", "values."]
             .iter()
             .any(|start| name.starts_with(start));
         if is_automatic || name.is_empty() {
-            let expected =
-                "none that values have by themselves (input, inputs.0, layers.0 and so on)";
+            let expected = "none that values have by themselves (input, inputs.0, layers.0, values.0 and so on)";
             return self.mistaken("name of a value", expected, &name);
         }
         if self.names.iter().any(|(other, _)| *other == name) {
@@ -267,7 +266,11 @@ impl Sequential {
                 let found = names.find(|(of, _)| of == name).map(|(_, value)| *value);
                 found.ok_or_else(|| {
                     let names: Vec<&str> = self.names.iter().map(|(name, _)| &**name).collect();
-                    let expected = format!("one that has a name before it ({})", names.join(", "));
+                    let expected = match names.is_empty() {
+                        true => "a name that Sequential::named has given before, and none was"
+                            .to_owned(),
+                        false => format!("one that has a name before it ({})", names.join(", ")),
+                    };
                     mistake(&format!("\"{name}\""), expected)
                 })
             }

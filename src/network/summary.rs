@@ -92,7 +92,7 @@ fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
 pub struct LayerRow {
     /// Its number, as the names of its parameters have it; none of a sum or concatenation.
     pub index: Option<usize>,
-    /// For example `Linear(50)`, `Linear(50) again` where it has the parameters of an earlier one, or `add layers.2`.
+    /// For example `Linear(50)`, `Linear(50) (layers.0 again)` where it has the parameters of an earlier one, or `add layers.2`.
     pub name: String,
     /// Shape of what it gives for each example.
     pub output: Shape,
@@ -124,10 +124,7 @@ impl Summary {
                 }
                 Source::Layer { layer, x } => {
                     let of_use = &graph.uses[*layer];
-                    let mut name = of_use.layer.name();
-                    if of_use.is_repeated {
-                        name.push_str(" again");
-                    }
+                    let mut name = graph.name_of(of_use);
                     if *x + 1 != index {
                         name = format!("{name} of {}", name_of(*x));
                     }
@@ -238,5 +235,28 @@ impl fmt::Display for Summary {
             self.training_bytes(0, 0) as f64 / 1e3,
             bytes_of::<f32>(self.memory.of_example) as f64 / 1e3
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Sequential;
+    use crate::ops::{Linear, Relu};
+
+    /// Of networks that no machine holds, too.
+    #[test]
+    fn what_is_too_large_to_count_is_as_large_as_can_be() -> Result<(), crate::Error> {
+        let width = usize::MAX / 2 + 1;
+        let two = Sequential::input(width).named("first");
+        let two = two.another_input(width).add("first");
+        for network in [Sequential::input(width), two] {
+            let network = network.layer(Linear::new(width)).layer(Relu);
+            let summary = network.layer(Linear::new(width)).summary()?;
+            let largest = [summary.parameters(), summary.flops()];
+            assert_eq!(largest, [u64::MAX; 2]);
+            assert_eq!(summary.training_bytes(usize::MAX, usize::MAX), u64::MAX);
+            assert!(summary.to_string().contains(&u64::MAX.to_string()));
+        }
+        Ok(())
     }
 }

@@ -240,11 +240,14 @@ pub(crate) fn unwrapped(layer: &dyn Layer) -> &dyn Any {
     }
 }
 
-/// What is the same of two uses of one layer: its `Arc`. `None` where it can be used once alone.
-pub(crate) fn shared(layer: &dyn Layer) -> Option<&Arc<dyn Layer>> {
-    let any: &dyn Any = layer;
-    match any.downcast_ref::<Box<dyn Layer>>() {
-        Some(boxed) => shared(&**boxed),
-        None => any.downcast_ref(),
+/// What is the same of two uses of one layer: the innermost `Arc` around it.
+pub(crate) fn shared(layer: &Arc<dyn Layer>) -> &Arc<dyn Layer> {
+    fn within(layer: &dyn Layer) -> Option<&Arc<dyn Layer>> {
+        let any: &dyn Any = layer;
+        match any.downcast_ref::<Box<dyn Layer>>() {
+            Some(boxed) => within(&**boxed),
+            None => any.downcast_ref(),
+        }
     }
+    within(&**layer).map_or(layer, shared)
 }

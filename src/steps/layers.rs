@@ -40,7 +40,8 @@ pub(super) fn record(training: &Training<'_>) -> Result<Steps, Error> {
         coefficients,
         step_count,
     };
-    optimizer.update(&mut recorder, update)?;
+    let who = || format!("the optimizer {optimizer:?}");
+    recorder.watched(who, |recorder| optimizer.update(recorder, update))?;
     metrics::log_step(&mut recorder, &pass.losses, history, step_count);
     let step = recorder.finish()?;
     Ok(Steps::new(Fusion::Layers, Layers { step }))

@@ -11,11 +11,11 @@ use crate::layer_norm::LayerNorm;
 
 const CLASSES: usize = 3;
 const FEATURES: usize = 12;
-const BATCH: usize = 32;
-const SAMPLING: Sampling = Sampling::Shuffled { seed: 2 };
+pub(crate) const BATCH: usize = 32;
+pub(crate) const SAMPLING: Sampling = Sampling::Shuffled { seed: 2 };
 
 /// Rows of three channels of very different sizes, of a class by the signs of two of them and their product.
-fn table(rows: usize) -> Table {
+pub(crate) fn table(rows: usize) -> Table {
     let mut numbers = Numbers::new(1);
     let x = Array2::from_shape_simple_fn((rows, FEATURES), || numbers.uniform());
     let class = |row: usize| {
@@ -31,7 +31,7 @@ fn table(rows: usize) -> Table {
 }
 
 /// Channels of an image and features, before and behind dense layers.
-fn normalized() -> Sequential {
+pub(crate) fn normalized() -> Sequential {
     let network = Sequential::input([3, 2, 2]).layer(BatchNorm::good());
     let network = network
         .layer(Linear::new(24))

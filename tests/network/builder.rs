@@ -119,7 +119,7 @@ fn a_layer_used_twice_has_its_parameters_once() {
         (summary.parameters(), summary.layers[2].parameters),
         (30, 0)
     );
-    assert_eq!(summary.layers[2].name, "Linear(5) again");
+    assert_eq!(summary.layers[2].name, "Linear(5) (layers.0 again)");
     // Two layers that are alike are two.
     let two = Sequential::input(5)
         .layer(Linear::new(5))

@@ -103,7 +103,9 @@ fn wrong_names_and_shapes_are_named_and_change_nothing() {
         .collect();
     let error = model.set_parameters(&without).unwrap_err().to_string();
     assert!(
-        error.starts_with("layers.2.bias must be among the parameters that are given"),
+        error.contains(
+            "given must be those of the network, with layers.2.bias; it is layers.0.weight, "
+        ),
         "{error}"
     );
     assert_eq!(

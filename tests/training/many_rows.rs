@@ -190,6 +190,44 @@ fn a_forward_plan_of_many_rows_gives_what_predict_gives() {
     }
 }
 
+/// Values so wide that a binding holds few rows of them, where a part of the input and the output can begin at these
+/// rows, or at none before the binding is full.
+#[test]
+fn a_forward_plan_of_wide_values_takes_as_few_rows_as_a_binding_holds() {
+    let gpu = narrow();
+    let plan = |features, width, outputs, rows| {
+        let spec = Sequential::input(features).layer(Linear::new(width));
+        let model = spec.layer(Tanh).layer(Linear::new(outputs)).seed(1);
+        let model = model.build(&gpu).unwrap();
+        let tensor = |label, columns| Tensor::zeros(&gpu, label, [rows, columns], Element::F32);
+        let (x, y) = (
+            tensor("x", features).unwrap(),
+            tensor("y", outputs).unwrap(),
+        );
+        let of_rows = self::rows(rows, features);
+        gpu.write(&x, of_rows.as_slice().unwrap()).unwrap();
+        let plan = model.forward_plan(&x, &y)?;
+        gpu.submit(&plan, 1).unwrap();
+        let found = Array2::from_shape_vec((rows, outputs), gpu.read(&y).unwrap()).unwrap();
+        let expected = model.predict(of_rows.view()).unwrap();
+        let apart = (&found - &expected).mapv(f32::abs);
+        assert!(apart.iter().all(|&apart| apart < 1e-5), "{apart}");
+        assert_eq!(plan.len() % 3, 0);
+        Ok::<_, Error>(plan.len() / 3)
+    };
+    // A binding holds 16,384 numbers, and parts begin at multiples of 64.
+    assert_eq!(plan(1, 16_384, 1, 1).unwrap(), 1);
+    assert_eq!(plan(1, 256, 1, 130).unwrap(), 3);
+    assert_eq!(plan(4, 1_024, 8, 33).unwrap(), 3);
+    assert_eq!(plan(4, 1_023, 8, 33).unwrap(), 3);
+    assert_eq!(plan(4, 1_024, 8, 16).unwrap(), 1);
+    let too_many = |planned: Result<usize, Error>| matches!(planned, Err(Error::Limit { .. }));
+    assert!(too_many(plan(4, 1_025, 8, 33)));
+    assert_eq!(plan(4, 1_025, 8, 15).unwrap(), 1);
+    assert!(too_many(plan(1, 257, 1, 64)));
+    assert_eq!(plan(1, 257, 1, 63).unwrap(), 1);
+}
+
 /// A frame of pixels through a network of coordinates, at once.
 #[test]
 fn a_forward_plan_takes_a_frame() {

@@ -1,0 +1,108 @@
+#![allow(clippy::unwrap_used)]
+
+use ndarray::{Array2, ArrayView2};
+
+use super::Model;
+use crate::data::Table;
+use crate::gpu::Gpu;
+use crate::kernel::Element;
+use crate::ops::{Linear, MeanSquaredError, Tanh};
+use crate::tensor::Tensor;
+use crate::{Sequential, cpu};
+
+/// A chain of values of 32, 32, 8, 8 and 3.
+fn chain() -> Sequential {
+    let start = Sequential::input(6).layer(Linear::new(32)).layer(Tanh);
+    start
+        .layer(Linear::new(8))
+        .layer(Tanh)
+        .layer(Linear::new(3))
+}
+
+fn plan(gpu: &Gpu, model: &Model, rows: usize) {
+    let tensor = |label, columns| Tensor::zeros(gpu, label, [rows, columns], Element::F32);
+    let (x, y) = (tensor("x", 6).unwrap(), tensor("y", 3).unwrap());
+    model.forward_plan(&x, &y).unwrap();
+}
+
+fn table(rows: usize) -> Table {
+    let (x, y) = (Array2::zeros((rows, 6)), Array2::zeros((rows, 3)));
+    Table::regression("zeros", x.view(), y.view()).unwrap()
+}
+
+/// Elements of each block that forward passes share.
+fn scratch(model: &Model) -> Vec<usize> {
+    let scratch = crate::gpu::lock(&model.scratch);
+    scratch.iter().map(Tensor::len).collect()
+}
+
+/// In a chain two of them take turns, each of the widest value that it ever has.
+#[test]
+fn all_forward_passes_of_a_model_share_two_blocks() {
+    let gpu = crate::testing::gpu();
+    let model = chain().build(gpu).unwrap();
+    assert_eq!(scratch(&model), [0; 0]);
+    plan(gpu, &model, 7);
+    assert_eq!(scratch(&model), [7 * 32; 2]);
+    for rows in [100, 33, 1] {
+        plan(gpu, &model, rows);
+        assert_eq!(scratch(&model), [100 * 32; 2]);
+    }
+    model.evaluate(&MeanSquaredError, &table(60)).unwrap();
+    model.predict(Array2::zeros((20, 6)).view()).unwrap();
+    assert_eq!(scratch(&model), [100 * 32; 2]);
+    model.evaluate(&MeanSquaredError, &table(150)).unwrap();
+    model.predict(Array2::zeros((200, 6)).view()).unwrap();
+    assert_eq!(scratch(&model), [200 * 32; 2]);
+}
+
+#[test]
+fn a_model_that_is_not_trained_has_its_parameters_alone() {
+    // A device of its own, whose memory no other test takes.
+    let gpu = Gpu::new().unwrap();
+    let model = chain().build(&gpu).unwrap();
+    gpu.device()
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    let report = gpu.device().generate_allocator_report().unwrap();
+    let names = report
+        .allocations
+        .iter()
+        .map(|allocation| &*allocation.name);
+    let own = names.filter(|name| !name.starts_with("(wgpu internal)"));
+    assert_eq!(own.collect::<Vec<_>>(), ["parameters.0"]);
+    drop(model);
+}
+
+#[test]
+fn activations_of_no_rows_are_empty_on_both_engines() {
+    let none = Array2::zeros((0, 6));
+    let model = chain().build(crate::testing::gpu()).unwrap();
+    let network = cpu::Network::<f32>::new(&chain()).unwrap();
+    let found = model.activations(none.view()).unwrap();
+    let expected = network.activations(none.view()).unwrap();
+    assert_eq!((found.len(), expected.len()), (6, 6));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!((&found.name, found.shape), (&expected.name, expected.shape));
+        assert_eq!(found.values.dim(), (0, found.shape.len()));
+        assert_eq!(found.values, expected.values);
+    }
+    let wide: ArrayView2<'_, f32> = ArrayView2::from_shape((0, 5), &[]).unwrap();
+    assert!(model.activations(wide).is_err());
+}
+
+/// Either engine takes what the other has written.
+#[test]
+fn networks_and_models_have_the_same_files() {
+    let mut model = chain().seed(1).build(crate::testing::gpu()).unwrap();
+    let mut network = cpu::Network::<f32>::new(&chain().seed(2)).unwrap();
+    let own = network.to_safetensors().unwrap();
+    let file = pollster::block_on(model.to_safetensors()).unwrap();
+    network.set_safetensors(&file).unwrap();
+    assert_eq!(network.parameters(), model.parameters().unwrap());
+    assert_eq!(network.to_safetensors().unwrap(), file);
+    model.set_safetensors(&own).unwrap();
+    assert_eq!(pollster::block_on(model.to_safetensors()).unwrap(), own);
+    assert!(network.set_safetensors(&own[1..]).is_err());
+    assert_eq!(network.to_safetensors().unwrap(), file);
+}

@@ -1,0 +1,101 @@
+//! What a training takes of a device's memory is what its summary says.
+
+use std::sync::Arc;
+
+use wgrad::data::{Sampling, Table};
+use wgrad::ndarray::Array2;
+use wgrad::ops::{Adam, Layer, Linear, MeanSquaredError, Relu, Tanh};
+use wgrad::{Fusion, Gpu, Sequential, Trainer, wgpu};
+
+use crate::batch_norm::BatchNorm;
+use crate::gpu::Numbers;
+use crate::layer_norm::LayerNorm;
+
+/// What a summary leaves to others: examples, and what a step tells its kernels.
+const BESIDE: [&str; 3] = ["features of rows", "targets of rows", "uniforms of a plan"];
+
+const EXAMPLES: usize = 1000;
+/// Multiples of 64, so that no device leaves gaps between parameters, and so large that nothing hides in what an
+/// allocator adds to a buffer.
+const WIDTH: usize = 640;
+const OTHER: usize = 64;
+const OUTPUTS: usize = 64;
+/// What an allocator may add to a buffer.
+const PADDING: u64 = 64;
+
+/// Two inputs, layers that are used again, state, values that are kept of a minibatch and of each row, a sum, a
+/// concatenation, and a product with a `Relu`.
+fn with_everything() -> Sequential {
+    let again: Arc<dyn Layer> = Arc::new(Linear::new(WIDTH));
+    let normal: Arc<dyn Layer> = Arc::new(LayerNorm::good());
+    let network = Sequential::input(WIDTH)
+        .named("first")
+        .another_input(OTHER)
+        .concat("first");
+    let network = network
+        .layer(Linear::new(WIDTH))
+        .layer(Relu)
+        .layer(again.clone())
+        .layer(normal.clone())
+        .add("first");
+    let network = network
+        .layer(BatchNorm::good())
+        .layer(Tanh)
+        .layer(again)
+        .layer(normal);
+    network.concat("first").layer(Linear::new(OUTPUTS)).seed(1)
+}
+
+fn rows() -> Table {
+    let mut numbers = Numbers::new(1);
+    let mut matrix =
+        |columns| Array2::from_shape_simple_fn((EXAMPLES, columns), || numbers.uniform());
+    let (x, y) = (matrix(WIDTH + OTHER), matrix(OUTPUTS));
+    Table::regression("rows", x.view(), y.view()).unwrap()
+}
+
+/// Buffers by their labels, with the bytes of each.
+fn allocated(gpu: &Gpu) -> Vec<(String, u64)> {
+    gpu.device()
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    let report = gpu.device().generate_allocator_report().unwrap();
+    let all = report.allocations.into_iter();
+    all.map(|allocation| (allocation.name, allocation.size))
+        .collect()
+}
+
+#[test]
+fn a_training_allocates_what_its_summary_says() {
+    let chain = Sequential::input(WIDTH + OTHER)
+        .layer(Linear::new(128))
+        .layer(Relu)
+        .layer(Linear::new(OUTPUTS));
+    let data = rows();
+    for network in [chain, with_everything()] {
+        let summary = network.summary().unwrap();
+        for batch in [1, EXAMPLES] {
+            // A device of its own, whose memory no other test takes.
+            let gpu = Gpu::new().unwrap();
+            let model = network.build(&gpu).unwrap();
+            let (loss, optimizer) = (MeanSquaredError, Adam::new(0.01));
+            let sampling = Sampling::Shuffled { seed: 1 };
+            let plan = Fusion::Layers;
+            let trainer =
+                Trainer::with_fusion(model, loss, optimizer, &data, batch, sampling, plan);
+            let trainer = trainer.unwrap();
+            let mut all = allocated(&gpu);
+            all.retain(|(name, _)| {
+                !name.starts_with("(wgpu internal)") && !BESIDE.contains(&name.as_str())
+            });
+            let found: u64 = all.iter().map(|(_, bytes)| bytes).sum();
+            let said = summary.training_bytes(batch, 2);
+            let least = found - PADDING * all.len() as u64;
+            assert!(
+                (least..=found).contains(&said),
+                "{batch}: {said}, and allocated {found}: {all:#?}"
+            );
+            drop(trainer);
+        }
+    }
+}
