@@ -10,6 +10,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::error::{Call, Error, Pass};
+use crate::gpu::Gpu;
+use crate::memory::bytes_of;
 use crate::shape::TensorShape;
 
 pub(crate) use bounds::{Moved, Worst, moves, parity};
@@ -109,6 +111,54 @@ pub(crate) fn write_table(
 pub(crate) fn differenced(minibatches: impl Iterator<Item = TensorShape> + Clone) -> usize {
     let smallest = minibatches.map(|shape| shape.len()).min();
     smallest.unwrap_or(0).max(DIFFERENCED)
+}
+
+/// Copies in `f64` that there are at once of what a formula is given: as it is, moved, and as it was drawn.
+pub(crate) const OPERAND: u64 = 3;
+/// Those of a result: what is expected, what it moves to, how far that is, how far it was at most; and in `f32`.
+pub(crate) const RESULT: u64 = 5;
+
+/// A tensor of a minibatch.
+#[derive(Debug, Clone)]
+pub(crate) struct Footprint<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) shape: TensorShape,
+    /// Copies in `f64` while the minibatch is compared.
+    pub(crate) copies: u64,
+}
+
+impl Footprint<'_> {
+    fn bytes(&self) -> u64 {
+        bytes_of::<f64>(self.copies.saturating_mul(self.shape.len() as u64))
+    }
+
+    /// While others are compared: what it was drawn as, and what the GPU has made of it.
+    fn bytes_held(&self) -> u64 {
+        bytes_of::<[f32; 2]>(self.shape.len() as u64)
+    }
+}
+
+/// Whether the host has the memory for these minibatches, which are compared one by one.
+pub(crate) fn check_memory(
+    gpu: &Gpu,
+    name: &str,
+    minibatches: &[Vec<Footprint<'_>>],
+) -> Result<(), Error> {
+    let sum = |all: &mut dyn Iterator<Item = u64>| all.fold(0, u64::saturating_add);
+    let held = sum(&mut minibatches.iter().flatten().map(Footprint::bytes_held));
+    let compared = |tensors: &[Footprint<'_>]| sum(&mut tensors.iter().map(Footprint::bytes));
+    let compared = minibatches.iter().map(|tensors| compared(tensors)).max();
+    let tensors = minibatches.iter().flatten();
+    let Some(largest) = tensors.max_by_key(|tensor| tensor.bytes()) else {
+        return Ok(());
+    };
+    let what = || {
+        let Footprint {
+            name: of, shape, ..
+        } = largest;
+        format!("a check of {name}, of which {of} is {shape} values,")
+    };
+    gpu.check_host(what, held.saturating_add(compared.unwrap_or_default()))
 }
 
 /// Settings that a check of either kind has.

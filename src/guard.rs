@@ -89,7 +89,8 @@ impl<'a> GuardSpec<'a> {
     /// # Errors
     /// As [`Tensor::zeros`].
     pub fn place_together(specs: &[Self], gpu: &Gpu) -> Result<Vec<Guarded>, Error> {
-        let room: usize = specs.iter().map(Self::room).sum();
+        let rooms = specs.iter().map(Self::room);
+        let room = rooms.fold(0, usize::saturating_add);
         if room == 0 {
             return Ok(Vec::new());
         }
@@ -104,10 +105,12 @@ impl<'a> GuardSpec<'a> {
     }
 
     /// Elements that it takes of a buffer with its guard bands, of which the one behind it is wide enough for
-    /// a block of rows, of any kernel, that starts at the last element.
+    /// a block of rows, of any kernel, that starts at the last element. Where that is too much for a number, no device
+    /// has it.
     fn room(&self) -> usize {
         let columns = self.shape.row.len().min(1024);
-        (FRONT + self.shape.len() + 40 * columns + 1024).next_multiple_of(FRONT)
+        let room = self.shape.len().saturating_add(FRONT + 40 * columns + 1024);
+        room.checked_next_multiple_of(FRONT).unwrap_or(usize::MAX)
     }
 
     /// From an element of a buffer on, a multiple of [`FRONT`].

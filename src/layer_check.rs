@@ -40,14 +40,14 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 pub use crate::check::{Check, Comparison};
-use crate::check::{FOLDED, SHAPES, check_settings, differenced, write_table};
+use crate::check::{FOLDED, SHAPES, check_memory, check_settings, differenced, write_table};
 use crate::error::Error;
 pub use crate::error::{Call, CheckError, Pass, Place};
 use crate::gpu::Gpu;
 use crate::kernel::Contract;
 use crate::ops::{Layer, LayerSpec};
 use crate::shape::TensorShape;
-use case::Case;
+use case::{Case, check_spec, footprint};
 use on_gpu::OnGpu;
 
 /// The most elements that a tensor may have in the minibatch of 2053×2053.
@@ -142,13 +142,14 @@ impl LayerCheck {
     /// # Errors
     /// [`Error::Check`] with the first thing that is wrong, what [`Layer::spec`] and the passes say, [`Error::Binding`]
     /// when a dispatch does not fit its kernel, [`Error::Setting`] when a shape, the inputs or the tolerance make no
-    /// sense; or as [`Gpu::submit`] and [`Gpu::read`].
+    /// sense, or a name or initial values that the layer states; [`Error::Memory`] or [`Error::Limit`] when a tensor is
+    /// larger than this machine or the device can hold; or as [`Gpu::submit`] and [`Gpu::read`].
     pub fn run(&self, gpu: &Gpu, layer: &dyn Layer) -> Result<LayerReport, Error> {
         let ranges = [("inputs", &self.inputs)];
         check_settings(self.shapes.as_deref(), &ranges, self.tolerance)?;
         let mut kernels: Vec<Contract> = Vec::new();
-        let mut rows = self.rows(gpu, &self.cases(layer)?, &mut kernels)?;
-        if let Some(folded) = self.folded(layer)? {
+        let mut rows = self.rows(gpu, &self.cases(gpu, layer)?, &mut kernels)?;
+        if let Some(folded) = self.folded(gpu, layer)? {
             rows.extend(self.rows(gpu, &[folded], &mut kernels)?);
         }
         Ok(LayerReport {
@@ -184,9 +185,9 @@ impl LayerCheck {
         Ok(rows)
     }
 
-    fn cases<'a>(&self, layer: &'a dyn Layer) -> Result<Vec<Case<'a>>, Error> {
+    fn cases<'a>(&self, gpu: &Gpu, layer: &'a dyn Layer) -> Result<Vec<Case<'a>>, Error> {
         let by_default = SHAPES.map(TensorShape::from);
-        let mut cases = Vec::new();
+        let mut calls = Vec::new();
         for &minibatch in self.shapes.as_deref().unwrap_or(&by_default) {
             let spec = layer
                 .spec(&minibatch.row)
@@ -194,24 +195,38 @@ impl LayerCheck {
                     Some(_) => error,
                     None => refused(layer, minibatch, &error),
                 })?;
-            let mut add = |call| -> Result<(), Error> {
-                cases.push(Case::new(layer, &spec, minibatch, call, &self.inputs)?);
-                Ok(())
-            };
-            add(Call::Evaluation)?;
+            check_spec(layer, &minibatch.row, &spec)?;
+            calls.push((spec.clone(), minibatch, Call::Evaluation));
             // One row, or one feature, shows nothing more in the other ways to call a layer.
             if minibatch.dims().contains(&1) && self.shapes.is_none() {
                 continue;
             }
-            add(Call::Training)?;
+            calls.push((spec.clone(), minibatch, Call::Training));
             if !spec.parameters.is_empty() {
-                add(Call::First)?;
+                calls.push((spec, minibatch, Call::First));
             }
         }
-        Ok(cases)
+        self.drawn(gpu, layer, &calls)
     }
 
-    fn folded<'a>(&self, layer: &'a dyn Layer) -> Result<Option<Case<'a>>, Error> {
+    /// The cases, if there is memory for all of them.
+    fn drawn<'a>(
+        &self,
+        gpu: &Gpu,
+        layer: &'a dyn Layer,
+        calls: &[(LayerSpec, TensorShape, Call)],
+    ) -> Result<Vec<Case<'a>>, Error> {
+        let footprints = calls
+            .iter()
+            .map(|(spec, minibatch, _)| footprint(spec, *minibatch));
+        check_memory(gpu, &layer.name(), &footprints.collect::<Vec<_>>())?;
+        let cases = calls
+            .iter()
+            .map(|(spec, minibatch, call)| Case::new(layer, spec, *minibatch, *call, &self.inputs));
+        Ok(cases.collect())
+    }
+
+    fn folded<'a>(&self, gpu: &Gpu, layer: &'a dyn Layer) -> Result<Option<Case<'a>>, Error> {
         if self.shapes.is_some() {
             return Ok(None);
         }
@@ -221,14 +236,9 @@ impl LayerCheck {
         if largest(&spec, minibatch) > FOLDED_ELEMENTS {
             return Ok(None);
         }
-        let call = Call::Evaluation;
-        Ok(Some(Case::new(
-            layer,
-            &spec,
-            minibatch,
-            call,
-            &self.inputs,
-        )?))
+        check_spec(layer, &minibatch.row, &spec)?;
+        let calls = [(spec, minibatch, Call::Evaluation)];
+        Ok(self.drawn(gpu, layer, &calls)?.pop())
     }
 }
 

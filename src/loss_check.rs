@@ -10,14 +10,14 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 pub use crate::check::{Check, Comparison};
-use crate::check::{FOLDED, SHAPES, check_settings, differenced, write_table};
+use crate::check::{FOLDED, SHAPES, check_memory, check_settings, differenced, write_table};
 use crate::error::Error;
 pub use crate::error::{CheckError, Pass, Place};
 use crate::gpu::Gpu;
 use crate::kernel::Contract;
 use crate::ops::Loss;
 use crate::shape::TensorShape;
-use case::{Case, OnGpu};
+use case::{Case, OnGpu, footprint};
 
 /// Checks a loss as [`LossCheck`] does by default.
 ///
@@ -112,7 +112,8 @@ impl LossCheck {
     /// # Errors
     /// [`Error::Check`] with the first thing that is wrong, what [`Loss::forward_backward`] says, [`Error::Binding`]
     /// when a dispatch does not fit its kernel, [`Error::Setting`] when a shape, a range or the tolerance makes no
-    /// sense; or as [`Gpu::submit`] and [`Gpu::read`].
+    /// sense; [`Error::Memory`] or [`Error::Limit`] when a tensor is larger than this machine or the device can hold; or as
+    /// [`Gpu::submit`] and [`Gpu::read`].
     pub fn run(&self, gpu: &Gpu, loss: &dyn Loss) -> Result<LossReport, Error> {
         let ranges = [("outputs", &self.outputs), ("targets", &self.targets)];
         check_settings(self.shapes.as_deref(), &ranges, self.tolerance)?;
@@ -121,6 +122,8 @@ impl LossCheck {
             Some(shapes) => shapes.clone(),
             None => by_default.collect(),
         };
+        let footprints = shapes.iter().copied().map(footprint);
+        check_memory(gpu, &format!("{loss:?}"), &footprints.collect::<Vec<_>>())?;
         let mut kernels: Vec<Contract> = Vec::new();
         let ranges = [&self.outputs, &self.targets];
         let cases = shapes.iter().map(|&shape| Case::new(loss, shape, ranges));

@@ -92,7 +92,8 @@ fn narrowest(
     let rooms = rooms.into_iter().map(|room| {
         let beside = match room.is_of_addresses {
             true => beside + stacks,
-            false => beside + needed / 512,
+            // No more is mapped than there is.
+            false => beside + needed.min(room.bytes) / 512,
         };
         Room {
             bytes: room.bytes.saturating_sub(beside),

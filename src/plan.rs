@@ -3,6 +3,8 @@
 mod binding;
 mod listing;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod watched;
 
 use std::sync::Arc;
@@ -124,10 +126,10 @@ impl<'gpu> Recorder<'gpu> {
         self.gpu
     }
 
-    /// Floating-point operations recorded so far.
+    /// Floating-point operations recorded so far, or `u64::MAX` where there are more.
     #[must_use]
     pub fn flops(&self) -> u64 {
-        self.pending.iter().map(|pending| pending.cost.flops).sum()
+        total(self.pending.iter().map(|pending| pending.cost.flops))
     }
 
     /// Adds one dispatch of as many workgroups as there are, folded into two dimensions where one
@@ -336,9 +338,14 @@ fn bind(
     })
 }
 
+/// The sum of what dispatches cost, which may say any number of themselves.
+fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
 /// Bytes of all tensors bound.
 fn bound(pending: &Pending) -> u64 {
-    pending.tensors.iter().map(Tensor::bytes).sum()
+    total(pending.tensors.iter().map(Tensor::bytes))
 }
 
 fn describe(pending: &Pending) -> String {

@@ -183,8 +183,8 @@ impl Trainer {
     /// # Errors
     /// [`Error::Diverged`] when a loss is not a number below 2²⁴: then no more steps are taken and nothing is
     /// saved, until [`resume`](Self::resume), [`set_weights`](Self::set_weights) or
-    /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough. [`Error::Timeout`],
-    /// [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
+    /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough.
+    /// [`Error::Timeout`], [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
         pollster::block_on(self.steps_async(count))

@@ -23,5 +23,7 @@ mod memory;
 mod random;
 #[path = "custom_layer/scale.rs"]
 mod scale;
+#[path = "custom_layer/stated.rs"]
+mod stated;
 #[path = "custom_layer/training.rs"]
 mod training;

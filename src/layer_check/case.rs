@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use ndarray::Array2;
 
 use super::{Call, Pass};
-use crate::check::{FOLDED, Numbers, caught};
+use crate::check::{FOLDED, Footprint, Numbers, OPERAND, RESULT, caught};
 use crate::error::{CheckError, Error, Place};
 use crate::init::Init;
 use crate::ops::{Layer, LayerSpec, Layout, ParameterSpec};
@@ -58,11 +58,7 @@ impl<'a> Case<'a> {
         minibatch: TensorShape,
         call: Call,
         range: &RangeInclusive<f32>,
-    ) -> Result<Self, Error> {
-        check_shapes(layer, &minibatch.row, spec)?;
-        for spec in spec.parameters.iter().chain(&spec.state) {
-            spec.init.check()?;
-        }
+    ) -> Self {
         let mut numbers = Numbers::new(0);
         let x = Array2::from_shape_simple_fn(minibatch.dims(), || numbers.input(range));
         let outputs = [minibatch.rows, spec.output.len()];
@@ -80,7 +76,7 @@ impl<'a> Case<'a> {
         };
         let parameters = (0..).zip(&spec.parameters).map(&mut values).collect();
         let state = (1 << 32..).zip(&spec.state).map(&mut values).collect();
-        Ok(Self {
+        Self {
             name: layer.name(),
             twin: layer.reference(),
             layer,
@@ -91,7 +87,7 @@ impl<'a> Case<'a> {
             dy,
             parameters,
             state,
-        })
+        }
     }
 
     pub(super) fn is_folded(&self) -> bool {
@@ -247,6 +243,53 @@ impl<'a> Case<'a> {
         }
         Ok(())
     }
+}
+
+/// The tensors of a minibatch.
+pub(super) fn footprint(spec: &LayerSpec, minibatch: TensorShape) -> Vec<Footprint<'_>> {
+    let (both, y) = (OPERAND + RESULT, (minibatch.rows, spec.output).into());
+    // As operand `y` and `dy`.
+    let values = [("x", minibatch, both), ("y", y, both + OPERAND)].into_iter();
+    let named = spec.parameters.iter().chain(&spec.state);
+    let named = named.map(|spec| (spec.name, spec.tensor_shape(), both));
+    let kept = spec.kept.iter();
+    let kept = kept.map(|kept| (kept.name, kept.tensor_shape(minibatch.rows), OPERAND));
+    let tensors = values.chain(named).chain(kept);
+    let tensors = tensors.map(|(name, shape, copies)| Footprint {
+        name,
+        shape,
+        copies,
+    });
+    tensors.collect()
+}
+
+/// Whether what a layer states can be at all.
+pub(super) fn check_spec(layer: &dyn Layer, input: &Shape, spec: &LayerSpec) -> Result<(), Error> {
+    check_shapes(layer, input, spec)?;
+    let named = spec.parameters.iter().chain(&spec.state);
+    let names: Vec<_> = named.clone().map(|spec| spec.name).collect();
+    let of = format!("{} in spec({input})", layer.name());
+    check_names(&format!("parameter or value of the state of {of}"), &names)?;
+    let kept: Vec<_> = spec.kept.iter().map(|kept| kept.name).collect();
+    check_names(&format!("value kept by {of}"), &kept)?;
+    for spec in named {
+        spec.init.check()?;
+        let name = format!("{} of {of}", spec.name);
+        spec.init.check_values(&name, &spec.shape, spec.fans)?;
+    }
+    Ok(())
+}
+
+/// As a network refuses them.
+fn check_names(of: &str, names: &[&str]) -> Result<(), Error> {
+    for (at, name) in names.iter().enumerate() {
+        if name.is_empty() || names[..at].contains(name) {
+            let expected = "not empty, and another than those of the others";
+            let found = format!("\"{name}\"");
+            return Err(Error::setting(format!("name of a {of}"), expected, found));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the shapes that a layer states can be at all.

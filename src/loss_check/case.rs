@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 use ndarray::{Array2, Axis};
 
 use super::{Check, CheckError, Comparison, Pass, Place};
-use crate::check::{Moved, Numbers, Run, Worst, caught, looked_at, moves, parity, slope};
+use crate::check::{
+    Footprint, Moved, Numbers, OPERAND, RESULT, Run, Worst, caught, looked_at, moves, parity, slope,
+};
 use crate::error::{Error, TargetKind};
 use crate::gpu::Gpu;
 use crate::guard::{Contents, GuardSpec, Guarded};
@@ -56,6 +58,25 @@ impl Operands<f64> {
 pub(super) struct OnGpu {
     losses: Array2<f32>,
     doutputs: Array2<f32>,
+}
+
+/// The tensors of a minibatch; targets as those of values, which are the larger ones.
+pub(super) fn footprint(minibatch: TensorShape) -> Vec<Footprint<'static>> {
+    // The reference is given copies of the rows.
+    let operand = OPERAND + 1;
+    let losses = TensorShape::from([1, minibatch.rows]);
+    let tensors = [
+        ("outputs", minibatch, operand),
+        ("targets", minibatch, operand),
+        ("losses", losses, RESULT),
+        ("doutputs", minibatch, RESULT),
+    ];
+    let tensors = tensors.map(|(name, shape, copies)| Footprint {
+        name,
+        shape,
+        copies,
+    });
+    tensors.to_vec()
 }
 
 impl<'a> Case<'a> {

@@ -70,6 +70,21 @@ fn what_fits_is_not_refused() {
     }
 }
 
+/// What can be had is what there is, however much is asked for.
+#[test]
+fn little_is_kept_back_of_what_is_told() {
+    const GIB: u64 = 1 << 30;
+    let machine = Room {
+        bytes: 22 * GIB,
+        limit: MACHINE,
+        is_of_addresses: false,
+    };
+    for needed in [23 * GIB, 1 << 50, u64::MAX] {
+        let told = narrowest(vec![machine], needed, BESIDE, 0, |_| true).unwrap();
+        assert_eq!(told.bytes, 22 * GIB - 22 * GIB / 512 - BESIDE, "{needed}");
+    }
+}
+
 #[test]
 fn each_limit_has_its_remedy() {
     assert_eq!(remedy(MACHINE), "end other programs");

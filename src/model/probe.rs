@@ -143,6 +143,6 @@ fn run<'t>(
         }
     }
     #[cfg(target_arch = "wasm32")]
-    let _ = outputs;
+    let _ = (who, outputs);
     Ok(())
 }

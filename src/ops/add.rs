@@ -41,17 +41,26 @@ static COPY: Kernel<Settings> = Kernel {
     ..ACCUMULATE
 };
 
-/// Records `y = a + b`, all of one size.
+/// Records `y = a + b`.
+///
+/// # Panics
+/// When they are not all of one size: a bug in the caller.
 pub fn add(recorder: &mut Recorder<'_>, [a, b]: [&Tensor; 2], y: &Tensor) {
     record(recorder, &ADD, &[a, b, y], 1);
 }
 
 /// Records `total = total + part`.
+///
+/// # Panics
+/// As [`add`].
 pub fn accumulate(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
     record(recorder, &ACCUMULATE, &[part, total], 1);
 }
 
 /// Records `total = part`.
+///
+/// # Panics
+/// As [`add`].
 pub fn copy(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
     record(recorder, &COPY, &[part, total], 0);
 }

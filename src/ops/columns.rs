@@ -36,6 +36,9 @@ static COPY_COLUMNS: Kernel<Settings> = Kernel {
 };
 
 /// Records `to[r, to_first + c] = from[r, from_first + c]` for so many columns.
+///
+/// # Panics
+/// When one has fewer columns, or not as many rows: a bug in the caller.
 pub fn copy(
     recorder: &mut Recorder<'_>,
     (from, from_first): (&Tensor, usize),

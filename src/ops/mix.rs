@@ -42,6 +42,9 @@ pub(crate) fn check(share: f32) -> Result<(), Error> {
 }
 
 /// Records `own = own + share·(other − own)`.
+///
+/// # Panics
+/// When they are not of one size: a bug in the caller.
 pub fn record(recorder: &mut Recorder<'_>, other: &Tensor, own: &Tensor, share: f32) {
     let elements = own.len();
     assert_eq!(other.len(), elements, "mix::mix_in: {}", own.label());

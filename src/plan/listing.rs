@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::total;
+
 /// The dispatches of a plan, to be printed: nothing that could run. `Display` prints a line for each, with shapes,
 /// FLOPs and bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,16 +46,16 @@ impl Listing {
         self.dispatches.is_empty()
     }
 
-    /// Floating-point operations of one execution.
+    /// Floating-point operations of one execution, or `u64::MAX` where there are more.
     #[must_use]
     pub fn flops(&self) -> u64 {
-        self.dispatches.iter().map(|dispatch| dispatch.flops).sum()
+        total(self.dispatches.iter().map(|dispatch| dispatch.flops))
     }
 
-    /// Bytes that one execution moves.
+    /// Bytes that one execution moves, or `u64::MAX` where there are more.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.dispatches.iter().map(|dispatch| dispatch.bytes).sum()
+        total(self.dispatches.iter().map(|dispatch| dispatch.bytes))
     }
 }
 

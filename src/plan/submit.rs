@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::listing::{Listed, Listing};
+use super::total;
 use crate::error::Error;
 use crate::gpu::Gpu;
 
@@ -81,22 +82,19 @@ impl Plan {
         self.dispatches.is_empty()
     }
 
-    /// Floating-point operations of one execution.
+    /// Floating-point operations of one execution, or `u64::MAX` where there are more.
     #[must_use]
     pub fn flops(&self) -> u64 {
-        self.dispatches
-            .iter()
-            .map(|dispatch| dispatch.listed.flops)
-            .sum()
+        let dispatches = self.dispatches.iter();
+        total(dispatches.map(|dispatch| dispatch.listed.flops))
     }
 
-    /// Bytes that one execution moves, if each dispatch touches each of its elements once.
+    /// Bytes that one execution moves, if each dispatch touches each of its elements once, or `u64::MAX` where there
+    /// are more.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.dispatches
-            .iter()
-            .map(|dispatch| dispatch.listed.bytes)
-            .sum()
+        let dispatches = self.dispatches.iter();
+        total(dispatches.map(|dispatch| dispatch.listed.bytes))
     }
 }
 

@@ -20,7 +20,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::NotSaved`] when losses that were read have shown that it has diverged, [`Error::Checkpoint`] when a
-    /// value is not finite: the training has failed; [`Error::Memory`] when the host has no room for it; else as [`Gpu::read_async`](crate::Gpu::read_async).
+    /// value is not finite: the training has failed; [`Error::Memory`] when the host has no room for it; else as
+    /// [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (graph, position) = (Arc::clone(self.model.graph()), self.position());
         let (soundness, taken) = (self.soundness.clone(), self.steps_taken);

@@ -237,6 +237,21 @@ fn not_a_number_for_large_outputs() {
 }
 
 #[test]
+fn a_minibatch_that_no_machine_holds() {
+    for shape in [[1 << 40, 1 << 40], [1 << 45, 1], [usize::MAX, 2]] {
+        let check = LossCheck::default().shapes([shape]);
+        match check.run(gpu(), &LogCosh::good()) {
+            Err(Error::Memory { what, .. }) => {
+                let of = format!("{} × {} values,", shape[0], shape[1]);
+                assert!(what.starts_with("a check of LogCosh, of which "), "{what}");
+                assert!(what.ends_with(&of), "{what}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn settings_that_make_no_sense() {
     let refused = |check: LossCheck| match check.run(gpu(), &LogCosh::good()) {
         Err(Error::Setting { name, .. }) => name,
