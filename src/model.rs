@@ -5,6 +5,7 @@ mod backward;
 mod direct;
 mod forward;
 mod memory;
+#[cfg(not(target_arch = "wasm32"))]
 mod probe;
 mod values;
 
@@ -20,6 +21,7 @@ use crate::tensor::{self, Arena, ArenaSpec, Tensor};
 
 pub(crate) use backward::TrainingPass;
 pub(crate) use forward::ForwardPass;
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use probe::probe_loss;
 pub(crate) use values::read_matrix;
 
@@ -72,6 +74,7 @@ impl Model {
             state,
             scratch: Arc::default(),
         };
+        #[cfg(not(target_arch = "wasm32"))]
         model.probe()?;
         Ok(model)
     }

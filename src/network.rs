@@ -12,7 +12,7 @@ pub mod summary;
 
 pub use activation::Activation;
 pub(crate) use gradients::{Arrival, BackwardStep, Gradients, is_that_of_sum};
-pub(crate) use graph::{Graph, Parameter, Source, Use, Value, find};
+pub(crate) use graph::{Graph, Parameter, Source, Use, find};
 pub use parameters::Parameters;
 pub(crate) use parameters::{array, check_all, check_shape, row_major};
 pub use sequential::{Sequential, ValueRef};

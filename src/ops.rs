@@ -86,6 +86,7 @@ pub(crate) fn contracts() -> Vec<Contract> {
 }
 
 /// Whether a layer is of this crate, whose tests hold that it writes all that it should.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn is_of_this_crate(layer: &dyn Layer) -> bool {
     let layer = unwrapped(layer);
     let of_parameters = layer.is::<Linear>();

@@ -13,7 +13,9 @@ use crate::evaluator::{self, DataSets};
 use crate::fit::{check_classes, check_fit};
 use crate::kernel::Element;
 use crate::memory;
-use crate::model::{Model, probe_loss};
+use crate::model::Model;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::model::probe_loss;
 use crate::network::summary::Summary;
 use crate::ops::gather::Resident;
 use crate::ops::metrics::HISTORY;
@@ -101,6 +103,7 @@ impl Trainer {
         sampling.check(examples.len(), batch)?;
         check_fit(model.graph(), &loss, &examples)?;
         let gpu = model.gpu().clone();
+        #[cfg(not(target_arch = "wasm32"))]
         probe_loss(&gpu, &loss, model.output())?;
         if gpu.is_software() {
             let summary = model.spec().summary()?;

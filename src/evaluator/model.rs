@@ -6,7 +6,9 @@ use crate::data::Examples;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::fit::{check_classes, check_fit, check_widths};
-use crate::model::{Model, probe_loss};
+use crate::model::Model;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::model::probe_loss;
 use crate::ops::Loss;
 use crate::ops::gather::Resident;
 
@@ -72,6 +74,7 @@ impl Model {
         Error,
     > {
         check_fit(self.graph(), loss, examples)?;
+        #[cfg(not(target_arch = "wasm32"))]
         probe_loss(self.gpu(), loss, self.output())?;
         let resident = Resident::upload(self.gpu(), examples)?;
         let totals = Evaluator::new(self, loss, &resident)?.run(self.gpu());
