@@ -148,8 +148,9 @@ pub(crate) fn check_memory(
     let held = sum(&mut minibatches.iter().flatten().map(Footprint::bytes_held));
     let compared = |tensors: &[Footprint<'_>]| sum(&mut tensors.iter().map(Footprint::bytes));
     let compared = minibatches.iter().map(|tensors| compared(tensors)).max();
-    let tensors = minibatches.iter().flatten();
-    let Some(largest) = tensors.max_by_key(|tensor| tensor.bytes()) else {
+    // Of those that are as large the first, which others may follow from.
+    let tensors = minibatches.iter().flatten().rev();
+    let Some(largest) = tensors.max_by_key(|tensor| tensor.shape.len()) else {
         return Ok(());
     };
     let what = || {
