@@ -229,7 +229,7 @@ fn a_network_that_is_no_chain_is_saved_and_told_apart() {
         .collect();
     let expected = [0, 1, 4].map(|at| [format!("layers.{at}.bias"), format!("layers.{at}.weight")]);
     assert!(weights.into_iter().eq(expected.as_flattened()), "{names:?}");
-    let line = "48 → Linear(7) → Linear(7) → Relu → Linear(7) again → + layers.0 → \
+    let line = "48 → Linear(7) → Linear(7) → Relu → Linear(7) (layers.1 again) → + layers.0 → \
         [values.5, layers.0] → Linear(4)";
     assert_eq!(metadata["network"], line);
 
