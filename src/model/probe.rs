@@ -137,7 +137,10 @@ fn run<'t>(
                 tensor.label(),
                 tensor.shape()
             );
-            let found = format!("all but {left_out} elements");
+            let found = match left_out == bits.len() {
+                true => "none of it".to_owned(),
+                false => format!("all but {left_out} of {} elements", bits.len()),
+            };
             return Err(Error::setting(name, expected, found));
         }
     }

@@ -42,7 +42,7 @@ impl<'a> LossPass<'a> {
 /// A [checkpoint](crate::checkpoint) knows it by its `Debug` text: that names all settings, and has nothing that
 /// differs from run to run, as an address.
 pub trait Loss: Any + Debug + Send + Sync {
-    /// What it needs to know of every row.
+    /// What it needs to know of every row: classes, where it says nothing else. A loss of values says so here.
     fn targets(&self) -> TargetKind {
         TargetKind::Classes
     }
