@@ -253,7 +253,11 @@ fn parameters_of_another_shape_replace_nothing() {
         ),
         (
             missing,
-            ["layers.2.bias", "parameters that are given", "layers.0.weight"],
+            [
+                "layers.2.bias",
+                "parameters that are given",
+                "layers.0.weight",
+            ],
         ),
         (
             unknown,
