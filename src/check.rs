@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::{Call, Error, Pass};
 use crate::gpu::Gpu;
-use crate::memory::bytes_of;
+use crate::memory::{bytes_of, total};
 use crate::shape::TensorShape;
 
 pub(crate) use bounds::{Moved, Worst, moves, parity};
@@ -55,16 +55,16 @@ pub enum Check {
 pub struct Comparison {
     /// What was compared.
     pub check: Check,
-    /// Of a layer `y`, `dx`, a value of its state, or the gradient by a parameter, for example `dweight`; of a loss
+    /// Name of the tensor: of a layer `y`, `dx`, a value of its state, or the gradient by a parameter, for example `dweight`; of a loss
     /// `losses` or `doutputs`.
     pub tensor: String,
     /// Rows of the minibatch, and their shape.
     pub minibatch: TensorShape,
     /// As what the layer was called; a loss is called in one way.
     pub call: Option<Call>,
-    /// Of the element that comes nearest to its bound: how far it is off,
+    /// Distance of the element that comes nearest to its bound,
     pub difference: f64,
-    /// and how far it may be.
+    /// and that bound.
     pub bound: f64,
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn differenced(minibatches: impl Iterator<Item = TensorShape> + Clone
 
 /// Copies in `f64` that there are at once of what a formula is given: as it is, moved, and as it was drawn.
 pub(crate) const OPERAND: u64 = 3;
-/// Those of a result: what is expected, what it moves to, how far that is, how far it was at most; and in `f32`.
+/// Copies of a result: what is expected, what it moves to, how far that is, how far it was at most; and in `f32`.
 pub(crate) const RESULT: u64 = 5;
 
 /// A tensor of a minibatch.
@@ -144,9 +144,8 @@ pub(crate) fn check_memory(
     name: &str,
     minibatches: &[Vec<Footprint<'_>>],
 ) -> Result<(), Error> {
-    let sum = |all: &mut dyn Iterator<Item = u64>| all.fold(0, u64::saturating_add);
-    let held = sum(&mut minibatches.iter().flatten().map(Footprint::bytes_held));
-    let compared = |tensors: &[Footprint<'_>]| sum(&mut tensors.iter().map(Footprint::bytes));
+    let held = total(minibatches.iter().flatten().map(Footprint::bytes_held));
+    let compared = |tensors: &[Footprint<'_>]| total(tensors.iter().map(Footprint::bytes));
     let compared = minibatches.iter().map(|tensors| compared(tensors)).max();
     // Of those that are as large the first, which others may follow from.
     let tensors = minibatches.iter().flatten().rev();

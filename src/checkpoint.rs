@@ -39,7 +39,7 @@ use ndarray::{ArrayViewD, Ix2};
 
 use crate::error::Error;
 use crate::error::checkpoint::{FORMAT, OPTIMIZER};
-use crate::memory::{self, bytes_of};
+use crate::memory::{self, bytes_of, total};
 use crate::network::{Graph, Parameter, Parameters, array};
 use crate::ops::{Layout, ParameterSpec};
 use element::{Rounding, floats};
@@ -116,7 +116,7 @@ fn state_count(graph: &Graph) -> u64 {
         .state
         .iter()
         .map(|state| state.spec.shape.len() as u64);
-    sizes.fold(0, u64::saturating_add)
+    total(sizes)
 }
 
 /// Whether the host has room for a checkpoint with so many values of each parameter, `copied` of which are copied first:

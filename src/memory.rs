@@ -163,6 +163,11 @@ fn can_reserve(bytes: u64) -> bool {
     is_granted
 }
 
+/// The sum of numbers, or `u64::MAX` where it is larger.
+pub(crate) fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
+}
+
 /// Bytes of so many values of type `T`.
 pub(crate) fn bytes_of<T>(values: u64) -> u64 {
     values.saturating_mul(size_of::<T>() as u64)

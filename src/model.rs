@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
-use crate::memory::bytes_of;
+use crate::memory::{bytes_of, total};
 use crate::network::{Graph, Parameter, Sequential};
 use crate::shape::Shape;
 use crate::tensor::{self, Arena, ArenaSpec, Tensor};
@@ -140,7 +140,7 @@ fn check_host(gpu: &Gpu, graph: &Graph) -> Result<(), Error> {
     let sizes = graph.parameters.iter().chain(&graph.state);
     let sizes = sizes.map(|parameter| parameter.spec.shape.len() as u64);
     let largest = sizes.clone().max().unwrap_or(0);
-    let all = sizes.fold(0, u64::saturating_add);
+    let all = total(sizes);
     // Initial values of one parameter, and copies of all of them on their way to the device. The memory of a
     // software driver is the host's: the parameters are there, too.
     let copies = match gpu.is_software() {

@@ -14,6 +14,7 @@ use bytemuck::Pod;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::{Contract, KernelRef};
+use crate::memory::total;
 use crate::tensor::Tensor;
 
 pub use crate::error::BindingFault;
@@ -253,10 +254,7 @@ impl<'gpu> Recorder<'gpu> {
             self.pending.iter().try_for_each(check_iterations)?;
         }
         if self.pending.is_empty() {
-            return Ok(Plan {
-                gpu: self.gpu.clone(),
-                dispatches: Vec::new(),
-            });
+            return Ok(Plan::new(self.gpu, Vec::new()));
         }
         self.gpu.compile_all(self.contracts())?;
         self.uniforms
@@ -270,23 +268,22 @@ impl<'gpu> Recorder<'gpu> {
                 bind(self.gpu, &pipeline, &uniforms, &pending)
             })?;
             let [x, y] = pending.workgroups.map(u64::from);
-            Ok(Dispatch {
+            let dispatch = Dispatch {
                 pipeline,
                 bind_group,
                 workgroups: pending.workgroups,
-                listed: Listed {
-                    name: pending.contract.name(),
-                    workgroups: x * y,
-                    shapes: describe(&pending),
-                    flops: pending.cost.flops,
-                    bytes: pending.cost.bytes.unwrap_or_else(|| bound(&pending)),
-                },
-            })
+            };
+            let listed = Listed {
+                name: pending.contract.name(),
+                workgroups: x * y,
+                shapes: describe(&pending),
+                flops: pending.cost.flops,
+                bytes: pending.cost.bytes.unwrap_or_else(|| bound(&pending)),
+            };
+            Ok((dispatch, listed))
         });
-        Ok(Plan {
-            gpu: self.gpu.clone(),
-            dispatches: dispatches.collect::<Result<_, Error>>()?,
-        })
+        let dispatches = dispatches.collect::<Result<_, Error>>()?;
+        Ok(Plan::new(self.gpu, dispatches))
     }
 }
 
@@ -336,11 +333,6 @@ fn bind(
         layout: &pipeline.get_bind_group_layout(0),
         entries: &entries,
     })
-}
-
-/// The sum of what dispatches cost, which may say any number of themselves.
-fn total(counts: impl Iterator<Item = u64>) -> u64 {
-    counts.fold(0, u64::saturating_add)
 }
 
 /// Bytes of all tensors bound.

@@ -106,7 +106,7 @@ impl Trainer {
         #[cfg(not(target_arch = "wasm32"))]
         probe_loss(&gpu, &loss, model.output())?;
         if gpu.is_software() {
-            let summary = model.spec().summary()?;
+            let summary = Summary::of(model.graph());
             check_host(&summary, optimizer.state().len(), &examples, batch)?;
         }
         let resident = Resident::upload(&gpu, &examples)?;
@@ -160,7 +160,7 @@ impl Trainer {
 
     /// What one step does, dispatch by dispatch, to be printed.
     #[must_use]
-    pub fn plan(&self) -> Listing {
+    pub fn plan(&self) -> &Listing {
         self.steps.step().listing()
     }
 

@@ -37,7 +37,7 @@ impl Numbers {
             .clamp(*range.start(), *range.end())
     }
 
-    /// Of a minibatch: a quarter of them zeros and other repeats, an eighth round numbers, large or tiny, and
+    /// A number of a minibatch: a quarter of them zeros and other repeats, an eighth round numbers, large or tiny, and
     /// an eighth of any size between 1 and the largest.
     pub(crate) fn input(&mut self, range: &RangeInclusive<f32>) -> f32 {
         const REPEATED: [f32; 6] = [0.0, 0.0, -0.0, 1.0, -1.0, 2.0];

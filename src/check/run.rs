@@ -12,7 +12,7 @@ use crate::plan::Recorder;
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
     pub(crate) gpu: &'a Gpu,
-    /// Of the layer or loss.
+    /// Name of the layer or loss.
     pub(crate) name: &'a str,
     pub(crate) pass: Pass,
 }

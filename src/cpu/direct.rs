@@ -89,7 +89,7 @@ impl<F: Float> Network<F> {
         Ok(named(&self.graph().parameters, &work.gradients))
     }
 
-    /// The same gradients as [`gradient`](Self::gradient) by central differences, `(L(p + h) − L(p − h)) / 2h`.
+    /// Gradients as [`gradient`](Self::gradient) has them, by central differences, `(L(p + h) − L(p − h)) / 2h`.
     ///
     /// `h` is the cube root of the float's epsilon (6·10⁻⁶ in `f64`), where rounding and curvature
     /// err about equally. The book's 10⁻⁴ steps over the kink of a rectifier 16 times as often.

@@ -6,9 +6,8 @@ use super::sparse::Nonzero;
 use crate::data::Examples;
 use crate::error::Error;
 use crate::error::memory::readable;
-use crate::memory::{self, bytes_of};
+use crate::memory::{self, bytes_of, total};
 use crate::network::{Graph, Parameter};
-use crate::ops::KeptSpec;
 use crate::reference::Float;
 
 /// Whether the host has room for a network.
@@ -45,10 +44,10 @@ pub(super) fn check_gradient<F: Float>(passes: &Passes, rows: usize) -> Result<(
 /// Whether the host has room for all values of so many rows.
 pub(super) fn check_values<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
     let graph = &passes.graph;
-    let of_row = total(graph.sizes().map(|size| size as u64)).saturating_add(kept(graph, true));
+    let of_row = total(graph.sizes().map(|size| size as u64)).saturating_add(graph.kept(true));
     let values = of_row
         .saturating_mul(rows as u64)
-        .saturating_add(kept(graph, false));
+        .saturating_add(graph.kept(false));
     let what = || format!("the activations of {rows} rows at once");
     memory::check(what, bytes_of::<F>(values.saturating_add(state(graph))))
 }
@@ -58,21 +57,10 @@ pub(super) fn check_values<F: Float>(passes: &Passes, rows: usize) -> Result<(),
 fn of_pass(passes: &Passes, rows: usize, first: usize) -> u64 {
     let graph = &passes.graph;
     let values = graph.sizes().skip(first).map(|size| size as u64);
-    let of_row = total(values.chain([kept(graph, true), passes.gradients.elements() as u64]));
+    let of_row = total(values.chain([graph.kept(true), passes.gradients.elements() as u64]));
     let repeated = graph.repeated();
     let later = total(repeated.map(|parameter| size(&graph.parameters[parameter])));
-    total([
-        of_row.saturating_mul(rows as u64),
-        kept(graph, false),
-        later,
-    ])
-}
-
-/// Numbers that layers keep of each row, or of the whole minibatch.
-fn kept(graph: &Graph, is_per_row: bool) -> u64 {
-    let kept = graph.uses.iter().flat_map(|of_use| &of_use.spec.kept);
-    let kept = kept.filter(|kept| kept.is_per_row == is_per_row);
-    total(kept.map(|KeptSpec { shape, .. }| shape.len() as u64))
+    total([of_row.saturating_mul(rows as u64), graph.kept(false), later])
 }
 
 /// Numbers of the state of all layers.
@@ -82,10 +70,6 @@ fn state(graph: &Graph) -> u64 {
 
 fn size(parameter: &Parameter) -> u64 {
     parameter.spec.shape.len() as u64
-}
-
-fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
-    numbers.into_iter().fold(0, u64::saturating_add)
 }
 
 /// What a training is of, as far as its memory goes.

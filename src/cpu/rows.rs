@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use super::Network;
 use super::passes::{Context, kept_by, matrix, matrix_mut};
 use crate::error::Error;
-use crate::memory::{self, bytes_of};
+use crate::memory::{self, bytes_of, total};
 use crate::network::{Graph, Slots, Source, Span, Use};
 use crate::reference::Float;
 
@@ -36,12 +36,11 @@ impl Turns {
             // The outputs are read when all is computed.
             let last = match index + 1 == end {
                 true => end,
+                // In order.
                 false => graph.values[index]
                     .readers
-                    .iter()
-                    .copied()
-                    .max()
-                    .unwrap_or(index),
+                    .last()
+                    .map_or(index, |&last| last),
             };
             Some((Span { first: index, last }, size))
         };
@@ -59,8 +58,7 @@ impl Turns {
                     .kept
                     .iter()
                     .filter(|kept| kept.is_per_row == is_per_row);
-                kept.map(|kept| kept.shape.len() as u64)
-                    .fold(0, u64::saturating_add)
+                total(kept.map(|kept| kept.shape.len() as u64))
             };
             graph.uses.iter().map(of_use).max().unwrap_or(0)
         };
@@ -70,21 +68,21 @@ impl Turns {
             .iter()
             .map(|state| state.spec.shape.len() as u64);
         Self {
-            of_row: sizes.fold(kept(true), u64::saturating_add),
+            of_row: total(sizes.chain([kept(true)])),
             widest: graph.sizes().max().unwrap_or(0) as u64,
-            once: state.fold(kept(false), u64::saturating_add),
+            once: total(state.chain([kept(false)])),
             slots,
         }
     }
 
-    /// How many of `total` rows a pass takes, where memory is not short.
-    pub(super) fn rows<F>(&self, total: usize) -> usize {
+    /// How many of `all` rows a pass takes, where memory is not short.
+    pub(super) fn rows<F>(&self, all: usize) -> usize {
         let of_row = self.of_row.max(self.widest.saturating_mul(2));
         let by_memory = BYTES / bytes_of::<F>(of_row).max(1);
         usize::try_from(by_memory)
             .unwrap_or(usize::MAX)
             .clamp(1, ROWS)
-            .min(total)
+            .min(all)
     }
 
     /// Bytes of a pass over so many rows.

@@ -15,7 +15,7 @@ use crate::cpu;
 use crate::error::{Error, TargetKind};
 use crate::fit::{check_input, check_targets};
 use crate::kernel::Element;
-use crate::memory::{self, bytes_of};
+use crate::memory::{self, bytes_of, total};
 use crate::network::{Activation, Parameters};
 use crate::ops::Loss;
 use crate::plan::Recorder;
@@ -280,7 +280,7 @@ impl Model {
         let largest = sizes
             .iter()
             .fold(self.graph.features() as u64, |a, &b| a.max(b));
-        let all = sizes.into_iter().fold(0, u64::saturating_add);
+        let all = total(sizes);
         // The memory of a software driver is the host's: they are there, too.
         let all = match self.gpu.is_software() {
             true => all.saturating_mul(2),

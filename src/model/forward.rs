@@ -5,6 +5,7 @@ use super::memory::Values;
 use crate::error::{Error, TargetKind};
 use crate::gpu::Gpu;
 use crate::kernel::Element;
+use crate::memory::total;
 use crate::network::{Source, Use};
 use crate::ops::{Draw, Forward, Linear, Loss, LossPass, Mode, add, columns};
 use crate::plan::{Plan, Recorder, flops_per_submit};
@@ -168,7 +169,7 @@ impl Model {
     /// Rows of a forward pass: as many as fit the memory and a submit.
     pub(crate) fn rows_of_submit(&self) -> usize {
         let flops = self.graph.uses.iter().map(|of_use| of_use.spec.flops);
-        let of_row = flops.fold(0, u64::saturating_add);
+        let of_row = total(flops);
         let by_flops = flops_per_submit(&self.gpu) / of_row.max(1);
         let by_flops = usize::try_from(by_flops).unwrap_or(usize::MAX);
         self.rows_by_memory().min(by_flops).max(1)

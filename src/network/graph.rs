@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::parameters::unknown_name;
 use crate::error::Error;
+use crate::memory::total;
 use crate::ops::{Layer, LayerSpec, Linear, ParameterSpec, Relu, unwrapped};
 use crate::shape::Shape;
 
@@ -114,7 +115,14 @@ impl Graph {
             .parameters
             .iter()
             .map(|parameter| parameter.spec.shape.len() as u64);
-        sizes.fold(0, u64::saturating_add)
+        total(sizes)
+    }
+
+    /// Numbers that layers keep of each row, or of the whole minibatch.
+    pub(crate) fn kept(&self, is_per_row: bool) -> u64 {
+        let kept = self.uses.iter().flat_map(|of_use| &of_use.spec.kept);
+        let kept = kept.filter(|kept| kept.is_per_row == is_per_row);
+        total(kept.map(|kept| kept.shape.len() as u64))
     }
 
     /// The only input, where the first layer alone takes it: it may then be in another form than floats.
@@ -226,6 +234,10 @@ impl Graph {
     /// Whether another network has the same layers, parameters and state: those from outside may have others under
     /// the same name.
     pub(crate) fn check_alike(&self, other: &Self) -> Result<(), Error> {
+        // Copies share it, and follow one another often.
+        if std::ptr::eq(self, other) {
+            return Ok(());
+        }
         let (own, others) = (self.line(), other.line());
         if own != others {
             return Err(Error::setting("the network to mix with", own, others));

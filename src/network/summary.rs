@@ -4,8 +4,7 @@ use std::fmt;
 
 use super::gradients::Gradients;
 use super::graph::{Graph, Parameter, Source};
-use crate::memory::bytes_of;
-use crate::ops::KeptSpec;
+use crate::memory::{bytes_of, total};
 use crate::ops::metrics::HISTORY;
 use crate::shape::Shape;
 
@@ -45,11 +44,6 @@ struct Memory {
 
 impl Memory {
     fn of(graph: &Graph) -> Self {
-        let kept = |is_per_row: bool| {
-            let kept = graph.uses.iter().flat_map(|of_use| &of_use.spec.kept);
-            let kept = kept.filter(move |kept| kept.is_per_row == is_per_row);
-            total(kept.map(|KeptSpec { shape, .. }| shape.len() as u64))
-        };
         // The only input is the features themselves, and a product with the `Relu` behind it is one value.
         let features = match graph.inputs {
             1 => 0,
@@ -69,8 +63,8 @@ impl Memory {
             parameters: aligned(&graph.parameters),
             later: aligned(repeated),
             state: aligned(&graph.state),
-            of_minibatch: kept(false),
-            of_example: total(values.chain([features, kept(true), gradients, beside])),
+            of_minibatch: graph.kept(false),
+            of_example: total(values.chain([features, graph.kept(true), gradients, beside])),
         }
     }
 }
@@ -80,10 +74,6 @@ fn aligned<'a>(parameters: impl IntoIterator<Item = &'a Parameter>) -> u64 {
     let sizes = parameters.into_iter();
     let sizes = sizes.map(|parameter| parameter.spec.shape.len() as u64);
     total(sizes.map(|size| size.div_ceil(ALIGNMENT).saturating_mul(ALIGNMENT)))
-}
-
-fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
-    numbers.into_iter().fold(0, u64::saturating_add)
 }
 
 /// A layer, or a sum or concatenation of values.
@@ -106,7 +96,7 @@ pub struct LayerRow {
 }
 
 impl Summary {
-    pub(super) fn of(graph: &Graph) -> Self {
+    pub(crate) fn of(graph: &Graph) -> Self {
         let values = &graph.values;
         let mut summary = Self {
             features: graph.features(),

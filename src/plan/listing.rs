@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::total;
+use crate::memory::total;
 
 /// The dispatches of a plan, to be printed: nothing that could run. `Display` prints a line for each, with shapes,
 /// FLOPs and bytes.
@@ -52,7 +52,7 @@ impl Listing {
         total(self.dispatches.iter().map(|dispatch| dispatch.flops))
     }
 
-    /// Bytes that one execution moves, or `u64::MAX` where there are more.
+    /// Bytes that one execution moves, if each dispatch touches each of its elements once, or `u64::MAX` where there are more.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         total(self.dispatches.iter().map(|dispatch| dispatch.bytes))

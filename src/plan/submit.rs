@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::listing::{Listed, Listing};
-use super::total;
 use crate::error::Error;
 use crate::gpu::Gpu;
 
@@ -13,24 +12,36 @@ pub(super) struct Dispatch {
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) bind_group: wgpu::BindGroup,
     pub(super) workgroups: [u32; 2],
-    pub(super) listed: Listed,
-}
-
-/// What is the same in every run.
-impl fmt::Debug for Dispatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.listed, f)
-    }
 }
 
 /// Dispatches in order. `Display` prints a line for each: shapes, FLOPs, bytes moved.
-#[derive(Debug)]
 pub struct Plan {
-    pub(super) gpu: Gpu,
-    pub(super) dispatches: Vec<Dispatch>,
+    gpu: Gpu,
+    dispatches: Vec<Dispatch>,
+    /// As many as those.
+    listing: Listing,
+}
+
+/// What is the same in every run.
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("gpu", &self.gpu)
+            .field("dispatches", &self.listing.dispatches)
+            .finish()
+    }
 }
 
 impl Plan {
+    pub(super) fn new(gpu: &Gpu, dispatches: Vec<(Dispatch, Listed)>) -> Self {
+        let (dispatches, listed) = dispatches.into_iter().unzip();
+        Self {
+            gpu: gpu.clone(),
+            dispatches,
+            listing: Listing { dispatches: listed },
+        }
+    }
+
     /// Adds all dispatches to a compute pass.
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
         for dispatch in &self.dispatches {
@@ -44,63 +55,53 @@ impl Plan {
     /// Whether it may be submitted to `gpu`.
     fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
         gpu.check_owner(&self.gpu, || {
-            let names = self
-                .dispatches
-                .iter()
-                .map(|dispatch| &*dispatch.listed.name);
+            let names = self.listing.dispatches.iter().map(|listed| &*listed.name);
             format!("the plan of {}", names.collect::<Vec<_>>().join(", "))
         })
     }
 
     /// Each dispatch as a plan of its own, in order: for measurements.
     pub fn singles(&self) -> impl Iterator<Item = Self> {
-        let dispatches = self.dispatches.iter().cloned();
-        dispatches.map(|dispatch| Self {
-            gpu: self.gpu.clone(),
-            dispatches: vec![dispatch],
+        let dispatches = self.dispatches.iter().zip(&self.listing.dispatches);
+        dispatches.map(|(dispatch, listed)| {
+            Self::new(&self.gpu, vec![(dispatch.clone(), listed.clone())])
         })
     }
 
     /// What it does, dispatch by dispatch, without a way to run it.
     #[must_use]
-    pub fn listing(&self) -> Listing {
-        let dispatches = self.dispatches.iter();
-        Listing {
-            dispatches: dispatches.map(|dispatch| dispatch.listed.clone()).collect(),
-        }
+    pub fn listing(&self) -> &Listing {
+        &self.listing
     }
 
     /// Number of dispatches.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.dispatches.len()
+        self.listing.len()
     }
 
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.dispatches.is_empty()
+        self.listing.is_empty()
     }
 
-    /// Floating-point operations of one execution, or `u64::MAX` where there are more.
+    /// Floating-point operations of one execution: see [`Listing::flops`].
     #[must_use]
     pub fn flops(&self) -> u64 {
-        let dispatches = self.dispatches.iter();
-        total(dispatches.map(|dispatch| dispatch.listed.flops))
+        self.listing.flops()
     }
 
-    /// Bytes that one execution moves, if each dispatch touches each of its elements once, or `u64::MAX` where there
-    /// are more.
+    /// Bytes that one execution moves: see [`Listing::bytes`].
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let dispatches = self.dispatches.iter();
-        total(dispatches.map(|dispatch| dispatch.listed.bytes))
+        self.listing.bytes()
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.listing(), f)
+        fmt::Display::fmt(&self.listing, f)
     }
 }
 
