@@ -1,0 +1,409 @@
+//! From naga's IR to a [`Program`].
+
+mod atomic;
+mod constant;
+mod expression;
+mod numeric;
+mod pointer;
+mod statement;
+mod types;
+
+use std::collections::HashMap;
+
+use naga::common::DiagnosticDisplay;
+use naga::proc::GlobalCtx;
+use naga::valid::{FunctionInfo, ModuleInfo};
+use naga::{
+    AddressSpace, ArraySize, BuiltIn, EntryPoint, Expression, Function, GlobalVariable, Handle,
+    Module, Span, StorageAccess, TypeInner,
+};
+
+use crate::error::Error;
+use crate::program::{Instruction, Program, Site, Variable, builtin};
+use crate::report::{Block, Space};
+use crate::shader::{Binding, BindingKind};
+use crate::source::Source;
+use pointer::{Pointer, Root};
+use types::Types;
+
+/// Instructions that a program may have: an access is remembered by its place in 22 bits.
+pub(crate) const MOST_INSTRUCTIONS: usize = 1 << 22;
+
+/// Compiles an entry point of a module without `override` constants.
+pub(crate) fn compile(
+    module: &Module,
+    info: &ModuleInfo,
+    entry: usize,
+    source: &Source,
+) -> Result<Program, Error> {
+    // What follows the constants in the frame has its place once they are known.
+    let first = Compiler::new(module, info, source, 0).run(entry)?;
+    Compiler::new(module, info, source, first.constants.len()).run(entry)
+}
+
+/// The value of an expression.
+#[derive(Debug, Clone, Copy)]
+enum Value {
+    /// In these slots, from this one on.
+    Slots(u32),
+    Pointer(Pointer),
+}
+
+/// A global variable's place.
+#[derive(Debug, Clone, Copy)]
+struct Global {
+    root: Root,
+    at: u32,
+    name: u32,
+}
+
+/// A loop or a switch that can be left.
+#[derive(Debug)]
+struct Breakable {
+    is_loop: bool,
+    /// Jumps to be told where it ends, and where its `continuing` begins.
+    breaks: Vec<usize>,
+    continues: Vec<usize>,
+}
+
+/// A function at one place where it is called.
+struct Frame<'a> {
+    function: &'a Function,
+    info: &'a FunctionInfo,
+    values: Vec<Option<Value>>,
+    locals: Vec<(u32, u32)>,
+    arguments: Vec<Value>,
+    /// Where its result goes; none in an entry point.
+    result: Option<u32>,
+    is_entry: bool,
+    returns: Vec<usize>,
+    breakables: Vec<Breakable>,
+    /// Loops around its call.
+    outer_loops: usize,
+}
+
+struct Compiler<'a> {
+    module: &'a Module,
+    info: &'a ModuleInfo,
+    source: &'a Source,
+    types: Types<'a>,
+    program: Program,
+    /// Constants by their words.
+    constants: HashMap<Vec<u32>, u32>,
+    /// The next free slot.
+    top: u32,
+    globals: HashMap<Handle<GlobalVariable>, Global>,
+    names: HashMap<(String, Space), u32>,
+    sites: HashMap<(Option<std::ops::Range<usize>>, u32), u32>,
+    blocks: HashMap<*const naga::Block, u32>,
+    /// Where the source is that is being compiled.
+    span: Span,
+    /// Counters of the loops around.
+    loops: Vec<u32>,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(module: &'a Module, info: &'a ModuleInfo, source: &'a Source, room: usize) -> Self {
+        let room = u32::try_from(room).unwrap_or(u32::MAX);
+        Self {
+            module,
+            info,
+            source,
+            types: Types { module },
+            program: Program::default(),
+            constants: HashMap::new(),
+            top: builtin::COUNT + room,
+            globals: HashMap::new(),
+            names: HashMap::new(),
+            sites: HashMap::new(),
+            blocks: HashMap::new(),
+            span: Span::UNDEFINED,
+            loops: Vec::new(),
+        }
+    }
+
+    fn run(mut self, index: usize) -> Result<Program, Error> {
+        let entry = &self.module.entry_points[index];
+        let info = self.info.get_entry_point(index);
+        self.program.entry.clone_from(&entry.name);
+        self.program.workgroup_size = entry.workgroup_size;
+        self.program.frame = self.top;
+        self.bind(info)?;
+        let arguments = self.entry_arguments(entry)?;
+        let mut frame = self.frame(&entry.function, info, arguments, None);
+        frame.is_entry = true;
+        self.function(&mut frame)?;
+        self.emit(Instruction::End)?;
+        Ok(self.program)
+    }
+
+    /// Gives each global variable that is used its place.
+    fn bind(&mut self, info: &FunctionInfo) -> Result<(), Error> {
+        let used = self.module.global_variables.iter();
+        let mut used: Vec<_> = used
+            .filter(|(handle, _)| !info[*handle].is_empty())
+            .collect();
+        used.sort_by_key(|(_, variable)| {
+            variable.binding.as_ref().map(|at| (at.group, at.binding))
+        });
+        for (handle, variable) in used {
+            self.span = self.module.global_variables.get_span(handle);
+            let global = self.global(variable)?;
+            self.globals.insert(handle, global);
+        }
+        Ok(())
+    }
+
+    fn global(&mut self, variable: &GlobalVariable) -> Result<Global, Error> {
+        let inner = self.types.inner(variable.ty);
+        if let Some(name) = self.types.unknown(inner) {
+            return Err(self.unsupported(name));
+        }
+        let label = variable.name.clone().unwrap_or_default();
+        let (space, kind) = match variable.space {
+            AddressSpace::Private => (Space::Private, None),
+            AddressSpace::WorkGroup => (Space::Workgroup, None),
+            AddressSpace::Uniform => (Space::Uniform, Some(BindingKind::Uniform)),
+            AddressSpace::Storage { access } => {
+                let kind = match access.contains(StorageAccess::STORE) {
+                    true => BindingKind::ReadWrite,
+                    false => BindingKind::Read,
+                };
+                (Space::Storage, Some(kind))
+            }
+            AddressSpace::Handle => {
+                return Err(self.unsupported(format!("`{label}`, a texture or sampler,")));
+            }
+            _ => return Err(self.unsupported(format!("the address space of `{label}`"))),
+        };
+        let name = self.name(&label, space);
+        if space == Space::Private {
+            let count = self.types.slots(inner);
+            let at = self.allocate(count)?;
+            match variable.init {
+                Some(init) => {
+                    let words = self.fold_global(init);
+                    let words = words.ok_or_else(|| self.unsupported("this initial value"))?;
+                    let from = self.constant(words);
+                    self.copy(at, from, count)?;
+                }
+                None => self.emit(Instruction::Zero { to: at, count })?,
+            }
+            return Ok(Global {
+                root: Root::Local,
+                at,
+                name,
+            });
+        }
+        let index = u16::try_from(self.program.variables.len())
+            .map_err(|_| self.unsupported("more than 65,535 variables"))?;
+        let slot = self.program.workgroup_slots;
+        let binding = match kind {
+            Some(kind) => {
+                self.program.bindings.push(self.binding(variable, kind));
+                Some(self.program.bindings.len() - 1)
+            }
+            None => {
+                let end = slot.checked_add(self.types.slots(inner));
+                self.program.workgroup_slots =
+                    end.ok_or_else(|| self.unsupported("so much workgroup memory"))?;
+                None
+            }
+        };
+        self.program.variables.push(Variable {
+            name: label,
+            space,
+            binding,
+            slot,
+            is_writable: kind.is_none_or(|kind| kind == BindingKind::ReadWrite),
+        });
+        let root = match space {
+            Space::Workgroup => Root::Workgroup(index),
+            _ => Root::Buffer(index),
+        };
+        Ok(Global {
+            root,
+            at: if space == Space::Workgroup { slot } else { 0 },
+            name,
+        })
+    }
+
+    fn binding(&self, variable: &GlobalVariable, kind: BindingKind) -> Binding {
+        let context: GlobalCtx<'_> = self.module.to_ctx();
+        let inner = self.types.inner(variable.ty);
+        let at = variable.binding.as_ref();
+        // A struct's span leaves out the array of unknown length at its end.
+        let last = match inner {
+            TypeInner::Struct { members, .. } => members.last(),
+            _ => None,
+        };
+        let element = last.and_then(|last| match *self.types.inner(last.ty) {
+            TypeInner::Array {
+                size: ArraySize::Dynamic,
+                stride,
+                ..
+            } => Some(last.offset + stride),
+            _ => None,
+        });
+        let bytes = element.unwrap_or_else(|| inner.size(context));
+        Binding {
+            group: at.map_or(0, |at| at.group),
+            binding: at.map_or(0, |at| at.binding),
+            name: variable.name.clone().unwrap_or_default(),
+            kind,
+            ty: DiagnosticDisplay((variable.ty, context)).to_string(),
+            least_bytes: bytes.into(),
+        }
+    }
+
+    /// Arguments of the entry point, from the values that the language gives.
+    fn entry_arguments(&mut self, entry: &EntryPoint) -> Result<Vec<Value>, Error> {
+        let mut arguments = Vec::new();
+        for argument in &entry.function.arguments {
+            let members = match self.types.inner(argument.ty) {
+                TypeInner::Struct { members, .. } => members.as_slice(),
+                _ => &[],
+            };
+            if argument.binding.is_some() {
+                let slot = self.built_in(argument.binding.as_ref(), entry)?;
+                arguments.push(Value::Slots(slot));
+                continue;
+            }
+            let count = self.types.slots(self.types.inner(argument.ty));
+            let first = self.allocate(count)?;
+            let mut to = first;
+            for member in members {
+                let from = self.built_in(member.binding.as_ref(), entry)?;
+                let count = self.types.slots(self.types.inner(member.ty));
+                self.copy(to, from, count)?;
+                to += count;
+            }
+            arguments.push(Value::Slots(first));
+        }
+        Ok(arguments)
+    }
+
+    fn built_in(
+        &mut self,
+        binding: Option<&naga::Binding>,
+        entry: &EntryPoint,
+    ) -> Result<u32, Error> {
+        let Some(naga::Binding::BuiltIn(built_in)) = binding else {
+            return Err(self.unsupported("an argument of the entry point that is no built-in"));
+        };
+        Ok(match built_in {
+            BuiltIn::LocalInvocationId => builtin::LOCAL_ID,
+            BuiltIn::LocalInvocationIndex => builtin::LOCAL_INDEX,
+            BuiltIn::GlobalInvocationId => builtin::GLOBAL_ID,
+            BuiltIn::WorkGroupId => builtin::WORKGROUP_ID,
+            BuiltIn::NumWorkGroups => builtin::NUM_WORKGROUPS,
+            BuiltIn::WorkGroupSize => self.constant(entry.workgroup_size.to_vec()),
+            BuiltIn::SubgroupSize
+            | BuiltIn::SubgroupInvocationId
+            | BuiltIn::SubgroupId
+            | BuiltIn::NumSubgroups => {
+                return Err(self.unsupported("a built-in value of subgroups"));
+            }
+            other => return Err(self.unsupported(format!("the built-in value {other:?}"))),
+        })
+    }
+
+    fn frame(
+        &self,
+        function: &'a Function,
+        info: &'a FunctionInfo,
+        arguments: Vec<Value>,
+        result: Option<u32>,
+    ) -> Frame<'a> {
+        Frame {
+            function,
+            info,
+            values: vec![None; function.expressions.len()],
+            locals: Vec::new(),
+            arguments,
+            result,
+            is_entry: false,
+            returns: Vec::new(),
+            breakables: Vec::new(),
+            outer_loops: self.loops.len(),
+        }
+    }
+
+    /// Reserves slots.
+    fn allocate(&mut self, count: u32) -> Result<u32, Error> {
+        let at = self.top;
+        let top = at.checked_add(count).filter(|&top| top < 1 << 28);
+        self.top = top.ok_or_else(|| self.unsupported("values of so many bytes"))?;
+        self.program.frame = self.program.frame.max(self.top);
+        Ok(at)
+    }
+
+    fn emit(&mut self, instruction: Instruction) -> Result<(), Error> {
+        self.emit_on(instruction, u32::MAX)
+    }
+
+    /// An instruction that accesses a variable of this name.
+    fn emit_on(&mut self, instruction: Instruction, name: u32) -> Result<(), Error> {
+        if self.program.code.len() + 1 >= MOST_INSTRUCTIONS {
+            return Err(self.unsupported("so long a program with its functions put in place"));
+        }
+        let key = (self.span.to_range(), name);
+        let next = u32::try_from(self.program.sites.len()).unwrap_or(u32::MAX);
+        let site = *self.sites.entry(key).or_insert(next);
+        if site == next {
+            self.program.sites.push(Site {
+                span: self.span,
+                name,
+            });
+        }
+        self.program.code.push(instruction);
+        self.program.site_of.push(site);
+        Ok(())
+    }
+
+    /// The place of the next instruction.
+    fn here(&self) -> u32 {
+        u32::try_from(self.program.code.len()).unwrap_or(u32::MAX)
+    }
+
+    fn copy(&mut self, to: u32, from: u32, count: u32) -> Result<(), Error> {
+        match count {
+            0 => Ok(()),
+            _ => self.emit(Instruction::Copy { to, from, count }),
+        }
+    }
+
+    fn name(&mut self, name: &str, space: Space) -> u32 {
+        let next = u32::try_from(self.program.names.len()).unwrap_or(u32::MAX);
+        let key = (name.to_owned(), space);
+        let index = *self.names.entry(key.clone()).or_insert(next);
+        if index == next {
+            self.program.names.push(key);
+        }
+        index
+    }
+
+    /// The block of the source that this is, for all places where its function is called.
+    fn block_index(&mut self, block: &naga::Block, span: Span, what: &'static str) -> u32 {
+        let next = u32::try_from(self.program.blocks.len()).unwrap_or(u32::MAX);
+        let index = *self.blocks.entry(std::ptr::from_ref(block)).or_insert(next);
+        if index == next {
+            let place = self.source.place(span);
+            self.program.blocks.push(Block { place, what });
+        }
+        index
+    }
+
+    fn unsupported(&self, what: impl Into<String>) -> Error {
+        let place = self.source.place(self.span);
+        Error::Unsupported {
+            place: format!("{}:{}:{}", place.file, place.line, place.column),
+            what: what.into(),
+        }
+    }
+
+    /// The type of an expression.
+    fn inner(&self, frame: &Frame<'a>, expression: Handle<Expression>) -> &'a TypeInner {
+        frame.info[expression].ty.inner_with(&self.module.types)
+    }
+}

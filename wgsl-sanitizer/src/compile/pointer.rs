@@ -1,0 +1,390 @@
+//! Pointers, and what is read and written through them.
+
+use naga::{ArraySize, Expression, Handle, Scalar, ScalarKind, TypeInner};
+
+use super::types::{Kind, Types, kind};
+use super::{Compiler, Frame, Value};
+use crate::error::Error;
+use crate::math::Number;
+use crate::program::{Index, Instruction, Length, NONE};
+
+/// Scalars that one instruction moves.
+const LONGEST_MOVE: u32 = 240;
+
+/// Where a variable lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Root {
+    /// The invocation's frame.
+    Local,
+    /// Workgroup memory.
+    Workgroup(u16),
+    /// A buffer.
+    Buffer(u16),
+}
+
+/// A vector, one of whose components is pointed to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whole {
+    at: u32,
+    dynamic: u32,
+    count: u8,
+    scalar: Scalar,
+}
+
+/// A pointer: a place that is known, and an offset that is computed, or [`NONE`]. Both are bytes in buffers, slots
+/// elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pointer {
+    pub(super) root: Root,
+    pub(super) at: u32,
+    pub(super) dynamic: u32,
+    /// The variable, as messages name it.
+    pub(super) name: u32,
+    whole: Option<Whole>,
+}
+
+impl Pointer {
+    pub(super) fn new(root: Root, at: u32, name: u32) -> Self {
+        Self {
+            root,
+            at,
+            dynamic: NONE,
+            name,
+            whole: None,
+        }
+    }
+
+    fn is_buffer(&self) -> bool {
+        matches!(self.root, Root::Buffer(_))
+    }
+}
+
+/// How the parts of what is pointed to lie.
+struct Parts {
+    /// From one to the next.
+    stride: u32,
+    /// How many; `None` is as many as are bound.
+    count: Option<u32>,
+}
+
+impl<'a> Compiler<'a> {
+    /// What a pointer points to.
+    pub(super) fn pointee(&self, pointer: &TypeInner) -> TypeInner {
+        match *pointer {
+            TypeInner::Pointer { base, .. } => self.types.inner(base).clone(),
+            TypeInner::ValuePointer {
+                size: Some(size),
+                scalar,
+                ..
+            } => TypeInner::Vector { size, scalar },
+            TypeInner::ValuePointer {
+                size: None, scalar, ..
+            } => TypeInner::Scalar(scalar),
+            ref other => other.clone(),
+        }
+    }
+
+    fn parts(&self, pointer: &Pointer, pointee: &TypeInner) -> Option<Parts> {
+        let in_bytes = pointer.is_buffer();
+        Some(match *pointee {
+            TypeInner::Vector { size, scalar } => Parts {
+                stride: if in_bytes { scalar.width.into() } else { 1 },
+                count: Some(size as u32),
+            },
+            TypeInner::Matrix {
+                columns,
+                rows,
+                scalar,
+            } => Parts {
+                stride: match in_bytes {
+                    true => Types::column_stride(rows, scalar),
+                    false => rows as u32,
+                },
+                count: Some(columns as u32),
+            },
+            TypeInner::Array { base, size, stride } => Parts {
+                stride: match in_bytes {
+                    true => stride,
+                    false => self.types.slots(self.types.inner(base)),
+                },
+                count: match size {
+                    ArraySize::Constant(count) => Some(count.get()),
+                    ArraySize::Pending(_) | ArraySize::Dynamic => None,
+                },
+            },
+            _ => return None,
+        })
+    }
+
+    /// A pointer to an element, by an index in a slot.
+    pub(super) fn element(
+        &mut self,
+        pointer: Pointer,
+        pointee: &TypeInner,
+        (index, is_signed): (u32, bool),
+    ) -> Result<Pointer, Error> {
+        let Some(parts) = self.parts(&pointer, pointee) else {
+            return Err(self.unsupported("an index of this"));
+        };
+        let to = self.allocate(3)?;
+        let length = match (parts.count, pointer.root) {
+            (Some(count), _) => Length::Fixed(count),
+            (None, Root::Buffer(variable)) => Length::Bound {
+                variable,
+                at: pointer.at,
+                stride: parts.stride,
+            },
+            (None, _) => return Err(self.unsupported("an array of unknown length here")),
+        };
+        let next = u32::try_from(self.program.indices.len()).unwrap_or(u32::MAX);
+        self.program.indices.push(Index {
+            from: pointer.dynamic,
+            index,
+            is_signed,
+            stride: parts.stride,
+            length,
+        });
+        self.emit_on(Instruction::Index { index: next, to }, pointer.name)?;
+        Ok(Pointer {
+            dynamic: to,
+            whole: whole(&pointer, pointee),
+            ..pointer
+        })
+    }
+
+    /// A pointer to a member, or to an element by a constant index.
+    pub(super) fn part(
+        &mut self,
+        pointer: Pointer,
+        pointee: &TypeInner,
+        index: u32,
+    ) -> Result<Pointer, Error> {
+        if let TypeInner::Struct { members, .. } = pointee {
+            let offset = match pointer.is_buffer() {
+                true => members[index as usize].offset,
+                false => self.slots_before(pointee, index),
+            };
+            return Ok(Pointer {
+                at: pointer.at + offset,
+                whole: None,
+                ..pointer
+            });
+        }
+        match self.parts(&pointer, pointee) {
+            Some(Parts {
+                stride,
+                count: Some(_),
+            }) => Ok(Pointer {
+                at: pointer.at + index * stride,
+                whole: whole(&pointer, pointee),
+                ..pointer
+            }),
+            _ => {
+                let slot = self.constant(vec![index]);
+                self.element(pointer, pointee, (slot, false))
+            }
+        }
+    }
+
+    /// Slots of the parts of a value before one of them.
+    pub(super) fn slots_before(&self, inner: &TypeInner, index: u32) -> u32 {
+        match *inner {
+            TypeInner::Struct { ref members, .. } => {
+                let before = members.iter().take(index as usize);
+                before
+                    .map(|member| self.types.slots(self.types.inner(member.ty)))
+                    .sum()
+            }
+            TypeInner::Array { base, .. } => index * self.types.slots(self.types.inner(base)),
+            TypeInner::Matrix { rows, .. } => index * rows as u32,
+            _ => index,
+        }
+    }
+
+    /// Reads what a pointer points to into slots of their own.
+    pub(super) fn load(&mut self, pointer: Pointer, pointee: &TypeInner) -> Result<u32, Error> {
+        let to = self.allocate(self.types.slots(pointee))?;
+        self.transfer(pointer, pointee, to, true)?;
+        Ok(to)
+    }
+
+    /// Writes from slots to what a pointer points to.
+    pub(super) fn store(
+        &mut self,
+        pointer: Pointer,
+        pointee: &TypeInner,
+        from: u32,
+    ) -> Result<(), Error> {
+        if let Some(whole) = pointer.whole {
+            let Whole {
+                at,
+                dynamic,
+                count,
+                scalar,
+            } = whole;
+            let touch = match pointer.root {
+                Root::Local => None,
+                Root::Workgroup(_) => Some(Instruction::TouchWorkgroup {
+                    count: count.into(),
+                    at,
+                    dynamic,
+                }),
+                Root::Buffer(variable) => Some(Instruction::TouchBuffer {
+                    count: count * scalar.width,
+                    variable,
+                    at,
+                    dynamic,
+                }),
+            };
+            touch.map_or(Ok(()), |touch| self.emit_on(touch, pointer.name))?;
+        }
+        self.transfer(pointer, pointee, from, false)
+    }
+
+    fn transfer(
+        &mut self,
+        pointer: Pointer,
+        pointee: &TypeInner,
+        slot: u32,
+        is_load: bool,
+    ) -> Result<(), Error> {
+        let mut runs = Vec::new();
+        self.types.runs(pointee, 0, 0, &mut runs);
+        let Pointer {
+            at, dynamic, name, ..
+        } = pointer;
+        let Root::Buffer(variable) = pointer.root else {
+            let total = self.types.slots(pointee);
+            let is_local = pointer.root == Root::Local;
+            if is_local && dynamic == NONE {
+                let (to, from) = if is_load { (slot, at) } else { (at, slot) };
+                return self.copy(to, from, total);
+            }
+            for start in (0..total).step_by(usize::from(u16::MAX)) {
+                let count = u16::try_from(total - start).unwrap_or(u16::MAX);
+                let (at, slot) = (at + start, slot + start);
+                let instruction = match (is_local, is_load) {
+                    (true, true) => Instruction::LoadLocal {
+                        count,
+                        to: slot,
+                        at,
+                        dynamic,
+                    },
+                    (true, false) => Instruction::StoreLocal {
+                        count,
+                        from: slot,
+                        at,
+                        dynamic,
+                    },
+                    (false, true) => Instruction::LoadWorkgroup {
+                        count,
+                        to: slot,
+                        at,
+                        dynamic,
+                    },
+                    (false, false) => Instruction::StoreWorkgroup {
+                        count,
+                        from: slot,
+                        at,
+                        dynamic,
+                    },
+                };
+                self.emit_on(instruction, name)?;
+            }
+            return Ok(());
+        };
+        for run in runs {
+            let width = if run.is_half { 2 } else { 4 };
+            self.program.has_halves |= run.is_half;
+            for start in (0..run.count).step_by(LONGEST_MOVE as usize) {
+                let count = (run.count - start).min(LONGEST_MOVE);
+                let count = u8::try_from(count).unwrap_or(u8::MAX);
+                let at = at + run.byte + start * width;
+                let slot = slot + run.slot + start;
+                let instruction = match (run.is_half, is_load) {
+                    (false, true) => Instruction::LoadBuffer {
+                        count,
+                        variable,
+                        to: slot,
+                        at,
+                        dynamic,
+                    },
+                    (false, false) => Instruction::StoreBuffer {
+                        count,
+                        variable,
+                        from: slot,
+                        at,
+                        dynamic,
+                    },
+                    (true, true) => Instruction::LoadHalves {
+                        count,
+                        variable,
+                        to: slot,
+                        at,
+                        dynamic,
+                    },
+                    (true, false) => Instruction::StoreHalves {
+                        count,
+                        variable,
+                        from: slot,
+                        at,
+                        dynamic,
+                    },
+                };
+                self.emit_on(instruction, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The pointer that an expression is.
+    pub(super) fn pointer(
+        &mut self,
+        frame: &mut Frame<'a>,
+        handle: Handle<Expression>,
+    ) -> Result<Pointer, Error> {
+        match self.value(frame, handle)? {
+            Value::Pointer(pointer) => Ok(pointer),
+            Value::Slots(_) => Err(self.unsupported("a pointer that is kept as a value")),
+        }
+    }
+
+    /// The slot of an index, and whether it is signed.
+    pub(super) fn index(
+        &mut self,
+        frame: &mut Frame<'a>,
+        handle: Handle<Expression>,
+    ) -> Result<(u32, bool), Error> {
+        let slot = self.slots(frame, handle)?;
+        let kind = self.inner(frame, handle).scalar_kind();
+        Ok((slot, kind == Some(ScalarKind::Sint)))
+    }
+
+    /// What kind of scalar a type has, or an error that names the type.
+    pub(super) fn kind(&self, inner: &TypeInner) -> Result<Kind, Error> {
+        let Some(scalar) = self.types.scalar(inner) else {
+            return Err(self.unsupported("this operation on this type"));
+        };
+        kind(scalar).map_err(|name| self.unsupported(name))
+    }
+
+    pub(super) fn number(&self, inner: &TypeInner) -> Result<Number, Error> {
+        match self.kind(inner)? {
+            Kind::Number(number) => Ok(number),
+            Kind::Bool => Ok(Number::U32),
+        }
+    }
+}
+
+/// The vector that a part is one component of.
+fn whole(pointer: &Pointer, pointee: &TypeInner) -> Option<Whole> {
+    match *pointee {
+        TypeInner::Vector { size, scalar } => Some(Whole {
+            at: pointer.at,
+            dynamic: pointer.dynamic,
+            count: size as u8,
+            scalar,
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,180 @@
+//! Sizes of types, in slots and in bytes, and where their parts lie.
+
+use naga::proc::Alignment;
+use naga::{ArraySize, Handle, Module, Scalar, ScalarKind, Type, TypeInner, VectorSize};
+
+use crate::math::Number;
+
+/// What a scalar is to the interpreter, or its name in WGSL where it is none that it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Number(Number),
+    Bool,
+}
+
+pub(super) fn kind(scalar: Scalar) -> Result<Kind, &'static str> {
+    Ok(match (scalar.kind, scalar.width) {
+        (ScalarKind::Float, 4) => Kind::Number(Number::F32),
+        (ScalarKind::Float, 2) => Kind::Number(Number::F16),
+        (ScalarKind::Sint, 4) => Kind::Number(Number::I32),
+        (ScalarKind::Uint, 4) => Kind::Number(Number::U32),
+        (ScalarKind::Bool, _) => Kind::Bool,
+        (ScalarKind::Float, _) => return Err("the type f64"),
+        (ScalarKind::Sint, 2) => return Err("the type i16"),
+        (ScalarKind::Uint, 2) => return Err("the type u16"),
+        (ScalarKind::Sint, _) => return Err("the type i64"),
+        (ScalarKind::Uint, _) => return Err("the type u64"),
+        (ScalarKind::AbstractInt | ScalarKind::AbstractFloat, _) => {
+            return Err("an abstract number that is left at run time");
+        }
+    })
+}
+
+/// A piece of a value that lies in slots and in a buffer without gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) byte: u32,
+    pub(super) slot: u32,
+    /// Scalars.
+    pub(super) count: u32,
+    pub(super) is_half: bool,
+}
+
+/// The types of a module.
+#[derive(Clone, Copy)]
+pub(super) struct Types<'a> {
+    pub(super) module: &'a Module,
+}
+
+impl<'a> Types<'a> {
+    pub(super) fn inner(self, ty: Handle<Type>) -> &'a TypeInner {
+        &self.module.types[ty].inner
+    }
+
+    /// Slots of a value; of an array of unknown length, one element.
+    pub(super) fn slots(self, inner: &TypeInner) -> u32 {
+        match *inner {
+            TypeInner::Scalar(_) | TypeInner::Atomic(_) => 1,
+            TypeInner::Vector { size, .. } => size as u32,
+            TypeInner::Matrix { columns, rows, .. } => columns as u32 * rows as u32,
+            TypeInner::Array { base, size, .. } => self
+                .count(size)
+                .saturating_mul(self.slots(self.inner(base))),
+            TypeInner::Struct { ref members, .. } => {
+                let slots = members
+                    .iter()
+                    .map(|member| self.slots(self.inner(member.ty)));
+                slots.fold(0, u32::saturating_add)
+            }
+            _ => 0,
+        }
+    }
+
+    /// A scalar in it that the interpreter does not know, by its name.
+    pub(super) fn unknown(self, inner: &TypeInner) -> Option<&'static str> {
+        match *inner {
+            TypeInner::Array { base, .. } => self.unknown(self.inner(base)),
+            TypeInner::Struct { ref members, .. } => members
+                .iter()
+                .find_map(|member| self.unknown(self.inner(member.ty))),
+            _ => kind(self.scalar(inner)?).err(),
+        }
+    }
+
+    fn count(self, size: ArraySize) -> u32 {
+        match size {
+            ArraySize::Constant(count) => count.get(),
+            // `process_overrides` has put in the values of all others.
+            ArraySize::Pending(_) | ArraySize::Dynamic => 1,
+        }
+    }
+
+    /// Bytes from one column of a matrix to the next.
+    pub(super) fn column_stride(rows: VectorSize, scalar: Scalar) -> u32 {
+        Alignment::from(rows) * u32::from(scalar.width)
+    }
+
+    /// The scalar that all of a value is made of, or the first.
+    pub(super) fn scalar(self, inner: &TypeInner) -> Option<Scalar> {
+        match *inner {
+            TypeInner::Scalar(scalar)
+            | TypeInner::Atomic(scalar)
+            | TypeInner::Vector { scalar, .. }
+            | TypeInner::Matrix { scalar, .. } => Some(scalar),
+            _ => None,
+        }
+    }
+
+    /// Where the scalars of a value lie that begins at a byte and at a slot.
+    pub(super) fn runs(self, inner: &TypeInner, byte: u32, slot: u32, runs: &mut Vec<Run>) {
+        let mut push = |run: Run| match runs.last_mut() {
+            Some(last) if follows(last, &run) => last.count += run.count,
+            _ => runs.push(run),
+        };
+        match *inner {
+            TypeInner::Scalar(scalar) | TypeInner::Atomic(scalar) => {
+                push(run(scalar, byte, slot, 1));
+            }
+            TypeInner::Vector { size, scalar } => push(run(scalar, byte, slot, size as u32)),
+            TypeInner::Matrix {
+                columns,
+                rows,
+                scalar,
+            } => {
+                let stride = Self::column_stride(rows, scalar);
+                for column in 0..columns as u32 {
+                    let rows = rows as u32;
+                    push(run(
+                        scalar,
+                        byte + column * stride,
+                        slot + column * rows,
+                        rows,
+                    ));
+                }
+            }
+            TypeInner::Array { base, size, stride } => {
+                let (base, count) = (self.inner(base), self.count(size));
+                let slots = self.slots(base);
+                let mut first = Vec::new();
+                self.runs(base, byte, slot, &mut first);
+                match first[..] {
+                    // Elements of words without gaps are one piece.
+                    [one] if !one.is_half && one.count == slots && stride == 4 * slots => {
+                        push(Run {
+                            count: one.count * count,
+                            ..one
+                        });
+                    }
+                    _ => (0..count).for_each(|element| {
+                        self.runs(base, byte + element * stride, slot + element * slots, runs);
+                    }),
+                }
+            }
+            TypeInner::Struct { ref members, .. } => {
+                let mut slot = slot;
+                for member in members {
+                    let inner = self.inner(member.ty);
+                    self.runs(inner, byte + member.offset, slot, runs);
+                    slot += self.slots(inner);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn run(scalar: Scalar, byte: u32, slot: u32, count: u32) -> Run {
+    Run {
+        byte,
+        slot,
+        count,
+        is_half: scalar.width == 2,
+    }
+}
+
+fn follows(last: &Run, next: &Run) -> bool {
+    let width = if last.is_half { 2 } else { 4 };
+    last.is_half == next.is_half
+        && last.slot + last.count == next.slot
+        && last.byte + width * last.count == next.byte
+}

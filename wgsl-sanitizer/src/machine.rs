@@ -1,0 +1,350 @@
+//! Runs a [`Program`] workgroup by workgroup: each invocation goes until the next barrier, then the next one.
+
+mod access;
+mod atomic;
+mod findings;
+mod numbers;
+mod step;
+mod storage;
+mod workgroup;
+
+use fastrand::Rng;
+
+use crate::buffer::Buffer;
+use crate::program::{Compiled, Instruction, Program, builtin};
+use crate::report::{Access, Problem, Report};
+use crate::settings::{Order, Settings};
+use crate::shadow::{AtomicCell, Cell, Now};
+use findings::Findings;
+
+/// What workgroup memory holds that is not set to zero: no number.
+const POISON: u32 = u32::MAX;
+
+/// What a variable of a buffer is bound to, in words.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Range {
+    pub(crate) buffer: usize,
+    pub(crate) start: usize,
+    pub(crate) words: usize,
+}
+
+/// What is remembered of the locations of a buffer.
+#[derive(Debug, Default)]
+struct Shadow {
+    /// One for each word, or for each half where the program knows halves; none where nothing writes.
+    cells: Vec<Cell>,
+    /// As many where both atomic and plain accesses are possible.
+    atomics: Vec<AtomicCell>,
+}
+
+/// Where an invocation stands.
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    /// Its next instruction, or the one at which it stopped.
+    place: usize,
+    iterations: u64,
+    has_ended: bool,
+}
+
+/// Why an invocation stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Barrier,
+    End,
+    /// It went on for too long.
+    Budget,
+}
+
+pub(crate) struct Machine<'a> {
+    program: &'a Program,
+    findings: Findings<'a>,
+    settings: &'a Settings,
+    workgroups: [u32; 3],
+    /// Of each variable of the program.
+    ranges: Vec<Range>,
+    /// Of each of the program's indices, how many elements there are.
+    lengths: Vec<u32>,
+    shadows: Vec<Shadow>,
+    buffers: Vec<Buffer>,
+    workgroup: Vec<u32>,
+    workgroup_cells: Vec<Cell>,
+    /// Frames of all invocations, one after the other.
+    frames: Vec<u32>,
+    states: Vec<State>,
+    /// The last interval that has begun.
+    clock: u32,
+    storage: Now,
+    shared: Now,
+    reached: Vec<bool>,
+    operations: u64,
+}
+
+impl<'a> Machine<'a> {
+    pub(crate) fn new(
+        compiled: &'a Compiled,
+        settings: &'a Settings,
+        workgroups: [u32; 3],
+        ranges: Vec<Range>,
+        buffers: &[Buffer],
+    ) -> Self {
+        let program = &compiled.program;
+        let size = program.workgroup_size.iter().map(|&size| size as usize);
+        let invocations: usize = size.product();
+        let start = Now {
+            interval: 0,
+            workgroup: 0,
+            floor: 0,
+        };
+        let mut frame = vec![0; program.frame as usize];
+        frame[builtin::COUNT as usize..][..program.constants.len()]
+            .copy_from_slice(&program.constants);
+        Self {
+            program,
+            findings: Findings::new(compiled, workgroups),
+            settings,
+            workgroups,
+            shadows: shadows(program, &ranges, buffers),
+            lengths: program
+                .indices
+                .iter()
+                .map(|index| access::length(&ranges, index.length))
+                .collect(),
+            ranges,
+            buffers: Vec::new(),
+            workgroup: vec![0; program.workgroup_slots as usize],
+            workgroup_cells: vec![Cell::default(); program.workgroup_slots as usize],
+            frames: frame.repeat(invocations),
+            states: vec![State::default(); invocations],
+            clock: 0,
+            storage: start,
+            shared: start,
+            reached: vec![false; program.blocks.len()],
+            operations: 0,
+        }
+    }
+
+    /// Goes through the dispatch in one order, from these contents; what they are then.
+    pub(crate) fn run(&mut self, order: Order, buffers: &[Buffer]) -> Vec<Buffer> {
+        self.buffers = buffers.to_vec();
+        self.findings.begin();
+        // Whatever came before has nothing to do with this run.
+        self.clock += 1;
+        self.storage.floor = self.clock;
+        let total: u64 = self
+            .workgroups
+            .iter()
+            .map(|&count| u64::from(count))
+            .product();
+        let total = u32::try_from(total).unwrap_or(u32::MAX);
+        let mut random = match order {
+            Order::Random(seed) => Some(Rng::with_seed(seed)),
+            Order::Forward | Order::Backward => None,
+        };
+        let mut invocations: Vec<u32> = (0..).take(self.states.len()).collect();
+        if order == Order::Backward {
+            invocations.reverse();
+        }
+        // All workgroups once: each is so many after the one before, with a step that has no divisor in common with their
+        // number. A list of them would be too long.
+        let (first, step) = match (order, &mut random) {
+            (Order::Backward, _) => (total.saturating_sub(1), total.saturating_sub(1)),
+            (_, Some(random)) if total > 1 => {
+                let steps = std::iter::repeat_with(|| random.u32(1..total));
+                let step = steps.into_iter().find(|&step| divisor(step, total) == 1);
+                (random.u32(0..total), step.unwrap_or(1))
+            }
+            _ => (0, 1),
+        };
+        for count in 0..u64::from(total) {
+            let at = (u64::from(first) + count * u64::from(step)) % u64::from(total);
+            let workgroup = u32::try_from(at).unwrap_or(u32::MAX);
+            // Where one does not end, all others would take as long.
+            if !self.workgroup(workgroup, &mut invocations, random.as_mut()) {
+                break;
+            }
+        }
+        std::mem::take(&mut self.buffers)
+    }
+
+    /// Notes where a result differs from that of the first order.
+    pub(crate) fn compare(&mut self, first: &[Buffer], other: &[Buffer]) {
+        for (index, variable) in self.program.variables.iter().enumerate() {
+            let Range {
+                buffer,
+                start,
+                words,
+            } = self.ranges[index];
+            if variable.binding.is_none() || !variable.is_writable {
+                continue;
+            }
+            let one = &first[buffer].words[start..start + words];
+            let two = &other[buffer].words[start..start + words];
+            let Some(word) = one.iter().zip(two).position(|(one, two)| one != two) else {
+                continue;
+            };
+            self.findings.whole(Problem::OrderDependent {
+                buffer,
+                variable: variable.name.clone(),
+                word: word as u64,
+                values: [one[word], two[word]],
+            });
+        }
+    }
+
+    pub(crate) fn report(self) -> Report {
+        Report {
+            findings: self.findings.into_list(),
+            operations: self.operations,
+            reached: self.reached,
+        }
+    }
+
+    /// All invocations of a workgroup, from barrier to barrier. Whether none ran out of its budget.
+    fn workgroup(
+        &mut self,
+        workgroup: u32,
+        order: &mut [u32],
+        mut random: Option<&mut Rng>,
+    ) -> bool {
+        self.clock += 1;
+        self.storage.interval = self.clock;
+        self.storage.workgroup = self.clock;
+        self.shared = Now {
+            interval: self.clock,
+            workgroup: self.clock,
+            floor: self.clock,
+        };
+        self.findings.start_workgroup(self.clock, workgroup);
+        let fill = match self.settings.zero_workgroup_memory {
+            true => 0,
+            false => POISON,
+        };
+        self.workgroup.fill(fill);
+        self.start_invocations(workgroup);
+        loop {
+            if let Some(random) = random.as_deref_mut() {
+                random.shuffle(order);
+            }
+            let mut waiting = 0;
+            for &invocation in &*order {
+                match self.go(invocation) {
+                    Stop::Barrier => waiting += 1,
+                    Stop::End => self.states[invocation as usize].has_ended = true,
+                    Stop::Budget => return false,
+                }
+            }
+            if waiting == 0 || !self.meet(waiting) {
+                return true;
+            }
+        }
+    }
+
+    fn start_invocations(&mut self, workgroup: u32) {
+        let [x, y, _] = self.program.workgroup_size;
+        let size = self.program.workgroup_size;
+        let group = position(workgroup, self.workgroups);
+        let frames = self.frames.chunks_exact_mut(self.program.frame as usize);
+        for (index, (frame, state)) in (0..).zip(frames.zip(&mut self.states)) {
+            let local = [index % x, index / x % y, index / x / y];
+            let global = [0, 1, 2].map(|axis| group[axis] * size[axis] + local[axis]);
+            let mut set = |at: u32, values: &[u32]| {
+                frame[at as usize..][..values.len()].copy_from_slice(values);
+            };
+            set(builtin::LOCAL_ID, &local);
+            set(builtin::LOCAL_INDEX, &[index]);
+            set(builtin::GLOBAL_ID, &global);
+            set(builtin::WORKGROUP_ID, &group);
+            set(builtin::NUM_WORKGROUPS, &self.workgroups);
+            *state = State::default();
+        }
+    }
+
+    /// Lets all go on from the barrier at which they wait, if that is one and the same for all.
+    fn meet(&mut self, waiting: usize) -> bool {
+        let Some(first) = self.states.iter().position(|state| !state.has_ended) else {
+            return false;
+        };
+        let place = self.states[first].place;
+        let Instruction::Barrier {
+            storage,
+            workgroup,
+            loops,
+        } = self.program.code[place]
+        else {
+            unreachable!("who has not ended waits at a barrier");
+        };
+        let counters = &self.program.loops[loops as usize];
+        let size = self.program.frame as usize;
+        let count =
+            |invocation: usize, counter: u32| self.frames[invocation * size + counter as usize];
+        let is_elsewhere = |&invocation: &usize| {
+            let state = &self.states[invocation];
+            state.has_ended
+                || state.place != place
+                || counters
+                    .iter()
+                    .any(|&counter| count(invocation, counter) != count(first, counter))
+        };
+        let elsewhere = (0..self.states.len()).find(is_elsewhere);
+        if waiting < self.states.len() || elsewhere.is_some() {
+            let other = elsewhere.unwrap_or_default();
+            let [one, two] = [first, other].map(|invocation| {
+                let index = u32::try_from(invocation).unwrap_or(u32::MAX);
+                (index, self.states[invocation].place)
+            });
+            self.findings.divergence(one, two);
+            return false;
+        }
+        self.states.iter_mut().for_each(|state| state.place += 1);
+        self.clock += 1;
+        if storage {
+            self.storage.interval = self.clock;
+        }
+        if workgroup {
+            self.shared.interval = self.clock;
+        }
+        true
+    }
+
+    /// Notes that two accesses are a race.
+    fn race(&mut self, here: (u32, usize), met: findings::Met, [access, other]: [Access; 2]) {
+        self.findings.race(here, met, [access, other]);
+    }
+}
+
+/// The greatest common divisor.
+fn divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { divisor(b, a % b) }
+}
+
+/// The coordinates of one of so many in x, y and z.
+pub(crate) fn position(index: u32, counts: [u32; 3]) -> [u32; 3] {
+    let [x, y, _] = counts.map(|count| count.max(1));
+    [index % x, index / x % y, index / x / y]
+}
+
+fn shadows(program: &Program, ranges: &[Range], buffers: &[Buffer]) -> Vec<Shadow> {
+    let bound = || {
+        let variables = program.variables.iter().zip(ranges);
+        variables.filter(|(variable, _)| variable.binding.is_some())
+    };
+    let is_atomic = |buffer: usize| {
+        program.atomics.iter().any(|atomic| {
+            let variable = usize::from(atomic.variable);
+            program.variables[variable].binding.is_some() && ranges[variable].buffer == buffer
+        })
+    };
+    let shadow = |(index, buffer): (usize, &Buffer)| {
+        let here = || bound().filter(|(_, range)| range.buffer == index);
+        if !here().any(|(variable, _)| variable.is_writable) {
+            return Shadow::default();
+        }
+        let cells = buffer.words.len() << u32::from(program.has_halves);
+        let is_mixed = here().count() > 1 && is_atomic(index);
+        Shadow {
+            cells: vec![Cell::default(); cells],
+            atomics: vec![AtomicCell::default(); if is_mixed { cells } else { 0 }],
+        }
+    };
+    buffers.iter().enumerate().map(shadow).collect()
+}

@@ -1,0 +1,150 @@
+//! Offsets, indices, and what is reported of an access.
+
+use super::{Machine, Range};
+use crate::program::{BAD, BAD_SIGNED, Index, Length, NONE, Pick};
+use crate::report::{Access, Problem, Space};
+use crate::shadow::{Entry, Now};
+
+/// An invocation at an instruction.
+pub(super) type Here = (u32, usize);
+
+pub(super) fn entry(now: Now, (invocation, place): Here) -> Entry {
+    // A place fits, as no program is longer.
+    Entry::new(
+        now.interval,
+        invocation,
+        u32::try_from(place).unwrap_or(u32::MAX),
+    )
+}
+
+impl Machine<'_> {
+    /// The offset in a slot, or the index and the length that it missed.
+    #[inline]
+    pub(super) fn offset(frame: &[u32], dynamic: u32) -> Result<u32, (i64, u64)> {
+        if dynamic == NONE {
+            return Ok(0);
+        }
+        let at = dynamic as usize;
+        match frame[at] {
+            BAD => Err((frame[at + 1].into(), frame[at + 2].into())),
+            BAD_SIGNED => Err((frame[at + 1].cast_signed().into(), frame[at + 2].into())),
+            offset => Ok(offset),
+        }
+    }
+
+    pub(super) fn index(&self, frame: &mut [u32], at: u32, to: u32) {
+        let index: &Index = &self.program.indices[at as usize];
+        let to = to as usize;
+        if index.from != NONE && frame[index.from as usize] >= BAD_SIGNED {
+            frame.copy_within(index.from as usize..index.from as usize + 3, to);
+            return;
+        }
+        let before = match index.from {
+            NONE => 0,
+            slot => frame[slot as usize],
+        };
+        let length = self.lengths[at as usize];
+        let value = frame[index.index as usize];
+        if value < length {
+            frame[to] = before + value * index.stride;
+            return;
+        }
+        frame[to] = if index.is_signed { BAD_SIGNED } else { BAD };
+        frame[to + 1] = value;
+        frame[to + 2] = length;
+    }
+
+    /// An element of a value.
+    pub(super) fn pick(&mut self, here: Here, frame: &mut [u32], pick: &Pick, to: u32) {
+        let value = frame[pick.index as usize];
+        let (to, size) = (to as usize, pick.size as usize);
+        if value < pick.length {
+            let from = pick.from as usize + value as usize * size;
+            frame.copy_within(from..from + size, to);
+            return;
+        }
+        frame[to..to + size].fill(0);
+        let index = match pick.is_signed {
+            true => value.cast_signed().into(),
+            false => value.into(),
+        };
+        let missed = (index, pick.length.into());
+        self.out_of_bounds(here, Access::Read, missed);
+    }
+
+    /// An access at an offset that was made with an index out of bounds.
+    pub(super) fn out_of_bounds(
+        &mut self,
+        here: Here,
+        access: Access,
+        (index, length): (i64, u64),
+    ) {
+        let site = self.program.sites[self.program.site_of[here.1] as usize];
+        let named = self.program.names.get(site.name as usize).cloned();
+        let (variable, space) = named.unwrap_or_else(|| ("a value".to_owned(), Space::Function));
+        self.findings.one(
+            here,
+            Problem::OutOfBounds {
+                space,
+                variable,
+                access,
+                index,
+                length,
+            },
+        );
+    }
+
+    pub(super) fn local_offset(
+        &mut self,
+        here: Here,
+        frame: &[u32],
+        (at, dynamic): (u32, u32),
+        access: Access,
+    ) -> Option<usize> {
+        match Self::offset(frame, dynamic) {
+            Ok(offset) => Some((at + offset) as usize),
+            Err(missed) => {
+                self.out_of_bounds(here, access, missed);
+                None
+            }
+        }
+    }
+
+    pub(super) fn unwritten(&mut self, here: Here, offset: u64) {
+        let site = self.program.sites[self.program.site_of[here.1] as usize];
+        let (variable, space) = self.program.names[site.name as usize].clone();
+        self.findings.one(
+            here,
+            Problem::Unwritten {
+                space,
+                variable,
+                offset,
+            },
+        );
+    }
+}
+
+/// How many elements an array has.
+pub(super) fn length(ranges: &[Range], length: Length) -> u32 {
+    match length {
+        Length::Fixed(count) => count,
+        Length::Bound {
+            variable,
+            at,
+            stride,
+        } => {
+            let bytes = 4 * ranges[usize::from(variable)].words as u64;
+            let length = bytes.saturating_sub(at.into()) / u64::from(stride.max(1));
+            u32::try_from(length).unwrap_or(u32::MAX)
+        }
+    }
+}
+
+/// A plain access.
+pub(super) fn plain(is_write: bool) -> Access {
+    if is_write {
+        Access::Write
+    } else {
+        Access::Read
+    }
+}

@@ -1,0 +1,305 @@
+//! The loop over instructions.
+
+use super::access::{self, Here};
+use super::storage::Reach;
+use super::{Machine, Stop, numbers};
+use crate::math;
+use crate::program::{Binary, Call, Instruction};
+use crate::report::{Access, Problem};
+
+/// Slots that the result of a built-in function may have.
+const LONGEST_RESULT: usize = 16;
+
+impl Machine<'_> {
+    /// Lets an invocation go until it waits or ends.
+    pub(super) fn go(&mut self, invocation: u32) -> Stop {
+        let size = self.program.frame as usize;
+        let start = invocation as usize * size;
+        // The frames are out of the machine while it works on one of them.
+        let mut frames = std::mem::take(&mut self.frames);
+        let stop = self.steps(invocation, &mut frames[start..start + size]);
+        self.frames = frames;
+        stop
+    }
+
+    fn steps(&mut self, invocation: u32, frame: &mut [u32]) -> Stop {
+        let program = self.program;
+        let code = &program.code[..];
+        let mut place = self.states[invocation as usize].place;
+        let mut operations = 0;
+        let stop = loop {
+            let here = (invocation, place);
+            operations += 1;
+            match code[place] {
+                Instruction::Jump { to } => {
+                    place = to as usize;
+                    continue;
+                }
+                Instruction::JumpUnless { condition, to } => {
+                    if frame[condition as usize] == 0 {
+                        place = to as usize;
+                        continue;
+                    }
+                }
+                Instruction::JumpIf { condition, to } => {
+                    if frame[condition as usize] != 0 {
+                        place = to as usize;
+                        continue;
+                    }
+                }
+                Instruction::Switch { selector, table } => {
+                    let (cases, default) = &program.switches[table as usize];
+                    let value = frame[selector as usize];
+                    let case = cases.iter().find(|&&(case, _)| case == value);
+                    place = case.map_or(*default, |&(_, to)| to) as usize;
+                    continue;
+                }
+                Instruction::ResetLoop { counter } => frame[counter as usize] = 0,
+                Instruction::Repeat { counter, to } => {
+                    frame[counter as usize] = frame[counter as usize].wrapping_add(1);
+                    let state = &mut self.states[invocation as usize];
+                    state.iterations += 1;
+                    let budget = self.settings.loop_budget;
+                    if state.iterations > budget {
+                        self.findings.one(here, Problem::Endless { budget });
+                        break Stop::Budget;
+                    }
+                    place = to as usize;
+                    continue;
+                }
+                Instruction::Enter { block } => self.reached[block as usize] = true,
+                Instruction::Barrier { .. } => break Stop::Barrier,
+                Instruction::End => break Stop::End,
+                Instruction::Copy { to, from, count } => {
+                    let (from, count) = (from as usize, count as usize);
+                    frame.copy_within(from..from + count, to as usize);
+                }
+                Instruction::Fill { to, from, count } => {
+                    let value = frame[from as usize];
+                    frame[to as usize..][..count as usize].fill(value);
+                }
+                Instruction::Zero { to, count } => {
+                    frame[to as usize..][..count as usize].fill(0);
+                }
+                Instruction::TakeIf {
+                    count,
+                    each,
+                    to,
+                    condition,
+                    from,
+                } => {
+                    for at in 0..u32::from(count) {
+                        let condition = condition + if each { at } else { 0 };
+                        if frame[condition as usize] != 0 {
+                            frame[(to + at) as usize] = frame[(from + at) as usize];
+                        }
+                    }
+                }
+                Instruction::Unary {
+                    operation,
+                    count,
+                    to,
+                    from,
+                } => {
+                    for at in 0..u32::from(count) {
+                        let value = frame[(from + at) as usize];
+                        let (result, problem) = numbers::unary(operation, value);
+                        frame[(to + at) as usize] = result;
+                        if let Some(problem) = problem {
+                            self.findings.one(here, problem);
+                        }
+                    }
+                }
+                Instruction::Binary {
+                    operation,
+                    count,
+                    to,
+                    left,
+                    right,
+                } => self.binary(here, frame, operation, (to, left, right), count.into()),
+                Instruction::Product {
+                    rows,
+                    inner,
+                    columns,
+                    to,
+                    left,
+                    right,
+                } => product(frame, [rows, inner, columns], [to, left, right]),
+                Instruction::All { count, to, from } => {
+                    let values = &frame[from as usize..][..count.into()];
+                    frame[to as usize] = values.iter().all(|&value| value != 0).into();
+                }
+                Instruction::Any { count, to, from } => {
+                    let values = &frame[from as usize..][..count.into()];
+                    frame[to as usize] = values.iter().any(|&value| value != 0).into();
+                }
+                Instruction::Call { call, to } => {
+                    let function = &program.calls[call as usize];
+                    match function.by_component {
+                        true => by_component(frame, function, to),
+                        false => composite(frame, function, to),
+                    }
+                }
+                Instruction::Pick { pick, to } => {
+                    self.pick(here, frame, &program.picks[pick as usize], to);
+                }
+                Instruction::Index { index, to } => {
+                    self.index(frame, index, to);
+                }
+                Instruction::Length { length, to } => {
+                    let length = program.lengths[length as usize];
+                    frame[to as usize] = access::length(&self.ranges, length);
+                }
+                Instruction::LoadLocal {
+                    count,
+                    to,
+                    at,
+                    dynamic,
+                } => {
+                    let (to, count) = (to as usize, usize::from(count));
+                    match self.local_offset(here, frame, (at, dynamic), Access::Read) {
+                        Some(from) => frame.copy_within(from..from + count, to),
+                        None => frame[to..to + count].fill(0),
+                    }
+                }
+                Instruction::StoreLocal {
+                    count,
+                    from,
+                    at,
+                    dynamic,
+                } => {
+                    let (from, count) = (from as usize, usize::from(count));
+                    if let Some(to) = self.local_offset(here, frame, (at, dynamic), Access::Write) {
+                        frame.copy_within(from..from + count, to);
+                    }
+                }
+                Instruction::LoadWorkgroup {
+                    count,
+                    to,
+                    at,
+                    dynamic,
+                } => self.load_workgroup(here, frame, (at, dynamic), to, count.into()),
+                Instruction::StoreWorkgroup {
+                    count,
+                    from,
+                    at,
+                    dynamic,
+                } => self.store_workgroup(here, frame, (at, dynamic), from, count.into()),
+                Instruction::TouchWorkgroup { count, at, dynamic } => {
+                    self.touch_workgroup(here, frame, (at, dynamic), count.into());
+                }
+                Instruction::LoadBuffer {
+                    count,
+                    variable,
+                    to,
+                    at,
+                    dynamic,
+                } => self.load_buffer(here, frame, &reach(variable, at, dynamic, count, 4), to),
+                Instruction::StoreBuffer {
+                    count,
+                    variable,
+                    from,
+                    at,
+                    dynamic,
+                } => self.store_buffer(here, frame, &reach(variable, at, dynamic, count, 4), from),
+                Instruction::LoadHalves {
+                    count,
+                    variable,
+                    to,
+                    at,
+                    dynamic,
+                } => self.load_buffer(here, frame, &reach(variable, at, dynamic, count, 2), to),
+                Instruction::StoreHalves {
+                    count,
+                    variable,
+                    from,
+                    at,
+                    dynamic,
+                } => self.store_buffer(here, frame, &reach(variable, at, dynamic, count, 2), from),
+                Instruction::TouchBuffer {
+                    count,
+                    variable,
+                    at,
+                    dynamic,
+                } => self.touch_buffer(here, frame, &reach(variable, at, dynamic, count, 1)),
+                Instruction::Atomic { atomic, to } => {
+                    self.atomic(here, frame, &program.atomics[atomic as usize], to);
+                }
+            }
+            place += 1;
+        };
+        self.states[invocation as usize].place = place;
+        self.operations += operations;
+        stop
+    }
+
+    #[inline]
+    fn binary(
+        &mut self,
+        here: Here,
+        frame: &mut [u32],
+        operation: Binary,
+        (to, left, right): (u32, u32, u32),
+        count: u32,
+    ) {
+        for at in 0..count {
+            let (a, b) = (frame[(left + at) as usize], frame[(right + at) as usize]);
+            let (result, problem) = numbers::binary(operation, a, b);
+            frame[(to + at) as usize] = result;
+            if let Some(problem) = problem {
+                self.findings.one(here, problem);
+            }
+        }
+    }
+}
+
+fn reach(variable: u16, at: u32, dynamic: u32, count: u8, width: u32) -> Reach {
+    Reach {
+        variable,
+        at,
+        dynamic,
+        count: count.into(),
+        width,
+    }
+}
+
+/// Columns one after another, each sum from its first term on.
+fn product(frame: &mut [u32], sizes: [u8; 3], [to, left, right]: [u32; 3]) {
+    let [rows, inner, columns] = sizes.map(u32::from);
+    let value = |frame: &[u32], slot: u32| f32::from_bits(frame[slot as usize]);
+    for column in 0..columns {
+        for row in 0..rows {
+            let term = |frame: &[u32], at: u32| {
+                value(frame, left + at * rows + row) * value(frame, right + column * inner + at)
+            };
+            let sum = (1..inner).fold(term(frame, 0), |sum, at| sum + term(frame, at));
+            frame[(to + column * rows + row) as usize] = sum.to_bits();
+        }
+    }
+}
+
+#[inline]
+fn by_component(frame: &mut [u32], call: &Call, to: u32) {
+    for at in 0..call.count {
+        let mut operands = [0; 4];
+        for (operand, &(slot, count)) in operands.iter_mut().zip(&call.arguments) {
+            let at = if count > 1 { at } else { 0 };
+            *operand = frame[(slot + at) as usize];
+        }
+        frame[(to + at) as usize] = math::component(call.function, call.number, operands);
+    }
+}
+
+fn composite(frame: &mut [u32], call: &Call, to: u32) {
+    let mut result = [0; LONGEST_RESULT];
+    let result = &mut result[..call.count as usize];
+    {
+        let mut arguments = [&[][..]; 4];
+        for (argument, &(slot, count)) in arguments.iter_mut().zip(&call.arguments) {
+            *argument = &frame[slot as usize..][..count as usize];
+        }
+        let arguments = &arguments[..call.arguments.len()];
+        math::composite(call.function, call.number, call.columns, arguments, result);
+    }
+    frame[to as usize..][..result.len()].copy_from_slice(result);
+}

@@ -1,0 +1,227 @@
+//! Reads and writes of buffers, each watched.
+
+use half::f16;
+
+use super::Machine;
+use super::access::{Here, entry, plain};
+use super::findings::Met;
+use crate::report::Access;
+use crate::shadow::Entry;
+
+/// What an instruction reaches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    pub(super) variable: u16,
+    pub(super) at: u32,
+    /// Slot of an offset, or [`NONE`].
+    pub(super) dynamic: u32,
+    /// Scalars.
+    pub(super) count: u32,
+    /// Bytes of a scalar.
+    pub(super) width: u32,
+}
+
+/// A place that is within bounds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bytes {
+    pub(super) buffer: usize,
+    /// In the buffer, and in the variable.
+    pub(super) start: usize,
+    pub(super) offset: usize,
+    pub(super) count: usize,
+}
+
+impl Bytes {
+    pub(super) fn first_word(self) -> usize {
+        self.start / 4
+    }
+
+    fn words(self) -> std::ops::Range<usize> {
+        self.first_word()..(self.start + self.count).div_ceil(4)
+    }
+}
+
+impl Machine<'_> {
+    /// Where an access lies, if it is within what is bound.
+    #[inline]
+    pub(super) fn reach(
+        &mut self,
+        here: Here,
+        frame: &[u32],
+        reach: &Reach,
+        access: Access,
+    ) -> Option<Bytes> {
+        let offset = match Self::offset(frame, reach.dynamic) {
+            Ok(offset) => reach.at as usize + offset as usize,
+            Err(missed) => {
+                self.out_of_bounds(here, access, missed);
+                return None;
+            }
+        };
+        let range = self.ranges[usize::from(reach.variable)];
+        let (count, bound) = ((reach.count * reach.width) as usize, 4 * range.words);
+        if offset + count > bound {
+            let index = i64::try_from(offset).unwrap_or(i64::MAX);
+            self.out_of_bounds(here, access, (index, bound as u64));
+            return None;
+        }
+        Some(Bytes {
+            buffer: range.buffer,
+            start: 4 * range.start + offset,
+            offset,
+            count,
+        })
+    }
+
+    pub(super) fn load_buffer(&mut self, here: Here, frame: &mut [u32], reach: &Reach, to: u32) {
+        let (to, count) = (to as usize, reach.count as usize);
+        let Some(bytes) = self.reach(here, frame, reach, Access::Read) else {
+            frame[to..to + count].fill(0);
+            return;
+        };
+        let (first, buffer) = (bytes.first_word(), &self.buffers[bytes.buffer]);
+        if reach.width == 4 {
+            frame[to..to + count].copy_from_slice(&buffer.words[first..first + count]);
+        } else {
+            for (index, slot) in (0..).zip(&mut frame[to..to + count]) {
+                let byte = bytes.start + 2 * index;
+                let word = buffer.words[byte / 4];
+                let half = if byte % 4 == 0 { word } else { word >> 16 };
+                // The low half alone is meant.
+                #[allow(clippy::cast_possible_truncation)]
+                let half = f16::from_bits(half as u16);
+                *slot = f32::from(half).to_bits();
+            }
+        }
+        if let Some(written) = &buffer.written
+            && !written[bytes.words()].iter().all(|&written| written)
+        {
+            self.unwritten(here, bytes.offset as u64);
+        }
+        self.note_read(here, bytes);
+    }
+
+    pub(super) fn store_buffer(&mut self, here: Here, frame: &[u32], reach: &Reach, from: u32) {
+        let (from, count) = (from as usize, reach.count as usize);
+        let Some(bytes) = self.reach(here, frame, reach, Access::Write) else {
+            return;
+        };
+        let (first, buffer) = (bytes.first_word(), &mut self.buffers[bytes.buffer]);
+        if reach.width == 4 {
+            buffer.words[first..first + count].copy_from_slice(&frame[from..from + count]);
+        } else {
+            for (index, &slot) in (0..).zip(&frame[from..from + count]) {
+                let byte = bytes.start + 2 * index;
+                let half = u32::from(f16::from_f32(f32::from_bits(slot)).to_bits());
+                let word = &mut buffer.words[byte / 4];
+                *word = match byte % 4 {
+                    0 => *word & 0xffff_0000 | half,
+                    _ => *word & 0xffff | half << 16,
+                };
+            }
+        }
+        if let Some(written) = &mut buffer.written {
+            written[bytes.words()].fill(true);
+        }
+        self.note_write(here, bytes);
+    }
+
+    /// Counts as a write of a whole vector, of `count` bytes.
+    pub(super) fn touch_buffer(&mut self, here: Here, frame: &[u32], reach: &Reach) {
+        // An index out of bounds is reported by the write itself.
+        let Ok(offset) = Self::offset(frame, reach.dynamic) else {
+            return;
+        };
+        let range = self.ranges[usize::from(reach.variable)];
+        let offset = reach.at as usize + offset as usize;
+        if offset + reach.count as usize <= 4 * range.words {
+            self.note_write(
+                here,
+                Bytes {
+                    buffer: range.buffer,
+                    start: 4 * range.start + offset,
+                    offset,
+                    count: reach.count as usize,
+                },
+            );
+        }
+    }
+
+    /// Bytes of a location, as a shift.
+    fn grain(&self) -> u32 {
+        if self.program.has_halves { 1 } else { 2 }
+    }
+
+    /// The locations that bytes are.
+    pub(super) fn cells(&self, bytes: Bytes) -> std::ops::Range<usize> {
+        let grain = self.grain();
+        bytes.start >> grain..(bytes.start + bytes.count) >> grain
+    }
+
+    pub(super) fn met(&self, bytes: Bytes, cell: usize, entry: Entry) -> Met {
+        let byte = cell << self.grain();
+        Met {
+            entry,
+            offset: (bytes.offset + byte - bytes.start) as u64,
+        }
+    }
+
+    #[inline]
+    fn note_read(&mut self, here: Here, bytes: Bytes) {
+        let (now, cells) = (self.storage, self.cells(bytes));
+        let entry = entry(now, here);
+        let shadow = &mut self.shadows[bytes.buffer];
+        if shadow.cells.is_empty() {
+            return;
+        }
+        let mut met = None;
+        for (index, cell) in cells.clone().zip(&mut shadow.cells[cells.clone()]) {
+            if let Some(writer) = cell.read(now, entry) {
+                met = Some((index, writer, Access::Write));
+            }
+        }
+        if !shadow.atomics.is_empty() {
+            for (index, cell) in cells.clone().zip(&shadow.atomics[cells]) {
+                if let Some(writer) = cell.conflict_of_read(now, here.0) {
+                    met = Some((index, writer, Access::AtomicWrite));
+                }
+            }
+        }
+        if let Some((index, entry, other)) = met {
+            self.race(here, self.met(bytes, index, entry), [Access::Read, other]);
+        }
+    }
+
+    #[inline]
+    fn note_write(&mut self, here: Here, bytes: Bytes) {
+        let (now, cells) = (self.storage, self.cells(bytes));
+        let entry = entry(now, here);
+        let shadow = &mut self.shadows[bytes.buffer];
+        if shadow.cells.is_empty() {
+            return;
+        }
+        let mut met = None;
+        for (index, cell) in cells.clone().zip(&mut shadow.cells[cells.clone()]) {
+            if let Some((other, was_write)) = cell.write(now, entry) {
+                met = Some((index, other, plain(was_write)));
+            }
+        }
+        if !shadow.atomics.is_empty() {
+            for (index, cell) in cells.clone().zip(&shadow.atomics[cells]) {
+                if let Some((other, was_write)) = cell.conflict_of_write(now, here.0) {
+                    met = Some((index, other, atomic(was_write)));
+                }
+            }
+        }
+        if let Some((index, entry, other)) = met {
+            self.race(here, self.met(bytes, index, entry), [Access::Write, other]);
+        }
+    }
+}
+
+fn atomic(is_write: bool) -> Access {
+    match is_write {
+        true => Access::AtomicWrite,
+        false => Access::AtomicRead,
+    }
+}

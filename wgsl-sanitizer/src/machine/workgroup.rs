@@ -1,0 +1,106 @@
+//! Reads and writes of workgroup memory, each watched.
+
+use super::Machine;
+use super::access::{Here, entry, plain};
+use super::findings::Met;
+use crate::report::{Access, Space};
+
+impl Machine<'_> {
+    pub(super) fn load_workgroup(
+        &mut self,
+        here: Here,
+        frame: &mut [u32],
+        (at, dynamic): (u32, u32),
+        to: u32,
+        count: usize,
+    ) {
+        let to = to as usize;
+        let Some(at) = self.local_offset(here, frame, (at, dynamic), Access::Read) else {
+            frame[to..to + count].fill(0);
+            return;
+        };
+        frame[to..to + count].copy_from_slice(&self.workgroup[at..at + count]);
+        let (now, checks) = (self.shared, !self.settings.zero_workgroup_memory);
+        let entry = entry(now, here);
+        let (mut met, mut unwritten) = (None, None);
+        for (slot, cell) in (at..).zip(&mut self.workgroup_cells[at..at + count]) {
+            if checks && !cell.is_written(now) {
+                unwritten = Some(slot);
+            }
+            if let Some(writer) = cell.read(now, entry) {
+                met = Some((slot, writer));
+            }
+        }
+        if let Some(slot) = unwritten {
+            self.unwritten(here, self.in_variable(slot));
+        }
+        if let Some((slot, entry)) = met {
+            let offset = self.in_variable(slot);
+            self.race(here, Met { entry, offset }, [Access::Read, Access::Write]);
+        }
+    }
+
+    pub(super) fn store_workgroup(
+        &mut self,
+        here: Here,
+        frame: &[u32],
+        (at, dynamic): (u32, u32),
+        from: u32,
+        count: usize,
+    ) {
+        let Some(at) = self.local_offset(here, frame, (at, dynamic), Access::Write) else {
+            return;
+        };
+        let from = from as usize;
+        self.workgroup[at..at + count].copy_from_slice(&frame[from..from + count]);
+        self.note_workgroup(here, at, count, true);
+    }
+
+    /// Counts as a write of a whole vector.
+    pub(super) fn touch_workgroup(
+        &mut self,
+        here: Here,
+        frame: &[u32],
+        (at, dynamic): (u32, u32),
+        count: usize,
+    ) {
+        if let Ok(offset) = Self::offset(frame, dynamic) {
+            let all_are_written = self.settings.zero_workgroup_memory;
+            self.note_workgroup(here, (at + offset) as usize, count, all_are_written);
+        }
+    }
+
+    fn note_workgroup(&mut self, here: Here, at: usize, count: usize, is_written: bool) {
+        let now = self.shared;
+        let entry = entry(now, here);
+        let mut met = None;
+        for (slot, cell) in (at..).zip(&mut self.workgroup_cells[at..at + count]) {
+            let found = match is_written || cell.is_written(now) {
+                true => cell.write(now, entry),
+                // Another component of the vector stays unwritten, where that is asked for.
+                false => cell.conflict_of_write(now, here.0),
+            };
+            if let Some(found) = found {
+                met = Some((slot, found));
+            }
+        }
+        if let Some((slot, (entry, was_write))) = met {
+            let offset = self.in_variable(slot);
+            self.race(
+                here,
+                Met { entry, offset },
+                [Access::Write, plain(was_write)],
+            );
+        }
+    }
+
+    /// A slot of workgroup memory, counted from the start of the variable that is accessed.
+    pub(super) fn in_variable(&self, slot: usize) -> u64 {
+        let variables = self.program.variables.iter();
+        let starts = variables
+            .filter(|variable| variable.space == Space::Workgroup)
+            .map(|variable| variable.slot as usize);
+        let start = starts.filter(|&start| start <= slot).max().unwrap_or(0);
+        (slot - start) as u64
+    }
+}

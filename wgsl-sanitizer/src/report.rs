@@ -1,0 +1,196 @@
+//! What was found.
+
+use std::fmt;
+
+/// A place in the source, as people count: lines and columns from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Place {
+    /// Name of the file, as it was given.
+    pub file: String,
+    /// Line in that file.
+    pub line: u32,
+    /// Column.
+    pub column: u32,
+    /// The text there, at most a line.
+    pub text: String,
+}
+
+/// What an invocation did to memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Access {
+    /// A read.
+    Read,
+    /// A write.
+    Write,
+    /// An atomic read.
+    AtomicRead,
+    /// An atomic write, or an atomic read and write in one.
+    AtomicWrite,
+}
+
+/// Where a variable lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Space {
+    /// `var<storage>`.
+    Storage,
+    /// `var<uniform>`.
+    Uniform,
+    /// `var<workgroup>`.
+    Workgroup,
+    /// `var<private>`.
+    Private,
+    /// A variable of a function, or a value.
+    Function,
+}
+
+/// One invocation at one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Side {
+    /// Where in the source.
+    pub place: Place,
+    /// `workgroup_id`.
+    pub workgroup: [u32; 3],
+    /// `local_invocation_id`.
+    pub invocation: [u32; 3],
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Two invocations access one location, one of them writes, not both are atomic, and nothing orders them.
+    Race {
+        /// Where the variable lies.
+        space: Space,
+        /// Name of the variable that this side goes by.
+        variable: String,
+        /// What this side does.
+        access: Access,
+        /// What the other side did before.
+        other: Access,
+        /// Byte of the variable, or element of workgroup memory.
+        offset: u64,
+    },
+    /// Not all invocations of a workgroup reach this barrier; the other side is at another one, in another
+    /// iteration of a loop, or has ended.
+    Divergence,
+    /// An access outside of a variable or of what is bound to it.
+    OutOfBounds {
+        /// Where the variable lies.
+        space: Space,
+        /// Name of the variable.
+        variable: String,
+        /// What was done.
+        access: Access,
+        /// The index, or the byte where no index is the cause.
+        index: i64,
+        /// How many there are.
+        length: u64,
+    },
+    /// A read of memory that nobody wrote.
+    Unwritten {
+        /// Where the variable lies.
+        space: Space,
+        /// Name of the variable.
+        variable: String,
+        /// Byte of the variable, or element of workgroup memory.
+        offset: u64,
+    },
+    /// An integer division by zero, or one whose quotient overflows.
+    Division,
+    /// A shift by the width of its operand or more.
+    Shift {
+        /// By how much.
+        by: u32,
+    },
+    /// A number that the type it is converted to does not have.
+    Conversion {
+        /// The number.
+        value: f64,
+        /// The type.
+        to: &'static str,
+    },
+    /// An argument that a built-in function is not defined for.
+    Argument {
+        /// What it asks for, in words.
+        message: String,
+    },
+    /// More loop iterations than the budget has.
+    Endless {
+        /// The budget.
+        budget: u64,
+    },
+    /// A location that has another value after another order of the invocations.
+    OrderDependent {
+        /// Which of the buffers.
+        buffer: usize,
+        /// Name of a variable bound there.
+        variable: String,
+        /// The first word that differs.
+        word: u64,
+        /// Its value in the first order, and in this one, as bits.
+        values: [u32; 2],
+    },
+}
+
+/// One thing that is wrong, at its first occurrence.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What is wrong.
+    pub problem: Problem,
+    /// Who did it; `None` for what has no place in the source.
+    pub side: Option<Side>,
+    /// With whom, of a race or of barriers that are not the same.
+    pub other: Option<Side>,
+    /// How often the same happened between the same places.
+    pub times: u64,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let _ = f;
+        unimplemented!()
+    }
+}
+
+/// A basic block of an entry point or of a function that it calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Block {
+    /// Where it starts.
+    pub place: Place,
+    /// What it is: `body of a loop`, `else that is not written`, …
+    pub what: &'static str,
+}
+
+/// What a dispatch was found to do.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Everything that is wrong, in the order in which it was met.
+    pub findings: Vec<Finding>,
+    /// Operations interpreted, in all orders together.
+    pub operations: u64,
+    /// Of each of the kernel's [blocks](crate::Kernel::blocks), whether an invocation entered it.
+    pub reached: Vec<bool>,
+}
+
+impl Report {
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let _ = f;
+        unimplemented!()
+    }
+}

@@ -1,0 +1,123 @@
+//! From a dispatch to its report.
+
+use crate::buffer::Buffer;
+use crate::error::Error;
+use crate::machine::{Machine, Range};
+use crate::program::Program;
+use crate::report::Report;
+use crate::settings::{Bound, Dispatch, Settings};
+use crate::shader::Kernel;
+
+/// Workgroups that WebGPU lets a dispatch have in one dimension.
+const MOST_WORKGROUPS: u32 = 65_535;
+
+/// Interprets a dispatch once in each order of [`Settings::orders`], from the same contents of the buffers, and
+/// reports what was found. The buffers are left as the first order leaves them.
+///
+/// # Errors
+/// [`Error::Binding`] when a binding that the entry point uses is not bound, is bound twice, or lies outside its
+/// buffer; [`Error::Setting`] when there is no order or a number of workgroups is too large.
+pub fn sanitize(
+    kernel: &Kernel,
+    dispatch: &Dispatch,
+    buffers: &mut [Buffer],
+    settings: &Settings,
+) -> Result<Report, Error> {
+    let program = &kernel.0.program;
+    let Some((&first, others)) = settings.orders.split_first() else {
+        return Err(Error::Setting(
+            "no order of the invocations is given: name at least one".to_owned(),
+        ));
+    };
+    let total: u64 = dispatch
+        .workgroups
+        .iter()
+        .map(|&count| u64::from(count))
+        .product();
+    let is_too_long = dispatch
+        .workgroups
+        .iter()
+        .any(|&count| count > MOST_WORKGROUPS);
+    if is_too_long || u32::try_from(total).is_err() {
+        let [x, y, z] = dispatch.workgroups;
+        return Err(Error::Setting(format!(
+            "{x}×{y}×{z} workgroups: a dispatch has at most {MOST_WORKGROUPS} in each direction, \
+             and fewer than 2³² in all"
+        )));
+    }
+    let ranges = ranges(program, dispatch, buffers)?;
+    let mut machine = Machine::new(&kernel.0, settings, dispatch.workgroups, ranges, buffers);
+    let result = machine.run(first, buffers);
+    for &order in others {
+        let other = machine.run(order, buffers);
+        machine.compare(&result, &other);
+    }
+    buffers.clone_from_slice(&result);
+    Ok(machine.report())
+}
+
+/// What each variable of a program is bound to.
+fn ranges(program: &Program, dispatch: &Dispatch, buffers: &[Buffer]) -> Result<Vec<Range>, Error> {
+    let variables = program.variables.iter();
+    let range = |binding: Option<usize>| {
+        let Some(binding) = binding else {
+            return Ok(Range::default());
+        };
+        let declared = &program.bindings[binding];
+        let (group, binding) = (declared.group, declared.binding);
+        let error = |message: String| Error::Binding {
+            group,
+            binding,
+            message,
+        };
+        let is_it = |bound: &&Bound| (bound.group, bound.binding) == (group, binding);
+        let mut bound = dispatch.bindings.iter().filter(is_it);
+        let Some(first) = bound.next() else {
+            return Err(error(format!(
+                "nothing is bound, and `{}` of type {} is used",
+                declared.name, declared.ty
+            )));
+        };
+        if bound.next().is_some() {
+            return Err(error("bound twice".to_owned()));
+        }
+        range(first, buffers, declared.least_bytes).map_err(error)
+    };
+    variables.map(|variable| range(variable.binding)).collect()
+}
+
+fn range(bound: &Bound, buffers: &[Buffer], least: u64) -> Result<Range, String> {
+    let Some(buffer) = buffers.get(bound.buffer) else {
+        return Err(format!(
+            "buffer {} is bound, and there are {}",
+            bound.buffer,
+            buffers.len()
+        ));
+    };
+    let all = 0..buffer.bytes();
+    let bytes = bound.bytes.as_ref().unwrap_or(&all);
+    if bytes.start > bytes.end || bytes.end > all.end {
+        return Err(format!(
+            "bytes {}..{} are bound of a buffer of {}",
+            bytes.start, bytes.end, all.end
+        ));
+    }
+    if !bytes.start.is_multiple_of(4) || !bytes.end.is_multiple_of(4) {
+        return Err(format!(
+            "bytes {}..{} are bound: both ends must be multiples of 4",
+            bytes.start, bytes.end
+        ));
+    }
+    let length = bytes.end - bytes.start;
+    if length < least {
+        return Err(format!(
+            "{length} bytes are bound, and the variable needs {least} at least"
+        ));
+    }
+    let words = |bytes: u64| usize::try_from(bytes / 4).unwrap_or(usize::MAX);
+    Ok(Range {
+        buffer: bound.buffer,
+        start: words(bytes.start),
+        words: words(length),
+    })
+}

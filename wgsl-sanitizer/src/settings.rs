@@ -1,0 +1,133 @@
+//! What is run, and how.
+
+use std::ops::Range;
+
+/// A binding and what is bound to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bound {
+    /// `@group`.
+    pub group: u32,
+    /// `@binding`.
+    pub binding: u32,
+    /// Which of the buffers.
+    pub buffer: usize,
+    /// Which bytes of it; `None` is all.
+    pub bytes: Option<Range<u64>>,
+}
+
+/// Numbers of workgroups, and what is bound.
+///
+/// Two bindings may have one buffer: what one writes and the other reads is watched as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dispatch {
+    /// Workgroups in x, y and z.
+    pub workgroups: [u32; 3],
+    /// What is bound.
+    pub bindings: Vec<Bound>,
+}
+
+impl Dispatch {
+    /// So many workgroups, with nothing bound.
+    #[must_use]
+    pub const fn new(workgroups: [u32; 3]) -> Self {
+        Self {
+            workgroups,
+            bindings: Vec::new(),
+        }
+    }
+
+    /// With a whole buffer, by its place among the buffers, at a binding.
+    #[must_use]
+    pub fn bind(self, group: u32, binding: u32, buffer: usize) -> Self {
+        self.bound(group, binding, buffer, None)
+    }
+
+    /// With a range of bytes of a buffer at a binding. Both ends are multiples of 4.
+    #[must_use]
+    pub fn bind_range(self, group: u32, binding: u32, buffer: usize, bytes: Range<u64>) -> Self {
+        self.bound(group, binding, buffer, Some(bytes))
+    }
+
+    fn bound(
+        mut self,
+        group: u32,
+        binding: u32,
+        buffer: usize,
+        bytes: Option<Range<u64>>,
+    ) -> Self {
+        self.bindings.push(Bound {
+            group,
+            binding,
+            buffer,
+            bytes,
+        });
+        self
+    }
+}
+
+/// In which order workgroups, and the invocations of a workgroup between two barriers, take their turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Order {
+    /// The first to the last.
+    Forward,
+    /// The last to the first.
+    Backward,
+    /// By a seed, another order between each two barriers.
+    Random(u64),
+}
+
+/// How a dispatch is interpreted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Whether workgroup memory starts as zeros, as WebGPU has it. Where a program turns that off
+    /// (`zero_initialize_workgroup_memory: false` in wgpu), a read before the first write is reported. Default: true.
+    pub zero_workgroup_memory: bool,
+    /// The orders, each a run of its own. Default: forward, backward and one at random.
+    pub orders: Vec<Order>,
+    /// Loop iterations of one invocation, all its loops together, after which it is reported and ended.
+    /// Default: 1,000,000.
+    pub loop_budget: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            zero_workgroup_memory: true,
+            orders: vec![Order::Forward, Order::Backward, Order::Random(0)],
+            loop_budget: 1_000_000,
+        }
+    }
+}
+
+impl Settings {
+    /// With workgroup memory that starts as zeros, or not.
+    #[must_use]
+    pub fn zero_workgroup_memory(self, zero_workgroup_memory: bool) -> Self {
+        Self {
+            zero_workgroup_memory,
+            ..self
+        }
+    }
+
+    /// In these orders.
+    #[must_use]
+    pub fn orders(self, orders: impl IntoIterator<Item = Order>) -> Self {
+        Self {
+            orders: orders.into_iter().collect(),
+            ..self
+        }
+    }
+
+    /// With so many loop iterations for an invocation.
+    #[must_use]
+    pub fn loop_budget(self, loop_budget: u64) -> Self {
+        Self {
+            loop_budget,
+            ..self
+        }
+    }
+}

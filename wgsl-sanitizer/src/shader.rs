@@ -1,0 +1,192 @@
+//! From text to a kernel that can be interpreted.
+
+use std::sync::Arc;
+
+use naga::back::PipelineConstants;
+use naga::back::pipeline_constants::process_overrides;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{Module, ShaderStage};
+
+use crate::compile::compile;
+use crate::error::Error;
+use crate::program::Compiled;
+use crate::report::Block;
+use crate::source::Source;
+
+/// Invocations of a workgroup that the interpreter tells apart.
+const MOST_INVOCATIONS: u64 = 1024;
+
+/// A valid WGSL text.
+#[derive(Debug)]
+pub struct Shader {
+    source: Source,
+    module: Module,
+    info: ModuleInfo,
+}
+
+impl Shader {
+    /// Reads a text. The name of its file is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Wgsl`] when it is no valid WGSL.
+    pub fn parse(file: &str, source: &str) -> Result<Self, Error> {
+        Self::join(&[(file, source)])
+    }
+
+    /// Reads a text that is in several files, one after the other: names and texts. Places are told by file, and
+    /// counted in it.
+    ///
+    /// # Errors
+    /// [`Error::Wgsl`] when all together are no valid WGSL.
+    pub fn join(files: &[(&str, &str)]) -> Result<Self, Error> {
+        let source = Source::join(files);
+        let text = &source.text;
+        let module = naga::front::wgsl::parse_str(text).map_err(|error| {
+            let span = error
+                .labels()
+                .next()
+                .map_or(naga::Span::UNDEFINED, |(span, _)| span);
+            Error::Wgsl(told(
+                &source,
+                span,
+                &error.emit_to_string_with_path(text, &source.names()),
+            ))
+        })?;
+        // Whether all invocations reach a barrier shows when it is interpreted.
+        let flags = ValidationFlags::all() - ValidationFlags::CONTROL_FLOW_UNIFORMITY;
+        let info = Validator::new(flags, Capabilities::all())
+            .validate(&module)
+            .map_err(|error| {
+                let span = error
+                    .spans()
+                    .next()
+                    .map_or(naga::Span::UNDEFINED, |(span, _)| *span);
+                let message = error.emit_to_string_with_path(text, &source.names());
+                Error::Wgsl(told(&source, span, &message))
+            })?;
+        Ok(Self {
+            source,
+            module,
+            info,
+        })
+    }
+
+    /// Names of its compute entry points.
+    pub fn entries(&self) -> impl Iterator<Item = &str> {
+        let entries = self.module.entry_points.iter();
+        let entries = entries.filter(|entry| entry.stage == ShaderStage::Compute);
+        entries.map(|entry| &*entry.name)
+    }
+
+    /// Compiles an entry point for these values of its `override` constants: by name, or by number where they have an
+    /// `@id`.
+    ///
+    /// # Errors
+    /// [`Error::Entry`], [`Error::Constant`], and [`Error::Unsupported`] for what the interpreter does not know.
+    pub fn kernel(&self, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, Error> {
+        if !self.entries().any(|name| name == entry) {
+            return Err(Error::Entry {
+                entry: entry.to_owned(),
+                available: self.entries().map(str::to_owned).collect(),
+            });
+        }
+        let constant = |message: String| Error::Constant {
+            entry: entry.to_owned(),
+            message,
+        };
+        let values: PipelineConstants = constants
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value))
+            .collect();
+        let kept = Some((ShaderStage::Compute, entry));
+        let (module, info) = process_overrides(&self.module, &self.info, kept, &values)
+            .map_err(|error| constant(error.to_string()))?;
+        let index = module
+            .entry_points
+            .iter()
+            .position(|point| point.name == entry);
+        let index = index.ok_or_else(|| constant("the entry point is gone".to_owned()))?;
+        let program = compile(&module, &info, index, &self.source)?;
+        let invocations = program.workgroup_size.iter().map(|&size| u64::from(size));
+        let invocations = invocations.fold(1, u64::saturating_mul);
+        if invocations > MOST_INVOCATIONS {
+            return Err(Error::Unsupported {
+                place: self.source.names(),
+                what: format!("a workgroup of {invocations} invocations (`{entry}`)"),
+            });
+        }
+        Ok(Kernel(Arc::new(Compiled {
+            program,
+            source: self.source.clone(),
+        })))
+    }
+}
+
+/// A message of naga; where the text is of several files, with the place in the one that it is about.
+fn told(source: &Source, span: naga::Span, message: &str) -> String {
+    let place = source.place(span);
+    match span.is_defined() && source.is_joined() {
+        true => format!("{}:{}:{}: {message}", place.file, place.line, place.column),
+        false => message.to_owned(),
+    }
+}
+
+/// How a binding may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BindingKind {
+    /// `var<uniform>`.
+    Uniform,
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`.
+    ReadWrite,
+}
+
+/// A binding that an entry point uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Binding {
+    /// `@group`.
+    pub group: u32,
+    /// `@binding`.
+    pub binding: u32,
+    /// Name of the variable.
+    pub name: String,
+    /// How it may be used.
+    pub kind: BindingKind,
+    /// Its type, as WGSL has it.
+    pub ty: String,
+    /// The fewest bytes that may be bound: one element of an array of unknown length.
+    pub least_bytes: u64,
+}
+
+/// An entry point, compiled for the interpreter. It is cloned cheaply.
+#[derive(Debug, Clone)]
+pub struct Kernel(pub(crate) Arc<Compiled>);
+
+impl Kernel {
+    /// Name of the entry point.
+    #[must_use]
+    pub fn entry(&self) -> &str {
+        &self.0.program.entry
+    }
+
+    /// `@workgroup_size`.
+    #[must_use]
+    pub fn workgroup_size(&self) -> [u32; 3] {
+        self.0.program.workgroup_size
+    }
+
+    /// The bindings that it uses, itself or through functions, by group and number.
+    #[must_use]
+    pub fn bindings(&self) -> &[Binding] {
+        &self.0.program.bindings
+    }
+
+    /// Its basic blocks, and those of the functions that it calls.
+    #[must_use]
+    pub fn blocks(&self) -> &[Block] {
+        &self.0.program.blocks
+    }
+}

@@ -1,0 +1,68 @@
+//! Where in which file a piece of a joined text stands.
+
+use crate::report::Place;
+
+/// Texts of files, one after the other.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) text: String,
+    /// Name of each file and where it begins in the text.
+    files: Vec<(String, usize)>,
+}
+
+impl Source {
+    pub(crate) fn join(files: &[(&str, &str)]) -> Self {
+        let (mut text, mut starts) = (String::new(), Vec::new());
+        for (name, part) in files {
+            starts.push(((*name).to_owned(), text.len()));
+            text.push_str(part);
+        }
+        Self {
+            text,
+            files: starts,
+        }
+    }
+
+    /// Names of all files.
+    pub(crate) fn names(&self) -> String {
+        let names = self.files.iter().map(|(name, _)| &**name);
+        names.collect::<Vec<_>>().join(" + ")
+    }
+
+    /// Whether there are several.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.files.len() > 1
+    }
+
+    /// The place of a span; the first line of the first file for a span that naga left undefined.
+    pub(crate) fn place(&self, span: naga::Span) -> Place {
+        let range = span.to_range().unwrap_or_default();
+        let start = self.boundary(range.start);
+        let end = self.boundary(range.end).max(start);
+        let at = self.files.iter().rposition(|&(_, begin)| begin <= start);
+        let (file, begin) = at.map_or(("", 0), |at| (&*self.files[at].0, self.files[at].1));
+        let before = &self.text[begin..start];
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        let count = |text: &str| u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
+        let lines = before.bytes().filter(|&byte| byte == b'\n').count();
+        Place {
+            file: file.to_owned(),
+            line: u32::try_from(lines).map_or(u32::MAX, |lines| lines.saturating_add(1)),
+            column: count(&before[line_start..]).saturating_add(1),
+            text: self.text[start..end]
+                .lines()
+                .next()
+                .unwrap_or("")
+                .trim_end()
+                .to_owned(),
+        }
+    }
+
+    fn boundary(&self, at: usize) -> usize {
+        let mut at = at.min(self.text.len());
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    }
+}
