@@ -2,6 +2,7 @@
 //! be apart.
 
 mod bounds;
+mod kernels;
 mod numbers;
 mod run;
 mod slope;
@@ -12,9 +13,11 @@ use std::ops::RangeInclusive;
 use crate::error::{Call, Error, Pass};
 use crate::gpu::Gpu;
 use crate::memory::{bytes_of, total};
+use crate::sanitize::Sanitized;
 use crate::shape::TensorShape;
 
 pub(crate) use bounds::{Moved, Worst, moves, parity};
+pub(crate) use kernels::{Kernels, Sanitizing, write_sanitized};
 pub(crate) use numbers::Numbers;
 pub(crate) use run::{Run, caught};
 pub(crate) use slope::{looked_at, slope};
@@ -73,6 +76,7 @@ pub(crate) fn write_table(
     f: &mut fmt::Formatter<'_>,
     name: &str,
     kernels: &[String],
+    (sanitized, refused): (&[Sanitized], Option<&str>),
     rows: &[Comparison],
 ) -> fmt::Result {
     let [difference, bound] = ["difference", "bound"];
@@ -80,6 +84,7 @@ pub(crate) fn write_table(
     for kernel in kernels {
         writeln!(f, "contract  {kernel} is what its WGSL says")?;
     }
+    write_sanitized(f, kernels, sanitized, refused)?;
     write!(
         f,
         "{:<10}{:<18}{:>14}{difference:>14}{bound:>11}",

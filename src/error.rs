@@ -40,6 +40,16 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 
+    /// A kernel could not be interpreted, so that nothing is known of it.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[error("{kernel} was not sanitized: {reason}")]
+    Sanitize {
+        /// Shader and entry point.
+        kernel: String,
+        /// What the interpreter says.
+        reason: String,
+    },
+
     /// No adapter matches what was asked for.
     #[error(
         "no GPU adapter found for {wanted}; adapters present: {}. {}",

@@ -40,12 +40,14 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 pub use crate::check::{Check, Comparison};
-use crate::check::{FOLDED, SHAPES, check_memory, check_settings, differenced, write_table};
+use crate::check::{
+    FOLDED, Kernels, SHAPES, Sanitizing, check_memory, check_settings, differenced, write_table,
+};
 use crate::error::Error;
 pub use crate::error::{Call, CheckError, Pass, Place};
 use crate::gpu::Gpu;
-use crate::kernel::Contract;
 use crate::ops::{Layer, LayerSpec};
+use crate::sanitize::{Sanitized, Sanitizer};
 use crate::shape::TensorShape;
 use case::{Case, check_spec, footprint};
 use on_gpu::OnGpu;
@@ -88,6 +90,7 @@ pub struct LayerCheck {
     shapes: Option<Vec<TensorShape>>,
     inputs: RangeInclusive<f32>,
     tolerance: f64,
+    sanitizing: Sanitizing,
 }
 
 impl Default for LayerCheck {
@@ -96,6 +99,7 @@ impl Default for LayerCheck {
             shapes: None,
             inputs: -100.0..=100.0,
             tolerance: 1e-5,
+            sanitizing: Sanitizing::default(),
         }
     }
 }
@@ -115,6 +119,17 @@ impl LayerCheck {
     #[must_use]
     pub fn inputs(mut self, inputs: RangeInclusive<f32>) -> Self {
         self.inputs = inputs;
+        self
+    }
+
+    /// How passes are [sanitized](crate::sanitize) whose tensors have no more elements than this, all together. Default: 4,096
+    /// elements, in three orders, not compared with the device. 0 leaves it out.
+    #[must_use]
+    pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
+        self.sanitizing = Sanitizing {
+            sanitizer,
+            elements,
+        };
         self
     }
 
@@ -147,14 +162,16 @@ impl LayerCheck {
     pub fn run(&self, gpu: &Gpu, layer: &dyn Layer) -> Result<LayerReport, Error> {
         let ranges = [("inputs", &self.inputs)];
         check_settings(self.shapes.as_deref(), &ranges, self.tolerance)?;
-        let mut kernels: Vec<Contract> = Vec::new();
+        let mut kernels = Kernels::new(&self.sanitizing);
         let mut rows = self.rows(gpu, &self.cases(gpu, layer)?, &mut kernels)?;
         if let Some(folded) = self.folded(gpu, layer)? {
             rows.extend(self.rows(gpu, &[folded], &mut kernels)?);
         }
         Ok(LayerReport {
             layer: layer.name(),
-            kernels: kernels.iter().map(Contract::name).collect(),
+            kernels: kernels.names(),
+            sanitized: kernels.sanitized,
+            not_sanitized: kernels.refused,
             rows,
         })
     }
@@ -163,7 +180,7 @@ impl LayerCheck {
         &self,
         gpu: &Gpu,
         cases: &[Case<'_>],
-        kernels: &mut Vec<Contract>,
+        kernels: &mut Kernels<'_>,
     ) -> Result<Vec<Comparison>, Error> {
         let runs = cases.iter().map(|case| case.on_gpu(gpu, kernels));
         let runs: Vec<OnGpu> = runs.collect::<Result<_, _>>()?;
@@ -269,12 +286,17 @@ pub struct LayerReport {
     pub layer: String,
     /// Kernels that are what their WGSL says.
     pub kernels: Vec<String>,
+    /// Their dispatches that were interpreted, with nothing found.
+    pub sanitized: Vec<Sanitized>,
+    /// Why others of these sizes were not: something that the interpreter does not know.
+    pub not_sanitized: Option<String>,
     /// A row for every tensor of every minibatch.
     pub rows: Vec<Comparison>,
 }
 
 impl fmt::Display for LayerReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_table(f, &self.layer, &self.kernels, &self.rows)
+        let sanitized = (&self.sanitized[..], self.not_sanitized.as_deref());
+        write_table(f, &self.layer, &self.kernels, sanitized, &self.rows)
     }
 }

@@ -175,6 +175,8 @@ mod parallel;
 pub mod plan;
 pub mod random;
 pub mod reference;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod sanitize;
 mod shape;
 mod soundness;
 mod steps;
@@ -193,6 +195,8 @@ extern crate self as wgrad;
 pub use bytemuck;
 pub use ndarray;
 pub use wgpu;
+#[cfg(not(target_arch = "wasm32"))]
+pub use wgsl_sanitizer;
 
 /// For this crate's own tests and measurements; not part of the API.
 #[doc(hidden)]
@@ -246,6 +250,8 @@ pub use loss_check::{LossCheck, check_loss};
 pub use model::Model;
 pub use network::{Activation, Parameters, Sequential, ValueRef, summary};
 pub use reference::Targets;
+#[cfg(not(target_arch = "wasm32"))]
+pub use sanitize::{Sanitizer, sanitize};
 pub use shape::{Shape, TensorShape};
 pub use steps::Fusion;
 pub use trainer::Trainer;

@@ -10,12 +10,14 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 pub use crate::check::{Check, Comparison};
-use crate::check::{FOLDED, SHAPES, check_memory, check_settings, differenced, write_table};
+use crate::check::{
+    FOLDED, Kernels, SHAPES, Sanitizing, check_memory, check_settings, differenced, write_table,
+};
 use crate::error::Error;
 pub use crate::error::{CheckError, Pass, Place};
 use crate::gpu::Gpu;
-use crate::kernel::Contract;
 use crate::ops::Loss;
+use crate::sanitize::{Sanitized, Sanitizer};
 use crate::shape::TensorShape;
 use case::{Case, OnGpu, footprint};
 
@@ -55,6 +57,7 @@ pub struct LossCheck {
     outputs: RangeInclusive<f32>,
     targets: RangeInclusive<f32>,
     tolerance: f64,
+    sanitizing: Sanitizing,
 }
 
 impl Default for LossCheck {
@@ -64,6 +67,7 @@ impl Default for LossCheck {
             outputs: -100.0..=100.0,
             targets: -100.0..=100.0,
             tolerance: 1e-5,
+            sanitizing: Sanitizing::default(),
         }
     }
 }
@@ -90,6 +94,17 @@ impl LossCheck {
     #[must_use]
     pub fn targets(mut self, targets: RangeInclusive<f32>) -> Self {
         self.targets = targets;
+        self
+    }
+
+    /// How passes are [sanitized](crate::sanitize) whose tensors have no more elements than this, all together. Default: 4,096
+    /// elements, in three orders, not compared with the device. 0 leaves it out.
+    #[must_use]
+    pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
+        self.sanitizing = Sanitizing {
+            sanitizer,
+            elements,
+        };
         self
     }
 
@@ -124,7 +139,7 @@ impl LossCheck {
         };
         let footprints = shapes.iter().copied().map(footprint);
         check_memory(gpu, &format!("{loss:?}"), &footprints.collect::<Vec<_>>())?;
-        let mut kernels: Vec<Contract> = Vec::new();
+        let mut kernels = Kernels::new(&self.sanitizing);
         let ranges = [&self.outputs, &self.targets];
         let cases = shapes.iter().map(|&shape| Case::new(loss, shape, ranges));
         let cases: Vec<Case<'_>> = cases.collect();
@@ -144,7 +159,9 @@ impl LossCheck {
         }
         Ok(LossReport {
             loss: format!("{loss:?}"),
-            kernels: kernels.iter().map(Contract::name).collect(),
+            kernels: kernels.names(),
+            sanitized: kernels.sanitized,
+            not_sanitized: kernels.refused,
             rows,
         })
     }
@@ -158,12 +175,17 @@ pub struct LossReport {
     pub loss: String,
     /// Kernels that are what their WGSL says.
     pub kernels: Vec<String>,
+    /// Their dispatches that were interpreted, with nothing found.
+    pub sanitized: Vec<Sanitized>,
+    /// Why others of these sizes were not: something that the interpreter does not know.
+    pub not_sanitized: Option<String>,
     /// A row for `losses` and for `doutputs` of every minibatch.
     pub rows: Vec<Comparison>,
 }
 
 impl fmt::Display for LossReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_table(f, &self.loss, &self.kernels, &self.rows)
+        let sanitized = (&self.sanitized[..], self.not_sanitized.as_deref());
+        write_table(f, &self.loss, &self.kernels, sanitized, &self.rows)
     }
 }

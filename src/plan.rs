@@ -21,6 +21,8 @@ pub use crate::error::BindingFault;
 pub use listing::{Listed, Listing};
 use submit::Dispatch;
 pub use submit::Plan;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use submit::Recorded;
 
 /// WebGPU's end of one dispatch dimension.
 const MAX_WORKGROUPS: u64 = 65_535;
@@ -262,23 +264,35 @@ impl<'gpu> Recorder<'gpu> {
         let uniforms = self
             .gpu
             .uniform_buffer("uniforms of a plan", &self.uniforms)?;
+        #[cfg(not(target_arch = "wasm32"))]
+        let block_of = |pending: &Pending| {
+            let start = usize::try_from(pending.uniform_offset).unwrap_or(usize::MAX);
+            self.uniforms[start..start + pending.contract.uniform_size].to_vec()
+        };
         let dispatches = self.pending.into_iter().map(|pending| {
             let pipeline = self.gpu.pipeline(&pending.contract)?;
             let bind_group = self.gpu.guarded("making a bind group", || {
                 bind(self.gpu, &pipeline, &uniforms, &pending)
             })?;
             let [x, y] = pending.workgroups.map(u64::from);
-            let dispatch = Dispatch {
-                pipeline,
-                bind_group,
-                workgroups: pending.workgroups,
-            };
             let listed = Listed {
                 name: pending.contract.name(),
                 workgroups: x * y,
                 shapes: describe(&pending),
                 flops: pending.cost.flops,
                 bytes: pending.cost.bytes.unwrap_or_else(|| bound(&pending)),
+            };
+            let dispatch = Dispatch {
+                pipeline,
+                bind_group,
+                workgroups: pending.workgroups,
+                #[cfg(not(target_arch = "wasm32"))]
+                recorded: Arc::new(Recorded {
+                    block: block_of(&pending),
+                    contract: pending.contract,
+                    tensors: pending.tensors,
+                    workgroups: pending.workgroups,
+                }),
             };
             Ok((dispatch, listed))
         });

@@ -21,6 +21,8 @@ mod layer_norm;
 mod memory;
 #[path = "custom_layer/random.rs"]
 mod random;
+#[path = "custom_layer/sanitizer.rs"]
+mod sanitizer;
 #[path = "custom_layer/scale.rs"]
 mod scale;
 #[path = "custom_layer/stated.rs"]

@@ -22,6 +22,7 @@ const ORDER: &[&[&str]] = &[
     &["gpu"],
     &["tensor"],
     &["plan"],
+    &["sanitize"],
     &["ops"],
     &["guard"],
     &["evaluation"],

@@ -2,10 +2,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pollster::block_on;
 
+use super::Kernels;
 use crate::error::{Call, CheckError, Error, Pass, Place};
 use crate::gpu::{Gpu, message_of};
 use crate::guard::{Guarded, Touch};
-use crate::kernel::Contract;
 use crate::plan::Recorder;
 
 /// A pass of a layer or loss on the GPU.
@@ -18,11 +18,11 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Records the pass and runs it, contracts that are not among `known` checked first. `what` is recorded, to write
+    /// Records the pass and runs it, contracts that are not among `kernels` checked first. `what` is recorded, to write
     /// these results.
     pub(crate) fn submit(
         &self,
-        known: &mut Vec<Contract>,
+        kernels: &mut Kernels<'_>,
         what: &str,
         results: &[&Guarded],
         record: impl FnOnce(&mut Recorder<'_>) -> Result<(), Error>,
@@ -30,7 +30,7 @@ impl Run<'_> {
         let mut recorder = Recorder::new(self.gpu);
         caught(self.name, what, || record(&mut recorder))??;
         for contract in recorder.contracts() {
-            if known.contains(contract) {
+            if kernels.contracts.contains(contract) {
                 continue;
             }
             let faults = contract.faults();
@@ -42,7 +42,7 @@ impl Run<'_> {
                 }
                 .into());
             }
-            known.push(contract.clone());
+            kernels.contracts.push(contract.clone());
         }
         if recorder.is_empty() && !results.is_empty() {
             let labels: Vec<_> = results
@@ -56,8 +56,7 @@ impl Run<'_> {
             }
             .into());
         }
-        self.gpu.submit(&recorder.finish()?, 1)?;
-        Ok(())
+        kernels.run(self.gpu, (self.name, self.pass), &recorder.finish()?)
     }
 
     /// The bits of a tensor after the pass, once it is seen that it was treated as it should be. `place` is that of

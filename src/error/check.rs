@@ -142,6 +142,20 @@ pub enum CheckError {
         faults: Vec<String>,
     },
 
+    /// The interpreter found a data race, a barrier that not all invocations reach, an access out of bounds, a read of
+    /// memory that nobody wrote, or another fault that a device may hide.
+    #[error("{name}, {pass}: kernel {kernel}: {found}")]
+    Sanitizer {
+        /// Name of the layer or loss.
+        name: String,
+        /// Which pass.
+        pass: Pass,
+        /// Shader and entry point.
+        kernel: String,
+        /// What was found and where, with line and column in the kernel's WGSL.
+        found: String,
+    },
+
     /// A shape that the layer states cannot be.
     #[error("{name}: {what} must be {expected}; it is {found}")]
     Shape {

@@ -4,11 +4,10 @@ use ndarray::Array2;
 
 use super::Pass;
 use super::case::{Case, KEY, STEP};
-use crate::check::Run;
+use crate::check::{Kernels, Run};
 use crate::error::{CheckError, Error};
 use crate::gpu::Gpu;
 use crate::guard::{Contents, GuardSpec, Guarded};
-use crate::kernel::Contract;
 use crate::ops::{Backward, Draw, Forward, Mode};
 use crate::shape::TensorShape;
 use crate::tensor::Tensor;
@@ -36,8 +35,8 @@ impl Inputs {
 }
 
 impl Case<'_> {
-    /// Runs both passes. Contracts that are not among `known` are checked first.
-    pub(super) fn on_gpu(&self, gpu: &Gpu, known: &mut Vec<Contract>) -> Result<OnGpu, Error> {
+    /// Runs both passes. Contracts that are not among `kernels` are checked first.
+    pub(super) fn on_gpu(&self, gpu: &Gpu, kernels: &mut Kernels<'_>) -> Result<OnGpu, Error> {
         let named = self
             .spec
             .parameters
@@ -58,8 +57,8 @@ impl Case<'_> {
             GuardSpec::new(kept.name, shape, Contents::Output).place(gpu)
         });
         let kept: Vec<Guarded> = kept.collect::<Result<_, _>>()?;
-        let (forward, kept) = self.forward(gpu, known, &inputs, y, kept)?;
-        let backward = self.backward(gpu, known, &inputs, &forward, &kept)?;
+        let (forward, kept) = self.forward(gpu, kernels, &inputs, y, kept)?;
+        let backward = self.backward(gpu, kernels, &inputs, &forward, &kept)?;
         Ok(OnGpu { forward, backward })
     }
 
@@ -97,7 +96,7 @@ impl Case<'_> {
     fn forward(
         &self,
         gpu: &Gpu,
-        known: &mut Vec<Contract>,
+        kernels: &mut Kernels<'_>,
         inputs: &Inputs,
         y: Guarded,
         kept: Vec<Guarded>,
@@ -109,7 +108,7 @@ impl Case<'_> {
         };
         let results: Vec<&Guarded> = std::iter::once(&y).chain(&kept).collect();
         let what = format!("Layer::forward ({} inputs)", self.minibatch);
-        run.submit(known, &what, &results, |recorder| {
+        run.submit(kernels, &what, &results, |recorder| {
             let (parameters, mode) = (tensors(&inputs.parameters), self.mode(inputs));
             let (state, kept) = (tensors(&state), tensors(&kept));
             let pass = Forward::new(inputs.x.tensor(), &parameters, y.tensor(), mode);
@@ -132,7 +131,7 @@ impl Case<'_> {
     fn backward(
         &self,
         gpu: &Gpu,
-        known: &mut Vec<Contract>,
+        kernels: &mut Kernels<'_>,
         inputs: &Inputs,
         forward: &[Array2<f32>],
         kept: &[Array2<f32>],
@@ -161,7 +160,7 @@ impl Case<'_> {
         let gradients = GuardSpec::place_together(gradients, gpu)?;
         let results: Vec<&Guarded> = dx.iter().chain(&gradients).collect();
         let what = format!("Layer::backward ({} inputs)", self.minibatch);
-        run.submit(known, &what, &results, |recorder| {
+        run.submit(kernels, &what, &results, |recorder| {
             let (parameters, outputs) = (tensors(&inputs.parameters), tensors(&gradients));
             let (state, kept) = (tensors(&state), tensors(&kept));
             let values = [inputs.x.tensor(), y.tensor(), dy.tensor()];

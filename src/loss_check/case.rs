@@ -6,12 +6,12 @@ use ndarray::{Array2, Axis};
 
 use super::{Check, CheckError, Comparison, Pass, Place};
 use crate::check::{
-    Footprint, Moved, Numbers, OPERAND, RESULT, Run, Worst, caught, looked_at, moves, parity, slope,
+    Footprint, Kernels, Moved, Numbers, OPERAND, RESULT, Run, Worst, caught, looked_at, moves,
+    parity, slope,
 };
 use crate::error::{Error, TargetKind};
 use crate::gpu::Gpu;
 use crate::guard::{Contents, GuardSpec, Guarded};
-use crate::kernel::Contract;
 use crate::ops::{Loss, LossPass};
 use crate::reference::{self, Criterion, Float};
 use crate::shape::TensorShape;
@@ -119,7 +119,7 @@ impl<'a> Case<'a> {
         place
     }
 
-    pub(super) fn on_gpu(&self, gpu: &Gpu, known: &mut Vec<Contract>) -> Result<OnGpu, Error> {
+    pub(super) fn on_gpu(&self, gpu: &Gpu, kernels: &mut Kernels<'_>) -> Result<OnGpu, Error> {
         let bits = |values: &Array2<f32>| -> Vec<u32> {
             values.iter().map(|value| value.to_bits()).collect()
         };
@@ -143,7 +143,7 @@ impl<'a> Case<'a> {
             pass: Pass::Loss,
         };
         let what = format!("Loss::forward_backward ({} outputs)", self.minibatch);
-        run.submit(known, &what, &[&losses, &doutputs], |recorder| {
+        run.submit(kernels, &what, &[&losses, &doutputs], |recorder| {
             let read = [&outputs, &targets].map(Guarded::tensor);
             let written = [&losses, &doutputs].map(Guarded::tensor);
             self.loss

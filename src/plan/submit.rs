@@ -1,10 +1,14 @@
 //! Dispatches that are ready to run, and their way to the device.
 
 use std::fmt;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::Arc;
 
 use super::listing::{Listed, Listing};
 use crate::error::Error;
 use crate::gpu::Gpu;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::{kernel::Contract, tensor::Tensor};
 
 /// One dispatch, ready to be encoded.
 #[derive(Clone)]
@@ -12,6 +16,19 @@ pub(super) struct Dispatch {
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) bind_group: wgpu::BindGroup,
     pub(super) workgroups: [u32; 2],
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) recorded: Arc<Recorded>,
+}
+
+/// What a dispatch was recorded from: enough to interpret it.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) contract: Contract,
+    /// Bytes of its block.
+    pub(crate) block: Vec<u8>,
+    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) workgroups: [u32; 2],
 }
 
 /// Dispatches in order. `Display` prints a line for each: shapes, FLOPs, bytes moved.
@@ -53,7 +70,7 @@ impl Plan {
     }
 
     /// Whether it may be submitted to `gpu`.
-    fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
+    pub(crate) fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
         gpu.check_owner(&self.gpu, || {
             let names = self.listing.dispatches.iter().map(|listed| &*listed.name);
             format!("the plan of {}", names.collect::<Vec<_>>().join(", "))
@@ -66,6 +83,12 @@ impl Plan {
         dispatches.map(|(dispatch, listed)| {
             Self::new(&self.gpu, vec![(dispatch.clone(), listed.clone())])
         })
+    }
+
+    /// What each dispatch was recorded from, in order.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn recorded(&self) -> impl Iterator<Item = &Recorded> {
+        self.dispatches.iter().map(|dispatch| &*dispatch.recorded)
     }
 
     /// What it does, dispatch by dispatch, without a way to run it.

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(dead_code, reason = "no test program uses all of it")]
 
+#[cfg(not(target_arch = "wasm32"))]
+#[path = "sanitized.rs"]
+pub(crate) mod sanitized;
+
 use std::cell::RefCell;
 #[cfg(not(target_arch = "wasm32"))]
 use std::sync::OnceLock;
@@ -162,6 +166,9 @@ impl<'gpu> Bench<'gpu> {
         let mut recorder = Recorder::new(self.gpu);
         record(&mut recorder);
         let plan = recorder.finish().unwrap();
+        #[cfg(not(target_arch = "wasm32"))]
+        sanitized::run(self.gpu, case, &plan, times);
+        #[cfg(target_arch = "wasm32")]
         self.gpu.submit(&plan, times).unwrap();
         for guarded in self.tensors.borrow().iter() {
             if let Err(touch) = block_on(guarded.read(self.gpu)).unwrap() {

@@ -5,7 +5,7 @@ use wgrad::layer_check::{CheckError, Pass, Place};
 use wgrad::ops::{Backward, Forward, Layer, LayerSpec};
 use wgrad::plan::{Cost, Recorder};
 use wgrad::reference::Twin;
-use wgrad::{Error, LayerCheck, Shape, TensorShape, check_layer};
+use wgrad::{Error, LayerCheck, Sanitizer, Shape, TensorShape, check_layer};
 
 use crate::gpu::gpu;
 
@@ -25,8 +25,9 @@ const WGSL: &str = "
     @compute @workgroup_size(64)
     fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) count: vec3u) {
         let i = id.x + id.y * count.x * 64u;
+        if (i >= shape.elements) { return; }
         let a = 1.0 + abs(x[i]);
-        if (i < shape.elements) { dx[i] = dy[i] / (a * a); }
+        dx[i] = dy[i] / (a * a);
     }";
 
 const FIELDS: &[wgrad::kernel::Field] = &[wgrad::kernel::Field {
@@ -375,13 +376,17 @@ fn more_outputs_stated_than_are_written() {
     );
 }
 
-fn assert_stray(layer: &Softsign, expected: &str) {
-    let error = check_error(layer);
-    let message = error.to_string();
-    let CheckError::Stray { tensor, found, .. } = error else {
-        panic!("{message}");
-    };
-    assert_eq!(format!("{found} of {tensor}"), expected);
+/// Guard bands show it; the sanitizer, which comes first, shows where in the WGSL.
+fn assert_stray(layer: &Softsign, expected: &str, by_sanitizer: &str) {
+    let message = check_error(layer).to_string();
+    assert!(message.contains(by_sanitizer), "{message}");
+    let without = LayerCheck::default().sanitized(0, Sanitizer::default());
+    match without.run(gpu(), layer) {
+        Err(Error::Check(CheckError::Stray { tensor, found, .. })) => {
+            assert_eq!(format!("{found} of {tensor}"), expected);
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -389,7 +394,9 @@ fn fewer_outputs_stated_than_are_written() {
     let mut layer = Softsign::good();
     layer.output = |input| Shape::from(input.len().div_ceil(2));
     // The first minibatch of more than one feature is 1×2.
-    assert_stray(&layer, "1 elements behind the end of y");
+    let by_sanitizer =
+        "softsign.wgsl:11:37: `y[i] = x[i] / (1.0 + abs(x[i]))` by invocation (1, 0, 0)";
+    assert_stray(&layer, "1 elements behind the end of y", by_sanitizer);
 }
 
 #[test]
@@ -482,7 +489,8 @@ fn a_kernel_without_its_guard() {
         "if (i < shape.elements) { y",
         "if (shape.elements > 0u) { y",
     );
-    assert_stray(&layer, "63 elements behind the end of y");
+    let by_sanitizer = "read out of bounds of storage variable `x`: element 1 of 1 (63 times)";
+    assert_stray(&layer, "63 elements behind the end of y", by_sanitizer);
 }
 
 #[test]

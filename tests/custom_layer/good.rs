@@ -63,9 +63,18 @@ fn the_report_has_a_row_for_every_tensor_of_every_minibatch() {
         assert_eq!(rows(backward, shape, Call::First), all[1..]);
     }
     let text = report.to_string();
-    assert_eq!(text.lines().count(), 2 + kernels.len() + report.rows.len());
+    assert_eq!(
+        text.lines().count(),
+        2 + 2 * kernels.len() + report.rows.len()
+    );
     assert!(
         text.contains("contract  scale::forward is what its WGSL says"),
         "{text}"
     );
+    // In evaluation, in training and as a first layer, at the small shapes.
+    let sanitized = "sanitizer scale::backward_parameters: clean in ";
+    assert!(text.contains(sanitized), "{text}");
+    let dispatches = report.sanitized.iter();
+    assert!(dispatches.clone().all(|it| it.report.operations > 0));
+    assert!(dispatches.count() > 30, "{text}");
 }

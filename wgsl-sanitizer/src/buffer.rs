@@ -71,7 +71,10 @@ impl Buffer {
     /// The words as numbers.
     #[must_use]
     pub fn f32s(&self) -> Vec<f32> {
-        self.words.iter().map(|&word| f32::from_bits(word)).collect()
+        self.words
+            .iter()
+            .map(|&word| f32::from_bits(word))
+            .collect()
     }
 
     /// Overwrites words from a place on; they count as written. What goes beyond the end is left out.

@@ -42,5 +42,5 @@ pub use buffer::Buffer;
 pub use error::Error;
 pub use report::{Access, Block, Finding, Place, Problem, Report, Side, Space};
 pub use run::sanitize;
-pub use settings::{Bound, Dispatch, Order, Settings};
+pub use settings::{Bound, Dispatch, Order, Rounding, Settings};
 pub use shader::{Binding, BindingKind, Kernel, Shader};

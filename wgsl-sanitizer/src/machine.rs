@@ -4,6 +4,7 @@ mod access;
 mod atomic;
 mod findings;
 mod numbers;
+mod rounding;
 mod step;
 mod storage;
 mod workgroup;
@@ -13,7 +14,7 @@ use fastrand::Rng;
 use crate::buffer::Buffer;
 use crate::program::{Compiled, Instruction, Program, builtin};
 use crate::report::{Access, Problem, Report};
-use crate::settings::{Order, Settings};
+use crate::settings::{Order, Rounding, Settings};
 use crate::shadow::{AtomicCell, Cell, Now};
 use findings::Findings;
 
@@ -59,6 +60,8 @@ pub(crate) struct Machine<'a> {
     program: &'a Program,
     findings: Findings<'a>,
     settings: &'a Settings,
+    /// Where results are off by what WGSL grants.
+    random: Option<Rng>,
     workgroups: [u32; 3],
     /// Of each variable of the program.
     ranges: Vec<Range>,
@@ -102,6 +105,10 @@ impl<'a> Machine<'a> {
             program,
             findings: Findings::new(compiled, workgroups),
             settings,
+            random: match settings.rounding {
+                Rounding::Nearest => None,
+                Rounding::Granted(seed) => Some(Rng::with_seed(seed)),
+            },
             workgroups,
             shadows: shadows(program, &ranges, buffers),
             lengths: program

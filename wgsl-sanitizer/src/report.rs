@@ -1,6 +1,6 @@
 //! What was found.
 
-use std::fmt;
+mod display;
 
 /// A place in the source, as people count: lines and columns from 1, columns in characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,7 +72,7 @@ pub enum Problem {
         access: Access,
         /// What the other side did before.
         other: Access,
-        /// Byte of the variable, or element of workgroup memory.
+        /// Byte of the variable in a buffer; in workgroup memory which of its scalars, in order.
         offset: u64,
     },
     /// Not all invocations of a workgroup reach this barrier; the other side is at another one, in another
@@ -90,6 +90,8 @@ pub enum Problem {
         index: i64,
         /// How many there are.
         length: u64,
+        /// Whether both are bytes.
+        in_bytes: bool,
     },
     /// A read of memory that nobody wrote.
     Unwritten {
@@ -97,7 +99,7 @@ pub enum Problem {
         space: Space,
         /// Name of the variable.
         variable: String,
-        /// Byte of the variable, or element of workgroup memory.
+        /// Byte of the variable in a buffer; in workgroup memory which of its scalars, in order.
         offset: u64,
     },
     /// An integer division by zero, or one whose quotient overflows.
@@ -113,11 +115,6 @@ pub enum Problem {
         value: f64,
         /// The type.
         to: &'static str,
-    },
-    /// An argument that a built-in function is not defined for.
-    Argument {
-        /// What it asks for, in words.
-        message: String,
     },
     /// More loop iterations than the budget has.
     Endless {
@@ -151,20 +148,13 @@ pub struct Finding {
     pub times: u64,
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = f;
-        unimplemented!()
-    }
-}
-
 /// A basic block of an entry point or of a function that it calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Block {
     /// Where it starts.
     pub place: Place,
-    /// What it is: `body of a loop`, `else that is not written`, …
+    /// What it is: `body of a loop`, `case of a switch`, …
     pub what: &'static str,
 }
 
@@ -174,7 +164,7 @@ pub struct Block {
 pub struct Report {
     /// Everything that is wrong, in the order in which it was met.
     pub findings: Vec<Finding>,
-    /// Operations interpreted, in all orders together.
+    /// Instructions of the interpreter that were run, in all orders together.
     pub operations: u64,
     /// Of each of the kernel's [blocks](crate::Kernel::blocks), whether an invocation entered it.
     pub reached: Vec<bool>,
@@ -186,11 +176,12 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }
-}
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = f;
-        unimplemented!()
+    /// The blocks that no invocation entered, of those of the [kernel](crate::Kernel::blocks) that was run.
+    pub fn unreached<'a>(&'a self, blocks: &'a [Block]) -> impl Iterator<Item = &'a Block> {
+        let pairs = blocks.iter().zip(&self.reached);
+        pairs
+            .filter(|(_, reached)| !**reached)
+            .map(|(block, _)| block)
     }
 }

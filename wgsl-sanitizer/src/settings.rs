@@ -50,13 +50,7 @@ impl Dispatch {
         self.bound(group, binding, buffer, Some(bytes))
     }
 
-    fn bound(
-        mut self,
-        group: u32,
-        binding: u32,
-        buffer: usize,
-        bytes: Option<Range<u64>>,
-    ) -> Self {
+    fn bound(mut self, group: u32, binding: u32, buffer: usize, bytes: Option<Range<u64>>) -> Self {
         self.bindings.push(Bound {
             group,
             binding,
@@ -79,6 +73,18 @@ pub enum Order {
     Random(u64),
 }
 
+/// How results of float arithmetic are rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rounding {
+    /// To nearest, as IEEE has it; built-in functions as exactly as `f32` allows.
+    Nearest,
+    /// Off by a random part of what WGSL grants to an operation ("Floating Point Accuracy"), by a seed. What several
+    /// such runs differ by is what two devices may differ by: stochastic arithmetic, as Vignes (1993) and Parker (1997)
+    /// have it.
+    Granted(u64),
+}
+
 /// How a dispatch is interpreted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -91,6 +97,8 @@ pub struct Settings {
     /// Loop iterations of one invocation, all its loops together, after which it is reported and ended.
     /// Default: 1,000,000.
     pub loop_budget: u64,
+    /// How floats are rounded. Default: to nearest.
+    pub rounding: Rounding,
 }
 
 impl Default for Settings {
@@ -99,6 +107,7 @@ impl Default for Settings {
             zero_workgroup_memory: true,
             orders: vec![Order::Forward, Order::Backward, Order::Random(0)],
             loop_budget: 1_000_000,
+            rounding: Rounding::Nearest,
         }
     }
 }
@@ -129,5 +138,11 @@ impl Settings {
             loop_budget,
             ..self
         }
+    }
+
+    /// With floats rounded so.
+    #[must_use]
+    pub fn rounding(self, rounding: Rounding) -> Self {
+        Self { rounding, ..self }
     }
 }

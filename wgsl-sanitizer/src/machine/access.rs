@@ -8,6 +8,24 @@ use crate::shadow::{Entry, Now};
 /// An invocation at an instruction.
 pub(super) type Here = (u32, usize);
 
+/// An access that is out of bounds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Missed {
+    pub(super) index: i64,
+    pub(super) length: u64,
+    pub(super) in_bytes: bool,
+}
+
+impl Missed {
+    fn new(index: i64, length: u32) -> Self {
+        Self {
+            index,
+            length: length.into(),
+            in_bytes: false,
+        }
+    }
+}
+
 pub(super) fn entry(now: Now, (invocation, place): Here) -> Entry {
     // A place fits, as no program is longer.
     Entry::new(
@@ -20,14 +38,14 @@ pub(super) fn entry(now: Now, (invocation, place): Here) -> Entry {
 impl Machine<'_> {
     /// The offset in a slot, or the index and the length that it missed.
     #[inline]
-    pub(super) fn offset(frame: &[u32], dynamic: u32) -> Result<u32, (i64, u64)> {
+    pub(super) fn offset(frame: &[u32], dynamic: u32) -> Result<u32, Missed> {
         if dynamic == NONE {
             return Ok(0);
         }
         let at = dynamic as usize;
         match frame[at] {
-            BAD => Err((frame[at + 1].into(), frame[at + 2].into())),
-            BAD_SIGNED => Err((frame[at + 1].cast_signed().into(), frame[at + 2].into())),
+            BAD => Err(Missed::new(frame[at + 1].into(), frame[at + 2])),
+            BAD_SIGNED => Err(Missed::new(frame[at + 1].cast_signed().into(), frame[at + 2])),
             offset => Ok(offset),
         }
     }
@@ -68,7 +86,7 @@ impl Machine<'_> {
             true => value.cast_signed().into(),
             false => value.into(),
         };
-        let missed = (index, pick.length.into());
+        let missed = Missed::new(index, pick.length);
         self.out_of_bounds(here, Access::Read, missed);
     }
 
@@ -77,7 +95,11 @@ impl Machine<'_> {
         &mut self,
         here: Here,
         access: Access,
-        (index, length): (i64, u64),
+        Missed {
+            index,
+            length,
+            in_bytes,
+        }: Missed,
     ) {
         let site = self.program.sites[self.program.site_of[here.1] as usize];
         let named = self.program.names.get(site.name as usize).cloned();
@@ -90,6 +112,7 @@ impl Machine<'_> {
                 access,
                 index,
                 length,
+                in_bytes,
             },
         );
     }

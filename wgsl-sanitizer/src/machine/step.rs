@@ -1,8 +1,10 @@
 //! The loop over instructions.
 
+use fastrand::Rng;
+
 use super::access::{self, Here};
 use super::storage::Reach;
-use super::{Machine, Stop, numbers};
+use super::{Machine, Stop, numbers, rounding};
 use crate::math;
 use crate::program::{Binary, Call, Instruction};
 use crate::report::{Access, Problem};
@@ -116,7 +118,16 @@ impl Machine<'_> {
                     to,
                     left,
                     right,
-                } => self.binary(here, frame, operation, (to, left, right), count.into()),
+                } => {
+                    self.binary(here, frame, operation, (to, left, right), count.into());
+                    if let (Some(random), Some(units)) =
+                        (&mut self.random, rounding::of_binary(operation))
+                    {
+                        for slot in &mut frame[to as usize..][..count.into()] {
+                            *slot = rounding::moved(random, *slot, units, 0.0);
+                        }
+                    }
+                }
                 Instruction::Product {
                     rows,
                     inner,
@@ -135,9 +146,17 @@ impl Machine<'_> {
                 }
                 Instruction::Call { call, to } => {
                     let function = &program.calls[call as usize];
-                    match function.by_component {
-                        true => by_component(frame, function, to),
-                        false => composite(frame, function, to),
+                    match (function.by_component, &mut self.random) {
+                        (true, None) => by_component(frame, function, to, |_, result| result),
+                        (true, Some(random)) => {
+                            by_component(frame, function, to, |operands, result| {
+                                let granted = rounding::of_call(function, operands);
+                                granted.map_or(result, |(units, absolute)| {
+                                    rounding::moved(random, result, units, absolute)
+                                })
+                            });
+                        }
+                        (false, random) => composite(frame, function, to, random.as_mut()),
                     }
                 }
                 Instruction::Pick { pick, to } => {
@@ -279,27 +298,36 @@ fn product(frame: &mut [u32], sizes: [u8; 3], [to, left, right]: [u32; 3]) {
 }
 
 #[inline]
-fn by_component(frame: &mut [u32], call: &Call, to: u32) {
+fn by_component(
+    frame: &mut [u32],
+    call: &Call,
+    to: u32,
+    mut round: impl FnMut([u32; 4], u32) -> u32,
+) {
     for at in 0..call.count {
         let mut operands = [0; 4];
         for (operand, &(slot, count)) in operands.iter_mut().zip(&call.arguments) {
             let at = if count > 1 { at } else { 0 };
             *operand = frame[(slot + at) as usize];
         }
-        frame[(to + at) as usize] = math::component(call.function, call.number, operands);
+        let result = math::component(call.function, call.number, operands);
+        frame[(to + at) as usize] = round(operands, result);
     }
 }
 
-fn composite(frame: &mut [u32], call: &Call, to: u32) {
+fn composite(frame: &mut [u32], call: &Call, to: u32, random: Option<&mut Rng>) {
     let mut result = [0; LONGEST_RESULT];
     let result = &mut result[..call.count as usize];
-    {
-        let mut arguments = [&[][..]; 4];
-        for (argument, &(slot, count)) in arguments.iter_mut().zip(&call.arguments) {
-            *argument = &frame[slot as usize..][..count as usize];
+    let mut arguments = [&[][..]; 4];
+    for (argument, &(slot, count)) in arguments.iter_mut().zip(&call.arguments) {
+        *argument = &frame[slot as usize..][..count as usize];
+    }
+    let arguments = &arguments[..call.arguments.len()];
+    math::composite(call.function, call.number, call.columns, arguments, result);
+    if let (Some(random), Some((units, absolute))) = (random, rounding::of_call(call, [0; 4])) {
+        for slot in &mut *result {
+            *slot = rounding::moved(random, *slot, units, absolute);
         }
-        let arguments = &arguments[..call.arguments.len()];
-        math::composite(call.function, call.number, call.columns, arguments, result);
     }
     frame[to as usize..][..result.len()].copy_from_slice(result);
 }

@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::Machine;
-use super::access::{Here, entry, plain};
+use super::access::{Here, Missed, entry, plain};
 use super::findings::Met;
 use crate::report::Access;
 use crate::shadow::Entry;
@@ -62,7 +62,15 @@ impl Machine<'_> {
         let (count, bound) = ((reach.count * reach.width) as usize, 4 * range.words);
         if offset + count > bound {
             let index = i64::try_from(offset).unwrap_or(i64::MAX);
-            self.out_of_bounds(here, access, (index, bound as u64));
+            self.out_of_bounds(
+                here,
+                access,
+                Missed {
+                    index,
+                    length: bound as u64,
+                    in_bytes: true,
+                },
+            );
             return None;
         }
         Some(Bytes {

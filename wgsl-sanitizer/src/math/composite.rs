@@ -149,7 +149,11 @@ fn determinant(matrix: &[f32], size: usize) -> f32 {
             .map(|(column, other)| matrix[column * size + other])
             .collect();
         let product = matrix[row] * determinant(&minor, size - 1);
-        if row.is_multiple_of(2) { product } else { -product }
+        if row.is_multiple_of(2) {
+            product
+        } else {
+            -product
+        }
     };
     (1..size).fold(term(0), |sum, row| sum + term(row))
 }

@@ -1,0 +1,117 @@
+//! What a check learns of the kernels that a layer or a loss records.
+
+use std::fmt;
+
+use crate::error::{CheckError, Error, Pass};
+use crate::gpu::Gpu;
+use crate::kernel::Contract;
+use crate::plan::Plan;
+use crate::sanitize::{Sanitized, Sanitizer};
+
+/// Elements of all tensors of a pass up to which it is sanitized by default: as many as take no time worth noticing.
+pub(crate) const SANITIZED: usize = 4096;
+
+/// The sanitizer of a check, and for passes of how many elements.
+#[derive(Debug, Clone)]
+pub(crate) struct Sanitizing {
+    pub(crate) sanitizer: Sanitizer,
+    pub(crate) elements: usize,
+}
+
+impl Default for Sanitizing {
+    fn default() -> Self {
+        Self {
+            // How far apart the device and the formula are is checked in any case.
+            sanitizer: Sanitizer::default().compared(false),
+            elements: SANITIZED,
+        }
+    }
+}
+
+/// Kernels that were checked.
+#[derive(Debug)]
+pub(crate) struct Kernels<'a> {
+    sanitizing: &'a Sanitizing,
+    /// Those that are what their WGSL says.
+    pub(crate) contracts: Vec<Contract>,
+    /// Dispatches that were interpreted.
+    pub(crate) sanitized: Vec<Sanitized>,
+    /// Why others were not.
+    pub(crate) refused: Option<String>,
+}
+
+impl<'a> Kernels<'a> {
+    pub(crate) fn new(sanitizing: &'a Sanitizing) -> Self {
+        Self {
+            sanitizing,
+            contracts: Vec::new(),
+            sanitized: Vec::new(),
+            refused: None,
+        }
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.contracts.iter().map(Contract::name).collect()
+    }
+
+    /// Runs a plan once, sanitized if it is small.
+    pub(crate) fn run(
+        &mut self,
+        gpu: &Gpu,
+        (name, pass): (&str, Pass),
+        plan: &Plan,
+    ) -> Result<(), Error> {
+        let tensors = plan.recorded().flat_map(|recorded| &recorded.tensors);
+        let elements: usize = tensors.map(crate::tensor::Tensor::len).sum();
+        if elements > self.sanitizing.elements {
+            gpu.submit(plan, 1)?;
+            return Ok(());
+        }
+        let report = match self.sanitizing.sanitizer.run(gpu, plan) {
+            Ok(report) => report,
+            Err(error @ Error::Sanitize { .. }) => {
+                self.refused.get_or_insert(error.to_string());
+                gpu.submit(plan, 1)?;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        for dispatch in report.dispatches {
+            let finding = dispatch.report.findings.first().map(ToString::to_string);
+            let difference = || dispatch.differences.iter().find(|it| !it.is_within());
+            let found = finding.or_else(|| difference().map(ToString::to_string));
+            if let Some(found) = found {
+                return Err(CheckError::Sanitizer {
+                    name: name.to_owned(),
+                    pass,
+                    kernel: dispatch.kernel,
+                    found,
+                }
+                .into());
+            }
+            self.sanitized.push(dispatch);
+        }
+        Ok(())
+    }
+}
+
+/// A line of a report's table for each kernel that was sanitized.
+pub(crate) fn write_sanitized(
+    f: &mut fmt::Formatter<'_>,
+    kernels: &[String],
+    sanitized: &[Sanitized],
+    refused: Option<&str>,
+) -> fmt::Result {
+    for kernel in kernels {
+        let dispatches = || sanitized.iter().filter(|it| it.kernel == *kernel);
+        let operations: u64 = dispatches().map(|it| it.report.operations).sum();
+        match dispatches().count() {
+            0 => writeln!(f, "sanitizer {kernel}: no pass was small enough")?,
+            count => writeln!(
+                f,
+                "sanitizer {kernel}: clean in {count} dispatches, {operations} operations"
+            )?,
+        }
+    }
+    refused.map_or(Ok(()), |reason| writeln!(f, "sanitizer {reason}"))
+}

@@ -1,0 +1,137 @@
+//! What the device made beside what the interpreter did.
+
+use std::fmt;
+
+use wgsl_sanitizer::Buffer;
+
+use super::SPREAD;
+use crate::kernel::{Access, Element, Item};
+use crate::plan::Recorded;
+
+/// What an element may be off by, relative to the largest of its tensor: 2⁻²⁰.
+const FLOOR: f64 = 1.0 / 1_048_576.0;
+
+/// One element of a tensor, on the device and by the interpreter.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// Name of the binding.
+    pub tensor: String,
+    /// Which element.
+    pub element: usize,
+    /// Its value on the device,
+    pub device: f64,
+    /// by the interpreter,
+    pub interpreted: f64,
+    /// and how far apart the two may be: 0 for integers.
+    pub bound: f64,
+}
+
+impl Difference {
+    /// How far apart they are; 0 where both are no number, or the same infinity.
+    #[must_use]
+    pub fn distance(&self) -> f64 {
+        let (device, interpreted) = (self.device, self.interpreted);
+        let is_same = device == interpreted || (device.is_nan() && interpreted.is_nan());
+        match is_same {
+            true => 0.0,
+            false => (device - interpreted).abs(),
+        }
+    }
+
+    /// Whether they are no farther apart than they may be.
+    #[must_use]
+    pub fn is_within(&self) -> bool {
+        // A distance that is no number is not within.
+        self.distance() <= self.bound
+    }
+
+    /// Of the bound.
+    fn share(&self) -> f64 {
+        match (self.distance(), self.is_within()) {
+            (distance, _) if distance == 0.0 => 0.0,
+            (distance, true) => distance / self.bound,
+            (_, false) => f64::INFINITY,
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            tensor,
+            element,
+            device,
+            interpreted,
+            bound,
+        } = self;
+        let verdict = if self.is_within() {
+            "within"
+        } else {
+            "NOT within"
+        };
+        write!(
+            f,
+            "{tensor}[{element}]: {device:e} on the device, {interpreted:e} by the interpreter, {verdict} {bound:.1e}"
+        )
+    }
+}
+
+/// Of each tensor that the kernel may write, the element that comes nearest to its bound.
+pub(super) fn differences(
+    recorded: &Recorded,
+    device: &[Buffer],
+    interpreted: &[Buffer],
+    moved: &[Vec<Buffer>],
+) -> Vec<Difference> {
+    let bindings = recorded.contract.bindings.iter().enumerate();
+    let written = bindings.filter(|(_, binding)| binding.access == Access::ReadWrite);
+    let worst = written.filter_map(|(at, binding)| {
+        let moved: Vec<&Buffer> = moved.iter().map(|buffers| &buffers[at]).collect();
+        let is_float = binding.element == Element::F32 && binding.item != Item::Atomic;
+        let (device, interpreted) = (device[at].u32s(), interpreted[at].u32s());
+        let all = match is_float {
+            true => floats(&binding.name, device, interpreted, &moved),
+            false => integers(&binding.name, device, interpreted),
+        };
+        all.into_iter()
+            .max_by(|a, b| a.share().total_cmp(&b.share()))
+    });
+    worst.collect()
+}
+
+fn integers(name: &str, device: &[u32], interpreted: &[u32]) -> Vec<Difference> {
+    let pairs = device.iter().zip(interpreted).enumerate();
+    let pairs = pairs.map(|(element, (&device, &interpreted))| Difference {
+        tensor: name.to_owned(),
+        element,
+        device: device.into(),
+        interpreted: interpreted.into(),
+        bound: 0.0,
+    });
+    pairs.collect()
+}
+
+fn floats(name: &str, device: &[u32], interpreted: &[u32], moved: &[&Buffer]) -> Vec<Difference> {
+    let value = |bits: u32| f64::from(f32::from_bits(bits));
+    let magnitudes = interpreted.iter().map(|&bits| value(bits).abs());
+    let largest = magnitudes
+        .filter(|value| value.is_finite())
+        .fold(0.0, f64::max);
+    let pairs = device.iter().zip(interpreted).enumerate();
+    let pairs = pairs.map(|(element, (&device, &interpreted))| {
+        let interpreted = value(interpreted);
+        let spread = moved
+            .iter()
+            .map(|buffer| (value(buffer.u32s()[element]) - interpreted).abs())
+            .fold(0.0, f64::max);
+        Difference {
+            tensor: name.to_owned(),
+            element,
+            device: value(device),
+            interpreted,
+            bound: SPREAD * spread + FLOOR * largest + f64::from(f32::MIN_POSITIVE),
+        }
+    });
+    pairs.collect()
+}

@@ -1,0 +1,167 @@
+//! A dispatch as the interpreter takes it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wgsl_sanitizer::{Block, Buffer, Dispatch, Kernel, Order, Report, Rounding, Settings, Shader};
+
+use super::{RUNS, Sanitizer};
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::plan::Recorded;
+
+/// What a kernel is known by: its source, entry point, and the bits of its constants.
+type Key = (Arc<str>, String, Vec<(String, u64)>);
+
+/// What a dispatch makes.
+pub(super) struct Interpreted {
+    pub(super) blocks: Vec<Block>,
+    pub(super) report: Report,
+    /// The tensors in the order of the kernel's bindings.
+    pub(super) after: Vec<Buffer>,
+    /// The same, from runs in which results are off by what WGSL grants.
+    pub(super) moved: Vec<Vec<Buffer>>,
+}
+
+pub(super) struct Interpreter<'a> {
+    sanitizer: &'a Sanitizer,
+    kernels: HashMap<Key, Kernel>,
+}
+
+/// The elements of all tensors of a dispatch, in the order of the kernel's bindings.
+pub(super) fn contents(gpu: &Gpu, recorded: &Recorded) -> Result<Vec<Buffer>, Error> {
+    let tensors = recorded.tensors.iter();
+    let buffers = tensors.map(|tensor| Ok(Buffer::from_u32s(&gpu.read::<u32>(tensor)?)));
+    buffers.collect()
+}
+
+impl<'a> Interpreter<'a> {
+    pub(super) fn new(sanitizer: &'a Sanitizer) -> Self {
+        Self {
+            sanitizer,
+            kernels: HashMap::new(),
+        }
+    }
+
+    pub(super) fn run(
+        &mut self,
+        recorded: &Recorded,
+        before: &[Buffer],
+    ) -> Result<Interpreted, Error> {
+        let failed = |error: wgsl_sanitizer::Error| Error::Sanitize {
+            kernel: recorded.contract.name(),
+            reason: error.to_string(),
+        };
+        let kernel = self.kernel(recorded).map_err(failed)?;
+        let [x, y] = recorded.workgroups;
+        // The block comes first; a tensor's binding is one more than its place.
+        let mut dispatch = Dispatch::new([x, y, 1]).bind(0, 0, 0);
+        for binding in 1..=before.len() {
+            let number = u32::try_from(binding).unwrap_or(u32::MAX);
+            dispatch = dispatch.bind(0, number, binding);
+        }
+        let block = Buffer::from_bytes(&recorded.block);
+        let start: Vec<Buffer> = std::iter::once(block)
+            .chain(before.iter().cloned())
+            .collect();
+        let settings = Settings::default()
+            .zero_workgroup_memory(!recorded.contract.trust.is_proven)
+            .orders(self.sanitizer.orders.iter().copied());
+        let mut after = start.clone();
+        let report = wgsl_sanitizer::sanitize(&kernel, &dispatch, &mut after, &settings);
+        let report = report.map_err(failed)?;
+        let granted = |seed| {
+            let mut buffers = start.clone();
+            let settings = settings
+                .clone()
+                .orders([Order::Forward])
+                .rounding(Rounding::Granted(seed));
+            wgsl_sanitizer::sanitize(&kernel, &dispatch, &mut buffers, &settings)
+                .map_err(failed)?;
+            buffers.remove(0);
+            Ok(buffers)
+        };
+        let moved = match report.is_clean() && self.sanitizer.is_compared {
+            true => (0..RUNS).map(granted).collect::<Result<_, Error>>()?,
+            false => Vec::new(),
+        };
+        after.remove(0);
+        Ok(Interpreted {
+            blocks: kernel.blocks().to_vec(),
+            report,
+            after,
+            moved,
+        })
+    }
+
+    fn kernel(&mut self, recorded: &Recorded) -> Result<Kernel, wgsl_sanitizer::Error> {
+        let contract = &recorded.contract;
+        let constants = contract.constants.iter();
+        let constants = constants.filter_map(|constant| Some((&*constant.name, constant.value?)));
+        let constants: Vec<(&str, f64)> = constants.collect();
+        let bits = constants
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_bits()));
+        let key = (
+            Arc::clone(&contract.source),
+            contract.entry.clone(),
+            bits.collect(),
+        );
+        if let Some(kernel) = self.kernels.get(&key) {
+            return Ok(kernel.clone());
+        }
+        let name = format!("{}.wgsl", contract.shader);
+        let shader = Shader::join(&parts(&name, &contract.source, &self.sanitizer.files))?;
+        let kernel = shader.kernel(&contract.entry, &constants)?;
+        self.kernels.insert(key, kernel.clone());
+        Ok(kernel)
+    }
+}
+
+/// A source as the files that it is put together from; what is of none goes by the shader's name.
+fn parts<'s>(
+    name: &'s str,
+    source: &'s str,
+    files: &'s [(String, String)],
+) -> Vec<(&'s str, &'s str)> {
+    let found = files.iter().filter(|(_, text)| !text.is_empty());
+    let mut found: Vec<(usize, &str, usize)> = found
+        .filter_map(|(file, text)| Some((source.find(&**text)?, &**file, text.len())))
+        .collect();
+    found.sort_unstable();
+    let (mut parts, mut end) = (Vec::new(), 0);
+    for (start, file, length) in found {
+        if start < end {
+            continue;
+        }
+        if start > end {
+            parts.push((name, &source[end..start]));
+        }
+        end = start + length;
+        parts.push((file, &source[start..end]));
+    }
+    if end < source.len() || parts.is_empty() {
+        parts.push((name, &source[end..]));
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parts;
+
+    #[test]
+    fn a_source_is_told_by_its_files() {
+        let files = [("a.wgsl", "aaa\n"), ("b.wgsl", "bb\n")];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let found = parts("own.wgsl", "aaa\n// own\nbb\nrest", &files);
+        let expected = [
+            ("a.wgsl", "aaa\n"),
+            ("own.wgsl", "// own\n"),
+            ("b.wgsl", "bb\n"),
+            ("own.wgsl", "rest"),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(parts("own.wgsl", "other", &files), [("own.wgsl", "other")]);
+    }
+}

@@ -1,0 +1,74 @@
+//! Plans of tests, interpreted before the device runs them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, reason = "no test program uses all of it")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{LazyLock, Mutex};
+
+use wgrad::plan::Plan;
+use wgrad::sanitize::{SanitizeReport, Sanitizer};
+use wgrad::Gpu;
+
+/// Floating-point operations and bytes of a plan, together, up to which it is interpreted: a tenth of a second.
+const MOST: u64 = 250_000;
+
+/// Whether `WGRAD_SANITIZE=all` asks that all plans be interpreted.
+pub(crate) fn is_all() -> bool {
+    std::env::var_os("WGRAD_SANITIZE").is_some_and(|wanted| wanted == "all")
+}
+
+/// The shader files, by which findings are told.
+fn files() -> Vec<(String, String)> {
+    let shaders = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let files = shaders.read_dir().unwrap().map(|file| file.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|it| it == "wgsl"));
+    let mut files: Vec<_> = files
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            (
+                format!("shaders/{name}"),
+                std::fs::read_to_string(&path).unwrap(),
+            )
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+static SANITIZER: LazyLock<Sanitizer> = LazyLock::new(|| Sanitizer::default().files(files()));
+
+/// Runs a plan once, interpreted, and fails where anything is found.
+pub(crate) fn run_sanitized(gpu: &Gpu, case: &str, plan: &Plan) -> SanitizeReport {
+    let report = SANITIZER.run(gpu, plan).unwrap();
+    assert!(report.is_clean(), "{case}:\n{}", wrong(&report));
+    report
+}
+
+/// What is wrong in a report, kernel by kernel.
+fn wrong(report: &SanitizeReport) -> String {
+    let dispatches = report.dispatches.iter().filter(|it| !it.is_clean());
+    let lines = dispatches.map(|dispatch| {
+        let findings = dispatch.report.findings.iter().map(ToString::to_string);
+        let differences = dispatch.differences.iter().filter(|it| !it.is_within());
+        let all = findings.chain(differences.map(ToString::to_string));
+        format!(
+            "{}: {}",
+            dispatch.kernel,
+            all.collect::<Vec<_>>().join("\n")
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Runs a plan so many times; where all are to be interpreted, once for each set of shapes.
+pub(crate) fn run(gpu: &Gpu, case: &str, plan: &Plan, times: usize) {
+    static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let is_small = || times == 1 && plan.flops().saturating_add(plan.bytes()) <= MOST;
+    let is_new = || KNOWN.lock().unwrap().insert(plan.to_string());
+    match is_all() && is_small() && is_new() {
+        true => drop(run_sanitized(gpu, case, plan)),
+        false => drop(gpu.submit(plan, times).unwrap()),
+    }
+}

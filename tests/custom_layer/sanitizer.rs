@@ -1,0 +1,164 @@
+//! Mistakes that no software driver shows: its results are right, and a GPU's would be wrong now and then.
+
+use wgrad::kernel::{Binding, Kernel};
+use wgrad::layer_check::CheckError;
+use wgrad::ops::{Backward, Forward, Layer, LayerSpec};
+use wgrad::plan::{Cost, Recorder};
+use wgrad::reference::Twin;
+use wgrad::{Error, LayerCheck, Sanitizer, Shape, check_layer};
+
+use crate::gpu::gpu;
+
+/// `y = 2x`, `dx = 2dy`. What an invocation doubles, its neighbour has fetched.
+const WGSL: &str = "
+    @group(0) @binding(0) var<uniform> elements: u32;
+    @group(0) @binding(1) var<storage, read> x: array<f32>;
+    @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+    var<workgroup> tile: array<f32, 64>;
+    @compute @workgroup_size(64)
+    fn double(
+        @builtin(local_invocation_index) lane: u32,
+        @builtin(global_invocation_id) id: vec3u,
+        @builtin(num_workgroups) count: vec3u,
+    ) {
+        let i = id.x + id.y * count.x * 64u;
+        let other = i ^ 1u;
+        if (other < elements) { tile[lane ^ 1u] = x[other]; }
+        workgroupBarrier();
+        if (i < elements) { y[i] = 2.0 * tile[lane]; }
+    }";
+
+#[derive(Debug)]
+struct Double(Kernel<u32>);
+
+impl Double {
+    fn of(source: &'static str) -> Self {
+        const BINDINGS: &[Binding] = &[Binding::read("x"), Binding::write("y")];
+        Self(Kernel::new("double", source, "double", BINDINGS))
+    }
+
+    /// With one thing in the WGSL changed.
+    fn with(from: &str, to: &str) -> Self {
+        assert!(WGSL.contains(from), "{from}");
+        Self::of(WGSL.replace(from, to).leak())
+    }
+}
+
+impl Layer for Double {
+    fn name(&self) -> String {
+        "Double".to_owned()
+    }
+
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        Ok(LayerSpec::new(*input))
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        let elements = pass.x.len();
+        let tensors = [pass.x, pass.y];
+        recorder.dispatch_each(
+            &self.0,
+            elements as u32,
+            &tensors,
+            elements,
+            Cost::default(),
+        );
+        Ok(())
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        if let Some(dx) = pass.dx {
+            let (elements, tensors) = (pass.dy.len(), [pass.dy, dx]);
+            recorder.dispatch_each(
+                &self.0,
+                elements as u32,
+                &tensors,
+                elements,
+                Cost::default(),
+            );
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> Twin {
+        Twin::elementwise(|x| 2.0 * x, |_| 2.0)
+    }
+}
+
+/// What the sanitizer says; everything else that is checked is right, or right on this device.
+fn found(layer: &Double) -> String {
+    match check_layer(gpu(), layer) {
+        Err(Error::Check(CheckError::Sanitizer { kernel, found, .. })) => {
+            assert_eq!(kernel, "double::double");
+            found
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn it_is_right_and_its_table_says_so() {
+    let report = check_layer(gpu(), &Double::of(WGSL)).unwrap_or_else(|error| panic!("{error}"));
+    let text = report.to_string();
+    let expected = "\nsanitizer double::double: clean in ";
+    assert!(text.contains(expected), "{text}");
+    assert_eq!(report.not_sanitized, None);
+}
+
+#[test]
+fn a_barrier_that_is_missing() {
+    let found = found(&Double::with("workgroupBarrier();", "storageBarrier();"));
+    assert!(
+        found.starts_with("data race on workgroup variable `tile`"),
+        "{found}"
+    );
+    for side in [
+        "double.wgsl:14:33: `tile[lane ^ 1u] = x[other]`",
+        "double.wgsl:16:42: `tile[lane]`",
+    ] {
+        assert!(found.contains(side), "{found}");
+    }
+    assert!(
+        found.contains("need a workgroupBarrier() between them"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_read_out_of_bounds_whose_value_is_dropped() {
+    let layer = Double::with(
+        "if (other < elements) { tile[lane ^ 1u] = x[other]; }",
+        "let value = x[other]; if (other < elements) { tile[lane ^ 1u] = value; }",
+    );
+    let found = found(&layer);
+    let expected = "read out of bounds of storage variable `x`: element 1 of 1 (63 times)";
+    assert!(found.starts_with(expected), "{found}");
+    assert!(found.contains("double.wgsl:14:21: `x[other]`"), "{found}");
+    // The device's bounds checks hide it.
+    let without = LayerCheck::default().sanitized(0, Sanitizer::default());
+    let report = without
+        .run(gpu(), &layer)
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(report.sanitized.is_empty());
+    let expected = "sanitizer double::double: no pass was small enough";
+    assert!(report.to_string().contains(expected), "{report}");
+}
+
+#[test]
+fn a_barrier_that_some_do_not_reach() {
+    let layer = Double::with(
+        "workgroupBarrier();",
+        "if (i >= elements) { return; } workgroupBarrier();",
+    );
+    let found = found(&layer);
+    let expected = "not all invocations of a workgroup reach this barrier";
+    assert!(found.starts_with(expected), "{found}");
+    assert!(
+        found.contains("double.wgsl:15:40: `workgroupBarrier`"),
+        "{found}"
+    );
+    assert!(
+        found.contains("while double.wgsl:15:30: `return;`"),
+        "{found}"
+    );
+}
