@@ -87,6 +87,12 @@ impl DataSets {
         Ok(set.evaluator.insert(evaluator))
     }
 
+    /// What evaluations run that were asked for.
+    pub(crate) fn plans(&self) -> impl Iterator<Item = &Plan> {
+        let evaluators = self.sets.iter().filter_map(|set| set.evaluator.as_ref());
+        evaluators.flat_map(|evaluator| &evaluator.plans)
+    }
+
     pub(crate) fn destroy(&self) {
         for set in &self.sets {
             set.resident.destroy();

@@ -224,6 +224,12 @@ pub mod plumbing {
         trainer.step_plan()
     }
 
+    /// Everything that a training runs: its steps', and those of evaluations that were asked for.
+    #[must_use]
+    pub fn plans(trainer: &crate::Trainer) -> Vec<&crate::plan::Plan> {
+        trainer.plans()
+    }
+
     /// Tensors between guard bands.
     pub mod guard {
         pub use crate::guard::{Contents, GuardSpec, Guarded, Touch};

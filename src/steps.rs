@@ -64,6 +64,11 @@ trait Runner: Debug + wgpu::WasmNotSendSync {
     /// The dispatches of one step.
     fn step(&self) -> &Plan;
 
+    /// All that it runs, in the order in which it does so first.
+    fn plans(&self) -> Vec<&Plan> {
+        vec![self.step()]
+    }
+
     /// Whether a step reads the optimizer's coefficients.
     fn reads_coefficients(&self) -> bool;
 
@@ -127,6 +132,11 @@ impl Steps {
     /// The dispatches of one step.
     pub(crate) fn step(&self) -> &Plan {
         self.runner.step()
+    }
+
+    /// All that steps run, in the order in which they do so first.
+    pub(crate) fn plans(&self) -> Vec<&Plan> {
+        self.runner.plans()
     }
 
     pub(crate) fn fusion(&self) -> Fusion {

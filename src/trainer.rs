@@ -169,6 +169,13 @@ impl Trainer {
         self.steps.step()
     }
 
+    /// All plans that are recorded: of steps, and of evaluations that were asked for.
+    pub(crate) fn plans(&self) -> Vec<&Plan> {
+        let mut plans = self.steps.plans();
+        plans.extend(self.data_sets.plans());
+        plans
+    }
+
     /// Which dispatches make a step: [`Fusion::Layers`] or [`Fusion::Fused`].
     #[must_use]
     pub fn fusion(&self) -> Fusion {

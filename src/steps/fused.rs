@@ -298,6 +298,10 @@ impl Runner for Fused {
         &self.step
     }
 
+    fn plans(&self) -> Vec<&Plan> {
+        vec![&self.refill, &self.start, &self.step]
+    }
+
     /// Its learning rate is a setting of its kernels.
     fn reads_coefficients(&self) -> bool {
         false

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 
+use wgrad::Gpu;
 use wgrad::plan::Plan;
 use wgrad::sanitize::{SanitizeReport, Sanitizer};
-use wgrad::Gpu;
 
 /// Floating-point operations and bytes of a plan, together, up to which it is interpreted: a tenth of a second.
 const MOST: u64 = 250_000;

@@ -1,14 +1,20 @@
 //! The built-in functions of WGSL, on slots.
 //!
-//! `+ − · /`, square roots and `fma` are IEEE single; other functions are computed in `f64` and rounded once.
+//! Sums, products, quotients, square roots and `fma` are IEEE single; other functions of floats are computed in double
+//! precision. A result is rounded once, whatever its precision. A function of several steps, such as `mix`, rounds
+//! every step to single precision, also where its numbers are `f16`.
 
 mod composite;
+mod integers;
 mod packing;
+#[cfg(test)]
+mod tests;
 
 use half::f16;
 use naga::MathFunction as F;
 
 pub(crate) use composite::composite;
+use integers::{signed, unsigned};
 
 /// What a scalar is. An `f16` is held as the `f32` of the same value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +34,32 @@ impl Number {
             _ => value.to_bits(),
         }
     }
+
+    /// Rounds what was computed in double precision.
+    #[inline]
+    fn round_wide(self, value: f64) -> u32 {
+        #[allow(clippy::cast_possible_truncation)]
+        let nearest = value as f32;
+        match self {
+            Self::F16 => self.round(to_odd(value, nearest)),
+            _ => nearest.to_bits(),
+        }
+    }
 }
 
-/// Functions that the interpreter does not know: none of WGSL's.
+/// Of the two neighbours in single precision of a value that is neither, the one whose last bit is set.
+///
+/// So a value just beside the middle of two halves stays beside it, and rounding it again gives the nearest half.
+fn to_odd(value: f64, nearest: f32) -> f32 {
+    let back = f64::from(nearest);
+    if back == value {
+        return nearest;
+    }
+    let is_away_from_zero = back.abs() > value.abs();
+    f32::from_bits((nearest.to_bits() - u32::from(is_away_from_zero)) | 1)
+}
+
+/// Functions that naga has and the interpreter does not: WGSL has no word for them.
 pub(crate) fn unsupported(function: F) -> bool {
     matches!(function, F::Outer | F::Inverse)
 }
@@ -77,153 +106,88 @@ pub(crate) fn is_by_component(function: F) -> bool {
 /// One component of the result. Arguments that a function does not have are 0.
 #[inline]
 pub(crate) fn component(function: F, number: Number, arguments: [u32; 4]) -> u32 {
-    match (function, number) {
-        (F::Ldexp, _) => {
-            let value = f64::from(f32::from_bits(arguments[0]));
-            let exponent = arguments[1].cast_signed().clamp(-1000, 1000);
-            #[allow(clippy::cast_possible_truncation)]
-            let result = (value * f64::from(exponent).exp2()) as f32;
-            number.round(result)
-        }
-        (_, Number::F32 | Number::F16) => {
-            number.round(float(function, arguments.map(f32::from_bits)))
-        }
-        (_, Number::I32) => {
-            signed(function, arguments.map(u32::cast_signed), arguments).cast_unsigned()
-        }
-        (_, Number::U32) => unsigned(function, arguments),
+    match number {
+        Number::F32 | Number::F16 => float(function, number, arguments),
+        Number::I32 => signed(function, arguments),
+        Number::U32 => unsigned(function, arguments),
     }
 }
 
-/// A function of floats in `f64`, rounded once.
+/// The commonest functions come first.
 #[inline]
-fn wide(function: impl Fn(f64) -> f64, x: f32) -> f32 {
-    #[allow(clippy::cast_possible_truncation)]
-    let result = function(x.into()) as f32;
-    result
-}
-
-fn float(function: F, [x, y, z, _]: [f32; 4]) -> f32 {
-    match function {
+fn float(function: F, number: Number, bits: [u32; 4]) -> u32 {
+    let [x, y, z, _] = bits.map(f32::from_bits);
+    let value = match function {
+        // The product of two halves is exact in double precision, and so is its sum with a third where that is near
+        // the middle of two halves.
+        F::Fma if number == Number::F16 => {
+            return number.round_wide(f64::from(x) * f64::from(y) + f64::from(z));
+        }
         F::Fma => x.mul_add(y, z),
         F::Max => x.max(y),
         F::Min => x.min(y),
         F::Abs => x.abs(),
-        F::Clamp => x.max(y).min(z),
-        F::Exp => wide(f64::exp, x),
+        F::Clamp => clamp(x, y, z),
         F::Sqrt => x.sqrt(),
         F::Floor => x.floor(),
-        F::Saturate => x.clamp(0.0, 1.0),
-        F::Log => wide(f64::ln, x),
-        F::Exp2 => wide(f64::exp2, x),
-        F::Log2 => wide(f64::log2, x),
-        F::InverseSqrt => wide(|x| 1.0 / x.sqrt(), x),
-        F::Pow => wide(|x| (f64::from(y) * x.log2()).exp2(), x),
-        F::Tanh => wide(f64::tanh, x),
-        F::Cos => wide(f64::cos, x),
-        F::Cosh => wide(f64::cosh, x),
-        F::Sin => wide(f64::sin, x),
-        F::Sinh => wide(f64::sinh, x),
-        F::Tan => wide(f64::tan, x),
-        F::Acos => wide(f64::acos, x),
-        F::Asin => wide(f64::asin, x),
-        F::Atan => wide(f64::atan, x),
-        F::Atan2 => wide(|x| x.atan2(y.into()), x),
-        F::Asinh => wide(f64::asinh, x),
-        F::Acosh => wide(f64::acosh, x),
-        F::Atanh => wide(f64::atanh, x),
-        F::Radians => wide(f64::to_radians, x),
-        F::Degrees => wide(f64::to_degrees, x),
+        F::Saturate => clamp(x, 0.0, 1.0),
         F::Ceil => x.ceil(),
         F::Round => x.round_ties_even(),
         F::Fract => x - x.floor(),
         F::Trunc => x.trunc(),
-        F::Sign => match x {
-            _ if x > 0.0 => 1.0,
-            _ if x < 0.0 => -1.0,
-            _ => 0.0,
-        },
+        F::Sign if x > 0.0 => 1.0,
+        F::Sign if x < 0.0 => -1.0,
+        F::Sign => 0.0,
         F::Mix => x * (1.0 - z) + y * z,
-        F::Step => f32::from(u8::from(y >= x)),
+        F::Step => f32::from(u8::from(x <= y)),
         F::SmoothStep => {
-            let t = ((z - x) / (y - x)).clamp(0.0, 1.0);
+            let t = clamp((z - x) / (y - x), 0.0, 1.0);
             t * t * (3.0 - 2.0 * t)
         }
         F::QuantizeToF16 => f16::from_f32(x).into(),
-        other => unreachable!("{other:?} of floats"),
-    }
+        F::Ldexp => return number.round_wide(ldexp(x, bits[1].cast_signed())),
+        _ => return number.round_wide(wide(function, x.into(), y.into())),
+    };
+    number.round(value)
 }
 
-fn signed(function: F, [x, y, z, _]: [i32; 4], bits: [u32; 4]) -> i32 {
+/// A NaN gives the low end, and a low end above the high one gives the high one.
+#[inline]
+fn clamp(x: f32, low: f32, high: f32) -> f32 {
+    x.max(low).min(high)
+}
+
+/// Past an exponent of 1000 every number but 0 has left the range of single precision, and none that of double.
+fn ldexp(x: f32, exponent: i32) -> f64 {
+    let exponent = i64::from(exponent.clamp(-1000, 1000));
+    let power = f64::from_bits((exponent + 1023).cast_unsigned() << 52);
+    f64::from(x) * power
+}
+
+fn wide(function: F, x: f64, y: f64) -> f64 {
     match function {
-        F::Min => x.min(y),
-        F::Max => x.max(y),
-        F::Abs => x.wrapping_abs(),
-        F::Clamp => x.max(y).min(z),
-        F::Sign => x.signum(),
-        F::ExtractBits => {
-            let (offset, count) = field(bits[1], bits[2]);
-            match count {
-                0 => 0,
-                _ => x << (32 - count - offset) >> (32 - count),
-            }
-        }
-        F::FirstLeadingBit => match x {
-            0 | -1 => -1,
-            _ => {
-                let zeros = if x < 0 {
-                    x.leading_ones()
-                } else {
-                    x.leading_zeros()
-                };
-                31 - zeros.cast_signed()
-            }
-        },
-        other => unsigned(other, bits).cast_signed(),
+        F::Exp => x.exp(),
+        F::Exp2 => x.exp2(),
+        F::Log => x.ln(),
+        F::Log2 => x.log2(),
+        // By definition, so that powers of negative numbers are NaN.
+        F::Pow => (y * x.log2()).exp2(),
+        F::InverseSqrt => 1.0 / x.sqrt(),
+        F::Tanh => x.tanh(),
+        F::Cos => x.cos(),
+        F::Cosh => x.cosh(),
+        F::Sin => x.sin(),
+        F::Sinh => x.sinh(),
+        F::Tan => x.tan(),
+        F::Acos => x.acos(),
+        F::Asin => x.asin(),
+        F::Atan => x.atan(),
+        F::Atan2 => x.atan2(y),
+        F::Asinh => x.asinh(),
+        F::Acosh => x.acosh(),
+        F::Atanh => x.atanh(),
+        F::Radians => x.to_radians(),
+        F::Degrees => x.to_degrees(),
+        other => unreachable!("{other:?} of a component of floats"),
     }
-}
-
-fn unsigned(function: F, bits: [u32; 4]) -> u32 {
-    let [x, y, z, w] = bits;
-    match function {
-        F::Min => x.min(y),
-        F::Max => x.max(y),
-        F::Abs => x,
-        F::Clamp => x.max(y).min(z),
-        F::Sign => x.min(1),
-        F::CountTrailingZeros => x.trailing_zeros(),
-        F::CountLeadingZeros => x.leading_zeros(),
-        F::CountOneBits => x.count_ones(),
-        F::ReverseBits => x.reverse_bits(),
-        F::ExtractBits => {
-            let (offset, count) = field(y, z);
-            match count {
-                0 => 0,
-                _ => x << (32 - count - offset) >> (32 - count),
-            }
-        }
-        F::InsertBits => {
-            let (offset, count) = field(z, w);
-            let mask = match count {
-                0 => 0,
-                _ => u32::MAX >> (32 - count) << offset,
-            };
-            x & !mask | y.checked_shl(offset).unwrap_or(0) & mask
-        }
-        F::FirstTrailingBit => match x {
-            0 => u32::MAX,
-            _ => x.trailing_zeros(),
-        },
-        F::FirstLeadingBit => match x {
-            0 => u32::MAX,
-            _ => 31 - x.leading_zeros(),
-        },
-        other => unreachable!("{other:?} of integers"),
-    }
-}
-
-/// Offset and count of a bit field, within 32 bits.
-fn field(offset: u32, count: u32) -> (u32, u32) {
-    let offset = offset.min(32);
-    (offset, count.min(32 - offset))
 }

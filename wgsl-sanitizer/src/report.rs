@@ -1,6 +1,8 @@
 //! What was found.
 
 mod display;
+#[cfg(test)]
+mod tests;
 
 /// A place in the source, as people count: lines and columns from 1, columns in characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

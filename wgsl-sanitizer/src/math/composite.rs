@@ -7,8 +7,9 @@ use super::packing::{dot_packed, pack, unpack};
 
 /// A function whose result is no function of components alone.
 ///
-/// Vectors are their components, matrices their columns one after another; `columns` is the number of columns of the first
-/// argument where that is a matrix. `modf` and `frexp` give both members of their struct, one after the other.
+/// Vectors are their components, matrices their columns one after another; `columns` is the number of columns of the
+/// first argument where that is a matrix, else 1. `modf` and `frexp` give both members of their struct, one after the
+/// other.
 pub(crate) fn composite(
     function: F,
     number: Number,
@@ -16,124 +17,121 @@ pub(crate) fn composite(
     arguments: &[&[u32]],
     result: &mut [u32],
 ) {
-    match (function, number) {
-        (F::Dot, Number::I32 | Number::U32) => {
-            let products = arguments[0].iter().zip(arguments[1]);
+    let x = arguments[0];
+    match function {
+        F::Dot if matches!(number, Number::I32 | Number::U32) => {
+            let products = x.iter().zip(arguments[1]);
             result[0] = products.fold(0, |sum: u32, (&x, &y)| sum.wrapping_add(x.wrapping_mul(y)));
         }
-        (F::Dot4I8Packed | F::Dot4U8Packed, _) => {
-            result[0] = dot_packed(function, arguments[0][0], arguments[1][0]);
+        F::Dot4I8Packed | F::Dot4U8Packed => {
+            result[0] = dot_packed(function, x[0], arguments[1][0]);
         }
-        (
-            F::Pack4x8snorm
-            | F::Pack4x8unorm
-            | F::Pack2x16snorm
-            | F::Pack2x16unorm
-            | F::Pack2x16float
-            | F::Pack4xI8
-            | F::Pack4xU8
-            | F::Pack4xI8Clamp
-            | F::Pack4xU8Clamp,
-            _,
-        ) => result[0] = pack(function, arguments[0]),
-        (
-            F::Unpack4x8snorm
-            | F::Unpack4x8unorm
-            | F::Unpack2x16snorm
-            | F::Unpack2x16unorm
-            | F::Unpack2x16float
-            | F::Unpack4xI8
-            | F::Unpack4xU8,
-            _,
-        ) => unpack(function, arguments[0][0], result),
-        (F::Transpose, _) => {
-            let rows = arguments[0].len() / columns;
+        F::Pack4x8snorm
+        | F::Pack4x8unorm
+        | F::Pack2x16snorm
+        | F::Pack2x16unorm
+        | F::Pack2x16float
+        | F::Pack4xI8
+        | F::Pack4xU8
+        | F::Pack4xI8Clamp
+        | F::Pack4xU8Clamp => result[0] = pack(function, x),
+        F::Unpack4x8snorm
+        | F::Unpack4x8unorm
+        | F::Unpack2x16snorm
+        | F::Unpack2x16unorm
+        | F::Unpack2x16float
+        | F::Unpack4xI8
+        | F::Unpack4xU8 => unpack(function, x[0], result),
+        F::Transpose => {
+            let rows = x.len() / columns;
             for (at, slot) in result.iter_mut().enumerate() {
                 let (column, row) = (at / columns, at % columns);
-                *slot = arguments[0][row * rows + column];
+                *slot = x[row * rows + column];
             }
         }
-        (F::Frexp, _) => {
-            let count = arguments[0].len();
-            for (at, &bits) in arguments[0].iter().enumerate() {
-                let (fraction, exponent) = frexp(f32::from_bits(bits));
-                result[at] = number.round(fraction);
-                result[count + at] = exponent.cast_unsigned();
+        F::Frexp => {
+            let (fractions, exponents) = result.split_at_mut(x.len());
+            for ((&x, fraction), exponent) in x.iter().zip(fractions).zip(exponents) {
+                let (value, power) = frexp(f32::from_bits(x));
+                *fraction = value.to_bits();
+                *exponent = power.cast_unsigned();
             }
         }
-        _ => {
-            let numbers = |argument: &&[u32]| -> Vec<f32> {
-                argument.iter().map(|&bits| f32::from_bits(bits)).collect()
-            };
-            let arguments: Vec<Vec<f32>> = arguments.iter().map(numbers).collect();
-            let values = floats(function, columns, &arguments);
-            for (slot, value) in result.iter_mut().zip(values) {
-                *slot = number.round(value);
-            }
-        }
+        _ => floats(function, number, columns, arguments, result),
     }
 }
 
-fn dot(x: &[f32], y: &[f32]) -> f32 {
-    let products = x.iter().zip(y).map(|(x, y)| x * y);
-    products.reduce(|sum, product| sum + product).unwrap_or(0.0)
-}
-
-fn length(x: &[f32]) -> f32 {
-    match x {
-        [x] => x.abs(),
-        _ => dot(x, x).sqrt(),
-    }
-}
-
-fn floats(function: F, columns: usize, arguments: &[Vec<f32>]) -> Vec<f32> {
-    let x = &arguments[0][..];
-    let y = || &arguments[1][..];
-    let map = |function: &dyn Fn(f32, f32) -> f32| -> Vec<f32> {
-        x.iter().zip(y()).map(|(&x, &y)| function(x, y)).collect()
+/// Every step is rounded to single precision, and the result to what it is.
+fn floats(function: F, number: Number, columns: usize, arguments: &[&[u32]], result: &mut [u32]) {
+    let x = |at: usize| f32::from_bits(arguments[0][at]);
+    let y = |at: usize| f32::from_bits(arguments[1][at]);
+    let size = arguments[0].len();
+    let dot = |left: usize, right: usize| {
+        let pairs = arguments[left].iter().zip(arguments[right]);
+        sum(pairs.map(|(&x, &y)| f32::from_bits(x) * f32::from_bits(y)))
+    };
+    let mut fill = |value: &dyn Fn(usize) -> f32| {
+        for (at, slot) in result.iter_mut().enumerate() {
+            *slot = number.round(value(at));
+        }
     };
     match function {
-        F::Dot => vec![dot(x, y())],
-        F::Cross => {
-            let (a, b) = (x, y());
-            vec![
-                a[1] * b[2] - a[2] * b[1],
-                a[2] * b[0] - a[0] * b[2],
-                a[0] * b[1] - a[1] * b[0],
-            ]
-        }
-        F::Distance => vec![length(&map(&|x, y| x - y))],
-        F::Length => vec![length(x)],
+        F::Dot => fill(&|_| dot(0, 1)),
+        F::Cross => fill(&|at| {
+            let (next, last) = ((at + 1) % 3, (at + 2) % 3);
+            x(next) * y(last) - x(last) * y(next)
+        }),
+        F::Distance => fill(&|_| length(size, |at| x(at) - y(at))),
+        F::Length => fill(&|_| length(size, x)),
         F::Normalize => {
-            let length = length(x);
-            x.iter().map(|x| x / length).collect()
+            let length = length(size, x);
+            fill(&|at| x(at) / length);
         }
         F::FaceForward => {
-            let is_facing = dot(y(), &arguments[2]) < 0.0;
-            x.iter().map(|&x| if is_facing { x } else { -x }).collect()
+            let is_facing = dot(1, 2) < 0.0;
+            fill(&|at| if is_facing { x(at) } else { -x(at) });
         }
         F::Reflect => {
-            let twice = 2.0 * dot(y(), x);
-            map(&|x, y| x - twice * y)
+            let twice = 2.0 * dot(1, 0);
+            fill(&|at| x(at) - twice * y(at));
         }
         F::Refract => {
-            let ratio = arguments[2][0];
-            let cosine = dot(y(), x);
+            let ratio = f32::from_bits(arguments[2][0]);
+            let cosine = dot(1, 0);
             let k = 1.0 - ratio * ratio * (1.0 - cosine * cosine);
-            match k < 0.0 {
-                true => vec![0.0; x.len()],
-                false => {
-                    let scale = ratio * cosine + k.sqrt();
-                    map(&|x, y| ratio * x - scale * y)
-                }
+            if k < 0.0 {
+                fill(&|_| 0.0);
+            } else {
+                let scale = ratio * cosine + k.sqrt();
+                fill(&|at| ratio * x(at) - scale * y(at));
             }
         }
-        F::Modf => {
-            let wholes = x.iter().map(|x| x.trunc());
-            x.iter().map(|x| x - x.trunc()).chain(wholes).collect()
+        F::Modf => fill(&|at| match at.checked_sub(size) {
+            Some(at) => x(at).trunc(),
+            None => x(at) - x(at).trunc(),
+        }),
+        F::Determinant => {
+            let mut matrix = [0.0; 16];
+            for (at, value) in matrix[..size].iter_mut().enumerate() {
+                *value = x(at);
+            }
+            let value = determinant(&matrix[..size], columns);
+            fill(&|_| value);
         }
-        F::Determinant => vec![determinant(x, columns)],
-        other => unreachable!("{other:?} of vectors"),
+        other => unreachable!("{other:?} of whole floats"),
+    }
+}
+
+/// From the first term on.
+fn sum(terms: impl Iterator<Item = f32>) -> f32 {
+    terms.reduce(|sum, term| sum + term).unwrap_or(0.0)
+}
+
+/// The length of a vector; the magnitude of a scalar.
+fn length(size: usize, component: impl Fn(usize) -> f32) -> f32 {
+    match size {
+        1 => component(0).abs(),
+        _ => sum((0..size).map(|at| component(at) * component(at))).sqrt(),
     }
 }
 
@@ -142,32 +140,27 @@ fn determinant(matrix: &[f32], size: usize) -> f32 {
     if size == 1 {
         return matrix[0];
     }
-    let term = |row: usize| {
-        let minor: Vec<f32> = (1..size)
-            .flat_map(|column| (0..size).map(move |other| (column, other)))
-            .filter(|&(_, other)| other != row)
-            .map(|(column, other)| matrix[column * size + other])
-            .collect();
-        let product = matrix[row] * determinant(&minor, size - 1);
-        if row.is_multiple_of(2) {
-            product
-        } else {
-            -product
+    sum((0..size).map(|row| {
+        let mut minor = [0.0; 9];
+        let others = (size..size * size).filter(|at| at % size != row);
+        for (value, at) in minor.iter_mut().zip(others) {
+            *value = matrix[at];
         }
-    };
-    (1..size).fold(term(0), |sum, row| sum + term(row))
+        let product = matrix[row] * determinant(&minor, size - 1);
+        if row % 2 == 0 { product } else { -product }
+    }))
 }
 
-/// A fraction of magnitude 1/2 to 1, and the power of 2 that it is multiplied by.
+/// A fraction of magnitude from 1/2 to below 1, and the power of 2 that it is multiplied by.
 fn frexp(value: f32) -> (f32, i32) {
     if value == 0.0 || !value.is_finite() {
         return (value, 0);
     }
     // A subnormal number of single precision is a normal one of double.
     let bits = f64::from(value).to_bits();
-    let exponent = i32::try_from(bits >> 52 & 0x7ff).unwrap_or(0) - 1022;
-    let fraction = f64::from_bits(bits & !(0x7ff << 52) | 1022 << 52);
     #[allow(clippy::cast_possible_truncation)]
-    let fraction = fraction as f32;
+    let exponent = (bits >> 52 & 0x7ff) as i32 - 1022;
+    #[allow(clippy::cast_possible_truncation)]
+    let fraction = f64::from_bits(bits & !(0x7ff << 52) | 1022 << 52) as f32;
     (fraction, exponent)
 }

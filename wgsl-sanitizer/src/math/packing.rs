@@ -3,75 +3,86 @@
 use half::f16;
 use naga::MathFunction as F;
 
-/// The bytes of a word, sign-extended or not, as words.
-fn bytes(word: u32, is_signed: bool) -> [u32; 4] {
-    word.to_le_bytes().map(|byte| match is_signed {
-        true => i32::from(byte.cast_signed()).cast_unsigned(),
-        false => byte.into(),
-    })
-}
-
-fn halves(word: u32) -> [u16; 2] {
-    let [a, b, c, d] = word.to_le_bytes();
-    [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]
-}
-
+/// The sum wraps.
 pub(super) fn dot_packed(function: F, x: u32, y: u32) -> u32 {
-    let is_signed = function == F::Dot4I8Packed;
-    let products = bytes(x, is_signed).into_iter().zip(bytes(y, is_signed));
+    let bytes = match function {
+        F::Dot4I8Packed => signed_bytes,
+        F::Dot4U8Packed => unsigned_bytes,
+        other => unreachable!("{other:?} of packed bytes"),
+    };
+    let products = bytes(x).into_iter().zip(bytes(y));
     products.fold(0, |sum: u32, (x, y)| sum.wrapping_add(x.wrapping_mul(y)))
 }
 
-/// ⌊1/2 + largest · min(max(x, least), 1)⌋
-// The number is within the range of what it is packed into.
-#[allow(clippy::cast_possible_truncation)]
-fn scaled(bits: u32, least: f32, largest: f32) -> i32 {
-    let value = f32::from_bits(bits).max(least).min(1.0);
-    (0.5 + largest * value).floor() as i32
-}
-
 pub(super) fn pack(function: F, values: &[u32]) -> u32 {
-    let (width, number): (u32, Box<dyn Fn(u32) -> u32>) = match function {
-        F::Pack4x8snorm => (8, Box::new(|x| scaled(x, -1.0, 127.0).cast_unsigned())),
-        F::Pack4x8unorm => (8, Box::new(|x| scaled(x, 0.0, 255.0).cast_unsigned())),
-        F::Pack2x16snorm => (16, Box::new(|x| scaled(x, -1.0, 32_767.0).cast_unsigned())),
-        F::Pack2x16unorm => (16, Box::new(|x| scaled(x, 0.0, 65_535.0).cast_unsigned())),
-        F::Pack2x16float => (
-            16,
-            Box::new(|x| f16::from_f32(f32::from_bits(x)).to_bits().into()),
-        ),
-        F::Pack4xI8Clamp => (
-            8,
-            Box::new(|x| x.cast_signed().clamp(-128, 127).cast_unsigned()),
-        ),
-        F::Pack4xU8Clamp => (8, Box::new(|x| x.min(255))),
-        _ => (8, Box::new(|x| x)),
+    let word = |width: u32, number: &dyn Fn(u32) -> u32| {
+        let mask = u32::MAX >> (32 - width);
+        let numbers = (0..).zip(values);
+        numbers.fold(0, |word, (at, &value)| {
+            word | (number(value) & mask) << (at * width)
+        })
     };
-    let mask = u32::MAX >> (32 - width);
-    let numbers = values.iter().map(|&value| number(value) & mask);
-    (0..)
-        .zip(numbers)
-        .fold(0, |word, (at, number)| word | number << (at * width))
+    match function {
+        F::Pack4x8snorm => word(8, &|x| scaled(x, -1.0, 127.0)),
+        F::Pack4x8unorm => word(8, &|x| scaled(x, 0.0, 255.0)),
+        F::Pack2x16snorm => word(16, &|x| scaled(x, -1.0, 32_767.0)),
+        F::Pack2x16unorm => word(16, &|x| scaled(x, 0.0, 65_535.0)),
+        F::Pack2x16float => word(16, &|x| f16::from_f32(f32::from_bits(x)).to_bits().into()),
+        F::Pack4xI8 | F::Pack4xU8 => word(8, &|x| x),
+        F::Pack4xI8Clamp => word(8, &|x| x.cast_signed().clamp(-128, 127).cast_unsigned()),
+        F::Pack4xU8Clamp => word(8, &|x| x.min(255)),
+        other => unreachable!("{other:?} packs nothing"),
+    }
 }
 
 pub(super) fn unpack(function: F, word: u32, result: &mut [u32]) {
-    let signed = |value: i32, largest: f32| {
-        // Small integers are exact.
-        #[allow(clippy::cast_precision_loss)]
-        let value = value as f32;
-        (value / largest).max(-1.0).to_bits()
-    };
-    let unsigned = |value: u16, largest: f32| (f32::from(value) / largest).to_bits();
-    let four = |of: &dyn Fn(u8) -> u32| word.to_le_bytes().map(of).to_vec();
-    let two = |of: &dyn Fn(u16) -> u32| halves(word).map(of).to_vec();
-    let values = match function {
-        F::Unpack4x8snorm => four(&|byte| signed(byte.cast_signed().into(), 127.0)),
-        F::Unpack4x8unorm => four(&|byte| unsigned(byte.into(), 255.0)),
-        F::Unpack2x16snorm => two(&|half| signed(half.cast_signed().into(), 32_767.0)),
-        F::Unpack2x16unorm => two(&|half| unsigned(half, 65_535.0)),
-        F::Unpack2x16float => two(&|half| f32::from(f16::from_bits(half)).to_bits()),
-        F::Unpack4xI8 => bytes(word, true).to_vec(),
-        _ => bytes(word, false).to_vec(),
-    };
-    result.copy_from_slice(&values);
+    let bytes = word.to_le_bytes();
+    let [a, b, c, d] = bytes;
+    let halves = [[a, b], [c, d]].map(u16::from_le_bytes);
+    match function {
+        F::Unpack4x8snorm => {
+            let number = |byte: u8| snorm(byte.cast_signed().into(), 127.0);
+            result.copy_from_slice(&bytes.map(number));
+        }
+        F::Unpack4x8unorm => {
+            result.copy_from_slice(&bytes.map(|byte| (f32::from(byte) / 255.0).to_bits()));
+        }
+        F::Unpack2x16snorm => {
+            let number = |half: u16| snorm(half.cast_signed().into(), 32_767.0);
+            result.copy_from_slice(&halves.map(number));
+        }
+        F::Unpack2x16unorm => {
+            result.copy_from_slice(&halves.map(|half| (f32::from(half) / 65_535.0).to_bits()));
+        }
+        F::Unpack2x16float => {
+            let number = |half| f32::from(f16::from_bits(half)).to_bits();
+            result.copy_from_slice(&halves.map(number));
+        }
+        F::Unpack4xI8 => result.copy_from_slice(&signed_bytes(word)),
+        F::Unpack4xU8 => result.copy_from_slice(&unsigned_bytes(word)),
+        other => unreachable!("{other:?} unpacks nothing"),
+    }
+}
+
+fn signed_bytes(word: u32) -> [u32; 4] {
+    let number = |byte: u8| i32::from(byte.cast_signed()).cast_unsigned();
+    word.to_le_bytes().map(number)
+}
+
+fn unsigned_bytes(word: u32) -> [u32; 4] {
+    word.to_le_bytes().map(u32::from)
+}
+
+/// ⌊1/2 + largest · min(max(x, least), 1)⌋, exact in double precision.
+fn scaled(bits: u32, least: f32, largest: f64) -> u32 {
+    let value = f32::from_bits(bits).max(least).min(1.0);
+    // Within the range of what it is packed into.
+    #[allow(clippy::cast_possible_truncation)]
+    let number = (0.5 + largest * f64::from(value)).floor() as i32;
+    number.cast_unsigned()
+}
+
+/// The least integer has no fraction of its own: it is −1 as its neighbour is.
+fn snorm(number: f32, largest: f32) -> u32 {
+    (number / largest).max(-1.0).to_bits()
 }

@@ -1,0 +1,44 @@
+//! Every kernel of the crate, interpreted at the smallest shapes that reach every branch: no data race, no barrier that
+//! diverges, no access out of bounds, no read of unwritten memory, the same result in every order of the
+//! invocations, and what the device makes.
+//!
+//! A software driver shows none of these. `cargo xtask sanitize` does the same at all shapes of the parity tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "sanitize/coverage.rs"]
+mod coverage;
+#[path = "common/gpu.rs"]
+mod gpu;
+#[path = "sanitize/kernels.rs"]
+mod kernels;
+#[path = "sanitize/trainings.rs"]
+mod trainings;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use coverage::Coverage;
+
+/// A plan or a few to be interpreted, by name.
+type Case = (String, Box<dyn Fn(&Coverage) + Send + Sync>);
+
+#[test]
+fn every_kernel_is_clean_and_every_block_is_reached() {
+    let cases: Vec<Case> = kernels::cases()
+        .into_iter()
+        .chain(trainings::cases())
+        .collect();
+    let coverage = Coverage::default();
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((_, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    case(&coverage);
+                }
+            });
+        }
+    });
+    println!("{coverage}");
+    coverage.assert_complete();
+}

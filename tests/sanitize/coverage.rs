@@ -1,0 +1,149 @@
+//! Which blocks of which kernels were reached.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Mutex;
+
+use wgrad::Gpu;
+use wgrad::plan::Plan;
+use wgrad::sanitize::Sanitized;
+
+use crate::gpu::sanitized::run_sanitized;
+
+/// Blocks that no shape reaches: how the kernel's name begins, a piece of the block's line in the list, and why.
+const UNREACHED: &[(&str, &str, &str)] = &[
+    (
+        "fused_middle::middle",
+        "return width_0;",
+        "it begins behind the first product",
+    ),
+    (
+        "fused_middle::middle",
+        "case of a switch: columns()",
+        "no layer stands behind the last",
+    ),
+    (
+        "fused_slices::backward_forward",
+        "case of a switch: columns()",
+        "no layer stands behind the last",
+    ),
+    ("fused_slices::forward", "return width_2;", FIRST),
+    ("fused_slices::forward", "return width_3;", FIRST),
+    ("fused_slices::forward", "return width_4;", FIRST),
+    ("fused_slices::forward", "return width_5;", FIRST),
+    ("fused_slices::forward", "return width_6;", FIRST),
+    ("fused_slices::forward", "return width_7;", FIRST),
+    ("fused_slices::forward", "return width_8;", FIRST),
+    (
+        "fused_slices::backward_forward",
+        "else if (index == biases) {",
+        FOLDED,
+    ),
+    (
+        "fused_slices::forward",
+        "where a condition holds: return;",
+        FOLDED,
+    ),
+    ("gather::floats", "where a condition holds: return;", FOLDED),
+];
+
+const FIRST: &str = "it makes the first product alone";
+/// The same line of `gather::rows` and `gather::words` is reached on a device that folds after three workgroups; these
+/// kernels it does not take.
+const FOLDED: &str = "a workgroup too many is there only where more than 65,535 are folded";
+
+/// Of a kernel, in all its cases.
+#[derive(Debug, Default)]
+struct Reached {
+    dispatches: usize,
+    operations: u64,
+    /// Whether each block was entered.
+    blocks: BTreeMap<String, bool>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Coverage(Mutex<BTreeMap<String, Reached>>);
+
+impl Coverage {
+    /// Interprets a plan, and fails where anything is found.
+    pub(crate) fn run(&self, gpu: &Gpu, case: &str, plan: &Plan) {
+        let report = run_sanitized(gpu, case, plan);
+        report
+            .dispatches
+            .iter()
+            .for_each(|dispatch| self.add(dispatch));
+    }
+
+    fn add(&self, dispatch: &Sanitized) {
+        let mut kernels = self.0.lock().unwrap();
+        let reached = kernels.entry(dispatch.kernel.clone()).or_default();
+        reached.dispatches += 1;
+        reached.operations += dispatch.report.operations;
+        for (block, &is_reached) in dispatch.blocks.iter().zip(&dispatch.report.reached) {
+            *reached.blocks.entry(block.to_string()).or_default() |= is_reached;
+        }
+    }
+
+    /// Every kernel was run, and each of its blocks reached, but those that are listed with a reason.
+    pub(crate) fn assert_complete(&self) {
+        let kernels = self.0.lock().unwrap();
+        let all: BTreeSet<String> = wgrad::plumbing::contracts()
+            .iter()
+            .map(wgrad::kernel::Contract::name)
+            .collect();
+        let run: BTreeSet<String> = kernels.keys().cloned().collect();
+        let missing: Vec<_> = all.difference(&run).collect();
+        let mut faults: Vec<String> = missing
+            .iter()
+            .map(|kernel| format!("{kernel}: no case runs it"))
+            .collect();
+        let mut used = BTreeSet::new();
+        for (kernel, reached) in &*kernels {
+            for (block, is_reached) in &reached.blocks {
+                let listed = UNREACHED
+                    .iter()
+                    .position(|(of, text, _)| kernel.starts_with(of) && block.contains(text));
+                used.extend(listed);
+                match (is_reached, listed) {
+                    (false, None) => faults.push(format!("{kernel}: never reached: {block}")),
+                    (true, Some(_)) => faults.push(format!(
+                        "{kernel}: reached, and listed as unreached: {block}"
+                    )),
+                    _ => {}
+                }
+            }
+        }
+        let unused = (0..UNREACHED.len()).filter(|at| !used.contains(at));
+        faults.extend(unused.map(|at| format!("no such block: {:?}", UNREACHED[at])));
+        assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [kernel, dispatches, operations, blocks] =
+            ["kernel", "dispatches", "operations", "blocks"];
+        writeln!(
+            f,
+            "{kernel:<44}{dispatches:>12}{operations:>16}{blocks:>14}"
+        )?;
+        for (kernel, reached) in &*self.0.lock().unwrap() {
+            let entered = reached
+                .blocks
+                .values()
+                .filter(|&&is_reached| is_reached)
+                .count();
+            let blocks = format!("{entered} of {}", reached.blocks.len());
+            let Reached {
+                dispatches,
+                operations,
+                ..
+            } = reached;
+            writeln!(
+                f,
+                "{kernel:<44}{dispatches:>12}{operations:>16}{blocks:>14}"
+            )?;
+        }
+        Ok(())
+    }
+}

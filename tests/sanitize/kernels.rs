@@ -1,0 +1,156 @@
+//! Kernels that are recorded by themselves.
+
+use wgrad::kernel::Element;
+use wgrad::ops::{
+    Backward, Draw, Dropout, Forward, Gelu, Layer, LeakyRelu, Loss, LossPass, MeanSquaredError,
+    Mode, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+};
+use wgrad::plan::Recorder;
+use wgrad::plumbing::{Variant, values};
+use wgrad::tensor::Tensor;
+
+use crate::Case;
+use crate::coverage::Coverage;
+use crate::gpu::{Fill, Numbers, gpu};
+
+/// (rows, inputs, outputs) around the tiles.
+const PRODUCTS: [[usize; 3]; 10] = [
+    [1, 1, 1],
+    [2, 3, 65],
+    [65, 2, 129],
+    [33, 37, 53],
+    [9, 257, 5],
+    [257, 5, 3],
+    [5, 3, 257],
+    [161, 5, 17],
+    [40, 32, 64],
+    [64, 9, 10],
+];
+
+/// Elements around a workgroup of 256 invocations with four each.
+const ELEMENTS: [[usize; 2]; 4] = [[1, 1], [3, 7], [1, 1023], [5, 257]];
+
+fn tensor(label: &str, shape: [usize; 2], seed: u64) -> Tensor {
+    let tensor = Tensor::zeros(gpu(), label, shape, Element::F32).unwrap();
+    let numbers = Numbers::new(seed).fill(shape[0] * shape[1], Fill::Moderate);
+    gpu().write(&tensor, &numbers).unwrap();
+    tensor
+}
+
+fn words(label: &str, shape: [usize; 2], below: usize, seed: u64) -> Tensor {
+    let tensor = Tensor::zeros(gpu(), label, shape, Element::U32).unwrap();
+    let mut numbers = Numbers::new(seed);
+    let words = (0..shape[0] * shape[1]).map(|_| u32::try_from(numbers.below(below)).unwrap());
+    gpu().write(&tensor, &words.collect::<Vec<_>>()).unwrap();
+    tensor
+}
+
+fn case(name: String, record: impl Fn(&mut Recorder<'_>) + Send + Sync + 'static) -> Case {
+    let run = {
+        let name = name.clone();
+        move |coverage: &Coverage| {
+            let mut recorder = Recorder::new(gpu());
+            record(&mut recorder);
+            coverage.run(gpu(), &name, &recorder.finish().unwrap());
+        }
+    };
+    (name, Box::new(run))
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for variant in Variant::OF_FLOATS.into_iter().chain([Variant::Bytes]) {
+        for shape in PRODUCTS {
+            let name = format!("{variant:?}, {shape:?}");
+            cases.push(case(name, move |recorder| {
+                product(recorder, variant, shape)
+            }));
+        }
+    }
+    for shape in ELEMENTS {
+        cases.push(case(format!("layers, {shape:?}"), move |recorder| {
+            layers(recorder, shape)
+        }));
+        cases.push(case(format!("losses, {shape:?}"), move |recorder| {
+            losses(recorder, shape)
+        }));
+        cases.push(case(format!("values, {shape:?}"), move |recorder| {
+            sums(recorder, shape)
+        }));
+    }
+    cases
+}
+
+fn product(recorder: &mut Recorder<'_>, variant: Variant, [rows, inputs, outputs]: [usize; 3]) {
+    let is_bytes = variant == Variant::Bytes;
+    let x = match is_bytes {
+        true => words("x", [rows, inputs.div_ceil(4)], 1 << 32, 1),
+        false => tensor("x", [rows, inputs], 1),
+    };
+    let parameters = [
+        tensor("w", [inputs, outputs], 2),
+        tensor("b", [1, outputs], 3),
+    ];
+    let y = tensor("y", [rows, outputs], 4);
+    let dy = tensor("dy", [rows, outputs], 5);
+    let gradients = [
+        tensor("dw", [inputs, outputs], 6),
+        tensor("db", [1, outputs], 7),
+    ];
+    let dx = tensor("dx", [rows, inputs], 8);
+    variant.forward(recorder, &x, &parameters, &y);
+    variant.forward_relu(recorder, &x, &parameters, &y);
+    let pass = |dx| {
+        Backward::new([&x, &y, &dy], dx, Mode::Evaluation).with_parameters(&parameters, &gradients)
+    };
+    variant.backward(recorder, pass(None));
+    if !is_bytes {
+        variant.backward(recorder, pass(Some(&dx)));
+        variant.backward_relu(recorder, pass(Some(&dx)));
+    }
+}
+
+fn layers(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
+    let [x, y, dy, dx] = [1, 2, 3, 4].map(|seed| tensor("values", shape, seed));
+    let step = words("step", [1, 1], 9, 5);
+    let leaky = LeakyRelu::new(0.1);
+    let dropout = Dropout::new(0.3);
+    let layers: [&dyn Layer; 6] = [&Relu, &leaky, &Gelu, &Sigmoid, &Tanh, &dropout];
+    for layer in layers {
+        let mode = Mode::Training(Draw::new([7, 8], &step));
+        for mode in [mode, Mode::Evaluation] {
+            let pass = Forward::new(&x, &[], &y, mode);
+            layer.forward(recorder, pass).unwrap();
+        }
+        for mode in [mode, Mode::Evaluation] {
+            let pass = Backward::new([&x, &y, &dy], Some(&dx), mode);
+            layer.backward(recorder, pass).unwrap();
+        }
+    }
+}
+
+fn losses(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
+    let [outputs, values, doutputs] = [1, 2, 3].map(|seed| tensor("outputs", shape, seed));
+    let classes = words("classes", [1, shape[0]], shape[1], 4);
+    let losses = tensor("losses", [1, shape[0]], 5);
+    let infinite = tensor("infinite", shape, 6);
+    let numbers = vec![f32::INFINITY; shape[0] * shape[1]];
+    gpu().write(&infinite, &numbers).unwrap();
+    for outputs in [&outputs, &infinite] {
+        let pass = LossPass::new([outputs, &classes], [&losses, &doutputs]);
+        SoftmaxCrossEntropy
+            .forward_backward(recorder, pass)
+            .unwrap();
+    }
+    let pass = LossPass::new([&outputs, &values], [&losses, &doutputs]);
+    MeanSquaredError.forward_backward(recorder, pass).unwrap();
+}
+
+fn sums(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
+    let [a, b, c] = [1, 2, 3].map(|seed| tensor("values", shape, seed));
+    values::add(recorder, [&a, &b], &c);
+    values::copy_columns(recorder, (&a, 0), (&c, 0), shape[1].div_ceil(2));
+    values::accumulate(recorder, &a, &b);
+    values::copy(recorder, &a, &c);
+    values::mix_in(recorder, &a, &b, 0.25);
+}

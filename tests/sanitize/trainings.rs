@@ -1,0 +1,306 @@
+//! Everything that trainings run: both plans of a step on both kinds of adapter, all optimizers, evaluation.
+
+use std::sync::LazyLock;
+
+use wgrad::data::{Dataset, Examples, Labels, Sampling, Table};
+use wgrad::gpu::AdapterKind;
+use wgrad::ndarray::Array2;
+use wgrad::ops::{
+    AdaGrad, Adam, AdamW, Linear, Loss, MeanSquaredError, Optimizer, Relu, RmsProp, Sgd, Sigmoid,
+    SoftmaxCrossEntropy,
+};
+use wgrad::{Fusion, Gpu, Init, Sequential, Trainer, plumbing};
+
+use crate::Case;
+use crate::coverage::Coverage;
+use crate::gpu::{Numbers, folding_gpu};
+
+/// This machine's adapter, with the kernels for GPUs and with those for software drivers.
+static GPUS: LazyLock<[Gpu; 2]> = LazyLock::new(|| {
+    [AdapterKind::Hardware, AdapterKind::Software].map(|kind| {
+        let gpu = Gpu::builder().kernels_for(kind).build();
+        gpu.expect("these tests need a GPU or a software driver")
+    })
+});
+
+/// Inputs; outputs of a linear layer and which activation is behind it; and so on to the classes; rows of a minibatch.
+type Fused = (usize, &'static [(usize, Activation)], usize, usize);
+
+/// Bytes of a plan that is interpreted.
+const LONGEST: u64 = 1 << 18;
+
+#[derive(Debug, Clone, Copy)]
+enum Activation {
+    Relu,
+    Sigmoid,
+    None,
+}
+use Activation::{None as Plain, Relu as R, Sigmoid as S};
+
+/// Around the tiles of the fused kernels, and the rows that their workgroups take at a time.
+const FUSED: [Fused; 9] = [
+    (1, &[(1, S)], 2, 1),
+    (61, &[(17, R), (33, S), (9, R)], 4, 8),
+    (17, &[(65, S)], 3, 49),
+    (20, &[(10, R), (8, Plain), (7, S)], 11, 101),
+    (39, &[(130, R), (1, S)], 5, 9),
+    (16, &[(8, R)], 2, 601),
+    (70, &[], 10, 33),
+    // As many layers as there may be.
+    (
+        9,
+        &[(5, R), (4, S), (3, R), (6, S), (5, R), (4, S), (7, R)],
+        3,
+        6,
+    ),
+    // Layers that are wider than a workgroup.
+    (4, &[(260, R), (258, S)], 2, 3),
+];
+
+fn spec(inputs: usize, hidden: &[(usize, Activation)], classes: usize) -> Sequential {
+    spec_of(inputs, hidden, classes, 0.1)
+}
+
+/// With weights of this standard deviation.
+fn spec_of(inputs: usize, hidden: &[(usize, Activation)], classes: usize, std: f32) -> Sequential {
+    let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std });
+    let mut spec = Sequential::input(inputs).seed(4);
+    for &(outputs, activation) in hidden {
+        spec = spec.layer(linear(outputs));
+        spec = match activation {
+            Activation::Relu => spec.layer(Relu),
+            Activation::Sigmoid => spec.layer(Sigmoid),
+            Activation::None => spec,
+        };
+    }
+    spec.layer(linear(classes))
+}
+
+/// Random bytes, a third of them 0.
+fn bytes(examples: usize, width: usize, classes: usize) -> Dataset {
+    let mut numbers = Numbers::new(3);
+    let pixel = |numbers: &mut Numbers| match numbers.below(3) {
+        0 => 0,
+        _ => u8::try_from(numbers.below(256)).unwrap(),
+    };
+    let pixels = (0..examples * width).map(|_| pixel(&mut numbers)).collect();
+    let labels = (0..examples).map(|at| u32::try_from(at % classes).unwrap());
+    let labels = Labels::from_classes(labels.collect(), classes).unwrap();
+    Dataset::new("bytes", width, pixels, labels).unwrap()
+}
+
+fn floats(examples: usize, width: usize, outputs: usize) -> [Array2<f32>; 2] {
+    let mut numbers = Numbers::new(5);
+    [width, outputs]
+        .map(|columns| Array2::from_shape_simple_fn((examples, columns), || numbers.uniform()))
+}
+
+/// Everything that a training runs once, with an evaluation of what it trains on.
+fn check(coverage: &Coverage, case: &str, trainer: &mut Trainer, examples: &Examples) {
+    trainer.evaluate(examples.clone()).unwrap();
+    let gpu = trainer.model().gpu().clone();
+    for plan in plumbing::plans(trainer) {
+        // Minibatches of hundreds of steps, drawn ahead: other cases have shorter ones.
+        match plan.flops() == 0 && plan.bytes() > LONGEST {
+            true => drop(gpu.submit(plan, 1).unwrap()),
+            false => coverage.run(&gpu, case, plan),
+        }
+    }
+}
+
+fn case(name: String, run: impl Fn(&Coverage, &str) + Send + Sync + 'static) -> Case {
+    let named = name.clone();
+    (name, Box::new(move |coverage| run(coverage, &named)))
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for index in [0, 1] {
+        for fused in FUSED {
+            cases.push(case(
+                format!("fused {fused:?} on {index}"),
+                move |coverage, name| {
+                    let (inputs, hidden, classes, batch) = fused;
+                    let data = bytes(batch.max(2) + 3, inputs, classes);
+                    let model = spec(inputs, hidden, classes).build(&GPUS[index]).unwrap();
+                    let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+                    let sampling = Sampling::WithReplacement { seed: 2 };
+                    let mut trainer = Trainer::with_fusion(
+                        model,
+                        loss,
+                        sgd,
+                        &data,
+                        batch,
+                        sampling,
+                        Fusion::Fused,
+                    )
+                    .unwrap();
+                    check(coverage, name, &mut trainer, &Examples::from(&data));
+                },
+            ));
+        }
+        cases.push(case(
+            format!("a loss that is no number on {index}"),
+            move |coverage, name| {
+                let data = bytes(13, 10, 7);
+                let model = spec_of(10, &[(6, R)], 7, 1e25).build(&GPUS[index]).unwrap();
+                let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+                let sampling = Sampling::WithReplacement { seed: 2 };
+                let mut trainer =
+                    Trainer::with_fusion(model, loss, sgd, &data, 4, sampling, Fusion::Fused)
+                        .unwrap();
+                check(coverage, name, &mut trainer, &Examples::from(&data));
+            },
+        ));
+        for (number, sampling) in samplings().into_iter().enumerate() {
+            cases.push(case(
+                format!("sampling {number} on {index}"),
+                move |coverage, name| {
+                    let data = bytes(13, 10, 3);
+                    let model = spec(10, &[(6, R)], 3).build(&GPUS[index]).unwrap();
+                    let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+                    let fusion = if number % 2 == 0 {
+                        Fusion::Fused
+                    } else {
+                        Fusion::Layers
+                    };
+                    let mut trainer =
+                        Trainer::with_fusion(model, loss, sgd, &data, 4, sampling.clone(), fusion)
+                            .unwrap();
+                    check(coverage, name, &mut trainer, &Examples::from(&data));
+                },
+            ));
+        }
+        for number in 0..optimizers().len() {
+            cases.push(case(
+                format!("optimizer {number} on {index}"),
+                move |coverage, name| {
+                    let [x, t] = floats(70, 5, 3);
+                    let table = Table::regression("values", x.view(), t.view()).unwrap();
+                    let optimizer = optimizers().swap_remove(number);
+                    train(
+                        coverage,
+                        name,
+                        &GPUS[index],
+                        MeanSquaredError,
+                        optimizer,
+                        &Examples::from(&table),
+                    );
+                },
+            ));
+        }
+        cases.push(case(
+            format!("gradients whose squares overflow on {index}"),
+            move |coverage, name| {
+                let [x, t] = floats(70, 5, 3);
+                let t = t.mapv(|t| 1e22 * t);
+                let table = Table::regression("far", x.view(), t.view()).unwrap();
+                let sgd = Box::new(Sgd::new(0.1).clip_norm(1.0));
+                let examples = Examples::from(&table);
+                train(
+                    coverage,
+                    name,
+                    &GPUS[index],
+                    MeanSquaredError,
+                    sgd,
+                    &examples,
+                );
+            },
+        ));
+        cases.push(case(
+            format!("classes of floats on {index}"),
+            move |coverage, name| {
+                let [x, _] = floats(70, 5, 1);
+                let labels = Labels::from_classes((0..70).map(|at| at % 3).collect(), 3).unwrap();
+                let table = Table::classification("classes", x.view(), labels).unwrap();
+                let sgd = Box::new(Sgd::new(0.1));
+                train(
+                    coverage,
+                    name,
+                    &GPUS[index],
+                    SoftmaxCrossEntropy,
+                    sgd,
+                    &Examples::from(&table),
+                );
+            },
+        ));
+    }
+    for of_bytes in [true, false] {
+        cases.push(case(
+            format!("dispatches folded after three workgroups, of bytes: {of_bytes}"),
+            move |coverage, name| {
+                let model = || spec(5, &[(6, S)], 3).build(folding_gpu()).unwrap();
+                let sampling = Sampling::Shuffled { seed: 2 };
+                let (sgd, batch) = (Sgd::new(0.1), 7);
+                if of_bytes {
+                    let (data, loss) = (bytes(9, 5, 3), SoftmaxCrossEntropy);
+                    for fusion in [Fusion::Layers] {
+                        let mut trainer = Trainer::with_fusion(
+                            model(),
+                            loss,
+                            sgd,
+                            &data,
+                            batch,
+                            sampling.clone(),
+                            fusion,
+                        )
+                        .unwrap();
+                        check(coverage, name, &mut trainer, &Examples::from(&data));
+                    }
+                } else {
+                    let [x, t] = floats(9, 5, 3);
+                    let table = Table::regression("values", x.view(), t.view()).unwrap();
+                    let loss = MeanSquaredError;
+                    let mut trainer =
+                        Trainer::new(model(), loss, sgd, &table, batch, sampling).unwrap();
+                    check(coverage, name, &mut trainer, &Examples::from(&table));
+                }
+            },
+        ));
+    }
+    cases
+}
+
+fn train(
+    coverage: &Coverage,
+    name: &str,
+    gpu: &Gpu,
+    loss: impl Loss,
+    optimizer: Box<dyn Optimizer>,
+    examples: &Examples,
+) {
+    // More parameters than a workgroup of an update takes.
+    let model = spec(5, &[(150, S)], 3).build(gpu).unwrap();
+    let sampling = Sampling::Shuffled { seed: 2 };
+    let mut trainer = Trainer::new(model, loss, optimizer, examples.clone(), 66, sampling).unwrap();
+    check(coverage, name, &mut trainer, examples);
+}
+
+fn samplings() -> Vec<Sampling> {
+    let list = || Sampling::Listed((0..24).map(|at| at % 13).collect());
+    let shuffled = || Sampling::Shuffled { seed: 3 };
+    let replaced = || Sampling::WithReplacement { seed: 3 };
+    vec![
+        list(),
+        list(),
+        shuffled(),
+        shuffled(),
+        replaced(),
+        replaced(),
+    ]
+}
+
+fn optimizers() -> Vec<Box<dyn Optimizer>> {
+    let sgd = Sgd::new(0.1).weight_decay(0.01);
+    vec![
+        Box::new(sgd),
+        Box::new(sgd.momentum(0.9)),
+        Box::new(sgd.momentum(0.9).nesterov()),
+        Box::new(Adam::new(1e-3).weight_decay(0.01)),
+        Box::new(AdamW::new(1e-3)),
+        Box::new(AdaGrad::new(0.1)),
+        Box::new(RmsProp::new(0.01)),
+        Box::new(Adam::new(1e-3).clip_norm(0.01)),
+        Box::new(Sgd::new(0.1).clip_norm(100.0)),
+    ]
+}

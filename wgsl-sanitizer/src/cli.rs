@@ -1,0 +1,40 @@
+//! From the command line to what is printed.
+
+mod args;
+mod contents;
+mod file;
+mod job;
+mod list;
+mod listing;
+mod names;
+
+pub(crate) use args::Args;
+use job::Job;
+
+/// What the caller did wrong, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Mistake(String);
+
+impl Mistake {
+    fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl From<wgsl_sanitizer::Error> for Mistake {
+    fn from(error: wgsl_sanitizer::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Does what the command line says; whether nothing is wrong with the shader.
+pub(crate) fn run(args: Args) -> Result<bool, Mistake> {
+    let (lists, blocks) = (args.list, args.blocks);
+    let job = Job::new(args)?;
+    if lists {
+        listing::list(&job)?;
+        return Ok(true);
+    }
+    job.run(blocks)
+}

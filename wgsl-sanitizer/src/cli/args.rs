@@ -1,0 +1,145 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use wgsl_sanitizer::Order;
+
+use super::contents::Contents;
+use super::names::Target;
+
+/// Finds data races, barriers that diverge, accesses out of bounds and reads of unwritten memory in WGSL compute
+/// shaders, without a GPU.
+#[derive(Debug, Parser)]
+#[command(version, after_help = BUFFERS)]
+pub(crate) struct Args {
+    /// WGSL files, which are joined in this order, or one TOML file with all settings
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The entry point; may be left out where there is one
+    #[arg(long)]
+    pub(crate) entry: Option<String>,
+    /// Workgroups in x, y and z [default: 1,1,1]
+    #[arg(long, value_name = "X,Y,Z", value_parser = workgroups)]
+    pub(crate) workgroups: Option<[u32; 3]>,
+    /// Value of an `override` constant; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = constant)]
+    pub(crate) constant: Vec<(String, f64)>,
+    /// What is bound; once for each binding, see below
+    #[arg(long, value_name = "BINDING:TYPE[COUNT]=CONTENTS", value_parser = buffer)]
+    pub(crate) buffer: Vec<(Target, Contents)>,
+    /// Seed of random contents [default: 0]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Orders of the invocations, each a run of its own [default: forward,backward,random:0]
+    #[arg(long, value_delimiter = ',', value_parser = order)]
+    pub(crate) orders: Vec<Order>,
+    /// Workgroup memory is not set to zero: reads of what nobody wrote are reported
+    #[arg(long)]
+    pub(crate) no_zero_workgroup_memory: bool,
+    /// Loop iterations of one invocation, after which it is reported [default: 1000000]
+    #[arg(long, value_name = "ITERATIONS")]
+    pub(crate) loop_budget: Option<u64>,
+    /// Prints what a buffer holds in the end: by its binding, or by its name; may be repeated
+    #[arg(long, value_name = "BINDING")]
+    pub(crate) print: Vec<String>,
+    /// Lists the blocks that no invocation reached
+    #[arg(long)]
+    pub(crate) blocks: bool,
+    /// Lists entry points and their bindings, and interprets nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+impl Args {
+    /// What was given and stands in a TOML file, where there is one.
+    pub(crate) fn settings(&self) -> Option<&'static str> {
+        let given = [
+            (self.entry.is_some(), "entry"),
+            (self.workgroups.is_some(), "workgroups"),
+            (!self.constant.is_empty(), "constant"),
+            (!self.buffer.is_empty(), "buffer"),
+            (self.seed.is_some(), "seed"),
+            (!self.orders.is_empty(), "orders"),
+            (self.no_zero_workgroup_memory, "no-zero-workgroup-memory"),
+            (self.loop_budget.is_some(), "loop-budget"),
+        ];
+        let first = given.into_iter().find(|&(is_given, _)| is_given);
+        first.map(|(_, name)| name)
+    }
+}
+
+const BUFFERS: &str = "\
+Buffers: --buffer BINDING:TYPE[COUNT]=CONTENTS
+
+  BINDING   0:1 (group and binding), 1 (of group 0), or the variable's name
+  TYPE      f32, u32, i32, f16 or bytes; left out where the variable has one of them alone
+  COUNT     numbers of that type; left out where the variable's type has a fixed size
+  CONTENTS  random       by --seed; random:-2..2 in this range (f32 and f16: -1..1, u32: 0..16, i32: -8..8)
+            zeros        zeros
+            index        0, 1, 2, ...
+            unwritten    reads before the first write are reported
+            1,2,3        these numbers, again and again where there is a COUNT;
+            u32:5,f32:1  each may name its type, which the next ones keep
+            @file.bin    the bytes of a file
+
+  --buffer 'x:f32[64]=random'  --buffer 0:0=u32:64,f32:0.5  --buffer '1:2[16]=unwritten'
+
+Ends with 0 where nothing was found, with 1 where something was, and with 2 for what cannot be interpreted.";
+
+fn buffer(text: &str) -> Result<(Target, Contents), String> {
+    let (left, right) = text
+        .split_once('=')
+        .ok_or_else(|| "no `=` before the contents".to_owned())?;
+    let (target, ty) = Target::with_rest(left)?;
+    Ok((target, Contents::parse(ty, right)?))
+}
+
+fn constant(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| "expected NAME=VALUE".to_owned())?;
+    let value = match value {
+        "true" => 1.0,
+        "false" => 0.0,
+        number => number
+            .parse()
+            .map_err(|_| format!("`{number}` is no number, `true` or `false`"))?,
+    };
+    Ok((name.to_owned(), value))
+}
+
+fn workgroups(text: &str) -> Result<[u32; 3], String> {
+    let counts: Result<Vec<u32>, _> = text.split(',').map(|count| count.trim().parse()).collect();
+    let counts = counts.map_err(|_| "expected up to three counts, as in 4,1,1".to_owned())?;
+    three(&counts)
+}
+
+/// Counts in x, y and z, the last of which may be left out.
+pub(super) fn three(counts: &[u32]) -> Result<[u32; 3], String> {
+    match *counts {
+        [x] => Ok([x, 1, 1]),
+        [x, y] => Ok([x, y, 1]),
+        [x, y, z] => Ok([x, y, z]),
+        _ => Err(format!(
+            "{} counts of workgroups: expected one to three",
+            counts.len()
+        )),
+    }
+}
+
+/// An order of invocations by its name.
+pub(super) fn order(text: &str) -> Result<Order, String> {
+    let seed = text.strip_prefix("random").map(|seed| match seed {
+        "" => Ok(0),
+        _ => seed.strip_prefix(':').unwrap_or("").parse(),
+    });
+    match (text, seed) {
+        ("forward", _) => Ok(Order::Forward),
+        ("backward", _) => Ok(Order::Backward),
+        (_, Some(Ok(seed))) => Ok(Order::Random(seed)),
+        _ => Err(format!(
+            "`{text}` is no order: expected forward, backward or random:SEED"
+        )),
+    }
+}

@@ -1,0 +1,289 @@
+//! Every message, of findings made by hand.
+
+use super::{Access, Finding, Place, Problem, Report, Side, Space};
+
+fn side(line: u32, text: &str, workgroup: [u32; 3], invocation: [u32; 3]) -> Option<Side> {
+    Some(Side {
+        place: Place {
+            file: "a.wgsl".to_owned(),
+            line,
+            column: 5,
+            text: text.to_owned(),
+        },
+        workgroup,
+        invocation,
+    })
+}
+
+fn race(space: Space, [access, other]: [Access; 2], workgroups: [[u32; 3]; 2]) -> Finding {
+    Finding {
+        problem: Problem::Race {
+            space,
+            variable: "x".to_owned(),
+            access,
+            other,
+            offset: 12,
+        },
+        side: side(8, "x[i]", workgroups[0], [1, 2, 3]),
+        other: side(7, "x[j] = 1.0", workgroups[1], [0, 0, 0]),
+        times: 1,
+    }
+}
+
+fn one(problem: Problem) -> Finding {
+    Finding {
+        problem,
+        side: side(3, "x[i]", [0, 0, 1], [4, 0, 0]),
+        other: None,
+        times: 1,
+    }
+}
+
+/// The lines of a message between its first and its last.
+const HERE: &str = "
+  --> a.wgsl:3:5
+   |  x[i]
+   |  by invocation (4, 0, 0) of workgroup (0, 0, 1)";
+
+#[test]
+fn a_race_in_workgroup_memory() {
+    let mut finding = race(
+        Space::Workgroup,
+        [Access::Read, Access::Write],
+        [[5, 6, 7]; 2],
+    );
+    finding.times = 1_234_567;
+    assert_eq!(
+        finding.to_string(),
+        "data race on scalar 12 of `x` in workgroup memory: no workgroupBarrier() between
+  --> a.wgsl:8:5
+   |  x[i]
+   |  read by invocation (1, 2, 3) of workgroup (5, 6, 7)
+  --> a.wgsl:7:5
+   |  x[j] = 1.0
+   |  written by invocation (0, 0, 0) of workgroup (5, 6, 7)
+   = 1,234,567 times
+   = help: put a workgroupBarrier() that all invocations reach between the two"
+    );
+}
+
+#[test]
+fn a_race_in_storage_within_a_workgroup() {
+    let sides = [Access::Write, Access::AtomicRead];
+    let finding = race(Space::Storage, sides, [[0; 3]; 2]);
+    assert_eq!(
+        finding.to_string(),
+        "data race on byte 12 of `x` in storage: no storageBarrier() between
+  --> a.wgsl:8:5
+   |  x[i]
+   |  written by invocation (1, 2, 3) of workgroup (0, 0, 0)
+  --> a.wgsl:7:5
+   |  x[j] = 1.0
+   |  read atomically by invocation (0, 0, 0) of workgroup (0, 0, 0)
+   = help: put a storageBarrier() that all invocations reach between the two"
+    );
+}
+
+#[test]
+fn a_race_between_workgroups() {
+    let sides = [Access::Read, Access::AtomicWrite];
+    let finding = race(Space::Storage, sides, [[1, 0, 0], [0; 3]]);
+    assert_eq!(
+        finding.to_string(),
+        "data race on byte 12 of `x` in storage: nothing orders workgroups of a dispatch
+  --> a.wgsl:8:5
+   |  x[i]
+   |  read by invocation (1, 2, 3) of workgroup (1, 0, 0)
+  --> a.wgsl:7:5
+   |  x[j] = 1.0
+   |  written atomically by invocation (0, 0, 0) of workgroup (0, 0, 0)
+   = help: give each workgroup elements of its own, make all accesses atomic, or use two dispatches"
+    );
+}
+
+fn divergence(line: u32, text: &str) -> String {
+    let finding = Finding {
+        problem: Problem::Divergence,
+        side: side(4, "workgroupBarrier", [0; 3], [0; 3]),
+        other: side(line, text, [0; 3], [1, 0, 0]),
+        times: 1,
+    };
+    finding.to_string()
+}
+
+#[test]
+fn barriers_that_diverge() {
+    let told = |other: &str| {
+        format!(
+            "not all invocations of a workgroup reach this barrier
+  --> a.wgsl:4:5
+   |  workgroupBarrier
+   |  waiting: invocation (0, 0, 0) of workgroup (0, 0, 0)
+{other} invocation (1, 0, 0) of workgroup (0, 0, 0)
+   = help: move it where all invocations of the workgroup come, equally often; a GPU may hang here"
+        )
+    };
+    assert_eq!(
+        divergence(9, "return"),
+        told("  --> a.wgsl:9:5\n   |  return\n   |  ended, or elsewhere:")
+    );
+    assert_eq!(
+        divergence(9, "storageBarrier"),
+        told("  --> a.wgsl:9:5\n   |  storageBarrier\n   |  at another barrier:")
+    );
+    assert_eq!(
+        divergence(4, "workgroupBarrier"),
+        told(
+            "  --> a.wgsl:4:5\n   |  workgroupBarrier\n   |  not so often round the loops around it, or \
+             more often:"
+        )
+    );
+}
+
+#[test]
+fn an_access_out_of_bounds() {
+    let told = |space, access, index, length| {
+        let variable = "x".to_owned();
+        one(Problem::OutOfBounds {
+            space,
+            variable,
+            access,
+            index,
+            length,
+            in_bytes: false,
+        })
+        .to_string()
+    };
+    let help =
+        "\n   = help: guard the access, or make room: a GPU may take any element instead, or none";
+    assert_eq!(
+        told(Space::Storage, Access::Read, 64, 64),
+        format!(
+            "out of bounds: `x` is read at index 64, and 64 elements are bound there{HERE}{help}"
+        )
+    );
+    assert_eq!(
+        told(Space::Uniform, Access::Read, 2, 1),
+        format!("out of bounds: `x` is read at index 2, and 1 element is bound there{HERE}{help}")
+    );
+    assert_eq!(
+        told(Space::Workgroup, Access::AtomicWrite, -1, 8),
+        format!(
+            "out of bounds: `x` is written atomically at index -1, and 8 elements are there{HERE}{help}"
+        )
+    );
+}
+
+#[test]
+fn a_read_of_what_nobody_wrote() {
+    let told = |space| {
+        one(Problem::Unwritten {
+            space,
+            variable: "x".to_owned(),
+            offset: 4,
+        })
+        .to_string()
+    };
+    assert_eq!(
+        told(Space::Storage),
+        format!(
+            "unwritten: byte 4 of `x` in storage is read, and nobody wrote it{HERE}\n   = help: write it \
+             first, or give the buffer contents"
+        )
+    );
+    assert_eq!(
+        told(Space::Workgroup),
+        format!(
+            "unwritten: scalar 4 of `x` in workgroup memory is read, and nobody wrote it{HERE}\n   = help: \
+             write it first, with a workgroupBarrier() between where another invocation reads it"
+        )
+    );
+}
+
+#[test]
+fn numbers_that_an_operation_has_no_result_for() {
+    let told = |problem| one(problem).to_string();
+    assert_eq!(
+        told(Problem::Division),
+        format!(
+            "integer division by zero, or with a quotient that overflows{HERE}\n   = help: guard the divisor: \
+             WGSL has x / 0 = x and x % 0 = 0, and the same where the quotient overflows"
+        )
+    );
+    assert_eq!(
+        told(Problem::Shift { by: 33 }),
+        format!(
+            "shift by 33 of a number of 32 bits{HERE}\n   = help: guard the amount: WGSL shifts by its \
+             remainder by 32, so by 32 not at all"
+        )
+    );
+    assert_eq!(
+        told(Problem::Conversion {
+            value: -1.5,
+            to: "u32"
+        }),
+        format!(
+            "conversion of -1.5 to u32, which does not have it{HERE}\n   = help: clamp the number first: WGSL \
+             has the nearest that the type has, and any for NaN"
+        )
+    );
+}
+
+#[test]
+fn a_loop_without_end() {
+    let problem = Problem::Endless { budget: 1_000_000 };
+    assert_eq!(
+        one(problem).to_string(),
+        format!(
+            "endless: more than 1,000,000 loop iterations of one invocation{HERE}\n   = help: raise the budget \
+             if it would end; no invocation may wait for another but at a barrier"
+        )
+    );
+}
+
+#[test]
+fn a_result_that_depends_on_the_order() {
+    let finding = Finding {
+        problem: Problem::OrderDependent {
+            buffer: 0,
+            variable: "x".to_owned(),
+            word: 3,
+            values: [1_065_353_216, 7],
+        },
+        side: None,
+        other: None,
+        times: 2,
+    };
+    assert_eq!(
+        finding.to_string(),
+        "order-dependent: byte 12 of `x` is 1065353216 (as f32 1.0) after one order of the invocations, 7 (as f32 \
+         1e-44) after another
+   = after 2 orders
+   = help: no order is promised: let no result depend on which invocation comes first"
+    );
+}
+
+#[test]
+fn a_report_ends_with_its_numbers() {
+    let clean = Report {
+        findings: Vec::new(),
+        operations: 1,
+        reached: vec![true],
+    };
+    assert_eq!(
+        clean.to_string(),
+        "clean; 1 operation; 1 block, all reached"
+    );
+    let finding = one(Problem::Division);
+    let report = Report {
+        findings: vec![finding.clone(), finding.clone()],
+        operations: 12_345,
+        reached: vec![true, false, false],
+    };
+    assert_eq!(
+        report.to_string(),
+        format!(
+            "{finding}\n\n{finding}\n\n2 problems; 12,345 operations; 2 of 3 blocks never reached"
+        )
+    );
+}

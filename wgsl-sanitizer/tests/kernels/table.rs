@@ -1,0 +1,327 @@
+//! Kernels and their expected findings, read from WGSL files.
+//!
+//! A kernel begins with a line `//# entry key=value …` and ends before the next. Keys:
+//! - `workgroups=4,2`; `zero=off`: workgroup memory is not set to zero; `budget=100` loop iterations;
+//! - `const.n=3`: an `override` constant;
+//! - `order=y,z`: the contents of `y` and `z` depend on the order of invocations;
+//! - `x=64`: a buffer of so many words, which hold 0, 1, 2, … as the variable's type has them (64 where nothing is
+//!   said); `x=zeros:64`, `x=unwritten:64`, `x=1.0,2.5`, `x=7,-1`; `y=@x`: the buffer of `x`; each may be followed by the
+//!   bytes that are bound: `x=64[0..128]`.
+//!
+//! What must be reported stands at the end of the line that it is about: `//~ race tile A, B:` is a race on `tile`
+//! with the line called `A`, and calls this line `B`. Findings without a second line leave it out; a race
+//! without a second line is one of the line with itself. Lines are called by capital letters within a kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use wgsl_sanitizer::{
+    Binding, Buffer, Dispatch, Finding, Kernel, Order, Problem, Settings, Shader, sanitize,
+};
+
+/// What kind of problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Race,
+    Divergence,
+    Bounds,
+    Unwritten,
+    Division,
+    Shift,
+    Conversion,
+    Endless,
+    Order,
+}
+
+/// One finding, as far as the table says it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Expected {
+    pub(crate) kind: Kind,
+    variable: String,
+    /// Of both sides; in a race the smaller one first. 0 is none.
+    lines: [u32; 2],
+}
+
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) expected: BTreeSet<Expected>,
+    entry: String,
+    kernel: Result<Kernel, wgsl_sanitizer::Error>,
+    workgroups: [u32; 3],
+    settings: Settings,
+    bound: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) kernels: Vec<Row>,
+}
+
+impl Table {
+    pub(crate) fn read(file: &str, source: &str) -> Self {
+        let shader = Shader::parse(file, source).unwrap_or_else(|error| panic!("{error}"));
+        let lines: Vec<(u32, &str)> = (1..).zip(source.lines()).collect();
+        let is_start = |line: &&(u32, &str)| line.1.starts_with("//# ");
+        let starts = lines
+            .iter()
+            .filter(is_start)
+            .map(|&(line, _)| line as usize - 1);
+        let starts: Vec<usize> = starts.chain([lines.len()]).collect();
+        let rows = starts
+            .windows(2)
+            .map(|ends| row(&shader, &lines[ends[0]..ends[1]]));
+        let kernels: Vec<Row> = rows.collect();
+        let named = kernels.iter().map(|row| row.entry.clone());
+        let named: BTreeSet<String> = named.collect();
+        let all: BTreeSet<String> = shader.entries().map(str::to_owned).collect();
+        assert_eq!(named, all, "{file}: every entry point has a row of its own");
+        Self { kernels }
+    }
+}
+
+fn row(shader: &Shader, lines: &[(u32, &str)]) -> Row {
+    let mut words = lines[0].1[4..].split_whitespace();
+    let entry = words.next().unwrap_or("");
+    let (mut workgroups, mut settings) = ([1; 3], Settings::default());
+    let (mut constants, mut bound) = (Vec::new(), BTreeMap::new());
+    let (labels, mut expected) = marks(lines);
+    for word in words {
+        let (key, value) = word
+            .split_once('=')
+            .unwrap_or_else(|| panic!("{word}: key=value"));
+        match key {
+            "workgroups" => {
+                for (count, text) in workgroups.iter_mut().zip(value.split(',')) {
+                    *count = text.parse().unwrap_or_else(|_| panic!("{word}"));
+                }
+            }
+            "zero" => settings = settings.zero_workgroup_memory(value != "off"),
+            "budget" => settings = settings.loop_budget(value.parse().unwrap_or(0)),
+            "order" => {
+                let names = value.split(',').map(str::to_owned);
+                expected.extend(names.map(|name| (Kind::Order, name, 0, None)));
+            }
+            _ => match key.strip_prefix("const.") {
+                Some(name) => constants.push((name, value.parse().unwrap_or(f64::NAN))),
+                None => {
+                    bound.insert(key.to_owned(), value.to_owned());
+                }
+            },
+        }
+    }
+    let expected = expected.into_iter().map(|(kind, variable, line, label)| {
+        let other = label.map(|label| match labels.get(&label) {
+            Some(&line) => line,
+            None => panic!("{entry}: no line is called {label}"),
+        });
+        let other = other.unwrap_or(if kind == Kind::Race { line } else { 0 });
+        Expected::new(kind, variable, [line, other])
+    });
+    Row {
+        expected: expected.collect(),
+        entry: entry.to_owned(),
+        kernel: shader.kernel(entry, &constants),
+        workgroups,
+        settings,
+        bound,
+    }
+}
+
+type Mark = (Kind, String, u32, Option<String>);
+
+/// Names of lines, and what is expected at the ends of lines.
+fn marks(lines: &[(u32, &str)]) -> (BTreeMap<String, u32>, Vec<Mark>) {
+    let (mut labels, mut marks) = (BTreeMap::new(), Vec::new());
+    for &(line, text) in lines {
+        let Some((_, text)) = text.split_once("//~ ") else {
+            continue;
+        };
+        for mark in text.split(',').map(str::trim) {
+            if let Some(label) = mark.strip_suffix(':') {
+                assert_eq!(labels.insert(label.to_owned(), line), None, "{mark} twice");
+                continue;
+            }
+            let mut words: Vec<&str> = mark.split_whitespace().collect();
+            let kind = kind(words.remove(0));
+            let label = words.pop_if(|last| last.len() == 1 && *last == last.to_uppercase());
+            let variable = words.join(" ");
+            marks.push((kind, variable, line, label.map(str::to_owned)));
+        }
+    }
+    (labels, marks)
+}
+
+fn kind(name: &str) -> Kind {
+    match name {
+        "race" => Kind::Race,
+        "divergence" => Kind::Divergence,
+        "bounds" => Kind::Bounds,
+        "unwritten" => Kind::Unwritten,
+        "division" => Kind::Division,
+        "shift" => Kind::Shift,
+        "conversion" => Kind::Conversion,
+        "endless" => Kind::Endless,
+        other => panic!("{other} is no kind of finding"),
+    }
+}
+
+impl Expected {
+    fn new(kind: Kind, variable: String, [line, other]: [u32; 2]) -> Self {
+        let lines = match kind {
+            Kind::Race => [line.min(other), line.max(other)],
+            _ => [line, other],
+        };
+        Self {
+            kind,
+            variable,
+            lines,
+        }
+    }
+
+    fn of(finding: &Finding) -> Self {
+        let (kind, variable) = match &finding.problem {
+            Problem::Race { variable, .. } => (Kind::Race, variable.clone()),
+            Problem::OutOfBounds { variable, .. } => (Kind::Bounds, variable.clone()),
+            Problem::Unwritten { variable, .. } => (Kind::Unwritten, variable.clone()),
+            Problem::OrderDependent { variable, .. } => (Kind::Order, variable.clone()),
+            Problem::Divergence => (Kind::Divergence, String::new()),
+            Problem::Division => (Kind::Division, String::new()),
+            Problem::Shift { .. } => (Kind::Shift, String::new()),
+            Problem::Conversion { .. } => (Kind::Conversion, String::new()),
+            Problem::Endless { .. } => (Kind::Endless, String::new()),
+            other => panic!("{other:?} is no kind that the table knows"),
+        };
+        let line =
+            |side: &Option<wgsl_sanitizer::Side>| side.as_ref().map_or(0, |side| side.place.line);
+        Self::new(kind, variable, [line(&finding.side), line(&finding.other)])
+    }
+}
+
+impl Row {
+    fn run(&self, orders: &[Order]) -> Result<Vec<Finding>, wgsl_sanitizer::Error> {
+        let kernel = self.kernel.as_ref().map_err(Clone::clone)?;
+        let (mut buffers, mut dispatch) = (Vec::new(), Dispatch::new(self.workgroups));
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        for binding in kernel.bindings() {
+            let words = self.bound.get(&binding.name).map_or("64", |words| &**words);
+            let (contents, range) = split_range(words);
+            let at = match contents.strip_prefix('@') {
+                Some(other) => places[other],
+                None => {
+                    buffers.push(buffer(binding, contents));
+                    buffers.len() - 1
+                }
+            };
+            places.insert(&binding.name, at);
+            dispatch = match range {
+                Some(range) => dispatch.bind_range(binding.group, binding.binding, at, range),
+                None => dispatch.bind(binding.group, binding.binding, at),
+            };
+        }
+        let settings = self.settings.clone().orders(orders.iter().copied());
+        Ok(sanitize(kernel, &dispatch, &mut buffers, &settings)?.findings)
+    }
+
+    /// What differs from what is expected.
+    pub(crate) fn wrong(&self) -> Option<String> {
+        let entry = &self.entry;
+        let findings = match self.run(&self.settings.orders) {
+            Ok(findings) => findings,
+            Err(error) => return Some(format!("{entry}: {error}")),
+        };
+        let found: BTreeSet<Expected> = findings.iter().map(Expected::of).collect();
+        if found != self.expected {
+            let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
+            let missed: Vec<_> = self.expected.difference(&found).collect();
+            let wrong: Vec<_> = found.difference(&self.expected).collect();
+            return Some(format!(
+                "{entry}: missed {missed:?}, not expected {wrong:?}\n{}",
+                told.join("\n")
+            ));
+        }
+        self.wrong_in_one_order()
+    }
+
+    /// One order is enough to see that there is a race: it is told by what orders accesses, not by their values.
+    fn wrong_in_one_order(&self) -> Option<String> {
+        let is_race = |one: &Expected| one.kind == Kind::Race;
+        // A race on a value that steers the invocations may hide another.
+        if self.expected.iter().any(|one| one.kind == Kind::Order) {
+            return None;
+        }
+        let orders = [
+            Order::Forward,
+            Order::Backward,
+            Order::Random(1),
+            Order::Random(2),
+        ];
+        for order in orders {
+            let findings = self.run(&[order]).unwrap_or_default();
+            let found: BTreeSet<Expected> = findings.iter().map(Expected::of).collect();
+            let is_racy = self.expected.iter().any(is_race);
+            if found.iter().any(is_race) != is_racy || found.is_empty() != self.expected.is_empty()
+            {
+                let entry = &self.entry;
+                return Some(format!("{entry}: {order:?} alone finds {found:?}"));
+            }
+        }
+        None
+    }
+}
+
+/// Contents, and the bytes that are bound.
+fn split_range(text: &str) -> (&str, Option<Range<u64>>) {
+    let Some((contents, range)) = text.split_once('[') else {
+        return (text, None);
+    };
+    let ends = range
+        .strip_suffix(']')
+        .and_then(|range| range.split_once(".."));
+    let end = |text: &str| text.parse().unwrap_or_else(|_| panic!("{text} is no byte"));
+    let range = ends.map(|(start, last)| end(start)..end(last));
+    (
+        contents,
+        Some(range.unwrap_or_else(|| panic!("{text}: no range"))),
+    )
+}
+
+fn buffer(binding: &Binding, contents: &str) -> Buffer {
+    let is_float = binding.ty.contains("f32");
+    let count = |text: &str| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{text} is no count"))
+    };
+    if let Some(words) = contents.strip_prefix("zeros:") {
+        return Buffer::zeros(count(words));
+    }
+    if let Some(words) = contents.strip_prefix("unwritten:") {
+        return Buffer::unwritten(count(words));
+    }
+    if contents.contains([',', '.', '-']) {
+        let word = |text: &str| match text.parse::<i64>() {
+            // Two's complement is meant.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            Ok(number) if !is_float => number as u32,
+            _ => match text.parse::<f32>() {
+                Ok(number) => number.to_bits(),
+                Err(_) => panic!("{text} is no number"),
+            },
+        };
+        let words = contents
+            .split(',')
+            .filter(|text| !text.is_empty())
+            .map(word);
+        return Buffer::from_u32s(&words.collect::<Vec<u32>>());
+    }
+    // Exact in single precision.
+    #[allow(clippy::cast_precision_loss)]
+    let word = |index: u32| {
+        if is_float {
+            (index as f32).to_bits()
+        } else {
+            index
+        }
+    };
+    let words = (0..).map(word).take(count(contents));
+    Buffer::from_u32s(&words.collect::<Vec<u32>>())
+}

@@ -1,0 +1,254 @@
+//! What is not interpreted, and what it is told with.
+
+use wgsl_sanitizer::{Buffer, Dispatch, Error, Kernel, Order, Settings, Shader, sanitize};
+
+/// Compiles the entry point `main`.
+fn kernel(text: &str, constants: &[(&str, f64)]) -> Result<Kernel, Error> {
+    Shader::parse("a.wgsl", text)?.kernel("main", constants)
+}
+
+/// The message of a text that is not compiled.
+fn refused(text: &str) -> String {
+    match kernel(text, &[]) {
+        Ok(_) => panic!("it is compiled"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn main_with(declarations: &str, body: &str) -> String {
+    format!("{declarations}\n@compute @workgroup_size(1) fn main() {{\n{body}\n}}")
+}
+
+#[test]
+fn what_is_no_wgsl() {
+    assert_eq!(
+        refused("fn main( {"),
+        "error: expected identifier, found \"{\"\n  ┌─ a.wgsl:1:10\n  │\n1 │ fn main( {\n  │          ^ expected identifier\n\n"
+    );
+    let text = main_with("", "let a: u32 = 1.5;");
+    let told = refused(&text);
+    assert!(told.contains("a.wgsl:3:5"), "{told}");
+}
+
+#[test]
+fn what_is_wrong_in_one_of_several_files() {
+    let files = [
+        ("one.wgsl", "const a = 1;\n"),
+        ("two.wgsl", "fn f() {\n  b = 2;\n}\n"),
+    ];
+    let told = Shader::join(&files).map_or_else(|error| error.to_string(), |_| String::new());
+    assert!(told.starts_with("two.wgsl:2:3: error: "), "{told}");
+    assert!(matches!(Shader::join(&files), Err(Error::Wgsl(_))));
+}
+
+#[test]
+fn another_entry_point() -> Result<(), Error> {
+    let text = "@compute @workgroup_size(1) fn one() {} @compute @workgroup_size(1) fn two() {}
+        @fragment fn three() {}";
+    let shader = Shader::parse("a.wgsl", text)?;
+    let told = |entry| {
+        shader
+            .kernel(entry, &[])
+            .map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    assert_eq!(
+        told("main"),
+        "no compute entry point `main`: there is one, two"
+    );
+    assert_eq!(
+        told("three"),
+        "no compute entry point `three`: there is one, two"
+    );
+    let none = Shader::parse("a.wgsl", "fn f() {}")?;
+    let told = none
+        .kernel("f", &[])
+        .map_or_else(|error| error.to_string(), |_| String::new());
+    assert_eq!(told, "no compute entry point `f`: there is none");
+    Ok(())
+}
+
+#[test]
+fn textures() {
+    let declared = "@group(0) @binding(0) var t: texture_2d<f32>;";
+    assert_eq!(
+        refused(&main_with(declared, "_ = textureLoad(t, vec2i(0), 0);")),
+        "a.wgsl:1:23: `t`, a texture or sampler, is not supported"
+    );
+    let declared = "\n@group(0) @binding(0) var s: texture_storage_2d<rgba8unorm, write>;";
+    assert_eq!(
+        refused(&main_with(declared, "textureStore(s, vec2i(0), vec4f(0));")),
+        "a.wgsl:2:23: `s`, a texture or sampler, is not supported"
+    );
+}
+
+#[test]
+fn subgroups() {
+    assert_eq!(
+        refused(&main_with("", "  let a = subgroupAdd(1u);")),
+        "a.wgsl:3:11: an operation of subgroups is not supported"
+    );
+    assert_eq!(
+        refused(&main_with("", "  _ = subgroupBallot(true);")),
+        "a.wgsl:3:7: an operation of subgroups is not supported"
+    );
+    assert_eq!(
+        refused(&main_with("", "subgroupBarrier();")),
+        "a.wgsl:3:1: a barrier of subgroups is not supported"
+    );
+    let text = "
+@compute @workgroup_size(1) fn main(@builtin(subgroup_size) size: u32) {}";
+    let told = refused(text);
+    assert!(
+        told.ends_with("a built-in value of subgroups is not supported"),
+        "{told}"
+    );
+}
+
+#[test]
+fn numbers_of_64_bits() {
+    let declared = "@group(0) @binding(0) var<storage, read_write> y: array<f64>;";
+    let told = refused(&main_with(declared, "y[0] = 1.0lf;"));
+    assert!(told.ends_with("f64 is not supported"), "{told}");
+    let told = refused(&main_with("", "var a = 1li; a += 2li;"));
+    assert!(told.ends_with("i64 is not supported"), "{told}");
+    let told = refused(&main_with("", "var a = 1lu; a += 2lu;"));
+    assert!(told.ends_with("u64 is not supported"), "{told}");
+}
+
+#[test]
+fn workgroups_that_are_too_large() {
+    assert_eq!(
+        refused("@compute @workgroup_size(32, 33) fn main() {}"),
+        "a.wgsl: a workgroup of 1056 invocations (`main`) is not supported"
+    );
+}
+
+/// The message of a kernel with constants, or nothing.
+fn with_constants(constants: &[(&str, f64)]) -> String {
+    let text = "override n: u32; override m: u32 = 2; @id(7) override k: f32 = 1.0;
+        var<private> x: f32;
+        @compute @workgroup_size(1) fn main() { x = f32(n + m) * k; }";
+    kernel(text, constants).map_or_else(|error| error.to_string(), |_| String::new())
+}
+
+#[test]
+fn override_constants() {
+    assert_eq!(
+        with_constants(&[]),
+        "constants of `main`: Missing value for pipeline-overridable constant with identifier string: 'n'"
+    );
+    assert_eq!(with_constants(&[("n", 1.0), ("7", 2.5)]), "");
+    assert_eq!(
+        with_constants(&[("n", 1.0), ("nn", 1.0)]),
+        "constants of `main`: pipeline-overridable constant 'nn' not found in the shader"
+    );
+    for value in [-1.0, 5_000_000_000.0] {
+        assert_eq!(
+            with_constants(&[("n", value)]),
+            "constants of `main`: Source f64 value doesn't fit in destination"
+        );
+    }
+    assert_eq!(
+        with_constants(&[("n", f64::NAN)]),
+        "constants of `main`: Source f64 value needs to be finite (NaNs and Inifinites are not allowed) for \
+         number destinations"
+    );
+}
+
+const BINDINGS: &str = "
+    struct Params { n: u32, list: array<vec4f, 2> }
+    @group(0) @binding(0) var<uniform> params: Params;
+    @group(1) @binding(3) var<storage, read_write> y: array<vec2f>;
+    @compute @workgroup_size(1) fn main() { y[0] = params.list[0].xy; }";
+
+fn bound(dispatch: &Dispatch) -> String {
+    let mut buffers = [Buffer::zeros(12), Buffer::zeros(64), Buffer::zeros(1)];
+    let kernel = kernel(BINDINGS, &[]);
+    let report =
+        kernel.and_then(|kernel| sanitize(&kernel, dispatch, &mut buffers, &Settings::default()));
+    report.map_or_else(|error| error.to_string(), |report| report.to_string())
+}
+
+#[test]
+fn bindings() {
+    let one = Dispatch::new([1, 1, 1]).bind(0, 0, 0);
+    assert_eq!(
+        bound(&one),
+        "@group(1) @binding(3): nothing is bound, and `y` of type array<vec2<f32>> is used"
+    );
+    let both = one.clone().bind(1, 3, 1);
+    assert!(bound(&both).starts_with("clean"), "{}", bound(&both));
+    assert_eq!(
+        bound(&both.bind(1, 3, 2)),
+        "@group(1) @binding(3): bound twice"
+    );
+    assert_eq!(
+        bound(&one.clone().bind(1, 3, 3)),
+        "@group(1) @binding(3): buffer 3 is bound, and there are 3"
+    );
+    assert_eq!(
+        bound(&one.clone().bind(1, 3, 2)),
+        "@group(1) @binding(3): 4 bytes are bound, and the variable needs 8 at least"
+    );
+    assert_eq!(
+        bound(&one.clone().bind_range(1, 3, 1, 0..260)),
+        "@group(1) @binding(3): bytes 0..260 are bound of a buffer of 256"
+    );
+    // What is meant as a range is none.
+    #[allow(clippy::reversed_empty_ranges)]
+    let reversed = 8..4;
+    assert_eq!(
+        bound(&one.clone().bind_range(1, 3, 1, reversed)),
+        "@group(1) @binding(3): bytes 8..4 are bound of a buffer of 256"
+    );
+    assert_eq!(
+        bound(&one.clone().bind_range(1, 3, 1, 2..18)),
+        "@group(1) @binding(3): bytes 2..18 are bound: both ends must be multiples of 4"
+    );
+    assert_eq!(
+        bound(&one.clone().bind_range(1, 3, 1, 4..4)),
+        "@group(1) @binding(3): 0 bytes are bound, and the variable needs 8 at least"
+    );
+    let short = Dispatch::new([1, 1, 1]).bind(0, 0, 2).bind(1, 3, 1);
+    assert_eq!(
+        bound(&short),
+        "@group(0) @binding(0): 4 bytes are bound, and the variable needs 48 at least"
+    );
+}
+
+#[test]
+fn settings() -> Result<(), Error> {
+    let kernel = kernel("@compute @workgroup_size(1) fn main() {}", &[])?;
+    let run = |workgroups, settings: Settings| {
+        let report = sanitize(&kernel, &Dispatch::new(workgroups), &mut [], &settings);
+        report.map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    let none: [Order; 0] = [];
+    assert_eq!(
+        run([1, 1, 1], Settings::default().orders(none)),
+        "no order of the invocations is given: name at least one"
+    );
+    assert_eq!(
+        run([65_535, 1, 1], Settings::default().orders([Order::Forward])),
+        ""
+    );
+    assert_eq!(
+        run([65_536, 1, 1], Settings::default()),
+        "65536×1×1 workgroups: a dispatch has at most 65535 in each direction, and fewer than 2³² in all"
+    );
+    assert_eq!(
+        run([65_535, 65_535, 2], Settings::default()),
+        "65535×65535×2 workgroups: a dispatch has at most 65535 in each direction, and fewer than 2³² in all"
+    );
+    assert_eq!(run([5, 0, 1], Settings::default()), "");
+    Ok(())
+}
+
+#[test]
+fn pointers_that_naga_refuses() {
+    let text = "var<workgroup> a: u32;
+        fn f(p: ptr<workgroup, u32>) { *p = 1u; }
+        @compute @workgroup_size(1) fn main() { f(&a); }";
+    let told = refused(text);
+    assert!(told.contains("a.wgsl:2:9"), "{told}");
+}
