@@ -33,6 +33,8 @@
 
 mod binding;
 mod constant;
+#[cfg(wgrad_faults)]
+pub(crate) mod fault;
 #[cfg(not(target_arch = "wasm32"))]
 mod wgsl;
 
@@ -236,6 +238,8 @@ impl<'k, U> KernelRef<'k, U> {
 impl KernelRef<'_, ()> {
     /// The contract with a block of so many bytes, where the text of the source is there already.
     pub(crate) fn contract_of(&self, source: Arc<str>, uniform_size: usize) -> Contract {
+        #[cfg(wgrad_faults)]
+        let source = fault::planted(source);
         Contract {
             shader: self.shader.to_owned(),
             source,

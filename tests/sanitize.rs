@@ -21,6 +21,17 @@ use coverage::Coverage;
 /// A plan or a few to be interpreted, by name.
 type Case = (String, Box<dyn Fn(&Coverage) + Send + Sync>);
 
+/// Where a case fails, no thread begins another.
+struct StopAll<'a>(&'a AtomicUsize);
+
+impl Drop for StopAll<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(usize::MAX / 2, Ordering::Relaxed);
+        }
+    }
+}
+
 #[test]
 fn every_kernel_is_clean_and_every_block_is_reached() {
     let cases: Vec<Case> = kernels::cases()
@@ -33,6 +44,7 @@ fn every_kernel_is_clean_and_every_block_is_reached() {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
+                let _stop = StopAll(&next);
                 while let Some((_, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     case(&coverage);
                 }

@@ -51,7 +51,12 @@ impl Gpu {
         }
         let name = kernel.name();
         let compile = || self.compile(kernel);
-        let pipeline = self.guarded(&format!("compiling {name}"), compile)?;
+        let pipeline = self.guarded(&format!("compiling {name}"), compile);
+        #[cfg(wgrad_faults)]
+        if let Err(Error::Gpu { message, .. }) = &pipeline {
+            crate::kernel::fault::refused(&kernel.source, message);
+        }
+        let pipeline = pipeline?;
         lock(&self.shared.pipelines).insert(key, pipeline.clone());
         Ok(pipeline)
     }
