@@ -21,6 +21,8 @@ mod optimizer;
 mod refusals;
 #[path = "golden_runner/report.rs"]
 mod report;
+#[path = "golden_runner/scheduler.rs"]
+mod scheduler;
 #[path = "golden_runner/tolerance.rs"]
 mod tolerance;
 #[path = "golden_runner/training.rs"]

@@ -34,6 +34,8 @@ mod predictions;
 mod regression;
 #[path = "training/relu.rs"]
 mod relu;
+#[path = "training/schedules.rs"]
+mod schedules;
 #[path = "training/soundness.rs"]
 mod soundness;
 #[path = "training/trajectory.rs"]

@@ -298,6 +298,48 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_left_of_a_file_whose_name_a_directory_has_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let (directory, target) = (directory.path(), directory.path().join("target"));
+        fs::create_dir(&target).unwrap();
+        let late = Scratch::late_named(directory, None, b"late").unwrap();
+        let early = Scratch::early_named(directory, None, b"early").unwrap();
+        for scratch in late.into_iter().chain([early]) {
+            scratch.persist(&target).unwrap_err();
+        }
+        assert_eq!(names(directory), ["target"]);
+    }
+
+    /// Runs itself as a process that may write little to a file.
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_left_of_a_file_that_there_is_no_room_for() {
+        const IN: &str = "WGRAD_TEST_NO_ROOM_IN";
+        const NAME: &str =
+            "files::scratch::tests::nothing_is_left_of_a_file_that_there_is_no_room_for";
+        if let Some(directory) = std::env::var_os(IN) {
+            let (directory, bytes) = (Path::new(&directory), vec![1; 1 << 20]);
+            // A file system may not have the first.
+            let late = Scratch::late_named(directory, None, &bytes);
+            assert!(!matches!(late, Ok(Some(_))), "{late:?}");
+            Scratch::early_named(directory, None, &bytes).unwrap_err();
+            return assert_eq!(names(directory), [] as [&str; 0]);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let output = std::process::Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args([NAME, "--exact"])
+            .env(IN, directory.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let has_passed = output.status.success() && text.contains("1 passed");
+        assert!(has_passed, "{text}");
+        assert_eq!(names(directory.path()), [] as [&str; 0]);
+    }
+
+    #[test]
     fn what_dead_processes_left_is_swept_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let ours = [".wgrad-0123456789abcdef.tmp", ".wgrad-fedcba9876543210.tmp"];

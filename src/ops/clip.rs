@@ -67,10 +67,22 @@ fn parts_of(block: &Tensor) -> usize {
 /// `max_norm`.
 fn record(recorder: &mut Recorder<'_>, gradients: &Arena, max_norm: f32) -> Result<(), Error> {
     let gpu = recorder.gpu();
-    let blocks = || gradients.blocks().map(|(block, _)| block);
-    let all_parts = blocks().map(parts_of).sum();
+    let all_parts = gradients.blocks().map(|(block, _)| parts_of(block)).sum();
     let sums = Tensor::zeros(gpu, "sums of squares", [all_parts, 2], Element::F32)?;
     let factor = Tensor::zeros(gpu, "factor of gradients", [1, 1], Element::F32)?;
+    record_with(recorder, gradients, max_norm, [&sums, &factor]);
+    Ok(())
+}
+
+/// The same with tensors for the sums of squares of all parts, (parts, 2), and for the factor, (1, 1).
+fn record_with(
+    recorder: &mut Recorder<'_>,
+    gradients: &Arena,
+    max_norm: f32,
+    [sums, factor]: [&Tensor; 2],
+) {
+    let blocks = || gradients.blocks().map(|(block, _)| block);
+    let all_parts = sums.rows();
     let settings = |elements: usize, first: usize, parts: usize| Settings {
         elements: to_u32(elements),
         first: to_u32(first),
@@ -87,18 +99,17 @@ fn record(recorder: &mut Recorder<'_>, gradients: &Arena, max_norm: f32) -> Resu
         let (elements, parts) = (block.len(), parts_of(block));
         let cost = cost(3 * elements, elements.div_ceil(parts));
         let settings = settings(elements, first, parts);
-        recorder.dispatch_each(&SUM_SQUARES, settings, &[block, &sums], parts, cost);
+        recorder.dispatch_each(&SUM_SQUARES, settings, &[block, sums], parts, cost);
         first += parts;
     }
     let combined = cost(2 * all_parts, all_parts.div_ceil(64) + 6);
     let of_sums = settings(all_parts, 0, all_parts);
-    recorder.dispatch(&COMBINE, of_sums, &[&sums, &factor], 1, combined);
+    recorder.dispatch(&COMBINE, of_sums, &[sums, factor], 1, combined);
     for block in blocks() {
         let elements = block.len();
         let settings = settings(elements, 0, 0);
-        record_elements(recorder, &SCALE, settings, &[&factor, block], elements, 1);
+        record_elements(recorder, &SCALE, settings, &[factor, block], elements, 1);
     }
-    Ok(())
 }
 
 impl<O: Optimizer> Optimizer for Clipped<O> {

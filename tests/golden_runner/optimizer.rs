@@ -5,12 +5,15 @@ use wgrad::ops::{AdaGrad, Adam, AdamW, Optimizer, RmsProp, Sgd};
 use wgrad::reference::{self, Rule};
 
 use crate::file::{File, Refusal};
+use crate::scheduler::Scheduler;
 
-/// What changes parameters, and the norm that it clips gradients by, if it does.
+/// What changes parameters, the norm that it clips gradients by, if it does, and what changes its learning rate, if
+/// anything does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     method: Method,
     max_norm: Option<f64>,
+    scheduler: Option<Scheduler>,
 }
 
 /// With all numbers as the file has them.
@@ -70,7 +73,12 @@ impl Asked {
             }
         }
         let max_norm = file.number("max_norm")?;
-        Ok(Self { method, max_norm })
+        let scheduler = Scheduler::read(file)?;
+        Ok(Self {
+            method,
+            max_norm,
+            scheduler,
+        })
     }
 
     /// Whether the learning rate is its only number.
@@ -79,7 +87,13 @@ impl Asked {
             self.method,
             Method::Sgd(sgd) if sgd.momentum == 0.0 && sgd.weight_decay == 0.0
         );
-        is_plain && self.max_norm.is_none()
+        is_plain && self.max_norm.is_none() && self.scheduler.is_none()
+    }
+
+    /// The part of the learning rate that a step has.
+    pub(crate) fn factor(&self, step: u64) -> f64 {
+        let scheduler = self.scheduler;
+        scheduler.map_or(1.0, |scheduler| scheduler.factor(step))
     }
 
     /// The formula with these numbers, and how many numbers it keeps for each parameter.
@@ -100,8 +114,12 @@ impl Asked {
     /// What the crate offers for it, all numbers rounded to `f32`.
     pub(crate) fn build(&self, learning_rate: f32) -> Box<dyn Optimizer> {
         let optimizer = self.method.build(learning_rate);
-        match self.max_norm {
+        let optimizer = match self.max_norm {
             Some(max_norm) => Box::new(optimizer.clip_norm(single(max_norm))),
+            None => optimizer,
+        };
+        match self.scheduler {
+            Some(scheduler) => Box::new(optimizer.scheduled(scheduler.build())),
             None => optimizer,
         }
     }

@@ -37,6 +37,7 @@ const WITH_MOMENTUM: &str = "two_layer_momentum.safetensors";
 const WITH_ADAM: &str = "two_layer_adam.safetensors";
 const NETWORK: &str = "residual_mlp_momentum.safetensors";
 const OF_VALUES: &str = "residual_values_adam.safetensors";
+const SCHEDULED: [&str; 2] = ["scheduled_sgd.safetensors", "scheduled_adam.safetensors"];
 
 #[test]
 fn golden_values_of_metadata_that_are_unknown_are_refused() {
@@ -79,6 +80,12 @@ fn golden_values_of_metadata_that_are_unknown_are_refused() {
         (NETWORK, "steps", "61"),
         (OF_VALUES, "loss", "softmax_cross_entropy"),
         (OF_VALUES, "loss", "binary_cross_entropy_with_logits"),
+        (SCHEDULED[0], "scheduler", "exponential_lr"),
+        (SCHEDULED[0], "T_max", "40"),
+        (SCHEDULED[0], "gamma", "half"),
+        (SCHEDULED[0], "step_size", "0"),
+        (SCHEDULED[1], "gamma", "0.5"),
+        (SCHEDULED[1], "eta_min", "0.1"),
     ] {
         let named: &[&str] = if key == "op" { &[key, value] } else { &[key] };
         assert_refused(&with_key(name, key, Some(value)), named);
@@ -187,6 +194,8 @@ fn golden_keys_of_metadata_that_are_missing_are_refused() {
                 "learning_rate",
             ],
         ),
+        (SCHEDULED[0], &["step_size", "gamma"]),
+        (SCHEDULED[1], &["T_max"]),
     ] {
         for key in keys {
             assert_refused(&with_key(name, key, None), &[key]);
@@ -338,6 +347,15 @@ fn golden_values_of_trainings_on_tensors_that_are_off_by_a_thousandth_are_caught
         "evaluated",
     ];
     assert_caught(OF_VALUES, &of_run, 5);
+    let of_run = [
+        "losses",
+        "first_gradient.layers.0.weight",
+        "final.layers.2.bias",
+        "evaluated",
+    ];
+    for name in SCHEDULED {
+        assert_caught(name, &of_run, 5);
+    }
 }
 
 #[test]

@@ -469,7 +469,8 @@ impl Training {
             }
             let rule = F::rule(&rule);
             rule.prepare(&mut gradients);
-            let at = UpdateStep::new(step as u64, F::from_f64(self.learning_rate));
+            let rate = self.learning_rate * self.optimizer.factor(step as u64);
+            let at = UpdateStep::new(step as u64, F::from_f64(rate));
             let all = parameters.iter_mut().zip(gradients.iter().zip(&mut state));
             for (parameter, (gradient, state)) in all {
                 rule.update(at, parameter, gradient, state);

@@ -403,6 +403,30 @@ fn tanh_of_extremes_neither_overflows_nor_is_a_nan() {
     check_forward(&Tanh, [4, 5], &EXTREMES, f64::tanh, tanh_error);
 }
 
+/// Where `e = exp(−2|x|)` is below 2⁻²⁵, both `1 − e` and `1 + e` are rounded to 1 or to its neighbour, and a quotient
+/// of two such numbers is what is left. How exact that is WGSL leaves open by 2.5 ULP, and a sigmoid of a large number,
+/// which is 1/(1 + e) with such an e, shows it on this device. So from 9 on the result is as near to 1 as that,
+/// but for the rounding of `1 − e`; tanh 8 would be four such roundings away.
+#[test]
+fn tanh_of_nine_and_more_is_one_but_for_a_rounding() {
+    let y_of = |layer: &dyn Layer, x: &[f32]| {
+        let bench = Bench::new(gpu());
+        let input = bench.input("x", [1, x.len()], x);
+        let y = bench.output("y", [1, x.len()]);
+        bench.run("activation of large numbers", 1, |recorder| {
+            let pass = Forward::new(&input, &[], &y, Mode::Evaluation);
+            layer.forward(recorder, pass).unwrap();
+        });
+        bench.read(&y)
+    };
+    let quotient = (f64::from(y_of(&Sigmoid, &[30.0])[0]) - 1.0).abs();
+    let x = [9.0, 10.0, 12.5, 16.0, 17.0, 100.0, 1e5, f32::MAX];
+    let x: Vec<f32> = x.into_iter().flat_map(|x| [x, -x]).collect();
+    let ones = x.iter().map(|x| f64::from(x.signum()));
+    let tolerance = [ROUNDING + quotient].into_iter().cycle();
+    assert_close("tanh of large numbers", &y_of(&Tanh, &x), ones, tolerance);
+}
+
 #[test]
 fn gelu_is_as_accurate_as_exp() {
     for shape in SHAPES.into_iter().chain([FOLDED]) {

@@ -1,5 +1,6 @@
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Backward, Draw, Dropout, Forward, Layer, Mode};
+use wgrad::random::threefry;
 use wgrad::reference::{self, Float};
 
 use crate::gpu::{self, Bench, FLUSHED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
@@ -26,17 +27,22 @@ const KEY: [u32; 2] = [0x1234_5678, 0x9abc_def0];
 type At = Option<([u32; 2], u32)>;
 
 fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
+    let [rows, columns] = shape;
+    let x = Numbers::new(11).fill(rows * columns, fill);
+    outputs(dropout, shape, at, &x);
+}
+
+/// What is made of `x`, on the GPU and by the reference, which are near.
+fn outputs(dropout: Dropout, shape: [usize; 2], at: At, x: &[f32]) -> (Vec<f32>, Array2<f64>) {
     let case = format!("{} {shape:?} {at:?}", dropout.name());
     let [rows, columns] = shape;
-    let mut numbers = Numbers::new(11);
-    let x = numbers.fill(rows * columns, fill);
     let unread = vec![f32::NAN; x.len()];
     let bench = Bench::new(if shape == FOLDED {
         folding_gpu()
     } else {
         gpu()
     });
-    let [x_in, dy] = ["x", "dy"].map(|label| bench.input(label, shape, &x));
+    let [x_in, dy] = ["x", "dy"].map(|label| bench.input(label, shape, x));
     let [x_unread, y_unread] = ["x unread", "y unread"].map(|l| bench.input(l, shape, &unread));
     let [y, dx] = ["y", "dx"].map(|label| bench.output(label, shape));
     let step_count = bench.input_u32("step_count", [1, 1], &[at.map_or(0, |(_, step)| step)]);
@@ -72,7 +78,7 @@ fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
         Some(dx_expected),
         mode,
     ));
-    for (found, expected) in [&y, &dx].into_iter().zip(expected) {
+    for (found, expected) in [&y, &dx].into_iter().zip(&expected) {
         // The scale and the product are rounded.
         let tolerance = expected.iter().map(|value| match at {
             Some(_) => 2.0 * ROUNDING * value.abs() + FLUSHED,
@@ -82,6 +88,8 @@ fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
         let values = expected.iter().copied();
         assert_close(&case, &bench.read(found), values, tolerance);
     }
+    let [expected, _] = expected;
+    (bench.read(&y), expected)
 }
 
 #[test]
@@ -99,6 +107,24 @@ fn dropout_drops_what_the_reference_drops() {
         }
     }
     check(Dropout::new(0.25), FOLDED, Some((KEY, 3)), Fill::Moderate);
+}
+
+/// A word that is the threshold itself keeps its element.
+#[test]
+fn dropout_drops_what_is_below_its_threshold_and_no_more() {
+    const COLUMNS: u32 = 1025;
+    let step = 1;
+    // `p` has 24 bits: of the words of all elements, the first that it can be.
+    let words = (0..COLUMNS).map(|element| threefry(KEY, [step, element])[0]);
+    let is_threshold = |&(_, word): &(usize, u32)| word % 256 == 0;
+    let (element, word) = (0..).zip(words).find(is_threshold).unwrap();
+    let p = word as f32 / 2f32.powi(32);
+    assert_eq!(f64::from(p) * 2f64.powi(32), f64::from(word));
+    let ones = [1.0; COLUMNS as usize];
+    let (found, expected) = outputs(Dropout::new(p), [1, ones.len()], Some((KEY, step)), &ones);
+    // Each is 0 or above 1.
+    assert!(found[element] > 1.0, "{}", found[element]);
+    assert!(expected[[0, element]] > 1.0, "{}", expected[[0, element]]);
 }
 
 #[test]

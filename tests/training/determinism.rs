@@ -1,6 +1,8 @@
-use wgrad::Gpu;
-use wgrad::data::Sampling;
+use wgrad::data::{Dataset, Labels, Sampling};
+use wgrad::ops::{Adam, Linear, Optimizer, Sgd, SoftmaxCrossEntropy};
+use wgrad::{Fusion, Gpu, Sequential, Trainer};
 
+use super::many_rows::with_bindings_of;
 use super::{digits, relu_net, sigmoid_net, trainer};
 use crate::gpu::gpu;
 
@@ -86,4 +88,37 @@ fn training_learns() {
         before.accuracy < Some(0.4) && after.accuracy > Some(0.9),
         "{before:?} {after:?}"
     );
+}
+
+/// Two weights of one size that a binding does not hold together lie in a buffer each, and so does what an optimizer
+/// keeps of them: an update is a dispatch more, and gives the same bits.
+#[test]
+fn parameters_in_two_buffers_are_trained_as_those_in_one() {
+    const WIDTH: usize = 200;
+    // The losses of a trainer and the coefficients of its steps need as much.
+    let narrow = with_bindings_of(256 << 10);
+    let weight = || Linear::new(WIDTH).without_bias();
+    let spec = Sequential::input(WIDTH).layer(weight()).layer(weight());
+    let digits = digits().train;
+    let rows = (0..40).flat_map(|example| digits.row(example)[300..][..WIDTH].to_vec());
+    let labels = Labels::from_classes((0..40).collect(), WIDTH).unwrap();
+    let data = Dataset::new("pieces", WIDTH, rows.collect(), labels).unwrap();
+    let optimizers: [fn() -> Box<dyn Optimizer>; 3] = [
+        || Box::new(Sgd::new(0.1)),
+        || Box::new(Sgd::new(0.1).momentum(0.9)),
+        || Box::new(Adam::new(1e-2)),
+    ];
+    for optimizer in optimizers {
+        let [(in_one, of_one), (in_two, of_two)] = [gpu(), &narrow].map(|gpu| {
+            let (model, loss) = (spec.build(gpu).unwrap(), SoftmaxCrossEntropy);
+            let (sampling, plan) = (Sampling::Shuffled { seed: 1 }, Fusion::Layers);
+            let mut trainer =
+                Trainer::with_fusion(model, loss, optimizer(), &data, 8, sampling, plan).unwrap();
+            trainer.steps(5).unwrap();
+            let saved = pollster::block_on(trainer.to_safetensors()).unwrap();
+            (trainer.plan().len(), saved)
+        });
+        assert_eq!(in_two, in_one + 1, "{:?}", optimizer());
+        assert!(of_two == of_one, "{:?}", optimizer());
+    }
 }

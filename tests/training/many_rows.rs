@@ -22,14 +22,19 @@ fn labels(count: usize, classes: u32) -> Labels {
     .unwrap()
 }
 
-/// A device whose bindings hold 64 KiB, so that few rows are many.
+/// A device whose bindings hold so little that few rows are many.
 fn narrow() -> Gpu {
+    with_bindings_of(64 << 10)
+}
+
+/// A device whose bindings hold so many bytes.
+pub(super) fn with_bindings_of(bytes: u64) -> Gpu {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let options = wgpu::RequestAdapterOptions::default();
     let adapter = pollster::block_on(instance.request_adapter(&options)).unwrap();
     let descriptor = wgpu::DeviceDescriptor {
         required_limits: wgpu::Limits {
-            max_storage_buffer_binding_size: 64 << 10,
+            max_storage_buffer_binding_size: bytes,
             ..wgpu::Limits::default()
         },
         ..Default::default()

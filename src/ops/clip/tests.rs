@@ -1,4 +1,4 @@
-use super::{parts_of, record};
+use super::{parts_of, record, record_with};
 use crate::ops::{Adam, Optimizer, Schedule, Sgd};
 use crate::reference::Float;
 use crate::tensor::Arena;
@@ -35,8 +35,12 @@ fn check(gradients: &[Vec<f32>], max_norm: f32) {
     let tensor = |values: &Vec<f32>| bench.changed("gradients", [1, values.len()], values);
     let tensors: Vec<_> = gradients.iter().map(tensor).collect();
     let arena = Arena::of(tensors.clone());
+    let parts: usize = tensors.iter().map(parts_of).sum();
+    // Between guard bands, too, and to be written whole.
+    let sums = bench.output("sums of squares", [parts, 2]);
+    let of_all = bench.output("factor of gradients", [1, 1]);
     bench.run(&case, 1, |recorder| {
-        assert!(record(recorder, &arena, max_norm).is_ok());
+        record_with(recorder, &arena, max_norm, [&sums, &of_all]);
     });
 
     let factor = f64::from(max_norm) / (norm(gradients) + 1e-6);
@@ -45,7 +49,6 @@ fn check(gradients: &[Vec<f32>], max_norm: f32) {
     let longest = tensors
         .iter()
         .map(|block| block.len().div_ceil(parts_of(block)));
-    let parts: usize = tensors.iter().map(parts_of).sum();
     let additions = longest.max().unwrap_or(1) + parts.div_ceil(64) + 7;
     let error = (additions as f64 / 2.0 * ROUNDING + 5.0 * ULP) + 3.5 * ULP;
     for (tensor, values) in tensors.iter().zip(gradients) {

@@ -298,8 +298,29 @@ fn schedules_are_their_formulas() {
     );
     let warm = factors(halved.warm_up(4), &[0, 1, 3, 4, 13, 14]);
     assert_eq!(warm, [0.25, 0.5, 1.0, 1.0, 1.0, 0.5]);
-    let rates = |step| Sgd::new(0.5).scheduled(halved).coefficients(step)[0].to_bits();
-    assert_eq!([rates(0), rates(10)], [0.5f32.to_bits(), 0.25f32.to_bits()]);
+}
+
+/// To the step: a rate that is a power of two is halved without rounding. Adam's corrections stay.
+#[test]
+fn a_schedule_changes_the_learning_rate_and_nothing_else() {
+    let optimizers: [Box<dyn Optimizer>; 3] = [
+        Box::new(Sgd::new(0.5)),
+        Box::new(Adam::new(0.5)),
+        Box::new(AdamW::new(0.5)),
+    ];
+    for plain in optimizers {
+        let name = format!("{plain:?}");
+        let bits = |optimizer: &dyn Optimizer, step| optimizer.coefficients(step).map(f32::to_bits);
+        let of_steps = [0, 7, 9, 10, 19, 20];
+        let mut expected = of_steps.map(|step| bits(&*plain, step));
+        let rates = [0.5f32, 0.5, 0.5, 0.25, 0.25, 0.125];
+        for (coefficients, rate) in expected.iter_mut().zip(rates) {
+            coefficients[0] = rate.to_bits();
+        }
+        let scheduled = plain.scheduled(Schedule::step(10, 0.5));
+        let found = of_steps.map(|step| bits(&scheduled, step));
+        assert_eq!(found, expected, "{name}");
+    }
 }
 
 /// A GPU may take them for 0: of epsilon 0/0 is left, of a rate no step.
