@@ -7,7 +7,7 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Buffer {
     pub(crate) words: Vec<u32>,
-    /// Of each word, whether it was written; `None` when all were.
+    /// Of each half of a word, whether it was written; `None` when all were.
     pub(crate) written: Option<Vec<bool>>,
 }
 
@@ -58,7 +58,7 @@ impl Buffer {
     pub fn unwritten(words: usize) -> Self {
         Self {
             words: vec![0; words],
-            written: Some(vec![false; words]),
+            written: Some(vec![false; 2 * words]),
         }
     }
 
@@ -82,7 +82,7 @@ impl Buffer {
         let places = self.words.iter_mut().skip(at);
         places.zip(words).for_each(|(place, &word)| *place = word);
         if let Some(written) = &mut self.written {
-            let places = written.iter_mut().skip(at).take(words.len());
+            let places = written.iter_mut().skip(2 * at).take(2 * words.len());
             places.for_each(|place| *place = true);
         }
     }

@@ -80,6 +80,8 @@ pub(crate) struct Machine<'a> {
     shared: Now,
     reached: Vec<bool>,
     operations: u64,
+    /// Whether all invocations of this run have come to their end.
+    is_whole: bool,
 }
 
 impl<'a> Machine<'a> {
@@ -127,11 +129,13 @@ impl<'a> Machine<'a> {
             shared: start,
             reached: vec![false; program.blocks.len()],
             operations: 0,
+            is_whole: true,
         }
     }
 
-    /// Goes through the dispatch in one order, from these contents; what they are then.
-    pub(crate) fn run(&mut self, order: Order, buffers: &[Buffer]) -> Vec<Buffer> {
+    /// Goes through the dispatch in one order, from these contents; what they are then, and whether all invocations
+    /// came to their end.
+    pub(crate) fn run(&mut self, order: Order, buffers: &[Buffer]) -> (Vec<Buffer>, bool) {
         self.buffers = buffers.to_vec();
         self.findings.begin();
         // Whatever came before has nothing to do with this run.
@@ -162,6 +166,7 @@ impl<'a> Machine<'a> {
             }
             _ => (0, 1),
         };
+        self.is_whole = true;
         for count in 0..u64::from(total) {
             let at = (u64::from(first) + count * u64::from(step)) % u64::from(total);
             let workgroup = u32::try_from(at).unwrap_or(u32::MAX);
@@ -170,7 +175,7 @@ impl<'a> Machine<'a> {
                 break;
             }
         }
-        std::mem::take(&mut self.buffers)
+        (std::mem::take(&mut self.buffers), self.is_whole)
     }
 
     /// Notes where a result differs from that of the first order.
@@ -237,7 +242,10 @@ impl<'a> Machine<'a> {
                 match self.go(invocation) {
                     Stop::Barrier => waiting += 1,
                     Stop::End => self.states[invocation as usize].has_ended = true,
-                    Stop::Budget => return false,
+                    Stop::Budget => {
+                        self.is_whole = false;
+                        return false;
+                    }
                 }
             }
             if waiting == 0 || !self.meet(waiting) {
@@ -300,6 +308,7 @@ impl<'a> Machine<'a> {
                 (index, self.states[invocation].place)
             });
             self.findings.divergence(one, two);
+            self.is_whole = false;
             return false;
         }
         self.states.iter_mut().for_each(|state| state.place += 1);

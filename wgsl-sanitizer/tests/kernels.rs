@@ -26,7 +26,7 @@ macro_rules! files {
     };
 }
 
-files!(workgroup storage atomics barriers patterns bounds unwritten numbers halves);
+files!(workgroup storage atomics barriers patterns bounds unwritten numbers halves variables);
 
 #[test]
 fn the_table_has_enough_of_each() {

@@ -72,8 +72,9 @@ pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
             Some(digits) => (digits, 16),
             None => (digits, 10),
         };
-        let number = i64::from_str_radix(digits, radix);
-        number.map(|number| sign * number).map_err(|_| error())
+        let number = i64::from_str_radix(digits, radix).ok();
+        let number = number.and_then(|number| number.checked_mul(sign));
+        number.ok_or_else(error)
     };
     let float = || text.parse::<f64>().map_err(|_| error());
     // Bytes are those of the nearest number of the type.

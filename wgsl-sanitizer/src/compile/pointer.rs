@@ -1,6 +1,6 @@
 //! Pointers, and what is read and written through them.
 
-use naga::{ArraySize, Expression, Handle, Scalar, ScalarKind, TypeInner};
+use naga::{Expression, Handle, Scalar, ScalarKind, TypeInner};
 
 use super::types::{Kind, Types, kind};
 use super::{Compiler, Frame, Value};
@@ -107,10 +107,7 @@ impl<'a> Compiler<'a> {
                     true => stride,
                     false => self.types.slots(self.types.inner(base)),
                 },
-                count: match size {
-                    ArraySize::Constant(count) => Some(count.get()),
-                    ArraySize::Pending(_) | ArraySize::Dynamic => None,
-                },
+                count: self.types.known_count(size),
             },
             _ => return None,
         })

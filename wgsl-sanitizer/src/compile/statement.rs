@@ -71,8 +71,11 @@ impl<'a> Compiler<'a> {
     }
 
     fn enter(&mut self, block: &Block, what: &'static str, span: Span) -> Result<(), Error> {
-        let mut spans = block.span_iter().map(|(_, &span)| span);
-        let span = spans.find(Span::is_defined).unwrap_or(span);
+        // What is emitted for a statement stands before it, and is a part of it.
+        let is_whole = |statement: &Statement| !matches!(statement, Statement::Emit(_));
+        let spans = || block.span_iter().filter(|(_, span)| span.is_defined());
+        let first = spans().find(|(statement, _)| is_whole(statement));
+        let span = first.or(spans().next()).map_or(span, |(_, &span)| span);
         let block = self.block_index(block, span, what);
         self.emit(Instruction::Enter { block })
     }

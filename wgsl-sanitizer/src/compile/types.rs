@@ -1,6 +1,6 @@
 //! Sizes of types, in slots and in bytes, and where their parts lie.
 
-use naga::proc::Alignment;
+use naga::proc::{Alignment, IndexableLength};
 use naga::{ArraySize, Handle, Module, Scalar, ScalarKind, Type, TypeInner, VectorSize};
 
 use crate::math::Number;
@@ -81,11 +81,16 @@ impl<'a> Types<'a> {
         }
     }
 
+    /// Elements of an array; 1 where it is of unknown length.
     fn count(self, size: ArraySize) -> u32 {
-        match size {
-            ArraySize::Constant(count) => count.get(),
-            // `process_overrides` has put in the values of all others.
-            ArraySize::Pending(_) | ArraySize::Dynamic => 1,
+        self.known_count(size).unwrap_or(1)
+    }
+
+    /// Elements of an array; `None` where as many are there as are bound.
+    pub(super) fn known_count(self, size: ArraySize) -> Option<u32> {
+        match size.resolve(self.module.to_ctx()) {
+            Ok(IndexableLength::Known(count)) => Some(count),
+            Ok(IndexableLength::Dynamic) | Err(_) => None,
         }
     }
 

@@ -45,7 +45,10 @@ impl Machine<'_> {
         let at = dynamic as usize;
         match frame[at] {
             BAD => Err(Missed::new(frame[at + 1].into(), frame[at + 2])),
-            BAD_SIGNED => Err(Missed::new(frame[at + 1].cast_signed().into(), frame[at + 2])),
+            BAD_SIGNED => Err(Missed::new(
+                frame[at + 1].cast_signed().into(),
+                frame[at + 2],
+            )),
             offset => Ok(offset),
         }
     }

@@ -73,8 +73,11 @@ impl Machine<'_> {
             return;
         };
         if let Some(written) = &mut self.buffers[bytes.buffer].written {
-            let was_written = written[word];
-            written[word] |= is_write;
+            let halves = &mut written[bytes.halves()];
+            let was_written = halves.iter().all(|&written| written);
+            if is_write {
+                halves.fill(true);
+            }
             if reads_first && !was_written {
                 self.unwritten(here, bytes.offset as u64);
             }

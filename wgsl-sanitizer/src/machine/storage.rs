@@ -36,8 +36,8 @@ impl Bytes {
         self.start / 4
     }
 
-    fn words(self) -> std::ops::Range<usize> {
-        self.first_word()..(self.start + self.count).div_ceil(4)
+    pub(super) fn halves(self) -> std::ops::Range<usize> {
+        self.start / 2..(self.start + self.count) / 2
     }
 }
 
@@ -102,7 +102,7 @@ impl Machine<'_> {
             }
         }
         if let Some(written) = &buffer.written
-            && !written[bytes.words()].iter().all(|&written| written)
+            && !written[bytes.halves()].iter().all(|&written| written)
         {
             self.unwritten(here, bytes.offset as u64);
         }
@@ -129,7 +129,7 @@ impl Machine<'_> {
             }
         }
         if let Some(written) = &mut buffer.written {
-            written[bytes.words()].fill(true);
+            written[bytes.halves()].fill(true);
         }
         self.note_write(here, bytes);
     }
