@@ -44,3 +44,7 @@ pub use report::{Access, Block, Finding, Place, Problem, Report, Side, Space};
 pub use run::sanitize;
 pub use settings::{Bound, Dispatch, Order, Rounding, Settings};
 pub use shader::{Binding, BindingKind, Kernel, Shader};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,8 +5,8 @@
 //! `storageBarrier`. Two accesses are ordered when one invocation makes both, or when they lie in different intervals of one
 //! workgroup. Nothing orders the workgroups of a dispatch.
 //!
-//! So a location needs the same few words however many accesses it sees, which is the idea of `HiRace` (Jain,
-//! Rogers, Burtscher and others, arXiv 2401.04701). One writer is enough: a second that nothing orders
+//! So a location needs the same few words however many accesses it sees, which is the idea of `HiRace` (Jacobson,
+//! Burtscher and Gopalakrishnan, arXiv 2401.04701). One writer is enough: a second that nothing orders
 //! with it is a race already. Two readers are enough: if there are two of them, any writer is another than one of the
 //! two; and a reader of another workgroup, once seen, is kept, as nothing orders a later writer with it.
 

@@ -1,6 +1,6 @@
 //! Every message, of findings made by hand.
 
-use super::{Access, Finding, Place, Problem, Report, Side, Space};
+use super::{Access, Block, Finding, Place, Problem, Report, Side, Space};
 
 fn side(line: u32, text: &str, workgroup: [u32; 3], invocation: [u32; 3]) -> Option<Side> {
     Some(Side {
@@ -175,6 +175,40 @@ fn an_access_out_of_bounds() {
 }
 
 #[test]
+fn an_access_beyond_the_bytes_that_are_bound() {
+    let problem = Problem::OutOfBounds {
+        space: Space::Storage,
+        variable: "x".to_owned(),
+        access: Access::Write,
+        index: 60,
+        length: 64,
+        in_bytes: true,
+    };
+    assert_eq!(
+        one(problem).to_string(),
+        format!(
+            "out of bounds: `x` is written from byte 60 on, and 64 bytes are bound there{HERE}\n   = help: guard \
+             the access, or make room: a GPU may take any element instead, or none"
+        )
+    );
+}
+
+#[test]
+fn an_element_of_a_value_without_a_name() {
+    let problem = Problem::OutOfBounds {
+        space: Space::Function,
+        variable: "a value".to_owned(),
+        access: Access::Read,
+        index: 4,
+        length: 4,
+        in_bytes: false,
+    };
+    let told = one(problem).to_string();
+    let title = "out of bounds: a value is read at index 4, and 4 elements are there\n";
+    assert!(told.starts_with(title), "{told}");
+}
+
+#[test]
 fn a_read_of_what_nobody_wrote() {
     let told = |space| {
         one(Problem::Unwritten {
@@ -285,5 +319,21 @@ fn a_report_ends_with_its_numbers() {
         format!(
             "{finding}\n\n{finding}\n\n2 problems; 12,345 operations; 2 of 3 blocks never reached"
         )
+    );
+}
+
+#[test]
+fn a_block_with_its_place() {
+    let place = side(7, "while (i < 8)", [0; 3], [0; 3]).map(|side| side.place);
+    let blocks: Vec<Block> = place
+        .into_iter()
+        .map(|place| Block {
+            place,
+            what: "body of a loop",
+        })
+        .collect();
+    assert_eq!(
+        blocks[0].to_string(),
+        "a.wgsl:7:5: body of a loop: while (i < 8)"
     );
 }
