@@ -403,10 +403,10 @@ fn tanh_of_extremes_neither_overflows_nor_is_a_nan() {
     check_forward(&Tanh, [4, 5], &EXTREMES, f64::tanh, tanh_error);
 }
 
-/// Where `e = exp(−2|x|)` is below 2⁻²⁵, both `1 − e` and `1 + e` are rounded to 1 or to its neighbour, and a quotient
-/// of two such numbers is what is left. How exact that is WGSL leaves open by 2.5 ULP, and a sigmoid of a large number,
-/// which is 1/(1 + e) with such an e, shows it on this device. So from 9 on the result is as near to 1 as that,
-/// but for the rounding of `1 − e`; tanh 8 would be four such roundings away.
+/// Where `e = exp(−2|x|)` is below 2⁻²⁵, `1 − e` and `1 + e` are rounded to 1, or to a neighbour by a device that does
+/// not round to the nearest. WGSL leaves their quotient open by 2.5 ULP, but the sigmoid of a large number,
+/// 1/(1 + e), shows how near to 1 it is on this device. From 9 on, tanh is as near as that, but for the rounding of
+/// `1 − e`. (tanh 8 is four such roundings below 1.)
 #[test]
 fn tanh_of_nine_and_more_is_one_but_for_a_rounding() {
     let y_of = |layer: &dyn Layer, x: &[f32]| {
