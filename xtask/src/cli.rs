@@ -2,12 +2,25 @@
 
 use std::ffi::{OsStr, OsString};
 
+use crate::mutants::Request;
+
 /// Printed on `help`, and after a mistake.
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask <command>
 
   test [cargo-test-args…]  make sure a GPU driver is there, then run every test
                            (`cargo test --release --workspace`, with these arguments)
+  sanitize                 make sure a GPU driver is there, then interpret every shader
+                           at all shapes around the edges of its tiles, and print what
+                           was found: races, barriers that diverge, accesses out of
+                           bounds, reads of unwritten memory, wrong results
+  mutants [option…]        plant single faults in the shaders, and count those that no
+                           test sees: --sample N [--seed S], --file SHADER, --kind KIND
+                           and --fault ID choose some of them (all take hours), --jobs N
+                           looks at several side by side, --list only prints them,
+                           --equivalent plants those too that are known to change nothing
+  mutants --rust [arg…]    faults in Rust, by cargo-mutants with these arguments: also
+                           hours, but for one --file
   setup                    only make sure a GPU driver is there
   web                      build the page that trains in a browser into web/dist, with
                            all that needs (the wasm target, wasm-bindgen)
@@ -20,10 +33,10 @@ usage: cargo xtask <command>
                            Linux also those in a browser
   help                     this text
 
-On Linux without a Vulkan driver, `test`, `setup` and `ci` install Mesa's software
-driver by apt-get where they may (as root, or with a sudo that asks no password),
-and otherwise say what to install; `web-test` and `ci` do so with Chromium, unless
-the environment variable CHROMIUM names one.";
+On Linux without a Vulkan driver, `test`, `sanitize`, `mutants`, `setup` and `ci`
+install Mesa's software driver by apt-get where they may (as root, or with a sudo that
+asks no password), and otherwise say what to install; `web-test` and `ci` do so with
+Chromium, unless the environment variable CHROMIUM names one.";
 
 /// Where the page is served when nobody says otherwise.
 const PORT: u16 = 8080;
@@ -37,6 +50,10 @@ pub(crate) enum Task {
     Setup,
     /// `Setup`, then `cargo test` with these further arguments.
     Test(Vec<OsString>),
+    /// `Setup`, then interpret every shader.
+    Sanitize,
+    /// Plant faults, and count those that no test sees.
+    Mutants(Request),
     /// Build the page.
     Web,
     /// `Web`, then the tests in a browser.
@@ -57,11 +74,13 @@ impl Task {
         let mut rest: Vec<OsString> = args.collect();
         let task = match name.to_str() {
             Some("test") => return Ok(Self::Test(rest)),
+            Some("mutants") => return Request::parse(&rest).map(Self::Mutants),
             Some("serve") if !rest.is_empty() => Self::Serve(port(&rest.remove(0))?),
             Some("serve") => Self::Serve(PORT),
             Some("web") => Self::Web,
             Some("web-test") => Self::WebTest,
             Some("setup") => Self::Setup,
+            Some("sanitize") => Self::Sanitize,
             Some("ci") => Self::Ci,
             Some("help" | "--help" | "-h") => Self::Help,
             _ => return Err(format!("unknown command `{}`", name.display())),
@@ -115,8 +134,18 @@ mod tests {
     }
 
     #[test]
+    fn mutants_has_options_of_its_own() {
+        let rust = vec!["--list".into()];
+        let expected = Ok(Task::Mutants(Request::Rust(rust)));
+        assert_eq!(parse(&["mutants", "--rust", "--list"]), expected);
+        let expected = "`mutants` has no option `--all`";
+        assert_eq!(parse(&["mutants", "--all"]), Err(expected.to_owned()));
+    }
+
+    #[test]
     fn the_other_commands_take_no_arguments() {
         assert_eq!(parse(&["setup"]), Ok(Task::Setup));
+        assert_eq!(parse(&["sanitize"]), Ok(Task::Sanitize));
         assert_eq!(parse(&["ci"]), Ok(Task::Ci));
         assert_eq!(parse(&["web"]), Ok(Task::Web));
         assert_eq!(parse(&["web-test"]), Ok(Task::WebTest));

@@ -6,8 +6,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::host::{Host, Invocation};
+use crate::host::{Ended, Host, Invocation, Running};
 use crate::scratch::ScratchDir;
+
+/// The exit code of a program that never ends by itself.
+pub(crate) const ENDLESS: u8 = 255;
 
 /// What running a program does to the machine; returns the exit code.
 type Effect = Box<dyn Fn(&Fake, &str) -> u8>;
@@ -110,5 +113,36 @@ impl Host for Fake {
         let line = invocation.to_string();
         self.ran.borrow_mut().push(line.clone());
         Ok((self.effect)(self, &line))
+    }
+
+    fn start(
+        &self,
+        invocation: &Invocation,
+        stdout: &Path,
+        stderr: Option<&Path>,
+    ) -> io::Result<Box<dyn Running>> {
+        let code = self.run(invocation)?;
+        let line = invocation.to_string();
+        fs::write(stdout, self.outputs.get(&line).map_or("", |output| output))?;
+        if let Some(stderr) = stderr {
+            fs::write(stderr, "")?;
+        }
+        Ok(Box::new(Started { code }))
+    }
+}
+
+/// A program of the machine's: it does what it does at once.
+struct Started {
+    code: u8,
+}
+
+impl Running for Started {
+    fn ended(&mut self) -> io::Result<Option<Ended>> {
+        Ok((self.code != ENDLESS).then_some(Ended::Code(self.code.into())))
+    }
+
+    fn kill(&mut self) -> io::Result<()> {
+        self.code = 0;
+        Ok(())
     }
 }

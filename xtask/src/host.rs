@@ -3,9 +3,10 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// A failure with the exit code that tells it.
 #[derive(Debug)]
@@ -82,6 +83,23 @@ fn quoted(word: &str) -> String {
     }
 }
 
+/// A program that was started.
+pub(crate) trait Running {
+    /// How it ended, if it did.
+    fn ended(&mut self) -> io::Result<Option<Ended>>;
+    /// Ends it.
+    fn kill(&mut self) -> io::Result<()>;
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// By itself.
+    Code(i32),
+    /// By a signal.
+    Signal,
+}
+
 /// What the commands ask of the machine.
 pub(crate) trait Host {
     /// The operating system, by the name of [`std::env::consts::OS`].
@@ -98,6 +116,14 @@ pub(crate) trait Host {
     fn output(&self, program: &str, args: &[&str]) -> Option<String>;
     /// Runs a program in the workspace root on our own standard streams; its exit code.
     fn run(&self, invocation: &Invocation) -> io::Result<u8>;
+    /// Starts a program in the workspace root without input. What it prints goes into one file, its errors into
+    /// another, or where ours go.
+    fn start(
+        &self,
+        invocation: &Invocation,
+        stdout: &Path,
+        stderr: Option<&Path>,
+    ) -> io::Result<Box<dyn Running>>;
 
     /// [`run`](Host::run), where any exit code but 0 is a failure with that code.
     fn run_or_fail(&self, invocation: &Invocation) -> Result<(), Failure> {
@@ -148,22 +174,53 @@ impl Host for Native {
     }
 
     fn run(&self, invocation: &Invocation) -> io::Result<u8> {
-        let mut command = Command::new(&invocation.program);
-        command
-            .args(&invocation.args)
-            .current_dir(workspace_root())
-            .envs(invocation.vars.iter().map(|(name, value)| (name, value)));
-        for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(describes_this_package) {
-                command.env_remove(name);
-            }
-        }
-        let status = command.status()?;
+        let status = command(invocation).status()?;
         // No code means that a signal ended it; a code beyond a byte is one of Windows.
         Ok(status
             .code()
             .map_or(1, |code| u8::try_from(code).unwrap_or(1)))
     }
+
+    fn start(
+        &self,
+        invocation: &Invocation,
+        stdout: &Path,
+        stderr: Option<&Path>,
+    ) -> io::Result<Box<dyn Running>> {
+        let mut command = command(invocation);
+        command.stdin(Stdio::null()).stdout(File::create(stdout)?);
+        if let Some(stderr) = stderr {
+            command.stderr(File::create(stderr)?);
+        }
+        Ok(Box::new(command.spawn()?))
+    }
+}
+
+impl Running for Child {
+    fn ended(&mut self) -> io::Result<Option<Ended>> {
+        let status = self.try_wait()?;
+        Ok(status.map(|status| status.code().map_or(Ended::Signal, Ended::Code)))
+    }
+
+    fn kill(&mut self) -> io::Result<()> {
+        Child::kill(self)?;
+        self.wait().map(drop)
+    }
+}
+
+/// A program that runs in the workspace root.
+fn command(invocation: &Invocation) -> Command {
+    let mut command = Command::new(&invocation.program);
+    command
+        .args(&invocation.args)
+        .current_dir(workspace_root())
+        .envs(invocation.vars.iter().map(|(name, value)| (name, value)));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(describes_this_package) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Whether a variable is one by which `cargo run` describes the xtask package.
@@ -219,6 +276,40 @@ mod tests {
         };
         assert_eq!(code_of(shell), Some(7));
         assert_eq!(code_of("no-such-program"), Some(1));
+    }
+
+    #[test]
+    fn a_started_program_runs_until_it_ends_or_is_killed() -> io::Result<()> {
+        let scratch = crate::scratch::ScratchDir::new()?;
+        let (out, err) = (scratch.path().join("out"), scratch.path().join("err"));
+        let start = |line: &str| {
+            let invocation = match cfg!(windows) {
+                true => Invocation::new("cmd", ["/C", line]),
+                false => Invocation::new("sh", ["-c", line]),
+            };
+            Native.start(&invocation, &out, Some(&err))
+        };
+        let wait = |running: &mut dyn Running| loop {
+            if let Some(ended) = running.ended()? {
+                return io::Result::Ok(ended);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        };
+        let mut printing = start("echo one&& echo two>&2&& exit 3")?;
+        assert_eq!(wait(printing.as_mut())?, Ended::Code(3));
+        assert_eq!(std::fs::read_to_string(&out)?.trim(), "one");
+        assert_eq!(std::fs::read_to_string(&err)?.trim(), "two");
+        // It would go on for minutes.
+        let endless = if cfg!(windows) {
+            "ping -n 600 127.0.0.1"
+        } else {
+            "exec sleep 600"
+        };
+        let mut endless = start(endless)?;
+        assert_eq!(endless.ended()?, None);
+        endless.kill()?;
+        assert!(endless.ended()?.is_some());
+        Ok(())
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `setup`, `web`, `web-test`, `serve` and
-//! `ci`.
+//! The project's own commands: `cargo xtask test`, `sanitize`, `mutants`, `setup`, `web`, `web-test`,
+//! `serve` and `ci`.
 //!
 //! Standard library only, so that the first command a newcomer types starts
 //! within seconds and needs nothing but the toolchain.
@@ -11,6 +11,8 @@ mod driver;
 #[cfg(test)]
 mod fake;
 mod host;
+mod mutants;
+mod sanitize;
 mod scratch;
 mod serve;
 mod steps;
@@ -47,6 +49,8 @@ fn perform(task: Task) -> Result<(), Failure> {
         }
         Task::Setup => driver::setup(&host),
         Task::Test(args) => steps::test(&host, &args),
+        Task::Sanitize => sanitize::run(&host),
+        Task::Mutants(request) => mutants::run(&host, &request),
         Task::Web => web::build(&host),
         Task::WebTest => browser::test(&host),
         Task::Serve(port) => {

@@ -13,19 +13,30 @@ pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
 /// Makes sure that there is a GPU driver, then runs all tests with these further arguments.
 pub(crate) fn test(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
+    with_driver(host, Invocation::new(host::cargo(host), test_args(args)))
+}
+
+/// Makes sure that there is a GPU driver, then runs a program that needs one.
+pub(crate) fn with_driver(host: &impl Host, mut program: Invocation) -> Result<(), Failure> {
     driver::setup(host)?;
-    let mut tests = Invocation::new(host::cargo(host), test_args(args));
-    let mut runtime_dir = None;
-    if host.os() == "linux" && host.var("XDG_RUNTIME_DIR").is_none() {
-        // Mesa's software driver complains on every start when it is unset.
-        let dir = ScratchDir::new()
-            .map_err(|error| Failure::new(format!("cannot make a temporary directory: {error}")))?;
-        tests = tests.with_var("XDG_RUNTIME_DIR", dir.path());
-        runtime_dir = Some(dir);
+    let lent = runtime_dir(host)?;
+    if let Some(dir) = &lent {
+        program = program.with_var("XDG_RUNTIME_DIR", dir.path());
     }
-    let outcome = host.run_or_fail(&tests);
-    drop(runtime_dir);
+    let outcome = host.run_or_fail(&program);
+    drop(lent);
     outcome
+}
+
+/// A runtime directory to be lent to programs that use Mesa's software driver, which complains on every start when
+/// there is none.
+pub(crate) fn runtime_dir(host: &impl Host) -> Result<Option<ScratchDir>, Failure> {
+    if host.os() != "linux" || host.var("XDG_RUNTIME_DIR").is_some() {
+        return Ok(None);
+    }
+    let dir = ScratchDir::new()
+        .map_err(|error| Failure::new(format!("cannot make a temporary directory: {error}")))?;
+    Ok(Some(dir))
 }
 
 /// The arguments of cargo for a test run with these further arguments.

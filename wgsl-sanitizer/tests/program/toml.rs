@@ -147,7 +147,7 @@ fn blocks_are_those_that_no_dispatch_reaches() {
     assert_eq!(told.len(), 1, "{out}");
     assert!(
         told[0].ends_with(
-            "never reached: files/shader.wgsl:13:9: where a condition does not hold: y[id.x]"
+            "never reached: files/shader.wgsl:13:9: where a condition does not hold: y[id.x] = -1.0"
         ),
         "{out}"
     );

@@ -1,0 +1,179 @@
+//! Single faults in a shader: every place where one token, argument or statement is another, or missing.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::ops::Range;
+
+use super::changes::{Change, changes};
+
+/// What kind of mistake a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    /// A barrier is missing.
+    Barrier,
+    /// `<` is `<=`, `==` is `!=`, and the like.
+    Comparison,
+    /// `+` is `-`, `*` is `+`, and the like.
+    Arithmetic,
+    /// `&&` is `||`, and the other way round.
+    Logic,
+    /// `<<` is `>>`, `&` is `|`, and the like.
+    Bits,
+    /// A whole number is one more, or one less.
+    Integer,
+    /// A number with a fraction is twice as large, or not 0.
+    Float,
+    /// The same of the value of a constant.
+    Constant,
+    /// `min` is `max`, `exp` is `exp2`, and the like.
+    Function,
+    /// An assignment, a call, a jump is missing.
+    Statement,
+    /// The next element is taken.
+    Index,
+    /// `=` is `+=`, and the like.
+    Assignment,
+    /// The values of a `select` are the other way round.
+    Select,
+    /// `x` of a builtin is `y`, and the other way round.
+    Component,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Barrier,
+        Self::Comparison,
+        Self::Arithmetic,
+        Self::Logic,
+        Self::Bits,
+        Self::Integer,
+        Self::Float,
+        Self::Constant,
+        Self::Function,
+        Self::Statement,
+        Self::Index,
+        Self::Assignment,
+        Self::Select,
+        Self::Component,
+    ];
+
+    /// As tables and the command line have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Barrier => "barrier",
+            Self::Comparison => "comparison",
+            Self::Arithmetic => "arithmetic",
+            Self::Logic => "logic",
+            Self::Bits => "bits",
+            Self::Integer => "integer",
+            Self::Float => "float",
+            Self::Constant => "constant",
+            Self::Function => "function",
+            Self::Statement => "statement",
+            Self::Index => "index",
+            Self::Assignment => "assignment",
+            Self::Select => "select",
+            Self::Component => "component",
+        }
+    }
+}
+
+/// One fault in a shader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The shader and a number that is made of the fault's text: other lines can come and go.
+    pub(crate) id: String,
+    /// File name without `.wgsl`.
+    pub(crate) shader: String,
+    pub(crate) kind: Kind,
+    /// Name of the function that it is in; empty outside of functions.
+    pub(crate) function: String,
+    /// From 1 on.
+    pub(crate) line: usize,
+    /// The line, or the lines in one; and what becomes of it.
+    pub(crate) before: String,
+    pub(crate) after: String,
+    /// The bytes that are replaced, and by what.
+    pub(crate) range: Range<usize>,
+    pub(crate) replacement: String,
+}
+
+impl Fault {
+    /// The shader's text with the fault in it.
+    pub(crate) fn planted_in(&self, text: &str) -> String {
+        let mut faulty = text.to_owned();
+        faulty.replace_range(self.range.clone(), &self.replacement);
+        faulty
+    }
+
+    pub(crate) fn place(&self) -> String {
+        format!("shaders/{}.wgsl:{}", self.shader, self.line)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, kind, .. } = self;
+        writeln!(f, "{id}  {}  {}", self.place(), kind.name())?;
+        writeln!(f, "    - {}", self.before)?;
+        write!(f, "    + {}", self.after)
+    }
+}
+
+/// All faults of a shader, in the order of their places.
+pub(crate) fn faults(shader: &str, text: &str) -> Vec<Fault> {
+    let mut changes = changes(text);
+    changes.sort_by_key(|change| (change.range.start, change.range.end));
+    let mut seen = HashSet::new();
+    changes.retain(|change| seen.insert((change.range.clone(), change.replacement.clone())));
+    let mut same = HashMap::new();
+    let fault = |change: Change| {
+        let Change {
+            kind,
+            range,
+            replacement,
+            function,
+        } = change;
+        let start = text[..range.start].rfind('\n').map_or(0, |end| end + 1);
+        let end = text[range.end..].find('\n');
+        let end = end.map_or(text.len(), |length| range.end + length);
+        let before = in_one_line(&text[start..end]);
+        let with = [
+            &text[start..range.start],
+            &*replacement,
+            &text[range.end..end],
+        ];
+        let after = in_one_line(&with.concat());
+        let key = [&*function, &*before, &*after].join("\n");
+        // Lines that are the same are told apart by their order.
+        let earlier = same.entry(key.clone()).or_insert(0);
+        *earlier += 1;
+        Fault {
+            id: format!("{shader}-{:08x}", hash(&format!("{key}\n{earlier}"))),
+            shader: shader.to_owned(),
+            kind,
+            line: 1 + text[..range.start].matches('\n').count(),
+            function,
+            before,
+            after,
+            range,
+            replacement,
+        }
+    };
+    changes.into_iter().map(fault).collect()
+}
+
+fn in_one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+/// FNV-1a.
+fn hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! Every shader interpreted: the tests that do so, at all of their shapes.
+
+use crate::host::{self, Failure, Host, Invocation};
+use crate::steps::with_driver;
+
+/// The tests of kernels: beside them in the library, those of parity, and those that count the blocks reached, whose
+/// table is printed.
+const TESTS: [&[&str]; 2] = [
+    &["--lib", "--", "ops::", "steps::"],
+    &["--test", "parity", "--test", "sanitize", "--", "--show-output"],
+];
+
+/// Makes sure that there is a GPU driver, with whose results the interpreter's are compared, then runs the tests with every
+/// plan interpreted that is not too long. It fails where anything is found.
+pub(crate) fn run(host: &impl Host) -> Result<(), Failure> {
+    for tests in TESTS {
+        let args = ["test", "--release"].iter().chain(tests);
+        let test = Invocation::new(host::cargo(host), args).with_var("WGRAD_SANITIZE", "all");
+        with_driver(host, test)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::fake::Fake;
+
+    fn ready() -> io::Result<Fake> {
+        Fake::new("linux")?
+            .env("XDG_RUNTIME_DIR", "/run/user/1000")
+            .file("/usr/lib/libvulkan.so.1")?
+            .file("/usr/share/vulkan/icd.d/lvp_icd.json")
+    }
+
+    #[test]
+    fn all_shapes_are_asked_for() -> io::Result<()> {
+        let fake = ready()?;
+        assert!(run(&fake).is_ok());
+        let expected = [
+            "WGRAD_SANITIZE=all cargo test --release --lib -- ops:: steps::",
+            "WGRAD_SANITIZE=all cargo test --release --test parity --test sanitize -- --show-output",
+        ];
+        assert_eq!(*fake.ran.borrow(), expected);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_found_is_a_failure() -> io::Result<()> {
+        let fake = ready()?.on_run(|_, _| 101);
+        assert_eq!(run(&fake).err().map(|failure| failure.code), Some(101));
+        assert_eq!(fake.ran.borrow().len(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_compared_without_a_driver() -> io::Result<()> {
+        let fake = Fake::new("linux")?;
+        assert!(run(&fake).is_err());
+        assert!(fake.ran.borrow().is_empty());
+        Ok(())
+    }
+}
