@@ -97,7 +97,7 @@ impl LossCheck {
         self
     }
 
-    /// How passes are [sanitized](crate::sanitize) whose tensors have no more elements than this, all together. Default: 4,096
+    /// How passes are [sanitized](crate::sanitize()) whose tensors have no more elements than this, all together. Default: 4,096
     /// elements, in three orders, not compared with the device. 0 leaves it out.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {

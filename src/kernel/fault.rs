@@ -39,8 +39,7 @@ static PLANTED: LazyLock<Option<Fault>> = LazyLock::new(|| {
 });
 
 /// A shader's text, or one that it is a part of, with the fault that is planted.
-#[must_use]
-pub fn faulty(text: &str) -> Cow<'_, str> {
+fn faulty(text: &str) -> Cow<'_, str> {
     match &*PLANTED {
         Some(fault) if text.contains(&fault.sound) => {
             Cow::Owned(text.replace(&fault.sound, &fault.faulty))

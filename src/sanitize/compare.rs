@@ -48,10 +48,13 @@ impl Difference {
 
     /// Of the bound.
     fn share(&self) -> f64 {
-        match (self.distance(), self.is_within()) {
-            (distance, _) if distance == 0.0 => 0.0,
-            (distance, true) => distance / self.bound,
-            (_, false) => f64::INFINITY,
+        let distance = self.distance();
+        if distance == 0.0 {
+            return 0.0;
+        }
+        match self.is_within() {
+            true => distance / self.bound,
+            false => f64::INFINITY,
         }
     }
 }

@@ -63,19 +63,19 @@ pub(crate) fn cases() -> Vec<Case> {
         for shape in PRODUCTS {
             let name = format!("{variant:?}, {shape:?}");
             cases.push(case(name, move |recorder| {
-                product(recorder, variant, shape)
+                product(recorder, variant, shape);
             }));
         }
     }
     for shape in ELEMENTS {
         cases.push(case(format!("layers, {shape:?}"), move |recorder| {
-            layers(recorder, shape)
+            layers(recorder, shape);
         }));
         cases.push(case(format!("losses, {shape:?}"), move |recorder| {
-            losses(recorder, shape)
+            losses(recorder, shape);
         }));
         cases.push(case(format!("values, {shape:?}"), move |recorder| {
-            sums(recorder, shape)
+            sums(recorder, shape);
         }));
     }
     cases

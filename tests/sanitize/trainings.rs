@@ -234,19 +234,17 @@ pub(crate) fn cases() -> Vec<Case> {
                 let (sgd, batch) = (Sgd::new(0.1), 7);
                 if of_bytes {
                     let (data, loss) = (bytes(9, 5, 3), SoftmaxCrossEntropy);
-                    for fusion in [Fusion::Layers] {
-                        let mut trainer = Trainer::with_fusion(
-                            model(),
-                            loss,
-                            sgd,
-                            &data,
-                            batch,
-                            sampling.clone(),
-                            fusion,
-                        )
-                        .unwrap();
-                        check(coverage, name, &mut trainer, &Examples::from(&data));
-                    }
+                    let mut trainer = Trainer::with_fusion(
+                        model(),
+                        loss,
+                        sgd,
+                        &data,
+                        batch,
+                        sampling,
+                        Fusion::Layers,
+                    )
+                    .unwrap();
+                    check(coverage, name, &mut trainer, &Examples::from(&data));
                 } else {
                     let [x, t] = floats(9, 5, 3);
                     let table = Table::regression("values", x.view(), t.view()).unwrap();

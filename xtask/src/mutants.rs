@@ -39,7 +39,10 @@ pub(crate) fn run(host: &impl Host, request: &Request) -> Result<(), Failure> {
 
 fn wgsl(host: &impl Host, options: &Options) -> Result<(), Failure> {
     let texts = texts(host)?;
-    let all: Vec<Fault> = texts.iter().flat_map(|(name, text)| faults(name, text)).collect();
+    let all: Vec<Fault> = texts
+        .iter()
+        .flat_map(|(name, text)| faults(name, text))
+        .collect();
     let equivalent = listed(host, &all)?;
     let chosen = options.choose(all).map_err(Failure::new)?;
     if options.list {
@@ -137,16 +140,26 @@ fn plant(
                 (told, Outcome::Caught { by, how })
             }
         };
-        eprintln!("[{done}/{count}] {}: {told} in {:.1} s", fault.id, duration.as_secs_f64());
+        eprintln!(
+            "[{done}/{count}] {}: {told} in {:.1} s",
+            fault.id,
+            duration.as_secs_f64()
+        );
         score.add(fault, &outcome);
     })?;
     println!("{score}\nin {}", minutes(start.elapsed()));
     told("were only seen as tests that took too long", &slow);
     told("are listed as changing no result, but were caught", &wrong);
-    told("lived: no test sees them, nor are they listed as changing no result", &lived);
+    told(
+        "lived: no test sees them, nor are they listed as changing no result",
+        &lived,
+    );
     match (lived.len(), wrong.len()) {
         (0, 0) => Ok(()),
-        (0, wrong) => Err(Failure::new(format!("{wrong} faults do not belong in {}", equivalent::FILE))),
+        (0, wrong) => Err(Failure::new(format!(
+            "{wrong} faults do not belong in {}",
+            equivalent::FILE
+        ))),
         (lived, _) => Err(Failure::new(format!(
             "{lived} faults lived: each needs a test, or its reason in {}",
             equivalent::FILE
@@ -173,7 +186,10 @@ fn look<H: Host>(runner: &mut Runner<'_, H>, count: usize) -> Result<(), Failure
     for skipped in runner.look()? {
         eprintln!("xtask: {skipped}");
     }
-    eprintln!("xtask: all passed, in {} one after the other", minutes(runner.duration()));
+    eprintln!(
+        "xtask: all passed, in {} one after the other",
+        minutes(runner.duration())
+    );
     Ok(())
 }
 
@@ -184,7 +200,9 @@ fn check_hook<H: Host>(
 ) -> Result<(), Failure> {
     let met = runner.shaders();
     if let Some(shader) = texts.keys().find(|name| !met.contains(name.as_str())) {
-        return Err(Failure::new(format!("no test has kernels of {shader}.wgsl")));
+        return Err(Failure::new(format!(
+            "no test has kernels of {shader}.wgsl"
+        )));
     }
     let Some((shader, text)) = texts.first_key_value() else {
         return Err(Failure::new("there are no shaders"));

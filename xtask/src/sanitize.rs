@@ -7,7 +7,14 @@ use crate::steps::with_driver;
 /// table is printed.
 const TESTS: [&[&str]; 2] = [
     &["--lib", "--", "ops::", "steps::"],
-    &["--test", "parity", "--test", "sanitize", "--", "--show-output"],
+    &[
+        "--test",
+        "parity",
+        "--test",
+        "sanitize",
+        "--",
+        "--show-output",
+    ],
 ];
 
 /// Makes sure that there is a GPU driver, with whose results the interpreter's are compared, then runs the tests with every

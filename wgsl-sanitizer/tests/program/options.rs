@@ -154,7 +154,9 @@ fn constants_workgroups_and_structs() {
     let last = ended.out.lines().last();
     assert_eq!(
         last,
-        Some("never reached: scale.wgsl:9:9: where a condition holds: y[id.x] *= params.rate * times")
+        Some(
+            "never reached: scale.wgsl:9:9: where a condition holds: y[id.x] *= params.rate * times"
+        )
     );
 }
 

@@ -38,7 +38,7 @@ const LEFT_OUT: [(&str, &str); 1] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Binary {
     pub(crate) name: &'static str,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 /// A test, by the place of its binary among all.
@@ -71,9 +71,11 @@ impl Suite {
             tests: Vec::new(),
         };
         for (at, binary) in suite.binaries.iter().enumerate() {
-            let list = Invocation::new(&binary.path, ["--list", "--format", "terse"]);
+            let list = Invocation::new(&binary.path, ["--list", "--format=terse"]);
             let printed = capture(host, &list, scratch)?;
-            let names = printed.lines().filter_map(|line| line.strip_suffix(": test"));
+            let names = printed
+                .lines()
+                .filter_map(|line| line.strip_suffix(": test"));
             let names = names.filter(|name| !LEFT_OUT.contains(&(binary.name, name)));
             suite.tests.extend(names.map(|name| Test {
                 binary: at,
@@ -173,7 +175,7 @@ pub(crate) mod tests {
                 _ => String::new(),
             };
             let list = format!("of_{name}: test\n{left_out}\n2 tests, 0 benchmarks\n");
-            fake = fake.answers(format!("/t/{name} --list --format terse"), &list);
+            fake = fake.answers(format!("/t/{name} --list --format=terse"), &list);
         }
         fake
     }
@@ -186,14 +188,20 @@ pub(crate) mod tests {
 
     #[test]
     fn the_tests_are_built_apart_with_the_flag() -> io::Result<()> {
-        let fake = built(Fake::new("linux")?.env("CARGO_TARGET_DIR", "/t").env("RUSTFLAGS", "-C x"));
+        let fake = built(
+            Fake::new("linux")?
+                .env("CARGO_TARGET_DIR", "/t")
+                .env("RUSTFLAGS", "-C x"),
+        );
         let suite = suite(&fake).map_err(|failure| io::Error::other(failure.to_string()))?;
         let build = fake.ran.borrow()[0].clone();
         let expected = "RUSTFLAGS='-C x --cfg wgrad_faults' cargo test --release --no-run --message-format \
             json-render-diagnostics --target-dir /t/mutants --package wgrad --lib --test contract --test sanitize ";
         assert!(build.starts_with(expected), "{build}");
         assert_eq!(suite.binaries.len(), BINARIES.len());
-        let names: Vec<_> = (0..suite.tests.len()).map(|test| suite.name(test)).collect();
+        let names: Vec<_> = (0..suite.tests.len())
+            .map(|test| suite.name(test))
+            .collect();
         assert_eq!(names, BINARIES.map(|name| format!("{name}::of_{name}")));
         assert_eq!(
             suite.invocation(1).to_string(),

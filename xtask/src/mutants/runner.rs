@@ -7,7 +7,7 @@ use std::{fs, io, thread};
 
 use super::binaries::Suite;
 use super::faults::Fault;
-use crate::host::{Ended, Failure, Host, Running};
+use crate::host::{Ended, Failure, Host, Invocation, Running};
 
 /// Names the file with a fault: see `src/kernel/fault.rs`.
 const FAULT: &str = "WGRAD_FAULT";
@@ -74,7 +74,7 @@ struct Lane {
 /// How a lane ended.
 #[derive(Default)]
 struct End {
-    /// What its last test took.
+    /// What its tests took.
     duration: Duration,
     /// The test that did not pass.
     stopped: Option<(usize, Stop)>,
@@ -96,6 +96,9 @@ struct Slot {
     place: usize,
     running: Box<dyn Running>,
     start: Instant,
+    /// When the first of them started.
+    lane_start: Instant,
+    limit: Duration,
     stdout: PathBuf,
     stderr: PathBuf,
 }
@@ -136,8 +139,9 @@ impl<'r, H: Host> Runner<'r, H> {
         let mut skipped = BTreeMap::new();
         let mut failure = None;
         self.drive(count, lane, |test, end| {
-            let [stdout, stderr] = [&end.stdout, &end.stderr]
-                .map(|path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned());
+            let [stdout, stderr] = [&end.stdout, &end.stderr].map(|path| {
+                String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+            });
             if end.stopped.is_some() {
                 failure = Some(format!(
                     "{} fails without any fault:\n{stdout}{stderr}",
@@ -161,7 +165,9 @@ impl<'r, H: Host> Runner<'r, H> {
         }
         self.known = known;
         let skipped = skipped.into_iter();
-        Ok(skipped.map(|(line, times)| format!("{times} × {line}")).collect())
+        Ok(skipped
+            .map(|(line, times)| format!("{times} × {line}"))
+            .collect())
     }
 
     /// The shaders that any test meets.
@@ -239,7 +245,10 @@ impl<'r, H: Host> Runner<'r, H> {
                 match lane.tests.is_empty() {
                     // Nothing looks at it.
                     true => goes_on &= done(next, End::default()),
-                    false => slots.push(self.start(next, lane, 0).map_err(cannot)?),
+                    false => {
+                        let start = Instant::now();
+                        slots.push(self.start(next, lane, 0, start).map_err(cannot)?);
+                    }
                 }
                 next += 1;
             }
@@ -252,18 +261,26 @@ impl<'r, H: Host> Runner<'r, H> {
                 let slot = slots.swap_remove(at);
                 let (number, place) = (slot.number, slot.place);
                 if stop.is_none() && place + 1 < slot.lane.tests.len() {
-                    slots.push(self.start(number, slot.lane, place + 1).map_err(cannot)?);
+                    let start = slot.lane_start;
+                    let slot = self.start(number, slot.lane, place + 1, start);
+                    slots.push(slot.map_err(cannot)?);
                     continue;
                 }
                 let end = End {
-                    duration: slot.start.elapsed(),
+                    duration: slot.lane_start.elapsed(),
                     stopped: stop.map(|stop| (slot.lane.tests[place], stop)),
                     stdout: slot.stdout,
                     stderr: slot.stderr,
                 };
                 let files = [end.stdout.clone(), end.stderr.clone()];
                 goes_on &= done(number, end);
-                for path in slot.lane.vars.into_iter().map(|(_, path)| path).chain(files) {
+                for path in slot
+                    .lane
+                    .vars
+                    .into_iter()
+                    .map(|(_, path)| path)
+                    .chain(files)
+                {
                     // A test that asks for no kernel writes none.
                     let _ = fs::remove_file(path);
                 }
@@ -276,21 +293,25 @@ impl<'r, H: Host> Runner<'r, H> {
         Ok(())
     }
 
-    fn start(&self, number: usize, lane: Lane, place: usize) -> io::Result<Slot> {
-        let vars = self.vars.iter().chain(&lane.vars);
-        let invocation = self.suite.invocation(lane.tests[place]);
-        let invocation = vars.fold(invocation, |invocation, (name, value)| {
-            invocation.with_var(name, value)
-        });
+    fn start(
+        &self,
+        number: usize,
+        lane: Lane,
+        place: usize,
+        lane_start: Instant,
+    ) -> io::Result<Slot> {
+        let invocation = self.invocation(&lane, place);
         let [stdout, stderr] =
             ["stdout", "stderr"].map(|name| self.scratch.join(format!("{name}-{number}")));
         let running = self.host.start(&invocation, &stdout, Some(&stderr))?;
         Ok(Slot {
             number,
+            limit: self.limit(self.known[lane.tests[place]].duration),
             lane,
             place,
             running,
             start: Instant::now(),
+            lane_start,
             stdout,
             stderr,
         })
@@ -298,16 +319,53 @@ impl<'r, H: Host> Runner<'r, H> {
 
     /// None while a test runs, and then why its lane stops there, if it does.
     fn stop(&self, slot: &mut Slot) -> io::Result<Option<Option<Stop>>> {
-        let known = &self.known[slot.lane.tests[slot.place]];
-        let limit = known.duration * PATIENCE + self.grace;
         Ok(match slot.running.ended()? {
             Some(Ended::Code(0)) => Some(None),
             Some(ended) => Some(Some(Stop::Ended(ended))),
-            None if slot.lane.limited && slot.start.elapsed() > limit => {
+            None if slot.lane.limited && slot.start.elapsed() > slot.limit => {
                 slot.running.kill()?;
-                Some(Some(Stop::TimeLimit))
+                // The machine may have more to do than it had.
+                let limit = self.limit(self.time(slot.lane.tests[slot.place])?);
+                if limit <= slot.limit {
+                    return Ok(Some(Some(Stop::TimeLimit)));
+                }
+                let invocation = self.invocation(&slot.lane, slot.place);
+                let (stdout, stderr) = (&slot.stdout, Some(&*slot.stderr));
+                slot.running = self.host.start(&invocation, stdout, stderr)?;
+                (slot.start, slot.limit) = (Instant::now(), limit);
+                None
             }
             None => None,
+        })
+    }
+
+    /// How long a test may take with a fault that takes so long without one.
+    fn limit(&self, duration: Duration) -> Duration {
+        duration * PATIENCE + self.grace
+    }
+
+    /// How long a test takes now, without a fault.
+    fn time(&self, test: usize) -> io::Result<Duration> {
+        let lane = Lane {
+            vars: Vec::new(),
+            tests: vec![test],
+            limited: false,
+        };
+        let [stdout, stderr] = ["timed", "timed-errors"].map(|name| self.scratch.join(name));
+        let start = Instant::now();
+        let invocation = self.invocation(&lane, 0);
+        let mut running = self.host.start(&invocation, &stdout, Some(&stderr))?;
+        while running.ended()?.is_none() {
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(start.elapsed())
+    }
+
+    fn invocation(&self, lane: &Lane, place: usize) -> Invocation {
+        let vars = self.vars.iter().chain(&lane.vars);
+        let invocation = self.suite.invocation(lane.tests[place]);
+        vars.fold(invocation, |invocation, (name, value)| {
+            invocation.with_var(name, value)
         })
     }
 }

@@ -10,7 +10,10 @@ use super::runner::How;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Tests of this binary saw it.
-    Caught { by: &'static str, how: How },
+    Caught {
+        by: &'static str,
+        how: How,
+    },
     Lived,
     /// It is listed as changing no result.
     Equivalent,
@@ -65,7 +68,10 @@ impl Score {
         self.all.add(outcome);
         let of_shader = self.by_shader.entry(fault.shader.clone());
         of_shader.or_default().add(outcome);
-        self.by_kind.entry(fault.kind.name()).or_default().add(outcome);
+        self.by_kind
+            .entry(fault.kind.name())
+            .or_default()
+            .add(outcome);
         if let Outcome::Caught { by, how } = outcome {
             let [all, crashed, hung] = self.by_test.entry(by).or_default();
             *all += 1;
@@ -92,8 +98,20 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, count: Count) -> fmt::Result {
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (what, counts) in [
-            ("shader", self.by_shader.iter().map(|(name, &count)| (&**name, count)).collect()),
-            ("kind", self.by_kind.iter().map(|(&name, &count)| (name, count)).collect::<Vec<_>>()),
+            (
+                "shader",
+                self.by_shader
+                    .iter()
+                    .map(|(name, &count)| (&**name, count))
+                    .collect(),
+            ),
+            (
+                "kind",
+                self.by_kind
+                    .iter()
+                    .map(|(&name, &count)| (name, count))
+                    .collect::<Vec<_>>(),
+            ),
         ] {
             writeln!(
                 f,
@@ -106,7 +124,11 @@ impl fmt::Display for Score {
             row(f, "all", self.all)?;
             writeln!(f)?;
         }
-        writeln!(f, "{:<26}{:>8}{:>12}{:>12}", "caught by", "all", "by a crash", "too slow")?;
+        writeln!(
+            f,
+            "{:<26}{:>8}{:>12}{:>12}",
+            "caught by", "all", "by a crash", "too slow"
+        )?;
         for (name, [all, crashed, hung]) in &self.by_test {
             writeln!(f, "{name:<26}{all:>8}{crashed:>12}{hung:>12}")?;
         }

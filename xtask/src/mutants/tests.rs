@@ -1,0 +1,129 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::*;
+use crate::fake::Fake;
+
+const SHADER: &str = "fn f() {\n    a = min(b, c);\n}\n";
+const LIST: &str = "one.wgsl f\n- a = min(b, c);\n+ a = max(b, c);\n= They are equal.\n";
+
+/// A machine with one shader and a test of each kind, which sees a fault as `judge` says by the faulty text.
+fn machine(list: &str, judge: impl Fn(&str) -> u8 + 'static) -> io::Result<Fake> {
+    let named = |line: &str, variable: &str| -> Option<PathBuf> {
+        let (_, rest) = line.split_once(&format!("{variable}="))?;
+        Some(rest.split(' ').next()?.into())
+    };
+    let fake = binaries::tests::built(Fake::new("linux")?.env("XDG_RUNTIME_DIR", "/run/user/1000"));
+    let fake = fake
+        .file("/usr/lib/libvulkan.so.1")?
+        .file("/usr/share/vulkan/icd.d/lvp_icd.json")?
+        .on_run(move |_, line| {
+            if let Some(met) = named(line, "WGRAD_SHADERS_MET") {
+                return u8::from(fs::write(met, "one\n").is_err());
+            }
+            let text = named(line, "WGRAD_FAULT").and_then(|path| fs::read_to_string(path).ok());
+            match text {
+                None => 0,
+                Some(text) if text.ends_with("no WGSL") => 86,
+                Some(text) => judge(&text),
+            }
+        });
+    fake.write("shaders/one.wgsl", SHADER)?;
+    fake.write(equivalent::FILE, list)?;
+    Ok(fake)
+}
+
+fn wgsl_of(fake: &Fake, line: &str) -> Result<(), String> {
+    let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+    let request = Request::parse(&args)?;
+    run(fake, &request).map_err(|failure| failure.message)
+}
+
+/// How many tests were run with a fault, apart from the text that is no WGSL.
+fn planted(fake: &Fake) -> usize {
+    let ran = fake.ran.borrow();
+    ran.iter()
+        .filter(|line| line.contains("WGRAD_FAULT"))
+        .count()
+        - 1
+}
+
+#[test]
+fn faults_that_are_seen_or_listed_are_a_success() -> io::Result<()> {
+    let fake = machine(LIST, |_| 101)?;
+    assert_eq!(wgsl_of(&fake, ""), Ok(()));
+    // The statement and `=`; `min` is listed.
+    assert_eq!(planted(&fake), 2);
+    Ok(())
+}
+
+#[test]
+fn a_fault_that_lives_is_a_failure() -> io::Result<()> {
+    let fake = machine(LIST, |text| if text.contains("a += min") { 0 } else { 101 })?;
+    let message = wgsl_of(&fake, "--jobs 3").err().unwrap_or_default();
+    assert_eq!(
+        message,
+        "1 faults lived: each needs a test, or its reason in xtask/src/mutants/equivalent.txt"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_listed_fault_that_is_seen_does_not_belong_there() -> io::Result<()> {
+    let fake = machine(LIST, |_| 101)?;
+    let message = wgsl_of(&fake, "--equivalent").err().unwrap_or_default();
+    let expected = "1 faults do not belong in xtask/src/mutants/equivalent.txt";
+    assert_eq!(message, expected);
+    assert_eq!(planted(&fake), 3);
+    // One that lives does.
+    let fake = machine(LIST, |text| if text.contains("max") { 0 } else { 101 })?;
+    assert_eq!(wgsl_of(&fake, "--equivalent"), Ok(()));
+    Ok(())
+}
+
+#[test]
+fn a_list_with_a_fault_that_is_gone_is_told_before_anything_is_built() -> io::Result<()> {
+    let fake = machine(&LIST.replace("one.wgsl", "two.wgsl"), |_| 101)?;
+    let message = wgsl_of(&fake, "").err().unwrap_or_default();
+    assert!(
+        message.contains("equivalent.txt:1: there is no such fault in two.wgsl"),
+        "{message}"
+    );
+    assert!(fake.ran.borrow().is_empty());
+    Ok(())
+}
+
+#[test]
+fn tests_that_do_not_see_what_is_planted_are_told() -> io::Result<()> {
+    let fake = machine(LIST, |_| 101)?.on_run(|_, line| {
+        let met = line
+            .split_once("WGRAD_SHADERS_MET=")
+            .and_then(|(_, rest)| rest.split(' ').next());
+        met.map_or(0, |met| u8::from(fs::write(met, "one\n").is_err()))
+    });
+    let message = wgsl_of(&fake, "").err().unwrap_or_default();
+    assert!(
+        message.contains("built with `--cfg wgrad_faults`?"),
+        "{message}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_shader_that_no_test_meets_is_told() -> io::Result<()> {
+    let fake = machine(LIST, |_| 101)?;
+    fake.write("shaders/two.wgsl", SHADER)?;
+    let message = wgsl_of(&fake, "").err().unwrap_or_default();
+    assert_eq!(message, "no test has kernels of two.wgsl");
+    Ok(())
+}
+
+#[test]
+fn a_list_of_faults_needs_no_driver() -> io::Result<()> {
+    let fake = Fake::new("linux")?;
+    fake.write("shaders/one.wgsl", SHADER)?;
+    fake.write(equivalent::FILE, "")?;
+    assert_eq!(wgsl_of(&fake, "--list"), Ok(()));
+    assert!(fake.ran.borrow().is_empty());
+    Ok(())
+}

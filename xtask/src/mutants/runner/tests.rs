@@ -1,0 +1,159 @@
+use std::cell::{Cell, RefCell};
+
+use super::super::binaries::{Binary, Test};
+use super::super::faults::faults;
+use super::*;
+use crate::fake::{ENDLESS, Fake};
+use crate::scratch::ScratchDir;
+
+const TEXT: &str = "fn f() {\n    barrier(a);\n    b = c;\n}\n";
+
+/// Three tests of two binaries.
+fn suite() -> Suite {
+    let binary = |name, path: &str| Binary {
+        name,
+        path: path.into(),
+    };
+    let test = |binary, name: &str| Test {
+        binary,
+        name: name.to_owned(),
+    };
+    Suite {
+        binaries: vec![
+            binary("contract", "/t/contract"),
+            binary("parity", "/t/parity"),
+        ],
+        tests: vec![test(1, "slow"), test(0, "all"), test(1, "quick")],
+    }
+}
+
+/// The file that a variable of a command line names.
+fn named(line: &str, variable: &str) -> Option<PathBuf> {
+    let (_, rest) = line.split_once(&format!("{variable}="))?;
+    Some(rest.split(' ').next()?.into())
+}
+
+/// The name of the test of a command line.
+fn test_of(line: &str) -> &str {
+    line.rsplit(' ').next().unwrap_or_default()
+}
+
+/// A machine whose tests meet the shader `one`, but for `quick`, and see a fault by what the text has become.
+fn machine(judge: impl Fn(&str, &str) -> u8 + 'static) -> io::Result<Fake> {
+    Ok(Fake::new("linux")?.on_run(move |_, line| {
+        if let Some(met) = named(line, MET) {
+            let shaders = match test_of(line) {
+                "quick" => "two\n",
+                _ => "one\n",
+            };
+            return u8::from(fs::write(met, shaders).is_err());
+        }
+        let text = named(line, FAULT).and_then(|path| fs::read_to_string(path).ok());
+        judge(test_of(line), &text.unwrap_or_default())
+    }))
+}
+
+/// What becomes of faults in `one`, and how many tests were run with them.
+fn verdicts(fake: &Fake, jobs: usize) -> Result<(Vec<Verdict>, usize), Failure> {
+    let scratch = ScratchDir::new().map_err(|error| Failure::new(error.to_string()))?;
+    let suite = suite();
+    let mut runner = Runner::new(fake, &suite, scratch.path(), jobs);
+    runner.grace = Duration::ZERO;
+    runner.look()?;
+    let before = fake.ran.borrow().len();
+    let faults = faults("one", TEXT);
+    let faults: Vec<&Fault> = faults.iter().collect();
+    let texts = BTreeMap::from([("one".to_owned(), TEXT.to_owned())]);
+    let verdicts = RefCell::new(vec![None; faults.len()]);
+    runner.plant(&faults, &texts, |number, verdict, _| {
+        verdicts.borrow_mut()[number] = Some(verdict);
+    })?;
+    let verdicts = verdicts.into_inner().into_iter().flatten().collect();
+    Ok((verdicts, fake.ran.borrow().len() - before))
+}
+
+#[test]
+fn the_first_test_that_sees_a_fault_catches_it() -> io::Result<()> {
+    // Of the three faults, one is seen by the first test, one by the second, one by none.
+    let judge = |test: &str, text: &str| {
+        let is_seen = match test {
+            "all" => {
+                !text.ends_with("fn f() {\n    barrier(a);\n    b = c;\n}\n")
+                    && text.contains("\n    \n    b")
+            }
+            _ => text.contains("b += c"),
+        };
+        if is_seen { 101 } else { 0 }
+    };
+    for jobs in [1, 2] {
+        let (verdicts, ran) = verdicts(&machine(judge)?, jobs).unwrap_or_default();
+        let caught = |test| Verdict::Caught {
+            test,
+            how: How::Failed,
+        };
+        assert_eq!(verdicts, [caught(1), Verdict::Lived, caught(0)]);
+        // `all` alone, both, both; `quick` has no kernel of this shader.
+        assert_eq!(ran, 5);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_crash_and_an_endless_test_see_a_fault_and_what_is_no_wgsl_is_none() -> io::Result<()> {
+    let judge = |_: &str, text: &str| match () {
+        () if text.contains("b += c") => 139,
+        () if text.contains("b = c;\n}\nfn f() {\n    barrier(a);\n    \n") => ENDLESS,
+        () => 86,
+    };
+    let (verdicts, _) = verdicts(&machine(judge)?, 2).unwrap_or_default();
+    let by = |how| Verdict::Caught { test: 1, how };
+    assert_eq!(
+        verdicts,
+        [Verdict::Invalid, by(How::Hung), by(How::Crashed)]
+    );
+    Ok(())
+}
+
+#[test]
+fn a_test_that_is_slow_because_the_machine_is_gets_more_time() -> io::Result<()> {
+    let faulty = Cell::new(0);
+    let fake = Fake::new("linux")?.on_run(move |_, line| {
+        if let Some(met) = named(line, MET) {
+            return u8::from(fs::write(met, "one\n").is_err());
+        }
+        if named(line, FAULT).is_none() {
+            // Without a fault it takes longer than it did.
+            thread::sleep(Duration::from_millis(100));
+            return 0;
+        }
+        faulty.set(faulty.get() + 1);
+        if faulty.get() == 1 { ENDLESS } else { 101 }
+    });
+    let (verdicts, ran) = verdicts(&fake, 1).unwrap_or_default();
+    let caught = Verdict::Caught {
+        test: 1,
+        how: How::Failed,
+    };
+    assert_eq!(verdicts, vec![caught; 3]);
+    // The first fault's test twice, and once without the fault.
+    assert_eq!(ran, 5);
+    Ok(())
+}
+
+#[test]
+fn nothing_is_planted_when_a_test_fails_without_a_fault() -> io::Result<()> {
+    let fake = Fake::new("linux")?.on_run(|_, line| u8::from(test_of(line) == "all"));
+    let message = verdicts(&fake, 1).err().map(|failure| failure.message);
+    assert!(message.is_some_and(|text| text.starts_with("contract::all fails without any fault")));
+    assert!(fake.ran.borrow().iter().all(|line| !line.contains(FAULT)));
+    Ok(())
+}
+
+#[test]
+fn a_fault_that_no_test_meets_lives() -> io::Result<()> {
+    // No test writes down a shader.
+    let (verdicts, ran) = verdicts(&Fake::new("linux")?, 1).unwrap_or_default();
+    assert_eq!(verdicts, vec![Verdict::Lived; 3]);
+    assert_eq!(ran, 0);
+    Ok(())
+}
