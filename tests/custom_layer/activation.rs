@@ -489,7 +489,7 @@ fn a_kernel_without_its_guard() {
         "if (i < shape.elements) { y",
         "if (shape.elements > 0u) { y",
     );
-    let by_sanitizer = "read out of bounds of storage variable `x`: element 1 of 1 (63 times)";
+    let by_sanitizer = "out of bounds: `x` is read at index 1, and 1 element is bound there";
     assert_stray(&layer, "63 elements behind the end of y", by_sanitizer);
 }
 

@@ -338,7 +338,7 @@ fn a_term_of_the_gradient_that_is_left_out() {
 fn a_gradient_that_runs_into_the_next() {
     let layer = LayerNorm::with("if (c >= size.columns)", "if (c > size.columns)");
     let found = check_error(&layer).to_string();
-    let expected = "read out of bounds of storage variable `dy`: element 1 of 1";
+    let expected = "out of bounds: `dy` is read at index 1, and 1 element is bound there";
     assert!(found.contains(expected), "{found}");
     let without = LayerCheck::default().sanitized(0, Sanitizer::default());
     match without.run(gpu(), &layer) {

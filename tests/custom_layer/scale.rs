@@ -236,7 +236,7 @@ fn a_parameter_too_short() {
     let mut layer = Scale::good();
     layer.shift = |inputs| inputs.min(2).into();
     let found = check_error(&layer).to_string();
-    let expected = "read out of bounds of storage variable `shift`: element 2 of 2";
+    let expected = "out of bounds: `shift` is read at index 2, and 2 elements are bound there";
     assert!(found.contains(expected), "{found}");
     // What lies behind it is NaN; the reference, which would panic, is not asked.
     let without = LayerCheck::default().sanitized(0, Sanitizer::default());
