@@ -36,7 +36,7 @@ const UNREACHED: &[(&str, &str, &str)] = &[
     ("fused_slices::forward", "return width_8;", FIRST),
     (
         "fused_slices::backward_forward",
-        "else if (index == biases) {",
+        "without a block of its own: else if (index == biases) {",
         FOLDED,
     ),
     (

@@ -274,9 +274,11 @@ impl<'a> Compiler<'a> {
         let to_end = self.jump()?;
         let start = self.here();
         self.land(to_reject, start);
-        let what = match reject.is_empty() {
-            true => "where a condition does not hold, without a block of its own",
-            false => "where a condition does not hold",
+        // naga ends a function's last branches with a `return` that has no place of its own.
+        let is_written = reject.span_iter().any(|(_, span)| span.is_defined());
+        let what = match is_written {
+            true => "where a condition does not hold",
+            false => "where a condition does not hold, without a block of its own",
         };
         self.span = span;
         self.block(frame, reject, what, span)?;
