@@ -19,12 +19,12 @@ const UNREACHED: &[(&str, &str, &str)] = &[
     ),
     (
         "fused_middle::middle",
-        "case of a switch: return columns();",
+        "case of a switch: columns()",
         "no layer stands behind the last",
     ),
     (
         "fused_slices::backward_forward",
-        "case of a switch: return columns();",
+        "case of a switch: columns()",
         "no layer stands behind the last",
     ),
     ("fused_slices::forward", "return width_2;", FIRST),
