@@ -149,7 +149,10 @@ fn losses(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
 fn sums(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
     let [a, b, c] = [1, 2, 3].map(|seed| tensor("values", shape, seed));
     values::add(recorder, [&a, &b], &c);
-    values::copy_columns(recorder, (&a, 0), (&c, 0), shape[1].div_ceil(2));
+    // All of them, so that there is more than one workgroup, and some.
+    for columns in [shape[1], shape[1].div_ceil(2)] {
+        values::copy_columns(recorder, (&a, 0), (&c, 0), columns);
+    }
     values::accumulate(recorder, &a, &b);
     values::copy(recorder, &a, &c);
     values::mix_in(recorder, &a, &b, 0.25);
