@@ -45,7 +45,9 @@ fn the_report_has_a_row_for_both_tensors_of_every_minibatch() {
     assert_eq!(rows(Check::Gradient, [3, 7]), ["doutputs"]);
     assert_eq!(rows(Check::Gradient, [101, 53]), [""; 0]);
     let text = report.to_string();
-    assert_eq!(text.lines().count(), 3 + report.rows.len());
+    assert_eq!(text.lines().count(), 4 + report.rows.len());
+    let sanitized = "\nsanitizer log_cosh::log_cosh: clean in ";
+    assert!(text.contains(sanitized), "{text}");
     assert!(
         text.starts_with("LogCosh\ncontract  log_cosh::log_cosh is what"),
         "{text}"

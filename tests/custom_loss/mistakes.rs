@@ -1,7 +1,7 @@
 //! Each mistake gets the error that names it.
 
 use wgrad::loss_check::{CheckError, Pass, Place};
-use wgrad::{Error, LossCheck, check_loss};
+use wgrad::{Error, LossCheck, Sanitizer, check_loss};
 
 use crate::gpu::gpu;
 use crate::log_cosh::{LogCosh, OUTPUTS, TARGETS};
@@ -69,10 +69,15 @@ fn a_row_too_few() {
 
 #[test]
 fn a_row_too_many() {
-    let error = check_error(&LogCosh::with(
-        "if (row >= size.rows)",
-        "if (row > size.rows)",
-    ));
+    let loss = LogCosh::with("if (row >= size.rows)", "if (row > size.rows)");
+    let found = check_error(&loss).to_string();
+    let expected = "out of bounds: `outputs` is read at index 1, and 1 element is bound there";
+    assert!(found.contains(expected), "{found}");
+    // Guard bands show it, too.
+    let without = LossCheck::default().sanitized(0, Sanitizer::default());
+    let Err(Error::Check(error)) = without.run(gpu(), &loss) else {
+        panic!("a row too many was written");
+    };
     let message = error.to_string();
     let CheckError::Stray { tensor, found, .. } = error else {
         panic!("{message}");
