@@ -43,10 +43,11 @@ pub(crate) fn gpu() -> &'static Gpu {
     GPU.with(|gpu| *gpu)
 }
 
-/// More elements than a row of workgroups of [`folding_gpu`] takes, at 1,024 each.
-pub(crate) const FOLDED: usize = 3 * 1024 + 1;
+/// Elements of seven workgroups, at 1,024 each: [`folding_gpu`] makes two rows of four of them. Were the row's length
+/// taken for the number of rows, the last would not be reached.
+pub(crate) const FOLDED: usize = 6 * 1024 + 1;
 
-/// A device that folds a dispatch into two dimensions after three workgroups. As many elements as fold
+/// A device that folds a dispatch into two dimensions after four workgroups. As many elements as fold
 /// one on any device are more than a software driver binds.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn folding_gpu() -> &'static Gpu {
@@ -60,7 +61,7 @@ pub(crate) fn folding_gpu() -> &'static Gpu {
         let adapter = block_on(Instance::new(descriptor).request_adapter(&options)).unwrap();
         let descriptor = DeviceDescriptor {
             required_limits: Limits {
-                max_compute_workgroups_per_dimension: 3,
+                max_compute_workgroups_per_dimension: 4,
                 ..Limits::default()
             },
             ..Default::default()

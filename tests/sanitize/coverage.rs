@@ -48,7 +48,7 @@ const UNREACHED: &[(&str, &str, &str)] = &[
 ];
 
 const FIRST: &str = "it makes the first product alone";
-/// The same line of `gather::rows` and `gather::words` is reached on a device that folds after three workgroups; these
+/// The same line of `gather::rows` and `gather::words` is reached on a device that folds after four workgroups; these
 /// kernels it does not take.
 const FOLDED: &str = "a workgroup too many is there only where more than 65,535 are folded";
 

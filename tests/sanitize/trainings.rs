@@ -227,7 +227,7 @@ pub(crate) fn cases() -> Vec<Case> {
     }
     for of_bytes in [true, false] {
         cases.push(case(
-            format!("dispatches folded after three workgroups, of bytes: {of_bytes}"),
+            format!("dispatches folded after four workgroups, of bytes: {of_bytes}"),
             move |coverage, name| {
                 let model = || spec(5, &[(6, S)], 3).build(folding_gpu()).unwrap();
                 let sampling = Sampling::Shuffled { seed: 2 };

@@ -18,7 +18,8 @@ usage: cargo xtask <command>
                            test sees: --sample N [--seed S], --file SHADER, --kind KIND
                            and --fault ID choose some of them (all take hours), --jobs N
                            looks at several side by side, --list only prints them,
-                           --equivalent plants those too that are known to change nothing
+                           --equivalent plants those too that are known to change nothing,
+                           --sanitizer runs only the tests of `sanitize`
   mutants --rust [arg…]    faults in Rust, by cargo-mutants with these arguments: also
                            hours, but for one --file
   setup                    only make sure a GPU driver is there

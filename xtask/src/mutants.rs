@@ -20,9 +20,10 @@ use std::time::{Duration, Instant};
 
 use crate::driver;
 use crate::host::{Failure, Host};
+use crate::sanitize;
 use crate::scratch::ScratchDir;
 use crate::steps::runtime_dir;
-use binaries::Suite;
+use binaries::{Suite, Test};
 use equivalent::Equivalent;
 use faults::{Fault, Kind, faults};
 pub(crate) use options::{Options, Request};
@@ -101,9 +102,18 @@ fn plant(
     driver::setup(host)?;
     let cannot = |error| Failure::new(format!("cannot make a temporary directory: {error}"));
     let scratch = ScratchDir::new().map_err(cannot)?;
-    let suite = Suite::build(host, scratch.path())?;
+    let mut suite = Suite::build(host, scratch.path())?;
+    if options.sanitizer {
+        let programs = &suite.binaries;
+        let is_run = |test: &Test| sanitize::has(programs[test.binary].name, &test.name);
+        suite.tests.retain(is_run);
+    }
     let lent = runtime_dir(host)?;
     let mut runner = Runner::new(host, &suite, scratch.path(), options.jobs);
+    if options.sanitizer {
+        let [name, value] = sanitize::EVERY_PLAN;
+        runner = runner.with_var(name, value.as_ref());
+    }
     if let Some(lent) = &lent {
         runner = runner.with_var("XDG_RUNTIME_DIR", lent.path());
     }

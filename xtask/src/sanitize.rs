@@ -3,26 +3,34 @@
 use crate::host::{self, Failure, Host, Invocation};
 use crate::steps::with_driver;
 
-/// The tests of kernels: beside them in the library, those of parity, and those that count the blocks reached, whose
-/// table is printed.
-const TESTS: [&[&str]; 2] = [
-    &["--lib", "--", "ops::", "steps::"],
-    &[
-        "--test",
-        "parity",
-        "--test",
-        "sanitize",
-        "--",
-        "--show-output",
-    ],
-];
+/// The library's name, and its own tests that are of kernels.
+const LIBRARY: &str = "wgrad";
+const OF_LIBRARY: [&str; 2] = ["ops::", "steps::"];
+
+/// Those of parity, and those that count the blocks reached, whose table is printed.
+const PROGRAMS: [&str; 2] = ["parity", "sanitize"];
+
+/// Has every plan interpreted that is not too long: its name, and what it is set to.
+pub(crate) const EVERY_PLAN: [&str; 2] = ["WGRAD_SANITIZE", "all"];
+
+/// Whether a test of this program is one of those that [`run`] runs.
+pub(crate) fn has(program: &str, test: &str) -> bool {
+    match program {
+        LIBRARY => OF_LIBRARY.iter().any(|module| test.starts_with(module)),
+        program => PROGRAMS.contains(&program),
+    }
+}
 
 /// Makes sure that there is a GPU driver, with whose results the interpreter's are compared, then runs the tests with every
 /// plan interpreted that is not too long. It fails where anything is found.
 pub(crate) fn run(host: &impl Host) -> Result<(), Failure> {
-    for tests in TESTS {
-        let args = ["test", "--release"].iter().chain(tests);
-        let test = Invocation::new(host::cargo(host), args).with_var("WGRAD_SANITIZE", "all");
+    let of_library = ["--lib", "--"].into_iter().chain(OF_LIBRARY);
+    let of_programs = PROGRAMS.iter().flat_map(|name| ["--test", name]);
+    let of_programs = of_programs.chain(["--", "--show-output"]);
+    let [name, value] = EVERY_PLAN;
+    for tests in [of_library.collect::<Vec<_>>(), of_programs.collect()] {
+        let args = ["test", "--release"].into_iter().chain(tests);
+        let test = Invocation::new(host::cargo(host), args).with_var(name, value);
         with_driver(host, test)?;
     }
     Ok(())
@@ -52,6 +60,14 @@ mod tests {
         ];
         assert_eq!(*fake.ran.borrow(), expected);
         Ok(())
+    }
+
+    #[test]
+    fn what_is_run_is_told() {
+        assert!(has("wgrad", "ops::clip::tests::gradients_of_zero_stay"));
+        assert!(!has("wgrad", "shape::tests::ops"));
+        assert!(has("parity", "linear::forward"));
+        assert!(!has("golden", "golden_files"));
     }
 
     #[test]

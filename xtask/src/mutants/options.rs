@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) list: bool,
     /// Plant those as well that are listed as changing no result.
     pub(crate) equivalent: bool,
+    /// Run only what `cargo xtask sanitize` runs, as it does.
+    pub(crate) sanitizer: bool,
 }
 
 impl Default for Options {
@@ -34,6 +36,7 @@ impl Default for Options {
             jobs: 1,
             list: false,
             equivalent: false,
+            sanitizer: false,
         }
     }
 }
@@ -73,6 +76,7 @@ impl Request {
                 "--fault" => options.ids.push(value()?),
                 "--list" => options.list = true,
                 "--equivalent" => options.equivalent = true,
+                "--sanitizer" => options.sanitizer = true,
                 "--rust" => {
                     return Err("`--rust` comes first, cargo-mutants' options behind it".to_owned());
                 }
@@ -207,9 +211,10 @@ mod tests {
             ids: vec!["linear-00000000".to_owned()],
             list: true,
             equivalent: true,
+            sanitizer: true,
             ..Options::default()
         };
-        let line = "--list --equivalent --fault linear-00000000";
+        let line = "--list --equivalent --sanitizer --fault linear-00000000";
         assert_eq!(parse(line), Ok(Request::Wgsl(expected)));
         assert_eq!(parse(""), Ok(Request::Wgsl(Options::default())));
     }

@@ -119,6 +119,20 @@ fn a_shader_that_no_test_meets_is_told() -> io::Result<()> {
 }
 
 #[test]
+fn only_the_sanitizer_can_look() -> io::Result<()> {
+    let fake = machine(LIST, |_| 101)?;
+    assert_eq!(wgsl_of(&fake, "--sanitizer"), Ok(()));
+    let ran = fake.ran.borrow();
+    let is_test = |line: &&String| line.contains("--exact");
+    for line in ran.iter().filter(is_test) {
+        assert!(line.contains("WGRAD_SANITIZE=all"), "{line}");
+        let is_of_it = ["/t/parity ", "/t/sanitize "].map(|program| line.contains(program));
+        assert!(is_of_it.contains(&true), "{line}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_list_of_faults_needs_no_driver() -> io::Result<()> {
     let fake = Fake::new("linux")?;
     fake.write("shaders/one.wgsl", SHADER)?;
