@@ -7,6 +7,7 @@ mod numbers;
 mod run;
 mod slope;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -76,7 +77,7 @@ pub(crate) fn write_table(
     f: &mut fmt::Formatter<'_>,
     name: &str,
     kernels: &[String],
-    (sanitized, refused): (&[Sanitized], Option<&str>),
+    (sanitized, refused): (&[Sanitized], &BTreeMap<String, String>),
     rows: &[Comparison],
 ) -> fmt::Result {
     let [difference, bound] = ["difference", "bound"];

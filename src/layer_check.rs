@@ -36,6 +36,7 @@ mod case;
 mod compare;
 mod on_gpu;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -288,15 +289,15 @@ pub struct LayerReport {
     pub kernels: Vec<String>,
     /// Their dispatches that were interpreted, with nothing found.
     pub sanitized: Vec<Sanitized>,
-    /// Why others of these sizes were not: something that the interpreter does not know.
-    pub not_sanitized: Option<String>,
+    /// Kernels that could not be interpreted, each with what in it the interpreter does not know.
+    pub not_sanitized: BTreeMap<String, String>,
     /// A row for every tensor of every minibatch.
     pub rows: Vec<Comparison>,
 }
 
 impl fmt::Display for LayerReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sanitized = (&self.sanitized[..], self.not_sanitized.as_deref());
+        let sanitized = (&self.sanitized[..], &self.not_sanitized);
         write_table(f, &self.layer, &self.kernels, sanitized, &self.rows)
     }
 }

@@ -6,6 +6,7 @@
 
 mod case;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -177,15 +178,15 @@ pub struct LossReport {
     pub kernels: Vec<String>,
     /// Their dispatches that were interpreted, with nothing found.
     pub sanitized: Vec<Sanitized>,
-    /// Why others of these sizes were not: something that the interpreter does not know.
-    pub not_sanitized: Option<String>,
+    /// Kernels that could not be interpreted, each with what in it the interpreter does not know.
+    pub not_sanitized: BTreeMap<String, String>,
     /// A row for `losses` and for `doutputs` of every minibatch.
     pub rows: Vec<Comparison>,
 }
 
 impl fmt::Display for LossReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sanitized = (&self.sanitized[..], self.not_sanitized.as_deref());
+        let sanitized = (&self.sanitized[..], &self.not_sanitized);
         write_table(f, &self.loss, &self.kernels, sanitized, &self.rows)
     }
 }

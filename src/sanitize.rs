@@ -110,11 +110,22 @@ impl Sanitizer {
     /// hold what the plan makes of them once, up to the first dispatch with a finding.
     ///
     /// # Errors
-    /// [`Error::Sanitize`] when the interpreter does not know something that a kernel does, or when no order is given;
-    /// [`Error::OtherGpu`] when the plan is another's; or as [`Gpu::read`] and [`Gpu::submit`].
+    /// [`Error::Sanitize`] when the interpreter does not know something that a kernel does: tensors are then what they
+    /// were. [`Error::Setting`] when there is no order; [`Error::OtherGpu`] when the plan is another's; or as [`Gpu::read`] and [`Gpu::submit`].
     pub fn run(&self, gpu: &Gpu, plan: &Plan) -> Result<SanitizeReport, Error> {
         plan.check_gpu(gpu)?;
+        if self.orders.is_empty() {
+            return Err(Error::Setting {
+                name: "orders".to_owned(),
+                expected: "at least one order of invocations".to_owned(),
+                found: "none".to_owned(),
+            });
+        }
         let mut interpreter = Interpreter::new(self);
+        // Nothing is run of what cannot be interpreted to its end.
+        for recorded in plan.recorded() {
+            interpreter.kernel(recorded)?;
+        }
         let mut dispatches = Vec::new();
         for (recorded, single) in plan.recorded().zip(plan.singles()) {
             let before = interpret::contents(gpu, recorded)?;

@@ -1,5 +1,6 @@
 //! What a check learns of the kernels that a layer or a loss records.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::error::{CheckError, Error, Pass};
@@ -36,8 +37,8 @@ pub(crate) struct Kernels<'a> {
     pub(crate) contracts: Vec<Contract>,
     /// Dispatches that were interpreted.
     pub(crate) sanitized: Vec<Sanitized>,
-    /// Why others were not.
-    pub(crate) refused: Option<String>,
+    /// Kernels that could not be interpreted, and why.
+    pub(crate) refused: BTreeMap<String, String>,
 }
 
 impl<'a> Kernels<'a> {
@@ -46,7 +47,7 @@ impl<'a> Kernels<'a> {
             sanitizing,
             contracts: Vec::new(),
             sanitized: Vec::new(),
-            refused: None,
+            refused: BTreeMap::new(),
         }
     }
 
@@ -69,8 +70,8 @@ impl<'a> Kernels<'a> {
         }
         let report = match self.sanitizing.sanitizer.run(gpu, plan) {
             Ok(report) => report,
-            Err(error @ Error::Sanitize { .. }) => {
-                self.refused.get_or_insert(error.to_string());
+            Err(Error::Sanitize { kernel, reason }) => {
+                self.refused.insert(kernel, reason);
                 gpu.submit(plan, 1)?;
                 return Ok(());
             }
@@ -100,18 +101,22 @@ pub(crate) fn write_sanitized(
     f: &mut fmt::Formatter<'_>,
     kernels: &[String],
     sanitized: &[Sanitized],
-    refused: Option<&str>,
+    refused: &BTreeMap<String, String>,
 ) -> fmt::Result {
     for kernel in kernels {
         let dispatches = || sanitized.iter().filter(|it| it.kernel == *kernel);
         let operations: u64 = dispatches().map(|it| it.report.operations).sum();
-        match dispatches().count() {
-            0 => writeln!(f, "sanitizer {kernel}: no pass was small enough")?,
-            count => writeln!(
+        match (dispatches().count(), refused.get(kernel)) {
+            (_, Some(reason)) => writeln!(f, "sanitizer {kernel} was not interpreted: {reason}")?,
+            (0, None) => writeln!(
+                f,
+                "sanitizer {kernel} was not interpreted: each pass is too large, or has a kernel that cannot be"
+            )?,
+            (count, None) => writeln!(
                 f,
                 "sanitizer {kernel}: clean in {count} dispatches, {operations} operations"
             )?,
         }
     }
-    refused.map_or(Ok(()), |reason| writeln!(f, "sanitizer {reason}"))
+    Ok(())
 }

@@ -93,48 +93,84 @@ pub(super) fn differences(
         let moved: Vec<&Buffer> = moved.iter().map(|buffers| &buffers[at]).collect();
         let is_float = binding.element == Element::F32 && binding.item != Item::Atomic;
         let (device, interpreted) = (device[at].u32s(), interpreted[at].u32s());
-        let all = match is_float {
-            true => floats(&binding.name, device, interpreted, &moved),
-            false => integers(&binding.name, device, interpreted),
+        let worst = match is_float {
+            true => first_largest(floats(device, interpreted, &moved)),
+            false => first_largest(integers(device, interpreted)),
         };
-        all.into_iter()
-            .max_by(|a, b| a.share().total_cmp(&b.share()))
+        worst.map(|worst| Difference {
+            tensor: binding.name.clone(),
+            ..worst
+        })
     });
     worst.collect()
 }
 
-fn integers(name: &str, device: &[u32], interpreted: &[u32]) -> Vec<Difference> {
+/// The element that takes most of its bound; of several, the first. They have no names yet.
+fn first_largest(differences: impl Iterator<Item = Difference>) -> Option<Difference> {
+    differences.reduce(|worst, next| match next.share() > worst.share() {
+        true => next,
+        false => worst,
+    })
+}
+
+fn integers(device: &[u32], interpreted: &[u32]) -> impl Iterator<Item = Difference> {
     let pairs = device.iter().zip(interpreted).enumerate();
-    let pairs = pairs.map(|(element, (&device, &interpreted))| Difference {
-        tensor: name.to_owned(),
+    pairs.map(|(element, (&device, &interpreted))| Difference {
+        tensor: String::new(),
         element,
         device: device.into(),
         interpreted: interpreted.into(),
         bound: 0.0,
-    });
-    pairs.collect()
+    })
 }
 
-fn floats(name: &str, device: &[u32], interpreted: &[u32], moved: &[&Buffer]) -> Vec<Difference> {
+fn floats(
+    device: &[u32],
+    interpreted: &[u32],
+    moved: &[&Buffer],
+) -> impl Iterator<Item = Difference> {
     let value = |bits: u32| f64::from(f32::from_bits(bits));
     let magnitudes = interpreted.iter().map(|&bits| value(bits).abs());
     let largest = magnitudes
         .filter(|value| value.is_finite())
         .fold(0.0, f64::max);
     let pairs = device.iter().zip(interpreted).enumerate();
-    let pairs = pairs.map(|(element, (&device, &interpreted))| {
+    pairs.map(move |(element, (&device, &interpreted))| {
         let interpreted = value(interpreted);
         let spread = moved
             .iter()
             .map(|buffer| (value(buffer.u32s()[element]) - interpreted).abs())
             .fold(0.0, f64::max);
         Difference {
-            tensor: name.to_owned(),
+            tensor: String::new(),
             element,
             device: value(device),
             interpreted,
             bound: SPREAD * spread + FLOOR * largest + f64::from(f32::MIN_POSITIVE),
         }
-    });
-    pairs.collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_integer_that_is_another_is_told() {
+        let told = first_largest(integers(&[1, 2, 3, 4], &[1, 2, 4, 5]));
+        let told = told.map(|told| (told.element, told.device, told.interpreted));
+        assert_eq!(told, Some((2, 3.0, 4.0)));
+        let same = first_largest(integers(&[1, 2], &[1, 2])).map(|told| told.element);
+        assert_eq!(same, Some(0));
+    }
+
+    #[test]
+    fn the_float_that_takes_most_of_its_bound_is_told() {
+        let bits = |values: [f32; 3]| values.map(f32::to_bits);
+        let (device, interpreted) = (bits([1.0, 2.5, f32::NAN]), bits([1.0, 2.0, f32::NAN]));
+        let moved = Buffer::from_f32s(&[1.0, 2.25, 0.0]);
+        let told = first_largest(floats(&device, &interpreted, &[&moved]));
+        let told = told.map(|told| (told.element, told.is_within()));
+        assert_eq!(told, Some((1, true)));
+    }
 }

@@ -48,11 +48,8 @@ impl<'a> Interpreter<'a> {
         recorded: &Recorded,
         before: &[Buffer],
     ) -> Result<Interpreted, Error> {
-        let failed = |error: wgsl_sanitizer::Error| Error::Sanitize {
-            kernel: recorded.contract.name(),
-            reason: error.to_string(),
-        };
-        let kernel = self.kernel(recorded).map_err(failed)?;
+        let failed = |error: wgsl_sanitizer::Error| failed(recorded, &error);
+        let kernel = self.kernel(recorded)?;
         let [x, y] = recorded.workgroups;
         // The block comes first; a tensor's binding is one more than its place.
         let mut dispatch = Dispatch::new([x, y, 1]).bind(0, 0, 0);
@@ -94,7 +91,9 @@ impl<'a> Interpreter<'a> {
         })
     }
 
-    fn kernel(&mut self, recorded: &Recorded) -> Result<Kernel, wgsl_sanitizer::Error> {
+    /// What is interpreted of a dispatch.
+    pub(super) fn kernel(&mut self, recorded: &Recorded) -> Result<Kernel, Error> {
+        let failed = |error: wgsl_sanitizer::Error| failed(recorded, &error);
         let contract = &recorded.contract;
         let constants = contract.constants.iter();
         let constants = constants.filter_map(|constant| Some((&*constant.name, constant.value?)));
@@ -111,10 +110,19 @@ impl<'a> Interpreter<'a> {
             return Ok(kernel.clone());
         }
         let name = format!("{}.wgsl", contract.shader);
-        let shader = Shader::join(&parts(&name, &contract.source, &self.sanitizer.files))?;
-        let kernel = shader.kernel(&contract.entry, &constants)?;
+        let parts = parts(&name, &contract.source, &self.sanitizer.files);
+        let shader = Shader::join(&parts).map_err(failed)?;
+        let kernel = shader.kernel(&contract.entry, &constants);
+        let kernel = kernel.map_err(failed)?;
         self.kernels.insert(key, kernel.clone());
         Ok(kernel)
+    }
+}
+
+fn failed(recorded: &Recorded, error: &wgsl_sanitizer::Error) -> Error {
+    Error::Sanitize {
+        kernel: recorded.contract.name(),
+        reason: error.to_string(),
     }
 }
 

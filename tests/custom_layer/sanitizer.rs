@@ -102,7 +102,7 @@ fn it_is_right_and_its_table_says_so() {
     let text = report.to_string();
     let expected = "\nsanitizer double::double: clean in ";
     assert!(text.contains(expected), "{text}");
-    assert_eq!(report.not_sanitized, None);
+    assert!(report.not_sanitized.is_empty());
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_read_out_of_bounds_whose_value_is_dropped() {
         .run(gpu(), &layer)
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(report.sanitized.is_empty());
-    let expected = "sanitizer double::double: no pass was small enough";
+    let expected = "sanitizer double::double was not interpreted: each pass is too large, or has a kernel that cannot be";
     assert!(report.to_string().contains(expected), "{report}");
 }
 

@@ -2,9 +2,14 @@ use wgrad::ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use wgrad::ops::{self, Loss as _, MeanSquaredError};
 use wgrad::reference::{self, Loss as _, LossPass, Targets};
 
-use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu, sum_error};
+use crate::gpu::{
+    Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu, sum_error,
+};
 
-const SHAPES: [[usize; 2]; 12] = [
+/// Seven workgroups of 64 rows, run where they are folded into two dimensions.
+const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
+
+const SHAPES: [[usize; 2]; 13] = [
     [1, 1],
     [1, 2],
     [2, 1],
@@ -17,6 +22,7 @@ const SHAPES: [[usize; 2]; 12] = [
     [100, 10],
     [3, 997],
     [1_037, 3],
+    FOLDED,
 ];
 
 fn formula(y: ArrayView2<'_, f64>, t: ArrayView2<'_, f64>, dy: ArrayViewMut2<'_, f64>) -> f64 {
@@ -29,7 +35,11 @@ fn check(shape: [usize; 2], fill: Fill) {
     let mut numbers = Numbers::new((rows * 1_000 + columns) as u64);
     let mut values = || numbers.fill(rows * columns, fill);
     let (y, t) = (values(), values());
-    let bench = Bench::new(gpu());
+    let bench = Bench::new(if shape == FOLDED {
+        folding_gpu()
+    } else {
+        gpu()
+    });
     let outputs = bench.input("y", shape, &y);
     let targets = bench.input("targets", shape, &t);
     let losses = bench.output("losses", [1, rows]);

@@ -3,7 +3,7 @@ use wgrad::ops::{Loss as _, LossPass, SoftmaxCrossEntropy};
 use wgrad::reference::softmax_cross_entropy;
 
 use crate::extremes::{EXTREMES, assert_agrees};
-use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
+use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu};
 
 struct Outcome {
     losses: Vec<f32>,
@@ -12,7 +12,11 @@ struct Outcome {
 
 fn run(shape: [usize; 2], logits: &[f32], labels: &[u32]) -> Outcome {
     let [rows, _] = shape;
-    let bench = Bench::new(gpu());
+    let bench = Bench::new(if shape == FOLDED {
+        folding_gpu()
+    } else {
+        gpu()
+    });
     let input = bench.input("logits", shape, logits);
     let targets = bench.input_u32("labels", [1, rows], labels);
     let losses = bench.output("losses", [1, rows]);
@@ -100,7 +104,10 @@ fn check(shape: [usize; 2], logits: &[f32], labels: &[u32]) {
     assert_close(&case, &found.dlogits, dlogits.iter().copied(), tolerance);
 }
 
-const SHAPES: [[usize; 2]; 14] = [
+/// Seven workgroups of 64 rows, run where they are folded into two dimensions.
+const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
+
+const SHAPES: [[usize; 2]; 15] = [
     [1, 1],
     [1, 2],
     [2, 1],
@@ -115,6 +122,7 @@ const SHAPES: [[usize; 2]; 14] = [
     [5, 64],
     [7, 997],
     [1, 4096],
+    FOLDED,
 ];
 
 fn labels(numbers: &mut Numbers, [rows, classes]: [usize; 2]) -> Vec<u32> {

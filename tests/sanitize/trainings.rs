@@ -152,6 +152,22 @@ pub(crate) fn cases() -> Vec<Case> {
                 check(coverage, name, &mut trainer, &Examples::from(&data));
             },
         ));
+        // Rows of more words than a workgroup has invocations.
+        for fusion in [Fusion::Fused, Fusion::Layers] {
+            cases.push(case(
+                format!("wide rows, {fusion:?} on {index}"),
+                move |coverage, name| {
+                    let data = bytes(5, 4 * 65 + 1, 3);
+                    let model = spec(data.width(), &[(3, R)], 3);
+                    let model = model.build(&GPUS[index]).unwrap();
+                    let sampling = Sampling::WithReplacement { seed: 2 };
+                    let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+                    let mut trainer =
+                        Trainer::with_fusion(model, loss, sgd, &data, 4, sampling, fusion).unwrap();
+                    check(coverage, name, &mut trainer, &Examples::from(&data));
+                },
+            ));
+        }
         for (number, sampling) in samplings().into_iter().enumerate() {
             cases.push(case(
                 format!("sampling {number} on {index}"),

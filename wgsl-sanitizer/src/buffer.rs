@@ -87,6 +87,14 @@ impl Buffer {
         }
     }
 
+    /// Whether the number that begins at this byte was written, by a shader or as contents.
+    #[must_use]
+    pub fn is_written(&self, byte: u64) -> bool {
+        let half = usize::try_from(byte / 2).unwrap_or(usize::MAX);
+        let written = self.written.as_ref();
+        written.is_none_or(|written| written.get(half) == Some(&true))
+    }
+
     /// Bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {

@@ -19,7 +19,8 @@ use naga::{
 };
 
 use crate::error::Error;
-use crate::program::{Instruction, Program, Site, Variable, builtin};
+use crate::layout::Layout;
+use crate::program::{Instruction, NONE, Name, Program, Site, Variable, builtin};
 use crate::report::{Block, Space};
 use crate::shader::{Binding, BindingKind};
 use crate::source::Source;
@@ -94,6 +95,8 @@ struct Compiler<'a> {
     top: u32,
     globals: HashMap<Handle<GlobalVariable>, Global>,
     names: HashMap<(String, Space), u32>,
+    /// The call that is being put in place, of the program's call sites, or [`NONE`].
+    call: u32,
     sites: HashMap<(Option<std::ops::Range<usize>>, u32), u32>,
     blocks: HashMap<*const naga::Block, u32>,
     /// Where the source is that is being compiled.
@@ -115,6 +118,7 @@ impl<'a> Compiler<'a> {
             top: builtin::COUNT + room,
             globals: HashMap::new(),
             names: HashMap::new(),
+            call: NONE,
             sites: HashMap::new(),
             blocks: HashMap::new(),
             span: Span::UNDEFINED,
@@ -176,7 +180,11 @@ impl<'a> Compiler<'a> {
             }
             _ => return Err(self.unsupported(format!("the address space of `{label}`"))),
         };
-        let name = self.name(&label, space);
+        let layout = match (space, kind) {
+            (Space::Private, _) => None,
+            (_, kind) => Some(Layout(self.types.layout(inner, kind.is_some()))),
+        };
+        let name = self.name(&label, space, layout);
         if space == Space::Private {
             let count = self.types.slots(inner);
             let at = self.allocate(count)?;
@@ -252,6 +260,7 @@ impl<'a> Compiler<'a> {
             name: variable.name.clone().unwrap_or_default(),
             kind,
             ty: DiagnosticDisplay((variable.ty, context)).to_string(),
+            layout: Layout(self.types.layout(inner, true)),
             least_bytes: bytes.into(),
         }
     }
@@ -358,6 +367,7 @@ impl<'a> Compiler<'a> {
         }
         self.program.code.push(instruction);
         self.program.site_of.push(site);
+        self.program.call_of.push(self.call);
         Ok(())
     }
 
@@ -373,12 +383,16 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn name(&mut self, name: &str, space: Space) -> u32 {
+    fn name(&mut self, text: &str, space: Space, layout: Option<Layout>) -> u32 {
         let next = u32::try_from(self.program.names.len()).unwrap_or(u32::MAX);
-        let key = (name.to_owned(), space);
-        let index = *self.names.entry(key.clone()).or_insert(next);
+        let text = text.to_owned();
+        let index = *self.names.entry((text.clone(), space)).or_insert(next);
         if index == next {
-            self.program.names.push(key);
+            self.program.names.push(Name {
+                text: text.into(),
+                space,
+                layout,
+            });
         }
         index
     }

@@ -32,12 +32,16 @@ pub enum Error {
         what: String,
     },
     /// A binding does not fit the shader.
-    #[error("@group({group}) @binding({binding}): {message}")]
+    #[error("@group({group}) @binding({binding}) {name}: {ty}: {message}")]
     Binding {
         /// `@group`.
         group: u32,
         /// `@binding`.
         binding: u32,
+        /// Name of the variable.
+        name: String,
+        /// Its type, as WGSL has it.
+        ty: String,
         /// What is wrong and what to do.
         message: String,
     },

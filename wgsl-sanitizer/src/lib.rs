@@ -28,6 +28,7 @@
 mod buffer;
 mod compile;
 mod error;
+mod layout;
 mod machine;
 mod math;
 mod program;
@@ -40,6 +41,7 @@ mod source;
 
 pub use buffer::Buffer;
 pub use error::Error;
+pub use layout::{Layout, Scalar};
 pub use report::{Access, Block, Finding, Place, Problem, Report, Side, Space};
 pub use run::sanitize;
 pub use settings::{Bound, Dispatch, Order, Rounding, Settings};

@@ -12,8 +12,9 @@ mod workgroup;
 use fastrand::Rng;
 
 use crate::buffer::Buffer;
+use crate::layout::{Layout, Scalar};
 use crate::program::{Compiled, Instruction, Program, builtin};
-use crate::report::{Access, Problem, Report};
+use crate::report::{Problem, Report};
 use crate::settings::{Order, Rounding, Settings};
 use crate::shadow::{AtomicCell, Cell, Now};
 use findings::Findings;
@@ -179,26 +180,32 @@ impl<'a> Machine<'a> {
     }
 
     /// Notes where a result differs from that of the first order.
-    pub(crate) fn compare(&mut self, first: &[Buffer], other: &[Buffer]) {
+    pub(crate) fn compare(&mut self, orders: [Order; 2], first: &[Buffer], other: &[Buffer]) {
         for (index, variable) in self.program.variables.iter().enumerate() {
             let Range {
                 buffer,
                 start,
                 words,
             } = self.ranges[index];
-            if variable.binding.is_none() || !variable.is_writable {
+            let binding = variable.binding.filter(|_| variable.is_writable);
+            let Some(binding) = binding.map(|at| &self.program.bindings[at]) else {
                 continue;
-            }
+            };
             let one = &first[buffer].words[start..start + words];
             let two = &other[buffer].words[start..start + words];
             let Some(word) = one.iter().zip(two).position(|(one, two)| one != two) else {
                 continue;
             };
+            let values = [one[word], two[word]];
+            let (offset, scalar, values) = differing(&binding.layout, 4 * word as u64, values);
             self.findings.whole(Problem::OrderDependent {
                 buffer,
+                location: format!("{}{}", variable.name, binding.layout.path(offset)),
                 variable: variable.name.clone(),
-                word: word as u64,
-                values: [one[word], two[word]],
+                offset,
+                scalar,
+                orders,
+                values,
             });
         }
     }
@@ -321,10 +328,20 @@ impl<'a> Machine<'a> {
         }
         true
     }
+}
 
-    /// Notes that two accesses are a race.
-    fn race(&mut self, here: (u32, usize), met: findings::Met, [access, other]: [Access; 2]) {
-        self.findings.race(here, met, [access, other]);
+/// The number that differs in a word of a variable: where it lies, its type, and its bits.
+fn differing(layout: &Layout, at: u64, values: [u32; 2]) -> (u64, Scalar, [u32; 2]) {
+    match layout.number(at) {
+        Some((first, Scalar::F16)) if first == at && values[0] << 16 == values[1] << 16 => {
+            (at + 2, Scalar::F16, values.map(|word| word >> 16))
+        }
+        Some((first, Scalar::F16)) if first == at + 2 => {
+            (first, Scalar::F16, values.map(|word| word >> 16))
+        }
+        Some((first, scalar)) if first == at => (at, scalar, values),
+        // Only through another binding can what lies between numbers be written.
+        _ => (at, Scalar::U32, values),
     }
 }
 

@@ -11,7 +11,10 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(mistake) => {
-            eprintln!("error: {mistake}");
+            let message = mistake.to_string();
+            // naga's messages begin so.
+            let message = message.strip_prefix("error: ").unwrap_or(&message);
+            eprintln!("error: {}", message.trim_end());
             ExitCode::from(2)
         }
     }

@@ -9,8 +9,11 @@
 
 mod atomic;
 
+use std::borrow::Cow;
+
 use naga::{MathFunction, Span};
 
+use crate::layout::Layout;
 use crate::math::Number;
 use crate::report::{Block, Space};
 use crate::shader::Binding;
@@ -347,6 +350,31 @@ pub(crate) struct Variable {
     pub(crate) is_writable: bool,
 }
 
+/// A variable, as messages name it.
+#[derive(Debug, Clone)]
+pub(crate) struct Name {
+    pub(crate) text: Cow<'static, str>,
+    pub(crate) space: Space,
+    /// Of what invocations share.
+    pub(crate) layout: Option<Layout>,
+}
+
+impl Name {
+    /// A location in it: a byte, or a slot of workgroup memory.
+    pub(crate) fn location(&self, at: u64) -> String {
+        let path = self.layout.as_ref().map(|layout| layout.path(at));
+        format!("{}{}", self.text, path.unwrap_or_default())
+    }
+}
+
+/// Where a function is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallSite {
+    pub(crate) span: Span,
+    /// The call around this one, of [`Program::call_sites`], or [`NONE`].
+    pub(crate) outer: u32,
+}
+
 /// A place in the source that an instruction is of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Site {
@@ -362,7 +390,10 @@ pub(crate) struct Program {
     /// Of each instruction, which of [`sites`](Self::sites).
     pub(crate) site_of: Vec<u32>,
     pub(crate) sites: Vec<Site>,
-    pub(crate) names: Vec<(String, Space)>,
+    pub(crate) names: Vec<Name>,
+    /// Of each instruction, in which of [`call_sites`](Self::call_sites), or [`NONE`] in the entry point itself.
+    pub(crate) call_of: Vec<u32>,
+    pub(crate) call_sites: Vec<CallSite>,
     pub(crate) switches: Vec<(Vec<(u32, u32)>, u32)>,
     pub(crate) loops: Vec<Vec<u32>>,
     pub(crate) calls: Vec<Call>,

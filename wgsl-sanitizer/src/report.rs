@@ -4,6 +4,9 @@ mod display;
 #[cfg(test)]
 mod tests;
 
+use crate::layout::Scalar;
+use crate::settings::Order;
+
 /// A place in the source, as people count: lines and columns from 1, columns in characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -58,6 +61,8 @@ pub struct Side {
     pub workgroup: [u32; 3],
     /// `local_invocation_id`.
     pub invocation: [u32; 3],
+    /// The calls by which it came there, the innermost first; none in the entry point itself.
+    pub calls: Vec<Place>,
 }
 
 /// What is wrong.
@@ -70,6 +75,8 @@ pub enum Problem {
         space: Space,
         /// Name of the variable that this side goes by.
         variable: String,
+        /// The location in it, as WGSL has it: `particles[3].position.x`.
+        location: String,
         /// What this side does.
         access: Access,
         /// What the other side did before.
@@ -101,6 +108,8 @@ pub enum Problem {
         space: Space,
         /// Name of the variable.
         variable: String,
+        /// The location in it, as WGSL has it: `particles[3].position.x`.
+        location: String,
         /// Byte of the variable in a buffer; in workgroup memory which of its scalars, in order.
         offset: u64,
     },
@@ -129,9 +138,15 @@ pub enum Problem {
         buffer: usize,
         /// Name of a variable bound there.
         variable: String,
-        /// The first word that differs.
-        word: u64,
-        /// Its value in the first order, and in this one, as bits.
+        /// The first location that differs, as WGSL has it: `particles[3].position.x`.
+        location: String,
+        /// Its byte of the variable.
+        offset: u64,
+        /// Its type.
+        scalar: Scalar,
+        /// The first order, and the first after which it has another value.
+        orders: [Order; 2],
+        /// Its values after them, as bits.
         values: [u32; 2],
     },
 }
@@ -146,8 +161,12 @@ pub struct Finding {
     pub side: Option<Side>,
     /// With whom, of a race or of barriers that are not the same.
     pub other: Option<Side>,
-    /// How often the same happened between the same places.
+    /// How often the same happened between the same places in the order in which it was found; of an order-dependent
+    /// result, after how many orders it is another than after the first.
     pub times: u64,
+    /// Of a race: whether there is one between invocations of a workgroup, and one between workgroups. The sides are those
+    /// of whichever came first.
+    pub within_and_between: bool,
 }
 
 /// A basic block of an entry point or of a function that it calls.

@@ -52,7 +52,7 @@ pub fn sanitize(
         let (other, is_other_whole) = machine.run(order, buffers);
         // Who has ended early has made a part of the result.
         if is_whole && is_other_whole {
-            machine.compare(&result, &other);
+            machine.compare([first, order], &result, &other);
         }
     }
     buffers.clone_from_slice(&result);
@@ -71,18 +71,17 @@ fn ranges(program: &Program, dispatch: &Dispatch, buffers: &[Buffer]) -> Result<
         let error = |message: String| Error::Binding {
             group,
             binding,
+            name: declared.name.clone(),
+            ty: declared.ty.clone(),
             message,
         };
         let is_it = |bound: &&Bound| (bound.group, bound.binding) == (group, binding);
         let mut bound = dispatch.bindings.iter().filter(is_it);
         let Some(first) = bound.next() else {
-            return Err(error(format!(
-                "nothing is bound, and `{}` of type {} is used",
-                declared.name, declared.ty
-            )));
+            return Err(error("nothing is bound, and it is used".to_owned()));
         };
         if bound.next().is_some() {
-            return Err(error("bound twice".to_owned()));
+            return Err(error("two buffers are bound: leave out one".to_owned()));
         }
         range(first, buffers, declared.least_bytes).map_err(error)
     };
@@ -92,7 +91,7 @@ fn ranges(program: &Program, dispatch: &Dispatch, buffers: &[Buffer]) -> Result<
 fn range(bound: &Bound, buffers: &[Buffer], least: u64) -> Result<Range, String> {
     let Some(buffer) = buffers.get(bound.buffer) else {
         return Err(format!(
-            "buffer {} is bound, and there are {}",
+            "buffer {} is bound, by its place from 0 on, and there are {}",
             bound.buffer,
             buffers.len()
         ));

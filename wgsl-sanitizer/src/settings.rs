@@ -1,5 +1,6 @@
 //! What is run, and how.
 
+use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
 /// A binding and what is bound to it.
@@ -71,6 +72,16 @@ pub enum Order {
     Backward,
     /// By a seed, another order between each two barriers.
     Random(u64),
+}
+
+impl Display for Order {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forward => f.write_str("forward"),
+            Self::Backward => f.write_str("backward"),
+            Self::Random(seed) => write!(f, "random:{seed}"),
+        }
+    }
 }
 
 /// How results of float arithmetic are rounded.

@@ -9,6 +9,7 @@ use naga::{Module, ShaderStage};
 
 use crate::compile::compile;
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::program::Compiled;
 use crate::report::Block;
 use crate::source::Source;
@@ -157,6 +158,8 @@ pub struct Binding {
     pub kind: BindingKind,
     /// Its type, as WGSL has it.
     pub ty: String,
+    /// Where its numbers lie, in bytes.
+    pub layout: Layout,
     /// The fewest bytes that may be bound: one element of an array of unknown length.
     pub least_bytes: u64,
 }

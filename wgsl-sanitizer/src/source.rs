@@ -45,6 +45,7 @@ impl Source {
         let line_start = before.rfind('\n').map_or(0, |end| end + 1);
         let count = |text: &str| u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
         let lines = before.bytes().filter(|&byte| byte == b'\n').count();
+        let end = self.end_of_call(end);
         Place {
             file: file.to_owned(),
             line: u32::try_from(lines).map_or(u32::MAX, |lines| lines.saturating_add(1)),
@@ -55,6 +56,20 @@ impl Source {
                 .unwrap_or("")
                 .trim_end()
                 .to_owned(),
+        }
+    }
+
+    /// naga takes the name of a built-in function for all of its call: with the arguments, where they are on its line.
+    fn end_of_call(&self, end: usize) -> usize {
+        let rest = self.text[end..].lines().next().unwrap_or("");
+        let mut depth = 0;
+        let close = rest.char_indices().find(|&(_, char)| {
+            depth += i32::from(char == '(') - i32::from(char == ')');
+            depth <= 0
+        });
+        match close {
+            Some((at, ')')) if depth == 0 => end + at + 1,
+            _ => end,
         }
     }
 

@@ -60,7 +60,7 @@ fn the_shader_is_right_with_a_barrier() {
     let whole = shader.replace("    y[i]", "    workgroupBarrier();\n    y[i]");
     let (code, out) = run("readme_right", [&whole, toml], &["shift.toml"]);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("       0: 2.0 3.0 4.0"), "{out}");
+    assert!(out.contains("[0]: 2.0 3.0 4.0"), "{out}");
 }
 
 #[test]

@@ -174,45 +174,45 @@ fn bindings() {
     let one = Dispatch::new([1, 1, 1]).bind(0, 0, 0);
     assert_eq!(
         bound(&one),
-        "@group(1) @binding(3): nothing is bound, and `y` of type array<vec2<f32>> is used"
+        "@group(1) @binding(3) y: array<vec2<f32>>: nothing is bound, and it is used"
     );
     let both = one.clone().bind(1, 3, 1);
     assert!(bound(&both).starts_with("clean"), "{}", bound(&both));
     assert_eq!(
         bound(&both.bind(1, 3, 2)),
-        "@group(1) @binding(3): bound twice"
+        "@group(1) @binding(3) y: array<vec2<f32>>: two buffers are bound: leave out one"
     );
     assert_eq!(
         bound(&one.clone().bind(1, 3, 3)),
-        "@group(1) @binding(3): buffer 3 is bound, and there are 3"
+        "@group(1) @binding(3) y: array<vec2<f32>>: buffer 3 is bound, by its place from 0 on, and there are 3"
     );
     assert_eq!(
         bound(&one.clone().bind(1, 3, 2)),
-        "@group(1) @binding(3): 4 bytes are bound, and the variable needs 8 at least"
+        "@group(1) @binding(3) y: array<vec2<f32>>: 4 bytes are bound, and the variable needs 8 at least"
     );
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, 0..260)),
-        "@group(1) @binding(3): bytes 0..260 are bound of a buffer of 256"
+        "@group(1) @binding(3) y: array<vec2<f32>>: bytes 0..260 are bound of a buffer of 256"
     );
     // What is meant as a range is none.
     #[allow(clippy::reversed_empty_ranges)]
     let reversed = 8..4;
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, reversed)),
-        "@group(1) @binding(3): bytes 8..4 are bound of a buffer of 256"
+        "@group(1) @binding(3) y: array<vec2<f32>>: bytes 8..4 are bound of a buffer of 256"
     );
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, 2..18)),
-        "@group(1) @binding(3): bytes 2..18 are bound: both ends must be multiples of 4"
+        "@group(1) @binding(3) y: array<vec2<f32>>: bytes 2..18 are bound: both ends must be multiples of 4"
     );
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, 4..4)),
-        "@group(1) @binding(3): 0 bytes are bound, and the variable needs 8 at least"
+        "@group(1) @binding(3) y: array<vec2<f32>>: 0 bytes are bound, and the variable needs 8 at least"
     );
     let short = Dispatch::new([1, 1, 1]).bind(0, 0, 2).bind(1, 3, 1);
     assert_eq!(
         bound(&short),
-        "@group(0) @binding(0): 4 bytes are bound, and the variable needs 48 at least"
+        "@group(0) @binding(0) params: Params: 4 bytes are bound, and the variable needs 48 at least"
     );
 }
 

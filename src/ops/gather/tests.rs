@@ -1,8 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{Resident, batch, rows};
+use super::{Resident, batch, classes};
 use crate::data::{Dataset, Labels};
-use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, gpu};
+use crate::gpu::Gpu;
+use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, folding_gpu, gpu};
 
 /// A data set of random bytes, with a label to each row that tells it from its neighbours.
 fn dataset(examples: usize, width: usize) -> Dataset {
@@ -14,15 +15,15 @@ fn dataset(examples: usize, width: usize) -> Dataset {
     Dataset::new("random bytes", width, features, labels).unwrap()
 }
 
-fn check(examples: usize, width: usize, indices: &[u32]) {
+fn check(gpu: &Gpu, examples: usize, width: usize, indices: &[u32]) {
     let case = format!(
         "gather of {} out of {examples} of width {width}",
         indices.len()
     );
     let dataset = dataset(examples, width);
-    let bench = Bench::new(gpu());
+    let bench = Bench::new(gpu);
     // What `upload` packs, between guard bands.
-    let uploaded = Resident::upload(gpu(), &(&dataset).into()).unwrap();
+    let uploaded = Resident::upload(gpu, &(&dataset).into()).unwrap();
     let guarded = |label, tensor: &crate::tensor::Tensor| {
         bench.input_u32(label, tensor.dims(), &bench.read_u32(tensor))
     };
@@ -85,15 +86,15 @@ fn rows_of_every_width_and_number_are_those_asked_for() {
                 .collect();
             // The last row is the one whose padding nothing follows.
             indices[rows - 1] = 36;
-            check(37, width, &indices);
+            check(gpu(), 37, width, &indices);
         }
     }
 }
 
 #[test]
 fn one_example_may_be_asked_for_again_and_again() {
-    check(1, 3, &[0; 130]);
-    check(5, 784, &[4, 4, 0, 4]);
+    check(gpu(), 1, 3, &[0; 130]);
+    check(gpu(), 5, 784, &[4, 4, 0, 4]);
 }
 
 /// More workgroups than one dispatch dimension has.
@@ -101,11 +102,17 @@ fn one_example_may_be_asked_for_again_and_again() {
 fn a_long_batch_is_folded_into_two_dimensions() {
     let rows = 65_535 * 64 + 1;
     let indices: Vec<u32> = (0..rows).map(|row| row % 1000).collect();
-    check(1000, 1, &indices);
+    check(gpu(), 1000, 1, &indices);
+}
+
+/// Seven workgroups, of one row each.
+#[test]
+fn rows_are_folded_where_a_device_takes_few_workgroups() {
+    check(folding_gpu(), 5, 7, &[0, 4, 1, 3, 2, 4, 0]);
 }
 
 /// Rows of floats, with classes or with values beside them.
-fn check_floats(examples: usize, width: usize, outputs: usize, indices: &[u32]) {
+fn check_floats(gpu: &Gpu, examples: usize, [width, outputs]: [usize; 2], indices: &[u32]) {
     let rows = indices.len();
     let case = format!("gather of {rows} out of {examples}, {width} floats and {outputs}");
     let mut numbers = Numbers::new((examples * 101 + width) as u64);
@@ -114,7 +121,7 @@ fn check_floats(examples: usize, width: usize, outputs: usize, indices: &[u32]) 
     let classes: Vec<u32> = (0..examples)
         .map(|example| super::to_u32(example % 251))
         .collect();
-    let bench = Bench::new(gpu());
+    let bench = Bench::new(gpu);
     let resident = |targets| Resident {
         features: bench.input("features", [examples, width], &features),
         targets,
@@ -166,28 +173,34 @@ fn rows_of_floats_are_copied_bit_by_bit() {
             let indices: Vec<u32> = (0..rows)
                 .map(|_| super::to_u32(numbers.below(examples)))
                 .collect();
-            check_floats(examples, width, outputs, &indices);
+            check_floats(gpu(), examples, [width, outputs], &indices);
         }
     }
 }
 
-/// More rows than a dispatch has workgroups in a dimension, and no power of two.
+/// Seven workgroups, of one row each.
 #[test]
 fn rows_of_floats_are_folded_into_two_dimensions() {
-    const ROWS: usize = 65_537;
-    const WIDTH: usize = 2;
-    let values = Numbers::new(1).fill(5 * WIDTH, Fill::Moderate);
-    let indices: Vec<u32> = (0u32..).map(|row| row % 5).take(ROWS).collect();
-    let bench = Bench::new(gpu());
-    let all = bench.input("all_rows", [5, WIDTH], &values);
+    check_floats(folding_gpu(), 5, [2, 3], &[0, 4, 1, 3, 2, 4, 0]);
+}
+
+/// Seven workgroups, of 64 labels each.
+#[test]
+fn classes_are_folded_into_two_dimensions() {
+    const ROWS: usize = 6 * 64 + 1;
+    let indices: Vec<u32> = (0u32..).map(|row| row * 3 % 5).take(ROWS).collect();
+    let labels = [7u32, 1, 9, 3, 5];
+    let bench = Bench::new(folding_gpu());
+    let resident = Resident {
+        features: bench.input_u32("features", [5, 1], &[0; 5]),
+        targets: bench.input_u32("labels", [1, 5], &labels),
+        width: 4,
+    };
     let chosen = bench.input_u32("indices", [1, ROWS], &indices);
-    let x = bench.output("x_rows", [ROWS, WIDTH]);
-    bench.run("rows folded", 1, |recorder| {
-        rows(recorder, &chosen, &all, &x);
+    let found = bench.output_u32("labels_out", [1, ROWS]);
+    bench.run("classes folded", 1, |recorder| {
+        classes(recorder, &resident, &chosen, &found);
     });
-    let found = bench.read(&x);
-    for (row, &index) in indices.iter().enumerate() {
-        let expected = &values[index as usize * WIDTH..][..WIDTH];
-        assert_eq!(&found[row * WIDTH..][..WIDTH], expected, "row {row}");
-    }
+    let expected: Vec<u32> = indices.iter().map(|&at| labels[at as usize]).collect();
+    assert_eq!(bench.read_u32(&found), expected);
 }

@@ -73,17 +73,18 @@ const BUFFERS: &str = "\
 Buffers: --buffer BINDING:TYPE[COUNT]=CONTENTS
 
   BINDING   0:1 (group and binding), 1 (of group 0), or the variable's name
-  TYPE      f32, u32, i32, f16 or bytes; left out where the variable has one of them alone
-  COUNT     numbers of that type; left out where the variable's type has a fixed size
+  TYPE      f32, u32, i32, f16 or bytes; without it, numbers are of the variable's types
+  COUNT     numbers of that type, without one elements of the array at the variable's end; left out where its
+            length is fixed
   CONTENTS  random       by --seed; random:-2..2 in this range (f32 and f16: -1..1, u32: 0..16, i32: -8..8)
             zeros        zeros
             index        0, 1, 2, ...
             unwritten    reads before the first write are reported
-            1,2,3        these numbers, again and again where there is a COUNT;
-            u32:5,f32:1  each may name its type, which the next ones keep
+            1,2,3        these numbers, again and again where there is a COUNT; padding is left out
+            u32:5,f32:1  each may name its type, which the next ones keep, with what lies between members
             @file.bin    the bytes of a file
 
-  --buffer 'x:f32[64]=random'  --buffer 0:0=u32:64,f32:0.5  --buffer '1:2[16]=unwritten'
+  --buffer 'x[64]=random'  --buffer params=64,0.5  --buffer '1:2:u32[16]=unwritten'
 
 Ends with 0 where nothing was found, with 1 where something was, and with 2 for what cannot be interpreted.";
 
@@ -118,6 +119,7 @@ fn workgroups(text: &str) -> Result<[u32; 3], String> {
 /// Counts in x, y and z, the last of which may be left out.
 pub(super) fn three(counts: &[u32]) -> Result<[u32; 3], String> {
     match *counts {
+        _ if counts.contains(&0) => Err("0 workgroups: nothing would be run".to_owned()),
         [x] => Ok([x, 1, 1]),
         [x, y] => Ok([x, y, 1]),
         [x, y, z] => Ok([x, y, z]),

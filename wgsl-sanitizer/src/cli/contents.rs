@@ -9,7 +9,7 @@ use wgsl_sanitizer::{Binding, Buffer};
 
 use super::Mistake;
 use super::list::{List, number};
-use super::names::{Declared, Scalar, has_fixed_size};
+use super::names::{Declared, Scalar};
 
 /// `type[count]=contents`.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ enum Source {
 }
 
 /// Bytes that are too many to be meant.
-const MOST_BYTES: u64 = 1 << 32;
+const MOST_BYTES: u64 = 1 << 30;
 
 impl Contents {
     /// Reads what stands before and after the `=`.
@@ -64,75 +64,260 @@ impl Contents {
         Self::parse(ty, contents)
     }
 
-    /// The types of its numbers, again and again, and the buffer. What is not said is taken from the binding.
+    /// The buffer. What is not said is taken from the binding.
     pub(super) fn make(
         &self,
         binding: &Binding,
         seed: u64,
         folder: &Path,
-    ) -> Result<(Vec<Scalar>, Buffer), Mistake> {
-        let scalar = self.scalar.or_else(|| Scalar::of(binding));
-        let untyped = || {
-            Mistake::new(format!(
-                "{}: say of which type its numbers are, as in f32[64]=random or u32:5,f32:0.5",
-                Declared(binding)
-            ))
-        };
-        match &self.source {
-            Source::List(list) => {
-                let (scalars, bytes) = list
-                    .bytes(scalar, self.count)
-                    .map_err(|message| Mistake::new(format!("{}: {message}", Declared(binding))))?;
-                return Ok((scalars, Buffer::from_bytes(&bytes)));
-            }
-            Source::File(path) => {
-                let scalar = scalar.unwrap_or(Scalar::Bytes);
-                return Ok((vec![scalar], self.read(&folder.join(path), scalar)?));
-            }
-            Source::Random(_) | Source::Zeros | Source::Unwritten | Source::Index => {}
+    ) -> Result<Buffer, Mistake> {
+        let wrong = |message: String| Mistake::new(format!("{}: {message}", Declared(binding)));
+        if let Source::File(path) = &self.source {
+            return self.read(&folder.join(path), binding);
         }
-        let scalar = scalar.ok_or_else(untyped)?;
-        let bytes = match self.count {
-            Some(count) => count.saturating_mul(scalar.bytes()),
-            None if has_fixed_size(binding) => binding.least_bytes,
-            None => {
-                return Err(Mistake::new(format!(
-                    "{}: say how many numbers it has, as in {scalar}[64]={}",
-                    Declared(binding),
-                    self.source.name()
-                )));
-            }
+        let typed = self.typed().map_err(wrong)?;
+        let bytes = match &typed {
+            Some(typed) => typed.bytes(binding),
+            None => self.bytes_by_layout(binding),
         };
+        let bytes = bytes.map_err(wrong)?;
         if bytes > MOST_BYTES {
-            return Err(Mistake::new(format!(
-                "{}: {bytes} bytes are asked for, and at most {MOST_BYTES} are possible",
-                Declared(binding)
+            return Err(wrong(format!(
+                "{bytes} bytes are asked for, and at most {MOST_BYTES} are possible"
             )));
         }
         let words = usize::try_from(bytes.div_ceil(4)).unwrap_or(usize::MAX);
-        let buffer = match &self.source {
-            Source::Zeros => Buffer::zeros(words),
-            Source::Unwritten => Buffer::unwritten(words),
-            Source::Random(range) => {
-                let drawn = draw(scalar, range.as_ref(), bytes / scalar.bytes(), seed);
-                Buffer::from_bytes(&drawn.map_err(Mistake::new)?)
-            }
-            _ => Buffer::from_bytes(&counted(scalar, bytes / scalar.bytes())),
+        match self.source {
+            Source::Zeros => return Ok(Buffer::zeros(words)),
+            Source::Unwritten => return Ok(Buffer::unwritten(words)),
+            _ => {}
+        }
+        let mut contents = vec![0; 4 * words];
+        let mut numbers = Numbers::new(&self.source, seed);
+        let mut set = |at: u64, scalar: Scalar| {
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            let number = numbers.next(scalar)?;
+            contents[at..at + number.len()].copy_from_slice(&number);
+            Ok(())
         };
-        Ok((vec![scalar], buffer))
+        match typed {
+            Some(typed) => {
+                typed.check(binding, bytes).map_err(wrong)?;
+                let mut places = typed.places(bytes);
+                places.try_for_each(|(at, scalar)| set(at, scalar))
+            }
+            None => {
+                let mut places = binding.layout.numbers(bytes);
+                places.try_for_each(|(at, scalar)| set(at, scalar.into()))
+            }
+        }
+        .map_err(wrong)?;
+        Ok(Buffer::from_bytes(&contents))
     }
 
-    fn read(&self, path: &Path, scalar: Scalar) -> Result<Buffer, Mistake> {
+    /// The types of the numbers, where the user says them.
+    fn typed(&self) -> Result<Option<Typed>, String> {
+        let scalars = match (&self.source, self.scalar) {
+            (Source::List(list), first) if first.is_some() || list.is_typed() => {
+                list.scalars(first)?
+            }
+            (_, Some(scalar)) => vec![scalar],
+            (_, None) => return Ok(None),
+        };
+        let count = match &self.source {
+            Source::List(list) => Some(self.count.unwrap_or(list.len())),
+            _ => self.count,
+        };
+        Ok(Some(Typed { scalars, count }))
+    }
+
+    /// How many bytes there are by the variable's type, where a count is one of elements.
+    fn bytes_by_layout(&self, binding: &Binding) -> Result<u64, String> {
+        let layout = &binding.layout;
+        let listed = match &self.source {
+            Source::List(list) => Some(list.len()),
+            _ => None,
+        };
+        match (layout.elements(), self.count) {
+            (None, Some(_)) => Err(format!(
+                "its length is fixed: leave out the count, or say a type, as in f32[4]={}",
+                self.source.name()
+            )),
+            (None, None) => {
+                let numbers = layout.numbers(binding.least_bytes).count() as u64;
+                match listed {
+                    Some(listed) if listed != numbers => {
+                        Err(format!("{listed} numbers are listed, and it has {numbers}"))
+                    }
+                    _ => Ok(binding.least_bytes),
+                }
+            }
+            (Some((at, stride)), Some(count)) => {
+                Ok(at.saturating_add(count.saturating_mul(stride)))
+            }
+            (Some((at, stride)), None) => {
+                let Some(listed) = listed else {
+                    return Err(format!(
+                        "say how many elements it has, as in [64]={}",
+                        self.source.name()
+                    ));
+                };
+                let before = layout.numbers(at).count() as u64;
+                let each = layout.numbers(at + stride).count() as u64 - before;
+                match listed.checked_sub(before) {
+                    Some(rest) if rest > 0 && rest % each == 0 => Ok(at + rest / each * stride),
+                    _ => Err(format!(
+                        "{listed} numbers are listed, and it has {before} and {each} for each element"
+                    )),
+                }
+            }
+        }
+    }
+
+    fn read(&self, path: &Path, binding: &Binding) -> Result<Buffer, Mistake> {
         let bytes = std::fs::read(path)
             .map_err(|error| Mistake::new(format!("{}: {error}", path.display())))?;
+        let (at, stride) = match (self.scalar, binding.layout.elements()) {
+            (None, Some(elements)) => elements,
+            (scalar, _) => (0, scalar.map_or(1, Scalar::bytes)),
+        };
+        let expected = |count: u64| at.saturating_add(count.saturating_mul(stride));
         let found = bytes.len() as u64;
-        match self.count.map(|count| count.saturating_mul(scalar.bytes())) {
+        match self.count.map(expected) {
             Some(expected) if expected != found => Err(Mistake::new(format!(
                 "{}: {found} bytes, and {expected} are asked for",
                 path.display()
             ))),
             _ => Ok(Buffer::from_bytes(&bytes)),
         }
+    }
+}
+
+/// Numbers of types that the user says, one after the other without gaps.
+struct Typed {
+    /// These, again and again.
+    scalars: Vec<Scalar>,
+    count: Option<u64>,
+}
+
+impl Typed {
+    fn bytes(&self, binding: &Binding) -> Result<u64, String> {
+        let sum = |scalars: &[Scalar]| scalars.iter().map(|scalar| scalar.bytes()).sum::<u64>();
+        let bytes = match (self.count, binding.layout.elements()) {
+            (Some(count), _) => {
+                let each = self.scalars.len() as u64;
+                let rest = usize::try_from(count % each).unwrap_or_default();
+                (count / each)
+                    .saturating_mul(sum(&self.scalars))
+                    .saturating_add(sum(&self.scalars[..rest]))
+            }
+            (None, None) => binding.least_bytes,
+            (None, Some(_)) => {
+                return Err(format!(
+                    "say how many numbers it has, as in {}[64]=zeros",
+                    self.scalars[0]
+                ));
+            }
+        };
+        match binding.layout.elements() {
+            Some((at, stride)) if !self.is_raw() && bytes > at && (bytes - at) % stride != 0 => {
+                Err(format!(
+                    "{bytes} bytes are {} elements of {stride} bytes and {} bytes more; numbers of type bytes may be \
+                     any",
+                    (bytes - at) / stride,
+                    (bytes - at) % stride
+                ))
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    fn is_raw(&self) -> bool {
+        self.scalars.contains(&Scalar::Bytes)
+    }
+
+    fn places(&self, bytes: u64) -> impl Iterator<Item = (u64, Scalar)> {
+        let scalars = self.scalars.iter().cycle();
+        let places = scalars.scan(0, |next, &scalar| {
+            let at = *next;
+            *next += scalar.bytes();
+            Some((at, scalar))
+        });
+        places.take_while(move |&(at, scalar)| at + scalar.bytes() <= bytes)
+    }
+
+    /// Whether the types are those of the variable.
+    fn check(&self, binding: &Binding, bytes: u64) -> Result<(), String> {
+        for (at, scalar) in self.places(bytes).take(MOST_CHECKED) {
+            if at % scalar.bytes() != 0 {
+                return Err(format!(
+                    "a number of type {scalar} would lie at byte {at}, and WGSL has them at multiples of {}: list what \
+                     lies between, or leave out the types",
+                    scalar.bytes()
+                ));
+            }
+            let declared = binding.layout.number(at).filter(|&(first, _)| first == at);
+            let Some((_, declared)) = declared else {
+                // It lies between the members of a struct.
+                continue;
+            };
+            if !self.is_raw() && Scalar::from(declared) != scalar {
+                return Err(format!(
+                    "`{}{}` is of type {declared}, and a number of type {scalar} is given: leave out the types, or give \
+                     numbers of type bytes",
+                    binding.name,
+                    binding.layout.path(at)
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Numbers of a buffer whose types are compared with the variable's.
+const MOST_CHECKED: usize = 1 << 16;
+
+/// What is written, number by number.
+struct Numbers<'a> {
+    source: &'a Source,
+    rng: Rng,
+    index: usize,
+    /// Of each type that there was, the ends between which it is drawn.
+    ends: Vec<(Scalar, [f64; 2])>,
+}
+
+impl<'a> Numbers<'a> {
+    fn new(source: &'a Source, seed: u64) -> Self {
+        Self {
+            source,
+            rng: Rng::with_seed(seed),
+            index: 0,
+            ends: Vec::new(),
+        }
+    }
+
+    fn next(&mut self, scalar: Scalar) -> Result<Vec<u8>, String> {
+        let index = self.index;
+        self.index += 1;
+        Ok(match self.source {
+            Source::List(list) => list.number(index, scalar)?.bytes,
+            Source::Random(range) => {
+                let known = self.ends.iter().find(|(known, _)| *known == scalar);
+                let ends = match known {
+                    Some(&(_, ends)) => ends,
+                    None => ends(scalar, range.as_ref())?,
+                };
+                if known.is_none() {
+                    self.ends.push((scalar, ends));
+                }
+                drawn(scalar, ends, self.rng.f64())
+            }
+            Source::Index => counted(scalar, index as u64),
+            // These are not written number by number.
+            Source::Zeros | Source::Unwritten | Source::File(_) => {
+                unreachable!("what is not written number by number")
+            }
+        })
     }
 }
 
@@ -168,26 +353,19 @@ impl Source {
 }
 
 /// 0, 1, 2, …
-fn counted(scalar: Scalar, count: u64) -> Vec<u8> {
+fn counted(scalar: Scalar, index: u64) -> Vec<u8> {
     // What is not exact is rounded, or begins again at 0.
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-    let number = |index: u64| match scalar {
+    match scalar {
         Scalar::F32 => (index as f32).to_le_bytes().to_vec(),
         Scalar::U32 | Scalar::I32 => (index as u32).to_le_bytes().to_vec(),
         Scalar::F16 => f16::from_f64(index as f64).to_le_bytes().to_vec(),
         Scalar::Bytes => vec![index as u8],
-    };
-    (0..count).flat_map(number).collect()
+    }
 }
 
-/// Random numbers in a range, whose upper end is left out where they are integers.
-fn draw(
-    scalar: Scalar,
-    range: Option<&(String, String)>,
-    count: u64,
-    seed: u64,
-) -> Result<Vec<u8>, String> {
-    let mut rng = Rng::with_seed(seed);
+/// The ends of a range, the upper of which is left out where they are integers.
+fn ends(scalar: Scalar, range: Option<&(String, String)>) -> Result<[f64; 2], String> {
     let (low, high) = match (range, scalar) {
         (Some((low, high)), _) => (&**low, &**high),
         (None, Scalar::F32 | Scalar::F16) => ("-1", "1"),
@@ -202,27 +380,27 @@ fn draw(
         } else {
             scalar
         };
-        number(scalar, end)
+        number(scalar, end).map_or(f64::NAN, |number| number.value)
     });
-    let ends: [f64; 2] = [least?.value, most?.value];
-    let is_float = matches!(scalar, Scalar::F32 | Scalar::F16);
     // NaN is not less than anything.
-    let is_less = ends[0].partial_cmp(&ends[1]) == Some(Ordering::Less);
-    if !is_less || (scalar == Scalar::Bytes && ends[1] > 256.0) {
+    let is_range =
+        least.partial_cmp(&most) == Some(Ordering::Less) && least.is_finite() && most.is_finite();
+    if !is_range || (scalar == Scalar::Bytes && most > 256.0) {
         return Err(format!("{low}..{high} is no range of {scalar}"));
     }
-    let mut one = || {
-        let drawn = ends[0] + rng.f64() * (ends[1] - ends[0]);
-        let drawn = if is_float { drawn } else { drawn.floor() };
-        // All of them lie within the ends, which the type has.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        match scalar {
-            Scalar::F32 => (drawn as f32).to_le_bytes().to_vec(),
-            Scalar::F16 => f16::from_f64(drawn).to_le_bytes().to_vec(),
-            Scalar::U32 => (drawn as u32).to_le_bytes().to_vec(),
-            Scalar::I32 => (drawn as i32).to_le_bytes().to_vec(),
-            Scalar::Bytes => vec![drawn as u8],
-        }
-    };
-    Ok((0..count).flat_map(|_| one()).collect())
+    Ok([least, most])
+}
+
+/// The number between two ends that is so far from the first, as a part of 1.
+fn drawn(scalar: Scalar, ends: [f64; 2], part: f64) -> Vec<u8> {
+    let drawn = ends[0] + part * (ends[1] - ends[0]);
+    // All of them lie within the ends, which the type has.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    match scalar {
+        Scalar::F32 => (drawn as f32).to_le_bytes().to_vec(),
+        Scalar::F16 => f16::from_f64(drawn).to_le_bytes().to_vec(),
+        Scalar::U32 => (drawn.floor() as u32).to_le_bytes().to_vec(),
+        Scalar::I32 => (drawn.floor() as i32).to_le_bytes().to_vec(),
+        Scalar::Bytes => vec![drawn.floor() as u8],
+    }
 }

@@ -3,11 +3,13 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use wgsl_sanitizer::{Binding, Block, Dispatch, Kernel, Settings, Shader, sanitize};
+use wgsl_sanitizer::{
+    Binding, BindingKind, Block, Dispatch, Kernel, Scalar, Settings, Shader, sanitize,
+};
 
 use super::contents::Contents;
 use super::listing::print;
-use super::names::{Declared, Scalar, Target, has_fixed_size};
+use super::names::{Declared, Target};
 use super::{Args, Mistake, file};
 
 /// A binding and what is bound there.
@@ -27,6 +29,8 @@ pub(super) struct Run {
     pub(super) constants: Vec<(String, f64)>,
     pub(super) bindings: Vec<Bind>,
 }
+
+pub(super) const NO_ENTRY: &str = "there is no entry point with @compute";
 
 /// Dispatches over the same buffers, one after the other.
 pub(super) struct Job {
@@ -131,19 +135,18 @@ impl Job {
             dispatches.push(self.bind(run, kernel, &mut uses)?);
         }
         let printed = self.printed(&kernels, &dispatches)?;
-        let mut layouts = Vec::new();
+        let mut bindings = Vec::new();
         let mut buffers = Vec::new();
         for (index, ((name, contents), binding)) in (0..).zip(self.buffers.iter().zip(uses)) {
             let Some(binding) = binding else {
                 return Err(Mistake::new(format!("buffer `{name}` is bound nowhere")));
             };
+            bindings.push(binding);
             // Other numbers in each.
             let seed = self
                 .seed
                 .wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(index));
-            let (layout, buffer) = contents.make(binding, seed, &self.folder)?;
-            layouts.push(layout);
-            buffers.push(buffer);
+            buffers.push(contents.make(binding, seed, &self.folder)?);
         }
         let mut is_clean = true;
         let mut blocks: Vec<(&Block, bool)> = Vec::new();
@@ -162,14 +165,15 @@ impl Job {
                 }
             }
         }
-        for (block, _) in blocks
-            .iter()
-            .filter(|(_, reached)| lists_blocks && !reached)
-        {
+        let mut unreached = blocks.iter().filter(|(_, reached)| !reached).peekable();
+        if !lists_blocks && unreached.peek().is_some() {
+            println!("--blocks lists those never reached");
+        }
+        for (block, _) in unreached.filter(|_| lists_blocks) {
             println!("never reached: {block}");
         }
         for index in printed {
-            print(&self.buffers[index].0, &layouts[index], &buffers[index]);
+            print(&self.buffers[index].0, bindings[index], &buffers[index]);
         }
         Ok(is_clean)
     }
@@ -179,6 +183,7 @@ impl Job {
         let entry = match (&run.entry, &entries[..]) {
             (Some(entry), _) => entry,
             (None, &[entry]) => entry,
+            (None, &[]) => return Err(Mistake::new(NO_ENTRY)),
             (None, _) => {
                 let entries = entries.join(", ");
                 let how = if self.is_file { "`entry`" } else { "--entry" };
@@ -262,25 +267,29 @@ impl Job {
 
     /// What a user might write to bind it.
     fn example(&self, binding: &Binding) -> String {
-        let contents = match (Scalar::of(binding), has_fixed_size(binding)) {
-            (Some(scalar), true) => {
-                let count = binding.least_bytes / scalar.bytes();
-                format!("{scalar}[{count}]=random")
-            }
-            (Some(scalar), false) => format!("{scalar}[64]=random"),
-            (None, true) => "u32:5,f32:0.5".to_owned(),
-            (None, false) => "f32[64]=random".to_owned(),
+        let layout = &binding.layout;
+        let example = |scalar: Scalar| match scalar {
+            Scalar::F32 | Scalar::F16 => "0.5",
+            _ => "4",
         };
-        let Binding {
-            name,
-            group,
-            binding: number,
-            ..
-        } = binding;
-        let example = match (self.is_file, contents.contains('=')) {
-            (true, _) => format!("{name} = \"{contents}\""),
-            (false, true) => format!("--buffer '{group}:{number}:{contents}'"),
-            (false, false) => format!("--buffer {group}:{number}={contents}"),
+        let numbers = layout.numbers(binding.least_bytes);
+        let numbers: Vec<&str> = numbers.map(|(_, scalar)| example(scalar)).collect();
+        let whole = match binding.kind {
+            BindingKind::ReadWrite if binding.ty.contains("atomic<") => "zeros",
+            BindingKind::ReadWrite => "unwritten",
+            _ => "random",
+        };
+        let contents = match layout.elements() {
+            Some(_) => format!("[64]={whole}"),
+            None if binding.kind != BindingKind::ReadWrite && numbers.len() <= 16 => {
+                format!("={}", numbers.join(","))
+            }
+            None => format!("={whole}"),
+        };
+        let name = &binding.name;
+        let example = match self.is_file {
+            true => format!("{name} = \"{}\"", contents.trim_start_matches('=')),
+            false => format!("--buffer '{name}{contents}'"),
         };
         format!("\n  {}\n      {example}", Declared(binding))
     }
@@ -288,7 +297,9 @@ impl Job {
     /// The buffers to print, by their names or by a binding.
     fn printed(&self, kernels: &[Kernel], dispatches: &[Dispatch]) -> Result<Vec<usize>, Mistake> {
         let find = |name: &String| {
-            let named = self.buffers.iter().position(|(known, _)| known == name);
+            if let Some(named) = self.buffers.iter().position(|(known, _)| known == name) {
+                return Ok(named);
+            }
             let target = name.parse::<Target>().map_err(Mistake::new)?;
             let bound = kernels
                 .iter()
@@ -308,7 +319,7 @@ impl Job {
                 let names = self.buffers.iter().map(|(name, _)| &**name);
                 names.collect::<Vec<_>>().join(", ")
             };
-            named.or(bound).ok_or_else(|| {
+            bound.ok_or_else(|| {
                 Mistake::new(format!("no buffer `{name}` to print: there is {}", names()))
             })
         };
@@ -321,8 +332,12 @@ fn read(paths: &[PathBuf]) -> Result<Shader, Mistake> {
     let mut files = Vec::new();
     for path in paths {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let mut text = std::fs::read_to_string(path)
             .map_err(|error| Mistake::new(format!("{name}: {error}")))?;
+        // A comment at the end of a file ends there.
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
         files.push((name, text));
     }
     let files: Vec<_> = files

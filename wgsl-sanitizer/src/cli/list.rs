@@ -11,7 +11,7 @@ pub(crate) struct List(Vec<(Option<Scalar>, String)>);
 /// A number: its value and its bytes.
 pub(super) struct Number {
     pub(super) value: f64,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl List {
@@ -25,44 +25,42 @@ impl List {
         items.map(Self)
     }
 
-    /// The types of its numbers, and the bytes of as many as are asked for: it begins again where it ends.
-    pub(super) fn bytes(
-        &self,
-        scalar: Option<Scalar>,
-        count: Option<u64>,
-    ) -> Result<(Vec<Scalar>, Vec<u8>), String> {
-        let mut scalar = scalar;
-        let (mut scalars, mut numbers) = (Vec::new(), Vec::new());
+    /// Whether a number names its type.
+    pub(super) fn is_typed(&self) -> bool {
+        self.0.iter().any(|(ty, _)| ty.is_some())
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// A number as one of this type; they begin again where they end.
+    pub(super) fn number(&self, index: usize, scalar: Scalar) -> Result<Number, String> {
+        number(scalar, &self.0[index % self.0.len()].1)
+    }
+
+    /// The types of its numbers, where each is of its own, or of that of the one before it.
+    pub(super) fn scalars(&self, first: Option<Scalar>) -> Result<Vec<Scalar>, String> {
+        let (mut scalar, mut scalars) = (first, Vec::new());
         for (ty, text) in &self.0 {
             scalar = ty.or(scalar);
-            let Some(scalar) = scalar else {
-                return Err(format!(
-                    "`{text}` is no contents that are known, or a number whose type is to be said, as in u32:5"
-                ));
-            };
-            scalars.push(scalar);
-            numbers.push(number(scalar, text)?.bytes);
+            scalars.push(scalar.ok_or_else(|| {
+                format!(
+                    "the type of `{text}` is to be said where others name theirs, as in u32:{text}"
+                )
+            })?);
         }
-        let count = count.unwrap_or(numbers.len() as u64);
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let mut bytes: Vec<u8> = Vec::new();
-        for (scalar, number) in scalars.iter().zip(&numbers).cycle().take(count) {
-            if !(bytes.len() as u64).is_multiple_of(scalar.bytes()) {
-                let (at, size) = (bytes.len(), scalar.bytes());
-                return Err(format!(
-                    "a number of type {scalar} would lie at byte {at}, and WGSL has them at multiples of {size}: \
-                     list what lies between"
-                ));
-            }
-            bytes.extend_from_slice(number);
-        }
-        Ok((scalars, bytes))
+        Ok(scalars)
     }
 }
 
 /// A number of a type.
 pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
-    let error = || format!("`{text}` is no number of type {scalar}");
+    let error = || {
+        format!(
+            "`{text}` is no number of type {scalar}, nor random, zeros, index, unwritten or @FILE"
+        )
+    };
     let integer = || {
         let (sign, digits) = match text.strip_prefix('-') {
             Some(digits) => (-1, digits),
@@ -76,22 +74,30 @@ pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
         let number = number.and_then(|number| number.checked_mul(sign));
         number.ok_or_else(error)
     };
-    let float = || text.parse::<f64>().map_err(|_| error());
+    // What is so large that it would be infinite is not meant.
+    let float = |most: f64| {
+        let float = text.parse::<f64>().map_err(|_| error());
+        float.and_then(|float| match float.is_finite() && float.abs() > most {
+            true => Err(format!("`{text}` is beyond the numbers of type {scalar}")),
+            false => Ok(float),
+        })
+    };
     // Bytes are those of the nearest number of the type.
     #[allow(clippy::cast_possible_truncation)]
     Ok(match scalar {
         Scalar::F32 => Number {
-            value: float()?,
+            value: float(f32::MAX.into())?,
             bytes: text
                 .parse::<f32>()
                 .map_err(|_| error())?
                 .to_le_bytes()
                 .to_vec(),
         },
-        Scalar::F16 => Number {
-            value: float()?,
-            bytes: f16::from_f64(float()?).to_le_bytes().to_vec(),
-        },
+        Scalar::F16 => {
+            let value = float(f16::MAX.into())?;
+            let bytes = f16::from_f64(value).to_le_bytes().to_vec();
+            Number { value, bytes }
+        }
         Scalar::U32 => {
             let number = u32::try_from(integer()?).map_err(|_| error())?;
             Number {

@@ -1,17 +1,19 @@
 //! What is printed beside reports.
 
-use half::f16;
-use wgsl_sanitizer::Buffer;
+use wgsl_sanitizer::{Binding, Buffer, Scalar};
 
 use super::Mistake;
-use super::job::{Job, Run};
-use super::names::{Declared, Scalar};
+use super::job::{Job, NO_ENTRY, Run};
+use super::names::Declared;
 
 /// Numbers in a line.
 const IN_A_LINE: usize = 8;
 
 /// Entry points with their bindings.
 pub(super) fn list(job: &Job) -> Result<(), Mistake> {
+    if job.shader.entries().next().is_none() {
+        return Err(Mistake::new(NO_ENTRY));
+    }
     for entry in job.shader.entries() {
         // Constants are those of the first dispatch of it.
         let is_it = |run: &&Run| run.entry.as_deref().is_none_or(|name| name == entry);
@@ -21,7 +23,13 @@ pub(super) fn list(job: &Job) -> Result<(), Mistake> {
             .iter()
             .map(|(name, value)| (&**name, *value))
             .collect();
-        let kernel = job.shader.kernel(entry, &constants)?;
+        let kernel = match job.shader.kernel(entry, &constants) {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                println!("{entry}: cannot be interpreted: {error}");
+                continue;
+            }
+        };
         let [x, y, z] = kernel.workgroup_size();
         println!("{entry}: {x}×{y}×{z} invocations");
         for binding in kernel.bindings() {
@@ -31,46 +39,43 @@ pub(super) fn list(job: &Job) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// The numbers of a buffer, whose types come again and again, in lines that begin with the index of their first.
-pub(super) fn print(name: &str, layout: &[Scalar], buffer: &Buffer) {
-    let bytes: Vec<u8> = buffer
-        .u32s()
-        .iter()
-        .flat_map(|word| word.to_le_bytes())
-        .collect();
-    let (mut rest, mut numbers) = (&bytes[..], Vec::new());
-    for &scalar in layout.iter().cycle() {
-        match take(scalar, rest) {
-            Some((number, after)) => {
-                numbers.push(number);
-                rest = after;
-            }
-            None => break,
-        }
-    }
-    println!("{name}:");
-    for (line, numbers) in numbers.chunks(IN_A_LINE).enumerate() {
-        println!("{:>8}: {}", line * IN_A_LINE, numbers.join(" "));
-    }
-}
-
-/// A number, and what follows it.
-fn take(scalar: Scalar, bytes: &[u8]) -> Option<(String, &[u8])> {
-    let word = || bytes.split_first_chunk::<4>();
-    let (number, rest) = match scalar {
-        Scalar::F32 => {
-            word().map(|(word, rest)| (format!("{:?}", f32::from_le_bytes(*word)), rest))?
-        }
-        Scalar::U32 => word().map(|(word, rest)| (u32::from_le_bytes(*word).to_string(), rest))?,
-        Scalar::I32 => word().map(|(word, rest)| (i32::from_le_bytes(*word).to_string(), rest))?,
-        Scalar::F16 => {
-            let (half, rest) = bytes.split_first_chunk::<2>()?;
-            (format!("{:?}", f16::from_le_bytes(*half)), rest)
-        }
-        Scalar::Bytes => {
-            let (byte, rest) = bytes.split_first()?;
-            (byte.to_string(), rest)
+/// The numbers of a buffer, in lines that begin with what their first is called. `?` is what nobody wrote.
+pub(super) fn print(name: &str, binding: &Binding, buffer: &Buffer) {
+    let layout = &binding.layout;
+    let bits = |at: u64, scalar: Scalar| {
+        let word = usize::try_from(at / 4).unwrap_or(usize::MAX);
+        let word = buffer.u32s()[word];
+        match scalar {
+            Scalar::F16 if at % 4 == 2 => word >> 16,
+            _ => word,
         }
     };
-    Some((number, rest))
+    let numbers = layout.numbers(buffer.bytes()).map(|(at, scalar)| {
+        let is_written = buffer.is_written(at);
+        let text = is_written.then(|| scalar.text(bits(at, scalar)));
+        (at, text.unwrap_or("?".to_owned()))
+    });
+    let numbers: Vec<(u64, String)> = numbers.collect();
+    // An element of a struct is not broken where another begins.
+    let each = layout.elements().map_or(1, |(at, stride)| {
+        layout.numbers(at + stride).count() - layout.numbers(at).count()
+    });
+    let lines = numbers.chunks((IN_A_LINE / each).max(1) * each);
+    let lines: Vec<(String, String)> = lines
+        .map(|line| {
+            let texts: Vec<&str> = line.iter().map(|(_, text)| &**text).collect();
+            (layout.path(line[0].0), texts.join(" "))
+        })
+        .collect();
+    if let [(path, number)] = &lines[..]
+        && path.is_empty()
+    {
+        println!("{name}: {number}");
+        return;
+    }
+    let width = lines.iter().map(|(path, _)| path.len()).max().unwrap_or(0);
+    println!("{name}:");
+    for (path, numbers) in lines {
+        println!("  {path:>width$}: {numbers}");
+    }
 }

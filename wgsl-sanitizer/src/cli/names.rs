@@ -97,10 +97,9 @@ impl fmt::Display for Declared<'_> {
             BindingKind::ReadWrite => "storage, read_write",
             _ => "of another kind",
         };
-        let at_least = if has_fixed_size(self.0) {
-            ""
-        } else {
-            " at least"
+        let at_least = match self.0.layout.elements() {
+            None => "",
+            Some(_) => " at least",
         };
         write!(
             f,
@@ -142,12 +141,17 @@ impl Scalar {
             Self::Bytes => 1,
         }
     }
+}
 
-    /// The one that all of a binding is made of, as far as its type says so.
-    pub(super) fn of(binding: &Binding) -> Option<Self> {
-        let names = binding.ty.split(|char: char| !char.is_alphanumeric());
-        let mut known = names.filter_map(|name| Self::named(name).ok());
-        known.next()
+impl From<wgsl_sanitizer::Scalar> for Scalar {
+    fn from(scalar: wgsl_sanitizer::Scalar) -> Self {
+        match scalar {
+            wgsl_sanitizer::Scalar::F32 => Self::F32,
+            wgsl_sanitizer::Scalar::F16 => Self::F16,
+            wgsl_sanitizer::Scalar::I32 => Self::I32,
+            // No buffer has a `bool`.
+            _ => Self::U32,
+        }
     }
 }
 
@@ -155,21 +159,5 @@ impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Self::ALL.into_iter().find(|(_, scalar)| scalar == self);
         f.write_str(name.map_or("", |(name, _)| name))
-    }
-}
-
-/// Whether its type says how long it is. A struct in storage may end in an array of unknown length.
-pub(super) fn has_fixed_size(binding: &Binding) -> bool {
-    let inner = binding.ty.strip_prefix("array<");
-    match (binding.kind, inner) {
-        (BindingKind::Uniform, _) => true,
-        (_, None) => Scalar::of(binding).is_some(),
-        (_, Some(inner)) => {
-            let mut depth = 0;
-            inner.chars().any(|char| {
-                depth += i32::from(char == '<') - i32::from(char == '>');
-                depth == 0 && char == ','
-            })
-        }
     }
 }

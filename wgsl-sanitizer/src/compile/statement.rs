@@ -6,7 +6,7 @@ use naga::{
 
 use super::{Breakable, Compiler, Frame, Value};
 use crate::error::Error;
-use crate::program::Instruction;
+use crate::program::{CallSite, Instruction, NONE};
 use crate::report::Space;
 
 impl<'a> Compiler<'a> {
@@ -21,7 +21,7 @@ impl<'a> Compiler<'a> {
             }
             let count = self.types.slots(inner);
             let label = variable.name.clone().unwrap_or_default();
-            let name = self.name(&label, Space::Function);
+            let name = self.name(&label, Space::Function, None);
             let at = self.allocate(count)?;
             frame.locals.push((at, name));
             match variable.init {
@@ -235,6 +235,7 @@ impl<'a> Compiler<'a> {
         arguments: &[Handle<Expression>],
         result: Option<Handle<Expression>>,
     ) -> Result<(), Error> {
+        let span = self.span;
         let mut values = Vec::new();
         for &argument in arguments {
             values.push(self.value(frame, argument)?);
@@ -243,11 +244,13 @@ impl<'a> Compiler<'a> {
             Some(result) => Some(self.allocate(self.count(frame, result))?),
             None => None,
         };
-        let top = self.top;
+        let (top, outer) = (self.top, self.call);
+        self.call = u32::try_from(self.program.call_sites.len()).unwrap_or(NONE);
+        self.program.call_sites.push(CallSite { span, outer });
         let info = &self.info[function];
         let mut callee = self.frame(&self.module.functions[function], info, values, to);
         self.function(&mut callee)?;
-        self.top = top;
+        (self.top, self.call) = (top, outer);
         if let (Some(result), Some(to)) = (result, to) {
             frame.values[result.index()] = Some(Value::Slots(to));
         }

@@ -1,8 +1,11 @@
 //! Sizes of types, in slots and in bytes, and where their parts lie.
 
 use naga::proc::{Alignment, IndexableLength};
-use naga::{ArraySize, Handle, Module, Scalar, ScalarKind, Type, TypeInner, VectorSize};
+use naga::{
+    ArraySize, Handle, Module, Scalar, ScalarKind, StructMember, Type, TypeInner, VectorSize,
+};
 
+use crate::layout::{self, Member, Part};
 use crate::math::Number;
 
 /// What a scalar is to the interpreter, or its name in WGSL where it is none that it knows.
@@ -28,6 +31,17 @@ pub(super) fn kind(scalar: Scalar) -> Result<Kind, &'static str> {
             return Err("an abstract number that is left at run time");
         }
     })
+}
+
+/// A scalar that [`kind`] knows, as users know it.
+fn number_of(scalar: Scalar) -> layout::Scalar {
+    match kind(scalar) {
+        Ok(Kind::Number(Number::F32)) => layout::Scalar::F32,
+        Ok(Kind::Number(Number::F16)) => layout::Scalar::F16,
+        Ok(Kind::Number(Number::I32)) => layout::Scalar::I32,
+        Ok(Kind::Bool) => layout::Scalar::Bool,
+        Ok(Kind::Number(Number::U32)) | Err(_) => layout::Scalar::U32,
+    }
 }
 
 /// A piece of a value that lies in slots and in a buffer without gaps.
@@ -107,6 +121,56 @@ impl<'a> Types<'a> {
             | TypeInner::Vector { scalar, .. }
             | TypeInner::Matrix { scalar, .. } => Some(scalar),
             _ => None,
+        }
+    }
+
+    /// Where the numbers of a value lie, in bytes or in slots.
+    pub(super) fn layout(self, inner: &TypeInner, in_bytes: bool) -> Part {
+        let width = |scalar: Scalar| if in_bytes { scalar.width.into() } else { 1 };
+        let vector = |size: VectorSize, scalar: Scalar| Part::Vector {
+            scalar: number_of(scalar),
+            count: size as u64,
+            stride: width(scalar),
+        };
+        match *inner {
+            TypeInner::Vector { size, scalar } => vector(size, scalar),
+            TypeInner::Matrix {
+                columns,
+                rows,
+                scalar,
+            } => Part::Array {
+                element: Box::new(vector(rows, scalar)),
+                count: Some(columns as u64),
+                stride: match in_bytes {
+                    true => Self::column_stride(rows, scalar).into(),
+                    false => rows as u64,
+                },
+            },
+            TypeInner::Array { base, size, stride } => {
+                let base = self.inner(base);
+                let slots = self.slots(base);
+                Part::Array {
+                    element: Box::new(self.layout(base, in_bytes)),
+                    count: self.known_count(size).map(u64::from),
+                    stride: if in_bytes { stride } else { slots }.into(),
+                }
+            }
+            TypeInner::Struct { ref members, .. } => {
+                let mut slots = 0;
+                let member = |member: &StructMember| {
+                    let inner = self.inner(member.ty);
+                    let at = if in_bytes { member.offset } else { slots };
+                    slots += self.slots(inner);
+                    Member {
+                        name: member.name.clone().unwrap_or_default(),
+                        at: at.into(),
+                        part: self.layout(inner, in_bytes),
+                    }
+                };
+                Part::Struct(members.iter().map(member).collect())
+            }
+            // Whatever else there is has been refused.
+            _ => Part::Scalar(self.scalar(inner).map_or(layout::Scalar::U32, number_of)),
         }
     }
 

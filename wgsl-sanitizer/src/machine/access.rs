@@ -2,7 +2,7 @@
 
 use super::{Machine, Range};
 use crate::program::{BAD, BAD_SIGNED, Index, Length, NONE, Pick};
-use crate::report::{Access, Problem, Space};
+use crate::report::Access;
 use crate::shadow::{Entry, Now};
 
 /// An invocation at an instruction.
@@ -90,34 +90,7 @@ impl Machine<'_> {
             false => value.into(),
         };
         let missed = Missed::new(index, pick.length);
-        self.out_of_bounds(here, Access::Read, missed);
-    }
-
-    /// An access at an offset that was made with an index out of bounds.
-    pub(super) fn out_of_bounds(
-        &mut self,
-        here: Here,
-        access: Access,
-        Missed {
-            index,
-            length,
-            in_bytes,
-        }: Missed,
-    ) {
-        let site = self.program.sites[self.program.site_of[here.1] as usize];
-        let named = self.program.names.get(site.name as usize).cloned();
-        let (variable, space) = named.unwrap_or_else(|| ("a value".to_owned(), Space::Function));
-        self.findings.one(
-            here,
-            Problem::OutOfBounds {
-                space,
-                variable,
-                access,
-                index,
-                length,
-                in_bytes,
-            },
-        );
+        self.findings.out_of_bounds(here, Access::Read, missed);
     }
 
     pub(super) fn local_offset(
@@ -130,23 +103,10 @@ impl Machine<'_> {
         match Self::offset(frame, dynamic) {
             Ok(offset) => Some((at + offset) as usize),
             Err(missed) => {
-                self.out_of_bounds(here, access, missed);
+                self.findings.out_of_bounds(here, access, missed);
                 None
             }
         }
-    }
-
-    pub(super) fn unwritten(&mut self, here: Here, offset: u64) {
-        let site = self.program.sites[self.program.site_of[here.1] as usize];
-        let (variable, space) = self.program.names[site.name as usize].clone();
-        self.findings.one(
-            here,
-            Problem::Unwritten {
-                space,
-                variable,
-                offset,
-            },
-        );
     }
 }
 

@@ -68,7 +68,7 @@ impl Machine<'_> {
                 cell.mark(entry(now, here));
             }
             if is_unwritten {
-                self.unwritten(here, self.in_variable(word));
+                self.findings.unwritten(here, self.in_variable(word));
             }
             return;
         };
@@ -79,7 +79,7 @@ impl Machine<'_> {
                 halves.fill(true);
             }
             if reads_first && !was_written {
-                self.unwritten(here, bytes.offset as u64);
+                self.findings.unwritten(here, bytes.offset as u64);
             }
         }
         let (now, cells) = (self.storage, self.cells(bytes));
@@ -103,7 +103,7 @@ impl Machine<'_> {
                 .or(met);
         }
         if let Some((index, found, other)) = met {
-            self.race(
+            self.findings.race(
                 here,
                 self.met(bytes, index, found),
                 [atomic.access(), other],

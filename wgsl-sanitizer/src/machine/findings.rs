@@ -1,14 +1,35 @@
 //! Collects what is wrong: each thing once, with how often it happened.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::mem::{Discriminant, discriminant};
 
+use super::access::Missed;
 use super::position;
-use crate::program::Compiled;
-use crate::report::{Access, Finding, Place, Problem, Side};
+use crate::program::{Compiled, Name};
+use crate::report::{Access, Finding, Place, Problem, Side, Space};
 use crate::shadow::Entry;
 
+/// What kind of problem it is. Those that name a variable are told apart before their text is made: the same happens
+/// millions of times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Race,
+    Divergence,
+    OutOfBounds,
+    Unwritten,
+    Other(Discriminant<Problem>),
+}
+
 /// What tells one finding from another: the kind of the problem, and the sites of both sides.
-type Key = (std::mem::Discriminant<Problem>, u32, u32);
+type Key = (Kind, u32, u32);
+
+/// What has no name of its own.
+static VALUE: Name = Name {
+    text: Cow::Borrowed("a value"),
+    space: Space::Function,
+    layout: None,
+};
 
 /// An earlier access that an access meets.
 #[derive(Debug, Clone, Copy)]
@@ -64,11 +85,26 @@ impl<'a> Findings<'a> {
     }
 
     fn side(&self, workgroup: u32, (invocation, place): (u32, usize)) -> Side {
+        let program = &self.compiled.program;
+        let call_site = |at: u32| program.call_sites.get(at as usize);
+        let calls = std::iter::successors(call_site(program.call_of[place]), |call| {
+            call_site(call.outer)
+        });
         Side {
             place: self.place(self.site(place)),
             workgroup: position(workgroup, self.workgroups),
-            invocation: position(invocation, self.compiled.program.workgroup_size),
+            invocation: position(invocation, program.workgroup_size),
+            calls: calls
+                .map(|call| self.compiled.source.place(call.span))
+                .collect(),
         }
+    }
+
+    /// The variable that an instruction accesses.
+    fn name(&self, place: usize) -> &'a Name {
+        let program = &self.compiled.program;
+        let name = program.sites[self.site(place) as usize].name;
+        program.names.get(name as usize).unwrap_or(&VALUE)
     }
 
     fn workgroup(&self) -> u32 {
@@ -81,32 +117,68 @@ impl<'a> Findings<'a> {
         after.checked_sub(1).map_or(0, |at| self.starts[at].1)
     }
 
-    /// Whether a thing is new; if not, it counts once more, within the run in which it was found first.
-    fn is_new(&mut self, key: Key) -> bool {
-        match self.known.get(&key) {
-            Some(&(at, run)) => {
-                self.list[at].times += u64::from(run == self.run);
-                false
-            }
-            None => {
-                self.known.insert(key, (self.list.len(), self.run));
-                true
-            }
+    /// A thing that is known counts once more, within the run in which it was found first. One that is new is to be
+    /// pushed.
+    fn known(&mut self, key: Key) -> Option<&mut Finding> {
+        if let Some(&(at, run)) = self.known.get(&key) {
+            let finding = &mut self.list[at];
+            finding.times += u64::from(run == self.run);
+            return Some(finding);
         }
+        self.known.insert(key, (self.list.len(), self.run));
+        None
+    }
+
+    fn push(&mut self, problem: Problem, [side, other]: [Option<Side>; 2]) {
+        self.list.push(Finding {
+            problem,
+            side,
+            other,
+            times: 1,
+            within_and_between: false,
+        });
     }
 
     /// A problem of one invocation.
     pub(super) fn one(&mut self, here: (u32, usize), problem: Problem) {
+        self.at(here, Kind::Other(discriminant(&problem)), |_| problem);
+    }
+
+    /// A problem of one invocation, with the variable that it accesses there.
+    fn at(&mut self, here: (u32, usize), kind: Kind, problem: impl FnOnce(&Name) -> Problem) {
         let site = self.site(here.1);
-        if self.is_new((std::mem::discriminant(&problem), site, site)) {
+        if self.known((kind, site, site)).is_none() {
+            let problem = problem(self.name(here.1));
             let side = Some(self.side(self.workgroup(), here));
-            self.list.push(Finding {
-                problem,
-                side,
-                other: None,
-                times: 1,
-            });
+            self.push(problem, [side, None]);
         }
+    }
+
+    /// An access outside of a variable.
+    pub(super) fn out_of_bounds(&mut self, here: (u32, usize), access: Access, missed: Missed) {
+        let Missed {
+            index,
+            length,
+            in_bytes,
+        } = missed;
+        self.at(here, Kind::OutOfBounds, |name| Problem::OutOfBounds {
+            space: name.space,
+            variable: name.text.to_string(),
+            access,
+            index,
+            length,
+            in_bytes,
+        });
+    }
+
+    /// A read of what nobody wrote.
+    pub(super) fn unwritten(&mut self, here: (u32, usize), offset: u64) {
+        self.at(here, Kind::Unwritten, |name| Problem::Unwritten {
+            space: name.space,
+            variable: name.text.to_string(),
+            location: name.location(offset),
+            offset,
+        });
     }
 
     /// A problem without a place.
@@ -122,12 +194,7 @@ impl<'a> Findings<'a> {
             known.times += 1;
             return;
         }
-        self.list.push(Finding {
-            problem,
-            side: None,
-            other: None,
-            times: 1,
-        });
+        self.push(problem, [None, None]);
     }
 
     pub(super) fn race(
@@ -138,42 +205,34 @@ impl<'a> Findings<'a> {
     ) {
         let before = (entry.invocation(), entry.place() as usize);
         let sites = [self.site(here.1), self.site(before.1)];
-        let name = self.compiled.program.sites[sites[0] as usize].name;
-        let (variable, space) = self.compiled.program.names[name as usize].clone();
+        let (low, high) = (sites[0].min(sites[1]), sites[0].max(sites[1]));
+        let groups = [self.workgroup(), self.workgroup_of(entry.interval())];
+        let is_within = groups[0] == groups[1];
+        if let Some(known) = self.known((Kind::Race, low, high)) {
+            known.within_and_between |= is_within != known.is_within();
+            return;
+        }
+        let name = self.name(here.1);
         let problem = Problem::Race {
-            space,
-            variable,
+            space: name.space,
+            variable: name.text.to_string(),
+            location: name.location(offset),
             access,
             other,
             offset,
         };
-        let (low, high) = (sites[0].min(sites[1]), sites[0].max(sites[1]));
-        if self.is_new((std::mem::discriminant(&problem), low, high)) {
-            let side = Some(self.side(self.workgroup(), here));
-            let other = Some(self.side(self.workgroup_of(entry.interval()), before));
-            self.list.push(Finding {
-                problem,
-                side,
-                other,
-                times: 1,
-            });
-        }
+        let sides = [(groups[0], here), (groups[1], before)];
+        let sides = sides.map(|(group, who)| Some(self.side(group, who)));
+        self.push(problem, sides);
     }
 
     /// One invocation waits at a barrier, the other is not there.
     pub(super) fn divergence(&mut self, here: (u32, usize), there: (u32, usize)) {
-        let problem = Problem::Divergence;
         let sites = [self.site(here.1), self.site(there.1)];
-        if self.is_new((std::mem::discriminant(&problem), sites[0], sites[1])) {
+        if self.known((Kind::Divergence, sites[0], sites[1])).is_none() {
             let workgroup = self.workgroup();
-            let side = Some(self.side(workgroup, here));
-            let other = Some(self.side(workgroup, there));
-            self.list.push(Finding {
-                problem,
-                side,
-                other,
-                times: 1,
-            });
+            let sides = [here, there].map(|who| Some(self.side(workgroup, who)));
+            self.push(Problem::Divergence, sides);
         }
     }
 }

@@ -54,7 +54,7 @@ impl Machine<'_> {
         let offset = match Self::offset(frame, reach.dynamic) {
             Ok(offset) => reach.at as usize + offset as usize,
             Err(missed) => {
-                self.out_of_bounds(here, access, missed);
+                self.findings.out_of_bounds(here, access, missed);
                 return None;
             }
         };
@@ -62,7 +62,7 @@ impl Machine<'_> {
         let (count, bound) = ((reach.count * reach.width) as usize, 4 * range.words);
         if offset + count > bound {
             let index = i64::try_from(offset).unwrap_or(i64::MAX);
-            self.out_of_bounds(
+            self.findings.out_of_bounds(
                 here,
                 access,
                 Missed {
@@ -104,7 +104,7 @@ impl Machine<'_> {
         if let Some(written) = &buffer.written
             && !written[bytes.halves()].iter().all(|&written| written)
         {
-            self.unwritten(here, bytes.offset as u64);
+            self.findings.unwritten(here, bytes.offset as u64);
         }
         self.note_read(here, bytes);
     }
@@ -196,7 +196,8 @@ impl Machine<'_> {
             }
         }
         if let Some((index, entry, other)) = met {
-            self.race(here, self.met(bytes, index, entry), [Access::Read, other]);
+            self.findings
+                .race(here, self.met(bytes, index, entry), [Access::Read, other]);
         }
     }
 
@@ -222,7 +223,8 @@ impl Machine<'_> {
             }
         }
         if let Some((index, entry, other)) = met {
-            self.race(here, self.met(bytes, index, entry), [Access::Write, other]);
+            self.findings
+                .race(here, self.met(bytes, index, entry), [Access::Write, other]);
         }
     }
 }

@@ -32,11 +32,12 @@ impl Machine<'_> {
             }
         }
         if let Some(slot) = unwritten {
-            self.unwritten(here, self.in_variable(slot));
+            self.findings.unwritten(here, self.in_variable(slot));
         }
         if let Some((slot, entry)) = met {
             let offset = self.in_variable(slot);
-            self.race(here, Met { entry, offset }, [Access::Read, Access::Write]);
+            self.findings
+                .race(here, Met { entry, offset }, [Access::Read, Access::Write]);
         }
     }
 
@@ -86,7 +87,7 @@ impl Machine<'_> {
         }
         if let Some((slot, (entry, was_write))) = met {
             let offset = self.in_variable(slot);
-            self.race(
+            self.findings.race(
                 here,
                 Met { entry, offset },
                 [Access::Write, plain(was_write)],

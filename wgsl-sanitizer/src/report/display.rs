@@ -48,31 +48,14 @@ impl Display for Name<'_> {
     }
 }
 
-/// A location of a variable: WGSL gives buffers their layout in bytes, and workgroup memory none.
-struct Location<'a>(Space, &'a str, u64);
-
-impl Display for Location<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let &Self(space, variable, offset) = self;
-        let unit = match space {
-            Space::Storage | Space::Uniform => "byte",
-            Space::Workgroup | Space::Private | Space::Function => "scalar",
-        };
-        write!(f, "{unit} {offset} of {}", Name(variable))
-    }
-}
-
 impl Finding {
     fn title(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.problem {
             Problem::Race {
-                space,
-                variable,
-                offset,
-                ..
+                space, location, ..
             } => {
-                let location = Location(*space, variable, *offset);
-                write!(f, "data race on {location} in {space}: {}", self.missing())
+                let missing = self.missing();
+                write!(f, "data race on `{location}` in {space}: {missing}")
             }
             Problem::Divergence => {
                 f.write_str("not all invocations of a workgroup reach this barrier")
@@ -113,16 +96,11 @@ impl Finding {
                 )
             }
             Problem::Unwritten {
-                space,
-                variable,
-                offset,
-            } => {
-                let location = Location(*space, variable, *offset);
-                write!(
-                    f,
-                    "unwritten: {location} in {space} is read, and nobody wrote it"
-                )
-            }
+                space, location, ..
+            } => write!(
+                f,
+                "unwritten: `{location}` in {space} is read, and nobody wrote it"
+            ),
             Problem::Division => {
                 f.write_str("integer division by zero, or with a quotient that overflows")
             }
@@ -135,29 +113,47 @@ impl Finding {
                 write!(f, "endless: more than {iterations} of one invocation")
             }
             Problem::OrderDependent {
-                variable,
-                word,
-                values: [first, other],
+                location,
+                scalar,
+                orders: [first, other],
+                values,
                 ..
             } => {
-                let byte = 4 * word;
-                let [one, two] = [first, other].map(|&bits| Word(bits));
+                let [one, two] = values.map(|bits| scalar.text(bits));
                 write!(
                     f,
-                    "order-dependent: byte {byte} of `{variable}` is {one} after one order of the \
-                     invocations, {two} after another"
+                    "order-dependent: `{location}` is {one} after the order {first}, {two} after {other}"
                 )
             }
         }
     }
 
+    /// Whether the two sides of a race are of one workgroup.
+    pub(crate) fn is_within(&self) -> bool {
+        let group = |side: &Option<Side>| side.as_ref().map(|side| side.workgroup);
+        group(&self.side) == group(&self.other)
+    }
+
+    /// Whether both sides are one expression, or one a part of the other: no barrier can stand between.
+    fn is_one_statement(&self) -> bool {
+        let (Some(side), Some(other)) = (&self.side, &self.other) else {
+            return false;
+        };
+        let (one, two) = (&side.place, &other.place);
+        let end = |place: &Place| {
+            let length = place.text.chars().count();
+            u32::try_from(length).map_or(u32::MAX, |length| place.column.saturating_add(length))
+        };
+        (&one.file, one.line) == (&two.file, two.line)
+            && one.column < end(two)
+            && two.column < end(one)
+    }
+
     /// What would make a race none.
     fn missing(&self) -> &'static str {
-        let group = |side: &Option<Side>| side.as_ref().map(|side| side.workgroup);
         match &self.problem {
-            Problem::Race { .. } if group(&self.side) != group(&self.other) => {
-                "nothing orders workgroups of a dispatch"
-            }
+            _ if !self.is_within() => "nothing orders workgroups of a dispatch",
+            _ if self.is_one_statement() => "nothing orders the invocations here",
             Problem::Race {
                 space: Space::Workgroup,
                 ..
@@ -168,10 +164,12 @@ impl Finding {
 
     /// What to do, in a line.
     fn help(&self) -> &'static str {
-        let group = |side: &Option<Side>| side.as_ref().map(|side| side.workgroup);
         match &self.problem {
-            Problem::Race { .. } if group(&self.side) != group(&self.other) => {
+            Problem::Race { .. } if !self.is_within() => {
                 "give each workgroup elements of its own, make all accesses atomic, or use two dispatches"
+            }
+            Problem::Race { .. } if self.is_one_statement() => {
+                "give each invocation an element of its own, or use atomics; a barrier helps where a loop comes here again"
             }
             Problem::Race {
                 space: Space::Workgroup,
@@ -200,7 +198,7 @@ impl Finding {
                 "guard the amount: WGSL shifts by its remainder by 32, so by 32 not at all"
             }
             Problem::Conversion { .. } => {
-                "clamp the number first: WGSL has the nearest that the type has, and any for NaN"
+                "clamp the number first: WGSL takes the nearest number of both types, and any for NaN"
             }
             Problem::Endless { .. } => {
                 "raise the budget if it would end; no invocation may wait for another but at a barrier"
@@ -225,7 +223,7 @@ impl Finding {
                 let deed = match (is_same, is_barrier) {
                     (true, _) => "not so often round the loops around it, or more often:",
                     (false, true) => "at another barrier:",
-                    (false, false) => "ended, or elsewhere:",
+                    (false, false) => "not here, but returned or waiting elsewhere:",
                 };
                 ["waiting:".to_owned(), deed.to_owned()]
             }
@@ -250,6 +248,7 @@ impl Display for Finding {
                 place,
                 workgroup,
                 invocation,
+                calls,
             }) = side
             else {
                 continue;
@@ -263,11 +262,23 @@ impl Display for Finding {
                 f,
                 "\n   |  {deed} invocation ({i}, {j}, {k}) of workgroup ({x}, {y}, {z})"
             )?;
+            for call in calls {
+                write!(f, "\n   |  called at {call}")?;
+            }
+        }
+        match self.within_and_between {
+            true if self.is_within() => {
+                f.write_str("\n   = also between workgroups, which nothing orders")?;
+            }
+            true => f.write_str("\n   = also within a workgroup")?,
+            false => {}
         }
         match (&self.problem, self.times) {
             (_, 0 | 1) => {}
-            (Problem::OrderDependent { .. }, orders) => write!(f, "\n   = after {orders} orders")?,
-            (_, times) => write!(f, "\n   = {} times", grouped(times))?,
+            (Problem::OrderDependent { .. }, orders) => {
+                write!(f, "\n   = {orders} orders differ from the first")?;
+            }
+            (_, times) => write!(f, "\n   = {} times in this order", grouped(times))?,
         }
         write!(f, "\n   = help: {}", self.help())
     }
@@ -298,16 +309,6 @@ impl Display for Report {
             0 => write!(f, "{blocks}, all reached"),
             _ => write!(f, "{missed} of {blocks} never reached"),
         }
-    }
-}
-
-/// 32 bits, of which it is not known what they mean.
-struct Word(u32);
-
-impl Display for Word {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self(bits) = *self;
-        write!(f, "{bits} (as f32 {:?})", f32::from_bits(bits))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every message, of findings made by hand.
 
-use super::{Access, Block, Finding, Place, Problem, Report, Side, Space};
+use super::{Access, Block, Finding, Order, Place, Problem, Report, Scalar, Side, Space};
 
 fn side(line: u32, text: &str, workgroup: [u32; 3], invocation: [u32; 3]) -> Option<Side> {
     Some(Side {
@@ -12,6 +12,7 @@ fn side(line: u32, text: &str, workgroup: [u32; 3], invocation: [u32; 3]) -> Opt
         },
         workgroup,
         invocation,
+        calls: Vec::new(),
     })
 }
 
@@ -20,6 +21,7 @@ fn race(space: Space, [access, other]: [Access; 2], workgroups: [[u32; 3]; 2]) -
         problem: Problem::Race {
             space,
             variable: "x".to_owned(),
+            location: "x[3]".to_owned(),
             access,
             other,
             offset: 12,
@@ -27,6 +29,7 @@ fn race(space: Space, [access, other]: [Access; 2], workgroups: [[u32; 3]; 2]) -
         side: side(8, "x[i]", workgroups[0], [1, 2, 3]),
         other: side(7, "x[j] = 1.0", workgroups[1], [0, 0, 0]),
         times: 1,
+        within_and_between: false,
     }
 }
 
@@ -36,6 +39,7 @@ fn one(problem: Problem) -> Finding {
         side: side(3, "x[i]", [0, 0, 1], [4, 0, 0]),
         other: None,
         times: 1,
+        within_and_between: false,
     }
 }
 
@@ -55,14 +59,14 @@ fn a_race_in_workgroup_memory() {
     finding.times = 1_234_567;
     assert_eq!(
         finding.to_string(),
-        "data race on scalar 12 of `x` in workgroup memory: no workgroupBarrier() between
+        "data race on `x[3]` in workgroup memory: no workgroupBarrier() between
   --> a.wgsl:8:5
    |  x[i]
    |  read by invocation (1, 2, 3) of workgroup (5, 6, 7)
   --> a.wgsl:7:5
    |  x[j] = 1.0
    |  written by invocation (0, 0, 0) of workgroup (5, 6, 7)
-   = 1,234,567 times
+   = 1,234,567 times in this order
    = help: put a workgroupBarrier() that all invocations reach between the two"
     );
 }
@@ -73,7 +77,7 @@ fn a_race_in_storage_within_a_workgroup() {
     let finding = race(Space::Storage, sides, [[0; 3]; 2]);
     assert_eq!(
         finding.to_string(),
-        "data race on byte 12 of `x` in storage: no storageBarrier() between
+        "data race on `x[3]` in storage: no storageBarrier() between
   --> a.wgsl:8:5
    |  x[i]
    |  written by invocation (1, 2, 3) of workgroup (0, 0, 0)
@@ -90,7 +94,7 @@ fn a_race_between_workgroups() {
     let finding = race(Space::Storage, sides, [[1, 0, 0], [0; 3]]);
     assert_eq!(
         finding.to_string(),
-        "data race on byte 12 of `x` in storage: nothing orders workgroups of a dispatch
+        "data race on `x[3]` in storage: nothing orders workgroups of a dispatch
   --> a.wgsl:8:5
    |  x[i]
    |  read by invocation (1, 2, 3) of workgroup (1, 0, 0)
@@ -107,6 +111,7 @@ fn divergence(line: u32, text: &str) -> String {
         side: side(4, "workgroupBarrier", [0; 3], [0; 3]),
         other: side(line, text, [0; 3], [1, 0, 0]),
         times: 1,
+        within_and_between: false,
     };
     finding.to_string()
 }
@@ -125,7 +130,7 @@ fn barriers_that_diverge() {
     };
     assert_eq!(
         divergence(9, "return"),
-        told("  --> a.wgsl:9:5\n   |  return\n   |  ended, or elsewhere:")
+        told("  --> a.wgsl:9:5\n   |  return\n   |  not here, but returned or waiting elsewhere:")
     );
     assert_eq!(
         divergence(9, "storageBarrier"),
@@ -214,6 +219,7 @@ fn a_read_of_what_nobody_wrote() {
         one(Problem::Unwritten {
             space,
             variable: "x".to_owned(),
+            location: "x[1]".to_owned(),
             offset: 4,
         })
         .to_string()
@@ -221,14 +227,14 @@ fn a_read_of_what_nobody_wrote() {
     assert_eq!(
         told(Space::Storage),
         format!(
-            "unwritten: byte 4 of `x` in storage is read, and nobody wrote it{HERE}\n   = help: write it \
+            "unwritten: `x[1]` in storage is read, and nobody wrote it{HERE}\n   = help: write it \
              first, or give the buffer contents"
         )
     );
     assert_eq!(
         told(Space::Workgroup),
         format!(
-            "unwritten: scalar 4 of `x` in workgroup memory is read, and nobody wrote it{HERE}\n   = help: \
+            "unwritten: `x[1]` in workgroup memory is read, and nobody wrote it{HERE}\n   = help: \
              write it first, with a workgroupBarrier() between where another invocation reads it"
         )
     );
@@ -258,7 +264,7 @@ fn numbers_that_an_operation_has_no_result_for() {
         }),
         format!(
             "conversion of -1.5 to u32, which does not have it{HERE}\n   = help: clamp the number first: WGSL \
-             has the nearest that the type has, and any for NaN"
+             takes the nearest number of both types, and any for NaN"
         )
     );
 }
@@ -281,20 +287,72 @@ fn a_result_that_depends_on_the_order() {
         problem: Problem::OrderDependent {
             buffer: 0,
             variable: "x".to_owned(),
-            word: 3,
+            location: "x[3]".to_owned(),
+            offset: 12,
+            scalar: Scalar::F32,
+            orders: [Order::Forward, Order::Random(7)],
             values: [1_065_353_216, 7],
         },
         side: None,
         other: None,
         times: 2,
+        within_and_between: false,
     };
     assert_eq!(
         finding.to_string(),
-        "order-dependent: byte 12 of `x` is 1065353216 (as f32 1.0) after one order of the invocations, 7 (as f32 \
-         1e-44) after another
-   = after 2 orders
+        "order-dependent: `x[3]` is 1.0 after the order forward, 1e-44 after random:7
+   = 2 orders differ from the first
    = help: no order is promised: let no result depend on which invocation comes first"
     );
+}
+
+#[test]
+fn a_race_both_within_a_workgroup_and_between_two() {
+    for (workgroups, also) in [
+        (
+            [[0; 3]; 2],
+            "\n   = also between workgroups, which nothing orders\n",
+        ),
+        ([[1, 0, 0], [0; 3]], "\n   = also within a workgroup\n"),
+    ] {
+        let mut finding = race(Space::Storage, [Access::Read, Access::Write], workgroups);
+        finding.within_and_between = true;
+        let told = finding.to_string();
+        assert!(told.contains(also), "{told}");
+    }
+}
+
+/// No barrier can stand within a statement.
+#[test]
+fn a_race_of_a_statement_with_itself() {
+    let sides = [Access::Read, Access::Write];
+    for space in [Space::Storage, Space::Workgroup] {
+        let mut finding = race(space, sides, [[0; 3]; 2]);
+        finding.side = side(7, "x", [0; 3], [1, 2, 3]);
+        let told = finding.to_string();
+        assert!(
+            told.contains(": nothing orders the invocations here\n"),
+            "{told}"
+        );
+        let help = "= help: give each invocation an element of its own, or use atomics; a barrier helps where a loop \
+            comes here again";
+        assert!(told.ends_with(help), "{told}");
+    }
+}
+
+#[test]
+fn the_calls_by_which_it_came_there() {
+    let call = |line, text: &str| side(line, text, [0; 3], [0; 3]).map(|side| side.place);
+    let mut finding = one(Problem::Division);
+    if let Some(side) = &mut finding.side {
+        side.calls = [call(12, "inner(i)"), call(20, "outer(i)")]
+            .into_iter()
+            .flatten()
+            .collect();
+    }
+    let told = finding.to_string();
+    let calls = "(0, 0, 1)\n   |  called at a.wgsl:12:5\n   |  called at a.wgsl:20:5\n";
+    assert!(told.contains(calls), "{told}");
 }
 
 #[test]

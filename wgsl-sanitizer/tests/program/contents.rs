@@ -13,9 +13,9 @@ fn printed(folder: &Folder, ty: &str, buffer: &str) -> Result<String, String> {
     let ended = folder.run(&format!("contents.wgsl --buffer x{buffer} --print x"));
     match ended.code {
         Some(0) => {
-            let lines = ended.out.lines().skip(2);
-            let numbers =
-                lines.map(|line| line.split_once(": ").map_or("", |(_, numbers)| numbers));
+            let lines = ended.out.lines().skip(1);
+            let numbers = lines.filter_map(|line| line.split_once(": "));
+            let numbers = numbers.map(|(_, numbers)| numbers);
             Ok(numbers.collect::<Vec<_>>().join(" "))
         }
         _ => Err(ended.error),
@@ -30,17 +30,34 @@ fn contents() {
         ("array<f32>", "[5]=index", "0.0 1.0 2.0 3.0 4.0"),
         ("array<u32, 3>", "=index", "0 1 2"),
         ("array<vec2<i32>, 2>", "=index", "0 1 2 3"),
+        // What lies between is left out.
+        ("array<vec3<f32>>", "[2]=index", "0.0 1.0 2.0 3.0 4.0 5.0"),
+        (
+            "array<vec3<f32>>",
+            "=1,2,3,4,5,6",
+            "1.0 2.0 3.0 4.0 5.0 6.0",
+        ),
         ("array<f32>", "=1,2.5,-3e2", "1.0 2.5 -300.0"),
+        ("array<f32>", ":f32=1,2.5,-3e2", "1.0 2.5 -300.0"),
         ("array<f32>", "[5]=1,2", "1.0 2.0 1.0 2.0 1.0"),
+        ("array<f32>", ":f32[5]=1,2", "1.0 2.0 1.0 2.0 1.0"),
+        ("array<f32>", "=inf,-inf,NaN", "inf -inf NaN"),
         ("array<i32>", "=-1,0x10", "-1 16"),
-        ("array<u32>", ":i32[2]=-1", "-1 -1"),
         ("vec4<u32>", "=zeros", "0 0 0 0"),
-        ("mat2x2<f32>", "=unwritten", "0.0 0.0 0.0 0.0"),
+        ("mat2x2<f32>", "=unwritten", "? ? ? ?"),
         ("array<f16>", "[4]=index", "0.0 1.0 2.0 3.0"),
-        ("array<u32>", ":bytes=1,2,255,0", "1 2 255 0"),
+        ("array<u32>", ":bytes=1,2,255,0", "16712193"),
+        ("S", "=5,0.5", "5 0.5"),
         ("S", "=u32:5,f32:0.5", "5 0.5"),
+        // Elements where no type is said, numbers where one is.
+        ("array<S>", "[2]=5,0.5", "5 0.5 5 0.5"),
         ("array<S>", "[4]=u32:5,f32:0.5", "5 0.5 5 0.5"),
-        ("array<S>", "=@bytes.bin", "1 0 0 0 0 0 128 63"),
+        ("array<S>", "[2]=5,0.5,6", "5 0.5 6 5.0"),
+        ("array<S>", "=@bytes.bin", "1 1.0"),
+        ("array<S>", "[1]=@bytes.bin", "1 1.0"),
+        ("array<u32>", ":bytes[8]=@bytes.bin", "1 1065353216"),
+        ("T", "=7,8,9", "7 8 9"),
+        ("T", "[2]=1", "1 1 1"),
         ("array<f32>", "=@bytes.bin", "1e-45 1.0"),
         ("atomic<u32>", "=7", "7"),
     ] {
@@ -61,7 +78,6 @@ fn random_contents_lie_in_their_range() {
         ("array<f16>", "[512]=random", -1.0, 1.0),
         ("array<u32>", "[512]=random", 0.0, 15.0),
         ("array<i32>", "[512]=random:-3..2", -3.0, 1.0),
-        ("array<u32>", ":bytes[512]=random", 0.0, 255.0),
     ] {
         let told = printed(&folder, ty, buffer).unwrap_or_else(|error| panic!("{error}"));
         let numbers: Vec<f64> = told
@@ -96,20 +112,64 @@ fn contents_that_make_no_sense() {
         (
             "array<f32>",
             "=random",
-            "say how many numbers it has, as in f32[64]=random",
+            "say how many elements it has, as in [64]=random",
         ),
         (
             "T",
             ":u32=zeros",
             "say how many numbers it has, as in u32[64]=zeros",
         ),
-        ("S", "[4]=random", "say of which type its numbers are"),
         (
             "S",
-            "=5",
-            "`5` is no contents that are known, or a number whose type is to be said, as in u32:5",
+            "[4]=random",
+            "its length is fixed: leave out the count, or say a type, as in f32[4]=random",
         ),
-        ("array<f32>", "=rondom", "`rondom` is no number of type f32"),
+        ("S", "=5", "1 numbers are listed, and it has 2"),
+        (
+            "array<S>",
+            "=5,6,7",
+            "3 numbers are listed, and it has 0 and 2 for each element",
+        ),
+        (
+            "array<S>",
+            "=5,f32:7",
+            "the type of `5` is to be said where others name theirs, as in u32:5",
+        ),
+        (
+            "array<f32>",
+            ":u32[4]=random",
+            "`x[0]` is of type f32, and a number of type u32 is given: leave out the types, or give numbers of type bytes",
+        ),
+        (
+            "array<S>",
+            "[4]=u32:5,6",
+            "`x[0].b` is of type f32, and a number of type u32 is given",
+        ),
+        (
+            "array<S>",
+            ":u32[3]=zeros",
+            "12 bytes are 1 elements of 8 bytes and 4 bytes more",
+        ),
+        (
+            "array<f32>",
+            "=rondom",
+            "`rondom` is no number of type f32, nor random, zeros, index, unwritten or @FILE",
+        ),
+        (
+            "array<f32>",
+            "=1e39",
+            "`1e39` is beyond the numbers of type f32",
+        ),
+        (
+            "array<f32>",
+            "[4]=random:-inf..inf",
+            "-inf..inf is no range of f32",
+        ),
+        (
+            "array<f32>",
+            "[1000000000000]=0",
+            "4000000000000 bytes are asked for, and at most 1073741824 are possible",
+        ),
         ("array<u32>", "=-1", "`-1` is no number of type u32"),
         (
             "array<i32>",
@@ -123,8 +183,8 @@ fn contents_that_make_no_sense() {
         ),
         (
             "array<u32>",
-            "=u32:1,f16:1,f32:2",
-            "a number of type f32 would lie at byte 6",
+            ":bytes=1,2,u32:1,u32:2,bytes:0,0",
+            "a number of type u32 would lie at byte 2",
         ),
         ("array<u32>", ":f33[4]=zeros", "`f33` is no type of numbers"),
         (
@@ -147,12 +207,12 @@ fn contents_that_make_no_sense() {
         (
             "array<u32>",
             "[9999999999]=zeros",
-            "39999999996 bytes are asked for, and at most 4294967296 are possible",
+            "39999999996 bytes are asked for, and at most 1073741824 are possible",
         ),
         (
             "array<u32>",
             "[0]=zeros",
-            "0 bytes are bound, and the variable needs 4 at least",
+            "@group(0) @binding(0) x: array<u32>: 0 bytes are bound, and the variable needs 4 at least",
         ),
         ("array<u32>", "", "no `=` before the contents"),
     ] {

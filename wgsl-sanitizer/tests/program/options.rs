@@ -49,14 +49,14 @@ fn a_clean_shader_ends_with_0() {
         ended.out,
         "clean; 2,496 operations; 1 block, all reached
 0:1:
-       0: 1.0 2.0 3.0 4.0 5.0 6.0 7.0 8.0
-       8: 9.0 10.0 11.0 12.0 13.0 14.0 15.0 16.0
-      16: 17.0 18.0 19.0 20.0 21.0 22.0 23.0 24.0
-      24: 25.0 26.0 27.0 28.0 29.0 30.0 31.0 32.0
-      32: 33.0 34.0 35.0 36.0 37.0 38.0 39.0 40.0
-      40: 41.0 42.0 43.0 44.0 45.0 46.0 47.0 48.0
-      48: 49.0 50.0 51.0 52.0 53.0 54.0 55.0 56.0
-      56: 57.0 58.0 59.0 60.0 61.0 62.0 63.0 0.0
+   [0]: 1.0 2.0 3.0 4.0 5.0 6.0 7.0 8.0
+   [8]: 9.0 10.0 11.0 12.0 13.0 14.0 15.0 16.0
+  [16]: 17.0 18.0 19.0 20.0 21.0 22.0 23.0 24.0
+  [24]: 25.0 26.0 27.0 28.0 29.0 30.0 31.0 32.0
+  [32]: 33.0 34.0 35.0 36.0 37.0 38.0 39.0 40.0
+  [40]: 41.0 42.0 43.0 44.0 45.0 46.0 47.0 48.0
+  [48]: 49.0 50.0 51.0 52.0 53.0 54.0 55.0 56.0
+  [56]: 57.0 58.0 59.0 60.0 61.0 62.0 63.0 0.0
 "
     );
 }
@@ -68,14 +68,14 @@ fn a_racy_shader_ends_with_1() {
     assert_eq!(ended.code, Some(1), "{}", ended.error);
     assert_eq!(
         ended.out,
-        "data race on scalar 1 of `tile` in workgroup memory: no workgroupBarrier() between
+        "data race on `tile[1]` in workgroup memory: no workgroupBarrier() between
   --> racy.wgsl:7:5
    |  tile[i] = x[i]
    |  written by invocation (1, 0, 0) of workgroup (0, 0, 0)
   --> racy.wgsl:8:12
    |  tile[(i + 1) % 64]
    |  read by invocation (0, 0, 0) of workgroup (0, 0, 0)
-   = 64 times
+   = 64 times in this order
    = help: put a workgroupBarrier() that all invocations reach between the two
 
 1 problem; 768 operations; 1 block, all reached
@@ -93,7 +93,7 @@ fn what_is_not_bound_is_listed_with_an_example() {
         told,
         "error: `shift` has bindings that nothing is bound to; for instance:
   @group(0) @binding(1) var<storage, read_write> y: array<f32>, 4 bytes at least
-      --buffer '0:1:f32[64]=random'
+      --buffer 'y[64]=unwritten'
 "
     );
     let told =
@@ -102,9 +102,9 @@ fn what_is_not_bound_is_listed_with_an_example() {
         told,
         "error: `scale` has bindings that nothing is bound to; for instance:
   @group(0) @binding(0) var<uniform> params: Params, 8 bytes
-      --buffer 0:0=u32:5,f32:0.5
+      --buffer 'params=4,0.5'
   @group(1) @binding(2) var<storage, read_write> y: array<f32>, 4 bytes at least
-      --buffer '1:2:f32[64]=random'
+      --buffer 'y[64]=unwritten'
 "
     );
 }
@@ -147,11 +147,14 @@ fn constants_workgroups_and_structs() {
         .map(|(_, printed)| printed);
     assert_eq!(
         printed,
-        Some("y:\n       0: 3.0 3.0 3.0 3.0 3.0 3.0 3.0 2.0\nparams:\n       0: 7 0.5\n")
+        Some("y:\n  [0]: 3.0 3.0 3.0 3.0 3.0 3.0 3.0 2.0\nparams:\n  .n: 7 0.5\n")
     );
     let ended = folder
         .run("scale.wgsl --entry scale --buffer params=u32:0,f32:0.5 --buffer y[8]=2 --blocks");
     let last = ended.out.lines().last();
+    let hint = folder.run("scale.wgsl --entry scale --buffer params=0,0.5 --buffer y[8]=2");
+    let hint = hint.out.lines().last().map(str::to_owned);
+    assert_eq!(hint.as_deref(), Some("--blocks lists those never reached"));
     assert_eq!(
         last,
         Some(
@@ -177,7 +180,7 @@ fn main(@builtin(local_invocation_index) i: u32) {
     assert!(
         ended
             .out
-            .starts_with("unwritten: scalar 0 of `w` in workgroup memory"),
+            .starts_with("unwritten: `w[0]` in workgroup memory"),
         "{}",
         ended.out
     );
@@ -198,6 +201,29 @@ fn files_are_joined() {
     assert!(ended.out.contains("--> two.wgsl:3:5"), "{}", ended.out);
 }
 
+/// A comment ends with its file.
+#[test]
+fn a_file_may_end_without_a_line_feed() {
+    let (before, after) = SHIFT.split_at(SHIFT.find("@compute").unwrap_or(0));
+    let before = format!("{before}// the end");
+    let folder = Folder::new("comment", &[("one.wgsl", &before), ("two.wgsl", after)]);
+    let ended = folder.run("one.wgsl two.wgsl --buffer x[64]=index --buffer y[64]=zeros");
+    assert_eq!(ended.code, Some(0), "{}", ended.error);
+}
+
+#[test]
+fn what_is_listed_may_hold_what_cannot_be_interpreted() {
+    let text = format!("{TEXTURE}\n@compute @workgroup_size(2) fn plain() {{}}\n");
+    let folder = Folder::new("list_texture", &[("mixed.wgsl", &text)]);
+    let ended = folder.run("mixed.wgsl --list");
+    assert_eq!(ended.code, Some(0), "{}", ended.error);
+    let expected =
+        "main: cannot be interpreted: mixed.wgsl:1:23: `t`, a texture or sampler, is not supported
+plain: 2×1×1 invocations\n";
+    assert_eq!(ended.out, expected);
+    assert_eq!(folder.run("mixed.wgsl --entry plain").code, Some(0));
+}
+
 const TEXTURE: &str = "\
 @group(0) @binding(0) var t: texture_2d<f32>;
 @compute @workgroup_size(1) fn main() { _ = textureLoad(t, vec2i(0), 0); }
@@ -211,11 +237,13 @@ fn mistakes_of_the_caller_end_with_2() {
             ("scale.wgsl", SCALE),
             ("wrong.wgsl", "fn f( {"),
             ("texture.wgsl", TEXTURE),
+            ("none_of.wgsl", "fn f() {}"),
             ("a.toml", ""),
         ],
     );
     for (arguments, message) in [
         ("none.wgsl", "error: none.wgsl: "),
+        ("wrong.wgsl", "error: expected identifier, found \"{\"\n"),
         ("wrong.wgsl", "wrong.wgsl:1:7"),
         (
             "texture.wgsl",
@@ -233,6 +261,18 @@ fn mistakes_of_the_caller_end_with_2() {
             "scale.wgsl --workgroups many",
             "expected up to three counts, as in 4,1,1",
         ),
+        (
+            "scale.wgsl --workgroups 4,0",
+            "0 workgroups: nothing would be run",
+        ),
+        (
+            "none_of.wgsl",
+            "error: there is no entry point with @compute",
+        ),
+        (
+            "none_of.wgsl --list",
+            "error: there is no entry point with @compute",
+        ),
         ("scale.wgsl --constant times", "expected NAME=VALUE"),
         (
             "scale.wgsl --constant times=x",
@@ -248,7 +288,7 @@ fn mistakes_of_the_caller_end_with_2() {
         ),
         (
             "scale.wgsl --entry fill --buffer y[4]=0 --buffer 1:2[4]=0",
-            "@group(1) @binding(2): bound twice",
+            "@group(1) @binding(2) y: array<f32>: two buffers are bound: leave out one",
         ),
         (
             "scale.wgsl --entry fill --buffer y[4]=0 --print z",

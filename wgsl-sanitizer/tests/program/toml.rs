@@ -70,8 +70,8 @@ fn dispatches_go_over_the_same_buffers() {
         lines[4..],
         [
             "turned:",
-            "       0: 14.0 12.0 10.0 8.0 6.0 4.0 2.0 0.0",
-            "       8: -1.0 -1.0 -1.0 -1.0 -1.0 -1.0 -1.0 16.0",
+            "  [0]: 14.0 12.0 10.0 8.0 6.0 4.0 2.0 0.0",
+            "  [8]: -1.0 -1.0 -1.0 -1.0 -1.0 -1.0 -1.0 16.0",
         ]
     );
 }
@@ -84,7 +84,7 @@ fn a_buffer_is_bound_to_the_variable_of_its_name() {
         .replace("bindings = { x = \"input\", y = \"y\" }", "");
     let (code, out, error) = run("names", &plan, &["--print", "y"]);
     assert_eq!(code, Some(0), "{error}");
-    assert!(out.contains("\ny:\n       0: 0.0 2.0 4.0"), "{out}");
+    assert!(out.contains("\ny:\n  [0]: 0.0 2.0 4.0"), "{out}");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_binding_may_be_a_range_of_a_buffer() {
     let (code, out, error) = run("range", &plan, &[]);
     assert_eq!(code, Some(0), "{error}");
     assert!(
-        out.ends_with("8: -1.0 -1.0 -1.0 -1.0 -1.0 -1.0 -1.0 16.0\n"),
+        out.ends_with("[8]: -1.0 -1.0 -1.0 -1.0 -1.0 -1.0 -1.0 16.0\n"),
         "{out}"
     );
     let short = plan.replace("x = \"scaled[96..160]\"", "x = \"scaled[96..156]\"");
@@ -116,8 +116,18 @@ fn what_one_dispatch_left_unwritten_another_reads() {
     assert_eq!(code, Some(1), "{error}");
     let (first, second) = out.split_once("`turn`").unwrap_or(("", ""));
     assert!(first.contains("clean"), "{out}");
-    let title = "unwritten: byte 32 of `x` in storage is read, and nobody wrote it";
+    let title = "unwritten: `x[8]` in storage is read, and nobody wrote it";
     assert!(second.contains(title), "{out}");
+}
+
+/// A name that is no variable's is one of a buffer all the same.
+#[test]
+fn any_name_of_a_buffer_is_printed() {
+    let plan = PLAN.replace("turned", "turned-round");
+    let plan = plan.replace("turned-round = ", "\"turned-round\" = ");
+    let (code, out, error) = run("any_name", &plan, &[]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("\nturned-round:\n  [0]: 14.0"), "{out}");
 }
 
 #[test]
@@ -179,7 +189,7 @@ fn mistakes_in_the_file() {
             change("x = \"input\", ", ""),
             "`scale` has bindings that nothing is bound to; for instance:
   @group(0) @binding(1) var<storage, read> x: array<f32>, 4 bytes at least
-      x = \"f32[64]=random\"",
+      x = \"[64]=random\"",
         ),
         (
             change("= index", "= indices"),
@@ -189,7 +199,7 @@ fn mistakes_in_the_file() {
             change("params", "p"),
             "`scale` has bindings that nothing is bound to; for instance:
   @group(0) @binding(0) var<uniform> params: Params, 8 bytes
-      params = \"u32:5,f32:0.5\"",
+      params = \"4,0.5\"",
         ),
         (
             change("times = 4", "times = \"4\""),
