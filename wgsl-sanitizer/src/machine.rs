@@ -12,7 +12,7 @@ mod workgroup;
 use fastrand::Rng;
 
 use crate::buffer::Buffer;
-use crate::program::{Compiled, Instruction, Program, builtin};
+use crate::program::{Compiled, Instruction, Program, builtin, product};
 use crate::report::{Access, Problem, Report};
 use crate::settings::{Order, Rounding, Settings};
 use crate::shadow::{AtomicCell, Cell, Now};
@@ -93,8 +93,8 @@ impl<'a> Machine<'a> {
         buffers: &[Buffer],
     ) -> Self {
         let program = &compiled.program;
-        let size = program.workgroup_size.iter().map(|&size| size as usize);
-        let invocations: usize = size.product();
+        // At most as many as the compiler lets pass.
+        let invocations = usize::try_from(program.invocations()).unwrap_or(usize::MAX);
         let start = Now {
             interval: 0,
             workgroup: 0,
@@ -141,12 +141,7 @@ impl<'a> Machine<'a> {
         // Whatever came before has nothing to do with this run.
         self.clock += 1;
         self.storage.floor = self.clock;
-        let total: u64 = self
-            .workgroups
-            .iter()
-            .map(|&count| u64::from(count))
-            .product();
-        let total = u32::try_from(total).unwrap_or(u32::MAX);
+        let total = u32::try_from(product(self.workgroups)).unwrap_or(u32::MAX);
         let mut random = match order {
             Order::Random(seed) => Some(Rng::with_seed(seed)),
             Order::Forward | Order::Backward => None,

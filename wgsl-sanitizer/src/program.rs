@@ -384,6 +384,21 @@ pub(crate) struct Program {
     pub(crate) entry: String,
 }
 
+impl Program {
+    /// Invocations of a workgroup.
+    pub(crate) fn invocations(&self) -> u64 {
+        product(self.workgroup_size)
+    }
+}
+
+/// How many there are of so many in x, y and z.
+pub(crate) fn product(counts: [u32; 3]) -> u64 {
+    counts
+        .into_iter()
+        .map(u64::from)
+        .fold(1, u64::saturating_mul)
+}
+
 /// A compiled entry point with its text.
 #[derive(Debug)]
 pub(crate) struct Compiled {

@@ -3,20 +3,23 @@
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::machine::{Machine, Range};
-use crate::program::Program;
+use crate::program::{self, Program};
 use crate::report::Report;
 use crate::settings::{Bound, Dispatch, Settings};
-use crate::shader::Kernel;
+use crate::shader::{Binding, Kernel};
 
 /// Workgroups that WebGPU lets a dispatch have in one dimension.
 const MOST_WORKGROUPS: u32 = 65_535;
+
+/// Bytes that may be bound: an offset among them has room in 32 bits, below what stands for one out of bounds.
+const MOST_BYTES: u64 = 1 << 31;
 
 /// Interprets a dispatch once in each order of [`Settings::orders`], from the same contents of the buffers, and
 /// reports what was found. The buffers are left as the first order leaves them.
 ///
 /// # Errors
-/// [`Error::Binding`] when a binding that the entry point uses is not bound, is bound twice, or lies outside its
-/// buffer; [`Error::Setting`] when there is no order or a number of workgroups is too large.
+/// [`Error::Binding`] when a binding that the entry point uses is not bound, is bound twice, lies outside its
+/// buffer, or has more than 2 GiB; [`Error::Setting`] when there is no order or a number of workgroups is too large.
 pub fn sanitize(
     kernel: &Kernel,
     dispatch: &Dispatch,
@@ -29,11 +32,7 @@ pub fn sanitize(
             "no order of the invocations is given: name at least one".to_owned(),
         ));
     };
-    let total: u64 = dispatch
-        .workgroups
-        .iter()
-        .map(|&count| u64::from(count))
-        .product();
+    let total = program::product(dispatch.workgroups);
     let is_too_long = dispatch
         .workgroups
         .iter()
@@ -82,17 +81,23 @@ fn ranges(program: &Program, dispatch: &Dispatch, buffers: &[Buffer]) -> Result<
             )));
         };
         if bound.next().is_some() {
-            return Err(error("bound twice".to_owned()));
+            return Err(error(format!(
+                "bound twice, and `{}` has one buffer: leave one out",
+                declared.name
+            )));
         }
-        range(first, buffers, declared.least_bytes).map_err(error)
+        range(first, buffers, declared).map_err(error)
     };
     variables.map(|variable| range(variable.binding)).collect()
 }
 
-fn range(bound: &Bound, buffers: &[Buffer], least: u64) -> Result<Range, String> {
+fn range(bound: &Bound, buffers: &[Buffer], declared: &Binding) -> Result<Range, String> {
+    let Binding {
+        name, least_bytes, ..
+    } = declared;
     let Some(buffer) = buffers.get(bound.buffer) else {
         return Err(format!(
-            "buffer {} is bound, and there are {}",
+            "`{name}` is bound to buffer {}, and there are {} buffers, counted from 0",
             bound.buffer,
             buffers.len()
         ));
@@ -101,20 +106,25 @@ fn range(bound: &Bound, buffers: &[Buffer], least: u64) -> Result<Range, String>
     let bytes = bound.bytes.as_ref().unwrap_or(&all);
     if bytes.start > bytes.end || bytes.end > all.end {
         return Err(format!(
-            "bytes {}..{} are bound of a buffer of {}",
-            bytes.start, bytes.end, all.end
+            "`{name}` is bound to bytes {}..{} of buffer {}, which has {}",
+            bytes.start, bytes.end, bound.buffer, all.end
         ));
     }
     if !bytes.start.is_multiple_of(4) || !bytes.end.is_multiple_of(4) {
         return Err(format!(
-            "bytes {}..{} are bound: both ends must be multiples of 4",
+            "`{name}` is bound to bytes {}..{}: both ends must be multiples of 4",
             bytes.start, bytes.end
         ));
     }
     let length = bytes.end - bytes.start;
-    if length < least {
+    if length < *least_bytes {
         return Err(format!(
-            "{length} bytes are bound, and the variable needs {least} at least"
+            "`{name}`: {length} bytes are bound, and the variable needs {least_bytes} at least"
+        ));
+    }
+    if length > MOST_BYTES {
+        return Err(format!(
+            "`{name}` is bound to {length} bytes, and at most {MOST_BYTES} can be: bind a part of the buffer"
         ));
     }
     let words = |bytes: u64| usize::try_from(bytes / 4).unwrap_or(usize::MAX);

@@ -119,7 +119,7 @@ fn numbers_of_64_bits() {
 fn workgroups_that_are_too_large() {
     assert_eq!(
         refused("@compute @workgroup_size(32, 33) fn main() {}"),
-        "a.wgsl: a workgroup of 1056 invocations (`main`) is not supported"
+        "a.wgsl: a workgroup of 1056 invocations (`main`), more than 1024, is not supported"
     );
 }
 
@@ -180,39 +180,39 @@ fn bindings() {
     assert!(bound(&both).starts_with("clean"), "{}", bound(&both));
     assert_eq!(
         bound(&both.bind(1, 3, 2)),
-        "@group(1) @binding(3): bound twice"
+        "@group(1) @binding(3): bound twice, and `y` has one buffer: leave one out"
     );
     assert_eq!(
         bound(&one.clone().bind(1, 3, 3)),
-        "@group(1) @binding(3): buffer 3 is bound, and there are 3"
+        "@group(1) @binding(3): `y` is bound to buffer 3, and there are 3 buffers, counted from 0"
     );
     assert_eq!(
         bound(&one.clone().bind(1, 3, 2)),
-        "@group(1) @binding(3): 4 bytes are bound, and the variable needs 8 at least"
+        "@group(1) @binding(3): `y`: 4 bytes are bound, and the variable needs 8 at least"
     );
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, 0..260)),
-        "@group(1) @binding(3): bytes 0..260 are bound of a buffer of 256"
+        "@group(1) @binding(3): `y` is bound to bytes 0..260 of buffer 1, which has 256"
     );
     // What is meant as a range is none.
     #[allow(clippy::reversed_empty_ranges)]
     let reversed = 8..4;
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, reversed)),
-        "@group(1) @binding(3): bytes 8..4 are bound of a buffer of 256"
+        "@group(1) @binding(3): `y` is bound to bytes 8..4 of buffer 1, which has 256"
     );
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, 2..18)),
-        "@group(1) @binding(3): bytes 2..18 are bound: both ends must be multiples of 4"
+        "@group(1) @binding(3): `y` is bound to bytes 2..18: both ends must be multiples of 4"
     );
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, 4..4)),
-        "@group(1) @binding(3): 0 bytes are bound, and the variable needs 8 at least"
+        "@group(1) @binding(3): `y`: 0 bytes are bound, and the variable needs 8 at least"
     );
     let short = Dispatch::new([1, 1, 1]).bind(0, 0, 2).bind(1, 3, 1);
     assert_eq!(
         bound(&short),
-        "@group(0) @binding(0): 4 bytes are bound, and the variable needs 48 at least"
+        "@group(0) @binding(0): `params`: 4 bytes are bound, and the variable needs 48 at least"
     );
 }
 
@@ -251,4 +251,64 @@ fn pointers_that_naga_refuses() {
         @compute @workgroup_size(1) fn main() { f(&a); }";
     let told = refused(text);
     assert!(told.contains("a.wgsl:2:9"), "{told}");
+}
+
+#[test]
+fn memory_of_more_than_a_gibibyte() {
+    let private = |size: &str, count: u32| {
+        format!(
+            "var<private> p: array<u32, {count}>;
+            @compute @workgroup_size({size}) fn main() {{ p[0] = 1u; }}"
+        )
+    };
+    assert_eq!(
+        refused(&private("32, 32", 100_000_000)),
+        "a.wgsl:1:1: `p` of 400000000 bytes, beside 52 others, in each of 1024 invocations, more than 1073741824 in \
+         all, is not supported"
+    );
+    // 2²⁸ slots of 1024 invocations are 2¹⁸ of each, and the language has 13 of them.
+    let most = (1 << 18) - 13;
+    let told = refused(&private("1024", most + 1));
+    assert!(
+        told.starts_with("a.wgsl:1:1: `p` of 1048528 bytes"),
+        "{told}"
+    );
+    assert!(kernel(&private("1024", most - 16), &[]).is_ok());
+    let local = "  var q: array<u32, 400000000>; q[1] = 2u;";
+    assert_eq!(
+        refused(&main_with("", local)),
+        "a.wgsl:3:3: `q` of 1600000000 bytes, beside 52 others, in each of 1 invocations, more than 1073741824 in all, \
+         is not supported"
+    );
+}
+
+#[test]
+fn workgroup_memory_of_more_than_64_mebibytes() {
+    let shared = |count: u32| {
+        let declared = format!("var<workgroup> a: u32; var<workgroup> b: array<u32, {count}>;");
+        main_with(&declared, "a = 1u; b[0] = 1u;")
+    };
+    assert_eq!(
+        refused(&shared(500_000_000)),
+        "a.wgsl:1:24: `b` of 2000000000 bytes, beside 4 others of workgroup memory, more than 67108864 in all, is not \
+         supported"
+    );
+    assert!(kernel(&shared((1 << 24) - 1), &[]).is_ok());
+    assert!(kernel(&shared(1 << 24), &[]).is_err());
+}
+
+#[test]
+fn buffers_of_more_than_two_gibibytes() -> Result<(), Error> {
+    let kernel = kernel(BINDINGS, &[])?;
+    // Zeros that nobody touches take no memory.
+    let mut buffers = [Buffer::zeros(12), Buffer::zeros((1 << 29) + 1)];
+    let dispatch = Dispatch::new([1, 1, 1]).bind(0, 0, 0).bind(1, 3, 1);
+    let report = sanitize(&kernel, &dispatch, &mut buffers, &Settings::default());
+    let told = report.map_or_else(|error| error.to_string(), |report| report.to_string());
+    assert_eq!(
+        told,
+        "@group(1) @binding(3): `y` is bound to 2147483652 bytes, and at most 2147483648 can be: bind a part of the \
+         buffer"
+    );
+    Ok(())
 }

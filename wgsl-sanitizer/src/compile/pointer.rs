@@ -245,8 +245,6 @@ impl<'a> Compiler<'a> {
         slot: u32,
         is_load: bool,
     ) -> Result<(), Error> {
-        let mut runs = Vec::new();
-        self.types.runs(pointee, 0, 0, &mut runs);
         let Pointer {
             at, dynamic, name, ..
         } = pointer;
@@ -290,6 +288,8 @@ impl<'a> Compiler<'a> {
             }
             return Ok(());
         };
+        let mut runs = Vec::new();
+        self.types.runs(pointee, 0, 0, &mut runs);
         for run in runs {
             let width = if run.is_half { 2 } else { 4 };
             self.program.has_halves |= run.is_half;
