@@ -107,10 +107,7 @@ impl<'a> Machine<'a> {
             program,
             findings: Findings::new(compiled, workgroups),
             settings,
-            random: match settings.rounding {
-                Rounding::Nearest => None,
-                Rounding::Granted(seed) => Some(Rng::with_seed(seed)),
-            },
+            random: None,
             workgroups,
             shadows: shadows(program, &ranges, buffers),
             lengths: program
@@ -138,6 +135,10 @@ impl<'a> Machine<'a> {
     pub(crate) fn run(&mut self, order: Order, buffers: &[Buffer]) -> (Vec<Buffer>, bool) {
         self.buffers = buffers.to_vec();
         self.findings.begin();
+        self.random = match self.settings.rounding {
+            Rounding::Nearest => None,
+            Rounding::Granted(seed) => Some(Rng::with_seed(seed)),
+        };
         // Whatever came before has nothing to do with this run.
         self.clock += 1;
         self.storage.floor = self.clock;

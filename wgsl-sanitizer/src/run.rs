@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::machine::{Machine, Range};
 use crate::program::{self, Program};
 use crate::report::Report;
-use crate::settings::{Bound, Dispatch, Settings};
+use crate::settings::{Bound, Dispatch, Rounding, Settings};
 use crate::shader::{Binding, Kernel};
 
 /// Workgroups that WebGPU lets a dispatch have in one dimension.
@@ -49,8 +49,8 @@ pub fn sanitize(
     let (result, is_whole) = machine.run(first, buffers);
     for &order in others {
         let (other, is_other_whole) = machine.run(order, buffers);
-        // Who has ended early has made a part of the result.
-        if is_whole && is_other_whole {
+        // Who has ended early has made a part of the result. Numbers that are moved at random differ in any case.
+        if is_whole && is_other_whole && settings.rounding == Rounding::Nearest {
             machine.compare(&result, &other);
         }
     }

@@ -82,6 +82,9 @@ pub enum Rounding {
     /// Off by a random part of what WGSL grants to an operation ("Floating Point Accuracy"), by a seed. What several
     /// such runs differ by is what two devices may differ by: stochastic arithmetic, as Vignes (1993) and Parker (1997)
     /// have it.
+    ///
+    /// Each order begins with the seed anew, and gives its random parts to other invocations: its results differ from
+    /// those of the first order by rounding alone, so they are not compared with them.
     Granted(u64),
 }
 
