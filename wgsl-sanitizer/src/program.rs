@@ -167,12 +167,23 @@ pub(crate) enum Instruction {
     Binary {
         operation: Binary,
         count: u8,
+        /// Whether the numbers are `f16`; their result is rounded by an instruction of its own.
+        is_half: bool,
         to: u32,
         left: u32,
         right: u32,
     },
     /// Columns of `inner` scalars on the right, rows of `inner` on the left.
     Product {
+        rows: u8,
+        inner: u8,
+        columns: u8,
+        to: u32,
+        left: u32,
+        right: u32,
+    },
+    /// The same of `f16`.
+    ProductHalves {
         rows: u8,
         inner: u8,
         columns: u8,
