@@ -220,7 +220,7 @@ impl<'a> Compiler<'a> {
                 Some(self.program.bindings.len() - 1)
             }
             None => {
-                self.program.workgroup_slots = self.workgroup_end(&label, inner)?;
+                self.reserve_shared(&label, inner)?;
                 None
             }
         };

@@ -21,6 +21,9 @@ use findings::Findings;
 /// What workgroup memory holds that is not set to zero: no number.
 const POISON: u32 = u32::MAX;
 
+/// What such a variable with a `bool` in it holds, which is true or false whoever wrote it.
+const POISONED_BOOL: u32 = 1;
+
 /// What a variable of a buffer is bound to, in words.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Range {
@@ -228,6 +231,11 @@ impl<'a> Machine<'a> {
             false => POISON,
         };
         self.workgroup.fill(fill);
+        if fill == POISON {
+            for bools in &self.program.bools {
+                self.workgroup[bools.start as usize..bools.end as usize].fill(POISONED_BOOL);
+            }
+        }
         self.start_invocations(workgroup);
         loop {
             if let Some(random) = random.as_deref_mut() {

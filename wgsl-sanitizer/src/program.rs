@@ -45,6 +45,8 @@ pub(crate) enum Unary {
     Half,
     FloatToSigned,
     FloatToUnsigned,
+    HalfToSigned,
+    HalfToUnsigned,
     FloatToBool,
     /// Reports what `f16` has not.
     FloatToHalf,
@@ -389,6 +391,8 @@ pub(crate) struct Program {
     /// Slots of an invocation, and of workgroup memory.
     pub(crate) frame: u32,
     pub(crate) workgroup_slots: u32,
+    /// Slots of the variables of workgroup memory that have a `bool` in them.
+    pub(crate) bools: Vec<std::ops::Range<u32>>,
     pub(crate) workgroup_size: [u32; 3],
     /// Whether numbers of 16 bits lie in buffers.
     pub(crate) has_halves: bool,

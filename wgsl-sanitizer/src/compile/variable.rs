@@ -1,6 +1,6 @@
 //! Room for variables, and what is refused as too large.
 
-use naga::TypeInner;
+use naga::{ScalarKind, TypeInner};
 
 use super::{Compiler, MOST_SLOTS, MOST_WORKGROUP_SLOTS};
 use crate::error::Error;
@@ -29,11 +29,12 @@ impl Compiler<'_> {
         Ok(at)
     }
 
-    /// Where workgroup memory ends with a variable of this type and name at its end.
-    pub(super) fn workgroup_end(&self, name: &str, inner: &TypeInner) -> Result<u32, Error> {
+    /// Reserves workgroup memory for a variable.
+    pub(super) fn reserve_shared(&mut self, name: &str, inner: &TypeInner) -> Result<(), Error> {
         let (start, count) = (self.program.workgroup_slots, self.types.slots(inner));
         let end = start.checked_add(count);
-        end.filter(|&end| end <= MOST_WORKGROUP_SLOTS)
+        let end = end
+            .filter(|&end| end <= MOST_WORKGROUP_SLOTS)
             .ok_or_else(|| {
                 self.unsupported(format!(
                 "`{name}` of {} bytes, beside {} others of workgroup memory, more than {} in all,",
@@ -41,6 +42,21 @@ impl Compiler<'_> {
                 SLOT * u64::from(start),
                 SLOT * u64::from(MOST_WORKGROUP_SLOTS)
             ))
-            })
+            })?;
+        if self.has_bool(inner) {
+            self.program.bools.push(start..end);
+        }
+        self.program.workgroup_slots = end;
+        Ok(())
+    }
+
+    fn has_bool(&self, inner: &TypeInner) -> bool {
+        match *inner {
+            TypeInner::Array { base, .. } => self.has_bool(self.types.inner(base)),
+            TypeInner::Struct { ref members, .. } => members
+                .iter()
+                .any(|member| self.has_bool(self.types.inner(member.ty))),
+            _ => inner.scalar_kind() == Some(ScalarKind::Bool),
+        }
     }
 }
