@@ -197,12 +197,7 @@ impl<'a> Compiler<'a> {
             let count = self.types.slots(inner);
             let at = self.reserve(count, &format!("`{label}`"))?;
             match variable.init {
-                Some(init) => {
-                    let words = self.fold_global(init);
-                    let words = words.ok_or_else(|| self.unsupported("this initial value"))?;
-                    let from = self.constant(words);
-                    self.copy(at, from, count)?;
-                }
+                Some(init) => self.set_global(at, init, count)?,
                 None => self.emit(Instruction::Zero { to: at, count })?,
             }
             return Ok(Global {
@@ -311,7 +306,7 @@ impl<'a> Compiler<'a> {
             BuiltIn::GlobalInvocationId => builtin::GLOBAL_ID,
             BuiltIn::WorkGroupId => builtin::WORKGROUP_ID,
             BuiltIn::NumWorkGroups => builtin::NUM_WORKGROUPS,
-            BuiltIn::WorkGroupSize => self.constant(entry.workgroup_size.to_vec()),
+            BuiltIn::WorkGroupSize => self.constant(entry.workgroup_size.to_vec())?,
             BuiltIn::SubgroupSize
             | BuiltIn::SubgroupInvocationId
             | BuiltIn::SubgroupId

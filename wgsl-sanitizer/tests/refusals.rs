@@ -312,3 +312,22 @@ fn buffers_of_more_than_two_gibibytes() -> Result<(), Error> {
     );
     Ok(())
 }
+
+#[test]
+fn constants_of_more_than_64_mebibytes() {
+    let text = main_with(
+        "const z = array<u32, 16777216>(); const c = array<array<u32, 16777216>, 2>(z, z);",
+        "  var a = c; a[0][1] = 2u;",
+    );
+    assert_eq!(
+        refused(&text),
+        "a.wgsl:3:11: a constant of 134217728 bytes, beside 0 others of `main`, more than 67108864 in all, is not \
+         supported"
+    );
+    // Zeros are made where they are used.
+    let text = main_with(
+        "const z = array<u32, 16777217>();",
+        "  var a = z; a[1] = 2u;",
+    );
+    assert!(kernel(&text, &[]).is_ok());
+}
