@@ -8,8 +8,9 @@ use crate::report::Report;
 use crate::settings::{Bound, Dispatch, Rounding, Settings};
 use crate::shader::{Binding, Kernel};
 
-/// Workgroups that WebGPU lets a dispatch have in one dimension.
+/// Workgroups that WebGPU lets a dispatch have in one dimension, and that the interpreter tells apart in all.
 const MOST_WORKGROUPS: u32 = 65_535;
+const MOST_IN_ALL: u32 = 1 << 24;
 
 /// Bytes that may be bound: an offset among them has room in 32 bits, below what stands for one out of bounds.
 const MOST_BYTES: u64 = 1 << 31;
@@ -19,7 +20,8 @@ const MOST_BYTES: u64 = 1 << 31;
 ///
 /// # Errors
 /// [`Error::Binding`] when a binding that the entry point uses is not bound, is bound twice, lies outside its
-/// buffer, or has more than 2 GiB; [`Error::Setting`] when there is no order or a number of workgroups is too large.
+/// buffer, or has more than 2 GiB; [`Error::Setting`] when there is no order a number of workgroups is too large, or
+/// all orders together have more than 2³² workgroups and barriers.
 pub fn sanitize(
     kernel: &Kernel,
     dispatch: &Dispatch,
@@ -37,18 +39,18 @@ pub fn sanitize(
         .workgroups
         .iter()
         .any(|&count| count > MOST_WORKGROUPS);
-    if is_too_long || u32::try_from(total).is_err() {
+    if is_too_long || total > MOST_IN_ALL.into() {
         let [x, y, z] = dispatch.workgroups;
         return Err(Error::Setting(format!(
-            "{x}×{y}×{z} workgroups: a dispatch has at most {MOST_WORKGROUPS} in each direction, \
-             and fewer than 2³² in all"
+            "{x}×{y}×{z} workgroups, {total} in all: a dispatch has at most {MOST_WORKGROUPS} in each direction, \
+             and is interpreted with at most {MOST_IN_ALL} in all"
         )));
     }
     let ranges = ranges(program, dispatch, buffers)?;
     let mut machine = Machine::new(&kernel.0, settings, dispatch.workgroups, ranges, buffers);
-    let (result, is_whole) = machine.run(first, buffers);
+    let (result, is_whole) = machine.run(first, buffers)?;
     for &order in others {
-        let (other, is_other_whole) = machine.run(order, buffers);
+        let (other, is_other_whole) = machine.run(order, buffers)?;
         // Who has ended early has made a part of the result. Numbers that are moved at random differ in any case.
         if is_whole && is_other_whole && settings.rounding == Rounding::Nearest {
             machine.compare(&result, &other);

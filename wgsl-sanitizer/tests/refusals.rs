@@ -234,11 +234,13 @@ fn settings() -> Result<(), Error> {
     );
     assert_eq!(
         run([65_536, 1, 1], Settings::default()),
-        "65536×1×1 workgroups: a dispatch has at most 65535 in each direction, and fewer than 2³² in all"
+        "65536×1×1 workgroups, 65536 in all: a dispatch has at most 65535 in each direction, and is interpreted with at \
+         most 16777216 in all"
     );
     assert_eq!(
-        run([65_535, 65_535, 2], Settings::default()),
-        "65535×65535×2 workgroups: a dispatch has at most 65535 in each direction, and fewer than 2³² in all"
+        run([4097, 4096, 1], Settings::default()),
+        "4097×4096×1 workgroups, 16781312 in all: a dispatch has at most 65535 in each direction, and is interpreted \
+         with at most 16777216 in all"
     );
     assert_eq!(run([5, 0, 1], Settings::default()), "");
     Ok(())
