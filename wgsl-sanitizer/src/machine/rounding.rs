@@ -43,7 +43,7 @@ pub(super) fn binary(
 }
 
 /// The exact sum less a number that is beside it, with the right sign; exact where that is the nearest in single
-/// precision (Fast2Sum, by Dekker 1971).
+/// precision (`Fast2Sum`, by Dekker 1971).
 fn rest_of_sum(x: f32, y: f32, near: f32) -> f64 {
     let (big, small) = if x.abs() < y.abs() { (y, x) } else { (x, y) };
     f64::from(small) - (f64::from(near) - f64::from(big))
