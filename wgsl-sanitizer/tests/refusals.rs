@@ -333,3 +333,23 @@ fn constants_of_more_than_64_mebibytes() {
     );
     assert!(kernel(&text, &[]).is_ok());
 }
+
+#[test]
+fn programs_that_are_too_long() {
+    let call = |callee: u32| format!("f{callee}();").repeat(16);
+    let functions: Vec<String> = (1..7)
+        .map(|at| format!("fn f{at}() {{ {} }}\n", call(at - 1)))
+        .collect();
+    let declared = format!(
+        "var<private> x: u32; fn f0() {{ x += 1u; }} {}",
+        functions.concat()
+    );
+    let told = refused(&main_with(&declared, "f6();"));
+    assert!(
+        told.ends_with(
+            ": `main` of more than 4194304 instructions, with each function put in the place of its calls, is not \
+             supported"
+        ),
+        "{told}"
+    );
+}
