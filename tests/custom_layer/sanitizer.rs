@@ -108,8 +108,7 @@ fn it_is_right_and_its_table_says_so() {
 #[test]
 fn a_barrier_that_is_missing() {
     let found = found(&Double::with("workgroupBarrier();", "storageBarrier();"));
-    let expected =
-        "data race on `tile[0]` in workgroup memory: no workgroupBarrier() between";
+    let expected = "data race on `tile[0]` in workgroup memory: no workgroupBarrier() between";
     assert!(found.starts_with(expected), "{found}");
     for side in [
         "double.wgsl:16:42\n   |  tile[lane]\n   |  read by invocation (0, 0, 0)",

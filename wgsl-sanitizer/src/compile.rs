@@ -7,6 +7,7 @@ mod numeric;
 mod pointer;
 mod statement;
 mod types;
+mod variable;
 
 use std::collections::HashMap;
 
@@ -23,12 +24,16 @@ use crate::layout::Layout;
 use crate::program::{Instruction, NONE, Name, Program, Site, Variable, builtin};
 use crate::report::{Block, Space};
 use crate::shader::{Binding, BindingKind};
+use crate::shadow::{MOST_INSTRUCTIONS, MOST_INVOCATIONS};
 use crate::source::Source;
 use pointer::{Pointer, Root};
 use types::Types;
 
-/// Instructions that a program may have: an access is remembered by its place in 22 bits.
-pub(crate) const MOST_INSTRUCTIONS: usize = 1 << 22;
+/// Slots that the frames of a workgroup's invocations may have, all together: 1 GiB.
+const MOST_SLOTS: u64 = 1 << 28;
+
+/// Slots that workgroup memory may have: 64 MiB. WebGPU grants 16 KiB.
+const MOST_WORKGROUP_SLOTS: u32 = 1 << 24;
 
 /// Compiles an entry point of a module without `override` constants.
 pub(crate) fn compile(
@@ -131,7 +136,18 @@ impl<'a> Compiler<'a> {
         let info = self.info.get_entry_point(index);
         self.program.entry.clone_from(&entry.name);
         self.program.workgroup_size = entry.workgroup_size;
-        self.program.frame = self.top;
+        let invocations = self.program.invocations();
+        if invocations > MOST_INVOCATIONS.into() {
+            return Err(Error::Unsupported {
+                place: self.source.names(),
+                what: format!(
+                    "a workgroup of {invocations} invocations (`{}`), more than {MOST_INVOCATIONS},",
+                    entry.name
+                ),
+            });
+        }
+        // The values of the language and the constants are there in each frame.
+        self.reserve(0, "the frame")?;
         self.bind(info)?;
         let arguments = self.entry_arguments(entry)?;
         let mut frame = self.frame(&entry.function, info, arguments, None);
@@ -187,14 +203,9 @@ impl<'a> Compiler<'a> {
         let name = self.name(&label, space, layout);
         if space == Space::Private {
             let count = self.types.slots(inner);
-            let at = self.allocate(count)?;
+            let at = self.reserve(count, &format!("`{label}`"))?;
             match variable.init {
-                Some(init) => {
-                    let words = self.fold_global(init);
-                    let words = words.ok_or_else(|| self.unsupported("this initial value"))?;
-                    let from = self.constant(words);
-                    self.copy(at, from, count)?;
-                }
+                Some(init) => self.set_global(at, init, count)?,
                 None => self.emit(Instruction::Zero { to: at, count })?,
             }
             return Ok(Global {
@@ -212,9 +223,7 @@ impl<'a> Compiler<'a> {
                 Some(self.program.bindings.len() - 1)
             }
             None => {
-                let end = slot.checked_add(self.types.slots(inner));
-                self.program.workgroup_slots =
-                    end.ok_or_else(|| self.unsupported("so much workgroup memory"))?;
+                self.reserve_shared(&label, inner)?;
                 None
             }
         };
@@ -306,7 +315,7 @@ impl<'a> Compiler<'a> {
             BuiltIn::GlobalInvocationId => builtin::GLOBAL_ID,
             BuiltIn::WorkGroupId => builtin::WORKGROUP_ID,
             BuiltIn::NumWorkGroups => builtin::NUM_WORKGROUPS,
-            BuiltIn::WorkGroupSize => self.constant(entry.workgroup_size.to_vec()),
+            BuiltIn::WorkGroupSize => self.constant(entry.workgroup_size.to_vec())?,
             BuiltIn::SubgroupSize
             | BuiltIn::SubgroupInvocationId
             | BuiltIn::SubgroupId
@@ -338,13 +347,9 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Reserves slots.
+    /// Reserves slots for a value.
     fn allocate(&mut self, count: u32) -> Result<u32, Error> {
-        let at = self.top;
-        let top = at.checked_add(count).filter(|&top| top < 1 << 28);
-        self.top = top.ok_or_else(|| self.unsupported("values of so many bytes"))?;
-        self.program.frame = self.program.frame.max(self.top);
-        Ok(at)
+        self.reserve(count, "a value")
     }
 
     fn emit(&mut self, instruction: Instruction) -> Result<(), Error> {
@@ -354,7 +359,11 @@ impl<'a> Compiler<'a> {
     /// An instruction that accesses a variable of this name.
     fn emit_on(&mut self, instruction: Instruction, name: u32) -> Result<(), Error> {
         if self.program.code.len() + 1 >= MOST_INSTRUCTIONS {
-            return Err(self.unsupported("so long a program with its functions put in place"));
+            return Err(self.unsupported(format!(
+                "`{}` of more than {MOST_INSTRUCTIONS} instructions, with each function put in the place of its \
+                 calls,",
+                self.program.entry
+            )));
         }
         let key = (self.span.to_range(), name);
         let next = u32::try_from(self.program.sites.len()).unwrap_or(u32::MAX);

@@ -12,8 +12,9 @@ mod workgroup;
 use fastrand::Rng;
 
 use crate::buffer::Buffer;
+use crate::error::Error;
 use crate::layout::{Layout, Scalar};
-use crate::program::{Compiled, Instruction, Program, builtin};
+use crate::program::{Compiled, Instruction, Program, builtin, product};
 use crate::report::{Problem, Report};
 use crate::settings::{Order, Rounding, Settings};
 use crate::shadow::{AtomicCell, Cell, Now};
@@ -21,6 +22,9 @@ use findings::Findings;
 
 /// What workgroup memory holds that is not set to zero: no number.
 const POISON: u32 = u32::MAX;
+
+/// What such a variable with a `bool` in it holds, which is true or false whoever wrote it.
+const POISONED_BOOL: u32 = 1;
 
 /// What a variable of a buffer is bound to, in words.
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,8 +98,8 @@ impl<'a> Machine<'a> {
         buffers: &[Buffer],
     ) -> Self {
         let program = &compiled.program;
-        let size = program.workgroup_size.iter().map(|&size| size as usize);
-        let invocations: usize = size.product();
+        // At most as many as the compiler lets pass.
+        let invocations = usize::try_from(program.invocations()).unwrap_or(usize::MAX);
         let start = Now {
             interval: 0,
             workgroup: 0,
@@ -108,10 +112,7 @@ impl<'a> Machine<'a> {
             program,
             findings: Findings::new(compiled, workgroups),
             settings,
-            random: match settings.rounding {
-                Rounding::Nearest => None,
-                Rounding::Granted(seed) => Some(Rng::with_seed(seed)),
-            },
+            random: None,
             workgroups,
             shadows: shadows(program, &ranges, buffers),
             lengths: program
@@ -136,18 +137,21 @@ impl<'a> Machine<'a> {
 
     /// Goes through the dispatch in one order, from these contents; what they are then, and whether all invocations
     /// came to their end.
-    pub(crate) fn run(&mut self, order: Order, buffers: &[Buffer]) -> (Vec<Buffer>, bool) {
+    pub(crate) fn run(
+        &mut self,
+        order: Order,
+        buffers: &[Buffer],
+    ) -> Result<(Vec<Buffer>, bool), Error> {
         self.buffers = buffers.to_vec();
         self.findings.begin();
+        self.random = match self.settings.rounding {
+            Rounding::Nearest => None,
+            Rounding::Granted(seed) => Some(Rng::with_seed(seed)),
+        };
         // Whatever came before has nothing to do with this run.
-        self.clock += 1;
+        self.tick()?;
         self.storage.floor = self.clock;
-        let total: u64 = self
-            .workgroups
-            .iter()
-            .map(|&count| u64::from(count))
-            .product();
-        let total = u32::try_from(total).unwrap_or(u32::MAX);
+        let total = u32::try_from(product(self.workgroups)).unwrap_or(u32::MAX);
         let mut random = match order {
             Order::Random(seed) => Some(Rng::with_seed(seed)),
             Order::Forward | Order::Backward => None,
@@ -172,11 +176,27 @@ impl<'a> Machine<'a> {
             let at = (u64::from(first) + count * u64::from(step)) % u64::from(total);
             let workgroup = u32::try_from(at).unwrap_or(u32::MAX);
             // Where one does not end, all others would take as long.
-            if !self.workgroup(workgroup, &mut invocations, random.as_mut()) {
+            if !self.workgroup(workgroup, &mut invocations, random.as_mut())? {
                 break;
             }
         }
-        (std::mem::take(&mut self.buffers), self.is_whole)
+        Ok((std::mem::take(&mut self.buffers), self.is_whole))
+    }
+
+    /// Begins an interval. One that has the number of another would hide races, or make some up.
+    fn tick(&mut self) -> Result<(), Error> {
+        let next = self.clock.checked_add(1).ok_or_else(|| {
+            let [x, y, z] = self.workgroups;
+            Error::Setting(format!(
+                "`{}` in {x}×{y}×{z} workgroups and {} orders has more than {} workgroups and barriers, one after the \
+                 other: give fewer of either",
+                self.program.entry,
+                self.settings.orders.len(),
+                u32::MAX
+            ))
+        })?;
+        self.clock = next;
+        Ok(())
     }
 
     /// Notes where a result differs from that of the first order.
@@ -224,8 +244,8 @@ impl<'a> Machine<'a> {
         workgroup: u32,
         order: &mut [u32],
         mut random: Option<&mut Rng>,
-    ) -> bool {
-        self.clock += 1;
+    ) -> Result<bool, Error> {
+        self.tick()?;
         self.storage.interval = self.clock;
         self.storage.workgroup = self.clock;
         self.shared = Now {
@@ -239,6 +259,11 @@ impl<'a> Machine<'a> {
             false => POISON,
         };
         self.workgroup.fill(fill);
+        if fill == POISON {
+            for bools in &self.program.bools {
+                self.workgroup[bools.start as usize..bools.end as usize].fill(POISONED_BOOL);
+            }
+        }
         self.start_invocations(workgroup);
         loop {
             if let Some(random) = random.as_deref_mut() {
@@ -251,12 +276,12 @@ impl<'a> Machine<'a> {
                     Stop::End => self.states[invocation as usize].has_ended = true,
                     Stop::Budget => {
                         self.is_whole = false;
-                        return false;
+                        return Ok(false);
                     }
                 }
             }
-            if waiting == 0 || !self.meet(waiting) {
-                return true;
+            if waiting == 0 || !self.meet(waiting)? {
+                return Ok(true);
             }
         }
     }
@@ -282,9 +307,9 @@ impl<'a> Machine<'a> {
     }
 
     /// Lets all go on from the barrier at which they wait, if that is one and the same for all.
-    fn meet(&mut self, waiting: usize) -> bool {
+    fn meet(&mut self, waiting: usize) -> Result<bool, Error> {
         let Some(first) = self.states.iter().position(|state| !state.has_ended) else {
-            return false;
+            return Ok(false);
         };
         let place = self.states[first].place;
         let Instruction::Barrier {
@@ -316,17 +341,17 @@ impl<'a> Machine<'a> {
             });
             self.findings.divergence(one, two);
             self.is_whole = false;
-            return false;
+            return Ok(false);
         }
         self.states.iter_mut().for_each(|state| state.place += 1);
-        self.clock += 1;
+        self.tick()?;
         if storage {
             self.storage.interval = self.clock;
         }
         if workgroup {
             self.shared.interval = self.clock;
         }
-        true
+        Ok(true)
     }
 }
 
@@ -380,4 +405,38 @@ fn shadows(program: &Program, ranges: &[Range], buffers: &[Buffer]) -> Vec<Shado
         }
     };
     buffers.iter().enumerate().map(shadow).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shader::Shader;
+
+    /// A dispatch of two workgroups with a barrier each, in two orders, from this interval on.
+    fn run_from(clock: u32) -> Result<(), Error> {
+        let text = "@compute @workgroup_size(2) fn main() { workgroupBarrier(); }";
+        let kernel = Shader::parse("a.wgsl", text)?.kernel("main", &[])?;
+        let settings = Settings::default().orders([Order::Forward, Order::Backward]);
+        let mut machine = Machine::new(&kernel.0, &settings, [2, 1, 1], Vec::new(), &[]);
+        machine.clock = clock;
+        for order in [Order::Forward, Order::Backward] {
+            machine.run(order, &[])?;
+        }
+        assert!(machine.report().is_clean());
+        Ok(())
+    }
+
+    #[test]
+    fn intervals_do_not_begin_anew() {
+        // An order, two workgroups and two barriers; twice.
+        let needed = 10;
+        assert_eq!(run_from(u32::MAX - needed), Ok(()));
+        let told = run_from(u32::MAX - needed + 1)
+            .map_or_else(|error| error.to_string(), |()| String::new());
+        assert_eq!(
+            told,
+            "`main` in 2×1×1 workgroups and 2 orders has more than 4294967295 workgroups and barriers, one after the \
+             other: give fewer of either"
+        );
+    }
 }

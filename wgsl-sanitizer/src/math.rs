@@ -28,7 +28,7 @@ pub(crate) enum Number {
 impl Number {
     /// Rounds what was computed in single precision.
     #[inline]
-    fn round(self, value: f32) -> u32 {
+    pub(crate) fn round(self, value: f32) -> u32 {
         match self {
             Self::F16 => f32::from(f16::from_f32(value)).to_bits(),
             _ => value.to_bits(),

@@ -48,6 +48,8 @@ pub(crate) enum Unary {
     Half,
     FloatToSigned,
     FloatToUnsigned,
+    HalfToSigned,
+    HalfToUnsigned,
     FloatToBool,
     /// Reports what `f16` has not.
     FloatToHalf,
@@ -170,12 +172,23 @@ pub(crate) enum Instruction {
     Binary {
         operation: Binary,
         count: u8,
+        /// Whether the numbers are `f16`; their result is rounded by an instruction of its own.
+        is_half: bool,
         to: u32,
         left: u32,
         right: u32,
     },
     /// Columns of `inner` scalars on the right, rows of `inner` on the left.
     Product {
+        rows: u8,
+        inner: u8,
+        columns: u8,
+        to: u32,
+        left: u32,
+        right: u32,
+    },
+    /// The same of `f16`.
+    ProductHalves {
         rows: u8,
         inner: u8,
         columns: u8,
@@ -409,10 +422,27 @@ pub(crate) struct Program {
     /// Slots of an invocation, and of workgroup memory.
     pub(crate) frame: u32,
     pub(crate) workgroup_slots: u32,
+    /// Slots of the variables of workgroup memory that have a `bool` in them.
+    pub(crate) bools: Vec<std::ops::Range<u32>>,
     pub(crate) workgroup_size: [u32; 3],
     /// Whether numbers of 16 bits lie in buffers.
     pub(crate) has_halves: bool,
     pub(crate) entry: String,
+}
+
+impl Program {
+    /// Invocations of a workgroup.
+    pub(crate) fn invocations(&self) -> u64 {
+        product(self.workgroup_size)
+    }
+}
+
+/// How many there are of so many in x, y and z.
+pub(crate) fn product(counts: [u32; 3]) -> u64 {
+    counts
+        .into_iter()
+        .map(u64::from)
+        .fold(1, u64::saturating_mul)
 }
 
 /// A compiled entry point with its text.

@@ -93,6 +93,14 @@ pub enum Rounding {
     /// Off by a random part of what WGSL grants to an operation ("Floating Point Accuracy"), by a seed. What several
     /// such runs differ by is what two devices may differ by: stochastic arithmetic, as Vignes (1993) and Parker (1997)
     /// have it.
+    ///
+    /// A sum, a difference or a product is the exact result where that is a number of the type, else one of the two
+    /// numbers beside it; so are those that `dot`, `fma` and products of matrices are made of. Other built-in functions
+    /// of several steps, such as `mix`, are moved as a whole, by units in the last place of their result. Conversions
+    /// are to nearest, and no result is moved to an infinity.
+    ///
+    /// Each order begins with the seed anew, and gives its random parts to other invocations: its results differ from
+    /// those of the first order by rounding alone, so they are not compared with them.
     Granted(u64),
 }
 

@@ -14,9 +14,6 @@ use crate::program::Compiled;
 use crate::report::Block;
 use crate::source::Source;
 
-/// Invocations of a workgroup that the interpreter tells apart.
-const MOST_INVOCATIONS: u64 = 1024;
-
 /// A valid WGSL text.
 #[derive(Debug)]
 pub struct Shader {
@@ -108,14 +105,6 @@ impl Shader {
             .position(|point| point.name == entry);
         let index = index.ok_or_else(|| constant("the entry point is gone".to_owned()))?;
         let program = compile(&module, &info, index, &self.source)?;
-        let invocations = program.workgroup_size.iter().map(|&size| u64::from(size));
-        let invocations = invocations.fold(1, u64::saturating_mul);
-        if invocations > MOST_INVOCATIONS {
-            return Err(Error::Unsupported {
-                place: self.source.names(),
-                what: format!("a workgroup of {invocations} invocations (`{entry}`)"),
-            });
-        }
         Ok(Kernel(Arc::new(Compiled {
             program,
             source: self.source.clone(),

@@ -13,6 +13,10 @@
 /// Bits of [`Entry::who`] that are an instruction's place; the rest is the invocation in its workgroup.
 const PLACE_BITS: u32 = 22;
 
+/// Instructions that a program may have, and invocations that a workgroup may have, so that an entry tells them apart.
+pub(crate) const MOST_INSTRUCTIONS: usize = 1 << PLACE_BITS;
+pub(crate) const MOST_INVOCATIONS: u32 = 1 << (u32::BITS - PLACE_BITS);
+
 /// An invocation at an instruction, in an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Entry {
@@ -248,9 +252,9 @@ mod tests {
 
     #[test]
     fn an_entry_keeps_invocation_and_place() {
-        let entry = Entry::new(5, 1023, (1 << PLACE_BITS) - 1);
+        let entry = Entry::new(5, MOST_INVOCATIONS - 1, (1 << PLACE_BITS) - 1);
         assert_eq!(entry.interval(), 5);
-        assert_eq!(entry.invocation(), 1023);
+        assert_eq!(entry.invocation(), MOST_INVOCATIONS - 1);
         assert_eq!(entry.place(), (1 << PLACE_BITS) - 1);
     }
 }

@@ -58,3 +58,44 @@ fn the_table_has_enough_of_each() {
         assert!(with(kind) >= least, "{kind:?}: {} kernels", with(kind));
     }
 }
+
+/// What a table with this first line panics with.
+fn mistake(line: &str) -> String {
+    let source = format!(
+        "{line}
+override n: u32 = 1;
+@group(0) @binding(0) var<storage, read_write> y: array<u32>;
+@compute @workgroup_size(1) fn main() {{ y[0] = n; }}"
+    );
+    let read = || check("mistake.wgsl", &source);
+    match std::panic::catch_unwind(read) {
+        Ok(()) => String::new(),
+        Err(panic) => panic.downcast_ref::<String>().cloned().unwrap_or_default(),
+    }
+}
+
+#[test]
+fn mistakes_of_the_table() {
+    assert_eq!(
+        mistake("//# main workgroups=1,1 zero=off budget=100 const.n=3 y=zeros:4"),
+        ""
+    );
+    for (keys, message) in [
+        ("x=64", "x is neither a key nor a binding"),
+        ("bugdet=100", "bugdet is neither a key nor a binding"),
+        ("zero=of", "zero=of"),
+        ("budget=1e2", "budget=1e2: 1e2 is no number"),
+        ("workgroups=1,b", "workgroups=1,b: b is no number"),
+        ("workgroups=1,1,1,1", "x, y and z"),
+        ("const.n=three", "const.n=three: three is no number"),
+        ("const.m=3", "'m' not found"),
+        ("order=z", "z is no binding"),
+        ("y=4 y=5", "y twice"),
+        ("y=@x", "x is bound after it, or not"),
+        ("y=four", "four is no count"),
+        ("y", "key=value"),
+    ] {
+        let told = mistake(&format!("//# main {keys}"));
+        assert!(told.contains(message), "{keys}: {told}");
+    }
+}

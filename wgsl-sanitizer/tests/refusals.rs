@@ -119,7 +119,7 @@ fn numbers_of_64_bits() {
 fn workgroups_that_are_too_large() {
     assert_eq!(
         refused("@compute @workgroup_size(32, 33) fn main() {}"),
-        "a.wgsl: a workgroup of 1056 invocations (`main`) is not supported"
+        "a.wgsl: a workgroup of 1056 invocations (`main`), more than 1024, is not supported"
     );
 }
 
@@ -184,7 +184,7 @@ fn bindings() {
     );
     assert_eq!(
         bound(&one.clone().bind(1, 3, 3)),
-        "@group(1) @binding(3) y: array<vec2<f32>>: buffer 3 is bound, by its place from 0 on, and there are 3"
+        "@group(1) @binding(3) y: array<vec2<f32>>: buffer 3 is bound, and there are 3, counted from 0"
     );
     assert_eq!(
         bound(&one.clone().bind(1, 3, 2)),
@@ -192,14 +192,14 @@ fn bindings() {
     );
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, 0..260)),
-        "@group(1) @binding(3) y: array<vec2<f32>>: bytes 0..260 are bound of a buffer of 256"
+        "@group(1) @binding(3) y: array<vec2<f32>>: bytes 0..260 are bound of buffer 1, which has 256"
     );
     // What is meant as a range is none.
     #[allow(clippy::reversed_empty_ranges)]
     let reversed = 8..4;
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, reversed)),
-        "@group(1) @binding(3) y: array<vec2<f32>>: bytes 8..4 are bound of a buffer of 256"
+        "@group(1) @binding(3) y: array<vec2<f32>>: bytes 8..4 are bound of buffer 1, which has 256"
     );
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, 2..18)),
@@ -234,11 +234,13 @@ fn settings() -> Result<(), Error> {
     );
     assert_eq!(
         run([65_536, 1, 1], Settings::default()),
-        "65536×1×1 workgroups: a dispatch has at most 65535 in each direction, and fewer than 2³² in all"
+        "65536×1×1 workgroups, 65536 in all: a dispatch has at most 65535 in each direction, and is interpreted with at \
+         most 16777216 in all"
     );
     assert_eq!(
-        run([65_535, 65_535, 2], Settings::default()),
-        "65535×65535×2 workgroups: a dispatch has at most 65535 in each direction, and fewer than 2³² in all"
+        run([4097, 4096, 1], Settings::default()),
+        "4097×4096×1 workgroups, 16781312 in all: a dispatch has at most 65535 in each direction, and is interpreted \
+         with at most 16777216 in all"
     );
     assert_eq!(run([5, 0, 1], Settings::default()), "");
     Ok(())
@@ -251,4 +253,103 @@ fn pointers_that_naga_refuses() {
         @compute @workgroup_size(1) fn main() { f(&a); }";
     let told = refused(text);
     assert!(told.contains("a.wgsl:2:9"), "{told}");
+}
+
+#[test]
+fn memory_of_more_than_a_gibibyte() {
+    let private = |size: &str, count: u32| {
+        format!(
+            "var<private> p: array<u32, {count}>;
+            @compute @workgroup_size({size}) fn main() {{ p[0] = 1u; }}"
+        )
+    };
+    assert_eq!(
+        refused(&private("32, 32", 100_000_000)),
+        "a.wgsl:1:1: `p` of 400000000 bytes, beside 52 others, in each of 1024 invocations, more than 1073741824 in \
+         all, is not supported"
+    );
+    // 2²⁸ slots of 1024 invocations are 2¹⁸ of each, and the language has 13 of them.
+    let most = (1 << 18) - 13;
+    let told = refused(&private("1024", most + 1));
+    assert!(
+        told.starts_with("a.wgsl:1:1: `p` of 1048528 bytes"),
+        "{told}"
+    );
+    assert!(kernel(&private("1024", most - 16), &[]).is_ok());
+    let local = "  var q: array<u32, 400000000>; q[1] = 2u;";
+    assert_eq!(
+        refused(&main_with("", local)),
+        "a.wgsl:3:3: `q` of 1600000000 bytes, beside 52 others, in each of 1 invocations, more than 1073741824 in all, \
+         is not supported"
+    );
+}
+
+#[test]
+fn workgroup_memory_of_more_than_64_mebibytes() {
+    let shared = |count: u32| {
+        let declared = format!("var<workgroup> a: u32; var<workgroup> b: array<u32, {count}>;");
+        main_with(&declared, "a = 1u; b[0] = 1u;")
+    };
+    assert_eq!(
+        refused(&shared(500_000_000)),
+        "a.wgsl:1:24: `b` of 2000000000 bytes, beside 4 others of workgroup memory, more than 67108864 in all, is not \
+         supported"
+    );
+    assert!(kernel(&shared((1 << 24) - 1), &[]).is_ok());
+    assert!(kernel(&shared(1 << 24), &[]).is_err());
+}
+
+#[test]
+fn buffers_of_more_than_two_gibibytes() -> Result<(), Error> {
+    let kernel = kernel(BINDINGS, &[])?;
+    // Zeros that nobody touches take no memory.
+    let mut buffers = [Buffer::zeros(12), Buffer::zeros((1 << 29) + 1)];
+    let dispatch = Dispatch::new([1, 1, 1]).bind(0, 0, 0).bind(1, 3, 1);
+    let report = sanitize(&kernel, &dispatch, &mut buffers, &Settings::default());
+    let told = report.map_or_else(|error| error.to_string(), |report| report.to_string());
+    assert_eq!(
+        told,
+        "@group(1) @binding(3) y: array<vec2<f32>>: 2147483652 bytes are bound, and at most 2147483648 can be: bind a part of the \
+         buffer"
+    );
+    Ok(())
+}
+
+#[test]
+fn constants_of_more_than_64_mebibytes() {
+    let text = main_with(
+        "const z = array<u32, 16777216>(); const c = array<array<u32, 16777216>, 2>(z, z);",
+        "  var a = c; a[0][1] = 2u;",
+    );
+    assert_eq!(
+        refused(&text),
+        "a.wgsl:3:11: a constant of 134217728 bytes, beside 0 others of `main`, more than 67108864 in all, is not \
+         supported"
+    );
+    // Zeros are made where they are used.
+    let text = main_with(
+        "const z = array<u32, 16777217>();",
+        "  var a = z; a[1] = 2u;",
+    );
+    assert!(kernel(&text, &[]).is_ok());
+}
+
+#[test]
+fn programs_that_are_too_long() {
+    let call = |callee: u32| format!("f{callee}();").repeat(16);
+    let functions: Vec<String> = (1..7)
+        .map(|at| format!("fn f{at}() {{ {} }}\n", call(at - 1)))
+        .collect();
+    let declared = format!(
+        "var<private> x: u32; fn f0() {{ x += 1u; }} {}",
+        functions.concat()
+    );
+    let told = refused(&main_with(&declared, "f6();"));
+    assert!(
+        told.ends_with(
+            ": `main` of more than 4194304 instructions, with each function put in the place of its calls, is not \
+             supported"
+        ),
+        "{told}"
+    );
 }

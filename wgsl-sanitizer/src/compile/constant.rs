@@ -4,34 +4,110 @@ use half::f16;
 use naga::{Arena, Expression, Handle, Literal};
 
 use super::{Compiler, Frame};
-use crate::program::builtin;
+use crate::error::Error;
+use crate::program::{Instruction, builtin};
 
 /// Slots of a value of zeros that is kept as a constant; longer ones are made where they are used.
-pub(super) const LONGEST_ZERO: u32 = 64;
+const LONGEST_ZERO: u32 = 64;
+
+/// Slots that all constants of a program may have: 64 MiB in each frame.
+const MOST_CONSTANTS: usize = 1 << 24;
 
 impl<'a> Compiler<'a> {
     /// The slots of a constant.
-    pub(super) fn constant(&mut self, words: Vec<u32>) -> u32 {
+    pub(super) fn constant(&mut self, words: Vec<u32>) -> Result<u32, Error> {
         if let Some(&slot) = self.constants.get(&words) {
-            return slot;
+            return Ok(slot);
         }
-        let at = u32::try_from(self.program.constants.len()).unwrap_or(u32::MAX);
-        let slot = builtin::COUNT + at;
+        let before = self.program.constants.len();
+        if before + words.len() > MOST_CONSTANTS {
+            return Err(self.too_long(words.len()));
+        }
+        let slot = builtin::COUNT + u32::try_from(before).unwrap_or(u32::MAX);
         self.program.constants.extend_from_slice(&words);
         self.constants.insert(words, slot);
-        slot
+        Ok(slot)
     }
 
-    /// The words of a constant expression of a function; `None` where it is none.
-    pub(super) fn fold(&self, frame: &Frame<'a>, handle: Handle<Expression>) -> Option<Vec<u32>> {
-        self.fold_in(&frame.function.expressions, handle)
+    fn too_long(&self, slots: usize) -> Error {
+        self.unsupported(format!(
+            "a constant of {} bytes, beside {} others of `{}`, more than {} in all,",
+            4 * slots,
+            4 * self.program.constants.len(),
+            self.program.entry,
+            4 * MOST_CONSTANTS
+        ))
     }
 
-    /// The same of a module.
-    pub(super) fn fold_global(&self, handle: Handle<Expression>) -> Option<Vec<u32>> {
-        self.fold_in(&self.module.global_expressions, handle)
+    /// The words of a constant expression of a function, of so many slots. `None` where it is none, and where it is too
+    /// long to be kept as one.
+    pub(super) fn fold(
+        &self,
+        frame: &Frame<'a>,
+        handle: Handle<Expression>,
+        count: u32,
+    ) -> Option<Vec<u32>> {
+        let expressions = &frame.function.expressions;
+        let most = match self.is_zero(expressions, handle) {
+            true => LONGEST_ZERO as usize,
+            false => MOST_CONSTANTS,
+        };
+        let is_short = count as usize <= most;
+        is_short
+            .then(|| self.fold_in(expressions, handle))
+            .flatten()
     }
 
+    /// Writes an initial value of a module into slots.
+    pub(super) fn set_global(
+        &mut self,
+        at: u32,
+        init: Handle<Expression>,
+        count: u32,
+    ) -> Result<(), Error> {
+        let expressions = &self.module.global_expressions;
+        if self.is_zero(expressions, init) {
+            return self.emit(Instruction::Zero { to: at, count });
+        }
+        if count as usize > MOST_CONSTANTS {
+            return Err(self.too_long(count as usize));
+        }
+        let words = self.fold_in(expressions, init);
+        let words = words.ok_or_else(|| self.unsupported("this initial value"))?;
+        let from = self.constant(words)?;
+        self.copy(at, from, count)
+    }
+
+    /// A constant that [`fold`](Self::fold) does not give.
+    pub(super) fn long_constant(
+        &mut self,
+        frame: &Frame<'a>,
+        handle: Handle<Expression>,
+        count: u32,
+    ) -> Result<u32, Error> {
+        if self.is_zero(&frame.function.expressions, handle) {
+            let to = self.allocate(count)?;
+            self.emit(Instruction::Zero { to, count })?;
+            return Ok(to);
+        }
+        Err(match count as usize > MOST_CONSTANTS {
+            true => self.too_long(count as usize),
+            false => self.unsupported("a constant of this type"),
+        })
+    }
+
+    fn is_zero(&self, expressions: &Arena<Expression>, handle: Handle<Expression>) -> bool {
+        match expressions[handle] {
+            Expression::ZeroValue(_) => true,
+            Expression::Constant(constant) => {
+                let init = self.module.constants[constant].init;
+                self.is_zero(&self.module.global_expressions, init)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whoever calls it has seen that the value is not too long.
     fn fold_in(
         &self,
         expressions: &Arena<Expression>,
@@ -40,11 +116,12 @@ impl<'a> Compiler<'a> {
         match expressions[handle] {
             Expression::Literal(literal) => Some(vec![word(literal)?]),
             Expression::Constant(constant) => {
-                self.fold_global(self.module.constants[constant].init)
+                let init = self.module.constants[constant].init;
+                self.fold_in(&self.module.global_expressions, init)
             }
             Expression::ZeroValue(ty) => {
                 let slots = self.types.slots(self.types.inner(ty));
-                (slots <= LONGEST_ZERO).then(|| vec![0; slots as usize])
+                Some(vec![0; slots as usize])
             }
             Expression::Compose { ref components, .. } => {
                 let mut words = Vec::new();

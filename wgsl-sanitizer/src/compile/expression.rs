@@ -1,8 +1,7 @@
 //! Expressions.
 
-use naga::{Expression, Handle, TypeInner};
+use naga::{Expression, GlobalVariable, Handle, TypeInner};
 
-use super::constant::LONGEST_ZERO;
 use super::pointer::Pointer;
 use super::{Compiler, Frame, Value};
 use crate::error::Error;
@@ -18,9 +17,10 @@ impl<'a> Compiler<'a> {
         if let Some(value) = frame.values[handle.index()] {
             return Ok(value);
         }
-        if let Some(words) = self.fold(frame, handle) {
+        let count = self.count(frame, handle);
+        if let Some(words) = self.fold(frame, handle, count) {
             self.check_type(frame, handle)?;
-            let value = Value::Slots(self.constant(words));
+            let value = Value::Slots(self.constant(words)?);
             frame.values[handle.index()] = Some(value);
             return Ok(value);
         }
@@ -30,7 +30,10 @@ impl<'a> Compiler<'a> {
         let value = self.compute(frame, handle)?;
         self.span = outer;
         // A long value of zeros is made anew wherever it is used: the first place may be in a block that ends.
-        if !matches!(frame.function.expressions[handle], Expression::ZeroValue(_)) {
+        if !matches!(
+            frame.function.expressions[handle],
+            Expression::ZeroValue(_) | Expression::Constant(_)
+        ) {
             frame.values[handle.index()] = Some(value);
         }
         Ok(value)
@@ -67,11 +70,7 @@ impl<'a> Compiler<'a> {
         let slot = match frame.function.expressions[handle] {
             Expression::FunctionArgument(index) => return Ok(frame.arguments[index as usize]),
             Expression::GlobalVariable(variable) => {
-                let Some(&global) = self.globals.get(&variable) else {
-                    return Err(self.unsupported("this variable here"));
-                };
-                let pointer = Pointer::new(global.root, global.at, global.name);
-                return Ok(Value::Pointer(pointer));
+                return Ok(Value::Pointer(self.variable(variable)?));
             }
             Expression::LocalVariable(variable) => {
                 let (at, name) = frame.locals[variable.index()];
@@ -96,12 +95,6 @@ impl<'a> Compiler<'a> {
                     TypeInner::Atomic(_) => self.atomic_load(pointer)?,
                     _ => self.load(pointer, &pointee)?,
                 }
-            }
-            Expression::ZeroValue(_) => {
-                debug_assert!(count > LONGEST_ZERO, "shorter ones are constants");
-                let to = self.allocate(count)?;
-                self.emit(Instruction::Zero { to, count })?;
-                to
             }
             Expression::Compose { ref components, .. } => {
                 let to = self.allocate(count)?;
@@ -159,8 +152,8 @@ impl<'a> Compiler<'a> {
             | Expression::WorkGroupUniformLoadResult { .. } => {
                 return Err(self.unsupported("a result before it is there"));
             }
-            Expression::Literal(_) | Expression::Constant(_) => {
-                return Err(self.unsupported("a constant of this type"));
+            Expression::ZeroValue(_) | Expression::Literal(_) | Expression::Constant(_) => {
+                self.long_constant(frame, handle, count)?
             }
             Expression::Override(_) => return Err(self.unsupported("an override without a value")),
             Expression::ImageSample { .. }
@@ -187,6 +180,15 @@ impl<'a> Compiler<'a> {
         let to = self.allocate(count)?;
         self.emit(Instruction::Fill { to, from, count })?;
         Ok(to)
+    }
+
+    fn variable(&self, variable: Handle<GlobalVariable>) -> Result<Pointer, Error> {
+        let Some(&global) = self.globals.get(&variable) else {
+            let name = self.module.global_variables[variable].name.clone();
+            let name = name.unwrap_or_default();
+            return Err(self.unsupported(format!("`{name}`, of which naga knows no use,")));
+        };
+        Ok(Pointer::new(global.root, global.at, global.name))
     }
 
     fn access(

@@ -25,7 +25,7 @@ impl<'a> Compiler<'a> {
 
     fn emit_binary(
         &mut self,
-        operation: Binary,
+        (operation, number): (Binary, Number),
         [left, right]: [u32; 2],
         count: u32,
     ) -> Result<u32, Error> {
@@ -33,6 +33,7 @@ impl<'a> Compiler<'a> {
         self.emit(Instruction::Binary {
             operation,
             count: short(count),
+            is_half: number == Number::F16,
             to,
             left,
             right,
@@ -85,13 +86,25 @@ impl<'a> Compiler<'a> {
             && let Some([rows, inner, columns]) = product(left_type, right_type)
         {
             let to = self.allocate(count)?;
-            self.emit(Instruction::Product {
-                rows: short(rows),
-                inner: short(inner),
-                columns: short(columns),
-                to,
-                left: slots[0],
-                right: slots[1],
+            let [rows, inner, columns] = [rows, inner, columns].map(short);
+            let [left, right] = slots;
+            self.emit(match number {
+                Number::F16 => Instruction::ProductHalves {
+                    rows,
+                    inner,
+                    columns,
+                    to,
+                    left,
+                    right,
+                },
+                _ => Instruction::Product {
+                    rows,
+                    inner,
+                    columns,
+                    to,
+                    left,
+                    right,
+                },
             })?;
             // Its sums are rounded once where the scalars are halves, as a GPU may do.
             self.round(number, to, count)?;
@@ -104,7 +117,7 @@ impl<'a> Compiler<'a> {
                 *slot = self.splat(*slot, wide)?;
             }
         }
-        let to = self.emit_binary(operation(operator, number), slots, wide)?;
+        let to = self.emit_binary((operation(operator, number), number), slots, wide)?;
         if is_arithmetic(operator) {
             self.round(number, to, wide)?;
         }
@@ -183,8 +196,10 @@ impl<'a> Compiler<'a> {
             (Kind::Number(_), Kind::Bool) => Unary::ToBool,
             (Kind::Bool, Kind::Number(F32 | F16)) => Unary::BoolToFloat,
             (Kind::Bool | Kind::Number(I32 | U32), Kind::Number(I32 | U32)) => return Ok(slot),
-            (Kind::Number(F32 | F16), Kind::Number(I32)) => Unary::FloatToSigned,
-            (Kind::Number(F32 | F16), Kind::Number(U32)) => Unary::FloatToUnsigned,
+            (Kind::Number(F32), Kind::Number(I32)) => Unary::FloatToSigned,
+            (Kind::Number(F32), Kind::Number(U32)) => Unary::FloatToUnsigned,
+            (Kind::Number(F16), Kind::Number(I32)) => Unary::HalfToSigned,
+            (Kind::Number(F16), Kind::Number(U32)) => Unary::HalfToUnsigned,
             (Kind::Number(F32), Kind::Number(F16)) => Unary::FloatToHalf,
             (Kind::Number(F32 | F16), Kind::Number(F32 | F16)) => return Ok(slot),
             (Kind::Number(I32), Kind::Number(F32 | F16)) => Unary::SignedToFloat,

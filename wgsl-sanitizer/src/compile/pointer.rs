@@ -1,5 +1,7 @@
 //! Pointers, and what is read and written through them.
 
+use naga::common::DiagnosticDisplay;
+use naga::proc::TypeResolution;
 use naga::{Expression, Handle, Scalar, ScalarKind, TypeInner};
 
 use super::types::{Kind, Types, kind};
@@ -131,7 +133,10 @@ impl<'a> Compiler<'a> {
                 at: pointer.at,
                 stride: parts.stride,
             },
-            (None, _) => return Err(self.unsupported("an array of unknown length here")),
+            (None, _) => {
+                let name = &self.program.names[pointer.name as usize].text;
+                return Err(self.unsupported(format!("`{name}`, an array of unknown length, here")));
+            }
         };
         let next = u32::try_from(self.program.indices.len()).unwrap_or(u32::MAX);
         self.program.indices.push(Index {
@@ -177,7 +182,7 @@ impl<'a> Compiler<'a> {
                 ..pointer
             }),
             _ => {
-                let slot = self.constant(vec![index]);
+                let slot = self.constant(vec![index])?;
                 self.element(pointer, pointee, (slot, false))
             }
         }
@@ -245,8 +250,6 @@ impl<'a> Compiler<'a> {
         slot: u32,
         is_load: bool,
     ) -> Result<(), Error> {
-        let mut runs = Vec::new();
-        self.types.runs(pointee, 0, 0, &mut runs);
         let Pointer {
             at, dynamic, name, ..
         } = pointer;
@@ -290,6 +293,8 @@ impl<'a> Compiler<'a> {
             }
             return Ok(());
         };
+        let mut runs = Vec::new();
+        self.types.runs(pointee, 0, 0, &mut runs);
         for run in runs {
             let width = if run.is_half { 2 } else { 4 };
             self.program.has_halves |= run.is_half;
@@ -360,7 +365,9 @@ impl<'a> Compiler<'a> {
     /// What kind of scalar a type has, or an error that names the type.
     pub(super) fn kind(&self, inner: &TypeInner) -> Result<Kind, Error> {
         let Some(scalar) = self.types.scalar(inner) else {
-            return Err(self.unsupported("this operation on this type"));
+            let ty =
+                DiagnosticDisplay((&TypeResolution::Value(inner.clone()), self.module.to_ctx()));
+            return Err(self.unsupported(format!("this operation on the type {ty}")));
         };
         kind(scalar).map_err(|name| self.unsupported(name))
     }

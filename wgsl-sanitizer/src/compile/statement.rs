@@ -22,7 +22,7 @@ impl<'a> Compiler<'a> {
             let count = self.types.slots(inner);
             let label = variable.name.clone().unwrap_or_default();
             let name = self.name(&label, Space::Function, None);
-            let at = self.allocate(count)?;
+            let at = self.reserve(count, &format!("`{label}`"))?;
             frame.locals.push((at, name));
             match variable.init {
                 Some(init) => {

@@ -30,6 +30,9 @@ impl Machine<'_> {
         };
         let Some((word, bytes)) = place else {
             frame[to] = 0;
+            if let AtomicOperation::CompareExchange(_) = atomic.operation {
+                frame[to + 1] = 0;
+            }
             return;
         };
         self.note_atomic(here, atomic, word, bytes);

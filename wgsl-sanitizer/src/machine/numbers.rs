@@ -18,8 +18,12 @@ pub(super) fn unary(operation: Unary, value: u32) -> (u32, Option<Problem>) {
         Unary::Not => value ^ 1,
         Unary::Complement => !value,
         Unary::Half => half(float(value)).to_bits(),
-        Unary::FloatToSigned => return to_signed(float(value)),
-        Unary::FloatToUnsigned => return to_unsigned(float(value)),
+        Unary::FloatToSigned => {
+            return to_signed(float(value), [-2_147_483_648.0, 2_147_483_520.0]);
+        }
+        Unary::FloatToUnsigned => return to_unsigned(float(value), 4_294_967_040.0),
+        Unary::HalfToSigned => return to_signed(float(value), [f16::MIN, f16::MAX].map(f32::from)),
+        Unary::HalfToUnsigned => return to_unsigned(float(value), f16::MAX.into()),
         Unary::FloatToBool => u32::from(float(value) != 0.0),
         Unary::FloatToHalf => {
             let (value, result) = (float(value), half(float(value)));
@@ -46,26 +50,26 @@ fn half(value: f32) -> f32 {
     f16::from_f32(value).into()
 }
 
-// Rust's conversions end at the type's bounds, as WGSL's do; NaN becomes 0.
+// By WGSL a number is clamped to what both types have. NaN becomes 0.
 #[allow(clippy::cast_possible_truncation)]
-fn to_signed(value: f32) -> (u32, Option<Problem>) {
+fn to_signed(value: f32, [least, most]: [f32; 2]) -> (u32, Option<Problem>) {
     let is_within = (-2_147_483_648.0..2_147_483_648.0).contains(&value);
     let problem = (!is_within).then(|| Problem::Conversion {
         value: value.into(),
         to: "i32",
     });
-    ((value as i32).cast_unsigned(), problem)
+    ((value.clamp(least, most) as i32).cast_unsigned(), problem)
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn to_unsigned(value: f32) -> (u32, Option<Problem>) {
+fn to_unsigned(value: f32, most: f32) -> (u32, Option<Problem>) {
     // What is above −1 is cut to 0.
     let is_within = value > -1.0 && value < 4_294_967_296.0;
     let problem = (!is_within).then(|| Problem::Conversion {
         value: value.into(),
         to: "u32",
     });
-    (value as u32, problem)
+    (value.clamp(0.0, most) as u32, problem)
 }
 
 /// The result, and what is wrong with the operands.

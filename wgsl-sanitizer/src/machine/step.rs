@@ -1,11 +1,12 @@
 //! The loop over instructions.
 
 use fastrand::Rng;
+use naga::MathFunction;
 
 use super::access::{self, Here};
 use super::storage::Reach;
 use super::{Machine, Stop, numbers, rounding};
-use crate::math;
+use crate::math::{self, Number};
 use crate::program::{Binary, Call, Instruction};
 use crate::report::{Access, Problem};
 
@@ -115,18 +116,13 @@ impl Machine<'_> {
                 Instruction::Binary {
                     operation,
                     count,
+                    is_half,
                     to,
                     left,
                     right,
                 } => {
+                    let operation = (operation, number(is_half));
                     self.binary(here, frame, operation, (to, left, right), count.into());
-                    if let (Some(random), Some(units)) =
-                        (&mut self.random, rounding::of_binary(operation))
-                    {
-                        for slot in &mut frame[to as usize..][..count.into()] {
-                            *slot = rounding::moved(random, *slot, units, 0.0);
-                        }
-                    }
                 }
                 Instruction::Product {
                     rows,
@@ -135,7 +131,21 @@ impl Machine<'_> {
                     to,
                     left,
                     right,
-                } => product(frame, [rows, inner, columns], [to, left, right]),
+                } => {
+                    let sizes = [rows, inner, columns];
+                    self.product(frame, Number::F32, sizes, [to, left, right]);
+                }
+                Instruction::ProductHalves {
+                    rows,
+                    inner,
+                    columns,
+                    to,
+                    left,
+                    right,
+                } => {
+                    let sizes = [rows, inner, columns];
+                    self.product(frame, Number::F16, sizes, [to, left, right]);
+                }
                 Instruction::All { count, to, from } => {
                     let values = &frame[from as usize..][..count.into()];
                     frame[to as usize] = values.iter().all(|&value| value != 0).into();
@@ -150,10 +160,7 @@ impl Machine<'_> {
                         (true, None) => by_component(frame, function, to, |_, result| result),
                         (true, Some(random)) => {
                             by_component(frame, function, to, |operands, result| {
-                                let granted = rounding::of_call(function, operands);
-                                granted.map_or(result, |(units, absolute)| {
-                                    rounding::moved(random, result, units, absolute)
-                                })
+                                rounding::component(random, function, operands, result)
                             });
                         }
                         (false, random) => composite(frame, function, to, random.as_mut()),
@@ -257,19 +264,37 @@ impl Machine<'_> {
         &mut self,
         here: Here,
         frame: &mut [u32],
-        operation: Binary,
+        (operation, number): (Binary, Number),
         (to, left, right): (u32, u32, u32),
         count: u32,
     ) {
         for at in 0..count {
             let (a, b) = (frame[(left + at) as usize], frame[(right + at) as usize]);
-            let (result, problem) = numbers::binary(operation, a, b);
+            let (mut result, problem) = numbers::binary(operation, a, b);
+            if let Some(random) = &mut self.random {
+                result = rounding::binary(random, number, operation, [a, b], result);
+            }
             frame[(to + at) as usize] = result;
             if let Some(problem) = problem {
                 self.findings.one(here, problem);
             }
         }
     }
+
+    fn product(&mut self, frame: &mut [u32], number: Number, sizes: [u8; 3], slots: [u32; 3]) {
+        match &mut self.random {
+            None => product(frame, sizes, slots, |operation, operands| {
+                numbers::binary(operation, operands[0], operands[1]).0
+            }),
+            Some(random) => product(frame, sizes, slots, |operation, operands| {
+                rounding::arithmetic(random, number, operation, operands)
+            }),
+        }
+    }
+}
+
+fn number(is_half: bool) -> Number {
+    if is_half { Number::F16 } else { Number::F32 }
 }
 
 fn reach(variable: u16, at: u32, dynamic: u32, count: u8, width: u32) -> Reach {
@@ -283,16 +308,26 @@ fn reach(variable: u16, at: u32, dynamic: u32, count: u8, width: u32) -> Reach {
 }
 
 /// Columns one after another, each sum from its first term on.
-fn product(frame: &mut [u32], sizes: [u8; 3], [to, left, right]: [u32; 3]) {
+#[inline]
+fn product(
+    frame: &mut [u32],
+    sizes: [u8; 3],
+    [to, left, right]: [u32; 3],
+    mut arithmetic: impl FnMut(Binary, [u32; 2]) -> u32,
+) {
     let [rows, inner, columns] = sizes.map(u32::from);
-    let value = |frame: &[u32], slot: u32| f32::from_bits(frame[slot as usize]);
     for column in 0..columns {
         for row in 0..rows {
-            let term = |frame: &[u32], at: u32| {
-                value(frame, left + at * rows + row) * value(frame, right + column * inner + at)
+            let factors = |at: u32| {
+                let slots = [left + at * rows + row, right + column * inner + at];
+                slots.map(|slot| frame[slot as usize])
             };
-            let sum = (1..inner).fold(term(frame, 0), |sum, at| sum + term(frame, at));
-            frame[(to + column * rows + row) as usize] = sum.to_bits();
+            let mut sum = arithmetic(Binary::MultiplyFloat, factors(0));
+            for at in 1..inner {
+                let term = arithmetic(Binary::MultiplyFloat, factors(at));
+                sum = arithmetic(Binary::AddFloat, [sum, term]);
+            }
+            frame[(to + column * rows + row) as usize] = sum;
         }
     }
 }
@@ -315,7 +350,20 @@ fn by_component(
     }
 }
 
-fn composite(frame: &mut [u32], call: &Call, to: u32, random: Option<&mut Rng>) {
+fn composite(frame: &mut [u32], call: &Call, to: u32, mut random: Option<&mut Rng>) {
+    let is_float = matches!(call.number, Number::F32 | Number::F16);
+    if let (MathFunction::Dot, true, Some(random), &[(left, count), (right, _)]) =
+        (call.function, is_float, &mut random, &call.arguments[..])
+    {
+        let inner = u8::try_from(count).unwrap_or(u8::MAX);
+        product(
+            frame,
+            [1, inner, 1],
+            [to, left, right],
+            |operation, operands| rounding::arithmetic(random, call.number, operation, operands),
+        );
+        return;
+    }
     let mut result = [0; LONGEST_RESULT];
     let result = &mut result[..call.count as usize];
     let mut arguments = [&[][..]; 4];
@@ -324,9 +372,9 @@ fn composite(frame: &mut [u32], call: &Call, to: u32, random: Option<&mut Rng>) 
     }
     let arguments = &arguments[..call.arguments.len()];
     math::composite(call.function, call.number, call.columns, arguments, result);
-    if let (Some(random), Some((units, absolute))) = (random, rounding::of_call(call, [0; 4])) {
+    if let (Some(random), Some(granted)) = (random, rounding::of_call(call, [0; 4])) {
         for slot in &mut *result {
-            *slot = rounding::moved(random, *slot, units, absolute);
+            *slot = rounding::moved(random, call.number, *slot, granted);
         }
     }
     frame[to as usize..][..result.len()].copy_from_slice(result);

@@ -175,7 +175,7 @@ fn a_lock(@builtin(local_invocation_index) i: u32) {
 }
 
 // Nobody can write the flag before this one ends or waits.
-//# spinning flag=zeros:1 budget=1000 y=zeros:64
+//# spinning flag=zeros:1 budget=1000
 @compute @workgroup_size(64)
 fn spinning(@builtin(local_invocation_index) i: u32) {
     if (i == 5) {

@@ -108,7 +108,7 @@ fn all_read(
 }
 
 // Workgroups in two directions, of which one index leaves out one.
-//# a_direction_is_left_out workgroups=2,3 x=64 y=192 order=y
+//# a_direction_is_left_out workgroups=2,3 y=192 order=y
 @compute @workgroup_size(4, 8)
 fn a_direction_is_left_out(
     @builtin(global_invocation_id) global: vec3u,

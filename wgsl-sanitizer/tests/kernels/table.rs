@@ -91,20 +91,27 @@ fn row(shader: &Shader, lines: &[(u32, &str)]) -> Row {
             .unwrap_or_else(|| panic!("{word}: key=value"));
         match key {
             "workgroups" => {
-                for (count, text) in workgroups.iter_mut().zip(value.split(',')) {
-                    *count = text.parse().unwrap_or_else(|_| panic!("{word}"));
-                }
+                let counts: Vec<u32> = value.split(',').map(|count| parsed(count, word)).collect();
+                assert!(counts.len() <= 3, "{word}: x, y and z");
+                workgroups[..counts.len()].copy_from_slice(&counts);
             }
-            "zero" => settings = settings.zero_workgroup_memory(value != "off"),
-            "budget" => settings = settings.loop_budget(value.parse().unwrap_or(0)),
+            "zero" => {
+                assert_eq!(
+                    value, "off",
+                    "{word}: memory that starts as zeros is not told"
+                );
+                settings = settings.zero_workgroup_memory(false);
+            }
+            "budget" => settings = settings.loop_budget(parsed(value, word)),
             "order" => {
                 let names = value.split(',').map(str::to_owned);
                 expected.extend(names.map(|name| (Kind::Order, name, 0, None)));
             }
             _ => match key.strip_prefix("const.") {
-                Some(name) => constants.push((name, value.parse().unwrap_or(f64::NAN))),
+                Some(name) => constants.push((name, parsed(value, word))),
                 None => {
-                    bound.insert(key.to_owned(), value.to_owned());
+                    let before = bound.insert(key.to_owned(), value.to_owned());
+                    assert_eq!(before, None, "{entry}: {key} twice");
                 }
             },
         }
@@ -117,14 +124,37 @@ fn row(shader: &Shader, lines: &[(u32, &str)]) -> Row {
         let other = other.unwrap_or(if kind == Kind::Race { line } else { 0 });
         Expected::new(kind, variable, [line, other])
     });
+    let expected: BTreeSet<Expected> = expected.collect();
+    let kernel = shader.kernel(entry, &constants);
+    if let Ok(kernel) = &kernel {
+        let is_bound = |name: &str| kernel.bindings().iter().any(|binding| binding.name == name);
+        for name in bound.keys() {
+            assert!(
+                is_bound(name),
+                "{entry}: {name} is neither a key nor a binding that is used"
+            );
+        }
+        for order in expected.iter().filter(|one| one.kind == Kind::Order) {
+            assert!(
+                is_bound(&order.variable),
+                "{entry}: {} is no binding",
+                order.variable
+            );
+        }
+    }
     Row {
-        expected: expected.collect(),
+        expected,
         entry: entry.to_owned(),
-        kernel: shader.kernel(entry, &constants),
+        kernel,
         workgroups,
         settings,
         bound,
     }
+}
+
+fn parsed<T: std::str::FromStr>(text: &str, word: &str) -> T {
+    text.parse()
+        .unwrap_or_else(|_| panic!("{word}: {text} is no number"))
 }
 
 type Mark = (Kind, String, u32, Option<String>);
@@ -206,7 +236,9 @@ impl Row {
             let words = self.bound.get(&binding.name).map_or("64", |words| &**words);
             let (contents, range) = split_range(words);
             let at = match contents.strip_prefix('@') {
-                Some(other) => places[other],
+                Some(other) => *places
+                    .get(other)
+                    .unwrap_or_else(|| panic!("{words}: {other} is bound after it, or not")),
                 None => {
                     buffers.push(buffer(binding, contents));
                     buffers.len() - 1

@@ -215,3 +215,51 @@ fn nested_arrays() {
         &Told::default().u(&[12, 2, 7, 7, 2, 0, 4, 0]),
     );
 }
+
+#[test]
+fn long_constants_of_zeros() {
+    let text = "
+        const z = array<f32, 100>();
+        const both = array<array<f32, 100>, 2>(z, array<f32, 100>());
+        const pair = Pair(7u, array<u32, 80>(), 9u);
+        struct Pair { first: u32, list: array<u32, 80>, last: u32 }
+        var<private> p: array<f32, 100> = array<f32, 100>();
+        var<private> q: array<f32, 100> = z;
+        var<private> r: Pair = Pair(1u, array<u32, 80>(), 2u);
+        @compute @workgroup_size(1) fn main() {
+            if (x[0] == 5u) { var unused = z; unused[0] = 1.0; }
+            var a = z;
+            a[99] += 1.0;
+            var c = both;
+            c[1][3] += 2.0;
+            for (var k = 0; k < 2; k++) {
+                var d = z;
+                d[k] += 4.0;
+                f(d[0] + d[1]);
+            }
+            f(a[99]); f(a[0]); f(c[1][3]); f(c[0][3]); f(p[x[0]]); f(q[x[0]]); f(z[x[0]]);
+            u(r.first); u(r.list[x[0]]); u(r.last); u(pair.first); u(pair.list[x[0]]); u(pair.last);
+        }";
+    let told = Told::default()
+        .f(&[4.0, 4.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0])
+        .u(&[1, 0, 2, 7, 0, 9]);
+    check(text, &[79], &told);
+}
+
+#[test]
+fn pointers_that_are_not_used() {
+    let text = "
+        struct Pair { a: u32, list: array<vec4u, 3> }
+        var<workgroup> shared_one: array<Pair, 2>;
+        var<private> own: array<u32, 4>;
+        fn unused(at: ptr<private, u32>) -> u32 { return 3u; }
+        @compute @workgroup_size(1) fn main() {
+            let i = x[0];
+            let p = &x[i];
+            let r = &shared_one[i];
+            let s = &own[i];
+            let q = &(*r).list[1];
+            u(unused(&own[1]));
+        }";
+    check(text, &[1], &Told::default().u(&[3]));
+}
