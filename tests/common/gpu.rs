@@ -43,32 +43,39 @@ pub(crate) fn gpu() -> &'static Gpu {
     GPU.with(|gpu| *gpu)
 }
 
-/// Elements of seven workgroups, at 1,024 each: [`folding_gpu`] makes two rows of four of them. Were the row's length
-/// taken for the number of rows, the last would not be reached.
+/// Workgroups in a row of [`folding_gpu`].
+const IN_A_ROW: u32 = 4;
+
+/// Elements of seven workgroups, at 1,024 each: [`folding_gpu`] makes two rows of them. Were the number of rows taken
+/// for the length of a row, the last would not be reached.
 pub(crate) const FOLDED: usize = 6 * 1024 + 1;
 
-/// A device that folds a dispatch into two dimensions after four workgroups. As many elements as fold
+/// A device that folds a dispatch into two dimensions after a few workgroups. As many elements as fold
 /// one on any device are more than a software driver binds.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn folding_gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| {
-        let descriptor = InstanceDescriptor::new_without_display_handle();
-        let options = RequestAdapterOptions {
-            power_preference: PowerPreference::HighPerformance,
-            ..Default::default()
-        };
-        let adapter = block_on(Instance::new(descriptor).request_adapter(&options)).unwrap();
-        let descriptor = DeviceDescriptor {
-            required_limits: Limits {
-                max_compute_workgroups_per_dimension: 4,
-                ..Limits::default()
-            },
-            ..Default::default()
-        };
-        let (device, queue) = block_on(adapter.request_device(&descriptor)).unwrap();
-        Gpu::from_wgpu(device, queue)
-    })
+    GPU.get_or_init(|| folding_after(IN_A_ROW))
+}
+
+/// A device that folds a dispatch into rows of so many workgroups.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn folding_after(workgroups: u32) -> Gpu {
+    let descriptor = InstanceDescriptor::new_without_display_handle();
+    let options = RequestAdapterOptions {
+        power_preference: PowerPreference::HighPerformance,
+        ..Default::default()
+    };
+    let adapter = block_on(Instance::new(descriptor).request_adapter(&options)).unwrap();
+    let descriptor = DeviceDescriptor {
+        required_limits: Limits {
+            max_compute_workgroups_per_dimension: workgroups,
+            ..Limits::default()
+        },
+        ..Default::default()
+    };
+    let (device, queue) = block_on(adapter.request_device(&descriptor)).unwrap();
+    Gpu::from_wgpu(device, queue)
 }
 
 /// A browser raises a limit that is below its own.

@@ -97,14 +97,6 @@ fn one_example_may_be_asked_for_again_and_again() {
     check(gpu(), 5, 784, &[4, 4, 0, 4]);
 }
 
-/// More workgroups than one dispatch dimension has.
-#[test]
-fn a_long_batch_is_folded_into_two_dimensions() {
-    let rows = 65_535 * 64 + 1;
-    let indices: Vec<u32> = (0..rows).map(|row| row % 1000).collect();
-    check(gpu(), 1000, 1, &indices);
-}
-
 /// Seven workgroups, of one row each.
 #[test]
 fn rows_are_folded_where_a_device_takes_few_workgroups() {

@@ -13,8 +13,8 @@ use crate::ops::gather::Resident;
 use crate::ops::{Layer, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
 use crate::steps::Training;
 use crate::tensor::Tensor;
-use crate::testing::{Bench, Numbers, gpu};
-use crate::{Init, Sequential};
+use crate::testing::{Bench, Numbers, folding_after, gpu};
+use crate::{Gpu, Init, Sequential};
 
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::Tiles, Algorithm::Registers];
 const STEPS: u32 = 3;
@@ -87,8 +87,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(widths: &[usize], batch: usize) -> Self {
-        let gpu = gpu();
+    fn new(gpu: &Gpu, widths: &[usize], batch: usize) -> Self {
         let dataset = dataset(widths[0], widths[widths.len() - 1], batch + 5);
         let history = Tensor::zeros(gpu, "history", [1, CAPACITY], Element::F32).unwrap();
         Self {
@@ -131,20 +130,22 @@ type State = [Vec<u32>; 2];
 
 /// A few steps as a training takes them.
 fn in_training(case: &Case, network: &Network) -> State {
+    let gpu = case.model.gpu();
     let mut steps = network.record(&case.training()).unwrap();
     let mut left = STEPS as usize;
     while left > 0 {
-        left -= steps.submit(gpu(), left).unwrap().1;
+        left -= steps.submit(gpu, left).unwrap().1;
     }
-    [case.parameters(), &case.history].map(|tensor| gpu().read(tensor).unwrap())
+    [case.parameters(), &case.history].map(|tensor| gpu.read(tensor).unwrap())
 }
 
 /// The same between guard bands.
 fn between_guards(name: &str, case: &Case, network: &Network, parameters: &[f32]) -> State {
-    let bench = Bench::new(gpu());
+    let gpu = case.model.gpu();
+    let bench = Bench::new(gpu);
     let [rows, words] = [case.batch, case.resident.features().columns()];
     let examples = case.dataset.len();
-    let bytes: Vec<u32> = gpu().read(case.resident.features()).unwrap();
+    let bytes: Vec<u32> = gpu.read(case.resident.features()).unwrap();
     let mut list = vec![0; network.minibatches * rows];
     for (step, indices) in (0..).zip(list.chunks_exact_mut(rows)) {
         case.sampling.minibatch(examples, step, indices);
@@ -175,7 +176,7 @@ fn between_guards(name: &str, case: &Case, network: &Network, parameters: &[f32]
         network.record_step(recorder, &buffers);
     });
     assert_eq!(bench.read_u32(&buffers.step_count), [STEPS], "{name}");
-    [buffers.parameters, buffers.history].map(|tensor| gpu().read(&tensor).unwrap())
+    [buffers.parameters, buffers.history].map(|tensor| gpu.read(&tensor).unwrap())
 }
 
 #[test]
@@ -187,7 +188,7 @@ fn fused_steps_stay_within_their_tensors_and_give_the_same_bits() {
                 continue;
             }
             for algorithm in ALGORITHMS {
-                let case = Case::new(widths, batch);
+                let case = Case::new(gpu(), widths, batch);
                 let name = format!("{algorithm:?}, {widths:?}, batch {batch}");
                 let before: Vec<f32> = gpu().read(case.parameters()).unwrap();
                 let network = Network::new(&case.training(), algorithm).unwrap();
@@ -207,13 +208,41 @@ fn fused_steps_stay_within_their_tensors_and_give_the_same_bits() {
 #[test]
 fn a_long_batch_is_fused_too() {
     for algorithm in ALGORITHMS {
-        let case = Case::new(&[3, 2, 2], 20_001);
+        let case = Case::new(gpu(), &[3, 2, 2], 20_001);
         let name = format!("{algorithm:?}, batch 20,001");
         let before: Vec<f32> = gpu().read(case.parameters()).unwrap();
         let network = Network::new(&case.training(), algorithm).unwrap();
         assert!(network.minibatches < super::MINIBATCHES, "{name}");
         let found = between_guards(&name, &case, &network, &before);
         assert_eq!(found, in_training(&case, &network), "{name}");
+    }
+}
+
+/// Where a dispatch is folded into two dimensions, of which the second is never as long as the first.
+#[test]
+fn folded_dispatches_give_the_same_bits() {
+    // From 19 to 224 workgroups, rows that were as far apart as there are rows would leave the last one out.
+    // Both have the same limits else, by which tensors lie in buffers.
+    let gpus = [65_535, 16].map(folding_after);
+    for (algorithm, widths, batch) in [
+        (Algorithm::Tiles, [160, 70, 10], 33),
+        (Algorithm::Registers, [250, 70, 10], 200),
+    ] {
+        let name = format!("{algorithm:?}, folded");
+        let [whole, folded] = gpus.each_ref().map(|gpu| {
+            let case = Case::new(gpu, &widths, batch);
+            let network = Network::new(&case.training(), algorithm).unwrap();
+            for workgroups in [
+                network.workgroups_of_forward(),
+                network.workgroups_of_middle(),
+                network.workgroups_of_backward(),
+            ] {
+                assert!((19..=224).contains(&workgroups), "{name}: {workgroups}");
+            }
+            let before: Vec<f32> = gpu.read(case.parameters()).unwrap();
+            between_guards(&name, &case, &network, &before)
+        });
+        assert!(folded == whole, "{name}");
     }
 }
 
@@ -255,7 +284,7 @@ fn what_cannot_be_fused_is_told() {
     let refused = |spec: Sequential| {
         let case = Case {
             model: spec.build(gpu()).unwrap(),
-            ..Case::new(&[4, 3, 2], 5)
+            ..Case::new(gpu(), &[4, 3, 2], 5)
         };
         ALGORITHMS.map(|algorithm| Network::new(&case.training(), algorithm).unwrap_err())
     };
@@ -325,7 +354,7 @@ fn kernels_that_need_more_than_a_device_allows_are_told() {
     let refused = |limits| {
         let case = Case {
             model: spec(&[4, 3, 2]).build(&borrowed(limits)).unwrap(),
-            ..Case::new(&[4, 3, 2], 5)
+            ..Case::new(gpu(), &[4, 3, 2], 5)
         };
         ALGORITHMS.map(|algorithm| Network::new(&case.training(), algorithm).err())
     };
@@ -360,7 +389,7 @@ fn kernels_that_need_more_than_a_device_allows_are_told() {
     assert_eq!(refused(limits), expected);
 }
 
-fn borrowed(required_limits: wgpu::Limits) -> crate::Gpu {
+fn borrowed(required_limits: wgpu::Limits) -> Gpu {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
     let descriptor = wgpu::DeviceDescriptor {
@@ -368,5 +397,5 @@ fn borrowed(required_limits: wgpu::Limits) -> crate::Gpu {
         ..Default::default()
     };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-    crate::Gpu::from_wgpu(device, queue)
+    Gpu::from_wgpu(device, queue)
 }

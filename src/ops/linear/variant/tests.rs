@@ -1,4 +1,15 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
 use super::Variant;
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::kernel::{Contract, Element};
+use crate::ops::{Backward, Mode};
+use crate::plan::Recorder;
+use crate::tensor::Tensor;
+use crate::testing::{Fill, Numbers, folding_after, gpu};
 
 /// Products by rows, depth and columns, at the bounds of the table and where networks have theirs.
 #[test]
@@ -38,4 +49,121 @@ fn hardware_computes_each_product_by_its_shape() {
         let found = Variant::of_hardware([rows, columns], depth);
         assert_eq!(found, variant, "{rows}×{depth}×{columns}");
     }
+}
+
+/// The passes of a product, each of one dispatch.
+const PASSES: usize = 6;
+
+/// A product's tensors on a device.
+struct Product {
+    variant: Variant,
+    x: Tensor,
+    parameters: [Tensor; 2],
+    y: Tensor,
+    dy: Tensor,
+    gradients: [Tensor; 2],
+    dx: Tensor,
+}
+
+impl Product {
+    fn new(gpu: &Gpu, variant: Variant, [rows, inputs, outputs]: [usize; 3]) -> Self {
+        let mut numbers = Numbers::new(5);
+        let mut tensor = |label, shape: [usize; 2]| {
+            let tensor = Tensor::zeros(gpu, label, shape, Element::F32).unwrap();
+            let values = numbers.fill(shape[0] * shape[1], Fill::Moderate);
+            gpu.write(&tensor, &values).unwrap();
+            tensor
+        };
+        let mut product = Self {
+            variant,
+            x: tensor("x", [rows, inputs]),
+            parameters: [tensor("w", [inputs, outputs]), tensor("b", [1, outputs])],
+            y: tensor("y", [rows, outputs]),
+            dy: tensor("dy", [rows, outputs]),
+            gradients: [tensor("dw", [inputs, outputs]), tensor("db", [1, outputs])],
+            dx: tensor("dx", [rows, inputs]),
+        };
+        if variant == Variant::Bytes {
+            let words = inputs.div_ceil(4);
+            product.x = Tensor::zeros(gpu, "x", [rows, words], Element::U32).unwrap();
+            let bits = (0..rows * words).map(|_| numbers.bits().to_le_bytes());
+            let bits: Vec<[u8; 4]> = bits.map(|[a, b, c, d, ..]| [a, b, c, d]).collect();
+            gpu.write::<u32>(&product.x, bytemuck::cast_slice(bits.as_flattened()))
+                .unwrap();
+        }
+        product
+    }
+
+    /// Records one of [`PASSES`].
+    fn record(&self, recorder: &mut Recorder<'_>, pass: usize) {
+        let variant = self.variant;
+        let backward = Backward::new(
+            [&self.x, &self.y, &self.dy],
+            Some(&self.dx),
+            Mode::Evaluation,
+        );
+        let backward = backward.with_parameters(&self.parameters, &self.gradients);
+        match pass {
+            0 => variant.forward(recorder, &self.x, &self.parameters, &self.y),
+            1 => variant.forward_relu(recorder, &self.x, &self.parameters, &self.y),
+            2 => variant.backward_weight(recorder, &backward),
+            3 => variant.backward_bias(recorder, &backward),
+            4 => variant.backward_input(recorder, &backward, &self.dx, false),
+            _ => variant.backward_input(recorder, &backward, &self.dx, true),
+        }
+    }
+
+    fn outputs(&self, gpu: &Gpu) -> Vec<Vec<u32>> {
+        let [dw, db] = &self.gradients;
+        let outputs = [&self.y, dw, db, &self.dx].into_iter();
+        outputs.map(|tensor| gpu.read(tensor).unwrap()).collect()
+    }
+}
+
+/// Where a dispatch is folded into two dimensions, of which the second is not as long as the first.
+#[test]
+fn folded_products_give_the_same_bits() {
+    const IN_A_ROW: u32 = 16;
+    let folding = folding_after(IN_A_ROW);
+    let mut seen = BTreeSet::new();
+    for variant in Variant::OF_FLOATS.into_iter().chain([Variant::Bytes]) {
+        for shape in [
+            [60, 70, 65],
+            [161, 130, 130],
+            [300, 270, 290],
+            [700, 600, 650],
+        ] {
+            let products = [gpu(), &folding].map(|gpu| Product::new(gpu, variant, shape));
+            // Bytes have no gradient.
+            let passes = if variant == Variant::Bytes { 4 } else { PASSES };
+            for pass in 0..passes {
+                let record = |gpu, product: &Product| {
+                    let mut recorder = Recorder::new(gpu);
+                    product.record(&mut recorder, pass);
+                    recorder.finish()
+                };
+                let whole = record(gpu(), &products[0]).unwrap();
+                let folded = match record(&folding, &products[1]) {
+                    Ok(plan) => plan,
+                    Err(Error::Limit { .. }) => continue,
+                    Err(error) => panic!("{error}"),
+                };
+                gpu().submit(&whole, 1).unwrap();
+                folding.submit(&folded, 1).unwrap();
+                let name = whole.recorded().next().unwrap().contract.name();
+                let [found, expected] =
+                    [(&folding, 1), (gpu(), 0)].map(|(gpu, at)| products[at].outputs(gpu));
+                assert!(found == expected, "{name}, {shape:?}");
+                let [count, _] = whole.recorded().next().unwrap().workgroups;
+                let [_, rows] = folded.recorded().next().unwrap().workgroups;
+                // Were the number of rows taken for the length of a row, the last would not be reached.
+                if rows > 1 && (rows - 1) * rows + IN_A_ROW < count {
+                    seen.insert(name);
+                }
+            }
+        }
+    }
+    let products = super::super::contracts();
+    let all: BTreeSet<_> = products.iter().map(Contract::name).collect();
+    assert_eq!(seen, all, "a kernel that was not folded far enough");
 }
