@@ -233,28 +233,45 @@ impl<'r, H: Host> Runner<'r, H> {
         &self,
         count: usize,
         lane: impl Fn(usize) -> io::Result<Lane>,
-        mut done: impl FnMut(usize, End) -> bool,
+        done: impl FnMut(usize, End) -> bool,
     ) -> Result<(), Failure> {
-        let cannot = |error: io::Error| Failure::new(format!("cannot run a test: {error}"));
+        let mut slots = Vec::new();
+        let driven = self.fill(&mut slots, count, lane, done);
+        // Nothing goes on running, whatever went wrong.
+        let killed: Vec<io::Result<()>> = slots
+            .iter_mut()
+            .map(|slot: &mut Slot| slot.running.kill())
+            .collect();
+        let all = driven.and(killed.into_iter().collect());
+        all.map_err(|error| Failure::new(format!("cannot run a test: {error}")))
+    }
+
+    /// The same; what still runs when it ends is in the slots.
+    fn fill(
+        &self,
+        slots: &mut Vec<Slot>,
+        count: usize,
+        lane: impl Fn(usize) -> io::Result<Lane>,
+        mut done: impl FnMut(usize, End) -> bool,
+    ) -> io::Result<()> {
         let mut next = 0;
-        let mut slots: Vec<Slot> = Vec::new();
         let mut goes_on = true;
         while goes_on && (next < count || !slots.is_empty()) {
             while slots.len() < self.jobs && next < count {
-                let lane = lane(next).map_err(cannot)?;
+                let lane = lane(next)?;
                 match lane.tests.is_empty() {
                     // Nothing looks at it.
                     true => goes_on &= done(next, End::default()),
                     false => {
                         let start = Instant::now();
-                        slots.push(self.start(next, lane, 0, start).map_err(cannot)?);
+                        slots.push(self.start(next, lane, 0, start)?);
                     }
                 }
                 next += 1;
             }
             let mut at = 0;
             while at < slots.len() {
-                let Some(stop) = self.stop(&mut slots[at]).map_err(cannot)? else {
+                let Some(stop) = self.stop(&mut slots[at])? else {
                     at += 1;
                     continue;
                 };
@@ -263,7 +280,7 @@ impl<'r, H: Host> Runner<'r, H> {
                 if stop.is_none() && place + 1 < slot.lane.tests.len() {
                     let start = slot.lane_start;
                     let slot = self.start(number, slot.lane, place + 1, start);
-                    slots.push(slot.map_err(cannot)?);
+                    slots.push(slot?);
                     continue;
                 }
                 let end = End {
@@ -286,9 +303,6 @@ impl<'r, H: Host> Runner<'r, H> {
                 }
             }
             thread::sleep(Duration::from_millis(2));
-        }
-        for mut slot in slots {
-            slot.running.kill().map_err(cannot)?;
         }
         Ok(())
     }
