@@ -110,10 +110,6 @@ fn plant(
     }
     let lent = runtime_dir(host)?;
     let mut runner = Runner::new(host, &suite, scratch.path(), options.jobs);
-    if options.sanitizer {
-        let [name, value] = sanitize::EVERY_PLAN;
-        runner = runner.with_var(name, value.as_ref());
-    }
     if let Some(lent) = &lent {
         runner = runner.with_var("XDG_RUNTIME_DIR", lent.path());
     }

@@ -10,9 +10,6 @@ const OF_LIBRARY: [&str; 2] = ["ops::", "steps::"];
 /// Those of parity, and those that count the blocks reached, whose table is printed.
 const PROGRAMS: [&str; 2] = ["parity", "sanitize"];
 
-/// Has every plan interpreted that is not too long: its name, and what it is set to.
-pub(crate) const EVERY_PLAN: [&str; 2] = ["WGRAD_SANITIZE", "all"];
-
 /// Whether a test of this program is one of those that [`run`] runs.
 pub(crate) fn has(program: &str, test: &str) -> bool {
     match program {
@@ -27,10 +24,9 @@ pub(crate) fn run(host: &impl Host) -> Result<(), Failure> {
     let of_library = ["--lib", "--"].into_iter().chain(OF_LIBRARY);
     let of_programs = PROGRAMS.iter().flat_map(|name| ["--test", name]);
     let of_programs = of_programs.chain(["--", "--show-output"]);
-    let [name, value] = EVERY_PLAN;
     for tests in [of_library.collect::<Vec<_>>(), of_programs.collect()] {
         let args = ["test", "--release"].into_iter().chain(tests);
-        let test = Invocation::new(host::cargo(host), args).with_var(name, value);
+        let test = Invocation::new(host::cargo(host), args).with_var("WGRAD_SANITIZE", "all");
         with_driver(host, test)?;
     }
     Ok(())

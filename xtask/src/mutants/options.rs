@@ -21,7 +21,7 @@ pub(crate) struct Options {
     pub(crate) list: bool,
     /// Plant those as well that are listed as changing no result.
     pub(crate) equivalent: bool,
-    /// Run only what `cargo xtask sanitize` runs, as it does.
+    /// Run only the tests of `cargo xtask sanitize`, which sees what they see and more: it interprets all of them.
     pub(crate) sanitizer: bool,
 }
 

@@ -125,7 +125,6 @@ fn only_the_sanitizer_can_look() -> io::Result<()> {
     let ran = fake.ran.borrow();
     let is_test = |line: &&String| line.contains("--exact");
     for line in ran.iter().filter(is_test) {
-        assert!(line.contains("WGRAD_SANITIZE=all"), "{line}");
         let is_of_it = ["/t/parity ", "/t/sanitize "].map(|program| line.contains(program));
         assert!(is_of_it.contains(&true), "{line}");
     }
