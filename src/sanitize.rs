@@ -123,13 +123,13 @@ impl Sanitizer {
         }
         let mut interpreter = Interpreter::new(self);
         // Nothing is run of what cannot be interpreted to its end.
-        for recorded in plan.recorded() {
-            interpreter.kernel(recorded)?;
-        }
+        let kernels = plan.recorded().map(|recorded| interpreter.kernel(recorded));
+        let kernels: Vec<_> = kernels.collect::<Result<_, _>>()?;
         let mut dispatches = Vec::new();
-        for (recorded, single) in plan.recorded().zip(plan.singles()) {
+        let all = plan.recorded().zip(plan.singles());
+        for ((recorded, single), kernel) in all.zip(&kernels) {
             let before = interpret::contents(gpu, recorded)?;
-            let interpreted = interpreter.run(recorded, &before)?;
+            let interpreted = interpreter.run(recorded, kernel, &before)?;
             let mut dispatch = Sanitized {
                 kernel: recorded.contract.name(),
                 blocks: interpreted.blocks,

@@ -44,12 +44,12 @@ impl<'a> Interpreter<'a> {
     }
 
     pub(super) fn run(
-        &mut self,
+        &self,
         recorded: &Recorded,
+        kernel: &Kernel,
         before: &[Buffer],
     ) -> Result<Interpreted, Error> {
         let failed = |error: wgsl_sanitizer::Error| failed(recorded, &error);
-        let kernel = self.kernel(recorded)?;
         let [x, y] = recorded.workgroups;
         // The block comes first; a tensor's binding is one more than its place.
         let mut dispatch = Dispatch::new([x, y, 1]).bind(0, 0, 0);
@@ -65,7 +65,7 @@ impl<'a> Interpreter<'a> {
             .zero_workgroup_memory(!recorded.contract.trust.is_proven)
             .orders(self.sanitizer.orders.iter().copied());
         let mut after = start.clone();
-        let report = wgsl_sanitizer::sanitize(&kernel, &dispatch, &mut after, &settings);
+        let report = wgsl_sanitizer::sanitize(kernel, &dispatch, &mut after, &settings);
         let report = report.map_err(failed)?;
         let granted = |seed| {
             let mut buffers = start.clone();
@@ -73,8 +73,7 @@ impl<'a> Interpreter<'a> {
                 .clone()
                 .orders([Order::Forward])
                 .rounding(Rounding::Granted(seed));
-            wgsl_sanitizer::sanitize(&kernel, &dispatch, &mut buffers, &settings)
-                .map_err(failed)?;
+            wgsl_sanitizer::sanitize(kernel, &dispatch, &mut buffers, &settings).map_err(failed)?;
             buffers.remove(0);
             Ok(buffers)
         };

@@ -61,6 +61,15 @@ pub(crate) fn folding_gpu() -> &'static Gpu {
 /// A device that folds a dispatch into rows of so many workgroups.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn folding_after(workgroups: u32) -> Gpu {
+    borrowed(Limits {
+        max_compute_workgroups_per_dimension: workgroups,
+        ..Limits::default()
+    })
+}
+
+/// A borrowed device has the limits that its owner asked for.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn borrowed(required_limits: Limits) -> Gpu {
     let descriptor = InstanceDescriptor::new_without_display_handle();
     let options = RequestAdapterOptions {
         power_preference: PowerPreference::HighPerformance,
@@ -68,10 +77,7 @@ pub(crate) fn folding_after(workgroups: u32) -> Gpu {
     };
     let adapter = block_on(Instance::new(descriptor).request_adapter(&options)).unwrap();
     let descriptor = DeviceDescriptor {
-        required_limits: Limits {
-            max_compute_workgroups_per_dimension: workgroups,
-            ..Limits::default()
-        },
+        required_limits,
         ..Default::default()
     };
     let (device, queue) = block_on(adapter.request_device(&descriptor)).unwrap();

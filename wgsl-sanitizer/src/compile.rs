@@ -15,8 +15,8 @@ use naga::common::DiagnosticDisplay;
 use naga::proc::GlobalCtx;
 use naga::valid::{FunctionInfo, ModuleInfo};
 use naga::{
-    AddressSpace, ArraySize, BuiltIn, EntryPoint, Expression, Function, GlobalVariable, Handle,
-    Module, Span, StorageAccess, TypeInner,
+    AddressSpace, BuiltIn, EntryPoint, Expression, Function, GlobalVariable, Handle, Module, Span,
+    StorageAccess, TypeInner,
 };
 
 use crate::error::Error;
@@ -196,10 +196,10 @@ impl<'a> Compiler<'a> {
             }
             _ => return Err(self.unsupported(format!("the address space of `{label}`"))),
         };
-        let layout = match (space, kind) {
-            (Space::Private, _) => None,
-            (_, kind) => Some(Layout(self.types.layout(inner, kind.is_some()))),
-        };
+        let is_shared = space != Space::Private;
+        let layout = is_shared.then(|| Layout(self.types.layout(inner, kind.is_some())));
+        let binding = kind.zip(layout.clone());
+        let binding = binding.map(|(kind, layout)| self.binding(variable, kind, layout));
         let name = self.name(&label, space, layout);
         if space == Space::Private {
             let count = self.types.slots(inner);
@@ -217,9 +217,9 @@ impl<'a> Compiler<'a> {
         let index = u16::try_from(self.program.variables.len())
             .map_err(|_| self.unsupported("more than 65,535 variables"))?;
         let slot = self.program.workgroup_slots;
-        let binding = match kind {
-            Some(kind) => {
-                self.program.bindings.push(self.binding(variable, kind));
+        let binding = match binding {
+            Some(binding) => {
+                self.program.bindings.push(binding);
                 Some(self.program.bindings.len() - 1)
             }
             None => {
@@ -245,32 +245,20 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    fn binding(&self, variable: &GlobalVariable, kind: BindingKind) -> Binding {
+    fn binding(&self, variable: &GlobalVariable, kind: BindingKind, layout: Layout) -> Binding {
         let context: GlobalCtx<'_> = self.module.to_ctx();
-        let inner = self.types.inner(variable.ty);
         let at = variable.binding.as_ref();
-        // A struct's span leaves out the array of unknown length at its end.
-        let last = match inner {
-            TypeInner::Struct { members, .. } => members.last(),
-            _ => None,
-        };
-        let element = last.and_then(|last| match *self.types.inner(last.ty) {
-            TypeInner::Array {
-                size: ArraySize::Dynamic,
-                stride,
-                ..
-            } => Some(last.offset + stride),
-            _ => None,
-        });
-        let bytes = element.unwrap_or_else(|| inner.size(context));
+        // naga's size leaves out the array of unknown length at a struct's end.
+        let with_element = layout.elements().map(|(at, stride)| at + stride);
+        let size = || self.types.inner(variable.ty).size(context).into();
         Binding {
             group: at.map_or(0, |at| at.group),
             binding: at.map_or(0, |at| at.binding),
             name: variable.name.clone().unwrap_or_default(),
             kind,
             ty: DiagnosticDisplay((variable.ty, context)).to_string(),
-            layout: Layout(self.types.layout(inner, true)),
-            least_bytes: bytes.into(),
+            least_bytes: with_element.unwrap_or_else(size),
+            layout,
         }
     }
 

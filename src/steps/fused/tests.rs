@@ -13,7 +13,7 @@ use crate::ops::gather::Resident;
 use crate::ops::{Layer, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
 use crate::steps::Training;
 use crate::tensor::Tensor;
-use crate::testing::{Bench, Numbers, folding_after, gpu};
+use crate::testing::{Bench, Numbers, borrowed, folding_after, gpu};
 use crate::{Gpu, Init, Sequential};
 
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::Tiles, Algorithm::Registers];
@@ -387,15 +387,4 @@ fn kernels_that_need_more_than_a_device_allows_are_told() {
     };
     let expected = [few(middle, 7), few("fused_middle_registers::middle", 8)];
     assert_eq!(refused(limits), expected);
-}
-
-fn borrowed(required_limits: wgpu::Limits) -> Gpu {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
-    let descriptor = wgpu::DeviceDescriptor {
-        required_limits,
-        ..Default::default()
-    };
-    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-    Gpu::from_wgpu(device, queue)
 }

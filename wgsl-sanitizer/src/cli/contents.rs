@@ -9,7 +9,7 @@ use wgsl_sanitizer::{Binding, Buffer};
 
 use super::Mistake;
 use super::list::{List, number};
-use super::names::{Declared, Scalar};
+use super::names::{Declared, Scalar, numbers_of};
 
 /// `type[count]=contents`.
 #[derive(Debug, Clone)]
@@ -162,8 +162,7 @@ impl Contents {
                         self.source.name()
                     ));
                 };
-                let before = layout.numbers(at).count() as u64;
-                let each = layout.numbers(at + stride).count() as u64 - before;
+                let [before, each] = numbers_of(layout, (at, stride));
                 match listed.checked_sub(before) {
                     Some(rest) if rest > 0 && rest % each == 0 => Ok(at + rest / each * stride),
                     _ => Err(format!(
@@ -313,7 +312,6 @@ impl<'a> Numbers<'a> {
                 drawn(scalar, ends, self.rng.f64())
             }
             Source::Index => counted(scalar, index as u64),
-            // These are not written number by number.
             Source::Zeros | Source::Unwritten | Source::File(_) => {
                 unreachable!("what is not written number by number")
             }

@@ -4,7 +4,7 @@ use wgsl_sanitizer::{Binding, Buffer, Scalar};
 
 use super::Mistake;
 use super::job::{Job, NO_ENTRY, Run};
-use super::names::Declared;
+use super::names::{Declared, numbers_of};
 
 /// Numbers in a line.
 const IN_A_LINE: usize = 8;
@@ -57,8 +57,9 @@ pub(super) fn print(name: &str, binding: &Binding, buffer: &Buffer) {
     });
     let numbers: Vec<(u64, String)> = numbers.collect();
     // An element of a struct is not broken where another begins.
-    let each = layout.elements().map_or(1, |(at, stride)| {
-        layout.numbers(at + stride).count() - layout.numbers(at).count()
+    let each = layout.elements().map_or(1, |elements| {
+        let [_, each] = numbers_of(layout, elements);
+        usize::try_from(each).unwrap_or(usize::MAX)
     });
     let lines = numbers.chunks((IN_A_LINE / each).max(1) * each);
     let lines: Vec<(String, String)> = lines

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use wgsl_sanitizer::{Binding, BindingKind};
+use wgsl_sanitizer::{Binding, BindingKind, Layout};
 
 /// A binding, as a user names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,4 +160,10 @@ impl fmt::Display for Scalar {
         let name = Self::ALL.into_iter().find(|(_, scalar)| scalar == self);
         f.write_str(name.map_or("", |(name, _)| name))
     }
+}
+
+/// How many numbers stand before the elements of an array of unknown length, and how many are in each.
+pub(super) fn numbers_of(layout: &Layout, (at, stride): (u64, u64)) -> [u64; 2] {
+    let [before, with_one] = [at, at + stride].map(|bytes| layout.numbers(bytes).count() as u64);
+    [before, with_one - before]
 }
