@@ -19,6 +19,7 @@ mod program;
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
+use wgrad::ops::SoftmaxCrossEntropy;
 
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Split};
@@ -208,7 +209,14 @@ impl Engine for Trainer {
 
 fn on_cpu(job: &Job, split: &Split) -> Result<(Box<dyn Engine>, String), Error> {
     let (train, optimizer) = (&split.train, Sgd::new(0.1));
-    let trainer = cpu::Trainer::<f32>::new(&job.spec, optimizer, train, job.batch, SAMPLING)?;
+    let trainer = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&job.spec)?,
+        SoftmaxCrossEntropy,
+        optimizer,
+        train,
+        job.batch,
+        SAMPLING,
+    )?;
     Ok((Box::new(trainer), "cpu".to_owned()))
 }
 

@@ -7,6 +7,7 @@
 mod common;
 
 use std::time::Duration;
+use wgrad::ops::SoftmaxCrossEntropy;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wgrad::ops::Sgd;
@@ -38,9 +39,15 @@ fn steps(criterion: &mut Criterion) {
                 bencher.iter(|| trainer.steps(steps).expect("steps"));
             });
         }
-        let mut trainer =
-            cpu::Trainer::<f32>::new(&job.spec, Sgd::new(0.1), &digits.train, job.batch, SAMPLING)
-                .expect("a trainer");
+        let mut trainer = cpu::Trainer::new(
+            job.spec.on_cpu().expect("a network"),
+            SoftmaxCrossEntropy,
+            Sgd::new(0.1),
+            &digits.train,
+            job.batch,
+            SAMPLING,
+        )
+        .expect("a trainer");
         group.bench_function("CPU", |bencher| {
             bencher.iter(|| trainer.steps(steps).expect("steps"));
         });

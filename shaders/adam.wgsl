@@ -12,6 +12,7 @@
 struct Settings {
     elements: u32,
     slots: u32, // steps that `coefficients` has room for
+    rate: f32,  // times the learning rate of the step
     weight_decay: f32,
     is_decoupled: u32, // AdamW
     one_minus_beta1: f32,
@@ -32,7 +33,7 @@ struct Settings {
 fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           @builtin(local_invocation_index) local: u32) {
     let slot = 4u * (step_count[0] % settings.slots);
-    let rate = coefficients[slot];
+    let rate = settings.rate * coefficients[slot];
     let mean_correction = coefficients[slot + 1u];
     let root_correction = coefficients[slot + 2u];
     let first = (id.x + id.y * count.x) * 1024u + local;

@@ -3,6 +3,7 @@
 //   log_step   history[t mod capacity] = Σ_r losses[r] / rows, then t ← t + 1
 //   evaluate   totals[slot] = (Σ_r losses[r], number of rows whose largest logit is their label's)
 //   sum_losses totals[slot] = (Σ_r losses[r], 0), where there are no labels
+//   count_step t ← t + 1, of a step without a loss
 //
 // One workgroup: each of 64 invocations sums every 64th row, then a tree adds the 64 sums.
 // Of equal logits the first counts as the largest; NaN never does, unless there is nothing else: then class 0
@@ -11,7 +12,7 @@
 struct Shape {
     rows: u32,
     classes: u32,
-    slot: u32,     // evaluate: row of totals; log_step: capacity of the history
+    slot: u32,     // evaluate: row of totals; log_step: capacity of the history; count_step: 1
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -94,4 +95,11 @@ fn sum_losses(@builtin(local_invocation_index) local: u32) {
         loss_totals[2u * shape.slot] = total.x;
         loss_totals[2u * shape.slot + 1u] = 0.0;
     }
+}
+
+@group(0) @binding(1) var<storage, read_write> steps_counted: array<u32>; // (1, 1)
+
+@compute @workgroup_size(1)
+fn count_step() {
+    steps_counted[0] += shape.slot;
 }

@@ -8,6 +8,7 @@
 struct Settings {
     elements: u32,
     slots: u32, // steps that `coefficients` has room for
+    rate: f32,  // times the learning rate of the step
     weight_decay: f32,
     epsilon: f32,
     alpha: f32,
@@ -24,7 +25,7 @@ struct Settings {
 @compute @workgroup_size(256)
 fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
           @builtin(local_invocation_index) local: u32) {
-    let rate = coefficients[4u * (step_count[0] % settings.slots)];
+    let rate = settings.rate * coefficients[4u * (step_count[0] % settings.slots)];
     let first = (id.x + id.y * count.x) * 1024u + local;
     for (var j = 0u; j < 4u; j++) {
         let i = first + 256u * j;

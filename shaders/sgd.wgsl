@@ -7,6 +7,7 @@
 struct Settings {
     elements: u32,
     slots: u32, // steps that `coefficients` has room for
+    rate: f32,  // times the learning rate of the step
     weight_decay: f32,
     momentum: f32,
     nesterov: u32,
@@ -20,7 +21,7 @@ struct Settings {
 @group(0) @binding(5) var<storage, read_write> velocities: array<f32>;
 
 fn learning_rate() -> f32 {
-    return coefficients[4u * (step_count[0] % settings.slots)];
+    return settings.rate * coefficients[4u * (step_count[0] % settings.slots)];
 }
 
 @compute @workgroup_size(256)

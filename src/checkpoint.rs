@@ -8,10 +8,12 @@
 //! has the same values.
 //!
 //! The metadata holds `format` (`wgrad 2`), `network`, and `sha256` of all the rest of the file; of a
-//! training also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` (with its
-//! settings and schedule) and `loss`, by which its steps go on where they stopped, and `examples` (how many
-//! there are) for whoever reads it. A training that differs in one of the former does not take it;
-//! [`Model::load`](crate::Model::load) takes the weights. The same training gives the same bytes.
+//! training also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` and `loss` (as
+//! [`Optimizer::describe`](crate::ops::Optimizer::describe) and [`Loss::describe`](crate::ops::Loss::describe) say:
+//! name, settings, schedule), `groups` and `moving_average` where there are any, by which its steps go on where they
+//! stopped, and `examples` (how many there are) for whoever reads it. Where no data set is trained on, `batch` and
+//! `sampling` are `none`. A training that differs in one of these does not take it, but for the [`Changes`] that are
+//! chosen; [`Model::load`](crate::Model::load) takes the weights. The same training gives the same bytes.
 //!
 //! A file is this crate's only if its `format` says so. Other programs may have used any of these keys: of
 //! their files the tensors alone count. [`import`] renames those.
@@ -49,7 +51,11 @@ pub use crate::error::CheckpointError;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use file::{read, write};
 pub use import::import;
+pub use position::Changes;
 pub(crate) use position::Position;
+
+/// Name of the moving averages of parameters, beside those of what an optimizer keeps.
+pub(crate) const AVERAGE: &str = "moving_average";
 
 /// Bytes of a header at the most, with room for names far longer than usual.
 #[cfg(not(target_arch = "wasm32"))]
@@ -63,8 +69,8 @@ pub(crate) type State = Vec<(&'static str, Vec<Vec<f32>>)>;
 pub(crate) struct Contents {
     pub(crate) parameters: Parameters,
     pub(crate) state_of_layers: Parameters,
-    /// What the optimizer keeps, as [`State`], under the names that were asked for.
-    pub(crate) state: Vec<Vec<Vec<f32>>>,
+    /// What is kept of every parameter, as [`State`], under the names that were asked for; what begins anew is absent.
+    pub(crate) state: Vec<Option<Vec<Vec<f32>>>>,
     pub(crate) step: u64,
 }
 
@@ -171,26 +177,43 @@ pub(crate) fn encode(
     Ok(header::write(&tensors, metadata)?)
 }
 
+/// A training that goes on from a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resumed<'a> {
+    /// Names of what is kept of every parameter.
+    pub(crate) roles: &'a [&'static str],
+    pub(crate) position: &'a Position,
+    pub(crate) changes: Changes,
+}
+
 /// A file's contents, if all of it is of this network and, where one is given, this training.
 pub(crate) fn decode(
     graph: &Graph,
-    training: Option<(&[&str], &Position)>,
+    training: Option<Resumed<'_>>,
     bytes: &[u8],
 ) -> Result<Contents, Error> {
     let file = File::parse(bytes)?;
     check_origin(graph, training.is_some(), &file)?;
-    let (roles, step) = match training {
-        None => (&[][..], 0),
-        Some((roles, position)) => (roles, position.step_in(graph, &file)?),
+    let (roles, step, begins_anew) = match training {
+        None => (&[][..], 0, true),
+        Some(Resumed {
+            roles,
+            position,
+            changes,
+        }) => {
+            let step = position.step_in(graph, &file, changes)?;
+            (roles, step, changes.has_optimizer())
+        }
     };
     let taken = Taken::new(graph, &file, roles);
     let parameters = taken.named(&graph.parameters)?;
     let state_of_layers = taken.named(&graph.state)?;
-    let state = roles.iter().map(|role| taken.kept(role));
+    let state = roles.iter().map(|role| taken.kept(role, begins_anew));
     let state = state.collect::<Result<Vec<_>, _>>()?;
     for (name, view) in &file.tensors {
         // Weights alone may be taken from a file with the state of a training.
-        if !taken.known.contains(name) && (training.is_some() || !name.starts_with(OPTIMIZER)) {
+        let is_left_out = begins_anew && name.starts_with(OPTIMIZER);
+        if !taken.known.contains(name) && !is_left_out {
             let (name, found) = (shown(name), view.shape.clone());
             return Err(CheckpointError::Unknown { name, found }.into());
         }
@@ -260,12 +283,24 @@ impl<'a> Taken<'a> {
         values.collect()
     }
 
-    /// What the optimizer keeps of all parameters under one name.
-    fn kept(&self, role: &str) -> Result<Vec<Vec<f32>>, CheckpointError> {
+    /// What is kept of all parameters under one name. Where it may begin anew and the file has none of it, nothing.
+    fn kept(
+        &self,
+        role: &str,
+        begins_anew: bool,
+    ) -> Result<Option<Vec<Vec<f32>>>, CheckpointError> {
         let parameters = self.graph.parameters.iter();
-        parameters
+        let is_in_file = |Parameter { name, .. }: &Parameter| {
+            let name = state_name(role, name);
+            self.file.tensors.contains_key(&name)
+        };
+        if begins_anew && !parameters.clone().any(is_in_file) {
+            return Ok(None);
+        }
+        let values: Result<_, _> = parameters
             .map(|Parameter { name, spec }| self.values(state_name(role, name), spec))
-            .collect()
+            .collect();
+        values.map(Some)
     }
 
     /// Row-major values in the parameter's own shape.

@@ -42,14 +42,15 @@ impl Prediction {
 ///
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
-/// use wgrad::ops::Sgd;
+/// use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
 /// use wgrad::{Confusion, TwoLayerNet, cpu};
 ///
 /// let digits = synthetic::digits_of(1, 1000, 100)?;
 /// let sampling = Sampling::WithReplacement { seed: 1 };
-/// let spec = TwoLayerNet::spec(784, 50, 10).seed(1);
+/// let network = TwoLayerNet::spec(784, 50, 10).seed(1).on_cpu()?;
+/// let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
 /// let mut trainer =
-///     cpu::Trainer::<f32>::new(&spec, Sgd::new(0.1), &digits.train, 100, sampling)?;
+///     cpu::Trainer::new(network, loss, optimizer, &digits.train, 100, sampling)?;
 /// trainer.steps(100)?;
 /// let predictions = trainer.predictions(&digits.test)?; // as wgrad::Trainer has it
 /// let confusion = Confusion::new(digits.test.labels(), &predictions)?;

@@ -6,11 +6,15 @@ mod direct;
 mod footprint;
 mod linear;
 mod network;
+mod pass;
 mod passes;
 mod product;
 mod rows;
 mod sparse;
 mod trainer;
+mod updater;
 
 pub use network::Network;
+pub use pass::Pass;
 pub use trainer::Trainer;
+pub use updater::Updater;

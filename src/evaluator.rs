@@ -18,7 +18,7 @@ use crate::tensor::Tensor;
 const ROWS: usize = 1_000;
 
 /// Data sets on the GPU, to be evaluated again: each for as long as the program itself keeps it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct DataSets {
     sets: Vec<DataSet>,
 }

@@ -4,7 +4,7 @@ use crate::data::Examples;
 use crate::error::Error;
 use crate::network::Graph;
 use crate::ops::{Loss, TargetKind};
-use crate::reference::Targets;
+use crate::reference::{Float, Targets};
 
 /// Whether a network takes the rows of examples, and a loss compares what they have.
 pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> Result<(), Error> {
@@ -16,7 +16,11 @@ pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> 
         return Err(Error::Targets {
             examples: examples.name().to_owned(),
             found,
-            needed: format!("the loss {loss:?} compares {}", loss.targets().name()),
+            needed: format!(
+                "the loss {} compares {}",
+                loss.describe(),
+                loss.targets().name()
+            ),
             remedy: match found {
                 TargetKind::Classes => {
                     "Take a loss of classes, such as SoftmaxCrossEntropy, or make a table with Table::regression"
@@ -98,7 +102,7 @@ pub(crate) fn check_targets<F>(
     targets: &Targets<'_, F>,
 ) -> Result<(), Error> {
     if loss.targets() != targets.kind() {
-        let name = format!("what the loss {loss:?} compares outputs with");
+        let name = format!("what the loss {} compares outputs with", loss.describe());
         let [expected, found] = [loss.targets(), targets.kind()].map(TargetKind::name);
         return Err(Error::setting(name, expected, found));
     }
@@ -138,6 +142,25 @@ fn check_labels(classes: usize, rows: usize, labels: &[u32]) -> Result<(), Error
             format!("label of row {row}"),
             format!("below {classes}, the number of the network's outputs"),
             labels[row],
+        )),
+    }
+}
+
+/// Whether there is a finite weight for each row.
+pub(crate) fn check_weights<F: Float>(rows: usize, weights: &[F]) -> Result<(), Error> {
+    if weights.len() != rows {
+        return Err(Error::Count {
+            what: "weights, one for each row".to_owned(),
+            expected: rows,
+            found: weights.len(),
+        });
+    }
+    match weights.iter().position(|weight| !weight.is_finite()) {
+        None => Ok(()),
+        Some(row) => Err(Error::setting(
+            format!("weight of row {row}"),
+            "a finite number",
+            weights[row],
         )),
     }
 }

@@ -38,8 +38,6 @@ pub struct Gpu {
     shared: Arc<Shared>,
 }
 
-/// The same for every device: a loss that holds one is known by this text in a
-/// [checkpoint](crate::checkpoint), which may go on elsewhere.
 impl fmt::Debug for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gpu").finish_non_exhaustive()

@@ -183,6 +183,7 @@ mod steps;
 pub mod tensor;
 mod trainer;
 mod two_layer_net;
+mod updater;
 
 /// Guard bands for the kernels that only the trainer records.
 #[cfg(test)]
@@ -215,12 +216,14 @@ pub mod plumbing {
     pub mod values {
         pub use crate::ops::add::{accumulate, add, copy};
         pub use crate::ops::columns::copy as copy_columns;
+        pub use crate::ops::metrics::count_step;
         pub use crate::ops::mix::record as mix_in;
+        pub use crate::ops::row_weights::weigh;
     }
 
     /// One step of a training, to be measured: whoever runs it leaves the trainer's counters behind.
     #[must_use]
-    pub fn step_plan(trainer: &crate::Trainer) -> &crate::plan::Plan {
+    pub fn step_plan(trainer: &crate::Trainer) -> Option<&crate::plan::Plan> {
         trainer.step_plan()
     }
 
@@ -253,12 +256,13 @@ pub use init::Init;
 pub use layer_check::{LayerCheck, check_layer};
 #[cfg(not(target_arch = "wasm32"))]
 pub use loss_check::{LossCheck, check_loss};
-pub use model::Model;
-pub use network::{Activation, Parameters, Sequential, ValueRef, summary};
+pub use model::{Model, Pass};
+pub use network::{Activation, Parameters, PassSpec, Sequential, ValueRef, summary};
 pub use reference::Targets;
 #[cfg(not(target_arch = "wasm32"))]
 pub use sanitize::{Sanitizer, sanitize};
 pub use shape::{Shape, TensorShape};
-pub use steps::Fusion;
+pub use steps::{Batch, Fusion};
 pub use trainer::Trainer;
 pub use two_layer_net::TwoLayerNet;
+pub use updater::Updater;

@@ -139,7 +139,7 @@ impl LossCheck {
             None => by_default.collect(),
         };
         let footprints = shapes.iter().copied().map(footprint);
-        check_memory(gpu, &format!("{loss:?}"), &footprints.collect::<Vec<_>>())?;
+        check_memory(gpu, &loss.describe(), &footprints.collect::<Vec<_>>())?;
         let mut kernels = Kernels::new(&self.sanitizing);
         let ranges = [&self.outputs, &self.targets];
         let cases = shapes.iter().map(|&shape| Case::new(loss, shape, ranges));
@@ -159,7 +159,7 @@ impl LossCheck {
             rows.extend(case.check_gradient(run, self.tolerance)?);
         }
         Ok(LossReport {
-            loss: format!("{loss:?}"),
+            loss: loss.describe(),
             kernels: kernels.names(),
             sanitized: kernels.sanitized,
             not_sanitized: kernels.refused,
@@ -172,7 +172,7 @@ impl LossCheck {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LossReport {
-    /// The loss, as its `Debug` shows it.
+    /// The loss, as it describes itself.
     pub loss: String,
     /// Kernels that are what their WGSL says.
     pub kernels: Vec<String>,

@@ -5,6 +5,7 @@ mod backward;
 mod direct;
 mod forward;
 mod memory;
+mod pass;
 #[cfg(not(target_arch = "wasm32"))]
 mod probe;
 mod values;
@@ -19,8 +20,9 @@ use crate::network::{Graph, Parameter, Sequential};
 use crate::shape::Shape;
 use crate::tensor::{self, Arena, ArenaSpec, Tensor};
 
-pub(crate) use backward::TrainingPass;
+pub(crate) use backward::{Compared, TrainingPass};
 pub(crate) use forward::ForwardPass;
+pub use pass::Pass;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use probe::probe_loss;
 pub(crate) use values::read_matrix;

@@ -3,17 +3,21 @@
 mod activation;
 mod gradients;
 mod graph;
+mod groups;
 mod initial;
 mod parameters;
+mod pass_spec;
 mod resolve;
 mod sequential;
 mod slots;
 pub mod summary;
 
 pub use activation::Activation;
-pub(crate) use gradients::{Arrival, BackwardStep, Gradients, is_that_of_sum};
+pub(crate) use gradients::{Arrival, BackwardStep, Gradients, Wanted, is_that_of_sum};
 pub(crate) use graph::{Graph, Parameter, Source, Use, find};
+pub(crate) use groups::Groups;
 pub use parameters::Parameters;
 pub(crate) use parameters::{array, check_all, check_shape, row_major};
+pub use pass_spec::PassSpec;
 pub use sequential::{Sequential, ValueRef};
 pub(crate) use slots::{Slots, Span};

@@ -12,6 +12,7 @@ mod dropout;
 mod elementwise;
 pub(crate) mod gather;
 mod gelu;
+mod group;
 mod layer;
 mod leaky_relu;
 pub(crate) mod linear;
@@ -22,6 +23,7 @@ pub(crate) mod mix;
 mod optimizer;
 mod relu;
 mod rms_prop;
+pub(crate) mod row_weights;
 pub(crate) mod sample;
 mod schedule;
 mod sgd;
@@ -38,6 +40,7 @@ pub use adam::{Adam, AdamW};
 pub use clip::Clipped;
 pub use dropout::Dropout;
 pub use gelu::Gelu;
+pub use group::Group;
 pub use layer::{
     Backward, Draw, Forward, KeptSpec, Layer, LayerSpec, Layout, Mode, ParameterSpec, Response,
 };
@@ -56,7 +59,8 @@ pub use sgd::Sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 pub use tanh::Tanh;
-pub use update::Update;
+pub(crate) use update::check_below_one;
+pub use update::{Update, UpdatePart};
 
 /// The contracts of all kernels here.
 pub(crate) fn contracts() -> Vec<Contract> {
@@ -79,6 +83,7 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &adam::contracts(),
         &ada_grad::contracts(),
         &rms_prop::contracts(),
+        &row_weights::contracts(),
         &sample::contracts(),
         &metrics::contracts(),
     ]

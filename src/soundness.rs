@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::data::{Examples, Targets};
 use crate::error::{Error, number};
-use crate::ops::Optimizer;
+use crate::ops::{Optimizer, TargetKind};
 
 /// Losses of classes from here on count as divergence: neighbouring `f32` are 2 apart, so that the loss cannot
 /// tell a probability from one e times as large. Training that runs away need not overflow: when
@@ -17,7 +17,9 @@ const SCALED: f32 = 5.0;
 #[derive(Debug, Clone)]
 pub(crate) struct Soundness {
     optimizer: Arc<dyn Optimizer>,
-    examples: Examples,
+    targets: TargetKind,
+    /// Where it has a data set.
+    examples: Option<Examples>,
     /// Steps taken when the present parameters came from outside.
     began_at: u64,
     /// Shared with the futures that read losses; new with each set of parameters from outside.
@@ -32,13 +34,23 @@ struct Divergence {
 }
 
 impl Soundness {
-    pub(crate) fn new(optimizer: Arc<dyn Optimizer>, examples: Examples) -> Self {
+    pub(crate) fn new(
+        optimizer: Arc<dyn Optimizer>,
+        targets: TargetKind,
+        examples: Option<Examples>,
+    ) -> Self {
         Self {
             optimizer,
+            targets,
             examples,
             began_at: 0,
             divergence: Arc::default(),
         }
+    }
+
+    /// The steps from now on are those of another optimizer.
+    pub(crate) fn set_optimizer(&mut self, optimizer: Arc<dyn Optimizer>) {
+        self.optimizer = optimizer;
     }
 
     /// The parameters came from outside after so many steps: what was found before says nothing of them.
@@ -81,7 +93,7 @@ impl Soundness {
 
     /// A loss of values may be as large as they are.
     pub(crate) fn is_sound(&self, loss: f32) -> bool {
-        loss.is_finite() && (self.examples.labels().is_none() || loss < LARGEST_LOSS)
+        loss.is_finite() && (self.targets == TargetKind::Values || loss < LARGEST_LOSS)
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Divergence>> {
@@ -139,7 +151,7 @@ impl Soundness {
 
     /// Bytes are seen as 0 to 1.
     fn scaling(&self) -> Option<String> {
-        let Examples::Table(table) = &self.examples else {
+        let Some(Examples::Table(table)) = &self.examples else {
             return None;
         };
         let reach = |values: &[f32]| {

@@ -1,5 +1,6 @@
 //! How one step of training becomes dispatches: layer by layer, or fused into two.
 
+mod batch;
 mod fused;
 mod layers;
 
@@ -10,10 +11,13 @@ use crate::error::{Error, Unfused};
 use crate::gpu::{AdapterKind, Gpu};
 use crate::kernel::Contract;
 use crate::model::Model;
+use crate::ops::Loss;
 use crate::ops::gather::Resident;
-use crate::ops::{Loss, Optimizer};
 use crate::plan::{BYTES_PER_SUBMIT, Plan, flops_per_submit};
-use crate::tensor::{Arena, Tensor};
+use crate::tensor::Tensor;
+use crate::updater::Updater;
+
+pub use batch::Batch;
 
 /// Past this, the vectors that record a pass grow and each dispatch costs more.
 const DISPATCHES_PER_SUBMIT: usize = 2_000;
@@ -36,17 +40,23 @@ pub enum Fusion {
 pub(crate) struct Training<'a> {
     pub(crate) model: &'a Model,
     pub(crate) loss: &'a dyn Loss,
-    pub(crate) optimizer: &'a dyn Optimizer,
-    pub(crate) resident: &'a Resident,
-    pub(crate) batch: usize,
-    pub(crate) sampling: &'a Sampling,
+    pub(crate) updater: &'a Updater,
+    pub(crate) rows: Rows<'a>,
     /// Losses of past steps, (1, capacity).
     pub(crate) history: &'a Tensor,
-    /// Number of steps taken, (1, 1).
-    pub(crate) step_count: &'a Tensor,
-    /// What the optimizer keeps, and its coefficients: see [`crate::ops::Update`].
-    pub(crate) state: &'a [Arena],
-    pub(crate) coefficients: &'a Tensor,
+}
+
+/// The rows of a step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rows<'a> {
+    /// Minibatches of a data set.
+    Minibatches {
+        resident: &'a Resident,
+        batch: usize,
+        sampling: &'a Sampling,
+    },
+    /// What is in these tensors when the step is taken.
+    Tensors(&'a Batch),
 }
 
 /// The recorded steps of a training.
@@ -72,8 +82,8 @@ trait Runner: Debug + wgpu::WasmNotSendSync {
     /// Whether a step reads the optimizer's coefficients.
     fn reads_coefficients(&self) -> bool;
 
-    /// Submits some steps, at most so many and at least one; returns how many.
-    fn submit(&mut self, gpu: &Gpu, most: usize) -> Result<(wgpu::SubmissionIndex, usize), Error>;
+    /// Plans that take some steps, at most so many and at least one, each to be run so many times; and how many steps.
+    fn next(&mut self, most: usize) -> (Vec<(&Plan, usize)>, usize);
 
     /// The parameters came from outside.
     fn parameters_changed(&mut self);
@@ -113,6 +123,11 @@ impl Steps {
         }
     }
 
+    /// One step on rows in tensors, as a plan to be run as it is.
+    pub(crate) fn on_tensors(training: &Training<'_>) -> Result<Plan, Error> {
+        layers::step(training)
+    }
+
     /// Submits some steps at once, at most so many: what ends well before a system takes the device for hung.
     pub(crate) fn submit(
         &mut self,
@@ -126,7 +141,22 @@ impl Steps {
         let chunk = by_dispatches
             .min(usize::try_from(by_flops.min(by_bytes)).unwrap_or(usize::MAX))
             .max(1);
-        self.runner.submit(gpu, chunk.min(most))
+        let (plans, steps) = self.runner.next(chunk.min(most));
+        Ok((gpu.submit_all(plans)?, steps))
+    }
+
+    /// Puts steps into a compute pass of the caller's.
+    pub(crate) fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) {
+        let mut left = count;
+        while left > 0 {
+            let (plans, steps) = self.runner.next(left);
+            for (plan, times) in plans {
+                for _ in 0..times {
+                    plan.encode(pass);
+                }
+            }
+            left -= steps;
+        }
     }
 
     /// The dispatches of one step.

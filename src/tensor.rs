@@ -27,8 +27,7 @@ pub struct Tensor {
     element: Element,
 }
 
-/// Label, shape and element type, which are the same in every run: a loss that holds a tensor is known by this
-/// text in a [checkpoint](crate::checkpoint).
+/// Label, shape and element type.
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tensor")
@@ -198,6 +197,28 @@ impl Tensor {
         }
     }
 
+    /// Elements of a vector from `first` up to `end`, sharing its buffer. They begin where the device can bind a tensor.
+    pub(crate) fn elements(&self, first: usize, end: usize) -> Self {
+        if first == 0 && end == self.len() {
+            return self.clone();
+        }
+        let skipped = 4 * first as u64;
+        let alignment = self.gpu.limits().min_storage_buffer_offset_alignment;
+        let is_bindable = skipped.is_multiple_of(alignment.into());
+        assert!(
+            self.rows() == 1 && first < end && end <= self.len() && is_bindable,
+            "elements {first} to {end} of {}",
+            self.label
+        );
+        Self {
+            label: format!("{}, from {first} on", self.label),
+            offset: self.offset + skipped,
+            span: 4 * (end - first) as u64,
+            shape: TensorShape::from([1, end - first]),
+            ..self.clone()
+        }
+    }
+
     /// Its first elements as another tensor, sharing its buffer.
     pub(crate) fn reshaped(&self, label: String, shape: impl Into<TensorShape>) -> Self {
         let shape = shape.into();
@@ -301,6 +322,17 @@ impl Tensor {
     /// Whether it may be used on `gpu`.
     pub(crate) fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
         gpu.check_owner(&self.gpu, || self.label.clone())
+    }
+
+    /// Whether it has elements of this type.
+    pub(crate) fn check_element(&self, expected: Element) -> Result<(), Error> {
+        if self.element == expected {
+            return Ok(());
+        }
+        let name = format!("the element type of {}", self.label);
+        let [expected, found] =
+            [expected, self.element].map(|of| format!("{of:?}").to_ascii_lowercase());
+        Err(Error::setting(name, expected, found))
     }
 
     pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {

@@ -1,16 +1,19 @@
 //! The training loop: recorded once, then run on the GPU for hundreds of steps at a time.
 
+mod best;
+mod evaluation;
+mod given;
 mod outside;
 mod saving;
+mod source;
+mod steering;
 
 use std::sync::Arc;
 
-use crate::confusion::Prediction;
 use crate::data::{Examples, Sampling};
 use crate::error::{Error, Unfused};
-use crate::evaluation::Evaluation;
-use crate::evaluator::{self, DataSets};
-use crate::fit::{check_classes, check_fit};
+use crate::evaluator::DataSets;
+use crate::fit::check_fit;
 use crate::kernel::Element;
 use crate::memory;
 use crate::model::Model;
@@ -22,8 +25,12 @@ use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer};
 use crate::plan::{Listing, Plan};
 use crate::soundness::Soundness;
-use crate::steps::{Fusion, Steps, Training};
-use crate::tensor::{Arena, Tensor};
+use crate::steps::{Batch, Fusion, Rows, Steps, Training};
+use crate::tensor::Tensor;
+use crate::updater::Updater;
+use best::Best;
+use given::Given;
+use source::Source;
 
 /// Trains a [`Model`] by minibatch gradient descent. Weights, data set, sampling, step counter and
 /// losses stay on the GPU; the CPU writes nothing per step and reads when asked.
@@ -49,21 +56,15 @@ use crate::tensor::{Arena, Tensor};
 pub struct Trainer {
     model: Model,
     loss: Box<dyn Loss>,
-    optimizer: Arc<dyn Optimizer>,
-    steps: Steps,
+    updater: Updater,
+    source: Source,
     history: Tensor,
-    coefficients: Tensor,
-    step_count: Tensor,
-    /// What the optimizer keeps, an arena for each of its names.
-    state: Vec<Arena>,
-    steps_taken: u64,
-    /// Of those, taken elsewhere, before a resume: their losses are not here.
+    given: Given,
+    /// Steps that were taken elsewhere, before a resume: their losses are not here.
     steps_elsewhere: u64,
     soundness: Soundness,
-    batch: usize,
-    sampling: Sampling,
-    examples: Examples,
     data_sets: DataSets,
+    best: Option<Best>,
 }
 
 impl Trainer {
@@ -110,46 +111,122 @@ impl Trainer {
             check_host(&summary, optimizer.state().len(), &examples, batch)?;
         }
         let resident = Resident::upload(&gpu, &examples)?;
-        let history = Tensor::zeros(&gpu, "history of losses", [1, HISTORY], Element::F32)?;
-        let shape = [HISTORY, optimizer.coefficients(0).len()];
-        let coefficients = Tensor::zeros(&gpu, "coefficients of steps", shape, Element::F32)?;
-        let step_count = Tensor::zeros(&gpu, "step count", [1, 1], Element::U32)?;
-        let state = optimizer
-            .state()
-            .iter()
-            .map(|role| model.like_parameters(role));
-        let state = state.collect::<Result<Vec<_>, _>>()?;
-        let training = Training {
-            model: &model,
-            loss: &loss,
-            optimizer: &optimizer,
-            resident: &resident,
-            batch,
-            sampling: &sampling,
-            history: &history,
-            step_count: &step_count,
-            state: &state,
-            coefficients: &coefficients,
-        };
-        let steps = Steps::record(&training, fusion)?;
-        let optimizer: Arc<dyn Optimizer> = Arc::new(optimizer);
-        Ok(Self {
-            model,
-            loss: Box::new(loss),
-            soundness: Soundness::new(Arc::clone(&optimizer), examples.clone()),
-            optimizer,
-            steps,
-            history,
-            coefficients,
-            step_count,
-            state,
-            steps_taken: 0,
-            steps_elsewhere: 0,
+        let mut trainer = Self::with(model, loss, optimizer, Some(&examples))?;
+        let steps = trainer.record(
+            Rows::Minibatches {
+                resident: &resident,
+                batch,
+                sampling: &sampling,
+            },
+            fusion,
+        )?;
+        trainer.data_sets = DataSets::with(&examples, resident);
+        trainer.source = Source::Examples {
+            examples,
             batch,
             sampling,
-            data_sets: DataSets::with(&examples, resident),
-            examples,
+            fusion,
+            steps,
+        };
+        Ok(trainer)
+    }
+
+    /// Records the training of `model` on what is in tensors of the program's own when a step is taken: its kernels may
+    /// change them between steps, in the same queue. [`advance`](Self::advance) submits steps, and
+    /// [`encode`](Self::encode) puts them into a compute pass of the program's.
+    ///
+    /// ```
+    /// use wgrad::kernel::Element;
+    /// use wgrad::ops::{Adam, Linear, MeanSquaredError};
+    /// use wgrad::tensor::Tensor;
+    /// use wgrad::{Batch, Gpu, Sequential, Trainer};
+    ///
+    /// let gpu = Gpu::new()?; // or Gpu::from_wgpu(device, queue)
+    /// let x = Tensor::zeros(&gpu, "x", [64, 2], Element::F32)?; // or Tensor::in_buffer
+    /// let y = Tensor::zeros(&gpu, "y", [64, 1], Element::F32)?;
+    /// let model = Sequential::input(2).layer(Linear::new(1)).build(&gpu)?;
+    /// let batch = Batch::new(&x, &y);
+    /// let mut trainer = Trainer::external(model, MeanSquaredError, Adam::new(0.05), batch)?;
+    /// for frame in 0..100 {
+    ///     gpu.write(&x, &[frame as f32 / 100.0; 128])?; // or a kernel
+    ///     gpu.write(&y, &[1.0f32; 64])?;
+    ///     trainer.advance(4)?;
+    /// }
+    /// assert!(trainer.steps(1)?[0] < 0.1);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a setting of the optimizer makes no sense or a tensor has the wrong element type,
+    /// [`Error::Shape`] when one does not fit the network, [`Error::OtherGpu`] when one is another device's,
+    /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold what the training needs.
+    pub fn external(
+        model: Model,
+        loss: impl Loss + 'static,
+        optimizer: impl Optimizer + 'static,
+        batch: Batch,
+    ) -> Result<Self, Error> {
+        optimizer.check()?;
+        batch.check(&model, &loss)?;
+        #[cfg(not(target_arch = "wasm32"))]
+        probe_loss(model.gpu(), &loss, model.output())?;
+        let mut trainer = Self::with(model, loss, optimizer, None)?;
+        let steps = trainer.record(Rows::Tensors(&batch), Fusion::Layers)?;
+        let batch = Box::new(batch);
+        trainer.source = Source::External { batch, steps };
+        Ok(trainer)
+    }
+
+    /// Trains `model` on rows that are given to each step: `step_on`, or [`advance_on`](Self::advance_on).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a setting of the optimizer makes no sense, [`Error::Limit`] or [`Error::OutOfMemory`] when
+    /// the GPU cannot hold what the training needs.
+    pub fn online(
+        model: Model,
+        loss: impl Loss + 'static,
+        optimizer: impl Optimizer + 'static,
+    ) -> Result<Self, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        probe_loss(model.gpu(), &loss, model.output())?;
+        Self::with(model, loss, optimizer, None)
+    }
+
+    fn with(
+        model: Model,
+        loss: impl Loss + 'static,
+        optimizer: impl Optimizer + 'static,
+        examples: Option<&Examples>,
+    ) -> Result<Self, Error> {
+        let updater = Updater::new(&model, optimizer)?;
+        let (gpu, label) = (model.gpu(), "history of losses");
+        let optimizer = Arc::clone(updater.optimizer());
+        Ok(Self {
+            history: Tensor::zeros(gpu, label, [1, HISTORY], Element::F32)?,
+            soundness: Soundness::new(optimizer, loss.targets(), examples.cloned()),
+            loss: Box::new(loss),
+            updater,
+            source: Source::Given,
+            given: Given::default(),
+            steps_elsewhere: 0,
+            data_sets: DataSets::default(),
+            best: None,
+            model,
         })
+    }
+
+    fn training<'a>(&'a self, rows: Rows<'a>) -> Training<'a> {
+        Training {
+            model: &self.model,
+            loss: &*self.loss,
+            updater: &self.updater,
+            rows,
+            history: &self.history,
+        }
+    }
+
+    fn record(&self, rows: Rows<'_>, fusion: Fusion) -> Result<Steps, Error> {
+        Steps::record(&self.training(rows), fusion)
     }
 
     /// The model as trained so far.
@@ -158,20 +235,28 @@ impl Trainer {
         &self.model
     }
 
-    /// What one step does, dispatch by dispatch, to be printed.
+    /// The model as trained so far, and nothing else.
     #[must_use]
-    pub fn plan(&self) -> &Listing {
-        self.steps.step().listing()
+    pub fn into_model(self) -> Model {
+        self.model
+    }
+
+    /// What one step does, dispatch by dispatch, to be printed; nothing where rows are given to each step.
+    #[must_use]
+    pub fn plan(&self) -> Listing {
+        self.source
+            .steps()
+            .map_or_else(Listing::default, |steps| steps.step().listing().clone())
     }
 
     /// The same, as it runs.
-    pub(crate) fn step_plan(&self) -> &Plan {
-        self.steps.step()
+    pub(crate) fn step_plan(&self) -> Option<&Plan> {
+        self.source.steps().map(Steps::step)
     }
 
     /// All plans that are recorded: of steps, and of evaluations that were asked for.
     pub(crate) fn plans(&self) -> Vec<&Plan> {
-        let mut plans = self.steps.plans();
+        let mut plans = self.source.steps().map_or_else(Vec::new, Steps::plans);
         plans.extend(self.data_sets.plans());
         plans
     }
@@ -179,13 +264,13 @@ impl Trainer {
     /// Which dispatches make a step: [`Fusion::Layers`] or [`Fusion::Fused`].
     #[must_use]
     pub fn fusion(&self) -> Fusion {
-        self.steps.fusion()
+        self.source.steps().map_or(Fusion::Layers, Steps::fusion)
     }
 
     /// Why [`Fusion::Auto`] did not fuse the steps.
     #[must_use]
     pub fn unfused(&self) -> Option<&Unfused> {
-        self.steps.unfused()
+        self.source.steps().and_then(Steps::unfused)
     }
 
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
@@ -206,10 +291,11 @@ impl Trainer {
     /// As [`steps`](Self::steps).
     pub async fn steps_async(&mut self, count: usize) -> Result<Vec<f32>, Error> {
         self.soundness.check()?;
-        let first = self.steps_taken;
+        self.source.expect_steps()?;
+        let first = self.steps_taken();
         let mut losses = Vec::with_capacity(count.min(HISTORY));
         while losses.len() < count {
-            let from = self.steps_taken;
+            let from = self.steps_taken();
             let steps = (count - losses.len()).min(HISTORY);
             self.submit(steps, true)?;
             let read = self.read_losses(from, steps).await?;
@@ -230,12 +316,27 @@ impl Trainer {
     /// [`Error::Setting`] for more than 16,384 steps at a time; [`Error::Diverged`] once losses that were read
     /// have shown it; [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
-        if count > HISTORY {
-            let expected = format!("at most {HISTORY}: more losses are not kept");
-            return Err(Error::setting("steps to advance by", expected, count));
-        }
+        check_count(count)?;
         self.soundness.check()?;
+        self.source.expect_steps()?;
         self.submit(count, false)
+    }
+
+    /// Puts `count` steps into a compute pass of the program's own, to be submitted with what else is in its encoder. They
+    /// count as taken once they are recorded: submit them before any others of this trainer.
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance).
+    pub fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
+        check_count(count)?;
+        self.soundness.check()?;
+        let steps = self.source.expect_steps()?;
+        if steps.reads_coefficients() {
+            self.updater.announce(count)?;
+        }
+        steps.encode(count, pass);
+        self.updater.advance(count);
+        Ok(())
     }
 
     /// Losses of the last `count` steps of this trainer before this call; of 16,384 at most. The
@@ -247,7 +348,7 @@ impl Trainer {
         &self,
         count: usize,
     ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
-        let (taken, soundness) = (self.steps_taken, self.soundness.clone());
+        let (taken, soundness) = (self.steps_taken(), self.soundness.clone());
         let kept = (taken - self.steps_elsewhere).min(HISTORY as u64);
         let read = (count as u64 <= kept).then(|| self.read_losses(taken - count as u64, count));
         async move {
@@ -276,40 +377,18 @@ impl Trainer {
         }
     }
 
-    /// Once for many steps, and before them. What was submitted before still sees the old values.
-    fn write_coefficients(&self, steps: usize) -> Result<(), Error> {
-        if !self.steps.reads_coefficients() {
-            return Ok(());
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
-        let first = (self.steps_taken % HISTORY as u64) as usize;
-        let before_wrap = steps.min(HISTORY - first);
-        for (row, done, count) in [
-            (first, 0, before_wrap),
-            (0, before_wrap, steps - before_wrap),
-        ] {
-            let from = self.steps_taken + done as u64;
-            let values: Vec<_> = (from..from + count as u64)
-                .map(|step| self.optimizer.coefficients(step))
-                .collect();
-            if count > 0 {
-                self.model
-                    .gpu()
-                    .write_rows(&self.coefficients, row, &values)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Few submits of many steps each. A step counts as taken once it is submitted, whatever happens
     /// while waiting for it: the GPU counts on.
     fn submit(&mut self, steps: usize, waits: bool) -> Result<(), Error> {
-        self.write_coefficients(steps)?;
+        let recorded = self.source.expect_steps()?;
+        if recorded.reads_coefficients() {
+            self.updater.announce(steps)?;
+        }
         let gpu = self.model.gpu().clone();
         let (mut before, mut left) = (None, steps);
         while left > 0 {
-            let (submitted, now) = self.steps.submit(&gpu, left)?;
-            self.steps_taken += now as u64;
+            let (submitted, now) = recorded.submit(&gpu, left)?;
+            self.updater.advance(now);
             left -= now;
             if waits {
                 gpu.wait_in_turn(&mut before, submitted)?;
@@ -321,67 +400,7 @@ impl Trainer {
     /// Steps taken, of those before a [`resume`](Self::resume) too.
     #[must_use]
     pub fn steps_taken(&self) -> u64 {
-        self.steps_taken
-    }
-
-    /// Mean loss and accuracy over a whole data set. It stays on the GPU for the next time, as long as the
-    /// program keeps it or a clone of it: the evaluation after that frees it. Of parameters that have diverged
-    /// the loss may be infinite or NaN, which is no error here.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when the data set does not fit the network, or an error of the device.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn evaluate(&mut self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
-        pollster::block_on(self.evaluate_async(examples))
-    }
-
-    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread: with the parameters of the
-    /// time of this call, so that the training may go on while the future waits.
-    ///
-    /// # Errors
-    /// As [`evaluate`](Self::evaluate).
-    pub fn evaluate_async<E: Into<Examples>>(
-        &mut self,
-        examples: E,
-    ) -> impl Future<Output = Result<Evaluation, Error>> + use<E> {
-        let run = self.submit_evaluation(&examples.into());
-        async move { run?.await }
-    }
-
-    fn submit_evaluation(
-        &mut self,
-        examples: &Examples,
-    ) -> Result<impl Future<Output = Result<Evaluation, Error>> + use<>, Error> {
-        let (model, loss) = (&self.model, &*self.loss);
-        check_fit(model.graph(), loss, examples)?;
-        let evaluator = self.data_sets.evaluator(model, loss, examples)?;
-        Ok(evaluator.run(model.gpu()))
-    }
-
-    /// The class that the network takes every example for, and its probability; a
-    /// [`Confusion`](crate::Confusion) counts them. The data set stays on the GPU as with
-    /// [`evaluate`](Self::evaluate).
-    ///
-    /// # Errors
-    /// [`Error::Targets`] when the data set has values, no classes; else as [`evaluate`](Self::evaluate).
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn predictions(&mut self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
-        pollster::block_on(self.predictions_async(examples))
-    }
-
-    /// [`predictions`](Self::predictions) without blocking a browser's main thread.
-    ///
-    /// # Errors
-    /// As [`predictions`](Self::predictions).
-    pub async fn predictions_async(
-        &mut self,
-        examples: impl Into<Examples>,
-    ) -> Result<Vec<Prediction>, Error> {
-        let (model, examples) = (&self.model, examples.into());
-        check_classes(&examples)?;
-        check_fit(model.graph(), &*self.loss, &examples)?;
-        let resident = self.data_sets.resident(model.gpu(), &examples)?;
-        evaluator::predictions(model, resident).await
+        self.updater.steps_taken()
     }
 
     /// Frees the data sets on the GPU at once; the trainer is of no use afterwards. In a browser, where
@@ -389,6 +408,14 @@ impl Trainer {
     pub fn destroy(&self) {
         self.data_sets.destroy();
     }
+}
+
+fn check_count(count: usize) -> Result<(), Error> {
+    if count <= HISTORY {
+        return Ok(());
+    }
+    let expected = format!("at most {HISTORY}: more losses are not kept");
+    Err(Error::setting("steps to advance by", expected, count))
 }
 
 /// Whether the host has room for what a training adds to its model, where the memory of a software driver is the

@@ -33,6 +33,7 @@ const ORDER: &[&[&str]] = &[
     &["cpu"],
     &["model"],
     &["evaluator"],
+    &["updater"],
     &["steps"],
     &["trainer"],
     &["two_layer_net"],

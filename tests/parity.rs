@@ -23,5 +23,7 @@ mod linear;
 mod mean_squared_error;
 #[path = "parity/mix.rs"]
 mod mix;
+#[path = "parity/row_weights.rs"]
+mod row_weights;
 #[path = "parity/softmax_cross_entropy.rs"]
 mod softmax_cross_entropy;

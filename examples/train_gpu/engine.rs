@@ -172,8 +172,13 @@ pub(crate) fn build(
                 found: format!("{:?}", args.plan).to_ascii_lowercase(),
             });
         }
-        Device::Cpu { .. } => Box::new(cpu::Trainer::<f32>::new(
-            spec, optimizer, train, batch, sampling,
+        Device::Cpu { .. } => Box::new(cpu::Trainer::new(
+            cpu::Network::<f32>::new(spec)?,
+            SoftmaxCrossEntropy,
+            optimizer,
+            train,
+            batch,
+            sampling,
         )?),
     })
 }

@@ -5,7 +5,8 @@ use super::names::difference;
 use super::shown;
 use super::{CheckpointError, hex};
 use crate::data::{Examples, Sampling, hash_words};
-use crate::network::Graph;
+use crate::error::number;
+use crate::network::{Graph, Groups};
 use crate::ops::{Loss, Optimizer};
 
 /// No training takes so many steps, and to count on from there is safe.
@@ -14,11 +15,97 @@ const MOST_STEPS: u64 = 1 << 53;
 const DATA_KEY: &str = "examples_sha256";
 /// Key of the number of examples.
 const DATA_SIZE_KEY: &str = "examples";
+/// Keys of what not every training has.
+const GROUPS_KEY: &str = "groups";
+const AVERAGE_KEY: &str = "moving_average";
+
+/// What a training may have in another way than the file that it goes on from: by default nothing.
+///
+/// ```no_run
+/// # fn train(mut trainer: wgrad::Trainer) -> Result<(), wgrad::Error> {
+/// use wgrad::checkpoint::Changes;
+///
+/// trainer.resume_with("run.safetensors", Changes::new().optimizer().batch())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Changes {
+    optimizer: bool,
+    batch: bool,
+    examples: bool,
+}
+
+impl Changes {
+    /// None.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            optimizer: false,
+            batch: false,
+            examples: false,
+        }
+    }
+
+    /// Another optimizer, or other settings of it: learning rate, schedule, groups, moving average. What it keeps goes on
+    /// where the file has it under the same name, and begins anew elsewhere.
+    #[must_use]
+    pub const fn optimizer(self) -> Self {
+        Self {
+            optimizer: true,
+            ..self
+        }
+    }
+
+    /// Minibatches of another size, or drawn in another way. Steps count on.
+    #[must_use]
+    pub const fn batch(self) -> Self {
+        Self {
+            batch: true,
+            ..self
+        }
+    }
+
+    /// Other examples.
+    #[must_use]
+    pub const fn examples(self) -> Self {
+        Self {
+            examples: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn has_optimizer(self) -> bool {
+        self.optimizer
+    }
+
+    /// Whether a setting under this key may be another.
+    fn allow(self, key: &str) -> bool {
+        match key {
+            "optimizer" | GROUPS_KEY | AVERAGE_KEY => self.optimizer,
+            "batch" | "sampling" => self.batch,
+            _ => false,
+        }
+    }
+}
 
 /// What says which steps come next.
 #[derive(Debug, Clone)]
 pub(crate) struct Position {
     step: u64,
+    /// Where the steps are of a data set.
+    minibatches: Option<Minibatches>,
+    /// With its settings.
+    optimizer: String,
+    groups: String,
+    /// Decay of a moving average.
+    average: String,
+    loss: String,
+}
+
+/// The minibatches of a training.
+#[derive(Debug, Clone)]
+struct Minibatches {
     batch: usize,
     /// Name of the examples, for people: it decides about nothing, and the file does not have it.
     data_name: String,
@@ -26,47 +113,60 @@ pub(crate) struct Position {
     data_size: String,
     data_digest: String,
     sampling: Sampling,
-    /// With its settings.
-    optimizer: String,
-    loss: String,
 }
 
 impl Position {
+    /// After so many steps by a loss, and an optimizer with its groups and the decay of a moving average.
     pub(crate) fn new(
         step: u64,
-        batch: usize,
-        examples: &Examples,
-        sampling: &Sampling,
-        (loss, optimizer): (&dyn Loss, &dyn Optimizer),
+        loss: &dyn Loss,
+        optimizer: &dyn Optimizer,
+        groups: &Groups,
+        average: Option<f32>,
     ) -> Self {
         Self {
             step,
+            minibatches: None,
+            optimizer: optimizer.describe(),
+            groups: groups.to_string(),
+            average: average.map_or_else(String::new, number),
+            loss: loss.describe(),
+        }
+    }
+
+    /// Of minibatches of examples.
+    pub(crate) fn with_minibatches(
+        self,
+        batch: usize,
+        examples: &Examples,
+        sampling: &Sampling,
+    ) -> Self {
+        let minibatches = Minibatches {
             batch,
             data_name: examples.name().to_owned(),
             data_size: format!("{} examples", examples.len()),
             data_digest: hex(examples.digest()),
             sampling: sampling.clone(),
-            optimizer: format!("{optimizer:?}"),
-            loss: format!("{loss:?}"),
+        };
+        Self {
+            minibatches: Some(minibatches),
+            ..self
         }
     }
 
     /// What must be the same for the steps to be the same: key, what it is called in messages, and value.
-    fn settings(&self, graph: &Graph) -> [(&'static str, &'static str, String); 5] {
-        let sampling = match &self.sampling {
-            Sampling::WithReplacement { seed } => format!("with replacement, seed {seed}"),
-            Sampling::Shuffled { seed } => format!("shuffled, seed {seed}"),
-            Sampling::Listed(list) => {
-                let mut hash = Sha256::new();
-                hash_words(&mut hash, list.iter().map(|index| index.to_le_bytes()));
-                let digest = hex(&hash.finalize());
-                format!("listed, {} indices, SHA-256 {digest}", list.len())
-            }
+    fn settings(&self, graph: &Graph) -> [(&'static str, &'static str, String); 7] {
+        let none = || "none".to_owned();
+        let (batch, sampling) = match &self.minibatches {
+            None => (none(), none()),
+            Some(of) => (of.batch.to_string(), words(&of.sampling)),
         };
         [
-            ("batch", "batch", self.batch.to_string()),
+            ("batch", "batch", batch),
             ("sampling", "sampling", sampling),
             ("optimizer", "optimizer", self.optimizer.clone()),
+            (GROUPS_KEY, "groups of parameters", self.groups.clone()),
+            (AVERAGE_KEY, "moving average", self.average.clone()),
             ("loss", "loss", self.loss.clone()),
             ("seed", "seed of the network", graph.seed().to_string()),
         ]
@@ -74,23 +174,30 @@ impl Position {
 
     pub(super) fn metadata(&self, graph: &Graph) -> impl Iterator<Item = (String, String)> {
         let settings = self.settings(graph).map(|(key, _, value)| (key, value));
-        let rest = [
-            (DATA_KEY, self.data_digest.clone()),
-            (DATA_SIZE_KEY, self.data_size.clone()),
-            ("step", self.step.to_string()),
-        ];
-        let all = settings.into_iter().chain(rest);
+        let data = self.minibatches.iter().flat_map(|of| {
+            let (digest, size) = (of.data_digest.clone(), of.data_size.clone());
+            [(DATA_KEY, digest), (DATA_SIZE_KEY, size)]
+        });
+        let all = settings.into_iter().chain(data);
+        let all = all.chain([("step", self.step.to_string())]);
+        // What a training does not have is not named.
+        let all = all.filter(|(_, value)| !value.is_empty());
         all.map(|(key, value)| (key.to_owned(), value))
     }
 
-    /// Steps taken, if a file's training goes on with this network and the minibatches from here.
-    pub(super) fn step_in(&self, graph: &Graph, file: &File<'_>) -> Result<u64, CheckpointError> {
+    /// Steps taken, if a file's training goes on with this network and the minibatches from here, but for the changes.
+    pub(super) fn step_in(
+        &self,
+        graph: &Graph,
+        file: &File<'_>,
+        changes: Changes,
+    ) -> Result<u64, CheckpointError> {
         if file.text("step").is_empty() {
             return Err(CheckpointError::NoTraining { is_ours: true });
         }
         for (key, what, expected) in self.settings(graph) {
             let found = file.text(key);
-            if expected != found {
+            if expected != found && !changes.allow(key) {
                 let [expected, found] = difference(&expected, found);
                 return Err(CheckpointError::Training {
                     what,
@@ -99,9 +206,12 @@ impl Position {
                 });
             }
         }
-        if file.text(DATA_KEY) != self.data_digest {
+        if let Some(of) = &self.minibatches
+            && file.text(DATA_KEY) != of.data_digest
+            && !changes.examples
+        {
             return Err(CheckpointError::Data {
-                expected: shown(&format!("\"{}\" ({})", self.data_name, self.data_size)),
+                expected: shown(&format!("\"{}\" ({})", of.data_name, of.data_size)),
                 found: shown(file.text(DATA_SIZE_KEY)),
             });
         }
@@ -113,5 +223,18 @@ impl Position {
                 shown(step)
             ),
         })
+    }
+}
+
+fn words(sampling: &Sampling) -> String {
+    match sampling {
+        Sampling::WithReplacement { seed } => format!("with replacement, seed {seed}"),
+        Sampling::Shuffled { seed } => format!("shuffled, seed {seed}"),
+        Sampling::Listed(list) => {
+            let mut hash = Sha256::new();
+            hash_words(&mut hash, list.iter().map(|index| index.to_le_bytes()));
+            let digest = hex(&hash.finalize());
+            format!("listed, {} indices, SHA-256 {digest}", list.len())
+        }
     }
 }

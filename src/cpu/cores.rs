@@ -50,9 +50,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crate::TwoLayerNet;
-    use crate::cpu::Trainer;
+    use crate::cpu::{Network, Trainer};
     use crate::data::{Sampling, synthetic};
-    use crate::ops::Sgd;
+    use crate::ops::{Sgd, SoftmaxCrossEntropy};
 
     /// Narrow and wide first layers: over pixels that are not 0, and as products of dense matrices.
     #[test]
@@ -64,8 +64,15 @@ mod tests {
                 let steps = || {
                     let spec = TwoLayerNet::spec(784, hidden, 10).seed(2);
                     let sampling = Sampling::WithReplacement { seed: 3 };
-                    let mut trainer =
-                        Trainer::<f32>::new(&spec, Sgd::new(0.1), &digits, 75, sampling).unwrap();
+                    let mut trainer = Trainer::new(
+                        Network::<f32>::new(&spec).unwrap(),
+                        SoftmaxCrossEntropy,
+                        Sgd::new(0.1),
+                        &digits,
+                        75,
+                        sampling,
+                    )
+                    .unwrap();
                     let losses = trainer.steps(20).unwrap();
                     let bits: Vec<u32> = losses.into_iter().map(f32::to_bits).collect();
                     (bits, trainer.network().parameters())

@@ -8,7 +8,7 @@ use super::{Network, footprint};
 use crate::confusion::correct;
 use crate::error::Error;
 use crate::fit::{check_input, check_targets};
-use crate::network::{Activation, Parameters};
+use crate::network::{Activation, Parameters, Wanted};
 use crate::ops::{Loss, SoftmaxCrossEntropy};
 use crate::reference::{Float, LossPass, Targets};
 
@@ -74,7 +74,9 @@ impl<F: Float> Network<F> {
     ) -> Result<Parameters<F>, Error> {
         check_targets(self.graph(), loss, x.dim().into(), &targets)?;
         footprint::check_gradient::<F>(&self.passes, x.nrows())?;
-        let mut work = self.passes.workspace(x.nrows(), false);
+        let mut work = self
+            .passes
+            .workspace(x.nrows(), false, &Wanted::parameters(self.graph()));
         self.copy_inputs(x, &mut work.values);
         let mut state = self.state.clone();
         let mut context = Context {

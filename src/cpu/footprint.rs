@@ -7,7 +7,7 @@ use crate::data::Examples;
 use crate::error::Error;
 use crate::error::memory::readable;
 use crate::memory::{self, bytes_of, total};
-use crate::network::{Graph, Parameter};
+use crate::network::{Gradients, Graph, Parameter, Wanted};
 use crate::reference::Float;
 
 /// Whether the host has room for a network.
@@ -56,8 +56,9 @@ pub(super) fn check_values<F: Float>(passes: &Passes, rows: usize) -> Result<(),
 /// `first` on.
 fn of_pass(passes: &Passes, rows: usize, first: usize) -> u64 {
     let graph = &passes.graph;
+    let gradients = Gradients::new(graph, false, &Wanted::parameters(graph));
     let values = graph.sizes().skip(first).map(|size| size as u64);
-    let of_row = total(values.chain([graph.kept(true), passes.gradients.elements() as u64]));
+    let of_row = total(values.chain([graph.kept(true), gradients.elements() as u64]));
     let repeated = graph.repeated();
     let later = total(repeated.map(|parameter| size(&graph.parameters[parameter])));
     total([of_row.saturating_mul(rows as u64), graph.kept(false), later])
@@ -111,12 +112,10 @@ impl Training<'_> {
     }
 
     pub(super) fn bytes<F: Float>(&self) -> u64 {
-        // Parameters, gradients, and what is kept. To draw initial values takes less than the gradients,
-        // which come later.
+        // Gradients, and what is kept; the network is there.
         let count = self.passes.graph.parameter_count();
-        let of_parameters = count.saturating_mul(2 + self.kept as u64);
-        let of_layers = of_parameters.saturating_add(state(&self.passes.graph));
-        bytes_of::<F>(of_layers)
+        let of_parameters = count.saturating_mul(1 + self.kept as u64);
+        bytes_of::<F>(of_parameters)
             .saturating_add(self.of_minibatch::<F>())
             .saturating_add(self.of_evaluation::<F>())
     }

@@ -23,6 +23,16 @@ pub struct Network<F> {
     pub(super) state: Vec<Array2<F>>,
 }
 
+impl Sequential {
+    /// The network with its initial parameters on the CPU; [`Network::new`] takes `f64` as well.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the network cannot be, [`Error::Memory`] when the host has no room for it.
+    pub fn on_cpu(&self) -> Result<Network<f32>, Error> {
+        Network::new(self)
+    }
+}
+
 impl<F: Float> Network<F> {
     /// The network that `spec` describes, with its initial parameters.
     ///

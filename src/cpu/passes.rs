@@ -1,10 +1,12 @@
 //! How the values of a network are computed, and the gradients by them: one after another, in the order of its graph.
 
+use std::sync::Arc;
+
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip, s};
 
 use super::linear::Linear;
 use super::sparse::SparseBatch;
-use crate::network::{Arrival, Gradients, Graph, Source, Use};
+use crate::network::{Arrival, BackwardStep, Gradients, Graph, Source, Use, Wanted};
 use crate::ops;
 use crate::reference::{self, Backward, Draw, Float, Forward, Loss, LossPass, Mode, Targets, Twin};
 use crate::shape::Shape;
@@ -28,7 +30,7 @@ impl Form {
 }
 
 /// Whether a layer has a fast form here, over bytes that are mostly 0 too.
-pub(super) fn is_linear(layer: &dyn ops::Layer) -> bool {
+fn is_linear(layer: &dyn ops::Layer) -> bool {
     ops::unwrapped(layer).is::<ops::Linear>()
 }
 
@@ -36,7 +38,6 @@ pub(super) fn is_linear(layer: &dyn ops::Layer) -> bool {
 #[derive(Debug)]
 pub(super) struct Passes {
     pub(super) graph: Graph,
-    pub(super) gradients: Gradients,
     /// Of each use of a layer.
     forms: Vec<Form>,
 }
@@ -54,13 +55,15 @@ pub(super) struct Context<'a, F> {
 #[derive(Debug)]
 pub(super) struct Workspace<F> {
     rows: usize,
+    /// Which gradients are computed, and where they are.
+    pub(super) plan: Arc<Gradients>,
     /// Every value of the network, the minibatch first; without columns where the first layer reads it in another
     /// form.
     pub(super) values: Vec<Array2<F>>,
     /// What each use of a layer hands on to its backward pass.
-    kept: Vec<Vec<Array2<F>>>,
+    pub(super) kept: Vec<Vec<Array2<F>>>,
     /// Gradients by values: some take turns in the same memory.
-    deltas: Vec<Vec<F>>,
+    pub(super) deltas: Vec<Vec<F>>,
     /// Room for one that is added to an earlier one.
     arriving: Vec<F>,
     /// Those by parameters.
@@ -85,7 +88,6 @@ impl Passes {
 
     fn with(graph: Graph, form: impl Fn(&dyn ops::Layer) -> Form) -> Self {
         Self {
-            gradients: Gradients::new(&graph, false),
             forms: graph
                 .uses
                 .iter()
@@ -93,6 +95,15 @@ impl Passes {
                 .collect(),
             graph,
         }
+    }
+
+    /// The first layer, where it alone takes the only input and has a fast form.
+    pub(super) fn fast_first(&self) -> Option<&Use> {
+        let first = self.graph.first_use()?;
+        let Source::Layer { layer, .. } = self.graph.values[first.value].source else {
+            return None;
+        };
+        matches!(self.forms[layer], Form::Linear).then_some(first)
     }
 
     /// The index of the network's output among its values.
@@ -189,7 +200,24 @@ impl Passes {
         sparse: Option<&SparseBatch<F>>,
     ) -> F {
         self.forward(&mut work.values, &mut work.kept, context, sparse);
-        self.backward(work, context, compared, sparse)
+        let loss = self.loss(work, compared);
+        self.backward(work, context, sparse);
+        loss
+    }
+
+    /// Mean loss of `work.values`, with the gradient by the outputs where [`backward`](Self::backward) takes it.
+    pub(super) fn loss<F: Float>(
+        &self,
+        work: &mut Workspace<F>,
+        (loss, targets): (&dyn Loss<F>, Targets<'_, F>),
+    ) -> F {
+        let (outputs, doutputs) = work.outputs(self);
+        // As long as the other views.
+        let targets = match &targets {
+            Targets::Classes(labels) => Targets::Classes(labels),
+            Targets::Values(values) => Targets::Values(values.view()),
+        };
+        loss.forward_backward(LossPass::new(outputs, targets, doutputs))
     }
 
     /// The use of a layer that gives a value, if it reads a sparse input.
@@ -202,39 +230,29 @@ impl Passes {
         (of_use.value == value).then_some((x, of_use))
     }
 
-    /// Loss and gradients of `work.values`, by those of the outputs. A gradient that is not the first to arrive is
-    /// added to those before it.
-    fn backward<F: Float>(
+    /// Gradients of `work.values`, from that by the outputs on. One that is not the first to arrive is added to those
+    /// before it.
+    pub(super) fn backward<F: Float>(
         &self,
         work: &mut Workspace<F>,
         context: &Context<'_, F>,
-        (loss, targets): (&dyn Loss<F>, Targets<'_, F>),
         sparse: Option<&SparseBatch<F>>,
-    ) -> F {
-        let output = self.output();
-        let dims = [work.rows, self.columns(output)];
-        let doutputs = matrix_mut(&mut work.deltas[self.slot(output)], dims);
-        // As long as the other views.
-        let targets = match &targets {
-            Targets::Classes(labels) => Targets::Classes(labels),
-            Targets::Values(values) => Targets::Values(values.view()),
-        };
-        let pass = LossPass::new(work.values[output].view(), targets, doutputs);
-        let loss = loss.forward_backward(pass);
-        for (at, step) in self.gradients.steps.iter().enumerate() {
-            let slot = self.slot(step.value);
+    ) {
+        let plan = Arc::clone(&work.plan);
+        for step in &plan.steps {
+            let slot = plan.slot(step.value);
             // No step writes where its gradient is.
             let dy = std::mem::take(&mut work.deltas[slot]);
             let of_value = matrix(&dy, [work.rows, self.columns(step.value)]);
             match &self.graph.values[step.value].source {
                 Source::Input { .. } => {}
                 &Source::Layer { layer, x } => {
-                    self.layer_back(work, context, at, (layer, x), of_value, sparse);
+                    self.layer_back(work, context, step, (layer, x), of_value, sparse);
                 }
                 Source::Sum(_) => {
                     for &(operand, arrival) in step.to.iter().flatten() {
                         // It may be the same.
-                        if self.slot(operand) != slot {
+                        if plan.slot(operand) != slot {
                             self.arrive(work, operand, arrival, of_value);
                         }
                     }
@@ -252,7 +270,6 @@ impl Passes {
             }
             work.deltas[slot] = dy;
         }
-        loss
     }
 
     /// The step back through one use of a layer, by the gradient `dy` of what it gives.
@@ -260,12 +277,12 @@ impl Passes {
         &self,
         work: &mut Workspace<F>,
         context: &Context<'_, F>,
-        step: usize,
+        step: &BackwardStep,
         (layer, x): (usize, usize),
         dy: ArrayView2<'_, F>,
         sparse: Option<&SparseBatch<F>>,
     ) {
-        let (of_use, step) = (&self.graph.uses[layer], &self.gradients.steps[step]);
+        let of_use = &self.graph.uses[layer];
         let range = of_use.parameters.clone();
         let gradients = match step.parameters {
             Arrival::First => &mut work.gradients[range.clone()],
@@ -277,7 +294,7 @@ impl Passes {
             let to = step.to.first().copied().flatten();
             let dx = to.map(|(operand, arrival)| {
                 let room = match arrival {
-                    Arrival::First => &mut work.deltas[self.slot(operand)],
+                    Arrival::First => &mut work.deltas[work.plan.slot(operand)],
                     Arrival::Later => &mut work.arriving,
                 };
                 matrix_mut(room, [work.rows, self.columns(operand)])
@@ -315,21 +332,21 @@ impl Passes {
         gradient: ArrayView2<'_, F>,
     ) {
         let dims = [work.rows, self.columns(operand)];
-        let mut sum = matrix_mut(&mut work.deltas[self.slot(operand)], dims);
+        let mut sum = matrix_mut(&mut work.deltas[work.plan.slot(operand)], dims);
         match arrival {
             Arrival::First => sum.assign(&gradient),
             Arrival::Later => sum += &gradient,
         }
     }
 
-    /// Where the gradient by a value is.
-    #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
-    fn slot(&self, value: usize) -> usize {
-        self.gradients.slots.of[value].expect("cpu::Passes: a gradient that is read has memory")
-    }
-
-    /// Room for a step over so many rows; `is_sparse` where the first layer reads them in another form.
-    pub(super) fn workspace<F: Float>(&self, rows: usize, is_sparse: bool) -> Workspace<F> {
+    /// Room for a step over so many rows, and for the gradients that are wanted; `is_sparse` where the first layer reads
+    /// the rows in another form.
+    pub(super) fn workspace<F: Float>(
+        &self,
+        rows: usize,
+        is_sparse: bool,
+        wanted: &Wanted,
+    ) -> Workspace<F> {
         let mut later: Vec<_> = self
             .graph
             .parameters
@@ -339,7 +356,8 @@ impl Passes {
         for parameter in self.graph.repeated() {
             later[parameter] = self.zeros_like(parameter);
         }
-        let slots = &self.gradients.slots;
+        let plan = Gradients::new(&self.graph, false, wanted);
+        let slots = &plan.slots;
         Workspace {
             rows,
             values: self.values(rows, is_sparse),
@@ -349,11 +367,12 @@ impl Passes {
                 .iter()
                 .map(|&size| vec![F::zero(); rows * size])
                 .collect(),
-            arriving: vec![F::zero(); rows * self.gradients.arriving],
+            arriving: vec![F::zero(); rows * plan.arriving],
             gradients: (0..self.graph.parameters.len())
                 .map(|at| self.zeros_like(at))
                 .collect(),
             later,
+            plan: Arc::new(plan),
         }
     }
 
@@ -397,6 +416,20 @@ pub(super) fn matrix<F>(block: &[F], dims: [usize; 2]) -> ArrayView2<'_, F> {
 pub(super) fn matrix_mut<F>(block: &mut [F], dims: [usize; 2]) -> ArrayViewMut2<'_, F> {
     let values = &mut block[..dims[0] * dims[1]];
     ArrayViewMut2::from_shape(dims, values).expect("as many as its shape says")
+}
+
+impl<F> Workspace<F> {
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// What the network gave, and where the gradient by it goes.
+    pub(super) fn outputs(&mut self, passes: &Passes) -> (ArrayView2<'_, F>, ArrayViewMut2<'_, F>) {
+        let output = passes.output();
+        let dims = [self.rows, passes.columns(output)];
+        let dy = matrix_mut(&mut self.deltas[self.plan.slot(output)], dims);
+        (self.values[output].view(), dy)
+    }
 }
 
 #[cfg(test)]

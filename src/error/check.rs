@@ -53,7 +53,7 @@ impl fmt::Display for Call {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Place {
-    /// Name of the layer, or the loss as `Debug` shows it.
+    /// Name of the layer, or the loss as it describes itself.
     pub name: String,
     /// Which pass.
     pub pass: Pass,

@@ -99,7 +99,7 @@ impl<'a> Case<'a> {
         };
         Self {
             loss,
-            name: format!("{loss:?}"),
+            name: loss.describe(),
             twin: loss.reference(),
             minibatch,
             outputs,

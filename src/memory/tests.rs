@@ -251,7 +251,7 @@ mod limited {
 
     use crate::data::{Sampling, synthetic};
     use crate::error::Error;
-    use crate::ops::{Adam, Linear, Relu};
+    use crate::ops::{Adam, Linear, Relu, SoftmaxCrossEntropy};
     use crate::{Sequential, cpu};
 
     /// Set in the process that is limited.
@@ -269,7 +269,14 @@ mod limited {
         let digits = synthetic::digits_of(1, 40, 40)?;
         let sampling = Sampling::Shuffled { seed: 1 };
         let (spec, adam) = (spec(hidden), Adam::new(1e-3));
-        let trainer = cpu::Trainer::<f32>::new(&spec, adam, &digits.train, 20, sampling);
+        let trainer = cpu::Trainer::new(
+            spec.on_cpu()?,
+            SoftmaxCrossEntropy,
+            adam,
+            &digits.train,
+            20,
+            sampling,
+        );
         let mut trainer = trainer?;
         trainer.steps(2)?;
         trainer.evaluate(&digits.test)?;
@@ -319,9 +326,12 @@ mod limited {
 
     #[test]
     fn a_training_that_its_limit_cannot_hold_is_refused_at_once() {
-        for hidden in [70_000, 30_000] {
-            let told = under(6_000_000, hidden);
-            assert!(told.contains("refused: a training of "), "{told}");
+        for (hidden, limit, what) in [
+            (70_000, 6_000_000, "a network of "),
+            (9_000, 900_000, "a training of "),
+        ] {
+            let told = under(limit, hidden);
+            assert!(told.contains(&format!("refused: {what}")), "{told}");
             assert!(told.contains("the limit of ulimit -v"), "{told}");
             assert!(!told.contains("trained"), "{told}");
         }

@@ -5,7 +5,7 @@ use super::forward::{losses_tensor, mode, place, record_loss};
 use super::memory::Values;
 use crate::error::{Error, TargetKind};
 use crate::kernel::Element;
-use crate::network::{Arrival, BackwardStep, Gradients, Parameter, Source, is_that_of_sum};
+use crate::network::{Arrival, BackwardStep, Gradients, Parameter, Source, Wanted, is_that_of_sum};
 use crate::ops::{Backward, Linear, Loss, LossPass, add, columns};
 use crate::plan::Recorder;
 use crate::shape::TensorShape;
@@ -23,22 +23,34 @@ pub(crate) struct TrainingPass {
     pub(crate) gradients: Arena,
     /// The same of later uses of a layer, before they are added: for each parameter that there are some of.
     later: Vec<Option<Tensor>>,
+}
+
+/// What a loss compares, and says of each row.
+#[derive(Debug)]
+pub(crate) struct Compared {
     /// Classes (1, rows) of `u32`, or values (rows, outputs).
     pub(crate) targets: Tensor,
     /// (1, rows).
     pub(crate) losses: Tensor,
 }
 
+impl Compared {
+    pub(crate) fn new(model: &Model, rows: usize, targets: TargetKind) -> Result<Self, Error> {
+        Self::with(model, model.targets_tensor(rows, targets)?, rows)
+    }
+
+    /// With targets that exist.
+    pub(crate) fn with(model: &Model, targets: Tensor, rows: usize) -> Result<Self, Error> {
+        let losses = losses_tensor(&model.gpu, rows)?;
+        Ok(Self { targets, losses })
+    }
+}
+
 impl TrainingPass {
-    /// Over so many rows, whose features are floats or packed bytes.
-    pub(crate) fn new(
-        model: &Model,
-        rows: usize,
-        input: Element,
-        targets: TargetKind,
-    ) -> Result<Self, Error> {
-        let (graph, gpu) = (&model.graph, &model.gpu);
-        let backward = Gradients::new(graph, true);
+    /// Over rows of features that are floats or packed bytes, for the gradients that are wanted.
+    pub(crate) fn new(model: &Model, features: &Tensor, wanted: &Wanted) -> Result<Self, Error> {
+        let (graph, gpu, rows) = (&model.graph, &model.gpu, features.rows());
+        let backward = Gradients::new(graph, true, wanted);
         let sizes = backward.slots.sizes.iter().enumerate();
         let slots = sizes.map(|(slot, &size)| {
             let label = format!("gradients by values, block {slot}");
@@ -58,24 +70,26 @@ impl TrainingPass {
                 Some(Tensor::zeros(gpu, label, shape, Element::F32)?)
             }
         };
-        let features = model.features_tensor(rows, input)?;
         Ok(Self {
-            values: model.all_values(&features, true)?,
+            values: model.all_values(features, true)?,
             deltas,
             arriving,
             steps: backward.steps,
             gradients: model.like_parameters("gradients")?,
             later: model.later_gradients()?,
-            targets: model.targets_tensor(rows, targets)?,
-            losses: losses_tensor(gpu, rows)?,
         })
     }
 
+    /// The gradient by the outputs, from which the backward pass goes on.
+    pub(crate) fn doutputs(&self) -> &Tensor {
+        self.delta(self.values.of.len() - 1)
+    }
+
     /// The gradient by a value that has one.
-    fn delta(&self, value: usize) -> &Tensor {
+    #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+    pub(super) fn delta(&self, value: usize) -> &Tensor {
         let delta = self.deltas[value].as_ref();
-        assert!(delta.is_some(), "backward: no gradient by values.{value}");
-        delta.unwrap_or(&self.losses)
+        delta.expect("backward: a gradient that is read has a tensor")
     }
 
     /// Where a gradient goes: at once to its place, or to be added to what is there.
@@ -106,19 +120,28 @@ impl Model {
         Ok(later)
     }
 
-    /// Records the loss of each row, and the gradients of their mean by all parameters: in a step of training where
-    /// there is a `step_count`.
-    pub(crate) fn record_backward(
+    /// Records the loss of each row, and the gradient of their mean by the outputs.
+    pub(crate) fn record_loss(
         &self,
         recorder: &mut Recorder<'_>,
         loss: &dyn Loss,
         pass: &TrainingPass,
+        compared: &Compared,
+    ) -> Result<(), Error> {
+        let from = [pass.values.output(), &compared.targets];
+        let to = [&compared.losses, pass.doutputs()];
+        record_loss(recorder, loss, LossPass::new(from, to))
+    }
+
+    /// Records the gradients that are wanted, from that by the outputs on: in a step of training where there is a
+    /// `step_count`.
+    pub(crate) fn record_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        pass: &TrainingPass,
         step_count: Option<&Tensor>,
     ) -> Result<(), Error> {
         let values = &pass.values;
-        let to = [&pass.losses, pass.delta(values.of.len() - 1)];
-        let from = [values.output(), &pass.targets];
-        record_loss(recorder, loss, LossPass::new(from, to))?;
         for step in &pass.steps {
             let dy = pass.delta(step.value);
             match &self.graph.values[step.value].source {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ndarray::{Array2, ArrayView2, s};
 
-use super::backward::TrainingPass;
+use super::backward::{Compared, TrainingPass};
 use super::forward::ForwardPass;
 use super::probe::probe_loss;
 use super::{Model, read_matrix};
@@ -16,7 +16,7 @@ use crate::error::{Error, TargetKind};
 use crate::fit::{check_input, check_targets};
 use crate::kernel::Element;
 use crate::memory::{self, bytes_of, total};
-use crate::network::{Activation, Parameters};
+use crate::network::{Activation, Parameters, Wanted};
 use crate::ops::Loss;
 use crate::plan::Recorder;
 use crate::reference::Targets;
@@ -130,14 +130,21 @@ impl Model {
         probe_loss(&self.gpu, loss, self.output())?;
         let rows = x.nrows();
         self.check_copy(rows)?;
-        let pass = TrainingPass::new(self, rows, Element::F32, targets.kind());
-        let pass = pass.map_err(|error| of_too_many_rows(error, "a gradient", rows))?;
+        let room = || {
+            let features = self.features_tensor(rows, Element::F32)?;
+            let wanted = Wanted::parameters(&self.graph);
+            let pass = TrainingPass::new(self, &features, &wanted)?;
+            Ok((pass, Compared::new(self, rows, targets.kind())?))
+        };
+        let room = room().map_err(|error| of_too_many_rows(error, "a gradient", rows));
+        let (pass, compared) = room?;
         let mut recorder = Recorder::new(&self.gpu);
         self.record_forward(&mut recorder, &pass.values, None)?;
-        self.record_backward(&mut recorder, loss, &pass, None)?;
+        self.record_loss(&mut recorder, loss, &pass, &compared)?;
+        self.record_backward(&mut recorder, &pass, None)?;
         let plan = recorder.finish()?;
         self.gpu.write(&pass.values.features, &elements(x))?;
-        self.write_targets(&targets, &pass.targets, 0..rows)?;
+        self.write_targets(&targets, &compared.targets, 0..rows)?;
         self.gpu.submit(&plan, 1)?;
         pollster::block_on(self.read_like_parameters(&pass.gradients))
     }
@@ -262,7 +269,7 @@ impl Model {
         }
     }
 
-    fn write_targets(
+    pub(crate) fn write_targets(
         &self,
         targets: &Targets<'_, f32>,
         to: &Tensor,

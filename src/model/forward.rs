@@ -117,13 +117,7 @@ impl Model {
     pub fn forward_plan(&self, x: &Tensor, y: &Tensor) -> Result<Plan, Error> {
         let rows = x.rows();
         for (tensor, columns) in [(x, self.graph.features()), (y, self.graph.outputs())] {
-            if tensor.element() != Element::F32 {
-                return Err(Error::setting(
-                    format!("the element type of {}", tensor.label()),
-                    "f32",
-                    format!("{:?}", tensor.element()).to_ascii_lowercase(),
-                ));
-            }
+            tensor.check_element(Element::F32)?;
             if tensor.dims() != [rows, columns] {
                 return Err(Error::shape(
                     format!("{}, for this network,", tensor.label()),
@@ -175,7 +169,7 @@ impl Model {
         self.rows_by_memory().min(by_flops).max(1)
     }
 
-    pub(super) fn targets_tensor(&self, rows: usize, kind: TargetKind) -> Result<Tensor, Error> {
+    pub(crate) fn targets_tensor(&self, rows: usize, kind: TargetKind) -> Result<Tensor, Error> {
         match kind {
             TargetKind::Classes => {
                 let label = "labels of the minibatch";
@@ -266,7 +260,7 @@ pub(super) fn record_loss(
     loss: &dyn Loss,
     pass: LossPass<'_>,
 ) -> Result<(), Error> {
-    let who = || format!("the loss {loss:?}");
+    let who = || format!("the loss {}", loss.describe());
     recorder.watched(who, |recorder| loss.forward_backward(recorder, pass))
 }
 

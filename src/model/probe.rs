@@ -114,7 +114,7 @@ pub(crate) fn probe_loss(gpu: &Gpu, loss: &dyn Loss, outputs: Shape) -> Result<(
     record_loss(&mut recorder, loss, pass)?;
     run(
         recorder,
-        &format!("the loss {loss:?}"),
+        &format!("the loss {}", loss.describe()),
         [&losses, &doutputs].into_iter(),
     )
 }

@@ -9,7 +9,7 @@ use crate::checkpoint;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::network::{Parameter, Parameters, array, check_all, check_shape, find, row_major};
-use crate::ops::mix;
+use crate::ops::{add, mix};
 use crate::plan::Recorder;
 use crate::tensor::{Arena, Tensor};
 
@@ -66,7 +66,6 @@ impl Model {
     }
 
     /// Values in the shapes of the parameters, under their names.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn read_like_parameters(
         &self,
         values: &Arena,
@@ -164,6 +163,45 @@ impl Model {
         self.mix(other, 1.0)
     }
 
+    /// A copy of the parameters, on the device.
+    pub(crate) fn copied_parameters(&self, role: &str) -> Result<Arena, Error> {
+        let copy = self.like_parameters(role)?;
+        self.copy(&self.parameters, &copy)?;
+        Ok(copy)
+    }
+
+    /// A copy of the state of the layers, on the device.
+    pub(crate) fn copied_state(&self, role: &str) -> Result<Arena, Error> {
+        let copy = arena(&self.gpu, role, &self.graph.state)?;
+        self.copy(&self.state, &copy)?;
+        Ok(copy)
+    }
+
+    /// Copies the parameters into an arena of their shapes, on the device.
+    pub(crate) fn copy_parameters_to(&self, to: &Arena) -> Result<(), Error> {
+        self.copy(&self.parameters, to)
+    }
+
+    /// The same of the state of the layers.
+    pub(crate) fn copy_state_to(&self, to: &Arena) -> Result<(), Error> {
+        self.copy(&self.state, to)
+    }
+
+    /// Takes parameters and state out of such copies.
+    pub(crate) fn restore(&mut self, parameters: &Arena, state: &Arena) -> Result<(), Error> {
+        self.copy(parameters, &self.parameters)?;
+        self.copy(state, &self.state)
+    }
+
+    fn copy(&self, from: &Arena, to: &Arena) -> Result<(), Error> {
+        let mut recorder = Recorder::new(&self.gpu);
+        for (from, to) in from.blocks().iter().zip(to.blocks()) {
+            add::copy(&mut recorder, from, to);
+        }
+        self.gpu.submit(&recorder.finish()?, 1)?;
+        Ok(())
+    }
+
     /// Moves parameters and state by a share of the way to those of another model of the same network, on the
     /// device: `own ← own + share·(other − own)`, and `own ← other` for a share of 1. So a target network slowly
     /// follows one that is trained (Lillicrap and others, "Continuous control with deep reinforcement learning",
@@ -194,7 +232,7 @@ impl Model {
             (&self.parameters, &other.parameters),
             (&self.state, &other.state),
         ] {
-            for ((own, _), (other, _)) in own.blocks().zip(others.blocks()) {
+            for (own, other) in own.blocks().iter().zip(others.blocks()) {
                 mix::record(&mut recorder, other, own, share);
             }
         }

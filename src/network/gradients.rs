@@ -22,6 +22,42 @@ pub(crate) struct BackwardStep {
     pub(crate) parameters: Arrival,
 }
 
+/// The gradients that somebody reads.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Wanted {
+    /// That by the features.
+    pub(crate) input: bool,
+    /// Those by each parameter.
+    pub(crate) parameters: Vec<bool>,
+}
+
+impl Wanted {
+    /// Those by all parameters.
+    pub(crate) fn parameters(graph: &Graph) -> Self {
+        Self {
+            input: false,
+            parameters: vec![true; graph.parameters.len()],
+        }
+    }
+
+    /// Whether the gradient by each value leads to one of these.
+    fn values(&self, graph: &Graph) -> Vec<bool> {
+        let mut wanted: Vec<bool> = Vec::new();
+        for value in &graph.values {
+            let of_value = match &value.source {
+                Source::Input { .. } => self.input,
+                &Source::Layer { layer, x } => {
+                    let parameters = graph.uses[layer].parameters.clone();
+                    wanted[x] || self.parameters[parameters].contains(&true)
+                }
+                of => of.operands().iter().any(|&operand| wanted[operand]),
+            };
+            wanted.push(of_value);
+        }
+        wanted
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Gradients {
@@ -35,14 +71,20 @@ pub(crate) struct Gradients {
 
 impl Gradients {
     /// With `fuses`, a `Relu` before a `Linear` is part of it.
-    pub(crate) fn new(graph: &Graph, fuses: bool) -> Self {
-        let steps = steps(graph, fuses);
+    pub(crate) fn new(graph: &Graph, fuses: bool, wanted: &Wanted) -> Self {
+        let steps = steps(graph, fuses, &wanted.values(graph));
         let (slots, arriving) = memory(graph, &steps);
         Self {
             steps,
             slots,
             arriving,
         }
+    }
+
+    /// The memory of the gradient by a value that has one.
+    #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+    pub(crate) fn slot(&self, value: usize) -> usize {
+        self.slots.of[value].expect("Gradients: a gradient that is read has memory")
     }
 
     /// Elements that all of them take together, for each row.
@@ -67,13 +109,13 @@ pub(crate) fn is_that_of_sum(graph: &Graph, sum: usize, operand: usize) -> bool 
     matches!(graph.values[sum].source, Source::Sum(_)) && graph.values[operand].readers.len() == 1
 }
 
-fn steps(graph: &Graph, fuses: bool) -> Vec<BackwardStep> {
+fn steps(graph: &Graph, fuses: bool, is_wanted: &[bool]) -> Vec<BackwardStep> {
     let mut has_arrived = vec![false; graph.values.len()];
     let mut is_filled = vec![false; graph.parameters.len()];
     let mut is_fused = vec![false; graph.values.len()];
     let mut steps = Vec::new();
     for (index, value) in graph.values.iter().enumerate().rev() {
-        if !value.is_trained || is_fused[index] {
+        if !is_wanted[index] || is_fused[index] {
             continue;
         }
         let mut arrive = |operand: usize| {
@@ -81,8 +123,7 @@ fn steps(graph: &Graph, fuses: bool) -> Vec<BackwardStep> {
                 false => Arrival::First,
                 true => Arrival::Later,
             };
-            let is_read = graph.values[operand].is_trained;
-            is_read.then_some((operand, arrival))
+            is_wanted[operand].then_some((operand, arrival))
         };
         let mut parameters = Arrival::First;
         let to = match value.source {

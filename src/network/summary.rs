@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::gradients::Gradients;
+use super::gradients::{Gradients, Wanted};
 use super::graph::{Graph, Parameter, Source};
 use crate::memory::{bytes_of, total};
 use crate::ops::metrics::HISTORY;
@@ -57,7 +57,7 @@ impl Memory {
         let values = values.map(|(_, value)| value.shape.len() as u64);
         // A loss, what the output is compared with, and the index of the example.
         let beside = (graph.outputs() as u64).saturating_add(2);
-        let gradients = Gradients::new(graph, true).elements() as u64;
+        let gradients = Gradients::new(graph, true, &Wanted::parameters(graph)).elements() as u64;
         let repeated = graph.repeated().map(|index| &graph.parameters[index]);
         Self {
             parameters: aligned(&graph.parameters),

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::Optimizer;
@@ -52,6 +54,7 @@ impl AdaGrad {
 struct Settings {
     elements: u32,
     slots: u32,
+    rate: f32,
     weight_decay: f32,
     epsilon: f32,
 }
@@ -66,12 +69,30 @@ static UPDATE_ADA_GRAD: Kernel<Settings> = update::kernel(
         UPDATE[3],
         Binding::write("sums"),
     ],
-    fields!(Settings: elements, slots, weight_decay, epsilon),
+    fields!(Settings: elements, slots, rate, weight_decay, epsilon),
 );
 
 impl Optimizer for AdaGrad {
+    fn describe(&self) -> String {
+        let Self {
+            learning_rate,
+            epsilon,
+            weight_decay,
+        } = self;
+        format!(
+            "AdaGrad {{ learning_rate: {learning_rate:?}, epsilon: {epsilon:?}, weight_decay: {weight_decay:?} }}"
+        )
+    }
+
     fn learning_rate(&self) -> f32 {
         self.learning_rate
+    }
+
+    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
+        Arc::new(Self {
+            learning_rate,
+            ..*self
+        })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -86,18 +107,13 @@ impl Optimizer for AdaGrad {
 
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
         let decay = self.weight_decay;
-        pass.record(
-            recorder,
-            &UPDATE_ADA_GRAD,
-            9,
-            decay,
-            |elements, slots, weight_decay| Settings {
-                elements,
-                slots,
-                weight_decay,
-                epsilon: self.epsilon,
-            },
-        );
+        pass.record(recorder, &UPDATE_ADA_GRAD, 9, decay, |part| Settings {
+            elements: part.elements,
+            slots: part.slots,
+            rate: part.rate,
+            weight_decay: part.weight_decay,
+            epsilon: self.epsilon,
+        });
         Ok(())
     }
 

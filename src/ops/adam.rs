@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::Optimizer;
@@ -66,22 +68,17 @@ impl Adam {
 
     fn record(&self, recorder: &mut Recorder<'_>, pass: Update<'_>, is_decoupled: bool) {
         let decay = self.weight_decay;
-        pass.record(
-            recorder,
-            &UPDATE_ADAM,
-            16,
-            decay,
-            |elements, slots, weight_decay| Settings {
-                elements,
-                slots,
-                weight_decay,
-                is_decoupled: is_decoupled.into(),
-                one_minus_beta1: update::one_minus(self.betas[0]),
-                beta2: self.betas[1],
-                one_minus_beta2: update::one_minus(self.betas[1]),
-                epsilon: self.epsilon,
-            },
-        );
+        pass.record(recorder, &UPDATE_ADAM, 16, decay, |part| Settings {
+            elements: part.elements,
+            slots: part.slots,
+            rate: part.rate,
+            weight_decay: part.weight_decay,
+            is_decoupled: is_decoupled.into(),
+            one_minus_beta1: update::one_minus(self.betas[0]),
+            beta2: self.betas[1],
+            one_minus_beta2: update::one_minus(self.betas[1]),
+            epsilon: self.epsilon,
+        });
     }
 
     fn rule(&self, is_decoupled: bool) -> reference::Rule {
@@ -99,6 +96,7 @@ impl Adam {
 struct Settings {
     elements: u32,
     slots: u32,
+    rate: f32,
     weight_decay: f32,
     is_decoupled: u32,
     one_minus_beta1: f32,
@@ -118,12 +116,32 @@ static UPDATE_ADAM: Kernel<Settings> = update::kernel(
         Binding::write("means"),
         Binding::write("squares"),
     ],
-    fields!(Settings: elements, slots, weight_decay, is_decoupled, one_minus_beta1, beta2, one_minus_beta2, epsilon),
+    fields!(Settings: elements, slots, rate, weight_decay, is_decoupled, one_minus_beta1, beta2, one_minus_beta2, epsilon),
 );
 
 impl Optimizer for Adam {
+    fn describe(&self) -> String {
+        let Self {
+            learning_rate,
+            betas,
+            epsilon,
+            weight_decay,
+        } = self;
+        format!(
+            "Adam {{ learning_rate: {learning_rate:?}, betas: {betas:?}, epsilon: {epsilon:?}, \
+             weight_decay: {weight_decay:?} }}"
+        )
+    }
+
     fn learning_rate(&self) -> f32 {
         self.learning_rate
+    }
+
+    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
+        Arc::new(Self {
+            learning_rate,
+            ..*self
+        })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -189,8 +207,19 @@ impl AdamW {
 }
 
 impl Optimizer for AdamW {
+    fn describe(&self) -> String {
+        format!("AdamW({})", self.0.describe())
+    }
+
     fn learning_rate(&self) -> f32 {
         self.0.learning_rate()
+    }
+
+    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
+        Arc::new(Self(Adam {
+            learning_rate,
+            ..self.0
+        }))
     }
 
     fn decay(&self) -> f32 {

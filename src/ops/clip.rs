@@ -1,4 +1,5 @@
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -10,7 +11,7 @@ use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Element, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::reference;
-use crate::tensor::{Arena, Tensor};
+use crate::tensor::Tensor;
 
 /// Sums that one block of gradients is split into at the most.
 const MOST_PARTS: usize = 4_096;
@@ -65,9 +66,9 @@ fn parts_of(block: &Tensor) -> usize {
 
 /// Records that `gradients` are scaled so that their norm, of all of them together, is at most
 /// `max_norm`.
-fn record(recorder: &mut Recorder<'_>, gradients: &Arena, max_norm: f32) -> Result<(), Error> {
+fn record(recorder: &mut Recorder<'_>, gradients: &[Tensor], max_norm: f32) -> Result<(), Error> {
     let gpu = recorder.gpu();
-    let all_parts = gradients.blocks().map(|(block, _)| parts_of(block)).sum();
+    let all_parts = gradients.iter().map(parts_of).sum();
     let sums = Tensor::zeros(gpu, "sums of squares", [all_parts, 2], Element::F32)?;
     let factor = Tensor::zeros(gpu, "factor of gradients", [1, 1], Element::F32)?;
     record_with(recorder, gradients, max_norm, [&sums, &factor]);
@@ -77,11 +78,10 @@ fn record(recorder: &mut Recorder<'_>, gradients: &Arena, max_norm: f32) -> Resu
 /// The same with tensors for the sums of squares of all parts, (parts, 2), and for the factor, (1, 1).
 fn record_with(
     recorder: &mut Recorder<'_>,
-    gradients: &Arena,
+    gradients: &[Tensor],
     max_norm: f32,
     [sums, factor]: [&Tensor; 2],
 ) {
-    let blocks = || gradients.blocks().map(|(block, _)| block);
     let all_parts = sums.rows();
     let settings = |elements: usize, first: usize, parts: usize| Settings {
         elements: to_u32(elements),
@@ -95,7 +95,7 @@ fn record_with(
         bytes: None,
     };
     let mut first = 0;
-    for block in blocks() {
+    for block in gradients {
         let (elements, parts) = (block.len(), parts_of(block));
         let cost = cost(3 * elements, elements.div_ceil(parts));
         let settings = settings(elements, first, parts);
@@ -105,7 +105,7 @@ fn record_with(
     let combined = cost(2 * all_parts, all_parts.div_ceil(64) + 6);
     let of_sums = settings(all_parts, 0, all_parts);
     recorder.dispatch(&COMBINE, of_sums, &[sums, factor], 1, combined);
-    for block in blocks() {
+    for block in gradients {
         let elements = block.len();
         let settings = settings(elements, 0, 0);
         record_elements(recorder, &SCALE, settings, &[factor, block], elements, 1);
@@ -113,8 +113,20 @@ fn record_with(
 }
 
 impl<O: Optimizer> Optimizer for Clipped<O> {
+    fn describe(&self) -> String {
+        let (optimizer, max_norm) = (self.optimizer.describe(), self.max_norm);
+        format!("Clipped {{ optimizer: {optimizer}, max_norm: {max_norm:?} }}")
+    }
+
     fn learning_rate(&self) -> f32 {
         self.optimizer.learning_rate()
+    }
+
+    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
+        Arc::new(Clipped {
+            optimizer: self.optimizer.with_learning_rate(learning_rate),
+            max_norm: self.max_norm,
+        })
     }
 
     fn decay(&self) -> f32 {
@@ -135,7 +147,13 @@ impl<O: Optimizer> Optimizer for Clipped<O> {
     }
 
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
-        record(recorder, pass.gradients, self.max_norm)?;
+        // Those of frozen parameters do not count, as in PyTorch, where they have none.
+        let parts = pass.parts(0.0).into_iter().map(|part| part.gradients);
+        let gradients: Vec<Tensor> = parts.collect();
+        if gradients.is_empty() {
+            return Ok(());
+        }
+        record(recorder, &gradients, self.max_norm)?;
         self.optimizer.update(recorder, pass)
     }
 

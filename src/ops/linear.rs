@@ -136,7 +136,9 @@ impl Layer for Linear {
             .parameter(weight.transposed())
             .flops(flops);
         Ok(match &self.bias {
-            Some(init) => spec.parameter(ParameterSpec::new("bias", outputs, init.clone())),
+            Some(init) => {
+                spec.parameter(ParameterSpec::new("bias", outputs, init.clone()).without_decay())
+            }
             None => spec,
         })
     }

@@ -38,10 +38,11 @@ impl<'a> LossPass<'a> {
 }
 
 /// A loss over rows of outputs.
-///
-/// A [checkpoint](crate::checkpoint) knows it by its `Debug` text: that names all settings, and has nothing that
-/// differs from run to run, as an address.
 pub trait Loss: Any + Debug + Send + Sync {
+    /// Its name and all its settings, the same in every run, for example `Huber { delta: 0.5 }`: a
+    /// [checkpoint](crate::checkpoint) knows it by this text, and messages call it so.
+    fn describe(&self) -> String;
+
     /// What it needs to know of every row: classes, where it says nothing else. A loss of values says so here.
     fn targets(&self) -> TargetKind {
         TargetKind::Classes
@@ -64,6 +65,10 @@ pub trait Loss: Any + Debug + Send + Sync {
 macro_rules! forward_loss {
     ($pointer:ty) => {
         impl Loss for $pointer {
+            fn describe(&self) -> String {
+                (**self).describe()
+            }
+
             fn targets(&self) -> TargetKind {
                 (**self).targets()
             }

@@ -42,6 +42,10 @@ static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
 };
 
 impl Loss for MeanSquaredError {
+    fn describe(&self) -> String {
+        "MeanSquaredError".to_owned()
+    }
+
     fn targets(&self) -> TargetKind {
         TargetKind::Values
     }

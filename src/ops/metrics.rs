@@ -52,6 +52,23 @@ static SUM_LOSSES: Kernel<Shape> = Kernel {
     ..METRICS
 };
 
+static COUNT_STEP: Kernel<Shape> = Kernel {
+    entry: "count_step",
+    bindings: &[Binding::write("steps_counted").of_u32()],
+    workgroup_size: [1, 1, 1],
+    ..METRICS
+};
+
+/// Records the end of a step without a loss: the step counter moves on.
+pub fn count_step(recorder: &mut Recorder<'_>, step_count: &Tensor) {
+    let shape = Shape {
+        rows: 0,
+        classes: 0,
+        slot: 1,
+    };
+    recorder.dispatch(&COUNT_STEP, shape, &[step_count], 1, Cost::default());
+}
+
 /// Records the end of a step: its mean loss goes to `history[step mod capacity]`, and the step
 /// counter moves on.
 pub(crate) fn log_step(
@@ -125,7 +142,7 @@ pub(crate) fn sum_losses(
 }
 
 pub(super) fn contracts() -> Vec<Contract> {
-    [&LOG_STEP, &EVALUATE, &SUM_LOSSES]
+    [&LOG_STEP, &EVALUATE, &SUM_LOSSES, &COUNT_STEP]
         .map(Kernel::contract)
         .to_vec()
 }

@@ -9,11 +9,17 @@ use crate::error::Error;
 use crate::plan::Recorder;
 use crate::reference;
 
-/// A rule that changes parameters by their gradients. A [checkpoint](crate::checkpoint) knows it by its `Debug`
-/// text, as a [`Loss`](super::Loss).
+/// A rule that changes parameters by their gradients.
 pub trait Optimizer: Any + Debug + Send + Sync {
+    /// Its name and all its settings, the same in every run, for example `Sgd { learning_rate: 0.1, momentum: 0.9 }`: a
+    /// [checkpoint](crate::checkpoint) knows it by this text, and messages call it so.
+    fn describe(&self) -> String;
+
     /// The learning rate, before any [`Schedule`].
     fn learning_rate(&self) -> f32;
+
+    /// The same with another learning rate, before any [`Schedule`].
+    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer>;
 
     /// Weight decay that takes `learning rate · decay` of every parameter in each step, whatever its gradient;
     /// 0 without it, and where it is scaled as part of the gradient, as by [`Adam`](super::Adam). An [`Error::Diverged`]
@@ -85,8 +91,16 @@ pub trait Optimizer: Any + Debug + Send + Sync {
 macro_rules! forward_optimizer {
     ($pointer:ty) => {
         impl Optimizer for $pointer {
+            fn describe(&self) -> String {
+                (**self).describe()
+            }
+
             fn learning_rate(&self) -> f32 {
                 (**self).learning_rate()
+            }
+
+            fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
+                (**self).with_learning_rate(learning_rate)
             }
 
             fn decay(&self) -> f32 {

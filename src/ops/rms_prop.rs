@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::Optimizer;
@@ -59,6 +61,7 @@ impl RmsProp {
 struct Settings {
     elements: u32,
     slots: u32,
+    rate: f32,
     weight_decay: f32,
     epsilon: f32,
     alpha: f32,
@@ -75,12 +78,32 @@ static UPDATE_RMS_PROP: Kernel<Settings> = update::kernel(
         UPDATE[3],
         Binding::write("squares"),
     ],
-    fields!(Settings: elements, slots, weight_decay, epsilon, alpha, one_minus_alpha),
+    fields!(Settings: elements, slots, rate, weight_decay, epsilon, alpha, one_minus_alpha),
 );
 
 impl Optimizer for RmsProp {
+    fn describe(&self) -> String {
+        let Self {
+            learning_rate,
+            alpha,
+            epsilon,
+            weight_decay,
+        } = self;
+        format!(
+            "RmsProp {{ learning_rate: {learning_rate:?}, alpha: {alpha:?}, epsilon: {epsilon:?}, \
+             weight_decay: {weight_decay:?} }}"
+        )
+    }
+
     fn learning_rate(&self) -> f32 {
         self.learning_rate
+    }
+
+    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
+        Arc::new(Self {
+            learning_rate,
+            ..*self
+        })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -96,20 +119,15 @@ impl Optimizer for RmsProp {
 
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
         let decay = self.weight_decay;
-        pass.record(
-            recorder,
-            &UPDATE_RMS_PROP,
-            11,
-            decay,
-            |elements, slots, weight_decay| Settings {
-                elements,
-                slots,
-                weight_decay,
-                epsilon: self.epsilon,
-                alpha: self.alpha,
-                one_minus_alpha: update::one_minus(self.alpha),
-            },
-        );
+        pass.record(recorder, &UPDATE_RMS_PROP, 11, decay, |part| Settings {
+            elements: part.elements,
+            slots: part.slots,
+            rate: part.rate,
+            weight_decay: part.weight_decay,
+            epsilon: self.epsilon,
+            alpha: self.alpha,
+            one_minus_alpha: update::one_minus(self.alpha),
+        });
         Ok(())
     }
 

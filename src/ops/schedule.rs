@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::update::to_f32;
 use super::{Optimizer, Update};
 use crate::error::{Error, number};
@@ -79,6 +81,18 @@ impl Schedule {
         }
     }
 
+    /// By which a checkpoint knows it.
+    fn describe(&self) -> String {
+        let shape = match self.shape {
+            Shape::Constant => "Constant".to_owned(),
+            Shape::Step { every, factor } => {
+                format!("Step {{ every: {every}, factor: {factor:?} }}")
+            }
+            Shape::Cosine { steps } => format!("Cosine {{ steps: {steps} }}"),
+        };
+        format!("Schedule {{ shape: {shape}, warm_up: {} }}", self.warm_up)
+    }
+
     fn check(&self) -> Result<(), Error> {
         match self.shape {
             Shape::Step { every: 0, .. } => {
@@ -108,8 +122,20 @@ pub struct Scheduled<O> {
 }
 
 impl<O: Optimizer> Optimizer for Scheduled<O> {
+    fn describe(&self) -> String {
+        let (optimizer, schedule) = (self.optimizer.describe(), self.schedule.describe());
+        format!("Scheduled {{ optimizer: {optimizer}, schedule: {schedule} }}")
+    }
+
     fn learning_rate(&self) -> f32 {
         self.optimizer.learning_rate()
+    }
+
+    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
+        Arc::new(Scheduled {
+            optimizer: self.optimizer.with_learning_rate(learning_rate),
+            schedule: self.schedule,
+        })
     }
 
     fn decay(&self) -> f32 {

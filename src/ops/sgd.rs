@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::Optimizer;
@@ -74,6 +76,7 @@ impl Sgd {
 struct Settings {
     elements: u32,
     slots: u32,
+    rate: f32,
     weight_decay: f32,
     momentum: f32,
     nesterov: u32,
@@ -83,7 +86,7 @@ static PLAIN: Kernel<Settings> = update::kernel(
     "sgd",
     include_str!("../../shaders/sgd.wgsl"),
     &UPDATE,
-    fields!(Settings: elements, slots, weight_decay, momentum, nesterov),
+    fields!(Settings: elements, slots, rate, weight_decay, momentum, nesterov),
 );
 static MOMENTUM: Kernel<Settings> = Kernel {
     entry: "momentum",
@@ -98,8 +101,28 @@ static MOMENTUM: Kernel<Settings> = Kernel {
 };
 
 impl Optimizer for Sgd {
+    fn describe(&self) -> String {
+        let Self {
+            learning_rate,
+            momentum,
+            is_nesterov,
+            weight_decay,
+        } = self;
+        format!(
+            "Sgd {{ learning_rate: {learning_rate:?}, momentum: {momentum:?}, is_nesterov: {is_nesterov}, \
+             weight_decay: {weight_decay:?} }}"
+        )
+    }
+
     fn learning_rate(&self) -> f32 {
         self.learning_rate
+    }
+
+    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
+        Arc::new(Self {
+            learning_rate,
+            ..*self
+        })
     }
 
     fn decay(&self) -> f32 {
@@ -129,19 +152,14 @@ impl Optimizer for Sgd {
             false => (&MOMENTUM, 6 + 2 * u64::from(self.is_nesterov)),
         };
         let decay = self.weight_decay;
-        pass.record(
-            recorder,
-            kernel,
-            flops,
-            decay,
-            |elements, slots, weight_decay| Settings {
-                elements,
-                slots,
-                weight_decay,
-                momentum: self.momentum,
-                nesterov: self.is_nesterov.into(),
-            },
-        );
+        pass.record(recorder, kernel, flops, decay, |part| Settings {
+            elements: part.elements,
+            slots: part.slots,
+            rate: part.rate,
+            weight_decay: part.weight_decay,
+            momentum: self.momentum,
+            nesterov: self.is_nesterov.into(),
+        });
         Ok(())
     }
 

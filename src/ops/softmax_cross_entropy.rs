@@ -47,6 +47,10 @@ static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
 };
 
 impl Loss for SoftmaxCrossEntropy {
+    fn describe(&self) -> String {
+        "SoftmaxCrossEntropy".to_owned()
+    }
+
     fn forward_backward(
         &self,
         recorder: &mut Recorder<'_>,

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use bytemuck::Pod;
 
+use super::Group;
 use super::elementwise::{WORKGROUP_SIZE, record_elements};
 use super::to_u32;
 use crate::error::{Error, number};
@@ -19,6 +20,8 @@ pub struct Update<'a> {
     pub parameters: &'a Arena,
     /// Gradients of the mean loss by the parameters.
     pub gradients: &'a Arena,
+    /// The group of each parameter, with its weight decay said where it is not the optimizer's.
+    pub groups: &'a [Group],
     /// What the optimizer keeps from step to step, as [`Optimizer::state`](super::Optimizer::state)
     /// names it: as large as the parameters each, and 0 before the first step.
     pub state: &'a [Arena],
@@ -27,6 +30,22 @@ pub struct Update<'a> {
     pub coefficients: &'a Tensor,
     /// (1, 1) of `u32`: steps taken before this one.
     pub step_count: &'a Tensor,
+}
+
+/// Parameters that are updated alike and lie one behind another, with what belongs to them: tensors of one size.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct UpdatePart {
+    /// Changed by the update.
+    pub parameters: Tensor,
+    /// Gradients by them.
+    pub gradients: Tensor,
+    /// What the optimizer keeps of them, in the order of its names.
+    pub state: Vec<Tensor>,
+    /// The multiple of the learning rate.
+    pub rate: f32,
+    /// Their weight decay.
+    pub weight_decay: f32,
 }
 
 /// Bindings 1 to 4 of every update; its state follows.
@@ -63,12 +82,14 @@ impl<'a> Update<'a> {
     #[must_use]
     pub fn new(
         [parameters, gradients]: [&'a Arena; 2],
+        groups: &'a [Group],
         coefficients: &'a Tensor,
         step_count: &'a Tensor,
     ) -> Self {
         Self {
             parameters,
             gradients,
+            groups,
             state: &[],
             coefficients,
             step_count,
@@ -81,36 +102,58 @@ impl<'a> Update<'a> {
         Self { state, ..self }
     }
 
+    /// What is updated by an optimizer with this weight decay (0 for one without), in as few parts as the groups allow;
+    /// frozen parameters are in none.
+    #[must_use]
+    pub fn parts(&self, weight_decay: f32) -> Vec<UpdatePart> {
+        let key = |index: usize| {
+            let group = &self.groups[index];
+            let decay = group.own_decay().unwrap_or(weight_decay);
+            (!group.is_frozen()).then_some((group.rate_of(), decay))
+        };
+        let of = |arena: &Arena| arena.parts(key);
+        let mut state: Vec<_> = self.state.iter().map(|kept| of(kept).into_iter()).collect();
+        let both = of(self.parameters).into_iter().zip(of(self.gradients));
+        let parts = both.map(|((parameters, key), (gradients, _))| {
+            let state = state.iter_mut().filter_map(Iterator::next);
+            let state = state.map(|(kept, _)| kept).collect();
+            key.map(|(rate, weight_decay)| UpdatePart {
+                parameters,
+                gradients,
+                state,
+                rate,
+                weight_decay,
+            })
+        });
+        parts.flatten().collect()
+    }
+
     /// Records an elementwise kernel with the bindings [`UPDATE`] and then the state. `settings` makes its block of the
-    /// numbers of elements and slots, and of the weight decay, which is 0 for parameters that it does not apply to.
+    /// numbers of elements and slots, the multiple of the learning rate, and the weight decay.
     pub(super) fn record<U: Pod>(
         &self,
         recorder: &mut Recorder<'_>,
         kernel: &'static Kernel<U>,
         flops_per_element: u64,
         weight_decay: f32,
-        settings: impl Fn(u32, u32, f32) -> U,
+        settings: impl Fn(Part) -> U,
     ) {
         let slots = to_u32(self.coefficients.rows());
-        let tensors = |arena: &'a Arena| arena.blocks().map(|(tensor, _)| tensor);
-        let mut state: Vec<_> = self.state.iter().map(tensors).collect();
-        for ((parameters, decays), gradients) in
-            self.parameters.blocks().zip(tensors(self.gradients))
-        {
+        for part in self.parts(weight_decay) {
+            let (parameters, gradients) = (&part.parameters, &part.gradients);
             let mut tensors = vec![gradients, self.coefficients, self.step_count, parameters];
-            tensors.extend(state.iter_mut().filter_map(Iterator::next));
+            tensors.extend(&part.state);
             let elements = parameters.len();
-            let weight_decay = if decays { weight_decay } else { 0.0 };
             for tensor in tensors.iter().skip(3).chain([&gradients]) {
-                assert_eq!(
-                    tensor.len(),
-                    elements,
-                    "{}: {}",
-                    kernel.shader,
-                    tensor.label()
-                );
+                let label = tensor.label();
+                assert_eq!(tensor.len(), elements, "{}: {label}", kernel.shader);
             }
-            let settings = settings(to_u32(elements), slots, weight_decay);
+            let settings = settings(Part {
+                elements: to_u32(elements),
+                slots,
+                rate: part.rate,
+                weight_decay: part.weight_decay,
+            });
             record_elements(
                 recorder,
                 kernel,
@@ -121,6 +164,15 @@ impl<'a> Update<'a> {
             );
         }
     }
+}
+
+/// What a kernel is told of a part.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) elements: u32,
+    pub(super) slots: u32,
+    pub(super) rate: f32,
+    pub(super) weight_decay: f32,
 }
 
 pub(super) fn check_learning_rate(learning_rate: f32) -> Result<(), Error> {
@@ -163,7 +215,7 @@ pub(super) fn check_not_subnormal(name: &str, or: &str, value: f32) -> Result<()
 }
 
 /// Of a running mean: 1 would forget nothing, and never learn.
-pub(super) fn check_below_one(name: &str, value: f32) -> Result<(), Error> {
+pub(crate) fn check_below_one(name: &str, value: f32) -> Result<(), Error> {
     match (0.0..1.0).contains(&value) {
         true => Ok(()),
         false => Err(Error::setting(

@@ -6,7 +6,7 @@ use crate::memory::total;
 
 /// The dispatches of a plan, to be printed: nothing that could run. `Display` prints a line for each, with shapes,
 /// FLOPs and bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Default, Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     pub(super) dispatches: Vec<Listed>,
 }

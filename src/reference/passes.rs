@@ -221,28 +221,26 @@ pub struct UpdateStep<F> {
     pub step: u64,
     /// Learning rate of this step.
     pub learning_rate: F,
-    /// Whether weight decay applies to the parameter.
-    pub decays: bool,
+    /// Weight decay of the parameter, where it is not the optimizer's.
+    pub weight_decay: Option<F>,
 }
 
 impl<F> UpdateStep<F> {
-    /// The update after so many steps, of a parameter that decays.
+    /// The update after so many steps, of a parameter that decays as the optimizer says.
     #[must_use]
     pub fn new(step: u64, learning_rate: F) -> Self {
         Self {
             step,
             learning_rate,
-            decays: true,
+            weight_decay: None,
         }
     }
 }
 
 impl<F: Float> UpdateStep<F> {
-    /// The weight decay of the parameter: the optimizer's where it applies, else 0.
+    /// The weight decay of the parameter: its own, or else the optimizer's.
     pub(super) fn decay(&self, weight_decay: f64) -> F {
-        match self.decays {
-            true => F::from_f64(weight_decay),
-            false => F::zero(),
-        }
+        self.weight_decay
+            .unwrap_or_else(|| F::from_f64(weight_decay))
     }
 }

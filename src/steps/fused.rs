@@ -5,13 +5,12 @@ mod kernels;
 #[cfg(test)]
 mod tests;
 
-use super::{Fusion, Runner, Steps, Training};
+use super::{Fusion, Rows, Runner, Steps, Training};
 use crate::error::{Error, Unfused};
-use crate::gpu::Gpu;
 use crate::kernel::{Element, Kernel};
 use crate::network::{Source, Use};
 use crate::ops::{
-    Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather, sample, to_u32, unwrapped,
+    Linear, Optimizer, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather, sample, to_u32, unwrapped,
     unwrapped_loss, unwrapped_optimizer,
 };
 use crate::plan::{Cost, Plan, Recorder, SOFTWARE_ITERATIONS};
@@ -41,15 +40,25 @@ pub(super) struct Network {
 impl Network {
     /// Looks whether the steps of a training can be fused.
     pub(super) fn new(training: &Training<'_>, algorithm: Algorithm) -> Result<Self, Unfused> {
+        let Rows::Minibatches {
+            resident, batch, ..
+        } = training.rows
+        else {
+            return Err(Unfused::Features);
+        };
         let loss = unwrapped_loss(training.loss);
         if !loss.is::<SoftmaxCrossEntropy>() {
             return Err(Unfused::Loss);
         }
-        if training.resident.features().element() == Element::F32 {
+        if resident.features().element() == Element::F32 {
             return Err(Unfused::Features);
         }
-        let sgd = unwrapped_optimizer(training.optimizer).downcast_ref::<Sgd>();
-        sgd.filter(|sgd| sgd.is_plain()).ok_or(Unfused::Optimizer)?;
+        let sgd = unwrapped_optimizer(&**training.updater.optimizer()).downcast_ref::<Sgd>();
+        let sgd = sgd.filter(|sgd| sgd.is_plain());
+        let sgd = sgd.ok_or(Unfused::Optimizer)?;
+        if !training.updater.groups().is_default() || training.updater.averaged().is_some() {
+            return Err(Unfused::Steered);
+        }
         if training.model.parameter_arena().blocks().len() != 1 {
             return Err(Unfused::Parameters);
         }
@@ -68,21 +77,21 @@ impl Network {
         // A row to a workgroup is the shortest wait, until there are twice as many as a large GPU has
         // multiprocessors; about half of the invocations having an output each is the most. A power of
         // two, as the kernel has shifts where there would be divisions.
-        let group = (128 / widest).min(training.batch.div_ceil(256));
+        let group = (128 / widest).min(batch.div_ceil(256));
         let group = group.clamp(1, MAX_GROUP.min(MAX_COLUMNS / columns));
         let group = 1 << group.ilog2();
-        let most = (MAX_INDICES / training.batch).max(2);
+        let most = (MAX_INDICES / batch).max(2);
         let minibatches = MINIBATCHES.min(1 << most.ilog2());
         let mut network = Self {
             mlp: Mlp {
-                rows: to_u32(training.batch),
-                words: to_u32(training.resident.features().columns()),
+                rows: to_u32(batch),
+                words: to_u32(resident.features().columns()),
                 layers: to_u32(layers),
                 columns: to_u32(columns),
                 group: to_u32(group),
                 list_mask: to_u32(minibatches - 1),
                 capacity: to_u32(training.history.columns()),
-                learning_rate: training.optimizer.learning_rate(),
+                learning_rate: Optimizer::learning_rate(sgd),
                 layer,
             },
             algorithm,
@@ -154,12 +163,17 @@ impl Network {
 
     /// Allocates what the steps need and records them.
     pub(super) fn record(&self, training: &Training<'_>) -> Result<Steps, Error> {
+        let Rows::Minibatches {
+            resident, sampling, ..
+        } = training.rows
+        else {
+            return Err(Error::Plan(Unfused::Features));
+        };
         let gpu = training.model.gpu();
         let [rows, words] = [self.mlp.rows as usize, self.mlp.words as usize];
         let zeros = |label, shape, element| Tensor::zeros(gpu, label, shape, element);
-        let step_count = training.step_count;
-        let parameters = training.model.parameter_arena().blocks().next();
-        let Some((parameters, _)) = parameters else {
+        let step_count = training.updater.step_count();
+        let Some(parameters) = training.model.parameter_arena().blocks().first() else {
             return Err(Error::Plan(Unfused::Parameters));
         };
         let buffers = Buffers {
@@ -175,7 +189,7 @@ impl Network {
                 Element::U32,
             )?,
             step_count: step_count.clone(),
-            bytes: training.resident.features().clone(),
+            bytes: resident.features().clone(),
             scratch: zeros(
                 "sums, outputs, deltas",
                 [1, self.scratch_len()],
@@ -185,21 +199,16 @@ impl Network {
             history: training.history.clone(),
         };
         let mut refill = Recorder::new(gpu);
-        let (sampling, total) = (training.sampling, training.resident.len());
+        let total = resident.len();
         sample::minibatches(&mut refill, sampling, total, step_count, &buffers.list)?;
-        gather::classes(
-            &mut refill,
-            training.resident,
-            &buffers.list,
-            &buffers.labels,
-        );
+        gather::classes(&mut refill, resident, &buffers.list, &buffers.labels);
 
         let mut start = Recorder::new(gpu);
         let indices = zeros("indices of the first minibatch", [1, rows], Element::U32)?;
         let labels = zeros("labels of the first minibatch", [1, rows], Element::U32)?;
         sample::minibatches(&mut start, sampling, total, step_count, &indices)?;
         let next = buffers.minibatch.first_rows(rows);
-        gather::batch(&mut start, training.resident, &indices, &next, &labels);
+        gather::batch(&mut start, resident, &indices, &next, &labels);
         self.record_forward(&mut start, &buffers);
 
         let mut step = Recorder::new(gpu);
@@ -307,7 +316,7 @@ impl Runner for Fused {
         false
     }
 
-    fn submit(&mut self, gpu: &Gpu, most: usize) -> Result<(wgpu::SubmissionIndex, usize), Error> {
+    fn next(&mut self, most: usize) -> (Vec<(&Plan, usize)>, usize) {
         let refill = Some(&self.refill).filter(|_| self.chosen == 0);
         let start = Some(&self.start).filter(|_| !self.is_started);
         let chosen = match self.chosen {
@@ -315,10 +324,9 @@ impl Runner for Fused {
             chosen => chosen,
         };
         let now = most.min(chosen);
-        let once = refill.into_iter().chain(start).map(|plan| (plan, 1));
-        let submitted = gpu.submit_all(once.chain([(&self.step, now)]))?;
         (self.chosen, self.is_started) = (chosen - now, true);
-        Ok((submitted, now))
+        let once = refill.into_iter().chain(start).map(|plan| (plan, 1));
+        (once.chain([(&self.step, now)]).collect(), now)
     }
 
     fn parameters_changed(&mut self) {

@@ -13,13 +13,7 @@ pub struct Arena {
     tensors: Vec<Tensor>,
     /// Block of each tensor, and its first element there.
     places: Vec<(usize, usize)>,
-    blocks: Vec<Block>,
-}
-
-#[derive(Debug, Clone)]
-struct Block {
-    tensor: Tensor,
-    decays: bool,
+    blocks: Vec<Tensor>,
 }
 
 /// One tensor of an [`Arena`].
@@ -30,7 +24,7 @@ pub struct ArenaSpec {
     pub label: String,
     /// Its shape.
     pub shape: TensorShape,
-    /// Whether weight decay applies to it: a block has only tensors that are alike in this.
+    /// Whether weight decay applies to it: those to which it does lie first, so that an update has few parts.
     pub decays: bool,
 }
 
@@ -69,33 +63,26 @@ impl Arena {
         let alignment = u64::from(gpu.limits().min_storage_buffer_offset_alignment);
         let mut blocks = Vec::new();
         let mut tensors: Vec<Option<(Tensor, (usize, usize))>> = vec![None; specs.len()];
-        for decays in [true, false] {
-            let (mut pending, mut used) = (Vec::new(), 0);
-            let alike = specs.iter().enumerate();
-            for (index, spec) in alike.filter(|(_, spec)| spec.decays == decays) {
-                let span = span_of(gpu, &spec.label, spec.shape)?;
-                if used + span > gpu.largest_binding() {
-                    let full = std::mem::take(&mut pending);
-                    blocks.push(fill(gpu, role, specs, &full, blocks.len(), &mut tensors)?);
-                    used = 0;
-                }
-                pending.push(Planned {
-                    index,
-                    offset: used,
-                    span,
-                });
-                used = (used + span).next_multiple_of(alignment);
+        let (decaying, others): (Vec<_>, Vec<_>) =
+            specs.iter().enumerate().partition(|(_, spec)| spec.decays);
+        let (mut pending, mut used) = (Vec::new(), 0);
+        for (index, spec) in decaying.into_iter().chain(others) {
+            let span = span_of(gpu, &spec.label, spec.shape)?;
+            if used + span > gpu.largest_binding() {
+                let full = std::mem::take(&mut pending);
+                blocks.push(fill(gpu, role, specs, &full, blocks.len(), &mut tensors)?);
+                used = 0;
             }
-            if !pending.is_empty() {
-                blocks.push(fill(
-                    gpu,
-                    role,
-                    specs,
-                    &pending,
-                    blocks.len(),
-                    &mut tensors,
-                )?);
-            }
+            pending.push(Planned {
+                index,
+                offset: used,
+                span,
+            });
+            used = (used + span).next_multiple_of(alignment);
+        }
+        if !pending.is_empty() {
+            let number = blocks.len();
+            blocks.push(fill(gpu, role, specs, &pending, number, &mut tensors)?);
         }
         let (tensors, places) = tensors.into_iter().flatten().unzip();
         Ok(Self {
@@ -108,13 +95,9 @@ impl Arena {
     /// Tensors that exist, a block each.
     #[cfg(test)]
     pub(crate) fn of(tensors: Vec<Tensor>) -> Self {
-        let blocks = tensors.iter().map(|tensor| Block {
-            tensor: tensor.clone(),
-            decays: true,
-        });
         Self {
-            blocks: blocks.collect(),
             places: (0..tensors.len()).map(|block| (block, 0)).collect(),
+            blocks: tensors.clone(),
             tensors,
         }
     }
@@ -125,13 +108,45 @@ impl Arena {
         &self.tensors
     }
 
-    /// The same memory as few long rows, gaps between tensors (always zero) included; and of each whether weight
-    /// decay applies to it.
+    /// The same memory as few long rows, gaps between tensors (always zero) included.
     #[must_use]
-    pub fn blocks(&self) -> impl ExactSizeIterator<Item = (&Tensor, bool)> {
-        self.blocks
-            .iter()
-            .map(|block| (&block.tensor, block.decays))
+    pub fn blocks(&self) -> &[Tensor] {
+        &self.blocks
+    }
+
+    /// Whether it is the same memory.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let blocks = self.blocks.iter().zip(&other.blocks);
+        let mut buffers = blocks.map(|(own, other)| own.buffer() == other.buffer());
+        self.blocks.len() == other.blocks.len() && buffers.all(|is_same| is_same)
+    }
+
+    /// Tensors that lie one behind another and have the same key, by their index, as long rows, gaps between them
+    /// included; with that key. Arenas of the same specs have the same parts.
+    pub(crate) fn parts<K: PartialEq>(&self, key: impl Fn(usize) -> K) -> Vec<(Tensor, K)> {
+        let mut order: Vec<usize> = (0..self.tensors.len()).collect();
+        order.sort_by_key(|&index| self.places[index]);
+        // Of each part its block, its first element, and its key.
+        let mut starts: Vec<((usize, usize), K)> = Vec::new();
+        for index in order {
+            let (place, key) = (self.places[index], key(index));
+            let is_same = starts
+                .last()
+                .is_some_and(|((block, _), last)| *block == place.0 && *last == key);
+            if !is_same {
+                starts.push((place, key));
+            }
+        }
+        let ends: Vec<usize> = (1..=starts.len())
+            .map(|next| match starts.get(next) {
+                Some(&((block, first), _)) if block == starts[next - 1].0.0 => first,
+                _ => self.blocks[starts[next - 1].0.0].len(),
+            })
+            .collect();
+        let parts = starts.into_iter().zip(ends);
+        parts
+            .map(|(((block, first), key), end)| (self.blocks[block].elements(first, end), key))
+            .collect()
     }
 
     /// Writes all tensors, a block at a time; there are as many elements as each has.
@@ -141,15 +156,14 @@ impl Arena {
         values: impl Iterator<Item = &'a [f32]>,
     ) -> Result<(), Error> {
         let blocks = self.blocks.iter();
-        let mut contents: Vec<Vec<f32>> =
-            blocks.map(|block| vec![0.0; block.tensor.len()]).collect();
+        let mut contents: Vec<Vec<f32>> = blocks.map(|block| vec![0.0; block.len()]).collect();
         for (values, (tensor, &(block, first))) in values.zip(self.tensors.iter().zip(&self.places))
         {
             assert_eq!(values.len(), tensor.len(), "{}", tensor.label());
             contents[block][first..first + values.len()].copy_from_slice(values);
         }
         for (block, contents) in self.blocks.iter().zip(contents) {
-            gpu.write(&block.tensor, &contents)?;
+            gpu.write(block, &contents)?;
         }
         Ok(())
     }
@@ -160,9 +174,7 @@ impl Arena {
         gpu: &Gpu,
     ) -> impl Future<Output = Result<Vec<Vec<f32>>, Error>> + use<> {
         let blocks = self.blocks.iter();
-        let reads: Vec<_> = blocks
-            .map(|block| gpu.read_async::<f32>(&block.tensor))
-            .collect();
+        let reads: Vec<_> = blocks.map(|block| gpu.read_async::<f32>(block)).collect();
         let lengths = self.tensors.iter().map(Tensor::len);
         let places: Vec<_> = self.places.iter().copied().zip(lengths).collect();
         async move {
@@ -186,7 +198,7 @@ fn fill(
     pending: &[Planned],
     number: usize,
     tensors: &mut [Option<(Tensor, (usize, usize))>],
-) -> Result<Block, Error> {
+) -> Result<Tensor, Error> {
     let last = pending[pending.len() - 1];
     let elements = |bytes: u64| usize::try_from(bytes / 4).unwrap_or(usize::MAX);
     let shape = [1, elements(last.offset + last.span)];
@@ -202,8 +214,5 @@ fn fill(
         let tensor = Tensor::within(gpu, label, &block.buffer, range, shape, Element::F32)?;
         tensors[index] = Some((tensor, (number, elements(offset))));
     }
-    Ok(Block {
-        decays: specs[last.index].decays,
-        tensor: block,
-    })
+    Ok(block)
 }

@@ -1,6 +1,7 @@
 //! The elements of tensors on their way to a device and back.
 
 use bytemuck::Pod;
+use ndarray::ArrayView2;
 
 use super::Tensor;
 use crate::error::Error;
@@ -31,6 +32,18 @@ impl Gpu {
             });
         }
         self.write_packed(tensor, bytemuck::cast_slice(values))
+    }
+
+    /// [`write`](Self::write) of a matrix, in the order of its rows.
+    pub(crate) fn write_view(
+        &self,
+        tensor: &Tensor,
+        values: ArrayView2<'_, f32>,
+    ) -> Result<(), Error> {
+        match values.as_slice() {
+            Some(values) => self.write(tensor, values),
+            None => self.write(tensor, &values.iter().copied().collect::<Vec<_>>()),
+        }
     }
 
     /// The same of bytes, four in an element.

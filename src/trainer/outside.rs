@@ -6,7 +6,6 @@ use super::Trainer;
 use crate::checkpoint;
 use crate::error::Error;
 use crate::network::Parameters;
-use crate::tensor::Arena;
 
 impl Trainer {
     /// Replaces all parameters: see [`Model::set_parameters`](crate::Model::set_parameters). The optimizer goes on with
@@ -17,7 +16,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
-        self.steps.parameters_changed();
+        self.parameters_changed();
         self.model.set_parameters(values)?;
         self.begin_anew()
     }
@@ -29,7 +28,7 @@ impl Trainer {
     /// As there, or [`Error::Diverged`].
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
         self.soundness.check()?;
-        self.steps.parameters_changed();
+        self.parameters_changed();
         self.model.set_parameter(name, value)
     }
 
@@ -40,7 +39,7 @@ impl Trainer {
     /// As there, or [`Error::Diverged`].
     pub fn set_state(&mut self, values: &Parameters) -> Result<(), Error> {
         self.soundness.check()?;
-        self.steps.parameters_changed();
+        self.parameters_changed();
         self.model.set_state(values)
     }
 
@@ -56,15 +55,19 @@ impl Trainer {
         self.model.set_state(&contents.state_of_layers)
     }
 
+    pub(super) fn parameters_changed(&mut self) {
+        if let Some(steps) = self.source.steps_mut() {
+            steps.parameters_changed();
+        }
+    }
+
     /// After the parameters came from outside.
     fn begin_anew(&mut self) -> Result<(), Error> {
         if self.soundness.has_diverged() {
-            for (block, _) in self.state.iter().flat_map(Arena::blocks) {
-                self.model.gpu().write(block, &vec![0.0f32; block.len()])?;
-            }
+            self.updater.forget(&self.model)?;
             self.model.reset_state()?;
         }
-        self.soundness.begin_anew(self.steps_taken);
+        self.soundness.begin_anew(self.updater.steps_taken());
         Ok(())
     }
 }

@@ -4,15 +4,25 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Trainer;
-use crate::checkpoint::{self, Position};
+use super::{Source, Trainer};
+use crate::checkpoint::{self, Changes, Position, Resumed};
 use crate::error::Error;
 
 impl Trainer {
     fn position(&self) -> Position {
-        let (step, examples) = (self.steps_taken, &self.examples);
-        let rules = (&*self.loss, &*self.optimizer);
-        Position::new(step, self.batch, examples, &self.sampling, rules)
+        let updater = &self.updater;
+        let average = updater.averaged().map(|(decay, _)| decay);
+        let (step, optimizer) = (updater.steps_taken(), &**updater.optimizer());
+        let position = Position::new(step, &*self.loss, optimizer, updater.groups(), average);
+        match &self.source {
+            Source::Examples {
+                examples,
+                batch,
+                sampling,
+                ..
+            } => position.with_minibatches(*batch, examples, sampling),
+            Source::External { .. } | Source::Given => position,
+        }
     }
 
     /// Parameters and the state of the training at the time of this call as a safetensors file: see
@@ -24,13 +34,13 @@ impl Trainer {
     /// [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (graph, position) = (Arc::clone(self.model.graph()), self.position());
-        let (soundness, taken) = (self.soundness.clone(), self.steps_taken);
-        let roles = self.optimizer.state().iter().zip(&self.state);
-        let reads: Vec<_> = roles
-            .map(|(role, arena)| (*role, arena.read(self.model.gpu())))
+        let (soundness, taken) = (self.soundness.clone(), self.steps_taken());
+        let kept = self.updater.kept();
+        let reads: Vec<_> = kept
+            .map(|(role, arena)| (role, arena.read(self.model.gpu())))
             .collect();
         let (parameters, of_layers) = (self.model.parameters_async(), self.model.state_async());
-        let values = 1 + self.state.len();
+        let values = 1 + reads.len();
         async move {
             checkpoint::check_saving(&graph, values, values)?;
             let mut state = Vec::new();
@@ -52,20 +62,35 @@ impl Trainer {
     /// [`Error::Checkpoint`] when the file is damaged or of another training, or holds a value that is not
     /// finite; then nothing is changed.
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let training = Some((self.optimizer.state(), &self.position()));
-        let contents = checkpoint::decode(self.model.graph(), training, bytes)?;
-        self.steps.parameters_changed();
+        self.set_safetensors_with(bytes, Changes::new())
+    }
+
+    /// The same from a file whose training differs in what `changes` names.
+    ///
+    /// # Errors
+    /// As [`set_safetensors`](Self::set_safetensors).
+    pub fn set_safetensors_with(&mut self, bytes: &[u8], changes: Changes) -> Result<(), Error> {
+        let roles: Vec<_> = self.updater.kept().map(|(role, _)| role).collect();
+        let resumed = Resumed {
+            roles: &roles,
+            position: &self.position(),
+            changes,
+        };
+        let contents = checkpoint::decode(self.model.graph(), Some(resumed), bytes)?;
         self.model.set_parameters(&contents.parameters)?;
         self.model.set_state(&contents.state_of_layers)?;
-        for (arena, values) in self.state.iter().zip(&contents.state) {
-            arena.write(self.model.gpu(), values.iter().map(Vec::as_slice))?;
+        // What the file does not have begins anew.
+        self.updater.forget(&self.model)?;
+        for ((_, arena), values) in self.updater.kept().zip(&contents.state) {
+            if let Some(values) = values {
+                arena.write(self.model.gpu(), values.iter().map(Vec::as_slice))?;
+            }
         }
-        let gpu = self.model.gpu();
-        #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
-        gpu.write(&self.step_count, &[contents.step as u32])?;
-        self.steps_taken = contents.step;
+        self.updater.count_from(contents.step)?;
         self.steps_elsewhere = contents.step;
-        self.steps.step_count_changed();
+        if let Some(steps) = self.source.steps_mut() {
+            steps.step_count_changed();
+        }
         self.soundness.begin_anew(contents.step);
         Ok(())
     }
@@ -89,5 +114,17 @@ impl Trainer {
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(self.model.graph());
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
+    }
+
+    /// Goes on from a file whose training differs in what `changes` names: with another learning rate, say.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn resume_with(&mut self, path: impl AsRef<Path>, changes: Changes) -> Result<(), Error> {
+        let most = checkpoint::largest(self.model.graph());
+        checkpoint::read(path.as_ref(), most, |bytes| {
+            self.set_safetensors_with(bytes, changes)
+        })
     }
 }

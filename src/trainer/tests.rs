@@ -8,6 +8,7 @@ use crate::data::{Dataset, Examples, Labels, Sampling, Table};
 use crate::error::Error;
 use crate::ops::{
     Adam, AdamW, Linear, MeanSquaredError, Optimizer, Schedule, Sgd, SoftmaxCrossEntropy,
+    TargetKind,
 };
 use crate::soundness::LARGEST_LOSS;
 use crate::steps::Fusion;
@@ -21,7 +22,7 @@ fn the_first_loss_out_of_bounds_is_the_divergence() -> Result<(), Error> {
         (above.to_bits(), below < LARGEST_LOSS),
         (LARGEST_LOSS.to_bits(), true)
     );
-    let of = |examples| Soundness::new(Arc::new(Sgd::new(0.1)), examples);
+    let of = |examples| soundness(Sgd::new(0.1), examples);
     // Of values a loss is as large as they are.
     assert!(of(values(1.0, 1e15)?).judge(0, &[1e30]).is_ok());
     assert!(of(values(1.0, 1e15)?).judge(0, &[f32::INFINITY]).is_err());
@@ -47,6 +48,14 @@ fn the_first_loss_out_of_bounds_is_the_divergence() -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+fn soundness(optimizer: impl Optimizer + 'static, examples: Examples) -> Soundness {
+    let targets = match examples.labels() {
+        Some(_) => TargetKind::Classes,
+        None => TargetKind::Values,
+    };
+    Soundness::new(Arc::new(optimizer), targets, Some(examples))
 }
 
 /// Two examples whose features reach `reach`.
@@ -169,7 +178,7 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
     ];
     for (optimizer, examples, step, expected) in cases {
         let case = format!("{optimizer:?}, {examples:?}, step {step}");
-        let soundness = Soundness::new(Arc::new(optimizer), examples);
+        let soundness = soundness(optimizer, examples);
         let Err(error) = soundness.judge(step - 1, &[f32::NAN]) else {
             panic!("{case}");
         };
@@ -182,7 +191,7 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
 /// A file is refused from the parameters on that gave the loss.
 #[test]
 fn a_divergence_is_remembered_until_the_parameters_are_others() -> Result<(), Error> {
-    let mut soundness = Soundness::new(Arc::new(Sgd::new(0.1)), classes(1.0)?);
+    let mut soundness = soundness(Sgd::new(0.1), classes(1.0)?);
     assert!(soundness.check().is_ok());
     assert!(soundness.judge(20, &[1.0, f32::NAN]).is_err());
     // What a future finds of earlier steps counts, and of later ones no more.
@@ -220,8 +229,8 @@ fn a_training_stops_when_a_loss_is_not_sound() -> Result<(), Error> {
     let examples = values(1e10, 1e10)?;
     let (spec, optimizer) = (Sequential::input(2).layer(Linear::new(1)), Sgd::new(0.5));
     let sampling = Sampling::Shuffled { seed: 1 };
-    let mut cpu = cpu::Trainer::<f32>::with_loss(
-        &spec,
+    let mut cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec).unwrap(),
         MeanSquaredError,
         optimizer,
         examples.clone(),
@@ -333,7 +342,15 @@ fn biases_that_swing_without_overflow_are_a_divergence() -> Result<(), Error> {
     let spec = TwoLayerNet::spec(3, 4, 2);
     let steps = |learning_rate| {
         let sampling = Sampling::Listed(vec![0, 1, 2, 3]);
-        cpu::Trainer::<f32>::new(&spec, Sgd::new(learning_rate), &blank, 4, sampling)?.steps(100)
+        cpu::Trainer::new(
+            cpu::Network::<f32>::new(&spec).unwrap(),
+            SoftmaxCrossEntropy,
+            Sgd::new(learning_rate),
+            &blank,
+            4,
+            sampling,
+        )?
+        .steps(100)
     };
     assert!(steps(1.0).is_ok());
     let result = steps(1e9);

@@ -16,7 +16,15 @@ use crate::gpu::gpu;
 use crate::parts::{parts, whole};
 
 fn on_cpu(optimizer: impl Optimizer + 'static, data: &Dataset) -> cpu::Trainer<f32> {
-    cpu::Trainer::new(&spec(), optimizer, data, BATCH, sampling()).unwrap()
+    cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec()).unwrap(),
+        SoftmaxCrossEntropy,
+        optimizer,
+        data,
+        BATCH,
+        sampling(),
+    )
+    .unwrap()
 }
 
 fn saved(trainer: &Trainer) -> Result<Vec<u8>, Error> {
@@ -100,7 +108,15 @@ fn a_training_on_a_table_is_bound_to_its_values() {
     let spec = Sequential::input(2).layer(Linear::new(1)).seed(1);
     let trainer = |table: &Table| {
         let (loss, sampling) = (MeanSquaredError, Sampling::Shuffled { seed: 1 });
-        cpu::Trainer::<f32>::with_loss(&spec, loss, Sgd::new(0.1), table, 2, sampling).unwrap()
+        cpu::Trainer::new(
+            cpu::Network::<f32>::new(&spec).unwrap(),
+            loss,
+            Sgd::new(0.1),
+            table,
+            2,
+            sampling,
+        )
+        .unwrap()
     };
     let (x, y) = (array![[0.0, 1.0], [0.5, -1.0]], array![[0.5], [1.0]]);
     let table = |name: &str, x: &Array2<f32>, y: &Array2<f32>| {
@@ -209,7 +225,15 @@ fn settings_that_differ_are_told_by_what_differs() {
 fn another_list_of_minibatches_is_another_training() {
     let trainer = |list: Vec<u32>| {
         let (optimizer, sampling) = (Sgd::new(0.1), Sampling::Listed(list));
-        cpu::Trainer::<f32>::new(&spec(), optimizer, &dataset(), 2, sampling).unwrap()
+        cpu::Trainer::new(
+            cpu::Network::<f32>::new(&spec()).unwrap(),
+            SoftmaxCrossEntropy,
+            optimizer,
+            &dataset(),
+            2,
+            sampling,
+        )
+        .unwrap()
     };
     let file = trainer(vec![0, 1, 2, 3]).to_safetensors().unwrap();
     trainer(vec![0, 1, 2, 3]).set_safetensors(&file).unwrap();
@@ -231,6 +255,10 @@ struct Weighted {
 }
 
 impl Loss for Weighted {
+    fn describe(&self) -> String {
+        format!("Weighted {{ classes: {} }}", self.weights.len())
+    }
+
     fn targets(&self) -> TargetKind {
         TargetKind::Classes
     }
@@ -270,7 +298,7 @@ fn a_loss_that_holds_a_tensor_goes_on() {
     let refused = trainer(5).set_safetensors(&file);
     assert_says(
         &message(refused),
-        &["another loss: expected shape: 1 × 5, found shape: 1 × 4."],
+        &["expected Weighted { classes: 5 }, found Weighted { classes: 4 }"],
     );
 }
 

@@ -1,5 +1,6 @@
 //! Files that earlier versions of the crate have written.
 
+use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::ops::{Adam, Optimizer, Schedule};
 use wgrad::{Fusion, cpu};
 
@@ -16,7 +17,15 @@ fn optimizer() -> impl Optimizer {
 }
 
 fn on_cpu() -> cpu::Trainer<f32> {
-    cpu::Trainer::new(&spec(), optimizer(), &dataset(), BATCH, sampling()).unwrap()
+    cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec()).unwrap(),
+        SoftmaxCrossEntropy,
+        optimizer(),
+        &dataset(),
+        BATCH,
+        sampling(),
+    )
+    .unwrap()
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use wgrad::ops::SoftmaxCrossEntropy;
 
 use wgrad::ops::Adam;
 use wgrad::{Sequential, cpu, files};
@@ -22,7 +23,15 @@ fn trainer() -> cpu::Trainer<f32> {
         .layer(wgrad::ops::Linear::new(5_000))
         .layer(wgrad::ops::Linear::new(4));
     let (data, optimizer) = (dataset(), Adam::new(1e-3));
-    cpu::Trainer::new(&spec, optimizer, &data, BATCH, sampling()).unwrap()
+    cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec).unwrap(),
+        SoftmaxCrossEntropy,
+        optimizer,
+        &data,
+        BATCH,
+        sampling(),
+    )
+    .unwrap()
 }
 
 /// Saves without end, when the test below runs it as a process of its own.

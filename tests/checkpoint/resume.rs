@@ -1,3 +1,4 @@
+use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::ops::{Adam, Optimizer};
 use wgrad::{Error, Fusion, Sequential, Trainer, cpu};
 
@@ -76,7 +77,17 @@ fn check(case: &str, start: impl Fn() -> Box<dyn Run>) {
 
 fn on_cpu(spec: &Sequential, optimizer: Box<dyn Optimizer>) -> Box<dyn Run> {
     let data = dataset();
-    Box::new(cpu::Trainer::<f32>::new(spec, optimizer, &data, BATCH, sampling()).unwrap())
+    Box::new(
+        cpu::Trainer::new(
+            cpu::Network::<f32>::new(spec).unwrap(),
+            SoftmaxCrossEntropy,
+            optimizer,
+            &data,
+            BATCH,
+            sampling(),
+        )
+        .unwrap(),
+    )
 }
 
 #[test]

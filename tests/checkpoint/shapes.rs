@@ -2,6 +2,7 @@
 
 use safetensors::tensor::Dtype;
 use wgrad::kernel::Element;
+use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::ops::{Adam, Backward, Forward, Layer, LayerSpec, Linear, ParameterSpec, Relu};
 use wgrad::plan::Recorder;
 use wgrad::reference::{self, Float, Twin};
@@ -66,7 +67,15 @@ fn blocks() -> Sequential {
 }
 
 fn on_cpu(spec: &Sequential) -> cpu::Trainer<f32> {
-    cpu::Trainer::new(spec, Adam::new(1e-2), &dataset(), BATCH, sampling()).unwrap()
+    cpu::Trainer::new(
+        cpu::Network::<f32>::new(spec).unwrap(),
+        SoftmaxCrossEntropy,
+        Adam::new(1e-2),
+        &dataset(),
+        BATCH,
+        sampling(),
+    )
+    .unwrap()
 }
 
 fn on_gpu(spec: &Sequential) -> Trainer {

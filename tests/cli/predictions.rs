@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use wgrad::ops::SoftmaxCrossEntropy;
 
 use image::{RgbImage, imageops};
 use wgrad::data::{Dataset, Sampling, mnist};
@@ -61,8 +62,15 @@ fn wrong(few: &Few) -> (Dataset, Vec<(usize, Prediction)>) {
     let split = mnist::open_unverified(&few.path).unwrap();
     let spec = TwoLayerNet::spec(784, 50, 10).seed(42);
     let sampling = Sampling::WithReplacement { seed: 42 };
-    let mut trainer =
-        cpu::Trainer::<f32>::new(&spec, Sgd::new(0.1), &split.train, 20, sampling).unwrap();
+    let mut trainer = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec).unwrap(),
+        SoftmaxCrossEntropy,
+        Sgd::new(0.1),
+        &split.train,
+        20,
+        sampling,
+    )
+    .unwrap();
     trainer.resume(few.path.join("saved")).unwrap();
     let predictions = trainer.predictions(&split.test).unwrap();
     let labels = split.test.labels().indices();

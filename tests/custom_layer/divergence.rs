@@ -79,7 +79,15 @@ fn on_both(learning_rate: f32) -> [(&'static str, Box<dyn Run>); 2] {
     let model = network.build(gpu()).unwrap();
     let loss = SoftmaxCrossEntropy;
     let on_gpu = Trainer::new(model, loss, optimizer(), &table, BATCH, SAMPLING).unwrap();
-    let on_cpu = cpu::Trainer::<f32>::new(&network, optimizer(), &table, BATCH, SAMPLING).unwrap();
+    let on_cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&network).unwrap(),
+        SoftmaxCrossEntropy,
+        optimizer(),
+        &table,
+        BATCH,
+        SAMPLING,
+    )
+    .unwrap();
     [("gpu", Box::new(on_gpu)), ("cpu", Box::new(on_cpu))]
 }
 

@@ -92,7 +92,15 @@ fn check(network: &Sequential, state: usize) {
     let table = table(320);
     let mut on_gpu = trainer(network, &table);
     let optimizer = Sgd::new(0.1).momentum(0.9);
-    let mut on_cpu = cpu::Trainer::<f32>::new(network, optimizer, &table, BATCH, SAMPLING).unwrap();
+    let mut on_cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(network).unwrap(),
+        SoftmaxCrossEntropy,
+        optimizer,
+        &table,
+        BATCH,
+        SAMPLING,
+    )
+    .unwrap();
     let before = on_gpu.model().state().unwrap();
     assert_eq!(before.len(), state);
     let losses = on_gpu.steps(20).unwrap();
@@ -167,7 +175,14 @@ fn state_is_saved_and_resumed() {
     model.set_safetensors(&file).unwrap();
     assert_eq!(model.state().unwrap(), state);
     let optimizer = Sgd::new(0.1).momentum(0.9);
-    let mut on_cpu = cpu::Trainer::<f32>::new(&normalized(), optimizer, &table, BATCH, SAMPLING);
+    let mut on_cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&normalized()).unwrap(),
+        SoftmaxCrossEntropy,
+        optimizer,
+        &table,
+        BATCH,
+        SAMPLING,
+    );
     let on_cpu = on_cpu.as_mut().unwrap();
     on_cpu.set_safetensors(&file).unwrap();
     assert_eq!(on_cpu.network().state(), state);

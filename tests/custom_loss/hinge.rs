@@ -49,6 +49,10 @@ static KERNEL: Kernel<[u32; 2]> = Kernel::new(
 pub(crate) struct SquaredHinge;
 
 impl Loss for SquaredHinge {
+    fn describe(&self) -> String {
+        "SquaredHinge".to_owned()
+    }
+
     fn forward_backward(
         &self,
         recorder: &mut Recorder<'_>,

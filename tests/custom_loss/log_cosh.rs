@@ -95,6 +95,10 @@ impl LogCosh {
 }
 
 impl Loss for LogCosh {
+    fn describe(&self) -> String {
+        "LogCosh".to_owned()
+    }
+
     fn targets(&self) -> TargetKind {
         TargetKind::Values
     }

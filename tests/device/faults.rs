@@ -58,7 +58,7 @@ fn work_that_takes_too_long_is_a_timeout_and_not_the_end() {
     // A software driver that has begun with the work may hold a lock until it is done, and the wait
     // with it; one that is asked at once has not begun.
     let attempt = |_| {
-        let submission = hasty.submit(step_plan(&trainer), 500).unwrap();
+        let submission = hasty.submit(step_plan(&trainer).unwrap(), 500).unwrap();
         hasty.wait(Some(submission)).err()
     };
     let error = (0..50)

@@ -20,7 +20,14 @@ fn error_of(gpu: &Gpu, rate: f32, data: &Dataset, batch: usize, sampling: &Sampl
         batch,
         sampling.clone(),
     );
-    let on_cpu = cpu::Trainer::<f32>::new(&spec(), Sgd::new(rate), data, batch, sampling.clone());
+    let on_cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec()).unwrap(),
+        SoftmaxCrossEntropy,
+        Sgd::new(rate),
+        data,
+        batch,
+        sampling.clone(),
+    );
     let (on_gpu, on_cpu) = (on_gpu.unwrap_err(), on_cpu.unwrap_err());
     assert_eq!(on_gpu.to_string(), on_cpu.to_string());
     on_gpu
@@ -99,7 +106,14 @@ fn a_width_of_seventy_thousand() {
     let labels = Labels::from_classes(vec![0, 1, 1, 0], 2).unwrap();
     let data = Dataset::new("tiny", 2, vec![0, 0, 0, 255, 255, 0, 255, 255], labels).unwrap();
     let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
-    let on_cpu = cpu::Trainer::<f32>::new(&hidden, optimizer, &data, 4, SAMPLING);
+    let on_cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&hidden).unwrap(),
+        SoftmaxCrossEntropy,
+        optimizer,
+        &data,
+        4,
+        SAMPLING,
+    );
     let expected = on_cpu.unwrap().steps(2).unwrap();
     let model = hidden.build(&gpu).unwrap();
     let on_gpu = Trainer::new(model, loss, optimizer, &data, 4, SAMPLING);

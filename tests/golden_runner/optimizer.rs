@@ -1,7 +1,7 @@
 //! The optimizer that a golden training asks for; hyperparameters have PyTorch's names, and its
 //! defaults where they are absent.
 
-use wgrad::ops::{AdaGrad, Adam, AdamW, Optimizer, RmsProp, Sgd};
+use wgrad::ops::{AdaGrad, Adam, AdamW, Group, Optimizer, RmsProp, Sgd};
 use wgrad::reference::{self, Rule};
 
 use crate::file::{File, Refusal};
@@ -88,6 +88,20 @@ impl Asked {
             Method::Sgd(sgd) if sgd.momentum == 0.0 && sgd.weight_decay == 0.0
         );
         is_plain && self.max_norm.is_none() && self.scheduler.is_none()
+    }
+
+    /// All parameters decay, as PyTorch has it; here by default weights alone do.
+    pub(crate) fn group(&self) -> Group {
+        let weight_decay = match self.method {
+            Method::Sgd(asked) => asked.weight_decay,
+            Method::Adam(asked) => asked.weight_decay,
+            Method::AdaGrad(asked) => asked.weight_decay,
+            Method::RmsProp(asked) => asked.weight_decay,
+        };
+        match weight_decay == 0.0 {
+            true => Group::new(),
+            false => Group::new().weight_decay(single(weight_decay)),
+        }
     }
 
     /// The part of the learning rate that a step has.

@@ -489,8 +489,15 @@ impl Training {
         let optimizer = self.optimizer.build(self.rate());
         let (spec, examples) = (&self.network.spec, self.examples(mnist)?);
         let (loss, sampling) = ((self.loss)(), self.sampling());
-        let mut trainer =
-            cpu::Trainer::<F>::with_loss(spec, loss, optimizer, examples, self.batch, sampling)?;
+        let mut trainer = cpu::Trainer::new(
+            cpu::Network::<F>::new(spec).unwrap(),
+            loss,
+            optimizer,
+            examples,
+            self.batch,
+            sampling,
+        )?;
+        trainer.set_group("*", self.optimizer.group())?;
         trainer.set_parameters(&self.network.named(&self.init()))?;
         let (features, compared) = self.minibatch(mnist, 0);
         let expected = compared.values();
@@ -522,6 +529,7 @@ impl Training {
         let mut trainer = Trainer::with_fusion(
             model, loss, optimizer, examples, self.batch, sampling, fusion,
         )?;
+        trainer.set_group("*", self.optimizer.group())?;
         let losses = trainer.steps(self.losses.len())?;
         let evaluated = match (&self.asking, mnist) {
             (Asking::Hits(_), Some(mnist)) => hits(&trainer.evaluate(&mnist.test)?, &mnist.test),

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use wgrad::data::{Dataset, Labels, Sampling};
+use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::ops::{Adam, Linear, Relu};
 use wgrad::{CheckpointError, Error, Sequential, checkpoint, cpu};
 
@@ -37,7 +38,8 @@ fn trainer() -> Trainer {
     let labels = Labels::from_classes(vec![0, 1, 1, 0], 2).unwrap();
     let data = Dataset::new("four", 2, vec![0, 9, 200, 7, 3, 255, 90, 91], labels).unwrap();
     let sampling = Sampling::Shuffled { seed: 1 };
-    Trainer::new(&spec, Adam::new(1e-2), &data, 2, sampling).unwrap()
+    let (loss, optimizer) = (SoftmaxCrossEntropy, Adam::new(1e-2));
+    Trainer::new(spec.on_cpu().unwrap(), loss, optimizer, &data, 2, sampling).unwrap()
 }
 
 /// A training of some steps.

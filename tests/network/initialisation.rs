@@ -1,6 +1,7 @@
 //! Networks learn with what they start from by default.
 
 use std::sync::Arc;
+use wgrad::ops::SoftmaxCrossEntropy;
 
 use wgrad::data::{Sampling, Table, synthetic};
 use wgrad::ndarray::Array2;
@@ -108,8 +109,15 @@ fn two_hidden_layers_learn_a_function() {
     let rmse = |spec: &Sequential| {
         let sampling = Sampling::WithReplacement { seed: 1 };
         let (loss, optimizer) = (MeanSquaredError, Sgd::new(0.05));
-        let mut trainer =
-            cpu::Trainer::<f32>::with_loss(spec, loss, optimizer, &table, 50, sampling).unwrap();
+        let mut trainer = cpu::Trainer::new(
+            cpu::Network::<f32>::new(spec).unwrap(),
+            loss,
+            optimizer,
+            &table,
+            50,
+            sampling,
+        )
+        .unwrap();
         trainer.steps(2_000).unwrap();
         trainer.evaluate(&table).unwrap().loss.sqrt()
     };
@@ -134,8 +142,15 @@ fn four_hidden_layers_learn_digits() {
         }
         let spec = spec.layer(linear(10));
         let sampling = Sampling::Shuffled { seed: 1 };
-        let mut trainer =
-            cpu::Trainer::<f32>::new(&spec, Sgd::new(0.1), &digits.train, 100, sampling).unwrap();
+        let mut trainer = cpu::Trainer::new(
+            cpu::Network::<f32>::new(&spec).unwrap(),
+            SoftmaxCrossEntropy,
+            Sgd::new(0.1),
+            &digits.train,
+            100,
+            sampling,
+        )
+        .unwrap();
         trainer.steps(400).unwrap();
         trainer.evaluate(&digits.test).unwrap().accuracy.unwrap()
     };

@@ -52,6 +52,10 @@ struct Mute {
 }
 
 impl Loss for Mute {
+    fn describe(&self) -> String {
+        format!("{self:?}")
+    }
+
     fn targets(&self) -> TargetKind {
         TargetKind::Values
     }
@@ -109,6 +113,14 @@ fn a_loss_that_leaves_something_out_is_refused_wherever_it_is_given() {
 struct Idle;
 
 impl Optimizer for Idle {
+    fn describe(&self) -> String {
+        "Idle".to_owned()
+    }
+
+    fn with_learning_rate(&self, _: f32) -> Arc<dyn Optimizer> {
+        Arc::new(Self)
+    }
+
     fn learning_rate(&self) -> f32 {
         0.1
     }

@@ -144,8 +144,15 @@ fn engines_train_branches_alike() {
     let (loss, rate) = (MeanSquaredError, 0.02);
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, Sgd::new(rate), &table, 20, SAMPLING).unwrap();
-    let mut on_cpu =
-        cpu::Trainer::<f64>::with_loss(&spec, loss, Sgd::new(rate), &table, 20, SAMPLING).unwrap();
+    let mut on_cpu = cpu::Trainer::new(
+        cpu::Network::<f64>::new(&spec).unwrap(),
+        loss,
+        Sgd::new(rate),
+        &table,
+        20,
+        SAMPLING,
+    )
+    .unwrap();
     let (found, expected) = (on_gpu.steps(50).unwrap(), on_cpu.steps(50).unwrap());
     for (step, (&found, &expected)) in found.iter().zip(&expected).enumerate() {
         let apart = (f64::from(found) - expected).abs();

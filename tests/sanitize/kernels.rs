@@ -156,4 +156,9 @@ fn sums(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
     values::accumulate(recorder, &a, &b);
     values::copy(recorder, &a, &c);
     values::mix_in(recorder, &a, &b, 0.25);
+    let rows = [1, shape[0]];
+    let [weights, losses] = [4, 5].map(|seed| tensor("of rows", rows, seed));
+    values::weigh(recorder, &weights, &losses, &c);
+    let steps = Tensor::zeros(gpu(), "steps", [1, 1], Element::U32).unwrap();
+    values::count_step(recorder, &steps);
 }

@@ -27,7 +27,15 @@ fn on_gpu(spec: &Sequential) -> Trainer {
 }
 
 fn on_cpu<F: Float>(spec: &Sequential) -> cpu::Trainer<F> {
-    cpu::Trainer::new(spec, Sgd::new(0.1), &digits().train, 100, SAMPLING).unwrap()
+    cpu::Trainer::new(
+        cpu::Network::new(spec).unwrap(),
+        SoftmaxCrossEntropy,
+        Sgd::new(0.1),
+        &digits().train,
+        100,
+        SAMPLING,
+    )
+    .unwrap()
 }
 
 #[test]

@@ -60,7 +60,14 @@ fn on_gpu(gpu: &Gpu, plan: Fusion, logits: [f32; 2]) -> Trainer {
 }
 
 fn on_cpu(logits: [f32; 2]) -> cpu::Trainer<f32> {
-    let trainer = cpu::Trainer::new(&spec(), Sgd::new(0.1), &tiny(), 4, SAMPLING);
+    let trainer = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec()).unwrap(),
+        SoftmaxCrossEntropy,
+        Sgd::new(0.1),
+        &tiny(),
+        4,
+        SAMPLING,
+    );
     let mut trainer = trainer.unwrap();
     trainer.set_parameters(&with_logits(logits)).unwrap();
     trainer
@@ -225,7 +232,14 @@ fn trainings_diverge_at_the_same_step() {
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 1, sampling()).unwrap();
     on_gpu.set_parameters(&weights).unwrap();
-    let on_cpu = cpu::Trainer::new(&spec, optimizer, &table, 1, sampling());
+    let on_cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec).unwrap(),
+        SoftmaxCrossEntropy,
+        optimizer,
+        &table,
+        1,
+        sampling(),
+    );
     let mut on_cpu: cpu::Trainer<f32> = on_cpu.unwrap();
     on_cpu.set_parameters(&weights).unwrap();
     let evaluations = [on_gpu.evaluate(&table), on_cpu.evaluate(&table)];
@@ -253,7 +267,14 @@ fn squares_that_overflow_diverge_on_both_paths() {
     let (loss, optimizer) = (MeanSquaredError, Sgd::new(0.1).clip_norm(1.0));
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 1, SAMPLING).unwrap();
-    let on_cpu = cpu::Trainer::<f32>::with_loss(&spec, loss, optimizer, &table, 1, SAMPLING);
+    let on_cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec).unwrap(),
+        loss,
+        optimizer,
+        &table,
+        1,
+        SAMPLING,
+    );
     for steps in [on_gpu.steps(1), on_cpu.unwrap().steps(1)] {
         let error = steps.unwrap_err();
         assert!(
@@ -285,7 +306,14 @@ fn a_clipped_step_of_huge_gradients_is_the_same_on_both_paths() {
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 2, SAMPLING).unwrap();
     on_gpu.set_parameters(&zeros).unwrap();
-    let on_cpu = cpu::Trainer::<f32>::new(&spec, optimizer, &table, 2, SAMPLING);
+    let on_cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec).unwrap(),
+        SoftmaxCrossEntropy,
+        optimizer,
+        &table,
+        2,
+        SAMPLING,
+    );
     let mut on_cpu = on_cpu.unwrap();
     on_cpu.set_parameters(&zeros).unwrap();
     on_gpu.steps(1).unwrap();
@@ -350,7 +378,14 @@ fn adam_takes_large_gradients() {
     let table = Table::regression("large", x.view(), x.view()).unwrap();
     let spec = Sequential::input(1).layer(Linear::new(1).weight_init(Init::Zeros));
     let (loss, adam) = (MeanSquaredError, Adam::new(0.5));
-    let cpu = cpu::Trainer::<f32>::with_loss(&spec, loss, adam, &table, 1, SAMPLING);
+    let cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec).unwrap(),
+        loss,
+        adam,
+        &table,
+        1,
+        SAMPLING,
+    );
     let mut cpu = cpu.unwrap();
     let model = spec.build(gpu()).unwrap();
     let mut gpu = Trainer::new(model, loss, adam, &table, 1, SAMPLING).unwrap();
@@ -394,7 +429,14 @@ fn a_minibatch_of_nothing_but_zeros_is_the_same_on_both_paths() {
         let labels = Labels::from_classes(vec![3, 1, 4], 10).unwrap();
         let black = Dataset::new("black", 784, vec![0; 3 * 784], labels).unwrap();
         let spec = relu_net();
-        let on_cpu = cpu::Trainer::<f32>::new(&spec, Sgd::new(0.5), &black, batch, SAMPLING);
+        let on_cpu = cpu::Trainer::new(
+            cpu::Network::<f32>::new(&spec).unwrap(),
+            SoftmaxCrossEntropy,
+            Sgd::new(0.5),
+            &black,
+            batch,
+            SAMPLING,
+        );
         let mut on_cpu = on_cpu.unwrap();
         let expected = on_cpu.steps(20).unwrap();
         for plan in [Fusion::Layers, Fusion::Fused] {

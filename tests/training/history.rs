@@ -144,8 +144,15 @@ fn divergence_within_a_call_is_found_at_the_step_of_the_reference() {
             Trainer::new(model, SoftmaxCrossEntropy, optimizer, &data, 20, sampling()).unwrap();
         trainer.steps(100)
     };
-    let mut reference =
-        wgrad::cpu::Trainer::<f32>::new(&spec, Sgd::new(rate), &data, 20, sampling()).unwrap();
+    let mut reference = wgrad::cpu::Trainer::new(
+        wgrad::cpu::Network::<f32>::new(&spec).unwrap(),
+        SoftmaxCrossEntropy,
+        Sgd::new(rate),
+        &data,
+        20,
+        sampling(),
+    )
+    .unwrap();
     let expected = reference.steps(100).map(|_| ());
     let (
         Err(Error::Diverged {

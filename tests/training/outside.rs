@@ -1,5 +1,6 @@
 //! A loss and an optimizer from outside the crate.
 
+use std::sync::Arc;
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Linear, Loss, LossPass, Optimizer, Sigmoid, TargetKind, Update};
@@ -57,6 +58,10 @@ static FORWARD_BACKWARD: Kernel<Shape> = Kernel::new(
 .fields(fields!(Shape: rows, outputs));
 
 impl Loss for AbsoluteError {
+    fn describe(&self) -> String {
+        "AbsoluteError".to_owned()
+    }
+
     fn targets(&self) -> TargetKind {
         TargetKind::Values
     }
@@ -131,6 +136,14 @@ static STEP: Kernel<u32> = Kernel::new(
 );
 
 impl Optimizer for Signs {
+    fn describe(&self) -> String {
+        "Signs".to_owned()
+    }
+
+    fn with_learning_rate(&self, _: f32) -> Arc<dyn Optimizer> {
+        Arc::new(*self)
+    }
+
     fn learning_rate(&self) -> f32 {
         0.01
     }
@@ -140,8 +153,8 @@ impl Optimizer for Signs {
     }
 
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
-        let blocks = pass.parameters.blocks().zip(pass.gradients.blocks());
-        for ((parameters, _), (gradients, _)) in blocks {
+        for part in pass.parts(0.0) {
+            let (parameters, gradients) = (&part.parameters, &part.gradients);
             let tensors = [gradients, pass.coefficients, pass.step_count, parameters];
             let elements = parameters.len();
             recorder.dispatch_each(&STEP, elements as u32, &tensors, elements, Cost::default());
@@ -181,10 +194,24 @@ fn are_trained_with_as_by_their_formulas() {
     let (loss, model) = (AbsoluteError, spec.build(gpu()).unwrap());
     let mut on_gpu = Trainer::new(model, loss, Signs, &table, 50, SAMPLING).unwrap();
     let found = on_gpu.steps(60).unwrap();
-    let mut double =
-        cpu::Trainer::<f64>::with_loss(&spec, loss, Signs, &table, 50, SAMPLING).unwrap();
-    let mut single =
-        cpu::Trainer::<f32>::with_loss(&spec, loss, Signs, &table, 50, SAMPLING).unwrap();
+    let mut double = cpu::Trainer::new(
+        cpu::Network::<f64>::new(&spec).unwrap(),
+        loss,
+        Signs,
+        &table,
+        50,
+        SAMPLING,
+    )
+    .unwrap();
+    let mut single = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec).unwrap(),
+        loss,
+        Signs,
+        &table,
+        50,
+        SAMPLING,
+    )
+    .unwrap();
     let (double, single) = (double.steps(60).unwrap(), single.steps(60).unwrap());
     assert_near("absolute error", &found, &double, &single, 1e-3);
     assert!(found[59] < found[0] / 2.0, "{found:?}");

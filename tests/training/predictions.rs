@@ -1,6 +1,7 @@
 use wgrad::data::{Dataset, Sampling, Split};
 use wgrad::ndarray::Array2;
 use wgrad::ops::Sgd;
+use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::{Confusion, Prediction, Sequential, Trainer, cpu};
 
 use super::trajectory::{PIXELS, parameters};
@@ -13,7 +14,15 @@ const SAMPLING: Sampling = Sampling::WithReplacement { seed: 1 };
 
 /// The network with the parameters that the GPU has.
 fn on_cpu(on_gpu: &Trainer, spec: &Sequential, data: &Dataset) -> cpu::Trainer<f32> {
-    let mut trainer = cpu::Trainer::new(spec, Sgd::new(0.1), data, 100, SAMPLING).unwrap();
+    let mut trainer = cpu::Trainer::new(
+        cpu::Network::<f32>::new(spec).unwrap(),
+        SoftmaxCrossEntropy,
+        Sgd::new(0.1),
+        data,
+        100,
+        SAMPLING,
+    )
+    .unwrap();
     let parameters = on_gpu.model().parameters().unwrap();
     trainer.set_parameters(&parameters).unwrap();
     trainer

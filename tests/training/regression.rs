@@ -57,10 +57,24 @@ fn check_trajectory<L: Loss + Copy + 'static, O: Optimizer + Copy + 'static>(
     let case = format!("{loss:?}, {optimizer:?}");
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer, table, 50, SAMPLING).unwrap();
-    let mut double =
-        cpu::Trainer::<f64>::with_loss(&spec, loss, optimizer, table, 50, SAMPLING).unwrap();
-    let mut single =
-        cpu::Trainer::<f32>::with_loss(&spec, loss, optimizer, table, 50, SAMPLING).unwrap();
+    let mut double = cpu::Trainer::new(
+        cpu::Network::<f64>::new(&spec).unwrap(),
+        loss,
+        optimizer,
+        table,
+        50,
+        SAMPLING,
+    )
+    .unwrap();
+    let mut single = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec).unwrap(),
+        loss,
+        optimizer,
+        table,
+        50,
+        SAMPLING,
+    )
+    .unwrap();
     let found = on_gpu.steps(60).unwrap();
     let expected = double.steps(60).unwrap();
     let single = single.steps(60).unwrap();
@@ -128,15 +142,22 @@ fn what_a_loss_cannot_compare_is_refused() {
         let (spec, table) = (spec(2), table.clone());
         let examples: Examples = (&table).into();
         let cpu = match values {
-            true => cpu::Trainer::<f32>::with_loss(
-                &spec,
+            true => cpu::Trainer::new(
+                cpu::Network::<f32>::new(&spec).unwrap(),
                 MeanSquaredError,
                 Sgd::new(0.1),
                 examples.clone(),
                 10,
                 SAMPLING,
             ),
-            false => cpu::Trainer::<f32>::new(&spec, Sgd::new(0.1), examples.clone(), 10, SAMPLING),
+            false => cpu::Trainer::new(
+                cpu::Network::<f32>::new(&spec).unwrap(),
+                SoftmaxCrossEntropy,
+                Sgd::new(0.1),
+                examples.clone(),
+                10,
+                SAMPLING,
+            ),
         };
         let model = spec.build(gpu()).unwrap();
         let on_gpu = match values {
@@ -246,7 +267,15 @@ fn tables_that_make_no_sense_are_refused() {
 fn values_have_no_predictions_with_a_probability() {
     let (spec, rate, table) = (spec(2), Sgd::new(0.1), surface());
     let loss = MeanSquaredError;
-    let on_cpu = cpu::Trainer::<f32>::with_loss(&spec, loss, rate, &table, 10, SAMPLING).unwrap();
+    let on_cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec).unwrap(),
+        loss,
+        rate,
+        &table,
+        10,
+        SAMPLING,
+    )
+    .unwrap();
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, rate, &table, 10, SAMPLING).unwrap();
     let of_model = on_gpu.model().predictions(&table);

@@ -25,7 +25,15 @@ fn the_rate_of_a_step_is_that_of_its_schedule_when_the_ring_of_them_begins_again
         let expected: Vec<bool> = (1..STEPS).map(|step| step <= BEFORE).collect();
         assert_eq!(changes, expected, "{case}: {losses:?}");
     };
-    let mut on_cpu = cpu::Trainer::<f32>::new(&spec, optimizer, &data, 1, sampling()).unwrap();
+    let mut on_cpu = cpu::Trainer::new(
+        cpu::Network::<f32>::new(&spec).unwrap(),
+        SoftmaxCrossEntropy,
+        optimizer,
+        &data,
+        1,
+        sampling(),
+    )
+    .unwrap();
     // A GPU would take seconds for them.
     on_cpu.steps(RING - BEFORE).unwrap();
     let saved = on_cpu.to_safetensors().unwrap();

@@ -86,7 +86,15 @@ fn on_gpu(optimizer: Box<dyn Optimizer>, plan: Fusion) -> Trainer {
 
 fn on_cpu(optimizer: Box<dyn Optimizer>) -> cpu::Trainer<f32> {
     let data = digits().train;
-    cpu::Trainer::new(&relu_net(), optimizer, &data, 20, SAMPLING).unwrap()
+    cpu::Trainer::new(
+        cpu::Network::<f32>::new(&relu_net()).unwrap(),
+        SoftmaxCrossEntropy,
+        optimizer,
+        &data,
+        20,
+        SAMPLING,
+    )
+    .unwrap()
 }
 
 /// SGD with a learning rate that no network survives, by every plan; and Adam, which keeps means.

@@ -2,6 +2,7 @@ use wgrad::cpu::{self, Network};
 use wgrad::data::{Dataset, Sampling};
 use wgrad::ndarray::{Array2, Axis};
 use wgrad::ops::Sgd;
+use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::{Sequential, Trainer};
 
 use super::{assert_near, digits, relu_net, sigmoid_net, trainer};
@@ -126,12 +127,24 @@ fn fifty_steps_are_those_of_the_reference() {
     let data = digits().train;
     for (spec, activation) in nets() {
         for sampling in samplings() {
-            let mut double =
-                cpu::Trainer::<f64>::new(&spec, Sgd::new(RATE), &data, 100, sampling.clone())
-                    .unwrap();
-            let mut single =
-                cpu::Trainer::<f32>::new(&spec, Sgd::new(RATE), &data, 100, sampling.clone())
-                    .unwrap();
+            let mut double = cpu::Trainer::new(
+                cpu::Network::<f64>::new(&spec).unwrap(),
+                SoftmaxCrossEntropy,
+                Sgd::new(RATE),
+                &data,
+                100,
+                sampling.clone(),
+            )
+            .unwrap();
+            let mut single = cpu::Trainer::new(
+                cpu::Network::<f32>::new(&spec).unwrap(),
+                SoftmaxCrossEntropy,
+                Sgd::new(RATE),
+                &data,
+                100,
+                sampling.clone(),
+            )
+            .unwrap();
             let mut trainer = trainer(gpu(), &spec, &data, 100, sampling.clone());
             let case = format!("{activation:?}, {sampling:?}");
             let double = double.steps(STEPS).unwrap();

@@ -5,6 +5,7 @@ use std::future::ready;
 
 use wgrad::data::Dataset;
 use wgrad::ndarray::ArrayView2;
+use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::{Error, Evaluation, cpu};
 
 use crate::engine::{Engine, FIRST_WEIGHT, Later};
@@ -27,7 +28,14 @@ impl OnCpu {
         let (batch, sampling) = (settings.batch as usize, settings.sampling());
         Ok(Self {
             features: network.features(),
-            trainer: cpu::Trainer::new(&network, optimizer, train, batch, sampling)?,
+            trainer: cpu::Trainer::new(
+                network.on_cpu()?,
+                SoftmaxCrossEntropy,
+                optimizer,
+                train,
+                batch,
+                sampling,
+            )?,
             losses: VecDeque::new(),
         })
     }

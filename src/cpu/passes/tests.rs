@@ -234,7 +234,14 @@ fn every_graph_is_trained() {
         let table = Table::regression("products", x.view(), y.view()).unwrap();
         let sampling = Sampling::Shuffled { seed: 1 };
         let (loss, rate) = (MeanSquaredError, Sgd::new(0.05));
-        let trainer = Trainer::<f32>::with_loss(&spec, loss, rate, &table, 10, sampling);
+        let trainer = Trainer::new(
+            Network::<f32>::new(&spec).unwrap(),
+            loss,
+            rate,
+            &table,
+            10,
+            sampling,
+        );
         let mut trainer = trainer.unwrap();
         let before = trainer.evaluate(&table).unwrap().loss;
         trainer.steps(300).unwrap();
@@ -317,7 +324,14 @@ fn steps_of_training_alone_change_the_state() {
     let table = Table::regression("four", x.view(), ndarray::array![[1.0], [2.0]].view()).unwrap();
     let sampling = Sampling::Shuffled { seed: 1 };
     let (loss, rate) = (MeanSquaredError, Sgd::new(0.01));
-    let trainer = Trainer::<f32>::with_loss(&centred(), loss, rate, &table, 2, sampling);
+    let trainer = Trainer::new(
+        Network::<f32>::new(&centred()).unwrap(),
+        loss,
+        rate,
+        &table,
+        2,
+        sampling,
+    );
     let mut trainer = trainer.unwrap();
     let running = |trainer: &Trainer<f32>| trainer.network().state()["layers.0.running"][0];
     let bits = |value: f32| value.to_bits();
@@ -346,7 +360,14 @@ fn steps_of_training_alone_change_the_state() {
         .map(f32::to_bits)
         .collect();
     let sampling = Sampling::Shuffled { seed: 1 };
-    let other = Trainer::<f32>::with_loss(&centred(), loss, rate, &table, 2, sampling);
+    let other = Trainer::new(
+        Network::<f32>::new(&centred()).unwrap(),
+        loss,
+        rate,
+        &table,
+        2,
+        sampling,
+    );
     let mut other = other.unwrap();
     other.set_safetensors(&bytes).unwrap();
     let found: Vec<u32> = other

@@ -3,17 +3,21 @@
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 
-use ndarray::Array2;
-
 use super::Trainer;
-use crate::checkpoint::{self, Position};
+use crate::checkpoint::{self, Changes, Position, Resumed, State};
 use crate::error::Error;
 
 /// Checkpoints hold `f32`.
 impl Trainer<f32> {
     fn position(&self) -> Position {
-        let (batch, rules) = (self.indices.len(), (&*self.loss, &*self.optimizer));
-        Position::new(self.step, batch, &self.examples, &self.sampling, rules)
+        let updater = &self.updater;
+        let (step, optimizer) = (updater.steps_taken(), &**updater.optimizer());
+        let (groups, average) = (updater.groups(), updater.decay_of_average());
+        let position = Position::new(step, &*self.loss, optimizer, groups, average);
+        match &self.minibatches {
+            Some(of) => position.with_minibatches(of.batch(), &of.examples, &of.sampling),
+            None => position,
+        }
     }
 
     /// Parameters and the state of the training as a safetensors file, which [`crate::Trainer`] takes
@@ -23,15 +27,12 @@ impl Trainer<f32> {
     /// [`Error::NotSaved`] when it has diverged, [`Error::Checkpoint`] when a value is not finite: the training
     /// has failed; [`Error::Memory`] when the host has no room for it.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
-        self.soundness.check_saving(self.step)?;
-        let kept = self.optimizer.state().len();
+        self.soundness.check_saving(self.steps_taken())?;
+        let kept = self.updater.roles().len();
         let graph = self.network.graph();
         // Two more than are made: blocks of some megabytes leave parts of an allocator's heaps empty.
         checkpoint::check_saving(graph, 1 + kept, 1 + kept + 2)?;
-        let roles = self.optimizer.state().iter().enumerate();
-        let values = |kept: &Array2<f32>| kept.iter().copied().collect();
-        let of_role = |at: usize| self.state.iter().map(|kept| values(&kept[at])).collect();
-        let state = roles.map(|(at, role)| (*role, of_role(at))).collect();
+        let state: State = self.updater.kept().collect();
         let training = Some((&state, &self.position()));
         let (parameters, of_layers) = (self.network.parameters(), self.network.state());
         checkpoint::encode(graph, &parameters, &of_layers, training)
@@ -42,20 +43,28 @@ impl Trainer<f32> {
     /// # Errors
     /// As there.
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let training = Some((self.optimizer.state(), &self.position()));
-        let contents = checkpoint::decode(self.network.graph(), training, bytes)?;
+        self.set_safetensors_with(bytes, Changes::new())
+    }
+
+    /// Goes on from a file whose training differs in what `changes` names: see
+    /// [`crate::Trainer::set_safetensors_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_safetensors_with(&mut self, bytes: &[u8], changes: Changes) -> Result<(), Error> {
+        let roles = self.updater.roles();
+        let resumed = Resumed {
+            roles: &roles,
+            position: &self.position(),
+            changes,
+        };
+        let contents = checkpoint::decode(self.network.graph(), Some(resumed), bytes)?;
         self.network.set_parameters(&contents.parameters)?;
         self.network.set_state(&contents.state_of_layers)?;
-        for (at, values) in contents.state.into_iter().enumerate() {
-            for (kept, values) in self.state.iter_mut().zip(values) {
-                kept[at]
-                    .iter_mut()
-                    .zip(values)
-                    .for_each(|(kept, value)| *kept = value);
-            }
-        }
-        self.step = contents.step;
-        self.soundness.begin_anew(self.step);
+        self.updater.set_kept(&self.network, contents.state);
+        self.updater.count_from(contents.step);
+        self.losses.clear();
+        self.soundness.begin_anew(contents.step);
         Ok(())
     }
 
@@ -88,5 +97,17 @@ impl Trainer<f32> {
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(self.network.graph());
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
+    }
+
+    /// Goes on from a file whose training differs in what `changes` names: with another learning rate, say.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn resume_with(&mut self, path: impl AsRef<Path>, changes: Changes) -> Result<(), Error> {
+        let most = checkpoint::largest(self.network.graph());
+        checkpoint::read(path.as_ref(), most, |bytes| {
+            self.set_safetensors_with(bytes, changes)
+        })
     }
 }

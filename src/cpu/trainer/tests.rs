@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, array};
+use ndarray::array;
 
 use super::Trainer;
+use crate::cpu::Network;
 use crate::cpu::footprint::Training;
 use crate::cpu::sparse::Nonzero;
 use crate::data::{Dataset, Examples, Labels, Sampling, Table, synthetic};
@@ -18,29 +19,22 @@ const SAMPLING: Sampling = Sampling::Shuffled { seed: 1 };
 impl<F: Float> Trainer<F> {
     /// Bytes of all that it has allocated for its steps.
     fn allocated(&self) -> u64 {
-        let numbers = |matrices: &[Array2<F>]| matrices.iter().map(Array2::len).sum::<usize>();
-        let network = numbers(&self.network.parameters) + numbers(&self.network.state);
-        let kept: usize = self.state.iter().map(|kept| numbers(kept)).sum();
-        let all = network + kept + self.work.numbers() + self.values.len();
-        bytes_of::<F>(all as u64)
-            + bytes_of::<u32>((self.indices.len() + self.labels.len()) as u64)
-            + self
-                .sparse
-                .as_ref()
-                .map_or(0, |(rows, batch)| batch.memory(rows))
+        let minibatches = self.minibatches.as_ref().unwrap();
+        bytes_of::<F>((self.updater.numbers()) as u64) + minibatches.allocated()
     }
 }
 
 /// What is counted before anything is allocated, without what an evaluation takes.
 fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
-    let nonzero = match &trainer.examples {
+    let minibatches = trainer.minibatches.as_ref().unwrap();
+    let nonzero = match &minibatches.examples {
         Examples::Bytes(dataset) => Nonzero::of(dataset, trainer.network.passes.columns(1)),
         Examples::Table(_) => None,
     };
     let training = Training {
         passes: &trainer.network.passes,
-        kept: trainer.optimizer.state().len(),
-        examples: &trainer.examples,
+        kept: trainer.optimizer().state().len(),
+        examples: &minibatches.examples,
         batch,
         nonzero: nonzero.as_ref(),
     };
@@ -81,7 +75,14 @@ fn what_a_training_allocates_is_what_was_counted() {
         (&with_everything(), 3),
     ] {
         let (loss, optimizer) = (MeanSquaredError, Adam::new(0.1));
-        let trainer = Trainer::<f64>::with_loss(spec, loss, optimizer, &table(), batch, SAMPLING);
+        let trainer = Trainer::new(
+            Network::<f64>::new(spec).unwrap(),
+            loss,
+            optimizer,
+            &table(),
+            batch,
+            SAMPLING,
+        );
         let mut trainer = trainer.unwrap();
         assert_eq!(counted(&trainer, batch), trainer.allocated());
         trainer.steps(3).unwrap();
@@ -95,9 +96,16 @@ fn what_a_sparse_training_allocates_is_at_most_what_was_counted() {
     let digits = synthetic::digits_of(1, 300, 1).unwrap().train;
     let spec = TwoLayerNet::spec(784, 50, 10);
     for batch in [1, 7, 300] {
-        let trainer = Trainer::<f32>::new(&spec, Sgd::new(0.1), &digits, batch, SAMPLING);
+        let trainer = Trainer::new(
+            Network::<f32>::new(&spec).unwrap(),
+            SoftmaxCrossEntropy,
+            Sgd::new(0.1),
+            &digits,
+            batch,
+            SAMPLING,
+        );
         let mut trainer = trainer.unwrap();
-        assert!(trainer.sparse.is_some());
+        assert!(trainer.minibatches.as_ref().unwrap().is_sparse());
         trainer.steps(50).unwrap();
         let (counted, allocated) = (counted(&trainer, batch), trainer.allocated());
         assert!(allocated <= counted, "{batch}: {allocated} of {counted}");
@@ -115,8 +123,15 @@ fn what_a_training_of_dense_bytes_allocates_is_what_was_counted() {
     let dense = Dataset::new("dense", 4, vec![9; 8], labels).unwrap();
     let spec = TwoLayerNet::spec(4, 3, 2);
     let loss = SoftmaxCrossEntropy;
-    let trainer = Trainer::<f32>::with_loss(&spec, loss, Sgd::new(0.1), &dense, 2, SAMPLING);
+    let trainer = Trainer::new(
+        Network::<f32>::new(&spec).unwrap(),
+        loss,
+        Sgd::new(0.1),
+        &dense,
+        2,
+        SAMPLING,
+    );
     let trainer = trainer.unwrap();
-    assert!(trainer.sparse.is_none());
+    assert!(!trainer.minibatches.as_ref().unwrap().is_sparse());
     assert_eq!(counted(&trainer, 2), trainer.allocated());
 }

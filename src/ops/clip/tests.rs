@@ -1,7 +1,6 @@
 use super::{parts_of, record, record_with};
 use crate::ops::{Adam, Optimizer, Schedule, Sgd};
 use crate::reference::Float;
-use crate::tensor::Arena;
 use crate::testing::{
     Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu,
 };
@@ -34,13 +33,12 @@ fn check(gradients: &[Vec<f32>], max_norm: f32) {
     });
     let tensor = |values: &Vec<f32>| bench.changed("gradients", [1, values.len()], values);
     let tensors: Vec<_> = gradients.iter().map(tensor).collect();
-    let arena = Arena::of(tensors.clone());
     let parts: usize = tensors.iter().map(parts_of).sum();
     // Between guard bands, too, and to be written whole.
     let sums = bench.output("sums of squares", [parts, 2]);
     let of_all = bench.output("factor of gradients", [1, 1]);
     bench.run(&case, 1, |recorder| {
-        record_with(recorder, &arena, max_norm, [&sums, &of_all]);
+        record_with(recorder, &tensors, max_norm, [&sums, &of_all]);
     });
 
     let factor = f64::from(max_norm) / (norm(gradients) + 1e-6);
@@ -107,9 +105,8 @@ fn gradients_that_are_no_numbers_are_those_of_the_reference() {
         values[70] = spoil;
         let bench = Bench::new(gpu());
         let tensor = bench.changed("gradients", [1, 100], &values);
-        let arena = Arena::of(vec![tensor.clone()]);
         bench.run("spoilt", 1, |recorder| {
-            assert!(record(recorder, &arena, 0.5).is_ok());
+            assert!(record(recorder, std::slice::from_ref(&tensor), 0.5).is_ok());
         });
         let mut expected = vec![ndarray::Array2::from_elem((1, 100), 1.0f32)];
         expected[0][[0, 70]] = spoil;

@@ -1,4 +1,4 @@
-use super::{evaluate, log_step, sum_losses};
+use super::{count_step, evaluate, log_step, sum_losses};
 use crate::confusion::largest;
 use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, gpu, sum_error};
 
@@ -145,4 +145,14 @@ fn the_largest_of_extremes_is_that_of_the_cpu() {
             "{row:?}"
         );
     }
+}
+
+#[test]
+fn a_step_without_a_loss_is_counted() {
+    let bench = Bench::new(gpu());
+    let step_count = bench.changed_u32("step_count", [1, 1], &[u32::MAX]);
+    bench.run("count_step", 3, |recorder| {
+        count_step(recorder, &step_count)
+    });
+    assert_eq!(bench.read_u32(&step_count), [2], "it wraps");
 }

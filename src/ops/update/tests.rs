@@ -1,6 +1,7 @@
 mod blocks;
 
 use super::Update;
+use crate::ops::Group;
 use crate::ops::{AdaGrad, Adam, AdamW, Layer, LeakyRelu, Optimizer, RmsProp, Schedule, Sgd};
 use crate::reference::{Float, UpdateStep};
 use crate::shape::Shape;
@@ -208,6 +209,7 @@ fn check(optimizer: &dyn Optimizer, formula: Formula, elements: usize, fill: Fil
         let pass = Update {
             parameters: &arena(&parameters),
             gradients: &arena(&gradients),
+            groups: &[Group::new()],
             state: &arenas,
             coefficients: &coefficients,
             step_count: &step_count,

@@ -11,9 +11,10 @@ use crate::kernel::Element;
 use crate::model::Model;
 use crate::ops::gather::Resident;
 use crate::ops::{Layer, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
-use crate::steps::Training;
+use crate::steps::{Rows, Training};
 use crate::tensor::Tensor;
 use crate::testing::{Bench, Numbers, borrowed, folding_after, gpu};
+use crate::updater::Updater;
 use crate::{Gpu, Init, Sequential};
 
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::Tiles, Algorithm::Registers];
@@ -81,8 +82,7 @@ struct Case {
     sampling: Sampling,
     history: Tensor,
     dataset: Dataset,
-    step_count: Tensor,
-    coefficients: Tensor,
+    updater: Updater,
     batch: usize,
 }
 
@@ -90,13 +90,14 @@ impl Case {
     fn new(gpu: &Gpu, widths: &[usize], batch: usize) -> Self {
         let dataset = dataset(widths[0], widths[widths.len() - 1], batch + 5);
         let history = Tensor::zeros(gpu, "history", [1, CAPACITY], Element::F32).unwrap();
+        let model = spec(widths).build(gpu).unwrap();
+        let updater = Updater::new(&model, RATE).unwrap();
         Self {
-            model: spec(widths).build(gpu).unwrap(),
+            model,
             resident: Resident::upload(gpu, &(&dataset).into()).unwrap(),
             sampling: Sampling::WithReplacement { seed: 7 },
             history,
-            step_count: Tensor::zeros(gpu, "step count", [1, 1], Element::U32).unwrap(),
-            coefficients: Tensor::zeros(gpu, "unused", [1, 4], Element::F32).unwrap(),
+            updater,
             dataset,
             batch,
         }
@@ -106,20 +107,19 @@ impl Case {
         Training {
             model: &self.model,
             loss: &SoftmaxCrossEntropy,
-            optimizer: &RATE,
-            resident: &self.resident,
-            batch: self.batch,
-            sampling: &self.sampling,
+            updater: &self.updater,
+            rows: Rows::Minibatches {
+                resident: &self.resident,
+                batch: self.batch,
+                sampling: &self.sampling,
+            },
             history: &self.history,
-            step_count: &self.step_count,
-            coefficients: &self.coefficients,
-            state: &[],
         }
     }
 
     /// All of them, as the kernels see them.
     fn parameters(&self) -> &Tensor {
-        self.model.parameter_arena().blocks().next().unwrap().0
+        &self.model.parameter_arena().blocks()[0]
     }
 }
 

@@ -2,14 +2,14 @@
 
 use super::DECAY;
 use crate::kernel::Element;
-use crate::ops::{AdaGrad, Adam, AdamW, Optimizer, RmsProp, Sgd, Update};
+use crate::ops::{AdaGrad, Adam, AdamW, Group, Optimizer, RmsProp, Sgd, Update};
 use crate::plan::Recorder;
 use crate::reference::{Float, UpdateStep};
 use crate::tensor::{Arena, ArenaSpec, Tensor};
 use crate::testing::{Fill, Numbers, gpu};
 
-/// Parameters with weight decay and without lie in blocks of their own: the latter change as by the same optimizer
-/// with none, on the GPU and by the reference.
+/// Parameters with weight decay and without are parts of their own: the latter change as by the same optimizer with
+/// none, on the GPU and by the reference.
 #[test]
 fn weight_decay_is_for_parameters_that_decay() {
     const DECAYING: usize = 300;
@@ -44,7 +44,7 @@ fn weight_decay_is_for_parameters_that_decay() {
 
         let by_reference = |optimizer: &dyn Optimizer, decays: bool| {
             let mut at = UpdateStep::new(0, 0.1);
-            at.decays = decays;
+            at.weight_decay = (!decays).then_some(0.0);
             let mut parameter = ndarray::Array2::from_elem((1, 3), 0.75f64);
             let gradient = ndarray::Array2::from_elem((1, 3), 0.5);
             let mut state = vec![ndarray::Array2::zeros((1, 3)); optimizer.state().len()];
@@ -77,6 +77,10 @@ fn update_two_blocks(optimizer: &dyn Optimizer, sizes: [usize; 2]) -> [Vec<f32>;
     let pass = Update {
         parameters: &parameters,
         gradients: &gradients,
+        groups: &sizes.map(|size| match size == sizes[1] {
+            true => Group::new(),
+            false => Group::new().weight_decay(0.0),
+        }),
         state: &state,
         coefficients: &coefficients,
         step_count: &step_count,

@@ -1,0 +1,202 @@
+//! The parts of a step as calls: forward, backward by any gradient, and an [`Updater`](super::Updater) behind them.
+
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+
+use super::network::named;
+use super::passes::{Context, Passes, Workspace, matrix};
+use super::{Network, footprint};
+use crate::error::Error;
+use crate::fit::{check_input, check_rows, check_targets};
+use crate::network::{Parameters, PassSpec, Wanted};
+use crate::ops::Loss;
+use crate::reference::{Float, Targets};
+
+/// A pass of training over so many rows, forward and backward: what lies between the rows and the gradients is its own,
+/// the parameters are the network's.
+///
+/// ```
+/// use wgrad::cpu::{Network, Updater};
+/// use wgrad::ndarray::Array2;
+/// use wgrad::ops::{Adam, Linear, Tanh};
+/// use wgrad::Sequential;
+///
+/// // Learns to give 1 for whatever it sees, by the gradient of ½(y − 1)².
+/// let spec = Sequential::input(4).layer(Linear::new(8)).layer(Tanh).layer(Linear::new(1));
+/// let mut network = Network::<f32>::new(&spec)?;
+/// let mut pass = network.pass(16)?;
+/// let mut updater = Updater::new(&network, Adam::new(0.01))?;
+/// pass.set_x(Array2::ones((16, 4)).view())?;
+/// for _ in 0..200 {
+///     pass.forward(&mut network)?;
+///     let dy = (&pass.y() - 1.0) / 16.0;
+///     pass.dy().assign(&dy);
+///     pass.backward(&network)?;
+///     updater.update(&mut network, &mut pass)?;
+/// }
+/// assert!((pass.y()[(0, 0)] - 1.0).abs() < 0.01);
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Pass<F> {
+    passes: Arc<Passes>,
+    spec: PassSpec,
+    pub(super) work: Workspace<F>,
+    /// Where the network has several inputs: by all of them, as features stand in a row.
+    dx: Option<Array2<F>>,
+    /// Backward passes so far: what layers draw differs between them.
+    count: u32,
+}
+
+impl<F: Float> Network<F> {
+    /// Room for passes over so many rows: `network.pass(64)`, or by a [`PassSpec`] for the gradient by the input, too.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for no rows, [`Error::Memory`] without room for what every layer gives for them.
+    pub fn pass(&self, spec: impl Into<PassSpec>) -> Result<Pass<F>, Error> {
+        let spec = spec.into();
+        check_rows(spec.rows())?;
+        footprint::check_gradient::<F>(&self.passes, spec.rows())?;
+        let wanted = Wanted {
+            input: spec.has_dx(),
+            ..Wanted::parameters(self.graph())
+        };
+        Ok(Pass {
+            passes: Arc::clone(&self.passes),
+            work: self.passes.workspace(spec.rows(), false, &wanted),
+            dx: (spec.has_dx() && self.graph().inputs > 1)
+                .then(|| Array2::zeros((spec.rows(), self.features()))),
+            spec,
+            count: 0,
+        })
+    }
+}
+
+impl<F: Float> Pass<F> {
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.spec.rows()
+    }
+
+    /// Whether a network is the one that this pass is for, or a copy of it.
+    pub(super) fn check_network(&self, network: &Network<F>) -> Result<(), Error> {
+        match Arc::ptr_eq(&self.passes, &network.passes) {
+            true => Ok(()),
+            false => self.passes.graph.check_alike(network.graph()),
+        }
+    }
+
+    /// Takes rows of features, (rows, features).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there are not as many, or of another width.
+    pub fn set_x(&mut self, x: ArrayView2<'_, F>) -> Result<(), Error> {
+        check_input(&self.passes.graph, x.dim().into())?;
+        if x.nrows() != self.rows() {
+            return Err(Error::shape(
+                "rows of a pass",
+                [self.rows(), x.ncols()],
+                [x.nrows(), x.ncols()],
+                "Give as many rows as the pass was made for, or make one for this number",
+            ));
+        }
+        for (input, first) in self.passes.inputs() {
+            let columns = first..first + self.passes.columns(input);
+            self.work.values[input].assign(&x.slice(s![.., columns]));
+        }
+        Ok(())
+    }
+
+    /// Computes [`y`](Self::y) as in a step of training: layers such as `Dropout` draw, and state changes.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] or [`Error::Count`] when it is another network than that of the pass.
+    pub fn forward(&mut self, network: &mut Network<F>) -> Result<(), Error> {
+        self.check_network(network)?;
+        let Network {
+            passes,
+            parameters,
+            state,
+        } = network;
+        let mut context = Context {
+            parameters,
+            state,
+            step: Some(self.count),
+        };
+        let Workspace { values, kept, .. } = &mut self.work;
+        passes.forward(values, kept, &mut context, None);
+        Ok(())
+    }
+
+    /// What the network gave, (rows, outputs).
+    #[must_use]
+    pub fn y(&self) -> ArrayView2<'_, F> {
+        self.work.values[self.passes.output()].view()
+    }
+
+    /// Where the gradient by [`y`](Self::y) goes, (rows, outputs), before each [`backward`](Self::backward), which
+    /// needs its memory. Of a mean over rows it is that of each row divided by their number.
+    pub fn dy(&mut self) -> ArrayViewMut2<'_, F> {
+        self.work.outputs(&self.passes).1
+    }
+
+    /// Mean loss of [`y`](Self::y) compared with targets; its gradient goes to [`dy`](Self::dy).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::Count`] when there are not as many targets as rows, [`Error::Setting`] when a label
+    /// is none of the network's classes, or the loss compares something else.
+    pub fn loss(&mut self, loss: &dyn Loss, targets: Targets<'_, F>) -> Result<F, Error> {
+        let x = [self.rows(), self.passes.graph.features()];
+        check_targets(&self.passes.graph, loss, x, &targets)?;
+        let criterion = loss.reference();
+        let compared = (F::criterion(&criterion), targets);
+        Ok(self.passes.loss(&mut self.work, compared))
+    }
+
+    /// Computes the gradients by all parameters, and by the input where that was asked for, from [`dy`](Self::dy).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn backward(&mut self, network: &Network<F>) -> Result<(), Error> {
+        self.check_network(network)?;
+        let mut state = network.state.clone();
+        let context = Context {
+            parameters: &network.parameters,
+            state: &mut state,
+            step: Some(self.count),
+        };
+        self.passes.backward(&mut self.work, &context, None);
+        if let Some(dx) = &mut self.dx {
+            for (input, first) in self.passes.inputs() {
+                let dims = [self.spec.rows(), self.passes.columns(input)];
+                let of_input = matrix(&self.work.deltas[self.work.plan.slot(input)], dims);
+                dx.slice_mut(s![.., first..first + dims[1]])
+                    .assign(&of_input);
+            }
+        }
+        self.count = self.count.wrapping_add(1);
+        Ok(())
+    }
+
+    /// The gradient by the rows of features, (rows, features), after [`backward`](Self::backward); `None` where
+    /// the [`PassSpec`] did not ask for it.
+    #[must_use]
+    pub fn dx(&self) -> Option<ArrayView2<'_, F>> {
+        if !self.spec.has_dx() {
+            return None;
+        }
+        let dims = [self.rows(), self.passes.graph.features()];
+        Some(match &self.dx {
+            Some(dx) => dx.view(),
+            None => matrix(&self.work.deltas[self.work.plan.slot(0)], dims),
+        })
+    }
+
+    /// Gradients by all parameters, after [`backward`](Self::backward).
+    #[must_use]
+    pub fn gradients(&self) -> Parameters<F> {
+        named(&self.passes.graph.parameters, &self.work.gradients)
+    }
+}

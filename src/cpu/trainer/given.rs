@@ -1,0 +1,169 @@
+//! Steps on rows that are given now.
+
+use ndarray::{ArrayView2, s};
+
+use super::super::Network;
+use super::super::cores::enter;
+use super::super::footprint;
+use super::super::passes::{Context, Workspace};
+use super::{Trainer, as_f32};
+use crate::error::Error;
+use crate::fit::{check_targets, check_weights};
+use crate::network::Wanted;
+use crate::reference::{Float, Loss, LossPass, Targets};
+
+/// Numbers of rows that there is room for at once.
+const KEPT: usize = 4;
+
+/// Room for the numbers of rows that were given last, the latest behind.
+#[derive(Debug)]
+pub(super) struct Given<F> {
+    rooms: Vec<Workspace<F>>,
+}
+
+impl<F> Default for Given<F> {
+    fn default() -> Self {
+        Self { rooms: Vec::new() }
+    }
+}
+
+impl<F: Float> Given<F> {
+    /// Computes other gradients from now on.
+    pub(super) fn forget(&mut self) {
+        self.rooms.clear();
+    }
+
+    fn room(
+        &mut self,
+        network: &Network<F>,
+        rows: usize,
+        wanted: impl FnOnce() -> Wanted,
+    ) -> Result<&mut Workspace<F>, Error> {
+        let room = match self.rooms.iter().position(|room| room.rows() == rows) {
+            Some(at) => self.rooms.remove(at),
+            None => {
+                footprint::check_gradient::<F>(&network.passes, rows)?;
+                if self.rooms.len() == KEPT {
+                    self.rooms.remove(0);
+                }
+                network.passes.workspace(rows, false, &wanted())
+            }
+        };
+        self.rooms.push(room);
+        let latest = self.rooms.len() - 1;
+        Ok(&mut self.rooms[latest])
+    }
+}
+
+impl<F: Float> Trainer<F> {
+    /// Takes a step on rows `x` (rows, features) that are compared with their targets; returns their mean loss before
+    /// the update. Room for the last numbers of rows is kept, so that the next step on as many is fast.
+    ///
+    /// ```
+    /// use wgrad::ndarray::{Array2, ArrayView2};
+    /// use wgrad::ops::{Adam, Linear, MeanSquaredError};
+    /// use wgrad::{Sequential, Targets, cpu};
+    ///
+    /// let network = Sequential::input(3).layer(Linear::new(1)).on_cpu()?;
+    /// let mut trainer = cpu::Trainer::online(network, MeanSquaredError, Adam::new(0.05))?;
+    /// let (x, y) = (Array2::ones((8, 3)), Array2::ones((8, 1)));
+    /// for _ in 0..200 {
+    ///     trainer.step_on(x.view(), Targets::Values(y.view()))?;
+    /// }
+    /// assert!(trainer.losses(1)?[0] < 0.001);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Count`] or [`Error::Setting`] when rows or targets do not fit the network or the
+    /// loss, [`Error::Memory`] without room for so many rows, [`Error::Diverged`] as [`steps`](Self::steps).
+    pub fn step_on(&mut self, x: ArrayView2<'_, F>, targets: Targets<'_, F>) -> Result<F, Error> {
+        self.step_on_given(x, targets, None)
+    }
+
+    /// [`step_on`](Self::step_on) with a weight of each row: its loss, and the gradient by it, times the weight. The mean
+    /// is still that over rows: weights of 1 are the same step.
+    ///
+    /// # Errors
+    /// As [`step_on`](Self::step_on), or [`Error::Count`] when there are not as many weights as rows, and
+    /// [`Error::Setting`] when one is no finite number.
+    pub fn step_on_weighted(
+        &mut self,
+        x: ArrayView2<'_, F>,
+        targets: Targets<'_, F>,
+        weights: &[F],
+    ) -> Result<F, Error> {
+        check_weights(x.nrows(), weights)?;
+        self.step_on_given(x, targets, Some(weights))
+    }
+
+    fn step_on_given(
+        &mut self,
+        x: ArrayView2<'_, F>,
+        targets: Targets<'_, F>,
+        weights: Option<&[F]>,
+    ) -> Result<F, Error> {
+        self.soundness.check()?;
+        check_targets(self.network.graph(), &*self.loss, x.dim().into(), &targets)?;
+        let before = self.steps_taken();
+        let step = self.step_in_u32();
+        let (network, updater) = (&mut self.network, &mut self.updater);
+        let wanted = || updater.wanted();
+        let work = self.given.room(network, x.nrows(), wanted)?;
+        for (input, first) in network.passes.inputs() {
+            let columns = first..first + network.passes.columns(input);
+            work.values[input].assign(&x.slice(s![.., columns]));
+        }
+        let criterion = F::criterion(&self.criterion);
+        let loss = enter(|| {
+            let Network {
+                passes,
+                parameters,
+                state,
+            } = &mut *network;
+            let mut context = Context {
+                parameters,
+                state,
+                step: Some(step),
+            };
+            passes.forward(&mut work.values, &mut work.kept, &mut context, None);
+            let loss = match weights {
+                None => passes.loss(work, (criterion, targets)),
+                Some(weights) => {
+                    let (y, dy) = work.outputs(passes);
+                    weighted(criterion, (y, dy), targets, weights)
+                }
+            };
+            passes.backward(work, &context, None);
+            updater.apply(network, &mut work.gradients);
+            loss
+        });
+        self.remember(&[loss]);
+        if !self.soundness.is_sound(as_f32(loss)) {
+            self.soundness.judge(before, &[as_f32(loss)])?;
+        }
+        Ok(loss)
+    }
+}
+
+/// The mean of the weighted losses of rows `y`, with its gradient in `dy`.
+fn weighted<F: Float>(
+    criterion: &dyn Loss<F>,
+    (y, mut dy): (ArrayView2<'_, F>, ndarray::ArrayViewMut2<'_, F>),
+    targets: Targets<'_, F>,
+    weights: &[F],
+) -> F {
+    let scale = F::one() / F::from_f64(weights.len() as f64);
+    let mut sum = F::zero();
+    for (row, &weight) in weights.iter().enumerate() {
+        let of_row = match &targets {
+            Targets::Classes(labels) => Targets::Classes(&labels[row..=row]),
+            Targets::Values(values) => Targets::Values(values.slice(s![row..=row, ..])),
+        };
+        let mut doutputs = dy.slice_mut(s![row..=row, ..]);
+        let pass = LossPass::new(y.slice(s![row..=row, ..]), of_row, doutputs.view_mut());
+        sum += weight * criterion.forward_backward(pass);
+        doutputs.mapv_inplace(|gradient| gradient * weight * scale);
+    }
+    sum * scale
+}

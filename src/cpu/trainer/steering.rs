@@ -1,0 +1,95 @@
+//! What can change while a training runs.
+
+use std::sync::Arc;
+
+use super::Trainer;
+use crate::error::Error;
+use crate::network::Parameters;
+use crate::ops::{Group, Optimizer};
+use crate::reference::Float;
+
+impl<F: Float> Trainer<F> {
+    /// The optimizer as it is now.
+    #[must_use]
+    pub fn optimizer(&self) -> &dyn Optimizer {
+        &**self.updater.optimizer()
+    }
+
+    /// Goes on with another learning rate, before any schedule: see [`crate::Trainer::set_learning_rate`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
+        self.updater.set_learning_rate(learning_rate)?;
+        self.optimizer_changed();
+        Ok(())
+    }
+
+    /// Goes on with another optimizer: see [`crate::Trainer::set_optimizer`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
+        self.updater.set_optimizer(optimizer)?;
+        self.optimizer_changed();
+        Ok(())
+    }
+
+    fn optimizer_changed(&mut self) {
+        let optimizer = Arc::clone(self.updater.optimizer());
+        self.soundness.set_optimizer(optimizer);
+    }
+
+    /// Updates parameters in another way than the optimizer says: see [`crate::Trainer::set_group`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
+        self.updater.set_group(parameters, group)?;
+        self.want();
+        Ok(())
+    }
+
+    /// Leaves parameters as they are from now on: see [`crate::Trainer::freeze`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
+        self.updater.freeze(parameters)?;
+        self.want();
+        Ok(())
+    }
+
+    /// Goes on with frozen parameters: see [`crate::Trainer::unfreeze`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
+        self.updater.unfreeze(parameters)?;
+        self.want();
+        Ok(())
+    }
+
+    /// Gradients that lead to no trained parameter are not computed.
+    fn want(&mut self) {
+        self.given.forget();
+        if let Some(minibatches) = &mut self.minibatches {
+            minibatches.want(&self.network, &self.updater.wanted());
+        }
+    }
+
+    /// Keeps a moving average of all parameters from now on: see [`crate::Trainer::average`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn average(&mut self, decay: f32) -> Result<(), Error> {
+        self.soundness.check()?;
+        self.updater.average(&self.network, decay)
+    }
+
+    /// The moving average, if one is kept.
+    #[must_use]
+    pub fn averaged(&self) -> Option<Parameters<F>> {
+        self.updater.averaged(&self.network)
+    }
+}

@@ -1,0 +1,298 @@
+//! Parameters that change by their gradients.
+
+use std::sync::Arc;
+
+use ndarray::{Array2, Zip};
+
+use super::network::named;
+use super::{Network, Pass};
+use crate::checkpoint::AVERAGE;
+use crate::error::Error;
+use crate::network::{Groups, Parameters, Wanted};
+use crate::ops::{Group, Optimizer, check_below_one};
+use crate::reference::{Float, Rule, UpdateStep};
+
+/// An optimizer with what it keeps from step to step, for the parameters of one network: the last part of a step. The
+/// others are those of a [`Pass`], where there is an example.
+#[derive(Debug)]
+pub struct Updater<F> {
+    optimizer: Arc<dyn Optimizer>,
+    rule: Rule,
+    groups: Groups,
+    /// The same, with each weight decay said.
+    resolved: Vec<Group>,
+    /// What the optimizer keeps of every parameter, in order.
+    state: Vec<Vec<Array2<F>>>,
+    /// Rows and columns of every parameter.
+    dims: Vec<(usize, usize)>,
+    average: Option<Average<F>>,
+    steps_taken: u64,
+}
+
+/// Moving averages of all parameters.
+#[derive(Debug)]
+struct Average<F> {
+    decay: f32,
+    values: Vec<Array2<F>>,
+}
+
+impl<F: Float> Updater<F> {
+    /// With nothing kept yet.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a setting of the optimizer makes no sense.
+    pub fn new(network: &Network<F>, optimizer: impl Optimizer + 'static) -> Result<Self, Error> {
+        optimizer.check()?;
+        let groups = Groups::new(network.graph());
+        let optimizer: Arc<dyn Optimizer> = Arc::new(optimizer);
+        let of_parameter = |parameter: &Array2<F>| {
+            let names = optimizer.state().iter();
+            names.map(|_| Array2::zeros(parameter.raw_dim())).collect()
+        };
+        Ok(Self {
+            resolved: groups.resolved(),
+            groups,
+            state: network.parameters.iter().map(of_parameter).collect(),
+            dims: network.parameters.iter().map(Array2::dim).collect(),
+            rule: optimizer.reference(),
+            optimizer,
+            average: None,
+            steps_taken: 0,
+        })
+    }
+
+    /// Changes all parameters by the gradients of the last [`backward`](Pass::backward) of a pass.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] or [`Error::Count`] when pass or network are of another network than this.
+    pub fn update(&mut self, network: &mut Network<F>, pass: &mut Pass<F>) -> Result<(), Error> {
+        pass.check_network(network)?;
+        if self.state.len() != network.parameters.len() {
+            return Err(Error::Count {
+                what: "parameters of the network that an updater is for".to_owned(),
+                expected: self.state.len(),
+                found: network.parameters.len(),
+            });
+        }
+        self.apply(network, &mut pass.work.gradients);
+        Ok(())
+    }
+
+    /// Updates parameters by gradients, which the optimizer may change before.
+    pub(super) fn apply(&mut self, network: &mut Network<F>, gradients: &mut [Array2<F>]) {
+        let rate = self.optimizer.coefficients(self.steps_taken)[0];
+        let rule = F::rule(&self.rule);
+        if !self.groups.is_default() {
+            // What is frozen has no gradient.
+            let frozen = gradients.iter_mut().zip(&self.resolved);
+            let frozen = frozen.filter(|(_, group)| group.is_frozen());
+            frozen.for_each(|(gradient, _)| gradient.fill(F::zero()));
+        }
+        rule.prepare(gradients);
+        let parameters = network.parameters.iter_mut().zip(&self.resolved);
+        let gradients = gradients.iter().zip(&mut self.state);
+        for ((parameter, group), (gradient, state)) in parameters.zip(gradients) {
+            if group.is_frozen() {
+                continue;
+            }
+            let at = UpdateStep {
+                step: self.steps_taken,
+                learning_rate: F::from_f64(f64::from(rate * group.rate_of())),
+                weight_decay: group.own_decay().map(|decay| F::from_f64(decay.into())),
+            };
+            rule.update(at, parameter, gradient, state);
+        }
+        if let Some(Average { decay, values }) = &mut self.average {
+            let share = F::from_f64(f64::from(1.0 - *decay));
+            for (average, parameter) in values.iter_mut().zip(&network.parameters) {
+                let follow = |own: &mut F, &other: &F| *own = *own + share * (other - *own);
+                Zip::from(average).and(parameter).for_each(follow);
+            }
+        }
+        self.steps_taken += 1;
+    }
+
+    /// Updates made so far.
+    #[must_use]
+    pub fn steps_taken(&self) -> u64 {
+        self.steps_taken
+    }
+
+    /// Counts on from another step.
+    pub(super) fn count_from(&mut self, steps_taken: u64) {
+        self.steps_taken = steps_taken;
+    }
+
+    /// The optimizer as it is now.
+    #[must_use]
+    pub fn optimizer(&self) -> &Arc<dyn Optimizer> {
+        &self.optimizer
+    }
+
+    /// Goes on with another learning rate, before any schedule.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when it is no finite number above 0.
+    pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
+        self.set_optimizer(self.optimizer.with_learning_rate(learning_rate))
+    }
+
+    /// Goes on with another optimizer. What both keep under the same name goes on; all else that it keeps begins with
+    /// zeros. The steps count on.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a setting of it makes no sense; then nothing is changed.
+    pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
+        optimizer.check()?;
+        let before = self.optimizer.state();
+        for (state, dims) in self.state.iter_mut().zip(&self.dims) {
+            let mut old: Vec<_> = before.iter().zip(std::mem::take(state)).collect();
+            *state = optimizer
+                .state()
+                .iter()
+                .map(|name| match old.iter().position(|(of, _)| of == &name) {
+                    Some(at) => old.swap_remove(at).1,
+                    None => Array2::zeros(*dims),
+                })
+                .collect();
+        }
+        self.rule = optimizer.reference();
+        self.optimizer = Arc::new(optimizer);
+        Ok(())
+    }
+
+    /// The gradients that an update reads.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            input: false,
+            parameters: self.groups.trained(),
+        }
+    }
+
+    /// The groups of the parameters: [`set_group`](Self::set_group) says which is in which.
+    pub(super) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Updates parameters in another way than the optimizer says: the one of this name (`layers.0.weight`), those whose
+    /// names begin so up to a point (`layers.0`), or those that a pattern fits, in which `*` stands for any characters
+    /// (`*.bias`).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when no parameter is meant, none would be trained, or a number of the group makes no sense;
+    /// then nothing is changed.
+    pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
+        self.groups.set(parameters, group)?;
+        self.resolved = self.groups.resolved();
+        Ok(())
+    }
+
+    /// Leaves parameters as they are from now on; they are named as in [`set_group`](Self::set_group).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when no parameter is meant, or none would be trained.
+    pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
+        self.set_frozen(parameters, true)
+    }
+
+    /// Goes on with frozen parameters.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when no parameter is meant.
+    pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
+        self.set_frozen(parameters, false)
+    }
+
+    fn set_frozen(&mut self, parameters: &str, is_frozen: bool) -> Result<(), Error> {
+        self.groups.freeze(parameters, is_frozen)?;
+        self.resolved = self.groups.resolved();
+        Ok(())
+    }
+
+    /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
+    /// `average ← average + (1 − decay)·(parameter − average)`. It often gives better predictions than the parameters
+    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when `decay` is not at least 0 and below 1.
+    pub fn average(&mut self, network: &Network<F>, decay: f32) -> Result<(), Error> {
+        check_below_one("decay of the moving average", decay)?;
+        let values = network.parameters.clone();
+        self.average = Some(Average { decay, values });
+        Ok(())
+    }
+
+    /// The moving average, if one is kept.
+    #[must_use]
+    pub fn averaged(&self, network: &Network<F>) -> Option<Parameters<F>> {
+        let average = self.average.as_ref()?;
+        Some(named(&network.graph().parameters, &average.values))
+    }
+
+    pub(super) fn decay_of_average(&self) -> Option<f32> {
+        self.average.as_ref().map(|average| average.decay)
+    }
+
+    /// Names of what is kept of every parameter, as a checkpoint has them.
+    pub(super) fn roles(&self) -> Vec<&'static str> {
+        let average = self.average.as_ref().map(|_| AVERAGE);
+        self.optimizer
+            .state()
+            .iter()
+            .copied()
+            .chain(average)
+            .collect()
+    }
+
+    /// Takes what is kept of every parameter, in the order of [`roles`](Self::roles), out of a checkpoint. What is absent
+    /// begins anew.
+    pub(super) fn set_kept(&mut self, network: &Network<F>, kept: Vec<Option<Vec<Vec<f32>>>>) {
+        self.forget(network);
+        for (at, values) in kept.into_iter().enumerate() {
+            let Some(values) = values else { continue };
+            let to: Vec<&mut Array2<F>> = match &mut self.average {
+                Some(average) if at == self.optimizer.state().len() => {
+                    average.values.iter_mut().collect()
+                }
+                _ => self.state.iter_mut().map(|kept| &mut kept[at]).collect(),
+            };
+            for (to, values) in to.into_iter().zip(values) {
+                let both = to.iter_mut().zip(values);
+                both.for_each(|(to, value)| *to = F::from_f64(value.into()));
+            }
+        }
+    }
+
+    /// Forgets what the optimizer keeps; a moving average begins with the present parameters.
+    pub(super) fn forget(&mut self, network: &Network<F>) {
+        let kept = self.state.iter_mut().flatten();
+        kept.for_each(|values| values.fill(F::zero()));
+        if let Some(average) = &mut self.average {
+            average.values.clone_from(&network.parameters);
+        }
+    }
+}
+
+impl Updater<f32> {
+    /// What is kept of every parameter, under the names of [`roles`](Self::roles).
+    pub(super) fn kept(&self) -> impl Iterator<Item = (&'static str, Vec<Vec<f32>>)> {
+        let values = |kept: &Array2<f32>| kept.iter().copied().collect();
+        self.roles().into_iter().enumerate().map(move |(at, role)| {
+            let of_parameters = match &self.average {
+                Some(average) if at == self.optimizer.state().len() => {
+                    average.values.iter().map(values).collect()
+                }
+                _ => self.state.iter().map(|kept| values(&kept[at])).collect(),
+            };
+            (role, of_parameters)
+        })
+    }
+}
+
+#[cfg(test)]
+impl<F> Updater<F> {
+    /// Numbers that the optimizer keeps.
+    pub(super) fn numbers(&self) -> usize {
+        self.state.iter().flatten().map(Array2::len).sum()
+    }
+}

@@ -1,0 +1,209 @@
+//! The parts of a step as calls: forward, backward by any gradient, and an [`Updater`](crate::Updater) behind them.
+
+use super::{Model, TrainingPass};
+use crate::error::Error;
+use crate::fit::check_rows;
+use crate::gpu::Gpu;
+use crate::kernel::Element;
+use crate::network::{PassSpec, Source, Wanted};
+use crate::ops::{columns, metrics};
+use crate::plan::{Plan, Recorder};
+use crate::tensor::{Arena, Tensor};
+
+/// A pass of training over so many rows, forward and backward: what lies between the rows and the gradients is its own,
+/// the parameters are the model's. Its tensors are for kernels of the program, or to be written and read.
+///
+/// ```
+/// use wgrad::ops::{Adam, Linear, Tanh};
+/// use wgrad::{Gpu, Sequential, Updater};
+///
+/// // Learns to give 1 for whatever it sees, by the gradient of ½(y − 1)².
+/// let gpu = Gpu::new()?;
+/// let spec = Sequential::input(4).layer(Linear::new(8)).layer(Tanh).layer(Linear::new(1));
+/// let mut model = spec.build(&gpu)?;
+/// let mut pass = model.pass(16)?;
+/// let mut updater = Updater::new(&model, Adam::new(0.05))?;
+/// gpu.write(pass.x(), &[1.0f32; 16 * 4])?;
+/// for _ in 0..50 {
+///     pass.forward(&mut model)?;
+///     // A program that trains much writes `dy` by a kernel of its own, and reads nothing.
+///     let y: Vec<f32> = gpu.read(pass.y())?;
+///     let dy: Vec<f32> = y.iter().map(|y| (y - 1.0) / 16.0).collect();
+///     gpu.write(pass.dy(), &dy)?;
+///     pass.backward(&model)?;
+///     updater.update(&mut model, &mut pass)?;
+/// }
+/// assert!((gpu.read::<f32>(pass.y())?[0] - 1.0).abs() < 0.1);
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Pass {
+    gpu: Gpu,
+    /// Those of the model.
+    parameters: Arena,
+    tensors: TrainingPass,
+    dx: Option<Tensor>,
+    forward: Plan,
+    backward: Plan,
+}
+
+impl Model {
+    /// Room for passes over so many rows: `model.pass(64)`, or by a [`PassSpec`] for the gradient by the input, too.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for no rows, [`Error::Limit`] or [`Error::OutOfMemory`] without room for what every layer
+    /// gives for them.
+    pub fn pass(&self, spec: impl Into<PassSpec>) -> Result<Pass, Error> {
+        let spec = spec.into();
+        check_rows(spec.rows())?;
+        let features = self.features_tensor(spec.rows(), Element::F32)?;
+        self.pass_of(&features, spec.has_dx())
+    }
+
+    /// Passes over the rows of a tensor of the caller's, (rows, features) of `f32`: kernels of the program may change it
+    /// between them.
+    ///
+    /// # Errors
+    /// As [`pass`](Self::pass), or [`Error::Shape`] when the tensor has another number of columns, [`Error::Setting`] when
+    /// it is not of `f32`, [`Error::OtherGpu`] when it is another device's.
+    pub fn pass_over(&self, x: &Tensor, spec: PassSpec) -> Result<Pass, Error> {
+        x.check_gpu(&self.gpu)?;
+        x.check_element(Element::F32)?;
+        if x.dims() != [spec.rows(), self.features()] {
+            return Err(Error::shape(
+                format!("{}, for a pass of this network,", x.label()),
+                [spec.rows(), self.features()],
+                x.shape(),
+                "Make it as (rows, features)",
+            ));
+        }
+        self.pass_of(x, spec.has_dx())
+    }
+
+    fn pass_of(&self, features: &Tensor, has_dx: bool) -> Result<Pass, Error> {
+        let gpu = &self.gpu;
+        let wanted = Wanted {
+            input: has_dx,
+            ..Wanted::parameters(&self.graph)
+        };
+        let tensors = TrainingPass::new(self, features, &wanted)?;
+        let count = Tensor::zeros(gpu, "passes so far", [1, 1], Element::U32)?;
+        let mut forward = Recorder::new(gpu);
+        self.record_forward(&mut forward, &tensors.values, Some(&count))?;
+        let mut backward = Recorder::new(gpu);
+        self.record_backward(&mut backward, &tensors, Some(&count))?;
+        let dx = match has_dx {
+            false => None,
+            true if self.graph.inputs == 1 => Some(tensors.delta(0).clone()),
+            true => {
+                let (label, shape) = ("dx", [features.rows(), self.features()]);
+                let dx = Tensor::zeros(gpu, label, shape, Element::F32)?;
+                for (index, value) in self.graph.values.iter().enumerate() {
+                    if let Source::Input { first } = value.source {
+                        let of_input = tensors.delta(index);
+                        let columns = of_input.columns();
+                        columns::copy(&mut backward, (of_input, 0), (&dx, first), columns);
+                    }
+                }
+                Some(dx)
+            }
+        };
+        metrics::count_step(&mut backward, &count);
+        Ok(Pass {
+            gpu: gpu.clone(),
+            parameters: self.parameters.clone(),
+            forward: forward.finish()?,
+            backward: backward.finish()?,
+            tensors,
+            dx,
+        })
+    }
+}
+
+impl Pass {
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.tensors.values.features.rows()
+    }
+
+    /// Whether a model is the one that this pass is for.
+    pub(crate) fn check_model(&self, model: &Model) -> Result<(), Error> {
+        if model.parameters.is_same(&self.parameters) {
+            return Ok(());
+        }
+        let expected = "the model whose pass it is: a copy of that has passes of its own";
+        Err(Error::setting("model of a pass", expected, "another"))
+    }
+
+    /// Where the rows of features go, (rows, features).
+    #[must_use]
+    pub fn x(&self) -> &Tensor {
+        &self.tensors.values.features
+    }
+
+    /// What the network gave, (rows, outputs).
+    #[must_use]
+    pub fn y(&self) -> &Tensor {
+        self.tensors.values.output()
+    }
+
+    /// Where the gradient by [`y`](Self::y) goes, (rows, outputs), before each [`backward`](Self::backward), which
+    /// needs its memory. Of a mean over rows it is that of each row divided by their number.
+    #[must_use]
+    pub fn dy(&self) -> &Tensor {
+        self.tensors.doutputs()
+    }
+
+    /// The gradient by the rows of features, (rows, features), after [`backward`](Self::backward); `None` where
+    /// the [`PassSpec`] did not ask for it.
+    #[must_use]
+    pub fn dx(&self) -> Option<&Tensor> {
+        self.dx.as_ref()
+    }
+
+    /// Computes [`y`](Self::y) as in a step of training: layers such as `Dropout` draw, and state changes. Submits, and
+    /// returns at once.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when it is another model than that of the pass, or an error of the device.
+    pub fn forward(&mut self, model: &mut Model) -> Result<(), Error> {
+        self.check_model(model)?;
+        self.gpu.submit(&self.forward, 1)?;
+        Ok(())
+    }
+
+    /// Computes the gradients by all parameters, and by the input where that was asked for, from [`dy`](Self::dy).
+    /// Submits, and returns at once.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn backward(&mut self, model: &Model) -> Result<(), Error> {
+        self.check_model(model)?;
+        self.gpu.submit(&self.backward, 1)?;
+        Ok(())
+    }
+
+    /// What [`forward`](Self::forward) does, for a compute pass of the caller's.
+    #[must_use]
+    pub fn forward_plan(&self) -> &Plan {
+        &self.forward
+    }
+
+    /// What [`backward`](Self::backward) does, for a compute pass of the caller's.
+    #[must_use]
+    pub fn backward_plan(&self) -> &Plan {
+        &self.backward
+    }
+
+    /// Gradients by all parameters, after [`backward`](Self::backward), in the order of
+    /// [`Model::parameter_names`].
+    #[must_use]
+    pub fn gradients(&self) -> &[Tensor] {
+        self.tensors.gradients.tensors()
+    }
+
+    pub(crate) fn gradient_arena(&self) -> &Arena {
+        &self.tensors.gradients
+    }
+}

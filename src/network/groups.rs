@@ -1,0 +1,179 @@
+//! Which group each parameter is in.
+
+use std::fmt;
+
+use super::graph::{Graph, Parameter};
+use super::parameters::unknown_name;
+use crate::error::{Error, number};
+use crate::ops::Group;
+
+/// The group of every parameter, in the order of the network.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Groups {
+    names: Vec<String>,
+    /// Whether the layer says that weight decay applies to it.
+    decays: Vec<bool>,
+    groups: Vec<Group>,
+}
+
+impl Groups {
+    /// All as the optimizer says.
+    pub(crate) fn new(graph: &Graph) -> Self {
+        let all = graph.parameters.iter();
+        Self {
+            names: all
+                .clone()
+                .map(|Parameter { name, .. }| name.clone())
+                .collect(),
+            decays: all.map(|Parameter { spec, .. }| spec.decays).collect(),
+            groups: vec![Group::new(); graph.parameters.len()],
+        }
+    }
+
+    /// Puts parameters in a group: see [`matches`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when no parameter is meant, none would be trained, or a number of the group makes no sense.
+    pub(crate) fn set(&mut self, which: &str, group: Group) -> Result<(), Error> {
+        group.check()?;
+        self.change(which, |of| *of = group)
+    }
+
+    /// Freezes parameters, or goes on with them.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when no parameter is meant, or none would be trained.
+    pub(crate) fn freeze(&mut self, which: &str, is_frozen: bool) -> Result<(), Error> {
+        self.change(which, |of| *of = of.frozen(is_frozen))
+    }
+
+    fn change(&mut self, which: &str, change: impl Fn(&mut Group)) -> Result<(), Error> {
+        let (mut groups, mut is_any) = (self.groups.clone(), false);
+        for (name, group) in self.names.iter().zip(&mut groups) {
+            if matches(which, name) {
+                change(group);
+                is_any = true;
+            }
+        }
+        if !is_any {
+            let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+            return Err(unknown_name(which, &names));
+        }
+        if groups.iter().all(Group::is_frozen) {
+            let name = format!("number of parameters that are trained when {which} is frozen");
+            return Err(Error::setting(name, "at least 1", 0));
+        }
+        self.groups = groups;
+        Ok(())
+    }
+
+    /// The groups, with the weight decay said: of parameters that have none of their own the optimizer's (`None`), or 0
+    /// where it does not apply.
+    pub(crate) fn resolved(&self) -> Vec<Group> {
+        let all = self.groups.iter().zip(&self.decays);
+        let resolved = all.map(|(group, decays)| match (group.own_decay(), decays) {
+            (None, false) => group.weight_decay(0.0),
+            _ => *group,
+        });
+        resolved.collect()
+    }
+
+    /// Whether each parameter is trained.
+    pub(crate) fn trained(&self) -> Vec<bool> {
+        self.groups.iter().map(|group| !group.is_frozen()).collect()
+    }
+
+    /// Whether all are updated as the optimizer says.
+    pub(crate) fn is_default(&self) -> bool {
+        self.groups.iter().all(|group| *group == Group::new())
+    }
+}
+
+/// Those that are not as the optimizer says, by name: a checkpoint knows them by this.
+impl fmt::Display for Groups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let others = self.names.iter().zip(&self.groups);
+        let others = others.filter(|(_, group)| **group != Group::new());
+        for (at, (name, group)) in others.enumerate() {
+            let separator = if at == 0 { "" } else { "; " };
+            write!(f, "{separator}{name}: rate {}", number(group.rate_of()))?;
+            if let Some(decay) = group.own_decay() {
+                write!(f, ", weight decay {}", number(decay))?;
+            }
+            if group.is_frozen() {
+                f.write_str(", frozen")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `which` means the parameter of this name: it is the name, or the beginning of it up to a point
+/// (`layers.0`), or a pattern in which `*` stands for any characters (`*.bias`).
+fn matches(which: &str, name: &str) -> bool {
+    let rest = name.strip_prefix(which);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) || fits(which, name)
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
+            let ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
+            ends.into_iter().any(|at| fits(rest, &name[at..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Groups, matches};
+    use crate::error::Error;
+    use crate::network::Sequential;
+    use crate::ops::{Group, Linear, Relu};
+
+    #[test]
+    fn names_are_meant_whole_by_their_beginning_or_by_a_pattern() {
+        for (which, name, expected) in [
+            ("layers.0.weight", "layers.0.weight", true),
+            ("layers.0", "layers.0.weight", true),
+            ("layers.1", "layers.10.weight", false),
+            ("layers.0.w", "layers.0.weight", false),
+            ("*", "layers.0.weight", true),
+            ("*.bias", "layers.2.bias", true),
+            ("*.bias", "layers.2.weight", false),
+            ("layers.*.bias", "layers.12.bias", true),
+            ("", "layers.0.weight", false),
+        ] {
+            assert_eq!(matches(which, name), expected, "{which} {name}");
+        }
+    }
+
+    #[test]
+    fn biases_do_not_decay_unless_they_are_told_to() -> Result<(), Error> {
+        let network = Sequential::input(4).layer(Linear::new(3)).layer(Relu);
+        let mut groups = Groups::new(&network.graph()?);
+        let decays = |groups: &Groups| {
+            let resolved = groups.resolved();
+            resolved.iter().map(Group::own_decay).collect::<Vec<_>>()
+        };
+        assert_eq!(decays(&groups), [None, Some(0.0)]);
+        groups.set("*", Group::new().weight_decay(0.5))?;
+        assert_eq!(decays(&groups), [Some(0.5); 2]);
+        groups.freeze("layers.0.bias", true)?;
+        assert!(
+            groups.freeze("*", true).is_err(),
+            "nothing would be trained"
+        );
+        assert_eq!(groups.trained(), [true, false]);
+        let told = "layers.0.weight: rate 1, weight decay 0.5; layers.0.bias: rate 1, weight decay 0.5, frozen";
+        assert_eq!(groups.to_string(), told);
+        let error = groups
+            .freeze("layers.1", true)
+            .map_err(|error| error.to_string());
+        let expected =
+            "name of a parameter must be one of layers.0.weight and layers.0.bias; it is layers.1";
+        assert_eq!(error, Err(expected.to_owned()));
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! Steps on rows that are given now.
+
+use ndarray::ArrayView2;
+
+use super::Trainer;
+use crate::error::{Error, TargetKind};
+use crate::fit::{check_targets, check_weights};
+use crate::kernel::Element;
+use crate::model::Model;
+use crate::plan::Plan;
+use crate::reference::Targets;
+use crate::steps::{Batch, Rows, Steps};
+use crate::tensor::Tensor;
+
+/// Numbers of rows that there is room for at once.
+const KEPT: usize = 4;
+
+/// Room for the numbers of rows that were given last, the latest behind.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    rooms: Vec<Room>,
+}
+
+#[derive(Debug)]
+struct Room {
+    batch: Batch,
+    step: Plan,
+}
+
+impl Given {
+    /// Steps are made in another way from now on.
+    pub(super) fn forget(&mut self) {
+        self.rooms.clear();
+    }
+}
+
+impl Trainer {
+    /// Takes a step on rows `x` (rows, features) that are compared with their targets; returns their mean loss before
+    /// the update, and so waits for the device. Room for the last numbers of rows is kept, so that the next step on as
+    /// many is fast.
+    ///
+    /// ```
+    /// use wgrad::ndarray::Array2;
+    /// use wgrad::ops::{Adam, Linear, MeanSquaredError};
+    /// use wgrad::{Gpu, Sequential, Targets, Trainer};
+    ///
+    /// let model = Sequential::input(3).layer(Linear::new(1)).build(&Gpu::new()?)?;
+    /// let mut trainer = Trainer::online(model, MeanSquaredError, Adam::new(0.05))?;
+    /// let (x, y) = (Array2::ones((8, 3)), Array2::ones((8, 1)));
+    /// for _ in 0..200 {
+    ///     trainer.advance_on(x.view(), Targets::Values(y.view()))?; // does not wait
+    /// }
+    /// assert!(trainer.step_on(x.view(), Targets::Values(y.view()))? < 0.001);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Count`] or [`Error::Setting`] when rows or targets do not fit the network or the
+    /// loss, [`Error::Diverged`] as [`steps`](Self::steps); [`Error::Limit`], [`Error::OutOfMemory`] without room for so
+    /// many rows, or another error of the device.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn step_on(
+        &mut self,
+        x: ArrayView2<'_, f32>,
+        targets: Targets<'_, f32>,
+    ) -> Result<f32, Error> {
+        self.advance_on(x, targets)?;
+        self.last_loss()
+    }
+
+    /// [`step_on`](Self::step_on) with a weight of each row: its loss, and the gradient by it, times the weight. The mean
+    /// is still that over rows: weights of 1 are the same step.
+    ///
+    /// # Errors
+    /// As [`step_on`](Self::step_on), or [`Error::Count`] when there are not as many weights as rows, and
+    /// [`Error::Setting`] when one is no finite number.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn step_on_weighted(
+        &mut self,
+        x: ArrayView2<'_, f32>,
+        targets: Targets<'_, f32>,
+        weights: &[f32],
+    ) -> Result<f32, Error> {
+        self.advance_on_weighted(x, targets, weights)?;
+        self.last_loss()
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn last_loss(&mut self) -> Result<f32, Error> {
+        let losses = pollster::block_on(self.losses_async(1))?;
+        Ok(losses[0])
+    }
+
+    /// [`step_on`](Self::step_on) that submits, and returns at once: the loss stays on the GPU, see
+    /// [`losses_async`](Self::losses_async).
+    ///
+    /// # Errors
+    /// As [`step_on`](Self::step_on); [`Error::Diverged`] once losses that were read have shown it.
+    pub fn advance_on(
+        &mut self,
+        x: ArrayView2<'_, f32>,
+        targets: Targets<'_, f32>,
+    ) -> Result<(), Error> {
+        self.advance_on_given(x, targets, None)
+    }
+
+    /// The same with a weight of each row.
+    ///
+    /// # Errors
+    /// As [`advance_on`](Self::advance_on), or [`Error::Count`] when there are not as many weights as rows, and
+    /// [`Error::Setting`] when one is no finite number.
+    pub fn advance_on_weighted(
+        &mut self,
+        x: ArrayView2<'_, f32>,
+        targets: Targets<'_, f32>,
+        weights: &[f32],
+    ) -> Result<(), Error> {
+        check_weights(x.nrows(), weights)?;
+        self.advance_on_given(x, targets, Some(weights))
+    }
+
+    fn advance_on_given(
+        &mut self,
+        x: ArrayView2<'_, f32>,
+        targets: Targets<'_, f32>,
+        weights: Option<&[f32]>,
+    ) -> Result<(), Error> {
+        self.soundness.check()?;
+        check_targets(self.model.graph(), &*self.loss, x.dim().into(), &targets)?;
+        let room = self.room(x.nrows(), weights.is_some())?;
+        let gpu = self.model.gpu();
+        let Batch {
+            x: features,
+            targets: compared,
+            weights: of_rows,
+        } = &room.batch;
+        gpu.write_view(features, x)?;
+        match targets {
+            Targets::Classes(labels) => gpu.write(compared, labels)?,
+            Targets::Values(values) => gpu.write_view(compared, values)?,
+        }
+        if let (Some(of_rows), Some(weights)) = (of_rows, weights) {
+            gpu.write(of_rows, weights)?;
+        }
+        self.updater.announce(1)?;
+        gpu.submit(&room.step, 1)?;
+        self.updater.advance(1);
+        // What was made ready for the next step of a data set is not that of these parameters.
+        if let Some(steps) = self.source.steps_mut() {
+            steps.step_count_changed();
+        }
+        self.given.rooms.push(room);
+        Ok(())
+    }
+
+    /// Room for so many rows, taken out of those that are kept.
+    fn room(&mut self, rows: usize, is_weighted: bool) -> Result<Room, Error> {
+        let rooms = &mut self.given.rooms;
+        let is_it =
+            |room: &Room| room.batch.rows() == rows && room.batch.weights.is_some() == is_weighted;
+        if let Some(at) = rooms.iter().position(is_it) {
+            return Ok(rooms.remove(at));
+        }
+        if rooms.len() == KEPT {
+            rooms.remove(0);
+        }
+        let batch = batch(&self.model, rows, self.loss.targets(), is_weighted)?;
+        let step = Steps::on_tensors(&self.training(Rows::Tensors(&batch)))?;
+        Ok(Room { batch, step })
+    }
+}
+
+/// Tensors for so many rows.
+fn batch(
+    model: &Model,
+    rows: usize,
+    targets: TargetKind,
+    is_weighted: bool,
+) -> Result<Batch, Error> {
+    let features = model.features_tensor(rows, Element::F32)?;
+    let batch = Batch::new(&features, &model.targets_tensor(rows, targets)?);
+    if !is_weighted {
+        return Ok(batch);
+    }
+    let label = "weights of rows";
+    let weights = Tensor::zeros(model.gpu(), label, [1, rows], Element::F32)?;
+    Ok(batch.weights(&weights))
+}

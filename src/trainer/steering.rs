@@ -1,0 +1,144 @@
+//! What can change while a training runs.
+
+use std::sync::Arc;
+
+use super::{Source, Trainer};
+use crate::error::Error;
+use crate::network::Parameters;
+use crate::ops::{Group, Optimizer};
+use crate::steps::{Fusion, Rows};
+
+impl Trainer {
+    /// The optimizer as it is now.
+    #[must_use]
+    pub fn optimizer(&self) -> &dyn Optimizer {
+        &**self.updater.optimizer()
+    }
+
+    /// Goes on with another learning rate, before any schedule. Steps that were submitted still have the old one.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when it is no finite number above 0; then nothing is changed.
+    pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
+        self.updater.set_learning_rate(learning_rate)?;
+        let optimizer = Arc::clone(self.updater.optimizer());
+        self.soundness.set_optimizer(optimizer);
+        // Where the rate is a setting of the kernels.
+        if self.fusion() == Fusion::Fused {
+            self.record_again()?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with another optimizer. What both keep under the same name goes on (so that another setting of the
+    /// same optimizer loses nothing); all else that it keeps begins with zeros. The steps count on.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a setting of it makes no sense, [`Error::OutOfMemory`] or [`Error::Limit`] when the GPU has
+    /// no room for what it keeps; then nothing is changed.
+    pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
+        self.updater.set_optimizer(&self.model, optimizer)?;
+        let optimizer = Arc::clone(self.updater.optimizer());
+        self.soundness.set_optimizer(optimizer);
+        self.record_again()
+    }
+
+    /// Updates parameters in another way than the optimizer says: the one of this name (`layers.0.weight`), those whose
+    /// names begin so up to a point (`layers.0`), or those that a pattern fits, in which `*` stands for any characters
+    /// (`*.bias`).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when no parameter is meant, none would be trained, or a number of the group makes no sense;
+    /// then nothing is changed. Else an error of the device.
+    pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
+        self.updater.set_group(parameters, group)?;
+        self.record_again()
+    }
+
+    /// Leaves parameters as they are from now on; they are named as in [`set_group`](Self::set_group). Gradients that
+    /// lead to no other parameter are not computed any more.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when no parameter is meant, or none would be trained; else an error of the device.
+    pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
+        self.updater.freeze(parameters)?;
+        self.record_again()
+    }
+
+    /// Goes on with frozen parameters.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when no parameter is meant; else an error of the device.
+    pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
+        self.updater.unfreeze(parameters)?;
+        self.record_again()
+    }
+
+    /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
+    /// `average ← average + (1 − decay)·(parameter − average)`. It often gives better predictions than the parameters
+    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). A checkpoint
+    /// has it, too.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when `decay` is not at least 0 and below 1, [`Error::Diverged`] when the parameters have;
+    /// [`Error::OutOfMemory`] without room for it.
+    pub fn average(&mut self, decay: f32) -> Result<(), Error> {
+        self.soundness.check()?;
+        self.updater.average(&self.model, decay)?;
+        self.record_again()
+    }
+
+    /// Reads the moving average, if one is kept.
+    ///
+    /// # Errors
+    /// As [`Gpu::read_async`](crate::Gpu::read_async).
+    pub fn averaged_async(
+        &self,
+    ) -> impl Future<Output = Result<Option<Parameters>, Error>> + use<> {
+        let average = self.updater.averaged();
+        let read = average.map(|(_, values)| self.model.read_like_parameters(values));
+        async move {
+            match read {
+                Some(read) => Ok(Some(read.await?)),
+                None => Ok(None),
+            }
+        }
+    }
+
+    /// Reads the moving average, if one is kept.
+    ///
+    /// # Errors
+    /// As [`Gpu::read`](crate::Gpu::read).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn averaged(&self) -> Result<Option<Parameters>, Error> {
+        pollster::block_on(self.averaged_async())
+    }
+
+    /// Records steps as they are to be from now on.
+    fn record_again(&mut self) -> Result<(), Error> {
+        self.given.forget();
+        let recorded = match &self.source {
+            Source::Given => return Ok(()),
+            Source::External { batch, .. } => self.record(Rows::Tensors(batch), Fusion::Layers)?,
+            Source::Examples {
+                examples,
+                batch,
+                sampling,
+                fusion,
+                ..
+            } => {
+                let resident = self.data_sets.resident(self.model.gpu(), examples)?.clone();
+                let rows = Rows::Minibatches {
+                    resident: &resident,
+                    batch: *batch,
+                    sampling,
+                };
+                self.record(rows, *fusion)?
+            }
+        };
+        if let Some(steps) = self.source.steps_mut() {
+            *steps = recorded;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,341 @@
+//! Parameters that change by their gradients.
+
+use std::sync::Arc;
+
+use crate::checkpoint::AVERAGE;
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::kernel::Element;
+use crate::model::{Model, Pass};
+use crate::network::{Groups, Wanted};
+use crate::ops::metrics::HISTORY;
+use crate::ops::{Group, Optimizer, Update, check_below_one, metrics, mix};
+use crate::plan::{Plan, Recorder};
+use crate::tensor::{Arena, Tensor};
+
+/// Steps whose coefficients are written at a time, at the least.
+const ANNOUNCED: u64 = 256;
+
+/// An optimizer with what it keeps from step to step, for the parameters of one model: the last part of a step. The
+/// others are those of a [`Pass`], where there is an example.
+#[derive(Debug)]
+pub struct Updater {
+    gpu: Gpu,
+    optimizer: Arc<dyn Optimizer>,
+    groups: Groups,
+    /// The same, with each weight decay said.
+    resolved: Vec<Group>,
+    /// What the optimizer keeps, an arena for each of its names.
+    state: Vec<Arena>,
+    average: Option<Average>,
+    /// (slots, 4): see [`Update::coefficients`].
+    coefficients: Tensor,
+    /// Steps up to here have their coefficients on the device.
+    written: u64,
+    /// (1, 1): steps taken, as the device counts them.
+    step_count: Tensor,
+    steps_taken: u64,
+    /// The update by the gradients of one pass.
+    recorded: Option<(Arena, Plan)>,
+}
+
+/// Moving averages of all parameters.
+#[derive(Debug)]
+struct Average {
+    decay: f32,
+    values: Arena,
+}
+
+impl Updater {
+    /// With nothing kept yet.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a setting of the optimizer makes no sense, [`Error::OutOfMemory`] or [`Error::Limit`] when
+    /// the GPU has no room for what it keeps.
+    pub fn new(model: &Model, optimizer: impl Optimizer + 'static) -> Result<Self, Error> {
+        optimizer.check()?;
+        let gpu = model.gpu();
+        let groups = Groups::new(model.graph());
+        let shape = [HISTORY, optimizer.coefficients(0).len()];
+        let state = optimizer
+            .state()
+            .iter()
+            .map(|role| model.like_parameters(role));
+        Ok(Self {
+            resolved: groups.resolved(),
+            groups,
+            state: state.collect::<Result<_, _>>()?,
+            average: None,
+            coefficients: Tensor::zeros(gpu, "coefficients of steps", shape, Element::F32)?,
+            written: 0,
+            step_count: Tensor::zeros(gpu, "step count", [1, 1], Element::U32)?,
+            steps_taken: 0,
+            recorded: None,
+            gpu: gpu.clone(),
+            optimizer: Arc::new(optimizer),
+        })
+    }
+
+    /// Changes all parameters by the gradients of the last [`backward`](Pass::backward) of a pass. Submits, and returns
+    /// at once.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] or [`Error::Count`] when the pass is of another model, [`Error::OtherGpu`] when that is on
+    /// another device; or an error of the device.
+    pub fn update(&mut self, model: &mut Model, pass: &mut Pass) -> Result<(), Error> {
+        self.prepare(model, pass)?;
+        self.announce(1)?;
+        if let Some((_, plan)) = &self.recorded {
+            self.gpu.submit(plan, 1)?;
+        }
+        self.steps_taken += 1;
+        Ok(())
+    }
+
+    /// [`update`](Self::update) within the caller's own compute pass. It counts as made once it is recorded: submit it,
+    /// and before another 8,192 are.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub fn encode(
+        &mut self,
+        model: &mut Model,
+        pass: &mut Pass,
+        compute_pass: &mut wgpu::ComputePass<'_>,
+    ) -> Result<(), Error> {
+        self.prepare(model, pass)?;
+        self.announce(1)?;
+        if let Some((_, plan)) = &self.recorded {
+            plan.encode(compute_pass);
+        }
+        self.steps_taken += 1;
+        Ok(())
+    }
+
+    /// Records the update by the gradients of a pass, unless it is that of the last time.
+    fn prepare(&mut self, model: &Model, pass: &Pass) -> Result<(), Error> {
+        pass.check_model(model)?;
+        let gradients = pass.gradient_arena();
+        if self
+            .recorded
+            .as_ref()
+            .is_some_and(|(of, _)| of.is_same(gradients))
+        {
+            return Ok(());
+        }
+        let mut recorder = Recorder::new(&self.gpu);
+        self.record(&mut recorder, model, gradients)?;
+        metrics::count_step(&mut recorder, &self.step_count);
+        self.recorded = Some((gradients.clone(), recorder.finish()?));
+        Ok(())
+    }
+
+    /// Records an update of a model, which does not count the step.
+    pub(crate) fn record(
+        &self,
+        recorder: &mut Recorder<'_>,
+        model: &Model,
+        gradients: &Arena,
+    ) -> Result<(), Error> {
+        let parameters = model.parameter_arena();
+        let tensors = [parameters, gradients];
+        let update = Update::new(
+            tensors,
+            &self.resolved,
+            &self.coefficients,
+            &self.step_count,
+        );
+        let update = update.with_state(&self.state);
+        let who = || format!("the optimizer {}", self.optimizer.describe());
+        recorder.watched(who, |recorder| self.optimizer.update(recorder, update))?;
+        if let Some(Average { decay, values }) = &self.average {
+            for (average, parameters) in values.blocks().iter().zip(parameters.blocks()) {
+                mix::record(recorder, parameters, average, 1.0 - decay);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the coefficients of the next `count` steps, if they are not there: of many steps at a time. What was
+    /// submitted before still sees the old values.
+    pub(crate) fn announce(&mut self, count: usize) -> Result<(), Error> {
+        let needed = self.steps_taken + count as u64;
+        if needed <= self.written {
+            return Ok(());
+        }
+        // Half of the slots are left to steps that are recorded and not yet submitted.
+        let from = self.written.max(self.steps_taken);
+        let until = needed.max(from + ANNOUNCED);
+        let mut next = from;
+        while next < until {
+            #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
+            let row = (next % HISTORY as u64) as usize;
+            let end = until.min(next + (HISTORY - row) as u64);
+            let values: Vec<_> = (next..end)
+                .map(|step| self.optimizer.coefficients(step))
+                .collect();
+            self.gpu.write_rows(&self.coefficients, row, &values)?;
+            next = end;
+        }
+        self.written = until;
+        Ok(())
+    }
+
+    /// So many more steps were submitted, which the device counts.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.steps_taken += count as u64;
+    }
+
+    /// Counts on from another step.
+    pub(crate) fn count_from(&mut self, steps_taken: u64) -> Result<(), Error> {
+        #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
+        self.gpu.write(&self.step_count, &[steps_taken as u32])?;
+        (self.steps_taken, self.written) = (steps_taken, 0);
+        Ok(())
+    }
+
+    /// Updates made so far.
+    #[must_use]
+    pub fn steps_taken(&self) -> u64 {
+        self.steps_taken
+    }
+
+    /// (1, 1): the same on the device.
+    pub(crate) fn step_count(&self) -> &Tensor {
+        &self.step_count
+    }
+
+    /// The optimizer as it is now.
+    #[must_use]
+    pub fn optimizer(&self) -> &Arc<dyn Optimizer> {
+        &self.optimizer
+    }
+
+    /// Goes on with another learning rate, before any schedule.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when it is no finite number above 0.
+    pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
+        let optimizer = self.optimizer.with_learning_rate(learning_rate);
+        optimizer.check()?;
+        self.optimizer = optimizer;
+        // The kernels read the rate among the coefficients.
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Goes on with another optimizer. What both keep under the same name goes on; all else that it keeps begins with
+    /// zeros. The steps count on.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a setting of it makes no sense, [`Error::OutOfMemory`] or [`Error::Limit`] when the GPU has
+    /// no room for what it keeps; then nothing is changed.
+    pub fn set_optimizer(
+        &mut self,
+        model: &Model,
+        optimizer: impl Optimizer + 'static,
+    ) -> Result<(), Error> {
+        optimizer.check()?;
+        let before = self.optimizer.state();
+        let state =
+            optimizer
+                .state()
+                .iter()
+                .map(|role| match before.iter().position(|of| of == role) {
+                    Some(at) => Ok(self.state[at].clone()),
+                    None => model.like_parameters(role),
+                });
+        self.state = state.collect::<Result<_, _>>()?;
+        self.optimizer = Arc::new(optimizer);
+        (self.written, self.recorded) = (0, None);
+        Ok(())
+    }
+
+    /// The groups of the parameters: [`set_group`](Self::set_group) says which is in which.
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The gradients that an update reads.
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted {
+            input: false,
+            parameters: self.groups.trained(),
+        }
+    }
+
+    /// Updates parameters in another way than the optimizer says: the one of this name (`layers.0.weight`), those whose
+    /// names begin so up to a point (`layers.0`), or those that a pattern fits, in which `*` stands for any characters
+    /// (`*.bias`).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when no parameter is meant, none would be trained, or a number of the group makes no sense;
+    /// then nothing is changed.
+    pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
+        self.groups.set(parameters, group)?;
+        self.groups_changed();
+        Ok(())
+    }
+
+    /// Leaves parameters as they are from now on; they are named as in [`set_group`](Self::set_group).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when no parameter is meant, or none would be trained.
+    pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
+        self.groups.freeze(parameters, true)?;
+        self.groups_changed();
+        Ok(())
+    }
+
+    /// Goes on with frozen parameters.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when no parameter is meant.
+    pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
+        self.groups.freeze(parameters, false)?;
+        self.groups_changed();
+        Ok(())
+    }
+
+    fn groups_changed(&mut self) {
+        (self.resolved, self.recorded) = (self.groups.resolved(), None);
+    }
+
+    /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
+    /// `average ← average + (1 − decay)·(parameter − average)`. It often gives better predictions than the parameters
+    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when `decay` is not at least 0 and below 1; [`Error::OutOfMemory`] without room for it.
+    pub fn average(&mut self, model: &Model, decay: f32) -> Result<(), Error> {
+        check_below_one("decay of the moving average", decay)?;
+        let values = model.copied_parameters(AVERAGE)?;
+        self.average = Some(Average { decay, values });
+        self.recorded = None;
+        Ok(())
+    }
+
+    /// The decay of the moving average, if one is kept, and its values.
+    pub(crate) fn averaged(&self) -> Option<(f32, &Arena)> {
+        let average = self.average.as_ref()?;
+        Some((average.decay, &average.values))
+    }
+
+    /// What is kept from step to step, by the names that a checkpoint has for it.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (&'static str, &Arena)> {
+        let of_optimizer = self.optimizer.state().iter().copied().zip(&self.state);
+        let average = self.average.as_ref().map(|of| (AVERAGE, &of.values));
+        of_optimizer.chain(average)
+    }
+
+    /// Forgets what the optimizer keeps; a moving average begins with the present parameters.
+    pub(crate) fn forget(&self, model: &Model) -> Result<(), Error> {
+        for block in self.state.iter().flat_map(Arena::blocks) {
+            self.gpu.write(block, &vec![0.0f32; block.len()])?;
+        }
+        match &self.average {
+            Some(average) => model.copy_parameters_to(&average.values),
+            None => Ok(()),
+        }
+    }
+}
