@@ -14,6 +14,8 @@ pub struct Arena {
     /// Block of each tensor, and its first element there.
     places: Vec<(usize, usize)>,
     blocks: Vec<Tensor>,
+    /// Indices of the tensors, as they lie in memory.
+    order: Vec<usize>,
 }
 
 /// One tensor of an [`Arena`].
@@ -63,10 +65,12 @@ impl Arena {
         let alignment = u64::from(gpu.limits().min_storage_buffer_offset_alignment);
         let mut blocks = Vec::new();
         let mut tensors: Vec<Option<(Tensor, (usize, usize))>> = vec![None; specs.len()];
-        let (decaying, others): (Vec<_>, Vec<_>) =
-            specs.iter().enumerate().partition(|(_, spec)| spec.decays);
+        let with =
+            |decays: bool| (0..specs.len()).filter(move |&index| specs[index].decays == decays);
+        let order: Vec<usize> = with(true).chain(with(false)).collect();
         let (mut pending, mut used) = (Vec::new(), 0);
-        for (index, spec) in decaying.into_iter().chain(others) {
+        for &index in &order {
+            let spec = &specs[index];
             let span = span_of(gpu, &spec.label, spec.shape)?;
             if used + span > gpu.largest_binding() {
                 let full = std::mem::take(&mut pending);
@@ -89,6 +93,7 @@ impl Arena {
             tensors,
             places,
             blocks,
+            order,
         })
     }
 
@@ -97,6 +102,7 @@ impl Arena {
     pub(crate) fn of(tensors: Vec<Tensor>) -> Self {
         Self {
             places: (0..tensors.len()).map(|block| (block, 0)).collect(),
+            order: (0..tensors.len()).collect(),
             blocks: tensors.clone(),
             tensors,
         }
@@ -124,11 +130,9 @@ impl Arena {
     /// Tensors that lie one behind another and have the same key, by their index, as long rows, gaps between them
     /// included; with that key. Arenas of the same specs have the same parts.
     pub(crate) fn parts<K: PartialEq>(&self, key: impl Fn(usize) -> K) -> Vec<(Tensor, K)> {
-        let mut order: Vec<usize> = (0..self.tensors.len()).collect();
-        order.sort_by_key(|&index| self.places[index]);
         // Of each part its block, its first element, and its key.
         let mut starts: Vec<((usize, usize), K)> = Vec::new();
-        for index in order {
+        for &index in &self.order {
             let (place, key) = (self.places[index], key(index));
             let is_same = starts
                 .last()
