@@ -4,6 +4,7 @@ mod best;
 mod evaluation;
 mod given;
 mod outside;
+mod predicting;
 mod saving;
 mod source;
 mod steering;
@@ -30,6 +31,7 @@ use crate::tensor::Tensor;
 use crate::updater::Updater;
 use best::Best;
 use given::Given;
+use predicting::Passes;
 use source::Source;
 
 /// Trains a [`Model`] by minibatch gradient descent. Weights, data set, sampling, step counter and
@@ -65,6 +67,7 @@ pub struct Trainer {
     soundness: Soundness,
     data_sets: DataSets,
     best: Option<Best>,
+    passes: Passes,
 }
 
 impl Trainer {
@@ -211,6 +214,7 @@ impl Trainer {
             steps_elsewhere: 0,
             data_sets: DataSets::default(),
             best: None,
+            passes: Passes::default(),
             model,
         })
     }

@@ -36,6 +36,8 @@ const ORDER: &[&[&str]] = &[
     &["updater"],
     &["steps"],
     &["trainer"],
+    &["train"],
+    &["device"],
     &["two_layer_net"],
     &["gradient_check"],
     &["check"],

@@ -28,7 +28,8 @@ pub(crate) struct Args {
     pub(crate) data: DataArgs,
 
     /// What computes: `gpu` is any Vulkan, Metal or DX12 adapter, `cpu` the same training on
-    /// ndarray; `auto` takes a hardware GPU, else a software driver, else the CPU
+    /// ndarray; `auto` takes a hardware GPU, else the CPU, which is faster than a software
+    /// driver that runs the shaders there; with `--plan layers` or `--plan fused` it runs the shaders in any case
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     pub(crate) device: DeviceChoice,
 

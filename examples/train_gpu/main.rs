@@ -88,23 +88,23 @@ fn train(args: &Args) -> Result<(), Failure> {
         samples: args.samples.as_deref().map(Samples::open).transpose()?,
     };
     args.save.as_deref().map(saving::check).transpose()?;
-    let open = || engine::choose(args.device);
+    let open = || engine::choose(args);
     let (device, data) = common::load(&args.data, args.quiet, open)?;
     let spec = args.network(&data.split.train);
     args.check_batch(data.split.train.len())?;
 
     line(escaped(&data.description()))?;
     if !args.quiet {
-        line(format!("device: {}", device.description()))?;
+        line(format!("device: {device}"))?;
         line(describe(&spec, args)?)?;
         line(args.optimizer.description(args.steps))?;
     }
     let started = Instant::now();
-    let name = device.name();
-    let mut engine = engine::build(device, &spec, args, &data.split.train).map_err(with_option)?;
+    let name = device.name().to_owned();
+    let mut engine = engine::build(&device, &spec, args, &data.split.train).map_err(with_option)?;
     let before = saving::resume(&mut *engine, args)?;
-    if let (false, Some(plan)) = (args.quiet, engine.plan()) {
-        line(plan)?;
+    if !args.quiet && device.gpu().is_some() {
+        line(format!("plan: {}", engine.plan_in_words()))?;
     }
     let mut training = Training::new(args, engine, &data.split, files, before)?;
     interruption::listen();

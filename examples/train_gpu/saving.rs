@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
-use wgrad::checkpoint::CheckpointError;
-use wgrad::{Error, files};
+use wgrad::checkpoint::{Changes, CheckpointError};
+use wgrad::{Error, Train, files};
 
 use crate::args::Args;
 use crate::common::Failure;
-use crate::engine::Engine;
 use crate::outputs::OTHER_END;
 
 /// Whether a training can be saved there. What the file holds stays.
@@ -23,7 +22,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
 }
 
 /// Goes on where `--resume` says; returns how many steps were taken before.
-pub(crate) fn resume(engine: &mut dyn Engine, args: &Args) -> Result<usize, Failure> {
+pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failure> {
     let Some(path) = &args.resume else {
         return Ok(0);
     };
@@ -35,7 +34,10 @@ pub(crate) fn resume(engine: &mut dyn Engine, args: &Args) -> Result<usize, Fail
         }
         false => "use the options it was saved with, or leave out --resume",
     };
-    let (resumed, was_ended) = with_an_end(path, || engine.resume(path));
+    let (resumed, was_ended) = with_an_end(path, || {
+        engine.resume_with(path, Changes::new())?;
+        Ok(engine.steps_taken())
+    });
     let taken = resumed.map_err(|error| {
         use CheckpointError::{Data, File, Network, Training};
 

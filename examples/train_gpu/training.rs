@@ -3,11 +3,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use wgrad::data::Split;
-use wgrad::{Confusion, Error};
+use wgrad::{Confusion, Error, Train};
 
 use crate::args::Args;
 use crate::common::{Failure, line};
-use crate::engine::Engine;
 use crate::interruption;
 use crate::log::{LogFile, Record};
 use crate::losses::LossFile;
@@ -47,7 +46,7 @@ pub(crate) struct Files {
 /// A run: steps, and evaluations between them.
 pub(crate) struct Training<'a> {
     args: &'a Args,
-    engine: Box<dyn Engine>,
+    engine: Box<dyn Train>,
     split: &'a Split,
     files: Files,
     patience: Patience,
@@ -70,7 +69,7 @@ pub(crate) struct Training<'a> {
 impl<'a> Training<'a> {
     pub(crate) fn new(
         args: &'a Args,
-        engine: Box<dyn Engine>,
+        engine: Box<dyn Train>,
         split: &'a Split,
         mut files: Files,
         before: usize,
@@ -216,7 +215,7 @@ impl<'a> Training<'a> {
             return Ok(());
         }
         let test = &self.split.test;
-        let predictions = self.engine.predictions(test)?;
+        let predictions = self.engine.predictions(&test.into())?;
         if args.confusion {
             line(Confusion::new(test.labels(), &predictions)?)?;
         }
@@ -353,7 +352,7 @@ impl<'a> Training<'a> {
     /// Fails when a loss is no number: then nothing is a result, and nothing is saved.
     fn evaluate(&mut self) -> Result<Outcome, Failure> {
         let (sum, count) = std::mem::take(&mut self.recent);
-        let train = self.engine.evaluate(&self.split.train)?;
+        let train = self.engine.evaluate(&(&self.split.train).into())?;
         // A training that has failed must not be saved as one that was interrupted.
         if train.loss.is_finite() {
             heed_signals()?;
@@ -362,7 +361,7 @@ impl<'a> Training<'a> {
             step: self.taken,
             loss: (count > 0).then(|| sum / count as f64),
             train,
-            test: self.engine.evaluate(&self.split.test)?,
+            test: self.engine.evaluate(&(&self.split.test).into())?,
             seconds: self.spent.as_secs_f64(),
         };
         let logged = self

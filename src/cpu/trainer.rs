@@ -1,3 +1,4 @@
+mod best;
 mod evaluation;
 mod given;
 mod minibatches;
@@ -19,6 +20,7 @@ use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer};
 use crate::reference::{Criterion, Float};
 use crate::soundness::Soundness;
+use best::Best;
 use given::Given;
 use minibatches::Minibatches;
 
@@ -51,6 +53,7 @@ pub struct Trainer<F> {
     given: Given<F>,
     /// Of the last steps, as many as are kept.
     losses: VecDeque<F>,
+    best: Option<Best<F>>,
 }
 
 impl<F: Float> Trainer<F> {
@@ -106,6 +109,7 @@ impl<F: Float> Trainer<F> {
             minibatches,
             given: Given::default(),
             losses: VecDeque::new(),
+            best: None,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayViewD};
+use ndarray::{Array2, ArrayD, ArrayViewD};
 
 use super::{Model, arena};
 use crate::checkpoint;
@@ -93,10 +93,27 @@ impl Model {
     /// # Errors
     /// [`Error::Setting`] when the network has none of this name, or as [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn parameter(&self, name: &str) -> Result<ndarray::ArrayD<f32>, Error> {
-        let index = find(&self.graph.parameters, name)?;
-        let values = self.gpu.read(&self.parameters.tensors()[index])?;
-        Ok(array(&self.graph.parameters[index].spec.shape, values))
+    pub fn parameter(&self, name: &str) -> Result<ArrayD<f32>, Error> {
+        pollster::block_on(self.parameter_async(name))
+    }
+
+    /// [`parameter`](Self::parameter) without blocking a browser's main thread: that of the time of this call.
+    ///
+    /// # Errors
+    /// As [`parameter`](Self::parameter).
+    pub fn parameter_async(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<ArrayD<f32>, Error>> + use<> {
+        let index = find(&self.graph.parameters, name);
+        let read = index.map(|index| {
+            let read = self.gpu.read_async(&self.parameters.tensors()[index]);
+            (self.graph.parameters[index].spec.shape, read)
+        });
+        async move {
+            let (shape, read) = read?;
+            Ok(array(&shape, read.await?))
+        }
     }
 
     /// Replaces all parameters.
@@ -138,7 +155,7 @@ impl Model {
             .write(&self.parameters.tensors()[index], &row_major(value))
     }
 
-    /// The same network with parameters of its own, which start as these are.
+    /// The same network with parameters of its own, which start as these are. [`Clone`] is the same, and panics instead.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when the GPU has no room for it.
@@ -265,6 +282,21 @@ impl Model {
         let contents = checkpoint::decode(&self.graph, None, bytes)?;
         self.set_parameters(&contents.parameters)?;
         self.set_state(&contents.state_of_layers)
+    }
+}
+
+/// A network with parameters of its own, which start as these are.
+///
+/// # Panics
+/// When the GPU has no room for it, or is lost: [`try_clone`](Model::try_clone) says so by an error.
+impl Clone for Model {
+    #[expect(
+        clippy::expect_used,
+        reason = "as documented, and as every allocation of a clone"
+    )]
+    fn clone(&self) -> Self {
+        self.try_clone()
+            .expect("room on the GPU for a copy of a model")
     }
 }
 

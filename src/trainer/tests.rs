@@ -230,7 +230,7 @@ fn a_training_stops_when_a_loss_is_not_sound() -> Result<(), Error> {
     let (spec, optimizer) = (Sequential::input(2).layer(Linear::new(1)), Sgd::new(0.5));
     let sampling = Sampling::Shuffled { seed: 1 };
     let mut cpu = cpu::Trainer::new(
-        cpu::Network::<f32>::new(&spec).unwrap(),
+        spec.on_cpu()?,
         MeanSquaredError,
         optimizer,
         examples.clone(),
@@ -343,7 +343,7 @@ fn biases_that_swing_without_overflow_are_a_divergence() -> Result<(), Error> {
     let steps = |learning_rate| {
         let sampling = Sampling::Listed(vec![0, 1, 2, 3]);
         cpu::Trainer::new(
-            cpu::Network::<f32>::new(&spec).unwrap(),
+            spec.on_cpu()?,
             SoftmaxCrossEntropy,
             Sgd::new(learning_rate),
             &blank,

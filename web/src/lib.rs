@@ -6,13 +6,10 @@
 //! call, and training goes on while the promise waits. Every error is a JavaScript `Error` whose `name` is
 //! the variant of [`wgrad::Error`].
 
-mod cpu;
 mod data;
 mod device;
 mod drawing;
-mod engine;
 mod error;
-mod gpu;
 mod session;
 mod settings;
 

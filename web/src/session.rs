@@ -3,21 +3,24 @@
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
-use wgrad::Error;
+use wgrad::checkpoint::Changes;
+use wgrad::ndarray::ArrayView2;
+use wgrad::ops::SoftmaxCrossEntropy;
+use wgrad::{Error, Later, Train, Trainer, cpu};
 
-use crate::cpu::OnCpu;
 use crate::data::Data;
 use crate::device::Device;
-use crate::engine::{Engine, Later};
 use crate::error::thrown;
-use crate::gpu::OnGpu;
 use crate::settings::Settings;
+
+/// The parameter that is drawn unit by unit.
+const FIRST_WEIGHT: &str = "layers.0.weight";
 
 /// A network in training.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Session {
-    engine: Box<dyn Engine>,
+    engine: Box<dyn Train>,
     data: Data,
     inputs: usize,
 }
@@ -42,12 +45,9 @@ impl Session {
     /// `Setting`, `Limit`, `Shape`, `Plan`, `OutOfMemory`, `DeviceLost`: what does not go, and why.
     #[wasm_bindgen(constructor)]
     pub fn new(device: &Device, data: &Data, settings: &Settings) -> Result<Self, JsValue> {
-        let engine: Result<Box<dyn Engine>, Error> = match &device.gpu {
-            Some(gpu) => OnGpu::new(gpu, settings, &data.train).map(|engine| Box::new(engine) as _),
-            None => OnCpu::new(settings, &data.train).map(|engine| Box::new(engine) as _),
-        };
+        let engine = build(device, data, settings).map_err(thrown)?;
         Ok(Self {
-            engine: engine.map_err(thrown)?,
+            engine,
             data: data.clone(),
             inputs: data.train.width(),
         })
@@ -66,14 +66,14 @@ impl Session {
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn steps(&self) -> f64 {
-        self.engine.steps() as f64
+        self.engine.steps_taken() as f64
     }
 
     /// How a step is made.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn plan(&self) -> String {
-        self.engine.plan()
+        self.engine.plan_in_words()
     }
 
     /// Resolves when all steps begun are done.
@@ -86,7 +86,7 @@ impl Session {
     /// number below 2²⁴.
     #[wasm_bindgen(unchecked_return_type = "Promise<Float32Array>")]
     pub fn losses(&self, count: usize) -> Promise {
-        promise(self.engine.losses(count), floats)
+        promise(self.engine.losses_async(count), floats)
     }
 
     /// Number of parts in which the test set is evaluated, so that none of them takes long.
@@ -103,14 +103,17 @@ impl Session {
             return promise(never(part, self.test_parts()), |()| JsValue::UNDEFINED);
         };
         let count = examples.len();
-        promise(self.engine.evaluate(examples), move |evaluation| {
-            let found = Evaluation {
-                loss: evaluation.loss,
-                accuracy: evaluation.accuracy.unwrap_or(f64::NAN),
-                examples: count,
-            };
-            found.into()
-        })
+        promise(
+            self.engine.evaluate_async(&examples.into()),
+            move |evaluation| {
+                let found = Evaluation {
+                    loss: evaluation.loss,
+                    accuracy: evaluation.accuracy.unwrap_or(f64::NAN),
+                    examples: count,
+                };
+                found.into()
+            },
+        )
     }
 
     /// Probabilities of the classes for each of some images of 28×28 bytes.
@@ -122,26 +125,30 @@ impl Session {
         if images == 0 {
             return promise(never(0, images), |()| JsValue::UNDEFINED);
         }
-        promise(
-            self.engine.logits(&rows[..images * self.inputs]),
-            move |mut logits| {
-                logits.chunks_mut(classes).for_each(softmax);
-                floats(logits)
-            },
-        )
+        let shape = [images, self.inputs];
+        let Ok(x) = ArrayView2::from_shape(shape, &rows[..images * self.inputs]) else {
+            return promise(never(images, images), |()| JsValue::UNDEFINED);
+        };
+        promise(self.engine.predict_async(x), move |logits| {
+            let mut logits: Vec<f32> = logits.into_iter().collect();
+            logits.chunks_mut(classes).for_each(softmax);
+            floats(logits)
+        })
     }
 
     /// The first layer's weights: for each input the weights of all its units.
     #[wasm_bindgen(js_name = firstWeights, unchecked_return_type = "Promise<Float32Array>")]
     pub fn first_weights(&self) -> Promise {
-        promise(self.engine.first_weights(), floats)
+        promise(self.engine.parameter_async(FIRST_WEIGHT), |weights| {
+            floats(weights.into_iter().collect())
+        })
     }
 
     /// The training as a safetensors file, which `train_gpu --resume` takes. Rejects with `Diverged` where
     /// it has.
     #[wasm_bindgen(unchecked_return_type = "Promise<Uint8Array>")]
     pub fn save(&self) -> Promise {
-        promise(self.engine.save(), |file| {
+        promise(self.engine.to_safetensors_async(), |file| {
             js_sys::Uint8Array::from(&file[..]).into()
         })
     }
@@ -151,7 +158,10 @@ impl Session {
     /// # Errors
     /// `Checkpoint`, if it is none, or of another training.
     pub fn resume(&mut self, file: &[u8]) -> Result<(), JsValue> {
-        self.engine.resume(file).map_err(thrown)
+        let changes = Changes::new();
+        self.engine
+            .set_safetensors_with(file, changes)
+            .map_err(thrown)
     }
 
     /// Takes only the weights of a file.
@@ -162,6 +172,33 @@ impl Session {
     pub fn set_weights(&mut self, file: &[u8]) -> Result<(), JsValue> {
         self.engine.set_weights(file).map_err(thrown)
     }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.engine.destroy();
+    }
+}
+
+/// The training that the page asks for.
+fn build(device: &Device, data: &Data, settings: &Settings) -> Result<Box<dyn Train>, Error> {
+    let (train, batch) = (&data.train, settings.batch as usize);
+    let (network, optimizer) = (settings.network(train)?, settings.optimizer()?);
+    let (loss, sampling) = (SoftmaxCrossEntropy, settings.sampling());
+    Ok(match &device.gpu {
+        Some(gpu) => {
+            let (model, fusion) = (network.build(gpu)?, settings.fusion()?);
+            Box::new(Trainer::with_fusion(
+                model, loss, optimizer, train, batch, sampling, fusion,
+            )?)
+        }
+        None => {
+            let network = network.on_cpu()?;
+            Box::new(cpu::Trainer::new(
+                network, loss, optimizer, train, batch, sampling,
+            )?)
+        }
+    })
 }
 
 fn promise<T: 'static>(later: Later<T>, convert: impl FnOnce(T) -> JsValue + 'static) -> Promise {

@@ -81,6 +81,18 @@ impl<F: Float> Trainer<F> {
         self.step_on_given(x, targets, None)
     }
 
+    /// [`step_on`](Self::step_on), whose loss is among [`losses`](Self::losses).
+    ///
+    /// # Errors
+    /// As [`step_on`](Self::step_on).
+    pub fn advance_on(
+        &mut self,
+        x: ArrayView2<'_, F>,
+        targets: Targets<'_, F>,
+    ) -> Result<(), Error> {
+        self.step_on(x, targets).map(drop)
+    }
+
     /// [`step_on`](Self::step_on) with a weight of each row: its loss, and the gradient by it, times the weight. The mean
     /// is still that over rows: weights of 1 are the same step.
     ///

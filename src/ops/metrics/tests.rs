@@ -152,7 +152,7 @@ fn a_step_without_a_loss_is_counted() {
     let bench = Bench::new(gpu());
     let step_count = bench.changed_u32("step_count", [1, 1], &[u32::MAX]);
     bench.run("count_step", 3, |recorder| {
-        count_step(recorder, &step_count)
+        count_step(recorder, &step_count);
     });
     assert_eq!(bench.read_u32(&step_count), [2], "it wraps");
 }

@@ -1,0 +1,76 @@
+//! Outputs of rows that are given, between steps.
+
+use ndarray::{Array2, ArrayView2};
+
+use super::Trainer;
+use crate::error::Error;
+use crate::fit::{check_input, check_rows};
+use crate::kernel::Element;
+use crate::model::{Model, read_matrix};
+use crate::plan::Plan;
+use crate::tensor::Tensor;
+
+/// Numbers of rows that there is room for at once.
+const KEPT: usize = 4;
+
+/// Forward passes over the numbers of rows that were asked for last, the latest behind.
+#[derive(Debug, Default)]
+pub(super) struct Passes {
+    kept: Vec<Pass>,
+}
+
+#[derive(Debug)]
+struct Pass {
+    x: Tensor,
+    y: Tensor,
+    plan: Plan,
+}
+
+impl Pass {
+    fn record(model: &Model, rows: usize) -> Result<Self, Error> {
+        let x = model.features_tensor(rows, Element::F32)?;
+        let y = model.output_tensor("outputs asked for", rows)?;
+        let plan = model.forward_plan(&x, &y)?;
+        Ok(Self { x, y, plan })
+    }
+}
+
+impl Trainer {
+    /// Outputs (rows, outputs) of rows `x` (rows, features) with the parameters of the time of this call, so that the
+    /// training may go on while the future waits. Room for the last numbers of rows is kept, so that the next call with
+    /// as many is fast; for many rows there is [`Model::predict`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Setting`] for no rows,
+    /// [`Error::Limit`] or [`Error::OutOfMemory`] without room for so many; or another error of the device.
+    pub fn predict_async(
+        &mut self,
+        x: ArrayView2<'_, f32>,
+    ) -> impl Future<Output = Result<Array2<f32>, Error>> + use<> {
+        let read = self
+            .submit_pass(x)
+            .map(|y| read_matrix(self.model.gpu(), &y));
+        async move { read?.await }
+    }
+
+    fn submit_pass(&mut self, x: ArrayView2<'_, f32>) -> Result<Tensor, Error> {
+        check_input(self.model.graph(), x.dim().into())?;
+        check_rows(x.nrows())?;
+        let kept = &mut self.passes.kept;
+        let pass = match kept.iter().position(|pass| pass.x.rows() == x.nrows()) {
+            Some(at) => kept.remove(at),
+            None => {
+                if kept.len() == KEPT {
+                    kept.remove(0);
+                }
+                Pass::record(&self.model, x.nrows())?
+            }
+        };
+        let gpu = self.model.gpu();
+        gpu.write_view(&pass.x, x)?;
+        gpu.submit(&pass.plan, 1)?;
+        let y = pass.y.clone();
+        self.passes.kept.push(pass);
+        Ok(y)
+    }
+}
