@@ -3,9 +3,11 @@
 //   add          y = a + b
 //   accumulate   total = total + part      a gradient that arrives behind others
 //   copy         total = part              the first of several
+//   scale        total = factor · total    the mean of several
 
 struct Shape {
     elements: u32,
+    factor: f32, // scale
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -48,6 +50,20 @@ fn copy(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
         let i = first + 256u * j;
         if (i < shape.elements) {
             total[i] = part[i];
+        }
+    }
+}
+
+@group(0) @binding(1) var<storage, read_write> scaled: array<f32>;
+
+@compute @workgroup_size(256)
+fn scale(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+         @builtin(local_invocation_index) local: u32) {
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.elements) {
+            scaled[i] = shape.factor * scaled[i];
         }
     }
 }

@@ -1,11 +1,11 @@
 // Minibatch from the resident data set.
 //
-//   batch_labels[r] = labels[indices[r]]
-//   floats          x[r,c] = bytes[indices[r], c] / 255, in [0, 1]
-//   words           x[r,c] = bytes[indices[r], c], still bytes, for a first layer that takes them
+//   batch_labels[r] = labels[indices[first + r]]
+//   floats          x[r,c] = bytes[indices[first + r], c] / 255, in [0, 1]
+//   words           x[r,c] = bytes[indices[first + r], c], still bytes, for a first layer that takes them
 //
-//   rows            x[r,c] = all[indices[r], c], of floats: features or values to be predicted
-//   classes         labels_out[r] = all_labels[indices[r]], of one minibatch or of several
+//   rows            x[r,c] = all[indices[first + r], c], of floats: features or values to be predicted
+//   classes         labels_out[r] = all_labels[indices[first + r]], of one minibatch or of several
 //
 // Four bytes lie in one word, lowest first, and each row of the data set starts a new word.
 // One workgroup per row; in `classes` one invocation.
@@ -14,10 +14,11 @@ struct Shape {
     rows: u32,    // of the minibatch
     columns: u32, // features
     words: u32,   // per row of the data set: columns / 4, rounded up
+    first: u32,   // of the indices
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> indices: array<u32>;           // (1, rows)
+@group(0) @binding(1) var<storage, read> indices: array<u32>;           // (1, rows or more)
 @group(0) @binding(2) var<storage, read> bytes: array<u32>;             // (examples, words)
 @group(0) @binding(3) var<storage, read> labels: array<u32>;            // (1, examples)
 @group(0) @binding(4) var<storage, read_write> x: array<f32>;           // (rows, columns)
@@ -32,7 +33,7 @@ fn words(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u
     if (row >= shape.rows) {
         return;
     }
-    let example = indices[row];
+    let example = indices[shape.first + row];
     for (var word = local; word < shape.words; word += 64u) {
         x_words[row * shape.words + word] = bytes[example * shape.words + word];
     }
@@ -48,7 +49,7 @@ fn floats(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3
     if (row >= shape.rows) {
         return;
     }
-    let example = indices[row];
+    let example = indices[shape.first + row];
     for (var word = local; word < shape.words; word += 64u) {
         let values = unpack4x8unorm(bytes[example * shape.words + word]);
         for (var j = 0u; j < 4u; j++) {
@@ -73,7 +74,7 @@ fn rows(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     if (row >= shape.rows) {
         return;
     }
-    let example = indices[row];
+    let example = indices[shape.first + row];
     for (var column = local; column < shape.columns; column += 64u) {
         x_rows[row * shape.columns + column] = all_rows[example * shape.columns + column];
     }
@@ -87,6 +88,6 @@ fn classes(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
            @builtin(local_invocation_index) local: u32) {
     let row = (id.x + id.y * count.x) * 64u + local;
     if (row < shape.rows) {
-        labels_out[row] = all_labels[indices[row]];
+        labels_out[row] = all_labels[indices[shape.first + row]];
     }
 }

@@ -166,7 +166,7 @@ impl<'a> Chunks<'a> {
         let (pass, indices) = (self.pass.first_rows(rows), self.indices.first_columns(rows));
         sample::range(recorder, first, &indices);
         let features = &pass.values.features;
-        gather::batch(recorder, self.data, &indices, features, &pass.targets);
+        gather::batch(recorder, self.data, (&indices, 0), features, &pass.targets);
         pass.record(self.model, recorder)?;
         Ok(pass)
     }

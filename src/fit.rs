@@ -164,3 +164,17 @@ pub(crate) fn check_weights<F: Float>(rows: usize, weights: &[F]) -> Result<(), 
         )),
     }
 }
+
+/// Whether a step can have so many minibatches.
+pub(crate) fn check_accumulated(minibatches: usize) -> Result<(), Error> {
+    match minibatches {
+        0 => Err(Error::setting("minibatches of a step", "at least 1", 0)),
+        _ => Ok(()),
+    }
+}
+
+/// A training whose rows are not drawn has one minibatch a step.
+pub(crate) fn nothing_to_accumulate() -> Error {
+    let expected = "those of a data set, made with Trainer::new: give more rows at a time, or take a Pass and an Updater";
+    Error::setting("minibatches to accumulate", expected, "rows that are given")
+}

@@ -216,7 +216,7 @@ pub mod plumbing {
 
     /// What networks record between their layers.
     pub mod values {
-        pub use crate::ops::add::{accumulate, add, copy};
+        pub use crate::ops::add::{accumulate, add, copy, scale};
         pub use crate::ops::columns::copy as copy_columns;
         pub use crate::ops::metrics::count_step;
         pub use crate::ops::mix::record as mix_in;

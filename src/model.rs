@@ -21,7 +21,7 @@ use crate::shape::Shape;
 use crate::tensor::{self, Arena, ArenaSpec, Tensor};
 
 pub(crate) use backward::{Compared, TrainingPass};
-pub(crate) use forward::ForwardPass;
+pub(crate) use forward::{ForwardPass, TrainingStep};
 pub use pass::Pass;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use probe::probe_loss;

@@ -33,6 +33,14 @@ pub(crate) fn layer_key(seed: u64, layer: u32) -> [u32; 2] {
     threefry(halves(seed), [2, layer])
 }
 
+/// The key under which a layer draws in a part of a step's minibatch: in the first its own.
+pub(crate) fn part_key(key: [u32; 2], part: u32) -> [u32; 2] {
+    match part {
+        0 => key,
+        _ => threefry(key, [3, part]),
+    }
+}
+
 fn halves(seed: u64) -> [u32; 2] {
     #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
     let halves = [seed as u32, (seed >> 32) as u32];

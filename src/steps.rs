@@ -53,6 +53,8 @@ pub(crate) enum Rows<'a> {
     Minibatches {
         resident: &'a Resident,
         batch: usize,
+        /// Minibatches whose gradients make a step.
+        accumulated: usize,
         sampling: &'a Sampling,
     },
     /// What is in these tensors when the step is taken.

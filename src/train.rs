@@ -128,6 +128,12 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// As [`Trainer::set_group`].
     fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error>;
 
+    /// Makes each step of so many minibatches from now on.
+    ///
+    /// # Errors
+    /// As [`Trainer::accumulate`].
+    fn accumulate(&mut self, minibatches: usize) -> Result<(), Error>;
+
     /// Keeps a moving average of all parameters from now on.
     ///
     /// # Errors
@@ -226,6 +232,10 @@ macro_rules! forward {
 
         fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
             Self::set_group(self, parameters, group)
+        }
+
+        fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
+            Self::accumulate(self, minibatches)
         }
 
         fn average(&mut self, decay: f32) -> Result<(), Error> {

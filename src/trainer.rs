@@ -119,6 +119,7 @@ impl Trainer {
             Rows::Minibatches {
                 resident: &resident,
                 batch,
+                accumulated: 1,
                 sampling: &sampling,
             },
             fusion,
@@ -127,6 +128,7 @@ impl Trainer {
         trainer.source = Source::Examples {
             examples,
             batch,
+            accumulated: 1,
             sampling,
             fusion,
             steps,

@@ -12,6 +12,8 @@ mod common;
 #[path = "common/gpu.rs"]
 mod gpu;
 
+#[path = "training/accumulation.rs"]
+mod accumulation;
 #[path = "training/determinism.rs"]
 mod determinism;
 #[path = "training/dropout.rs"]

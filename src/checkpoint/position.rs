@@ -106,7 +106,8 @@ pub(crate) struct Position {
 /// The minibatches of a training.
 #[derive(Debug, Clone)]
 struct Minibatches {
-    batch: usize,
+    /// Rows; where a step has several minibatches, with their number.
+    batch: String,
     /// Name of the examples, for people: it decides about nothing, and the file does not have it.
     data_name: String,
     /// Their number, in words.
@@ -134,15 +135,18 @@ impl Position {
         }
     }
 
-    /// Of minibatches of examples.
+    /// Of minibatches of examples, so many rows in each, and so many in a step.
     pub(crate) fn with_minibatches(
         self,
-        batch: usize,
+        [batch, accumulated]: [usize; 2],
         examples: &Examples,
         sampling: &Sampling,
     ) -> Self {
         let minibatches = Minibatches {
-            batch,
+            batch: match accumulated {
+                1 => batch.to_string(),
+                _ => format!("{accumulated} of {batch}"),
+            },
             data_name: examples.name().to_owned(),
             data_size: format!("{} examples", examples.len()),
             data_digest: hex(examples.digest()),
@@ -159,7 +163,7 @@ impl Position {
         let none = || "none".to_owned();
         let (batch, sampling) = match &self.minibatches {
             None => (none(), none()),
-            Some(of) => (of.batch.to_string(), words(&of.sampling)),
+            Some(of) => (of.batch.clone(), words(&of.sampling)),
         };
         [
             ("batch", "batch", batch),

@@ -123,7 +123,7 @@ impl<F: Float> Pass<F> {
         let mut context = Context {
             parameters,
             state,
-            step: Some(self.count),
+            step: Some([self.count, 0]),
         };
         let Workspace { values, kept, .. } = &mut self.work;
         passes.forward(values, kept, &mut context, None);
@@ -165,7 +165,7 @@ impl<F: Float> Pass<F> {
         let context = Context {
             parameters: &network.parameters,
             state: &mut state,
-            step: Some(self.count),
+            step: Some([self.count, 0]),
         };
         self.passes.backward(&mut self.work, &context, None);
         if let Some(dx) = &mut self.dx {

@@ -8,6 +8,7 @@ use super::linear::Linear;
 use super::sparse::SparseBatch;
 use crate::network::{Arrival, BackwardStep, Gradients, Graph, Source, Use, Wanted};
 use crate::ops;
+use crate::random::part_key;
 use crate::reference::{self, Backward, Draw, Float, Forward, Loss, LossPass, Mode, Targets, Twin};
 use crate::shape::Shape;
 
@@ -42,13 +43,13 @@ pub(super) struct Passes {
     forms: Vec<Form>,
 }
 
-/// What passes take beside values: all parameters and all state of a network, and the steps taken before this one,
-/// if it is one of training.
+/// What passes take beside values: all parameters and all state of a network; and, of a step of training, the steps
+/// taken before it and the part of its minibatch.
 #[derive(Debug)]
 pub(super) struct Context<'a, F> {
     pub(super) parameters: &'a [Array2<F>],
     pub(super) state: &'a mut [Array2<F>],
-    pub(super) step: Option<u32>,
+    pub(super) step: Option<[u32; 2]>,
 }
 
 /// What a step of training writes: made once, used every step.
@@ -125,10 +126,10 @@ impl Passes {
         })
     }
 
-    fn mode(&self, layer: usize, step: Option<u32>) -> Mode {
+    fn mode(&self, layer: usize, step: Option<[u32; 2]>) -> Mode {
         let key = self.graph.uses[layer].key;
-        step.map_or(Mode::Evaluation, |step| {
-            Mode::Training(Draw::new(key, step))
+        step.map_or(Mode::Evaluation, |[count, part]| {
+            Mode::Training(Draw::new(part_key(key, part), count))
         })
     }
 

@@ -24,8 +24,8 @@ pub enum Unfused {
     /// The optimizer is another.
     #[error("the optimizer is not plain SGD with a constant learning rate")]
     Optimizer,
-    /// Parameters are in groups, or averaged.
-    #[error("parameters are frozen, in groups, or averaged")]
+    /// Parameters are in groups or averaged, or gradients accumulated.
+    #[error("parameters are frozen, in groups, or averaged, or gradients accumulated")]
     Steered,
     /// There are too many linear layers.
     #[error("the network has {found} linear layers, more than {most}")]

@@ -1,7 +1,7 @@
 //! Backward passes: from the gradient by the outputs to those by all parameters.
 
 use super::Model;
-use super::forward::{losses_tensor, mode, place, record_loss};
+use super::forward::{TrainingStep, losses_tensor, mode, place, record_loss};
 use super::memory::Values;
 use crate::error::{Error, TargetKind};
 use crate::kernel::Element;
@@ -133,13 +133,13 @@ impl Model {
         record_loss(recorder, loss, LossPass::new(from, to))
     }
 
-    /// Records the gradients that are wanted, from that by the outputs on: in a step of training where there is a
-    /// `step_count`.
+    /// Records the gradients that are wanted, from that by the outputs on: in a step of training where there is
+    /// one.
     pub(crate) fn record_backward(
         &self,
         recorder: &mut Recorder<'_>,
         pass: &TrainingPass,
-        step_count: Option<&Tensor>,
+        training: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
         let values = &pass.values;
         for step in &pass.steps {
@@ -147,7 +147,7 @@ impl Model {
             match &self.graph.values[step.value].source {
                 Source::Input { .. } => {}
                 Source::Layer { layer, x } => {
-                    self.record_layer_backward(recorder, pass, step, [*layer, *x], step_count)?;
+                    self.record_layer_backward(recorder, pass, step, [*layer, *x], training)?;
                 }
                 Source::Sum(of) => {
                     for (&operand, target) in of.iter().zip(&step.to) {
@@ -186,7 +186,7 @@ impl Model {
         pass: &TrainingPass,
         step: &BackwardStep,
         [index, x]: [usize; 2],
-        step_count: Option<&Tensor>,
+        training: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
         let (of_use, values) = (&self.graph.uses[index], &pass.values);
         let to = step.to.first().copied().flatten();
@@ -209,7 +209,7 @@ impl Model {
             &values.of[step.value],
             pass.delta(step.value),
         ];
-        let backward = Backward::new(from, dx.as_ref(), mode(of_use, step_count))
+        let backward = Backward::new(from, dx.as_ref(), mode(of_use, training))
             .with_parameters(self.parameters_of(of_use), gradients)
             .with_state(self.state_of(of_use))
             .with_kept(&values.kept[index]);

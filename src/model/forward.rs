@@ -7,8 +7,9 @@ use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::memory::total;
 use crate::network::{Source, Use};
-use crate::ops::{Draw, Forward, Linear, Loss, LossPass, Mode, add, columns};
+use crate::ops::{Draw, Forward, Linear, Loss, LossPass, Mode, add, columns, to_u32};
 use crate::plan::{Plan, Recorder, flops_per_submit};
+use crate::random::part_key;
 use crate::tensor::Tensor;
 
 /// A forward pass over up to so many rows, with room for what comes in and goes out. What lies between is shared with
@@ -179,12 +180,12 @@ impl Model {
         }
     }
 
-    /// Records a forward pass: of a step of training where there is a `step_count`.
+    /// Records a forward pass: of a step of training where there is one.
     pub(crate) fn record_forward(
         &self,
         recorder: &mut Recorder<'_>,
         values: &Values,
-        step_count: Option<&Tensor>,
+        step: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
         for (index, value) in self.graph.values.iter().enumerate() {
             let y = &values.of[index];
@@ -196,7 +197,7 @@ impl Model {
                     }
                 }
                 Source::Layer { layer, x } => {
-                    self.record_layer(recorder, values, *layer, *x, step_count)?;
+                    self.record_layer(recorder, values, *layer, *x, step)?;
                 }
                 Source::Sum(of) => add::add(recorder, of.map(|value| &values.of[value]), y),
                 Source::Concat(of) => {
@@ -219,7 +220,7 @@ impl Model {
         values: &Values,
         index: usize,
         x: usize,
-        step_count: Option<&Tensor>,
+        step: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
         let of_use = &self.graph.uses[index];
         let (x, y) = (&values.of[x], &values.of[of_use.value]);
@@ -229,7 +230,7 @@ impl Model {
         let relu = self.graph.relu_behind(of_use);
         let relu = relu.filter(|&relu| values.of[relu].buffer() == y.buffer());
         let y = relu.map_or(y, |relu| &values.of[relu]);
-        let pass = Forward::new(x, self.parameters_of(of_use), y, mode(of_use, step_count));
+        let pass = Forward::new(x, self.parameters_of(of_use), y, mode(of_use, step));
         let pass = pass
             .with_state(self.state_of(of_use))
             .with_kept(&values.kept[index]);
@@ -272,10 +273,32 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
+/// A step of training, or a part of its minibatch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrainingStep<'a> {
+    /// Steps before this one, (1, 1).
+    count: &'a Tensor,
+    part: u32,
+}
+
+impl<'a> TrainingStep<'a> {
+    pub(crate) fn new(count: &'a Tensor) -> Self {
+        Self { count, part: 0 }
+    }
+
+    /// A later part of the minibatch, for which layers draw other numbers.
+    pub(crate) fn part(self, part: usize) -> Self {
+        let part = to_u32(part);
+        Self { part, ..self }
+    }
+}
+
 /// What a layer draws from in a step of training; outside of one it draws nothing.
-pub(super) fn mode<'a>(of_use: &Use, step_count: Option<&'a Tensor>) -> Mode<'a> {
-    match step_count {
+pub(super) fn mode<'a>(of_use: &Use, step: Option<TrainingStep<'a>>) -> Mode<'a> {
+    match step {
         None => Mode::Evaluation,
-        Some(step_count) => Mode::Training(Draw::new(of_use.key, step_count)),
+        Some(TrainingStep { count, part }) => {
+            Mode::Training(Draw::new(part_key(of_use.key, part), count))
+        }
     }
 }

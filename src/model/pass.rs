@@ -1,6 +1,6 @@
 //! The parts of a step as calls: forward, backward by any gradient, and an [`Updater`](crate::Updater) behind them.
 
-use super::{Model, TrainingPass};
+use super::{Model, TrainingPass, TrainingStep};
 use crate::error::Error;
 use crate::fit::check_rows;
 use crate::gpu::Gpu;
@@ -88,10 +88,11 @@ impl Model {
         };
         let tensors = TrainingPass::new(self, features, &wanted)?;
         let count = Tensor::zeros(gpu, "passes so far", [1, 1], Element::U32)?;
+        let step = TrainingStep::new(&count);
         let mut forward = Recorder::new(gpu);
-        self.record_forward(&mut forward, &tensors.values, Some(&count))?;
+        self.record_forward(&mut forward, &tensors.values, Some(step))?;
         let mut backward = Recorder::new(gpu);
-        self.record_backward(&mut backward, &tensors, Some(&count))?;
+        self.record_backward(&mut backward, &tensors, Some(step))?;
         let dx = match has_dx {
             false => None,
             true if self.graph.inputs == 1 => Some(tensors.delta(0).clone()),

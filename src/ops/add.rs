@@ -15,6 +15,7 @@ use crate::tensor::Tensor;
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct Settings {
     elements: u32,
+    factor: f32,
 }
 
 static ADD: Kernel<Settings> = Kernel {
@@ -22,7 +23,7 @@ static ADD: Kernel<Settings> = Kernel {
     source: include_str!("../../shaders/add.wgsl"),
     entry: "add",
     bindings: &[Binding::read("a"), Binding::read("b"), Binding::write("y")],
-    fields: fields!(Settings: elements),
+    fields: fields!(Settings: elements, factor),
     constants: &[],
     workgroup_size: WORKGROUP_SIZE,
     block: Block::Uniform,
@@ -41,12 +42,18 @@ static COPY: Kernel<Settings> = Kernel {
     ..ACCUMULATE
 };
 
+static SCALE: Kernel<Settings> = Kernel {
+    entry: "scale",
+    bindings: &[Binding::write("scaled")],
+    ..ADD
+};
+
 /// Records `y = a + b`.
 ///
 /// # Panics
 /// When they are not all of one size: a bug in the caller.
 pub fn add(recorder: &mut Recorder<'_>, [a, b]: [&Tensor; 2], y: &Tensor) {
-    record(recorder, &ADD, &[a, b, y], 1);
+    record(recorder, &ADD, &[a, b, y], 1.0, 1);
 }
 
 /// Records `total = total + part`.
@@ -54,7 +61,7 @@ pub fn add(recorder: &mut Recorder<'_>, [a, b]: [&Tensor; 2], y: &Tensor) {
 /// # Panics
 /// As [`add`].
 pub fn accumulate(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
-    record(recorder, &ACCUMULATE, &[part, total], 1);
+    record(recorder, &ACCUMULATE, &[part, total], 1.0, 1);
 }
 
 /// Records `total = part`.
@@ -62,13 +69,19 @@ pub fn accumulate(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
 /// # Panics
 /// As [`add`].
 pub fn copy(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
-    record(recorder, &COPY, &[part, total], 0);
+    record(recorder, &COPY, &[part, total], 1.0, 0);
+}
+
+/// Records `total = factor · total`.
+pub fn scale(recorder: &mut Recorder<'_>, total: &Tensor, factor: f32) {
+    record(recorder, &SCALE, &[total], factor, 1);
 }
 
 fn record(
     recorder: &mut Recorder<'_>,
     kernel: &'static Kernel<Settings>,
     tensors: &[&Tensor],
+    factor: f32,
     flops: u64,
 ) {
     let elements = tensors[0].len();
@@ -78,10 +91,13 @@ fn record(
     }
     let settings = Settings {
         elements: to_u32(elements),
+        factor,
     };
     record_elements(recorder, kernel, settings, tensors, elements, flops);
 }
 
 pub(super) fn contracts() -> Vec<Contract> {
-    [&ADD, &ACCUMULATE, &COPY].map(Kernel::contract).to_vec()
+    [&ADD, &ACCUMULATE, &COPY, &SCALE]
+        .map(Kernel::contract)
+        .to_vec()
 }

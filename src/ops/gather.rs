@@ -99,6 +99,7 @@ struct Shape {
     rows: u32,
     columns: u32,
     words: u32,
+    first: u32,
 }
 
 const GATHER: Kernel<Shape> = Kernel {
@@ -112,7 +113,7 @@ const GATHER: Kernel<Shape> = Kernel {
         Binding::write("x"),
         Binding::write("batch_labels").of_u32(),
     ],
-    fields: fields!(Shape: rows, columns, words),
+    fields: fields!(Shape: rows, columns, words, first),
     constants: &[],
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
@@ -152,54 +153,65 @@ static CLASSES: Kernel<Shape> = Kernel {
     ..GATHER
 };
 
-/// Records the copy of the examples at `indices` into `x` and `targets`, which are as those of the
+/// Records the copy of the examples at the indices from `first` on into `x` and `targets`, which are as those of the
 /// resident examples: bytes as floats into `x` (rows, width) of `f32`, or packed into `x` (rows, words)
 /// of `u32`.
 pub(crate) fn batch(
     recorder: &mut Recorder<'_>,
     resident: &Resident,
-    indices: &Tensor,
+    (indices, first): (&Tensor, usize),
     x: &Tensor,
     targets: &Tensor,
 ) {
     if resident.features.element() == Element::U32 {
-        return bytes(recorder, resident, indices, x, targets);
+        return bytes(recorder, resident, (indices, first), x, targets);
     }
-    rows(recorder, indices, &resident.features, x);
+    rows(recorder, (indices, first), &resident.features, x);
     match resident.targets.element() {
-        Element::F32 => rows(recorder, indices, &resident.targets, targets),
-        Element::U32 => classes(recorder, resident, indices, targets),
+        Element::F32 => rows(recorder, (indices, first), &resident.targets, targets),
+        Element::U32 => classes(recorder, resident, (indices, first), targets),
     }
 }
 
-/// Records the copy of the classes of the examples at `indices`, of one minibatch or of several, into
-/// `labels`, which has their shape.
+/// Records the copy of the classes of the examples at the indices from `first` on, of one minibatch or of several,
+/// into `labels`.
 pub(crate) fn classes(
     recorder: &mut Recorder<'_>,
     resident: &Resident,
-    indices: &Tensor,
+    (indices, first): (&Tensor, usize),
     labels: &Tensor,
 ) {
-    assert_eq!(
-        labels.dims(),
-        indices.dims(),
+    let rows = labels.len();
+    assert!(
+        first + rows <= indices.len(),
         "gather::classes: shape of {}",
         labels.label()
     );
     let shape = Shape {
-        rows: to_u32(indices.len()),
+        rows: to_u32(rows),
         columns: 1,
         words: 0,
+        first: to_u32(first),
     };
     let tensors = [indices, &resident.targets, labels];
-    recorder.dispatch_each(&CLASSES, shape, &tensors, indices.len(), Cost::default());
+    recorder.dispatch_each(&CLASSES, shape, &tensors, rows, Cost::default());
 }
 
-/// Records `to[r] = from[indices[r]]`, row by row.
-fn rows(recorder: &mut Recorder<'_>, indices: &Tensor, from: &Tensor, to: &Tensor) {
-    let shape = [indices.columns(), from.columns()];
-    assert_eq!(to.dims(), shape, "gather::rows: shape of {}", to.label());
+/// Records `to[r] = from[indices[first + r]]`, row by row.
+fn rows(
+    recorder: &mut Recorder<'_>,
+    (indices, first): (&Tensor, usize),
+    from: &Tensor,
+    to: &Tensor,
+) {
+    let shape = to.dims();
+    assert!(
+        first + shape[0] <= indices.len() && shape[1] == from.columns(),
+        "gather::rows: shape of {}",
+        to.label()
+    );
     let settings = Shape {
+        first: to_u32(first),
         rows: to_u32(shape[0]),
         columns: to_u32(shape[1]),
         words: 0,
@@ -215,7 +227,7 @@ fn rows(recorder: &mut Recorder<'_>, indices: &Tensor, from: &Tensor, to: &Tenso
 fn bytes(
     recorder: &mut Recorder<'_>,
     resident: &Resident,
-    indices: &Tensor,
+    (indices, first): (&Tensor, usize),
     x: &Tensor,
     labels: &Tensor,
 ) {
@@ -224,13 +236,13 @@ fn bytes(
         Element::F32 => (&FLOATS, resident.width),
         Element::U32 => (&WORDS, words),
     };
-    assert_eq!(x.dims(), [indices.columns(), columns], "gather: shape of x");
-    assert_eq!(
-        labels.dims(),
-        indices.dims(),
-        "gather::batch: shape of labels"
+    assert!(
+        first + x.rows() <= indices.len() && x.columns() == columns,
+        "gather: shape of x"
     );
+    assert_eq!(labels.len(), x.rows(), "gather::batch: shape of labels");
     let shape = Shape {
+        first: to_u32(first),
         rows: to_u32(x.rows()),
         columns: to_u32(x.columns()),
         words: to_u32(words),

@@ -41,7 +41,10 @@ impl Network {
     /// Looks whether the steps of a training can be fused.
     pub(super) fn new(training: &Training<'_>, algorithm: Algorithm) -> Result<Self, Unfused> {
         let Rows::Minibatches {
-            resident, batch, ..
+            resident,
+            batch,
+            accumulated,
+            ..
         } = training.rows
         else {
             return Err(Unfused::Features);
@@ -56,7 +59,8 @@ impl Network {
         let sgd = unwrapped_optimizer(&**training.updater.optimizer()).downcast_ref::<Sgd>();
         let sgd = sgd.filter(|sgd| sgd.is_plain());
         let sgd = sgd.ok_or(Unfused::Optimizer)?;
-        if !training.updater.groups().is_default() || training.updater.averaged().is_some() {
+        let is_averaged = training.updater.averaged().is_some();
+        if !training.updater.groups().is_default() || is_averaged || accumulated > 1 {
             return Err(Unfused::Steered);
         }
         if training.model.parameter_arena().blocks().len() != 1 {
@@ -201,14 +205,14 @@ impl Network {
         let mut refill = Recorder::new(gpu);
         let total = resident.len();
         sample::minibatches(&mut refill, sampling, total, step_count, &buffers.list)?;
-        gather::classes(&mut refill, resident, &buffers.list, &buffers.labels);
+        gather::classes(&mut refill, resident, (&buffers.list, 0), &buffers.labels);
 
         let mut start = Recorder::new(gpu);
         let indices = zeros("indices of the first minibatch", [1, rows], Element::U32)?;
         let labels = zeros("labels of the first minibatch", [1, rows], Element::U32)?;
         sample::minibatches(&mut start, sampling, total, step_count, &indices)?;
         let next = buffers.minibatch.first_rows(rows);
-        gather::batch(&mut start, resident, &indices, &next, &labels);
+        gather::batch(&mut start, resident, (&indices, 0), &next, &labels);
         self.record_forward(&mut start, &buffers);
 
         let mut step = Recorder::new(gpu);

@@ -1,10 +1,10 @@
 use super::{Fusion, Rows, Runner, Steps, Training};
 use crate::error::Error;
 use crate::kernel::Element;
-use crate::model::{Compared, TrainingPass};
-use crate::ops::{gather, metrics, row_weights, sample};
+use crate::model::{Compared, Model, TrainingPass, TrainingStep};
+use crate::ops::{add, columns, gather, metrics, row_weights, sample};
 use crate::plan::{Plan, Recorder};
-use crate::tensor::Tensor;
+use crate::tensor::{Arena, Tensor};
 
 /// One step, layer by layer: choose, gather, forward, loss, backward, update, log.
 pub(super) fn record(training: &Training<'_>) -> Result<Steps, Error> {
@@ -23,44 +23,128 @@ pub(super) fn step(training: &Training<'_>) -> Result<Plan, Error> {
     } = training;
     let (gpu, step_count, wanted) = (model.gpu(), updater.step_count(), updater.wanted());
     let mut recorder = Recorder::new(gpu);
-    let (pass, compared, weights) = match rows {
+    let step = TrainingStep::new(step_count);
+    let (gradients, losses) = match rows {
         Rows::Minibatches {
             resident,
             batch,
+            accumulated,
             sampling,
         } => {
             let input = model.input_element(resident.features());
             let features = model.features_tensor(batch, input)?;
             let pass = TrainingPass::new(model, &features, &wanted)?;
             let compared = Compared::new(model, batch, loss.targets())?;
-            let label = "indices of the minibatch";
-            let indices = Tensor::zeros(gpu, label, [1, batch], Element::U32)?;
+            let (label, rows) = ("indices of the minibatch", batch * accumulated);
+            let indices = Tensor::zeros(gpu, label, [1, rows], Element::U32)?;
             let examples = resident.len();
             sample::minibatches(&mut recorder, sampling, examples, step_count, &indices)?;
-            gather::batch(
-                &mut recorder,
-                resident,
-                &indices,
-                &features,
-                &compared.targets,
-            );
-            (pass, compared, None)
+            let mut sum = Sum::new(model, &pass, &compared, accumulated)?;
+            for part in 0..accumulated {
+                let chosen = (&indices, part * batch);
+                let targets = &compared.targets;
+                gather::batch(&mut recorder, resident, chosen, &features, targets);
+                let both = (&pass, &compared);
+                record_pass(&mut recorder, training, both, None, step.part(part))?;
+                sum.add(&mut recorder, &pass, &compared);
+            }
+            sum.finish(&mut recorder, pass, compared)
         }
         Rows::Tensors(batch) => {
             let pass = TrainingPass::new(model, &batch.x, &wanted)?;
             let compared = Compared::with(model, batch.targets.clone(), batch.rows())?;
-            (pass, compared, batch.weights.as_ref())
+            let weights = batch.weights.as_ref();
+            record_pass(&mut recorder, training, (&pass, &compared), weights, step)?;
+            (pass.gradients, compared.losses)
         }
     };
-    model.record_forward(&mut recorder, &pass.values, Some(step_count))?;
-    model.record_loss(&mut recorder, loss, &pass, &compared)?;
-    if let Some(weights) = weights {
-        row_weights::weigh(&mut recorder, weights, &compared.losses, pass.doutputs());
-    }
-    model.record_backward(&mut recorder, &pass, Some(step_count))?;
-    updater.record(&mut recorder, model, &pass.gradients)?;
-    metrics::log_step(&mut recorder, &compared.losses, history, step_count);
+    updater.record(&mut recorder, model, &gradients)?;
+    metrics::log_step(&mut recorder, &losses, history, step_count);
     recorder.finish()
+}
+
+/// Forward, loss, backward.
+fn record_pass(
+    recorder: &mut Recorder<'_>,
+    training: &Training<'_>,
+    (pass, compared): (&TrainingPass, &Compared),
+    weights: Option<&Tensor>,
+    step: TrainingStep<'_>,
+) -> Result<(), Error> {
+    let model = training.model;
+    model.record_forward(recorder, &pass.values, Some(step))?;
+    model.record_loss(recorder, training.loss, pass, compared)?;
+    if let Some(weights) = weights {
+        row_weights::weigh(recorder, weights, &compared.losses, pass.doutputs());
+    }
+    model.record_backward(recorder, pass, Some(step))
+}
+
+/// Gradients and losses of the parts of a minibatch, where there are several.
+struct Sum {
+    /// The sum of gradients, and the losses of all rows.
+    of_parts: Option<(Arena, Tensor)>,
+    parts: usize,
+    done: usize,
+}
+
+impl Sum {
+    fn new(
+        model: &Model,
+        pass: &TrainingPass,
+        compared: &Compared,
+        parts: usize,
+    ) -> Result<Self, Error> {
+        let of_parts = match parts {
+            1 => None,
+            _ => {
+                let (label, rows) = ("losses of all parts", parts * pass.values.features.rows());
+                let losses = &compared.losses;
+                let losses = Tensor::zeros(model.gpu(), label, [1, rows], losses.element())?;
+                Some((model.like_parameters("sums of gradients")?, losses))
+            }
+        };
+        Ok(Self {
+            of_parts,
+            parts,
+            done: 0,
+        })
+    }
+
+    /// Records that those of a part are added.
+    fn add(&mut self, recorder: &mut Recorder<'_>, pass: &TrainingPass, compared: &Compared) {
+        let Some((sum, losses)) = &self.of_parts else {
+            return;
+        };
+        for (part, sum) in pass.gradients.blocks().iter().zip(sum.blocks()) {
+            match self.done {
+                0 => add::copy(recorder, part, sum),
+                _ => add::accumulate(recorder, part, sum),
+            }
+        }
+        let of_part = &compared.losses;
+        let rows = of_part.columns();
+        columns::copy(recorder, (of_part, 0), (losses, self.done * rows), rows);
+        self.done += 1;
+    }
+
+    /// The mean gradients, and all losses.
+    fn finish(
+        self,
+        recorder: &mut Recorder<'_>,
+        pass: TrainingPass,
+        compared: Compared,
+    ) -> (Arena, Tensor) {
+        let Some((sum, losses)) = self.of_parts else {
+            return (pass.gradients, compared.losses);
+        };
+        #[expect(clippy::cast_precision_loss, reason = "rounded once")]
+        let share = 1.0 / self.parts as f32;
+        for sum in sum.blocks() {
+            add::scale(recorder, sum, share);
+        }
+        (sum, losses)
+    }
 }
 
 /// Needs nothing before a step, and nothing between steps.

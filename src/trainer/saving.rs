@@ -18,9 +18,10 @@ impl Trainer {
             Source::Examples {
                 examples,
                 batch,
+                accumulated,
                 sampling,
                 ..
-            } => position.with_minibatches(*batch, examples, sampling),
+            } => position.with_minibatches([*batch, *accumulated], examples, sampling),
             Source::External { .. } | Source::Given => position,
         }
     }

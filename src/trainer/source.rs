@@ -11,6 +11,8 @@ pub(super) enum Source {
     Examples {
         examples: Examples,
         batch: usize,
+        /// Minibatches whose gradients make a step.
+        accumulated: usize,
         sampling: Sampling,
         fusion: Fusion,
         steps: Steps,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Source, Trainer};
 use crate::error::Error;
+use crate::fit::{check_accumulated, nothing_to_accumulate};
 use crate::network::Parameters;
 use crate::ops::{Group, Optimizer};
 use crate::steps::{Fusion, Rows};
@@ -74,6 +75,31 @@ impl Trainer {
         self.record_again()
     }
 
+    /// Makes each step of `minibatches` minibatches from now on: it draws so many times the rows, computes their
+    /// gradients a minibatch at a time, and updates by the mean. So a step can have more rows than there is memory for.
+    /// The loss of a step is the mean over all of them; layers that look at a whole minibatch see one at a time.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when it is 0, when the data set or the list of minibatches has no such number of rows, or when
+    /// the rows of steps are given or in tensors of the program's; else an error of the device.
+    pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
+        match &mut self.source {
+            Source::Examples {
+                examples,
+                batch,
+                accumulated,
+                sampling,
+                ..
+            } => {
+                check_accumulated(minibatches)?;
+                sampling.check(examples.len(), batch.saturating_mul(minibatches))?;
+                *accumulated = minibatches;
+            }
+            Source::External { .. } | Source::Given => return Err(nothing_to_accumulate()),
+        }
+        self.record_again()
+    }
+
     /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
     /// `average ← average + (1 − decay)·(parameter − average)`. It often gives better predictions than the parameters
     /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). A checkpoint
@@ -123,6 +149,7 @@ impl Trainer {
             Source::Examples {
                 examples,
                 batch,
+                accumulated,
                 sampling,
                 fusion,
                 ..
@@ -131,6 +158,7 @@ impl Trainer {
                 let rows = Rows::Minibatches {
                     resident: &resident,
                     batch: *batch,
+                    accumulated: *accumulated,
                     sampling,
                 };
                 self.record(rows, *fusion)?

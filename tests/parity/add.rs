@@ -1,4 +1,4 @@
-use wgrad::plumbing::values::{accumulate, add, copy};
+use wgrad::plumbing::values::{accumulate, add, copy, scale};
 
 use crate::gpu::{Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
@@ -6,7 +6,9 @@ use crate::gpu::{Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, assert_close, 
 /// two dimensions.
 const SIZES: [usize; 10] = [1, 2, 255, 256, 257, 997, 1023, 1024, 1025, FOLDED];
 
-/// One rounded addition, and none.
+const THIRD: f32 = 1.0 / 3.0;
+
+/// One rounded addition or product, and none.
 #[test]
 fn sums_and_copies_are_their_formulas() {
     for size in SIZES {
@@ -20,10 +22,12 @@ fn sums_and_copies_are_their_formulas() {
             let y = bench.output("y", [1, size]);
             let copied = bench.output("copied", [1, size]);
             let total = bench.changed("total", [1, size], &a);
+            let third = bench.changed("third", [1, size], &a);
             bench.run(&case, 1, |recorder| {
                 add(recorder, [&a_in, &b_in], &y);
                 copy(recorder, &b_in, &copied);
                 accumulate(recorder, &b_in, &total);
+                scale(recorder, &third, THIRD);
             });
             for found in [&y, &total] {
                 let sums = a.iter().zip(&b).map(|(&a, &b)| f64::from(a) + f64::from(b));
@@ -31,6 +35,9 @@ fn sums_and_copies_are_their_formulas() {
                 let case = format!("{case}: {}", found.label());
                 assert_close(&case, &bench.read(found), sums, tolerance);
             }
+            let thirds = a.iter().map(|&a| f64::from(THIRD) * f64::from(a));
+            let tolerance = thirds.clone().map(|third| ROUNDING * third.abs() + FLUSHED);
+            assert_close(&case, &bench.read(&third), thirds, tolerance);
             let bits =
                 |values: &[f32]| -> Vec<u32> { values.iter().map(|x| x.to_bits()).collect() };
             assert_eq!(bits(&bench.read(&copied)), bits(&b), "{case}: copied");

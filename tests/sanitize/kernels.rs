@@ -155,6 +155,7 @@ fn sums(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
     }
     values::accumulate(recorder, &a, &b);
     values::copy(recorder, &a, &c);
+    values::scale(recorder, &b, 0.5);
     values::mix_in(recorder, &a, &b, 0.25);
     let rows = [1, shape[0]];
     let [weights, losses] = [4, 5].map(|seed| tensor("of rows", rows, seed));

@@ -136,7 +136,7 @@ impl<F: Float> Trainer<F> {
             let mut context = Context {
                 parameters,
                 state,
-                step: Some(step),
+                step: Some([step, 0]),
             };
             passes.forward(&mut work.values, &mut work.kept, &mut context, None);
             let loss = match weights {

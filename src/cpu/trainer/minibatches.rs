@@ -7,7 +7,9 @@ use super::super::sparse::{Nonzero, SparseBatch, SparseRows};
 use super::super::{Network, footprint};
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
+use crate::fit::check_accumulated;
 use crate::network::Wanted;
+use crate::ops::to_u32;
 use crate::reference::{Float, Loss, Targets};
 
 /// Examples, and how they become minibatches.
@@ -18,7 +20,11 @@ pub(super) struct Minibatches<F> {
     sparse: Option<(SparseRows, SparseBatch<F>)>,
     pub(super) sampling: Sampling,
     pub(super) work: Workspace<F>,
+    /// Minibatches whose gradients make a step.
+    accumulated: usize,
+    /// Of all of them.
     indices: Vec<u32>,
+    /// Of one.
     labels: Vec<u32>,
     /// Of the minibatch, (batch, outputs), where the loss compares values.
     values: Array2<F>,
@@ -69,15 +75,33 @@ impl<F: Float> Minibatches<F> {
             },
             examples,
             sampling,
+            accumulated: 1,
             indices: vec![0; batch],
             labels: vec![0; batch],
             unit: unit(),
         })
     }
 
-    /// Number of rows.
+    /// Number of rows of a minibatch.
     pub(super) fn batch(&self) -> usize {
-        self.indices.len()
+        self.labels.len()
+    }
+
+    /// Number of minibatches of a step.
+    pub(super) fn accumulated(&self) -> usize {
+        self.accumulated
+    }
+
+    /// Makes each step of so many minibatches.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the data set or the list of minibatches has no such number of rows.
+    pub(super) fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
+        check_accumulated(minibatches)?;
+        let rows = self.batch().saturating_mul(minibatches);
+        self.sampling.check(self.examples.len(), rows)?;
+        (self.accumulated, self.indices) = (minibatches, vec![0; rows]);
+        Ok(())
     }
 
     /// Computes other gradients from now on.
@@ -86,7 +110,7 @@ impl<F: Float> Minibatches<F> {
         self.work = network.passes.workspace(batch, is_sparse, wanted);
     }
 
-    /// Mean loss of the minibatch of a step, with the gradients in the work space.
+    /// Mean loss of a step, with its gradients in the work space.
     pub(super) fn forward_backward(
         &mut self,
         network: &mut Network<F>,
@@ -95,8 +119,30 @@ impl<F: Float> Minibatches<F> {
     ) -> F {
         self.sampling
             .minibatch(self.examples.len(), step, &mut self.indices);
+        if self.accumulated == 1 {
+            return self.part(network, loss, [step, 0]);
+        }
+        let share = F::one() / F::from_f64(self.accumulated as f64);
+        let mut sum = self.part(network, loss, [step, 0]);
+        let mut gradients = self.work.gradients.clone();
+        for part in 1..self.accumulated {
+            sum += self.part(network, loss, [step, to_u32(part)]);
+            for (sum, gradient) in gradients.iter_mut().zip(&self.work.gradients) {
+                *sum += gradient;
+            }
+        }
+        for (gradient, sum) in self.work.gradients.iter_mut().zip(gradients) {
+            gradient.zip_mut_with(&sum, |gradient, &sum| *gradient = sum * share);
+        }
+        sum * share
+    }
+
+    /// Mean loss of a minibatch of a step.
+    fn part(&mut self, network: &mut Network<F>, loss: &dyn Loss<F>, step: [u32; 2]) -> F {
+        let first = step[1] as usize * self.batch();
+        let indices = &self.indices[first..first + self.labels.len()];
         if let Some(of_all) = self.examples.labels() {
-            for (label, &example) in self.labels.iter_mut().zip(&self.indices) {
+            for (label, &example) in self.labels.iter_mut().zip(indices) {
                 *label = of_all.indices()[example as usize];
             }
         }
@@ -111,20 +157,20 @@ impl<F: Float> Minibatches<F> {
             step: Some(step),
         };
         if let Some((rows, x)) = &mut self.sparse {
-            x.gather(rows, &self.indices, &self.unit);
+            x.gather(rows, indices, &self.unit);
             let compared = (loss, Targets::Classes(&self.labels));
             return passes.forward_backward(&mut self.work, &mut context, compared, Some(x));
         }
         for (input, first) in passes.inputs() {
             let rows = self.work.values[input].outer_iter_mut();
-            for (x, &example) in rows.zip(&self.indices) {
+            for (x, &example) in rows.zip(indices) {
                 copy_features(x, &self.examples, (example as usize, first), &self.unit);
             }
         }
         let targets = match self.examples.values() {
             None => Targets::Classes(&self.labels),
             Some(values) => {
-                let rows = self.values.outer_iter_mut().zip(&self.indices);
+                let rows = self.values.outer_iter_mut().zip(indices);
                 rows.for_each(|(to, &example)| {
                     let first = to.len() * example as usize;
                     copy_row(to, &values[first..]);

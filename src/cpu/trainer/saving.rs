@@ -15,7 +15,10 @@ impl Trainer<f32> {
         let (groups, average) = (updater.groups(), updater.decay_of_average());
         let position = Position::new(step, &*self.loss, optimizer, groups, average);
         match &self.minibatches {
-            Some(of) => position.with_minibatches(of.batch(), &of.examples, &of.sampling),
+            Some(of) => {
+                let batch = [of.batch(), of.accumulated()];
+                position.with_minibatches(batch, &of.examples, &of.sampling)
+            }
             None => position,
         }
     }

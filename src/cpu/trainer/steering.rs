@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Trainer;
 use crate::error::Error;
+use crate::fit::nothing_to_accumulate;
 use crate::network::Parameters;
 use crate::ops::{Group, Optimizer};
 use crate::reference::Float;
@@ -76,6 +77,18 @@ impl<F: Float> Trainer<F> {
         if let Some(minibatches) = &mut self.minibatches {
             minibatches.want(&self.network, &self.updater.wanted());
         }
+    }
+
+    /// Makes each step of so many minibatches from now on: see [`crate::Trainer::accumulate`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
+        let of_data = self.minibatches.as_mut();
+        of_data.map_or_else(
+            || Err(nothing_to_accumulate()),
+            |of_data| of_data.accumulate(minibatches),
+        )
     }
 
     /// Keeps a moving average of all parameters from now on: see [`crate::Trainer::average`].

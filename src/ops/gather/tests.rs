@@ -15,6 +15,13 @@ fn dataset(examples: usize, width: usize) -> Dataset {
     Dataset::new("random bytes", width, features, labels).unwrap()
 }
 
+/// Indices before those that are gathered.
+const FIRST: usize = 3;
+
+fn behind_others(indices: &[u32]) -> Vec<u32> {
+    [&[0; FIRST], indices].concat()
+}
+
 fn check(gpu: &Gpu, examples: usize, width: usize, indices: &[u32]) {
     let case = format!(
         "gather of {} out of {examples} of width {width}",
@@ -33,14 +40,20 @@ fn check(gpu: &Gpu, examples: usize, width: usize, indices: &[u32]) {
         width: uploaded.width,
     };
     let rows = indices.len();
-    let chosen = bench.input_u32("indices", [1, rows], indices);
+    let chosen = bench.input_u32("indices", [1, FIRST + rows], &behind_others(indices));
     let x = bench.output("x", [rows, width]);
     let labels = bench.output_u32("batch_labels", [1, rows]);
     let words = bench.output_u32("x_words", [rows, width.div_ceil(4)]);
     let labels_beside_words = bench.output_u32("batch_labels", [1, rows]);
     bench.run(&case, 1, |recorder| {
-        batch(recorder, &resident, &chosen, &x, &labels);
-        batch(recorder, &resident, &chosen, &words, &labels_beside_words);
+        batch(recorder, &resident, (&chosen, FIRST), &x, &labels);
+        batch(
+            recorder,
+            &resident,
+            (&chosen, FIRST),
+            &words,
+            &labels_beside_words,
+        );
     });
 
     let bytes = || {
@@ -121,13 +134,25 @@ fn check_floats(gpu: &Gpu, examples: usize, [width, outputs]: [usize; 2], indice
     };
     let with_values = resident(bench.input("values", [examples, outputs], &values));
     let with_classes = resident(bench.input_u32("classes", [1, examples], &classes));
-    let chosen = bench.input_u32("indices", [1, rows], indices);
+    let chosen = bench.input_u32("indices", [1, FIRST + rows], &behind_others(indices));
     let x = [(); 2].map(|()| bench.output("x", [rows, width]));
     let batch_values = bench.output("batch values", [rows, outputs]);
     let batch_classes = bench.output_u32("batch classes", [1, rows]);
     bench.run(&case, 1, |recorder| {
-        batch(recorder, &with_values, &chosen, &x[0], &batch_values);
-        batch(recorder, &with_classes, &chosen, &x[1], &batch_classes);
+        batch(
+            recorder,
+            &with_values,
+            (&chosen, FIRST),
+            &x[0],
+            &batch_values,
+        );
+        batch(
+            recorder,
+            &with_classes,
+            (&chosen, FIRST),
+            &x[1],
+            &batch_classes,
+        );
     });
     let expected = |all: &[f32], columns: usize| -> Vec<u32> {
         let row = |&index: &u32| all[index as usize * columns..][..columns].to_vec();
@@ -188,10 +213,10 @@ fn classes_are_folded_into_two_dimensions() {
         targets: bench.input_u32("labels", [1, 5], &labels),
         width: 4,
     };
-    let chosen = bench.input_u32("indices", [1, ROWS], &indices);
+    let chosen = bench.input_u32("indices", [1, FIRST + ROWS], &behind_others(&indices));
     let found = bench.output_u32("labels_out", [1, ROWS]);
     bench.run("classes folded", 1, |recorder| {
-        classes(recorder, &resident, &chosen, &found);
+        classes(recorder, &resident, (&chosen, FIRST), &found);
     });
     let expected: Vec<u32> = indices.iter().map(|&at| labels[at as usize]).collect();
     assert_eq!(bench.read_u32(&found), expected);

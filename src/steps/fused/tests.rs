@@ -111,6 +111,7 @@ impl Case {
             rows: Rows::Minibatches {
                 resident: &self.resident,
                 batch: self.batch,
+                accumulated: 1,
                 sampling: &self.sampling,
             },
             history: &self.history,
