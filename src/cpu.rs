@@ -3,6 +3,8 @@
 
 mod cores;
 mod direct;
+#[cfg(not(target_arch = "wasm32"))]
+mod dropout;
 mod footprint;
 mod linear;
 mod network;

@@ -5,22 +5,42 @@
 /// Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
 #[must_use]
 pub fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
-    const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
+    threefry_inlined(key, counter)
+}
+
+/// The same, part of the loop that calls it, so that the loop becomes one over vectors.
+#[inline(always)]
+pub(crate) fn threefry_inlined(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     let keys = [key[0], key[1], 0x1bd1_1bda ^ key[0] ^ key[1]];
-    let mut x = [
+    let x = [
         counter[0].wrapping_add(keys[0]),
         counter[1].wrapping_add(keys[1]),
     ];
-    for group in 1..=5u32 {
-        for rotation in ROTATIONS[(group as usize - 1) % 2] {
-            x[0] = x[0].wrapping_add(x[1]);
-            x[1] = x[1].rotate_left(rotation) ^ x[0];
-        }
-        let [first, second] = [group as usize % 3, (group as usize + 1) % 3];
-        x[0] = x[0].wrapping_add(keys[first]);
-        x[1] = x[1].wrapping_add(keys[second]).wrapping_add(group);
-    }
-    x
+    let x = add_keys(four_rounds(x, EVEN), [keys[1], keys[2]], 1);
+    let x = add_keys(four_rounds(x, ODD), [keys[2], keys[0]], 2);
+    let x = add_keys(four_rounds(x, EVEN), [keys[0], keys[1]], 3);
+    let x = add_keys(four_rounds(x, ODD), [keys[1], keys[2]], 4);
+    add_keys(four_rounds(x, EVEN), [keys[2], keys[0]], 5)
+}
+
+const EVEN: [u32; 4] = [13, 15, 26, 6];
+const ODD: [u32; 4] = [17, 29, 16, 24];
+
+#[inline(always)]
+fn four_rounds(x: [u32; 2], [a, b, c, d]: [u32; 4]) -> [u32; 2] {
+    round(round(round(round(x, a), b), c), d)
+}
+
+#[inline(always)]
+fn round([x, y]: [u32; 2], rotation: u32) -> [u32; 2] {
+    let x = x.wrapping_add(y);
+    [x, y.rotate_left(rotation) ^ x]
+}
+
+#[inline(always)]
+fn add_keys([x, y]: [u32; 2], keys: [u32; 2], group: u32) -> [u32; 2] {
+    let y = y.wrapping_add(keys[1]).wrapping_add(group);
+    [x.wrapping_add(keys[0]), y]
 }
 
 /// The key under which minibatches are drawn.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip, s};
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::dropout::Dropout;
 use super::linear::Linear;
 use super::sparse::SparseBatch;
 use crate::network::{Arrival, BackwardStep, Gradients, Graph, Source, Use, Wanted};
@@ -19,13 +21,30 @@ enum Form {
     Definition(Twin),
     /// A fully connected layer, fast.
     Linear,
+    /// Dropout, fast.
+    #[cfg(not(target_arch = "wasm32"))]
+    Dropout(Dropout),
 }
 
 impl Form {
+    /// The fastest that there is.
+    fn fast(layer: &dyn ops::Layer) -> Self {
+        if is_linear(layer) {
+            return Self::Linear;
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(dropout) = ops::unwrapped(layer).downcast_ref::<ops::Dropout>() {
+            return Self::Dropout(Dropout::of(*dropout));
+        }
+        Self::Definition(layer.reference())
+    }
+
     fn formulas<F: Float>(&self) -> &dyn reference::Layer<F> {
         match self {
             Self::Definition(twin) => F::of(twin),
             Self::Linear => &Linear,
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Dropout(dropout) => dropout,
         }
     }
 }
@@ -76,10 +95,7 @@ pub(super) struct Workspace<F> {
 impl Passes {
     /// The fastest form of each layer that there is.
     pub(super) fn fast(graph: Graph) -> Self {
-        Self::with(graph, |layer| match is_linear(layer) {
-            true => Form::Linear,
-            false => Form::Definition(layer.reference()),
-        })
+        Self::with(graph, Form::fast)
     }
 
     /// Every layer as it is defined.

@@ -232,7 +232,7 @@ impl<F: Float> Part<F> {
 
 /// The elements of an array that the trainer has made, and made dense.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
-fn dense<T>(slice: Option<T>) -> T {
+pub(super) fn dense<T>(slice: Option<T>) -> T {
     slice.expect("sparse: rows lie dense in memory")
 }
 

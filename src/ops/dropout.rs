@@ -46,7 +46,7 @@ impl Dropout {
     }
 
     /// Random words below this drop their element: `p·2³²`.
-    fn threshold(self) -> u32 {
+    pub(crate) fn threshold(self) -> u32 {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -57,7 +57,7 @@ impl Dropout {
     }
 
     /// What an element that is kept is multiplied by.
-    fn scale(self) -> f64 {
+    pub(crate) fn scale(self) -> f64 {
         1.0 / (1.0 - f64::from(self.p))
     }
 

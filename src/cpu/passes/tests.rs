@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Axis, s};
 
+use super::{Form, Passes};
 use crate::cpu::{Network, Trainer};
 use crate::data::{Sampling, Table};
 use crate::error::Error;
 use crate::init::Init;
 use crate::network::{Parameters, Sequential};
 use crate::ops::{
-    self, KeptSpec, Layer, LayerSpec, Linear, MeanSquaredError, ParameterSpec, Relu, Sgd, Sigmoid,
-    Tanh,
+    self, Dropout, KeptSpec, Layer, LayerSpec, Linear, MeanSquaredError, ParameterSpec, Relu, Sgd,
+    Sigmoid, Tanh,
 };
 use crate::plan::Recorder;
 use crate::reference::{self, Backward, Float, Forward, Mode, Targets, Twin};
@@ -248,6 +249,24 @@ fn every_graph_is_trained() {
         let after = trainer.evaluate(&table).unwrap().loss;
         assert!(after < 0.5 * before, "{case}: {before} {after}");
     }
+}
+
+/// In a box, too.
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+fn dropout_has_its_fast_form() {
+    let boxed: Box<dyn Layer> = Box::new(Dropout::new(0.5));
+    let network = Sequential::input(3)
+        .layer(Dropout::new(0.5))
+        .layer(boxed)
+        .layer(linear(2));
+    let passes = Passes::fast(network.graph().unwrap());
+    let is_fast: Vec<_> = passes
+        .forms
+        .iter()
+        .map(|form| matches!(form, Form::Dropout(_)))
+        .collect();
+    assert_eq!(is_fast, [true, true, false], "{passes:?}");
 }
 
 /// `y = x − m`, `m` the mean of all elements: of the minibatch in training, which the state follows, and else the
