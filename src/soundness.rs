@@ -69,6 +69,19 @@ impl Soundness {
         known.map_or(Ok(()), |found| Err(self.error(found, Vec::new())))
     }
 
+    /// Fails where one of the next steps, after so many, has a learning rate that no update can be made with. (An
+    /// infinite one is an overflow, and the divergence that it leads to says so.)
+    pub(crate) fn check_rates(&self, before: u64, count: usize) -> Result<(), Error> {
+        for step in (before..).take(count) {
+            let rate = self.optimizer.coefficients(step)[0];
+            if rate.is_nan() || rate < 0.0 {
+                let name = format!("learning rate by the schedule at step {step}, counted from 0,");
+                return Err(Error::setting(name, "a number, 0 or above", number(rate)));
+            }
+        }
+        Ok(())
+    }
+
     /// Fails where the parameters after so many steps have given a loss that was not sound.
     pub(crate) fn check_saving(&self, steps: u64) -> Result<(), Error> {
         match *self.known() {

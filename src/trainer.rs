@@ -282,7 +282,8 @@ impl Trainer {
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a loss is not a number below 2²⁴: then no more steps are taken and nothing is
+    /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then none
+    /// is taken. [`Error::Diverged`] when a loss is not a number below 2²⁴: then no more steps are taken and nothing is
     /// saved, until [`resume`](Self::resume), [`set_weights`](Self::set_weights) or
     /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough.
     /// [`Error::Timeout`], [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
@@ -299,6 +300,7 @@ impl Trainer {
         self.soundness.check()?;
         self.source.expect_steps()?;
         let first = self.steps_taken();
+        self.soundness.check_rates(first, count)?;
         let mut losses = Vec::with_capacity(count.min(HISTORY));
         while losses.len() < count {
             let from = self.steps_taken();
@@ -319,12 +321,14 @@ impl Trainer {
     /// where more is asked for than the device does in a frame.
     ///
     /// # Errors
-    /// [`Error::Setting`] for more than 16,384 steps at a time; [`Error::Diverged`] once losses that were read
+    /// [`Error::Setting`] for more than 16,384 steps at a time, or a learning rate as in [`steps`](Self::steps);
+    /// [`Error::Diverged`] once losses that were read
     /// have shown it; [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
         check_count(count)?;
         self.soundness.check()?;
         self.source.expect_steps()?;
+        self.soundness.check_rates(self.steps_taken(), count)?;
         self.submit(count, false)
     }
 

@@ -176,7 +176,8 @@ impl<F: Float> Trainer<F> {
     /// lock during this call that such a task wants.
     ///
     /// # Errors
-    /// [`Error::Diverged`] at the first loss that is not a number below 2²⁴: then no more steps are taken and nothing
+    /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then none
+    /// is taken. [`Error::Diverged`] at the first loss that is not a number below 2²⁴: then no more steps are taken and nothing
     /// is saved, until [`resume`](Trainer::resume), [`set_weights`](Trainer::set_weights) or
     /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough.
     /// [`Error::Setting`] for a trainer without a data set, which takes its steps by [`step_on`](Self::step_on).
@@ -186,6 +187,7 @@ impl<F: Float> Trainer<F> {
             return Err(no_data());
         }
         let first = self.steps_taken();
+        self.soundness.check_rates(first, count)?;
         let mut losses = Vec::with_capacity(count.min(HISTORY));
         let is_sound = enter(|| {
             for _ in 0..count {

@@ -56,13 +56,13 @@ pub trait Optimizer: Any + Debug + Send + Sync {
     fn reference(&self) -> reference::Rule;
 
     /// The same with a learning rate that changes.
-    fn scheduled(self, schedule: Schedule) -> Scheduled<Self>
+    fn scheduled(self, schedule: impl Into<Schedule>) -> Scheduled<Self>
     where
         Self: Sized,
     {
         Scheduled {
             optimizer: self,
-            schedule,
+            schedule: schedule.into(),
         }
     }
 

@@ -1,5 +1,7 @@
+use std::fmt;
 use std::sync::Arc;
 
+use super::one_cycle::OneCycle;
 use super::update::to_f32;
 use super::{Optimizer, Update};
 use crate::error::{Error, number};
@@ -17,51 +19,92 @@ use crate::reference;
 /// let optimizer = Adam::new(1e-3).scheduled(schedule);
 /// # let _ = optimizer;
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
     shape: Shape,
     warm_up: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Shape {
     Constant,
     Step { every: u64, factor: f64 },
     Cosine { steps: u64 },
+    OneCycle(OneCycle),
+    Of(Named),
 }
 
 impl Schedule {
     /// 1 at every step.
     #[must_use]
     pub const fn constant() -> Self {
-        Self::of(Shape::Constant)
+        Self::with(Shape::Constant)
     }
 
     /// `factor` to the power of `step / every`, rounded down, as PyTorch's `StepLR`.
     #[must_use]
     pub const fn step(every: u64, factor: f64) -> Self {
-        Self::of(Shape::Step { every, factor })
+        Self::with(Shape::Step { every, factor })
     }
 
     /// Half a wave, `(1 + cos(π · step / steps)) / 2`, and 0 from `steps` on, as PyTorch's
     /// `CosineAnnealingLR` until then (Loshchilov, Hutter, "SGDR", 2017).
     #[must_use]
     pub const fn cosine(steps: u64) -> Self {
-        Self::of(Shape::Cosine { steps })
+        Self::with(Shape::Cosine { steps })
     }
 
-    const fn of(shape: Shape) -> Self {
+    /// One rise and one fall in so many steps: see [`OneCycle`], whose methods change its settings.
+    #[must_use]
+    pub const fn one_cycle(steps: u64) -> OneCycle {
+        OneCycle {
+            steps,
+            pct_start: 0.3,
+            div_factor: 25.0,
+            final_div_factor: 1e4,
+        }
+    }
+
+    /// Any function of the step, counted from 0. It is to give the same factor whenever it is asked for a step.
+    ///
+    /// A [checkpoint](crate::checkpoint) knows it by its name alone: give a function that
+    /// differs another name, such as one with its settings in it.
+    ///
+    /// A factor that is negative or not a number is an [`Error::Setting`] of the call that would take its step, which
+    /// then takes none. With one so large that the rate is infinite the training diverges, as with any that is too large.
+    ///
+    /// ```
+    /// use wgrad::ops::{Optimizer, Schedule, Sgd};
+    ///
+    /// let steps = 1000.0;
+    /// let line = Schedule::of("a line to 0 at step 1000", move |step| {
+    ///     (1.0 - step as f64 / steps).max(0.0)
+    /// });
+    /// assert_eq!(line.factor(250), 0.75);
+    /// let optimizer = Sgd::new(0.1).scheduled(line);
+    /// assert_eq!(optimizer.coefficients(500)[0], 0.05);
+    /// ```
+    #[must_use]
+    pub fn of(
+        name: impl Into<String>,
+        function: impl Fn(u64) -> f64 + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(Shape::Of(Named {
+            name: name.into(),
+            function: Arc::new(function),
+        }))
+    }
+
+    const fn with(shape: Shape) -> Self {
         Self { shape, warm_up: 0 }
     }
 
     /// Begins with so many steps in which the factor rises in a line to 1; what comes then counts its
     /// steps from there: for `n` steps in all, `Schedule::cosine(n - steps).warm_up(steps)`.
     #[must_use]
-    pub const fn warm_up(self, steps: u64) -> Self {
-        Self {
-            warm_up: steps,
-            ..self
-        }
+    pub const fn warm_up(mut self, steps: u64) -> Self {
+        self.warm_up = steps;
+        self
     }
 
     /// The factor of a step, counted from 0.
@@ -71,51 +114,86 @@ impl Schedule {
             return (step + 1) as f64 / self.warm_up as f64;
         }
         let step = step - self.warm_up;
-        match self.shape {
+        match &self.shape {
             Shape::Constant => 1.0,
-            Shape::Step { every, factor } => factor.powf((step / every.max(1)) as f64),
-            Shape::Cosine { steps } if step >= steps => 0.0,
-            Shape::Cosine { steps } => {
+            Shape::Step { every, factor } => factor.powf((step / every.max(&1)) as f64),
+            &Shape::Cosine { steps } if step >= steps => 0.0,
+            &Shape::Cosine { steps } => {
                 (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos()) / 2.0
             }
+            Shape::OneCycle(cycle) => cycle.factor(step),
+            Shape::Of(Named { function, .. }) => function(step),
         }
     }
 
     /// By which a checkpoint knows it.
     fn describe(&self) -> String {
-        let shape = match self.shape {
+        let shape = match &self.shape {
             Shape::Constant => "Constant".to_owned(),
             Shape::Step { every, factor } => {
                 format!("Step {{ every: {every}, factor: {factor:?} }}")
             }
             Shape::Cosine { steps } => format!("Cosine {{ steps: {steps} }}"),
+            Shape::OneCycle(cycle) => cycle.describe(),
+            Shape::Of(Named { name, .. }) => format!("{name:?}"),
         };
         format!("Schedule {{ shape: {shape}, warm_up: {} }}", self.warm_up)
     }
 
     fn check(&self) -> Result<(), Error> {
-        match self.shape {
-            Shape::Step { every: 0, .. } => {
-                Err(Error::setting("steps of a schedule", "at least 1", 0))
-            }
-            Shape::Step { factor, .. } if !(factor.is_finite() && factor > 0.0) => {
-                let expected = "a finite number above 0";
-                Err(Error::setting(
-                    "factor of a schedule",
-                    expected,
-                    number(to_f32(factor)),
-                ))
-            }
-            Shape::Cosine { steps: 0 } => {
-                Err(Error::setting("steps of a schedule", "at least 1", 0))
-            }
-            _ => Ok(()),
+        match &self.shape {
+            Shape::Step { every: 0, .. } | Shape::Cosine { steps: 0 } => Err(no_steps()),
+            Shape::Step { factor, .. } => check_positive("factor of a schedule", *factor),
+            Shape::OneCycle(cycle) => cycle.check(),
+            Shape::Constant | Shape::Cosine { .. } | Shape::Of(_) => Ok(()),
         }
     }
 }
 
+pub(super) fn no_steps() -> Error {
+    Error::setting("steps of a schedule", "at least 1", 0)
+}
+
+pub(super) fn check_positive(name: &str, value: f64) -> Result<(), Error> {
+    match value.is_finite() && value > 0.0 {
+        true => Ok(()),
+        false => Err(Error::setting(
+            name,
+            "a finite number above 0",
+            number(to_f32(value)),
+        )),
+    }
+}
+
+impl From<OneCycle> for Schedule {
+    fn from(cycle: OneCycle) -> Self {
+        Self::with(Shape::OneCycle(cycle))
+    }
+}
+
+/// A function that is known by its name.
+#[derive(Clone)]
+struct Named {
+    name: String,
+    function: Arc<dyn Fn(u64) -> f64 + Send + Sync>,
+}
+
+/// The name alone: no two runs of a program have a function at one address.
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.name, f)
+    }
+}
+
+/// Functions are the same where one is a clone of the other.
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.function, &other.function)
+    }
+}
+
 /// An optimizer whose learning rate follows a [`Schedule`]; made by [`Optimizer::scheduled`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scheduled<O> {
     pub(super) optimizer: O,
     pub(super) schedule: Schedule,
@@ -134,7 +212,7 @@ impl<O: Optimizer> Optimizer for Scheduled<O> {
     fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
         Arc::new(Scheduled {
             optimizer: self.optimizer.with_learning_rate(learning_rate),
-            schedule: self.schedule,
+            schedule: self.schedule.clone(),
         })
     }
 

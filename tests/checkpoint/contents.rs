@@ -204,6 +204,15 @@ fn settings_that_differ_are_told_by_what_differs() {
     );
     assert!(!told.contains("Cosine"), "{told}");
 
+    let named = |name: &str| {
+        let line = Schedule::of(name, |step| 1.0 / (step + 1) as f64);
+        on_cpu(Adam::new(1e-2).scheduled(line), &dataset())
+    };
+    let of_line = named("line").to_safetensors().unwrap();
+    named("line").set_safetensors(&of_line).unwrap();
+    let told = message(named("wave").set_safetensors(&of_line));
+    assert_says(&told, &["\"wave\"", "found", "\"line\""]);
+
     let mut other = Sequential::input(48)
         .layer(Linear::new(4))
         .build(gpu())

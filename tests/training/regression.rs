@@ -48,7 +48,7 @@ fn circle() -> Table {
     Table::classification("circle", x.view(), labels).unwrap()
 }
 
-fn check_trajectory<L: Loss + Copy + 'static, O: Optimizer + Copy + 'static>(
+fn check_trajectory<L: Loss + Copy + 'static, O: Optimizer + Clone + 'static>(
     loss: L,
     optimizer: O,
     table: &Table,
@@ -56,11 +56,11 @@ fn check_trajectory<L: Loss + Copy + 'static, O: Optimizer + Copy + 'static>(
     let spec = spec(table.outputs());
     let case = format!("{loss:?}, {optimizer:?}");
     let model = spec.build(gpu()).unwrap();
-    let mut on_gpu = Trainer::new(model, loss, optimizer, table, 50, SAMPLING).unwrap();
+    let mut on_gpu = Trainer::new(model, loss, optimizer.clone(), table, 50, SAMPLING).unwrap();
     let mut double = cpu::Trainer::new(
         cpu::Network::<f64>::new(&spec).unwrap(),
         loss,
-        optimizer,
+        optimizer.clone(),
         table,
         50,
         SAMPLING,

@@ -1,6 +1,7 @@
+use serde_json::Value;
 use wgrad::data::Sampling;
-use wgrad::ops::{Linear, Optimizer as _, Schedule, Sgd, SoftmaxCrossEntropy};
-use wgrad::{Sequential, Trainer, cpu};
+use wgrad::ops::{Linear, Optimizer, Plateau, Schedule, Sgd, SoftmaxCrossEntropy};
+use wgrad::{Error, Fusion, Sequential, Trainer, cpu};
 
 use super::tiny;
 use crate::gpu::gpu;
@@ -28,7 +29,7 @@ fn the_rate_of_a_step_is_that_of_its_schedule_when_the_ring_of_them_begins_again
     let mut on_cpu = cpu::Trainer::new(
         cpu::Network::<f32>::new(&spec).unwrap(),
         SoftmaxCrossEntropy,
-        optimizer,
+        optimizer.clone(),
         &data,
         1,
         sampling(),
@@ -45,4 +46,224 @@ fn the_rate_of_a_step_is_that_of_its_schedule_when_the_ring_of_them_begins_again
     trainer.steps(STEPS).unwrap();
     trainer.set_safetensors(&saved).unwrap();
     check("on the GPU", &trainer.steps(STEPS).unwrap());
+}
+
+/// What PyTorch's schedulers give, by `tests/golden_runner/learning_rates.py`.
+fn pytorch(scheduler: &str) -> Vec<Value> {
+    let table: Value = serde_json::from_str(include_str!("learning_rates.json")).unwrap();
+    let cases = table[scheduler].as_array().unwrap().clone();
+    assert!(cases.len() > 5, "{scheduler}");
+    cases
+}
+
+fn numbers(case: &Value, name: &str) -> Vec<f64> {
+    let numbers = case[name].as_array().unwrap().iter();
+    numbers.map(|number| number.as_f64().unwrap()).collect()
+}
+
+#[test]
+fn one_cycle_is_that_of_pytorch() {
+    for case in pytorch("one_cycle") {
+        let steps = case["total_steps"].as_u64().unwrap();
+        let mut cycle = Schedule::one_cycle(steps);
+        for (name, value) in case.as_object().unwrap() {
+            let value = value.as_f64().unwrap_or(f64::NAN);
+            cycle = match &**name {
+                "total_steps" | "factors" => cycle,
+                "pct_start" => cycle.pct_start(value),
+                "div_factor" => cycle.div_factor(value),
+                "final_div_factor" => cycle.final_div_factor(value),
+                _ => panic!("{name}"),
+            };
+        }
+        let schedule = Schedule::from(cycle);
+        let factors = numbers(&case, "factors");
+        assert_eq!(factors.len() as u64, steps);
+        for (step, expected) in (0..).zip(&factors) {
+            let found = schedule.factor(step);
+            // Each of five operations on numbers up to 1 is rounded, and a cosine is off by a little more.
+            let apart = (found - expected).abs();
+            assert!(apart < 1e-15, "{cycle:?}, {step}: {found} {expected}");
+        }
+        let last = schedule.factor(steps - 1);
+        assert!([steps, u64::MAX].map(|step| schedule.factor(step)) == [last; 2]);
+    }
+}
+
+#[test]
+fn a_plateau_is_that_of_pytorch() {
+    for case in pytorch("plateau") {
+        let mut plateau = match case["mode"].as_str().unwrap() {
+            "min" => Plateau::lowest(),
+            _ => Plateau::highest(),
+        };
+        for (name, value) in case.as_object().unwrap() {
+            let count = value.as_u64().unwrap_or(u64::MAX);
+            let value = value.as_f64().unwrap_or(f64::NAN);
+            plateau = match &**name {
+                "mode" | "metrics" | "factors" => plateau,
+                "factor" => plateau.factor(value),
+                "patience" => plateau.patience(count),
+                "threshold" => plateau.threshold(value),
+                "cooldown" => plateau.cooldown(count),
+                "min_lr" => plateau.min_factor(value),
+                _ => panic!("{name}"),
+            };
+        }
+        let metrics = numbers(&case, "metrics").into_iter();
+        let found: Vec<_> = metrics
+            .map(|metric| plateau.observe(metric).unwrap())
+            .collect();
+        let expected = numbers(&case, "factors");
+        assert_eq!(found.len(), expected.len());
+        for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+            // The product is that of PyTorch; the last digit of a number in a file may be lost in reading.
+            let apart = (found - expected).abs();
+            assert!(
+                apart <= 1e-15 * expected,
+                "{plateau:?}, {at}: {found} {expected}"
+            );
+        }
+    }
+}
+
+/// What diverges is no better than what came before.
+#[test]
+fn values_that_are_no_numbers_are_no_better() {
+    for mut plateau in [Plateau::lowest(), Plateau::highest()].map(|it| it.patience(1)) {
+        let values = [f64::NAN, 1.0, f64::NAN, f64::NAN, 1.0];
+        let found = values.map(|value| plateau.observe(value).unwrap());
+        assert_eq!(found, [1.0, 1.0, 1.0, 0.1, 0.1], "{plateau:?}");
+    }
+}
+
+#[test]
+fn settings_of_a_plateau_that_make_no_sense_are_named() {
+    let plateau = Plateau::lowest;
+    for (wrong, name, found) in [
+        (plateau().factor(0.0), "factor", "0"),
+        (plateau().factor(1.0), "factor", "1"),
+        (plateau().factor(f64::NAN), "factor", "NaN"),
+        (plateau().threshold(1.0), "threshold", "1"),
+        (plateau().threshold(-0.5), "threshold", "-0.5"),
+        (plateau().min_factor(1.5), "min_factor", "1.5"),
+    ] {
+        let mut observed = wrong.clone();
+        let message = observed.observe(1.0).unwrap_err().to_string();
+        let named = format!("{name} of a plateau must be ");
+        assert!(message.starts_with(&named), "{message}");
+        assert!(message.ends_with(&format!("; it is {found}")), "{message}");
+        assert_eq!(format!("{observed:?}"), format!("{wrong:?}"));
+    }
+}
+
+/// Either trainer.
+trait Run {
+    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
+    fn taken(&self) -> u64;
+}
+
+impl Run for Trainer {
+    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
+        self.steps(count)
+    }
+    fn taken(&self) -> u64 {
+        self.steps_taken()
+    }
+}
+
+impl Run for cpu::Trainer<f32> {
+    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
+        self.steps(count)
+    }
+    fn taken(&self) -> u64 {
+        self.steps_taken()
+    }
+}
+
+fn on_gpu(optimizer: impl Optimizer + 'static) -> Trainer {
+    let spec = Sequential::input(2).layer(Linear::new(2)).seed(1);
+    let (model, loss) = (spec.build(gpu()).unwrap(), SoftmaxCrossEntropy);
+    let sampling = Sampling::Listed(vec![3; 50]);
+    Trainer::with_fusion(model, loss, optimizer, &tiny(), 1, sampling, Fusion::Layers).unwrap()
+}
+
+fn on_cpu(optimizer: impl Optimizer + 'static) -> cpu::Trainer<f32> {
+    let spec = Sequential::input(2).layer(Linear::new(2)).seed(1);
+    let sampling = Sampling::Listed(vec![3; 50]);
+    cpu::Trainer::new(&spec, optimizer, &tiny(), 1, sampling).unwrap()
+}
+
+/// The same rates as by `Schedule::step`, by a function: the same bits on each engine.
+#[test]
+fn a_function_of_the_step_is_a_schedule() {
+    let step = Sgd::new(0.5).scheduled(Schedule::step(3, 0.25));
+    let function = |step: u64| 0.25f64.powi((step / 3) as i32);
+    let function = Sgd::new(0.5).scheduled(Schedule::of("a quarter every 3 steps", function));
+    let bits = |run: &mut dyn Run| -> Vec<u32> {
+        let losses = run.steps(12).unwrap().into_iter();
+        losses.map(f32::to_bits).collect()
+    };
+    let expected = bits(&mut on_gpu(step.clone()));
+    assert_eq!(bits(&mut on_gpu(function.clone())), expected);
+    let expected = bits(&mut on_cpu(step));
+    assert_eq!(bits(&mut on_cpu(function)), expected);
+    let constant = bits(&mut on_cpu(Sgd::new(0.5)));
+    assert_ne!(constant, expected);
+}
+
+#[test]
+fn a_rate_that_is_no_number_or_negative_is_told_before_its_step() {
+    for (factor, found) in [(f64::NAN, "NaN"), (-0.5, "-0.25")] {
+        let schedule = Schedule::of("wrong", move |step| match step {
+            6 => factor,
+            _ => 1.0,
+        });
+        let optimizer = Sgd::new(0.5).scheduled(schedule);
+        let mut on_gpu = on_gpu(optimizer.clone());
+        let submitted = on_gpu.advance(7).map_err(|error| error.to_string());
+        let trainers: [Box<dyn Run>; 2] = [Box::new(on_gpu), Box::new(on_cpu(optimizer))];
+        for mut trainer in trainers {
+            let expected = format!(
+                "learning rate by the schedule at step 6, counted from 0, must be a number, 0 or above; it is {found}"
+            );
+            assert_eq!(submitted, Err(expected.clone()));
+            let refused = trainer.steps(7).map_err(|error| error.to_string());
+            assert_eq!((refused, trainer.taken()), (Err(expected.clone()), 0));
+            assert_eq!(trainer.steps(6).unwrap().len(), 6);
+            let refused = trainer.steps(1).map_err(|error| error.to_string());
+            assert_eq!((refused, trainer.taken()), (Err(expected), 6));
+        }
+    }
+}
+
+/// An infinite rate ruins the parameters, and is told with the loss of the next step.
+#[test]
+fn a_divergence_has_the_rate_of_its_last_update() {
+    let huge = Schedule::of("huge at last", |step| match step {
+        2 => f64::INFINITY,
+        _ => 1.0,
+    });
+    let optimizer = Sgd::new(0.5).scheduled(huge);
+    let trainers: [Box<dyn Run>; 2] = [
+        Box::new(on_gpu(optimizer.clone())),
+        Box::new(on_cpu(optimizer)),
+    ];
+    for mut trainer in trainers {
+        let found = trainer.steps(10);
+        let Err(error) = &found else {
+            panic!("{found:?}");
+        };
+        let Error::Diverged {
+            step,
+            learning_rate,
+            ..
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!((*step, *learning_rate), (4, f32::INFINITY));
+        let told = "The schedule has raised the learning rate from 0.5 to ";
+        assert!(error.to_string().contains(told), "{error}");
+    }
 }

@@ -121,9 +121,9 @@ fn gradients_that_are_no_numbers_are_those_of_the_reference() {
 #[test]
 fn what_is_clipped_is_as_it_was_in_all_else() {
     let (adam, schedule) = (Adam::new(1e-3), Schedule::cosine(50).warm_up(5));
-    let plain = adam.scheduled(schedule);
+    let plain = adam.scheduled(schedule.clone());
     let both: [&dyn Optimizer; 2] = [
-        &adam.clip_norm(1.0).scheduled(schedule),
+        &adam.clip_norm(1.0).scheduled(schedule.clone()),
         &adam.scheduled(schedule).clip_norm(1.0),
     ];
     for clipped in both {

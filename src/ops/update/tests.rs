@@ -286,7 +286,7 @@ fn schedules_are_their_formulas() {
     assert_eq!(factors(Schedule::constant(), &[0, 9]), [1.0, 1.0]);
     let halved = Schedule::step(10, 0.5);
     assert_eq!(
-        factors(halved, &[0, 9, 10, 19, 20]),
+        factors(halved.clone(), &[0, 9, 10, 19, 20]),
         [1.0, 1.0, 0.5, 0.5, 0.25]
     );
     let wave = factors(Schedule::cosine(4), &[0, 1, 2, 3, 4, 9]);
@@ -300,6 +300,20 @@ fn schedules_are_their_formulas() {
     );
     let warm = factors(halved.warm_up(4), &[0, 1, 3, 4, 13, 14]);
     assert_eq!(warm, [0.25, 0.5, 1.0, 1.0, 1.0, 0.5]);
+}
+
+#[test]
+fn a_function_is_known_by_its_name() {
+    let line = |name: &str| Schedule::of(name, |step| step as f64).warm_up(2);
+    let schedule = line("line");
+    assert_eq!(
+        format!("{schedule:?}"),
+        "Schedule { shape: Of(\"line\"), warm_up: 2 }"
+    );
+    let factors = [0, 1, 2, 5].map(|step| schedule.factor(step));
+    assert_eq!(factors, [0.5, 1.0, 0.0, 3.0]);
+    assert_eq!(schedule, schedule.clone());
+    assert_ne!(schedule, line("line"));
 }
 
 /// To the step: a rate that is a power of two is halved without rounding. Adam's corrections stay.
@@ -376,7 +390,8 @@ fn settings_that_a_gpu_may_take_for_zero_are_refused() {
 
 #[test]
 fn settings_that_make_no_sense_are_named() {
-    let wrong: [(Box<dyn Optimizer>, &str); 12] = [
+    let cycle = || Schedule::one_cycle(10);
+    let wrong: [(Box<dyn Optimizer>, &str); 16] = [
         (Box::new(Sgd::new(0.0)), "learning rate"),
         (Box::new(Sgd::new(f32::NAN)), "learning rate"),
         (Box::new(Sgd::new(0.1).momentum(1.0)), "momentum"),
@@ -394,6 +409,22 @@ fn settings_that_make_no_sense_are_named() {
         (
             Box::new(Sgd::new(0.1).scheduled(Schedule::step(1, 0.0))),
             "factor of a schedule",
+        ),
+        (
+            Box::new(Sgd::new(0.1).scheduled(Schedule::one_cycle(0))),
+            "steps of a schedule",
+        ),
+        (
+            Box::new(Sgd::new(0.1).scheduled(cycle().pct_start(1.5))),
+            "pct_start of a schedule",
+        ),
+        (
+            Box::new(Sgd::new(0.1).scheduled(cycle().div_factor(0.0))),
+            "div_factor of a schedule",
+        ),
+        (
+            Box::new(Sgd::new(0.1).scheduled(cycle().final_div_factor(f64::NAN))),
+            "final_div_factor of a schedule",
         ),
     ];
     for (optimizer, name) in wrong {
