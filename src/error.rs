@@ -251,7 +251,8 @@ pub enum Error {
         step: u64,
         /// That loss: infinite or not a number, or of classes at least 2²⁴.
         loss: f32,
-        /// The learning rate in use.
+        /// The learning rate of the last update before that loss, by its schedule; where there was none, that of the
+        /// step itself.
         learning_rate: f32,
         /// The losses before it, of the same call.
         losses: Vec<f32>,

@@ -116,13 +116,19 @@ impl Soundness {
     }
 
     fn error(&self, Divergence { step, loss }: Divergence, losses: Vec<f32>) -> Error {
+        let at = self.last_update(step).unwrap_or(step.saturating_sub(1));
         Error::Diverged {
             step,
             loss,
-            learning_rate: self.optimizer.learning_rate(),
+            learning_rate: self.optimizer.coefficients(at)[0],
             losses,
             remedy: self.remedy(step),
         }
+    }
+
+    /// The step, counted from 0, whose update was the last before the loss of a step, counted from 1.
+    fn last_update(&self, step: u64) -> Option<u64> {
+        step.checked_sub(2).filter(|_| step > self.began_at + 1)
     }
 
     /// What can have led to the loss of this step, and only that.
@@ -130,8 +136,7 @@ impl Soundness {
         let scaling = self
             .scaling()
             .map_or(String::new(), |it| format!(", or {it}"));
-        // The last update before the loss is that of the step before, which counts from 0.
-        let Some(last) = step.checked_sub(2).filter(|_| step > self.began_at + 1) else {
+        let Some(last) = self.last_update(step) else {
             let start = "No update was made before this loss: start from smaller parameters";
             return format!("{start}{scaling}");
         };
@@ -139,9 +144,9 @@ impl Soundness {
         let used = self.optimizer.coefficients(last)[0];
         let is_raised = used > rate;
         let (from, to) = (number(rate), number(used));
-        let rate = match is_raised {
-            true => format!("the learning rate (it is {from}, and {to} by its schedule)"),
-            false => format!("the learning rate (it is {from})"),
+        let rate = match from == to {
+            true => format!("the learning rate (it is {from})"),
+            false => format!("the learning rate (it is {from}, and {to} by its schedule)"),
         };
         let decay = self.optimizer.decay();
         match used * decay {

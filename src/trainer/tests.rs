@@ -135,7 +135,7 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
             Box::new(Sgd::new(0.5).scheduled(Schedule::constant().warm_up(100))),
             bytes(),
             4,
-            "Lower the learning rate (it is 0.5)",
+            "Lower the learning rate (it is 0.5, and 0.015 by its schedule)",
         ),
         (
             sgd(0.5, 0.0),
@@ -185,6 +185,22 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
         let expected = format!("training diverged: the loss of step {step} is NaN. {expected}");
         assert_eq!(error.to_string(), expected, "{case}");
     }
+    Ok(())
+}
+
+/// Before the first update of the parameters there is none: it is that of the step itself.
+#[test]
+fn a_divergence_has_the_rate_of_the_last_update_before_it() -> Result<(), Error> {
+    let rising = Sgd::new(0.5).scheduled(Schedule::step(1, 10.0));
+    let mut soundness = Soundness::new(Arc::new(rising), classes(1.0)?);
+    let rate = |soundness: &Soundness, step: u64| match soundness.judge(step - 1, &[f32::NAN]) {
+        Err(Error::Diverged { learning_rate, .. }) => learning_rate,
+        other => panic!("{other:?}"),
+    };
+    let rates = [1, 2, 3, 4].map(|step| rate(&soundness, step));
+    assert_eq!(rates, [0.5, 0.5, 5.0, 50.0]);
+    soundness.begin_anew(2);
+    assert_eq!([3, 4].map(|step| rate(&soundness, step)), [50.0, 50.0]);
     Ok(())
 }
 
