@@ -131,8 +131,8 @@ pub(crate) fn check_all<'a, F>(
             Some(value) => check_shape(name, shape, value.shape())?,
             None => {
                 let found: Vec<&str> = values.names().collect();
-                let expected = format!("those of the network, with {name}");
-                let what = "names of the parameters that are given";
+                let expected = format!("that of the network, with {name}");
+                let what = "list of the names that are given";
                 return Err(Error::setting(what, expected, listed(&found)));
             }
         }
