@@ -15,6 +15,7 @@ mod rows;
 mod sparse;
 mod trainer;
 mod updater;
+mod workspace;
 
 pub use network::Network;
 pub use pass::Pass;

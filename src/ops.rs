@@ -54,7 +54,7 @@ pub use loss::{Loss, LossPass};
 pub use mean_squared_error::MeanSquaredError;
 pub use one_cycle::OneCycle;
 pub use optimizer::Optimizer;
-pub(crate) use optimizer::unwrapped_optimizer;
+pub(crate) use optimizer::{coefficients, unwrapped_optimizer};
 pub use plateau::Plateau;
 pub use relu::Relu;
 pub use rms_prop::RmsProp;

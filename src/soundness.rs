@@ -17,6 +17,8 @@ const SCALED: f32 = 5.0;
 #[derive(Debug, Clone)]
 pub(crate) struct Soundness {
     optimizer: Arc<dyn Optimizer>,
+    /// That before it, and the step, counted from 0, from which on it was no longer.
+    before: Option<(u64, Arc<dyn Optimizer>)>,
     targets: TargetKind,
     /// Where it has a data set.
     examples: Option<Examples>,
@@ -41,6 +43,7 @@ impl Soundness {
     ) -> Self {
         Self {
             optimizer,
+            before: None,
             targets,
             examples,
             began_at: 0,
@@ -48,9 +51,21 @@ impl Soundness {
         }
     }
 
-    /// The steps from now on are those of another optimizer.
-    pub(crate) fn set_optimizer(&mut self, optimizer: Arc<dyn Optimizer>) {
-        self.optimizer = optimizer;
+    /// The steps after so many are those of another optimizer.
+    pub(crate) fn set_optimizer(&mut self, steps: u64, optimizer: Arc<dyn Optimizer>) {
+        let before = std::mem::replace(&mut self.optimizer, optimizer);
+        // Changes one after another before a step leave the optimizer of the last step.
+        if self.before.as_ref().is_none_or(|(end, _)| *end < steps) {
+            self.before = Some((steps, before));
+        }
+    }
+
+    /// The optimizer of a step, counted from 0.
+    fn optimizer_of(&self, step: u64) -> &dyn Optimizer {
+        match &self.before {
+            Some((end, before)) if step < *end => &**before,
+            _ => &*self.optimizer,
+        }
     }
 
     /// The parameters came from outside after so many steps: what was found before says nothing of them.
@@ -67,19 +82,6 @@ impl Soundness {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let known = *self.known();
         known.map_or(Ok(()), |found| Err(self.error(found, Vec::new())))
-    }
-
-    /// Fails where one of the next steps, after so many, has a learning rate that no update can be made with. (An
-    /// infinite one is an overflow, and the divergence that it leads to says so.)
-    pub(crate) fn check_rates(&self, before: u64, count: usize) -> Result<(), Error> {
-        for step in (before..).take(count) {
-            let rate = self.optimizer.coefficients(step)[0];
-            if rate.is_nan() || rate < 0.0 {
-                let name = format!("learning rate by the schedule at step {step}, counted from 0,");
-                return Err(Error::setting(name, "a number, 0 or above", number(rate)));
-            }
-        }
-        Ok(())
     }
 
     /// Fails where the parameters after so many steps have given a loss that was not sound.
@@ -120,7 +122,7 @@ impl Soundness {
         Error::Diverged {
             step,
             loss,
-            learning_rate: self.optimizer.coefficients(at)[0],
+            learning_rate: self.optimizer_of(at).coefficients(at)[0],
             losses,
             remedy: self.remedy(step),
         }
@@ -140,15 +142,16 @@ impl Soundness {
             let start = "No update was made before this loss: start from smaller parameters";
             return format!("{start}{scaling}");
         };
-        let rate = self.optimizer.learning_rate();
-        let used = self.optimizer.coefficients(last)[0];
+        let optimizer = self.optimizer_of(last);
+        let rate = optimizer.learning_rate();
+        let used = optimizer.coefficients(last)[0];
         let is_raised = used > rate;
         let (from, to) = (number(rate), number(used));
         let rate = match from == to {
             true => format!("the learning rate (it is {from})"),
             false => format!("the learning rate (it is {from}, and {to} by its schedule)"),
         };
-        let decay = self.optimizer.decay();
+        let decay = optimizer.decay();
         match used * decay {
             2.0.. => format!(
                 "Lower the weight decay (it is {}) or {rate}: their product is {}, and from 2 on \

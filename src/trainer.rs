@@ -3,6 +3,7 @@
 mod best;
 mod evaluation;
 mod given;
+mod losses;
 mod outside;
 mod predicting;
 mod saving;
@@ -282,8 +283,8 @@ impl Trainer {
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then none
-    /// is taken. [`Error::Diverged`] when a loss is not a number below 2²⁴: then no more steps are taken and nothing is
+    /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then
+    /// neither it is taken nor any of the 16,384 steps that it is among. [`Error::Diverged`] when a loss is not a number below 2²⁴: then no more steps are taken and nothing is
     /// saved, until [`resume`](Self::resume), [`set_weights`](Self::set_weights) or
     /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough.
     /// [`Error::Timeout`], [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
@@ -300,7 +301,6 @@ impl Trainer {
         self.soundness.check()?;
         self.source.expect_steps()?;
         let first = self.steps_taken();
-        self.soundness.check_rates(first, count)?;
         let mut losses = Vec::with_capacity(count.min(HISTORY));
         while losses.len() < count {
             let from = self.steps_taken();
@@ -328,7 +328,6 @@ impl Trainer {
         check_count(count)?;
         self.soundness.check()?;
         self.source.expect_steps()?;
-        self.soundness.check_rates(self.steps_taken(), count)?;
         self.submit(count, false)
     }
 
@@ -347,44 +346,6 @@ impl Trainer {
         steps.encode(count, pass);
         self.updater.advance(count);
         Ok(())
-    }
-
-    /// Losses of the last `count` steps of this trainer before this call; of 16,384 at most. The
-    /// training may go on while the future waits.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for more steps than were taken or are kept; else as [`steps`](Self::steps).
-    pub fn losses_async(
-        &self,
-        count: usize,
-    ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
-        let (taken, soundness) = (self.steps_taken(), self.soundness.clone());
-        let kept = (taken - self.steps_elsewhere).min(HISTORY as u64);
-        let read = (count as u64 <= kept).then(|| self.read_losses(taken - count as u64, count));
-        async move {
-            let Some(read) = read else {
-                let expected = format!("at most {kept}, the losses that are kept");
-                return Err(Error::setting("number of losses", expected, count));
-            };
-            let losses = read.await?;
-            soundness.judge(taken - count as u64, &losses)?;
-            Ok(losses)
-        }
-    }
-
-    fn read_losses(
-        &self,
-        first: u64,
-        count: usize,
-    ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
-        let history = self.model.gpu().read_async::<f32>(&self.history);
-        async move {
-            let history = history.await?;
-            let slots = (0..count as u64).map(|step| (first + step) % HISTORY as u64);
-            #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
-            let losses = slots.map(|slot| history[slot as usize]);
-            Ok(losses.collect())
-        }
     }
 
     /// Few submits of many steps each. A step counts as taken once it is submitted, whatever happens

@@ -9,7 +9,7 @@ use crate::kernel::Element;
 use crate::model::{Model, Pass};
 use crate::network::{Groups, Wanted};
 use crate::ops::metrics::HISTORY;
-use crate::ops::{Group, Optimizer, Update, check_below_one, metrics, mix};
+use crate::ops::{Group, Optimizer, Update, check_below_one, coefficients, metrics, mix};
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
 
@@ -80,8 +80,8 @@ impl Updater {
     /// at once.
     ///
     /// # Errors
-    /// [`Error::Setting`] or [`Error::Count`] when the pass is of another model, [`Error::OtherGpu`] when that is on
-    /// another device; or an error of the device.
+    /// [`Error::Setting`] when the pass is of another model, or the schedule gives a learning rate that is negative or not
+    /// a number; or an error of the device.
     pub fn update(&mut self, model: &mut Model, pass: &mut Pass) -> Result<(), Error> {
         self.prepare(model, pass)?;
         self.announce(1)?;
@@ -163,17 +163,26 @@ impl Updater {
         if needed <= self.written {
             return Ok(());
         }
-        // Half of the slots are left to steps that are recorded and not yet submitted.
         let from = self.written.max(self.steps_taken);
-        let until = needed.max(from + ANNOUNCED);
+        let most = self.steps_taken + HISTORY as u64;
+        let mut until = needed.max(most.min(from + ANNOUNCED));
         let mut next = from;
         while next < until {
             #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
             let row = (next % HISTORY as u64) as usize;
             let end = until.min(next + (HISTORY - row) as u64);
-            let values: Vec<_> = (next..end)
-                .map(|step| self.optimizer.coefficients(step))
-                .collect();
+            let mut values = Vec::new();
+            for step in next..end {
+                match coefficients(&*self.optimizer, step) {
+                    Ok(of_step) => values.push(of_step),
+                    Err(error) if step < needed => return Err(error),
+                    // Nobody has asked for it yet.
+                    Err(_) => {
+                        until = step;
+                        break;
+                    }
+                }
+            }
             self.gpu.write_rows(&self.coefficients, row, &values)?;
             next = end;
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use super::network::named;
-use super::passes::{Context, Passes, Workspace, matrix};
+use super::passes::{Context, Passes};
+use super::workspace::{Workspace, matrix};
 use super::{Network, footprint};
 use crate::error::Error;
 use crate::fit::{check_input, check_rows, check_targets};

@@ -5,7 +5,8 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use super::Network;
-use super::passes::{Context, kept_by, matrix, matrix_mut};
+use super::passes::Context;
+use super::workspace::{kept_by, matrix, matrix_mut};
 use crate::error::Error;
 use crate::memory::{self, bytes_of, total};
 use crate::network::{Graph, Slots, Source, Span, Use};

@@ -176,47 +176,47 @@ impl<F: Float> Trainer<F> {
     /// lock during this call that such a task wants.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then none
-    /// is taken. [`Error::Diverged`] at the first loss that is not a number below 2²⁴: then no more steps are taken and nothing
+    /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then
+    /// neither it is taken nor any of the 16,384 steps that it is among. [`Error::Diverged`] at the first loss that is not a number below 2²⁴: then no more steps are taken and nothing
     /// is saved, until [`resume`](Trainer::resume), [`set_weights`](Trainer::set_weights) or
     /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough.
     /// [`Error::Setting`] for a trainer without a data set, which takes its steps by [`step_on`](Self::step_on).
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
         self.soundness.check()?;
-        if self.minibatches.is_none() {
-            return Err(no_data());
-        }
         let first = self.steps_taken();
-        self.soundness.check_rates(first, count)?;
         let mut losses = Vec::with_capacity(count.min(HISTORY));
-        let is_sound = enter(|| {
-            for _ in 0..count {
-                let Some(loss) = self.take_step() else {
-                    return true;
-                };
+        let taken = enter(|| {
+            for at in 0..count {
+                // As a GPU is told of them.
+                if at % HISTORY == 0 {
+                    self.updater.check_rates(HISTORY.min(count - at))?;
+                }
+                let loss = self.take_step()?;
                 losses.push(loss);
                 if !self.soundness.is_sound(as_f32(loss)) {
-                    return false;
+                    return Ok(false);
                 }
             }
-            true
+            Ok::<_, Error>(true)
         });
         self.remember(&losses);
-        if !is_sound {
+        if !taken? {
             let losses: Vec<f32> = losses.iter().map(|&loss| as_f32(loss)).collect();
             self.soundness.judge(first, &losses)?;
         }
         Ok(losses)
     }
 
-    fn take_step(&mut self) -> Option<F> {
+    fn take_step(&mut self) -> Result<F, Error> {
         let step = self.step_in_u32();
-        let minibatches = self.minibatches.as_mut()?;
+        let coefficients = self.updater.coefficients()?;
+        let minibatches = self.minibatches.as_mut().ok_or_else(no_data)?;
         let loss = F::criterion(&self.criterion);
         let loss = minibatches.forward_backward(&mut self.network, loss, step);
+        let gradients = &mut minibatches.work.gradients;
         self.updater
-            .apply(&mut self.network, &mut minibatches.work.gradients);
-        Some(loss)
+            .apply(coefficients, &mut self.network, gradients);
+        Ok(loss)
     }
 
     /// Steps taken, as a GPU counts them.

@@ -9,7 +9,7 @@ use super::{Network, Pass};
 use crate::checkpoint::AVERAGE;
 use crate::error::Error;
 use crate::network::{Groups, Parameters, Wanted};
-use crate::ops::{Group, Optimizer, check_below_one};
+use crate::ops::{Group, Optimizer, check_below_one, coefficients};
 use crate::reference::{Float, Rule, UpdateStep};
 
 /// An optimizer with what it keeps from step to step, for the parameters of one network: the last part of a step. The
@@ -64,7 +64,8 @@ impl<F: Float> Updater<F> {
     /// Changes all parameters by the gradients of the last [`backward`](Pass::backward) of a pass.
     ///
     /// # Errors
-    /// [`Error::Setting`] or [`Error::Count`] when pass or network are of another network than this.
+    /// [`Error::Setting`] or [`Error::Count`] when pass or network are of another network than this, or the schedule gives
+    /// a learning rate that is negative or not a number.
     pub fn update(&mut self, network: &mut Network<F>, pass: &mut Pass<F>) -> Result<(), Error> {
         pass.check_network(network)?;
         if self.state.len() != network.parameters.len() {
@@ -74,13 +75,35 @@ impl<F: Float> Updater<F> {
                 found: network.parameters.len(),
             });
         }
-        self.apply(network, &mut pass.work.gradients);
+        let coefficients = self.coefficients()?;
+        self.apply(coefficients, network, &mut pass.work.gradients);
         Ok(())
     }
 
+    /// Whether so many updates can be made with the learning rates that the schedule gives.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when one is negative or not a number.
+    pub(super) fn check_rates(&self, count: usize) -> Result<(), Error> {
+        let mut steps = (self.steps_taken..).take(count);
+        steps.try_for_each(|step| coefficients(&*self.optimizer, step).map(drop))
+    }
+
+    /// The coefficients of the next update.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the schedule gives a learning rate that is negative or not a number.
+    pub(super) fn coefficients(&self) -> Result<[f32; 4], Error> {
+        coefficients(&*self.optimizer, self.steps_taken)
+    }
+
     /// Updates parameters by gradients, which the optimizer may change before.
-    pub(super) fn apply(&mut self, network: &mut Network<F>, gradients: &mut [Array2<F>]) {
-        let rate = self.optimizer.coefficients(self.steps_taken)[0];
+    pub(super) fn apply(
+        &mut self,
+        [rate, ..]: [f32; 4],
+        network: &mut Network<F>,
+        gradients: &mut [Array2<F>],
+    ) {
         let rule = F::rule(&self.rule);
         if !self.groups.is_default() {
             // What is frozen has no gradient.

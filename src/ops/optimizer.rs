@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::{Clipped, Schedule, Scheduled, Update};
-use crate::error::Error;
+use crate::error::{Error, number};
 use crate::plan::Recorder;
 use crate::reference;
 
@@ -86,6 +86,18 @@ pub trait Optimizer: Any + Debug + Send + Sync {
             max_norm,
         }
     }
+}
+
+/// The coefficients of a step, counted from 0, where an update can be made with its learning rate. (An infinite one is an
+/// overflow, and the divergence that it leads to says so.)
+pub(crate) fn coefficients(optimizer: &dyn Optimizer, step: u64) -> Result<[f32; 4], Error> {
+    let coefficients = optimizer.coefficients(step);
+    let rate = coefficients[0];
+    if rate.is_nan() || rate < 0.0 {
+        let name = format!("learning rate by the schedule at step {step}, counted from 0,");
+        return Err(Error::setting(name, "a number, 0 or above", number(rate)));
+    }
+    Ok(coefficients)
 }
 
 macro_rules! forward_optimizer {

@@ -23,7 +23,8 @@ impl Trainer {
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
         self.updater.set_learning_rate(learning_rate)?;
         let optimizer = Arc::clone(self.updater.optimizer());
-        self.soundness.set_optimizer(optimizer);
+        let steps = self.steps_taken();
+        self.soundness.set_optimizer(steps, optimizer);
         // Where the rate is a setting of the kernels.
         if self.fusion() == Fusion::Fused {
             self.record_again()?;
@@ -40,7 +41,8 @@ impl Trainer {
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         self.updater.set_optimizer(&self.model, optimizer)?;
         let optimizer = Arc::clone(self.updater.optimizer());
-        self.soundness.set_optimizer(optimizer);
+        let steps = self.steps_taken();
+        self.soundness.set_optimizer(steps, optimizer);
         self.record_again()
     }
 

@@ -192,7 +192,7 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
 #[test]
 fn a_divergence_has_the_rate_of_the_last_update_before_it() -> Result<(), Error> {
     let rising = Sgd::new(0.5).scheduled(Schedule::step(1, 10.0));
-    let mut soundness = Soundness::new(Arc::new(rising), classes(1.0)?);
+    let mut soundness = soundness(rising, classes(1.0)?);
     let rate = |soundness: &Soundness, step: u64| match soundness.judge(step - 1, &[f32::NAN]) {
         Err(Error::Diverged { learning_rate, .. }) => learning_rate,
         other => panic!("{other:?}"),
@@ -410,5 +410,26 @@ fn a_data_set_that_the_program_has_dropped_takes_no_memory() -> Result<(), Error
     }
     trainer.evaluate(&kept)?;
     assert_eq!(trainer.data_sets.len(), 2);
+    Ok(())
+}
+
+/// A rate that was lowered when it was too late did not do it.
+#[test]
+fn a_divergence_has_the_rate_of_the_optimizer_that_led_to_it() -> Result<(), Error> {
+    let mut soundness = soundness(Sgd::new(50.0), classes(1.0)?);
+    soundness.set_optimizer(10, Arc::new(Sgd::new(5.0)));
+    soundness.set_optimizer(10, Arc::new(Sgd::new(0.5)));
+    // The last update before the loss of step 11 was that of step 10.
+    for (step, expected) in [(11, 50.0), (12, 0.5)] {
+        let Err(Error::Diverged { learning_rate, .. }) = soundness.judge(step - 1, &[f32::NAN])
+        else {
+            panic!("step {step}");
+        };
+        assert_eq!(
+            learning_rate.to_bits(),
+            f32::to_bits(expected),
+            "step {step}"
+        );
+    }
     Ok(())
 }

@@ -191,7 +191,8 @@ fn on_gpu(optimizer: impl Optimizer + 'static) -> Trainer {
 fn on_cpu(optimizer: impl Optimizer + 'static) -> cpu::Trainer<f32> {
     let spec = Sequential::input(2).layer(Linear::new(2)).seed(1);
     let sampling = Sampling::Listed(vec![3; 50]);
-    cpu::Trainer::new(&spec, optimizer, &tiny(), 1, sampling).unwrap()
+    let (network, loss) = (spec.on_cpu().unwrap(), SoftmaxCrossEntropy);
+    cpu::Trainer::new(network, loss, optimizer, &tiny(), 1, sampling).unwrap()
 }
 
 /// The same rates as by `Schedule::step`, by a function: the same bits on each engine.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::super::passes::matrix;
+use super::super::workspace::matrix;
 use super::Trainer;
 use super::minibatches::{copy_features, unit};
 use crate::confusion::{Prediction, correct};

@@ -5,7 +5,8 @@ use ndarray::{ArrayView2, s};
 use super::super::Network;
 use super::super::cores::enter;
 use super::super::footprint;
-use super::super::passes::{Context, Workspace};
+use super::super::passes::Context;
+use super::super::workspace::Workspace;
 use super::{Trainer, as_f32};
 use crate::error::Error;
 use crate::fit::{check_targets, check_weights};
@@ -117,6 +118,7 @@ impl<F: Float> Trainer<F> {
     ) -> Result<F, Error> {
         self.soundness.check()?;
         check_targets(self.network.graph(), &*self.loss, x.dim().into(), &targets)?;
+        let coefficients = self.updater.coefficients()?;
         let before = self.steps_taken();
         let step = self.step_in_u32();
         let (network, updater) = (&mut self.network, &mut self.updater);
@@ -147,7 +149,7 @@ impl<F: Float> Trainer<F> {
                 }
             };
             passes.backward(work, &context, None);
-            updater.apply(network, &mut work.gradients);
+            updater.apply(coefficients, network, &mut work.gradients);
             loss
         });
         self.remember(&[loss]);

@@ -2,8 +2,9 @@
 
 use ndarray::{Array2, ArrayViewMut1};
 
-use super::super::passes::{Context, Workspace};
+use super::super::passes::Context;
 use super::super::sparse::{Nonzero, SparseBatch, SparseRows};
+use super::super::workspace::Workspace;
 use super::super::{Network, footprint};
 use crate::data::{Examples, Sampling};
 use crate::error::Error;

@@ -38,7 +38,8 @@ impl<F: Float> Trainer<F> {
 
     fn optimizer_changed(&mut self) {
         let optimizer = Arc::clone(self.updater.optimizer());
-        self.soundness.set_optimizer(optimizer);
+        let steps = self.steps_taken();
+        self.soundness.set_optimizer(steps, optimizer);
     }
 
     /// Updates parameters in another way than the optimizer says: see [`crate::Trainer::set_group`].

@@ -1,0 +1,136 @@
+//! What passes write: made once, used every step.
+
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+use super::passes::Passes;
+use crate::network::{Gradients, Use, Wanted};
+use crate::reference::Float;
+
+/// What a step of training writes: made once, used every step.
+#[derive(Debug)]
+pub(super) struct Workspace<F> {
+    pub(super) rows: usize,
+    /// Which gradients are computed, and where they are.
+    pub(super) plan: Arc<Gradients>,
+    /// Every value of the network, the minibatch first; without columns where the first layer reads it in another
+    /// form.
+    pub(super) values: Vec<Array2<F>>,
+    /// What each use of a layer hands on to its backward pass.
+    pub(super) kept: Vec<Vec<Array2<F>>>,
+    /// Gradients by values: some take turns in the same memory.
+    pub(super) deltas: Vec<Vec<F>>,
+    /// Room for one that is added to an earlier one.
+    pub(super) arriving: Vec<F>,
+    /// Those by parameters.
+    pub(super) gradients: Vec<Array2<F>>,
+    /// Of layers that are used again: those of one use, before they are added to the others.
+    pub(super) later: Vec<Array2<F>>,
+}
+
+impl Passes {
+    /// Room for a step over so many rows, and for the gradients that are wanted; `is_sparse` where the first layer reads
+    /// the rows in another form.
+    pub(super) fn workspace<F: Float>(
+        &self,
+        rows: usize,
+        is_sparse: bool,
+        wanted: &Wanted,
+    ) -> Workspace<F> {
+        let mut later: Vec<_> = self
+            .graph
+            .parameters
+            .iter()
+            .map(|_| Array2::zeros((0, 0)))
+            .collect();
+        for parameter in self.graph.repeated() {
+            later[parameter] = self.zeros_like(parameter);
+        }
+        let plan = Gradients::new(&self.graph, false, wanted);
+        let slots = &plan.slots;
+        Workspace {
+            rows,
+            values: self.values(rows, is_sparse),
+            kept: self.kept(rows),
+            deltas: slots
+                .sizes
+                .iter()
+                .map(|&size| vec![F::zero(); rows * size])
+                .collect(),
+            arriving: vec![F::zero(); rows * plan.arriving],
+            gradients: (0..self.graph.parameters.len())
+                .map(|at| self.zeros_like(at))
+                .collect(),
+            later,
+            plan: Arc::new(plan),
+        }
+    }
+
+    /// Room for all values of so many rows.
+    pub(super) fn values<F: Float>(&self, rows: usize, is_sparse: bool) -> Vec<Array2<F>> {
+        let sizes = self.graph.sizes().enumerate();
+        let zeros = sizes.map(|(value, size)| match value == 0 && is_sparse {
+            true => Array2::zeros((rows, 0)),
+            false => Array2::zeros((rows, size)),
+        });
+        zeros.collect()
+    }
+
+    /// Room for what layers keep of so many rows.
+    pub(super) fn kept<F: Float>(&self, rows: usize) -> Vec<Vec<Array2<F>>> {
+        let uses = self.graph.uses.iter();
+        uses.map(|of_use| kept_by(of_use, rows)).collect()
+    }
+
+    /// Zeros in the shape of a parameter.
+    pub(super) fn zeros_like<F: Float>(&self, parameter: usize) -> Array2<F> {
+        Array2::zeros(self.graph.parameters[parameter].spec.tensor_shape().dims())
+    }
+}
+
+/// Room for what one use of a layer keeps of so many rows.
+pub(super) fn kept_by<F: Float>(of_use: &Use, rows: usize) -> Vec<Array2<F>> {
+    let kept = of_use.spec.kept.iter();
+    kept.map(|kept| Array2::zeros(kept.tensor_shape(rows).dims()))
+        .collect()
+}
+
+/// The first values of a block as a matrix.
+#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+pub(super) fn matrix<F>(block: &[F], dims: [usize; 2]) -> ArrayView2<'_, F> {
+    ArrayView2::from_shape(dims, &block[..dims[0] * dims[1]]).expect("as many as its shape says")
+}
+
+/// The same, to be written.
+#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+pub(super) fn matrix_mut<F>(block: &mut [F], dims: [usize; 2]) -> ArrayViewMut2<'_, F> {
+    let values = &mut block[..dims[0] * dims[1]];
+    ArrayViewMut2::from_shape(dims, values).expect("as many as its shape says")
+}
+
+impl<F> Workspace<F> {
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// What the network gave, and where the gradient by it goes.
+    pub(super) fn outputs(&mut self, passes: &Passes) -> (ArrayView2<'_, F>, ArrayViewMut2<'_, F>) {
+        let output = passes.output();
+        let dims = [self.rows, passes.columns(output)];
+        let dy = matrix_mut(&mut self.deltas[self.plan.slot(output)], dims);
+        (self.values[output].view(), dy)
+    }
+}
+
+#[cfg(test)]
+impl<F> Workspace<F> {
+    /// Numbers that it has room for.
+    pub(super) fn numbers(&self) -> usize {
+        let matrices = self.values.iter().chain(self.kept.iter().flatten());
+        let matrices = matrices.chain(&self.gradients).chain(&self.later);
+        let of_matrices: usize = matrices.map(Array2::len).sum();
+        let of_deltas: usize = self.deltas.iter().map(Vec::len).sum();
+        of_matrices + of_deltas + self.arriving.len()
+    }
+}

@@ -1,0 +1,45 @@
+//! Losses, as the device keeps them.
+
+use super::Trainer;
+use crate::error::Error;
+use crate::ops::metrics::HISTORY;
+
+impl Trainer {
+    /// Losses of the last `count` steps of this trainer before this call; of 16,384 at most. The
+    /// training may go on while the future waits.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for more steps than were taken or are kept; else as [`steps`](Self::steps).
+    pub fn losses_async(
+        &self,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
+        let (taken, soundness) = (self.steps_taken(), self.soundness.clone());
+        let kept = (taken - self.steps_elsewhere).min(HISTORY as u64);
+        let read = (count as u64 <= kept).then(|| self.read_losses(taken - count as u64, count));
+        async move {
+            let Some(read) = read else {
+                let expected = format!("at most {kept}, the losses that are kept");
+                return Err(Error::setting("number of losses", expected, count));
+            };
+            let losses = read.await?;
+            soundness.judge(taken - count as u64, &losses)?;
+            Ok(losses)
+        }
+    }
+
+    pub(super) fn read_losses(
+        &self,
+        first: u64,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
+        let history = self.model.gpu().read_async::<f32>(&self.history);
+        async move {
+            let history = history.await?;
+            let slots = (0..count as u64).map(|step| (first + step) % HISTORY as u64);
+            #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
+            let losses = slots.map(|slot| history[slot as usize]);
+            Ok(losses.collect())
+        }
+    }
+}
