@@ -7,6 +7,9 @@ mod pipelines;
 mod signal;
 #[cfg(test)]
 mod tests;
+mod wait;
+#[cfg(not(target_arch = "wasm32"))]
+mod watcher;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,7 +27,11 @@ pub(crate) use faults::message_of;
 use faults::{Fault, Faults};
 use pipelines::PipelineKey;
 pub(crate) use pipelines::Shortage;
-pub(crate) use signal::Signal;
+pub(crate) use signal::{Sender, Signal};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use wait::block_on;
+#[cfg(not(target_arch = "wasm32"))]
+use watcher::Watcher;
 
 /// A GPU device with its queue and compiled kernels. Cloning shares them.
 ///
@@ -52,6 +59,8 @@ struct Shared {
     settings: Settings,
     pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
     faults: Arc<Mutex<Faults>>,
+    #[cfg(not(target_arch = "wasm32"))]
+    watcher: Watcher,
 }
 
 /// What a builder decides besides the adapter.
@@ -140,6 +149,8 @@ impl Gpu {
             device,
             queue,
             faults,
+            #[cfg(not(target_arch = "wasm32"))]
+            watcher: Watcher::default(),
         };
         // In a browser nothing is shared between threads.
         #[cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
@@ -230,41 +241,6 @@ impl Gpu {
         self.guarded("submitting what was written", || {
             self.queue().submit([]);
         })
-    }
-
-    /// Waits for the submit before this one: two are under way at a time, so that the device has work
-    /// and no queue grows.
-    pub(crate) fn wait_in_turn(
-        &self,
-        before: &mut Option<wgpu::SubmissionIndex>,
-        submitted: wgpu::SubmissionIndex,
-    ) -> Result<(), Error> {
-        match before.replace(submitted) {
-            Some(before) => self.wait(Some(before)),
-            None => Ok(()),
-        }
-    }
-
-    /// Waits until submitted work is done. In a browser there is nothing to wait with, and
-    /// reading back waits instead.
-    ///
-    /// # Errors
-    /// [`Error::Timeout`] when the device does not finish, [`Error::DeviceLost`] when it is gone.
-    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), Error> {
-        let doing = "waiting for submitted work";
-        let timeout = self.shared.settings.timeout;
-        let wait = wgpu::PollType::Wait {
-            submission_index: submission,
-            timeout: Some(timeout),
-        };
-        match self.guarded(doing, || self.device().poll(wait))? {
-            Ok(_) => Ok(()),
-            Err(wgpu::PollError::Timeout) => Err(Error::Timeout {
-                doing: "submitted work".to_owned(),
-                after: timeout,
-            }),
-            Err(error) => Err(self.explained(Fault::Other(error.to_string()).into_error(doing))),
-        }
     }
 
     pub(crate) fn buffer(&self, label: &str, size: u64) -> Result<wgpu::Buffer, Error> {

@@ -16,6 +16,8 @@ use crate::data::{Examples, Sampling};
 use crate::error::{Error, Unfused};
 use crate::evaluator::DataSets;
 use crate::fit::check_fit;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
 use crate::kernel::Element;
 use crate::memory;
 use crate::model::Model;
@@ -290,7 +292,7 @@ impl Trainer {
     /// [`Error::Timeout`], [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
-        pollster::block_on(self.steps_async(count))
+        block_on(self.steps_async(count))
     }
 
     /// [`steps`](Self::steps) without blocking a browser's main thread.
@@ -305,7 +307,7 @@ impl Trainer {
         while losses.len() < count {
             let from = self.steps_taken();
             let steps = (count - losses.len()).min(HISTORY);
-            self.submit(steps, true)?;
+            self.submit_in_turn(steps).await?;
             let read = self.read_losses(from, steps).await?;
             let is_sound = read.iter().all(|&loss| self.soundness.is_sound(loss));
             losses.extend(read);
@@ -327,8 +329,12 @@ impl Trainer {
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
         check_count(count)?;
         self.soundness.check()?;
-        self.source.expect_steps()?;
-        self.submit(count, false)
+        self.announce(count)?;
+        let mut left = count;
+        while left > 0 {
+            left -= self.submit(left)?.1;
+        }
+        Ok(())
     }
 
     /// Puts `count` steps into a compute pass of the program's own, to be submitted with what else is in its encoder. They
@@ -339,30 +345,39 @@ impl Trainer {
     pub fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
         check_count(count)?;
         self.soundness.check()?;
-        let steps = self.source.expect_steps()?;
-        if steps.reads_coefficients() {
-            self.updater.announce(count)?;
-        }
-        steps.encode(count, pass);
+        self.announce(count)?;
+        self.source.expect_steps()?.encode(count, pass);
         self.updater.advance(count);
         Ok(())
     }
 
-    /// Few submits of many steps each. A step counts as taken once it is submitted, whatever happens
-    /// while waiting for it: the GPU counts on.
-    fn submit(&mut self, steps: usize, waits: bool) -> Result<(), Error> {
-        let recorded = self.source.expect_steps()?;
-        if recorded.reads_coefficients() {
-            self.updater.announce(steps)?;
+    /// Writes what the next steps read of the optimizer.
+    fn announce(&mut self, steps: usize) -> Result<(), Error> {
+        match self.source.expect_steps()?.reads_coefficients() {
+            true => self.updater.announce(steps),
+            false => Ok(()),
         }
+    }
+
+    /// At most so many steps in one submit; how many it has. A step counts as taken once it is submitted, whatever
+    /// happens while waiting for it: the GPU counts on.
+    fn submit(&mut self, most: usize) -> Result<(wgpu::SubmissionIndex, usize), Error> {
+        let steps = self.source.expect_steps()?;
+        let (submitted, steps) = steps.submit(self.model.gpu(), most)?;
+        self.updater.advance(steps);
+        Ok((submitted, steps))
+    }
+
+    /// Few submits of many steps each, and no more than two under way, so that the device has work and no queue grows.
+    async fn submit_in_turn(&mut self, steps: usize) -> Result<(), Error> {
+        self.announce(steps)?;
         let gpu = self.model.gpu().clone();
         let (mut before, mut left) = (None, steps);
         while left > 0 {
-            let (submitted, now) = recorded.submit(&gpu, left)?;
-            self.updater.advance(now);
+            let (submitted, now) = self.submit(left)?;
             left -= now;
-            if waits {
-                gpu.wait_in_turn(&mut before, submitted)?;
+            if let Some(before) = before.replace(submitted) {
+                gpu.finished(before).await?;
             }
         }
         Ok(())

@@ -9,6 +9,8 @@ mod borrowed;
 mod buffers;
 #[path = "device/faults.rs"]
 mod faults;
+#[path = "device/futures.rs"]
+mod futures;
 #[path = "device/kernels.rs"]
 mod kernels;
 #[path = "device/limits.rs"]

@@ -1,10 +1,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pollster::block_on;
-
 use super::Kernels;
 use crate::error::{Call, CheckError, Error, Pass, Place};
-use crate::gpu::{Gpu, message_of};
+use crate::gpu::{Gpu, block_on, message_of};
 use crate::guard::{Guarded, Touch};
 use crate::plan::Recorder;
 

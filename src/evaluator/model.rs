@@ -6,6 +6,8 @@ use crate::data::Examples;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::fit::{check_classes, check_fit, check_widths};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
 use crate::model::Model;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::model::probe_loss;
@@ -40,7 +42,7 @@ impl Model {
         loss: &dyn Loss,
         examples: impl Into<Examples>,
     ) -> Result<Evaluation, Error> {
-        pollster::block_on(self.evaluate_async(loss, examples))
+        block_on(self.evaluate_async(loss, examples))
     }
 
     /// [`evaluate`](Self::evaluate) without blocking a browser's main thread: with the parameters of the time
@@ -89,7 +91,7 @@ impl Model {
     /// network, or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
-        pollster::block_on(self.predictions_async(examples))
+        block_on(self.predictions_async(examples))
     }
 
     /// [`predictions`](Self::predictions) without blocking a browser's main thread.

@@ -84,7 +84,7 @@ impl Gpu {
     /// The loss of the device, where that is behind an error. wgpu reports it to the device's
     /// lost-callback alone, which on a borrowed device is not ours, and drops it everywhere else:
     /// what one sees is that the objects made since are invalid.
-    pub(super) fn explained(&self, error: Error) -> Error {
+    pub(crate) fn explained(&self, error: Error) -> Error {
         match error {
             Error::Gpu { doing, message } if self.is_lost() => {
                 let told = lock(&self.shared.faults).lost.clone();

@@ -14,6 +14,7 @@ use crate::checkpoint;
 use crate::cpu;
 use crate::error::{Error, TargetKind};
 use crate::fit::{check_input, check_targets};
+use crate::gpu::block_on;
 use crate::kernel::Element;
 use crate::memory::{self, bytes_of, total};
 use crate::network::{Activation, Parameters, Wanted};
@@ -46,7 +47,7 @@ impl Model {
     /// # Errors
     /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let bytes = pollster::block_on(self.to_safetensors())?;
+        let bytes = block_on(self.to_safetensors())?;
         Ok(checkpoint::write(path.as_ref(), &bytes)?)
     }
 
@@ -77,7 +78,7 @@ impl Model {
         memory::check(what, bytes_of::<f32>(values))?;
         let mut outputs = Array2::zeros(shape);
         self.for_each_pass(x, None, |rows, pass| {
-            let of_rows = pollster::block_on(read_matrix(&self.gpu, pass.outputs()))?;
+            let of_rows = block_on(read_matrix(&self.gpu, pass.outputs()))?;
             outputs.slice_mut(s![rows, ..]).assign(&of_rows);
             Ok(())
         })?;
@@ -146,7 +147,7 @@ impl Model {
         self.gpu.write(&pass.values.features, &elements(x))?;
         self.write_targets(&targets, &compared.targets, 0..rows)?;
         self.gpu.submit(&plan, 1)?;
-        pollster::block_on(self.read_like_parameters(&pass.gradients))
+        block_on(self.read_like_parameters(&pass.gradients))
     }
 
     /// What every value of the network is for rows `x` (rows, features): the inputs, what each layer gives, sums and
@@ -188,7 +189,7 @@ impl Model {
         self.gpu.write(&features, &elements(x))?;
         self.gpu.submit(&plan, 1)?;
         let of_values = all.zip(&values.of).map(|(value, tensor)| {
-            let read = pollster::block_on(read_matrix(&self.gpu, tensor))?;
+            let read = block_on(read_matrix(&self.gpu, tensor))?;
             Ok(Activation::new(value.name.clone(), value.shape, read))
         });
         of_values.collect()

@@ -8,6 +8,8 @@ use super::{Model, arena};
 use crate::checkpoint;
 use crate::error::Error;
 use crate::gpu::Gpu;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
 use crate::network::{Parameter, Parameters, array, check_all, check_shape, find, row_major};
 use crate::ops::{add, mix};
 use crate::plan::Recorder;
@@ -37,7 +39,7 @@ impl Model {
     /// As [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn parameters(&self) -> Result<Parameters, Error> {
-        pollster::block_on(self.parameters_async())
+        block_on(self.parameters_async())
     }
 
     /// [`parameters`](Self::parameters) without blocking a browser's main thread: those of the time of this call.
@@ -54,7 +56,7 @@ impl Model {
     /// As [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn state(&self) -> Result<Parameters, Error> {
-        pollster::block_on(self.state_async())
+        block_on(self.state_async())
     }
 
     /// [`state`](Self::state) without blocking a browser's main thread: that of the time of this call.
@@ -94,7 +96,7 @@ impl Model {
     /// [`Error::Setting`] when the network has none of this name, or as [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn parameter(&self, name: &str) -> Result<ArrayD<f32>, Error> {
-        pollster::block_on(self.parameter_async(name))
+        block_on(self.parameter_async(name))
     }
 
     /// [`parameter`](Self::parameter) without blocking a browser's main thread: that of the time of this call.

@@ -5,7 +5,9 @@ use ndarray::ArrayView2;
 
 use super::Tensor;
 use crate::error::Error;
-use crate::gpu::{Gpu, Signal, check_usage};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
+use crate::gpu::{Gpu, Sender, Signal, check_usage};
 
 impl Gpu {
     /// Copies values into a tensor before the next submitted work runs.
@@ -88,11 +90,12 @@ impl Gpu {
     /// [`Error::Buffer`] when its buffer has no `COPY_SRC`, is destroyed or mapped.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read<T: Pod>(&self, tensor: &Tensor) -> Result<Vec<T>, Error> {
-        pollster::block_on(self.read_async(tensor))
+        block_on(self.read_async(tensor))
     }
 
-    /// [`read`](Self::read) without blocking a browser's main thread. The elements are those of the time
-    /// of this call: what is submitted while the future waits does not change them.
+    /// [`read`](Self::read) without blocking the thread: the future is woken when the elements are there. They are those
+    /// of the time of this call: what is submitted while the future waits does not change them. The time limit of
+    /// [`GpuBuilder::timeout`](crate::gpu::GpuBuilder::timeout) begins when the future is first polled.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -112,22 +115,34 @@ impl Gpu {
         };
         async move {
             let copy = copied?;
-            gpu.wait(Some(copy.submission))?;
+            gpu.finished(copy.submission).await?;
             let result = copy.mapped.await;
             gpu.guarded(&doing, || ())?;
-            let lost = |error: &dyn std::error::Error| Error::DeviceLost {
-                doing: doing.clone(),
-                reason: error.to_string(),
-            };
-            result.map_err(|error| lost(&error))?;
+            let unread = |error: &dyn std::error::Error| gpu.unread(&doing, error);
+            result.map_err(|error| unread(&error))?;
             let view = copy.staging.get_mapped_range(..);
-            let view = view.map_err(|error| lost(&error))?;
+            let view = view.map_err(|error| unread(&error))?;
             let values = bytemuck::pod_collect_to_vec(&view);
             drop(view);
-            // A browser would keep it until its garbage is collected.
+            // A browser would keep it until its garbage is collected. Elsewhere it is freed by being dropped, while
+            // destroying would wait for a lock that is held where another thread waits for the device.
+            #[cfg(target_arch = "wasm32")]
             copy.staging.destroy();
             Ok(values)
         }
+    }
+
+    /// A copy that is not to be had: mostly that of a lost device.
+    fn unread(&self, doing: &str, error: &dyn std::error::Error) -> Error {
+        let (doing, reason) = (doing.to_owned(), error.to_string());
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.explained(Error::Gpu {
+            doing,
+            message: reason,
+        });
+        // A browser tells of the loss later.
+        #[cfg(target_arch = "wasm32")]
+        Error::DeviceLost { doing, reason }
     }
 
     fn copy_out(&self, tensor: &Tensor, doing: &str) -> Result<Copy, Error> {
@@ -137,11 +152,12 @@ impl Gpu {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.allocate("readback", tensor.bytes(), usage)?;
         let mapped = Signal::new();
+        let mapping = Mapping(mapped.sender());
         let submission = self.guarded(doing, || {
             let mut encoder = self.device().create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(source, offset, &staging, 0, tensor.bytes());
             let submission = self.queue().submit([encoder.finish()]);
-            staging.map_async(wgpu::MapMode::Read, .., mapped.sender());
+            staging.map_async(wgpu::MapMode::Read, .., move |result| mapping.tell(result));
             submission
         });
         let submission = submission.map_err(|error| error.of_tensor(tensor.label()))?;
@@ -161,3 +177,18 @@ struct Copy {
 }
 
 type MapResult = Result<(), wgpu::BufferAsyncError>;
+
+/// What wgpu tells of a copy. It is an error where wgpu drops it, as a panic may have it do.
+struct Mapping(Sender<MapResult>);
+
+impl Mapping {
+    fn tell(&self, result: MapResult) {
+        self.0.send(result);
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        self.tell(Err(wgpu::BufferAsyncError));
+    }
+}

@@ -7,6 +7,8 @@ use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::evaluator;
 use crate::fit::{check_classes, check_fit};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
 
 impl Trainer {
     /// Mean loss and accuracy over a whole data set. It stays on the GPU for the next time, as long as the
@@ -17,7 +19,7 @@ impl Trainer {
     /// [`Error::Shape`] when the data set does not fit the network, or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn evaluate(&mut self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
-        pollster::block_on(self.evaluate_async(examples))
+        block_on(self.evaluate_async(examples))
     }
 
     /// [`evaluate`](Self::evaluate) without blocking a browser's main thread: with the parameters of the
@@ -51,7 +53,7 @@ impl Trainer {
     /// [`Error::Targets`] when the data set has values, no classes; else as [`evaluate`](Self::evaluate).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predictions(&mut self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
-        pollster::block_on(self.predictions_async(examples))
+        block_on(self.predictions_async(examples))
     }
 
     /// [`predictions`](Self::predictions) without blocking a browser's main thread.

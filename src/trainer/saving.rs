@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::{Source, Trainer};
 use crate::checkpoint::{self, Changes, Position, Resumed};
 use crate::error::Error;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
 
 impl Trainer {
     fn position(&self) -> Position {
@@ -103,7 +105,7 @@ impl Trainer {
     /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let bytes = pollster::block_on(self.to_safetensors())?;
+        let bytes = block_on(self.to_safetensors())?;
         Ok(checkpoint::write(path.as_ref(), &bytes)?)
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::{Source, Trainer};
 use crate::error::Error;
 use crate::fit::{check_accumulated, nothing_to_accumulate};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
 use crate::network::Parameters;
 use crate::ops::{Group, Optimizer};
 use crate::steps::{Fusion, Rows};
@@ -139,7 +141,7 @@ impl Trainer {
     /// As [`Gpu::read`](crate::Gpu::read).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn averaged(&self) -> Result<Option<Parameters>, Error> {
-        pollster::block_on(self.averaged_async())
+        block_on(self.averaged_async())
     }
 
     /// Records steps as they are to be from now on.

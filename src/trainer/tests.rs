@@ -275,7 +275,7 @@ fn steps_whose_losses_were_not_read_are_counted() -> Result<(), Error> {
     };
     let expected = trainer()?.steps(9)?;
     let mut trainer = trainer()?;
-    trainer.submit(5, true)?;
+    trainer.submit(5)?;
     assert_eq!(trainer.steps(4)?, expected[5..]);
     Ok(())
 }

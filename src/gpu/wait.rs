@@ -1,0 +1,152 @@
+//! Waiting for submitted work: in the thread that asks, or in a future.
+
+#[cfg(not(target_arch = "wasm32"))]
+use std::cell::Cell;
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Instant;
+
+use super::faults::Fault;
+#[cfg(not(target_arch = "wasm32"))]
+use super::watcher::Outcome;
+use super::{Gpu, Signal};
+use crate::error::Error;
+
+const WAITING: &str = "waiting for submitted work";
+
+impl Gpu {
+    /// Waits until submitted work is done. In a browser there is nothing to wait with, and
+    /// reading back waits instead.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when the device does not finish, [`Error::DeviceLost`] when it is gone.
+    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), Error> {
+        let wait = wgpu::PollType::Wait {
+            submission_index: submission,
+            timeout: Some(self.shared.settings.timeout),
+        };
+        match self.guarded(WAITING, || self.device().poll(wait))? {
+            Ok(_) => Ok(()),
+            Err(wgpu::PollError::Timeout) => Err(self.timed_out()),
+            Err(error) => Err(self.explained(Fault::Other(error.to_string()).into_error(WAITING))),
+        }
+    }
+
+    fn timed_out(&self) -> Error {
+        Error::Timeout {
+            doing: "submitted work".to_owned(),
+            after: self.shared.settings.timeout,
+        }
+    }
+
+    /// Ready when all work submitted before this call is done: [`wait`](Self::wait) without blocking the thread.
+    /// The time limit of [`GpuBuilder::timeout`](super::GpuBuilder::timeout) begins when the future is first polled.
+    ///
+    /// ```
+    /// # let task = async {
+    /// let gpu = wgrad::Gpu::request().await?;
+    /// gpu.wait_async().await?;
+    /// # Ok::<(), wgrad::Error>(())
+    /// # };
+    /// # pollster::block_on(task)?;
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_async(&self) -> impl Future<Output = Result<(), Error>> + use<> {
+        let (gpu, done) = (self.clone(), Signal::new());
+        let sender = done.sender();
+        let asked = self.guarded(WAITING, || {
+            let queue = self.queue();
+            #[cfg(not(target_arch = "wasm32"))]
+            queue.on_submitted_work_done(move || {
+                sender.send(Outcome::Done(Instant::now()));
+            });
+            #[cfg(target_arch = "wasm32")]
+            queue.on_submitted_work_done(move || {
+                sender.send(());
+            });
+        });
+        async move {
+            asked?;
+            #[cfg(not(target_arch = "wasm32"))]
+            return gpu.watched(None, done).await.map(|_| ());
+            #[cfg(target_arch = "wasm32")]
+            {
+                done.await;
+                gpu.guarded(WAITING, || ())
+            }
+        }
+    }
+
+    /// Ready when a submission is done. In a browser at once: there the device's callbacks say so.
+    pub(crate) async fn finished(&self, submission: wgpu::SubmissionIndex) -> Result<(), Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.done_at(submission).await.map(|_| ());
+        #[cfg(target_arch = "wasm32")]
+        self.wait(Some(submission))
+    }
+
+    /// The time at which a submission was seen to be done.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) async fn done_at(
+        &self,
+        submission: wgpu::SubmissionIndex,
+    ) -> Result<Instant, Error> {
+        if MAY_BLOCK.get() {
+            self.wait(Some(submission))?;
+            return Ok(Instant::now());
+        }
+        self.watched(Some(submission), Signal::new()).await
+    }
+
+    /// What becomes of a signal, which wgpu may tell, too, and of its submission, if it has one.
+    #[cfg(not(target_arch = "wasm32"))]
+    async fn watched(
+        &self,
+        submission: Option<wgpu::SubmissionIndex>,
+        signal: Signal<Outcome>,
+    ) -> Result<Instant, Error> {
+        self.watch(submission, signal.sender())?;
+        match signal.await {
+            Outcome::Done(at) => self.guarded(WAITING, || at),
+            Outcome::TimedOut => Err(self.timed_out()),
+            Outcome::Failed(message) => {
+                Err(self.explained(Fault::Other(message).into_error(WAITING)))
+            }
+        }
+    }
+
+    /// Waits for the submit before this one: two are under way at a time, so that the device has work
+    /// and no queue grows.
+    pub(crate) fn wait_in_turn(
+        &self,
+        before: &mut Option<wgpu::SubmissionIndex>,
+        submitted: wgpu::SubmissionIndex,
+    ) -> Result<(), Error> {
+        match before.replace(submitted) {
+            Some(before) => self.wait(Some(before)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+thread_local! {
+    /// Whether the thread polls for a caller that it blocks anyway.
+    static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a future of this crate for a caller that blocks: it waits in this thread, which saves the way over another.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    /// Also where the future panics.
+    struct Restored(bool);
+    impl Drop for Restored {
+        fn drop(&mut self) {
+            MAY_BLOCK.set(self.0);
+        }
+    }
+    let _restored = Restored(MAY_BLOCK.replace(true));
+    pollster::block_on(future)
+}

@@ -1,0 +1,87 @@
+#![allow(clippy::unwrap_used)]
+
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use super::{Gpu, lock};
+use crate::error::Error;
+use crate::kernel::Element;
+use crate::tensor::Tensor;
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// Whether it becomes so.
+fn becomes(what: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while !what() {
+        if start.elapsed() > LONG {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+fn begin_to_wait(gpu: &Gpu) -> impl Future<Output = Result<(), Error>> + use<> {
+    let mut wait = Box::pin(gpu.wait_async());
+    // Whether it is done by then is the device's affair.
+    let _polled = wait
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+        .is_pending();
+    wait
+}
+
+#[test]
+fn the_thread_ends_when_nothing_is_waited_for() {
+    let gpu = Gpu::new().unwrap();
+    let runs = || lock(&gpu.shared.watcher.watched).runs;
+    for _round in 0..3 {
+        let y = Tensor::zeros(&gpu, "y", [1, 8], Element::F32).unwrap();
+        let [one, other] = [gpu.read_async::<f32>(&y), gpu.read_async::<f32>(&y)];
+        pollster::block_on(one).unwrap();
+        pollster::block_on(other).unwrap();
+        assert!(becomes(|| !runs()));
+        drop(begin_to_wait(&gpu));
+        assert!(becomes(|| !runs()));
+        assert!(lock(&gpu.shared.watcher.watched).waits.is_empty());
+    }
+}
+
+#[test]
+fn the_thread_keeps_no_device() {
+    let gpu = Gpu::new().unwrap();
+    let shared = Arc::downgrade(&gpu.shared);
+    let wait = begin_to_wait(&gpu);
+    drop(gpu);
+    assert!(shared.upgrade().is_some());
+    drop(wait);
+    assert!(becomes(|| shared.upgrade().is_none()));
+}
+
+/// A caller that blocks waits in its own thread: no other can be started here.
+#[test]
+fn calls_that_block_need_no_other_thread() {
+    let gpu = Gpu::new().unwrap();
+    let y = Tensor::zeros(&gpu, "y", [1, 8], Element::F32).unwrap();
+    let held = lock(&gpu.shared.watcher.watched);
+    let (sender, receiver) = mpsc::channel();
+    let reader = gpu.clone();
+    let thread = std::thread::spawn(move || {
+        for _round in 0..100 {
+            sender.send(reader.read::<f32>(&y)).unwrap();
+        }
+        sender
+            .send(pollster::block_on(reader.read_async::<f32>(&y)))
+            .unwrap();
+    });
+    for _round in 0..100 {
+        assert_eq!(receiver.recv_timeout(LONG).unwrap().unwrap(), [0.0; 8]);
+    }
+    let waits = receiver.recv_timeout(Duration::from_millis(200));
+    assert_eq!(waits.unwrap_err(), mpsc::RecvTimeoutError::Timeout);
+    drop(held);
+    receiver.recv_timeout(LONG).unwrap().unwrap();
+    thread.join().unwrap();
+}
