@@ -50,7 +50,8 @@ impl Gpu {
                 wgpu::ErrorFilter::Validation,
             ];
             let scopes = filters.map(|filter| self.device().push_error_scope(filter));
-            // Where a driver loses its device, wgpu 30 panics instead of reporting it.
+            // Where a driver loses its device, wgpu 30 panics instead of reporting it. Others panic, too: callbacks that
+            // wgpu runs, and wgpu itself.
             let value = catch_unwind(AssertUnwindSafe(work));
             // Scopes are a stack; natively their futures are ready at once.
             let mut caught = None;
@@ -58,11 +59,9 @@ impl Gpu {
                 let error = pollster::block_on(scope.pop());
                 caught = caught.or(error.as_ref().map(Fault::of));
             }
-            let lost = |panic| Error::DeviceLost {
-                doing: doing.to_owned(),
-                reason: message_of(panic),
-            };
-            (value.map_err(lost)?, caught)
+            let fault = |panic| Fault::Other(message_of(panic)).into_error(doing);
+            let value = value.map_err(|panic| self.explained(fault(panic)))?;
+            (value, caught)
         };
         // A browser reports errors later, to the handler that `own` has set.
         #[cfg(target_arch = "wasm32")]
@@ -104,9 +103,17 @@ impl Gpu {
         }
     }
 
-    /// Whether the device no longer makes buffers, though it is not for want of memory.
+    /// Whether the device is gone: it was told, or is seen.
     #[cfg(not(target_arch = "wasm32"))]
     fn is_lost(&self) -> bool {
+        let is_told = lock(&self.shared.faults).lost.is_some();
+        // A device on which even this panics is of no use either.
+        is_told || catch_unwind(AssertUnwindSafe(|| self.makes_no_buffer())).unwrap_or(true)
+    }
+
+    /// Whether the device no longer makes buffers, though it is not for want of memory.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn makes_no_buffer(&self) -> bool {
         let device = self.device();
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -138,15 +145,36 @@ pub(crate) fn message_of(panic: Box<dyn Any + Send>) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use crate::error::Error;
+    use crate::gpu::Gpu;
     use crate::testing::gpu;
 
     #[test]
-    fn a_panic_of_wgpu_is_a_lost_device() {
-        let result = gpu().guarded("polling", || panic!("error {}", 4));
-        let Err(Error::DeviceLost { doing, reason }) = result else {
+    fn a_panic_on_a_device_that_works_is_an_error_of_wgpu() {
+        let gpu = gpu();
+        let result = gpu.guarded("polling", || panic!("error {}", 4));
+        let Err(Error::Gpu { doing, message }) = result else {
             panic!("{result:?}");
         };
-        assert_eq!((doing.as_str(), reason.as_str()), ("polling", "error 4"));
+        assert_eq!((doing.as_str(), message.as_str()), ("polling", "error 4"));
+        gpu.guarded("polling again", || ()).unwrap();
+    }
+
+    /// Whether the loss was told to this crate or to the device's owner.
+    #[test]
+    fn a_panic_on_a_lost_device_is_its_loss() {
+        let own = Gpu::new().unwrap();
+        let other = Gpu::new().unwrap();
+        let borrowed = Gpu::from_wgpu(other.device().clone(), other.queue().clone());
+        for gpu in [own, borrowed] {
+            gpu.device().destroy();
+            let result = gpu.guarded("polling", || panic!("error {}", 4));
+            let Err(Error::DeviceLost { doing, .. }) = result else {
+                panic!("{result:?}");
+            };
+            assert_eq!(doing, "polling");
+        }
     }
 }
