@@ -77,13 +77,14 @@ pub enum Error {
 
     /// Something needs more than the device allows.
     #[error(
-        "{what} needs {needed}, but this device allows {available} ({limit}). Make it smaller, or \
-         use a device with a higher limit; one that your program opens has what its required_limits ask for"
+        "{what} needs {needed}, but {} allows {available} ({limit}). Make it smaller{}",
+        if *limit == ELEMENTS { "this crate" } else { "this device" },
+        if *limit == ELEMENTS { "" } else { ANOTHER_DEVICE }
     )]
     Limit {
         /// What needs it, for example `layers.0.weight (784 × 100000), in bytes`.
         what: String,
-        /// Name of the limit, as `wgpu::Limits` spells it.
+        /// Name of the limit, as `wgpu::Limits` spells it where it is one of those.
         limit: &'static str,
         /// How much is needed.
         needed: u64,
@@ -321,6 +322,12 @@ impl Error {
         }
     }
 }
+
+/// The limit that no device lifts: kernels index with `u32`.
+pub(crate) const ELEMENTS: &str = "elements of a tensor, which kernels count with u32";
+
+const ANOTHER_DEVICE: &str = ", or use a device with a higher limit; one that your program opens has what its \
+    required_limits ask for";
 
 const INSTALL_A_DRIVER: &str = "Install the driver of your GPU; without a GPU, a software driver \
     does: on Debian or Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, on Fedora `dnf \

@@ -5,7 +5,7 @@ mod transfer;
 
 use std::fmt;
 
-use crate::error::Error;
+use crate::error::{ELEMENTS, Error};
 use crate::gpu::{Gpu, check_usage};
 use crate::kernel::Element;
 use crate::shape::{Shape, TensorShape};
@@ -51,8 +51,8 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is empty, [`Error::Limit`] when it is larger than the device allows, [`Error::OutOfMemory`] when the
-    /// device has no room.
+    /// [`Error::Setting`] when it is empty, [`Error::Limit`] when it is larger than the device allows or has more than
+    /// 2³² − 1 elements, which kernels count with a `u32`, [`Error::OutOfMemory`] when the device has no room.
     pub fn zeros(
         gpu: &Gpu,
         label: impl Into<String>,
@@ -81,7 +81,8 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::Setting`] when it is empty, `offset` is none that the device can bind, or the elements do not fit in
-    /// the span or the span in the buffer; [`Error::Limit`] when the span is larger than the device allows;
+    /// the span or the span in the buffer; [`Error::Limit`] when the span is larger than the device allows, or there are
+    /// more than 2³² − 1 elements;
     /// [`Error::Buffer`] when the buffer has no `STORAGE` usage or has been destroyed, [`Error::OtherGpu`] when wgpu
     /// tells that it is another device's. (In a browser wgpu tells later, in the tab's console.)
     pub fn in_buffer(
@@ -344,13 +345,22 @@ impl Tensor {
     }
 }
 
-/// A tensor is never empty.
+/// A tensor is never empty, and kernels can count its elements.
 fn check_shape(label: &str, shape: TensorShape) -> Result<(), Error> {
-    if !shape.is_empty() {
+    if shape.is_empty() {
+        let name = format!("shape of {label}");
+        return Err(Error::setting(name, "at least 1 along each extent", shape));
+    }
+    let (needed, available) = (shape.len() as u64, u64::from(u32::MAX));
+    if needed <= available {
         return Ok(());
     }
-    let name = format!("shape of {label}");
-    Err(Error::setting(name, "at least 1 along each extent", shape))
+    Err(Error::Limit {
+        what: format!("{label} ({shape}), in elements,"),
+        limit: ELEMENTS,
+        needed,
+        available,
+    })
 }
 
 /// Bytes of four-byte elements.

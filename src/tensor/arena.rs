@@ -63,6 +63,8 @@ impl Arena {
     /// As [`Tensor::zeros`].
     pub fn zeros(gpu: &Gpu, role: &str, specs: &[ArenaSpec]) -> Result<Self, Error> {
         let alignment = u64::from(gpu.limits().min_storage_buffer_offset_alignment);
+        // As many elements as kernels can count.
+        let largest = gpu.largest_binding().min(4 * u64::from(u32::MAX));
         let mut blocks = Vec::new();
         let mut tensors: Vec<Option<(Tensor, (usize, usize))>> = vec![None; specs.len()];
         let with =
@@ -72,7 +74,7 @@ impl Arena {
         for &index in &order {
             let spec = &specs[index];
             let span = span_of(gpu, &spec.label, spec.shape)?;
-            if used + span > gpu.largest_binding() {
+            if used + span > largest {
                 let full = std::mem::take(&mut pending);
                 blocks.push(fill(gpu, role, specs, &full, blocks.len(), &mut tensors)?);
                 used = 0;

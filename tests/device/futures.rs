@@ -29,7 +29,7 @@ impl Long {
         let mut steps = 50;
         loop {
             let start = Instant::now();
-            gpu.submit(step_plan(&trainer), steps).unwrap();
+            gpu.submit(step_plan(&trainer).unwrap(), steps).unwrap();
             gpu.wait(None).unwrap();
             if start.elapsed() >= Duration::from_millis(200) {
                 return Self {
@@ -44,7 +44,7 @@ impl Long {
 
     fn submit(&self) -> SubmissionIndex {
         self.gpu
-            .submit(step_plan(&self.trainer), self.steps)
+            .submit(step_plan(&self.trainer).unwrap(), self.steps)
             .unwrap()
     }
 }
@@ -170,7 +170,7 @@ fn a_future_of_work_that_takes_too_long_is_a_timeout_and_not_the_end() {
     // A software driver that has begun with a submit may let a wait end with it, and not with others behind it.
     let attempt = |_| {
         for _submit in 0..20 {
-            hasty.submit(step_plan(&trainer), 100).unwrap();
+            hasty.submit(step_plan(&trainer).unwrap(), 100).unwrap();
         }
         block_on(hasty.wait_async()).err()
     };

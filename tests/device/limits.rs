@@ -8,7 +8,7 @@ use wgrad::wgpu::Limits;
 use wgrad::{Error, Fusion, Gpu, Unfused};
 
 use crate::borrowed::device;
-use crate::{assert_error, assert_trains, digits, spec, trainer};
+use crate::{assert_error, assert_trains, digits, gpu, spec, trainer};
 
 fn borrowed(limits: Limits) -> Gpu {
     let (device, queue) = device(limits);
@@ -103,6 +103,47 @@ fn a_kernel_that_needs_more_than_the_device_allows_is_told_before_it_is_compiled
         assert_error!(error, ["large::forward", name, &number_text],
             Error::Limit { limit, needed, available, .. }
                 if limit == name && needed == number && available == number - 1);
+    }
+}
+
+/// Kernels count elements with a `u32`. Nothing is allocated.
+#[test]
+fn a_tensor_has_at_most_as_many_elements_as_kernels_can_count() {
+    let gpu = gpu();
+    let zeros = |dims: [usize; 2]| Tensor::zeros(&gpu, "wide", dims, Element::F32).unwrap_err();
+    let small = Tensor::zeros(&gpu, "small", [1, 8], Element::F32).unwrap();
+    let within = |dims: [usize; 2]| {
+        let (buffer, offset) = small.buffer();
+        Tensor::in_buffer(&gpu, "wide", buffer, offset, 32, dims, Element::F32).unwrap_err()
+    };
+    for dims in [
+        [1 << 16, 1 << 16],
+        [1, 1 << 32],
+        [1 << 33, 1 << 33],
+        [usize::MAX, usize::MAX],
+    ] {
+        let [rows, columns] = dims.map(|extent| extent as u64);
+        let elements = rows.saturating_mul(columns);
+        for error in [zeros(dims), within(dims)] {
+            let text = error.to_string();
+            assert!(!text.contains("device"), "{text}");
+            assert_error!(
+                error,
+                ["wide", "in elements", "4294967295", "kernels count with u32", "Make it smaller"],
+                Error::Limit { needed, available, .. }
+                    if needed == elements && available == u64::from(u32::MAX)
+            );
+        }
+    }
+    // One element less is left to what the device allows.
+    let largest = gpu.largest_binding();
+    if largest < 4 * u64::from(u32::MAX) {
+        assert_error!(
+            zeros([65_537, 65_535]),
+            ["wide", "in bytes"],
+            Error::Limit { limit: "max_storage_buffer_binding_size", needed, available, .. }
+                if needed == 4 * u64::from(u32::MAX) && available == largest
+        );
     }
 }
 
