@@ -232,6 +232,43 @@ pub enum Error {
         remedy: &'static str,
     },
 
+    /// The iterator of a [`Stream`](crate::data::Stream) gave an error in place of a block. All steps of whole windows
+    /// before it are taken, and the rows of the window that it interrupts are kept: the next call goes on with the block
+    /// behind it.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[error(
+        "block {block} of the stream could not be had: {source}. {} of this call came before it; to go on with the block \
+         behind it, ask for steps again",
+        steps_taken(losses)
+    )]
+    Stream {
+        /// The block, counted from 0.
+        block: u64,
+        /// What the iterator says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// The losses before it, of the same call; none where the call does not wait for them.
+        losses: Vec<f32>,
+    },
+
+    /// A block of a [`Stream`](crate::data::Stream) has other rows than the network and its loss take. It is left out;
+    /// else as [`Stream`](Self::Stream).
+    #[cfg(not(target_arch = "wasm32"))]
+    #[error(
+        "block {block} of the stream: expected {expected}, found {found}. {} of this call came before it; make all blocks \
+         of a stream in the same way, or ask for steps again to go on without this one",
+        steps_taken(losses)
+    )]
+    Block {
+        /// The block, counted from 0.
+        block: u64,
+        /// The rows that the network and its loss take.
+        expected: String,
+        /// The rows of the block.
+        found: String,
+        /// The losses before it, of the same call; none where the call does not wait for them.
+        losses: Vec<f32>,
+    },
+
     /// A layer or loss is not what it says it is: see [`check_layer`](crate::check_layer) and
     /// [`check_loss`](crate::check_loss).
     #[cfg(not(target_arch = "wasm32"))]
@@ -360,6 +397,15 @@ pub(crate) fn joined(items: &[String]) -> String {
         [] => String::new(),
         [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// Steps by their losses, in a message.
+#[cfg(not(target_arch = "wasm32"))]
+fn steps_taken(losses: &[f32]) -> String {
+    match losses.len() {
+        1 => "1 step".to_owned(),
+        steps => format!("{steps} steps"),
     }
 }
 

@@ -9,6 +9,8 @@ mod predicting;
 mod saving;
 mod source;
 mod steering;
+#[cfg(not(target_arch = "wasm32"))]
+mod streamed;
 
 use std::sync::Arc;
 
@@ -19,12 +21,11 @@ use crate::fit::check_fit;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
 use crate::kernel::Element;
-use crate::memory;
 use crate::model::Model;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::model::probe_loss;
 use crate::network::summary::Summary;
-use crate::ops::gather::Resident;
+use crate::ops::gather::{PIECE, PIECES, Resident};
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer};
 use crate::plan::{Listing, Plan};
@@ -35,7 +36,7 @@ use crate::updater::Updater;
 use best::Best;
 use given::Given;
 use predicting::Passes;
-use source::Source;
+use source::{Source, check_host};
 
 /// Trains a [`Model`] by minibatch gradient descent. Weights, data set, sampling, step counter and
 /// losses stay on the GPU; the CPU writes nothing per step and reads when asked.
@@ -114,7 +115,9 @@ impl Trainer {
         probe_loss(&gpu, &loss, model.output())?;
         if gpu.is_software() {
             let summary = Summary::of(model.graph());
-            check_host(&summary, optimizer.state().len(), &examples, batch)?;
+            // With what of it is on its way to the device.
+            let of_examples = examples.bytes().saturating_add(PIECES * PIECE);
+            check_host(&summary, optimizer.state().len(), batch, of_examples)?;
         }
         let resident = Resident::upload(&gpu, &examples)?;
         let mut trainer = Self::with(model, loss, optimizer, Some(&examples))?;
@@ -307,12 +310,17 @@ impl Trainer {
         while losses.len() < count {
             let from = self.steps_taken();
             let steps = (count - losses.len()).min(HISTORY);
-            self.submit_in_turn(steps).await?;
-            let read = self.read_losses(from, steps).await?;
+            let taken = self.submit_in_turn(steps).await?;
+            let read = self.read_losses(from, taken).await?;
             let is_sound = read.iter().all(|&loss| self.soundness.is_sound(loss));
             losses.extend(read);
             if !is_sound {
                 self.soundness.judge(first, &losses)?;
+            }
+            #[cfg(not(target_arch = "wasm32"))]
+            if taken < steps {
+                self.fault_of_stream(|| losses.clone())?;
+                break;
             }
         }
         Ok(losses)
@@ -329,6 +337,14 @@ impl Trainer {
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
         check_count(count)?;
         self.soundness.check()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Source::Stream { .. } = self.source {
+            let taken = block_on(self.submit_streamed(count))?;
+            return match taken < count {
+                true => self.fault_of_stream(Vec::new),
+                false => Ok(()),
+            };
+        }
         self.announce(count)?;
         let mut left = count;
         while left > 0 {
@@ -345,8 +361,9 @@ impl Trainer {
     pub fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
         check_count(count)?;
         self.soundness.check()?;
+        self.source.expect_encoded()?;
         self.announce(count)?;
-        self.source.expect_steps()?.encode(count, pass);
+        self.source.expect_encoded()?.encode(count, pass);
         self.updater.advance(count);
         Ok(())
     }
@@ -369,7 +386,12 @@ impl Trainer {
     }
 
     /// Few submits of many steps each, and no more than two under way, so that the device has work and no queue grows.
-    async fn submit_in_turn(&mut self, steps: usize) -> Result<(), Error> {
+    /// Returns how many there were: fewer where a stream has no more.
+    async fn submit_in_turn(&mut self, steps: usize) -> Result<usize, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Source::Stream { .. } = self.source {
+            return self.submit_streamed(steps).await;
+        }
         self.announce(steps)?;
         let gpu = self.model.gpu().clone();
         let (mut before, mut left) = (None, steps);
@@ -380,7 +402,7 @@ impl Trainer {
                 gpu.finished(before).await?;
             }
         }
-        Ok(())
+        Ok(steps)
     }
 
     /// Steps taken, of those before a [`resume`](Self::resume) too.
@@ -402,27 +424,6 @@ fn check_count(count: usize) -> Result<(), Error> {
     }
     let expected = format!("at most {HISTORY}: more losses are not kept");
     Err(Error::setting("steps to advance by", expected, count))
-}
-
-/// Whether the host has room for what a training adds to its model, where the memory of a software driver is the
-/// host's.
-fn check_host(
-    summary: &Summary,
-    optimizer_state: usize,
-    examples: &Examples,
-    batch: usize,
-) -> Result<(), Error> {
-    let of_training = summary.training_bytes(batch, optimizer_state);
-    let of_training = of_training.saturating_sub(summary.network_bytes());
-    // With the copy that is on its way to the device.
-    let of_examples = 2 * examples.bytes();
-    let what = || {
-        format!(
-            "a training of {} parameters with minibatches of {batch} examples, in a software driver",
-            summary.parameters()
-        )
-    };
-    memory::check_in_driver(what, of_training.saturating_add(of_examples))
 }
 
 #[cfg(test)]

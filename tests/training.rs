@@ -40,6 +40,8 @@ mod relu;
 mod schedules;
 #[path = "training/soundness.rs"]
 mod soundness;
+#[path = "training/streams.rs"]
+mod streams;
 #[path = "training/trajectory.rs"]
 mod trajectory;
 

@@ -3,7 +3,6 @@
 use super::passes::Passes;
 use super::rows::Turns;
 use super::sparse::Nonzero;
-use crate::data::Examples;
 use crate::error::Error;
 use crate::error::memory::readable;
 use crate::memory::{self, bytes_of, total};
@@ -78,10 +77,13 @@ pub(super) struct Training<'a> {
     pub(super) passes: &'a Passes,
     /// Values that the optimizer keeps of each parameter.
     pub(super) kept: usize,
-    pub(super) examples: &'a Examples,
+    /// Values of a row that outputs are compared with; 0 where there are classes.
+    pub(super) values: usize,
     pub(super) batch: usize,
     /// Where the first layer takes only what is not 0.
     pub(super) nonzero: Option<&'a Nonzero>,
+    /// Bytes that are kept of a stream.
+    pub(super) of_stream: u64,
 }
 
 impl Training<'_> {
@@ -98,16 +100,21 @@ impl Training<'_> {
         memory::check(what, self.bytes::<F>())
     }
 
-    /// Where most of it is the data set's, and no smaller network helps.
+    /// Where most of it is the data set's or a stream's, and no smaller network helps.
     fn of_examples<F: Float>(&self) -> String {
         let needed = self.nonzero.map_or(0, Nonzero::of_examples);
-        match needed > self.bytes::<F>() / 2 {
-            true => format!(
+        let half = self.bytes::<F>() / 2;
+        match self.nonzero {
+            Some(nonzero) if needed > half => format!(
                 " (its {} examples alone: {})",
-                self.examples.len(),
+                nonzero.examples,
                 readable(needed)
             ),
-            false => String::new(),
+            _ if self.of_stream > half => format!(
+                " (a window of its stream alone: {}; take a smaller one)",
+                readable(self.of_stream)
+            ),
+            _ => String::new(),
         }
     }
 
@@ -116,6 +123,7 @@ impl Training<'_> {
         let count = self.passes.graph.parameter_count();
         let of_parameters = count.saturating_mul(1 + self.kept as u64);
         bytes_of::<F>(of_parameters)
+            .saturating_add(self.of_stream)
             .saturating_add(self.of_minibatch::<F>())
             .saturating_add(self.of_evaluation::<F>())
     }
@@ -127,7 +135,7 @@ impl Training<'_> {
         };
         let batch = self.batch as u64;
         let of_pass = bytes_of::<F>(of_pass(self.passes, self.batch, inputs));
-        let targets = bytes_of::<F>(self.targets().saturating_mul(batch));
+        let targets = bytes_of::<F>((self.values as u64).saturating_mul(batch));
         // Index and label.
         let labels = bytes_of::<u32>(2).saturating_mul(batch);
         total([of_pass, targets, labels, nonzero])
@@ -136,15 +144,7 @@ impl Training<'_> {
     pub(super) fn of_evaluation<F: Float>(&self) -> u64 {
         let turns = Turns::new(&self.passes.graph);
         let rows = turns.rows::<F>(usize::MAX);
-        let targets = bytes_of::<F>(self.targets().saturating_mul(rows as u64));
+        let targets = bytes_of::<F>((self.values as u64).saturating_mul(rows as u64));
         turns.bytes::<F>(rows).saturating_add(targets)
-    }
-
-    /// Values of a row that outputs are compared with.
-    fn targets(&self) -> u64 {
-        match self.examples.values() {
-            None => 0,
-            Some(_) => self.examples.outputs() as u64,
-        }
     }
 }

@@ -36,7 +36,7 @@ const MOST_WEIGHTS: usize = 1 << 18;
 /// How much of a data set is not 0.
 #[derive(Debug)]
 pub(super) struct Nonzero {
-    examples: usize,
+    pub(super) examples: usize,
     /// Bytes that are not 0, of all rows,
     bytes: usize,
     /// and of the row that has the most.

@@ -4,6 +4,8 @@ mod given;
 mod minibatches;
 mod saving;
 mod steering;
+#[cfg(not(target_arch = "wasm32"))]
+mod streamed;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -98,7 +100,8 @@ impl<F: Float> Trainer<F> {
         minibatches: Option<Minibatches<F>>,
     ) -> Result<Self, Error> {
         let updater = Updater::new(&network, optimizer)?;
-        let examples = minibatches.as_ref().map(|of| of.examples.clone());
+        let examples = minibatches.as_ref().and_then(|of| of.rows.examples());
+        let examples = examples.map(|(examples, _)| examples.clone());
         let optimizer = Arc::clone(updater.optimizer());
         Ok(Self {
             soundness: Soundness::new(optimizer, loss.targets(), examples),
@@ -185,26 +188,41 @@ impl<F: Float> Trainer<F> {
         self.soundness.check()?;
         let first = self.steps_taken();
         let mut losses = Vec::with_capacity(count.min(HISTORY));
-        let taken = enter(|| {
-            for at in 0..count {
-                // As a GPU is told of them.
-                if at % HISTORY == 0 {
-                    self.updater.check_rates(HISTORY.min(count - at))?;
-                }
-                let loss = self.take_step()?;
-                losses.push(loss);
-                if !self.soundness.is_sound(as_f32(loss)) {
-                    return Ok(false);
-                }
+        let mut taken = Ok(true);
+        while matches!(taken, Ok(true)) && losses.len() < count {
+            // On this thread: what reads a stream may wait for work that other threads share.
+            let ready = self.minibatches.as_mut().map(Minibatches::ready);
+            let steps = ready.ok_or_else(no_data)?.min(count - losses.len());
+            if steps == 0 {
+                break;
             }
-            Ok::<_, Error>(true)
-        });
+            taken = enter(|| self.take_steps(steps, &mut losses));
+        }
         self.remember(&losses);
         if !taken? {
-            let losses: Vec<f32> = losses.iter().map(|&loss| as_f32(loss)).collect();
-            self.soundness.judge(first, &losses)?;
+            self.soundness.judge(first, &in_f32(&losses))?;
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        if losses.len() < count {
+            self.fault_of_stream(&losses)?;
         }
         Ok(losses)
+    }
+
+    /// Takes steps up to the first whose loss is not sound; whether there is none.
+    fn take_steps(&mut self, count: usize, losses: &mut Vec<F>) -> Result<bool, Error> {
+        for at in 0..count {
+            // As a GPU is told of them.
+            if at % HISTORY == 0 {
+                self.updater.check_rates(HISTORY.min(count - at))?;
+            }
+            let loss = self.take_step()?;
+            losses.push(loss);
+            if !self.soundness.is_sound(as_f32(loss)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn take_step(&mut self) -> Result<F, Error> {
@@ -254,6 +272,10 @@ fn no_data() -> Error {
 #[expect(clippy::cast_possible_truncation, reason = "infinite stays infinite")]
 fn as_f32<F: Float>(loss: F) -> f32 {
     loss.into_f64() as f32
+}
+
+fn in_f32<F: Float>(losses: &[F]) -> Vec<f32> {
+    losses.iter().map(|&loss| as_f32(loss)).collect()
 }
 
 #[cfg(test)]

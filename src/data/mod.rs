@@ -4,6 +4,8 @@ mod dataset;
 mod digest;
 pub mod mnist;
 pub mod sampling;
+#[cfg(not(target_arch = "wasm32"))]
+mod stream;
 pub mod synthetic;
 mod table;
 
@@ -13,5 +15,9 @@ pub use crate::error::{DownloadAttempt, DownloadFailure};
 pub use dataset::{Dataset, Labels, Split};
 pub(crate) use digest::hash_words;
 pub use sampling::Sampling;
+#[cfg(not(target_arch = "wasm32"))]
+pub use stream::Stream;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use stream::{Layout, windows::Rows, windows::Windows};
 pub(crate) use table::Memory;
 pub use table::{Examples, Table, Targets};

@@ -99,6 +99,42 @@ pub(crate) fn half_bits(examples: usize) -> u32 {
     bits.div_ceil(2).max(1)
 }
 
+/// All of `0..examples` in the order of an epoch of [`Sampling::Shuffled`]; nothing of no examples.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug)]
+pub(crate) struct Shuffle {
+    key: [u32; 2],
+    examples: u32,
+    epoch: u32,
+    position: u32,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Shuffle {
+    pub(crate) fn new(seed: u64, examples: usize, epoch: u32) -> Self {
+        Self {
+            key: minibatch_key(seed),
+            examples: saturated(examples),
+            epoch,
+            position: 0,
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Iterator for Shuffle {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let position = self.position;
+        if position >= self.examples {
+            return None;
+        }
+        self.position += 1;
+        Some(permute(self.key, self.examples, self.epoch, position))
+    }
+}
+
 /// A permutation of `0..examples`, different in every epoch: a Feistel network over the next power
 /// of four, whose cycle is walked until it is back in range.
 fn permute(key: [u32; 2], examples: u32, epoch: u32, position: u32) -> u32 {

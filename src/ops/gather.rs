@@ -4,7 +4,11 @@ use bytemuck::{Pod, Zeroable};
 
 use super::to_u32;
 use crate::data::{Dataset, Examples, Labels};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::data::{Layout, Rows};
 use crate::error::Error;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::error::TargetKind;
 use crate::fields;
 use crate::gpu::Gpu;
 use crate::kernel::{Binding, Block, Contract, Element, Kernel, Trust};
@@ -22,31 +26,41 @@ pub(crate) struct Resident {
     width: usize,
 }
 
+/// Bytes that are written at once: wgpu keeps a copy of them until the device has them.
+pub(crate) const PIECE: u64 = 8 << 20;
+/// Pieces that such copies are kept of: two on their way, and the one that is being written.
+pub(crate) const PIECES: u64 = 3;
+
 impl Resident {
     pub(crate) fn upload(gpu: &Gpu, examples: &Examples) -> Result<Self, Error> {
-        let name = examples.name();
+        let (name, rows) = (examples.name(), examples.len());
+        let mut upload = Upload { gpu, before: None };
         let label = format!("targets of {name}");
         let targets = match examples.values() {
             Some(values) => {
-                let shape = [examples.len(), examples.outputs()];
+                let shape = [rows, examples.outputs()];
                 let tensor = Tensor::zeros(gpu, label, shape, Element::F32)?;
-                gpu.write(&tensor, values)?;
+                upload.rows(&tensor, values)?;
                 tensor
             }
             None => {
-                let shape = [1, examples.len()];
-                let tensor = Tensor::zeros(gpu, label, shape, Element::U32)?;
-                gpu.write(&tensor, examples.labels().map_or(&[][..], Labels::indices))?;
+                let tensor = Tensor::zeros(gpu, label, [1, rows], Element::U32)?;
+                let labels = examples.labels().map_or(&[][..], Labels::indices);
+                upload.rows(&column(&tensor), labels)?;
                 tensor
             }
         };
+        let label = format!("features of {name}");
         let features = match examples {
-            Examples::Bytes(dataset) => Self::upload_bytes(gpu, dataset)?,
+            Examples::Bytes(dataset) => {
+                let shape = [rows, dataset.width().div_ceil(4)];
+                let tensor = Tensor::zeros(gpu, label, shape, Element::U32)?;
+                upload.bytes(&tensor, dataset)?;
+                tensor
+            }
             Examples::Table(table) => {
-                let label = format!("features of {name}");
-                let shape = [table.len(), table.width()];
-                let tensor = Tensor::zeros(gpu, label, shape, Element::F32)?;
-                gpu.write(&tensor, table.features())?;
+                let tensor = Tensor::zeros(gpu, label, [rows, table.width()], Element::F32)?;
+                upload.rows(&tensor, table.features())?;
                 tensor
             }
         };
@@ -57,22 +71,29 @@ impl Resident {
         })
     }
 
-    fn upload_bytes(gpu: &Gpu, dataset: &Dataset) -> Result<Tensor, Error> {
-        let words = dataset.width().div_ceil(4);
-        let name = dataset.name();
-        let shape = [dataset.len(), words];
-        let bytes = Tensor::zeros(gpu, format!("features of {name}"), shape, Element::U32)?;
-        if dataset.width().is_multiple_of(4) {
-            gpu.write_packed(&bytes, dataset.features())?;
-        } else {
-            let mut padded = vec![0u8; 4 * words * dataset.len()];
-            let rows = dataset.features().chunks_exact(dataset.width());
-            for (to, from) in padded.chunks_exact_mut(4 * words).zip(rows) {
-                to[..from.len()].copy_from_slice(from);
-            }
-            gpu.write_packed(&bytes, &padded)?;
+    /// Room for so many rows of a stream.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn of_stream(gpu: &Gpu, layout: Layout, rows: usize) -> Result<Self, Error> {
+        let [features, targets] = ["features", "targets"].map(|of| format!("{of} of the stream"));
+        let Layout { width, outputs, .. } = layout;
+        Ok(Self {
+            features: Tensor::zeros(gpu, features, [rows, width], Element::F32)?,
+            targets: match layout.targets {
+                TargetKind::Classes => Tensor::zeros(gpu, targets, [1, rows], Element::U32)?,
+                TargetKind::Values => Tensor::zeros(gpu, targets, [rows, outputs], Element::F32)?,
+            },
+            width,
+        })
+    }
+
+    /// Writes rows of a stream from `first` on.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn write(&self, gpu: &Gpu, first: usize, rows: &Rows) -> Result<(), Error> {
+        gpu.write_rows(&self.features, first, &rows.features)?;
+        match self.targets.element() {
+            Element::U32 => gpu.write_rows(&column(&self.targets), first, &rows.classes),
+            Element::F32 => gpu.write_rows(&self.targets, first, &rows.values),
         }
-        Ok(bytes)
     }
 
     /// Frees it at once, where dropping it would leave that to a browser's garbage collector.
@@ -91,6 +112,65 @@ impl Resident {
     pub(crate) fn features(&self) -> &Tensor {
         &self.features
     }
+}
+
+/// A vector as rows of one element.
+fn column(vector: &Tensor) -> Tensor {
+    vector.reshaped(vector.label().to_owned(), [vector.len(), 1])
+}
+
+/// Writes in pieces, so that what is uploaded is there once and a few pieces of it again.
+struct Upload<'a> {
+    gpu: &'a Gpu,
+    before: Option<wgpu::SubmissionIndex>,
+}
+
+impl Upload<'_> {
+    /// All rows of a tensor.
+    fn rows<T: Pod>(&mut self, to: &Tensor, values: &[T]) -> Result<(), Error> {
+        let rows = rows_of_piece(to);
+        for (piece, values) in values.chunks(rows * to.columns()).enumerate() {
+            self.gpu.write_rows(to, piece * rows, values)?;
+            self.sent()?;
+        }
+        Ok(())
+    }
+
+    /// The same of bytes, four in a word: each row starts a new one.
+    fn bytes(&mut self, to: &Tensor, dataset: &Dataset) -> Result<(), Error> {
+        let (width, padded) = (dataset.width(), 4 * to.columns());
+        if width == padded {
+            let rows = rows_of_piece(to);
+            for (piece, bytes) in dataset.features().chunks(rows * width).enumerate() {
+                self.gpu.write_rows(to, piece * rows, bytes)?;
+                self.sent()?;
+            }
+            return Ok(());
+        }
+        let rows = rows_of_piece(to);
+        let mut room = vec![0u8; padded * rows.min(dataset.len())];
+        for (piece, bytes) in dataset.features().chunks(rows * width).enumerate() {
+            for (to, from) in room.chunks_exact_mut(padded).zip(bytes.chunks(width)) {
+                to[..width].copy_from_slice(from);
+            }
+            let written = &room[..padded * (bytes.len() / width)];
+            self.gpu.write_rows(to, piece * rows, written)?;
+            self.sent()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until there are no more than two pieces on their way.
+    fn sent(&mut self) -> Result<(), Error> {
+        let submitted = self.gpu.flush()?;
+        self.gpu.wait_in_turn(&mut self.before, submitted)
+    }
+}
+
+/// Rows of a tensor that are written at once.
+fn rows_of_piece(tensor: &Tensor) -> usize {
+    let rows = PIECE / (4 * tensor.columns() as u64);
+    usize::try_from(rows).unwrap_or(usize::MAX).max(1)
 }
 
 #[repr(C)]

@@ -49,7 +49,7 @@ impl Gpu {
     }
 
     /// The same of bytes, four in an element.
-    pub(crate) fn write_packed(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
+    fn write_packed(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
         assert_eq!(bytes.len() as u64, tensor.bytes(), "{}", tensor.label());
         let (buffer, offset) = tensor.buffer();
         let doing = format!("writing {}", tensor.label());

@@ -24,7 +24,7 @@ impl Trainer {
                 sampling,
                 ..
             } => position.with_minibatches([*batch, *accumulated], examples, sampling),
-            Source::External { .. } | Source::Given => position,
+            _ => position,
         }
     }
 

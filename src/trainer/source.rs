@@ -1,7 +1,11 @@
 //! Where the rows of steps come from.
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::streamed::Streamed;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
+use crate::memory;
+use crate::network::summary::Summary;
 use crate::steps::{Batch, Fusion, Steps};
 
 /// Where the rows of steps come from.
@@ -19,6 +23,12 @@ pub(super) enum Source {
     },
     /// Tensors of the program's.
     External { batch: Box<Batch>, steps: Steps },
+    /// Minibatches of a stream.
+    #[cfg(not(target_arch = "wasm32"))]
+    Stream {
+        streamed: Box<Streamed>,
+        steps: Steps,
+    },
     /// Each call that takes a step.
     Given,
 }
@@ -27,6 +37,8 @@ impl Source {
     pub(super) fn steps(&self) -> Option<&Steps> {
         match self {
             Self::Examples { steps, .. } | Self::External { steps, .. } => Some(steps),
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Stream { steps, .. } => Some(steps),
             Self::Given => None,
         }
     }
@@ -34,6 +46,8 @@ impl Source {
     pub(super) fn steps_mut(&mut self) -> Option<&mut Steps> {
         match self {
             Self::Examples { steps, .. } | Self::External { steps, .. } => Some(steps),
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Stream { steps, .. } => Some(steps),
             Self::Given => None,
         }
     }
@@ -45,4 +59,38 @@ impl Source {
             Error::setting("data set of the trainer", expected, "none")
         })
     }
+
+    /// The same, to put steps into a pass of the program's.
+    pub(super) fn expect_encoded(&mut self) -> Result<&mut Steps, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Self::Stream { .. } = self {
+            let expected = "a data set or tensors: rows of a stream are written between submits, so take its steps by \
+                            steps or advance";
+            return Err(Error::setting(
+                "source of encoded steps",
+                expected,
+                "a stream",
+            ));
+        }
+        self.expect_steps()
+    }
+}
+
+/// Whether the host has room for what a training adds to its model, with so many bytes of examples, where the memory of
+/// a software driver is the host's.
+pub(super) fn check_host(
+    summary: &Summary,
+    optimizer_state: usize,
+    batch: usize,
+    of_examples: u64,
+) -> Result<(), Error> {
+    let of_training = summary.training_bytes(batch, optimizer_state);
+    let of_training = of_training.saturating_sub(summary.network_bytes());
+    let what = || {
+        format!(
+            "a training of {} parameters with minibatches of {batch} examples, in a software driver",
+            summary.parameters()
+        )
+    };
+    memory::check_in_driver(what, of_training.saturating_add(of_examples))
 }

@@ -99,7 +99,7 @@ impl Trainer {
                 sampling.check(examples.len(), batch.saturating_mul(minibatches))?;
                 *accumulated = minibatches;
             }
-            Source::External { .. } | Source::Given => return Err(nothing_to_accumulate()),
+            _ => return Err(nothing_to_accumulate()),
         }
         self.record_again()
     }
@@ -150,6 +150,8 @@ impl Trainer {
         let recorded = match &self.source {
             Source::Given => return Ok(()),
             Source::External { batch, .. } => self.record(Rows::Tensors(batch), Fusion::Layers)?,
+            #[cfg(not(target_arch = "wasm32"))]
+            Source::Stream { streamed, .. } => self.record(streamed.rows(), Fusion::Layers)?,
             Source::Examples {
                 examples,
                 batch,

@@ -6,20 +6,23 @@ use super::super::passes::Context;
 use super::super::sparse::{Nonzero, SparseBatch, SparseRows};
 use super::super::workspace::Workspace;
 use super::super::{Network, footprint};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::data::Windows;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
-use crate::fit::check_accumulated;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::error::TargetKind;
+use crate::fit::{check_accumulated, nothing_to_accumulate};
 use crate::network::Wanted;
 use crate::ops::to_u32;
 use crate::reference::{Float, Loss, Targets};
 
-/// Examples, and how they become minibatches.
+/// Rows, and how they become minibatches.
 #[derive(Debug)]
 pub(super) struct Minibatches<F> {
-    pub(super) examples: Examples,
+    pub(super) rows: Source,
     /// The same, where the first layer is faster over what is not 0 in it.
     sparse: Option<(SparseRows, SparseBatch<F>)>,
-    pub(super) sampling: Sampling,
     pub(super) work: Workspace<F>,
     /// Minibatches whose gradients make a step.
     accumulated: usize,
@@ -30,6 +33,27 @@ pub(super) struct Minibatches<F> {
     /// Of the minibatch, (batch, outputs), where the loss compares values.
     values: Array2<F>,
     unit: [F; 256],
+}
+
+/// What minibatches are of.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A data set.
+    Examples(Examples, Sampling),
+    /// A stream.
+    #[cfg(not(target_arch = "wasm32"))]
+    Stream(Box<Windows>),
+}
+
+impl Source {
+    /// The data set, and how minibatches are drawn.
+    pub(super) fn examples(&self) -> Option<(&Examples, &Sampling)> {
+        match self {
+            Self::Examples(examples, sampling) => Some((examples, sampling)),
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Stream(_) => None,
+        }
+    }
 }
 
 impl<F: Float> Minibatches<F> {
@@ -53,12 +77,14 @@ impl<F: Float> Minibatches<F> {
             }
             _ => None,
         };
+        let values = examples.values().map(|_| examples.outputs());
         let footprint = footprint::Training {
             passes,
             kept,
-            examples: &examples,
+            values: values.unwrap_or(0),
             batch,
             nonzero: nonzero.as_ref().map(|(_, nonzero, _)| nonzero),
+            of_stream: 0,
         };
         footprint.check::<F>()?;
         let wanted = Wanted::parameters(network.graph());
@@ -70,17 +96,59 @@ impl<F: Float> Minibatches<F> {
         Ok(Self {
             work,
             sparse,
-            values: match examples.values() {
-                None => Array2::zeros((0, 0)),
-                Some(_) => Array2::zeros((batch, examples.outputs())),
-            },
-            examples,
-            sampling,
+            values: matrix_of_values(batch, values),
+            rows: Source::Examples(examples, sampling),
             accumulated: 1,
             indices: vec![0; batch],
             labels: vec![0; batch],
             unit: unit(),
         })
+    }
+
+    /// Of a stream, for a network of which so many numbers are kept for each parameter.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when the host has no room for the training with a window of the stream.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn streamed(
+        network: &Network<F>,
+        kept: usize,
+        windows: Windows,
+    ) -> Result<Self, Error> {
+        let (passes, layout, batch) = (&network.passes, windows.layout(), windows.batch());
+        let values = match layout.targets {
+            TargetKind::Classes => None,
+            TargetKind::Values => Some(layout.outputs),
+        };
+        let footprint = footprint::Training {
+            passes,
+            kept,
+            values: values.unwrap_or(0),
+            batch,
+            nonzero: None,
+            of_stream: windows.bytes_of_window(),
+        };
+        footprint.check::<F>()?;
+        let wanted = Wanted::parameters(network.graph());
+        Ok(Self {
+            work: passes.workspace(batch, false, &wanted),
+            sparse: None,
+            values: matrix_of_values(batch, values),
+            rows: Source::Stream(Box::new(windows)),
+            accumulated: 1,
+            indices: vec![0; batch],
+            labels: vec![0; batch],
+            unit: unit(),
+        })
+    }
+
+    /// Minibatches that are there without waiting for them: of a data set any number.
+    pub(super) fn ready(&mut self) -> usize {
+        match &mut self.rows {
+            Source::Examples(..) => usize::MAX,
+            #[cfg(not(target_arch = "wasm32"))]
+            Source::Stream(windows) => windows.ready(),
+        }
     }
 
     /// Number of rows of a minibatch.
@@ -96,11 +164,13 @@ impl<F: Float> Minibatches<F> {
     /// Makes each step of so many minibatches.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the data set or the list of minibatches has no such number of rows.
+    /// [`Error::Setting`] when the data set or the list of minibatches has no such number of rows, or there is no data
+    /// set.
     pub(super) fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
         check_accumulated(minibatches)?;
         let rows = self.batch().saturating_mul(minibatches);
-        self.sampling.check(self.examples.len(), rows)?;
+        let (examples, sampling) = self.rows.examples().ok_or_else(nothing_to_accumulate)?;
+        sampling.check(examples.len(), rows)?;
         (self.accumulated, self.indices) = (minibatches, vec![0; rows]);
         Ok(())
     }
@@ -111,15 +181,16 @@ impl<F: Float> Minibatches<F> {
         self.work = network.passes.workspace(batch, is_sparse, wanted);
     }
 
-    /// Mean loss of a step, with its gradients in the work space.
+    /// Mean loss of a step, with its gradients in the work space. A stream has its minibatch ready.
     pub(super) fn forward_backward(
         &mut self,
         network: &mut Network<F>,
         loss: &dyn Loss<F>,
         step: u32,
     ) -> F {
-        self.sampling
-            .minibatch(self.examples.len(), step, &mut self.indices);
+        if let Source::Examples(examples, sampling) = &self.rows {
+            sampling.minibatch(examples.len(), step, &mut self.indices);
+        }
         if self.accumulated == 1 {
             return self.part(network, loss, [step, 0]);
         }
@@ -141,34 +212,42 @@ impl<F: Float> Minibatches<F> {
     /// Mean loss of a minibatch of a step.
     fn part(&mut self, network: &mut Network<F>, loss: &dyn Loss<F>, step: [u32; 2]) -> F {
         let first = step[1] as usize * self.batch();
-        let indices = &self.indices[first..first + self.labels.len()];
-        if let Some(of_all) = self.examples.labels() {
-            for (label, &example) in self.labels.iter_mut().zip(indices) {
-                *label = of_all.indices()[example as usize];
+        let part = first..first + self.batch();
+        let is_sparse = self.sparse.is_some();
+        let of_values = match &mut self.rows {
+            Source::Examples(examples, _) => {
+                let indices = &self.indices[part.clone()];
+                if let Some(of_all) = examples.labels() {
+                    choose(&mut self.labels, of_all.indices(), indices);
+                }
+                if !is_sparse {
+                    let copy = |example, first, x: ArrayViewMut1<'_, F>| {
+                        copy_features(x, examples, (example, first), &self.unit);
+                    };
+                    gather(network, &mut self.work, indices, copy);
+                }
+                examples.values()
             }
-        }
-        let Network {
-            passes,
-            parameters,
-            state,
-        } = network;
-        let mut context = Context {
-            parameters,
-            state,
-            step: Some(step),
+            #[cfg(not(target_arch = "wasm32"))]
+            Source::Stream(windows) => {
+                let (order, rows) = windows.minibatches(1);
+                self.indices.copy_from_slice(order);
+                let width = windows.layout().width;
+                let copy = |row: usize, first, x: ArrayViewMut1<'_, F>| {
+                    copy_row(x, &rows.features[row * width + first..]);
+                };
+                gather(network, &mut self.work, &self.indices, copy);
+                match windows.layout().targets {
+                    TargetKind::Classes => {
+                        choose(&mut self.labels, &rows.classes, &self.indices);
+                        None
+                    }
+                    TargetKind::Values => Some(&*rows.values),
+                }
+            }
         };
-        if let Some((rows, x)) = &mut self.sparse {
-            x.gather(rows, indices, &self.unit);
-            let compared = (loss, Targets::Classes(&self.labels));
-            return passes.forward_backward(&mut self.work, &mut context, compared, Some(x));
-        }
-        for (input, first) in passes.inputs() {
-            let rows = self.work.values[input].outer_iter_mut();
-            for (x, &example) in rows.zip(indices) {
-                copy_features(x, &self.examples, (example as usize, first), &self.unit);
-            }
-        }
-        let targets = match self.examples.values() {
+        let indices = &self.indices[part];
+        let targets = match of_values {
             None => Targets::Classes(&self.labels),
             Some(values) => {
                 let rows = self.values.outer_iter_mut().zip(indices);
@@ -179,7 +258,58 @@ impl<F: Float> Minibatches<F> {
                 Targets::Values(self.values.view())
             }
         };
-        passes.forward_backward(&mut self.work, &mut context, (loss, targets), None)
+        let Network {
+            passes,
+            parameters,
+            state,
+        } = network;
+        let mut context = Context {
+            parameters,
+            state,
+            step: Some(step),
+        };
+        let x = match &mut self.sparse {
+            None => None,
+            Some((rows, x)) => {
+                x.gather(rows, indices, &self.unit);
+                Some(&*x)
+            }
+        };
+        let mean = passes.forward_backward(&mut self.work, &mut context, (loss, targets), x);
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Source::Stream(windows) = &mut self.rows {
+            windows.advance(1);
+        }
+        mean
+    }
+}
+
+/// Has `copy` put the features of rows, each from a column on, into all inputs of a network.
+fn gather<F: Float>(
+    network: &Network<F>,
+    work: &mut Workspace<F>,
+    indices: &[u32],
+    copy: impl Fn(usize, usize, ArrayViewMut1<'_, F>),
+) {
+    for (input, first) in network.passes.inputs() {
+        let rows = work.values[input].outer_iter_mut();
+        for (x, &row) in rows.zip(indices) {
+            copy(row as usize, first, x);
+        }
+    }
+}
+
+fn choose(labels: &mut [u32], of_all: &[u32], indices: &[u32]) {
+    for (label, &example) in labels.iter_mut().zip(indices) {
+        *label = of_all[example as usize];
+    }
+}
+
+/// Room for the values of a minibatch, where rows have so many.
+fn matrix_of_values<F: Float>(batch: usize, values: Option<usize>) -> Array2<F> {
+    match values {
+        None => Array2::zeros((0, 0)),
+        Some(outputs) => Array2::zeros((batch, outputs)),
     }
 }
 

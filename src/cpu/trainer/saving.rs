@@ -14,10 +14,11 @@ impl Trainer<f32> {
         let (step, optimizer) = (updater.steps_taken(), &**updater.optimizer());
         let (groups, average) = (updater.groups(), updater.decay_of_average());
         let position = Position::new(step, &*self.loss, optimizer, groups, average);
-        match &self.minibatches {
-            Some(of) => {
-                let batch = [of.batch(), of.accumulated()];
-                position.with_minibatches(batch, &of.examples, &of.sampling)
+        let of = self.minibatches.as_ref();
+        let of = of.and_then(|of| Some(([of.batch(), of.accumulated()], of.rows.examples()?)));
+        match of {
+            Some((batch, (examples, sampling))) => {
+                position.with_minibatches(batch, examples, sampling)
             }
             None => position,
         }

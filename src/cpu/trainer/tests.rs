@@ -27,16 +27,18 @@ impl<F: Float> Trainer<F> {
 /// What is counted before anything is allocated, without what an evaluation takes.
 fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
     let minibatches = trainer.minibatches.as_ref().unwrap();
-    let nonzero = match &minibatches.examples {
+    let (examples, _) = minibatches.rows.examples().unwrap();
+    let nonzero = match examples {
         Examples::Bytes(dataset) => Nonzero::of(dataset, trainer.network.passes.columns(1)),
         Examples::Table(_) => None,
     };
     let training = Training {
         passes: &trainer.network.passes,
         kept: trainer.optimizer().state().len(),
-        examples: &minibatches.examples,
+        values: examples.values().map_or(0, |_| examples.outputs()),
         batch,
         nonzero: nonzero.as_ref(),
+        of_stream: 0,
     };
     training.bytes::<F>() - training.of_evaluation::<F>()
 }

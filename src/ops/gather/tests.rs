@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+use ndarray::Array2;
+
 use super::{Resident, batch, classes};
-use crate::data::{Dataset, Labels};
+use crate::data::{Dataset, Examples, Labels, Table};
 use crate::gpu::Gpu;
 use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, folding_gpu, gpu};
 
@@ -220,4 +222,39 @@ fn classes_are_folded_into_two_dimensions() {
     });
     let expected: Vec<u32> = indices.iter().map(|&at| labels[at as usize]).collect();
     assert_eq!(bench.read_u32(&found), expected);
+}
+
+/// Of several pieces each: rows that fill words and rows that do not, classes, and values.
+#[test]
+fn what_is_uploaded_in_pieces_is_all_there() {
+    const ROWS: usize = 2_200_000;
+    let gpu = gpu();
+    let bytes_of = |width| -> Vec<u8> {
+        let bytes = (0..ROWS * width).map(|at| (at * 7 % 251usize).to_le_bytes()[0]);
+        bytes.collect()
+    };
+    let classes: Vec<u32> = (0u32..).map(|row| row * 3 % 1_009).take(ROWS).collect();
+    for width in [1, 4] {
+        let bytes = bytes_of(width);
+        let labels = Labels::from_classes(classes.clone(), 1_009).unwrap();
+        let dataset = Dataset::new("long", width, bytes.clone(), labels).unwrap();
+        let resident = Resident::upload(gpu, &Examples::from(&dataset)).unwrap();
+        let words = gpu.read::<u32>(&resident.features).unwrap();
+        let expected = bytes.chunks(width).map(|row| {
+            let mut word = [0; 4];
+            word[..width].copy_from_slice(row);
+            u32::from_le_bytes(word)
+        });
+        assert!(words.into_iter().eq(expected), "{width} bytes a row");
+        let found = gpu.read::<u32>(&resident.targets).unwrap();
+        assert!(found == classes, "{width} bytes a row: classes");
+    }
+    let x = Array2::from_shape_fn((ROWS / 2, 3), |(row, column)| (3 * row + column) as f32);
+    let y = x.mapv(|x| -x);
+    let table = Table::regression("long", x.view(), y.view()).unwrap();
+    let resident = Resident::upload(gpu, &Examples::from(&table)).unwrap();
+    let [features, targets] =
+        [&resident.features, &resident.targets].map(|tensor| gpu.read::<f32>(tensor).unwrap());
+    assert!(features == table.features(), "features");
+    assert!(targets.iter().eq(y.iter()), "values");
 }

@@ -1,0 +1,172 @@
+#![allow(clippy::unwrap_used)]
+
+use std::convert::Infallible;
+
+use ndarray::Array2;
+
+use super::{Layout, Stream};
+use crate::data::{Labels, Table, Windows};
+use crate::error::{Error, TargetKind};
+
+const LAYOUT: Layout = Layout {
+    width: 2,
+    outputs: 1000,
+    targets: TargetKind::Classes,
+};
+
+/// Rows that say by all their numbers which they are.
+fn rows(first: usize, count: usize) -> Table {
+    let features = Array2::from_shape_fn((count, 2), |(row, column)| {
+        (first + row) as f32 + column as f32 / 2.0
+    });
+    let classes = (0u32..).skip(first).take(count).collect();
+    let labels = Labels::from_classes(classes, 1000).unwrap();
+    Table::classification("rows", features.view(), labels).unwrap()
+}
+
+/// Blocks of such sizes, one behind the other.
+fn blocks(sizes: &[usize]) -> Vec<Result<Table, Infallible>> {
+    let mut first = 0;
+    let block = |&size: &usize| {
+        first += size;
+        Ok(rows(first - size, size))
+    };
+    sizes.iter().map(block).collect()
+}
+
+fn windows(sizes: &[usize], window: usize, seed: u64) -> Windows {
+    let stream = Stream::new(blocks(sizes), window, seed);
+    Windows::new(stream, LAYOUT, 5).unwrap()
+}
+
+/// The classes of all minibatches, of which so many are taken at a time at the most, and so many rows are read ahead.
+fn all(windows: &mut Windows, most: usize, ahead: usize) -> Vec<u32> {
+    let mut classes = Vec::new();
+    loop {
+        let ready = windows.ready().min(most);
+        if ready == 0 {
+            return classes;
+        }
+        let (order, rows) = windows.minibatches(ready);
+        for &row in order {
+            let row = row as usize;
+            let class = rows.classes[row];
+            let expected = [class as f32, class as f32 + 0.5];
+            assert_eq!(rows.features[2 * row..][..2], expected);
+            classes.push(class);
+        }
+        windows.advance(ready);
+        windows.read_ahead(ahead);
+    }
+}
+
+#[test]
+fn every_row_comes_once_in_its_window_in_an_order_of_its_own() {
+    // A window of 18 rows is rounded up to 20.
+    let mut of_stream = windows(&[1, 33, 7, 40, 22], 18, 3);
+    assert_eq!(of_stream.rows_left(), None);
+    let found = all(&mut of_stream, 3, 0);
+    assert_eq!((found.len(), of_stream.rows_left()), (100, Some(3)));
+    let mut orders = Vec::new();
+    for (number, window) in (0u32..).zip(found.chunks(20)) {
+        let order: Vec<u32> = window.iter().map(|class| class - 20 * number).collect();
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(0..20), "window {number}: {order:?}");
+        orders.push(order);
+    }
+    for (at, order) in orders.iter().enumerate() {
+        assert!(!orders[..at].contains(order), "{order:?}");
+    }
+}
+
+#[test]
+fn the_order_depends_on_seed_and_window_alone() {
+    let expected = all(&mut windows(&[103], 20, 3), 1, 0);
+    for (sizes, most, ahead) in [
+        (&[103][..], 4, 20),
+        (&[1, 33, 7, 40, 22], 3, 7),
+        (&[20, 20, 20, 20, 20, 3], 2, 1000),
+    ] {
+        let found = all(&mut windows(sizes, 20, 3), most, ahead);
+        assert_eq!(found, expected, "{sizes:?}");
+    }
+    assert_ne!(all(&mut windows(&[103], 20, 4), 1, 0), expected);
+    let from_there = Stream::new([Ok::<_, Infallible>(rows(40, 63))], 20, 3).from_window(2);
+    let mut windows = Windows::new(from_there, LAYOUT, 5).unwrap();
+    assert_eq!(all(&mut windows, 1, 0), expected[40..]);
+}
+
+#[test]
+fn a_window_that_the_stream_does_not_fill_is_what_is_there() {
+    for (rows, expected) in [(3, 0), (5, 5), (17, 15)] {
+        let mut windows = windows(&[rows], 100, 1);
+        let mut found = all(&mut windows, 9, 50);
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), expected);
+        assert_eq!(windows.rows_left(), Some(rows - expected));
+    }
+}
+
+#[test]
+fn nothing_is_asked_behind_the_end() {
+    let mut is_over = false;
+    let blocks = std::iter::from_fn(move || {
+        assert!(!is_over, "asked again");
+        is_over = true;
+        None::<Result<Table, Infallible>>
+    });
+    let mut windows = Windows::new(Stream::new(blocks, 20, 1), LAYOUT, 5).unwrap();
+    for _ in 0..3 {
+        assert_eq!((windows.ready(), windows.rows_left()), (0, Some(0)));
+        windows.read_ahead(20);
+    }
+}
+
+/// Also where it is met while reading ahead.
+#[test]
+fn an_error_comes_behind_the_whole_windows_before_it_and_loses_nothing() {
+    let expected = all(&mut windows(&[103], 20, 3), 1, 0);
+    for ahead in [0, 3, 20, 1000] {
+        let mut blocks: Vec<_> = blocks(&[25, 30, 48]);
+        let mut failing: Vec<Result<Table, &str>> =
+            blocks.drain(..).map(|it| Ok(it.unwrap())).collect();
+        failing.insert(2, Err("the disk is gone"));
+        failing.insert(3, Err("the disk is still gone"));
+        let mut windows = Windows::new(Stream::new(failing, 20, 3), LAYOUT, 5).unwrap();
+        let mut found = all(&mut windows, 3, ahead);
+        assert_eq!(found.len(), 40);
+        for (at, text) in [(2, "the disk is gone"), (3, "the disk is still gone")] {
+            assert_eq!(windows.rows_left(), None);
+            let error = windows.fault(|| vec![0.5; 2]).unwrap_err();
+            match &error {
+                Error::Stream {
+                    block,
+                    source,
+                    losses,
+                } => assert_eq!((*block, &*source.to_string(), losses.len()), (at, text, 2)),
+                other => panic!("{other}"),
+            }
+            // What is ready now is behind the next error.
+            found.extend(all(&mut windows, 3, ahead));
+        }
+        assert!(windows.fault(Vec::new).is_ok());
+        assert_eq!(found, expected, "{ahead} rows read ahead");
+        assert_eq!(windows.rows_left(), Some(3));
+    }
+}
+
+#[test]
+fn windows_and_batches_that_make_no_sense_are_refused() {
+    for (window, batch, what) in [
+        (0, 5, "window of the stream must be 1 to"),
+        (usize::MAX, 5, "window of the stream must be 1 to"),
+        (20, 0, "batch must be 1 to"),
+        (20, usize::MAX, "batch must be 1 to"),
+    ] {
+        let stream = Stream::new(blocks(&[1]), window, 1);
+        let error = Windows::new(stream, LAYOUT, batch).unwrap_err();
+        assert!(error.to_string().starts_with(what), "{error}");
+    }
+}

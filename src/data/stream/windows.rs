@@ -1,0 +1,260 @@
+//! Rows of a stream, a window at a time, in the order in which they are trained on.
+
+use super::{Fault, Layout, Stream};
+use crate::data::sampling::Shuffle;
+use crate::data::{Table, Targets};
+use crate::error::{Error, TargetKind};
+use crate::memory::bytes_of;
+
+/// The windows of a stream: one that minibatches are taken from, and the next, as far as it was read ahead.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    stream: Stream,
+    layout: Layout,
+    batch: usize,
+    /// Rows of a window: whole minibatches.
+    size: usize,
+    now: Rows,
+    /// Rows of `now` in the order in which they are trained on, up to the last whole minibatch; empty while it is
+    /// being read.
+    order: Vec<u32>,
+    /// How many of those were.
+    taken: usize,
+    next: Rows,
+    /// What came last, and how many of its rows are in windows.
+    block: Option<(Table, usize)>,
+    fault: Option<Fault>,
+    /// Rows at the end of the stream that fill no minibatch.
+    rows_left: Option<usize>,
+}
+
+/// Rows on their way to minibatches: features, and a class or values each.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) features: Vec<f32>,
+    pub(crate) classes: Vec<u32>,
+    pub(crate) values: Vec<f32>,
+}
+
+impl Windows {
+    /// Of minibatches of `batch` rows.
+    pub(crate) fn new(stream: Stream, layout: Layout, batch: usize) -> Result<Self, Error> {
+        let most = u32::MAX as usize;
+        if batch == 0 || batch > most {
+            let expected = format!("1 to {most}");
+            return Err(Error::setting("batch", expected, batch));
+        }
+        let window = stream.window;
+        let size = window.checked_next_multiple_of(batch);
+        let Some(size) = size.filter(|size| (1..=most).contains(size)) else {
+            let expected = format!("1 to {} rows", most - most % batch);
+            return Err(Error::setting("window of the stream", expected, window));
+        };
+        Ok(Self {
+            stream,
+            layout,
+            batch,
+            size,
+            now: Rows::default(),
+            order: Vec::new(),
+            taken: 0,
+            next: Rows::default(),
+            block: None,
+            fault: None,
+            rows_left: None,
+        })
+    }
+
+    pub(crate) fn batch(&self) -> usize {
+        self.batch
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Bytes of a window, and of the order of its rows.
+    pub(crate) fn bytes_of_window(&self) -> u64 {
+        let numbers = self.layout.numbers().saturating_add(1) as u64;
+        bytes_of::<f32>(numbers.saturating_mul(self.size as u64))
+    }
+
+    /// Whole minibatches of the present window that were not taken. Where there is none, the next window is read: there
+    /// is still none at the end of the stream, and at a fault.
+    pub(crate) fn ready(&mut self) -> usize {
+        if self.taken == self.order.len() && self.rows_left.is_none() {
+            self.read_window();
+        }
+        (self.order.len() - self.taken) / self.batch
+    }
+
+    fn read_window(&mut self) {
+        // A window that was trained on gives its room to the next. One that a fault has interrupted goes on.
+        if !self.order.is_empty() {
+            (self.taken, self.now) = (0, std::mem::take(&mut self.now).cleared());
+            self.order.clear();
+            if !self.next.is_empty() {
+                std::mem::swap(&mut self.now, &mut self.next);
+            }
+        }
+        let mut now = std::mem::take(&mut self.now);
+        let is_whole = self.read_into(&mut now, self.size);
+        self.now = now;
+        if !is_whole && !self.stream.has_ended {
+            return;
+        }
+        let rows = self.now.len(self.layout);
+        let whole = rows - rows % self.batch;
+        if !is_whole {
+            self.rows_left = Some(rows - whole);
+        }
+        let shuffle = Shuffle::new(self.stream.seed, rows, self.stream.number);
+        self.order.reserve_exact(whole);
+        self.order.extend(shuffle.take(whole));
+        self.stream.number = self.stream.number.wrapping_add(1);
+    }
+
+    /// Reads so many more rows of the window behind the present one. A fault is kept until all steps of the present
+    /// window are taken.
+    pub(crate) fn read_ahead(&mut self, rows: usize) {
+        if self.order.is_empty() {
+            return;
+        }
+        let mut next = std::mem::take(&mut self.next);
+        let until = next.len(self.layout).saturating_add(rows).min(self.size);
+        self.read_into(&mut next, until);
+        self.next = next;
+    }
+
+    /// Reads until there are so many rows; whether there are.
+    fn read_into(&mut self, rows: &mut Rows, until: usize) -> bool {
+        let layout = self.layout;
+        rows.reserve(layout, self.size);
+        while self.fault.is_none() {
+            let missing = until - rows.len(layout);
+            if missing == 0 {
+                return true;
+            }
+            let (table, first) = match self.block.take() {
+                Some(block) => block,
+                None => match self.stream.next(layout) {
+                    Ok(Some(table)) => (table, 0),
+                    Ok(None) => return false,
+                    Err(fault) => {
+                        self.fault = Some(fault);
+                        return false;
+                    }
+                },
+            };
+            let end = table.len().min(first.saturating_add(missing));
+            rows.extend(&table, first, end);
+            if end < table.len() {
+                self.block = Some((table, end));
+            }
+        }
+        false
+    }
+
+    /// The rows of the next minibatches, which are ready, by their places among those of the window.
+    pub(crate) fn minibatches(&self, count: usize) -> (&[u32], &Rows) {
+        let rows = count * self.batch;
+        (&self.order[self.taken..][..rows], &self.now)
+    }
+
+    /// The next minibatches were trained on.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.taken += count * self.batch;
+    }
+
+    /// Why there is nothing more, if that is no end: told once, with the losses of the steps before it. Then it goes on
+    /// with the block behind.
+    pub(crate) fn fault(&mut self, losses: impl FnOnce() -> Vec<f32>) -> Result<(), Error> {
+        match self.fault.take() {
+            None => Ok(()),
+            Some(Fault::Source { block, source }) => Err(Error::Stream {
+                block,
+                source,
+                losses: losses(),
+            }),
+            Some(Fault::Layout {
+                block,
+                expected,
+                found,
+            }) => Err(Error::Block {
+                block,
+                expected: expected.to_string(),
+                found: found.to_string(),
+                losses: losses(),
+            }),
+        }
+    }
+
+    /// Rows that fill no minibatch, once all others were trained on.
+    pub(crate) fn rows_left(&self) -> Option<usize> {
+        self.rows_left.filter(|_| self.taken == self.order.len())
+    }
+}
+
+impl Rows {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.features.is_empty()
+    }
+
+    fn len(&self, layout: Layout) -> usize {
+        self.features.len() / layout.width
+    }
+
+    /// Nothing, with the same room.
+    pub(crate) fn cleared(mut self) -> Self {
+        self.features.clear();
+        self.classes.clear();
+        self.values.clear();
+        self
+    }
+
+    /// Makes room for so many rows, and no more.
+    pub(crate) fn reserve(&mut self, layout: Layout, rows: usize) {
+        let more = |rows: usize, of_row: usize, has: usize| (rows * of_row).saturating_sub(has);
+        let features = more(rows, layout.width, self.features.len());
+        self.features.reserve_exact(features);
+        match layout.targets {
+            TargetKind::Classes => {
+                let classes = more(rows, 1, self.classes.len());
+                self.classes.reserve_exact(classes);
+            }
+            TargetKind::Values => {
+                let values = more(rows, layout.outputs, self.values.len());
+                self.values.reserve_exact(values);
+            }
+        }
+    }
+
+    /// Adds rows of a table.
+    fn extend(&mut self, table: &Table, first: usize, end: usize) {
+        let part = |columns: usize| first * columns..end * columns;
+        let features = &table.features()[part(table.width())];
+        self.features.extend_from_slice(features);
+        match table.targets() {
+            Targets::Classes(labels) => {
+                self.classes
+                    .extend_from_slice(&labels.indices()[first..end]);
+            }
+            Targets::Values { outputs, values } => {
+                self.values.extend_from_slice(&values[part(*outputs)]);
+            }
+        }
+    }
+
+    /// Adds one of these rows.
+    pub(crate) fn push(&mut self, layout: Layout, of: &Self, row: usize) {
+        let part = |columns: usize| row * columns..(row + 1) * columns;
+        self.features
+            .extend_from_slice(&of.features[part(layout.width)]);
+        match layout.targets {
+            TargetKind::Classes => self.classes.push(of.classes[row]),
+            TargetKind::Values => self
+                .values
+                .extend_from_slice(&of.values[part(layout.outputs)]),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Steps on rows that come in a stream.
+
+use super::source::{Source, check_host};
+use super::{PIECE, PIECES, Trainer};
+use crate::data::{Layout, Rows, Sampling, Stream, Windows};
+use crate::error::Error;
+use crate::model::{Model, probe_loss};
+use crate::network::summary::Summary;
+use crate::ops::gather::Resident;
+use crate::ops::{Loss, Optimizer};
+use crate::steps::{self, Fusion};
+
+/// A stream, and the minibatches of it that are on the device: there is room for a few, which take turns. A minibatch is
+/// written where its step looks for it, right before that step is submitted.
+#[derive(Debug)]
+pub(super) struct Streamed {
+    windows: Windows,
+    /// Of as many rows as there is room for, in order: step `t` has the minibatch at `t` modulo their number.
+    sampling: Sampling,
+    resident: Resident,
+    /// Minibatches that there is room for: a power of two, so that the device may count steps modulo 2³².
+    room: usize,
+    /// On their way there.
+    rows: Rows,
+    /// What the device works on.
+    before: Option<wgpu::SubmissionIndex>,
+}
+
+impl Streamed {
+    fn new(model: &Model, windows: Windows) -> Result<Self, Error> {
+        let (layout, batch) = (windows.layout(), windows.batch());
+        let room = minibatches_of_piece(layout, batch);
+        let rows = room * batch;
+        // Below 2³²: a batch is, and more than one have no more bytes than a piece.
+        let all = u32::try_from(rows).unwrap_or(u32::MAX);
+        Ok(Self {
+            resident: Resident::of_stream(model.gpu(), layout, rows)?,
+            sampling: Sampling::Listed((0..all).collect()),
+            room,
+            windows,
+            rows: Rows::default(),
+            before: None,
+        })
+    }
+
+    /// What steps are recorded on.
+    pub(super) fn rows(&self) -> steps::Rows<'_> {
+        steps::Rows::Minibatches {
+            resident: &self.resident,
+            batch: self.windows.batch(),
+            accumulated: 1,
+            sampling: &self.sampling,
+        }
+    }
+}
+
+/// As many minibatches as a piece has, up to a power of two.
+fn minibatches_of_piece(layout: Layout, batch: usize) -> usize {
+    let of_minibatch = 4 * (layout.numbers() as u64).saturating_mul(batch as u64);
+    let most = usize::try_from(PIECE / of_minibatch.max(1)).unwrap_or(usize::MAX);
+    // The largest power of two up to it.
+    1 << most.max(1).ilog2()
+}
+
+impl Trainer {
+    /// Records the training of `model` on a stream of rows with minibatches of `batch` rows, for data that do not fit in
+    /// memory. While the device works on some minibatches, the next are read, shuffled and written.
+    ///
+    /// In memory are the block that came last, two windows, and some megabytes of minibatches on their way; on the
+    /// device are 8 MB of minibatches, or one.
+    ///
+    /// [`steps`](Self::steps) returns fewer losses than steps that were asked for when the stream ends, and then none
+    /// ([`is_finished`](Self::is_finished)). Rows at the end that fill no minibatch are not trained on
+    /// ([`rows_left`](Self::rows_left)). [`advance`](Self::advance) waits until no more than two submits are on their
+    /// way, and for the iterator. A checkpoint has no position in a stream: whoever resumes from one gives the trainer a
+    /// stream that begins where that one stopped, with the number of its window
+    /// ([`Stream::from_window`]).
+    ///
+    /// ```
+    /// use wgrad::data::{DataError, Stream, Table};
+    /// use wgrad::ndarray::Array2;
+    /// use wgrad::ops::{Adam, Linear, MeanSquaredError};
+    /// use wgrad::{Gpu, Sequential, Trainer};
+    ///
+    /// let blocks = (0..50).map(|block| {
+    ///     let x = Array2::from_shape_fn((100, 1), |(row, _)| (block * row % 101) as f32 / 101.0);
+    ///     Table::regression("line", x.view(), x.mapv(|x| 3.0 * x).view())
+    /// });
+    /// let model = Sequential::input(1).layer(Linear::new(1)).build(&Gpu::new()?)?;
+    /// let stream = Stream::new(blocks, 1_000, 7);
+    /// let mut trainer = Trainer::streamed(model, MeanSquaredError, Adam::new(0.05), stream, 20)?;
+    /// while !trainer.is_finished() {
+    ///     if let Some(loss) = trainer.steps(100)?.last() {
+    ///         println!("step {}, loss {loss}", trainer.steps_taken());
+    ///     }
+    /// }
+    /// assert_eq!(trainer.steps_taken(), 250);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when batch, window or a setting of the optimizer make no sense, [`Error::Memory`] when the host
+    /// has no room for two windows, [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold what the training
+    /// needs. Steps return [`Error::Stream`] or [`Error::Block`] for a block that could not be had or is of other rows,
+    /// when all steps of whole windows before it are taken.
+    pub fn streamed(
+        model: Model,
+        loss: impl Loss + 'static,
+        optimizer: impl Optimizer + 'static,
+        stream: Stream,
+        batch: usize,
+    ) -> Result<Self, Error> {
+        optimizer.check()?;
+        let layout = Layout {
+            width: model.features(),
+            outputs: model.graph().outputs(),
+            targets: loss.targets(),
+        };
+        let windows = Windows::new(stream, layout, batch)?;
+        let gpu = model.gpu();
+        probe_loss(gpu, &loss, model.output())?;
+        let of_windows = windows.bytes_of_window().saturating_mul(2);
+        // Those on the device, where its memory is the host's, and their copies.
+        let of_minibatch = 4 * (layout.numbers() as u64).saturating_mul(batch as u64);
+        let copies = (1 + PIECES).saturating_mul(PIECE.max(of_minibatch));
+        if gpu.is_software() {
+            let summary = Summary::of(model.graph());
+            let of_examples = of_windows.saturating_add(copies.saturating_add(PIECE));
+            check_host(&summary, optimizer.state().len(), batch, of_examples)?;
+        } else {
+            let what = || "a training on a stream, two windows of it".to_owned();
+            gpu.check_host(what, of_windows.saturating_add(copies))?;
+        }
+        let streamed = Box::new(Streamed::new(&model, windows)?);
+        let mut trainer = Self::with(model, loss, optimizer, None)?;
+        let steps = trainer.record(streamed.rows(), Fusion::Layers)?;
+        trainer.source = Source::Stream { streamed, steps };
+        Ok(trainer)
+    }
+
+    /// Submits at most so many steps of a stream, and reads on meanwhile; returns how many.
+    pub(super) async fn submit_streamed(&mut self, steps: usize) -> Result<usize, Error> {
+        let Source::Stream {
+            streamed,
+            steps: recorded,
+        } = &mut self.source
+        else {
+            return Ok(0);
+        };
+        let Streamed {
+            windows,
+            resident,
+            room,
+            rows,
+            before,
+            ..
+        } = &mut **streamed;
+        let (gpu, layout, batch) = (self.model.gpu(), windows.layout(), windows.batch());
+        let mut taken = 0;
+        while taken < steps {
+            #[expect(clippy::cast_possible_truncation, reason = "below the room")]
+            let place = (self.updater.steps_taken() % *room as u64) as usize;
+            let now = windows.ready().min(steps - taken).min(*room - place);
+            if now == 0 {
+                break;
+            }
+            if recorded.reads_coefficients() {
+                self.updater.announce(now)?;
+            }
+            *rows = std::mem::take(rows).cleared();
+            rows.reserve(layout, now * batch);
+            let (order, window) = windows.minibatches(now);
+            for &row in order {
+                rows.push(layout, window, row as usize);
+            }
+            resident.write(gpu, place * batch, rows)?;
+            let mut left = now;
+            while left > 0 {
+                let (submitted, done) = recorded.submit(gpu, left)?;
+                self.updater.advance(done);
+                windows.advance(done);
+                left -= done;
+                if let Some(before) = before.replace(submitted) {
+                    gpu.finished(before).await?;
+                }
+            }
+            taken += now;
+            windows.read_ahead(now * batch);
+        }
+        Ok(taken)
+    }
+
+    /// The error that a stream ended with for now.
+    pub(super) fn fault_of_stream(
+        &mut self,
+        losses: impl FnOnce() -> Vec<f32>,
+    ) -> Result<(), Error> {
+        match &mut self.source {
+            Source::Stream { streamed, .. } => streamed.windows.fault(losses),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a stream has ended and all of its minibatches were trained on. It is known when steps were asked for
+    /// that it does not have.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.rows_left().is_some()
+    }
+
+    /// How many rows at the end of a stream fill no minibatch, once it [is finished](Self::is_finished).
+    #[must_use]
+    pub fn rows_left(&self) -> Option<usize> {
+        match &self.source {
+            Source::Stream { streamed, .. } => streamed.windows.rows_left(),
+            _ => None,
+        }
+    }
+}

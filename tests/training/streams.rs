@@ -1,0 +1,422 @@
+//! Data that come in a stream.
+
+use std::error::Error as _;
+use std::io;
+
+use wgrad::data::{Labels, Sampling, Stream, Table};
+use wgrad::ndarray::{Array2, s};
+use wgrad::ops::{Adam, Group, Linear, MeanSquaredError, Sgd, SoftmaxCrossEntropy, Tanh};
+use wgrad::{Error, Parameters, Sequential, Targets, Trainer, cpu, wgpu};
+
+use crate::gpu::gpu;
+
+/// A trainer on either engine.
+enum Engine {
+    Gpu(Box<Trainer>),
+    Cpu(Box<cpu::Trainer<f32>>),
+}
+
+/// Calls the same method of either.
+macro_rules! of {
+    ($engine:expr, $trainer:ident => $call:expr) => {
+        match $engine {
+            Engine::Gpu($trainer) => $call,
+            Engine::Cpu($trainer) => $call,
+        }
+    };
+}
+
+impl Engine {
+    /// Both on streams of values.
+    fn both(stream: impl Fn() -> Stream, batch: usize) -> [Self; 2] {
+        let model = values_net().build(gpu()).unwrap();
+        let network = values_net().on_cpu().unwrap();
+        let on_gpu = Trainer::streamed(model, MeanSquaredError, Adam::new(0.01), stream(), batch);
+        let on_cpu =
+            cpu::Trainer::streamed(network, MeanSquaredError, Adam::new(0.01), stream(), batch);
+        [
+            Self::Gpu(Box::new(on_gpu.unwrap())),
+            Self::Cpu(Box::new(on_cpu.unwrap())),
+        ]
+    }
+
+    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
+        of!(self, trainer => trainer.steps(count))
+    }
+
+    /// Losses of steps that are asked for a few at a time.
+    fn all(&mut self, at_a_time: usize) -> Vec<f32> {
+        let mut all = Vec::new();
+        while !of!(self, trainer => trainer.is_finished()) {
+            all.extend(self.steps(at_a_time).unwrap());
+        }
+        all
+    }
+
+    fn rows_left(&self) -> Option<usize> {
+        of!(self, trainer => trainer.rows_left())
+    }
+
+    fn parameters(&self) -> Parameters {
+        match self {
+            Self::Gpu(trainer) => trainer.model().parameters().unwrap(),
+            Self::Cpu(trainer) => trainer.network().parameters(),
+        }
+    }
+}
+
+fn values_net() -> Sequential {
+    let network = Sequential::input(3).layer(Linear::new(8)).layer(Tanh);
+    network.layer(Linear::new(2)).seed(4)
+}
+
+fn classes_net() -> Sequential {
+    let network = Sequential::input(3).layer(Linear::new(8)).layer(Tanh);
+    network.layer(Linear::new(4)).seed(4)
+}
+
+/// Rows of numbers that repeat nowhere, and something to learn from them.
+fn features(rows: usize) -> Array2<f32> {
+    Array2::from_shape_fn((rows, 3), |(row, column)| {
+        ((row * 37 + column * 11) as f32 * 0.618).sin()
+    })
+}
+
+fn values(rows: usize) -> Table {
+    let x = features(rows);
+    let y = Array2::from_shape_fn((rows, 2), |(row, output)| x[[row, output]] * x[[row, 2]]);
+    Table::regression("values", x.view(), y.view()).unwrap()
+}
+
+fn classes(rows: usize) -> Table {
+    let classes = (0u32..).map(|row| row * 7 % 4).take(rows).collect();
+    let labels = Labels::from_classes(classes, 4).unwrap();
+    Table::classification("classes", features(rows).view(), labels).unwrap()
+}
+
+/// A table of values in blocks of such sizes.
+fn in_blocks(table: &Table, sizes: &[usize]) -> Vec<Result<Table, io::Error>> {
+    let x = Array2::from_shape_vec((table.len(), table.width()), table.features().to_vec());
+    let (x, mut first) = (x.unwrap(), 0);
+    let block = |&size: &usize| {
+        let rows = first..first + size;
+        first += size;
+        let x = x.slice(s![rows.clone(), ..]);
+        let block = match table.targets() {
+            wgrad::data::Targets::Values { outputs, values } => {
+                let y = Array2::from_shape_vec((table.len(), *outputs), values.clone()).unwrap();
+                Table::regression("block", x, y.slice(s![rows, ..]))
+            }
+            wgrad::data::Targets::Classes(labels) => {
+                let classes = labels.indices()[rows].to_vec();
+                let labels = Labels::from_classes(classes, labels.classes()).unwrap();
+                Table::classification("block", x, labels)
+            }
+            other => panic!("{other:?}"),
+        };
+        Ok(block.unwrap())
+    };
+    let blocks = sizes.iter().map(block).collect();
+    assert_eq!(first, table.len());
+    blocks
+}
+
+fn bits(losses: &[f32]) -> Vec<u32> {
+    losses.iter().map(|loss| loss.to_bits()).collect()
+}
+
+/// Single precision on either engine: far below what another minibatch changes.
+fn assert_alike(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    for (step, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let difference = (found - expected).abs();
+        assert!(
+            difference < 1e-4 * (0.01 + expected),
+            "step {step}: {found} and {expected}"
+        );
+    }
+}
+
+#[test]
+fn a_stream_that_repeats_a_table_has_the_minibatches_of_shuffled_epochs() {
+    let shuffled = Sampling::Shuffled { seed: 9 };
+    let sizes = [1, 29, 50, 20];
+    let table = values(100);
+    let stream = || {
+        let epochs = std::iter::repeat_with({
+            let table = table.clone();
+            move || in_blocks(&table, &sizes)
+        });
+        Stream::new(epochs.take(3).flatten(), 100, 9)
+    };
+    let model = values_net().build(gpu()).unwrap();
+    let network = values_net().on_cpu().unwrap();
+    let adam = Adam::new(0.01);
+    let mut on_gpu =
+        Trainer::new(model, MeanSquaredError, adam, &table, 10, shuffled.clone()).unwrap();
+    let mut on_cpu =
+        cpu::Trainer::new(network, MeanSquaredError, adam, &table, 10, shuffled).unwrap();
+    let expected = [on_gpu.steps(30).unwrap(), on_cpu.steps(30).unwrap()];
+    let parameters = [
+        on_gpu.model().parameters().unwrap(),
+        on_cpu.network().parameters(),
+    ];
+    let engines = Engine::both(stream, 10);
+    for ((mut engine, expected), parameters) in engines.into_iter().zip(&expected).zip(parameters) {
+        // More than there are, in one call.
+        let found = engine.steps(1_000).unwrap();
+        assert_eq!(bits(&found), bits(expected));
+        assert_eq!(engine.rows_left(), Some(0));
+        assert!(engine.parameters() == parameters);
+        assert!(engine.steps(5).unwrap().is_empty());
+    }
+    assert_alike(&expected[0], &expected[1]);
+}
+
+#[test]
+fn so_have_classes() {
+    let shuffled = Sampling::Shuffled { seed: 2 };
+    let table = classes(60);
+    let stream = || Stream::new(in_blocks(&table, &[50, 10]), 60, 2);
+    let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.3));
+    let model = || classes_net().build(gpu()).unwrap();
+    let network = || classes_net().on_cpu().unwrap();
+    let mut expected = Trainer::new(model(), loss, sgd, &table, 6, shuffled.clone()).unwrap();
+    let mut found = Trainer::streamed(model(), loss, sgd, stream(), 6).unwrap();
+    let on_gpu = expected.steps(10).unwrap();
+    assert_eq!(bits(&found.steps(10).unwrap()), bits(&on_gpu));
+    let mut expected = cpu::Trainer::new(network(), loss, sgd, &table, 6, shuffled).unwrap();
+    let mut found = cpu::Trainer::streamed(network(), loss, sgd, stream(), 6).unwrap();
+    let on_cpu = expected.steps(10).unwrap();
+    assert_eq!(bits(&found.steps(10).unwrap()), bits(&on_cpu));
+    assert_alike(&on_gpu, &on_cpu);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_however_blocks_end_and_another_seed_another_order() {
+    let table = values(105);
+    let run = |seed, sizes: &[usize], at_a_time| {
+        let engines = Engine::both(|| Stream::new(in_blocks(&table, sizes), 30, seed), 10);
+        engines.map(|mut engine| {
+            let losses = engine.all(at_a_time);
+            assert_eq!((losses.len(), engine.rows_left()), (10, Some(5)));
+            (bits(&losses), engine.parameters())
+        })
+    };
+    let first = run(1, &[105], 100);
+    assert!(first == run(1, &[105], 100), "another run");
+    assert!(
+        first == run(1, &[30, 30, 45], 1),
+        "blocks of windows, step by step"
+    );
+    assert!(first == run(1, &[1, 2, 3, 44, 54, 1], 4), "other blocks");
+    let second = run(2, &[105], 100);
+    assert!(first[0].0[0] != second[0].0[0] && first[1].0[0] != second[1].0[0]);
+}
+
+#[test]
+fn both_engines_see_the_same_minibatches() {
+    let table = values(500);
+    for window in [10, 70, 500, 10_000] {
+        let stream = || Stream::new(in_blocks(&table, &[123, 377]), window, 3);
+        let [on_gpu, on_cpu] = Engine::both(stream, 10).map(|mut engine| engine.all(7));
+        assert_eq!(on_gpu.len(), 50, "a window of {window}");
+        assert_alike(&on_gpu, &on_cpu);
+    }
+}
+
+/// Minibatches on the device take turns in room for a few.
+#[test]
+fn rows_that_are_wide_are_written_in_several_pieces() {
+    let (rows, width) = (6_144, 1_001);
+    let x = Array2::from_shape_fn((rows, width), |(row, column)| {
+        ((row * 31 + column * 17) % 1_009) as f32 / 1_009.0 - 0.5
+    });
+    let y = Array2::from_shape_fn((rows, 1), |(row, _)| x[[row, 0]]);
+    let table = Table::regression("wide", x.view(), y.view()).unwrap();
+    let (shuffled, sgd) = (Sampling::Shuffled { seed: 5 }, Sgd::new(0.001));
+    let model = || {
+        let network = Sequential::input(width).layer(Linear::new(1)).seed(1);
+        network.build(gpu()).unwrap()
+    };
+    let mut expected = Trainer::new(model(), MeanSquaredError, sgd, &table, 512, shuffled).unwrap();
+    let stream = Stream::new(in_blocks(&table, &[5_000, 1_144]), rows, 5);
+    let mut found = Trainer::streamed(model(), MeanSquaredError, sgd, stream, 512).unwrap();
+    assert_eq!(
+        bits(&found.steps(12).unwrap()),
+        bits(&expected.steps(12).unwrap())
+    );
+}
+
+/// Steps that are counted in between move the places where minibatches are looked for.
+#[test]
+fn a_stream_goes_on_behind_steps_on_other_rows_and_with_other_groups() {
+    let table = values(400);
+    let stream = || Stream::new(in_blocks(&table, &[400]), 80, 3);
+    let (x, y) = (Array2::<f32>::ones((4, 3)), Array2::<f32>::zeros((4, 2)));
+    let run = |mut engine: Engine| {
+        let mut losses = engine.steps(3).unwrap();
+        let given = || Targets::Values(y.view());
+        losses.push(of!(&mut engine, trainer => trainer.step_on(x.view(), given())).unwrap());
+        losses.extend(engine.steps(7).unwrap());
+        let group = || Group::new().rate(0.1);
+        of!(&mut engine, trainer => trainer.set_group("*.bias", group())).unwrap();
+        losses.extend(engine.all(9));
+        losses
+    };
+    let [on_gpu, on_cpu] = Engine::both(stream, 10).map(run);
+    assert_eq!(on_gpu.len(), 41);
+    assert_alike(&on_gpu, &on_cpu);
+}
+
+#[test]
+fn a_stream_is_gone_on_with_from_a_checkpoint_with_the_same_bits() {
+    let table = values(120);
+    let blocks = || in_blocks(&table, &[40, 40, 40]);
+    let engines = || Engine::both(|| Stream::new(blocks(), 40, 6), 10);
+    // Behind the first window.
+    let behind = || Stream::new(blocks().into_iter().skip(1), 40, 6).from_window(1);
+    let halves = engines().into_iter().zip(Engine::both(behind, 10));
+    for (whole, (half, mut rest)) in engines().into_iter().zip(halves) {
+        let [mut whole, mut half] = [whole, half];
+        let expected = whole.all(100);
+        let mut found = half.steps(4).unwrap();
+        let saved = match half {
+            Engine::Gpu(trainer) => pollster::block_on(trainer.to_safetensors()),
+            Engine::Cpu(trainer) => trainer.to_safetensors(),
+        };
+        of!(&mut rest, trainer => trainer.set_safetensors(&saved.unwrap())).unwrap();
+        found.extend(rest.all(100));
+        assert_eq!(bits(&found), bits(&expected));
+        assert!(whole.parameters() == rest.parameters());
+    }
+}
+
+#[test]
+fn an_error_comes_behind_the_steps_before_it_and_loses_nothing() {
+    let table = values(100);
+    let whole = || Stream::new(in_blocks(&table, &[100]), 20, 3);
+    let failing = || {
+        let mut blocks = in_blocks(&table, &[25, 30, 45]);
+        blocks.insert(2, Err(io::Error::other("the disk is gone")));
+        Stream::new(blocks, 20, 3)
+    };
+    let engines = Engine::both(whole, 5)
+        .into_iter()
+        .zip(Engine::both(failing, 5));
+    for (mut whole, mut engine) in engines {
+        let expected = whole.all(100);
+        let mut found = engine.steps(3).unwrap();
+        let error = engine.steps(100).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("block 2") && text.contains("the disk is gone"),
+            "{text}"
+        );
+        assert!(error.source().unwrap().is::<io::Error>());
+        let Error::Stream {
+            block: 2, losses, ..
+        } = error
+        else {
+            panic!("{error}");
+        };
+        // Of the third window there were 15 rows.
+        assert_eq!(losses.len(), 5);
+        found.extend(losses);
+        found.extend(engine.all(100));
+        assert_eq!(bits(&found), bits(&expected));
+        assert!(engine.parameters() == whole.parameters());
+    }
+}
+
+#[test]
+fn steps_that_nobody_waits_for_say_so_as_well() {
+    let table = values(100);
+    let mut blocks = in_blocks(&table, &[60, 40]);
+    blocks.insert(1, Err(io::Error::other("the disk is gone")));
+    let model = values_net().build(gpu()).unwrap();
+    let stream = Stream::new(blocks, 20, 3);
+    let mut trainer =
+        Trainer::streamed(model, MeanSquaredError, Adam::new(0.01), stream, 5).unwrap();
+    trainer.advance(5).unwrap();
+    assert_eq!(trainer.steps_taken(), 5);
+    let error = trainer.advance(100).unwrap_err();
+    assert!(
+        matches!(&error, Error::Stream { block: 1, losses, .. } if losses.is_empty()),
+        "{error}"
+    );
+    assert_eq!(trainer.steps_taken(), 12);
+    assert_eq!(
+        pollster::block_on(trainer.losses_async(12)).unwrap().len(),
+        12
+    );
+    trainer.advance(100).unwrap();
+    assert_eq!((trainer.steps_taken(), trainer.rows_left()), (20, Some(0)));
+}
+
+#[test]
+fn blocks_of_other_rows_are_refused_and_left_out() {
+    let table = values(40);
+    let of = |width, outputs| {
+        let (x, y) = (Array2::zeros((5, width)), Array2::zeros((5, outputs)));
+        Table::regression("other", x.view(), y.view()).unwrap()
+    };
+    for (other, found) in [
+        (of(4, 2), "features: 4, and values: 2"),
+        (of(3, 1), "features: 3, and values: 1"),
+        (classes(5), "features: 3, and one of 4 classes"),
+    ] {
+        let stream = || {
+            let mut blocks = in_blocks(&table, &[20, 20]);
+            blocks.insert(1, Ok(other.clone()));
+            Stream::new(blocks, 10, 3)
+        };
+        for mut engine in Engine::both(stream, 10) {
+            let error = engine.steps(100).unwrap_err();
+            let text = error.to_string();
+            for part in ["block 1", "features: 3, and values: 2", found, "2 steps"] {
+                assert!(text.contains(part), "no {part} in: {text}");
+            }
+            assert!(matches!(error, Error::Block { block: 1, losses, .. } if losses.len() == 2));
+            assert_eq!(engine.all(100).len(), 2);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_done_with_a_stream_is_refused() {
+    let model = || values_net().build(gpu()).unwrap();
+    let stream = |window| Stream::new(in_blocks(&values(10), &[10]), window, 1);
+    let streamed = |window, batch| {
+        Trainer::streamed(
+            model(),
+            MeanSquaredError,
+            Sgd::new(0.1),
+            stream(window),
+            batch,
+        )
+    };
+    for (window, batch) in [(0, 5), (10, 0)] {
+        let error = streamed(window, batch).unwrap_err();
+        assert!(matches!(error, Error::Setting { .. }), "{error}");
+    }
+    // As many bytes as no host has.
+    let error = streamed(4_000_000_000, 10).and_then(|_| streamed(4_000_000_000, 1_000_000_000));
+    assert!(matches!(
+        error,
+        Err(Error::Memory { .. } | Error::Limit { .. })
+    ));
+    let network = values_net().on_cpu().unwrap();
+    let sgd = Sgd::new(0.1);
+    let error = cpu::Trainer::streamed(network, MeanSquaredError, sgd, stream(4_000_000_000), 10);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("a window of its stream alone"), "{error}");
+
+    let mut trainer = streamed(10, 5).unwrap();
+    let mut encoder = gpu()
+        .device()
+        .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    let error = trainer.encode(1, &mut pass).unwrap_err();
+    assert!(error.to_string().contains("steps or advance"), "{error}");
+}
