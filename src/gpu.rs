@@ -29,7 +29,7 @@ use pipelines::PipelineKey;
 pub(crate) use pipelines::Shortage;
 pub(crate) use signal::{Sender, Signal};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use wait::block_on;
+pub(crate) use wait::{Completion, block_on};
 #[cfg(not(target_arch = "wasm32"))]
 use watcher::Watcher;
 

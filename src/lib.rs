@@ -172,6 +172,7 @@ mod memory;
 mod model;
 mod network;
 pub mod ops;
+mod pace;
 mod parallel;
 pub mod plan;
 pub mod random;

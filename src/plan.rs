@@ -32,7 +32,8 @@ const MAX_WORKGROUPS: u64 = 65_535;
 pub(crate) const SOFTWARE_ITERATIONS: u64 = 65_000;
 
 /// Floating-point operations of one submit, which should end well before an operating system takes the
-/// GPU for hung: 2 s on Windows. Where a single step has more, it is a submit.
+/// GPU for hung: 2 s on Windows. Where a single step has more, it is a submit. A training goes by it until it has
+/// measured its steps.
 ///
 /// The slowest integrated GPUs have a peak of 0.2 TFLOP/s. At a quarter of that, 40 GFLOP take 0.8 s. A
 /// fast GPU idles for some 20 µs between two submits. At 20 TFLOP/s, that is 1 % of the 2 ms that 40 GFLOP

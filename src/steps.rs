@@ -5,6 +5,7 @@ mod fused;
 mod layers;
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use crate::data::Sampling;
 use crate::error::{Error, Unfused};
@@ -13,6 +14,7 @@ use crate::kernel::Contract;
 use crate::model::Model;
 use crate::ops::Loss;
 use crate::ops::gather::Resident;
+use crate::pace::Pace;
 use crate::plan::{BYTES_PER_SUBMIT, Plan, flops_per_submit};
 use crate::tensor::Tensor;
 use crate::updater::Updater;
@@ -21,6 +23,10 @@ pub use batch::Batch;
 
 /// Past this, the vectors that record a pass grow and each dispatch costs more.
 const DISPATCHES_PER_SUBMIT: usize = 2_000;
+
+/// How long a submit should take where it is known how fast steps are: well below the 2 s after which a system takes a
+/// device for hung, and so long that no device idles between two.
+const SUBMIT: Duration = Duration::from_millis(250);
 
 /// Which dispatches make a step of training. All compute the same step, up to rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,6 +75,9 @@ pub(crate) struct Steps {
     fusion: Fusion,
     /// Why `Layers` was taken, where both were to choose from.
     unfused: Option<Unfused>,
+    pace: Pace,
+    /// Steps that the submit before was granted by time.
+    granted: Option<usize>,
 }
 
 /// One way to run steps.
@@ -100,6 +109,8 @@ impl Steps {
             runner: Box::new(runner),
             fusion,
             unfused: None,
+            pace: Pace::default(),
+            granted: None,
         }
     }
 
@@ -140,10 +151,16 @@ impl Steps {
         let by_flops = flops_per_submit(gpu) / step.flops().max(1);
         let by_bytes = BYTES_PER_SUBMIT / step.bytes().max(1);
         let by_dispatches = DISPATCHES_PER_SUBMIT / step.len().max(1);
-        let chunk = by_dispatches
-            .min(usize::try_from(by_flops.min(by_bytes)).unwrap_or(usize::MAX))
-            .max(1);
-        let (plans, steps) = self.runner.next(chunk.min(most));
+        let counted = usize::try_from(by_flops.min(by_bytes)).unwrap_or(usize::MAX);
+        let counted = counted.max(1);
+        let granted = granted(
+            counted,
+            self.pace.steps_within(SUBMIT),
+            self.granted.unwrap_or(counted),
+        );
+        self.granted = Some(granted);
+        let most = granted.min(by_dispatches).max(1).min(most);
+        let (plans, steps) = self.runner.next(most);
         Ok((gpu.submit_all(plans)?, steps))
     }
 
@@ -159,6 +176,17 @@ impl Steps {
             }
             left -= steps;
         }
+    }
+
+    /// The device took so long for a submit of so many steps.
+    pub(crate) fn learn(&mut self, steps: usize, took: Duration) {
+        self.pace.record(steps, took);
+    }
+
+    /// How fast it was measured to take them.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// The dispatches of one step.
@@ -192,6 +220,36 @@ impl Steps {
     }
 }
 
+/// Steps of a submit: as many as were counted, until it is measured how many take [`SUBMIT`]. Those are taken up to 10
+/// times what was counted, and no more than twice as many as in the submit before, so that one wrong time does no harm.
+fn granted(counted: usize, measured: Option<usize>, before: usize) -> usize {
+    let most = counted.saturating_mul(10).min(before.saturating_mul(2));
+    measured.map_or(counted, |measured| measured.clamp(1, most))
+}
+
 pub(crate) fn contracts() -> Vec<Contract> {
     fused::contracts()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::granted;
+
+    #[test]
+    fn a_submit_is_as_long_as_was_measured_within_bounds() {
+        assert_eq!(granted(40, None, 40), 40);
+        assert_eq!(granted(40, Some(50), 40), 50);
+        assert_eq!(granted(40, Some(3), 40), 3);
+        assert_eq!(granted(40, Some(0), 40), 1);
+        assert_eq!(granted(1, Some(0), 1), 1);
+        assert_eq!(
+            granted(usize::MAX, Some(usize::MAX), usize::MAX),
+            usize::MAX
+        );
+        let mut grown = vec![40];
+        while grown.len() < 6 {
+            grown.push(granted(40, Some(usize::MAX), grown[grown.len() - 1]));
+        }
+        assert_eq!(grown, [40, 80, 160, 320, 400, 400]);
+    }
 }

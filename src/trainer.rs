@@ -1,6 +1,8 @@
 //! The training loop: recorded once, then run on the GPU for hundreds of steps at a time.
 
 mod best;
+#[cfg(not(target_arch = "wasm32"))]
+mod budget;
 mod evaluation;
 mod given;
 mod losses;
@@ -34,6 +36,8 @@ use crate::steps::{Batch, Fusion, Rows, Steps, Training};
 use crate::tensor::Tensor;
 use crate::updater::Updater;
 use best::Best;
+#[cfg(not(target_arch = "wasm32"))]
+use budget::Budget;
 use given::Given;
 use predicting::Passes;
 use source::{Source, check_host};
@@ -71,6 +75,8 @@ pub struct Trainer {
     soundness: Soundness,
     data_sets: DataSets,
     best: Option<Best>,
+    #[cfg(not(target_arch = "wasm32"))]
+    budget: Budget,
     passes: Passes,
 }
 
@@ -222,6 +228,8 @@ impl Trainer {
             steps_elsewhere: 0,
             data_sets: DataSets::default(),
             best: None,
+            #[cfg(not(target_arch = "wasm32"))]
+            budget: Budget::default(),
             passes: Passes::default(),
             model,
         })
@@ -394,12 +402,18 @@ impl Trainer {
         }
         self.announce(steps)?;
         let gpu = self.model.gpu().clone();
-        let (mut before, mut left) = (None, steps);
+        let (mut before, mut done_before, mut left) = (None, None, steps);
         while left > 0 {
             let (submitted, now) = self.submit(left)?;
             left -= now;
-            if let Some(before) = before.replace(submitted) {
-                gpu.finished(before).await?;
+            if let Some((submitted, steps)) = before.replace((submitted, now)) {
+                let done = gpu.finished(submitted).await?;
+                // When the first began is not known; the others begin when the one before them is done.
+                if let (Some(done), Some(began)) = (done, done_before) {
+                    let took = done.duration_since(began);
+                    self.source.expect_steps()?.learn(steps, took);
+                }
+                done_before = done;
             }
         }
         Ok(steps)

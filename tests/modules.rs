@@ -34,6 +34,7 @@ const ORDER: &[&[&str]] = &[
     &["model"],
     &["evaluator"],
     &["updater"],
+    &["pace"],
     &["steps"],
     &["trainer"],
     &["train"],

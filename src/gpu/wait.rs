@@ -3,6 +3,9 @@
 #[cfg(not(target_arch = "wasm32"))]
 use std::cell::Cell;
 #[cfg(not(target_arch = "wasm32"))]
+use std::pin::Pin;
+#[cfg(not(target_arch = "wasm32"))]
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::faults::Fault;
@@ -79,25 +82,30 @@ impl Gpu {
         }
     }
 
-    /// Ready when a submission is done. In a browser at once: there the device's callbacks say so.
-    pub(crate) async fn finished(&self, submission: wgpu::SubmissionIndex) -> Result<(), Error> {
-        #[cfg(not(target_arch = "wasm32"))]
-        return self.done_at(submission).await.map(|_| ());
-        #[cfg(target_arch = "wasm32")]
-        self.wait(Some(submission))
-    }
-
-    /// The time at which a submission was seen to be done.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) async fn done_at(
+    /// Ready when a submission is done, with the time at which it was seen to be. In a browser at once and without one:
+    /// there the device's callbacks say so.
+    pub(crate) async fn finished(
         &self,
         submission: wgpu::SubmissionIndex,
-    ) -> Result<Instant, Error> {
-        if MAY_BLOCK.get() {
-            self.wait(Some(submission))?;
-            return Ok(Instant::now());
+    ) -> Result<Option<Instant>, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if !MAY_BLOCK.get() {
+            return self
+                .watched(Some(submission), Signal::new())
+                .await
+                .map(Some);
         }
-        self.watched(Some(submission), Signal::new()).await
+        self.wait(Some(submission))?;
+        Ok(now())
+    }
+
+    /// Looks for the end of a submission from now on, without waiting for it.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn look_for(&self, submission: wgpu::SubmissionIndex) -> Result<Completion, Error> {
+        let signal = Signal::new();
+        self.watch(Some(submission), signal.sender())?;
+        let gpu = self.clone();
+        Ok(Completion { gpu, signal })
     }
 
     /// What becomes of a signal, which wgpu may tell, too, and of its submission, if it has one.
@@ -108,7 +116,13 @@ impl Gpu {
         signal: Signal<Outcome>,
     ) -> Result<Instant, Error> {
         self.watch(submission, signal.sender())?;
-        match signal.await {
+        self.ended(signal.await)
+    }
+
+    /// When a submission was done, if it was.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn ended(&self, outcome: Outcome) -> Result<Instant, Error> {
+        match outcome {
             Outcome::Done(at) => self.guarded(WAITING, || at),
             Outcome::TimedOut => Err(self.timed_out()),
             Outcome::Failed(message) => {
@@ -129,6 +143,34 @@ impl Gpu {
             None => Ok(()),
         }
     }
+}
+
+/// The end of a submission.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug)]
+pub(crate) struct Completion {
+    gpu: Gpu,
+    signal: Signal<Outcome>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Completion {
+    /// When it was seen to be done, if it was; to be asked until it was.
+    ///
+    /// # Errors
+    /// As [`Gpu::wait`].
+    pub(crate) fn seen(&mut self) -> Result<Option<Instant>, Error> {
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(&mut self.signal).poll(&mut context) {
+            Poll::Pending => Ok(None),
+            Poll::Ready(outcome) => self.gpu.ended(outcome).map(Some),
+        }
+    }
+}
+
+/// A browser has no such clock.
+fn now() -> Option<Instant> {
+    (!cfg!(target_arch = "wasm32")).then(Instant::now)
 }
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ndarray::array;
 
@@ -275,7 +276,7 @@ fn steps_whose_losses_were_not_read_are_counted() -> Result<(), Error> {
     };
     let expected = trainer()?.steps(9)?;
     let mut trainer = trainer()?;
-    trainer.submit(5)?;
+    trainer.advance(5)?;
     assert_eq!(trainer.steps(4)?, expected[5..]);
     Ok(())
 }
@@ -313,6 +314,63 @@ fn calls_of_any_size_are_one_training() -> Result<(), Error> {
         // At first all classes are about equally likely.
         assert!((again[0] - 10.0_f32.ln()).abs() < 0.05, "{again:?}");
     }
+    Ok(())
+}
+
+/// Submits are as long as steps were measured to take: the training is the same.
+#[test]
+fn a_training_does_not_depend_on_how_fast_its_steps_were() -> Result<(), Error> {
+    let digits = crate::data::synthetic::digits_of(1, 400, 10)?;
+    for plan in [Fusion::Layers, Fusion::Fused] {
+        let trainer = || {
+            let model = TwoLayerNet::spec(784, 10, 10).build(crate::testing::gpu())?;
+            let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+            let sampling = Sampling::WithReplacement { seed: 1 };
+            Trainer::with_fusion(model, loss, optimizer, &digits.train, 20, sampling, plan)
+        };
+        let mut trained = trainer()?;
+        // Before the first measurement what is submitted at once goes by counting.
+        trained.announce(100)?;
+        let at_once = trained.submit(100)?.1;
+        assert!(at_once > 1, "{plan:?}");
+        let mut slow = trainer()?;
+        slow.source
+            .expect_steps()?
+            .learn(1, Duration::from_secs(10));
+        slow.announce(100)?;
+        assert_eq!(slow.submit(100)?.1, 1, "{plan:?}");
+        slow.advance(at_once - 1)?;
+        assert_eq!(slow.steps(50)?, trained.steps(50)?, "{plan:?}");
+        let parameters = trained.model().parameters()?;
+        assert_eq!(slow.model().parameters()?, parameters, "{plan:?}");
+    }
+    Ok(())
+}
+
+/// Once some submits were waited for, it is known how fast steps are.
+#[test]
+fn a_training_measures_its_steps() -> Result<(), Error> {
+    let digits = crate::data::synthetic::digits_of(1, 400, 10)?;
+    let model = TwoLayerNet::spec(784, 10, 10).build(crate::testing::gpu())?;
+    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let sampling = Sampling::WithReplacement { seed: 1 };
+    let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 20, sampling)?;
+    let second = Duration::from_secs(1);
+    trainer.steps(1)?;
+    assert_eq!(
+        trainer.source.expect_steps()?.pace().steps_within(second),
+        None
+    );
+    let (start, steps) = (Instant::now(), 3000);
+    trainer.steps(steps)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let found = trainer.source.expect_steps()?.pace().steps_within(second);
+    let found = found.unwrap_or_default() as f64;
+    let expected = steps as f64 / seconds;
+    assert!(
+        found > expected / 5.0 && found < expected * 5.0,
+        "{found} {expected}"
+    );
     Ok(())
 }
 

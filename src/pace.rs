@@ -1,0 +1,95 @@
+//! How fast a device takes steps, measured.
+
+use std::time::Duration;
+
+/// Of what was known before a measurement, so much is kept. A completion that the host sees late makes one time long
+/// and the next short: sums over several let both cancel.
+const KEPT: f64 = 0.75;
+
+/// Seconds of a step, learned from submits of known length.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pace {
+    /// Sums over past submits, older ones with less weight.
+    steps: f64,
+    seconds: f64,
+}
+
+impl Pace {
+    /// So many steps took the device so long.
+    pub(crate) fn record(&mut self, steps: usize, took: Duration) {
+        if steps == 0 {
+            return;
+        }
+        self.steps = KEPT * self.steps + steps as f64;
+        self.seconds = KEPT * self.seconds + took.as_secs_f64();
+    }
+
+    /// How many whole steps fit in a time; `None` where nothing is known.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "what is too large becomes the largest number"
+    )]
+    pub(crate) fn steps_within(&self, time: Duration) -> Option<usize> {
+        let is_known = self.steps > 0.0 && self.seconds > 0.0;
+        is_known.then(|| (self.steps * time.as_secs_f64() / self.seconds) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Pace;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn nothing_is_known_before_a_measurement() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.steps_within(SECOND), None);
+        pace.record(0, SECOND);
+        assert_eq!(pace.steps_within(SECOND), None);
+        let mut at_once = Pace::default();
+        at_once.record(10, Duration::ZERO);
+        assert_eq!(at_once.steps_within(SECOND), None);
+    }
+
+    #[test]
+    fn steps_fit_a_time_by_what_they_took() {
+        let mut pace = Pace::default();
+        pace.record(100, SECOND / 2);
+        assert_eq!(pace.steps_within(SECOND), Some(200));
+        assert_eq!(pace.steps_within(SECOND / 4), Some(50));
+        assert_eq!(pace.steps_within(SECOND / 1000), Some(0));
+        assert_eq!(pace.steps_within(Duration::MAX), Some(usize::MAX));
+    }
+
+    /// A device that another program slows down is followed within some submits.
+    #[test]
+    fn what_was_long_ago_is_forgotten() {
+        let mut pace = Pace::default();
+        for _submit in 0..20 {
+            pace.record(100, SECOND / 10);
+        }
+        for _submit in 0..20 {
+            pace.record(100, SECOND);
+        }
+        let steps = pace.steps_within(SECOND);
+        assert!(
+            (100..=102).contains(&steps.unwrap_or_default()),
+            "{steps:?}"
+        );
+    }
+
+    #[test]
+    fn a_completion_seen_late_changes_little() {
+        let mut pace = Pace::default();
+        for _pair in 0..20 {
+            pace.record(100, 15 * SECOND / 10);
+            pace.record(100, 5 * SECOND / 10);
+        }
+        let steps = pace.steps_within(SECOND).unwrap_or_default();
+        assert!((95..=120).contains(&steps), "{steps}");
+    }
+}

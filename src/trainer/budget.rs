@@ -1,0 +1,152 @@
+//! Steps within a time of the device.
+
+use std::time::{Duration, Instant};
+
+use super::Trainer;
+use crate::error::Error;
+use crate::gpu::Completion;
+use crate::ops::metrics::HISTORY;
+
+/// What the device does for a frame, and what is left of the time for it.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    /// Steps that were submitted last.
+    pending: Option<Submitted>,
+    /// When those before them were done.
+    done: Option<Instant>,
+    /// Time of earlier frames in which no whole step fitted.
+    saved: Duration,
+    /// Steps of the last frame.
+    steps: usize,
+}
+
+#[derive(Debug)]
+struct Submitted {
+    completion: Completion,
+    steps: usize,
+    at: Instant,
+}
+
+impl Trainer {
+    /// Submits as many steps as the device does in about `time`, and returns how many: for a program that draws frames,
+    /// once a frame. Never waits and reads nothing back. How long steps take is measured: the first call submits one, and
+    /// a later one at most twice as many as the one before. While the device is not done with the last ones there are
+    /// none, so that no queue grows; where a step takes longer than `time`, there is one in every few frames.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wgrad::data::{Sampling, synthetic};
+    /// use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+    /// use wgrad::{Gpu, Trainer, TwoLayerNet};
+    ///
+    /// let digits = synthetic::digits_of(1, 1000, 100)?;
+    /// let model = TwoLayerNet::spec(784, 50, 10).build(&Gpu::new()?)?;
+    /// let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    /// let sampling = Sampling::Shuffled { seed: 1 };
+    /// let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 100, sampling)?;
+    /// for _frame in 0..10 {
+    ///     trainer.advance_within(Duration::from_millis(4))?;
+    ///     // ... draw
+    /// }
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance), and [`Error::Setting`] for a trainer on a stream, which may have to wait.
+    pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
+        self.soundness.check()?;
+        self.source.expect_encoded()?;
+        if let Some(submitted) = &mut self.budget.pending {
+            let Some(done) = submitted.completion.seen()? else {
+                return Ok(0);
+            };
+            // They began when those before them were done, or when they were submitted.
+            let began = self
+                .budget
+                .done
+                .map_or(submitted.at, |done| done.max(submitted.at));
+            let (steps, took) = (submitted.steps, done.saturating_duration_since(began));
+            self.source.expect_steps()?.learn(steps, took);
+            (self.budget.pending, self.budget.done) = (None, Some(done));
+        }
+        let pace = self.source.expect_steps()?.pace();
+        let available = self.budget.saved.saturating_add(time);
+        let steps = match pace.steps_within(available) {
+            None => 1,
+            Some(0) => {
+                self.budget.saved = available;
+                return Ok(0);
+            }
+            Some(fit) => fit.min(2 * self.budget.steps.max(1)).min(HISTORY),
+        };
+        (self.budget.saved, self.budget.steps) = (Duration::ZERO, steps);
+        self.announce(steps)?;
+        let (at, mut left) = (Instant::now(), steps);
+        while left > 0 {
+            let (submission, now) = self.submit(left)?;
+            left -= now;
+            if left == 0 {
+                let completion = self.model.gpu().look_for(submission)?;
+                self.budget.pending = Some(Submitted {
+                    completion,
+                    steps,
+                    at,
+                });
+            }
+        }
+        Ok(steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use crate::data::{Sampling, synthetic};
+    use crate::error::Error;
+    use crate::ops::{Sgd, SoftmaxCrossEntropy};
+    use crate::{Trainer, TwoLayerNet};
+
+    fn trainer() -> Result<Trainer, Error> {
+        let digits = synthetic::digits_of(1, 400, 10)?;
+        let model = TwoLayerNet::spec(784, 50, 10).build(crate::testing::gpu())?;
+        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+        let sampling = Sampling::WithReplacement { seed: 1 };
+        Trainer::new(model, loss, optimizer, &digits.train, 50, sampling)
+    }
+
+    /// Calls without drawing in between: as soon as the device is done with some steps there are others.
+    #[test]
+    fn steps_of_a_frame_grow_to_its_time_and_are_not_more_than_measured() -> Result<(), Error> {
+        let mut trainer = trainer()?;
+        let budget = Duration::from_millis(20);
+        assert_eq!(trainer.advance_within(budget)?, 1, "nothing is known");
+        let (start, mut last) = (Instant::now(), 1);
+        while start.elapsed() < Duration::from_secs(2) {
+            let steps = trainer.advance_within(budget)?;
+            assert!(steps <= 2 * last, "{steps} behind {last}");
+            last = last.max(steps);
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(last > 8, "{last} steps are not 20 ms");
+        let pace = trainer.source.expect_steps()?.pace();
+        let fit = pace.steps_within(budget).unwrap_or_default();
+        assert!(last <= 16 * fit.max(1), "{last} steps, where {fit} fit");
+        Ok(())
+    }
+
+    /// One in every few frames, where each takes ten.
+    #[test]
+    fn a_step_that_is_longer_than_a_frame_is_taken_now_and_then() -> Result<(), Error> {
+        let mut trainer = trainer()?;
+        trainer
+            .source
+            .expect_steps()?
+            .learn(1, Duration::from_secs(10));
+        let frames = (0..9).map(|_| trainer.advance_within(Duration::from_secs(1)));
+        assert_eq!(frames.sum::<Result<usize, _>>()?, 0);
+        assert_eq!(trainer.advance_within(Duration::from_millis(1100))?, 1);
+        Ok(())
+    }
+}
