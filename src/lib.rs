@@ -106,7 +106,8 @@
 //!
 //! A [`data::Dataset`] is labelled rows of bytes, which a network sees as `byte / 255`; a [`data::Table`] is rows of
 //! floats with classes or values. [`data::mnist`] reads MNIST and data sets of its
-//! form, and fetches it with the feature `download`; [`data::synthetic`] draws digits from strokes.
+//! form, and fetches it with the feature `download`; [`data::synthetic`] draws digits from strokes. Data that do not fit
+//! in memory come as a [`data::Stream`].
 //!
 //! # A layer of your own
 //!

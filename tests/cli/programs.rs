@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{example, lines};
+use super::{assert_refused, example, lines};
 
 /// The number behind `key=` in the last line.
 fn last(lines: &[String], key: &str) -> f64 {
@@ -46,5 +46,57 @@ fn a_picture_sharpens_and_is_written() {
             "{}",
             file.display()
         );
+    }
+}
+
+/// A file that is written, and then read a block at a time; and the same rows without it.
+#[test]
+fn a_csv_file_is_trained_on_as_a_stream() {
+    let directory = tempfile::tempdir().unwrap();
+    let csv = directory.path().join("rows.csv");
+    let run = |words: &str| {
+        let mut command = example("stream_csv");
+        command.args(["--csv".as_ref(), csv.as_os_str()]);
+        command.args(words.split_whitespace());
+        command.output().unwrap()
+    };
+    for device in ["cpu", "gpu"] {
+        let words = format!("--rows 100100 --window 5000 --batch 100 --device {device}");
+        let read = lines(&run(&words));
+        let made = lines(&run(&format!("{words} --made")));
+        for lines in [&read, &made] {
+            // The last window is not full, and no minibatch is missing.
+            assert_eq!(last(lines, "rows"), 100_100.0);
+            let [first, end] = ["first_loss", "last_loss"].map(|key| last(lines, key));
+            assert!(end < 0.3 * first, "{device}: {lines:?}");
+            if cfg!(target_os = "linux") {
+                assert!(last(lines, "peak_mb") < 300.0, "{device}: {lines:?}");
+            }
+        }
+        // Six digits of each number stand in the file.
+        let [read, made] = [&read, &made].map(|lines| last(lines, "first_loss"));
+        assert!((read - made).abs() < 1e-4, "{device}: {read} and {made}");
+    }
+}
+
+#[test]
+fn a_csv_file_with_a_mistake_is_told_by_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let csv = directory.path().join("rows.csv");
+    for (contents, parts) in [
+        (
+            "1,2,3\n4,x,6\n",
+            ["line 2", "expected a number, found \"x\""],
+        ),
+        (
+            "1,2,3\n4,5,6\n7,8\n",
+            ["line 3", "expected 3 numbers, found 2"],
+        ),
+        ("1,2,3\n", ["not enough rows", "minibatch"]),
+    ] {
+        fs::write(&csv, contents).unwrap();
+        let mut command = example("stream_csv");
+        command.args(["--columns", "2", "--csv"]).arg(&csv);
+        assert_refused(&command.output().unwrap(), &parts);
     }
 }
