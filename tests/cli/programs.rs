@@ -100,3 +100,37 @@ fn a_csv_file_with_a_mistake_is_told_by_its_line() {
         assert_refused(&command.output().unwrap(), &parts);
     }
 }
+
+#[test]
+fn a_moving_shape_is_followed_by_one_submit_a_frame() {
+    let lines = lines(&example("moving_shape").output().unwrap());
+    let last = |key| last(&lines, key);
+    // In the frames: one submit each, by program and library together, and nothing that waits.
+    assert_eq!(last("submits"), last("frames"), "{lines:?}");
+    assert_eq!([last("maps"), last("waits")], [0.0; 2], "{lines:?}");
+    // Behind them: losses and picture are read, which shows that reading is seen.
+    assert_eq!([last("maps_behind"), last("waits_behind")], [2.0; 2]);
+    assert!(last("fall") >= 100.0, "{lines:?}");
+    // As large as the box, 1 by 0.6 without what its round corners leave out, in the square of 2 by 2.
+    let picture: String = lines
+        .iter()
+        .filter(|line| line.len() == 64)
+        .cloned()
+        .collect();
+    assert_eq!(picture.len(), 64 * 32);
+    let inside = picture.chars().filter(|&pixel| pixel == '#').count();
+    let share = inside as f64 / picture.len() as f64;
+    let area = 1.0 * 0.6 - (4.0 - std::f64::consts::PI) * 0.1 * 0.1;
+    assert!((share - area / 4.0).abs() < 0.01, "{share} {lines:?}");
+}
+
+#[test]
+fn a_pole_is_balanced_and_again_in_the_same_way() {
+    let run = || lines(&example("cart_pole").args(["--seed", "1"]).output().unwrap());
+    let (first, again) = (run(), run());
+    // Solved, as the task says: 195; all of its 500 steps are 500.
+    assert!(last(&first, "mean_of_100") >= 195.0, "{first:?}");
+    for key in ["episodes", "steps", "mean_of_100"] {
+        assert_eq!(last(&first, key), last(&again, key), "{key}");
+    }
+}
