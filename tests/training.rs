@@ -40,6 +40,8 @@ mod relu;
 mod schedules;
 #[path = "training/soundness.rs"]
 mod soundness;
+#[path = "training/steering.rs"]
+mod steering;
 #[path = "training/streams.rs"]
 mod streams;
 #[path = "training/trajectory.rs"]
