@@ -242,10 +242,9 @@ fn rows_that_are_wide_are_written_in_several_pieces() {
     let mut expected = Trainer::new(model(), MeanSquaredError, sgd, &table, 512, shuffled).unwrap();
     let stream = Stream::new(in_blocks(&table, &[5_000, 1_144]), rows, 5);
     let mut found = Trainer::streamed(model(), MeanSquaredError, sgd, stream, 512).unwrap();
-    assert_eq!(
-        bits(&found.steps(12).unwrap()),
-        bits(&expected.steps(12).unwrap())
-    );
+    // The second call begins within the room that the first has begun to fill.
+    let found = [3, 9].map(|steps| found.steps(steps).unwrap()).concat();
+    assert_eq!(bits(&found), bits(&expected.steps(12).unwrap()));
 }
 
 /// Steps that are counted in between move the places where minibatches are looked for.
