@@ -28,6 +28,7 @@ use faults::{Fault, Faults};
 use pipelines::PipelineKey;
 pub(crate) use pipelines::Shortage;
 pub(crate) use signal::{Sender, Signal};
+pub(crate) use wait::Finished;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use wait::{Completion, block_on};
 #[cfg(not(target_arch = "wasm32"))]

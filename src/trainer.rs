@@ -406,8 +406,9 @@ impl Trainer {
         while left > 0 {
             let (submitted, now) = self.submit(left)?;
             left -= now;
-            if let Some((submitted, steps)) = before.replace((submitted, now)) {
-                let done = gpu.finished(submitted).await?;
+            let finished = gpu.finished(submitted);
+            if let Some((finished, steps)) = before.replace((finished, now)) {
+                let done = finished.end().await?;
                 // When the first began is not known; the others begin when the one before them is done.
                 if let (Some(done), Some(began)) = (done, done_before) {
                     let took = done.duration_since(began);

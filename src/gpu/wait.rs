@@ -57,66 +57,66 @@ impl Gpu {
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn wait_async(&self) -> impl Future<Output = Result<(), Error>> + use<> {
-        let (gpu, done) = (self.clone(), Signal::new());
-        let sender = done.sender();
-        let asked = self.guarded(WAITING, || {
-            let queue = self.queue();
-            #[cfg(not(target_arch = "wasm32"))]
-            queue.on_submitted_work_done(move || {
-                sender.send(Outcome::Done(Instant::now()));
+        let gpu = self.clone();
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let done = self.told_of_end();
+            async move { gpu.watched(done?).await.map(|_| ()) }
+        }
+        #[cfg(target_arch = "wasm32")]
+        {
+            let done = Signal::new();
+            let sender = done.sender();
+            let asked = self.guarded(WAITING, || {
+                self.queue().on_submitted_work_done(move || {
+                    sender.send(());
+                });
             });
-            #[cfg(target_arch = "wasm32")]
-            queue.on_submitted_work_done(move || {
-                sender.send(());
-            });
-        });
-        async move {
-            asked?;
-            #[cfg(not(target_arch = "wasm32"))]
-            return gpu.watched(None, done).await.map(|_| ());
-            #[cfg(target_arch = "wasm32")]
-            {
+            async move {
+                asked?;
                 done.await;
                 gpu.guarded(WAITING, || ())
             }
         }
     }
 
-    /// Ready when a submission is done, with the time at which it was seen to be. In a browser at once and without one:
-    /// there the device's callbacks say so.
-    pub(crate) async fn finished(
-        &self,
-        submission: wgpu::SubmissionIndex,
-    ) -> Result<Option<Instant>, Error> {
-        #[cfg(not(target_arch = "wasm32"))]
-        if !MAY_BLOCK.get() {
-            return self
-                .watched(Some(submission), Signal::new())
-                .await
-                .map(Some);
+    /// The end of the last submission, made right before this call.
+    pub(crate) fn finished(&self, submission: wgpu::SubmissionIndex) -> Finished {
+        Finished {
+            gpu: self.clone(),
+            submission,
+            #[cfg(not(target_arch = "wasm32"))]
+            told: self.told_of_end(),
         }
-        self.wait(Some(submission))?;
-        Ok(now())
     }
 
-    /// Looks for the end of a submission from now on, without waiting for it.
+    /// Told by wgpu, whoever polls the device, when all that was submitted before this call is done.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn look_for(&self, submission: wgpu::SubmissionIndex) -> Result<Completion, Error> {
-        let signal = Signal::new();
-        self.watch(Some(submission), signal.sender())?;
+    fn told_of_end(&self) -> Result<Signal<Outcome>, Error> {
+        let done = Signal::new();
+        let sender = done.sender();
+        self.guarded(WAITING, || {
+            self.queue().on_submitted_work_done(move || {
+                sender.send(Outcome::Done(Instant::now()));
+            });
+        })?;
+        Ok(done)
+    }
+
+    /// What becomes of a signal that wgpu tells, while the device's thread polls.
+    #[cfg(not(target_arch = "wasm32"))]
+    async fn watched(&self, signal: Signal<Outcome>) -> Result<Instant, Error> {
+        self.watch(signal.sender())?;
+        self.ended(signal.await)
+    }
+
+    /// Looks for the end of all that was submitted before this call, without waiting for it.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn look_for_end(&self) -> Result<Completion, Error> {
+        let signal = self.told_of_end()?;
+        self.watch(signal.sender())?;
         let gpu = self.clone();
         Ok(Completion { gpu, signal })
-    }
-
-    /// What becomes of a signal, which wgpu may tell, too, and of its submission, if it has one.
-    #[cfg(not(target_arch = "wasm32"))]
-    async fn watched(
-        &self,
-        submission: Option<wgpu::SubmissionIndex>,
-        signal: Signal<Outcome>,
-    ) -> Result<Instant, Error> {
-        self.watch(submission, signal.sender())?;
-        self.ended(signal.await)
     }
 
     /// When a submission was done, if it was.
@@ -145,7 +145,32 @@ impl Gpu {
     }
 }
 
-/// The end of a submission.
+/// The end of a submission, to be awaited.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    gpu: Gpu,
+    submission: wgpu::SubmissionIndex,
+    #[cfg(not(target_arch = "wasm32"))]
+    told: Result<Signal<Outcome>, Error>,
+}
+
+impl Finished {
+    /// Ready when it is done, with the time at which it was seen to be. In a browser at once and without one: there the
+    /// device's callbacks say so.
+    ///
+    /// # Errors
+    /// As [`Gpu::wait`].
+    pub(crate) async fn end(self) -> Result<Option<Instant>, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if !MAY_BLOCK.get() {
+            return self.gpu.watched(self.told?).await.map(Some);
+        }
+        self.gpu.wait(Some(self.submission))?;
+        Ok(now())
+    }
+}
+
+/// The end of what was submitted, to be looked for.
 #[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug)]
 pub(crate) struct Completion {

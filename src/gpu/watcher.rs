@@ -10,9 +10,9 @@ use super::signal::Sender;
 use super::{Gpu, Shared, lock, message_of};
 use crate::error::Error;
 
-/// The longest wait at a time. While it waits, wgpu holds a lock that destroying a buffer needs (submitting does not);
-/// and only between two waits are deadlines seen, and that futures are gone.
-const SLICE: Duration = Duration::from_millis(10);
+/// Between two looks at the device: short at first, and never longer than the latter.
+const SHORTEST: Duration = Duration::from_micros(50);
+const LONGEST: Duration = Duration::from_millis(1);
 
 /// What is waited for on a device.
 #[derive(Debug, Default)]
@@ -29,8 +29,6 @@ struct Watched {
 
 #[derive(Debug)]
 struct Wait {
-    /// `None` is all that was submitted when it is looked at; wgpu tells earlier.
-    submission: Option<wgpu::SubmissionIndex>,
     started: Instant,
     sender: Sender<Outcome>,
 }
@@ -47,12 +45,9 @@ pub(super) enum Outcome {
 }
 
 impl Gpu {
-    /// Begins to wait in the device's thread, which is started where none runs.
-    pub(super) fn watch(
-        &self,
-        submission: Option<wgpu::SubmissionIndex>,
-        sender: Sender<Outcome>,
-    ) -> Result<(), Error> {
+    /// Has the device's thread poll until somebody is told, by callbacks that wgpu runs then. It is started where none
+    /// runs.
+    pub(super) fn watch(&self, sender: Sender<Outcome>) -> Result<(), Error> {
         let mut watched = lock(&self.shared.watcher.watched);
         if !watched.runs {
             let shared = Arc::downgrade(&self.shared);
@@ -65,7 +60,6 @@ impl Gpu {
             watched.runs = true;
         }
         watched.waits.push(Wait {
-            submission,
             started: Instant::now(),
             sender,
         });
@@ -74,53 +68,54 @@ impl Gpu {
 }
 
 /// Until nothing is waited for, or nobody has the device. Only during a look does the thread have it, too.
+///
+/// It does not wait for a submission: wgpu 30 panics where such a wait ends by its time limit while another thread
+/// submits or polls, and takes callbacks along.
 fn run(shared: &Weak<Shared>) {
-    while shared.upgrade().is_some_and(|shared| look(&shared)) {}
+    while let Some(pause) = shared.upgrade().and_then(|shared| look(&shared)) {
+        thread::sleep(pause);
+    }
 }
 
-/// Waits a little; whether there is more to wait for.
-fn look(shared: &Shared) -> bool {
-    let waits = {
-        let mut watched = lock(&shared.watcher.watched);
-        watched.waits.retain(|wait| wait.sender.is_awaited());
-        watched.runs = !watched.waits.is_empty();
-        if !watched.runs {
-            return false;
-        }
-        std::mem::take(&mut watched.waits)
-    };
+/// Polls once, which runs the callbacks of what is done; how long until the next look, if there is more to wait for.
+fn look(shared: &Shared) -> Option<Duration> {
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        shared.device.poll(wgpu::PollType::Poll)
+    }));
+    let mut watched = lock(&shared.watcher.watched);
     let timeout = shared.settings.timeout;
-    let left = |wait: &Wait| timeout.saturating_sub(wait.started.elapsed());
-    let shortest = waits.iter().map(left).min().unwrap_or_default();
-    // The others are looked at without waiting: which was submitted first is not known.
-    let mut slice = SLICE.min(shortest);
-    let (mut ended, mut going_on, mut fault) = (Vec::new(), Vec::new(), None);
-    for wait in waits {
-        let slice = std::mem::take(&mut slice);
-        match catch_unwind(AssertUnwindSafe(|| outcome(shared, &wait, slice))) {
-            Ok(Some(outcome)) => ended.push((wait.sender, outcome)),
-            Ok(None) => going_on.push(wait),
-            Err(panic) => {
-                fault.get_or_insert(message_of(panic));
-                going_on.push(wait);
-            }
-        }
+    let mut waits = std::mem::take(&mut watched.waits);
+    waits.retain(|wait| wait.sender.is_awaited());
+    let (late, mut going_on): (Vec<_>, Vec<_>) = waits
+        .into_iter()
+        .partition(|wait| wait.started.elapsed() >= timeout);
+    let fault = match polled {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(panic) => Some(message_of(panic)),
+    };
+    let failed = match fault.is_some() {
+        true => std::mem::take(&mut going_on),
+        false => Vec::new(),
+    };
+    let youngest = going_on.iter().map(|wait| wait.started.elapsed()).min();
+    watched.waits = going_on;
+    watched.runs = youngest.is_some();
+    drop(watched);
+    for wait in late {
+        tell(&wait.sender, Outcome::TimedOut);
     }
     if let Some(message) = fault {
-        fail(shared, &mut going_on, message);
+        fail(shared, failed, message);
     }
-    lock(&shared.watcher.watched).waits.append(&mut going_on);
-    for (sender, outcome) in ended {
-        tell(&sender, outcome);
-    }
-    true
+    youngest.map(|waited| (waited / 8).clamp(SHORTEST, LONGEST))
 }
 
 /// Ends all waits: whose callbacks a panic has taken along is not known. Where nobody waits any more, whoever uses the
 /// device next is told.
-fn fail(shared: &Shared, waits: &mut Vec<Wait>, message: String) {
+fn fail(shared: &Shared, waits: Vec<Wait>, message: String) {
     let mut is_told = false;
-    for wait in waits.drain(..) {
+    for wait in waits {
         is_told |= tell(&wait.sender, Outcome::Failed(message.clone()));
     }
     if !is_told {
@@ -133,22 +128,6 @@ fn fail(shared: &Shared, waits: &mut Vec<Wait>, message: String) {
 fn tell(sender: &Sender<Outcome>, outcome: Outcome) -> bool {
     // A waker is anybody's code. Were it to end this thread, other futures would wait forever.
     catch_unwind(AssertUnwindSafe(|| sender.send(outcome))).unwrap_or(true)
-}
-
-/// How a wait ended, if it has after so long. Callbacks that wgpu was given run here, too.
-fn outcome(shared: &Shared, wait: &Wait, slice: Duration) -> Option<Outcome> {
-    let poll = wgpu::PollType::Wait {
-        submission_index: wait.submission.clone(),
-        timeout: Some(slice),
-    };
-    match shared.device.poll(poll) {
-        Ok(_) => Some(Outcome::Done(Instant::now())),
-        Err(wgpu::PollError::Timeout) => {
-            let is_over = wait.started.elapsed() >= shared.settings.timeout;
-            is_over.then_some(Outcome::TimedOut)
-        }
-        Err(error) => Some(Outcome::Failed(error.to_string())),
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::Tensor;
 use crate::error::Error;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
-use crate::gpu::{Gpu, Sender, Signal, check_usage};
+use crate::gpu::{Finished, Gpu, Sender, Signal, check_usage};
 
 impl Gpu {
     /// Copies values into a tensor before the next submitted work runs.
@@ -115,7 +115,7 @@ impl Gpu {
         };
         async move {
             let copy = copied?;
-            gpu.finished(copy.submission).await?;
+            copy.finished.end().await?;
             let result = copy.mapped.await;
             gpu.guarded(&doing, || ())?;
             let unread = |error: &dyn std::error::Error| gpu.unread(&doing, error);
@@ -164,7 +164,7 @@ impl Gpu {
         Ok(Copy {
             staging,
             mapped,
-            submission,
+            finished: self.finished(submission),
         })
     }
 }
@@ -173,7 +173,7 @@ impl Gpu {
 struct Copy {
     staging: wgpu::Buffer,
     mapped: Signal<MapResult>,
-    submission: wgpu::SubmissionIndex,
+    finished: Finished,
 }
 
 type MapResult = Result<(), wgpu::BufferAsyncError>;

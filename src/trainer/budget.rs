@@ -83,17 +83,14 @@ impl Trainer {
         self.announce(steps)?;
         let (at, mut left) = (Instant::now(), steps);
         while left > 0 {
-            let (submission, now) = self.submit(left)?;
-            left -= now;
-            if left == 0 {
-                let completion = self.model.gpu().look_for(submission)?;
-                self.budget.pending = Some(Submitted {
-                    completion,
-                    steps,
-                    at,
-                });
-            }
+            left -= self.submit(left)?.1;
         }
+        let completion = self.model.gpu().look_for_end()?;
+        self.budget.pending = Some(Submitted {
+            completion,
+            steps,
+            at,
+        });
         Ok(steps)
     }
 }

@@ -4,6 +4,7 @@ use super::source::{Source, check_host};
 use super::{PIECE, PIECES, Trainer};
 use crate::data::{Layout, Rows, Sampling, Stream, Windows};
 use crate::error::Error;
+use crate::gpu::Finished;
 use crate::model::{Model, probe_loss};
 use crate::network::summary::Summary;
 use crate::ops::gather::Resident;
@@ -23,7 +24,7 @@ pub(super) struct Streamed {
     /// On their way there.
     rows: Rows,
     /// What the device works on.
-    before: Option<wgpu::SubmissionIndex>,
+    before: Option<Finished>,
 }
 
 impl Streamed {
@@ -180,8 +181,8 @@ impl Trainer {
                 self.updater.advance(done);
                 windows.advance(done);
                 left -= done;
-                if let Some(before) = before.replace(submitted) {
-                    gpu.finished(before).await?;
+                if let Some(before) = before.replace(gpu.finished(submitted)) {
+                    before.end().await?;
                 }
             }
             taken += now;

@@ -267,11 +267,7 @@ fn parameters_of_another_shape_replace_nothing() {
         ),
         (
             missing,
-            [
-                "layers.2.bias",
-                "parameters that are given",
-                "layers.0.weight",
-            ],
+            ["names that are given", "layers.2.bias", "layers.0.weight"],
         ),
         (
             unknown,

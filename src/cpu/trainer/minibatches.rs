@@ -188,7 +188,7 @@ impl<F: Float> Minibatches<F> {
         loss: &dyn Loss<F>,
         step: u32,
     ) -> F {
-        if let Source::Examples(examples, sampling) = &self.rows {
+        if let Some((examples, sampling)) = self.rows.examples() {
             sampling.minibatch(examples.len(), step, &mut self.indices);
         }
         if self.accumulated == 1 {
