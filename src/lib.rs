@@ -91,10 +91,19 @@
 //! [`Model::save`] and [`Model::load`] are for weights alone. PyTorch reads and writes the same files:
 //! see [`checkpoint`].
 //!
+//! # Steps of your own
+//!
+//! [`Trainer::online`] takes steps on rows that are given now ([`Trainer::step_on`]), [`Trainer::external`] on what kernels
+//! of the program have put into tensors, [`Trainer::streamed`] on blocks from an iterator. A [`Pass`] and an [`Updater`] are
+//! the parts of a step: forward, any gradient by the outputs, backward, update. While it runs a training takes another
+//! [learning rate](Trainer::set_learning_rate) or [optimizer](Trainer::set_optimizer), [groups](ops::Group) of
+//! parameters and frozen ones, [accumulated](Trainer::accumulate) gradients, a [moving average](Trainer::average), and
+//! keeps the [best parameters](Trainer::keep_if_best) so far.
+//!
 //! # On the CPU
 //!
 //! [`cpu::Trainer`] takes the same network, the same sampling and the same seed, and sees the
-//! same minibatches. Without a GPU it is the faster of the two.
+//! same minibatches. Without a GPU it is the faster of the two. [`Train`] is the trait of both, and [`Device::auto`] chooses.
 //!
 //! # The book's network
 //!
@@ -128,7 +137,8 @@
 //!
 //! [`Gpu::from_wgpu`] works in a device that your program owns, and leaves its error handlers alone.
 //! [`Model::forward_plan`] is a forward pass from and to your buffers, for your command encoder;
-//! [`Trainer::advance`] submits a few steps without waiting.
+//! [`Trainer::advance`] submits a few steps without waiting, `Trainer::advance_within` as many as fit a time of the frame,
+//! and [`Trainer::encode`] puts them into your compute pass.
 //! [`wgpu`] and [`ndarray`] are re-exported in the versions used here.
 //!
 //! # Errors
