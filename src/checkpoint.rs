@@ -10,9 +10,11 @@
 //! The metadata holds `format` (`wgrad 2`), `network`, and `sha256` of all the rest of the file; of a
 //! training also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` and `loss` (as
 //! [`Optimizer::describe`](crate::ops::Optimizer::describe) and [`Loss::describe`](crate::ops::Loss::describe) say:
-//! name, settings, schedule), `groups` and `moving_average` where there are any, by which its steps go on where they
-//! stopped, and `examples` (how many there are) for whoever reads it. Where no data set is trained on, `batch` and
-//! `sampling` are `none`. A training that differs in one of these does not take it, but for the [`Changes`] that are
+//! name, settings, schedule), `groups` and `moving_average` where there are any, `decay`
+//! (which parameters decay by default) where the optimizer decays, `optimizer_began` (the step at which what it keeps
+//! began with zeros) where that is not 0, by which its steps go on where they
+//! stopped, and `examples` (how many there are) for whoever reads it. Where rows are given
+//! or in tensors of a program, `batch` and `sampling` are `none`. A training that differs in one of these does not take it, but for the [`Changes`] that are
 //! chosen; [`Model::load`](crate::Model::load) takes the weights. The same training gives the same bytes.
 //!
 //! A file is this crate's only if its `format` says so. Other programs may have used any of these keys: of
@@ -72,6 +74,8 @@ pub(crate) struct Contents {
     /// What is kept of every parameter, as [`State`], under the names that were asked for; what begins anew is absent.
     pub(crate) state: Vec<Option<Vec<Vec<f32>>>>,
     pub(crate) step: u64,
+    /// The step at which what the optimizer keeps began with zeros.
+    pub(crate) began: u64,
 }
 
 fn state_name(role: &str, parameter: &str) -> String {
@@ -194,15 +198,15 @@ pub(crate) fn decode(
 ) -> Result<Contents, Error> {
     let file = File::parse(bytes)?;
     check_origin(graph, training.is_some(), &file)?;
-    let (roles, step, begins_anew) = match training {
-        None => (&[][..], 0, true),
+    let (roles, [step, began], begins_anew) = match training {
+        None => (&[][..], [0; 2], true),
         Some(Resumed {
             roles,
             position,
             changes,
         }) => {
-            let step = position.step_in(graph, &file, changes)?;
-            (roles, step, changes.has_optimizer())
+            let steps = position.step_in(graph, &file, changes)?;
+            (roles, steps, changes.has_optimizer())
         }
     };
     let taken = Taken::new(graph, &file, roles);
@@ -218,9 +222,16 @@ pub(crate) fn decode(
             return Err(CheckpointError::Unknown { name, found }.into());
         }
     }
+    let mut kept = roles.iter().zip(&state);
+    let lacks_some = kept.any(|(role, kept)| *role != AVERAGE && kept.is_none());
     Ok(Contents {
         parameters,
         state_of_layers,
+        // Where something of it is not in the file all of it counts as new.
+        began: match lacks_some {
+            true => step,
+            false => began,
+        },
         state,
         step,
     })

@@ -26,7 +26,9 @@ pub struct Device {
     because: String,
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 const HARDWARE: &str = "the best GPU of this machine";
+#[cfg(not(target_arch = "wasm32"))]
 const SOFTWARE: &str = "a software driver, which runs the shaders on the processor: slower than the CPU engine, and for \
     tests";
 
@@ -37,7 +39,7 @@ impl Device {
     #[must_use]
     pub fn auto() -> Self {
         let because = match Gpu::builder().hardware_only().build() {
-            Ok(gpu) => return Self::with_gpu(gpu),
+            Ok(gpu) => return Self::with_gpu(gpu, HARDWARE),
             Err(error @ Error::NoAdapter { .. }) => {
                 let found = Gpu::adapters();
                 match found.first() {
@@ -59,19 +61,20 @@ impl Device {
     /// As [`Gpu::new`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn shaders() -> Result<Self, Error> {
-        Ok(Self::with_gpu(Gpu::new()?))
-    }
-
-    /// This GPU.
-    #[must_use]
-    pub fn with_gpu(gpu: Gpu) -> Self {
+        let gpu = Gpu::new()?;
         let because = match gpu.is_software() {
             false => HARDWARE,
             true => SOFTWARE,
         };
+        Ok(Self::with_gpu(gpu, because))
+    }
+
+    /// This GPU, with a reason to be shown.
+    #[must_use]
+    pub fn with_gpu(gpu: Gpu, because: impl Into<String>) -> Self {
         Self {
             gpu: Some(gpu),
-            because: because.to_owned(),
+            because: because.into(),
         }
     }
 

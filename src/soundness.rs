@@ -71,6 +71,7 @@ impl Soundness {
     /// The parameters came from outside after so many steps: what was found before says nothing of them.
     pub(crate) fn begin_anew(&mut self, steps: u64) {
         self.began_at = steps;
+        self.before = None;
         self.divergence = Arc::default();
     }
 

@@ -189,6 +189,16 @@ impl Steps {
         self.pace
     }
 
+    /// Takes steps in another way from now on. They are about as long, as far as is known.
+    pub(crate) fn become_like(&mut self, other: Self) {
+        let (pace, granted) = (self.pace, self.granted);
+        *self = Self {
+            pace,
+            granted,
+            ..other
+        };
+    }
+
     /// The dispatches of one step.
     pub(crate) fn step(&self) -> &Plan {
         self.runner.step()

@@ -140,6 +140,24 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// As [`Trainer::average`].
     fn average(&mut self, decay: f32) -> Result<(), Error>;
 
+    /// The moving average, if one is kept.
+    fn averaged_async(&self) -> Later<Option<Parameters>>;
+
+    /// Leaves parameters as they are from now on.
+    ///
+    /// # Errors
+    /// As [`Trainer::freeze`].
+    fn freeze(&mut self, parameters: &str) -> Result<(), Error>;
+
+    /// Goes on with frozen parameters.
+    ///
+    /// # Errors
+    /// As [`Trainer::unfreeze`].
+    fn unfreeze(&mut self, parameters: &str) -> Result<(), Error>;
+
+    /// Metric and step of the parameters that are kept.
+    fn best(&self) -> Option<(f64, u64)>;
+
     /// Keeps a copy of the parameters if `metric` is the lowest so far.
     ///
     /// # Errors
@@ -165,6 +183,18 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// As [`Trainer::step_on`].
     #[cfg(not(target_arch = "wasm32"))]
     fn step_on(&mut self, x: ArrayView2<'_, f32>, targets: Targets<'_, f32>) -> Result<f32, Error>;
+
+    /// The same with a weight of each row.
+    ///
+    /// # Errors
+    /// As [`Trainer::step_on_weighted`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn step_on_weighted(
+        &mut self,
+        x: ArrayView2<'_, f32>,
+        targets: Targets<'_, f32>,
+        weights: &[f32],
+    ) -> Result<f32, Error>;
 
     /// Mean loss and accuracy over a data set.
     ///
@@ -240,6 +270,28 @@ macro_rules! forward {
 
         fn average(&mut self, decay: f32) -> Result<(), Error> {
             Self::average(self, decay)
+        }
+
+        fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
+            Self::freeze(self, parameters)
+        }
+
+        fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
+            Self::unfreeze(self, parameters)
+        }
+
+        fn best(&self) -> Option<(f64, u64)> {
+            Self::best(self)
+        }
+
+        #[cfg(not(target_arch = "wasm32"))]
+        fn step_on_weighted(
+            &mut self,
+            x: ArrayView2<'_, f32>,
+            targets: Targets<'_, f32>,
+            weights: &[f32],
+        ) -> Result<f32, Error> {
+            Self::step_on_weighted(self, x, targets, weights)
         }
 
         fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
@@ -335,6 +387,10 @@ impl Train for Trainer {
     fn destroy(&self) {
         Self::destroy(self);
     }
+
+    fn averaged_async(&self) -> Later<Option<Parameters>> {
+        Box::pin(Self::averaged_async(self))
+    }
 }
 
 /// An answer that is there.
@@ -378,4 +434,8 @@ impl Train for cpu::Trainer<f32> {
     }
 
     fn destroy(&self) {}
+
+    fn averaged_async(&self) -> Later<Option<Parameters>> {
+        now(Ok(self.averaged()))
+    }
 }

@@ -336,7 +336,8 @@ impl Trainer {
 
     /// Submits `count` steps and returns at once: for a program that draws frames, and trains a little in
     /// each. Their losses stay on the GPU: see [`losses_async`](Self::losses_async). The queue grows
-    /// where more is asked for than the device does in a frame.
+    /// where more is asked for than the device does in a frame. Of a stream there may be fewer, when it has ended:
+    /// [`steps_taken`](Self::steps_taken) says how many there were.
     ///
     /// # Errors
     /// [`Error::Setting`] for more than 16,384 steps at a time, or a learning rate as in [`steps`](Self::steps);
@@ -406,7 +407,7 @@ impl Trainer {
         while left > 0 {
             let (submitted, now) = self.submit(left)?;
             left -= now;
-            let finished = gpu.finished(submitted);
+            let finished = gpu.finished(submitted)?;
             if let Some((finished, steps)) = before.replace((finished, now)) {
                 let done = finished.end().await?;
                 // When the first began is not known; the others begin when the one before them is done.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crate::checkpoint::AVERAGE;
 use crate::error::Error;
 use crate::gpu::Gpu;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
 use crate::kernel::Element;
 use crate::model::{Model, Pass};
-use crate::network::{Groups, Wanted};
+use crate::network::{Groups, Parameters, Wanted};
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Group, Optimizer, Update, check_below_one, coefficients, metrics, mix};
 use crate::plan::{Plan, Recorder};
@@ -21,6 +23,8 @@ const ANNOUNCED: u64 = 256;
 #[derive(Debug)]
 pub struct Updater {
     gpu: Gpu,
+    /// Those of the model.
+    parameters: Arena,
     optimizer: Arc<dyn Optimizer>,
     groups: Groups,
     /// The same, with each weight decay said.
@@ -35,6 +39,8 @@ pub struct Updater {
     /// (1, 1): steps taken, as the device counts them.
     step_count: Tensor,
     steps_taken: u64,
+    /// The step at which what the optimizer keeps began with zeros.
+    began: u64,
     /// The update by the gradients of one pass.
     recorded: Option<(Arena, Plan)>,
 }
@@ -70,8 +76,10 @@ impl Updater {
             written: 0,
             step_count: Tensor::zeros(gpu, "step count", [1, 1], Element::U32)?,
             steps_taken: 0,
+            began: 0,
             recorded: None,
             gpu: gpu.clone(),
+            parameters: model.parameter_arena().clone(),
             optimizer: Arc::new(optimizer),
         })
     }
@@ -92,8 +100,8 @@ impl Updater {
         Ok(())
     }
 
-    /// [`update`](Self::update) within the caller's own compute pass. It counts as made once it is recorded: submit it,
-    /// and before another 8,192 are.
+    /// [`update`](Self::update) within the caller's own compute pass. It counts as made once it is recorded: submit it
+    /// before any others of this updater.
     ///
     /// # Errors
     /// As [`update`](Self::update).
@@ -112,9 +120,19 @@ impl Updater {
         Ok(())
     }
 
+    /// Whether a model is the one that this is for.
+    fn check_model(&self, model: &Model) -> Result<(), Error> {
+        if model.parameter_arena().is_same(&self.parameters) {
+            return Ok(());
+        }
+        let expected = "the model whose updater it is: what it keeps is of that model's parameters";
+        Err(Error::setting("model of an updater", expected, "another"))
+    }
+
     /// Records the update by the gradients of a pass, unless it is that of the last time.
     fn prepare(&mut self, model: &Model, pass: &Pass) -> Result<(), Error> {
         pass.check_model(model)?;
+        self.check_model(model)?;
         let gradients = pass.gradient_arena();
         if self
             .recorded
@@ -173,7 +191,7 @@ impl Updater {
             let end = until.min(next + (HISTORY - row) as u64);
             let mut values = Vec::new();
             for step in next..end {
-                match coefficients(&*self.optimizer, step) {
+                match coefficients(&*self.optimizer, step, self.began) {
                     Ok(of_step) => values.push(of_step),
                     Err(error) if step < needed => return Err(error),
                     // Nobody has asked for it yet.
@@ -195,11 +213,16 @@ impl Updater {
         self.steps_taken += count as u64;
     }
 
-    /// Counts on from another step.
-    pub(crate) fn count_from(&mut self, steps_taken: u64) -> Result<(), Error> {
+    /// The step at which what the optimizer keeps began with zeros.
+    pub(crate) fn began(&self) -> u64 {
+        self.began
+    }
+
+    /// Counts on from another step, with what is kept since `began`.
+    pub(crate) fn count_from(&mut self, steps_taken: u64, began: u64) -> Result<(), Error> {
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
         self.gpu.write(&self.step_count, &[steps_taken as u32])?;
-        (self.steps_taken, self.written) = (steps_taken, 0);
+        (self.steps_taken, self.written, self.began) = (steps_taken, 0, began);
         Ok(())
     }
 
@@ -244,8 +267,14 @@ impl Updater {
         model: &Model,
         optimizer: impl Optimizer + 'static,
     ) -> Result<(), Error> {
+        self.check_model(model)?;
         optimizer.check()?;
         let before = self.optimizer.state();
+        let is_new = |role: &&str| !before.contains(role);
+        let began = match optimizer.state().iter().any(is_new) {
+            true => self.steps_taken,
+            false => self.began,
+        };
         let state =
             optimizer
                 .state()
@@ -256,7 +285,7 @@ impl Updater {
                 });
         self.state = state.collect::<Result<_, _>>()?;
         self.optimizer = Arc::new(optimizer);
-        (self.written, self.recorded) = (0, None);
+        (self.began, self.written, self.recorded) = (began, 0, None);
         Ok(())
     }
 
@@ -317,6 +346,7 @@ impl Updater {
     /// # Errors
     /// [`Error::Setting`] when `decay` is not at least 0 and below 1; [`Error::OutOfMemory`] without room for it.
     pub fn average(&mut self, model: &Model, decay: f32) -> Result<(), Error> {
+        self.check_model(model)?;
         check_below_one("decay of the moving average", decay)?;
         let values = model.copied_parameters(AVERAGE)?;
         self.average = Some(Average { decay, values });
@@ -324,8 +354,38 @@ impl Updater {
         Ok(())
     }
 
+    /// Reads the moving average, if one is kept.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the model is another than that of this updater; else as
+    /// [`Gpu::read_async`](crate::Gpu::read_async).
+    pub fn averaged_async(
+        &self,
+        model: &Model,
+    ) -> impl Future<Output = Result<Option<Parameters>, Error>> + use<> {
+        let checked = self.check_model(model);
+        let average = self.average.as_ref();
+        let read = average.map(|average| model.read_like_parameters(&average.values));
+        async move {
+            checked?;
+            match read {
+                Some(read) => Ok(Some(read.await?)),
+                None => Ok(None),
+            }
+        }
+    }
+
+    /// Reads the moving average, if one is kept.
+    ///
+    /// # Errors
+    /// As [`averaged_async`](Self::averaged_async).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn averaged(&self, model: &Model) -> Result<Option<Parameters>, Error> {
+        block_on(self.averaged_async(model))
+    }
+
     /// The decay of the moving average, if one is kept, and its values.
-    pub(crate) fn averaged(&self) -> Option<(f32, &Arena)> {
+    pub(crate) fn average_kept(&self) -> Option<(f32, &Arena)> {
         let average = self.average.as_ref()?;
         Some((average.decay, &average.values))
     }
@@ -338,7 +398,8 @@ impl Updater {
     }
 
     /// Forgets what the optimizer keeps; a moving average begins with the present parameters.
-    pub(crate) fn forget(&self, model: &Model) -> Result<(), Error> {
+    pub(crate) fn forget(&mut self, model: &Model) -> Result<(), Error> {
+        (self.began, self.written) = (self.steps_taken, 0);
         for block in self.state.iter().flat_map(Arena::blocks) {
             self.gpu.write(block, &vec![0.0f32; block.len()])?;
         }

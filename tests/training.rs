@@ -14,6 +14,8 @@ mod gpu;
 
 #[path = "training/accumulation.rs"]
 mod accumulation;
+#[path = "training/best.rs"]
+mod best;
 #[path = "training/determinism.rs"]
 mod determinism;
 #[path = "training/dropout.rs"]

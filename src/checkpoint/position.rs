@@ -4,6 +4,8 @@ use super::header::File;
 use super::names::difference;
 use super::shown;
 use super::{CheckpointError, hex};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::data::Windows;
 use crate::data::{Examples, Sampling, hash_words};
 use crate::error::number;
 use crate::network::{Graph, Groups};
@@ -18,6 +20,8 @@ const DATA_SIZE_KEY: &str = "examples";
 /// Keys of what not every training has.
 const GROUPS_KEY: &str = "groups";
 const AVERAGE_KEY: &str = "moving_average";
+const BEGAN_KEY: &str = "optimizer_began";
+const DECAY_KEY: &str = "decay";
 
 /// What a training may have in another way than the file that it goes on from: by default nothing.
 ///
@@ -82,7 +86,7 @@ impl Changes {
     /// Whether a setting under this key may be another.
     fn allow(self, key: &str) -> bool {
         match key {
-            "optimizer" | GROUPS_KEY | AVERAGE_KEY => self.optimizer,
+            "optimizer" | GROUPS_KEY | AVERAGE_KEY | DECAY_KEY => self.optimizer,
             "batch" | "sampling" => self.batch,
             _ => false,
         }
@@ -93,8 +97,12 @@ impl Changes {
 #[derive(Debug, Clone)]
 pub(crate) struct Position {
     step: u64,
+    /// The step at which what the optimizer keeps began with zeros.
+    began: u64,
     /// Where the steps are of a data set.
     minibatches: Option<Minibatches>,
+    /// Where they are of a stream: rows of a minibatch, and how they are drawn.
+    streamed: Option<[String; 2]>,
     /// With its settings.
     optimizer: String,
     groups: String,
@@ -117,9 +125,10 @@ struct Minibatches {
 }
 
 impl Position {
-    /// After so many steps by a loss, and an optimizer with its groups and the decay of a moving average.
+    /// After so many steps by a loss, and an optimizer with its groups and the decay of a moving average; what that keeps
+    /// began with zeros at step `began`.
     pub(crate) fn new(
-        step: u64,
+        [step, began]: [u64; 2],
         loss: &dyn Loss,
         optimizer: &dyn Optimizer,
         groups: &Groups,
@@ -127,7 +136,9 @@ impl Position {
     ) -> Self {
         Self {
             step,
+            began,
             minibatches: None,
+            streamed: None,
             optimizer: optimizer.describe(),
             groups: groups.to_string(),
             average: average.map_or_else(String::new, number),
@@ -158,12 +169,22 @@ impl Position {
         }
     }
 
+    /// Of minibatches of a stream.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn with_stream(self, windows: &Windows) -> Self {
+        Self {
+            streamed: Some([windows.batch().to_string(), windows.sampling()]),
+            ..self
+        }
+    }
+
     /// What must be the same for the steps to be the same: key, what it is called in messages, and value.
-    fn settings(&self, graph: &Graph) -> [(&'static str, &'static str, String); 7] {
+    fn settings(&self, graph: &Graph) -> [(&'static str, &'static str, String); 8] {
         let none = || "none".to_owned();
-        let (batch, sampling) = match &self.minibatches {
-            None => (none(), none()),
-            Some(of) => (of.batch.clone(), words(&of.sampling)),
+        let [batch, sampling] = match (&self.minibatches, &self.streamed) {
+            (Some(of), _) => [of.batch.clone(), words(&of.sampling)],
+            (None, Some(streamed)) => streamed.clone(),
+            (None, None) => [none(), none()],
         };
         [
             ("batch", "batch", batch),
@@ -171,9 +192,24 @@ impl Position {
             ("optimizer", "optimizer", self.optimizer.clone()),
             (GROUPS_KEY, "groups of parameters", self.groups.clone()),
             (AVERAGE_KEY, "moving average", self.average.clone()),
+            (
+                DECAY_KEY,
+                "default of weight decay",
+                self.decay().to_owned(),
+            ),
             ("loss", "loss", self.loss.clone()),
             ("seed", "seed of the network", graph.seed().to_string()),
         ]
+    }
+
+    /// Which parameters decay that no group is told of, where the optimizer decays. Files of before the choice have none:
+    /// there all parameters did.
+    fn decay(&self) -> &'static str {
+        let has_decay = self.optimizer.contains("weight_decay: ");
+        match has_decay && !self.optimizer.contains("weight_decay: 0.0 ") {
+            true => "weights",
+            false => "",
+        }
     }
 
     pub(super) fn metadata(&self, graph: &Graph) -> impl Iterator<Item = (String, String)> {
@@ -183,24 +219,31 @@ impl Position {
             [(DATA_KEY, digest), (DATA_SIZE_KEY, size)]
         });
         let all = settings.into_iter().chain(data);
-        let all = all.chain([("step", self.step.to_string())]);
+        let began = match self.began {
+            0 => String::new(),
+            began => began.to_string(),
+        };
+        let all = all.chain([("step", self.step.to_string()), (BEGAN_KEY, began)]);
         // What a training does not have is not named.
         let all = all.filter(|(_, value)| !value.is_empty());
         all.map(|(key, value)| (key.to_owned(), value))
     }
 
-    /// Steps taken, if a file's training goes on with this network and the minibatches from here, but for the changes.
+    /// Steps taken, and that at which what the optimizer keeps began, if a file's training goes on with this network and the minibatches from here, but for the changes.
     pub(super) fn step_in(
         &self,
         graph: &Graph,
         file: &File<'_>,
         changes: Changes,
-    ) -> Result<u64, CheckpointError> {
+    ) -> Result<[u64; 2], CheckpointError> {
         if file.text("step").is_empty() {
             return Err(CheckpointError::NoTraining { is_ours: true });
         }
         for (key, what, expected) in self.settings(graph) {
-            let found = file.text(key);
+            let found = match file.text(key) {
+                "" if key == DECAY_KEY && !expected.is_empty() => "all parameters",
+                found => found,
+            };
             if expected != found && !changes.allow(key) {
                 let [expected, found] = difference(&expected, found);
                 return Err(CheckpointError::Training {
@@ -219,14 +262,22 @@ impl Position {
                 found: shown(file.text(DATA_SIZE_KEY)),
             });
         }
-        let step = file.text("step");
-        let valid = step.parse().ok().filter(|&step| step < MOST_STEPS);
-        valid.ok_or_else(|| CheckpointError::Damaged {
-            reason: format!(
-                "its step is \"{}\", expected a whole number below {MOST_STEPS}",
-                shown(step)
-            ),
-        })
+        let number = |key: &str| {
+            let text = file.text(key);
+            let valid = text.parse().ok().filter(|&step| step < MOST_STEPS);
+            valid.ok_or_else(|| CheckpointError::Damaged {
+                reason: format!(
+                    "its {key} is \"{}\", expected a whole number below {MOST_STEPS}",
+                    shown(text)
+                ),
+            })
+        };
+        let step = number("step")?;
+        let began = match file.text(BEGAN_KEY) {
+            "" => 0,
+            _ => number(BEGAN_KEY)?,
+        };
+        Ok([step, began.min(step)])
     }
 }
 

@@ -9,10 +9,9 @@ use super::passes::{Context, Passes};
 use super::workspace::{Workspace, matrix};
 use super::{Network, footprint};
 use crate::error::Error;
-use crate::fit::{check_input, check_rows, check_targets};
+use crate::fit::{check_input, check_rows};
 use crate::network::{Parameters, PassSpec, Wanted};
-use crate::ops::Loss;
-use crate::reference::{Float, Targets};
+use crate::reference::Float;
 
 /// A pass of training over so many rows, forward and backward: what lies between the rows and the gradients is its own,
 /// the parameters are the network's.
@@ -143,19 +142,6 @@ impl<F: Float> Pass<F> {
         self.work.outputs(&self.passes).1
     }
 
-    /// Mean loss of [`y`](Self::y) compared with targets; its gradient goes to [`dy`](Self::dy).
-    ///
-    /// # Errors
-    /// [`Error::Shape`] or [`Error::Count`] when there are not as many targets as rows, [`Error::Setting`] when a label
-    /// is none of the network's classes, or the loss compares something else.
-    pub fn loss(&mut self, loss: &dyn Loss, targets: Targets<'_, F>) -> Result<F, Error> {
-        let x = [self.rows(), self.passes.graph.features()];
-        check_targets(&self.passes.graph, loss, x, &targets)?;
-        let criterion = loss.reference();
-        let compared = (F::criterion(&criterion), targets);
-        Ok(self.passes.loss(&mut self.work, compared))
-    }
-
     /// Computes the gradients by all parameters, and by the input where that was asked for, from [`dy`](Self::dy).
     ///
     /// # Errors
@@ -195,7 +181,8 @@ impl<F: Float> Pass<F> {
         })
     }
 
-    /// Gradients by all parameters, after [`backward`](Self::backward).
+    /// Gradients by all parameters, after [`backward`](Self::backward). An update clips them in place, and sets those of
+    /// frozen parameters to 0.
     #[must_use]
     pub fn gradients(&self) -> Parameters<F> {
         named(&self.passes.graph.parameters, &self.work.gradients)

@@ -27,6 +27,8 @@ pub struct Updater<F> {
     dims: Vec<(usize, usize)>,
     average: Option<Average<F>>,
     steps_taken: u64,
+    /// The step at which what the optimizer keeps began with zeros.
+    began: u64,
 }
 
 /// Moving averages of all parameters.
@@ -58,6 +60,7 @@ impl<F: Float> Updater<F> {
             optimizer,
             average: None,
             steps_taken: 0,
+            began: 0,
         })
     }
 
@@ -68,12 +71,10 @@ impl<F: Float> Updater<F> {
     /// a learning rate that is negative or not a number.
     pub fn update(&mut self, network: &mut Network<F>, pass: &mut Pass<F>) -> Result<(), Error> {
         pass.check_network(network)?;
-        if self.state.len() != network.parameters.len() {
-            return Err(Error::Count {
-                what: "parameters of the network that an updater is for".to_owned(),
-                expected: self.state.len(),
-                found: network.parameters.len(),
-            });
+        let dims = network.parameters.iter().map(Array2::dim);
+        if !dims.eq(self.dims.iter().copied()) {
+            let expected = "the network whose updater it is, or a copy of it";
+            return Err(Error::setting("network of an updater", expected, "another"));
         }
         let coefficients = self.coefficients()?;
         self.apply(coefficients, network, &mut pass.work.gradients);
@@ -86,7 +87,7 @@ impl<F: Float> Updater<F> {
     /// [`Error::Setting`] when one is negative or not a number.
     pub(super) fn check_rates(&self, count: usize) -> Result<(), Error> {
         let mut steps = (self.steps_taken..).take(count);
-        steps.try_for_each(|step| coefficients(&*self.optimizer, step).map(drop))
+        steps.try_for_each(|step| coefficients(&*self.optimizer, step, self.began).map(drop))
     }
 
     /// The coefficients of the next update.
@@ -94,7 +95,7 @@ impl<F: Float> Updater<F> {
     /// # Errors
     /// [`Error::Setting`] when the schedule gives a learning rate that is negative or not a number.
     pub(super) fn coefficients(&self) -> Result<[f32; 4], Error> {
-        coefficients(&*self.optimizer, self.steps_taken)
+        coefficients(&*self.optimizer, self.steps_taken, self.began)
     }
 
     /// Updates parameters by gradients, which the optimizer may change before.
@@ -119,7 +120,7 @@ impl<F: Float> Updater<F> {
                 continue;
             }
             let at = UpdateStep {
-                step: self.steps_taken,
+                step: self.steps_taken - self.began,
                 learning_rate: F::from_f64(f64::from(rate * group.rate_of())),
                 weight_decay: group.own_decay().map(|decay| F::from_f64(decay.into())),
             };
@@ -141,9 +142,14 @@ impl<F: Float> Updater<F> {
         self.steps_taken
     }
 
-    /// Counts on from another step.
-    pub(super) fn count_from(&mut self, steps_taken: u64) {
-        self.steps_taken = steps_taken;
+    /// The step at which what the optimizer keeps began with zeros.
+    pub(super) fn began(&self) -> u64 {
+        self.began
+    }
+
+    /// Counts on from another step, with what is kept since `began`.
+    pub(super) fn count_from(&mut self, steps_taken: u64, began: u64) {
+        (self.steps_taken, self.began) = (steps_taken, began);
     }
 
     /// The optimizer as it is now.
@@ -168,6 +174,9 @@ impl<F: Float> Updater<F> {
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         optimizer.check()?;
         let before = self.optimizer.state();
+        if optimizer.state().iter().any(|role| !before.contains(role)) {
+            self.began = self.steps_taken;
+        }
         for (state, dims) in self.state.iter_mut().zip(&self.dims) {
             let mut old: Vec<_> = before.iter().zip(std::mem::take(state)).collect();
             *state = optimizer
@@ -288,6 +297,7 @@ impl<F: Float> Updater<F> {
 
     /// Forgets what the optimizer keeps; a moving average begins with the present parameters.
     pub(super) fn forget(&mut self, network: &Network<F>) {
+        self.began = self.steps_taken;
         let kept = self.state.iter_mut().flatten();
         kept.for_each(|values| values.fill(F::zero()));
         if let Some(average) = &mut self.average {

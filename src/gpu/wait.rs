@@ -81,13 +81,16 @@ impl Gpu {
     }
 
     /// The end of the last submission, made right before this call.
-    pub(crate) fn finished(&self, submission: wgpu::SubmissionIndex) -> Finished {
-        Finished {
+    ///
+    /// # Errors
+    /// What wgpu has told of since the last call.
+    pub(crate) fn finished(&self, submission: wgpu::SubmissionIndex) -> Result<Finished, Error> {
+        Ok(Finished {
             gpu: self.clone(),
             submission,
             #[cfg(not(target_arch = "wasm32"))]
-            told: self.told_of_end(),
-        }
+            told: self.told_of_end()?,
+        })
     }
 
     /// Told by wgpu, whoever polls the device, when all that was submitted before this call is done.
@@ -151,7 +154,7 @@ pub(crate) struct Finished {
     gpu: Gpu,
     submission: wgpu::SubmissionIndex,
     #[cfg(not(target_arch = "wasm32"))]
-    told: Result<Signal<Outcome>, Error>,
+    told: Signal<Outcome>,
 }
 
 impl Finished {
@@ -163,7 +166,7 @@ impl Finished {
     pub(crate) async fn end(self) -> Result<Option<Instant>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         if !MAY_BLOCK.get() {
-            return self.gpu.watched(self.told?).await.map(Some);
+            return self.gpu.watched(self.told).await.map(Some);
         }
         self.gpu.wait(Some(self.submission))?;
         Ok(now())

@@ -57,7 +57,8 @@ impl Adam {
         Self { epsilon, ..self }
     }
 
-    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty, of biases too.
+    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty; of weights alone,
+    /// unless a [`Group`](super::Group) says otherwise.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {
@@ -199,7 +200,8 @@ impl AdamW {
         Self(self.0.epsilon(epsilon))
     }
 
-    /// Each step takes `learning_rate · weight_decay` of every parameter, of biases too.
+    /// Each step takes `learning_rate · weight_decay` of every weight; of biases where a
+    /// [`Group`](super::Group) says so.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self(self.0.weight_decay(weight_decay))

@@ -40,7 +40,9 @@ pub trait Optimizer: Any + Debug + Send + Sync {
     }
 
     /// Numbers of a step, counted from 0, that change from step to step: first the learning rate, then
-    /// whatever the update wants. The host computes them for many steps at a time.
+    /// whatever the update wants, such as the corrections of running means. The latter are asked for by the steps since
+    /// what it keeps began with zeros. The host computes them for many steps at a time; an update reads the rate there,
+    /// where [`Trainer::set_learning_rate`](crate::Trainer::set_learning_rate) changes it.
     fn coefficients(&self, step: u64) -> [f32; 4] {
         let _ = step;
         [self.learning_rate(), 0.0, 0.0, 0.0]
@@ -89,10 +91,15 @@ pub trait Optimizer: Any + Debug + Send + Sync {
 }
 
 /// The coefficients of a step, counted from 0, where an update can be made with its learning rate. (An infinite one is an
-/// overflow, and the divergence that it leads to says so.)
-pub(crate) fn coefficients(optimizer: &dyn Optimizer, step: u64) -> Result<[f32; 4], Error> {
-    let coefficients = optimizer.coefficients(step);
-    let rate = coefficients[0];
+/// overflow, and the divergence that it leads to says so.) What the optimizer keeps began with zeros at step `began`.
+pub(crate) fn coefficients(
+    optimizer: &dyn Optimizer,
+    step: u64,
+    began: u64,
+) -> Result<[f32; 4], Error> {
+    let rate = optimizer.coefficients(step)[0];
+    let [_, first, second, third] = optimizer.coefficients(step.saturating_sub(began));
+    let coefficients = [rate, first, second, third];
     if rate.is_nan() || rate < 0.0 {
         let name = format!("learning rate by the schedule at step {step}, counted from 0,");
         return Err(Error::setting(name, "a number, 0 or above", number(rate)));

@@ -46,7 +46,8 @@ impl RmsProp {
         Self { epsilon, ..self }
     }
 
-    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty, of biases too.
+    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty; of weights alone,
+    /// unless a [`Group`](super::Group) says otherwise.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {

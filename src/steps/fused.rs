@@ -59,7 +59,7 @@ impl Network {
         let sgd = unwrapped_optimizer(&**training.updater.optimizer()).downcast_ref::<Sgd>();
         let sgd = sgd.filter(|sgd| sgd.is_plain());
         let sgd = sgd.ok_or(Unfused::Optimizer)?;
-        let is_averaged = training.updater.averaged().is_some();
+        let is_averaged = training.updater.average_kept().is_some();
         if !training.updater.groups().is_default() || is_averaged || accumulated > 1 {
             return Err(Unfused::Steered);
         }

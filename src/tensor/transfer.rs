@@ -164,7 +164,7 @@ impl Gpu {
         Ok(Copy {
             staging,
             mapped,
-            finished: self.finished(submission),
+            finished: self.finished(submission)?,
         })
     }
 }

@@ -15,7 +15,8 @@ pub(super) struct Best {
 
 impl Trainer {
     /// Keeps a copy of the parameters, on the device, if `metric` is lower than that of those kept so far, or if none are:
-    /// a loss, say, or an accuracy with its sign turned. Returns whether they are. One that is no number is never kept.
+    /// a loss, say, or an accuracy with its sign turned. Returns whether they are. One that is no number is never kept. A
+    /// checkpoint does not have them, and a resume forgets them.
     ///
     /// ```no_run
     /// # fn train(mut trainer: wgrad::Trainer, validation: wgrad::data::Dataset) -> Result<(), wgrad::Error> {
@@ -72,6 +73,9 @@ impl Trainer {
             let expected = "kept before, by keep_if_best";
             return Err(Error::setting("parameters to restore", expected, "none"));
         };
+        if let Some(steps) = self.source.steps_mut() {
+            steps.parameters_changed();
+        }
         self.model.restore(&best.parameters, &best.state)?;
         if self.soundness.has_diverged() {
             self.updater.forget(&self.model)?;

@@ -27,6 +27,13 @@ struct Submitted {
     at: Instant,
 }
 
+impl Budget {
+    /// Steps are other ones from now on: how long the last took says nothing of them.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
 impl Trainer {
     /// Submits as many steps as the device does in about `time`, and returns how many: for a program that draws frames,
     /// once a frame. Never waits and reads nothing back. How long steps take is measured: the first call submits one, and
@@ -56,8 +63,10 @@ impl Trainer {
     pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
         self.soundness.check()?;
         self.source.expect_encoded()?;
-        if let Some(submitted) = &mut self.budget.pending {
+        // A completion that has told of an error has nothing more to tell.
+        if let Some(mut submitted) = self.budget.pending.take() {
             let Some(done) = submitted.completion.seen()? else {
+                self.budget.pending = Some(submitted);
                 return Ok(0);
             };
             // They began when those before them were done, or when they were submitted.
@@ -67,7 +76,7 @@ impl Trainer {
                 .map_or(submitted.at, |done| done.max(submitted.at));
             let (steps, took) = (submitted.steps, done.saturating_duration_since(began));
             self.source.expect_steps()?.learn(steps, took);
-            (self.budget.pending, self.budget.done) = (None, Some(done));
+            self.budget.done = Some(done);
         }
         let pace = self.source.expect_steps()?.pace();
         let available = self.budget.saved.saturating_add(time);

@@ -13,9 +13,10 @@ use crate::gpu::block_on;
 impl Trainer {
     fn position(&self) -> Position {
         let updater = &self.updater;
-        let average = updater.averaged().map(|(decay, _)| decay);
-        let (step, optimizer) = (updater.steps_taken(), &**updater.optimizer());
-        let position = Position::new(step, &*self.loss, optimizer, updater.groups(), average);
+        let average = updater.average_kept().map(|(decay, _)| decay);
+        let steps = [updater.steps_taken(), updater.began()];
+        let optimizer = &**updater.optimizer();
+        let position = Position::new(steps, &*self.loss, optimizer, updater.groups(), average);
         match &self.source {
             Source::Examples {
                 examples,
@@ -24,7 +25,9 @@ impl Trainer {
                 sampling,
                 ..
             } => position.with_minibatches([*batch, *accumulated], examples, sampling),
-            _ => position,
+            #[cfg(not(target_arch = "wasm32"))]
+            Source::Stream { streamed, .. } => position.with_stream(streamed.windows()),
+            Source::External { .. } | Source::Given => position,
         }
     }
 
@@ -89,7 +92,8 @@ impl Trainer {
                 arena.write(self.model.gpu(), values.iter().map(Vec::as_slice))?;
             }
         }
-        self.updater.count_from(contents.step)?;
+        self.updater.count_from(contents.step, contents.began)?;
+        self.best = None;
         self.steps_elsewhere = contents.step;
         if let Some(steps) = self.source.steps_mut() {
             steps.step_count_changed();

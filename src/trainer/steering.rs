@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::{Source, Trainer};
-use crate::error::Error;
+use crate::error::{Error, Unfused};
 use crate::fit::{check_accumulated, nothing_to_accumulate};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
 use crate::network::Parameters;
-use crate::ops::{Group, Optimizer};
+use crate::ops::{Group, Optimizer, Sgd, unwrapped_optimizer};
 use crate::steps::{Fusion, Rows};
 
 impl Trainer {
@@ -39,8 +39,13 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting of it makes no sense, [`Error::OutOfMemory`] or [`Error::Limit`] when the GPU has
-    /// no room for what it keeps; then nothing is changed.
+    /// no room for what it keeps, [`Error::Plan`] where fused steps were asked for and it is not plain SGD; then nothing is
+    /// changed.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
+        let sgd = unwrapped_optimizer(&optimizer).downcast_ref::<Sgd>();
+        if !sgd.is_some_and(Sgd::is_plain) {
+            self.check_unfused(Unfused::Optimizer)?;
+        }
         self.updater.set_optimizer(&self.model, optimizer)?;
         let optimizer = Arc::clone(self.updater.optimizer());
         let steps = self.steps_taken();
@@ -54,18 +59,23 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Setting`] when no parameter is meant, none would be trained, or a number of the group makes no sense;
-    /// then nothing is changed. Else an error of the device.
+    /// then nothing is changed. [`Error::Plan`] where fused steps were asked for, which know no groups; else an error of the
+    /// device.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
+        self.check_unfused(Unfused::Steered)?;
         self.updater.set_group(parameters, group)?;
         self.record_again()
     }
 
     /// Leaves parameters as they are from now on; they are named as in [`set_group`](Self::set_group). Gradients that
-    /// lead to no other parameter are not computed any more.
+    /// lead to no other parameter are not computed any more. What an optimizer keeps of them stays, and counts as old as
+    /// that of the others when they [go on](Self::unfreeze).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant, or none would be trained; else an error of the device.
+    /// [`Error::Setting`] when no parameter is meant, or none would be trained; [`Error::Plan`] where fused steps were asked
+    /// for; else an error of the device.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
+        self.check_unfused(Unfused::Steered)?;
         self.updater.freeze(parameters)?;
         self.record_again()
     }
@@ -87,6 +97,9 @@ impl Trainer {
     /// [`Error::Setting`] when it is 0, when the data set or the list of minibatches has no such number of rows, or when
     /// the rows of steps are given or in tensors of the program's; else an error of the device.
     pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
+        if minibatches > 1 {
+            self.check_unfused(Unfused::Steered)?;
+        }
         match &mut self.source {
             Source::Examples {
                 examples,
@@ -114,6 +127,7 @@ impl Trainer {
     /// [`Error::OutOfMemory`] without room for it.
     pub fn average(&mut self, decay: f32) -> Result<(), Error> {
         self.soundness.check()?;
+        self.check_unfused(Unfused::Steered)?;
         self.updater.average(&self.model, decay)?;
         self.record_again()
     }
@@ -125,14 +139,7 @@ impl Trainer {
     pub fn averaged_async(
         &self,
     ) -> impl Future<Output = Result<Option<Parameters>, Error>> + use<> {
-        let average = self.updater.averaged();
-        let read = average.map(|(_, values)| self.model.read_like_parameters(values));
-        async move {
-            match read {
-                Some(read) => Ok(Some(read.await?)),
-                None => Ok(None),
-            }
-        }
+        self.updater.averaged_async(&self.model)
     }
 
     /// Reads the moving average, if one is kept.
@@ -142,6 +149,17 @@ impl Trainer {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn averaged(&self) -> Result<Option<Parameters>, Error> {
         block_on(self.averaged_async())
+    }
+
+    /// Whether steps need not be fused: what cannot be is refused where [`Fusion::Fused`] was asked for.
+    fn check_unfused(&self, unfused: Unfused) -> Result<(), Error> {
+        match &self.source {
+            Source::Examples {
+                fusion: Fusion::Fused,
+                ..
+            } => Err(Error::Plan(unfused)),
+            _ => Ok(()),
+        }
     }
 
     /// Records steps as they are to be from now on.
@@ -170,8 +188,10 @@ impl Trainer {
                 self.record(rows, *fusion)?
             }
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        self.budget.forget();
         if let Some(steps) = self.source.steps_mut() {
-            *steps = recorded;
+            steps.become_like(recorded);
         }
         Ok(())
     }

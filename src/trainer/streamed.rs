@@ -44,6 +44,10 @@ impl Streamed {
         })
     }
 
+    pub(super) fn windows(&self) -> &Windows {
+        &self.windows
+    }
+
     /// What steps are recorded on.
     pub(super) fn rows(&self) -> steps::Rows<'_> {
         steps::Rows::Minibatches {
@@ -157,6 +161,10 @@ impl Trainer {
             ..
         } = &mut **streamed;
         let (gpu, layout, batch) = (self.model.gpu(), windows.layout(), windows.batch());
+        // Before any of them: a rate that no update can be made with is told before the first.
+        if recorded.reads_coefficients() {
+            self.updater.announce(steps)?;
+        }
         let mut taken = 0;
         while taken < steps {
             #[expect(clippy::cast_possible_truncation, reason = "below the room")]
@@ -164,9 +172,6 @@ impl Trainer {
             let now = windows.ready().min(steps - taken).min(*room - place);
             if now == 0 {
                 break;
-            }
-            if recorded.reads_coefficients() {
-                self.updater.announce(now)?;
             }
             *rows = std::mem::take(rows).cleared();
             rows.reserve(layout, now * batch);
@@ -181,7 +186,7 @@ impl Trainer {
                 self.updater.advance(done);
                 windows.advance(done);
                 left -= done;
-                if let Some(before) = before.replace(gpu.finished(submitted)) {
+                if let Some(before) = before.replace(gpu.finished(submitted)?) {
                     before.end().await?;
                 }
             }

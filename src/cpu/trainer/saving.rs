@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::Trainer;
+use super::minibatches::Source;
 use crate::checkpoint::{self, Changes, Position, Resumed, State};
 use crate::error::Error;
 
@@ -11,16 +12,20 @@ use crate::error::Error;
 impl Trainer<f32> {
     fn position(&self) -> Position {
         let updater = &self.updater;
-        let (step, optimizer) = (updater.steps_taken(), &**updater.optimizer());
+        let steps = [updater.steps_taken(), updater.began()];
+        let optimizer = &**updater.optimizer();
         let (groups, average) = (updater.groups(), updater.decay_of_average());
-        let position = Position::new(step, &*self.loss, optimizer, groups, average);
-        let of = self.minibatches.as_ref();
-        let of = of.and_then(|of| Some(([of.batch(), of.accumulated()], of.rows.examples()?)));
-        match of {
-            Some((batch, (examples, sampling))) => {
+        let position = Position::new(steps, &*self.loss, optimizer, groups, average);
+        let Some(of) = &self.minibatches else {
+            return position;
+        };
+        match &of.rows {
+            Source::Examples(examples, sampling) => {
+                let batch = [of.batch(), of.accumulated()];
                 position.with_minibatches(batch, examples, sampling)
             }
-            None => position,
+            #[cfg(not(target_arch = "wasm32"))]
+            Source::Stream(windows) => position.with_stream(windows),
         }
     }
 
@@ -66,7 +71,8 @@ impl Trainer<f32> {
         self.network.set_parameters(&contents.parameters)?;
         self.network.set_state(&contents.state_of_layers)?;
         self.updater.set_kept(&self.network, contents.state);
-        self.updater.count_from(contents.step);
+        self.updater.count_from(contents.step, contents.began);
+        self.best = None;
         self.losses.clear();
         self.soundness.begin_anew(contents.step);
         Ok(())

@@ -69,6 +69,12 @@ impl Windows {
         self.batch
     }
 
+    /// How rows become minibatches, by which a checkpoint knows it.
+    pub(crate) fn sampling(&self) -> String {
+        let (window, seed) = (self.size, self.stream.seed);
+        format!("of a stream, windows of {window} rows, seed {seed}")
+    }
+
     pub(crate) fn layout(&self) -> Layout {
         self.layout
     }

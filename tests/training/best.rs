@@ -1,0 +1,119 @@
+//! The best parameters so far, kept and taken again.
+
+use wgrad::data::Sampling;
+use wgrad::ops::{Adam, Sgd, SoftmaxCrossEntropy};
+use wgrad::{Error, Fusion, Train, Trainer, cpu};
+
+use crate::gpu::gpu;
+use crate::{digits, relu_net};
+
+const SAMPLING: Sampling = Sampling::Shuffled { seed: 3 };
+
+fn trainers(rate: f32) -> Vec<Box<dyn Train>> {
+    let (data, sgd) = (digits().train, Sgd::new(rate));
+    let on_gpu = |fusion| {
+        let (model, loss) = (relu_net().build(gpu()).unwrap(), SoftmaxCrossEntropy);
+        Trainer::with_fusion(model, loss, sgd, &data, 20, SAMPLING, fusion).unwrap()
+    };
+    let network = relu_net().on_cpu().unwrap();
+    let on_cpu = cpu::Trainer::new(network, SoftmaxCrossEntropy, sgd, &data, 20, SAMPLING);
+    vec![
+        Box::new(on_gpu(Fusion::Fused)),
+        Box::new(on_gpu(Fusion::Layers)),
+        Box::new(on_cpu.unwrap()),
+    ]
+}
+
+fn weights(trainer: &dyn Train) -> Vec<f32> {
+    let weight = pollster::block_on(trainer.parameter_async("layers.0.weight")).unwrap();
+    weight.into_iter().collect()
+}
+
+/// A trainer whose steps are made ahead of the parameters goes on from those that are restored: as one that has been
+/// given them.
+#[test]
+fn steps_go_on_from_the_parameters_that_are_restored() {
+    for mut trainer in trainers(0.1) {
+        assert!(trainer.restore_best().is_err(), "none are kept");
+        trainer.steps(5).unwrap();
+        assert!(trainer.keep_if_best(0.5).unwrap());
+        let kept = weights(&*trainer);
+        trainer.steps(5).unwrap();
+        for worse in [0.5, 0.6, f64::NAN] {
+            assert!(!trainer.keep_if_best(worse).unwrap(), "{worse}");
+        }
+        assert_eq!(trainer.best(), Some((0.5, 5)));
+        assert_ne!(weights(&*trainer), kept);
+        trainer.restore_best().unwrap();
+        assert_eq!(weights(&*trainer), kept);
+        // The eleventh step, as of a training with those parameters.
+        let file = pollster::block_on(trainer.to_safetensors_async()).unwrap();
+        let on = trainer.steps(2).unwrap();
+        trainer
+            .set_safetensors_with(&file, Default::default())
+            .unwrap();
+        assert_eq!(trainer.steps(2).unwrap(), on);
+        assert_eq!(trainer.best(), None, "a resume forgets them");
+    }
+}
+
+#[test]
+fn what_diverged_goes_on_from_the_parameters_that_are_restored() {
+    for mut trainer in trainers(0.1) {
+        trainer.steps(3).unwrap();
+        trainer.keep_if_best(1.0).unwrap();
+        trainer.set_learning_rate(1e30).unwrap();
+        let diverged = trainer.steps(20).unwrap_err();
+        assert!(
+            matches!(diverged, Error::Diverged { learning_rate, .. } if learning_rate == 1e30),
+            "{diverged}"
+        );
+        assert!(trainer.keep_if_best(0.0).is_err());
+        trainer.set_learning_rate(0.1).unwrap();
+        trainer.restore_best().unwrap();
+        let losses = trainer.steps(20).unwrap();
+        assert!(losses.iter().all(|&loss| loss < 3.0), "{losses:?}");
+    }
+}
+
+/// Running means that begin with zeros are corrected by their own age: the first step of Adam is as long as the rate,
+/// whenever it is taken.
+#[test]
+fn what_begins_late_is_corrected_by_its_own_age() {
+    for mut trainer in trainers(0.1).into_iter().skip(1) {
+        trainer.steps(300).unwrap();
+        let before = weights(&*trainer);
+        trainer.set_optimizer(Box::new(Adam::new(1e-3))).unwrap();
+        let file = pollster::block_on(trainer.to_safetensors_async()).unwrap();
+        trainer.steps(1).unwrap();
+        let longest = |trainer: &dyn Train| {
+            let moved = weights(trainer).into_iter().zip(&before);
+            moved.fold(0.0f32, |most, (now, before)| most.max((now - before).abs()))
+        };
+        let moved = longest(&*trainer);
+        assert!((0.9e-3..1.01e-3).contains(&moved), "{moved}");
+        // That is the same after a resume.
+        trainer
+            .set_safetensors_with(&file, Default::default())
+            .unwrap();
+        trainer.steps(1).unwrap();
+        assert_eq!(longest(&*trainer), moved);
+    }
+}
+
+/// Fused steps that were asked for stay what they are.
+#[test]
+fn what_cannot_be_fused_is_refused_and_changes_nothing() {
+    let mut trainer = trainers(0.1).swap_remove(0);
+    let mut other = trainers(0.1).swap_remove(0);
+    let refused = [
+        trainer.freeze("layers.0"),
+        trainer.accumulate(2),
+        trainer.average(0.9),
+        trainer.set_optimizer(Box::new(Adam::new(0.1))),
+    ];
+    for refused in refused {
+        assert!(matches!(refused, Err(Error::Plan(_))), "{refused:?}");
+    }
+    assert_eq!(trainer.steps(5).unwrap(), other.steps(5).unwrap());
+}
