@@ -30,6 +30,8 @@ mod history;
 mod many_rows;
 #[path = "training/outside.rs"]
 mod outside;
+#[path = "training/parts.rs"]
+mod parts;
 #[path = "training/plans.rs"]
 mod plans;
 #[path = "training/predictions.rs"]
