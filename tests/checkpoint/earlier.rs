@@ -1,11 +1,12 @@
 //! Files that earlier versions of the crate have written.
 
-use wgrad::ops::SoftmaxCrossEntropy;
-use wgrad::ops::{Adam, Optimizer, Schedule};
+use wgrad::checkpoint::Changes;
+use wgrad::ops::{Adam, AdamW, Group, Optimizer, Schedule, SoftmaxCrossEntropy};
 use wgrad::{Fusion, cpu};
 
 use super::{BATCH, dataset, sampling, spec, trainer};
 use crate::gpu::gpu;
+use crate::parts::{parts, whole};
 
 /// Of a training that has not begun.
 const START: &[u8] = include_bytes!("files/start.safetensors");
@@ -56,4 +57,36 @@ fn weights_of_an_earlier_file_are_taken() {
     let mut model = spec().build(gpu()).unwrap();
     model.set_safetensors(STEP_5).unwrap();
     assert_eq!(model.parameters().unwrap(), expected);
+}
+
+/// There biases decayed, too: it says so, and goes on where that is asked for, as it was or as it would be now.
+#[test]
+fn a_training_in_which_all_parameters_decayed_says_why_it_does_not_go_on() {
+    let trainer = || {
+        let network = cpu::Network::<f32>::new(&spec()).unwrap();
+        let (loss, adam_w) = (SoftmaxCrossEntropy, AdamW::new(1e-2));
+        cpu::Trainer::new(network, loss, adam_w, &dataset(), BATCH, sampling()).unwrap()
+    };
+    let mut before = trainer();
+    before
+        .set_group("*", Group::new().weight_decay(0.01))
+        .unwrap();
+    before.steps(3).unwrap();
+    let (tensors, mut metadata) = parts(&before.to_safetensors().unwrap());
+    for key in ["decay", "groups"] {
+        assert!(metadata.remove(key).is_some(), "{key}");
+    }
+    let file = whole((tensors, metadata));
+    let refused = trainer().set_safetensors(&file).unwrap_err().to_string();
+    let expected = "another default of weight decay: expected weights, found all parameters";
+    assert!(refused.contains(expected), "{refused}");
+
+    let mut after = trainer();
+    after
+        .set_group("*", Group::new().weight_decay(0.01))
+        .unwrap();
+    after
+        .set_safetensors_with(&file, Changes::new().optimizer())
+        .unwrap();
+    assert_eq!(after.steps(5).unwrap(), before.steps(5).unwrap());
 }
