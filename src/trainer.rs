@@ -297,8 +297,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then
-    /// neither it is taken nor any of the 16,384 steps that it is among. [`Error::Diverged`] when a loss is not a number below 2²⁴: then no more steps are taken and nothing is
-    /// saved, until [`resume`](Self::resume), [`set_weights`](Self::set_weights) or
+    /// neither it is taken nor any of the 16,384 steps that it is among. [`Error::Diverged`] when a loss is not a number
+    /// below 2²⁴: then no more steps are taken and nothing is saved, until [`resume`](Self::resume), [`set_weights`](Self::set_weights) or
     /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough.
     /// [`Error::Timeout`], [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
     #[cfg(not(target_arch = "wasm32"))]

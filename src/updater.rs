@@ -27,8 +27,6 @@ pub struct Updater {
     parameters: Arena,
     optimizer: Arc<dyn Optimizer>,
     groups: Groups,
-    /// The same, with each weight decay said.
-    resolved: Vec<Group>,
     /// What the optimizer keeps, an arena for each of its names.
     state: Vec<Arena>,
     average: Option<Average>,
@@ -68,7 +66,6 @@ impl Updater {
             .iter()
             .map(|role| model.like_parameters(role));
         Ok(Self {
-            resolved: groups.resolved(),
             groups,
             state: state.collect::<Result<_, _>>()?,
             average: None,
@@ -159,7 +156,7 @@ impl Updater {
         let tensors = [parameters, gradients];
         let update = Update::new(
             tensors,
-            &self.resolved,
+            self.groups.resolved(),
             &self.coefficients,
             &self.step_count,
         );
@@ -311,7 +308,7 @@ impl Updater {
     /// then nothing is changed.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
         self.groups.set(parameters, group)?;
-        self.groups_changed();
+        self.recorded = None;
         Ok(())
     }
 
@@ -321,7 +318,7 @@ impl Updater {
     /// [`Error::Setting`] when no parameter is meant, or none would be trained.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.groups.freeze(parameters, true)?;
-        self.groups_changed();
+        self.recorded = None;
         Ok(())
     }
 
@@ -331,12 +328,8 @@ impl Updater {
     /// [`Error::Setting`] when no parameter is meant.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.groups.freeze(parameters, false)?;
-        self.groups_changed();
+        self.recorded = None;
         Ok(())
-    }
-
-    fn groups_changed(&mut self) {
-        (self.resolved, self.recorded) = (self.groups.resolved(), None);
     }
 
     /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update

@@ -77,7 +77,7 @@ impl<F: Float> Network<F> {
         let mut work = self
             .passes
             .workspace(x.nrows(), false, &Wanted::parameters(self.graph()));
-        self.copy_inputs(x, &mut work.values);
+        self.passes.copy_inputs(x, &mut work.values);
         let mut state = self.state.clone();
         let mut context = Context {
             parameters: &self.parameters,
@@ -148,7 +148,7 @@ impl<F: Float> Network<F> {
         check_input(self.graph(), x.dim().into())?;
         footprint::check_values::<F>(&self.passes, x.nrows())?;
         let mut values = self.passes.values(x.nrows(), false);
-        self.copy_inputs(x, &mut values);
+        self.passes.copy_inputs(x, &mut values);
         let mut state = self.state.clone();
         let mut context = Context {
             parameters: &self.parameters,
@@ -161,13 +161,5 @@ impl<F: Float> Network<F> {
         let all = self.graph().values.iter().zip(values);
         let all = all.map(|(of, values)| Activation::new(of.name.clone(), of.shape, values));
         Ok(all.collect())
-    }
-
-    /// Puts rows of features into the inputs.
-    fn copy_inputs(&self, x: ArrayView2<'_, F>, values: &mut [Array2<F>]) {
-        for (input, first) in self.passes.inputs() {
-            let columns = first..first + self.passes.columns(input);
-            values[input].assign(&x.slice(s![.., columns]));
-        }
     }
 }

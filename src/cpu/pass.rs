@@ -102,10 +102,7 @@ impl<F: Float> Pass<F> {
                 "Give as many rows as the pass was made for, or make one for this number",
             ));
         }
-        for (input, first) in self.passes.inputs() {
-            let columns = first..first + self.passes.columns(input);
-            self.work.values[input].assign(&x.slice(s![.., columns]));
-        }
+        self.passes.copy_inputs(x, &mut self.work.values);
         Ok(())
     }
 

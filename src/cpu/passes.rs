@@ -122,6 +122,14 @@ impl Passes {
         })
     }
 
+    /// Puts rows of features into the inputs.
+    pub(super) fn copy_inputs<F: Float>(&self, x: ArrayView2<'_, F>, values: &mut [Array2<F>]) {
+        for (input, first) in self.inputs() {
+            let columns = first..first + self.columns(input);
+            values[input].assign(&x.slice(s![.., columns]));
+        }
+    }
+
     fn mode(&self, layer: usize, step: Option<[u32; 2]>) -> Mode {
         let key = self.graph.uses[layer].key;
         step.map_or(Mode::Evaluation, |[count, part]| {

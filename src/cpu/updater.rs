@@ -19,8 +19,6 @@ pub struct Updater<F> {
     optimizer: Arc<dyn Optimizer>,
     rule: Rule,
     groups: Groups,
-    /// The same, with each weight decay said.
-    resolved: Vec<Group>,
     /// What the optimizer keeps of every parameter, in order.
     state: Vec<Vec<Array2<F>>>,
     /// Rows and columns of every parameter.
@@ -52,7 +50,6 @@ impl<F: Float> Updater<F> {
             names.map(|_| Array2::zeros(parameter.raw_dim())).collect()
         };
         Ok(Self {
-            resolved: groups.resolved(),
             groups,
             state: network.parameters.iter().map(of_parameter).collect(),
             dims: network.parameters.iter().map(Array2::dim).collect(),
@@ -108,12 +105,12 @@ impl<F: Float> Updater<F> {
         let rule = F::rule(&self.rule);
         if !self.groups.is_default() {
             // What is frozen has no gradient.
-            let frozen = gradients.iter_mut().zip(&self.resolved);
+            let frozen = gradients.iter_mut().zip(self.groups.resolved());
             let frozen = frozen.filter(|(_, group)| group.is_frozen());
             frozen.for_each(|(gradient, _)| gradient.fill(F::zero()));
         }
         rule.prepare(gradients);
-        let parameters = network.parameters.iter_mut().zip(&self.resolved);
+        let parameters = network.parameters.iter_mut().zip(self.groups.resolved());
         let gradients = gradients.iter().zip(&mut self.state);
         for ((parameter, group), (gradient, state)) in parameters.zip(gradients) {
             if group.is_frozen() {
@@ -214,9 +211,7 @@ impl<F: Float> Updater<F> {
     /// [`Error::Setting`] when no parameter is meant, none would be trained, or a number of the group makes no sense;
     /// then nothing is changed.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
-        self.groups.set(parameters, group)?;
-        self.resolved = self.groups.resolved();
-        Ok(())
+        self.groups.set(parameters, group)
     }
 
     /// Leaves parameters as they are from now on; they are named as in [`set_group`](Self::set_group).
@@ -224,7 +219,7 @@ impl<F: Float> Updater<F> {
     /// # Errors
     /// [`Error::Setting`] when no parameter is meant, or none would be trained.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
-        self.set_frozen(parameters, true)
+        self.groups.freeze(parameters, true)
     }
 
     /// Goes on with frozen parameters.
@@ -232,13 +227,7 @@ impl<F: Float> Updater<F> {
     /// # Errors
     /// [`Error::Setting`] when no parameter is meant.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
-        self.set_frozen(parameters, false)
-    }
-
-    fn set_frozen(&mut self, parameters: &str, is_frozen: bool) -> Result<(), Error> {
-        self.groups.freeze(parameters, is_frozen)?;
-        self.resolved = self.groups.resolved();
-        Ok(())
+        self.groups.freeze(parameters, false)
     }
 
     /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update

@@ -14,20 +14,25 @@ pub(crate) struct Groups {
     /// Whether the layer says that weight decay applies to it.
     decays: Vec<bool>,
     groups: Vec<Group>,
+    /// The same, with the weight decay said where it is not the optimizer's.
+    resolved: Vec<Group>,
 }
 
 impl Groups {
     /// All as the optimizer says.
     pub(crate) fn new(graph: &Graph) -> Self {
         let all = graph.parameters.iter();
-        Self {
+        let mut groups = Self {
             names: all
                 .clone()
                 .map(|Parameter { name, .. }| name.clone())
                 .collect(),
             decays: all.map(|Parameter { spec, .. }| spec.decays).collect(),
             groups: vec![Group::new(); graph.parameters.len()],
-        }
+            resolved: Vec::new(),
+        };
+        groups.resolve();
+        groups
     }
 
     /// Puts parameters in a group: see [`matches`].
@@ -64,18 +69,23 @@ impl Groups {
             return Err(Error::setting(name, "at least 1", 0));
         }
         self.groups = groups;
+        self.resolve();
         Ok(())
     }
 
     /// The groups, with the weight decay said: of parameters that have none of their own the optimizer's (`None`), or 0
     /// where it does not apply.
-    pub(crate) fn resolved(&self) -> Vec<Group> {
+    pub(crate) fn resolved(&self) -> &[Group] {
+        &self.resolved
+    }
+
+    fn resolve(&mut self) {
         let all = self.groups.iter().zip(&self.decays);
         let resolved = all.map(|(group, decays)| match (group.own_decay(), decays) {
             (None, false) => group.weight_decay(0.0),
             _ => *group,
         });
-        resolved.collect()
+        self.resolved = resolved.collect();
     }
 
     /// Whether each parameter is trained.

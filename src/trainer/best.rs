@@ -73,9 +73,7 @@ impl Trainer {
             let expected = "kept before, by keep_if_best";
             return Err(Error::setting("parameters to restore", expected, "none"));
         };
-        if let Some(steps) = self.source.steps_mut() {
-            steps.parameters_changed();
-        }
+        self.source.parameters_changed();
         self.model.restore(&best.parameters, &best.state)?;
         if self.soundness.has_diverged() {
             self.updater.forget(&self.model)?;

@@ -148,9 +148,7 @@ impl Trainer {
         gpu.submit(&room.step, 1)?;
         self.updater.advance(1);
         // What was made ready for the next step of a data set is not that of these parameters.
-        if let Some(steps) = self.source.steps_mut() {
-            steps.step_count_changed();
-        }
+        self.source.step_count_changed();
         self.given.rooms.push(room);
         Ok(())
     }

@@ -16,7 +16,7 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
-        self.parameters_changed();
+        self.source.parameters_changed();
         self.model.set_parameters(values)?;
         self.begin_anew()
     }
@@ -28,7 +28,7 @@ impl Trainer {
     /// As there, or [`Error::Diverged`].
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
         self.soundness.check()?;
-        self.parameters_changed();
+        self.source.parameters_changed();
         self.model.set_parameter(name, value)
     }
 
@@ -39,7 +39,7 @@ impl Trainer {
     /// As there, or [`Error::Diverged`].
     pub fn set_state(&mut self, values: &Parameters) -> Result<(), Error> {
         self.soundness.check()?;
-        self.parameters_changed();
+        self.source.parameters_changed();
         self.model.set_state(values)
     }
 
@@ -53,12 +53,6 @@ impl Trainer {
         let contents = checkpoint::decode(self.model.graph(), None, bytes)?;
         self.set_parameters(&contents.parameters)?;
         self.model.set_state(&contents.state_of_layers)
-    }
-
-    pub(super) fn parameters_changed(&mut self) {
-        if let Some(steps) = self.source.steps_mut() {
-            steps.parameters_changed();
-        }
     }
 
     /// After the parameters came from outside.

@@ -95,9 +95,7 @@ impl Trainer {
         self.updater.count_from(contents.step, contents.began)?;
         self.best = None;
         self.steps_elsewhere = contents.step;
-        if let Some(steps) = self.source.steps_mut() {
-            steps.step_count_changed();
-        }
+        self.source.step_count_changed();
         self.soundness.begin_anew(contents.step);
         Ok(())
     }

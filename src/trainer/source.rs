@@ -52,6 +52,20 @@ impl Source {
         }
     }
 
+    /// Parameters came from outside.
+    pub(super) fn parameters_changed(&mut self) {
+        if let Some(steps) = self.steps_mut() {
+            steps.parameters_changed();
+        }
+    }
+
+    /// The step counter moved on by others than its steps.
+    pub(super) fn step_count_changed(&mut self) {
+        if let Some(steps) = self.steps_mut() {
+            steps.step_count_changed();
+        }
+    }
+
     /// The same, to take steps.
     pub(super) fn expect_steps(&mut self) -> Result<&mut Steps, Error> {
         self.steps_mut().ok_or_else(|| {

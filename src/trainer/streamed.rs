@@ -145,6 +145,8 @@ impl Trainer {
 
     /// Submits at most so many steps of a stream, and reads on meanwhile; returns how many.
     pub(super) async fn submit_streamed(&mut self, steps: usize) -> Result<usize, Error> {
+        // Before any of them: a rate that no update can be made with is told before the first.
+        self.announce(steps)?;
         let Source::Stream {
             streamed,
             steps: recorded,
@@ -161,10 +163,6 @@ impl Trainer {
             ..
         } = &mut **streamed;
         let (gpu, layout, batch) = (self.model.gpu(), windows.layout(), windows.batch());
-        // Before any of them: a rate that no update can be made with is told before the first.
-        if recorded.reads_coefficients() {
-            self.updater.announce(steps)?;
-        }
         let mut taken = 0;
         while taken < steps {
             #[expect(clippy::cast_possible_truncation, reason = "below the room")]

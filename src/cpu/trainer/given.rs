@@ -124,10 +124,7 @@ impl<F: Float> Trainer<F> {
         let (network, updater) = (&mut self.network, &mut self.updater);
         let wanted = || updater.wanted();
         let work = self.given.room(network, x.nrows(), wanted)?;
-        for (input, first) in network.passes.inputs() {
-            let columns = first..first + network.passes.columns(input);
-            work.values[input].assign(&x.slice(s![.., columns]));
-        }
+        network.passes.copy_inputs(x, &mut work.values);
         let criterion = F::criterion(&self.criterion);
         let loss = enter(|| {
             let Network {
