@@ -100,7 +100,7 @@ fn forward(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let place = Place(id.x + id.y * count.x, local);
+    let place = Place(shape.first + id.x + id.y * count.x, local);
     let x = View(shape.rows, shape.inputs, shape.inputs, 1u);
     let w = View(shape.inputs, shape.outputs, shape.outputs, 1u);
     let c = column_of_tile(place, shape.outputs) + local % SIDE;
@@ -115,7 +115,7 @@ fn backward_input(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let place = Place(id.x + id.y * count.x, local);
+    let place = Place(shape.first + id.x + id.y * count.x, local);
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
     let w_transposed = View(shape.outputs, shape.inputs, 1u, shape.outputs);
     store(place, dy, w_transposed, multiply(place, dy, w_transposed));
@@ -127,7 +127,7 @@ fn backward_input_relu(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let place = Place(id.x + id.y * count.x, local);
+    let place = Place(shape.first + id.x + id.y * count.x, local);
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
     let w_transposed = View(shape.outputs, shape.inputs, 1u, shape.outputs);
     store(place, dy, w_transposed, masked(place, multiply(place, dy, w_transposed)));
@@ -139,7 +139,7 @@ fn backward_weight(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let place = Place(id.x + id.y * count.x, local);
+    let place = Place(shape.first + id.x + id.y * count.x, local);
     let x_transposed = View(shape.inputs, shape.rows, 1u, shape.inputs);
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
     store(place, x_transposed, dy, multiply(place, x_transposed, dy));

@@ -234,7 +234,7 @@ fn forward(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tile = tile_of(id.x + id.y * count.x, shape.outputs);
+    let tile = tile_of(shape.first + id.x + id.y * count.x, shape.outputs);
     let x = Factor(shape.rows, shape.inputs, 1u);
     let w = Factor(shape.outputs, 1u, shape.outputs);
     let block = block_of(tile, place_of(local));
@@ -248,7 +248,7 @@ fn backward_input(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tile = tile_of(id.x + id.y * count.x, shape.inputs);
+    let tile = tile_of(shape.first + id.x + id.y * count.x, shape.inputs);
     let dy = Factor(shape.rows, shape.outputs, 1u);
     let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
     let sums = multiply(tile, dy, w_transposed, shape.outputs, mat2x4f(), local);
@@ -261,7 +261,7 @@ fn backward_input_relu(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tile = tile_of(id.x + id.y * count.x, shape.inputs);
+    let tile = tile_of(shape.first + id.x + id.y * count.x, shape.inputs);
     let dy = Factor(shape.rows, shape.outputs, 1u);
     let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
     let sums = multiply(tile, dy, w_transposed, shape.outputs, mat2x4f(), local);
@@ -275,7 +275,7 @@ fn backward_weight(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tile = tile_of(id.x + id.y * count.x, shape.outputs);
+    let tile = tile_of(shape.first + id.x + id.y * count.x, shape.outputs);
     let x_transposed = Factor(shape.inputs, 1u, shape.inputs);
     let dy = Factor(shape.outputs, 1u, shape.outputs);
     let sums = multiply(tile, x_transposed, dy, shape.rows, mat2x4f(), local);

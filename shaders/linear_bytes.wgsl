@@ -26,7 +26,7 @@ fn forward(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let block = (id.x + id.y * count.x) * 8u + local;
+    let block = (shape.first + id.x + id.y * count.x) * 8u + local;
     let r0 = block / column_blocks() * ROWS;
     let c0 = block % column_blocks() * COLUMNS;
     if (r0 >= shape.rows) {
@@ -76,7 +76,7 @@ fn backward_weight(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let block = (id.x + id.y * count.x) * 8u + local;
+    let block = (shape.first + id.x + id.y * count.x) * 8u + local;
     let i0 = block / column_blocks() * ROWS;
     let c0 = block % column_blocks() * COLUMNS;
     if (i0 >= shape.inputs) {

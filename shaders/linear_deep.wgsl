@@ -138,7 +138,7 @@ fn forward(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tile = tile_of(id.x + id.y * count.x, shape.outputs);
+    let tile = tile_of(shape.first + id.x + id.y * count.x, shape.outputs);
     let x = Factor(shape.rows, shape.inputs, 1u);
     let w = Factor(shape.outputs, 1u, shape.outputs);
     let sums = multiply(tile, x, w, shape.inputs, local);
@@ -152,7 +152,7 @@ fn backward_input(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tile = tile_of(id.x + id.y * count.x, shape.inputs);
+    let tile = tile_of(shape.first + id.x + id.y * count.x, shape.inputs);
     let dy = Factor(shape.rows, shape.outputs, 1u);
     let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
     let sums = multiply(tile, dy, w_transposed, shape.outputs, local);
@@ -165,7 +165,7 @@ fn backward_input_relu(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tile = tile_of(id.x + id.y * count.x, shape.inputs);
+    let tile = tile_of(shape.first + id.x + id.y * count.x, shape.inputs);
     let dy = Factor(shape.rows, shape.outputs, 1u);
     let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
     let sums = multiply(tile, dy, w_transposed, shape.outputs, local);
@@ -179,7 +179,7 @@ fn backward_weight(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tile = tile_of(id.x + id.y * count.x, shape.outputs);
+    let tile = tile_of(shape.first + id.x + id.y * count.x, shape.outputs);
     let x_transposed = Factor(shape.inputs, 1u, shape.inputs);
     let dy = Factor(shape.outputs, 1u, shape.outputs);
     let sums = multiply(tile, x_transposed, dy, shape.rows, local);

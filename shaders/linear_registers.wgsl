@@ -82,7 +82,7 @@ fn forward(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let block = (id.x + id.y * count.x) * 8u + local;
+    let block = (shape.first + id.x + id.y * count.x) * 8u + local;
     let c0 = first_column(block, shape.outputs);
     var start: array<f32, COLUMNS>;
     for (var j = 0u; j < COLUMNS; j++) {
@@ -101,7 +101,7 @@ fn backward_input(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let block = (id.x + id.y * count.x) * 8u + local;
+    let block = (shape.first + id.x + id.y * count.x) * 8u + local;
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
     let w_transposed = View(shape.outputs, shape.inputs, 1u, shape.outputs);
     var sums: Sums;
@@ -115,7 +115,7 @@ fn backward_input_relu(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let block = (id.x + id.y * count.x) * 8u + local;
+    let block = (shape.first + id.x + id.y * count.x) * 8u + local;
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
     let w_transposed = View(shape.outputs, shape.inputs, 1u, shape.outputs);
     var sums: Sums;
@@ -130,7 +130,7 @@ fn backward_weight(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let block = (id.x + id.y * count.x) * 8u + local;
+    let block = (shape.first + id.x + id.y * count.x) * 8u + local;
     let x_transposed = View(shape.inputs, shape.rows, 1u, shape.inputs);
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
     var sums: Sums;

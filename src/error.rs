@@ -79,7 +79,7 @@ pub enum Error {
     #[error(
         "{what} needs {needed}, but {} allows {available} ({limit}). Make it smaller{}",
         if *limit == ELEMENTS { "this crate" } else { "this device" },
-        if *limit == ELEMENTS { "" } else { ANOTHER_DEVICE }
+        or_lift(limit)
     )]
     Limit {
         /// What needs it, for example `layers.0.weight (784 × 100000), in bytes`.
@@ -362,6 +362,21 @@ impl Error {
 
 /// The limit that no device lifts: kernels index with `u32`.
 pub(crate) const ELEMENTS: &str = "elements of a tensor, which kernels count with u32";
+
+/// The limit of [`GpuBuilder::flops_per_dispatch`](crate::gpu::GpuBuilder::flops_per_dispatch).
+pub(crate) const FLOPS_PER_DISPATCH: &str = "flops_per_dispatch";
+
+/// What else there is to do where a limit is too low.
+fn or_lift(limit: &str) -> &'static str {
+    match limit {
+        ELEMENTS => "",
+        FLOPS_PER_DISPATCH => IN_PARTS,
+        _ => ANOTHER_DEVICE,
+    }
+}
+
+const IN_PARTS: &str = ", record it with Recorder::dispatch_in_parts, or allow more with GpuBuilder::flops_per_dispatch \
+    where the GPU is known to be fast: a system may take one for hung that works at one dispatch for 2 s";
 
 const ANOTHER_DEVICE: &str = ", or use a device with a higher limit; one that your program opens has what its \
     required_limits ask for";

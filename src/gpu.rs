@@ -71,6 +71,7 @@ struct Settings {
     timeout: Duration,
     /// Whether kernels of this crate are compiled with bounds checks, too.
     checks_bounds: bool,
+    flops_per_dispatch: u64,
 }
 
 impl Gpu {
@@ -113,10 +114,12 @@ impl Gpu {
     /// more, and [`Fusion::Auto`](crate::Fusion) takes steps that it can run.
     #[must_use]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let info = device.adapter_info();
         let settings = Settings {
-            kind: AdapterKind::of(&device.adapter_info()),
+            kind: AdapterKind::of(&info),
             timeout: Duration::from_secs(60),
             checks_bounds: false,
+            flops_per_dispatch: adapter::flops_per_dispatch(&info),
         };
         Self::with_faults(device, queue, settings, Arc::default())
     }
@@ -187,6 +190,12 @@ impl Gpu {
     #[must_use]
     pub fn kind(&self) -> AdapterKind {
         self.shared.settings.kind
+    }
+
+    /// Floating-point operations that one dispatch may have: see [`GpuBuilder::flops_per_dispatch`].
+    #[must_use]
+    pub fn flops_per_dispatch(&self) -> u64 {
+        self.shared.settings.flops_per_dispatch
     }
 
     /// Whether the adapter runs shaders on the CPU, whatever its kernels are.

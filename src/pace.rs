@@ -31,8 +31,13 @@ impl Pace {
         reason = "what is too large becomes the largest number"
     )]
     pub(crate) fn steps_within(&self, time: Duration) -> Option<usize> {
+        self.share_within(time).map(|steps| steps as usize)
+    }
+
+    /// The same, where a part of a step counts, too.
+    pub(crate) fn share_within(&self, time: Duration) -> Option<f64> {
         let is_known = self.steps > 0.0 && self.seconds > 0.0;
-        is_known.then(|| (self.steps * time.as_secs_f64() / self.seconds) as usize)
+        is_known.then(|| self.steps * time.as_secs_f64() / self.seconds)
     }
 }
 
@@ -62,6 +67,7 @@ mod tests {
         assert_eq!(pace.steps_within(SECOND), Some(200));
         assert_eq!(pace.steps_within(SECOND / 4), Some(50));
         assert_eq!(pace.steps_within(SECOND / 1000), Some(0));
+        assert_eq!(pace.share_within(SECOND / 1000), Some(0.2));
         assert_eq!(pace.steps_within(Duration::MAX), Some(usize::MAX));
     }
 

@@ -1,7 +1,9 @@
 //! Work as data: a list of dispatches, recorded once and encoded as often as wanted.
 
 mod binding;
+mod budget;
 mod listing;
+mod parts;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ use crate::memory::total;
 use crate::tensor::Tensor;
 
 pub use crate::error::BindingFault;
+pub(crate) use budget::{Budget, flops_per_submit};
 pub use listing::{Listed, Listing};
 use submit::Dispatch;
 pub use submit::Plan;
@@ -30,24 +33,6 @@ const MAX_WORKGROUPS: u64 = 65_535;
 /// Loop iterations after which lavapipe (Mesa 22.3) silently ends every loop of an invocation, less
 /// a margin for the short loops that it unrolls.
 pub(crate) const SOFTWARE_ITERATIONS: u64 = 65_000;
-
-/// Floating-point operations of one submit, which should end well before an operating system takes the
-/// GPU for hung: 2 s on Windows. Where a single step has more, it is a submit. A training goes by it until it has
-/// measured its steps.
-///
-/// The slowest integrated GPUs have a peak of 0.2 TFLOP/s. At a quarter of that, 40 GFLOP take 0.8 s. A
-/// fast GPU idles for some 20 µs between two submits. At 20 TFLOP/s, that is 1 % of the 2 ms that 40 GFLOP
-/// take. A software driver computes 10 GFLOP/s and more; its 4 GFLOP take 0.4 s.
-pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
-    match gpu.is_software() {
-        true => 4_000_000_000,
-        false => 40_000_000_000,
-    }
-}
-
-/// Bytes that one submit of a training moves, for the same reason: 0.5 s at 20 GB/s, which the slowest
-/// integrated GPUs have. A step of few rows moves more bytes than it has operations.
-pub(crate) const BYTES_PER_SUBMIT: u64 = 10_000_000_000;
 
 /// What one dispatch costs, by counting: nothing here is measured.
 #[derive(Debug, Clone, Copy, Default)]
@@ -246,13 +231,18 @@ impl<'gpu> Recorder<'gpu> {
     /// # Errors
     /// [`Error::Binding`] when a dispatch does not fit its kernel: a mistake in the layer, loss or
     /// optimizer that recorded it. [`Error::OtherGpu`] when a tensor is another's. [`Error::Limit`] when a
-    /// kernel needs more than the device allows, or would loop longer than the driver lets it,
+    /// kernel needs more than the device allows, would loop longer than the driver lets it, or has more
+    /// [floating-point operations](Gpu::flops_per_dispatch) than one dispatch may have,
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Gpu`] when the driver refuses a
     /// kernel.
     pub fn finish(mut self) -> Result<Plan, Error> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
+        let most = self.gpu.flops_per_dispatch();
+        self.pending
+            .iter()
+            .try_for_each(|pending| parts::check(pending, most))?;
         if self.gpu.is_software() {
             self.pending.iter().try_for_each(check_iterations)?;
         }

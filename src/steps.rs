@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::ops::Loss;
 use crate::ops::gather::Resident;
 use crate::pace::Pace;
-use crate::plan::{BYTES_PER_SUBMIT, Plan, flops_per_submit};
+use crate::plan::{Budget, Plan};
 use crate::tensor::Tensor;
 use crate::updater::Updater;
 
@@ -141,27 +141,28 @@ impl Steps {
         layers::step(training)
     }
 
-    /// Submits some steps at once, at most so many: what ends well before a system takes the device for hung.
+    /// Submits some steps at once, at most so many: what ends well before a system takes the device for hung. One that is
+    /// longer by itself is several submits, of which the last is returned.
     pub(crate) fn submit(
         &mut self,
         gpu: &Gpu,
         most: usize,
     ) -> Result<(wgpu::SubmissionIndex, usize), Error> {
         let step = self.runner.step();
-        let by_flops = flops_per_submit(gpu) / step.flops().max(1);
-        let by_bytes = BYTES_PER_SUBMIT / step.bytes().max(1);
         let by_dispatches = DISPATCHES_PER_SUBMIT / step.len().max(1);
-        let counted = usize::try_from(by_flops.min(by_bytes)).unwrap_or(usize::MAX);
+        let counted = Budget::counted(gpu).holds(step);
+        let budget = match self.pace.share_within(SUBMIT) {
+            None if counted == 0 => Budget::counted(gpu),
+            Some(steps) if steps < 1.0 => Budget::part_of(step, steps),
+            _ => Budget::WHOLE,
+        };
         let counted = counted.max(1);
-        let granted = granted(
-            counted,
-            self.pace.steps_within(SUBMIT),
-            self.granted.unwrap_or(counted),
-        );
+        let before = self.granted.unwrap_or(counted);
+        let granted = granted(counted, self.pace.steps_within(SUBMIT), before);
         self.granted = Some(granted);
         let most = granted.min(by_dispatches).max(1).min(most);
         let (plans, steps) = self.runner.next(most);
-        Ok((gpu.submit_all(plans)?, steps))
+        Ok((gpu.submit_all(plans, budget)?, steps))
     }
 
     /// Puts steps into a compute pass of the caller's.

@@ -363,7 +363,9 @@ impl Trainer {
     }
 
     /// Puts `count` steps into a compute pass of the program's own, to be submitted with what else is in its encoder. They
-    /// count as taken once they are recorded: submit them before any others of this trainer.
+    /// count as taken once they are recorded: submit them before any others of this trainer. As many as the slowest GPU takes
+    /// within a second, by [`Plan::flops`](crate::plan::Plan::flops) of [`plan`](Self::plan): a system may take a longer
+    /// submit for a hang.
     ///
     /// # Errors
     /// As [`advance`](Self::advance).

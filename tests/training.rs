@@ -26,6 +26,8 @@ mod evaluation;
 mod extremes;
 #[path = "training/history.rs"]
 mod history;
+#[path = "training/long.rs"]
+mod long;
 #[path = "training/many_rows.rs"]
 mod many_rows;
 #[path = "training/outside.rs"]

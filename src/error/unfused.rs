@@ -56,6 +56,16 @@ pub enum Unfused {
         /// Iterations that the driver runs.
         available: u64,
     },
+    /// A dispatch would be so long that a system may take a slow GPU for hung.
+    #[error(
+        "a dispatch would have {needed} floating-point operations, but may have {available} (flops_per_dispatch)"
+    )]
+    Long {
+        /// Floating-point operations of the longest dispatch.
+        needed: u64,
+        /// [`Gpu::flops_per_dispatch`](crate::Gpu::flops_per_dispatch).
+        available: u64,
+    },
     /// It can be fused, but would not be faster so.
     #[error(
         "it would not be faster: {parts} bytes of sums to hand on, {later} weights behind the first layer"

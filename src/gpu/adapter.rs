@@ -30,6 +30,7 @@ pub struct GpuBuilder {
     kernels: Option<AdapterKind>,
     timeout: Duration,
     checks_bounds: bool,
+    flops_per_dispatch: Option<u64>,
 }
 
 impl Default for GpuBuilder {
@@ -41,6 +42,7 @@ impl Default for GpuBuilder {
             kernels: None,
             timeout: Duration::from_secs(60),
             checks_bounds: false,
+            flops_per_dispatch: None,
         }
     }
 }
@@ -91,6 +93,20 @@ impl GpuBuilder {
         self
     }
 
+    /// Floating-point operations that one dispatch may have, at least 1, so that none lasts until the operating system
+    /// takes the GPU for hung, which is 2 s on Windows. [`Recorder::dispatch_in_parts`] makes several dispatches of what
+    /// has more, as the products of `Linear` do; of other kernels it is refused.
+    ///
+    /// Default: 100 GFLOP on a discrete GPU, 40 GFLOP on any other adapter. The slowest integrated GPUs have a peak of
+    /// 0.2 TFLOP/s, the slowest discrete ones 0.4. At a quarter of that, which kernels reach, this is 1 s and 0.8 s.
+    ///
+    /// [`Recorder::dispatch_in_parts`]: crate::plan::Recorder::dispatch_in_parts
+    #[must_use]
+    pub fn flops_per_dispatch(mut self, flops: u64) -> Self {
+        self.flops_per_dispatch = Some(flops.max(1));
+        self
+    }
+
     /// Opens the best adapter that matches: discrete GPU, integrated GPU, others, software.
     ///
     /// # Errors
@@ -119,11 +135,13 @@ impl GpuBuilder {
             let wanted = self.wanted();
             return Err(Error::NoAdapter { wanted, found });
         };
-        let kind = AdapterKind::of(&adapter.get_info());
+        let info = adapter.get_info();
+        let by_default = || flops_per_dispatch(&info);
         let settings = Settings {
-            kind: self.kernels.unwrap_or(kind),
+            kind: self.kernels.unwrap_or(AdapterKind::of(&info)),
             timeout: self.timeout,
             checks_bounds: self.checks_bounds,
+            flops_per_dispatch: self.flops_per_dispatch.unwrap_or_else(by_default),
         };
         open(&adapter, settings).await
     }
@@ -148,6 +166,14 @@ impl GpuBuilder {
             Some(name) => format!("{kind} with \"{name}\" in its name ({:?})", self.backends),
             None => format!("{kind} ({:?})", self.backends),
         }
+    }
+}
+
+/// See [`GpuBuilder::flops_per_dispatch`].
+pub(super) fn flops_per_dispatch(info: &wgpu::AdapterInfo) -> u64 {
+    match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 100_000_000_000,
+        _ => 40_000_000_000,
     }
 }
 

@@ -1,9 +1,11 @@
 //! Dispatches that are ready to run, and their way to the device.
 
 use std::fmt;
+use std::iter::repeat_n;
 #[cfg(not(target_arch = "wasm32"))]
 use std::sync::Arc;
 
+use super::budget::Budget;
 use super::listing::{Listed, Listing};
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -18,6 +20,15 @@ pub(super) struct Dispatch {
     pub(super) workgroups: [u32; 2],
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) recorded: Arc<Recorded>,
+}
+
+impl Dispatch {
+    fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        let [x, y] = self.workgroups;
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(x, y, 1);
+    }
 }
 
 /// What a dispatch was recorded from: enough to interpret it.
@@ -59,14 +70,18 @@ impl Plan {
         }
     }
 
-    /// Adds all dispatches to a compute pass.
+    /// Adds all dispatches to a compute pass. Together with what else is submitted with them, they should end within a
+    /// second on the slowest GPU that is to run them, as a system may take it for hung; [`flops`](Self::flops) are the
+    /// measure.
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
-        for dispatch in &self.dispatches {
-            let [x, y] = dispatch.workgroups;
-            pass.set_pipeline(&dispatch.pipeline);
-            pass.set_bind_group(0, &dispatch.bind_group, &[]);
-            pass.dispatch_workgroups(x, y, 1);
-        }
+        self.dispatches
+            .iter()
+            .for_each(|dispatch| dispatch.encode(pass));
+    }
+
+    /// The dispatches, each with what it costs.
+    fn dispatches(&self) -> impl Iterator<Item = (&Dispatch, &Listed)> {
+        self.dispatches.iter().zip(&self.listing.dispatches)
     }
 
     /// Whether it may be submitted to `gpu`.
@@ -79,8 +94,7 @@ impl Plan {
 
     /// Each dispatch as a plan of its own, in order: for measurements.
     pub fn singles(&self) -> impl Iterator<Item = Self> {
-        let dispatches = self.dispatches.iter().zip(&self.listing.dispatches);
-        dispatches.map(|(dispatch, listed)| {
+        self.dispatches().map(|(dispatch, listed)| {
             Self::new(&self.gpu, vec![(dispatch.clone(), listed.clone())])
         })
     }
@@ -129,35 +143,44 @@ impl fmt::Display for Plan {
 }
 
 impl Gpu {
-    /// Runs a plan `times` times in one compute pass of one submit, without waiting for it.
+    /// Runs a plan `times` times without waiting for it: in one compute pass of one submit, or in several submits where that
+    /// would be so long that a system may take a slow GPU for hung. Returns the last.
     ///
     /// # Errors
     /// [`Error::OtherGpu`] when the plan is another's, [`Error::DeviceLost`], [`Error::OutOfMemory`] or
     /// [`Error::Gpu`].
     pub fn submit(&self, plan: &Plan, times: usize) -> Result<wgpu::SubmissionIndex, Error> {
-        self.submit_all([(plan, times)])
+        self.submit_all([(plan, times)], Budget::counted(self))
     }
 
-    /// Runs plans in order, each so many times, in one compute pass of one submit.
+    /// Runs plans in order, each so many times, in as few submits as keep a budget. Returns the last.
     pub(crate) fn submit_all<'a>(
         &self,
         plans: impl IntoIterator<Item = (&'a Plan, usize)>,
+        budget: Budget,
     ) -> Result<wgpu::SubmissionIndex, Error> {
         let plans: Vec<_> = plans.into_iter().collect();
         for (plan, _) in &plans {
             plan.check_gpu(self)?;
         }
+        let runs = plans
+            .iter()
+            .flat_map(|&(plan, times)| repeat_n(plan, times));
+        let mut dispatches = runs.flat_map(Plan::dispatches).peekable();
         self.guarded("submitting work", || {
-            let mut encoder = self.device().create_command_encoder(&Default::default());
-            {
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                for (plan, times) in plans {
-                    for _ in 0..times {
-                        plan.encode(&mut pass);
+            loop {
+                let mut encoder = self.device().create_command_encoder(&Default::default());
+                {
+                    let mut pass = encoder.begin_compute_pass(&Default::default());
+                    for dispatch in budget.next_submit(&mut dispatches) {
+                        dispatch.encode(&mut pass);
                     }
                 }
+                let submitted = self.queue().submit([encoder.finish()]);
+                if dispatches.peek().is_none() {
+                    return submitted;
+                }
             }
-            self.queue().submit([encoder.finish()])
         })
     }
 }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{Cost, Recorder};
+use crate::error::Error;
 use crate::kernel::{Binding, Element, Kernel};
 use crate::tensor::Tensor;
 
@@ -13,7 +14,7 @@ const WGSL: &str = "
 /// A layer from outside may say any number of its dispatches.
 #[test]
 fn sums_of_costs_end_at_the_largest_number() {
-    let gpu = crate::testing::gpu();
+    let gpu = &crate::testing::dispatching(u64::MAX);
     let kernel: Kernel<u32> = Kernel::new("sums", WGSL, "ones", const { &[Binding::write("y")] });
     let y = Tensor::zeros(gpu, "y", [1, 8], Element::F32).unwrap();
     let mut recorder = Recorder::new(gpu);
@@ -30,4 +31,80 @@ fn sums_of_costs_end_at_the_largest_number() {
     assert_eq!(plan.to_string().lines().last(), Some(last.as_str()));
     let singles: Vec<_> = plan.singles().map(|single| single.flops()).collect();
     assert_eq!(singles, [u64::MAX, 3]);
+}
+
+/// Each workgroup counts itself.
+const COUNTING: &str = "
+    @group(0) @binding(0) var<uniform> first: u32;
+    @group(0) @binding(1) var<storage, read_write> counts: array<u32>;
+    @compute @workgroup_size(1)
+    fn count(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) n: vec3u) {
+        let workgroup = first + id.x + id.y * n.x;
+        if (workgroup < arrayLength(&counts)) { counts[workgroup] += 1u; }
+    }";
+
+fn counting() -> Kernel<u32> {
+    let bindings = const { &[Binding::write("counts").of_u32()] };
+    Kernel::new("counting", COUNTING, "count", bindings)
+}
+
+#[test]
+fn the_parts_of_a_long_dispatch_are_the_whole() {
+    let gpu = &crate::testing::dispatching(1000);
+    for (workgroups, flops, lengths) in [
+        (7, 1000, vec![7]),
+        (7, 1001, vec![4, 3]),
+        (7, 2999, vec![2, 2, 2, 1]),
+        (7, 6001, vec![1; 7]),
+        (2, 2000, vec![1, 1]),
+    ] {
+        let counts = Tensor::zeros(gpu, "counts", [1, 7], Element::U32).unwrap();
+        let mut recorder = Recorder::new(gpu);
+        let cost = Cost::new(flops).bytes(50);
+        recorder.dispatch_in_parts(&counting(), |first| first, &[&counts], workgroups, cost);
+        let plan = recorder.finish().unwrap();
+        let of_parts = plan.listing().dispatches.iter().map(|part| part.workgroups);
+        assert_eq!(of_parts.collect::<Vec<_>>(), lengths, "{flops}");
+        assert_eq!([plan.flops(), plan.bytes()], [flops, 50]);
+        gpu.submit(&plan, 1).unwrap();
+        let expected = (0..7).map(|workgroup| u32::from(workgroup < workgroups));
+        let found = gpu.read::<u32>(&counts).unwrap();
+        assert_eq!(found, expected.collect::<Vec<_>>(), "{flops}");
+    }
+}
+
+#[test]
+fn a_dispatch_that_could_be_taken_for_a_hang_is_refused() {
+    let gpu = &crate::testing::dispatching(1000);
+    let counts = Tensor::zeros(gpu, "counts", [1, 7], Element::U32).unwrap();
+    let record = |flops, in_parts: bool| {
+        let (mut recorder, cost) = (Recorder::new(gpu), Cost::new(flops));
+        match in_parts {
+            true => recorder.dispatch_in_parts(&counting(), |first| first, &[&counts], 7, cost),
+            false => recorder.dispatch(&counting(), 0, &[&counts], 7, cost),
+        }
+        recorder.finish()
+    };
+    assert_eq!(record(1000, false).unwrap().len(), 1);
+    assert_eq!(record(7000, true).unwrap().len(), 7);
+    // A workgroup is the smallest part.
+    for (flops, in_parts) in [(1001, false), (7001, true)] {
+        let error = record(flops, in_parts).unwrap_err();
+        assert!(
+            matches!(
+                &error,
+                Error::Limit {
+                    limit: "flops_per_dispatch",
+                    available: 1000,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("counting::count") && text.contains("dispatch_in_parts"),
+            "{text}"
+        );
+    }
 }

@@ -108,6 +108,11 @@ impl Network {
             return Err(Unfused::Scratch { needed, available });
         }
         let costs = [network.cost_of_middle(), network.cost_of_backward()];
+        let needed = costs.iter().map(|cost| cost.flops).max().unwrap_or(0);
+        let available = training.model.gpu().flops_per_dispatch();
+        if needed > available {
+            return Err(Unfused::Long { needed, available });
+        }
         let needed = costs
             .map(|cost| cost.iterations)
             .into_iter()

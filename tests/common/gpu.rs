@@ -15,6 +15,7 @@ use std::time::Duration;
 #[cfg(not(target_arch = "wasm32"))]
 use pollster::block_on;
 use wgrad::bytemuck::{Pod, cast_slice};
+use wgrad::gpu::GpuBuilder;
 use wgrad::plan::Recorder;
 use wgrad::plumbing::guard::{Contents, GuardSpec, Guarded};
 use wgrad::tensor::Tensor;
@@ -91,8 +92,17 @@ pub(crate) fn folding_gpu() -> &'static Gpu {
 }
 
 fn open() -> Gpu {
+    request(Gpu::builder())
+}
+
+/// A device whose dispatches have at most so many floating-point operations.
+pub(crate) fn dispatching(flops: u64) -> Gpu {
+    request(Gpu::builder().flops_per_dispatch(flops))
+}
+
+fn request(builder: GpuBuilder) -> Gpu {
     // All tests of a program share one queue: the last waits for all of them.
-    let builder = Gpu::builder().timeout(Duration::from_secs(600));
+    let builder = builder.timeout(Duration::from_secs(600));
     block_on(builder.request()).expect("these tests need a GPU or a software driver")
 }
 

@@ -1,12 +1,15 @@
 use std::collections::BTreeSet;
 
+use wgrad::Gpu;
+use wgrad::kernel::Element;
 use wgrad::ndarray::{Array2, ArrayView2};
 use wgrad::ops::{Backward, Mode};
+use wgrad::plan::Recorder;
 use wgrad::plumbing::Variant;
 use wgrad::reference::{self, Layer as _};
 use wgrad::tensor::Tensor;
 
-use crate::gpu::{Bench, Fill, Numbers, assert_close, gpu, sum_error};
+use crate::gpu::{Bench, Fill, Numbers, assert_close, dispatching, gpu, sum_error};
 
 /// The sizes that the shaders of this layer are built around, out of their constants.
 fn block_sizes() -> Vec<usize> {
@@ -216,14 +219,14 @@ fn backward(x: &Array2<f64>, dy: &Array2<f64>, parameters: &[Array2<f64>]) -> [A
     [dx, dw, db]
 }
 
-fn check_forward(variant: Variant, case: &Case) {
+fn check_forward(gpu: &Gpu, variant: Variant, case: &Case) {
     let &Case {
         rows,
         inputs,
         outputs,
         ..
     } = case;
-    let bench = Bench::new(gpu());
+    let bench = Bench::new(gpu);
     let x = case.upload_x(&bench);
     let w = bench.input("w", [inputs, outputs], &case.w);
     let b = bench.input("b", [1, outputs], &case.b);
@@ -248,14 +251,14 @@ fn check_forward(variant: Variant, case: &Case) {
     assert!(relu.map(f32::to_bits).eq(of_relu), "{name}, with a ReLU");
 }
 
-fn check_backward(variant: Variant, case: &Case, with_dx: bool) {
+fn check_backward(gpu: &Gpu, variant: Variant, case: &Case, with_dx: bool) {
     let &Case {
         rows,
         inputs,
         outputs,
         ..
     } = case;
-    let bench = Bench::new(gpu());
+    let bench = Bench::new(gpu);
     let x = case.upload_x(&bench);
     let w = bench.input("w", [inputs, outputs], &case.w);
     let b = bench.input("b", [1, outputs], &case.b);
@@ -306,7 +309,7 @@ fn check_backward(variant: Variant, case: &Case, with_dx: bool) {
 fn check_all_forward(variant: Variant) {
     for shape in shapes() {
         for fill in Fill::ALL {
-            check_forward(variant, &Case::new(shape, fill));
+            check_forward(gpu(), variant, &Case::new(shape, fill));
         }
     }
 }
@@ -315,7 +318,7 @@ fn check_all_backward(variant: Variant) {
     for (index, shape) in shapes().into_iter().enumerate() {
         for (fill_index, fill) in Fill::ALL.into_iter().enumerate() {
             let with_dx = (index + fill_index) % 4 != 0;
-            check_backward(variant, &Case::new(shape, fill), with_dx);
+            check_backward(gpu(), variant, &Case::new(shape, fill), with_dx);
         }
     }
 }
@@ -376,8 +379,8 @@ fn products_of_bytes_are_the_formula() {
     for shape in shapes() {
         for fill in Fill::ALL {
             let case = Case::of_bytes(shape, fill);
-            check_forward(Variant::Bytes, &case);
-            check_backward(Variant::Bytes, &case, false);
+            check_forward(gpu(), Variant::Bytes, &case);
+            check_backward(gpu(), Variant::Bytes, &case, false);
         }
     }
 }
@@ -421,7 +424,7 @@ fn the_longest_sums_are_whole() {
         (Variant::Large, 519_935),
         (Variant::Registers, 65_000),
     ] {
-        check_forward(variant, &Case::new([1, depth, 1], Fill::Integers));
+        check_forward(gpu(), variant, &Case::new([1, depth, 1], Fill::Integers));
     }
 }
 
@@ -429,5 +432,32 @@ fn the_longest_sums_are_whole() {
 fn a_wide_bias_is_folded_into_two_dimensions() {
     let outputs = 65_535 * 64 + 1;
     let case = Case::new([2, 1, outputs], Fill::Integers);
-    check_backward(Variant::Registers, &case, false);
+    check_backward(gpu(), Variant::Registers, &case, false);
+}
+
+/// A long product is several dispatches, each of some workgroups.
+#[test]
+fn products_in_several_dispatches_are_the_formula() {
+    // Of the largest tile, in the longest of the sums.
+    let gpu = &dispatching(2 * 128 * 128 * 300);
+    for shape in [[300, 290, 280], [300, 60, 130], [129, 270, 257]] {
+        for fill in [Fill::Integers, Fill::Moderate] {
+            let case = Case::new(shape, fill);
+            for variant in Variant::OF_FLOATS {
+                check_forward(gpu, variant, &case);
+                check_backward(gpu, variant, &case, true);
+            }
+            let case = Case::of_bytes(shape, fill);
+            check_forward(gpu, Variant::Bytes, &case);
+            check_backward(gpu, Variant::Bytes, &case, false);
+        }
+    }
+    let [x, w, b, y] = [[300, 290], [290, 280], [1, 280], [300, 280]]
+        .map(|shape| Tensor::zeros(gpu, "a tensor", shape, Element::F32).unwrap());
+    for variant in Variant::OF_FLOATS {
+        let mut recorder = Recorder::new(gpu);
+        variant.forward(&mut recorder, &x, &[w.clone(), b.clone()], &y);
+        let dispatches = recorder.finish().unwrap().len();
+        assert!((5..=9).contains(&dispatches), "{variant:?}: {dispatches}");
+    }
 }

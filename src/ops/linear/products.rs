@@ -18,6 +18,8 @@ pub(super) struct Shape {
     pub(super) outputs: u32,
     /// 1 where a forward pass is that of a `Relu` behind the layer as well.
     pub(super) relu: u32,
+    /// First workgroup of a dispatch.
+    pub(super) first: u32,
 }
 
 impl Shape {
@@ -35,6 +37,7 @@ impl Shape {
             inputs: to_u32(inputs),
             outputs: to_u32(outputs),
             relu: 0,
+            first: 0,
         }
     }
 
@@ -122,7 +125,8 @@ impl Products {
             iterations: (self.iterations)(depth.into()),
             bytes: None,
         };
-        recorder.dispatch(kernel, shape, tensors, workgroups, cost);
+        let part = |first| Shape { first, ..shape };
+        recorder.dispatch_in_parts(kernel, part, tensors, workgroups, cost);
     }
 }
 
@@ -144,7 +148,7 @@ const TILED: Kernel<Shape> = Kernel {
     ),
     entry: "forward",
     bindings: PRODUCT_AND_BIAS,
-    fields: fields!(Shape: rows, inputs, outputs, relu),
+    fields: fields!(Shape: rows, inputs, outputs, relu, first),
     constants: &[],
     workgroup_size: [256, 1, 1],
     block: Block::Uniform,

@@ -1,0 +1,103 @@
+//! Dispatches that are long: an operating system may take a GPU for hung that works at one of them.
+
+use bytemuck::Pod;
+
+use super::{Cost, Pending, Recorder};
+use crate::error::{Error, FLOPS_PER_DISPATCH};
+use crate::kernel::KernelRef;
+use crate::memory::total;
+use crate::tensor::Tensor;
+
+impl Recorder<'_> {
+    /// [`dispatch`](Self::dispatch), in as many parts as it takes for each to have at most
+    /// [`Gpu::flops_per_dispatch`](crate::Gpu::flops_per_dispatch). A part runs some of the workgroups: `uniform` makes
+    /// its settings of the first of them, which the kernel adds to a workgroup's number, as in
+    /// `settings.first + workgroup_id.x + workgroup_id.y * num_workgroups.x`. The result does not depend on the parts, as
+    /// no workgroup of a dispatch knows of another.
+    ///
+    /// ```
+    /// # use wgrad::Gpu;
+    /// # use wgrad::kernel::{Binding, Element, Kernel};
+    /// # use wgrad::plan::{Cost, Recorder};
+    /// # use wgrad::tensor::Tensor;
+    /// const WGSL: &str = "
+    ///     @group(0) @binding(0) var<uniform> first: u32;
+    ///     @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+    ///     @compute @workgroup_size(64)
+    ///     fn fill(
+    ///         @builtin(workgroup_id) id: vec3u,
+    ///         @builtin(num_workgroups) count: vec3u,
+    ///         @builtin(local_invocation_index) local: u32,
+    ///     ) {
+    ///         let at = (first + id.x + id.y * count.x) * 64u + local;
+    ///         if (at < arrayLength(&y)) { y[at] = f32(at); }
+    ///     }";
+    /// static FILL: Kernel<u32> = Kernel::new("fill", WGSL, "fill", &[Binding::write("y")])
+    ///     .workgroup_size([64, 1, 1]);
+    ///
+    /// let gpu = Gpu::builder().flops_per_dispatch(500).build()?;
+    /// let y = Tensor::zeros(&gpu, "y", [1, 1000], Element::F32)?;
+    /// let mut recorder = Recorder::new(&gpu);
+    /// recorder.dispatch_in_parts(&FILL, |first| first, &[&y], 16, Cost::new(1000));
+    /// let plan = recorder.finish()?;
+    /// assert_eq!(plan.len(), 2); // Of 8 workgroups each.
+    /// gpu.submit(&plan, 1)?;
+    /// assert_eq!(gpu.read::<f32>(&y)?[999], 999.0);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    pub fn dispatch_in_parts<U: Pod>(
+        &mut self,
+        kernel: &KernelRef<'_, U>,
+        uniform: impl Fn(u32) -> U,
+        tensors: &[&Tensor],
+        workgroups: u64,
+        cost: Cost,
+    ) {
+        let (most, is_countable) = (self.gpu.flops_per_dispatch(), workgroups <= u32::MAX.into());
+        if cost.flops <= most || !is_countable {
+            return self.dispatch(kernel, uniform(0), tensors, workgroups, cost);
+        }
+        let parts = workgroups.div_ceil(share(workgroups, most, cost.flops).max(1));
+        let bytes = || total(tensors.iter().map(|tensor| tensor.bytes()));
+        let bytes = cost.bytes.unwrap_or_else(bytes);
+        // The first parts have one more where they are not equal.
+        let from = |part: u64| part * (workgroups / parts) + part.min(workgroups % parts);
+        for part in 0..parts {
+            let (first, next) = (from(part), from(part + 1));
+            let share =
+                |whole: u64| share(whole, next, workgroups) - share(whole, first, workgroups);
+            let cost = Cost {
+                flops: share(cost.flops),
+                bytes: Some(share(bytes)),
+                ..cost
+            };
+            let first = u32::try_from(first).unwrap_or(u32::MAX);
+            self.dispatch(
+                kernel,
+                uniform(first),
+                tensors,
+                next - u64::from(first),
+                cost,
+            );
+        }
+    }
+}
+
+/// As much of a whole as `part` is `of`, rounded down.
+fn share(whole: u64, part: u64, of: u64) -> u64 {
+    let share = u128::from(whole) * u128::from(part) / u128::from(of);
+    u64::try_from(share).unwrap_or(u64::MAX)
+}
+
+/// Whether a dispatch has at most so many floating-point operations.
+pub(super) fn check(pending: &Pending, most: u64) -> Result<(), Error> {
+    if pending.cost.flops <= most {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: format!("{}, in floating-point operations,", pending.contract.name()),
+        limit: FLOPS_PER_DISPATCH,
+        needed: pending.cost.flops,
+        available: most,
+    })
+}
