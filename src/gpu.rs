@@ -28,9 +28,9 @@ use faults::{Fault, Faults};
 use pipelines::PipelineKey;
 pub(crate) use pipelines::Shortage;
 pub(crate) use signal::{Sender, Signal};
-pub(crate) use wait::Finished;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use wait::{Completion, block_on};
+pub(crate) use wait::block_on;
+pub(crate) use wait::{Completion, Finished};
 #[cfg(not(target_arch = "wasm32"))]
 use watcher::Watcher;
 

@@ -158,6 +158,7 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
 pub mod checkpoint;
+mod clock;
 mod confusion;
 pub mod cpu;
 pub mod data;

@@ -185,7 +185,6 @@ impl Steps {
     }
 
     /// How fast it was measured to take them.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn pace(&self) -> Pace {
         self.pace
     }

@@ -1,7 +1,6 @@
 //! The training loop: recorded once, then run on the GPU for hundreds of steps at a time.
 
 mod best;
-#[cfg(not(target_arch = "wasm32"))]
 mod budget;
 mod evaluation;
 mod given;
@@ -36,7 +35,6 @@ use crate::steps::{Batch, Fusion, Rows, Steps, Training};
 use crate::tensor::Tensor;
 use crate::updater::Updater;
 use best::Best;
-#[cfg(not(target_arch = "wasm32"))]
 use budget::Budget;
 use given::Given;
 use predicting::Passes;
@@ -75,7 +73,6 @@ pub struct Trainer {
     soundness: Soundness,
     data_sets: DataSets,
     best: Option<Best>,
-    #[cfg(not(target_arch = "wasm32"))]
     budget: Budget,
     passes: Passes,
 }
@@ -228,7 +225,6 @@ impl Trainer {
             steps_elsewhere: 0,
             data_sets: DataSets::default(),
             best: None,
-            #[cfg(not(target_arch = "wasm32"))]
             budget: Budget::default(),
             passes: Passes::default(),
             model,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&[&str]] = &[
     &["shape"],
     &["random"],
+    &["clock"],
     &["kernel"],
     &["parallel"],
     &["file_kind"],

@@ -17,6 +17,8 @@ mod columns;
 mod dropout;
 #[path = "parity/extremes.rs"]
 mod extremes;
+#[path = "parity/frames.rs"]
+mod frames;
 #[path = "parity/linear.rs"]
 mod linear;
 #[path = "parity/mean_squared_error.rs"]

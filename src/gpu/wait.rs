@@ -2,16 +2,12 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::cell::Cell;
-#[cfg(not(target_arch = "wasm32"))]
 use std::pin::Pin;
-#[cfg(not(target_arch = "wasm32"))]
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use super::faults::Fault;
-#[cfg(not(target_arch = "wasm32"))]
-use super::watcher::Outcome;
 use super::{Gpu, Signal};
+use crate::clock::Instant;
 use crate::error::Error;
 
 const WAITING: &str = "waiting for submitted work";
@@ -57,27 +53,8 @@ impl Gpu {
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn wait_async(&self) -> impl Future<Output = Result<(), Error>> + use<> {
-        let gpu = self.clone();
-        #[cfg(not(target_arch = "wasm32"))]
-        {
-            let done = self.told_of_end();
-            async move { gpu.watched(done?).await.map(|_| ()) }
-        }
-        #[cfg(target_arch = "wasm32")]
-        {
-            let done = Signal::new();
-            let sender = done.sender();
-            let asked = self.guarded(WAITING, || {
-                self.queue().on_submitted_work_done(move || {
-                    sender.send(());
-                });
-            });
-            async move {
-                asked?;
-                done.await;
-                gpu.guarded(WAITING, || ())
-            }
-        }
+        let (gpu, done) = (self.clone(), self.told_of_end());
+        async move { gpu.watched(done?).await.map(|_| ()) }
     }
 
     /// The end of the last submission, made right before this call.
@@ -94,7 +71,6 @@ impl Gpu {
     }
 
     /// Told by wgpu, whoever polls the device, when all that was submitted before this call is done.
-    #[cfg(not(target_arch = "wasm32"))]
     fn told_of_end(&self) -> Result<Signal<Outcome>, Error> {
         let done = Signal::new();
         let sender = done.sender();
@@ -106,28 +82,29 @@ impl Gpu {
         Ok(done)
     }
 
-    /// What becomes of a signal that wgpu tells, while the device's thread polls.
-    #[cfg(not(target_arch = "wasm32"))]
+    /// What becomes of a signal that wgpu tells, while the device's thread polls; a browser needs none.
     async fn watched(&self, signal: Signal<Outcome>) -> Result<Instant, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
         self.watch(signal.sender())?;
         self.ended(signal.await)
     }
 
     /// Looks for the end of all that was submitted before this call, without waiting for it.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn look_for_end(&self) -> Result<Completion, Error> {
         let signal = self.told_of_end()?;
+        #[cfg(not(target_arch = "wasm32"))]
         self.watch(signal.sender())?;
         let gpu = self.clone();
         Ok(Completion { gpu, signal })
     }
 
     /// When a submission was done, if it was.
-    #[cfg(not(target_arch = "wasm32"))]
     fn ended(&self, outcome: Outcome) -> Result<Instant, Error> {
         match outcome {
             Outcome::Done(at) => self.guarded(WAITING, || at),
+            #[cfg(not(target_arch = "wasm32"))]
             Outcome::TimedOut => Err(self.timed_out()),
+            #[cfg(not(target_arch = "wasm32"))]
             Outcome::Failed(message) => {
                 Err(self.explained(Fault::Other(message).into_error(WAITING)))
             }
@@ -173,15 +150,26 @@ impl Finished {
     }
 }
 
+/// How waiting for a submission ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It was done at this time.
+    Done(Instant),
+    /// It was not done in the time that the device has.
+    #[cfg(not(target_arch = "wasm32"))]
+    TimedOut,
+    /// wgpu refused to wait, or panicked.
+    #[cfg(not(target_arch = "wasm32"))]
+    Failed(String),
+}
+
 /// The end of what was submitted, to be looked for.
-#[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug)]
 pub(crate) struct Completion {
     gpu: Gpu,
     signal: Signal<Outcome>,
 }
 
-#[cfg(not(target_arch = "wasm32"))]
 impl Completion {
     /// When it was seen to be done, if it was; to be asked until it was.
     ///

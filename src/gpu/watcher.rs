@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::faults::Fault;
 use super::signal::Sender;
+use super::wait::Outcome;
 use super::{Gpu, Shared, lock, message_of};
 use crate::error::Error;
 
@@ -31,17 +32,6 @@ struct Watched {
 struct Wait {
     started: Instant,
     sender: Sender<Outcome>,
-}
-
-/// How waiting for a submission ended.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// It was done at this time.
-    Done(Instant),
-    /// It was not done in the time that the device has.
-    TimedOut,
-    /// wgpu refused to wait, or panicked.
-    Failed(String),
 }
 
 impl Gpu {

@@ -1,8 +1,9 @@
 //! Steps within a time of the device.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Trainer;
+use crate::clock::Instant;
 use crate::error::Error;
 use crate::gpu::Completion;
 use crate::ops::metrics::HISTORY;
@@ -38,7 +39,8 @@ impl Trainer {
     /// Submits as many steps as the device does in about `time`, and returns how many: for a program that draws frames,
     /// once a frame. Never waits and reads nothing back. How long steps take is measured: the first call submits one, and
     /// a later one at most twice as many as the one before. While the device is not done with the last ones there are
-    /// none, so that no queue grows; where a step takes longer than `time`, there is one in every few frames.
+    /// none, so that no queue grows; where a step takes longer than `time`, there is one in every few frames. A browser that
+    /// tells late what is done (Firefox, some 100 ms) makes steps seem longer, and so gets fewer of them.
     ///
     /// ```
     /// use std::time::Duration;

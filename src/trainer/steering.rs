@@ -190,7 +190,6 @@ impl Trainer {
                 self.record(rows, *fusion)?
             }
         };
-        #[cfg(not(target_arch = "wasm32"))]
         self.budget.forget();
         if let Some(steps) = self.source.steps_mut() {
             steps.become_like(recorded);

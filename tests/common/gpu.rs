@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 #[cfg(not(target_arch = "wasm32"))]
-use pollster::block_on;
+pub(crate) use pollster::block_on;
 use wgrad::bytemuck::{Pod, cast_slice};
 use wgrad::gpu::GpuBuilder;
 use wgrad::plan::Recorder;
@@ -26,7 +26,7 @@ use wgrad::wgpu::{
 use wgrad::{Gpu, TensorShape};
 
 #[cfg(target_arch = "wasm32")]
-use crate::browser::block_on;
+pub(crate) use crate::browser::block_on;
 
 /// One device for all tests of a program. Without an adapter they fail.
 #[cfg(not(target_arch = "wasm32"))]
