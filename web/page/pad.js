@@ -79,6 +79,7 @@ export class Pad {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (event.key === "Escape") {
+      this.pen.down = false;
       this.clear();
     } else if (event.key === " ") {
       // Held down, the key repeats.
