@@ -16,7 +16,7 @@ use crate::shape::Shape;
 
 /// A network with its parameters and the state of its layers, on the CPU. A clone of it has its own.
 #[derive(Debug, Clone)]
-pub struct Network<F> {
+pub struct Network<F = f32> {
     pub(super) passes: Arc<Passes>,
     /// In the order of the graph, as its state.
     pub(super) parameters: Vec<Array2<F>>,
