@@ -28,6 +28,8 @@ mod extremes;
 mod history;
 #[path = "training/many_rows.rs"]
 mod many_rows;
+#[path = "training/mistakes.rs"]
+mod mistakes;
 #[path = "training/outside.rs"]
 mod outside;
 #[path = "training/parts.rs"]
