@@ -33,8 +33,8 @@ pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 
 /// A training on a GPU, [`Trainer`], or on the processor, [`cpu::Trainer`]: for programs that are written once for
-/// both. Each method is that of the same name there, or of the network there, with the same errors. What is asked of a
-/// training by a name that ends in `_async` is answered later; the same name without it waits.
+/// both. Each method is that of the same name there, or of the network there, with the same errors. A name that ends in
+/// `_async` is answered later; the same name without it waits for the answer.
 ///
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
@@ -125,6 +125,14 @@ pub trait Train: Debug + wgpu::WasmNotSend {
 
     /// The state of the training as a safetensors file.
     fn to_safetensors_async(&self) -> Later<Vec<u8>>;
+
+    /// Goes on from such a file.
+    ///
+    /// # Errors
+    /// As [`Trainer::set_safetensors`].
+    fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.set_safetensors_with(bytes, Changes::new())
+    }
 
     /// Goes on from such a file, whose training may differ in what `changes` names.
     ///
@@ -326,7 +334,16 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     #[cfg(not(target_arch = "wasm32"))]
     fn save(&self, path: &Path) -> Result<(), Error>;
 
-    /// Goes on from such a file, whose training may differ in what `changes` names.
+    /// Goes on from a file.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn resume(&mut self, path: &Path) -> Result<(), Error> {
+        self.resume_with(path, Changes::new())
+    }
+
+    /// Goes on from a file, whose training may differ in what `changes` names.
     ///
     /// # Errors
     /// As [`Trainer::resume_with`].

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use wgrad::checkpoint::Changes;
 use wgrad::data::{Examples, Labels, Sampling, Stream, Table};
+use wgrad::kernel::Element;
 use wgrad::ndarray::{Array2, ArrayD, ArrayView2};
 use wgrad::ops::{Adam, Group, Linear, MeanSquaredError, Sgd, SoftmaxCrossEntropy, Tanh};
-use wgrad::{Device, Error, Parameters, Sequential, Targets, Train};
+use wgrad::tensor::Tensor;
+use wgrad::{Batch, Device, Error, Parameters, PassSpec, Sequential, Targets, Train, Trainer};
 
 use crate::gpu::gpu;
 
@@ -329,12 +331,68 @@ fn what_cannot_be_changed_is_refused() {
     );
 }
 
+/// Into a pass of the program's go no more steps than have their coefficients on the device.
+#[test]
+fn more_steps_than_a_pass_can_have_are_refused() {
+    let model = network().build(gpu()).unwrap();
+    let (loss, adam, sampling) = (
+        MeanSquaredError,
+        Adam::new(0.1),
+        Sampling::Shuffled { seed: 1 },
+    );
+    let mut trainer = Trainer::new(model, loss, adam, &table(), 5, sampling).unwrap();
+    let mut encoder = gpu().device().create_command_encoder(&Default::default());
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    let refused = text(trainer.encode(16_385, &mut pass));
+    assert!(refused.contains("at most 16384"), "{refused}");
+    assert_eq!(trainer.steps_taken(), 0);
+}
+
+/// Tensors of the program's that no step can be taken on.
+#[test]
+fn tensors_that_do_not_fit_are_refused() {
+    let tensor = |shape: [usize; 2], element| Tensor::zeros(gpu(), "rows", shape, element);
+    let float = |shape| tensor(shape, Element::F32);
+    let external = |batch: Batch| {
+        let model = network().build(gpu()).unwrap();
+        text(Trainer::external(
+            model,
+            MeanSquaredError,
+            Sgd::new(0.1),
+            batch,
+        ))
+    };
+    let (x, y) = (float([5, 3]).unwrap(), float([5, 2]).unwrap());
+    for (x, y) in [
+        (&x, &x),
+        (&y, &y),
+        (&tensor([5, 3], Element::U32).unwrap(), &y),
+        (&x, &tensor([5, 2], Element::U32).unwrap()),
+        (&x, &float([4, 2]).unwrap()),
+    ] {
+        assert_ne!(external(Batch::new(x, y)), "no error");
+    }
+    for weights in [[1, 4], [5, 1]] {
+        let weights = float(weights).unwrap();
+        assert_ne!(external(Batch::new(&x, &y).weights(&weights)), "no error");
+    }
+    let model = network().build(gpu()).unwrap();
+    for (x, rows) in [(&x, 4), (&x, 0), (&y, 5)] {
+        assert!(model.pass_over(x, PassSpec::rows_of(rows)).is_err());
+    }
+    // There is no tensor of nothing, or no training on one.
+    if let (Ok(x), Ok(y)) = (float([0, 3]), float([0, 2])) {
+        assert_ne!(external(Batch::new(&x, &y)), "no error");
+        assert!(model.pass_over(&x, PassSpec::rows_of(0)).is_err());
+    }
+}
+
 /// More steps at once than there are losses kept.
 #[test]
 fn any_number_of_steps_can_be_begun_at_once() {
     const KEPT: usize = 16_384;
     let spec = Sequential::input(3).layer(Linear::new(2)).seed(1);
-    let on_gpu = devices().map(|device| {
+    let told = devices().map(|device| {
         let (loss, adam) = (MeanSquaredError, Adam::new(0.001));
         let sampling = || Sampling::Shuffled { seed: 1 };
         let make = || device.trainer(&spec, loss, adam, values(4, 3, 2), 2, sampling());
@@ -348,5 +406,5 @@ fn any_number_of_steps_can_be_begun_at_once() {
         assert_eq!(at_once.parameters().unwrap(), waited.parameters().unwrap());
         refused
     });
-    assert_eq!(on_gpu[0], on_gpu[1]);
+    assert_eq!(told[0], told[1]);
 }
