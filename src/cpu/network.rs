@@ -149,9 +149,8 @@ impl<F: Float> Network<F> {
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
-    /// use wgrad::cpu::Network;
     ///
-    /// let trained = Network::<f32>::new(&TwoLayerNet::spec(4, 8, 2).seed(1))?;
+    /// let trained = TwoLayerNet::spec(4, 8, 2).seed(1).on_cpu()?;
     /// let mut target = trained.clone();
     /// // After every step of the training of the first:
     /// target.mix(&trained, 0.005)?;

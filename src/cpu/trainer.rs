@@ -212,8 +212,8 @@ impl<F: Float> Trainer<F> {
         Ok(losses)
     }
 
-    /// [`steps`](Self::steps), whose losses are among [`losses`](Self::losses): those of the last 16,384, earlier ones are
-    /// gone.
+    /// [`steps`](Self::steps) without the losses: [`losses`](Self::losses) has those of the last 16,384 steps, and earlier
+    /// ones are gone.
     ///
     /// # Errors
     /// As [`steps`](Self::steps).

@@ -10,10 +10,9 @@ use crate::ops::metrics::HISTORY;
 
 impl Trainer {
     /// Submits `count` steps and returns at once: for a program that draws frames, and trains a little in
-    /// each. Their losses stay on the GPU: see [`losses_async`](Self::losses_async), which has those of the last 16,384
-    /// steps; earlier ones are gone. The queue grows
-    /// where more is asked for than the device does in a frame. Of more than 16,384 steps all but the last so many are
-    /// waited for, but in a browser. Of a stream there may be fewer, when it has ended:
+    /// each. Their losses stay on the GPU: [`losses_async`](Self::losses_async) reads those of the last 16,384 steps, and
+    /// earlier ones are gone. The queue grows where more is asked for than the device does in a frame; of more than 16,384
+    /// steps, all but so many are waited for, except in a browser. Of a stream there may be fewer, when it has ended:
     /// [`steps_taken`](Self::steps_taken) says how many there were.
     ///
     /// # Errors
@@ -24,30 +23,28 @@ impl Trainer {
         self.soundness.check()?;
         self.source.expect_steps()?;
         let mut left = count;
-        while left > 0 {
-            let steps = left.min(HISTORY);
-            left -= steps;
-            #[cfg(not(target_arch = "wasm32"))]
-            if let Source::Stream { .. } = self.source {
-                if block_on(self.submit_streamed(steps))? < steps {
+        // So that the queue has an end: the last ones alone are not waited for, and of a stream none.
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let unwaited = match self.source {
+                Source::Stream { .. } => 0,
+                _ => HISTORY,
+            };
+            while left > unwaited {
+                let steps = (left - unwaited).min(HISTORY);
+                if block_on(self.submit_in_turn(steps))? < steps {
                     return self.fault_of_stream(Vec::new);
                 }
-                continue;
+                left -= steps;
             }
-            #[cfg(not(target_arch = "wasm32"))]
-            let before = match left + steps < count {
-                true => Some(self.model.gpu().wait_async()),
-                false => None,
-            };
+        }
+        while left > 0 {
+            let steps = left.min(HISTORY);
             self.announce(steps)?;
-            let mut now = steps;
-            while now > 0 {
-                now -= self.submit(now)?.1;
-            }
-            // So that the queue has an end.
-            #[cfg(not(target_arch = "wasm32"))]
-            if let Some(before) = before {
-                block_on(before)?;
+            left -= steps;
+            let mut unsubmitted = steps;
+            while unsubmitted > 0 {
+                unsubmitted -= self.submit(unsubmitted)?.1;
             }
         }
         Ok(())
