@@ -34,7 +34,7 @@ pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 
 /// A training on a GPU, [`Trainer`], or on the processor, [`cpu::Trainer`]: for programs that are written once for
 /// both. Each method is that of the same name there, or of the network there, with the same errors. A name that ends in
-/// `_async` is answered later; the same name without it waits for the answer.
+/// `_async` is answered later; the same name without it, where there is one, waits for the answer.
 ///
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
