@@ -19,14 +19,12 @@ mod program;
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
-use wgrad::ops::SoftmaxCrossEntropy;
 
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Split};
-use wgrad::ops::Sgd;
-use wgrad::{Error, Evaluation, Fusion, Gpu, Parameters, Trainer, cpu};
+use wgrad::{Device, Error, Parameters, Train};
 
-use common::{Job, SAMPLING, jobs, trainer};
+use common::{jobs, training};
 use program::{DataArgs, Failure, line};
 
 /// Trains a job of the comparison and says how fast.
@@ -45,8 +43,8 @@ struct Args {
     steps: u32,
 
     /// What computes
-    #[arg(long, value_enum, default_value_t = Device::Gpu)]
-    device: Device,
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Gpu)]
+    device: DeviceChoice,
 
     /// Measure once for each line of standard input
     #[arg(long)]
@@ -58,18 +56,27 @@ struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Device {
+enum DeviceChoice {
     Gpu,
     Cpu,
+}
+
+impl DeviceChoice {
+    fn open(self) -> Result<Device, Error> {
+        match self {
+            Self::Gpu => Device::shaders(),
+            Self::Cpu => Ok(Device::cpu("asked for with --device cpu")),
+        }
+    }
 }
 
 impl Args {
     /// A GPU takes all of its steps to reach its clock; CPU peers warm up with as few.
     fn warm_up_steps(&self) -> usize {
         let most = match (self.device, self.job) {
-            (Device::Gpu, _) => u32::MAX,
-            (Device::Cpu, 1) => 100,
-            (Device::Cpu, _) => 5,
+            (DeviceChoice::Gpu, _) => u32::MAX,
+            (DeviceChoice::Cpu, 1) => 100,
+            (DeviceChoice::Cpu, _) => 5,
         };
         self.steps.min(most) as usize
     }
@@ -101,8 +108,8 @@ fn answer(args: &Args) -> Result<(), Failure> {
 
 /// A training that has warmed up, and can begin anew.
 struct Prepared {
-    engine: Box<dyn Engine>,
-    /// For the line of a measurement.
+    engine: Box<dyn Train>,
+    /// For the line of a measurement: without blanks.
     device: String,
     initial: Parameters,
     warmup_s: f64,
@@ -113,14 +120,13 @@ impl Prepared {
         let started = Instant::now();
         let [book, wide] = jobs();
         let job = if args.job == 1 { book } else { wide };
-        let (engine, device) = match args.device {
-            Device::Gpu => on_gpu(&job, split)?,
-            Device::Cpu => on_cpu(&job, split)?,
-        };
+        let device = args.device.open()?;
+        let engine = training(&device, &job, split)?;
+        let words: Vec<_> = device.name().split_whitespace().collect();
         let mut prepared = Self {
             initial: engine.parameters()?,
             engine,
-            device,
+            device: words.join("_"),
             warmup_s: 0.0,
         };
         prepared.warm_up(args)?;
@@ -128,28 +134,37 @@ impl Prepared {
         Ok(prepared)
     }
 
+    /// Takes the initial weights, and has nothing else to do.
+    fn begin(&mut self) -> Result<(), Error> {
+        self.engine.set_parameters(&self.initial)?;
+        self.engine.wait()
+    }
+
     fn warm_up(&mut self, args: &Args) -> Result<(), Error> {
-        self.engine.begin(&self.initial)?;
+        self.begin()?;
         self.engine.steps(args.warm_up_steps())?;
         Ok(())
     }
 
     /// A training from the initial weights on, in a line.
     fn measure(&mut self, args: &Args, test: &Dataset) -> Result<String, Failure> {
-        self.engine.begin(&self.initial)?;
+        self.begin()?;
         let started = Instant::now();
         let losses = self.engine.steps(args.steps as usize)?;
         let train_s = started.elapsed().as_secs_f64();
         check_losses(&losses)?;
-        let accuracy = self.engine.evaluate(test)?.accuracy.unwrap_or(f64::NAN);
+        let accuracy = self
+            .engine
+            .evaluate(&test.into())?
+            .accuracy
+            .unwrap_or(f64::NAN);
         let Args { job, steps, .. } = args;
         Ok(format!(
             "peer=wgrad-{} device={} job={job} steps={steps} train_s={train_s:.4} warmup_s={:.2} \
              steps_per_s={:.1} test_accuracy={accuracy:.4}",
-            if args.device == Device::Gpu {
-                "gpu"
-            } else {
-                "cpu"
+            match args.device {
+                DeviceChoice::Gpu => "gpu",
+                DeviceChoice::Cpu => "cpu",
             },
             self.device,
             self.warmup_s,
@@ -165,75 +180,5 @@ fn check_losses(losses: &[f32]) -> Result<(), Failure> {
     match mean < 10.0 {
         true => Ok(()),
         false => Err(Failure::Message(format!("the loss is {mean}"))),
-    }
-}
-
-/// What a training needs of a device.
-trait Engine {
-    fn parameters(&self) -> Result<Parameters, Error>;
-
-    /// Takes these parameters, and has nothing else to do.
-    fn begin(&mut self, initial: &Parameters) -> Result<(), Error>;
-
-    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
-
-    fn evaluate(&mut self, test: &Dataset) -> Result<Evaluation, Error>;
-}
-
-fn on_gpu(job: &Job, split: &Split) -> Result<(Box<dyn Engine>, String), Error> {
-    let gpu = Gpu::new()?;
-    let words: Vec<_> = gpu.info().name.split_whitespace().collect();
-    let device = words.join("_");
-    let trainer = trainer(&gpu, job, split, Fusion::Auto)?;
-    Ok((Box::new(trainer), device))
-}
-
-impl Engine for Trainer {
-    fn parameters(&self) -> Result<Parameters, Error> {
-        self.model().parameters()
-    }
-
-    fn begin(&mut self, initial: &Parameters) -> Result<(), Error> {
-        self.set_parameters(initial)?;
-        self.model().gpu().wait(None)
-    }
-
-    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
-        self.steps(count)
-    }
-
-    fn evaluate(&mut self, test: &Dataset) -> Result<Evaluation, Error> {
-        self.evaluate(test)
-    }
-}
-
-fn on_cpu(job: &Job, split: &Split) -> Result<(Box<dyn Engine>, String), Error> {
-    let (train, optimizer) = (&split.train, Sgd::new(0.1));
-    let trainer = cpu::Trainer::new(
-        cpu::Network::<f32>::new(&job.spec)?,
-        SoftmaxCrossEntropy,
-        optimizer,
-        train,
-        job.batch,
-        SAMPLING,
-    )?;
-    Ok((Box::new(trainer), "cpu".to_owned()))
-}
-
-impl Engine for cpu::Trainer<f32> {
-    fn parameters(&self) -> Result<Parameters, Error> {
-        Ok(self.network().parameters())
-    }
-
-    fn begin(&mut self, initial: &Parameters) -> Result<(), Error> {
-        self.set_parameters(initial)
-    }
-
-    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
-        self.steps(count)
-    }
-
-    fn evaluate(&mut self, test: &Dataset) -> Result<Evaluation, Error> {
-        (*self).evaluate(test)
     }
 }

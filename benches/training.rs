@@ -7,13 +7,11 @@
 mod common;
 
 use std::time::Duration;
-use wgrad::ops::SoftmaxCrossEntropy;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use wgrad::ops::Sgd;
-use wgrad::{Error, Fusion, Gpu, cpu};
+use wgrad::{Device, Error, Fusion, Gpu, Train};
 
-use common::{SAMPLING, digits, jobs, trainer};
+use common::{digits, jobs, trainer, training};
 
 /// Steps timed together, of each job.
 const STEPS: [usize; 2] = [200, 2];
@@ -27,30 +25,28 @@ fn steps(criterion: &mut Criterion) {
             .sample_size(10)
             .measurement_time(Duration::from_secs(8));
         group.throughput(Throughput::Elements(steps as u64));
-        for fusion in [Fusion::Fused, Fusion::Layers] {
-            let mut trainer = match trainer(&gpu, &job, &digits, fusion) {
+        let engine = |fusion| -> Result<Box<dyn Train>, Error> {
+            match fusion {
+                Some(fusion) => Ok(Box::new(trainer(&gpu, &job, &digits, fusion)?)),
+                None => training(&Device::cpu("one of both engines"), &job, &digits),
+            }
+        };
+        for (name, fusion) in [
+            ("Fused", Some(Fusion::Fused)),
+            ("Layers", Some(Fusion::Layers)),
+            ("CPU", None),
+        ] {
+            let mut engine = match engine(fusion) {
                 Err(Error::Plan(unfused)) => {
                     eprintln!("{}: not fused: {unfused}", job.name);
                     continue;
                 }
-                trainer => trainer.expect("a trainer"),
+                engine => engine.expect("a training"),
             };
-            group.bench_function(format!("{fusion:?}"), |bencher| {
-                bencher.iter(|| trainer.steps(steps).expect("steps"));
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| engine.steps(steps).expect("steps"));
             });
         }
-        let mut trainer = cpu::Trainer::new(
-            job.spec.on_cpu().expect("a network"),
-            SoftmaxCrossEntropy,
-            Sgd::new(0.1),
-            &digits.train,
-            job.batch,
-            SAMPLING,
-        )
-        .expect("a trainer");
-        group.bench_function("CPU", |bencher| {
-            bencher.iter(|| trainer.steps(steps).expect("steps"));
-        });
         group.finish();
     }
 }
@@ -64,8 +60,9 @@ fn start(criterion: &mut Criterion) {
     group.bench_function("device to first step", |bencher| {
         bencher.iter(|| {
             let gpu = Gpu::new().expect("an adapter");
-            let mut trainer = trainer(&gpu, &job, &digits, Fusion::Auto).expect("a trainer");
-            trainer.steps(1).expect("a step")
+            let device = Device::with_gpu(gpu, "the best of this machine");
+            let mut engine = training(&device, &job, &digits).expect("a training");
+            engine.steps(1).expect("a step")
         });
     });
     group.finish();

@@ -23,7 +23,7 @@ use wgrad::data::{Stream, Table};
 use wgrad::ndarray::ArrayView2;
 use wgrad::ops::{Adam, Linear, MeanSquaredError, Relu};
 use wgrad::random::threefry;
-use wgrad::{Gpu, Sequential, Trainer, cpu};
+use wgrad::{Device, Sequential, Train};
 
 use output::line;
 
@@ -50,12 +50,12 @@ struct Args {
     window: usize,
     #[arg(long, default_value_t = 256)]
     batch: usize,
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    device: Device,
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Cpu)]
+    device: DeviceChoice,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Device {
+enum DeviceChoice {
     Cpu,
     Gpu,
 }
@@ -81,18 +81,12 @@ fn train(args: &Args) -> Result<(), Box<dyn Error>> {
     let network = Sequential::input(columns).layer(Linear::new(32));
     let network = network.layer(Relu).layer(Linear::new(1)).seed(1);
     let started = Instant::now();
-    let losses = match args.device {
-        Device::Cpu => {
-            let network = network.on_cpu()?;
-            let mut trainer = cpu::Trainer::streamed(network, loss, optimizer, stream, args.batch)?;
-            to_the_end(|count| trainer.steps(count))?
-        }
-        Device::Gpu => {
-            let model = network.build(&Gpu::new()?)?;
-            let mut trainer = Trainer::streamed(model, loss, optimizer, stream, args.batch)?;
-            to_the_end(|count| trainer.steps(count))?
-        }
+    let device = match args.device {
+        DeviceChoice::Cpu => Device::cpu("asked for with --device cpu"),
+        DeviceChoice::Gpu => Device::shaders()?,
     };
+    let mut trainer = device.streamed(&network, loss, optimizer, stream, args.batch)?;
+    let losses = to_the_end(&mut *trainer)?;
     let seconds = started.elapsed().as_secs_f64();
     let rows = losses.steps * args.batch;
     let memory = peak_memory().map_or(String::new(), |mb| format!(" peak_mb={mb}"));
@@ -112,12 +106,10 @@ struct Losses {
     last: f32,
 }
 
-fn to_the_end(
-    mut steps: impl FnMut(usize) -> Result<Vec<f32>, wgrad::Error>,
-) -> Result<Losses, Box<dyn Error>> {
+fn to_the_end(trainer: &mut dyn Train) -> Result<Losses, Box<dyn Error>> {
     let mut all: Option<Losses> = None;
     loop {
-        let losses = steps(500)?;
+        let losses = trainer.steps(500)?;
         if losses.is_empty() {
             return all.ok_or_else(|| "there are not enough rows for a minibatch".into());
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::cpu;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::data::Stream;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -147,6 +149,33 @@ impl Device {
         Ok(match &self.gpu {
             Some(gpu) => Box::new(Trainer::online(network.build(gpu)?, loss, optimizer)?),
             None => Box::new(cpu::Trainer::online(network.on_cpu()?, loss, optimizer)?),
+        })
+    }
+
+    /// A training there on a stream of rows: see [`Trainer::streamed`] and [`cpu::Trainer::streamed`].
+    ///
+    /// # Errors
+    /// As there, and as [`Sequential::build`] or [`Sequential::on_cpu`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn streamed(
+        &self,
+        network: &Sequential,
+        loss: impl Loss + 'static,
+        optimizer: impl Optimizer + 'static,
+        stream: Stream,
+        batch: usize,
+    ) -> Result<Box<dyn Train>, Error> {
+        Ok(match &self.gpu {
+            Some(gpu) => {
+                let model = network.build(gpu)?;
+                Box::new(Trainer::streamed(model, loss, optimizer, stream, batch)?)
+            }
+            None => {
+                let network = network.on_cpu()?;
+                Box::new(cpu::Trainer::streamed(
+                    network, loss, optimizer, stream, batch,
+                )?)
+            }
         })
     }
 }

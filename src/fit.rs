@@ -93,6 +93,24 @@ pub(crate) fn check_rows(rows: usize) -> Result<(), Error> {
     }
 }
 
+/// Whether a matrix has the rows and columns that a pass was made for.
+pub(crate) fn check_of_pass(
+    what: &str,
+    expected: [usize; 2],
+    found: [usize; 2],
+) -> Result<(), Error> {
+    match expected == found {
+        true => Ok(()),
+        false => Err(Error::shape(
+            what,
+            expected,
+            found,
+            "Give as many rows as the pass was made for, or make one for this number; x has a column for each feature, \
+             dy for each output",
+        )),
+    }
+}
+
 /// Whether there are rows of the network's features, and for each what a loss compares: the index of a class, or
 /// values.
 pub(crate) fn check_targets<F>(

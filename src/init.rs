@@ -108,11 +108,11 @@ impl Init {
     ///
     /// ```
     /// use wgrad::ops::Linear;
-    /// use wgrad::{Init, Sequential, cpu};
+    /// use wgrad::{Init, Sequential};
     ///
     /// let identity = Init::function(|index| if index[0] == index[1] { 1.0 } else { 0.0 });
     /// let network = Sequential::input(3).layer(Linear::new(3).weight_init(identity));
-    /// let network = cpu::Network::<f32>::new(&network)?;
+    /// let network = network.on_cpu()?;
     /// assert_eq!(network.parameters()["layers.0.weight"][[1, 1]], 1.0);
     /// # Ok::<(), wgrad::Error>(())
     /// ```

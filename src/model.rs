@@ -116,7 +116,7 @@ impl Model {
 
     /// Zeros in the shapes of the parameters.
     pub(crate) fn like_parameters(&self, role: &str) -> Result<Arena, Error> {
-        arena(&self.gpu, role, &self.graph.parameters)
+        like_parameters(&self.gpu, &self.graph, role)
     }
 
     /// What the first layer best takes of features: bytes as they are, or floats.
@@ -126,6 +126,11 @@ impl Model {
             _ => Element::F32,
         }
     }
+}
+
+/// Zeros in the shapes of the parameters of a network.
+pub(crate) fn like_parameters(gpu: &Gpu, graph: &Graph, role: &str) -> Result<Arena, Error> {
+    arena(gpu, role, &graph.parameters)
 }
 
 /// Zeros in the shapes of parameters, under their names.

@@ -1,23 +1,28 @@
 //! Training, whatever it runs on.
 
+mod engines;
+
 use std::fmt::Debug;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 use std::pin::Pin;
 
-use ndarray::{Array2, ArrayD, ArrayView2};
+use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewD};
 
 use crate::checkpoint::Changes;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::confusion::Prediction;
+#[cfg(doc)]
 use crate::cpu;
 use crate::data::Examples;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
 use crate::network::Parameters;
 use crate::ops::{Group, Optimizer};
 use crate::reference::Targets;
-use crate::steps::Fusion;
+#[cfg(doc)]
 use crate::trainer::Trainer;
 
 /// An answer of the time of the question: whatever happens until it is awaited does not change it.
@@ -28,7 +33,8 @@ pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 
 /// A training on a GPU, [`Trainer`], or on the processor, [`cpu::Trainer`]: for programs that are written once for
-/// both. Each method is that of the same name there, with the same errors.
+/// both. Each method is that of the same name there, or of the network there, with the same errors. A name that ends in
+/// `_async` is answered later; the same name without it, where there is one, waits for the answer.
 ///
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
@@ -48,7 +54,7 @@ pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 pub trait Train: Debug + wgpu::WasmNotSend {
-    /// Begins `count` steps and returns; on the processor, takes them.
+    /// Begins `count` steps and returns; on the processor, takes them. Their losses are among [`losses`](Self::losses).
     ///
     /// # Errors
     /// As [`Trainer::advance`].
@@ -64,13 +70,24 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         targets: Targets<'_, f32>,
     ) -> Result<(), Error>;
 
+    /// The same with a weight of each row.
+    ///
+    /// # Errors
+    /// As [`Trainer::advance_on_weighted`].
+    fn advance_on_weighted(
+        &mut self,
+        x: ArrayView2<'_, f32>,
+        targets: Targets<'_, f32>,
+        weights: &[f32],
+    ) -> Result<(), Error>;
+
     /// Steps begun.
     fn steps_taken(&self) -> u64;
 
     /// Ready when all steps begun are done.
     fn done(&self) -> Later<()>;
 
-    /// Losses of the last `count` steps, of 16,384 at the most.
+    /// Losses of the last `count` steps, of 16,384 at the most: earlier ones are gone.
     fn losses_async(&self, count: usize) -> Later<Vec<f32>>;
 
     /// Mean loss and accuracy over a data set.
@@ -79,8 +96,14 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// Outputs (rows, outputs) of rows `x` (rows, features).
     fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>>;
 
+    /// All parameters.
+    fn parameters_async(&self) -> Later<Parameters>;
+
     /// The parameter of this name.
     fn parameter_async(&self, name: &str) -> Later<ArrayD<f32>>;
+
+    /// The state of all layers.
+    fn state_async(&self) -> Later<Parameters>;
 
     /// Replaces all parameters.
     ///
@@ -88,8 +111,28 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// As [`Trainer::set_parameters`].
     fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error>;
 
+    /// Replaces the parameter of this name.
+    ///
+    /// # Errors
+    /// As [`Trainer::set_parameter`].
+    fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error>;
+
+    /// Replaces the state of all layers.
+    ///
+    /// # Errors
+    /// As [`Trainer::set_state`].
+    fn set_state(&mut self, values: &Parameters) -> Result<(), Error>;
+
     /// The state of the training as a safetensors file.
     fn to_safetensors_async(&self) -> Later<Vec<u8>>;
+
+    /// Goes on from such a file.
+    ///
+    /// # Errors
+    /// As [`Trainer::set_safetensors`].
+    fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.set_safetensors_with(bytes, Changes::new())
+    }
 
     /// Goes on from such a file, whose training may differ in what `changes` names.
     ///
@@ -109,6 +152,9 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// Frees what is on a GPU at once, where dropping it would leave it there until a browser collects its garbage. The
     /// training is of no use afterwards.
     fn destroy(&self);
+
+    /// The optimizer as it is now.
+    fn optimizer(&self) -> &dyn Optimizer;
 
     /// Goes on with another learning rate.
     ///
@@ -170,6 +216,77 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// As [`Trainer::restore_best`].
     fn restore_best(&mut self) -> Result<(), Error>;
 
+    /// Returns when all steps begun are done.
+    ///
+    /// # Errors
+    /// As [`Gpu::wait`](crate::Gpu::wait).
+    #[cfg(not(target_arch = "wasm32"))]
+    fn wait(&self) -> Result<(), Error> {
+        block_on(self.done())
+    }
+
+    /// Losses of the last `count` steps, of 16,384 at the most.
+    ///
+    /// # Errors
+    /// As [`Trainer::losses`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn losses(&self, count: usize) -> Result<Vec<f32>, Error> {
+        block_on(self.losses_async(count))
+    }
+
+    /// Outputs (rows, outputs) of rows `x` (rows, features).
+    ///
+    /// # Errors
+    /// As [`Trainer::predict_async`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn predict(&mut self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
+        block_on(self.predict_async(x))
+    }
+
+    /// All parameters.
+    ///
+    /// # Errors
+    /// As [`Model::parameters`](crate::Model::parameters).
+    #[cfg(not(target_arch = "wasm32"))]
+    fn parameters(&self) -> Result<Parameters, Error> {
+        block_on(self.parameters_async())
+    }
+
+    /// The parameter of this name.
+    ///
+    /// # Errors
+    /// As [`Model::parameter`](crate::Model::parameter).
+    #[cfg(not(target_arch = "wasm32"))]
+    fn parameter(&self, name: &str) -> Result<ArrayD<f32>, Error> {
+        block_on(self.parameter_async(name))
+    }
+
+    /// The state of all layers.
+    ///
+    /// # Errors
+    /// As [`Model::state`](crate::Model::state).
+    #[cfg(not(target_arch = "wasm32"))]
+    fn state(&self) -> Result<Parameters, Error> {
+        block_on(self.state_async())
+    }
+
+    /// The moving average, if one is kept.
+    ///
+    /// # Errors
+    /// As [`Trainer::averaged`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn averaged(&self) -> Result<Option<Parameters>, Error> {
+        block_on(self.averaged_async())
+    }
+
+    /// Whether a stream has ended and all of its minibatches were trained on.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn is_finished(&self) -> bool;
+
+    /// How many rows at the end of a stream fill no minibatch, once it is finished.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn rows_left(&self) -> Option<usize>;
+
     /// Takes `count` steps; returns the loss of each.
     ///
     /// # Errors
@@ -217,225 +334,19 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     #[cfg(not(target_arch = "wasm32"))]
     fn save(&self, path: &Path) -> Result<(), Error>;
 
-    /// Goes on from such a file, whose training may differ in what `changes` names.
+    /// Goes on from a file.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn resume(&mut self, path: &Path) -> Result<(), Error> {
+        self.resume_with(path, Changes::new())
+    }
+
+    /// Goes on from a file, whose training may differ in what `changes` names.
     ///
     /// # Errors
     /// As [`Trainer::resume_with`].
     #[cfg(not(target_arch = "wasm32"))]
     fn resume_with(&mut self, path: &Path, changes: Changes) -> Result<(), Error>;
-}
-
-/// What is the same on both.
-macro_rules! forward {
-    () => {
-        fn advance_on(
-            &mut self,
-            x: ArrayView2<'_, f32>,
-            targets: Targets<'_, f32>,
-        ) -> Result<(), Error> {
-            Self::advance_on(self, x, targets)
-        }
-
-        fn steps_taken(&self) -> u64 {
-            Self::steps_taken(self)
-        }
-
-        fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
-            Self::set_parameters(self, values)
-        }
-
-        fn set_safetensors_with(&mut self, bytes: &[u8], changes: Changes) -> Result<(), Error> {
-            Self::set_safetensors_with(self, bytes, changes)
-        }
-
-        fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
-            Self::set_weights(self, bytes)
-        }
-
-        fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
-            Self::set_learning_rate(self, learning_rate)
-        }
-
-        fn set_optimizer(&mut self, optimizer: Box<dyn Optimizer>) -> Result<(), Error> {
-            Self::set_optimizer(self, optimizer)
-        }
-
-        fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
-            Self::set_group(self, parameters, group)
-        }
-
-        fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
-            Self::accumulate(self, minibatches)
-        }
-
-        fn average(&mut self, decay: f32) -> Result<(), Error> {
-            Self::average(self, decay)
-        }
-
-        fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
-            Self::freeze(self, parameters)
-        }
-
-        fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
-            Self::unfreeze(self, parameters)
-        }
-
-        fn best(&self) -> Option<(f64, u64)> {
-            Self::best(self)
-        }
-
-        #[cfg(not(target_arch = "wasm32"))]
-        fn step_on_weighted(
-            &mut self,
-            x: ArrayView2<'_, f32>,
-            targets: Targets<'_, f32>,
-            weights: &[f32],
-        ) -> Result<f32, Error> {
-            Self::step_on_weighted(self, x, targets, weights)
-        }
-
-        fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
-            Self::keep_if_best(self, metric)
-        }
-
-        fn restore_best(&mut self) -> Result<(), Error> {
-            Self::restore_best(self)
-        }
-
-        #[cfg(not(target_arch = "wasm32"))]
-        fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
-            Self::steps(self, count)
-        }
-
-        #[cfg(not(target_arch = "wasm32"))]
-        fn step_on(
-            &mut self,
-            x: ArrayView2<'_, f32>,
-            targets: Targets<'_, f32>,
-        ) -> Result<f32, Error> {
-            Self::step_on(self, x, targets)
-        }
-
-        #[cfg(not(target_arch = "wasm32"))]
-        fn evaluate(&mut self, examples: &Examples) -> Result<Evaluation, Error> {
-            Self::evaluate(self, examples.clone())
-        }
-
-        #[cfg(not(target_arch = "wasm32"))]
-        fn predictions(&mut self, examples: &Examples) -> Result<Vec<Prediction>, Error> {
-            Self::predictions(self, examples.clone())
-        }
-
-        #[cfg(not(target_arch = "wasm32"))]
-        fn save(&self, path: &Path) -> Result<(), Error> {
-            Self::save(self, path)
-        }
-
-        #[cfg(not(target_arch = "wasm32"))]
-        fn resume_with(&mut self, path: &Path, changes: Changes) -> Result<(), Error> {
-            Self::resume_with(self, path, changes)
-        }
-    };
-}
-
-impl Train for Trainer {
-    forward!();
-
-    fn advance(&mut self, count: usize) -> Result<(), Error> {
-        Self::advance(self, count)
-    }
-
-    fn done(&self) -> Later<()> {
-        Box::pin(self.model().gpu().wait_async())
-    }
-
-    fn losses_async(&self, count: usize) -> Later<Vec<f32>> {
-        Box::pin(Self::losses_async(self, count))
-    }
-
-    fn evaluate_async(&mut self, examples: &Examples) -> Later<Evaluation> {
-        Box::pin(Self::evaluate_async(self, examples.clone()))
-    }
-
-    fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>> {
-        Box::pin(Self::predict_async(self, x))
-    }
-
-    fn parameter_async(&self, name: &str) -> Later<ArrayD<f32>> {
-        Box::pin(self.model().parameter_async(name))
-    }
-
-    fn to_safetensors_async(&self) -> Later<Vec<u8>> {
-        Box::pin(Self::to_safetensors(self))
-    }
-
-    fn plan_in_words(&self) -> String {
-        let kind = match (self.fusion(), self.unfused()) {
-            (Fusion::Fused, _) => "fused".to_owned(),
-            (_, Some(unfused)) => format!("layers, as {unfused}"),
-            (_, None) => "layers".to_owned(),
-        };
-        let plan = self.plan();
-        format!(
-            "{kind}; a step is {} dispatches, {:.1} MFLOP, {:.1} MB",
-            plan.len(),
-            plan.flops() as f64 / 1e6,
-            plan.bytes() as f64 / 1e6
-        )
-    }
-
-    fn destroy(&self) {
-        Self::destroy(self);
-    }
-
-    fn averaged_async(&self) -> Later<Option<Parameters>> {
-        Box::pin(Self::averaged_async(self))
-    }
-}
-
-/// An answer that is there.
-fn now<T: Send + 'static>(answer: Result<T, Error>) -> Later<T> {
-    Box::pin(std::future::ready(answer))
-}
-
-impl Train for cpu::Trainer<f32> {
-    forward!();
-
-    fn advance(&mut self, count: usize) -> Result<(), Error> {
-        Self::steps(self, count).map(drop)
-    }
-
-    fn done(&self) -> Later<()> {
-        now(Ok(()))
-    }
-
-    fn losses_async(&self, count: usize) -> Later<Vec<f32>> {
-        now(self.losses(count))
-    }
-
-    fn evaluate_async(&mut self, examples: &Examples) -> Later<Evaluation> {
-        now(Self::evaluate(self, examples.clone()))
-    }
-
-    fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>> {
-        now(self.network().predict(x))
-    }
-
-    fn parameter_async(&self, name: &str) -> Later<ArrayD<f32>> {
-        now(self.network().parameter(name))
-    }
-
-    fn to_safetensors_async(&self) -> Later<Vec<u8>> {
-        now(Self::to_safetensors(self))
-    }
-
-    fn plan_in_words(&self) -> String {
-        "formulas on the processor".to_owned()
-    }
-
-    fn destroy(&self) {}
-
-    fn averaged_async(&self) -> Later<Option<Parameters>> {
-        now(Ok(self.averaged()))
-    }
 }

@@ -1,5 +1,6 @@
 //! The training loop: recorded once, then run on the GPU for hundreds of steps at a time.
 
+mod advancing;
 mod best;
 mod budget;
 mod evaluation;
@@ -330,51 +331,6 @@ impl Trainer {
         Ok(losses)
     }
 
-    /// Submits `count` steps and returns at once: for a program that draws frames, and trains a little in
-    /// each. Their losses stay on the GPU: see [`losses_async`](Self::losses_async). The queue grows
-    /// where more is asked for than the device does in a frame. Of a stream there may be fewer, when it has ended:
-    /// [`steps_taken`](Self::steps_taken) says how many there were.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for more than 16,384 steps at a time, or a learning rate as in [`steps`](Self::steps);
-    /// [`Error::Diverged`] once losses that were read
-    /// have shown it; [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
-    pub fn advance(&mut self, count: usize) -> Result<(), Error> {
-        check_count(count)?;
-        self.soundness.check()?;
-        #[cfg(not(target_arch = "wasm32"))]
-        if let Source::Stream { .. } = self.source {
-            let taken = block_on(self.submit_streamed(count))?;
-            return match taken < count {
-                true => self.fault_of_stream(Vec::new),
-                false => Ok(()),
-            };
-        }
-        self.announce(count)?;
-        let mut left = count;
-        while left > 0 {
-            left -= self.submit(left)?.1;
-        }
-        Ok(())
-    }
-
-    /// Puts `count` steps into a compute pass of the program's own, to be submitted with what else is in its encoder. They
-    /// count as taken once they are recorded: submit them before any others of this trainer. As many as the slowest GPU takes
-    /// within a second, by [`Plan::flops`](crate::plan::Plan::flops) of [`plan`](Self::plan): a system may take a longer
-    /// submit for a hang.
-    ///
-    /// # Errors
-    /// As [`advance`](Self::advance).
-    pub fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
-        check_count(count)?;
-        self.soundness.check()?;
-        self.source.expect_encoded()?;
-        self.announce(count)?;
-        self.source.expect_encoded()?.encode(count, pass);
-        self.updater.advance(count);
-        Ok(())
-    }
-
     /// Writes what the next steps read of the optimizer.
     fn announce(&mut self, steps: usize) -> Result<(), Error> {
         match self.source.expect_steps()?.reads_coefficients() {
@@ -430,14 +386,6 @@ impl Trainer {
     pub fn destroy(&self) {
         self.data_sets.destroy();
     }
-}
-
-fn check_count(count: usize) -> Result<(), Error> {
-    if count <= HISTORY {
-        return Ok(());
-    }
-    let expected = format!("at most {HISTORY}: more losses are not kept");
-    Err(Error::setting("steps to advance by", expected, count))
 }
 
 #[cfg(test)]

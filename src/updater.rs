@@ -8,8 +8,8 @@ use crate::gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
 use crate::kernel::Element;
-use crate::model::{Model, Pass};
-use crate::network::{Groups, Parameters, Wanted};
+use crate::model::{Model, Pass, like_parameters};
+use crate::network::{Graph, Groups, Parameters, Wanted};
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Group, Optimizer, Update, check_below_one, coefficients, metrics, mix};
 use crate::plan::{Plan, Recorder};
@@ -23,6 +23,7 @@ const ANNOUNCED: u64 = 256;
 #[derive(Debug)]
 pub struct Updater {
     gpu: Gpu,
+    graph: Arc<Graph>,
     /// Those of the model.
     parameters: Arena,
     optimizer: Arc<dyn Optimizer>,
@@ -76,6 +77,7 @@ impl Updater {
             began: 0,
             recorded: None,
             gpu: gpu.clone(),
+            graph: Arc::clone(model.graph()),
             parameters: model.parameter_arena().clone(),
             optimizer: Arc::new(optimizer),
         })
@@ -259,12 +261,7 @@ impl Updater {
     /// # Errors
     /// [`Error::Setting`] when a setting of it makes no sense, [`Error::OutOfMemory`] or [`Error::Limit`] when the GPU has
     /// no room for what it keeps; then nothing is changed.
-    pub fn set_optimizer(
-        &mut self,
-        model: &Model,
-        optimizer: impl Optimizer + 'static,
-    ) -> Result<(), Error> {
-        self.check_model(model)?;
+    pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         optimizer.check()?;
         let before = self.optimizer.state();
         let is_new = |role: &&str| !before.contains(role);
@@ -278,7 +275,7 @@ impl Updater {
                 .iter()
                 .map(|role| match before.iter().position(|of| of == role) {
                     Some(at) => Ok(self.state[at].clone()),
-                    None => model.like_parameters(role),
+                    None => like_parameters(&self.gpu, &self.graph, role),
                 });
         self.state = state.collect::<Result<_, _>>()?;
         self.optimizer = Arc::new(optimizer);

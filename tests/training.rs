@@ -30,6 +30,8 @@ mod history;
 mod long;
 #[path = "training/many_rows.rs"]
 mod many_rows;
+#[path = "training/mistakes.rs"]
+mod mistakes;
 #[path = "training/outside.rs"]
 mod outside;
 #[path = "training/parts.rs"]

@@ -5,7 +5,7 @@
 use wgrad::data::{Sampling, Split, synthetic};
 use wgrad::gpu::AdapterKind;
 use wgrad::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
-use wgrad::{Error, Fusion, Gpu, Init, Sequential, Trainer, TwoLayerNet};
+use wgrad::{Device, Error, Fusion, Gpu, Init, Sequential, Train, Trainer, TwoLayerNet};
 
 pub(crate) const SAMPLING: Sampling = Sampling::WithReplacement { seed: 42 };
 
@@ -52,21 +52,22 @@ pub(crate) fn digits() -> Split {
     synthetic::digits_of(1, 20_000, 100).expect("memory for digits")
 }
 
+const LOSS: SoftmaxCrossEntropy = SoftmaxCrossEntropy;
+const OPTIMIZER: Sgd = Sgd::new(0.1);
+
+/// A job on either engine.
+pub(crate) fn training(device: &Device, job: &Job, data: &Split) -> Result<Box<dyn Train>, Error> {
+    let (train, batch) = (&data.train, job.batch);
+    device.trainer(&job.spec, LOSS, OPTIMIZER, train, batch, SAMPLING)
+}
+
+/// A job on a GPU, with dispatches of one's own choice.
 pub(crate) fn trainer(
     gpu: &Gpu,
     job: &Job,
     data: &Split,
     fusion: Fusion,
 ) -> Result<Trainer, Error> {
-    let model = job.spec.build(gpu)?;
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
-    Trainer::with_fusion(
-        model,
-        loss,
-        optimizer,
-        &data.train,
-        job.batch,
-        SAMPLING,
-        fusion,
-    )
+    let (model, train, batch) = (job.spec.build(gpu)?, &data.train, job.batch);
+    Trainer::with_fusion(model, LOSS, OPTIMIZER, train, batch, SAMPLING, fusion)
 }

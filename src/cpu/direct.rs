@@ -130,10 +130,9 @@ impl<F: Float> Network<F> {
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
-    /// use wgrad::cpu::Network;
     /// use wgrad::ndarray::Array2;
     ///
-    /// let network = Network::<f32>::new(&TwoLayerNet::spec(784, 50, 10))?;
+    /// let network = TwoLayerNet::spec(784, 50, 10).on_cpu()?;
     /// let activations = network.activations(Array2::ones((3, 784)).view())?;
     /// let names: Vec<&str> = activations.iter().map(|of| &*of.name).collect();
     /// assert_eq!(names, ["input", "layers.0", "layers.1", "layers.2"]);

@@ -16,7 +16,7 @@ use crate::shape::Shape;
 
 /// A network with its parameters and the state of its layers, on the CPU. A clone of it has its own.
 #[derive(Debug, Clone)]
-pub struct Network<F> {
+pub struct Network<F = f32> {
     pub(super) passes: Arc<Passes>,
     /// In the order of the graph, as its state.
     pub(super) parameters: Vec<Array2<F>>,
@@ -149,9 +149,8 @@ impl<F: Float> Network<F> {
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
-    /// use wgrad::cpu::Network;
     ///
-    /// let trained = Network::<f32>::new(&TwoLayerNet::spec(4, 8, 2).seed(1))?;
+    /// let trained = TwoLayerNet::spec(4, 8, 2).seed(1).on_cpu()?;
     /// let mut target = trained.clone();
     /// // After every step of the training of the first:
     /// target.mix(&trained, 0.005)?;

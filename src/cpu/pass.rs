@@ -9,37 +9,40 @@ use super::passes::{Context, Passes};
 use super::workspace::{Workspace, matrix};
 use super::{Network, footprint};
 use crate::error::Error;
-use crate::fit::{check_input, check_rows};
+use crate::fit::{check_of_pass, check_rows};
 use crate::network::{Parameters, PassSpec, Wanted};
 use crate::reference::Float;
 
 /// A pass of training over so many rows, forward and backward: what lies between the rows and the gradients is its own,
-/// the parameters are the network's.
+/// the parameters are the network's. [`crate::Pass`] is the same on a GPU.
 ///
 /// ```
-/// use wgrad::cpu::{Network, Updater};
+/// use wgrad::Sequential;
+/// use wgrad::cpu::Updater;
 /// use wgrad::ndarray::Array2;
 /// use wgrad::ops::{Adam, Linear, Tanh};
-/// use wgrad::Sequential;
 ///
 /// // Learns to give 1 for whatever it sees, by the gradient of ½(y − 1)².
 /// let spec = Sequential::input(4).layer(Linear::new(8)).layer(Tanh).layer(Linear::new(1));
-/// let mut network = Network::<f32>::new(&spec)?;
+/// let mut network = spec.on_cpu()?;
 /// let mut pass = network.pass(16)?;
-/// let mut updater = Updater::new(&network, Adam::new(0.01))?;
+/// let mut updater = Updater::new(&network, Adam::new(0.05))?;
 /// pass.set_x(Array2::ones((16, 4)).view())?;
-/// for _ in 0..200 {
+/// for _ in 0..50 {
 ///     pass.forward(&mut network)?;
-///     let dy = (&pass.y() - 1.0) / 16.0;
-///     pass.dy().assign(&dy);
+///     let dy = (pass.read_y()? - 1.0) / 16.0;
+///     pass.set_dy(dy.view())?;
 ///     pass.backward(&network)?;
 ///     updater.update(&mut network, &mut pass)?;
 /// }
-/// assert!((pass.y()[(0, 0)] - 1.0).abs() < 0.01);
+/// assert!((pass.read_y()?[(0, 0)] - 1.0).abs() < 0.1);
 /// # Ok::<(), wgrad::Error>(())
 /// ```
+///
+/// A program for this engine alone need copy nothing: [`y`](Self::y) and [`dx`](Self::dx) are views, and
+/// [`dy`](Self::dy) one to be written.
 #[derive(Debug)]
-pub struct Pass<F> {
+pub struct Pass<F = f32> {
     passes: Arc<Passes>,
     spec: PassSpec,
     pub(super) work: Workspace<F>,
@@ -82,34 +85,68 @@ impl<F: Float> Pass<F> {
 
     /// Whether a network is the one that this pass is for, or a copy of it.
     pub(super) fn check_network(&self, network: &Network<F>) -> Result<(), Error> {
-        match Arc::ptr_eq(&self.passes, &network.passes) {
-            true => Ok(()),
-            false => self.passes.graph.check_alike(network.graph()),
+        let is_same = Arc::ptr_eq(&self.passes, &network.passes)
+            || self.passes.graph.check_alike(network.graph()).is_ok();
+        if is_same {
+            return Ok(());
         }
+        let expected = "the network whose pass it is, or a copy of it";
+        Err(Error::setting("network of a pass", expected, "another"))
     }
 
-    /// Takes rows of features, (rows, features).
+    /// Takes rows of features, (rows, features). They stay until others are given.
     ///
     /// # Errors
     /// [`Error::Shape`] when there are not as many, or of another width.
     pub fn set_x(&mut self, x: ArrayView2<'_, F>) -> Result<(), Error> {
-        check_input(&self.passes.graph, x.dim().into())?;
-        if x.nrows() != self.rows() {
-            return Err(Error::shape(
-                "rows of a pass",
-                [self.rows(), x.ncols()],
-                [x.nrows(), x.ncols()],
-                "Give as many rows as the pass was made for, or make one for this number",
-            ));
-        }
+        let expected = [self.rows(), self.passes.graph.features()];
+        check_of_pass("x of a pass, (rows, features)", expected, x.dim().into())?;
         self.passes.copy_inputs(x, &mut self.work.values);
         Ok(())
+    }
+
+    /// Takes the gradient by what the network gave, (rows, outputs), before each [`backward`](Self::backward), which
+    /// needs its memory. Of a mean over rows it is that of each row divided by their number.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when it is of other rows or outputs.
+    pub fn set_dy(&mut self, dy: ArrayView2<'_, F>) -> Result<(), Error> {
+        let expected = [self.rows(), self.passes.graph.outputs()];
+        check_of_pass("dy of a pass, (rows, outputs)", expected, dy.dim().into())?;
+        self.dy().assign(&dy);
+        Ok(())
+    }
+
+    /// A copy of what the network gave, (rows, outputs).
+    ///
+    /// # Errors
+    /// None here, where nothing is read from a device: programs for a GPU have them.
+    pub fn read_y(&self) -> Result<Array2<F>, Error> {
+        Ok(self.y().to_owned())
+    }
+
+    /// A copy of the gradient by the rows of features, (rows, features), after [`backward`](Self::backward); `None` where
+    /// the [`PassSpec`] did not ask for it.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn read_dx(&self) -> Result<Option<Array2<F>>, Error> {
+        Ok(self.dx().map(|dx| dx.to_owned()))
+    }
+
+    /// A copy of the gradients by all parameters, after [`backward`](Self::backward). An update clips them in place, and
+    /// sets those of frozen parameters to 0.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn read_gradients(&self) -> Result<Parameters<F>, Error> {
+        Ok(named(&self.passes.graph.parameters, &self.work.gradients))
     }
 
     /// Computes [`y`](Self::y) as in a step of training: layers such as `Dropout` draw, and state changes.
     ///
     /// # Errors
-    /// [`Error::Setting`] or [`Error::Count`] when it is another network than that of the pass.
+    /// [`Error::Setting`] when it is another network than that of the pass.
     pub fn forward(&mut self, network: &mut Network<F>) -> Result<(), Error> {
         self.check_network(network)?;
         let Network {
@@ -127,14 +164,13 @@ impl<F: Float> Pass<F> {
         Ok(())
     }
 
-    /// What the network gave, (rows, outputs).
+    /// What the network gave, (rows, outputs), where it lies.
     #[must_use]
     pub fn y(&self) -> ArrayView2<'_, F> {
         self.work.values[self.passes.output()].view()
     }
 
-    /// Where the gradient by [`y`](Self::y) goes, (rows, outputs), before each [`backward`](Self::backward), which
-    /// needs its memory. Of a mean over rows it is that of each row divided by their number.
+    /// Where the gradient by [`y`](Self::y) goes, (rows, outputs): see [`set_dy`](Self::set_dy).
     pub fn dy(&mut self) -> ArrayViewMut2<'_, F> {
         self.work.outputs(&self.passes).1
     }
@@ -164,8 +200,8 @@ impl<F: Float> Pass<F> {
         Ok(())
     }
 
-    /// The gradient by the rows of features, (rows, features), after [`backward`](Self::backward); `None` where
-    /// the [`PassSpec`] did not ask for it.
+    /// The gradient by the rows of features, (rows, features), where it lies, after [`backward`](Self::backward); `None`
+    /// where the [`PassSpec`] did not ask for it.
     #[must_use]
     pub fn dx(&self) -> Option<ArrayView2<'_, F>> {
         if !self.spec.has_dx() {
@@ -176,12 +212,5 @@ impl<F: Float> Pass<F> {
             Some(dx) => dx.view(),
             None => matrix(&self.work.deltas[self.work.plan.slot(0)], dims),
         })
-    }
-
-    /// Gradients by all parameters, after [`backward`](Self::backward). An update clips them in place, and sets those of
-    /// frozen parameters to 0.
-    #[must_use]
-    pub fn gradients(&self) -> Parameters<F> {
-        named(&self.passes.graph.parameters, &self.work.gradients)
     }
 }

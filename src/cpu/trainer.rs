@@ -44,7 +44,7 @@ use minibatches::Minibatches;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Trainer<F> {
+pub struct Trainer<F = f32> {
     network: Network<F>,
     updater: Updater<F>,
     soundness: Soundness,
@@ -188,7 +188,10 @@ impl<F: Float> Trainer<F> {
         self.soundness.check()?;
         let first = self.steps_taken();
         let mut losses = Vec::with_capacity(count.min(HISTORY));
-        let mut taken = Ok(true);
+        let mut taken = match self.minibatches {
+            Some(_) => Ok(true),
+            None => Err(no_data()),
+        };
         while matches!(taken, Ok(true)) && losses.len() < count {
             // On this thread: what reads a stream may wait for work that other threads share.
             let ready = self.minibatches.as_mut().map(Minibatches::ready);
@@ -207,6 +210,15 @@ impl<F: Float> Trainer<F> {
             self.fault_of_stream(&losses)?;
         }
         Ok(losses)
+    }
+
+    /// [`steps`](Self::steps) without the losses: [`losses`](Self::losses) has those of the last 16,384 steps, and earlier
+    /// ones are gone.
+    ///
+    /// # Errors
+    /// As [`steps`](Self::steps).
+    pub fn advance(&mut self, count: usize) -> Result<(), Error> {
+        self.steps(count).map(drop)
     }
 
     /// Takes steps up to the first whose loss is not sound; whether there is none.

@@ -15,7 +15,7 @@ use crate::reference::{Float, Rule, UpdateStep};
 /// An optimizer with what it keeps from step to step, for the parameters of one network: the last part of a step. The
 /// others are those of a [`Pass`], where there is an example.
 #[derive(Debug)]
-pub struct Updater<F> {
+pub struct Updater<F = f32> {
     optimizer: Arc<dyn Optimizer>,
     rule: Rule,
     groups: Groups,
@@ -64,18 +64,24 @@ impl<F: Float> Updater<F> {
     /// Changes all parameters by the gradients of the last [`backward`](Pass::backward) of a pass.
     ///
     /// # Errors
-    /// [`Error::Setting`] or [`Error::Count`] when pass or network are of another network than this, or the schedule gives
-    /// a learning rate that is negative or not a number.
+    /// [`Error::Setting`] when pass or network are of another network than this, or the schedule gives a learning rate that
+    /// is negative or not a number.
     pub fn update(&mut self, network: &mut Network<F>, pass: &mut Pass<F>) -> Result<(), Error> {
         pass.check_network(network)?;
-        let dims = network.parameters.iter().map(Array2::dim);
-        if !dims.eq(self.dims.iter().copied()) {
-            let expected = "the network whose updater it is, or a copy of it";
-            return Err(Error::setting("network of an updater", expected, "another"));
-        }
+        self.check_network(network)?;
         let coefficients = self.coefficients()?;
         self.apply(coefficients, network, &mut pass.work.gradients);
         Ok(())
+    }
+
+    /// Whether a network is the one that this is for, or a copy of it.
+    fn check_network(&self, network: &Network<F>) -> Result<(), Error> {
+        let dims = network.parameters.iter().map(Array2::dim);
+        if dims.eq(self.dims.iter().copied()) {
+            return Ok(());
+        }
+        let expected = "the network whose updater it is, or a copy of it";
+        Err(Error::setting("network of an updater", expected, "another"))
     }
 
     /// Whether so many updates can be made with the learning rates that the schedule gives.
@@ -235,8 +241,9 @@ impl<F: Float> Updater<F> {
     /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992).
     ///
     /// # Errors
-    /// [`Error::Setting`] when `decay` is not at least 0 and below 1.
+    /// [`Error::Setting`] when `decay` is not at least 0 and below 1, or the network is another than that of this updater.
     pub fn average(&mut self, network: &Network<F>, decay: f32) -> Result<(), Error> {
+        self.check_network(network)?;
         check_below_one("decay of the moving average", decay)?;
         let values = network.parameters.clone();
         self.average = Some(Average { decay, values });
@@ -244,10 +251,13 @@ impl<F: Float> Updater<F> {
     }
 
     /// The moving average, if one is kept.
-    #[must_use]
-    pub fn averaged(&self, network: &Network<F>) -> Option<Parameters<F>> {
-        let average = self.average.as_ref()?;
-        Some(named(&network.graph().parameters, &average.values))
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the network is another than that of this updater.
+    pub fn averaged(&self, network: &Network<F>) -> Result<Option<Parameters<F>>, Error> {
+        self.check_network(network)?;
+        let average = self.average.as_ref();
+        Ok(average.map(|average| named(&network.graph().parameters, &average.values)))
     }
 
     pub(super) fn decay_of_average(&self) -> Option<f32> {

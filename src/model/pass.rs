@@ -1,44 +1,53 @@
 //! The parts of a step as calls: forward, backward by any gradient, and an [`Updater`](crate::Updater) behind them.
 
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayView2};
+
+use super::values::{read_like_parameters, read_matrix};
 use super::{Model, TrainingPass, TrainingStep};
 use crate::error::Error;
-use crate::fit::check_rows;
+use crate::fit::{check_of_pass, check_rows};
 use crate::gpu::Gpu;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
 use crate::kernel::Element;
-use crate::network::{PassSpec, Source, Wanted};
+use crate::network::{Graph, Parameters, PassSpec, Source, Wanted};
 use crate::ops::{columns, metrics};
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
 
 /// A pass of training over so many rows, forward and backward: what lies between the rows and the gradients is its own,
-/// the parameters are the model's. Its tensors are for kernels of the program, or to be written and read.
+/// the parameters are the model's. [`cpu::Pass`](crate::cpu::Pass) is the same on the processor.
 ///
 /// ```
+/// use wgrad::ndarray::Array2;
 /// use wgrad::ops::{Adam, Linear, Tanh};
 /// use wgrad::{Gpu, Sequential, Updater};
 ///
 /// // Learns to give 1 for whatever it sees, by the gradient of ½(y − 1)².
-/// let gpu = Gpu::new()?;
 /// let spec = Sequential::input(4).layer(Linear::new(8)).layer(Tanh).layer(Linear::new(1));
-/// let mut model = spec.build(&gpu)?;
+/// let mut model = spec.build(&Gpu::new()?)?;
 /// let mut pass = model.pass(16)?;
 /// let mut updater = Updater::new(&model, Adam::new(0.05))?;
-/// gpu.write(pass.x(), &[1.0f32; 16 * 4])?;
+/// pass.set_x(Array2::ones((16, 4)).view())?;
 /// for _ in 0..50 {
 ///     pass.forward(&mut model)?;
-///     // A program that trains much writes `dy` by a kernel of its own, and reads nothing.
-///     let y: Vec<f32> = gpu.read(pass.y())?;
-///     let dy: Vec<f32> = y.iter().map(|y| (y - 1.0) / 16.0).collect();
-///     gpu.write(pass.dy(), &dy)?;
+///     let dy = (pass.read_y()? - 1.0) / 16.0;
+///     pass.set_dy(dy.view())?;
 ///     pass.backward(&model)?;
 ///     updater.update(&mut model, &mut pass)?;
 /// }
-/// assert!((gpu.read::<f32>(pass.y())?[0] - 1.0).abs() < 0.1);
+/// assert!((pass.read_y()?[(0, 0)] - 1.0).abs() < 0.1);
 /// # Ok::<(), wgrad::Error>(())
 /// ```
+///
+/// To read waits for the device. A program that trains much does neither: its kernels read [`y`](Self::y) and write
+/// [`dy`](Self::dy), or [`x`](Self::x), where they are, in the same queue.
 #[derive(Debug)]
 pub struct Pass {
     gpu: Gpu,
+    graph: Arc<Graph>,
     /// Those of the model.
     parameters: Arena,
     tensors: TrainingPass,
@@ -112,6 +121,7 @@ impl Model {
         metrics::count_step(&mut backward, &count);
         Ok(Pass {
             gpu: gpu.clone(),
+            graph: Arc::clone(&self.graph),
             parameters: self.parameters.clone(),
             forward: forward.finish()?,
             backward: backward.finish()?,
@@ -137,26 +147,108 @@ impl Pass {
         Err(Error::setting("model of a pass", expected, "another"))
     }
 
-    /// Where the rows of features go, (rows, features).
+    /// Takes rows of features, (rows, features). They stay until others are given.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there are not as many, or of another width; [`Error::Buffer`] when the tensor of
+    /// [`Model::pass_over`] cannot be written, or another error of the device.
+    pub fn set_x(&mut self, x: ArrayView2<'_, f32>) -> Result<(), Error> {
+        let expected = self.x().dims();
+        check_of_pass("x of a pass, (rows, features)", expected, x.dim().into())?;
+        self.gpu.write_view(self.x(), x)
+    }
+
+    /// Takes the gradient by what the network gave, (rows, outputs), before each [`backward`](Self::backward), which
+    /// needs its memory. Of a mean over rows it is that of each row divided by their number.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when it is of other rows or outputs, or an error of the device.
+    pub fn set_dy(&mut self, dy: ArrayView2<'_, f32>) -> Result<(), Error> {
+        let expected = self.dy().dims();
+        check_of_pass("dy of a pass, (rows, outputs)", expected, dy.dim().into())?;
+        self.gpu.write_view(self.dy(), dy)
+    }
+
+    /// Reads what the network gave, (rows, outputs).
+    ///
+    /// # Errors
+    /// As [`Gpu::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_y(&self) -> Result<Array2<f32>, Error> {
+        block_on(self.read_y_async())
+    }
+
+    /// [`read_y`](Self::read_y) without blocking a browser's main thread: that of the time of this call.
+    ///
+    /// # Errors
+    /// As [`Gpu::read_async`].
+    pub fn read_y_async(&self) -> impl Future<Output = Result<Array2<f32>, Error>> + use<> {
+        read_matrix(&self.gpu, self.y())
+    }
+
+    /// Reads the gradient by the rows of features, (rows, features), after [`backward`](Self::backward); `None` where
+    /// the [`PassSpec`] did not ask for it.
+    ///
+    /// # Errors
+    /// As [`Gpu::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_dx(&self) -> Result<Option<Array2<f32>>, Error> {
+        block_on(self.read_dx_async())
+    }
+
+    /// [`read_dx`](Self::read_dx) without blocking a browser's main thread: that of the time of this call.
+    ///
+    /// # Errors
+    /// As [`Gpu::read_async`].
+    pub fn read_dx_async(
+        &self,
+    ) -> impl Future<Output = Result<Option<Array2<f32>>, Error>> + use<> {
+        let read = self.dx().map(|dx| read_matrix(&self.gpu, dx));
+        async move {
+            match read {
+                Some(read) => Ok(Some(read.await?)),
+                None => Ok(None),
+            }
+        }
+    }
+
+    /// Reads the gradients by all parameters, after [`backward`](Self::backward). An update clips them in place, where
+    /// the optimizer does.
+    ///
+    /// # Errors
+    /// As [`Gpu::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_gradients(&self) -> Result<Parameters, Error> {
+        block_on(self.read_gradients_async())
+    }
+
+    /// [`read_gradients`](Self::read_gradients) without blocking a browser's main thread: those of the time of this call.
+    ///
+    /// # Errors
+    /// As [`Gpu::read_async`].
+    pub fn read_gradients_async(&self) -> impl Future<Output = Result<Parameters, Error>> + use<> {
+        read_like_parameters(&self.gpu, &self.graph, &self.tensors.gradients)
+    }
+
+    /// Where the rows of features lie, (rows, features), for kernels of the program.
     #[must_use]
     pub fn x(&self) -> &Tensor {
         &self.tensors.values.features
     }
 
-    /// What the network gave, (rows, outputs).
+    /// Where what the network gave lies, (rows, outputs).
     #[must_use]
     pub fn y(&self) -> &Tensor {
         self.tensors.values.output()
     }
 
-    /// Where the gradient by [`y`](Self::y) goes, (rows, outputs), before each [`backward`](Self::backward), which
-    /// needs its memory. Of a mean over rows it is that of each row divided by their number.
+    /// Where the gradient by [`y`](Self::y) goes, (rows, outputs): see [`set_dy`](Self::set_dy).
     #[must_use]
     pub fn dy(&self) -> &Tensor {
         self.tensors.doutputs()
     }
 
-    /// The gradient by the rows of features, (rows, features), after [`backward`](Self::backward); `None` where
+    /// Where the gradient by the rows of features lies, (rows, features), after [`backward`](Self::backward); `None` where
     /// the [`PassSpec`] did not ask for it.
     #[must_use]
     pub fn dx(&self) -> Option<&Tensor> {
@@ -197,7 +289,7 @@ impl Pass {
         &self.backward
     }
 
-    /// Gradients by all parameters, after [`backward`](Self::backward), in the order of
+    /// Where the gradients by all parameters lie, after [`backward`](Self::backward), in the order of
     /// [`Model::parameter_names`].
     #[must_use]
     pub fn gradients(&self) -> &[Tensor] {

@@ -10,7 +10,9 @@ use crate::error::Error;
 use crate::gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
-use crate::network::{Parameter, Parameters, array, check_all, check_shape, find, row_major};
+use crate::network::{
+    Graph, Parameter, Parameters, array, check_all, check_shape, find, row_major,
+};
 use crate::ops::{add, mix};
 use crate::plan::Recorder;
 use crate::tensor::{Arena, Tensor};
@@ -47,7 +49,7 @@ impl Model {
     /// # Errors
     /// As [`Gpu::read_async`].
     pub fn parameters_async(&self) -> impl Future<Output = Result<Parameters, Error>> + use<> {
-        self.read_named(&self.parameters, |graph| &graph.parameters)
+        self.read_like_parameters(&self.parameters)
     }
 
     /// Reads the state of all layers, which no optimizer changes: running means, for example.
@@ -64,7 +66,7 @@ impl Model {
     /// # Errors
     /// As [`Gpu::read_async`].
     pub fn state_async(&self) -> impl Future<Output = Result<Parameters, Error>> + use<> {
-        self.read_named(&self.state, |graph| &graph.state)
+        read_named(&self.gpu, &self.graph, &self.state, |graph| &graph.state)
     }
 
     /// Values in the shapes of the parameters, under their names.
@@ -72,22 +74,7 @@ impl Model {
         &self,
         values: &Arena,
     ) -> impl Future<Output = Result<Parameters, Error>> + use<> {
-        self.read_named(values, |graph| &graph.parameters)
-    }
-
-    fn read_named(
-        &self,
-        values: &Arena,
-        parameters: fn(&crate::network::Graph) -> &[Parameter],
-    ) -> impl Future<Output = Result<Parameters, Error>> + use<> {
-        let (graph, read) = (Arc::clone(&self.graph), values.read(&self.gpu));
-        async move {
-            let values = parameters(&graph).iter().zip(read.await?);
-            let values = values.map(|(Parameter { name, spec }, values)| {
-                (name.clone(), array(&spec.shape, values))
-            });
-            Ok(values.collect())
-        }
+        read_like_parameters(&self.gpu, &self.graph, values)
     }
 
     /// Reads the parameter of this name.
@@ -316,6 +303,30 @@ fn write_all(
         .filter_map(|parameter| values.get(&parameter.name));
     let values: Vec<Vec<f32>> = values.map(|value| row_major(value.view())).collect();
     arena.write(gpu, values.iter().map(Vec::as_slice))
+}
+
+/// Values in the shapes of the parameters of a network, under their names.
+pub(super) fn read_like_parameters(
+    gpu: &Gpu,
+    graph: &Arc<Graph>,
+    values: &Arena,
+) -> impl Future<Output = Result<Parameters, Error>> + use<> {
+    read_named(gpu, graph, values, |graph| &graph.parameters)
+}
+
+fn read_named(
+    gpu: &Gpu,
+    graph: &Arc<Graph>,
+    values: &Arena,
+    parameters: fn(&Graph) -> &[Parameter],
+) -> impl Future<Output = Result<Parameters, Error>> + use<> {
+    let (graph, read) = (Arc::clone(graph), values.read(gpu));
+    async move {
+        let values = parameters(&graph).iter().zip(read.await?);
+        let values = values
+            .map(|(Parameter { name, spec }, values)| (name.clone(), array(&spec.shape, values)));
+        Ok(values.collect())
+    }
 }
 
 /// The elements of a tensor in rows and columns.

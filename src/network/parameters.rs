@@ -15,10 +15,9 @@ const TOLD: usize = 8;
 /// A name is `layers.<index>.<name within the layer>`, and each value has the shape that its layer states.
 ///
 /// ```
-/// use wgrad::cpu::Network;
 /// use wgrad::{Error, TwoLayerNet};
 ///
-/// let mut network = Network::<f32>::new(&TwoLayerNet::spec(4, 3, 2))?;
+/// let mut network = TwoLayerNet::spec(4, 3, 2).on_cpu()?;
 /// let mut parameters = network.parameters();
 /// assert_eq!(parameters["layers.0.weight"].shape(), [4, 3]);
 /// parameters.get_mut("layers.2.bias").unwrap().fill(0.5);

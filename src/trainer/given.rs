@@ -5,8 +5,6 @@ use ndarray::ArrayView2;
 use super::Trainer;
 use crate::error::{Error, TargetKind};
 use crate::fit::{check_targets, check_weights};
-#[cfg(not(target_arch = "wasm32"))]
-use crate::gpu::block_on;
 use crate::kernel::Element;
 use crate::model::Model;
 use crate::plan::Plan;
@@ -89,8 +87,7 @@ impl Trainer {
 
     #[cfg(not(target_arch = "wasm32"))]
     fn last_loss(&mut self) -> Result<f32, Error> {
-        let losses = block_on(self.losses_async(1))?;
-        Ok(losses[0])
+        Ok(self.losses(1)?[0])
     }
 
     /// [`step_on`](Self::step_on) that submits, and returns at once: the loss stays on the GPU, see

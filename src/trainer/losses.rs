@@ -2,9 +2,20 @@
 
 use super::Trainer;
 use crate::error::Error;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
 use crate::ops::metrics::HISTORY;
 
 impl Trainer {
+    /// Reads the losses of the last `count` steps of this trainer; of 16,384 at most.
+    ///
+    /// # Errors
+    /// As [`losses_async`](Self::losses_async).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn losses(&self, count: usize) -> Result<Vec<f32>, Error> {
+        block_on(self.losses_async(count))
+    }
+
     /// Losses of the last `count` steps of this trainer before this call; of 16,384 at most. The
     /// training may go on while the future waits.
     ///

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::Trainer;
 use crate::error::Error;
-use crate::fit::{check_input, check_rows};
+use crate::fit::check_input;
 use crate::kernel::Element;
 use crate::model::{Model, read_matrix};
 use crate::plan::Plan;
@@ -38,24 +38,33 @@ impl Pass {
 impl Trainer {
     /// Outputs (rows, outputs) of rows `x` (rows, features) with the parameters of the time of this call, so that the
     /// training may go on while the future waits. Room for the last numbers of rows is kept, so that the next call with
-    /// as many is fast; for many rows there is [`Model::predict`].
+    /// as many is fast; for many rows there is [`Model::predict`]. Of no rows there are no outputs.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Setting`] for no rows,
-    /// [`Error::Limit`] or [`Error::OutOfMemory`] without room for so many; or another error of the device.
+    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Limit`] or [`Error::OutOfMemory`] without room
+    /// for so many; or another error of the device.
     pub fn predict_async(
         &mut self,
         x: ArrayView2<'_, f32>,
     ) -> impl Future<Output = Result<Array2<f32>, Error>> + use<> {
+        let none = Array2::zeros((0, self.model.graph().outputs()));
         let read = self
             .submit_pass(x)
-            .map(|y| read_matrix(self.model.gpu(), &y));
-        async move { read?.await }
+            .map(|y| y.map(|y| read_matrix(self.model.gpu(), &y)));
+        async move {
+            match read? {
+                Some(read) => read.await,
+                None => Ok(none),
+            }
+        }
     }
 
-    fn submit_pass(&mut self, x: ArrayView2<'_, f32>) -> Result<Tensor, Error> {
+    /// The outputs, of which there are none without rows.
+    fn submit_pass(&mut self, x: ArrayView2<'_, f32>) -> Result<Option<Tensor>, Error> {
         check_input(self.model.graph(), x.dim().into())?;
-        check_rows(x.nrows())?;
+        if x.nrows() == 0 {
+            return Ok(None);
+        }
         let kept = &mut self.passes.kept;
         let pass = match kept.iter().position(|pass| pass.x.rows() == x.nrows()) {
             Some(at) => kept.remove(at),
@@ -71,6 +80,6 @@ impl Trainer {
         gpu.submit(&pass.plan, 1)?;
         let y = pass.y.clone();
         self.passes.kept.push(pass);
-        Ok(y)
+        Ok(Some(y))
     }
 }

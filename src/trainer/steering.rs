@@ -46,7 +46,7 @@ impl Trainer {
         if !sgd.is_some_and(Sgd::is_plain) {
             self.check_unfused(Unfused::Optimizer)?;
         }
-        self.updater.set_optimizer(&self.model, optimizer)?;
+        self.updater.set_optimizer(optimizer)?;
         let optimizer = Arc::clone(self.updater.optimizer());
         let steps = self.steps_taken();
         self.soundness.set_optimizer(steps, optimizer);

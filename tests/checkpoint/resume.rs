@@ -1,93 +1,50 @@
 use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::ops::{Adam, Optimizer};
-use wgrad::{Error, Fusion, Sequential, Trainer, cpu};
+use wgrad::{Device, Fusion, Sequential, Train};
 
 use super::{BATCH, dataset, dropping, optimizers, sampling, spec, trainer, trainer_of};
 use crate::gpu::{Numbers, gpu};
 
 const STEPS: usize = 60;
 
-/// What a test needs of either trainer.
-trait Run {
-    fn losses(&mut self, count: usize) -> Vec<u32>;
-    /// The whole file.
-    fn bytes(&self) -> Vec<u8>;
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Error>;
+fn losses(trainer: &mut dyn Train, count: usize) -> Vec<u32> {
+    let losses = trainer.steps(count).unwrap().into_iter();
+    losses.map(f32::to_bits).collect()
 }
 
-impl Run for Trainer {
-    fn losses(&mut self, count: usize) -> Vec<u32> {
-        self.steps(count)
-            .unwrap()
-            .into_iter()
-            .map(f32::to_bits)
-            .collect()
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        pollster::block_on(self.to_safetensors()).unwrap()
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.set_safetensors(bytes)
-    }
+/// The whole file.
+fn bytes(trainer: &dyn Train) -> Vec<u8> {
+    pollster::block_on(trainer.to_safetensors_async()).unwrap()
 }
 
-impl Run for cpu::Trainer<f32> {
-    fn losses(&mut self, count: usize) -> Vec<u32> {
-        self.steps(count)
-            .unwrap()
-            .into_iter()
-            .map(f32::to_bits)
-            .collect()
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        self.to_safetensors().unwrap()
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.set_safetensors(bytes)
-    }
-}
-
-fn check(case: &str, start: impl Fn() -> Box<dyn Run>) {
+fn check(case: &str, start: impl Fn() -> Box<dyn Train>) {
     let mut whole = start();
-    let expected = whole.losses(STEPS);
-    let last = whole.bytes();
+    let expected = losses(&mut *whole, STEPS);
+    let last = bytes(&*whole);
     let mut numbers = Numbers::new(case.len() as u64);
     for _ in 0..5 {
         let stop = 1 + numbers.below(STEPS - 1);
         let mut first = start();
-        let mut losses = first.losses(stop);
-        let saved = first.bytes();
+        let mut found = losses(&mut *first, stop);
+        let saved = bytes(&*first);
         let mut second = start();
         // What it has done before must not show.
-        second.losses(3);
-        second.take(&saved).unwrap();
-        assert!(second.bytes() == saved, "{case}: saved at {stop}");
-        losses.extend(second.losses(STEPS - stop));
-        assert!(losses == expected, "{case}: losses after a stop at {stop}");
+        losses(&mut *second, 3);
+        second.set_safetensors(&saved).unwrap();
+        assert!(bytes(&*second) == saved, "{case}: saved at {stop}");
+        found.extend(losses(&mut *second, STEPS - stop));
+        assert!(found == expected, "{case}: losses after a stop at {stop}");
         assert!(
-            second.bytes() == last,
+            bytes(&*second) == last,
             "{case}: state after a stop at {stop}"
         );
     }
 }
 
-fn on_cpu(spec: &Sequential, optimizer: Box<dyn Optimizer>) -> Box<dyn Run> {
-    let data = dataset();
-    Box::new(
-        cpu::Trainer::new(
-            cpu::Network::<f32>::new(spec).unwrap(),
-            SoftmaxCrossEntropy,
-            optimizer,
-            &data,
-            BATCH,
-            sampling(),
-        )
-        .unwrap(),
-    )
+fn on_cpu(spec: &Sequential, optimizer: Box<dyn Optimizer>) -> Box<dyn Train> {
+    let (loss, data) = (SoftmaxCrossEntropy, dataset());
+    let trainer = Device::cpu("a test").trainer(spec, loss, optimizer, &data, BATCH, sampling());
+    trainer.unwrap()
 }
 
 #[test]
@@ -112,15 +69,15 @@ fn a_run_that_stopped_has_the_bits_of_one_that_did_not() {
 fn a_fused_training_under_way_resumes_as_a_fresh_one() {
     let fused = || trainer(gpu(), optimizers()[0](), Fusion::Fused);
     let mut elsewhere = fused();
-    elsewhere.losses(1_000);
-    let saved = elsewhere.bytes();
-    let expected = elsewhere.losses(30);
+    losses(&mut elsewhere, 1_000);
+    let saved = bytes(&elsewhere);
+    let expected = losses(&mut elsewhere, 30);
     for before in [0, 10, 300] {
         let mut resumed = fused();
-        resumed.losses(before);
-        resumed.take(&saved).unwrap();
-        assert!(resumed.losses(30) == expected, "after {before} steps");
-        let saved_again = resumed.bytes() == elsewhere.bytes();
+        losses(&mut resumed, before);
+        resumed.set_safetensors(&saved).unwrap();
+        assert!(losses(&mut resumed, 30) == expected, "after {before} steps");
+        let saved_again = bytes(&resumed) == bytes(&elsewhere);
         assert!(saved_again, "after {before} steps");
     }
 }
@@ -141,12 +98,12 @@ fn a_run_goes_on_elsewhere() {
         let case = format!("{:?}", optimizer());
         let mut on_gpu = trainer(gpu(), optimizer(), Fusion::Layers);
         let mut on_cpu = on_cpu(&spec(), optimizer());
-        on_cpu.losses(20);
-        on_gpu.take(&on_cpu.bytes()).unwrap();
+        losses(&mut *on_cpu, 20);
+        on_gpu.set_safetensors(&bytes(&*on_cpu)).unwrap();
         assert_eq!(on_gpu.steps_taken(), 20, "{case}");
-        assert!(on_gpu.bytes() == on_cpu.bytes(), "{case}");
+        assert!(bytes(&on_gpu) == bytes(&*on_cpu), "{case}");
         let [found, expected] =
-            [on_gpu.losses(1), on_cpu.losses(1)].map(|bits| f32::from_bits(bits[0]));
+            [losses(&mut on_gpu, 1), losses(&mut *on_cpu, 1)].map(|bits| f32::from_bits(bits[0]));
         // One forward pass of 48 and 7 products, and a logarithm.
         assert!(
             (found - expected).abs() < 1e-5,

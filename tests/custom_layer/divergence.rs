@@ -1,104 +1,35 @@
 //! What a divergence leaves in layers' state, and how a training goes on after it.
 
-use wgrad::data::Table;
-use wgrad::ndarray::ArrayViewD;
+use pollster::block_on;
+use wgrad::data::Examples;
 use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
-use wgrad::{Error, Evaluation, Parameters, Trainer, cpu};
+use wgrad::{Device, Error, Train};
 
 use crate::gpu::gpu;
 use crate::training::{BATCH, SAMPLING, normalized, table};
 
-/// A trainer, on whichever engine.
-trait Run {
-    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
-    fn parameters(&self) -> Parameters;
-    fn state(&self) -> Parameters;
-    fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error>;
-    fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error>;
-    fn set_state(&mut self, values: &Parameters) -> Result<(), Error>;
-    fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error>;
-    fn file(&self) -> Result<Vec<u8>, Error>;
-    fn evaluate(&mut self, table: &Table) -> Evaluation;
-}
-
-macro_rules! run {
-    ($trainer:ty, $parameters:expr, $state:expr, $file:expr) => {
-        impl Run for $trainer {
-            fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
-                self.steps(count)
-            }
-            fn parameters(&self) -> Parameters {
-                $parameters(self)
-            }
-            fn state(&self) -> Parameters {
-                $state(self)
-            }
-            fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
-                self.set_parameters(values)
-            }
-            fn set_parameter(
-                &mut self,
-                name: &str,
-                value: ArrayViewD<'_, f32>,
-            ) -> Result<(), Error> {
-                self.set_parameter(name, value)
-            }
-            fn set_state(&mut self, values: &Parameters) -> Result<(), Error> {
-                self.set_state(values)
-            }
-            fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
-                self.set_weights(bytes)
-            }
-            fn file(&self) -> Result<Vec<u8>, Error> {
-                $file(self)
-            }
-            fn evaluate(&mut self, table: &Table) -> Evaluation {
-                <$trainer>::evaluate(self, table).unwrap()
-            }
-        }
-    };
-}
-
-run!(
-    Trainer,
-    |trainer: &Trainer| trainer.model().parameters().unwrap(),
-    |trainer: &Trainer| trainer.model().state().unwrap(),
-    |trainer: &Trainer| pollster::block_on(trainer.to_safetensors())
-);
-run!(
-    cpu::Trainer<f32>,
-    |trainer: &cpu::Trainer<f32>| trainer.network().parameters(),
-    |trainer: &cpu::Trainer<f32>| trainer.network().state(),
-    cpu::Trainer::<f32>::to_safetensors
-);
-
 /// With a learning rate that no network survives, or one that it learns by.
-fn on_both(learning_rate: f32) -> [(&'static str, Box<dyn Run>); 2] {
-    let (network, table) = (normalized(), table(320));
-    let optimizer = || Sgd::new(learning_rate).momentum(0.9);
-    let model = network.build(gpu()).unwrap();
-    let loss = SoftmaxCrossEntropy;
-    let on_gpu = Trainer::new(model, loss, optimizer(), &table, BATCH, SAMPLING).unwrap();
-    let on_cpu = cpu::Trainer::new(
-        cpu::Network::<f32>::new(&network).unwrap(),
-        SoftmaxCrossEntropy,
-        optimizer(),
-        &table,
-        BATCH,
-        SAMPLING,
-    )
-    .unwrap();
-    [("gpu", Box::new(on_gpu)), ("cpu", Box::new(on_cpu))]
+fn on_both(learning_rate: f32) -> [(&'static str, Box<dyn Train>); 2] {
+    let table = table(320);
+    let devices = [
+        ("gpu", Device::with_gpu(gpu().clone(), "a test")),
+        ("cpu", Device::cpu("a test")),
+    ];
+    devices.map(|(name, device)| {
+        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(learning_rate).momentum(0.9));
+        let trainer = device.trainer(&normalized(), loss, optimizer, &table, BATCH, SAMPLING);
+        (name, trainer.unwrap())
+    })
 }
 
 #[track_caller]
-fn diverge(case: &str, trainer: &mut dyn Run) {
+fn diverge(case: &str, trainer: &mut dyn Train) {
     let steps = trainer.steps(10);
     assert!(
         matches!(steps, Err(Error::Diverged { .. })),
         "{case}: {steps:?}"
     );
-    let state = trainer.state();
+    let state = trainer.state().unwrap();
     let mut values = state.iter().flat_map(|(_, values)| values);
     assert!(values.any(|value| !value.is_finite()), "{case}: {state:?}");
 }
@@ -106,9 +37,9 @@ fn diverge(case: &str, trainer: &mut dyn Run) {
 /// Parameters alone are enough, and all of them are needed.
 #[test]
 fn after_a_divergence_parameters_bring_sound_state() {
-    let table = table(320);
+    let table = Examples::from(&table(320));
     for ((case, mut trainer), (_, mut learned)) in on_both(1e38).into_iter().zip(on_both(0.1)) {
-        let (sound, initial) = (trainer.parameters(), trainer.state());
+        let (sound, initial) = (trainer.parameters().unwrap(), trainer.state().unwrap());
         diverge(case, &mut *trainer);
         let (name, value) = sound.iter().next().unwrap();
         for refused in [
@@ -124,26 +55,31 @@ fn after_a_divergence_parameters_bring_sound_state() {
         }
 
         trainer.set_parameters(&sound).unwrap();
-        assert_eq!(trainer.state(), initial, "{case}");
-        assert_eq!(trainer.parameters(), sound, "{case}");
-        trainer.file().unwrap();
-        assert!(trainer.evaluate(&table).loss.is_finite(), "{case}");
+        assert_eq!(trainer.state().unwrap(), initial, "{case}");
+        assert_eq!(trainer.parameters().unwrap(), sound, "{case}");
+        block_on(trainer.to_safetensors_async()).unwrap();
+        assert!(trainer.evaluate(&table).unwrap().loss.is_finite(), "{case}");
         let losses = trainer.steps(1).unwrap();
         assert!(losses[0] < 10.0, "{case}: {losses:?}");
 
         // State that comes with the parameters is not that of a new network.
         learned.steps(5).unwrap();
-        let (file, state) = (learned.file().unwrap(), learned.state());
+        let (file, state) = (
+            block_on(learned.to_safetensors_async()).unwrap(),
+            learned.state().unwrap(),
+        );
         assert_ne!(state, initial, "{case}");
         diverge(case, &mut *trainer);
         trainer.set_weights(&file).unwrap();
-        assert_eq!(trainer.state(), state, "{case}");
+        assert_eq!(trainer.state().unwrap(), state, "{case}");
         diverge(case, &mut *trainer);
-        trainer.set_parameters(&learned.parameters()).unwrap();
+        trainer
+            .set_parameters(&learned.parameters().unwrap())
+            .unwrap();
         trainer.set_state(&state).unwrap();
-        assert_eq!(trainer.state(), state, "{case}");
-        let expected = learned.evaluate(&table);
-        assert_eq!(trainer.evaluate(&table), expected, "{case}");
+        assert_eq!(trainer.state().unwrap(), state, "{case}");
+        let expected = learned.evaluate(&table).unwrap();
+        assert_eq!(trainer.evaluate(&table).unwrap(), expected, "{case}");
     }
 }
 
@@ -151,14 +87,14 @@ fn after_a_divergence_parameters_bring_sound_state() {
 #[test]
 fn state_and_parameters_are_replaced_one_without_the_other() {
     for (case, mut trainer) in on_both(0.1) {
-        let (parameters, state) = (trainer.parameters(), trainer.state());
+        let (parameters, state) = (trainer.parameters().unwrap(), trainer.state().unwrap());
         trainer.steps(5).unwrap();
-        let learned = trainer.state();
+        let learned = trainer.state().unwrap();
         trainer.set_parameters(&parameters).unwrap();
-        assert_eq!(trainer.state(), learned, "{case}");
+        assert_eq!(trainer.state().unwrap(), learned, "{case}");
         trainer.set_state(&state).unwrap();
-        assert_eq!(trainer.state(), state, "{case}");
-        assert_eq!(trainer.parameters(), parameters, "{case}");
+        assert_eq!(trainer.state().unwrap(), state, "{case}");
+        assert_eq!(trainer.parameters().unwrap(), parameters, "{case}");
         let unknown = trainer.set_state(&parameters);
         assert!(
             matches!(unknown, Err(Error::Setting { .. })),

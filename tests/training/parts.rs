@@ -2,8 +2,8 @@
 
 use wgrad::data::Sampling;
 use wgrad::ndarray::{Array2, ArrayView2};
-use wgrad::ops::{Adam, Linear, MeanSquaredError, Sgd, Tanh};
-use wgrad::{PassSpec, Sequential, Targets, Train, Trainer, Updater, cpu};
+use wgrad::ops::{Adam, Group, Linear, MeanSquaredError, Sgd, Tanh};
+use wgrad::{Parameters, PassSpec, Sequential, Targets, Train, Trainer, Updater, cpu};
 
 use crate::gpu::gpu;
 
@@ -38,7 +38,7 @@ fn gradients_by_the_input_are_central_differences() {
     let mut pass = network.pass(PassSpec::rows_of(ROWS).with_dx()).unwrap();
     pass.set_x(x.view()).unwrap();
     pass.forward(&mut network).unwrap();
-    pass.dy().assign(&dy);
+    pass.set_dy(dy.view()).unwrap();
     pass.backward(&network).unwrap();
     let found = pass.dx().unwrap().to_owned();
     for at in x.indexed_iter().map(|(at, _)| at) {
@@ -58,13 +58,14 @@ fn gradients_by_the_input_are_central_differences() {
 
     let mut model = spec().build(gpu()).unwrap();
     let mut on_gpu = model.pass(PassSpec::rows_of(ROWS).with_dx()).unwrap();
-    let single =
-        |values: &Array2<f64>| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
-    gpu().write(on_gpu.x(), &single(&x)).unwrap();
+    let single = |values: &Array2<f64>| values.mapv(|value| value as f32);
+    on_gpu.set_x(single(&x).view()).unwrap();
     on_gpu.forward(&mut model).unwrap();
-    gpu().write(on_gpu.dy(), &single(&dy)).unwrap();
+    on_gpu.set_dy(single(&dy).view()).unwrap();
     on_gpu.backward(&model).unwrap();
+    // As a kernel of the program would find it.
     let dx: Vec<f32> = gpu().read(on_gpu.dx().unwrap()).unwrap();
+    assert!(on_gpu.read_dx().unwrap().unwrap().iter().eq(&dx));
     for (found, expected) in dx.iter().zip(&found) {
         assert!(
             (f64::from(*found) - expected).abs() < 1e-6,
@@ -118,48 +119,146 @@ fn rows_count_by_their_weights() {
     }
 }
 
-/// By parts, and by a trainer whose minibatch has the same rows in order.
+/// The same text for both engines.
+macro_rules! ten_steps {
+    ($network:expr, $updater:expr, $x:expr, $y:expr) => {{
+        let mut pass = $network.pass(PassSpec::rows_of(ROWS).with_dx()).unwrap();
+        pass.set_x($x.view()).unwrap();
+        for _step in 0..10 {
+            pass.forward(&mut $network).unwrap();
+            // Of the mean over all elements of (y − t)².
+            let dy = (pass.read_y().unwrap() - &$y) / ROWS as f32;
+            pass.set_dy(dy.view()).unwrap();
+            pass.backward(&$network).unwrap();
+            $updater.update(&mut $network, &mut pass).unwrap();
+        }
+        let dx = pass.read_dx().unwrap().unwrap();
+        (dx, pass.read_gradients().unwrap())
+    }};
+}
+
+fn assert_near(found: &Parameters, expected: &Parameters) {
+    assert_eq!(found.len(), expected.len());
+    for ((name, found), (of, expected)) in found.iter().zip(expected.iter()) {
+        assert_eq!((name, found.shape()), (of, expected.shape()));
+        for (found, expected) in found.iter().zip(expected) {
+            let apart = (found - expected).abs();
+            assert!(apart < 1e-5, "{name}: {found} {expected}");
+        }
+    }
+}
+
+/// By parts on either engine, and by a trainer whose minibatch has the same rows in order. Of a few short sums the
+/// engines differ by their rounding.
 #[test]
 fn a_step_by_parts_is_that_of_a_trainer() {
     let (x, y) = (rows(5, 2).mapv(|x| x as f32), rows(2, 6).mapv(|y| y as f32));
     let table = wgrad::data::Table::regression("rows", x.view(), y.view()).unwrap();
     let sampling = Sampling::Listed((0..ROWS as u32).collect());
     let (loss, adam) = (MeanSquaredError, Adam::new(0.01));
-    let mut model = spec().build(gpu()).unwrap();
-    let trained = model.try_clone().unwrap();
+    let trained = spec().build(gpu()).unwrap();
     let mut trainer = Trainer::new(trained, loss, adam, &table, ROWS, sampling).unwrap();
     trainer.steps(10).unwrap();
-    let mut pass = model.pass(ROWS).unwrap();
+    let expected = trainer.model().parameters().unwrap();
+
+    let mut model = spec().build(gpu()).unwrap();
     let mut updater = Updater::new(&model, adam).unwrap();
-    gpu().write(pass.x(), x.as_slice().unwrap()).unwrap();
-    for _step in 0..10 {
-        pass.forward(&mut model).unwrap();
-        let outputs: Vec<f32> = gpu().read(pass.y()).unwrap();
-        // Of the mean over all elements of (y − t)².
-        let dy = outputs
-            .iter()
-            .zip(&y)
-            .map(|(output, target)| (output - target) / ROWS as f32);
-        gpu().write(pass.dy(), &dy.collect::<Vec<_>>()).unwrap();
-        pass.backward(&model).unwrap();
-        updater.update(&mut model, &mut pass).unwrap();
-    }
-    let (found, expected) = (
-        model.parameters().unwrap(),
-        trainer.model().parameters().unwrap(),
-    );
-    for ((name, found), (_, expected)) in found.iter().zip(expected.iter()) {
-        for (found, expected) in found.iter().zip(expected) {
-            assert!(
-                (found - expected).abs() < 1e-5,
-                "{name}: {found} {expected}"
-            );
+    let on_gpu = ten_steps!(model, updater, x, y);
+    let mut network = spec().on_cpu().unwrap();
+    let mut updater = cpu::Updater::new(&network, adam).unwrap();
+    let on_cpu = ten_steps!(network, updater, x, y);
+    assert_near(&model.parameters().unwrap(), &expected);
+    assert_near(&network.parameters(), &expected);
+    assert_near(&on_gpu.1, &on_cpu.1);
+    let apart = (&on_gpu.0 - &on_cpu.0).mapv(f32::abs);
+    assert!(apart.iter().all(|&apart| apart < 1e-6), "{apart}");
+    assert!(on_cpu.0.iter().any(|dx| dx.abs() > 1e-3), "{}", on_cpu.0);
+}
+
+/// What parts refuse, in words.
+macro_rules! refused {
+    ($network:expr, $other:expr, $updater:expr) => {{
+        let (mut network, mut other, mut updater) = ($network, $other, $updater);
+        let mut pass = network.pass(ROWS).unwrap();
+        let none = network.pass(0).map(drop);
+        // More than there is of anything.
+        assert!(network.pass(usize::MAX).is_err());
+        assert!(network.pass(1 << 40).is_err());
+        let x = |rows, columns| Array2::<f32>::zeros((rows, columns));
+        let mut alike = vec![none];
+        for [rows, columns] in [
+            [ROWS - 1, 5],
+            [ROWS + 1, 5],
+            [ROWS, 4],
+            [ROWS, 6],
+            [0, 5],
+            [5, 0],
+        ] {
+            alike.push(pass.set_x(x(rows, columns).view()));
         }
-    }
-    let mut other = spec().build(gpu()).unwrap();
-    let refused = updater
-        .update(&mut other, &mut pass)
-        .unwrap_err()
-        .to_string();
-    assert!(refused.contains("model of a pass"), "{refused}");
+        for [rows, columns] in [
+            [ROWS - 1, 2],
+            [ROWS + 1, 2],
+            [ROWS, 1],
+            [ROWS, 3],
+            [0, 2],
+            [5, 0],
+        ] {
+            alike.push(pass.set_dy(x(rows, columns).view()));
+        }
+        alike.extend([
+            updater.average(&network, 1.0),
+            updater.average(&network, f32::NAN),
+            updater.set_learning_rate(f32::NAN),
+            updater.set_optimizer(Adam::new(-1.0)),
+            updater.set_group("nothing", Group::new()),
+            updater.set_group("*", Group::new().rate(f32::NAN)),
+            updater.freeze("*"),
+            updater.unfreeze("nothing"),
+        ]);
+        // What differs in a word: a model, or a network.
+        let others = [
+            (pass.forward(&mut other), "of a pass"),
+            (pass.backward(&other), "of a pass"),
+            (updater.update(&mut other, &mut pass), "of a pass"),
+            (updater.average(&other, 0.5), "of an updater"),
+            (updater.averaged(&other).map(drop), "of an updater"),
+        ];
+        for (refused, part) in others {
+            let text = refused.unwrap_err().to_string();
+            assert!(text.contains(part) && text.contains("another"), "{text}");
+        }
+        // Nothing of it has changed anything; a gradient that is no number is the caller's.
+        pass.set_x(x(ROWS, 5).view()).unwrap();
+        pass.forward(&mut network).unwrap();
+        pass.set_dy(x(ROWS, 2).view()).unwrap();
+        pass.backward(&network).unwrap();
+        updater.update(&mut network, &mut pass).unwrap();
+        pass.set_dy(Array2::from_elem((ROWS, 2), f32::NAN).view())
+            .unwrap();
+        pass.backward(&network).unwrap();
+        updater.update(&mut network, &mut pass).unwrap();
+        let texts = alike
+            .into_iter()
+            .map(|refused| refused.unwrap_err().to_string());
+        texts.collect::<Vec<_>>()
+    }};
+}
+
+#[test]
+fn mistakes_with_parts_have_the_same_words_on_both_engines() {
+    let other = || {
+        Sequential::input(5)
+            .layer(Linear::new(3))
+            .layer(Linear::new(2))
+    };
+    let build = |spec: Sequential| spec.build(gpu()).unwrap();
+    let (model, adam) = (build(spec()), Adam::new(0.01));
+    let updater = Updater::new(&model, adam).unwrap();
+    let on_gpu = refused!(model, build(other()), updater);
+    let network = spec().on_cpu().unwrap();
+    let updater = cpu::Updater::new(&network, adam).unwrap();
+    let on_cpu = refused!(network, other().on_cpu().unwrap(), updater);
+    assert_eq!(on_gpu, on_cpu);
+    assert!(on_cpu[1].contains("x of a pass"), "{}", on_cpu[1]);
 }

@@ -1,7 +1,7 @@
 use serde_json::Value;
 use wgrad::data::Sampling;
 use wgrad::ops::{Linear, Optimizer, Plateau, Schedule, Sgd, SoftmaxCrossEntropy};
-use wgrad::{Error, Fusion, Sequential, Trainer, cpu};
+use wgrad::{Error, Fusion, Sequential, Train, Trainer, cpu};
 
 use super::tiny;
 use crate::gpu::gpu;
@@ -157,30 +157,6 @@ fn settings_of_a_plateau_that_make_no_sense_are_named() {
     }
 }
 
-/// Either trainer.
-trait Run {
-    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
-    fn taken(&self) -> u64;
-}
-
-impl Run for Trainer {
-    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
-        self.steps(count)
-    }
-    fn taken(&self) -> u64 {
-        self.steps_taken()
-    }
-}
-
-impl Run for cpu::Trainer<f32> {
-    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
-        self.steps(count)
-    }
-    fn taken(&self) -> u64 {
-        self.steps_taken()
-    }
-}
-
 fn on_gpu(optimizer: impl Optimizer + 'static) -> Trainer {
     let spec = Sequential::input(2).layer(Linear::new(2)).seed(1);
     let (model, loss) = (spec.build(gpu()).unwrap(), SoftmaxCrossEntropy);
@@ -201,7 +177,7 @@ fn a_function_of_the_step_is_a_schedule() {
     let step = Sgd::new(0.5).scheduled(Schedule::step(3, 0.25));
     let function = |step: u64| 0.25f64.powi((step / 3) as i32);
     let function = Sgd::new(0.5).scheduled(Schedule::of("a quarter every 3 steps", function));
-    let bits = |run: &mut dyn Run| -> Vec<u32> {
+    let bits = |run: &mut dyn Train| -> Vec<u32> {
         let losses = run.steps(12).unwrap().into_iter();
         losses.map(f32::to_bits).collect()
     };
@@ -221,19 +197,21 @@ fn a_rate_that_is_no_number_or_negative_is_told_before_its_step() {
             _ => 1.0,
         });
         let optimizer = Sgd::new(0.5).scheduled(schedule);
-        let mut on_gpu = on_gpu(optimizer.clone());
-        let submitted = on_gpu.advance(7).map_err(|error| error.to_string());
-        let trainers: [Box<dyn Run>; 2] = [Box::new(on_gpu), Box::new(on_cpu(optimizer))];
+        let trainers: [Box<dyn Train>; 2] = [
+            Box::new(on_gpu(optimizer.clone())),
+            Box::new(on_cpu(optimizer)),
+        ];
         for mut trainer in trainers {
+            let submitted = trainer.advance(7).map_err(|error| error.to_string());
             let expected = format!(
                 "learning rate by the schedule at step 6, counted from 0, must be a number, 0 or above; it is {found}"
             );
             assert_eq!(submitted, Err(expected.clone()));
             let refused = trainer.steps(7).map_err(|error| error.to_string());
-            assert_eq!((refused, trainer.taken()), (Err(expected.clone()), 0));
+            assert_eq!((refused, trainer.steps_taken()), (Err(expected.clone()), 0));
             assert_eq!(trainer.steps(6).unwrap().len(), 6);
             let refused = trainer.steps(1).map_err(|error| error.to_string());
-            assert_eq!((refused, trainer.taken()), (Err(expected), 6));
+            assert_eq!((refused, trainer.steps_taken()), (Err(expected), 6));
         }
     }
 }
@@ -246,7 +224,7 @@ fn a_divergence_has_the_rate_of_its_last_update() {
         _ => 1.0,
     });
     let optimizer = Sgd::new(0.5).scheduled(huge);
-    let trainers: [Box<dyn Run>; 2] = [
+    let trainers: [Box<dyn Train>; 2] = [
         Box::new(on_gpu(optimizer.clone())),
         Box::new(on_cpu(optimizer)),
     ];

@@ -213,7 +213,11 @@ impl<F: Float> Engine for cpu::Trainer<F> {
     }
 
     fn averaged(&self) -> Values {
-        self.averaged().as_ref().map(values).unwrap_or_default()
+        self.averaged()
+            .unwrap()
+            .as_ref()
+            .map(values)
+            .unwrap_or_default()
     }
 }
 

@@ -6,63 +6,30 @@ use std::io;
 use wgrad::data::{Labels, Sampling, Stream, Table};
 use wgrad::ndarray::{Array2, s};
 use wgrad::ops::{Adam, Group, Linear, MeanSquaredError, Sgd, SoftmaxCrossEntropy, Tanh};
-use wgrad::{Error, Parameters, Sequential, Targets, Trainer, cpu, wgpu};
+use wgrad::{Device, Error, Sequential, Targets, Train, Trainer, cpu, wgpu};
 
 use crate::gpu::gpu;
 
-/// A trainer on either engine.
-enum Engine {
-    Gpu(Box<Trainer>),
-    Cpu(Box<cpu::Trainer<f32>>),
+/// Both engines on streams of values.
+fn both(stream: impl Fn() -> Stream, batch: usize) -> [Box<dyn Train>; 2] {
+    let devices = [
+        Device::with_gpu(gpu().clone(), "a test"),
+        Device::cpu("a test"),
+    ];
+    devices.map(|device| {
+        let (loss, adam) = (MeanSquaredError, Adam::new(0.01));
+        let trainer = device.streamed(&values_net(), loss, adam, stream(), batch);
+        trainer.unwrap()
+    })
 }
 
-/// Calls the same method of either.
-macro_rules! of {
-    ($engine:expr, $trainer:ident => $call:expr) => {
-        match $engine {
-            Engine::Gpu($trainer) => $call,
-            Engine::Cpu($trainer) => $call,
-        }
-    };
-}
-
-impl Engine {
-    /// Both on streams of values.
-    fn both(stream: impl Fn() -> Stream, batch: usize) -> [Self; 2] {
-        let model = values_net().build(gpu()).unwrap();
-        let network = values_net().on_cpu().unwrap();
-        let on_gpu = Trainer::streamed(model, MeanSquaredError, Adam::new(0.01), stream(), batch);
-        let on_cpu =
-            cpu::Trainer::streamed(network, MeanSquaredError, Adam::new(0.01), stream(), batch);
-        [
-            Self::Gpu(Box::new(on_gpu.unwrap())),
-            Self::Cpu(Box::new(on_cpu.unwrap())),
-        ]
+/// Losses of steps that are asked for a few at a time.
+fn all(engine: &mut dyn Train, at_a_time: usize) -> Vec<f32> {
+    let mut all = Vec::new();
+    while !engine.is_finished() {
+        all.extend(engine.steps(at_a_time).unwrap());
     }
-
-    fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
-        of!(self, trainer => trainer.steps(count))
-    }
-
-    /// Losses of steps that are asked for a few at a time.
-    fn all(&mut self, at_a_time: usize) -> Vec<f32> {
-        let mut all = Vec::new();
-        while !of!(self, trainer => trainer.is_finished()) {
-            all.extend(self.steps(at_a_time).unwrap());
-        }
-        all
-    }
-
-    fn rows_left(&self) -> Option<usize> {
-        of!(self, trainer => trainer.rows_left())
-    }
-
-    fn parameters(&self) -> Parameters {
-        match self {
-            Self::Gpu(trainer) => trainer.model().parameters().unwrap(),
-            Self::Cpu(trainer) => trainer.network().parameters(),
-        }
-    }
+    all
 }
 
 fn values_net() -> Sequential {
@@ -161,13 +128,13 @@ fn a_stream_that_repeats_a_table_has_the_minibatches_of_shuffled_epochs() {
         on_gpu.model().parameters().unwrap(),
         on_cpu.network().parameters(),
     ];
-    let engines = Engine::both(stream, 10);
+    let engines = both(stream, 10);
     for ((mut engine, expected), parameters) in engines.into_iter().zip(&expected).zip(parameters) {
         // More than there are, in one call.
         let found = engine.steps(1_000).unwrap();
         assert_eq!(bits(&found), bits(expected));
         assert_eq!(engine.rows_left(), Some(0));
-        assert!(engine.parameters() == parameters);
+        assert!(engine.parameters().unwrap() == parameters);
         assert!(engine.steps(5).unwrap().is_empty());
     }
     assert_alike(&expected[0], &expected[1]);
@@ -196,11 +163,11 @@ fn so_have_classes() {
 fn the_same_seed_gives_the_same_bits_however_blocks_end_and_another_seed_another_order() {
     let table = values(105);
     let run = |seed, sizes: &[usize], at_a_time| {
-        let engines = Engine::both(|| Stream::new(in_blocks(&table, sizes), 30, seed), 10);
+        let engines = both(|| Stream::new(in_blocks(&table, sizes), 30, seed), 10);
         engines.map(|mut engine| {
-            let losses = engine.all(at_a_time);
+            let losses = all(&mut *engine, at_a_time);
             assert_eq!((losses.len(), engine.rows_left()), (10, Some(5)));
-            (bits(&losses), engine.parameters())
+            (bits(&losses), engine.parameters().unwrap())
         })
     };
     let first = run(1, &[105], 100);
@@ -219,7 +186,7 @@ fn both_engines_see_the_same_minibatches() {
     let table = values(500);
     for window in [10, 70, 500, 10_000] {
         let stream = || Stream::new(in_blocks(&table, &[123, 377]), window, 3);
-        let [on_gpu, on_cpu] = Engine::both(stream, 10).map(|mut engine| engine.all(7));
+        let [on_gpu, on_cpu] = both(stream, 10).map(|mut engine| all(&mut *engine, 7));
         assert_eq!(on_gpu.len(), 50, "a window of {window}");
         assert_alike(&on_gpu, &on_cpu);
     }
@@ -253,17 +220,17 @@ fn a_stream_goes_on_behind_steps_on_other_rows_and_with_other_groups() {
     let table = values(400);
     let stream = || Stream::new(in_blocks(&table, &[400]), 80, 3);
     let (x, y) = (Array2::<f32>::ones((4, 3)), Array2::<f32>::zeros((4, 2)));
-    let run = |mut engine: Engine| {
+    let run = |mut engine: Box<dyn Train>| {
         let mut losses = engine.steps(3).unwrap();
         let given = || Targets::Values(y.view());
-        losses.push(of!(&mut engine, trainer => trainer.step_on(x.view(), given())).unwrap());
+        losses.push(engine.step_on(x.view(), given()).unwrap());
         losses.extend(engine.steps(7).unwrap());
         let group = || Group::new().rate(0.1);
-        of!(&mut engine, trainer => trainer.set_group("*.bias", group())).unwrap();
-        losses.extend(engine.all(9));
+        engine.set_group("*.bias", group()).unwrap();
+        losses.extend(all(&mut *engine, 9));
         losses
     };
-    let [on_gpu, on_cpu] = Engine::both(stream, 10).map(run);
+    let [on_gpu, on_cpu] = both(stream, 10).map(run);
     assert_eq!(on_gpu.len(), 41);
     assert_alike(&on_gpu, &on_cpu);
 }
@@ -272,22 +239,19 @@ fn a_stream_goes_on_behind_steps_on_other_rows_and_with_other_groups() {
 fn a_stream_is_gone_on_with_from_a_checkpoint_with_the_same_bits() {
     let table = values(120);
     let blocks = || in_blocks(&table, &[40, 40, 40]);
-    let engines = || Engine::both(|| Stream::new(blocks(), 40, 6), 10);
+    let engines = || both(|| Stream::new(blocks(), 40, 6), 10);
     // Behind the first window.
     let behind = || Stream::new(blocks().into_iter().skip(1), 40, 6).from_window(1);
-    let halves = engines().into_iter().zip(Engine::both(behind, 10));
+    let halves = engines().into_iter().zip(both(behind, 10));
     for (whole, (half, mut rest)) in engines().into_iter().zip(halves) {
         let [mut whole, mut half] = [whole, half];
-        let expected = whole.all(100);
+        let expected = all(&mut *whole, 100);
         let mut found = half.steps(4).unwrap();
-        let saved = match half {
-            Engine::Gpu(trainer) => pollster::block_on(trainer.to_safetensors()),
-            Engine::Cpu(trainer) => trainer.to_safetensors(),
-        };
-        of!(&mut rest, trainer => trainer.set_safetensors(&saved.unwrap())).unwrap();
-        found.extend(rest.all(100));
+        let saved = pollster::block_on(half.to_safetensors_async());
+        rest.set_safetensors(&saved.unwrap()).unwrap();
+        found.extend(all(&mut *rest, 100));
         assert_eq!(bits(&found), bits(&expected));
-        assert!(whole.parameters() == rest.parameters());
+        assert!(whole.parameters().unwrap() == rest.parameters().unwrap());
     }
 }
 
@@ -300,11 +264,9 @@ fn an_error_comes_behind_the_steps_before_it_and_loses_nothing() {
         blocks.insert(2, Err(io::Error::other("the disk is gone")));
         Stream::new(blocks, 20, 3)
     };
-    let engines = Engine::both(whole, 5)
-        .into_iter()
-        .zip(Engine::both(failing, 5));
+    let engines = both(whole, 5).into_iter().zip(both(failing, 5));
     for (mut whole, mut engine) in engines {
-        let expected = whole.all(100);
+        let expected = all(&mut *whole, 100);
         let mut found = engine.steps(3).unwrap();
         let error = engine.steps(100).unwrap_err();
         let text = error.to_string();
@@ -322,9 +284,9 @@ fn an_error_comes_behind_the_steps_before_it_and_loses_nothing() {
         // Of the third window there were 15 rows.
         assert_eq!(losses.len(), 5);
         found.extend(losses);
-        found.extend(engine.all(100));
+        found.extend(all(&mut *engine, 100));
         assert_eq!(bits(&found), bits(&expected));
-        assert!(engine.parameters() == whole.parameters());
+        assert!(engine.parameters().unwrap() == whole.parameters().unwrap());
     }
 }
 
@@ -370,14 +332,14 @@ fn blocks_of_other_rows_are_refused_and_left_out() {
             blocks.insert(1, Ok(other.clone()));
             Stream::new(blocks, 10, 3)
         };
-        for mut engine in Engine::both(stream, 10) {
+        for mut engine in both(stream, 10) {
             let error = engine.steps(100).unwrap_err();
             let text = error.to_string();
             for part in ["block 1", "features: 3, and values: 2", found, "2 steps"] {
                 assert!(text.contains(part), "no {part} in: {text}");
             }
             assert!(matches!(error, Error::Block { block: 1, losses, .. } if losses.len() == 2));
-            assert_eq!(engine.all(100).len(), 2);
+            assert_eq!(all(&mut *engine, 100).len(), 2);
         }
     }
 }

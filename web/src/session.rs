@@ -3,7 +3,6 @@
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
-use wgrad::checkpoint::Changes;
 use wgrad::ndarray::ArrayView2;
 use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::{Error, Later, Train, Trainer, cpu};
@@ -53,7 +52,7 @@ impl Session {
         })
     }
 
-    /// Begins `count` steps, at most 16,384. On a GPU they are submitted; on the processor they are done
+    /// Begins `count` steps. On a GPU they are submitted; on the processor they are done
     /// when this returns.
     ///
     /// # Errors
@@ -158,10 +157,7 @@ impl Session {
     /// # Errors
     /// `Checkpoint`, if it is none, or of another training.
     pub fn resume(&mut self, file: &[u8]) -> Result<(), JsValue> {
-        let changes = Changes::new();
-        self.engine
-            .set_safetensors_with(file, changes)
-            .map_err(thrown)
+        self.engine.set_safetensors(file).map_err(thrown)
     }
 
     /// Takes only the weights of a file.

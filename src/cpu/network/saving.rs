@@ -33,13 +33,12 @@ impl Network<f32> {
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
-    /// use wgrad::cpu::Network;
     ///
     /// let directory = tempfile::tempdir()?;
     /// let path = directory.path().join("network.safetensors");
-    /// let network = Network::<f32>::new(&TwoLayerNet::spec(784, 50, 10).seed(1))?;
+    /// let network = TwoLayerNet::spec(784, 50, 10).seed(1).on_cpu()?;
     /// network.save(&path)?;
-    /// let mut other = Network::<f32>::new(&TwoLayerNet::spec(784, 50, 10).seed(2))?;
+    /// let mut other = TwoLayerNet::spec(784, 50, 10).seed(2).on_cpu()?;
     /// other.load(&path)?;
     /// assert_eq!(network.parameters(), other.parameters());
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -94,6 +94,19 @@ impl<F: Float> Trainer<F> {
         self.step_on(x, targets).map(drop)
     }
 
+    /// [`step_on_weighted`](Self::step_on_weighted), whose loss is among [`losses`](Self::losses).
+    ///
+    /// # Errors
+    /// As [`step_on_weighted`](Self::step_on_weighted).
+    pub fn advance_on_weighted(
+        &mut self,
+        x: ArrayView2<'_, F>,
+        targets: Targets<'_, F>,
+        weights: &[F],
+    ) -> Result<(), Error> {
+        self.step_on_weighted(x, targets, weights).map(drop)
+    }
+
     /// [`step_on`](Self::step_on) with a weight of each row: its loss, and the gradient by it, times the weight. The mean
     /// is still that over rows: weights of 1 are the same step.
     ///

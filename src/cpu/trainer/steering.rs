@@ -101,9 +101,11 @@ impl<F: Float> Trainer<F> {
         self.updater.average(&self.network, decay)
     }
 
-    /// The moving average, if one is kept.
-    #[must_use]
-    pub fn averaged(&self) -> Option<Parameters<F>> {
+    /// A copy of the moving average, if one is kept.
+    ///
+    /// # Errors
+    /// None here, where nothing is read from a device.
+    pub fn averaged(&self) -> Result<Option<Parameters<F>>, Error> {
         self.updater.averaged(&self.network)
     }
 }

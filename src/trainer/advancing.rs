@@ -1,0 +1,74 @@
+//! Steps that nobody waits for.
+
+#[cfg(not(target_arch = "wasm32"))]
+use super::Source;
+use super::Trainer;
+use crate::error::Error;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::block_on;
+use crate::ops::metrics::HISTORY;
+
+impl Trainer {
+    /// Submits `count` steps and returns at once: for a program that draws frames, and trains a little in
+    /// each. Their losses stay on the GPU: [`losses_async`](Self::losses_async) reads those of the last 16,384 steps, and
+    /// earlier ones are gone. The queue grows where more is asked for than the device does in a frame; of more than 16,384
+    /// steps, all but so many are waited for, except in a browser. Of a stream there may be fewer, when it has ended:
+    /// [`steps_taken`](Self::steps_taken) says how many there were.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a learning rate as in [`steps`](Self::steps), or when there is nothing to take steps on;
+    /// [`Error::Diverged`] once losses that were read have shown it; [`Error::DeviceLost`], [`Error::OutOfMemory`],
+    /// [`Error::Timeout`] or [`Error::Gpu`] when the GPU fails.
+    pub fn advance(&mut self, count: usize) -> Result<(), Error> {
+        self.soundness.check()?;
+        self.source.expect_steps()?;
+        let mut left = count;
+        // So that the queue has an end: the last ones alone are not waited for, and of a stream none.
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let unwaited = match self.source {
+                Source::Stream { .. } => 0,
+                _ => HISTORY,
+            };
+            while left > unwaited {
+                let steps = (left - unwaited).min(HISTORY);
+                if block_on(self.submit_in_turn(steps))? < steps {
+                    return self.fault_of_stream(Vec::new);
+                }
+                left -= steps;
+            }
+        }
+        while left > 0 {
+            let steps = left.min(HISTORY);
+            self.announce(steps)?;
+            left -= steps;
+            let mut unsubmitted = steps;
+            while unsubmitted > 0 {
+                unsubmitted -= self.submit(unsubmitted)?.1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts `count` steps into a compute pass of the program's own, to be submitted with what else is in its encoder. They
+    /// count as taken once they are recorded: submit them before any others of this trainer. As many as the slowest GPU takes
+    /// within a second, by [`Listing::flops`](crate::plan::Listing::flops) of [`plan`](Self::plan): a system may take a
+    /// longer submit for a hang.
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance), and [`Error::Setting`] for more than 16,384 steps: no more coefficients of the
+    /// optimizer are on the GPU at once.
+    pub fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
+        if count > HISTORY {
+            let expected =
+                format!("at most {HISTORY}, whose coefficients can be on the GPU at once");
+            return Err(Error::setting("steps to encode", expected, count));
+        }
+        self.soundness.check()?;
+        self.source.expect_encoded()?;
+        self.announce(count)?;
+        self.source.expect_encoded()?.encode(count, pass);
+        self.updater.advance(count);
+        Ok(())
+    }
+}
