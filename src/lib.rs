@@ -175,6 +175,7 @@ pub mod gradient_check;
 mod guard;
 pub mod init;
 pub mod kernel;
+mod latest;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod layer_check;
 #[cfg(not(target_arch = "wasm32"))]

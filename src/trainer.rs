@@ -23,6 +23,7 @@ use crate::fit::check_fit;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
 use crate::kernel::Element;
+use crate::latest::Latest;
 use crate::model::Model;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::model::probe_loss;
@@ -38,8 +39,8 @@ use crate::updater::Updater;
 use best::Best;
 #[cfg(not(target_arch = "wasm32"))]
 use budget::Budget;
-use given::Given;
-use predicting::Passes;
+use given::Room;
+use predicting::Pass;
 use source::{Source, check_host};
 
 /// Trains a [`Model`] by minibatch gradient descent. Weights, data set, sampling, step counter and
@@ -69,7 +70,8 @@ pub struct Trainer {
     updater: Updater,
     source: Source,
     history: Tensor,
-    given: Given,
+    /// Steps on the numbers of rows that were given last.
+    given: Latest<Room>,
     /// Steps that were taken elsewhere, before a resume: their losses are not here.
     steps_elsewhere: u64,
     soundness: Soundness,
@@ -77,7 +79,8 @@ pub struct Trainer {
     best: Option<Best>,
     #[cfg(not(target_arch = "wasm32"))]
     budget: Budget,
-    passes: Passes,
+    /// Passes over the numbers of rows that were predicted last.
+    passes: Latest<Pass>,
 }
 
 impl Trainer {
@@ -224,13 +227,13 @@ impl Trainer {
             loss: Box::new(loss),
             updater,
             source: Source::Given,
-            given: Given::default(),
+            given: Latest::default(),
             steps_elsewhere: 0,
             data_sets: DataSets::default(),
             best: None,
             #[cfg(not(target_arch = "wasm32"))]
             budget: Budget::default(),
-            passes: Passes::default(),
+            passes: Latest::default(),
             model,
         })
     }

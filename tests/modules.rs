@@ -11,6 +11,7 @@ const ORDER: &[&[&str]] = &[
     &["random"],
     &["kernel"],
     &["parallel"],
+    &["latest"],
     &["file_kind"],
     &["files"],
     &["error"],
