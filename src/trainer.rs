@@ -8,6 +8,7 @@ mod given;
 mod losses;
 mod outside;
 mod predicting;
+mod recorded;
 mod saving;
 mod source;
 mod steering;
@@ -16,8 +17,9 @@ mod streamed;
 
 use std::sync::Arc;
 
+use crate::best::Best;
 use crate::data::{Examples, Sampling};
-use crate::error::{Error, Unfused};
+use crate::error::Error;
 use crate::evaluator::DataSets;
 use crate::fit::check_fit;
 #[cfg(not(target_arch = "wasm32"))]
@@ -31,12 +33,10 @@ use crate::network::summary::Summary;
 use crate::ops::gather::{PIECE, PIECES, Resident};
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer};
-use crate::plan::{Listing, Plan};
 use crate::soundness::Soundness;
 use crate::steps::{Batch, Fusion, Rows, Steps, Training};
-use crate::tensor::Tensor;
+use crate::tensor::{Arena, Tensor};
 use crate::updater::Updater;
-use best::Best;
 #[cfg(not(target_arch = "wasm32"))]
 use budget::Budget;
 use given::Room;
@@ -76,7 +76,8 @@ pub struct Trainer {
     steps_elsewhere: u64,
     soundness: Soundness,
     data_sets: DataSets,
-    best: Option<Best>,
+    /// Parameters, and the state of the layers.
+    best: Best<[Arena; 2]>,
     #[cfg(not(target_arch = "wasm32"))]
     budget: Budget,
     /// Passes over the numbers of rows that were predicted last.
@@ -230,7 +231,7 @@ impl Trainer {
             given: Latest::default(),
             steps_elsewhere: 0,
             data_sets: DataSets::default(),
-            best: None,
+            best: Best::default(),
             #[cfg(not(target_arch = "wasm32"))]
             budget: Budget::default(),
             passes: Latest::default(),
@@ -262,38 +263,6 @@ impl Trainer {
     #[must_use]
     pub fn into_model(self) -> Model {
         self.model
-    }
-
-    /// What one step does, dispatch by dispatch, to be printed; nothing where rows are given to each step.
-    #[must_use]
-    pub fn plan(&self) -> Listing {
-        self.source
-            .steps()
-            .map_or_else(Listing::default, |steps| steps.step().listing().clone())
-    }
-
-    /// The same, as it runs.
-    pub(crate) fn step_plan(&self) -> Option<&Plan> {
-        self.source.steps().map(Steps::step)
-    }
-
-    /// All plans that are recorded: of steps, and of evaluations that were asked for.
-    pub(crate) fn plans(&self) -> Vec<&Plan> {
-        let mut plans = self.source.steps().map_or_else(Vec::new, Steps::plans);
-        plans.extend(self.data_sets.plans());
-        plans
-    }
-
-    /// Which dispatches make a step: [`Fusion::Layers`] or [`Fusion::Fused`].
-    #[must_use]
-    pub fn fusion(&self) -> Fusion {
-        self.source.steps().map_or(Fusion::Layers, Steps::fusion)
-    }
-
-    /// Why [`Fusion::Auto`] did not fuse the steps.
-    #[must_use]
-    pub fn unfused(&self) -> Option<&Unfused> {
-        self.source.steps().and_then(Steps::unfused)
     }
 
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.

@@ -28,6 +28,7 @@ const ORDER: &[&[&str]] = &[
     &["guard"],
     &["evaluation"],
     &["soundness"],
+    &["best"],
     &["network"],
     &["fit"],
     &["checkpoint"],

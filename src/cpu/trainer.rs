@@ -15,6 +15,7 @@ use ndarray::ArrayViewD;
 use super::cores::enter;
 use super::workspace::Workspace;
 use super::{Network, Updater};
+use crate::best::Best;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::fit::check_fit;
@@ -24,7 +25,6 @@ use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer};
 use crate::reference::{Criterion, Float};
 use crate::soundness::Soundness;
-use best::Best;
 use minibatches::Minibatches;
 
 /// The training loop on the CPU: the same minibatches, in the same order, as [`crate::Trainer`].
@@ -57,7 +57,7 @@ pub struct Trainer<F> {
     given: Latest<Workspace<F>>,
     /// Of the last steps, as many as are kept.
     losses: VecDeque<F>,
-    best: Option<Best<F>>,
+    best: Best<best::Values<F>>,
 }
 
 impl<F: Float> Trainer<F> {
@@ -114,7 +114,7 @@ impl<F: Float> Trainer<F> {
             minibatches,
             given: Latest::default(),
             losses: VecDeque::new(),
-            best: None,
+            best: Best::default(),
         })
     }
 
