@@ -30,7 +30,7 @@ pub(super) struct Minibatches<F> {
     indices: Vec<u32>,
     /// Of one.
     labels: Vec<u32>,
-    /// Of the minibatch, (batch, outputs), where the loss compares values.
+    /// Of the minibatch, (batch, outputs); without columns where the loss compares classes.
     values: Array2<F>,
     unit: [F; 256],
 }
@@ -77,32 +77,21 @@ impl<F: Float> Minibatches<F> {
             }
             _ => None,
         };
-        let values = examples.values().map(|_| examples.outputs());
-        let footprint = footprint::Training {
+        let training = footprint::Training {
             passes,
             kept,
-            values: values.unwrap_or(0),
+            values: examples.values().map_or(0, |_| examples.outputs()),
             batch,
             nonzero: nonzero.as_ref().map(|(_, nonzero, _)| nonzero),
             of_stream: 0,
         };
-        footprint.check::<F>()?;
-        let wanted = Wanted::parameters(network.graph());
-        let work = passes.workspace(batch, nonzero.is_some(), &wanted);
-        let sparse = nonzero.map(|(dataset, nonzero, outputs)| {
-            let rows = SparseRows::new(dataset, &nonzero);
-            (rows, SparseBatch::new(outputs))
+        training.check::<F>()?;
+        let sparse = nonzero.as_ref().map(|(dataset, nonzero, outputs)| {
+            let rows = SparseRows::new(dataset, nonzero);
+            (rows, SparseBatch::new(*outputs))
         });
-        Ok(Self {
-            work,
-            sparse,
-            values: matrix_of_values(batch, values),
-            rows: Source::Examples(examples, sampling),
-            accumulated: 1,
-            indices: vec![0; batch],
-            labels: vec![0; batch],
-            unit: unit(),
-        })
+        let rows = Source::Examples(examples.clone(), sampling);
+        Ok(Self::with(&training, rows, sparse))
     }
 
     /// Of a stream, for a network of which so many numbers are kept for each parameter.
@@ -116,30 +105,40 @@ impl<F: Float> Minibatches<F> {
         windows: Windows,
     ) -> Result<Self, Error> {
         let (passes, layout, batch) = (&network.passes, windows.layout(), windows.batch());
-        let values = match layout.targets {
-            TargetKind::Classes => None,
-            TargetKind::Values => Some(layout.outputs),
-        };
-        let footprint = footprint::Training {
+        let training = footprint::Training {
             passes,
             kept,
-            values: values.unwrap_or(0),
+            values: match layout.targets {
+                TargetKind::Classes => 0,
+                TargetKind::Values => layout.outputs,
+            },
             batch,
             nonzero: None,
             of_stream: windows.bytes_of_window(),
         };
-        footprint.check::<F>()?;
-        let wanted = Wanted::parameters(network.graph());
-        Ok(Self {
-            work: passes.workspace(batch, false, &wanted),
-            sparse: None,
-            values: matrix_of_values(batch, values),
-            rows: Source::Stream(Box::new(windows)),
+        training.check::<F>()?;
+        let rows = Source::Stream(Box::new(windows));
+        Ok(Self::with(&training, rows, None))
+    }
+
+    /// With room for what was counted.
+    fn with(
+        training: &footprint::Training<'_>,
+        rows: Source,
+        sparse: Option<(SparseRows, SparseBatch<F>)>,
+    ) -> Self {
+        let (passes, batch) = (training.passes, training.batch);
+        let wanted = Wanted::parameters(&passes.graph);
+        Self {
+            work: passes.workspace(batch, sparse.is_some(), &wanted),
+            sparse,
+            values: Array2::zeros((batch, training.values)),
+            rows,
             accumulated: 1,
             indices: vec![0; batch],
             labels: vec![0; batch],
             unit: unit(),
-        })
+        }
     }
 
     /// Minibatches that are there without waiting for them: of a data set any number.
@@ -302,14 +301,6 @@ fn gather<F: Float>(
 fn choose(labels: &mut [u32], of_all: &[u32], indices: &[u32]) {
     for (label, &example) in labels.iter_mut().zip(indices) {
         *label = of_all[example as usize];
-    }
-}
-
-/// Room for the values of a minibatch, where rows have so many.
-fn matrix_of_values<F: Float>(batch: usize, values: Option<usize>) -> Array2<F> {
-    match values {
-        None => Array2::zeros((0, 0)),
-        Some(outputs) => Array2::zeros((batch, outputs)),
     }
 }
 
