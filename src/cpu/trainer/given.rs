@@ -114,7 +114,7 @@ impl<F: Float> Trainer<F> {
                     weighted(criterion, (y, dy), targets, weights)
                 }
             };
-            passes.backward(work, &context, None);
+            passes.backward(work, &context.of_backward(), None);
             updater.apply(coefficients, network, &mut work.gradients);
             loss
         });
