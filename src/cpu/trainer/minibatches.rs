@@ -26,6 +26,8 @@ pub(super) struct Minibatches<F> {
     pub(super) work: Workspace<F>,
     /// Minibatches whose gradients make a step.
     accumulated: usize,
+    /// Sums of the gradients of several.
+    sums: Vec<Array2<F>>,
     /// Of all of them.
     indices: Vec<u32>,
     /// Of one.
@@ -135,6 +137,7 @@ impl<F: Float> Minibatches<F> {
             values: Array2::zeros((batch, training.values)),
             rows,
             accumulated: 1,
+            sums: Vec::new(),
             indices: vec![0; batch],
             labels: vec![0; batch],
             unit: unit(),
@@ -164,12 +167,24 @@ impl<F: Float> Minibatches<F> {
     ///
     /// # Errors
     /// [`Error::Setting`] when the data set or the list of minibatches has no such number of rows, or there is no data
-    /// set.
-    pub(super) fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
+    /// set; [`Error::Memory`] when the host has no room for the sums of gradients.
+    pub(super) fn accumulate(
+        &mut self,
+        network: &Network<F>,
+        minibatches: usize,
+    ) -> Result<(), Error> {
         check_accumulated(minibatches)?;
         let rows = self.batch().saturating_mul(minibatches);
         let (examples, sampling) = self.rows.examples().ok_or_else(nothing_to_accumulate)?;
         sampling.check(examples.len(), rows)?;
+        self.sums = match minibatches {
+            1 => Vec::new(),
+            _ => {
+                footprint::check_accumulation::<F>(&network.passes, rows)?;
+                let gradients = self.work.gradients.iter();
+                gradients.map(|of| Array2::zeros(of.raw_dim())).collect()
+            }
+        };
         (self.accumulated, self.indices) = (minibatches, vec![0; rows]);
         Ok(())
     }
@@ -195,15 +210,17 @@ impl<F: Float> Minibatches<F> {
         }
         let share = F::one() / F::from_f64(self.accumulated as f64);
         let mut sum = self.part(network, loss, [step, 0]);
-        let mut gradients = self.work.gradients.clone();
+        for (sum, gradient) in self.sums.iter_mut().zip(&self.work.gradients) {
+            sum.assign(gradient);
+        }
         for part in 1..self.accumulated {
             sum += self.part(network, loss, [step, to_u32(part)]);
-            for (sum, gradient) in gradients.iter_mut().zip(&self.work.gradients) {
+            for (sum, gradient) in self.sums.iter_mut().zip(&self.work.gradients) {
                 *sum += gradient;
             }
         }
-        for (gradient, sum) in self.work.gradients.iter_mut().zip(gradients) {
-            gradient.zip_mut_with(&sum, |gradient, &sum| *gradient = sum * share);
+        for (gradient, sum) in self.work.gradients.iter_mut().zip(&self.sums) {
+            gradient.zip_mut_with(sum, |gradient, &sum| *gradient = sum * share);
         }
         sum * share
     }
@@ -346,7 +363,8 @@ impl<F: Float> Minibatches<F> {
         use crate::memory::bytes_of;
 
         let sparse = self.sparse.as_ref();
-        bytes_of::<F>((self.work.numbers() + self.values.len()) as u64)
+        let sums: usize = self.sums.iter().map(Array2::len).sum();
+        bytes_of::<F>((self.work.numbers() + self.values.len() + sums) as u64)
             + bytes_of::<u32>((self.indices.len() + self.labels.len()) as u64)
             + sparse.map_or(0, |(rows, batch)| batch.memory(rows))
     }
