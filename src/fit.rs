@@ -1,8 +1,12 @@
 //! Whether rows and data sets fit a network: the one place that both engines ask.
 
 use crate::data::Examples;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::data::{Layout, Stream, Windows};
 use crate::error::Error;
 use crate::network::Graph;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::ops::Optimizer;
 use crate::ops::{Loss, TargetKind};
 use crate::reference::{Float, Targets};
 
@@ -33,6 +37,24 @@ pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> 
         });
     }
     check_widths(graph, examples)
+}
+
+/// The windows of a stream whose rows a network takes and a loss compares, for an optimizer whose settings make sense.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn windows(
+    graph: &Graph,
+    loss: &dyn Loss,
+    optimizer: &dyn Optimizer,
+    stream: Stream,
+    batch: usize,
+) -> Result<Windows, Error> {
+    optimizer.check()?;
+    let layout = Layout {
+        width: graph.features(),
+        outputs: graph.outputs(),
+        targets: loss.targets(),
+    };
+    Windows::new(stream, layout, batch)
 }
 
 /// Whether a network takes the rows of examples and has an output for each of their classes or values.

@@ -155,6 +155,7 @@
 //! which is another on each device. A loss is NaN wherever a logit is infinite or NaN, and infinite where it is too
 //! large for `f32`, on every device; what its gradient is then is not said. The first layer of the CPU path leaves
 //! pixels out that are 0, even where their weights are infinite.
+mod best;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
 pub mod checkpoint;
@@ -176,6 +177,7 @@ pub mod gradient_check;
 mod guard;
 pub mod init;
 pub mod kernel;
+mod latest;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod layer_check;
 #[cfg(not(target_arch = "wasm32"))]

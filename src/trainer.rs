@@ -8,6 +8,7 @@ mod given;
 mod losses;
 mod outside;
 mod predicting;
+mod recorded;
 mod saving;
 mod source;
 mod steering;
@@ -16,13 +17,15 @@ mod streamed;
 
 use std::sync::Arc;
 
+use crate::best::Best;
 use crate::data::{Examples, Sampling};
-use crate::error::{Error, Unfused};
+use crate::error::Error;
 use crate::evaluator::DataSets;
 use crate::fit::check_fit;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
 use crate::kernel::Element;
+use crate::latest::Latest;
 use crate::model::Model;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::model::probe_loss;
@@ -30,15 +33,13 @@ use crate::network::summary::Summary;
 use crate::ops::gather::{PIECE, PIECES, Resident};
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer};
-use crate::plan::{Listing, Plan};
 use crate::soundness::Soundness;
 use crate::steps::{Batch, Fusion, Rows, Steps, Training};
-use crate::tensor::Tensor;
+use crate::tensor::{Arena, Tensor};
 use crate::updater::Updater;
-use best::Best;
 use budget::Budget;
-use given::Given;
-use predicting::Passes;
+use given::Room;
+use predicting::Pass;
 use source::{Source, check_host};
 
 /// Trains a [`Model`] by minibatch gradient descent. Weights, data set, sampling, step counter and
@@ -68,14 +69,17 @@ pub struct Trainer {
     updater: Updater,
     source: Source,
     history: Tensor,
-    given: Given,
+    /// Steps on the numbers of rows that were given last.
+    given: Latest<Room>,
     /// Steps that were taken elsewhere, before a resume: their losses are not here.
     steps_elsewhere: u64,
     soundness: Soundness,
     data_sets: DataSets,
-    best: Option<Best>,
+    /// Parameters, and the state of the layers.
+    best: Best<[Arena; 2]>,
     budget: Budget,
-    passes: Passes,
+    /// Passes over the numbers of rows that were predicted last.
+    passes: Latest<Pass>,
 }
 
 impl Trainer {
@@ -222,12 +226,12 @@ impl Trainer {
             loss: Box::new(loss),
             updater,
             source: Source::Given,
-            given: Given::default(),
+            given: Latest::default(),
             steps_elsewhere: 0,
             data_sets: DataSets::default(),
-            best: None,
+            best: Best::default(),
             budget: Budget::default(),
-            passes: Passes::default(),
+            passes: Latest::default(),
             model,
         })
     }
@@ -256,38 +260,6 @@ impl Trainer {
     #[must_use]
     pub fn into_model(self) -> Model {
         self.model
-    }
-
-    /// What one step does, dispatch by dispatch, to be printed; nothing where rows are given to each step.
-    #[must_use]
-    pub fn plan(&self) -> Listing {
-        self.source
-            .steps()
-            .map_or_else(Listing::default, |steps| steps.step().listing().clone())
-    }
-
-    /// The same, as it runs.
-    pub(crate) fn step_plan(&self) -> Option<&Plan> {
-        self.source.steps().map(Steps::step)
-    }
-
-    /// All plans that are recorded: of steps, and of evaluations that were asked for.
-    pub(crate) fn plans(&self) -> Vec<&Plan> {
-        let mut plans = self.source.steps().map_or_else(Vec::new, Steps::plans);
-        plans.extend(self.data_sets.plans());
-        plans
-    }
-
-    /// Which dispatches make a step: [`Fusion::Layers`] or [`Fusion::Fused`].
-    #[must_use]
-    pub fn fusion(&self) -> Fusion {
-        self.source.steps().map_or(Fusion::Layers, Steps::fusion)
-    }
-
-    /// Why [`Fusion::Auto`] did not fuse the steps.
-    #[must_use]
-    pub fn unfused(&self) -> Option<&Unfused> {
-        self.source.steps().and_then(Steps::unfused)
     }
 
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.

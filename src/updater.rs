@@ -8,6 +8,7 @@ use crate::gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
 use crate::kernel::Element;
+use crate::latest::Latest;
 use crate::model::{Model, Pass, like_parameters};
 use crate::network::{Graph, Groups, Parameters, Wanted};
 use crate::ops::metrics::HISTORY;
@@ -40,8 +41,8 @@ pub struct Updater {
     steps_taken: u64,
     /// The step at which what the optimizer keeps began with zeros.
     began: u64,
-    /// The update by the gradients of one pass.
-    recorded: Option<(Arena, Plan)>,
+    /// The updates by the gradients of the passes that came last.
+    recorded: Latest<(Arena, Plan)>,
 }
 
 /// Moving averages of all parameters.
@@ -75,7 +76,7 @@ impl Updater {
             step_count: Tensor::zeros(gpu, "step count", [1, 1], Element::U32)?,
             steps_taken: 0,
             began: 0,
-            recorded: None,
+            recorded: Latest::default(),
             gpu: gpu.clone(),
             graph: Arc::clone(model.graph()),
             parameters: model.parameter_arena().clone(),
@@ -84,19 +85,14 @@ impl Updater {
     }
 
     /// Changes all parameters by the gradients of the last [`backward`](Pass::backward) of a pass. Submits, and returns
-    /// at once.
+    /// at once. What it submits is recorded once for each pass, and kept for the last four.
     ///
     /// # Errors
     /// [`Error::Setting`] when the pass is of another model, or the schedule gives a learning rate that is negative or not
     /// a number; or an error of the device.
     pub fn update(&mut self, model: &mut Model, pass: &mut Pass) -> Result<(), Error> {
-        self.prepare(model, pass)?;
-        self.announce(1)?;
-        if let Some((_, plan)) = &self.recorded {
-            self.gpu.submit(plan, 1)?;
-        }
-        self.steps_taken += 1;
-        Ok(())
+        let gpu = self.gpu.clone();
+        self.step(model, pass, |plan| gpu.submit(plan, 1).map(drop))
     }
 
     /// [`update`](Self::update) within the caller's own compute pass. It counts as made once it is recorded: submit it
@@ -110,13 +106,10 @@ impl Updater {
         pass: &mut Pass,
         compute_pass: &mut wgpu::ComputePass<'_>,
     ) -> Result<(), Error> {
-        self.prepare(model, pass)?;
-        self.announce(1)?;
-        if let Some((_, plan)) = &self.recorded {
+        self.step(model, pass, |plan| {
             plan.encode(compute_pass);
-        }
-        self.steps_taken += 1;
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Whether a model is the one that this is for.
@@ -128,22 +121,30 @@ impl Updater {
         Err(Error::setting("model of an updater", expected, "another"))
     }
 
-    /// Records the update by the gradients of a pass, unless it is that of the last time.
-    fn prepare(&mut self, model: &Model, pass: &Pass) -> Result<(), Error> {
+    /// Runs the update by the gradients of a pass, which is recorded unless it was before.
+    fn step(
+        &mut self,
+        model: &Model,
+        pass: &Pass,
+        run: impl FnOnce(&Plan) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         pass.check_model(model)?;
         self.check_model(model)?;
+        self.announce(1)?;
         let gradients = pass.gradient_arena();
-        if self
-            .recorded
-            .as_ref()
-            .is_some_and(|(of, _)| of.is_same(gradients))
-        {
-            return Ok(());
-        }
-        let mut recorder = Recorder::new(&self.gpu);
-        self.record(&mut recorder, model, gradients)?;
-        metrics::count_step(&mut recorder, &self.step_count);
-        self.recorded = Some((gradients.clone(), recorder.finish()?));
+        let mut recorded = std::mem::take(&mut self.recorded);
+        let make = || {
+            let mut recorder = Recorder::new(&self.gpu);
+            self.record(&mut recorder, model, gradients)?;
+            metrics::count_step(&mut recorder, &self.step_count);
+            Ok((gradients.clone(), recorder.finish()?))
+        };
+        let is_it = |(of, _): &(Arena, Plan)| of.is_same(gradients);
+        let update = recorded.find_or_make(is_it, make);
+        let done = update.and_then(|(_, plan)| run(plan));
+        self.recorded = recorded;
+        done?;
+        self.steps_taken += 1;
         Ok(())
     }
 
@@ -279,7 +280,8 @@ impl Updater {
                 });
         self.state = state.collect::<Result<_, _>>()?;
         self.optimizer = Arc::new(optimizer);
-        (self.began, self.written, self.recorded) = (began, 0, None);
+        (self.began, self.written) = (began, 0);
+        self.recorded.forget();
         Ok(())
     }
 
@@ -305,7 +307,7 @@ impl Updater {
     /// then nothing is changed.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
         self.groups.set(parameters, group)?;
-        self.recorded = None;
+        self.recorded.forget();
         Ok(())
     }
 
@@ -315,7 +317,7 @@ impl Updater {
     /// [`Error::Setting`] when no parameter is meant, or none would be trained.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.groups.freeze(parameters, true)?;
-        self.recorded = None;
+        self.recorded.forget();
         Ok(())
     }
 
@@ -325,7 +327,7 @@ impl Updater {
     /// [`Error::Setting`] when no parameter is meant.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.groups.freeze(parameters, false)?;
-        self.recorded = None;
+        self.recorded.forget();
         Ok(())
     }
 
@@ -340,7 +342,7 @@ impl Updater {
         check_below_one("decay of the moving average", decay)?;
         let values = model.copied_parameters(AVERAGE)?;
         self.average = Some(Average { decay, values });
-        self.recorded = None;
+        self.recorded.forget();
         Ok(())
     }
 

@@ -9,6 +9,8 @@ mod parts;
 
 #[path = "checkpoint/contents.rs"]
 mod contents;
+#[path = "checkpoint/decay.rs"]
+mod decay;
 #[path = "checkpoint/earlier.rs"]
 mod earlier;
 #[path = "checkpoint/foreign.rs"]

@@ -105,6 +105,7 @@ pub(crate) struct Position {
     streamed: Option<[String; 2]>,
     /// With its settings.
     optimizer: String,
+    has_weight_decay: bool,
     groups: String,
     /// Decay of a moving average.
     average: String,
@@ -140,6 +141,7 @@ impl Position {
             minibatches: None,
             streamed: None,
             optimizer: optimizer.describe(),
+            has_weight_decay: optimizer.has_weight_decay(),
             groups: groups.to_string(),
             average: average.map_or_else(String::new, number),
             loss: loss.describe(),
@@ -205,8 +207,7 @@ impl Position {
     /// Which parameters decay that no group is told of, where the optimizer decays. Files of before the choice have none:
     /// there all parameters did.
     fn decay(&self) -> &'static str {
-        let has_decay = self.optimizer.contains("weight_decay: ");
-        match has_decay && !self.optimizer.contains("weight_decay: 0.0 ") {
+        match self.has_weight_decay {
             true => "weights",
             false => "",
         }

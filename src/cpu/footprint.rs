@@ -40,6 +40,18 @@ pub(super) fn check_gradient<F: Float>(passes: &Passes, rows: usize) -> Result<(
     )
 }
 
+/// Whether the host has room for what steps of several minibatches take beside those of one: so many rows in all.
+pub(super) fn check_accumulation<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
+    let what = || format!("steps of {rows} rows in several minibatches");
+    memory::check(what, of_accumulation::<F>(passes, rows))
+}
+
+/// Sums of gradients, and the index of each row.
+pub(super) fn of_accumulation<F: Float>(passes: &Passes, rows: usize) -> u64 {
+    let sums = bytes_of::<F>(passes.graph.parameter_count());
+    sums.saturating_add(bytes_of::<u32>(rows as u64))
+}
+
 /// Whether the host has room for all values of so many rows.
 pub(super) fn check_values<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
     let graph = &passes.graph;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use super::network::named;
-use super::passes::{Context, Passes};
+use super::passes::{BackwardContext, Context, Passes};
 use super::workspace::{Workspace, matrix};
 use super::{Network, footprint};
 use crate::error::Error;
@@ -181,10 +181,9 @@ impl<F: Float> Pass<F> {
     /// As [`forward`](Self::forward).
     pub fn backward(&mut self, network: &Network<F>) -> Result<(), Error> {
         self.check_network(network)?;
-        let mut state = network.state.clone();
-        let context = Context {
+        let context = BackwardContext {
             parameters: &network.parameters,
-            state: &mut state,
+            state: &network.state,
             step: Some([self.count, 0]),
         };
         self.passes.backward(&mut self.work, &context, None);

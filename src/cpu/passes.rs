@@ -63,12 +63,32 @@ pub(super) struct Passes {
     forms: Vec<Form>,
 }
 
-/// What passes take beside values: all parameters and all state of a network; and, of a step of training, the steps
-/// taken before it and the part of its minibatch.
+/// What forward passes take beside values: all parameters and all state of a network; and, of a step of training, the
+/// steps taken before it and the part of its minibatch.
 #[derive(Debug)]
 pub(super) struct Context<'a, F> {
     pub(super) parameters: &'a [Array2<F>],
     pub(super) state: &'a mut [Array2<F>],
+    pub(super) step: Option<[u32; 2]>,
+}
+
+impl<F> Context<'_, F> {
+    /// What the backward pass behind takes.
+    pub(super) fn of_backward(&self) -> BackwardContext<'_, F> {
+        BackwardContext {
+            parameters: self.parameters,
+            state: self.state,
+            step: self.step,
+        }
+    }
+}
+
+/// What backward passes take beside values and gradients: they change none of it.
+#[derive(Debug)]
+pub(super) struct BackwardContext<'a, F> {
+    pub(super) parameters: &'a [Array2<F>],
+    /// After the forward pass.
+    pub(super) state: &'a [Array2<F>],
     pub(super) step: Option<[u32; 2]>,
 }
 
@@ -206,7 +226,7 @@ impl Passes {
     ) -> F {
         self.forward(&mut work.values, &mut work.kept, context, sparse);
         let loss = self.loss(work, compared);
-        self.backward(work, context, sparse);
+        self.backward(work, &context.of_backward(), sparse);
         loss
     }
 
@@ -240,7 +260,7 @@ impl Passes {
     pub(super) fn backward<F: Float>(
         &self,
         work: &mut Workspace<F>,
-        context: &Context<'_, F>,
+        context: &BackwardContext<'_, F>,
         sparse: Option<&SparseBatch<F>>,
     ) {
         let plan = Arc::clone(&work.plan);
@@ -281,7 +301,7 @@ impl Passes {
     fn layer_back<F: Float>(
         &self,
         work: &mut Workspace<F>,
-        context: &Context<'_, F>,
+        context: &BackwardContext<'_, F>,
         step: &BackwardStep,
         (layer, x): (usize, usize),
         dy: ArrayView2<'_, F>,

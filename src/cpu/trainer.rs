@@ -13,17 +13,18 @@ use std::sync::Arc;
 use ndarray::ArrayViewD;
 
 use super::cores::enter;
+use super::workspace::Workspace;
 use super::{Network, Updater};
+use crate::best::Best;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::fit::check_fit;
+use crate::latest::Latest;
 use crate::network::Parameters;
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer};
 use crate::reference::{Criterion, Float};
 use crate::soundness::Soundness;
-use best::Best;
-use given::Given;
 use minibatches::Minibatches;
 
 /// The training loop on the CPU: the same minibatches, in the same order, as [`crate::Trainer`].
@@ -52,10 +53,11 @@ pub struct Trainer<F = f32> {
     criterion: Criterion,
     /// Where it has a data set.
     minibatches: Option<Minibatches<F>>,
-    given: Given<F>,
+    /// Room for the numbers of rows that were given last.
+    given: Latest<Workspace<F>>,
     /// Of the last steps, as many as are kept.
     losses: VecDeque<F>,
-    best: Option<Best<F>>,
+    best: Best<best::Values<F>>,
 }
 
 impl<F: Float> Trainer<F> {
@@ -110,9 +112,9 @@ impl<F: Float> Trainer<F> {
             network,
             updater,
             minibatches,
-            given: Given::default(),
+            given: Latest::default(),
             losses: VecDeque::new(),
-            best: None,
+            best: Best::default(),
         })
     }
 

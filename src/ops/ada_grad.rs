@@ -96,6 +96,10 @@ impl Optimizer for AdaGrad {
         })
     }
 
+    fn has_weight_decay(&self) -> bool {
+        self.weight_decay > 0.0
+    }
+
     fn check(&self) -> Result<(), Error> {
         update::check_learning_rate(self.learning_rate)?;
         update::check_above_zero("epsilon", self.epsilon)?;

@@ -145,6 +145,10 @@ impl Optimizer for Adam {
         })
     }
 
+    fn has_weight_decay(&self) -> bool {
+        self.weight_decay > 0.0
+    }
+
     fn check(&self) -> Result<(), Error> {
         update::check_learning_rate(self.learning_rate)?;
         update::check_below_one("first beta", self.betas[0])?;

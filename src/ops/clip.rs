@@ -133,6 +133,10 @@ impl<O: Optimizer> Optimizer for Clipped<O> {
         self.optimizer.decay()
     }
 
+    fn has_weight_decay(&self) -> bool {
+        self.optimizer.has_weight_decay()
+    }
+
     fn check(&self) -> Result<(), Error> {
         self.optimizer.check()?;
         check_above_zero("largest norm of the gradient", self.max_norm)

@@ -28,6 +28,12 @@ pub trait Optimizer: Any + Debug + Send + Sync {
         0.0
     }
 
+    /// Whether it has a weight decay above 0, of [`decay`](Self::decay) or as part of the gradient. A
+    /// [checkpoint](crate::checkpoint) then says which parameters decay by default.
+    fn has_weight_decay(&self) -> bool {
+        self.decay() > 0.0
+    }
+
     /// Whether its settings make sense.
     ///
     /// # Errors
@@ -124,6 +130,10 @@ macro_rules! forward_optimizer {
 
             fn decay(&self) -> f32 {
                 (**self).decay()
+            }
+
+            fn has_weight_decay(&self) -> bool {
+                (**self).has_weight_decay()
             }
 
             fn check(&self) -> Result<(), Error> {

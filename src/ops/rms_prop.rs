@@ -107,6 +107,10 @@ impl Optimizer for RmsProp {
         })
     }
 
+    fn has_weight_decay(&self) -> bool {
+        self.weight_decay > 0.0
+    }
+
     fn check(&self) -> Result<(), Error> {
         update::check_learning_rate(self.learning_rate)?;
         update::check_below_one("alpha", self.alpha)?;

@@ -220,6 +220,10 @@ impl<O: Optimizer> Optimizer for Scheduled<O> {
         self.optimizer.decay()
     }
 
+    fn has_weight_decay(&self) -> bool {
+        self.optimizer.has_weight_decay()
+    }
+
     fn check(&self) -> Result<(), Error> {
         self.optimizer.check()?;
         self.schedule.check()

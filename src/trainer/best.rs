@@ -2,17 +2,6 @@
 
 use super::Trainer;
 use crate::error::Error;
-use crate::tensor::Arena;
-
-/// Parameters, and the metric that they had.
-#[derive(Debug)]
-pub(super) struct Best {
-    metric: f64,
-    step: u64,
-    parameters: Arena,
-    state: Arena,
-}
-
 impl Trainer {
     /// Keeps a copy of the parameters, on the device, if `metric` is lower than that of those kept so far, or if none are:
     /// a loss, say, or an accuracy with its sign turned. Returns whether they are. One that is no number is never kept. A
@@ -32,35 +21,27 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Diverged`] when the parameters have; [`Error::OutOfMemory`] without room for the copy, or another error
-    /// of the device.
+    /// of the device: then none are kept.
     pub fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
         self.soundness.check()?;
-        let step = self.steps_taken();
-        match &mut self.best {
-            _ if metric.is_nan() => Ok(false),
-            Some(best) if metric >= best.metric => Ok(false),
-            Some(best) => {
-                self.model.copy_parameters_to(&best.parameters)?;
-                self.model.copy_state_to(&best.state)?;
-                (best.metric, best.step) = (metric, step);
-                Ok(true)
+        let (step, model) = (self.steps_taken(), &self.model);
+        self.best.keep_if_lower(metric, step, |room| match room {
+            Some([parameters, state]) => {
+                model.copy_parameters_to(&parameters)?;
+                model.copy_state_to(&state)?;
+                Ok([parameters, state])
             }
-            None => {
-                self.best = Some(Best {
-                    metric,
-                    step,
-                    parameters: self.model.copied_parameters("best")?,
-                    state: self.model.copied_state("best")?,
-                });
-                Ok(true)
-            }
-        }
+            None => Ok([
+                model.copied_parameters("best")?,
+                model.copied_state("best")?,
+            ]),
+        })
     }
 
     /// Metric and step of the parameters that are kept.
     #[must_use]
     pub fn best(&self) -> Option<(f64, u64)> {
-        self.best.as_ref().map(|best| (best.metric, best.step))
+        self.best.place()
     }
 
     /// Takes the parameters that are kept for those of the training, also after a divergence. They stay kept. Steps and
@@ -69,12 +50,9 @@ impl Trainer {
     /// # Errors
     /// [`Error::Setting`] when none are kept, or an error of the device.
     pub fn restore_best(&mut self) -> Result<(), Error> {
-        let Some(best) = &self.best else {
-            let expected = "kept before, by keep_if_best";
-            return Err(Error::setting("parameters to restore", expected, "none"));
-        };
+        let [parameters, state] = self.best.values()?;
         self.source.parameters_changed();
-        self.model.restore(&best.parameters, &best.state)?;
+        self.model.restore(parameters, state)?;
         if self.soundness.has_diverged() {
             self.updater.forget(&self.model)?;
         }

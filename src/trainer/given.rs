@@ -9,29 +9,14 @@ use crate::kernel::Element;
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::reference::Targets;
-use crate::steps::{Batch, Rows, Steps};
+use crate::steps::{Batch, Rows, Steps, Training};
 use crate::tensor::Tensor;
 
-/// Numbers of rows that there is room for at once.
-const KEPT: usize = 4;
-
-/// Room for the numbers of rows that were given last, the latest behind.
-#[derive(Debug, Default)]
-pub(super) struct Given {
-    rooms: Vec<Room>,
-}
-
+/// Room for a step on so many rows.
 #[derive(Debug)]
-struct Room {
+pub(super) struct Room {
     batch: Batch,
     step: Plan,
-}
-
-impl Given {
-    /// Steps are made in another way from now on.
-    pub(super) fn forget(&mut self) {
-        self.rooms.clear();
-    }
 }
 
 impl Trainer {
@@ -126,7 +111,21 @@ impl Trainer {
     ) -> Result<(), Error> {
         self.soundness.check()?;
         check_targets(self.model.graph(), &*self.loss, x.dim().into(), &targets)?;
-        let room = self.room(x.nrows(), weights.is_some())?;
+        let (rows, is_weighted) = (x.nrows(), weights.is_some());
+        let is_it =
+            |room: &Room| room.batch.rows() == rows && room.batch.weights.is_some() == is_weighted;
+        let make = || {
+            let batch = batch(&self.model, rows, self.loss.targets(), is_weighted)?;
+            let step = Steps::on_tensors(&Training {
+                model: &self.model,
+                loss: &*self.loss,
+                updater: &self.updater,
+                rows: Rows::Tensors(&batch),
+                history: &self.history,
+            })?;
+            Ok::<_, Error>(Room { batch, step })
+        };
+        let room = self.given.find_or_make(is_it, make)?;
         let gpu = self.model.gpu();
         let Batch {
             x: features,
@@ -146,24 +145,7 @@ impl Trainer {
         self.updater.advance(1);
         // What was made ready for the next step of a data set is not that of these parameters.
         self.source.step_count_changed();
-        self.given.rooms.push(room);
         Ok(())
-    }
-
-    /// Room for so many rows, taken out of those that are kept.
-    fn room(&mut self, rows: usize, is_weighted: bool) -> Result<Room, Error> {
-        let rooms = &mut self.given.rooms;
-        let is_it =
-            |room: &Room| room.batch.rows() == rows && room.batch.weights.is_some() == is_weighted;
-        if let Some(at) = rooms.iter().position(is_it) {
-            return Ok(rooms.remove(at));
-        }
-        if rooms.len() == KEPT {
-            rooms.remove(0);
-        }
-        let batch = batch(&self.model, rows, self.loss.targets(), is_weighted)?;
-        let step = Steps::on_tensors(&self.training(Rows::Tensors(&batch)))?;
-        Ok(Room { batch, step })
     }
 }
 

@@ -10,17 +10,9 @@ use crate::model::{Model, read_matrix};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
-/// Numbers of rows that there is room for at once.
-const KEPT: usize = 4;
-
-/// Forward passes over the numbers of rows that were asked for last, the latest behind.
-#[derive(Debug, Default)]
-pub(super) struct Passes {
-    kept: Vec<Pass>,
-}
-
+/// A forward pass over so many rows.
 #[derive(Debug)]
-struct Pass {
+pub(super) struct Pass {
     x: Tensor,
     y: Tensor,
     plan: Plan,
@@ -65,21 +57,12 @@ impl Trainer {
         if x.nrows() == 0 {
             return Ok(None);
         }
-        let kept = &mut self.passes.kept;
-        let pass = match kept.iter().position(|pass| pass.x.rows() == x.nrows()) {
-            Some(at) => kept.remove(at),
-            None => {
-                if kept.len() == KEPT {
-                    kept.remove(0);
-                }
-                Pass::record(&self.model, x.nrows())?
-            }
-        };
+        let is_it = |pass: &Pass| pass.x.rows() == x.nrows();
+        let make = || Pass::record(&self.model, x.nrows());
+        let pass = self.passes.find_or_make(is_it, make)?;
         let gpu = self.model.gpu();
         gpu.write_view(&pass.x, x)?;
         gpu.submit(&pass.plan, 1)?;
-        let y = pass.y.clone();
-        self.passes.kept.push(pass);
-        Ok(Some(y))
+        Ok(Some(pass.y.clone()))
     }
 }

@@ -93,7 +93,7 @@ impl Trainer {
             }
         }
         self.updater.count_from(contents.step, contents.began)?;
-        self.best = None;
+        self.best.forget();
         self.steps_elsewhere = contents.step;
         self.source.step_count_changed();
         self.soundness.begin_anew(contents.step);

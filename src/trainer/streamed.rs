@@ -4,6 +4,7 @@ use super::source::{Source, check_host};
 use super::{PIECE, PIECES, Trainer};
 use crate::data::{Layout, Rows, Sampling, Stream, Windows};
 use crate::error::Error;
+use crate::fit::windows;
 use crate::gpu::Finished;
 use crate::model::{Model, probe_loss};
 use crate::network::summary::Summary;
@@ -115,14 +116,8 @@ impl Trainer {
         stream: Stream,
         batch: usize,
     ) -> Result<Self, Error> {
-        optimizer.check()?;
-        let layout = Layout {
-            width: model.features(),
-            outputs: model.graph().outputs(),
-            targets: loss.targets(),
-        };
-        let windows = Windows::new(stream, layout, batch)?;
-        let gpu = model.gpu();
+        let windows = windows(model.graph(), &loss, &optimizer, stream, batch)?;
+        let (gpu, layout) = (model.gpu(), windows.layout());
         probe_loss(gpu, &loss, model.output())?;
         let of_windows = windows.bytes_of_window().saturating_mul(2);
         // Those on the device, where its memory is the host's, and their copies.

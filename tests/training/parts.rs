@@ -1,9 +1,14 @@
 //! The parts of a step as calls, on both engines.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use wgrad::data::Sampling;
-use wgrad::ndarray::{Array2, ArrayView2};
-use wgrad::ops::{Adam, Group, Linear, MeanSquaredError, Sgd, Tanh};
-use wgrad::{Parameters, PassSpec, Sequential, Targets, Train, Trainer, Updater, cpu};
+use wgrad::ndarray::{Array2, ArrayView2, s};
+use wgrad::ops::{Adam, Group, Linear, MeanSquaredError, Optimizer, Sgd, Tanh, Update};
+use wgrad::plan::Recorder;
+use wgrad::reference::Rule;
+use wgrad::{Error, Parameters, PassSpec, Sequential, Targets, Train, Trainer, Updater, cpu};
 
 use crate::gpu::gpu;
 
@@ -261,4 +266,94 @@ fn mistakes_with_parts_have_the_same_words_on_both_engines() {
     let on_cpu = refused!(network, other().on_cpu().unwrap(), updater);
     assert_eq!(on_gpu, on_cpu);
     assert!(on_cpu[1].contains("x of a pass"), "{}", on_cpu[1]);
+}
+
+/// Says how often its update was recorded.
+#[derive(Debug, Clone)]
+struct Counted {
+    sgd: Sgd,
+    recorded: Arc<AtomicUsize>,
+}
+
+impl Optimizer for Counted {
+    fn describe(&self) -> String {
+        self.sgd.describe()
+    }
+
+    fn learning_rate(&self) -> f32 {
+        self.sgd.learning_rate()
+    }
+
+    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
+        self.sgd.with_learning_rate(learning_rate)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.sgd.check()
+    }
+
+    fn state(&self) -> &'static [&'static str] {
+        self.sgd.state()
+    }
+
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
+        self.recorded.fetch_add(1, Ordering::SeqCst);
+        self.sgd.update(recorder, pass)
+    }
+
+    fn reference(&self) -> Rule {
+        self.sgd.reference()
+    }
+}
+
+/// Passes of several numbers of rows take turns: an update by each is recorded once, and reads its gradients.
+#[test]
+fn an_update_is_recorded_once_for_each_of_several_passes() {
+    let counted = Counted {
+        sgd: Sgd::new(0.05).momentum(0.9),
+        recorded: Arc::default(),
+    };
+    let recorded = Arc::clone(&counted.recorded);
+    let recorded = || recorded.load(Ordering::SeqCst);
+    let (x, y) = (rows(5, 2), rows(2, 6));
+    let mut model = spec().build(gpu()).unwrap();
+    let mut updater = Updater::new(&model, counted.clone()).unwrap();
+    let mut network = cpu::Network::<f64>::new(&spec()).unwrap();
+    let mut on_cpu = cpu::Updater::new(&network, counted.sgd).unwrap();
+    let mut passes: Vec<_> = (1..=4)
+        .map(|rows| (model.pass(rows).unwrap(), network.pass(rows).unwrap()))
+        .collect();
+    let single = |of: ArrayView2<'_, f64>| of.iter().map(|&of| of as f32).collect::<Vec<_>>();
+    for _round in 0..3 {
+        for (on_gpu, pass) in &mut passes {
+            let rows = pass.rows();
+            let (x, dy) = (x.slice(s![..rows, ..]), y.slice(s![..rows, ..]));
+            pass.set_x(x).unwrap();
+            pass.forward(&mut network).unwrap();
+            pass.dy().assign(&dy);
+            pass.backward(&network).unwrap();
+            on_cpu.update(&mut network, pass).unwrap();
+
+            gpu().write(on_gpu.x(), &single(x)).unwrap();
+            on_gpu.forward(&mut model).unwrap();
+            gpu().write(on_gpu.dy(), &single(dy)).unwrap();
+            on_gpu.backward(&model).unwrap();
+            updater.update(&mut model, on_gpu).unwrap();
+        }
+        assert_eq!(recorded(), 4);
+    }
+    let (found, expected) = (model.parameters().unwrap(), network.parameters());
+    for ((name, found), (_, expected)) in found.iter().zip(expected.iter()) {
+        for (&found, expected) in found.iter().zip(expected) {
+            let error = (f64::from(found) - expected).abs();
+            assert!(error < 1e-5, "{name}: {found} {expected}");
+        }
+    }
+    // In another way, and so again.
+    updater.freeze("*.bias").unwrap();
+    updater.update(&mut model, &mut passes[0].0).unwrap();
+    assert_eq!(recorded(), 5);
+    updater.update(&mut model, &mut passes[1].0).unwrap();
+    updater.update(&mut model, &mut passes[0].0).unwrap();
+    assert_eq!((recorded(), updater.steps_taken()), (6, 15));
 }

@@ -6,14 +6,8 @@ use super::Trainer;
 use crate::error::Error;
 use crate::reference::Float;
 
-/// Parameters and state, and the metric that they had.
-#[derive(Debug)]
-pub(super) struct Best<F> {
-    metric: f64,
-    step: u64,
-    parameters: Vec<Array2<F>>,
-    state: Vec<Array2<F>>,
-}
+/// Parameters, and the state of the layers.
+pub(super) type Values<F> = [Vec<Array2<F>>; 2];
 
 impl<F: Float> Trainer<F> {
     /// Keeps a copy of the parameters if `metric` is the lowest so far: see [`crate::Trainer::keep_if_best`].
@@ -22,26 +16,19 @@ impl<F: Float> Trainer<F> {
     /// [`Error::Diverged`] when the parameters have.
     pub fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
         self.soundness.check()?;
-        let is_best = match &self.best {
-            _ if metric.is_nan() => false,
-            Some(best) => metric < best.metric,
-            None => true,
-        };
-        if is_best {
-            self.best = Some(Best {
-                metric,
-                step: self.steps_taken(),
-                parameters: self.network.parameters.clone(),
-                state: self.network.state.clone(),
-            });
-        }
-        Ok(is_best)
+        let (step, network) = (self.steps_taken(), &self.network);
+        self.best.keep_if_lower(metric, step, |room| {
+            let [mut parameters, mut state] = room.unwrap_or_default();
+            parameters.clone_from(&network.parameters);
+            state.clone_from(&network.state);
+            Ok([parameters, state])
+        })
     }
 
     /// Metric and step of the parameters that are kept.
     #[must_use]
     pub fn best(&self) -> Option<(f64, u64)> {
-        self.best.as_ref().map(|best| (best.metric, best.step))
+        self.best.place()
     }
 
     /// Takes the parameters that are kept for those of the training: see [`crate::Trainer::restore_best`].
@@ -49,12 +36,9 @@ impl<F: Float> Trainer<F> {
     /// # Errors
     /// [`Error::Setting`] when none are kept.
     pub fn restore_best(&mut self) -> Result<(), Error> {
-        let Some(best) = &self.best else {
-            let expected = "kept before, by keep_if_best";
-            return Err(Error::setting("parameters to restore", expected, "none"));
-        };
-        self.network.parameters.clone_from(&best.parameters);
-        self.network.state.clone_from(&best.state);
+        let [parameters, state] = self.best.values()?;
+        self.network.parameters.clone_from(parameters);
+        self.network.state.clone_from(state);
         if self.soundness.has_diverged() {
             self.updater.forget(&self.network);
         }

@@ -13,47 +13,14 @@ use crate::fit::{check_targets, check_weights};
 use crate::network::Wanted;
 use crate::reference::{Float, Loss, LossPass, Targets};
 
-/// Numbers of rows that there is room for at once.
-const KEPT: usize = 4;
-
-/// Room for the numbers of rows that were given last, the latest behind.
-#[derive(Debug)]
-pub(super) struct Given<F> {
-    rooms: Vec<Workspace<F>>,
-}
-
-impl<F> Default for Given<F> {
-    fn default() -> Self {
-        Self { rooms: Vec::new() }
-    }
-}
-
-impl<F: Float> Given<F> {
-    /// Computes other gradients from now on.
-    pub(super) fn forget(&mut self) {
-        self.rooms.clear();
-    }
-
-    fn room(
-        &mut self,
-        network: &Network<F>,
-        rows: usize,
-        wanted: impl FnOnce() -> Wanted,
-    ) -> Result<&mut Workspace<F>, Error> {
-        let room = match self.rooms.iter().position(|room| room.rows() == rows) {
-            Some(at) => self.rooms.remove(at),
-            None => {
-                footprint::check_gradient::<F>(&network.passes, rows)?;
-                if self.rooms.len() == KEPT {
-                    self.rooms.remove(0);
-                }
-                network.passes.workspace(rows, false, &wanted())
-            }
-        };
-        self.rooms.push(room);
-        let latest = self.rooms.len() - 1;
-        Ok(&mut self.rooms[latest])
-    }
+/// Room for a step on so many rows.
+fn room<F: Float>(
+    network: &Network<F>,
+    rows: usize,
+    wanted: &Wanted,
+) -> Result<Workspace<F>, Error> {
+    footprint::check_gradient::<F>(&network.passes, rows)?;
+    Ok(network.passes.workspace(rows, false, wanted))
 }
 
 impl<F: Float> Trainer<F> {
@@ -135,8 +102,10 @@ impl<F: Float> Trainer<F> {
         let before = self.steps_taken();
         let step = self.step_in_u32();
         let (network, updater) = (&mut self.network, &mut self.updater);
-        let wanted = || updater.wanted();
-        let work = self.given.room(network, x.nrows(), wanted)?;
+        let rows = x.nrows();
+        let is_it = |work: &Workspace<F>| work.rows() == rows;
+        let make = || room(network, rows, &updater.wanted());
+        let work = self.given.find_or_make(is_it, make)?;
         network.passes.copy_inputs(x, &mut work.values);
         let criterion = F::criterion(&self.criterion);
         let loss = enter(|| {
@@ -158,7 +127,7 @@ impl<F: Float> Trainer<F> {
                     weighted(criterion, (y, dy), targets, weights)
                 }
             };
-            passes.backward(work, &context, None);
+            passes.backward(work, &context.of_backward(), None);
             updater.apply(coefficients, network, &mut work.gradients);
             loss
         });

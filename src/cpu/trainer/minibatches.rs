@@ -26,11 +26,13 @@ pub(super) struct Minibatches<F> {
     pub(super) work: Workspace<F>,
     /// Minibatches whose gradients make a step.
     accumulated: usize,
+    /// Sums of the gradients of several.
+    sums: Vec<Array2<F>>,
     /// Of all of them.
     indices: Vec<u32>,
     /// Of one.
     labels: Vec<u32>,
-    /// Of the minibatch, (batch, outputs), where the loss compares values.
+    /// Of the minibatch, (batch, outputs); without columns where the loss compares classes.
     values: Array2<F>,
     unit: [F; 256],
 }
@@ -77,32 +79,21 @@ impl<F: Float> Minibatches<F> {
             }
             _ => None,
         };
-        let values = examples.values().map(|_| examples.outputs());
-        let footprint = footprint::Training {
+        let training = footprint::Training {
             passes,
             kept,
-            values: values.unwrap_or(0),
+            values: examples.values().map_or(0, |_| examples.outputs()),
             batch,
             nonzero: nonzero.as_ref().map(|(_, nonzero, _)| nonzero),
             of_stream: 0,
         };
-        footprint.check::<F>()?;
-        let wanted = Wanted::parameters(network.graph());
-        let work = passes.workspace(batch, nonzero.is_some(), &wanted);
-        let sparse = nonzero.map(|(dataset, nonzero, outputs)| {
-            let rows = SparseRows::new(dataset, &nonzero);
-            (rows, SparseBatch::new(outputs))
+        training.check::<F>()?;
+        let sparse = nonzero.as_ref().map(|(dataset, nonzero, outputs)| {
+            let rows = SparseRows::new(dataset, nonzero);
+            (rows, SparseBatch::new(*outputs))
         });
-        Ok(Self {
-            work,
-            sparse,
-            values: matrix_of_values(batch, values),
-            rows: Source::Examples(examples, sampling),
-            accumulated: 1,
-            indices: vec![0; batch],
-            labels: vec![0; batch],
-            unit: unit(),
-        })
+        let rows = Source::Examples(examples.clone(), sampling);
+        Ok(Self::with(&training, rows, sparse))
     }
 
     /// Of a stream, for a network of which so many numbers are kept for each parameter.
@@ -116,30 +107,41 @@ impl<F: Float> Minibatches<F> {
         windows: Windows,
     ) -> Result<Self, Error> {
         let (passes, layout, batch) = (&network.passes, windows.layout(), windows.batch());
-        let values = match layout.targets {
-            TargetKind::Classes => None,
-            TargetKind::Values => Some(layout.outputs),
-        };
-        let footprint = footprint::Training {
+        let training = footprint::Training {
             passes,
             kept,
-            values: values.unwrap_or(0),
+            values: match layout.targets {
+                TargetKind::Classes => 0,
+                TargetKind::Values => layout.outputs,
+            },
             batch,
             nonzero: None,
             of_stream: windows.bytes_of_window(),
         };
-        footprint.check::<F>()?;
-        let wanted = Wanted::parameters(network.graph());
-        Ok(Self {
-            work: passes.workspace(batch, false, &wanted),
-            sparse: None,
-            values: matrix_of_values(batch, values),
-            rows: Source::Stream(Box::new(windows)),
+        training.check::<F>()?;
+        let rows = Source::Stream(Box::new(windows));
+        Ok(Self::with(&training, rows, None))
+    }
+
+    /// With room for what was counted.
+    fn with(
+        training: &footprint::Training<'_>,
+        rows: Source,
+        sparse: Option<(SparseRows, SparseBatch<F>)>,
+    ) -> Self {
+        let (passes, batch) = (training.passes, training.batch);
+        let wanted = Wanted::parameters(&passes.graph);
+        Self {
+            work: passes.workspace(batch, sparse.is_some(), &wanted),
+            sparse,
+            values: Array2::zeros((batch, training.values)),
+            rows,
             accumulated: 1,
+            sums: Vec::new(),
             indices: vec![0; batch],
             labels: vec![0; batch],
             unit: unit(),
-        })
+        }
     }
 
     /// Minibatches that are there without waiting for them: of a data set any number.
@@ -165,12 +167,24 @@ impl<F: Float> Minibatches<F> {
     ///
     /// # Errors
     /// [`Error::Setting`] when the data set or the list of minibatches has no such number of rows, or there is no data
-    /// set.
-    pub(super) fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
+    /// set; [`Error::Memory`] when the host has no room for the sums of gradients.
+    pub(super) fn accumulate(
+        &mut self,
+        network: &Network<F>,
+        minibatches: usize,
+    ) -> Result<(), Error> {
         check_accumulated(minibatches)?;
         let rows = self.batch().saturating_mul(minibatches);
         let (examples, sampling) = self.rows.examples().ok_or_else(nothing_to_accumulate)?;
         sampling.check(examples.len(), rows)?;
+        self.sums = match minibatches {
+            1 => Vec::new(),
+            _ => {
+                footprint::check_accumulation::<F>(&network.passes, rows)?;
+                let gradients = self.work.gradients.iter();
+                gradients.map(|of| Array2::zeros(of.raw_dim())).collect()
+            }
+        };
         (self.accumulated, self.indices) = (minibatches, vec![0; rows]);
         Ok(())
     }
@@ -196,15 +210,17 @@ impl<F: Float> Minibatches<F> {
         }
         let share = F::one() / F::from_f64(self.accumulated as f64);
         let mut sum = self.part(network, loss, [step, 0]);
-        let mut gradients = self.work.gradients.clone();
+        for (sum, gradient) in self.sums.iter_mut().zip(&self.work.gradients) {
+            sum.assign(gradient);
+        }
         for part in 1..self.accumulated {
             sum += self.part(network, loss, [step, to_u32(part)]);
-            for (sum, gradient) in gradients.iter_mut().zip(&self.work.gradients) {
+            for (sum, gradient) in self.sums.iter_mut().zip(&self.work.gradients) {
                 *sum += gradient;
             }
         }
-        for (gradient, sum) in self.work.gradients.iter_mut().zip(gradients) {
-            gradient.zip_mut_with(&sum, |gradient, &sum| *gradient = sum * share);
+        for (gradient, sum) in self.work.gradients.iter_mut().zip(&self.sums) {
+            gradient.zip_mut_with(sum, |gradient, &sum| *gradient = sum * share);
         }
         sum * share
     }
@@ -305,14 +321,6 @@ fn choose(labels: &mut [u32], of_all: &[u32], indices: &[u32]) {
     }
 }
 
-/// Room for the values of a minibatch, where rows have so many.
-fn matrix_of_values<F: Float>(batch: usize, values: Option<usize>) -> Array2<F> {
-    match values {
-        None => Array2::zeros((0, 0)),
-        Some(outputs) => Array2::zeros((batch, outputs)),
-    }
-}
-
 /// `byte / 255` for every byte.
 pub(super) fn unit<F: Float>() -> [F; 256] {
     let mut unit = [F::zero(); 256];
@@ -355,7 +363,8 @@ impl<F: Float> Minibatches<F> {
         use crate::memory::bytes_of;
 
         let sparse = self.sparse.as_ref();
-        bytes_of::<F>((self.work.numbers() + self.values.len()) as u64)
+        let sums: usize = self.sums.iter().map(Array2::len).sum();
+        bytes_of::<F>((self.work.numbers() + self.values.len() + sums) as u64)
             + bytes_of::<u32>((self.indices.len() + self.labels.len()) as u64)
             + sparse.map_or(0, |(rows, batch)| batch.memory(rows))
     }

@@ -72,7 +72,7 @@ impl Trainer<f32> {
         self.network.set_state(&contents.state_of_layers)?;
         self.updater.set_kept(&self.network, contents.state);
         self.updater.count_from(contents.step, contents.began);
-        self.best = None;
+        self.best.forget();
         self.losses.clear();
         self.soundness.begin_anew(contents.step);
         Ok(())

@@ -83,13 +83,11 @@ impl<F: Float> Trainer<F> {
     /// Makes each step of so many minibatches from now on: see [`crate::Trainer::accumulate`].
     ///
     /// # Errors
-    /// As there.
+    /// As there, or [`Error::Memory`] when the host has no room for the sums of gradients.
     pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
         let of_data = self.minibatches.as_mut();
-        of_data.map_or_else(
-            || Err(nothing_to_accumulate()),
-            |of_data| of_data.accumulate(minibatches),
-        )
+        let of_data = of_data.ok_or_else(nothing_to_accumulate)?;
+        of_data.accumulate(&self.network, minibatches)
     }
 
     /// Keeps a moving average of all parameters from now on: see [`crate::Trainer::average`].

@@ -3,8 +3,9 @@
 use super::minibatches::{Minibatches, Source};
 use super::{Trainer, in_f32};
 use crate::cpu::Network;
-use crate::data::{Layout, Stream, Windows};
+use crate::data::Stream;
 use crate::error::Error;
+use crate::fit::windows;
 use crate::ops::{Loss, Optimizer};
 use crate::reference::Float;
 
@@ -28,14 +29,7 @@ impl<F: Float> Trainer<F> {
         stream: Stream,
         batch: usize,
     ) -> Result<Self, Error> {
-        optimizer.check()?;
-        let graph = network.graph();
-        let layout = Layout {
-            width: graph.features(),
-            outputs: graph.outputs(),
-            targets: loss.targets(),
-        };
-        let windows = Windows::new(stream, layout, batch)?;
+        let windows = windows(network.graph(), &loss, &optimizer, stream, batch)?;
         let kept = optimizer.state().len();
         let minibatches = Minibatches::streamed(&network, kept, windows)?;
         Self::with(network, loss, optimizer, Some(minibatches))

@@ -6,7 +6,7 @@ use ndarray::array;
 
 use super::Trainer;
 use crate::cpu::Network;
-use crate::cpu::footprint::Training;
+use crate::cpu::footprint::{Training, of_accumulation};
 use crate::cpu::sparse::Nonzero;
 use crate::data::{Dataset, Examples, Labels, Sampling, Table, synthetic};
 use crate::memory::bytes_of;
@@ -24,7 +24,8 @@ impl<F: Float> Trainer<F> {
     }
 }
 
-/// What is counted before anything is allocated, without what an evaluation takes.
+/// What is counted before anything is allocated, without what an evaluation takes; of steps of several minibatches what
+/// those add, too.
 fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
     let minibatches = trainer.minibatches.as_ref().unwrap();
     let (examples, _) = minibatches.rows.examples().unwrap();
@@ -40,7 +41,15 @@ fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
         nonzero: nonzero.as_ref(),
         of_stream: 0,
     };
-    training.bytes::<F>() - training.of_evaluation::<F>()
+    let of_one = training.bytes::<F>() - training.of_evaluation::<F>();
+    match minibatches.accumulated() {
+        1 => of_one,
+        // The indices of one are among both.
+        several => {
+            let of_all = of_accumulation::<F>(training.passes, batch * several);
+            of_one + of_all - bytes_of::<u32>(batch as u64)
+        }
+    }
 }
 
 fn table() -> Table {
@@ -89,6 +98,13 @@ fn what_a_training_allocates_is_what_was_counted() {
         assert_eq!(counted(&trainer, batch), trainer.allocated());
         trainer.steps(3).unwrap();
         assert_eq!(counted(&trainer, batch), trainer.allocated());
+        if batch == 1 {
+            for minibatches in [3, 2, 1] {
+                trainer.accumulate(minibatches).unwrap();
+                trainer.steps(3).unwrap();
+                assert_eq!(counted(&trainer, batch), trainer.allocated());
+            }
+        }
     }
 }
 

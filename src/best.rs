@@ -1,0 +1,102 @@
+//! What was kept at the lowest metric so far: the one rule of both engines.
+
+use crate::error::Error;
+
+/// What was kept at the lowest metric so far.
+#[derive(Debug)]
+pub(crate) struct Best<T> {
+    kept: Option<Kept<T>>,
+}
+
+#[derive(Debug)]
+struct Kept<T> {
+    metric: f64,
+    step: u64,
+    values: T,
+}
+
+impl<T> Default for Best<T> {
+    fn default() -> Self {
+        Self { kept: None }
+    }
+}
+
+impl<T> Best<T> {
+    /// Keeps values after so many steps if their metric is lower than that of those kept so far, or if none are; one that
+    /// is no number is not. Returns whether they are. `keep` makes them, in the room of those before; where it fails, none
+    /// are kept.
+    pub(crate) fn keep_if_lower(
+        &mut self,
+        metric: f64,
+        step: u64,
+        keep: impl FnOnce(Option<T>) -> Result<T, Error>,
+    ) -> Result<bool, Error> {
+        let is_lower = self.kept.as_ref().is_none_or(|kept| metric < kept.metric);
+        if metric.is_nan() || !is_lower {
+            return Ok(false);
+        }
+        let room = self.kept.take().map(|kept| kept.values);
+        let values = keep(room)?;
+        self.kept = Some(Kept {
+            metric,
+            step,
+            values,
+        });
+        Ok(true)
+    }
+
+    /// Metric and step of what is kept.
+    pub(crate) fn place(&self) -> Option<(f64, u64)> {
+        self.kept.as_ref().map(|kept| (kept.metric, kept.step))
+    }
+
+    /// What is kept.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when nothing is.
+    pub(crate) fn values(&self) -> Result<&T, Error> {
+        let values = self.kept.as_ref().map(|kept| &kept.values);
+        values.ok_or_else(|| {
+            let expected = "kept before, by keep_if_best";
+            Error::setting("parameters to restore", expected, "none")
+        })
+    }
+
+    /// Keeps nothing.
+    pub(crate) fn forget(&mut self) {
+        self.kept = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Best;
+    use crate::error::Error;
+
+    #[test]
+    fn the_lowest_is_kept() -> Result<(), Error> {
+        let mut best = Best::default();
+        assert!(best.values().is_err() && best.place().is_none());
+        // The first of equals; what is no number neither comes first nor replaces another.
+        let metrics = [f64::NAN, 2.0, 2.0, f64::NAN, 3.0, 1.0, f64::NEG_INFINITY];
+        let expected = [false, true, false, false, false, true, true];
+        for (step, (metric, expected)) in (0..).zip(metrics.into_iter().zip(expected)) {
+            let before = best.values().ok().copied();
+            let is_kept = best.keep_if_lower(metric, step, |room| {
+                assert_eq!(room, before);
+                Ok(step)
+            })?;
+            assert_eq!(is_kept, expected, "{metric}");
+        }
+        assert_eq!(
+            (best.place(), *best.values()?),
+            (Some((f64::NEG_INFINITY, 6)), 6)
+        );
+        best.forget();
+        assert!(best.keep_if_lower(9.0, 7, |_| Ok(7))?);
+        let failed = || Error::setting("room", "some", "none");
+        assert!(best.keep_if_lower(8.0, 8, |_| Err(failed())).is_err());
+        assert_eq!(best.place(), None);
+        Ok(())
+    }
+}

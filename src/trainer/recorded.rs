@@ -1,0 +1,40 @@
+//! What a training has recorded.
+
+use super::Trainer;
+use crate::error::Unfused;
+use crate::plan::{Listing, Plan};
+use crate::steps::{Fusion, Steps};
+
+impl Trainer {
+    /// What one step does, dispatch by dispatch, to be printed; nothing where rows are given to each step.
+    #[must_use]
+    pub fn plan(&self) -> Listing {
+        self.source
+            .steps()
+            .map_or_else(Listing::default, |steps| steps.step().listing().clone())
+    }
+
+    /// The plan of one step, as it runs.
+    pub(crate) fn step_plan(&self) -> Option<&Plan> {
+        self.source.steps().map(Steps::step)
+    }
+
+    /// All plans that are recorded: of steps, and of evaluations that were asked for.
+    pub(crate) fn plans(&self) -> Vec<&Plan> {
+        let mut plans = self.source.steps().map_or_else(Vec::new, Steps::plans);
+        plans.extend(self.data_sets.plans());
+        plans
+    }
+
+    /// Which dispatches make a step: [`Fusion::Layers`] or [`Fusion::Fused`].
+    #[must_use]
+    pub fn fusion(&self) -> Fusion {
+        self.source.steps().map_or(Fusion::Layers, Steps::fusion)
+    }
+
+    /// Why [`Fusion::Auto`] did not fuse the steps.
+    #[must_use]
+    pub fn unfused(&self) -> Option<&Unfused> {
+        self.source.steps().and_then(Steps::unfused)
+    }
+}
