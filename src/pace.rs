@@ -1,4 +1,4 @@
-//! How fast a device takes steps, measured.
+//! How fast steps are taken, measured.
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
 use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewD};
 
@@ -59,6 +60,13 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// # Errors
     /// As [`Trainer::advance`].
     fn advance(&mut self, count: usize) -> Result<(), Error>;
+
+    /// Begins as many steps as fit a time, once a frame, and returns how many; on the processor, takes them, and at least
+    /// one, of a stream, too.
+    ///
+    /// # Errors
+    /// As [`Trainer::advance_within`].
+    fn advance_within(&mut self, time: Duration) -> Result<usize, Error>;
 
     /// Begins a step on rows that are given now; on the processor, takes it.
     ///

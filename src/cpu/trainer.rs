@@ -1,3 +1,4 @@
+mod advancing;
 mod best;
 mod evaluation;
 mod given;
@@ -212,15 +213,6 @@ impl<F: Float> Trainer<F> {
             self.fault_of_stream(&losses)?;
         }
         Ok(losses)
-    }
-
-    /// [`steps`](Self::steps) without the losses: [`losses`](Self::losses) has those of the last 16,384 steps, and earlier
-    /// ones are gone.
-    ///
-    /// # Errors
-    /// As [`steps`](Self::steps).
-    pub fn advance(&mut self, count: usize) -> Result<(), Error> {
-        self.steps(count).map(drop)
     }
 
     /// Takes steps up to the first whose loss is not sound; whether there is none.

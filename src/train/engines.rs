@@ -2,6 +2,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
+use std::time::Duration;
 
 use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewD};
 
@@ -24,6 +25,10 @@ macro_rules! forward {
     () => {
         fn advance(&mut self, count: usize) -> Result<(), Error> {
             Self::advance(self, count)
+        }
+
+        fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
+            Self::advance_within(self, time)
         }
 
         fn advance_on(

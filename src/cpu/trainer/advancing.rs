@@ -1,0 +1,78 @@
+//! Steps whose losses nobody waits for.
+
+use std::time::Duration;
+
+use super::Trainer;
+use crate::clock::Instant;
+use crate::error::Error;
+use crate::ops::metrics::HISTORY;
+use crate::pace::Pace;
+use crate::reference::Float;
+
+impl<F: Float> Trainer<F> {
+    /// [`steps`](Self::steps) without the losses: [`losses`](Self::losses) has those of the last 16,384 steps, and earlier
+    /// ones are gone.
+    ///
+    /// # Errors
+    /// As [`steps`](Self::steps).
+    pub fn advance(&mut self, count: usize) -> Result<(), Error> {
+        self.advance_while_there_are_rows(count).map(drop)
+    }
+
+    /// Takes as many steps as fit a time, and at least one; returns how many: for a program that draws frames, once a
+    /// frame. How long steps take is measured. Of a stream there may be fewer, when it has ended.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wgrad::data::{Sampling, synthetic};
+    /// use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+    /// use wgrad::{TwoLayerNet, cpu};
+    ///
+    /// let digits = synthetic::digits_of(1, 1000, 100)?;
+    /// let network = TwoLayerNet::spec(784, 50, 10).on_cpu()?;
+    /// let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    /// let sampling = Sampling::Shuffled { seed: 1 };
+    /// let mut trainer =
+    ///     cpu::Trainer::new(network, loss, optimizer, &digits.train, 100, sampling)?;
+    /// for _frame in 0..10 {
+    ///     trainer.advance_within(Duration::from_millis(4))?;
+    ///     // ... draw
+    /// }
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`steps`](Self::steps).
+    pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
+        let start = Instant::now();
+        let (mut pace, mut taken, mut now) = (Pace::default(), 0, 1);
+        while now > 0 {
+            let began = Instant::now();
+            let done = self.advance_while_there_are_rows(now)?;
+            taken += done;
+            if done < now {
+                break;
+            }
+            pace.record(done, began.elapsed());
+            let left = time.saturating_sub(start.elapsed());
+            now = match pace.steps_within(left) {
+                None => now,
+                Some(fit) => fit.min(2 * now),
+            };
+        }
+        Ok(taken)
+    }
+
+    /// How many there were: fewer where a stream has no more.
+    fn advance_while_there_are_rows(&mut self, count: usize) -> Result<usize, Error> {
+        let mut taken = 0;
+        loop {
+            let steps = (count - taken).min(HISTORY);
+            let done = self.steps(steps)?.len();
+            taken += done;
+            if done < steps || taken == count {
+                return Ok(taken);
+            }
+        }
+    }
+}
