@@ -1,5 +1,7 @@
 //! The elements of tensors on their way to a device and back.
 
+use std::ops::Range;
+
 use bytemuck::Pod;
 use ndarray::ArrayView2;
 
@@ -48,7 +50,7 @@ impl Gpu {
         }
     }
 
-    /// The same of bytes, four in an element.
+    /// Writes bytes, four in an element.
     fn write_packed(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
         assert_eq!(bytes.len() as u64, tensor.bytes(), "{}", tensor.label());
         let (buffer, offset) = tensor.buffer();
@@ -60,7 +62,7 @@ impl Gpu {
         written.map_err(|error| error.of_tensor(tensor.label()))
     }
 
-    /// The same for some rows of a tensor, from `first` on.
+    /// Writes some rows of a tensor, from `first` on.
     pub(crate) fn write_rows<T: Pod>(
         &self,
         tensor: &Tensor,
@@ -103,10 +105,20 @@ impl Gpu {
         &self,
         tensor: &Tensor,
     ) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
+        let all = 0..tensor.len();
+        self.read_ranges(tensor, &[all])
+    }
+
+    /// [`read_async`](Self::read_async) of some elements: of ranges, one behind another. There is at least one element.
+    pub(crate) fn read_ranges<T: Pod>(
+        &self,
+        tensor: &Tensor,
+        ranges: &[Range<usize>],
+    ) -> impl Future<Output = Result<Vec<T>, Error>> + use<T> {
         let gpu = self.clone();
         let doing = format!("reading {}", tensor.label());
         let copied = match size_of::<T>() {
-            4 => self.copy_out(tensor, &doing),
+            4 => self.copy_out(tensor, ranges, &doing),
             size => Err(Error::setting(
                 format!("bytes of a value when {doing}"),
                 "4, as f32 and u32 have",
@@ -145,17 +157,28 @@ impl Gpu {
         Error::DeviceLost { doing, reason }
     }
 
-    fn copy_out(&self, tensor: &Tensor, doing: &str) -> Result<Copy, Error> {
+    fn copy_out(
+        &self,
+        tensor: &Tensor,
+        ranges: &[Range<usize>],
+        doing: &str,
+    ) -> Result<Copy, Error> {
         tensor.check_gpu(self)?;
         let (source, offset) = tensor.buffer();
         check_usage(tensor.label(), source, wgpu::BufferUsages::COPY_SRC, doing)?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.allocate("readback", tensor.bytes(), usage)?;
+        let elements: usize = ranges.iter().map(Range::len).sum();
+        let staging = self.allocate("readback", 4 * elements as u64, usage)?;
         let mapped = Signal::new();
         let mapping = Mapping(mapped.sender());
         let submission = self.guarded(doing, || {
             let mut encoder = self.device().create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(source, offset, &staging, 0, tensor.bytes());
+            let mut to = 0;
+            for range in ranges {
+                let (from, bytes) = (offset + 4 * range.start as u64, 4 * range.len() as u64);
+                encoder.copy_buffer_to_buffer(source, from, &staging, to, bytes);
+                to += bytes;
+            }
             let submission = self.queue().submit([encoder.finish()]);
             staging.map_async(wgpu::MapMode::Read, .., move |result| mapping.tell(result));
             submission

@@ -39,18 +39,25 @@ impl Trainer {
         }
     }
 
+    /// The losses of `count` steps, at most as many as are kept, from `first` on.
     pub(super) fn read_losses(
         &self,
         first: u64,
         count: usize,
     ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
-        let history = self.model.gpu().read_async::<f32>(&self.history);
+        #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
+        let slot = (first % HISTORY as u64) as usize;
+        let end = slot + count;
+        // Those behind the end of the ring lie at its start.
+        let ranges = [slot..end.min(HISTORY), 0..end.saturating_sub(HISTORY)];
+        let ranges = ranges.into_iter().filter(|range| !range.is_empty());
+        let ranges: Vec<_> = ranges.collect();
+        let read = (count > 0).then(|| self.model.gpu().read_ranges(&self.history, &ranges));
         async move {
-            let history = history.await?;
-            let slots = (0..count as u64).map(|step| (first + step) % HISTORY as u64);
-            #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
-            let losses = slots.map(|slot| history[slot as usize]);
-            Ok(losses.collect())
+            match read {
+                Some(read) => read.await,
+                None => Ok(Vec::new()),
+            }
         }
     }
 }

@@ -42,6 +42,11 @@ fn more_steps_than_the_history_holds_give_all_losses_in_order() {
     losses.extend(trainer.steps(HISTORY + 990).unwrap());
     losses.extend(trainer.steps(6).unwrap());
     assert_eq!(losses.len(), examples.len());
+    // The end of the ring lies 1,001 steps back.
+    for count in [0, 1, 7, 1_000, 1_001, 1_002, HISTORY - 1, HISTORY] {
+        let read = pollster::block_on(trainer.losses_async(count)).unwrap();
+        assert!(read == losses[losses.len() - count..], "{count}");
+    }
 
     let mut of_example = [None; 4];
     for (step, (&loss, &example)) in losses.iter().zip(&examples).enumerate() {
