@@ -11,14 +11,24 @@ use std::time::{Duration, Instant};
 use super::endings::assert_resumes;
 use super::{Few, example, text};
 
-/// Whether this process was told to ignore Ctrl-C, as the background jobs of some shells are: then so
-/// do the processes it starts.
-fn is_ignored() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
-    // Of signal 2.
-    ignored & 0b10 != 0
+/// The same command, which begins with no signal ignored. What `nohup` starts, or some shells in the background, ignores
+/// some, and so does all that it starts in turn, these tests among them.
+fn in_foreground(command: &Command) -> Command {
+    started_by(&["env", "--default-signal"], command)
+}
+
+/// The same command, behind these words of a program that becomes it.
+fn started_by(words: &[&str], command: &Command) -> Command {
+    let mut starter = Command::new(words[0]);
+    starter.args(&words[1..]).arg(command.get_program());
+    starter.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => starter.env(name, value),
+            None => starter.env_remove(name),
+        };
+    }
+    starter
 }
 
 fn send(child: &Child, signal: &str) {
@@ -28,7 +38,8 @@ fn send(child: &Child, signal: &str) {
 }
 
 /// Starts a training, and waits for its first evaluation and step.
-fn start(command: &mut Command) -> (Child, BufReader<impl std::io::Read>, String) {
+fn start(command: &Command) -> (Child, BufReader<impl std::io::Read>, String) {
+    let mut command = in_foreground(command);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -42,7 +53,7 @@ fn start(command: &mut Command) -> (Child, BufReader<impl std::io::Read>, String
 }
 
 /// Sends signals after the first evaluation; returns how the process ended, and both outputs.
-fn interrupt(command: &mut Command, signals: &[&str]) -> (ExitStatus, String, String) {
+fn interrupt(command: &Command, signals: &[&str]) -> (ExitStatus, String, String) {
     let (child, mut stdout, mut seen) = start(command);
     for signal in signals {
         send(&child, signal);
@@ -63,12 +74,11 @@ fn endless(few: &Few) -> Command {
 
 /// The same where some signals are ignored, as `nohup` and a script's `&` start programs; with `--save`.
 fn in_background(few: &Few, setting: &str, saved: &Path) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("{setting}; exec \"$@\""), "sh"]);
-    let command = endless(few);
-    shell.arg(command.get_program()).args(command.get_args());
-    shell.arg("--save").arg(saved);
-    shell
+    let script = format!("{setting}; exec \"$@\"");
+    started_by(
+        &["sh", "-c", &script, "sh"],
+        endless(few).arg("--save").arg(saved),
+    )
 }
 
 #[test]
@@ -81,8 +91,8 @@ fn a_signal_that_is_ignored_stays_so_and_the_others_save() {
         ("INT", "-USR1"),
         ("INT TERM HUP", "-XCPU"),
     ] {
-        let mut shell = in_background(&few, &format!("trap '' {ignored}"), &saved);
-        let (mut child, _stdout, _) = start(&mut shell);
+        let shell = in_background(&few, &format!("trap '' {ignored}"), &saved);
+        let (mut child, _stdout, _) = start(&shell);
         for signal in ignored.split(' ') {
             send(&child, &format!("-{signal}"));
         }
@@ -104,9 +114,6 @@ fn an_interrupted_training_is_saved_and_can_go_on() {
     let few = Few::new();
     let saved = few.path.join("saved");
     for signal in ["-INT", "-TERM", "-HUP", "-USR1", "-USR2", "-XCPU"] {
-        if signal == "-INT" && is_ignored() {
-            continue;
-        }
         let (status, stdout, stderr) =
             interrupt(endless(&few).arg("--save").arg(&saved), &[signal]);
         assert_eq!(status.code(), Some(130), "{stderr}");
@@ -141,7 +148,7 @@ fn a_resumed_training_is_told_how_to_go_on() {
     ] {
         let mut command = endless(&few);
         command.arg("--resume").arg(&old).arg("--save").arg(save);
-        let (status, _, stderr) = interrupt(&mut command, &["-TERM"]);
+        let (status, _, stderr) = interrupt(&command, &["-TERM"]);
         assert_eq!(status.code(), Some(130), "{stderr}");
         assert!(stderr.contains(&expected), "{stderr}");
     }
@@ -149,7 +156,7 @@ fn a_resumed_training_is_told_how_to_go_on() {
 
 #[test]
 fn an_interrupted_training_that_is_not_saved_says_so() {
-    let (status, _, stderr) = interrupt(&mut endless(&Few::new()), &["-TERM"]);
+    let (status, _, stderr) = interrupt(&endless(&Few::new()), &["-TERM"]);
     assert_eq!(status.code(), Some(130), "{stderr}");
     assert!(
         stderr.contains("nothing was saved: with --save"),
@@ -197,10 +204,8 @@ fn a_second_signal_ends_at_once() {
     let saved = few.path.join("saved");
     fs::write(&saved, "from before").unwrap();
     // On one core, which takes seconds for 400 GFLOP.
-    let mut command = Command::new("taskset");
-    command
-        .args(["-c", "0"])
-        .arg(example("train_gpu").get_program());
+    let on_one = started_by(&["taskset", "-c", "0"], &example("train_gpu"));
+    let mut command = in_foreground(&on_one);
     command.args(["--unverified", "--data"]).arg(&few.path);
     let words = "--device cpu --batch 1000 --hidden 8000,8000 --eval-every 0 --quiet";
     command.args(words.split(' ')).arg("--save").arg(&saved);
@@ -229,7 +234,7 @@ fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
     let (saved, losses) = (few.path.join("saved"), few.path.join("losses"));
     pipe(&losses);
     for option in ["--losses", "--log", "standard output", "both outputs"] {
-        let mut command = example("train_gpu");
+        let mut command = in_foreground(&example("train_gpu"));
         command.args(["--unverified", "--data"]).arg(&few.path);
         let words = "--device cpu --batch 20 --hidden none --eval-every 1 --steps 100000000";
         command.args(words.split(' ')).arg("--save").arg(&saved);
@@ -285,8 +290,8 @@ fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
 fn a_signal_to_dump_core_is_left_as_it_is() {
     let few = Few::new();
     let saved = few.path.join("saved");
-    let mut shell = in_background(&few, "ulimit -c 0", &saved);
-    let (status, _, stderr) = interrupt(&mut shell, &["-QUIT"]);
+    let shell = in_background(&few, "ulimit -c 0", &saved);
+    let (status, _, stderr) = interrupt(&shell, &["-QUIT"]);
     assert_eq!(
         (status.code(), status.signal()),
         (None, Some(3)),
@@ -300,7 +305,7 @@ fn a_signal_to_dump_core_is_left_as_it_is() {
 fn a_signal_does_not_wait_for_many_long_steps() {
     let few = Few::new();
     let (saved, losses) = (few.path.join("saved"), few.path.join("losses.csv"));
-    let mut command = example("train_gpu");
+    let mut command = in_foreground(&example("train_gpu"));
     command.args(["--unverified", "--data"]).arg(&few.path);
     // 35 GFLOP a step.
     let words = "--device cpu --batch 1000 --hidden 2000,2000 --eval-every 0 --steps 10000";
@@ -338,7 +343,7 @@ fn at_any_moment_a_signal_ends_a_run_clearly() {
     let few = Few::new();
     let saved = few.path.join("saved");
     let run = |words: &str| {
-        let mut command = example("train_gpu");
+        let mut command = in_foreground(&example("train_gpu"));
         command.args(["--unverified", "--data"]).arg(&few.path);
         command.args(words.split(' ')).arg("--save").arg(&saved);
         command

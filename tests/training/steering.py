@@ -3,7 +3,8 @@
     python3 tests/training/steering.py tests/training/steering.safetensors
 
 Trainings in doubles that are steered: frozen layers, groups of parameters, a moving average, another learning rate and
-another optimizer on the way. Settings are rounded to floats first, as wgrad has them.
+another optimizer on the way, and steps that add up the gradients of several minibatches. Settings are rounded to floats
+first, as wgrad has them.
 """
 
 import sys
@@ -52,18 +53,34 @@ x, t = x.double(), t.double()
 net.double()
 
 
-def train(case, optimizer, before_step=lambda step, optimizer: optimizer, clip=None, decay=None):
+def minibatches_of(step, count):
+    """The list, cut into steps of `count` minibatches each; after the last step it starts again."""
+    steps = indices.reshape(-1, count, BATCH)
+    return steps[step % len(steps)]
+
+
+def train(
+    case,
+    optimizer,
+    before_step=lambda step, optimizer: optimizer,
+    clip=None,
+    decay=None,
+    accumulated=lambda step: 1,
+):
     average = {name: value.detach().clone() for name, value in net.named_parameters()}
     losses = []
-    for step, rows in enumerate(indices):
+    for step in range(STEPS):
         optimizer = before_step(step, optimizer)
         net.zero_grad()
-        loss = torch.nn.functional.mse_loss(net.layers(x[rows]), t[rows])
-        loss.backward()
+        loss, count = 0, accumulated(step)
+        for rows in minibatches_of(step, count):
+            part = torch.nn.functional.mse_loss(net.layers(x[rows]), t[rows]) / count
+            part.backward()
+            loss += part.detach()
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(net.parameters(), single(clip))
         optimizer.step()
-        losses.append(loss.detach())
+        losses.append(loss)
         if decay is not None:
             share = float(numpy.float32(1) - numpy.float32(decay))
             for name, value in net.named_parameters():
@@ -87,21 +104,20 @@ net.layers[0].requires_grad_(False)
 trained = [value for value in net.parameters() if value.requires_grad]
 train("frozen", by_adam(torch.optim.Adam, trained, 0.02))
 
-first, later = net.layers[0], [net.layers[2], net.layers[4]]
-slow = product(0.02, 0.1)
-train(
-    "groups",
-    by_adam(
-        torch.optim.AdamW,
-        [
-            {"params": [first.weight], "lr": slow, "weight_decay": single(0.5)},
-            {"params": [first.bias], "lr": slow, "weight_decay": 0.0},
-            {"params": [layer.weight for layer in later], "weight_decay": single(0.05)},
-            {"params": [layer.bias for layer in later], "weight_decay": 0.0},
-        ],
-        0.02,
-    ),
-)
+
+def by_adam_in_groups():
+    first, later = net.layers[0], [net.layers[2], net.layers[4]]
+    slow = product(0.02, 0.1)
+    groups = [
+        {"params": [first.weight], "lr": slow, "weight_decay": single(0.5)},
+        {"params": [first.bias], "lr": slow, "weight_decay": 0.0},
+        {"params": [layer.weight for layer in later], "weight_decay": single(0.05)},
+        {"params": [layer.bias for layer in later], "weight_decay": 0.0},
+    ]
+    return by_adam(torch.optim.AdamW, groups, 0.02)
+
+
+train("groups", by_adam_in_groups())
 
 momentum = torch.optim.SGD(net.parameters(), lr=single(0.05), momentum=single(0.9))
 train("average", momentum, decay=0.9)
@@ -122,5 +138,17 @@ train("changes", by_adam(torch.optim.Adam, net.parameters(), 0.02), rate_and_opt
 
 net.layers[2].requires_grad_(False)
 train("clipped", torch.optim.SGD(groups(net, 0.05), lr=single(0.3)), clip=0.25)
+
+train("accumulated", by_adam_in_groups(), accumulated=lambda step: 3)
+
+# Of the steps of five and of two minibatches some are clipped, others are not.
+net.layers[0].requires_grad_(False)
+train(
+    "accumulated_later",
+    torch.optim.SGD(groups(net, 0.05), lr=single(0.1), momentum=single(0.9)),
+    clip=0.35,
+    decay=0.9,
+    accumulated=lambda step: [1, 5, 2][step // 10],
+)
 
 save_file({name: value.contiguous() for name, value in tensors.items()}, sys.argv[1])

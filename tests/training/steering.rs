@@ -14,7 +14,8 @@ use crate::gpu::gpu;
 
 const STEPS: usize = 30;
 const BATCH: usize = 8;
-/// How far `f64` may be from PyTorch: 30 steps of about a dozen roundings of 1e-16, which are carried on and add up.
+/// How far `f64` may be from PyTorch: 30 steps of about a dozen roundings of 1e-16, which are carried on and add up. A
+/// sum over minibatches has a few more, of parts that are smaller.
 const DOUBLE: f64 = 1e-14;
 /// The same on the CPU in `f32`, whose roundings are 2²⁹ times as large.
 const SINGLE: f64 = DOUBLE * (1 << 29) as f64;
@@ -89,6 +90,7 @@ trait Engine {
     fn freeze(&mut self, parameters: &str);
     fn set_group(&mut self, parameters: &str, group: Group);
     fn average(&mut self, decay: f32);
+    fn accumulate(&mut self, minibatches: usize);
     fn set_learning_rate(&mut self, rate: f32);
     fn set_optimizer(&mut self, optimizer: Arc<dyn Optimizer>);
     fn step(&mut self) -> f64;
@@ -155,6 +157,10 @@ macro_rules! steering {
 
         fn average(&mut self, decay: f32) {
             self.average(decay).unwrap();
+        }
+
+        fn accumulate(&mut self, minibatches: usize) {
+            self.accumulate(minibatches).unwrap();
         }
 
         fn set_learning_rate(&mut self, rate: f32) {
@@ -229,6 +235,8 @@ enum Case {
     Average,
     Changes,
     Clipped,
+    Accumulated,
+    AccumulatedLater,
 }
 
 impl Case {
@@ -239,15 +247,21 @@ impl Case {
             Self::Average => "average",
             Self::Changes => "changes",
             Self::Clipped => "clipped",
+            Self::Accumulated => "accumulated",
+            Self::AccumulatedLater => "accumulated_later",
         }
     }
 
     fn optimizer(self) -> Arc<dyn Optimizer> {
         match self {
             Self::Frozen | Self::Changes => Arc::new(Adam::new(0.02)),
-            Self::Groups => Arc::new(AdamW::new(0.02).weight_decay(0.05)),
+            Self::Groups | Self::Accumulated => Arc::new(AdamW::new(0.02).weight_decay(0.05)),
             Self::Average => Arc::new(Sgd::new(0.05).momentum(0.9)),
             Self::Clipped => Arc::new(Sgd::new(0.3).weight_decay(0.05).clip_norm(0.25)),
+            Self::AccumulatedLater => {
+                let momentum = Sgd::new(0.1).momentum(0.9);
+                Arc::new(momentum.weight_decay(0.05).clip_norm(0.35))
+            }
         }
     }
 
@@ -255,9 +269,10 @@ impl Case {
     fn steer(self, engine: &mut impl Engine, step: usize) {
         match (self, step) {
             (Self::Frozen, 0) => engine.freeze("layers.0"),
-            (Self::Groups, 0) => {
-                engine.set_group("layers.0", Group::new().rate(0.1).weight_decay(0.5));
-                engine.set_group("*.0.bias", Group::new().rate(0.1).weight_decay(0.0));
+            (Self::Groups, 0) => set_groups(engine),
+            (Self::Accumulated, 0) => {
+                set_groups(engine);
+                engine.accumulate(3);
             }
             (Self::Average, 0) => engine.average(0.9),
             (Self::Changes, 15) => engine.set_learning_rate(0.01),
@@ -265,6 +280,12 @@ impl Case {
                 engine.set_optimizer(Arc::new(AdamW::new(0.01).weight_decay(0.5)));
             }
             (Self::Clipped, 0) => engine.freeze("layers.2"),
+            (Self::AccumulatedLater, 0) => {
+                engine.freeze("layers.0");
+                engine.average(0.9);
+            }
+            (Self::AccumulatedLater, 10) => engine.accumulate(5),
+            (Self::AccumulatedLater, 20) => engine.accumulate(2),
             _ => {}
         }
     }
@@ -282,6 +303,12 @@ impl Case {
         };
         steps.map(step).collect()
     }
+}
+
+/// The first layer at a tenth of the rate, with a decay of its own that leaves out its bias.
+fn set_groups(engine: &mut impl Engine) {
+    engine.set_group("layers.0", Group::new().rate(0.1).weight_decay(0.5));
+    engine.set_group("*.0.bias", Group::new().rate(0.1).weight_decay(0.0));
 }
 
 /// Losses, parameters and averages at the end, in one row of names.
@@ -332,7 +359,7 @@ fn is_pytorchs(case: Case) {
         of_gpu <= allowed,
         "{name}, GPU: {of_gpu:e}, above {allowed:e}"
     );
-    // Before the learning rate changes, between that and the change of the optimizer, and behind both.
+    // Before the learning rate, the optimizer or the number of minibatches changes, between two changes, and behind both.
     for middle in [7, 17, 22] {
         goes_on_with_the_same_bits::<Trainer>(case, &file, middle);
         goes_on_with_the_same_bits::<cpu::Trainer<f32>>(case, &file, middle);
@@ -378,4 +405,14 @@ fn another_rate_and_another_optimizer_go_on_as_in_pytorch() {
 #[test]
 fn gradients_of_what_is_trained_are_clipped_as_in_pytorch() {
     is_pytorchs(Case::Clipped);
+}
+
+#[test]
+fn gradients_of_several_minibatches_make_a_step_as_in_pytorch() {
+    is_pytorchs(Case::Accumulated);
+}
+
+#[test]
+fn steps_of_more_minibatches_on_the_way_are_clipped_and_averaged_as_in_pytorch() {
+    is_pytorchs(Case::AccumulatedLater);
 }
