@@ -132,6 +132,15 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     fn set_state(&mut self, values: &Parameters) -> Result<(), Error>;
 
     /// The state of the training as a safetensors file.
+    ///
+    /// # Errors
+    /// As [`Trainer::to_safetensors`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
+        block_on(self.to_safetensors_async())
+    }
+
+    /// The state of the training as a safetensors file.
     fn to_safetensors_async(&self) -> Later<Vec<u8>>;
 
     /// Goes on from such a file.

@@ -47,7 +47,7 @@ impl Model {
     /// # Errors
     /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let bytes = block_on(self.to_safetensors())?;
+        let bytes = self.to_safetensors()?;
         Ok(checkpoint::write(path.as_ref(), &bytes)?)
     }
 

@@ -97,12 +97,12 @@ fn networks_and_models_have_the_same_files() {
     let mut model = chain().seed(1).build(crate::testing::gpu()).unwrap();
     let mut network = cpu::Network::<f32>::new(&chain().seed(2)).unwrap();
     let own = network.to_safetensors().unwrap();
-    let file = pollster::block_on(model.to_safetensors()).unwrap();
+    let file = model.to_safetensors().unwrap();
     network.set_safetensors(&file).unwrap();
     assert_eq!(network.parameters(), model.parameters().unwrap());
     assert_eq!(network.to_safetensors().unwrap(), file);
     model.set_safetensors(&own).unwrap();
-    assert_eq!(pollster::block_on(model.to_safetensors()).unwrap(), own);
+    assert_eq!(model.to_safetensors().unwrap(), own);
     assert!(network.set_safetensors(&own[1..]).is_err());
     assert_eq!(network.to_safetensors().unwrap(), file);
 }

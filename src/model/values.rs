@@ -246,12 +246,21 @@ impl Model {
         Ok(())
     }
 
+    /// [`to_safetensors_async`](Self::to_safetensors_async), and waits for it.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
+        block_on(self.to_safetensors_async())
+    }
+
     /// Parameters and state as a safetensors file: see [`crate::checkpoint`].
     ///
     /// # Errors
     /// As [`parameters_async`](Self::parameters_async), or [`Error::Checkpoint`] when a value is not finite,
     /// [`Error::Memory`] when the host has no room for it.
-    pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
+    pub fn to_safetensors_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let graph = Arc::clone(&self.graph);
         let (parameters, state) = (self.parameters_async(), self.state_async());
         async move {

@@ -204,7 +204,7 @@ impl Train for Trainer {
     }
 
     fn to_safetensors_async(&self) -> Later<Vec<u8>> {
-        Box::pin(Self::to_safetensors(self))
+        Box::pin(Self::to_safetensors_async(self))
     }
 
     fn plan_in_words(&self) -> String {

@@ -31,6 +31,15 @@ impl Trainer {
         }
     }
 
+    /// [`to_safetensors_async`](Self::to_safetensors_async), and waits for it.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
+        block_on(self.to_safetensors_async())
+    }
+
     /// Parameters and the state of the training at the time of this call as a safetensors file: see
     /// [`crate::checkpoint`]. The training may go on while the future waits.
     ///
@@ -38,7 +47,7 @@ impl Trainer {
     /// [`Error::NotSaved`] when losses that were read have shown that it has diverged, [`Error::Checkpoint`] when a
     /// value is not finite: the training has failed; [`Error::Memory`] when the host has no room for it; else as
     /// [`Gpu::read_async`](crate::Gpu::read_async).
-    pub fn to_safetensors(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
+    pub fn to_safetensors_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (graph, position) = (Arc::clone(self.model.graph()), self.position());
         let (soundness, taken) = (self.soundness.clone(), self.steps_taken());
         let kept = self.updater.kept();
@@ -107,7 +116,7 @@ impl Trainer {
     /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let bytes = block_on(self.to_safetensors())?;
+        let bytes = self.to_safetensors()?;
         Ok(checkpoint::write(path.as_ref(), &bytes)?)
     }
 

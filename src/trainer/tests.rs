@@ -307,7 +307,7 @@ fn calls_of_any_size_are_one_training() -> Result<(), Error> {
 
         let initial = trainer(plan)?;
         many.set_parameters(&initial.model().parameters()?)?;
-        let file = pollster::block_on(initial.model().to_safetensors())?;
+        let file = initial.model().to_safetensors()?;
         one.set_weights(&file)?;
         let again = many.steps(1)?;
         assert_eq!(again, one.steps(1)?, "{plan:?}");
@@ -390,7 +390,7 @@ fn training_goes_on_while_answers_are_awaited() -> Result<(), Error> {
     let losses = trainer.losses_async(5);
     let evaluation = trainer.evaluate_async(&digits.test);
     let parameters = trainer.model().parameters_async();
-    let file = trainer.to_safetensors();
+    let file = trainer.to_safetensors_async();
     trainer.advance(20)?;
     assert_eq!(pollster::block_on(losses)?, expected);
     let found = (

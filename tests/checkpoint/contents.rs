@@ -28,7 +28,7 @@ fn on_cpu(optimizer: impl Optimizer + 'static, data: &Dataset) -> cpu::Trainer<f
 }
 
 fn saved(trainer: &Trainer) -> Result<Vec<u8>, Error> {
-    pollster::block_on(trainer.to_safetensors())
+    trainer.to_safetensors()
 }
 
 fn message(refused: Result<(), Error>) -> String {
@@ -315,7 +315,7 @@ fn a_loss_that_holds_a_tensor_goes_on() {
 fn weights_alone_are_no_training() {
     let trainer = on_cpu(Sgd::new(0.1), &dataset());
     let model = spec().build(gpu()).unwrap();
-    let weights = pollster::block_on(model.to_safetensors()).unwrap();
+    let weights = model.to_safetensors().unwrap();
     let mut other = trainer;
     let refused = other.set_safetensors(&weights);
     assert!(matches!(

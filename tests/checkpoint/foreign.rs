@@ -96,7 +96,7 @@ fn weights_lie_as_in_a_file_of_pytorchs() {
         // Two layers of at most five products of numbers near 1.
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
     }
-    let saved = pollster::block_on(model.to_safetensors()).unwrap();
+    let saved = model.to_safetensors().unwrap();
     let (saved, _) = parts(&saved);
     assert_eq!(saved.len(), 4);
     for (name, _, shape, data) in saved {

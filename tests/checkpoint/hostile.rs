@@ -13,7 +13,7 @@ fn adam() -> Trainer {
 }
 
 fn saved(trainer: &Trainer) -> Vec<u8> {
-    pollster::block_on(trainer.to_safetensors()).unwrap()
+    trainer.to_safetensors().unwrap()
 }
 
 /// Asserts that a trainer refuses a file with a message that has all of `named`, and stays as it was.
@@ -132,7 +132,7 @@ fn files_of_another_optimizer_or_without_a_training_are_refused() {
     let mut plain = trainer(gpu(), Box::new(Sgd::new(0.1)), Fusion::Auto);
     let named = ["optimizer: expected Sgd", "found Adam"];
     assert_refused("adam for sgd", &mut plain, &saved(&adam()), &named);
-    let weights = pollster::block_on(plain.model().to_safetensors()).unwrap();
+    let weights = plain.model().to_safetensors().unwrap();
     assert_refused("weights alone", &mut plain, &weights, &["no training"]);
 }
 

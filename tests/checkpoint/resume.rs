@@ -14,7 +14,7 @@ fn losses(trainer: &mut dyn Train, count: usize) -> Vec<u32> {
 
 /// The whole file.
 fn bytes(trainer: &dyn Train) -> Vec<u8> {
-    pollster::block_on(trainer.to_safetensors_async()).unwrap()
+    trainer.to_safetensors().unwrap()
 }
 
 fn check(case: &str, start: impl Fn() -> Box<dyn Train>) {

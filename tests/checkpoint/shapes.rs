@@ -150,11 +150,11 @@ fn state_is_saved_and_loaded_with_the_weights() {
     // The GPU takes the same file, and writes the same.
     let mut third = on_gpu(&blocks());
     third.set_safetensors(&saved).unwrap();
-    assert!(pollster::block_on(third.to_safetensors()).unwrap() == saved);
+    assert!(third.to_safetensors().unwrap() == saved);
     let mut model = blocks().seed(9).build(gpu()).unwrap();
     model.set_safetensors(&saved).unwrap();
     assert_eq!(model.state().unwrap()["layers.0.rows"][0], 40.0);
-    let weights = pollster::block_on(model.to_safetensors()).unwrap();
+    let weights = model.to_safetensors().unwrap();
     let (mut expected, _) = parts(&saved);
     expected.retain(|tensor| !tensor.0.starts_with("optimizer."));
     assert_eq!(parts(&weights).0, expected);
@@ -229,7 +229,7 @@ fn branched() -> Sequential {
 fn a_network_that_is_no_chain_is_saved_and_told_apart() {
     let mut first = on_gpu(&branched());
     first.steps(4).unwrap();
-    let saved = pollster::block_on(first.to_safetensors()).unwrap();
+    let saved = first.to_safetensors().unwrap();
     let (tensors, metadata) = parts(&saved);
     let names: Vec<&str> = tensors.iter().map(|tensor| &*tensor.0).collect();
     let weights: Vec<&&str> = names

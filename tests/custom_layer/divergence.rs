@@ -1,6 +1,5 @@
 //! What a divergence leaves in layers' state, and how a training goes on after it.
 
-use pollster::block_on;
 use wgrad::data::Examples;
 use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
 use wgrad::{Device, Error, Train};
@@ -57,17 +56,14 @@ fn after_a_divergence_parameters_bring_sound_state() {
         trainer.set_parameters(&sound).unwrap();
         assert_eq!(trainer.state().unwrap(), initial, "{case}");
         assert_eq!(trainer.parameters().unwrap(), sound, "{case}");
-        block_on(trainer.to_safetensors_async()).unwrap();
+        trainer.to_safetensors().unwrap();
         assert!(trainer.evaluate(&table).unwrap().loss.is_finite(), "{case}");
         let losses = trainer.steps(1).unwrap();
         assert!(losses[0] < 10.0, "{case}: {losses:?}");
 
         // State that comes with the parameters is not that of a new network.
         learned.steps(5).unwrap();
-        let (file, state) = (
-            block_on(learned.to_safetensors_async()).unwrap(),
-            learned.state().unwrap(),
-        );
+        let (file, state) = (learned.to_safetensors().unwrap(), learned.state().unwrap());
         assert_ne!(state, initial, "{case}");
         diverge(case, &mut *trainer);
         trainer.set_weights(&file).unwrap();

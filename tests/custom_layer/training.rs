@@ -153,7 +153,7 @@ fn state_is_saved_and_resumed() {
     let table = table(320);
     let mut whole = trainer(&normalized(), &table);
     whole.steps(13).unwrap();
-    let file = pollster::block_on(whole.to_safetensors()).unwrap();
+    let file = whole.to_safetensors().unwrap();
     let mut resumed = trainer(&normalized(), &table);
     resumed.set_safetensors(&file).unwrap();
     let [state, of_resumed] = [&whole, &resumed].map(|t| t.model().state().unwrap());

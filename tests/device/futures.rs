@@ -155,7 +155,7 @@ fn futures_are_sent_between_threads() {
     is_send(gpu.read_async::<f32>(&tensor(&gpu, 0.0)));
     is_send(Gpu::request());
     is_send(trainer.model().parameters_async());
-    is_send(trainer.to_safetensors());
+    is_send(trainer.to_safetensors_async());
     is_send(trainer.losses_async(0));
     is_send(trainer.steps_async(1));
     is_send(trainer.evaluate_async(&digits.test));

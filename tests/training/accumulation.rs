@@ -92,7 +92,7 @@ fn layers_draw_in_each_minibatch_anew_and_the_bits_are_the_same_after_a_resume()
     assert!((once.steps(1).unwrap()[0] - expected[0]).abs() > 1e-6);
 
     for (at, mut trainer) in [on_gpu, on_cpu].into_iter().enumerate() {
-        let file = pollster::block_on(trainer.to_safetensors_async()).unwrap();
+        let file = trainer.to_safetensors().unwrap();
         let on = trainer.steps(5).unwrap();
         let mut other = trainers(&spec, [6, 4]).into_iter().nth(at).unwrap();
         other

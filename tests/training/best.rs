@@ -47,7 +47,7 @@ fn steps_go_on_from_the_parameters_that_are_restored() {
         trainer.restore_best().unwrap();
         assert_eq!(weights(&*trainer), kept);
         // The eleventh step, as of a training with those parameters.
-        let file = pollster::block_on(trainer.to_safetensors_async()).unwrap();
+        let file = trainer.to_safetensors().unwrap();
         let on = trainer.steps(2).unwrap();
         trainer
             .set_safetensors_with(&file, Default::default())
@@ -84,7 +84,7 @@ fn what_begins_late_is_corrected_by_its_own_age() {
         trainer.steps(300).unwrap();
         let before = weights(&*trainer);
         trainer.set_optimizer(Box::new(Adam::new(1e-3))).unwrap();
-        let file = pollster::block_on(trainer.to_safetensors_async()).unwrap();
+        let file = trainer.to_safetensors().unwrap();
         trainer.steps(1).unwrap();
         let longest = |trainer: &dyn Train| {
             let moved = weights(trainer).into_iter().zip(&before);

@@ -73,7 +73,7 @@ fn losses_that_are_read_later_are_the_last_ones_of_this_trainer() {
     assert_eq!(read(&first, 3).unwrap(), expected[4..7]);
     assert_eq!(read(&first, 7).unwrap(), expected[..7]);
     assert_eq!(read(&first, 0).unwrap(), [0.0; 0]);
-    let file = pollster::block_on(first.to_safetensors()).unwrap();
+    let file = first.to_safetensors().unwrap();
 
     let mut second = start();
     second.steps(2).unwrap();

@@ -161,19 +161,16 @@ fn other_parameters_make_it_sound_again() {
 fn a_divergence_that_a_future_finds_counts() {
     for plan in [Fusion::Layers, Fusion::Fused] {
         let mut trainer = on_gpu(Box::new(Sgd::new(1e12)), plan);
-        let initial = pollster::block_on(trainer.to_safetensors()).unwrap();
-        let sound = trainer.to_safetensors();
+        let initial = trainer.to_safetensors().unwrap();
+        let sound = trainer.to_safetensors_async();
         trainer.advance(60).unwrap();
-        let (losses, file) = (trainer.losses_async(60), trainer.to_safetensors());
+        let (losses, file) = (trainer.losses_async(60), trainer.to_safetensors_async());
         let Err(Error::Diverged { step, .. }) = pollster::block_on(losses) else {
             panic!("{plan:?}: no divergence");
         };
         // The file asked for before was of sound parameters, that after was not.
         assert!(pollster::block_on(sound).is_ok(), "{plan:?}");
-        for file in [
-            pollster::block_on(file),
-            pollster::block_on(trainer.to_safetensors()),
-        ] {
+        for file in [pollster::block_on(file), trainer.to_safetensors()] {
             assert!(
                 matches!(file, Err(Error::NotSaved { step: at }) if at == step),
                 "{plan:?}"
@@ -187,7 +184,7 @@ fn a_divergence_that_a_future_finds_counts() {
         let late = trainer.losses_async(60);
         trainer.set_safetensors(&initial).unwrap();
         assert!(pollster::block_on(late).is_err());
-        assert!(pollster::block_on(trainer.to_safetensors()).is_ok());
+        assert!(trainer.to_safetensors().is_ok());
         trainer.advance(1).unwrap();
         assert_eq!(
             pollster::block_on(trainer.losses_async(1)).unwrap().len(),

@@ -106,7 +106,7 @@ trait Saved {
 
 impl Saved for Trainer {
     fn save(&self) -> Vec<u8> {
-        pollster::block_on(self.to_safetensors()).unwrap()
+        self.to_safetensors().unwrap()
     }
 
     fn resume(&mut self, file: &[u8]) {

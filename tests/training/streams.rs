@@ -247,7 +247,7 @@ fn a_stream_is_gone_on_with_from_a_checkpoint_with_the_same_bits() {
         let [mut whole, mut half] = [whole, half];
         let expected = all(&mut *whole, 100);
         let mut found = half.steps(4).unwrap();
-        let saved = pollster::block_on(half.to_safetensors_async());
+        let saved = half.to_safetensors();
         rest.set_safetensors(&saved.unwrap()).unwrap();
         found.extend(all(&mut *rest, 100));
         assert_eq!(bits(&found), bits(&expected));
