@@ -121,8 +121,9 @@ impl Trainer {
 
     /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
     /// `average ← average + (1 − decay)·(parameter − average)`. It often gives better predictions than the parameters
-    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). A checkpoint
-    /// has it, too.
+    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). Parameters that come
+    /// from outside are another model: there it begins anew with those. A checkpoint has it, too, and a resume goes on
+    /// with it.
     ///
     /// # Errors
     /// [`Error::Setting`] when `decay` is not at least 0 and below 1, [`Error::Diverged`] when the parameters have;
