@@ -51,11 +51,11 @@ pub struct Trainer<F> {
     soundness: Soundness,
     loss: Box<dyn Loss>,
     criterion: Criterion,
-    /// Where it has a data set.
+    /// Those of its data set or its stream, where it has one.
     minibatches: Option<Minibatches<F>>,
     /// Room for the numbers of rows that were given last.
     given: Latest<Workspace<F>>,
-    /// Of the last steps, as many as are kept.
+    /// Losses of the last steps, as many as are kept.
     losses: VecDeque<F>,
     best: Best<best::Values<F>>,
 }

@@ -39,7 +39,7 @@ fn present(trainer: &dyn Train, names: &Parameters) -> Parameters {
     named.collect()
 }
 
-/// Also where what an average follows next is a fraction of the way to what a step gives.
+/// The next step then moves it by a share of the way from these.
 #[test]
 fn an_average_begins_anew_with_all_parameters_from_outside() {
     let trainers: [Box<dyn Train>; 2] = [Box::new(on_gpu()), Box::new(on_cpu())];
