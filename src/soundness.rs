@@ -194,3 +194,6 @@ impl Soundness {
         (!names.is_empty()).then(|| format!("scale {names} to about −1…1 ({reached})"))
     }
 }
+
+#[cfg(test)]
+mod tests;
