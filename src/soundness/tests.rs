@@ -252,3 +252,37 @@ fn a_divergence_is_remembered_until_the_parameters_are_others() -> Result<(), Er
     assert!(first.is_err_and(|message| message.contains("No update was made before")));
     Ok(())
 }
+
+#[test]
+fn a_divergence_names_the_multiples_of_groups() -> Result<(), Error> {
+    let said = |soundness: &Soundness, step: u64| {
+        let judged = soundness.judge(step - 1, &[f32::NAN]);
+        judged.map_err(|error| error.to_string())
+    };
+    let rate = |of: &str| {
+        let start = "training diverged: the loss of step";
+        Err(format!("{start} {of}"))
+    };
+    let mut constant = soundness(Sgd::new(0.5), classes(1.0)?);
+    constant.set_multiples(3, vec![0.1, 20.0]);
+    let expected = "4 is NaN. Lower the learning rate (it is 0.5)";
+    assert_eq!(said(&constant, 4), rate(expected));
+    let expected =
+        "5 is NaN. Lower the learning rate (it is 0.5; groups have 0.1 and 20 times that)";
+    assert_eq!(said(&constant, 5), rate(expected));
+    // Another optimizer has the same groups.
+    constant.set_optimizer(8, Arc::new(Sgd::new(2.0)));
+    let expected =
+        "10 is NaN. Lower the learning rate (it is 2; groups have 0.1 and 20 times that)";
+    assert_eq!(said(&constant, 10), rate(expected));
+
+    let mut rising = soundness(
+        Sgd::new(0.5).scheduled(Schedule::step(1, 10.0)),
+        classes(1.0)?,
+    );
+    rising.set_multiples(0, vec![3.0]);
+    let expected = "4 is NaN. The schedule has raised the learning rate from 0.5 to 50; groups have \
+                    3 times that: take a factor below 1";
+    assert_eq!(said(&rising, 4), rate(expected));
+    Ok(())
+}

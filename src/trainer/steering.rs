@@ -66,7 +66,7 @@ impl Trainer {
             self.check_unfused(Unfused::Steered)?;
         }
         self.updater.set_group(parameters, group)?;
-        self.record_again()
+        self.groups_changed()
     }
 
     /// Leaves parameters as they are from now on; they are named as in [`set_group`](Self::set_group). Gradients that
@@ -79,7 +79,7 @@ impl Trainer {
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.check_unfused(Unfused::Steered)?;
         self.updater.freeze(parameters)?;
-        self.record_again()
+        self.groups_changed()
     }
 
     /// Goes on with frozen parameters.
@@ -88,6 +88,12 @@ impl Trainer {
     /// [`Error::Setting`] when no parameter is meant; else an error of the device.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.updater.unfreeze(parameters)?;
+        self.groups_changed()
+    }
+
+    fn groups_changed(&mut self) -> Result<(), Error> {
+        let (steps, multiples) = (self.steps_taken(), self.updater.groups().multiples());
+        self.soundness.set_multiples(steps, multiples);
         self.record_again()
     }
 
