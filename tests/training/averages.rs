@@ -39,6 +39,9 @@ fn present(trainer: &dyn Train, names: &Parameters) -> Parameters {
     named.collect()
 }
 
+/// Puts parameters in from outside: the first ones, which are kept and in a file, too.
+type Set = fn(&mut dyn Train, &Parameters, &[u8]);
+
 /// The next step then moves it by a share of the way from these.
 #[test]
 fn an_average_begins_anew_with_all_parameters_from_outside() {
@@ -47,7 +50,7 @@ fn an_average_begins_anew_with_all_parameters_from_outside() {
         let first = averaged(&*trainer);
         trainer.keep_if_best(1.0).unwrap();
         let file = block_on(trainer.to_safetensors_async()).unwrap();
-        let outside: [fn(&mut dyn Train, &Parameters, &[u8]); 3] = [
+        let outside: [Set; 3] = [
             |trainer, first, _| trainer.set_parameters(first).unwrap(),
             |trainer, _, _| trainer.restore_best().unwrap(),
             |trainer, _, file| trainer.set_weights(file).unwrap(),
