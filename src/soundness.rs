@@ -16,9 +16,9 @@ const SCALED: f32 = 5.0;
 /// What a trainer remembers of its losses, with what it needs to name the cause of a divergence.
 #[derive(Debug, Clone)]
 pub(crate) struct Soundness {
-    optimizer: Arc<dyn Optimizer>,
+    rule: Rule,
     /// That before it, and the step, counted from 0, from which on it was no longer.
-    before: Option<(u64, Arc<dyn Optimizer>)>,
+    before: Option<(u64, Rule)>,
     targets: TargetKind,
     /// Where it has a data set.
     examples: Option<Examples>,
@@ -26,6 +26,14 @@ pub(crate) struct Soundness {
     began_at: u64,
     /// Shared with the futures that read losses; new with each set of parameters from outside.
     divergence: Arc<Mutex<Option<Divergence>>>,
+}
+
+/// How parameters are updated.
+#[derive(Debug, Clone)]
+struct Rule {
+    optimizer: Arc<dyn Optimizer>,
+    /// Multiples of the learning rate that groups of parameters have.
+    multiples: Vec<f32>,
 }
 
 /// The first loss that was not sound, and its step, counted from 1.
@@ -42,7 +50,10 @@ impl Soundness {
         examples: Option<Examples>,
     ) -> Self {
         Self {
-            optimizer,
+            rule: Rule {
+                optimizer,
+                multiples: Vec::new(),
+            },
             before: None,
             targets,
             examples,
@@ -53,18 +64,41 @@ impl Soundness {
 
     /// The steps after so many are those of another optimizer.
     pub(crate) fn set_optimizer(&mut self, steps: u64, optimizer: Arc<dyn Optimizer>) {
-        let before = std::mem::replace(&mut self.optimizer, optimizer);
-        // Changes one after another before a step leave the optimizer of the last step.
+        let multiples = self.rule.multiples.clone();
+        self.set_rule(
+            steps,
+            Rule {
+                optimizer,
+                multiples,
+            },
+        );
+    }
+
+    /// In the steps after so many, groups of parameters have these multiples of the learning rate.
+    pub(crate) fn set_multiples(&mut self, steps: u64, multiples: Vec<f32>) {
+        let optimizer = Arc::clone(&self.rule.optimizer);
+        self.set_rule(
+            steps,
+            Rule {
+                optimizer,
+                multiples,
+            },
+        );
+    }
+
+    fn set_rule(&mut self, steps: u64, rule: Rule) {
+        let before = std::mem::replace(&mut self.rule, rule);
+        // Changes one after another before a step leave the rule of the last step.
         if self.before.as_ref().is_none_or(|(end, _)| *end < steps) {
             self.before = Some((steps, before));
         }
     }
 
-    /// The optimizer of a step, counted from 0.
-    fn optimizer_of(&self, step: u64) -> &dyn Optimizer {
+    /// How a step, counted from 0, updates parameters.
+    fn rule_of(&self, step: u64) -> &Rule {
         match &self.before {
-            Some((end, before)) if step < *end => &**before,
-            _ => &*self.optimizer,
+            Some((end, before)) if step < *end => before,
+            _ => &self.rule,
         }
     }
 
@@ -123,7 +157,7 @@ impl Soundness {
         Error::Diverged {
             step,
             loss,
-            learning_rate: self.optimizer_of(at).coefficients(at)[0],
+            learning_rate: self.rule_of(at).optimizer.coefficients(at)[0],
             losses,
             remedy: self.remedy(step),
         }
@@ -143,15 +177,24 @@ impl Soundness {
             let start = "No update was made before this loss: start from smaller parameters";
             return format!("{start}{scaling}");
         };
-        let optimizer = self.optimizer_of(last);
+        let Rule {
+            optimizer,
+            multiples,
+        } = self.rule_of(last);
         let rate = optimizer.learning_rate();
         let used = optimizer.coefficients(last)[0];
         let is_raised = used > rate;
         let (from, to) = (number(rate), number(used));
-        let rate = match from == to {
-            true => format!("the learning rate (it is {from})"),
-            false => format!("the learning rate (it is {from}, and {to} by its schedule)"),
+        let by_schedule = match from == to {
+            true => String::new(),
+            false => format!(", and {to} by its schedule"),
         };
+        let multiples: Vec<_> = multiples.iter().copied().map(number).collect();
+        let in_groups = match multiples.is_empty() {
+            true => String::new(),
+            false => format!("; groups have {} times that", multiples.join(" and ")),
+        };
+        let rate = format!("the learning rate (it is {from}{by_schedule}{in_groups})");
         let decay = optimizer.decay();
         match used * decay {
             2.0.. => format!(
@@ -165,7 +208,7 @@ impl Soundness {
                 number(decay)
             ),
             _ if is_raised => format!(
-                "The schedule has raised the learning rate from {from} to {to}: take a factor below 1{scaling}"
+                "The schedule has raised the learning rate from {from} to {to}{in_groups}: take a factor below 1{scaling}"
             ),
             _ => format!("Lower {rate}{scaling}"),
         }
@@ -194,3 +237,6 @@ impl Soundness {
         (!names.is_empty()).then(|| format!("scale {names} to about −1…1 ({reached})"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -333,7 +333,8 @@ impl Updater {
 
     /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
     /// `average ← average + (1 − decay)·(parameter − average)`. It often gives better predictions than the parameters
-    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992).
+    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). Whoever sets the
+    /// parameters from outside calls it again, so that it does not go on from those before.
     ///
     /// # Errors
     /// [`Error::Setting`] when `decay` is not at least 0 and below 1; [`Error::OutOfMemory`] without room for it.
@@ -395,9 +396,15 @@ impl Updater {
         for block in self.state.iter().flat_map(Arena::blocks) {
             self.gpu.write(block, &vec![0.0f32; block.len()])?;
         }
-        match &self.average {
-            Some(average) => model.copy_parameters_to(&average.values),
-            None => Ok(()),
+        self.begin_average(model, None)
+    }
+
+    /// Has the moving average begin anew with the present parameters, or with the one of a name.
+    pub(crate) fn begin_average(&self, model: &Model, name: Option<&str>) -> Result<(), Error> {
+        match (&self.average, name) {
+            (None, _) => Ok(()),
+            (Some(average), None) => model.copy_parameters_to(&average.values),
+            (Some(average), Some(name)) => model.copy_parameter_to(name, &average.values),
         }
     }
 }

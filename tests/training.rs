@@ -14,6 +14,8 @@ mod gpu;
 
 #[path = "training/accumulation.rs"]
 mod accumulation;
+#[path = "training/averages.rs"]
+mod averages;
 #[path = "training/best.rs"]
 mod best;
 #[path = "training/determinism.rs"]

@@ -22,7 +22,7 @@ pub(super) struct Dropout {
 }
 
 impl Dropout {
-    /// The same as the layer of networks.
+    /// The fast form of a network's layer.
     pub(super) fn of(layer: ops::Dropout) -> Self {
         Self {
             threshold: layer.threshold(),

@@ -42,8 +42,8 @@ impl<F: Float> Network<F> {
         Self::with(Passes::fast(spec.graph()?))
     }
 
-    /// The same, to compare others with: every layer as its definition in [`crate::reference`] says, without the
-    /// faster products of [`new`](Self::new), whose last bits are others.
+    /// The network that others are compared with: every layer as its definition in [`crate::reference`] says, without
+    /// the faster products of [`new`](Self::new), whose last bits are others.
     ///
     /// # Errors
     /// As [`new`](Self::new).

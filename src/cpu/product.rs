@@ -43,7 +43,7 @@ fn by_ndarray<F: Float>(
 #[cfg(feature = "gemm")]
 const PARALLEL: usize = 1 << 22;
 
-/// The same.
+/// `c = beta·c + a·b`, by the crate gemm; `beta` is 0 or 1, and where it is 0 nothing in `c` counts.
 #[cfg(feature = "gemm")]
 fn by_gemm<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,

@@ -68,7 +68,7 @@ impl Nonzero {
         rows.saturating_add(bytes_of::<Entry>(self.bytes as u64))
     }
 
-    /// The same with minibatches of so many rows.
+    /// Bytes of memory that the data set takes in this form, with minibatches of so many rows.
     pub(super) fn memory<F>(&self, batch: usize) -> u64 {
         let ends = bytes_of::<[usize; PARTS]>(batch as u64);
         let terms = bytes_of::<Term<F>>((batch as u64).saturating_mul(self.of_row as u64));

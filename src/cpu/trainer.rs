@@ -52,11 +52,11 @@ pub struct Trainer<F = f32> {
     soundness: Soundness,
     loss: Box<dyn Loss>,
     criterion: Criterion,
-    /// Where it has a data set.
+    /// Those of its data set or its stream, where it has one.
     minibatches: Option<Minibatches<F>>,
     /// Room for the numbers of rows that were given last.
     given: Latest<Workspace<F>>,
-    /// Of the last steps, as many as are kept.
+    /// Losses of the last steps, as many as are kept.
     losses: VecDeque<F>,
     best: Best<best::Values<F>>,
 }
@@ -131,8 +131,8 @@ impl<F: Float> Trainer<F> {
         self.network
     }
 
-    /// Replaces the parameters: all of them, in any order. The optimizer and the layers' state go on as with
-    /// [`crate::Trainer::set_parameters`].
+    /// Replaces the parameters: all of them, in any order. The optimizer, the layers' state and a moving average go on as
+    /// with [`crate::Trainer::set_parameters`].
     ///
     /// # Errors
     /// As [`Network::set_parameters`].
@@ -142,13 +142,15 @@ impl<F: Float> Trainer<F> {
         Ok(())
     }
 
-    /// Replaces the parameter of this name. A training that has diverged needs all of them.
+    /// Replaces the parameter of this name. Its moving average begins anew. A training that has diverged needs all of them.
     ///
     /// # Errors
     /// As [`Network::set_parameter`], or [`Error::Diverged`].
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, F>) -> Result<(), Error> {
         self.soundness.check()?;
-        self.network.set_parameter(name, value)
+        self.network.set_parameter(name, value)?;
+        self.updater.begin_average(&self.network, Some(name));
+        Ok(())
     }
 
     /// Replaces the state of all layers. A training that has diverged needs other parameters first.
@@ -162,9 +164,12 @@ impl<F: Float> Trainer<F> {
 
     /// After the parameters came from outside.
     fn begin_anew(&mut self) {
-        if self.soundness.has_diverged() {
-            self.updater.forget(&self.network);
-            self.network.reset_state();
+        match self.soundness.has_diverged() {
+            true => {
+                self.updater.forget(&self.network);
+                self.network.reset_state();
+            }
+            false => self.updater.begin_average(&self.network, None),
         }
         self.soundness.begin_anew(self.steps_taken());
     }

@@ -238,7 +238,8 @@ impl<F: Float> Updater<F> {
 
     /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
     /// `average ← average + (1 − decay)·(parameter − average)`. It often gives better predictions than the parameters
-    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992).
+    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). Whoever sets the
+    /// parameters from outside calls it again, so that it does not go on from those before.
     ///
     /// # Errors
     /// [`Error::Setting`] when `decay` is not at least 0 and below 1, or the network is another than that of this updater.
@@ -299,8 +300,20 @@ impl<F: Float> Updater<F> {
         self.began = self.steps_taken;
         let kept = self.state.iter_mut().flatten();
         kept.for_each(|values| values.fill(F::zero()));
-        if let Some(average) = &mut self.average {
-            average.values.clone_from(&network.parameters);
+        self.begin_average(network, None);
+    }
+
+    /// Has the moving average begin anew with the present parameters, or with the one of a name.
+    pub(super) fn begin_average(&mut self, network: &Network<F>, name: Option<&str>) {
+        let Some(average) = &mut self.average else {
+            return;
+        };
+        let of_graph = &network.graph().parameters;
+        let both = average.values.iter_mut().zip(&network.parameters);
+        for (of, (average, present)) in of_graph.iter().zip(both) {
+            if name.is_none_or(|name| name == of.name) {
+                average.assign(present);
+            }
         }
     }
 }

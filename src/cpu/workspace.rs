@@ -102,7 +102,7 @@ pub(super) fn matrix<F>(block: &[F], dims: [usize; 2]) -> ArrayView2<'_, F> {
     ArrayView2::from_shape(dims, &block[..dims[0] * dims[1]]).expect("as many as its shape says")
 }
 
-/// The same, to be written.
+/// The first values of a block as a matrix to be written.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 pub(super) fn matrix_mut<F>(block: &mut [F], dims: [usize; 2]) -> ArrayViewMut2<'_, F> {
     let values = &mut block[..dims[0] * dims[1]];

@@ -1,7 +1,7 @@
 //! A thread that waits for submissions, so that futures do not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,20 @@ use crate::error::Error;
 /// Between two looks at the device: short at first, and never longer than the latter.
 const SHORTEST: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(1);
+/// The thread ends when nobody has waited for so long: a program that draws frames has one, and not one for each.
+const IDLE: Duration = Duration::from_secs(1);
 
-/// What is waited for on a device.
+/// What is waited for on a device, which the thread has without the device.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
+    post: Arc<Post>,
+}
+
+#[derive(Debug, Default)]
+struct Post {
     watched: Mutex<Watched>,
+    /// There is something to wait for, or the device is gone.
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -26,6 +35,15 @@ struct Watched {
     waits: Vec<Wait>,
     /// Whether there is a thread that will look at them.
     runs: bool,
+    /// Whether the device is gone.
+    ended: bool,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        lock(&self.post.watched).ended = true;
+        self.post.changed.notify_all();
+    }
 }
 
 #[derive(Debug)]
@@ -38,11 +56,12 @@ impl Gpu {
     /// Has the device's thread poll until somebody is told, by callbacks that wgpu runs then. It is started where none
     /// runs.
     pub(super) fn watch(&self, sender: Sender<Outcome>) -> Result<(), Error> {
-        let mut watched = lock(&self.shared.watcher.watched);
+        let post = &self.shared.watcher.post;
+        let mut watched = lock(&post.watched);
         if !watched.runs {
-            let shared = Arc::downgrade(&self.shared);
+            let (shared, of_thread) = (Arc::downgrade(&self.shared), Arc::clone(post));
             let thread = thread::Builder::new().name("wgrad watcher".to_owned());
-            let started = thread.spawn(move || run(&shared));
+            let started = thread.spawn(move || run(&shared, &of_thread));
             started.map_err(|error| Error::Gpu {
                 doing: "starting a thread that waits for submitted work".to_owned(),
                 message: error.to_string(),
@@ -53,17 +72,38 @@ impl Gpu {
             started: Instant::now(),
             sender,
         });
+        drop(watched);
+        post.changed.notify_one();
         Ok(())
     }
 }
 
-/// Until nothing is waited for, or nobody has the device. Only during a look does the thread have it, too.
+/// Until nothing was waited for in a while, or nobody has the device. Only during a look does the thread have it, too.
 ///
 /// It does not wait for a submission: wgpu 30 panics where such a wait ends by its time limit while another thread
 /// submits or polls, and takes callbacks along.
-fn run(shared: &Weak<Shared>) {
-    while let Some(pause) = shared.upgrade().and_then(|shared| look(&shared)) {
-        thread::sleep(pause);
+fn run(shared: &Weak<Shared>, post: &Post) {
+    while post.has_waits() {
+        let Some(device) = shared.upgrade() else {
+            return;
+        };
+        let pause = look(&device);
+        drop(device);
+        if let Some(pause) = pause {
+            thread::sleep(pause);
+        }
+    }
+}
+
+impl Post {
+    /// Sleeps until there is something to wait for; false when the thread is to end.
+    fn has_waits(&self) -> bool {
+        let watched = lock(&self.watched);
+        let is_quiet = |watched: &mut Watched| watched.waits.is_empty() && !watched.ended;
+        let slept = self.changed.wait_timeout_while(watched, IDLE, is_quiet);
+        let (mut watched, _) = slept.unwrap_or_else(PoisonError::into_inner);
+        watched.runs = !watched.waits.is_empty() && !watched.ended;
+        watched.runs
     }
 }
 
@@ -72,7 +112,7 @@ fn look(shared: &Shared) -> Option<Duration> {
     let polled = catch_unwind(AssertUnwindSafe(|| {
         shared.device.poll(wgpu::PollType::Poll)
     }));
-    let mut watched = lock(&shared.watcher.watched);
+    let mut watched = lock(&shared.watcher.post.watched);
     let timeout = shared.settings.timeout;
     let mut waits = std::mem::take(&mut watched.waits);
     waits.retain(|wait| wait.sender.is_awaited());
@@ -90,7 +130,6 @@ fn look(shared: &Shared) -> Option<Duration> {
     };
     let youngest = going_on.iter().map(|wait| wait.started.elapsed()).min();
     watched.waits = going_on;
-    watched.runs = youngest.is_some();
     drop(watched);
     for wait in late {
         tell(&wait.sender, Outcome::TimedOut);

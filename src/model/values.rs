@@ -188,7 +188,17 @@ impl Model {
         self.copy(&self.parameters, to)
     }
 
-    /// The same of the state of the layers.
+    /// Copies the parameter of a name into such an arena.
+    pub(crate) fn copy_parameter_to(&self, name: &str, to: &Arena) -> Result<(), Error> {
+        let index = find(&self.graph.parameters, name)?;
+        let [from, to] = [&self.parameters, to].map(|arena| &arena.tensors()[index]);
+        let mut recorder = Recorder::new(&self.gpu);
+        add::copy(&mut recorder, from, to);
+        self.gpu.submit(&recorder.finish()?, 1)?;
+        Ok(())
+    }
+
+    /// Copies the state of the layers into an arena of their shapes, on the device.
     pub(crate) fn copy_state_to(&self, to: &Arena) -> Result<(), Error> {
         self.copy(&self.state, to)
     }

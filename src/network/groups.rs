@@ -93,6 +93,16 @@ impl Groups {
         self.groups.iter().map(|group| !group.is_frozen()).collect()
     }
 
+    /// The multiples of the learning rate that parameters are trained with, where it is not the rate itself, in order.
+    pub(crate) fn multiples(&self) -> Vec<f32> {
+        let trained = self.groups.iter().filter(|group| !group.is_frozen());
+        let mut multiples: Vec<f32> = trained.map(Group::rate_of).collect();
+        multiples.retain(|&rate| rate != 1.0);
+        multiples.sort_by(f32::total_cmp);
+        multiples.dedup();
+        multiples
+    }
+
     /// Whether all are updated as the optimizer says.
     pub(crate) fn is_default(&self) -> bool {
         self.groups.iter().all(|group| *group == Group::new())
@@ -176,7 +186,13 @@ mod tests {
             "nothing would be trained"
         );
         assert_eq!(groups.trained(), [true, false]);
-        let told = "layers.0.weight: rate 1, weight decay 0.5; layers.0.bias: rate 1, weight decay 0.5, frozen";
+        assert!(groups.multiples().is_empty());
+        groups.set("layers.0.weight", Group::new().rate(3.0).weight_decay(0.5))?;
+        groups.set("layers.0.bias", Group::new().rate(0.1).weight_decay(0.5))?;
+        assert_eq!(groups.multiples(), [0.1, 3.0]);
+        groups.freeze("layers.0.bias", true)?;
+        assert_eq!(groups.multiples(), [3.0]);
+        let told = "layers.0.weight: rate 3, weight decay 0.5; layers.0.bias: rate 0.1, weight decay 0.5, frozen";
         assert_eq!(groups.to_string(), told);
         let error = groups
             .freeze("layers.1", true)

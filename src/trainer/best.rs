@@ -45,7 +45,7 @@ impl Trainer {
     }
 
     /// Takes the parameters that are kept for those of the training, also after a divergence. They stay kept. Steps and
-    /// optimizer go on as with [`set_parameters`](Self::set_parameters).
+    /// optimizer go on as with [`set_parameters`](Self::set_parameters), and a moving average begins anew.
     ///
     /// # Errors
     /// [`Error::Setting`] when none are kept, or an error of the device.
@@ -53,8 +53,9 @@ impl Trainer {
         let [parameters, state] = self.best.values()?;
         self.source.parameters_changed();
         self.model.restore(parameters, state)?;
-        if self.soundness.has_diverged() {
-            self.updater.forget(&self.model)?;
+        match self.soundness.has_diverged() {
+            true => self.updater.forget(&self.model)?,
+            false => self.updater.begin_average(&self.model, None)?,
         }
         self.soundness.begin_anew(self.updater.steps_taken());
         Ok(())

@@ -88,7 +88,7 @@ impl Trainer {
         self.advance_on_given(x, targets, None)
     }
 
-    /// The same with a weight of each row.
+    /// [`advance_on`](Self::advance_on) with a weight of each row.
     ///
     /// # Errors
     /// As [`advance_on`](Self::advance_on), or [`Error::Count`] when there are not as many weights as rows, and

@@ -9,7 +9,8 @@ use crate::network::Parameters;
 
 impl Trainer {
     /// Replaces all parameters: see [`Model::set_parameters`](crate::Model::set_parameters). The optimizer goes on with
-    /// what it keeps, and the layers with their state. After a divergence both begin anew: what the optimizer keeps
+    /// what it keeps, and the layers with their state; a moving average, which is one of what steps made of other
+    /// parameters, begins anew with these. After a divergence all begin anew: what the optimizer keeps
     /// with zeros, and the state of the layers as in a new network, since a layer may have learned it from what
     /// diverged. [`set_state`](Self::set_state) then takes another.
     ///
@@ -21,15 +22,16 @@ impl Trainer {
         self.begin_anew()
     }
 
-    /// Replaces the parameter of this name: see [`Model::set_parameter`](crate::Model::set_parameter). A training that
-    /// has diverged needs all of them.
+    /// Replaces the parameter of this name: see [`Model::set_parameter`](crate::Model::set_parameter). Its moving average
+    /// begins anew, and those of the others go on. A training that has diverged needs all of them.
     ///
     /// # Errors
     /// As there, or [`Error::Diverged`].
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
         self.soundness.check()?;
         self.source.parameters_changed();
-        self.model.set_parameter(name, value)
+        self.model.set_parameter(name, value)?;
+        self.updater.begin_average(&self.model, Some(name))
     }
 
     /// Replaces the state of all layers: see [`Model::set_state`](crate::Model::set_state). A training that has
@@ -57,9 +59,12 @@ impl Trainer {
 
     /// After the parameters came from outside.
     fn begin_anew(&mut self) -> Result<(), Error> {
-        if self.soundness.has_diverged() {
-            self.updater.forget(&self.model)?;
-            self.model.reset_state()?;
+        match self.soundness.has_diverged() {
+            true => {
+                self.updater.forget(&self.model)?;
+                self.model.reset_state()?;
+            }
+            false => self.updater.begin_average(&self.model, None)?,
         }
         self.soundness.begin_anew(self.updater.steps_taken());
         Ok(())

@@ -80,7 +80,7 @@ impl Trainer {
         self.set_safetensors_with(bytes, Changes::new())
     }
 
-    /// The same from a file whose training differs in what `changes` names.
+    /// Goes on from a file whose training differs in what `changes` names.
     ///
     /// # Errors
     /// As [`set_safetensors`](Self::set_safetensors).

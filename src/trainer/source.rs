@@ -66,7 +66,7 @@ impl Source {
         }
     }
 
-    /// The same, to take steps.
+    /// What is recorded, to take steps.
     pub(super) fn expect_steps(&mut self) -> Result<&mut Steps, Error> {
         self.steps_mut().ok_or_else(|| {
             let expected = "one: make the trainer with Trainer::new, or give rows to step_on";
@@ -74,7 +74,7 @@ impl Source {
         })
     }
 
-    /// The same, to put steps into a pass of the program's.
+    /// What is recorded, to put steps into a pass of the program's.
     pub(super) fn expect_encoded(&mut self) -> Result<&mut Steps, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         if let Self::Stream { .. } = self {

@@ -66,7 +66,7 @@ impl Trainer {
             self.check_unfused(Unfused::Steered)?;
         }
         self.updater.set_group(parameters, group)?;
-        self.record_again()
+        self.groups_changed()
     }
 
     /// Leaves parameters as they are from now on; they are named as in [`set_group`](Self::set_group). Gradients that
@@ -79,7 +79,7 @@ impl Trainer {
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.check_unfused(Unfused::Steered)?;
         self.updater.freeze(parameters)?;
-        self.record_again()
+        self.groups_changed()
     }
 
     /// Goes on with frozen parameters.
@@ -88,6 +88,12 @@ impl Trainer {
     /// [`Error::Setting`] when no parameter is meant; else an error of the device.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.updater.unfreeze(parameters)?;
+        self.groups_changed()
+    }
+
+    fn groups_changed(&mut self) -> Result<(), Error> {
+        let (steps, multiples) = (self.steps_taken(), self.updater.groups().multiples());
+        self.soundness.set_multiples(steps, multiples);
         self.record_again()
     }
 
@@ -121,8 +127,9 @@ impl Trainer {
 
     /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
     /// `average ← average + (1 − decay)·(parameter − average)`. It often gives better predictions than the parameters
-    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). A checkpoint
-    /// has it, too.
+    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). Parameters that come
+    /// from outside are another model: there it begins anew with those. A checkpoint has it, too, and a resume goes on
+    /// with it.
     ///
     /// # Errors
     /// [`Error::Setting`] when `decay` is not at least 0 and below 1, [`Error::Diverged`] when the parameters have;

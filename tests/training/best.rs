@@ -119,3 +119,17 @@ fn what_cannot_be_fused_is_refused_and_changes_nothing() {
     trainer.set_group("*", Group::new()).unwrap();
     assert_eq!(trainer.steps(5).unwrap(), other.steps(5).unwrap());
 }
+
+/// Of groups that are trained at the time of the last update.
+#[test]
+fn a_divergence_names_the_multiples_of_groups() {
+    for mut trainer in trainers(0.1).into_iter().skip(1) {
+        trainer.set_group("*.bias", Group::new().rate(0.5)).unwrap();
+        trainer.freeze("*.bias").unwrap();
+        let large = Group::new().rate(1e30);
+        trainer.set_group("layers.0.weight", large).unwrap();
+        let diverged = trainer.steps(20).unwrap_err().to_string();
+        let expected = format!("(it is 0.1; groups have {} times that)", 1e30f32);
+        assert!(diverged.contains(&expected), "{diverged}");
+    }
+}

@@ -1,6 +1,7 @@
 //! A loss and an optimizer from outside the crate.
 
 use std::sync::Arc;
+use wgrad::data::Table;
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Linear, Loss, LossPass, Optimizer, Sigmoid, TargetKind, Update};
@@ -181,6 +182,12 @@ impl<F: Float> reference::Optimizer<F> for Signs {
     }
 }
 
+fn losses_on_cpu<F: Float>(spec: &Sequential, table: &Table) -> Vec<F> {
+    let network = cpu::Network::<F>::new(spec).unwrap();
+    let trainer = cpu::Trainer::new(network, AbsoluteError, Signs, table, 50, SAMPLING);
+    trainer.unwrap().steps(60).unwrap()
+}
+
 #[test]
 fn are_trained_with_as_by_their_formulas() {
     let table = surface();
@@ -194,25 +201,8 @@ fn are_trained_with_as_by_their_formulas() {
     let (loss, model) = (AbsoluteError, spec.build(gpu()).unwrap());
     let mut on_gpu = Trainer::new(model, loss, Signs, &table, 50, SAMPLING).unwrap();
     let found = on_gpu.steps(60).unwrap();
-    let mut double = cpu::Trainer::new(
-        cpu::Network::<f64>::new(&spec).unwrap(),
-        loss,
-        Signs,
-        &table,
-        50,
-        SAMPLING,
-    )
-    .unwrap();
-    let mut single = cpu::Trainer::new(
-        cpu::Network::<f32>::new(&spec).unwrap(),
-        loss,
-        Signs,
-        &table,
-        50,
-        SAMPLING,
-    )
-    .unwrap();
-    let (double, single) = (double.steps(60).unwrap(), single.steps(60).unwrap());
+    let double = losses_on_cpu::<f64>(&spec, &table);
+    let single = losses_on_cpu::<f32>(&spec, &table);
     assert_near("absolute error", &found, &double, &single, 1e-3);
     assert!(found[59] < found[0] / 2.0, "{found:?}");
 }

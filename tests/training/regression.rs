@@ -5,6 +5,7 @@ use wgrad::ndarray::Array2;
 use wgrad::ops::{
     Adam, Linear, Loss, MeanSquaredError, Optimizer, Schedule, Sgd, Sigmoid, SoftmaxCrossEntropy,
 };
+use wgrad::reference::Float;
 use wgrad::{Fusion, Init, Sequential, Trainer, Unfused, cpu};
 
 use super::assert_near;
@@ -48,6 +49,16 @@ fn circle() -> Table {
     Table::classification("circle", x.view(), labels).unwrap()
 }
 
+fn on_cpu<F: Float>(
+    spec: &Sequential,
+    loss: impl Loss + 'static,
+    optimizer: impl Optimizer + 'static,
+    table: &Table,
+) -> cpu::Trainer<F> {
+    let network = cpu::Network::<F>::new(spec).unwrap();
+    cpu::Trainer::new(network, loss, optimizer, table, 50, SAMPLING).unwrap()
+}
+
 fn check_trajectory<L: Loss + Copy + 'static, O: Optimizer + Clone + 'static>(
     loss: L,
     optimizer: O,
@@ -57,25 +68,9 @@ fn check_trajectory<L: Loss + Copy + 'static, O: Optimizer + Clone + 'static>(
     let case = format!("{loss:?}, {optimizer:?}");
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer.clone(), table, 50, SAMPLING).unwrap();
-    let mut double = cpu::Trainer::new(
-        cpu::Network::<f64>::new(&spec).unwrap(),
-        loss,
-        optimizer.clone(),
-        table,
-        50,
-        SAMPLING,
-    )
-    .unwrap();
-    let mut single = cpu::Trainer::new(
-        cpu::Network::<f32>::new(&spec).unwrap(),
-        loss,
-        optimizer,
-        table,
-        50,
-        SAMPLING,
-    )
-    .unwrap();
     let found = on_gpu.steps(60).unwrap();
+    let mut double = on_cpu::<f64>(&spec, loss, optimizer.clone(), table);
+    let mut single = on_cpu::<f32>(&spec, loss, optimizer, table);
     let expected = double.steps(60).unwrap();
     let single = single.steps(60).unwrap();
     assert_near(&case, &found, &expected, &single, 1e-4);

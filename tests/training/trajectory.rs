@@ -1,8 +1,8 @@
 use wgrad::cpu::{self, Network};
 use wgrad::data::{Dataset, Sampling};
 use wgrad::ndarray::{Array2, Axis};
-use wgrad::ops::Sgd;
-use wgrad::ops::SoftmaxCrossEntropy;
+use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+use wgrad::reference::Float;
 use wgrad::{Sequential, Trainer};
 
 use super::{assert_near, digits, relu_net, sigmoid_net, trainer};
@@ -122,33 +122,22 @@ fn each_step_is_that_of_the_formulas() {
     }
 }
 
+fn losses_on_cpu<F: Float>(spec: &Sequential, data: &Dataset, sampling: &Sampling) -> Vec<F> {
+    let (network, sgd) = (Network::<F>::new(spec).unwrap(), Sgd::new(RATE));
+    let sampling = sampling.clone();
+    let trainer = cpu::Trainer::new(network, SoftmaxCrossEntropy, sgd, data, 100, sampling);
+    trainer.unwrap().steps(STEPS).unwrap()
+}
+
 #[test]
 fn fifty_steps_are_those_of_the_reference() {
     let data = digits().train;
     for (spec, activation) in nets() {
         for sampling in samplings() {
-            let mut double = cpu::Trainer::new(
-                cpu::Network::<f64>::new(&spec).unwrap(),
-                SoftmaxCrossEntropy,
-                Sgd::new(RATE),
-                &data,
-                100,
-                sampling.clone(),
-            )
-            .unwrap();
-            let mut single = cpu::Trainer::new(
-                cpu::Network::<f32>::new(&spec).unwrap(),
-                SoftmaxCrossEntropy,
-                Sgd::new(RATE),
-                &data,
-                100,
-                sampling.clone(),
-            )
-            .unwrap();
             let mut trainer = trainer(gpu(), &spec, &data, 100, sampling.clone());
             let case = format!("{activation:?}, {sampling:?}");
-            let double = double.steps(STEPS).unwrap();
-            let single = single.steps(STEPS).unwrap();
+            let double = losses_on_cpu::<f64>(&spec, &data, &sampling);
+            let single = losses_on_cpu::<f32>(&spec, &data, &sampling);
             let found = trainer.steps(STEPS).unwrap();
             assert_near(&case, &found, &double, &single, 1e-3);
         }

@@ -39,8 +39,9 @@ impl<F: Float> Trainer<F> {
         let [parameters, state] = self.best.values()?;
         self.network.parameters.clone_from(parameters);
         self.network.state.clone_from(state);
-        if self.soundness.has_diverged() {
-            self.updater.forget(&self.network);
+        match self.soundness.has_diverged() {
+            true => self.updater.forget(&self.network),
+            false => self.updater.begin_average(&self.network, None),
         }
         self.soundness.begin_anew(self.updater.steps_taken());
         Ok(())

@@ -21,7 +21,7 @@ use crate::reference::{Float, Loss, Targets};
 #[derive(Debug)]
 pub(super) struct Minibatches<F> {
     pub(super) rows: Source,
-    /// The same, where the first layer is faster over what is not 0 in it.
+    /// What is not 0 in them, where the first layer is faster over that.
     sparse: Option<(SparseRows, SparseBatch<F>)>,
     pub(super) work: Workspace<F>,
     /// Minibatches whose gradients make a step.

@@ -48,7 +48,7 @@ impl<F: Float> Trainer<F> {
     /// As there.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
         self.updater.set_group(parameters, group)?;
-        self.want();
+        self.groups_changed();
         Ok(())
     }
 
@@ -58,7 +58,7 @@ impl<F: Float> Trainer<F> {
     /// As there.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.updater.freeze(parameters)?;
-        self.want();
+        self.groups_changed();
         Ok(())
     }
 
@@ -68,12 +68,14 @@ impl<F: Float> Trainer<F> {
     /// As there.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.updater.unfreeze(parameters)?;
-        self.want();
+        self.groups_changed();
         Ok(())
     }
 
     /// Gradients that lead to no trained parameter are not computed.
-    fn want(&mut self) {
+    fn groups_changed(&mut self) {
+        let (steps, multiples) = (self.steps_taken(), self.updater.groups().multiples());
+        self.soundness.set_multiples(steps, multiples);
         self.given.forget();
         if let Some(minibatches) = &mut self.minibatches {
             minibatches.want(&self.network, &self.updater.wanted());

@@ -4,7 +4,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use super::{Gpu, lock};
+use super::{Gpu, IDLE, Post, lock};
 use crate::error::Error;
 use crate::kernel::Element;
 use crate::tensor::Tensor;
@@ -33,31 +33,53 @@ fn begin_to_wait(gpu: &Gpu) -> impl Future<Output = Result<(), Error>> + use<> {
     wait
 }
 
+/// The thread has it, too.
+fn post(gpu: &Gpu) -> Arc<Post> {
+    Arc::clone(&gpu.shared.watcher.post)
+}
+
+/// Whether there is a thread: then it has what it waits for.
+fn has_thread(post: &Arc<Post>) -> bool {
+    Arc::strong_count(post) == 3
+}
+
 #[test]
-fn the_thread_ends_when_nothing_is_waited_for() {
+fn one_thread_waits_as_long_as_something_is_waited_for_now_and_then() {
     let gpu = Gpu::new().unwrap();
-    let runs = || lock(&gpu.shared.watcher.watched).runs;
-    for _round in 0..3 {
-        let y = Tensor::zeros(&gpu, "y", [1, 8], Element::F32).unwrap();
-        let [one, other] = [gpu.read_async::<f32>(&y), gpu.read_async::<f32>(&y)];
-        pollster::block_on(one).unwrap();
-        pollster::block_on(other).unwrap();
-        assert!(becomes(|| !runs()));
-        drop(begin_to_wait(&gpu));
-        assert!(becomes(|| !runs()));
-        assert!(lock(&gpu.shared.watcher.watched).waits.is_empty());
+    let post = post(&gpu);
+    let y = Tensor::zeros(&gpu, "y", [1, 8], Element::F32).unwrap();
+    for _round in 0..2 {
+        assert!(!has_thread(&post) && !lock(&post.watched).runs);
+        let mut last = Instant::now();
+        for _frame in 0..20 {
+            last = Instant::now();
+            let [one, other] = [gpu.read_async::<f32>(&y), gpu.read_async::<f32>(&y)];
+            pollster::block_on(one).unwrap();
+            pollster::block_on(other).unwrap();
+            drop(begin_to_wait(&gpu));
+            assert!(becomes(|| lock(&post.watched).waits.is_empty()));
+            std::thread::sleep(Duration::from_millis(5));
+            // It sleeps, and no other was started.
+            assert!(has_thread(&post) && lock(&post.watched).runs);
+        }
+        assert!(becomes(|| !has_thread(&post)));
+        assert!(last.elapsed() >= IDLE, "{:?}", last.elapsed());
     }
 }
 
 #[test]
 fn the_thread_keeps_no_device() {
     let gpu = Gpu::new().unwrap();
-    let shared = Arc::downgrade(&gpu.shared);
+    let (shared, post) = (Arc::downgrade(&gpu.shared), post(&gpu));
     let wait = begin_to_wait(&gpu);
     drop(gpu);
     assert!(shared.upgrade().is_some());
     drop(wait);
     assert!(becomes(|| shared.upgrade().is_none()));
+    // Nor does it stay behind it.
+    let gone = Instant::now();
+    assert!(becomes(|| Arc::strong_count(&post) == 1));
+    assert!(gone.elapsed() < IDLE / 2, "{:?}", gone.elapsed());
 }
 
 /// A caller that blocks waits in its own thread: no other can be started here.
@@ -65,7 +87,8 @@ fn the_thread_keeps_no_device() {
 fn calls_that_block_need_no_other_thread() {
     let gpu = Gpu::new().unwrap();
     let y = Tensor::zeros(&gpu, "y", [1, 8], Element::F32).unwrap();
-    let held = lock(&gpu.shared.watcher.watched);
+    let post = post(&gpu);
+    let held = lock(&post.watched);
     let (sender, receiver) = mpsc::channel();
     let reader = gpu.clone();
     let thread = std::thread::spawn(move || {
