@@ -13,9 +13,12 @@
 //! name, settings, schedule), `groups` and `moving_average` where there are any, `decay`
 //! (which parameters decay by default) where the optimizer decays, `optimizer_began` (the step at which what it keeps
 //! began with zeros) where that is not 0, by which its steps go on where they
-//! stopped, and `examples` (how many there are) for whoever reads it. Where rows are given
-//! or in tensors of a program, `batch` and `sampling` are `none`. A training that differs in one of these does not take it, but for the [`Changes`] that are
-//! chosen; [`Model::load`](crate::Model::load) takes the weights. The same training gives the same bytes.
+//! stopped, and `examples` (how many there are) for whoever reads it. On a stream there are `window` (number of the one
+//! that the next minibatch is of) and, where that is not 0, `rows_of_window` (how many of it were trained on). Where rows
+//! are given or in tensors of a program, `batch` and `sampling` are `none`. A training that differs in one of these does
+//! not take it, but for the [`Changes`] that are chosen; [`Model::load`](crate::Model::load) takes the weights. So groups,
+//! frozen parameters, minibatches of a step and a moving average are set before a training goes on from a file. The same
+//! training gives the same bytes.
 //!
 //! A file is this crate's only if its `format` says so. Other programs may have used any of these keys: of
 //! their files the tensors alone count. [`import`] renames those.
@@ -49,12 +52,12 @@ use crate::ops::{Layout, ParameterSpec};
 use element::{Rounding, floats};
 use header::{File, Texts};
 
-pub use crate::error::CheckpointError;
+pub use crate::error::{CheckpointError, Difference};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use file::{read, write};
 pub use import::import;
 pub use position::Changes;
-pub(crate) use position::Position;
+pub(crate) use position::{Position, Start};
 
 /// Name of the moving averages of parameters, beside those of what an optimizer keeps.
 pub(crate) const AVERAGE: &str = "moving_average";
@@ -73,9 +76,7 @@ pub(crate) struct Contents {
     pub(crate) state_of_layers: Parameters,
     /// What is kept of every parameter, as [`State`], under the names that were asked for; what begins anew is absent.
     pub(crate) state: Vec<Option<Vec<Vec<f32>>>>,
-    pub(crate) step: u64,
-    /// The step at which what the optimizer keeps began with zeros.
-    pub(crate) began: u64,
+    pub(crate) start: Start,
 }
 
 fn state_name(role: &str, parameter: &str) -> String {
@@ -198,15 +199,15 @@ pub(crate) fn decode(
 ) -> Result<Contents, Error> {
     let file = File::parse(bytes)?;
     check_origin(graph, training.is_some(), &file)?;
-    let (roles, [step, began], begins_anew) = match training {
-        None => (&[][..], [0; 2], true),
+    let (roles, start, begins_anew) = match training {
+        None => (&[][..], Start::default(), true),
         Some(Resumed {
             roles,
             position,
             changes,
         }) => {
-            let steps = position.step_in(graph, &file, changes)?;
-            (roles, steps, changes.has_optimizer())
+            let start = position.start_in(graph, &file, changes)?;
+            (roles, start, changes.has_optimizer())
         }
     };
     let taken = Taken::new(graph, &file, roles);
@@ -227,13 +228,15 @@ pub(crate) fn decode(
     Ok(Contents {
         parameters,
         state_of_layers,
-        // Where something of it is not in the file all of it counts as new.
-        began: match lacks_some {
-            true => step,
-            false => began,
-        },
         state,
-        step,
+        start: Start {
+            // Where something of it is not in the file all of it counts as new.
+            began: match lacks_some {
+                true => start.step,
+                false => start.began,
+            },
+            ..start
+        },
     })
 }
 

@@ -20,7 +20,7 @@ pub use binding::BindingFault;
 pub use buffer::BufferFault;
 #[cfg(not(target_arch = "wasm32"))]
 pub use check::{Call, CheckError, Pass, Place};
-pub use checkpoint::CheckpointError;
+pub use checkpoint::{CheckpointError, Difference};
 pub use data::{DataError, NotOneHot};
 #[cfg(feature = "download")]
 pub use data::{DownloadAttempt, DownloadFailure};

@@ -7,6 +7,7 @@ use super::{CheckpointError, hex};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::data::Windows;
 use crate::data::{Examples, Sampling, hash_words};
+use crate::error::Difference;
 use crate::error::number;
 use crate::network::{Graph, Groups};
 use crate::ops::{Loss, Optimizer};
@@ -22,6 +23,8 @@ const GROUPS_KEY: &str = "groups";
 const AVERAGE_KEY: &str = "moving_average";
 const BEGAN_KEY: &str = "optimizer_began";
 const DECAY_KEY: &str = "decay";
+const WINDOW_KEY: &str = "window";
+const ROWS_KEY: &str = "rows_of_window";
 
 /// What a training may have in another way than the file that it goes on from: by default nothing.
 ///
@@ -70,7 +73,7 @@ impl Changes {
         }
     }
 
-    /// Other examples.
+    /// Other examples; or, of a stream, another window than the one in which the file's training stopped.
     #[must_use]
     pub const fn examples(self) -> Self {
         Self {
@@ -88,8 +91,20 @@ impl Changes {
         match key {
             "optimizer" | GROUPS_KEY | AVERAGE_KEY | DECAY_KEY => self.optimizer,
             "batch" | "sampling" => self.batch,
+            WINDOW_KEY => self.examples,
             _ => false,
         }
+    }
+
+    /// Which of them allows another setting under this key, if one does.
+    fn allowing(key: &str) -> Option<&'static str> {
+        let all = [
+            (Self::new().optimizer(), "optimizer"),
+            (Self::new().batch(), "batch"),
+            (Self::new().examples(), "examples"),
+        ];
+        let mut all = all.into_iter().filter(|(changes, _)| changes.allow(key));
+        all.next().map(|(_, name)| name)
     }
 }
 
@@ -101,8 +116,8 @@ pub(crate) struct Position {
     began: u64,
     /// Where the steps are of a data set.
     minibatches: Option<Minibatches>,
-    /// Where they are of a stream: rows of a minibatch, and how they are drawn.
-    streamed: Option<[String; 2]>,
+    /// Where they are of a stream.
+    streamed: Option<Streamed>,
     /// With its settings.
     optimizer: String,
     has_weight_decay: bool,
@@ -123,6 +138,27 @@ struct Minibatches {
     data_size: String,
     data_digest: String,
     sampling: Sampling,
+}
+
+/// The minibatches of a stream: rows in each, and how they are drawn.
+#[derive(Debug, Clone)]
+struct Streamed {
+    batch: String,
+    sampling: String,
+    /// Number of the window that the next one is of, and rows of it that were trained on.
+    window: u32,
+    rows: usize,
+}
+
+/// Where a training goes on that a file has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Start {
+    /// Steps taken.
+    pub(crate) step: u64,
+    /// The step at which what the optimizer keeps began with zeros.
+    pub(crate) began: u64,
+    /// Rows of a stream's present window that were trained on, where they are the same.
+    pub(crate) rows_of_window: usize,
 }
 
 impl Position {
@@ -175,22 +211,33 @@ impl Position {
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn with_stream(self, windows: &Windows) -> Self {
         Self {
-            streamed: Some([windows.batch().to_string(), windows.sampling()]),
+            streamed: Some(Streamed {
+                batch: windows.batch().to_string(),
+                sampling: windows.sampling(),
+                window: windows.place().0,
+                rows: windows.place().1,
+            }),
             ..self
         }
     }
 
     /// What must be the same for the steps to be the same: key, what it is called in messages, and value.
-    fn settings(&self, graph: &Graph) -> [(&'static str, &'static str, String); 8] {
+    fn settings(&self, graph: &Graph) -> [(&'static str, &'static str, String); 9] {
         let none = || "none".to_owned();
         let [batch, sampling] = match (&self.minibatches, &self.streamed) {
             (Some(of), _) => [of.batch.clone(), words(&of.sampling)],
-            (None, Some(streamed)) => streamed.clone(),
+            (None, Some(of)) => [of.batch.clone(), of.sampling.clone()],
             (None, None) => [none(), none()],
         };
+        let window = self.streamed.as_ref().map(|of| of.window.to_string());
         [
             ("batch", "batch", batch),
             ("sampling", "sampling", sampling),
+            (
+                WINDOW_KEY,
+                "window of the stream",
+                window.unwrap_or_default(),
+            ),
             ("optimizer", "optimizer", self.optimizer.clone()),
             (GROUPS_KEY, "groups of parameters", self.groups.clone()),
             (AVERAGE_KEY, "moving average", self.average.clone()),
@@ -224,35 +271,57 @@ impl Position {
             0 => String::new(),
             began => began.to_string(),
         };
-        let all = all.chain([("step", self.step.to_string()), (BEGAN_KEY, began)]);
+        let rows = self.streamed.as_ref().map(|of| of.rows);
+        let rows = rows.filter(|&rows| rows > 0).map(|rows| rows.to_string());
+        let all = all.chain([
+            ("step", self.step.to_string()),
+            (BEGAN_KEY, began),
+            (ROWS_KEY, rows.unwrap_or_default()),
+        ]);
         // What a training does not have is not named.
         let all = all.filter(|(_, value)| !value.is_empty());
         all.map(|(key, value)| (key.to_owned(), value))
     }
 
-    /// Steps taken, and that at which what the optimizer keeps began, if a file's training goes on with this network and the minibatches from here, but for the changes.
-    pub(super) fn step_in(
+    /// Where a file's training goes on, if it is of this network and has the minibatches from here, but for the changes.
+    pub(super) fn start_in(
         &self,
         graph: &Graph,
         file: &File<'_>,
         changes: Changes,
-    ) -> Result<[u64; 2], CheckpointError> {
+    ) -> Result<Start, CheckpointError> {
         if file.text("step").is_empty() {
             return Err(CheckpointError::NoTraining { is_ours: true });
         }
+        let mut differences = Vec::new();
         for (key, what, expected) in self.settings(graph) {
             let found = match file.text(key) {
                 "" if key == DECAY_KEY && !expected.is_empty() => "all parameters",
+                // Files of before do not say it.
+                "" if key == WINDOW_KEY => continue,
                 found => found,
             };
-            if expected != found && !changes.allow(key) {
-                let [expected, found] = difference(&expected, found);
-                return Err(CheckpointError::Training {
-                    what,
-                    expected,
-                    found,
-                });
+            if expected == found || changes.allow(key) {
+                continue;
             }
+            let or_none = |text: &str| match text {
+                "" => "none".to_owned(),
+                _ => shown(text),
+            };
+            let [expected, found] = match key {
+                // A part of a list would not say of what it is.
+                GROUPS_KEY => [or_none(&expected), or_none(found)],
+                _ => difference(&expected, found).map(|text| or_none(&text)),
+            };
+            differences.push(Difference {
+                what,
+                expected,
+                found,
+                allowed_by: Changes::allowing(key),
+            });
+        }
+        if !differences.is_empty() {
+            return Err(CheckpointError::Training { differences });
         }
         if let Some(of) = &self.minibatches
             && file.text(DATA_KEY) != of.data_digest
@@ -278,7 +347,21 @@ impl Position {
             "" => 0,
             _ => number(BEGAN_KEY)?,
         };
-        Ok([step, began.min(step)])
+        let is_same_window = self.streamed.as_ref().is_some_and(|of| {
+            file.text(WINDOW_KEY) == of.window.to_string() && file.text("sampling") == of.sampling
+        });
+        let rows = match file.text(ROWS_KEY) {
+            "" => 0,
+            _ => number(ROWS_KEY)?,
+        };
+        Ok(Start {
+            step,
+            began: began.min(step),
+            rows_of_window: match is_same_window {
+                true => usize::try_from(rows).unwrap_or(usize::MAX),
+                false => 0,
+            },
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip, s};
 #[cfg(not(target_arch = "wasm32"))]
 use super::dropout::Dropout;
 use super::linear::Linear;
+use super::product;
 use super::sparse::SparseBatch;
 use super::workspace::{Workspace, matrix, matrix_mut};
 use crate::network::{Arrival, BackwardStep, Graph, Source, Use};
@@ -121,6 +122,19 @@ impl Passes {
             return None;
         };
         matches!(self.forms[layer], Form::Linear).then_some(first)
+    }
+
+    /// Whether cores share the work of a step on so many rows.
+    pub(super) fn is_shared(&self, rows: usize) -> bool {
+        let mut linear = self
+            .graph
+            .uses
+            .iter()
+            .filter(|of_use| is_linear(&*of_use.layer));
+        linear.any(|of_use| {
+            let multiplications = usize::try_from(of_use.spec.flops / 2).unwrap_or(usize::MAX);
+            product::is_shared(multiplications.saturating_mul(rows))
+        })
     }
 
     /// The index of the network's output among its values.

@@ -40,8 +40,12 @@ fn by_ndarray<F: Float>(
 
 /// Multiplications from which all cores take part, as two of them share the work with profit
 /// (measured on two cores of an AMD EPYC).
-#[cfg(feature = "gemm")]
 const PARALLEL: usize = 1 << 22;
+
+/// Whether cores share a product of so many multiplications.
+pub(super) fn is_shared(multiplications: usize) -> bool {
+    cfg!(feature = "gemm") && multiplications >= PARALLEL
+}
 
 /// `c = beta·c + a·b`, by the crate gemm; `beta` is 0 or 1, and where it is 0 nothing in `c` counts.
 #[cfg(feature = "gemm")]
@@ -53,9 +57,10 @@ fn by_gemm<F: Float>(
 ) {
     let ((m, k), n) = (a.dim(), b.ncols());
     assert_eq!((b.nrows(), c.dim()), (k, (m, n)), "product: shapes");
-    let parallelism = match m.saturating_mul(n).saturating_mul(k) {
-        PARALLEL.. if super::cores::has_threads() => gemm::Parallelism::Rayon(0),
-        _ => gemm::Parallelism::None,
+    let is_shared = is_shared(m.saturating_mul(n).saturating_mul(k));
+    let parallelism = match is_shared && super::cores::has_threads() {
+        true => gemm::Parallelism::Rayon(0),
+        false => gemm::Parallelism::None,
     };
     let [a_row, a_column] = strides(a);
     let [b_row, b_column] = strides(b);

@@ -94,7 +94,10 @@ impl Stream {
     }
 
     /// Whose first window is the one of this number, which are 0, 1 and so on: for a training that goes on where another
-    /// has stopped behind so many windows, with blocks from there on. Then it has the same bits as if it had not stopped.
+    /// has stopped, with blocks from the first row of that window on. A window has the rows that were asked for, rounded up
+    /// to whole minibatches; so the first row of window `w` is `w` times as many. A file of a training has the number of
+    /// the window that it stopped in: another is refused with both numbers, and the minibatches of it that were
+    /// trained on are left out. Then the training has the same bits as if it had not stopped.
     #[must_use]
     pub fn from_window(self, number: u32) -> Self {
         Self { number, ..self }

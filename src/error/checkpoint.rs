@@ -3,6 +3,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 #[cfg(not(target_arch = "wasm32"))]
+use super::joined;
 use crate::files::FileError;
 
 /// The format of a file, as its metadata names it.
@@ -183,23 +184,16 @@ pub enum CheckpointError {
         is_ours: bool,
     },
     /// It is of a training with other settings.
-    #[error(
-        "the training in the file has another {what}: expected {expected}, found {found}. To go on \
-         from it, give this training the file's {what}; for its weights alone, use set_weights or Model::load"
-    )]
+    #[error("{}", of_other_settings(differences))]
     Training {
-        /// What differs, for example `batch`.
-        what: &'static str,
-        /// The setting of the training that takes it; of a long text, the part that differs.
-        expected: String,
-        /// In the file.
-        found: String,
+        /// What differs, one setting at least.
+        differences: Vec<Difference>,
     },
     /// It is of a training on other data.
     #[error(
         "the training in the file was on other data: expected {expected} as it is here, found {found} with \
          other contents (by SHA-256). To go on from it, give this training the examples that it had, in \
-         their order; for its weights alone, use set_weights or Model::load"
+         their order; for its weights alone, use set_weights, Model::load or cpu::Network::load"
     )]
     Data {
         /// Name and size of the data set.
@@ -306,5 +300,46 @@ fn no_f32(value: f64) -> String {
     format!(
         "as float32 would be {rounded:?}. Where rounding is meant, save it as float32, or use \
          checkpoint::import, which rounds"
+    )
+}
+
+/// A setting of a training that a file has in another way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// What differs, for example `batch`.
+    pub what: &'static str,
+    /// The setting of the training that takes the file; of a long text, the part that differs.
+    pub expected: String,
+    /// In the file.
+    pub found: String,
+    /// The method of [`Changes`](crate::checkpoint::Changes) that allows another, if one does.
+    pub allowed_by: Option<&'static str>,
+}
+
+fn of_other_settings(differences: &[Difference]) -> String {
+    let each = differences.iter().map(|difference| {
+        let Difference {
+            what,
+            expected,
+            found,
+            ..
+        } = difference;
+        format!("another {what}: expected {expected}, found {found}")
+    });
+    let names: Vec<_> = differences.iter().map(|of| of.what.to_owned()).collect();
+    let mut allowed: Vec<_> = differences.iter().filter_map(|of| of.allowed_by).collect();
+    allowed.dedup();
+    let is_allowed = differences.iter().all(|of| of.allowed_by.is_some());
+    let calls: String = allowed.iter().map(|name| format!(".{name}()")).collect();
+    let or_allow = match is_allowed {
+        true => format!(", or allow another by resume_with and Changes::new(){calls}"),
+        false => String::new(),
+    };
+    format!(
+        "the training in the file has {}. To go on from it, give this training the file's {}{or_allow}; for its weights \
+         alone, use set_weights, Model::load or cpu::Network::load",
+        each.collect::<Vec<_>>().join("; "),
+        joined(&names)
     )
 }

@@ -71,7 +71,12 @@ impl Trainer {
 
     /// Goes on from a file that a training of the same network, examples, batch, sampling, loss and optimizer
     /// has given: with the same bits as if it had never stopped. Examples are the same by their contents,
-    /// under any name.
+    /// under any name. On a stream it goes on within the window that the file names: see
+    /// [`Stream::from_window`](crate::data::Stream::from_window).
+    ///
+    /// Set first what the file's training had: groups and frozen parameters, minibatches of a step, moving average. All that
+    /// differs is told in one error. A rate that was [set](Self::set_learning_rate) since the optimizer was made, by a
+    /// plateau say, is one of its settings: give it to this trainer, too, before it goes on.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] when the file is damaged or of another training, or holds a value that is not
@@ -80,7 +85,8 @@ impl Trainer {
         self.set_safetensors_with(bytes, Changes::new())
     }
 
-    /// Goes on from a file whose training differs in what `changes` names.
+    /// Goes on from a file whose training differs in what `changes` names. The settings are then those of this trainer:
+    /// with [`Changes::optimizer`], its learning rate, groups and moving average, which begins anew where the file has none.
     ///
     /// # Errors
     /// As [`set_safetensors`](Self::set_safetensors).
@@ -101,11 +107,16 @@ impl Trainer {
                 arena.write(self.model.gpu(), values.iter().map(Vec::as_slice))?;
             }
         }
-        self.updater.count_from(contents.step, contents.began)?;
+        let start = contents.start;
+        self.updater.count_from(start.step, start.began)?;
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Source::Stream { streamed, .. } = &mut self.source {
+            streamed.windows_mut().go_on_behind(start.rows_of_window);
+        }
         self.best.forget();
-        self.steps_elsewhere = contents.step;
+        self.steps_elsewhere = start.step;
         self.source.step_count_changed();
-        self.soundness.begin_anew(contents.step);
+        self.soundness.begin_anew(start.step);
         Ok(())
     }
 

@@ -49,6 +49,10 @@ impl Streamed {
         &self.windows
     }
 
+    pub(super) fn windows_mut(&mut self) -> &mut Windows {
+        &mut self.windows
+    }
+
     /// What steps are recorded on.
     pub(super) fn rows(&self) -> steps::Rows<'_> {
         steps::Rows::Minibatches {
@@ -78,9 +82,8 @@ impl Trainer {
     /// [`steps`](Self::steps) returns fewer losses than steps that were asked for when the stream ends, and then none
     /// ([`is_finished`](Self::is_finished)). Rows at the end that fill no minibatch are not trained on
     /// ([`rows_left`](Self::rows_left)). [`advance`](Self::advance) waits until no more than two submits are on their
-    /// way, and for the iterator. A checkpoint has no position in a stream: whoever resumes from one gives the trainer a
-    /// stream that begins where that one stopped, with the number of its window
-    /// ([`Stream::from_window`]).
+    /// way, and for the iterator. A checkpoint has the place in the stream, but not its rows: whoever resumes from one gives
+    /// the trainer a stream that begins with the window in which that one stopped ([`Stream::from_window`]).
     ///
     /// ```
     /// use wgrad::data::{DataError, Stream, Table};

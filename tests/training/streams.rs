@@ -255,6 +255,47 @@ fn a_stream_is_gone_on_with_from_a_checkpoint_with_the_same_bits() {
     }
 }
 
+/// In the middle of a window, at its end, and in the last, which is shorter; a stream from another window is refused.
+#[test]
+fn a_training_that_stopped_within_a_window_goes_on_there() {
+    let table = values(110);
+    let blocks = || in_blocks(&table, &[10; 11]);
+    let from = |window: usize| {
+        let rest = blocks().into_iter().skip(4 * window);
+        Stream::new(rest, 40, 6).from_window(window as u32)
+    };
+    for (steps, window) in [(1, 0), (3, 0), (4, 1), (6, 1), (9, 2), (10, 2)] {
+        let engines = both(|| from(0), 10).into_iter().zip(both(|| from(0), 10));
+        let others = both(|| from(window), 10)
+            .into_iter()
+            .zip(both(|| from(window + 1), 10));
+        for ((mut whole, mut half), (mut rest, mut wrong)) in engines.zip(others) {
+            let expected = all(&mut *whole, 100);
+            let mut found = half.steps(steps).unwrap();
+            let saved = half.to_safetensors().unwrap();
+            let error = wrong.set_safetensors(&saved).unwrap_err().to_string();
+            let told = format!(
+                "window of the stream: expected {}, found {window}",
+                window + 1
+            );
+            assert!(
+                error.contains(&told) && error.contains(".examples()"),
+                "{error}"
+            );
+            rest.set_safetensors(&saved).unwrap();
+            found.extend(all(&mut *rest, 100));
+            assert_eq!(bits(&found), bits(&expected), "{steps} steps");
+            assert!(whole.parameters().unwrap() == rest.parameters().unwrap());
+            // The trainer itself goes back to where it was.
+            let again = half.steps(1).unwrap();
+            if steps % 4 > 0 && steps != 10 {
+                half.set_safetensors(&saved).unwrap();
+                assert_eq!(bits(&half.steps(1).unwrap()), bits(&again));
+            }
+        }
+    }
+}
+
 #[test]
 fn an_error_comes_behind_the_steps_before_it_and_loses_nothing() {
     let table = values(100);

@@ -108,7 +108,8 @@ impl<F: Float> Trainer<F> {
         let work = self.given.find_or_make(is_it, make)?;
         network.passes.copy_inputs(x, &mut work.values);
         let criterion = F::criterion(&self.criterion);
-        let loss = enter(|| {
+        let is_shared = network.passes.is_shared(rows);
+        let mut step = || {
             let Network {
                 passes,
                 parameters,
@@ -130,7 +131,9 @@ impl<F: Float> Trainer<F> {
             passes.backward(work, &context.of_backward(), None);
             updater.apply(coefficients, network, &mut work.gradients);
             loss
-        });
+        };
+        // A small step is done before another thread would have begun it.
+        let loss = if is_shared { enter(step) } else { step() };
         self.remember(&[loss]);
         if !self.soundness.is_sound(as_f32(loss)) {
             self.soundness.judge(before, &[as_f32(loss)])?;

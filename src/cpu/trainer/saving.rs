@@ -71,10 +71,15 @@ impl Trainer<f32> {
         self.network.set_parameters(&contents.parameters)?;
         self.network.set_state(&contents.state_of_layers)?;
         self.updater.set_kept(&self.network, contents.state);
-        self.updater.count_from(contents.step, contents.began);
+        let start = contents.start;
+        self.updater.count_from(start.step, start.began);
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(Source::Stream(windows)) = self.minibatches.as_mut().map(|of| &mut of.rows) {
+            windows.go_on_behind(start.rows_of_window);
+        }
         self.best.forget();
         self.losses.clear();
-        self.soundness.begin_anew(contents.step);
+        self.soundness.begin_anew(start.step);
         Ok(())
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Windows {
     order: Vec<u32>,
     /// How many of those were.
     taken: usize,
+    /// How many of the window that is read next were, by a training that this one goes on from.
+    skipped: usize,
     next: Rows,
     /// What came last, and how many of its rows are in windows.
     block: Option<(Table, usize)>,
@@ -58,6 +60,7 @@ impl Windows {
             now: Rows::default(),
             order: Vec::new(),
             taken: 0,
+            skipped: 0,
             next: Rows::default(),
             block: None,
             fault: None,
@@ -88,8 +91,11 @@ impl Windows {
     /// Whole minibatches of the present window that were not taken. Where there is none, the next window is read: there
     /// is still none at the end of the stream, and at a fault.
     pub(crate) fn ready(&mut self) -> usize {
-        if self.taken == self.order.len() && self.rows_left.is_none() {
+        while self.taken == self.order.len() && self.rows_left.is_none() {
             self.read_window();
+            if self.order.is_empty() {
+                break;
+            }
         }
         (self.order.len() - self.taken) / self.batch
     }
@@ -118,6 +124,29 @@ impl Windows {
         self.order.reserve_exact(whole);
         self.order.extend(shuffle.take(whole));
         self.stream.number = self.stream.number.wrapping_add(1);
+        let skipped = std::mem::take(&mut self.skipped);
+        self.taken = self.rows_to_skip(skipped);
+    }
+
+    /// Whole minibatches of so many rows of the present window.
+    fn rows_to_skip(&self, rows: usize) -> usize {
+        rows.min(self.order.len()) / self.batch * self.batch
+    }
+
+    /// Number of the window that the next minibatch is of, and rows of it that were trained on.
+    pub(crate) fn place(&self) -> (u32, usize) {
+        match self.taken < self.order.len() {
+            true => (self.stream.number.wrapping_sub(1), self.taken),
+            false => (self.stream.number, self.skipped),
+        }
+    }
+
+    /// Goes on behind so many rows of that window.
+    pub(crate) fn go_on_behind(&mut self, rows: usize) {
+        match self.taken < self.order.len() {
+            true => self.taken = self.rows_to_skip(rows),
+            false => self.skipped = rows,
+        }
     }
 
     /// Reads so many more rows of the window behind the present one. A fault is kept until all steps of the present
