@@ -17,8 +17,15 @@ const BESIDE: u64 = 4 << 20;
 /// Bytes that they take with the compiler of a software driver.
 const COMPILER: u64 = 64 << 20;
 /// Addresses that a thread takes when it starts; of its stack only what is written takes memory.
-#[cfg(target_os = "linux")]
+#[cfg(feature = "gemm")]
 const STACK: u64 = 2 << 20;
+/// Addresses that glibc may reserve as a thread's own heap whenever the thread allocates anything and has none yet. They
+/// have to be aligned: where there are twice as many, it always finds them, where there are fewer, by chance. What is not
+/// used of a heap is lost to other threads, and to what is larger.
+const HEAP: u64 = match cfg!(all(target_env = "gnu", target_pointer_width = "64")) {
+    true => 64 << 20,
+    false => 0,
+};
 /// What needs less than this is not compared with the machine's memory: that would take longer than allocating it,
 /// and who has no more than this left is stopped by something else.
 const SMALL: u64 = 4 << 20;
@@ -30,6 +37,13 @@ struct Room {
     limit: &'static str,
     /// Whether it counts addresses, used or not.
     is_of_addresses: bool,
+}
+
+impl Room {
+    /// What a heap may take of these addresses at any time.
+    fn heap(&self) -> u64 {
+        self.bytes.checked_sub(HEAP).map_or(0, |_| HEAP)
+    }
 }
 
 /// Whether `needed` bytes can be allocated; `what` needs them.
@@ -78,7 +92,7 @@ fn shortage(needed: u64, beside: u64) -> Option<Room> {
     if needed < SMALL {
         return probe(needed);
     }
-    narrowest(rooms(), needed, beside, stacks_to_come(), can_reserve).or_else(|| probe(needed))
+    narrowest(rooms(), needed, beside, can_reserve).or_else(|| probe(needed))
 }
 
 /// The same of these limits; `can_reserve` asks the allocator.
@@ -86,27 +100,26 @@ fn narrowest(
     rooms: Vec<Room>,
     needed: u64,
     beside: u64,
-    stacks: u64,
     can_reserve: impl FnOnce(u64) -> bool,
 ) -> Option<Room> {
-    let rooms = rooms.into_iter().map(|room| {
-        let beside = match room.is_of_addresses {
-            true => beside + stacks,
+    let with_others = needed.saturating_add(beside);
+    let are_addresses_taken = |room: &Room| room.is_of_addresses && room.bytes < with_others;
+    // The allocator may have addresses to spare that the process has taken before.
+    let has_spare = rooms.iter().any(are_addresses_taken) && can_reserve(with_others);
+    let rooms = rooms.into_iter().filter_map(|room| {
+        let kept = match room.is_of_addresses {
+            true if has_spare => return None,
+            true => beside + room.heap(),
             // No more is mapped than there is.
             false => beside + needed.min(room.bytes) / 512,
         };
-        Room {
-            bytes: room.bytes.saturating_sub(beside),
+        Some(Room {
+            bytes: room.bytes.saturating_sub(kept),
             ..room
-        }
+        })
     });
-    let mut narrow: Vec<Room> = rooms.filter(|room| room.bytes < needed).collect();
-    // The allocator may have addresses to spare that the process has taken before.
-    let with_others = needed.saturating_add(beside + stacks);
-    if narrow.iter().any(|room| room.is_of_addresses) && can_reserve(with_others) {
-        narrow.retain(|room| !room.is_of_addresses);
-    }
-    narrow.into_iter().min_by_key(|room| room.bytes)
+    let narrow = rooms.filter(|room| room.bytes < needed);
+    narrow.min_by_key(|room| room.bytes)
 }
 
 #[cfg(target_os = "linux")]
@@ -118,16 +131,22 @@ fn rooms() -> Vec<Room> {
     Vec::new()
 }
 
-/// Stacks of threads that share work and have not started yet: one for each core, beside this one.
-#[cfg(target_os = "linux")]
-fn stacks_to_come() -> u64 {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    STACK * (cores + 1).saturating_sub(linux::threads())
+/// How many threads of at most so many there are addresses for, so that each can start and have a heap.
+#[cfg(feature = "gemm")]
+pub(crate) fn room_for_threads(most: usize) -> usize {
+    room_for_threads_in(&rooms(), most)
 }
 
-#[cfg(not(target_os = "linux"))]
-fn stacks_to_come() -> u64 {
-    0
+/// The same of these limits.
+#[cfg(feature = "gemm")]
+fn room_for_threads_in(rooms: &[Room], most: usize) -> usize {
+    let of_addresses = rooms.iter().filter(|room| room.is_of_addresses);
+    let threads = of_addresses.map(|room| {
+        // One heap is for the thread that starts them.
+        let left = room.bytes.saturating_sub(BESIDE + room.heap());
+        usize::try_from(left / (STACK + HEAP)).unwrap_or(usize::MAX)
+    });
+    threads.fold(most, usize::min)
 }
 
 /// What the allocator grants, if that is less than `needed`. It knows limits that nothing else tells: those of

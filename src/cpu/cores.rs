@@ -5,17 +5,36 @@
 /// Whether there are threads to share with: where none can be made, rayon would panic.
 #[cfg(feature = "gemm")]
 pub(super) fn has_threads() -> bool {
-    use std::error::Error;
     use std::sync::LazyLock;
 
-    static HAS_THREADS: LazyLock<bool> = LazyLock::new(|| {
-        match rayon::ThreadPoolBuilder::new().build_global() {
-            Ok(()) => true,
-            // Without a source the pool is there already.
-            Err(error) => error.source().is_none(),
-        }
-    });
+    static HAS_THREADS: LazyLock<bool> = LazyLock::new(start);
     *HAS_THREADS
+}
+
+/// Starts as many threads as rayon would, or fewer where a limit of addresses has no room for them: a thread that cannot
+/// allocate what it packs products in ends the program.
+#[cfg(feature = "gemm")]
+fn start() -> bool {
+    use std::error::Error;
+    use std::{env, num::NonZero, thread};
+
+    let asked = env::var("RAYON_NUM_THREADS").ok();
+    let asked = asked.and_then(|asked| asked.parse().ok());
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    let asked = asked.filter(|&asked| asked > 0).unwrap_or_else(cores);
+    let threads = crate::memory::room_for_threads(asked);
+    // One thread is no faster than that which asks.
+    if threads < asked.min(2) {
+        return false;
+    }
+    match rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+    {
+        Ok(()) => true,
+        // Without a source the pool is there already.
+        Err(error) => error.source().is_none(),
+    }
 }
 
 /// Runs steps where sharing out their work is cheap: on one of the threads that take a part of it.

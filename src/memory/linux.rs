@@ -114,11 +114,6 @@ fn reclaimable(folder: &Path, keys: [&str; 2]) -> u64 {
     keys.into_iter().map(of_key).sum()
 }
 
-/// How many threads this process has.
-pub(super) fn threads() -> u64 {
-    field(&text(PathBuf::from("/proc/self/status")), "Threads:").unwrap_or(1)
-}
-
 /// What a file says, or nothing.
 fn text(path: PathBuf) -> String {
     fs::read_to_string(path).unwrap_or_default()

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "gemm")]
+use super::room_for_threads_in;
 use super::{BESIDE, Room, SMALL, check, narrowest, probe};
 use crate::error::Error;
 use crate::error::memory::{MACHINE, readable, remedy};
@@ -43,8 +45,7 @@ fn the_probe_finds_what_the_allocator_grants() {
     assert!(refused.bytes < 1 << 60, "{refused:?}");
 }
 
-/// Of memory little is kept back, of addresses also the stacks of threads that are to start, unless the allocator has
-/// them.
+/// Of memory little is kept back, of addresses also a heap if there is room for one, unless the allocator has them.
 #[test]
 fn what_fits_is_not_refused() {
     const MIB: u64 = 1 << 20;
@@ -53,20 +54,45 @@ fn what_fits_is_not_refused() {
         limit: "a limit",
         is_of_addresses,
     };
-    let refused = |room, needed, grants: bool| {
-        narrowest(vec![room], needed, BESIDE, 32 * MIB, |_| grants).is_some()
-    };
+    let refused =
+        |room, needed, grants: bool| narrowest(vec![room], needed, BESIDE, |_| grants).is_some();
     for (of_memory, needed, expected) in [(50, 45, false), (50, 46, true), (5000, 4900, false)] {
         let room = room(of_memory * MIB, false);
         assert_eq!(refused(room, needed * MIB, true), expected, "{needed}");
     }
     for (addresses, needed, grants, expected) in [
-        (50, 14, false, false),
-        (50, 15, false, true),
-        (50, 45, true, false),
+        (50, 46, false, false),
+        (50, 47, false, true),
+        (50, 47, true, false),
+        (50, 1000, true, false),
+        // Granted as they are free, until a heap takes them.
+        (164, 96, true, false),
+        (164, 97, true, true),
+        (164, 160, true, true),
+        (164, 161, true, false),
     ] {
         let room = room(addresses * MIB, true);
         assert_eq!(refused(room, needed * MIB, grants), expected, "{needed}");
+    }
+}
+
+/// Each thread has room for its stack and its heap, and that which starts them for a heap.
+#[cfg(feature = "gemm")]
+#[test]
+fn as_many_threads_start_as_there_are_addresses_for() {
+    let room = |mib: u64, is_of_addresses| Room {
+        bytes: mib << 20,
+        limit: "a limit",
+        is_of_addresses,
+    };
+    let threads = |addresses, most| {
+        let rooms = [room(1, false), room(addresses, true), room(100_000, true)];
+        room_for_threads_in(&rooms, most)
+    };
+    assert_eq!(room_for_threads_in(&[room(1, false)], 64), 64);
+    for (addresses, expected) in [(0, 0), (63, 0), (133, 0), (134, 1), (200, 2), (4356, 64)] {
+        assert_eq!(threads(addresses, 64), expected, "{addresses} MiB");
+        assert_eq!(threads(addresses, 1), expected.min(1), "{addresses} MiB");
     }
 }
 
@@ -80,7 +106,7 @@ fn little_is_kept_back_of_what_is_told() {
         is_of_addresses: false,
     };
     for needed in [23 * GIB, 1 << 50, u64::MAX] {
-        let told = narrowest(vec![machine], needed, BESIDE, 0, |_| true).unwrap();
+        let told = narrowest(vec![machine], needed, BESIDE, |_| true).unwrap();
         assert_eq!(told.bytes, 22 * GIB - 22 * GIB / 512 - BESIDE, "{needed}");
     }
 }
@@ -246,8 +272,8 @@ mod linux {
 /// Processes that may take less than the machine has: what is too large for them is an error, and never ends one.
 #[cfg(target_os = "linux")]
 mod limited {
-    use std::env;
     use std::process::Command;
+    use std::{env, fs};
 
     use crate::data::{Sampling, synthetic};
     use crate::error::Error;
@@ -278,6 +304,7 @@ mod limited {
             sampling,
         );
         let mut trainer = trainer?;
+        println!("made, with {} KiB of addresses", addresses());
         trainer.steps(2)?;
         trainer.evaluate(&digits.test)?;
         trainer.predictions(&digits.test)?;
@@ -285,6 +312,14 @@ mod limited {
         trainer.to_safetensors()?;
         println!("saved");
         Ok(())
+    }
+
+    /// KiB that this process has taken.
+    fn addresses() -> u64 {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let taken = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+        let taken = taken.and_then(|taken| taken.trim().strip_suffix(" kB"));
+        taken.unwrap().parse().unwrap()
     }
 
     /// Nothing, unless another test has started this process.
@@ -347,5 +382,17 @@ mod limited {
         assert!(count("refused: a training of 4672810") >= 2, "{told:?}");
         assert!(count("refused: a checkpoint of 4672810") >= 2, "{told:?}");
         assert!(count("saved") >= 1, "{told:?}");
+    }
+    /// Where a training leaves room for a heap and little more, the heap of the first thread that shares work would
+    /// leave the next one nothing.
+    #[test]
+    fn threads_start_where_each_has_room() {
+        let told = under(16_000_000, 1_800);
+        let made = told.split_once("made, with ").unwrap().1;
+        let made: u64 = made.split_once(' ').unwrap().0.parse().unwrap();
+        let limits = (64..80).flat_map(|mib| [0, 512].map(|half| made + mib * 1024 + half));
+        let told: Vec<String> = limits.map(|limit| under(limit, 1_800)).collect();
+        let trained = told.iter().filter(|told| told.contains("trained"));
+        assert!(trained.count() >= 8, "{told:?}");
     }
 }
