@@ -129,7 +129,7 @@ fn a_divergence_names_the_multiples_of_groups() {
         let large = Group::new().rate(1e30);
         trainer.set_group("layers.0.weight", large).unwrap();
         let diverged = trainer.steps(20).unwrap_err().to_string();
-        let expected = format!("(it is 0.1; groups have {} times that)", 1e30f32);
-        assert!(diverged.contains(&expected), "{diverged}");
+        let expected = "(it is 0.1; groups have 1e30 times that)";
+        assert!(diverged.contains(expected), "{diverged}");
     }
 }
