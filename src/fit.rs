@@ -206,10 +206,23 @@ pub(crate) fn check_weights<F: Float>(rows: usize, weights: &[F]) -> Result<(), 
 }
 
 /// Whether a step can have so many minibatches.
-pub(crate) fn check_accumulated(minibatches: usize) -> Result<(), Error> {
-    match minibatches {
-        0 => Err(Error::setting("minibatches of a step", "at least 1", 0)),
-        _ => Ok(()),
+pub(crate) fn check_accumulated(
+    minibatches: usize,
+    batch: usize,
+    examples: usize,
+) -> Result<(), Error> {
+    let most = examples / batch;
+    match (1..=most).contains(&minibatches) {
+        true => Ok(()),
+        false => {
+            let expected =
+                format!("1 to {most}, as many as {examples} examples fill with {batch} each");
+            Err(Error::setting(
+                "minibatches of a step",
+                expected,
+                minibatches,
+            ))
+        }
     }
 }
 

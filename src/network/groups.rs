@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::graph::{Graph, Parameter};
-use super::parameters::unknown_name;
+use super::parameters::listed;
 use crate::error::{Error, number};
 use crate::ops::Group;
 
@@ -62,7 +62,11 @@ impl Groups {
         }
         if !is_any {
             let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-            return Err(unknown_name(which, &names));
+            let expected = format!(
+                "one of {}, the beginning of some (layers.0) or a pattern (*.bias)",
+                listed(&names)
+            );
+            return Err(Error::setting("name of parameters", expected, which));
         }
         if groups.iter().all(Group::is_frozen) {
             let name = format!("number of parameters that are trained when {which} is frozen");
@@ -197,8 +201,8 @@ mod tests {
         let error = groups
             .freeze("layers.1", true)
             .map_err(|error| error.to_string());
-        let expected =
-            "name of a parameter must be one of layers.0.weight and layers.0.bias; it is layers.1";
+        let expected = "name of parameters must be one of layers.0.weight and layers.0.bias, the beginning of some (layers.0) or a \
+             pattern (*.bias); it is layers.1";
         assert_eq!(error, Err(expected.to_owned()));
         Ok(())
     }

@@ -168,7 +168,7 @@ pub(crate) fn unknown_name(name: &str, names: &[&str]) -> Error {
 }
 
 /// A few of the names, for a message.
-fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[&str]) -> String {
     let mut told: Vec<String> = names
         .iter()
         .take(TOLD)

@@ -116,7 +116,7 @@ impl Trainer {
                 sampling,
                 ..
             } => {
-                check_accumulated(minibatches)?;
+                check_accumulated(minibatches, *batch, examples.len())?;
                 sampling.check(examples.len(), batch.saturating_mul(minibatches))?;
                 *accumulated = minibatches;
             }

@@ -173,9 +173,9 @@ impl<F: Float> Minibatches<F> {
         network: &Network<F>,
         minibatches: usize,
     ) -> Result<(), Error> {
-        check_accumulated(minibatches)?;
-        let rows = self.batch().saturating_mul(minibatches);
         let (examples, sampling) = self.rows.examples().ok_or_else(nothing_to_accumulate)?;
+        check_accumulated(minibatches, self.batch(), examples.len())?;
+        let rows = self.batch() * minibatches;
         sampling.check(examples.len(), rows)?;
         self.sums = match minibatches {
             1 => Vec::new(),
