@@ -53,7 +53,8 @@ impl Trainer {
     /// Puts `count` steps into a compute pass of the program's own, to be submitted with what else is in its encoder. They
     /// count as taken once they are recorded: submit them before any others of this trainer. As many as the slowest GPU takes
     /// within a second, by [`Listing::flops`](crate::plan::Listing::flops) of [`plan`](Self::plan): a system may take a
-    /// longer submit for a hang.
+    /// longer submit for a hang. Steps that are never submitted are lost, and counted all the same. The pass is left with
+    /// pipeline and bind group 0 of the last dispatch: set those of yours again.
     ///
     /// # Errors
     /// As [`advance`](Self::advance), and [`Error::Setting`] for more than 16,384 steps: no more coefficients of the
