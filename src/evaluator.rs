@@ -6,7 +6,7 @@ use crate::confusion::Prediction;
 use crate::data::{Examples, Memory};
 use crate::error::Error;
 use crate::evaluation::Evaluation;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, may_block};
 use crate::kernel::Element;
 use crate::model::{ForwardPass, Model, read_matrix};
 use crate::ops::gather::Resident;
@@ -218,7 +218,11 @@ impl Evaluator {
     fn submit(&self, gpu: &Gpu) -> Result<(), Error> {
         let mut before = None;
         for plan in &self.plans {
-            gpu.wait_in_turn(&mut before, gpu.submit(plan, 1)?)?;
+            let submitted = gpu.submit(plan, 1)?;
+            // A future leaves its thread to others: it submits all of them at once.
+            if may_block() {
+                gpu.wait_in_turn(&mut before, submitted)?;
+            }
         }
         Ok(())
     }

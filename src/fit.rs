@@ -1,5 +1,7 @@
 //! Whether rows and data sets fit a network: the one place that both engines ask.
 
+use ndarray::{ArrayView1, ArrayView2};
+
 use crate::data::Examples;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::data::{Layout, Stream, Windows};
@@ -167,6 +169,42 @@ pub(crate) fn check_targets<F>(
     }
 }
 
+/// The same of rows that a step is taken on, whose numbers are finite: others would ruin the parameters.
+pub(crate) fn check_given<F: Float>(
+    graph: &Graph,
+    loss: &dyn Loss,
+    x: ArrayView2<'_, F>,
+    targets: &Targets<'_, F>,
+) -> Result<(), Error> {
+    check_targets(graph, loss, x.dim().into(), targets)?;
+    check_finite("x", x)?;
+    match targets {
+        Targets::Classes(_) => Ok(()),
+        Targets::Values(values) => check_finite("the targets", *values),
+    }
+}
+
+fn check_finite<F: Float>(what: &str, rows: ArrayView2<'_, F>) -> Result<(), Error> {
+    // A whole row at a time is faster than to stop at the first.
+    let is_finite = |row: &ArrayView1<'_, F>| row.fold(true, |all, value| all & value.is_finite());
+    match rows.rows().into_iter().position(|row| !is_finite(&row)) {
+        None => Ok(()),
+        Some(row) => {
+            let found = rows
+                .row(row)
+                .iter()
+                .copied()
+                .find(|value| !value.is_finite());
+            let found = found.map_or(f64::NAN, Float::into_f64);
+            Err(Error::setting(
+                format!("row {row} of {what}"),
+                "of finite numbers",
+                found,
+            ))
+        }
+    }
+}
+
 /// Whether there is the index of one of so many classes for each row.
 fn check_labels(classes: usize, rows: usize, labels: &[u32]) -> Result<(), Error> {
     if labels.len() != rows {
@@ -205,25 +243,29 @@ pub(crate) fn check_weights<F: Float>(rows: usize, weights: &[F]) -> Result<(), 
     }
 }
 
+/// Minibatches of a step: each has dispatches of its own, which take some 25 KB of the host.
+const MOST_ACCUMULATED: usize = 1024;
+
 /// Whether a step can have so many minibatches.
 pub(crate) fn check_accumulated(
     minibatches: usize,
     batch: usize,
     examples: usize,
 ) -> Result<(), Error> {
-    let most = examples / batch;
-    match (1..=most).contains(&minibatches) {
-        true => Ok(()),
-        false => {
-            let expected =
-                format!("1 to {most}, as many as {examples} examples fill with {batch} each");
-            Err(Error::setting(
-                "minibatches of a step",
-                expected,
-                minibatches,
-            ))
-        }
+    let whole = examples / batch;
+    let most = whole.min(MOST_ACCUMULATED);
+    if (1..=most).contains(&minibatches) {
+        return Ok(());
     }
+    let expected = match whole > most {
+        true => format!("1 to {most}: take larger minibatches"),
+        false => format!("1 to {most}, as many as {examples} examples fill with {batch} each"),
+    };
+    Err(Error::setting(
+        "minibatches of a step",
+        expected,
+        minibatches,
+    ))
 }
 
 /// A training whose rows are not drawn has one minibatch a step.

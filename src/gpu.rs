@@ -30,7 +30,7 @@ pub(crate) use pipelines::Shortage;
 pub(crate) use signal::{Sender, Signal};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use wait::block_on;
-pub(crate) use wait::{Completion, Finished};
+pub(crate) use wait::{Completion, Finished, may_block};
 #[cfg(not(target_arch = "wasm32"))]
 use watcher::Watcher;
 

@@ -1,9 +1,11 @@
 //! Whether a training is sound: the one place that both engines ask.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::data::{Examples, Targets};
 use crate::error::{Error, number};
+use crate::ops::metrics::HISTORY;
 use crate::ops::{Optimizer, TargetKind};
 
 /// Losses of classes from here on count as divergence: neighbouring `f32` are 2 apart, so that the loss cannot
@@ -17,15 +19,23 @@ const SCALED: f32 = 5.0;
 #[derive(Debug, Clone)]
 pub(crate) struct Soundness {
     rule: Rule,
-    /// That before it, and the step, counted from 0, from which on it was no longer.
-    before: Option<(u64, Rule)>,
+    /// Those before it whose losses are still kept, each with the step, counted from 0, from which on it was no longer.
+    before: Arc<VecDeque<(u64, Rule)>>,
     targets: TargetKind,
     /// Where it has a data set.
     examples: Option<Examples>,
     /// Steps taken when the present parameters came from outside.
     began_at: u64,
     /// Shared with the futures that read losses; new with each set of parameters from outside.
-    divergence: Arc<Mutex<Option<Divergence>>>,
+    found: Arc<Mutex<Found>>,
+}
+
+/// What losses have shown.
+#[derive(Debug, Default)]
+struct Found {
+    divergence: Option<Divergence>,
+    /// The losses of steps before this one, counted from 0, were looked at.
+    judged: u64,
 }
 
 /// How parameters are updated.
@@ -54,91 +64,100 @@ impl Soundness {
                 optimizer,
                 multiples: Vec::new(),
             },
-            before: None,
+            before: Arc::default(),
             targets,
             examples,
             began_at: 0,
-            divergence: Arc::default(),
+            found: Arc::default(),
         }
     }
 
-    /// The steps after so many are those of another optimizer.
-    pub(crate) fn set_optimizer(&mut self, steps: u64, optimizer: Arc<dyn Optimizer>) {
-        let multiples = self.rule.multiples.clone();
-        self.set_rule(
-            steps,
-            Rule {
-                optimizer,
-                multiples,
-            },
-        );
-    }
-
-    /// In the steps after so many, groups of parameters have these multiples of the learning rate.
-    pub(crate) fn set_multiples(&mut self, steps: u64, multiples: Vec<f32>) {
-        let optimizer = Arc::clone(&self.rule.optimizer);
-        self.set_rule(
-            steps,
-            Rule {
-                optimizer,
-                multiples,
-            },
-        );
-    }
-
-    fn set_rule(&mut self, steps: u64, rule: Rule) {
-        let before = std::mem::replace(&mut self.rule, rule);
+    /// The steps after so many are by this optimizer, with groups that have these multiples of its learning rate.
+    pub(crate) fn set_rule(
+        &mut self,
+        steps: u64,
+        optimizer: Arc<dyn Optimizer>,
+        multiples: Vec<f32>,
+    ) {
+        let rule = Rule {
+            optimizer,
+            multiples,
+        };
+        let rule = std::mem::replace(&mut self.rule, rule);
         // Changes one after another before a step leave the rule of the last step.
-        if self.before.as_ref().is_none_or(|(end, _)| *end < steps) {
-            self.before = Some((steps, before));
+        if self.before.back().is_some_and(|(end, _)| *end >= steps) {
+            return;
+        }
+        let before = Arc::make_mut(&mut self.before);
+        before.push_back((steps, rule));
+        // The update of a step shows in the loss of the next.
+        while before
+            .front()
+            .is_some_and(|(end, _)| end + (HISTORY as u64) < steps)
+        {
+            before.pop_front();
         }
     }
 
     /// How a step, counted from 0, updates parameters.
     fn rule_of(&self, step: u64) -> &Rule {
-        match &self.before {
-            Some((end, before)) if step < *end => before,
-            _ => &self.rule,
-        }
+        let at = self.before.partition_point(|(end, _)| *end <= step);
+        self.before.get(at).map_or(&self.rule, |(_, rule)| rule)
     }
 
     /// The parameters came from outside after so many steps: what was found before says nothing of them.
     pub(crate) fn begin_anew(&mut self, steps: u64) {
         self.began_at = steps;
-        self.before = None;
-        self.divergence = Arc::default();
+        self.before = Arc::default();
+        self.found = Arc::new(Mutex::new(Found {
+            divergence: None,
+            judged: steps,
+        }));
+    }
+
+    /// Steps of whose losses nobody has looked at those behind.
+    pub(crate) fn judged(&self) -> u64 {
+        self.found().judged
     }
 
     pub(crate) fn has_diverged(&self) -> bool {
-        self.known().is_some()
+        self.found().divergence.is_some()
     }
 
     /// Fails with the divergence that was found before.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let known = *self.known();
+        let known = self.found().divergence;
         known.map_or(Ok(()), |found| Err(self.error(found, Vec::new())))
     }
 
     /// Fails where the parameters after so many steps have given a loss that was not sound.
     pub(crate) fn check_saving(&self, steps: u64) -> Result<(), Error> {
-        match *self.known() {
+        match self.found().divergence {
             Some(Divergence { step, .. }) if step <= steps + 1 => Err(Error::NotSaved { step }),
             _ => Ok(()),
         }
     }
 
-    /// Fails at the first loss that is not sound, and remembers it; `before` steps had been taken.
+    /// Fails at the first loss that is not sound, and remembers it; `before` steps had been taken. Losses of parameters that
+    /// others from outside have replaced count no more.
     pub(crate) fn judge(&self, before: u64, losses: &[f32]) -> Result<(), Error> {
-        let Some(at) = losses.iter().position(|&loss| !self.is_sound(loss)) else {
+        let end = before + losses.len() as u64;
+        let is_old = |at: usize| before + (at as u64) < self.began_at;
+        let unsound = |(at, &loss): (usize, &f32)| !is_old(at) && !self.is_sound(loss);
+        let mut found = self.found();
+        if before <= found.judged {
+            found.judged = found.judged.max(end);
+        }
+        let Some(at) = losses.iter().enumerate().position(unsound) else {
             return Ok(());
         };
         let (step, loss) = (before + at as u64 + 1, losses[at]);
-        let found = Divergence { step, loss };
-        let mut known = self.known();
-        if known.is_none_or(|known| step < known.step) {
-            *known = Some(found);
+        let here = Divergence { step, loss };
+        if found.divergence.is_none_or(|known| step < known.step) {
+            found.divergence = Some(here);
         }
-        Err(self.error(found, losses[..at].to_vec()))
+        drop(found);
+        Err(self.error(here, losses[..at].to_vec()))
     }
 
     /// A loss of values may be as large as they are.
@@ -146,10 +165,8 @@ impl Soundness {
         loss.is_finite() && (self.targets == TargetKind::Values || loss < LARGEST_LOSS)
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<Divergence>> {
-        self.divergence
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn error(&self, Divergence { step, loss }: Divergence, losses: Vec<f32>) -> Error {

@@ -289,9 +289,10 @@ impl Trainer {
             let steps = (count - losses.len()).min(HISTORY);
             let taken = self.submit_in_turn(steps).await?;
             let read = self.read_losses(from, taken).await?;
-            let is_sound = read.iter().all(|&loss| self.soundness.is_sound(loss));
+            let is_sound = self.soundness.judge(from, &read).is_ok();
             losses.extend(read);
             if !is_sound {
+                // With the losses of the whole call.
                 self.soundness.judge(first, &losses)?;
             }
             #[cfg(not(target_arch = "wasm32"))]

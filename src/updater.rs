@@ -45,8 +45,18 @@ pub struct Updater {
     recorded: Latest<(Arena, Plan)>,
 }
 
-/// Moving averages of all parameters.
+/// How an updater updates.
 #[derive(Debug)]
+pub(crate) struct Settings {
+    optimizer: Arc<dyn Optimizer>,
+    groups: Groups,
+    state: Vec<Arena>,
+    average: Option<Average>,
+    began: u64,
+}
+
+/// Moving averages of all parameters.
+#[derive(Debug, Clone)]
 struct Average {
     decay: f32,
     values: Arena,
@@ -283,6 +293,25 @@ impl Updater {
         (self.began, self.written) = (began, 0);
         self.recorded.forget();
         Ok(())
+    }
+
+    /// What can be changed of it; what is kept from step to step is shared.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            optimizer: Arc::clone(&self.optimizer),
+            groups: self.groups.clone(),
+            state: self.state.clone(),
+            average: self.average.clone(),
+            began: self.began,
+        }
+    }
+
+    /// Goes on as it was when it had these settings.
+    pub(crate) fn restore(&mut self, settings: Settings) {
+        (self.optimizer, self.groups) = (settings.optimizer, settings.groups);
+        (self.state, self.average) = (settings.state, settings.average);
+        (self.began, self.written) = (settings.began, 0);
+        self.recorded.forget();
     }
 
     /// The groups of the parameters: [`set_group`](Self::set_group) says which is in which.

@@ -42,6 +42,8 @@ mod parts;
 mod plans;
 #[path = "training/predictions.rs"]
 mod predictions;
+#[path = "training/refused.rs"]
+mod refused;
 #[path = "training/regression.rs"]
 mod regression;
 #[path = "training/relu.rs"]

@@ -42,7 +42,8 @@ impl Model {
         loss: &dyn Loss,
         examples: impl Into<Examples>,
     ) -> Result<Evaluation, Error> {
-        block_on(self.evaluate_async(loss, examples))
+        // Begun by the future, which knows that it may wait.
+        block_on(async { self.evaluate_async(loss, examples).await })
     }
 
     /// [`evaluate`](Self::evaluate) without blocking a browser's main thread: with the parameters of the time

@@ -142,8 +142,11 @@ impl Finished {
     /// As [`Gpu::wait`].
     pub(crate) async fn end(self) -> Result<Option<Instant>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
-        if !MAY_BLOCK.get() {
-            return self.gpu.watched(self.told).await.map(Some);
+        if !may_block() {
+            let done = self.gpu.watched(self.told).await.map(Some);
+            // A driver that runs work while it is submitted is done at once: other tasks have their turn all the same.
+            yield_now().await;
+            return done;
         }
         self.gpu.wait(Some(self.submission))?;
         Ok(now())
@@ -193,6 +196,28 @@ fn now() -> Option<Instant> {
 thread_local! {
     /// Whether the thread polls for a caller that it blocks anyway.
     static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets other tasks of the executor run.
+#[cfg(not(target_arch = "wasm32"))]
+async fn yield_now() {
+    let mut is_first = true;
+    std::future::poll_fn(move |context| match std::mem::take(&mut is_first) {
+        true => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        false => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// Whether the caller of this thread is one that waits anyway. A browser has none.
+pub(crate) fn may_block() -> bool {
+    #[cfg(not(target_arch = "wasm32"))]
+    return MAY_BLOCK.get();
+    #[cfg(target_arch = "wasm32")]
+    return false;
 }
 
 /// Runs a future of this crate for a caller that blocks: it waits in this thread, which saves the way over another.

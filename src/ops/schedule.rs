@@ -65,7 +65,8 @@ impl Schedule {
         }
     }
 
-    /// Any function of the step, counted from 0. It is to give the same factor whenever it is asked for a step.
+    /// Any function of the step, counted from 0. It is to give the same factor whenever it is asked for a step, and some
+    /// factor for every step: on a GPU it is asked for up to 256 steps ahead of those that are taken.
     ///
     /// A [checkpoint](crate::checkpoint) knows it by its name alone: give a function that
     /// differs another name, such as one with its settings in it.

@@ -201,10 +201,19 @@ fn a_divergence_has_the_rate_of_the_last_update_before_it() -> Result<(), Error>
 #[test]
 fn a_divergence_has_the_rate_of_the_optimizer_that_led_to_it() -> Result<(), Error> {
     let mut soundness = soundness(Sgd::new(50.0), classes(1.0)?);
-    soundness.set_optimizer(10, Arc::new(Sgd::new(5.0)));
-    soundness.set_optimizer(10, Arc::new(Sgd::new(0.5)));
+    soundness.set_rule(10, Arc::new(Sgd::new(5.0)), Vec::new());
+    soundness.set_rule(10, Arc::new(Sgd::new(0.5)), Vec::new());
+    soundness.set_rule(20, Arc::new(Sgd::new(0.1)), Vec::new());
+    soundness.set_rule(30, Arc::new(Sgd::new(7.0)), Vec::new());
     // The last update before the loss of step 11 was that of step 10.
-    for (step, expected) in [(11, 50.0), (12, 0.5)] {
+    for (step, expected) in [
+        (11, 50.0),
+        (12, 0.5),
+        (21, 0.5),
+        (22, 0.1),
+        (31, 0.1),
+        (32, 7.0),
+    ] {
         let Err(Error::Diverged { learning_rate, .. }) = soundness.judge(step - 1, &[f32::NAN])
         else {
             panic!("step {step}");
@@ -243,6 +252,12 @@ fn a_divergence_is_remembered_until_the_parameters_are_others() -> Result<(), Er
     let late = soundness.clone();
     soundness.begin_anew(50);
     assert!(soundness.check().is_ok() && soundness.check_saving(50).is_ok());
+    // Losses of the old parameters, read late, say nothing of the new ones.
+    assert!(
+        soundness
+            .judge(45, &[1.0, f32::NAN, 1.0, 1.0, 1.0, 1.0])
+            .is_ok()
+    );
     // A future from before says nothing of the new parameters.
     assert!(late.judge(48, &[f32::NAN]).is_err());
     assert!(soundness.check().is_ok());
@@ -264,23 +279,22 @@ fn a_divergence_names_the_multiples_of_groups() -> Result<(), Error> {
         Err(format!("{start} {of}"))
     };
     let mut constant = soundness(Sgd::new(0.5), classes(1.0)?);
-    constant.set_multiples(3, vec![0.1, 20.0]);
+    let multiples = || vec![0.1, 20.0];
+    constant.set_rule(3, Arc::new(Sgd::new(0.5)), multiples());
     let expected = "4 is NaN. Lower the learning rate (it is 0.5)";
     assert_eq!(said(&constant, 4), rate(expected));
     let expected =
         "5 is NaN. Lower the learning rate (it is 0.5; groups have 0.1 and 20 times that)";
     assert_eq!(said(&constant, 5), rate(expected));
     // Another optimizer has the same groups.
-    constant.set_optimizer(8, Arc::new(Sgd::new(2.0)));
+    constant.set_rule(8, Arc::new(Sgd::new(2.0)), multiples());
     let expected =
         "10 is NaN. Lower the learning rate (it is 2; groups have 0.1 and 20 times that)";
     assert_eq!(said(&constant, 10), rate(expected));
 
-    let mut rising = soundness(
-        Sgd::new(0.5).scheduled(Schedule::step(1, 10.0)),
-        classes(1.0)?,
-    );
-    rising.set_multiples(0, vec![3.0]);
+    let rise = || Sgd::new(0.5).scheduled(Schedule::step(1, 10.0));
+    let mut rising = soundness(rise(), classes(1.0)?);
+    rising.set_rule(0, Arc::new(rise()), vec![3.0]);
     let expected = "4 is NaN. The schedule has raised the learning rate from 0.5 to 50; groups have \
                     3 times that: take a factor below 1";
     assert_eq!(said(&rising, 4), rate(expected));

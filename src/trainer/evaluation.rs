@@ -19,7 +19,8 @@ impl Trainer {
     /// [`Error::Shape`] when the data set does not fit the network, or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn evaluate(&mut self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
-        block_on(self.evaluate_async(examples))
+        // Begun by the future, which knows that it may wait.
+        block_on(async { self.evaluate_async(examples).await })
     }
 
     /// [`evaluate`](Self::evaluate) without blocking a browser's main thread: with the parameters of the

@@ -4,7 +4,7 @@ use ndarray::ArrayView2;
 
 use super::Trainer;
 use crate::error::{Error, TargetKind};
-use crate::fit::{check_targets, check_weights};
+use crate::fit::{check_given, check_weights};
 use crate::kernel::Element;
 use crate::model::Model;
 use crate::plan::Plan;
@@ -110,7 +110,7 @@ impl Trainer {
         weights: Option<&[f32]>,
     ) -> Result<(), Error> {
         self.soundness.check()?;
-        check_targets(self.model.graph(), &*self.loss, x.dim().into(), &targets)?;
+        check_given(self.model.graph(), &*self.loss, x, &targets)?;
         let (rows, is_weighted) = (x.nrows(), weights.is_some());
         let is_it =
             |room: &Room| room.batch.rows() == rows && room.batch.weights.is_some() == is_weighted;

@@ -9,6 +9,7 @@ use crate::checkpoint::{self, Changes, Position, Resumed};
 use crate::error::Error;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
+use crate::ops::metrics::HISTORY;
 
 impl Trainer {
     fn position(&self) -> Position {
@@ -44,14 +45,20 @@ impl Trainer {
     /// [`crate::checkpoint`]. The training may go on while the future waits.
     ///
     /// # Errors
-    /// [`Error::NotSaved`] when losses that were read have shown that it has diverged, [`Error::Checkpoint`] when a
+    /// [`Error::NotSaved`] when it has diverged, by the last 16,384 losses, [`Error::Checkpoint`] when a
     /// value is not finite: the training has failed; [`Error::Memory`] when the host has no room for it; else as
     /// [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (graph, position) = (Arc::clone(self.model.graph()), self.position());
         let (soundness, taken) = (self.soundness.clone(), self.steps_taken());
-        let kept = self.updater.kept();
-        let reads: Vec<_> = kept
+        // Nobody may have looked at the last losses: a training that has diverged would take the place of a good file.
+        let kept = (taken - self.steps_elsewhere).min(HISTORY as u64);
+        let first = soundness.judged().clamp(taken - kept, taken);
+        #[expect(clippy::cast_possible_truncation, reason = "at most HISTORY")]
+        let unread = self.read_losses(first, (taken - first) as usize);
+        let reads: Vec<_> = self
+            .updater
+            .kept()
             .map(|(role, arena)| (role, arena.read(self.model.gpu())))
             .collect();
         let (parameters, of_layers) = (self.model.parameters_async(), self.model.state_async());
@@ -63,7 +70,8 @@ impl Trainer {
                 state.push((role, read.await?));
             }
             let (parameters, of_layers) = (parameters.await?, of_layers.await?);
-            // Losses may have been read while this waited.
+            // What it fails with is known from then on.
+            let _ = soundness.judge(first, &unread.await?);
             soundness.check_saving(taken)?;
             checkpoint::encode(&graph, &parameters, &of_layers, Some((&state, &position)))
         }

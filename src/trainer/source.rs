@@ -52,6 +52,21 @@ impl Source {
         }
     }
 
+    /// Minibatches whose gradients make a step.
+    pub(super) fn accumulated(&self) -> usize {
+        match self {
+            Self::Examples { accumulated, .. } => *accumulated,
+            _ => 1,
+        }
+    }
+
+    /// The same from when steps are recorded again.
+    pub(super) fn set_accumulated(&mut self, minibatches: usize) {
+        if let Self::Examples { accumulated, .. } = self {
+            *accumulated = minibatches;
+        }
+    }
+
     /// Parameters came from outside.
     pub(super) fn parameters_changed(&mut self) {
         if let Some(steps) = self.steps_mut() {

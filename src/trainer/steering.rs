@@ -1,4 +1,4 @@
-//! What can change while a training runs.
+//! What can change while a training runs: all of a call, or, where it fails, nothing.
 
 use std::sync::Arc;
 
@@ -23,15 +23,14 @@ impl Trainer {
     /// # Errors
     /// [`Error::Setting`] when it is no finite number above 0; then nothing is changed.
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
-        self.updater.set_learning_rate(learning_rate)?;
-        let optimizer = Arc::clone(self.updater.optimizer());
-        let steps = self.steps_taken();
-        self.soundness.set_optimizer(steps, optimizer);
-        // Where the rate is a setting of the kernels.
-        if self.fusion() == Fusion::Fused {
-            self.record_again()?;
-        }
-        Ok(())
+        self.steer(|trainer| {
+            trainer.updater.set_learning_rate(learning_rate)?;
+            // Where the rate is a setting of the kernels.
+            match trainer.fusion() {
+                Fusion::Fused => trainer.record_again(),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Goes on with another optimizer. What both keep under the same name goes on (so that another setting of the
@@ -46,11 +45,10 @@ impl Trainer {
         if !sgd.is_some_and(Sgd::is_plain) {
             self.check_unfused(Unfused::Optimizer)?;
         }
-        self.updater.set_optimizer(optimizer)?;
-        let optimizer = Arc::clone(self.updater.optimizer());
-        let steps = self.steps_taken();
-        self.soundness.set_optimizer(steps, optimizer);
-        self.record_again()
+        self.steer(|trainer| {
+            trainer.updater.set_optimizer(optimizer)?;
+            trainer.record_again()
+        })
     }
 
     /// Updates parameters in another way than the optimizer says: the one of this name (`layers.0.weight`), those whose
@@ -65,8 +63,10 @@ impl Trainer {
         if group != Group::new() {
             self.check_unfused(Unfused::Steered)?;
         }
-        self.updater.set_group(parameters, group)?;
-        self.groups_changed()
+        self.steer(|trainer| {
+            trainer.updater.set_group(parameters, group)?;
+            trainer.record_again()
+        })
     }
 
     /// Leaves parameters as they are from now on; they are named as in [`set_group`](Self::set_group). Gradients that
@@ -78,23 +78,40 @@ impl Trainer {
     /// for; else an error of the device.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.check_unfused(Unfused::Steered)?;
-        self.updater.freeze(parameters)?;
-        self.groups_changed()
+        self.steer(|trainer| {
+            trainer.updater.freeze(parameters)?;
+            trainer.record_again()
+        })
     }
 
     /// Goes on with frozen parameters.
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant; else an error of the device.
+    /// [`Error::Setting`] when no parameter is meant; else an error of the device. Then nothing is changed.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
-        self.updater.unfreeze(parameters)?;
-        self.groups_changed()
+        self.steer(|trainer| {
+            trainer.updater.unfreeze(parameters)?;
+            trainer.record_again()
+        })
     }
 
-    fn groups_changed(&mut self) -> Result<(), Error> {
-        let (steps, multiples) = (self.steps_taken(), self.updater.groups().multiples());
-        self.soundness.set_multiples(steps, multiples);
-        self.record_again()
+    /// Changes how steps are taken, all of it or, where that fails, nothing.
+    fn steer(&mut self, change: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        let (before, accumulated) = (self.updater.settings(), self.source.accumulated());
+        let done = change(self);
+        match done {
+            Ok(()) => {
+                let (optimizer, groups) = (self.updater.optimizer(), self.updater.groups());
+                let (optimizer, multiples) = (Arc::clone(optimizer), groups.multiples());
+                let steps = self.steps_taken();
+                self.soundness.set_rule(steps, optimizer, multiples);
+            }
+            Err(_) => {
+                self.updater.restore(before);
+                self.source.set_accumulated(accumulated);
+            }
+        }
+        done
     }
 
     /// Makes each step of `minibatches` minibatches from now on: it draws so many times the rows, computes their
@@ -108,21 +125,22 @@ impl Trainer {
         if minibatches > 1 {
             self.check_unfused(Unfused::Steered)?;
         }
-        match &mut self.source {
+        match &self.source {
             Source::Examples {
                 examples,
                 batch,
-                accumulated,
                 sampling,
                 ..
             } => {
                 check_accumulated(minibatches, *batch, examples.len())?;
                 sampling.check(examples.len(), batch.saturating_mul(minibatches))?;
-                *accumulated = minibatches;
             }
             _ => return Err(nothing_to_accumulate()),
         }
-        self.record_again()
+        self.steer(|trainer| {
+            trainer.source.set_accumulated(minibatches);
+            trainer.record_again()
+        })
     }
 
     /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
@@ -137,8 +155,10 @@ impl Trainer {
     pub fn average(&mut self, decay: f32) -> Result<(), Error> {
         self.soundness.check()?;
         self.check_unfused(Unfused::Steered)?;
-        self.updater.average(&self.model, decay)?;
-        self.record_again()
+        self.steer(|trainer| {
+            trainer.updater.average(&trainer.model, decay)?;
+            trainer.record_again()
+        })
     }
 
     /// Reads the moving average, if one is kept.

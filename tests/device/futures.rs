@@ -233,3 +233,22 @@ fn a_panic_in_the_thread_that_waits_is_told() {
     work.gpu.wait(None).unwrap();
     assert_trains(&work.gpu);
 }
+
+/// A software driver is done when work is submitted: other tasks have their turn all the same.
+#[test]
+fn many_steps_leave_their_thread_between_submits() -> Result<(), Error> {
+    let mut trainer = trainer(&gpu(), &digits().train)?;
+    let length = step_plan(&trainer).unwrap().len();
+    // A submit has 2,000 dispatches at most.
+    let submits = 5;
+    let mut polls = 0;
+    {
+        let mut steps = pin!(trainer.steps_async(submits * 2000 / length));
+        block_on(std::future::poll_fn(|context| {
+            polls += 1;
+            steps.as_mut().poll(context)
+        }))?;
+    }
+    assert!(polls >= submits - 1, "{polls} polls");
+    Ok(())
+}

@@ -180,24 +180,40 @@ fn odd_rows_that_fit_are_taken() {
 }
 
 #[test]
-fn rows_that_are_no_numbers_are_a_divergence() {
-    same(|device| {
+fn rows_that_are_no_numbers_are_refused_and_too_large_ones_a_divergence() {
+    let told = same(|device| {
         let mut engine = device
             .online(&network(), MeanSquaredError, Sgd::new(0.1))
             .unwrap();
-        let (x, y) = (Array2::from_elem((5, 3), f32::NAN), rows(5, 2));
-        let targets = Targets::Values(y.view());
-        let told = text(engine.step_on(x.view(), targets));
+        let (mut x, y) = (rows(5, 3), rows(5, 2));
+        let targets = || Targets::Values(y.view());
+        x[[2, 1]] = f32::NAN;
+        let no_number = text(engine.step_on(x.view(), targets()));
+        x.fill(0.5);
+        let mut infinite = y.clone();
+        infinite[[4, 0]] = f32::INFINITY;
+        let of_targets = text(engine.step_on(x.view(), Targets::Values(infinite.view())));
+        engine.step_on(x.view(), targets()).unwrap();
+        x.fill(f32::MAX);
+        let told = text(engine.step_on(x.view(), targets()));
         let file = tempfile::tempdir().unwrap();
         [
+            no_number,
+            of_targets,
             told,
-            text(engine.step_on(rows(5, 3).view(), targets)),
+            text(engine.step_on(rows(5, 3).view(), targets())),
             text(engine.steps(1)),
             text(engine.average(0.5)),
             text(engine.keep_if_best(0.5)),
             text(engine.save(&file.path().join("diverged.safetensors"))),
         ]
     });
+    assert!(
+        told[0].contains("row 2 of x must be of finite numbers; it is NaN"),
+        "{}",
+        told[0]
+    );
+    assert!(told[1].contains("row 4 of the targets"), "{}", told[1]);
 }
 
 #[test]

@@ -192,3 +192,74 @@ fn a_divergence_that_a_future_finds_counts() {
         );
     }
 }
+
+/// Losses of parameters that others have replaced are read and count no more.
+#[test]
+fn a_training_that_was_restored_goes_on_whatever_losses_are_read() {
+    for (case, mut trainer) in trainers() {
+        trainer.keep_if_best(1.0).unwrap();
+        let step = diverge(case, &mut *trainer);
+        trainer.restore_best().unwrap();
+        let taken = trainer.steps_taken();
+        trainer.set_learning_rate(1e-3).unwrap();
+        trainer.steps(3).unwrap();
+        let old = (taken - step) as usize;
+        let losses = trainer.losses(old + 3).unwrap();
+        assert_eq!(losses.len(), old + 3, "{case}");
+        assert!(losses[old..].iter().all(|loss| loss.is_finite()), "{case}");
+        trainer.steps(1).unwrap();
+        assert!(trainer.to_safetensors().is_ok(), "{case}");
+    }
+}
+
+/// A file is not written where nobody has read the losses that tell of the divergence.
+#[test]
+fn a_divergence_that_nobody_has_seen_is_not_saved() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.safetensors");
+    // With this rate parameters stay finite.
+    let sgd = || Box::new(Sgd::new(1e6));
+    let all: [Box<dyn Train>; 2] = [
+        Box::new(on_gpu(sgd(), Fusion::Layers)),
+        Box::new(on_gpu(sgd(), Fusion::Fused)),
+    ];
+    for mut trainer in all {
+        trainer.save(&path).unwrap();
+        let good = fs::read(&path).unwrap();
+        trainer.advance(20).unwrap();
+        let finite = trainer.parameters().unwrap();
+        assert!(
+            finite
+                .iter()
+                .all(|(_, values)| values.iter().all(|value| value.is_finite()))
+        );
+        let refused = trainer.save(&path);
+        assert!(
+            matches!(refused, Err(Error::NotSaved { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), good);
+        assert!(matches!(trainer.steps(1), Err(Error::Diverged { .. })));
+    }
+}
+
+/// The rate changes twice before anybody reads the losses.
+#[test]
+fn a_divergence_has_the_rate_of_its_step_whatever_came_later() {
+    let mut trainer = on_gpu(Box::new(Sgd::new(1e12)), Fusion::Layers);
+    trainer.advance(4).unwrap();
+    for rate in [0.1, 0.01, 0.001] {
+        trainer.set_learning_rate(rate).unwrap();
+        trainer.advance(2).unwrap();
+    }
+    let Err(Error::Diverged {
+        learning_rate,
+        step,
+        ..
+    }) = trainer.losses(10)
+    else {
+        panic!("no divergence");
+    };
+    assert!(step <= 5);
+    assert!((learning_rate - 1e12).abs() < 1e6, "{learning_rate}");
+}

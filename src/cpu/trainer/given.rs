@@ -9,7 +9,7 @@ use super::super::passes::Context;
 use super::super::workspace::Workspace;
 use super::{Trainer, as_f32};
 use crate::error::Error;
-use crate::fit::{check_targets, check_weights};
+use crate::fit::{check_given, check_weights};
 use crate::network::Wanted;
 use crate::reference::{Float, Loss, LossPass, Targets};
 
@@ -97,7 +97,7 @@ impl<F: Float> Trainer<F> {
         weights: Option<&[F]>,
     ) -> Result<F, Error> {
         self.soundness.check()?;
-        check_targets(self.network.graph(), &*self.loss, x.dim().into(), &targets)?;
+        check_given(self.network.graph(), &*self.loss, x, &targets)?;
         let coefficients = self.updater.coefficients()?;
         let before = self.steps_taken();
         let step = self.step_in_u32();

@@ -22,7 +22,7 @@ impl<F: Float> Trainer<F> {
     /// As there.
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
         self.updater.set_learning_rate(learning_rate)?;
-        self.optimizer_changed();
+        self.rule_changed();
         Ok(())
     }
 
@@ -32,14 +32,15 @@ impl<F: Float> Trainer<F> {
     /// As there.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         self.updater.set_optimizer(optimizer)?;
-        self.optimizer_changed();
+        self.rule_changed();
         Ok(())
     }
 
-    fn optimizer_changed(&mut self) {
-        let optimizer = Arc::clone(self.updater.optimizer());
+    fn rule_changed(&mut self) {
+        let (optimizer, groups) = (self.updater.optimizer(), self.updater.groups());
+        let (optimizer, multiples) = (Arc::clone(optimizer), groups.multiples());
         let steps = self.steps_taken();
-        self.soundness.set_optimizer(steps, optimizer);
+        self.soundness.set_rule(steps, optimizer, multiples);
     }
 
     /// Updates parameters in another way than the optimizer says: see [`crate::Trainer::set_group`].
@@ -74,8 +75,7 @@ impl<F: Float> Trainer<F> {
 
     /// Gradients that lead to no trained parameter are not computed.
     fn groups_changed(&mut self) {
-        let (steps, multiples) = (self.steps_taken(), self.updater.groups().multiples());
-        self.soundness.set_multiples(steps, multiples);
+        self.rule_changed();
         self.given.forget();
         if let Some(minibatches) = &mut self.minibatches {
             minibatches.want(&self.network, &self.updater.wanted());

@@ -1,0 +1,106 @@
+//! Steering that fails changes nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wgrad::data::Sampling;
+use wgrad::ops::{Group, Optimizer, Sgd, SoftmaxCrossEntropy, Update};
+use wgrad::plan::Recorder;
+use wgrad::reference::Rule;
+use wgrad::{Error, Fusion, Trainer};
+
+use super::{digits, relu_net};
+use crate::gpu::gpu;
+
+/// SGD that is recorded only while it may be.
+#[derive(Debug, Clone)]
+struct Moody {
+    sgd: Sgd,
+    fails: Arc<AtomicBool>,
+}
+
+impl Optimizer for Moody {
+    fn describe(&self) -> String {
+        self.sgd.describe()
+    }
+
+    fn learning_rate(&self) -> f32 {
+        self.sgd.learning_rate()
+    }
+
+    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
+        self.sgd.with_learning_rate(learning_rate)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.sgd.check()
+    }
+
+    fn state(&self) -> &'static [&'static str] {
+        self.sgd.state()
+    }
+
+    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(Error::Gpu {
+                doing: "recording".to_owned(),
+                message: "not now".to_owned(),
+            });
+        }
+        self.sgd.update(recorder, pass)
+    }
+
+    fn reference(&self) -> Rule {
+        self.sgd.reference()
+    }
+}
+
+fn trainer(optimizer: impl Optimizer + 'static) -> Trainer {
+    let (model, data) = (relu_net().build(gpu()).unwrap(), digits().train);
+    let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::WithReplacement { seed: 1 });
+    let fusion = Fusion::Layers;
+    Trainer::with_fusion(model, loss, optimizer, &data, 20, sampling, fusion).unwrap()
+}
+
+#[test]
+fn steering_that_fails_changes_nothing() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let moody = |rate: f32| Moody {
+        sgd: Sgd::new(rate).momentum(0.9),
+        fails: Arc::clone(&fails),
+    };
+    let (mut plain, mut steered) = (trainer(moody(0.1)), trainer(moody(0.1)));
+    assert_eq!(plain.steps(5).unwrap(), steered.steps(5).unwrap());
+    let before = steered.to_safetensors().unwrap();
+    fails.store(true, Ordering::SeqCst);
+    let refused = [
+        steered.set_optimizer(moody(0.5)),
+        steered.freeze("layers.0"),
+        steered.set_group("*.bias", Group::new().rate(3.0)),
+        steered.accumulate(4),
+        steered.average(0.9),
+    ];
+    for error in refused {
+        assert!(matches!(error, Err(Error::Gpu { .. })), "{error:?}");
+    }
+    assert!(steered.to_safetensors().unwrap() == before);
+    assert_eq!(
+        steered.optimizer().learning_rate().to_bits(),
+        0.1f32.to_bits()
+    );
+    assert!(steered.averaged().unwrap().is_none());
+    assert_eq!(plain.steps(5).unwrap(), steered.steps(5).unwrap());
+    assert!(plain.to_safetensors().unwrap() == steered.to_safetensors().unwrap());
+    fails.store(false, Ordering::SeqCst);
+    steered.accumulate(4).unwrap();
+    assert_ne!(plain.steps(1).unwrap(), steered.steps(1).unwrap());
+}
+
+#[test]
+fn a_step_has_so_many_minibatches_at_most() {
+    let mut trainer = trainer(Sgd::new(0.1));
+    let rows = digits().train.len();
+    let told = trainer.accumulate(rows / 20 + 1).unwrap_err().to_string();
+    let expected = format!("minibatches of a step must be 1 to {}", rows / 20);
+    assert!(told.starts_with(&expected), "{told}");
+}
