@@ -239,7 +239,7 @@ impl Position {
                 window.unwrap_or_default(),
             ),
             ("optimizer", "optimizer", self.optimizer.clone()),
-            (GROUPS_KEY, "groups of parameters", self.groups.clone()),
+            (GROUPS_KEY, "grouping of parameters", self.groups.clone()),
             (AVERAGE_KEY, "moving average", self.average.clone()),
             (
                 DECAY_KEY,

@@ -215,7 +215,7 @@ fn settings_that_differ_are_told_by_what_differs() {
         &told,
         &[
             "another batch: expected 3 of",
-            "groups of parameters: expected layers.0: rate 1, frozen, found none",
+            "another grouping of parameters: expected layers.0.weight: rate 1, frozen; layers.0.bias: rate 1, frozen, found none",
             "moving average: expected 0.9, found none",
             "resume_with and Changes::new().batch().optimizer();",
         ],
