@@ -62,6 +62,9 @@ struct Shared {
     faults: Arc<Mutex<Faults>>,
     #[cfg(not(target_arch = "wasm32"))]
     watcher: Watcher,
+    /// Submits of plans.
+    #[cfg(test)]
+    submits: std::sync::atomic::AtomicUsize,
 }
 
 /// What a builder decides besides the adapter.
@@ -111,17 +114,11 @@ impl Gpu {
     ///
     /// Its limits are those that the program asked for. `wgpu::Limits::default()`, which every browser
     /// grants, is enough for all kernels; a device with less has [`Error::Limit`] name the kernel that needs
-    /// more, and [`Fusion::Auto`](crate::Fusion) takes steps that it can run.
+    /// more, and [`Fusion::Auto`](crate::Fusion) takes steps that it can run. [`GpuBuilder::wrap`] does the same with other
+    /// settings.
     #[must_use]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        let info = device.adapter_info();
-        let settings = Settings {
-            kind: AdapterKind::of(&info),
-            timeout: Duration::from_secs(60),
-            checks_bounds: false,
-            flops_per_dispatch: adapter::flops_per_dispatch(&info),
-        };
-        Self::with_faults(device, queue, settings, Arc::default())
+        Self::builder().wrap(device, queue)
     }
 
     /// A device that nobody else has: its error handlers are ours to set.
@@ -155,6 +152,8 @@ impl Gpu {
             faults,
             #[cfg(not(target_arch = "wasm32"))]
             watcher: Watcher::default(),
+            #[cfg(test)]
+            submits: Default::default(),
         };
         // In a browser nothing is shared between threads.
         #[cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
@@ -216,6 +215,13 @@ impl Gpu {
             true => memory::check_in_driver(what, needed),
             false => memory::check(what, needed),
         }
+    }
+
+    /// Counts one more submit of a plan; how many there were before.
+    #[cfg(test)]
+    pub(crate) fn count_submits(&self, more: usize) -> usize {
+        let submits = &self.shared.submits;
+        submits.fetch_add(more, std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Name, backend and driver on one line.

@@ -197,14 +197,19 @@ impl<'gpu> Recorder<'gpu> {
         if workgroups == 0 {
             return Err(mistaken(BindingFault::NoWorkgroup));
         }
-        let limit = self.gpu.limits().max_compute_workgroups_per_dimension;
-        let most = MAX_WORKGROUPS.min(limit.into());
+        let most = self.workgroups_in_a_row();
         fold(workgroups, most).ok_or_else(|| Error::Limit {
             what: format!("{}, in workgroups,", contract.name()),
             limit: "max_compute_workgroups_per_dimension, squared",
             needed: workgroups,
             available: most * most,
         })
+    }
+
+    /// Workgroups of a dispatch dimension: where there are more, they are folded into two.
+    fn workgroups_in_a_row(&self) -> u64 {
+        let limit = self.gpu.limits().max_compute_workgroups_per_dimension;
+        MAX_WORKGROUPS.min(limit.into())
     }
 
     /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.

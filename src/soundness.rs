@@ -138,6 +138,14 @@ impl Soundness {
         }
     }
 
+    /// [`judge`](Self::judge), of the last losses that are kept: what nobody looked at before them is lost.
+    pub(crate) fn judge_last(&self, before: u64, losses: &[f32]) -> Result<(), Error> {
+        let mut found = self.found();
+        found.judged = found.judged.max(before);
+        drop(found);
+        self.judge(before, losses)
+    }
+
     /// Fails at the first loss that is not sound, and remembers it; `before` steps had been taken. Losses of parameters that
     /// others from outside have replaced count no more.
     pub(crate) fn judge(&self, before: u64, losses: &[f32]) -> Result<(), Error> {

@@ -189,9 +189,16 @@ impl Steps {
         self.pace
     }
 
-    /// Takes steps in another way from now on. They are about as long, as far as is known.
+    /// Takes steps in another way from now on. What was measured counts on where they have about as much to do.
     pub(crate) fn become_like(&mut self, other: Self) {
-        let (pace, granted) = (self.pace, self.granted);
+        let alike = |of: fn(&Plan) -> u64| {
+            let [old, new] = [self.step(), other.step()].map(of);
+            old.max(new) <= old.min(new).saturating_mul(2)
+        };
+        let (pace, granted) = match alike(Plan::flops) && alike(Plan::bytes) {
+            true => (self.pace, self.granted),
+            false => (Pace::default(), None),
+        };
         *self = Self {
             pace,
             granted,

@@ -95,7 +95,8 @@ impl Updater {
     }
 
     /// Changes all parameters by the gradients of the last [`backward`](Pass::backward) of a pass. Submits, and returns
-    /// at once. What it submits is recorded once for each pass, and kept for the last four.
+    /// at once. What it submits is recorded once for each pass, and kept for the last four, with
+    /// their gradients.
     ///
     /// # Errors
     /// [`Error::Setting`] when the pass is of another model, or the schedule gives a learning rate that is negative or not

@@ -210,12 +210,13 @@ impl Position {
     /// Of minibatches of a stream.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn with_stream(self, windows: &Windows) -> Self {
+        let (window, rows) = windows.place();
         Self {
             streamed: Some(Streamed {
                 batch: windows.batch().to_string(),
                 sampling: windows.sampling(),
-                window: windows.place().0,
-                rows: windows.place().1,
+                window,
+                rows,
             }),
             ..self
         }

@@ -333,7 +333,9 @@ fn of_other_settings(differences: &[Difference]) -> String {
     let is_allowed = differences.iter().all(|of| of.allowed_by.is_some());
     let calls: String = allowed.iter().map(|name| format!(".{name}()")).collect();
     let or_allow = match is_allowed {
-        true => format!(", or allow another by resume_with and Changes::new(){calls}"),
+        true => format!(
+            ", or allow another by resume_with (or set_safetensors_with) and Changes::new(){calls}"
+        ),
         false => String::new(),
     };
     format!(

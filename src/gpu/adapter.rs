@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Gpu, Settings};
@@ -135,15 +136,25 @@ impl GpuBuilder {
             let wanted = self.wanted();
             return Err(Error::NoAdapter { wanted, found });
         };
-        let info = adapter.get_info();
-        let by_default = || flops_per_dispatch(&info);
-        let settings = Settings {
-            kind: self.kernels.unwrap_or(AdapterKind::of(&info)),
+        open(&adapter, self.settings(&adapter.get_info())).await
+    }
+
+    /// [`Gpu::from_wgpu`] with the time limit, the bounds checks, the kernels and the length of dispatches that were chosen
+    /// here. The adapter is chosen.
+    #[must_use]
+    pub fn wrap(self, device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
+        let settings = self.settings(&device.adapter_info());
+        Gpu::with_faults(device, queue, settings, Arc::default())
+    }
+
+    fn settings(&self, info: &wgpu::AdapterInfo) -> Settings {
+        let by_default = || flops_per_dispatch(info);
+        Settings {
+            kind: self.kernels.unwrap_or(AdapterKind::of(info)),
             timeout: self.timeout,
             checks_bounds: self.checks_bounds,
             flops_per_dispatch: self.flops_per_dispatch.unwrap_or_else(by_default),
-        };
-        open(&adapter, settings).await
+        }
     }
 
     fn accepts(&self, info: &wgpu::AdapterInfo) -> bool {

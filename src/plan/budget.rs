@@ -67,7 +67,7 @@ impl Budget {
         by_flops.min(by_bytes) as usize
     }
 
-    /// Takes a dispatch out of what is left; whether there was enough.
+    /// Takes a dispatch out of what is left, also where that is too little; whether there was enough.
     #[expect(clippy::cast_precision_loss, reason = "a bound, about as large")]
     fn take(&mut self, dispatch: &Listed) -> bool {
         self.flops -= dispatch.flops as f64;

@@ -8,6 +8,9 @@ use crate::kernel::KernelRef;
 use crate::memory::total;
 use crate::tensor::Tensor;
 
+/// Parts of one dispatch: more would fill the host's memory before they were refused.
+const MOST_PARTS: u64 = 1 << 16;
+
 impl Recorder<'_> {
     /// [`dispatch`](Self::dispatch), in as many parts as it takes for each to have at most
     /// [`Gpu::flops_per_dispatch`](crate::Gpu::flops_per_dispatch). A part runs some of the workgroups: `uniform` makes
@@ -53,17 +56,35 @@ impl Recorder<'_> {
         workgroups: u64,
         cost: Cost,
     ) {
-        let (most, is_countable) = (self.gpu.flops_per_dispatch(), workgroups <= u32::MAX.into());
-        if cost.flops <= most || !is_countable {
+        let most = self.gpu.flops_per_dispatch();
+        // Of a part: whole rows of what a dispatch is folded into, so that none runs workgroups of the next.
+        let row = self.workgroups_in_a_row();
+        let fit = match cost.flops {
+            0 => workgroups,
+            flops => share(workgroups, most, flops),
+        };
+        let in_rows = |workgroups: u64| match workgroups > row {
+            true => workgroups / row * row,
+            false => workgroups,
+        };
+        let of_part = in_rows(fit);
+        let is_countable = workgroups <= u32::MAX.into();
+        // What is too long all the same is told when the recording is finished.
+        if cost.flops <= most || of_part == 0 || !is_countable || workgroups / of_part > MOST_PARTS
+        {
             return self.dispatch(kernel, uniform(0), tensors, workgroups, cost);
         }
-        let parts = workgroups.div_ceil(share(workgroups, most, cost.flops).max(1));
+        // About equal ones.
+        let parts = workgroups.div_ceil(of_part);
+        let of_part = match of_part > row {
+            true => workgroups.div_ceil(parts).next_multiple_of(row),
+            false => workgroups.div_ceil(parts),
+        };
         let bytes = || total(tensors.iter().map(|tensor| tensor.bytes()));
         let bytes = cost.bytes.unwrap_or_else(bytes);
-        // The first parts have one more where they are not equal.
-        let from = |part: u64| part * (workgroups / parts) + part.min(workgroups % parts);
-        for part in 0..parts {
-            let (first, next) = (from(part), from(part + 1));
+        let mut first = 0;
+        while first < workgroups {
+            let next = workgroups.min(first + of_part);
             let share =
                 |whole: u64| share(whole, next, workgroups) - share(whole, first, workgroups);
             let cost = Cost {
@@ -71,14 +92,9 @@ impl Recorder<'_> {
                 bytes: Some(share(bytes)),
                 ..cost
             };
-            let first = u32::try_from(first).unwrap_or(u32::MAX);
-            self.dispatch(
-                kernel,
-                uniform(first),
-                tensors,
-                next - u64::from(first),
-                cost,
-            );
+            let uniform = uniform(u32::try_from(first).unwrap_or(u32::MAX));
+            self.dispatch(kernel, uniform, tensors, next - first, cost);
+            first = next;
         }
     }
 }

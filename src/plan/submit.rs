@@ -177,6 +177,8 @@ impl Gpu {
                     }
                 }
                 let submitted = self.queue().submit([encoder.finish()]);
+                #[cfg(test)]
+                self.count_submits(1);
                 if dispatches.peek().is_none() {
                     return submitted;
                 }

@@ -2,6 +2,7 @@
 
 use super::{Cost, Recorder};
 use crate::error::Error;
+use crate::gpu::Gpu;
 use crate::kernel::{Binding, Element, Kernel};
 use crate::tensor::Tensor;
 
@@ -71,6 +72,44 @@ fn the_parts_of_a_long_dispatch_are_the_whole() {
         let found = gpu.read::<u32>(&counts).unwrap();
         assert_eq!(found, expected.collect::<Vec<_>>(), "{flops}");
     }
+}
+
+/// A part is not folded into workgroups of the next.
+#[test]
+fn long_parts_are_whole_rows_of_workgroups() {
+    let limits = wgpu::Limits {
+        max_compute_workgroups_per_dimension: 3,
+        ..wgpu::Limits::default()
+    };
+    let gpu = &crate::testing::borrowed_with(limits, Gpu::builder().flops_per_dispatch(5));
+    for (flops, lengths) in [
+        (8, vec![3, 3, 2]),
+        (7, vec![3, 3, 2]),
+        (4, vec![8]),
+        (40, vec![1; 8]),
+    ] {
+        let counts = Tensor::zeros(gpu, "counts", [1, 9], Element::U32).unwrap();
+        let mut recorder = Recorder::new(gpu);
+        recorder.dispatch_in_parts(&counting(), |first| first, &[&counts], 8, Cost::new(flops));
+        let plan = recorder.finish().unwrap();
+        gpu.submit(&plan, 1).unwrap();
+        let found = gpu.read::<u32>(&counts).unwrap();
+        if lengths.len() > 1 {
+            let of_parts = plan.listing().dispatches.iter().map(|part| part.workgroups);
+            assert_eq!(of_parts.collect::<Vec<_>>(), lengths, "{flops}");
+        }
+        // Of the last row there is one workgroup more.
+        assert_eq!(found[..8], [1; 8], "{flops}");
+    }
+    let mut recorder = Recorder::new(gpu);
+    let counts = Tensor::zeros(gpu, "counts", [1, 9], Element::U32).unwrap();
+    recorder.dispatch_in_parts(&counting(), |first| first, &[&counts], 0, Cost::new(100));
+    assert!(matches!(recorder.finish(), Err(Error::Binding { .. })));
+    // So many parts would fill the memory.
+    let mut recorder = Recorder::new(gpu);
+    let cost = Cost::new(u64::MAX);
+    recorder.dispatch_in_parts(&counting(), |first| first, &[&counts], 9, cost);
+    assert!(matches!(recorder.finish(), Err(Error::Limit { .. })));
 }
 
 #[test]

@@ -53,7 +53,8 @@ impl Trainer {
     /// Puts `count` steps into a compute pass of the program's own, to be submitted with what else is in its encoder. They
     /// count as taken once they are recorded: submit them before any others of this trainer. As many as the slowest GPU takes
     /// within a second, by [`Listing::flops`](crate::plan::Listing::flops) of [`plan`](Self::plan): a system may take a
-    /// longer submit for a hang. Steps that are never submitted are lost, and counted all the same. The pass is left with
+    /// longer submit for a hang. Submit them before a save or a read of losses, too. Steps that are
+    /// never submitted are lost, and counted all the same. The pass is left with
     /// pipeline and bind group 0 of the last dispatch: set those of yours again.
     ///
     /// # Errors
@@ -70,6 +71,54 @@ impl Trainer {
         self.announce(count)?;
         self.source.expect_encoded()?.encode(count, pass);
         self.updater.advance(count);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::data::{Sampling, synthetic};
+    use crate::error::Error;
+    use crate::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
+    use crate::plan::flops_per_submit;
+    use crate::{Fusion, Gpu, Sequential, Trainer};
+
+    /// A step is as many submits as it is long: by counting, and by time once that is known.
+    #[test]
+    fn a_long_step_is_several_submits() -> Result<(), Error> {
+        let gpu = Gpu::new()?;
+        let digits = synthetic::digits_of(3, 1100, 10)?;
+        let spec = Sequential::input(784).layer(Linear::new(1024)).layer(Relu);
+        let model = spec
+            .layer(Linear::new(1024))
+            .layer(Relu)
+            .layer(Linear::new(10));
+        let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+        let (model, sampling) = (model.build(&gpu)?, Sampling::Shuffled { seed: 1 });
+        let fusion = Fusion::Layers;
+        let mut trainer =
+            Trainer::with_fusion(model, loss, sgd, &digits.train, 1100, sampling, fusion)?;
+        let flops = trainer.plan().flops();
+        let mut submits = |learned: Option<Duration>| -> Result<usize, Error> {
+            let steps = trainer.source.expect_steps()?;
+            if let Some(took) = learned {
+                (0..40).for_each(|_submit| steps.learn(1, took));
+            }
+            let before = gpu.count_submits(0);
+            trainer.advance(1)?;
+            Ok(gpu.count_submits(0) - before)
+        };
+        let counted = submits(None)?;
+        let expected = flops.div_ceil(flops_per_submit(&gpu)) as usize;
+        assert!(
+            (expected..=2 * expected).contains(&counted),
+            "{counted} submits, {expected}"
+        );
+        assert_eq!(submits(Some(Duration::from_millis(20)))?, 1);
+        let slow = submits(Some(Duration::from_secs(1)))?;
+        assert!((4..=12).contains(&slow), "{slow} submits of a second");
         Ok(())
     }
 }

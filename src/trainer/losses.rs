@@ -39,6 +39,29 @@ impl Trainer {
         }
     }
 
+    /// The losses that are kept and that nobody has looked at, behind the number of steps before them.
+    pub(super) fn unread_losses(
+        &self,
+    ) -> (u64, impl Future<Output = Result<Vec<f32>, Error>> + use<>) {
+        let taken = self.steps_taken();
+        let kept = (taken - self.steps_elsewhere).min(HISTORY as u64);
+        let first = self.soundness.judged().clamp(taken - kept, taken);
+        #[expect(clippy::cast_possible_truncation, reason = "at most HISTORY")]
+        let count = (taken - first) as usize;
+        (first, self.read_losses(first, count))
+    }
+
+    /// Whether the training has diverged, by all losses that are kept; in a browser, by those that were read.
+    pub(super) fn has_diverged(&self) -> Result<bool, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let (first, unread) = self.unread_losses();
+            // What it fails with is known from then on.
+            let _ = self.soundness.judge_last(first, &block_on(unread)?);
+        }
+        Ok(self.soundness.has_diverged())
+    }
+
     /// The losses of `count` steps, at most as many as are kept, from `first` on.
     pub(super) fn read_losses(
         &self,

@@ -59,7 +59,7 @@ impl Trainer {
 
     /// After the parameters came from outside.
     fn begin_anew(&mut self) -> Result<(), Error> {
-        match self.soundness.has_diverged() {
+        match self.has_diverged()? {
             true => {
                 self.updater.forget(&self.model)?;
                 self.model.reset_state()?;

@@ -9,7 +9,6 @@ use crate::checkpoint::{self, Changes, Position, Resumed};
 use crate::error::Error;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
-use crate::ops::metrics::HISTORY;
 
 impl Trainer {
     fn position(&self) -> Position {
@@ -51,11 +50,8 @@ impl Trainer {
     pub fn to_safetensors_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (graph, position) = (Arc::clone(self.model.graph()), self.position());
         let (soundness, taken) = (self.soundness.clone(), self.steps_taken());
-        // Nobody may have looked at the last losses: a training that has diverged would take the place of a good file.
-        let kept = (taken - self.steps_elsewhere).min(HISTORY as u64);
-        let first = soundness.judged().clamp(taken - kept, taken);
-        #[expect(clippy::cast_possible_truncation, reason = "at most HISTORY")]
-        let unread = self.read_losses(first, (taken - first) as usize);
+        // A training that has diverged would take the place of a good file.
+        let unread = self.unread_losses();
         let reads: Vec<_> = self
             .updater
             .kept()
@@ -71,7 +67,8 @@ impl Trainer {
             }
             let (parameters, of_layers) = (parameters.await?, of_layers.await?);
             // What it fails with is known from then on.
-            let _ = soundness.judge(first, &unread.await?);
+            let (first, unread) = unread;
+            let _ = soundness.judge_last(first, &unread.await?);
             soundness.check_saving(taken)?;
             checkpoint::encode(&graph, &parameters, &of_layers, Some((&state, &position)))
         }

@@ -217,7 +217,7 @@ fn settings_that_differ_are_told_by_what_differs() {
             "another batch: expected 3 of",
             "another grouping of parameters: expected layers.0.weight: rate 1, frozen; layers.0.bias: rate 1, frozen, found none",
             "moving average: expected 0.9, found none",
-            "resume_with and Changes::new().batch().optimizer();",
+            "Changes::new().batch().optimizer();",
         ],
     );
     let all = Changes::new().batch().optimizer();

@@ -71,6 +71,12 @@ pub(crate) fn folding_after(workgroups: u32) -> Gpu {
 /// A borrowed device has the limits that its owner asked for.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn borrowed(required_limits: Limits) -> Gpu {
+    borrowed_with(required_limits, Gpu::builder())
+}
+
+/// The same with settings.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn borrowed_with(required_limits: Limits, settings: GpuBuilder) -> Gpu {
     let descriptor = InstanceDescriptor::new_without_display_handle();
     let options = RequestAdapterOptions {
         power_preference: PowerPreference::HighPerformance,
@@ -82,7 +88,7 @@ pub(crate) fn borrowed(required_limits: Limits) -> Gpu {
         ..Default::default()
     };
     let (device, queue) = block_on(adapter.request_device(&descriptor)).unwrap();
-    Gpu::from_wgpu(device, queue)
+    settings.wrap(device, queue)
 }
 
 /// A browser raises a limit that is below its own.

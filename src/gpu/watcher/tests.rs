@@ -77,9 +77,7 @@ fn the_thread_keeps_no_device() {
     drop(wait);
     assert!(becomes(|| shared.upgrade().is_none()));
     // Nor does it stay behind it.
-    let gone = Instant::now();
     assert!(becomes(|| Arc::strong_count(&post) == 1));
-    assert!(gone.elapsed() < IDLE / 2, "{:?}", gone.elapsed());
 }
 
 /// A caller that blocks waits in its own thread: no other can be started here.
