@@ -237,8 +237,8 @@ pub enum Error {
     /// behind it.
     #[cfg(not(target_arch = "wasm32"))]
     #[error(
-        "block {block} of the stream could not be had: {source}. {} of this call came before it; to go on with the block \
-         behind it, ask for steps again",
+        "block {block} of the stream could not be had: {source}. {} of this call came right before it; to go on with \
+         the block behind it, ask for steps again",
         steps_taken(losses)
     )]
     Stream {
@@ -246,7 +246,7 @@ pub enum Error {
         block: u64,
         /// What the iterator says.
         source: Box<dyn std::error::Error + Send + Sync>,
-        /// The losses before it, of the same call; none where the call does not wait for them.
+        /// The losses before it, of the same call; of the last 16,384 steps at most where the call returns no losses.
         losses: Vec<f32>,
     },
 
@@ -254,8 +254,8 @@ pub enum Error {
     /// else as [`Stream`](Self::Stream).
     #[cfg(not(target_arch = "wasm32"))]
     #[error(
-        "block {block} of the stream: expected {expected}, found {found}. {} of this call came before it; make all blocks \
-         of a stream in the same way, or ask for steps again to go on without this one",
+        "block {block} of the stream: expected {expected}, found {found}. {} of this call came right before it; make \
+         all blocks of a stream in the same way, or ask for steps again to go on without this one",
         steps_taken(losses)
     )]
     Block {
@@ -265,7 +265,7 @@ pub enum Error {
         expected: String,
         /// The rows of the block.
         found: String,
-        /// The losses before it, of the same call; none where the call does not wait for them.
+        /// The losses before it, of the same call; of the last 16,384 steps at most where the call returns no losses.
         losses: Vec<f32>,
     },
 

@@ -270,6 +270,8 @@ pub(crate) fn check_accumulated(
 
 /// A training whose rows are not drawn has one minibatch a step.
 pub(crate) fn nothing_to_accumulate() -> Error {
-    let expected = "those of a data set, made with Trainer::new: give more rows at a time, or take a Pass and an Updater";
-    Error::setting("minibatches to accumulate", expected, "rows that are given")
+    let expected = "those of a data set, made with Trainer::new: take larger minibatches of a stream, give more rows at \
+                    a time, or take a Pass and an Updater";
+    let found = "minibatches that come from a stream, or rows that are given";
+    Error::setting("minibatches to accumulate", expected, found)
 }

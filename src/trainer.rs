@@ -125,7 +125,7 @@ impl Trainer {
             let summary = Summary::of(model.graph());
             // With what of it is on its way to the device.
             let of_examples = examples.bytes().saturating_add(PIECES * PIECE);
-            check_host(&summary, optimizer.state().len(), batch, of_examples)?;
+            check_host(&summary, optimizer.state().len(), batch, (of_examples, ""))?;
         }
         let resident = Resident::upload(&gpu, &examples)?;
         let mut trainer = Self::with(model, loss, optimizer, Some(&examples))?;
@@ -266,7 +266,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then
-    /// neither it is taken nor any of the 16,384 steps that it is among. [`Error::Diverged`] when a loss is not a number
+    /// neither it is taken nor any of the 16,384 steps that it is among; of a stream, whose end nobody knows, the steps
+    /// before it are taken, and [`losses`](Self::losses) has theirs. [`Error::Diverged`] when a loss is not a number
     /// below 2²⁴: then no more steps are taken and nothing is saved, until [`resume`](Self::resume), [`set_weights`](Self::set_weights) or
     /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough.
     /// [`Error::Timeout`], [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
@@ -287,7 +288,8 @@ impl Trainer {
         while losses.len() < count {
             let from = self.steps_taken();
             let steps = (count - losses.len()).min(HISTORY);
-            let taken = self.submit_in_turn(steps).await?;
+            let behind = count - losses.len() - steps;
+            let taken = self.submit_in_turn(steps, behind).await?;
             let read = self.read_losses(from, taken).await?;
             let is_sound = self.soundness.judge(from, &read).is_ok();
             losses.extend(read);
@@ -297,7 +299,7 @@ impl Trainer {
             }
             #[cfg(not(target_arch = "wasm32"))]
             if taken < steps {
-                self.fault_of_stream(|| losses.clone())?;
+                self.end_of_stream(&losses)?;
                 break;
             }
         }
@@ -322,11 +324,15 @@ impl Trainer {
     }
 
     /// Few submits of many steps each, and no more than two under way, so that the device has work and no queue grows.
-    /// Returns how many there were: fewer where a stream has no more.
-    async fn submit_in_turn(&mut self, steps: usize) -> Result<usize, Error> {
+    /// Returns how many there were: fewer where a stream has no more. So many are asked for `behind` them.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(unused_variables, reason = "a stream reads ahead by it")
+    )]
+    async fn submit_in_turn(&mut self, steps: usize, behind: usize) -> Result<usize, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         if let Source::Stream { .. } = self.source {
-            return self.submit_streamed(steps).await;
+            return self.submit_streamed(steps, behind).await;
         }
         self.announce(steps)?;
         let gpu = self.model.gpu().clone();

@@ -158,6 +158,10 @@ pub(crate) struct Start {
     /// The step at which what the optimizer keeps began with zeros.
     pub(crate) began: u64,
     /// Rows of a stream's present window that were trained on, where they are the same.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "a browser has no streams")
+    )]
     pub(crate) rows_of_window: usize,
 }
 

@@ -188,9 +188,11 @@ impl<F: Float> Trainer<F> {
     ///
     /// # Errors
     /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then
-    /// neither it is taken nor any of the 16,384 steps that it is among. [`Error::Diverged`] at the first loss that is not a number below 2²⁴: then no more steps are taken and nothing
-    /// is saved, until [`resume`](Trainer::resume), [`set_weights`](Trainer::set_weights) or
-    /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough.
+    /// neither it is taken nor any of the 16,384 steps that it is among; of a stream, whose end nobody knows, the steps
+    /// before it are taken, and [`losses`](Self::losses) has theirs. [`Error::Diverged`] at the first loss that is not a
+    /// number below 2²⁴: then no more steps are taken and nothing is saved, until [`resume`](Trainer::resume),
+    /// [`set_weights`](Trainer::set_weights) or [`set_parameters`](Self::set_parameters) bring other parameters: those of
+    /// all layers are enough.
     /// [`Error::Setting`] for a trainer without a data set, which takes its steps by [`step_on`](Self::step_on).
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
         self.soundness.check()?;
@@ -207,9 +209,11 @@ impl<F: Float> Trainer<F> {
             if steps == 0 {
                 break;
             }
+            let before = losses.len();
             taken = enter(|| self.take_steps(steps, &mut losses));
+            // Before a stream is read on, which may panic.
+            self.remember(&losses[before..]);
         }
-        self.remember(&losses);
         if !taken? {
             self.soundness.judge(first, &in_f32(&losses))?;
         }
@@ -222,9 +226,11 @@ impl<F: Float> Trainer<F> {
 
     /// Takes steps up to the first whose loss is not sound; whether there is none.
     fn take_steps(&mut self, count: usize, losses: &mut Vec<F>) -> Result<bool, Error> {
+        let of_data_set = self.minibatches.as_ref().and_then(|of| of.rows.examples());
+        let is_of_data_set = of_data_set.is_some();
         for at in 0..count {
-            // As a GPU is told of them.
-            if at % HISTORY == 0 {
+            // As a GPU is told of them. A stream may end before a rate that is bad.
+            if is_of_data_set && at % HISTORY == 0 {
                 self.updater.check_rates(HISTORY.min(count - at))?;
             }
             let loss = self.take_step()?;

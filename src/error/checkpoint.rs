@@ -2,8 +2,8 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-#[cfg(not(target_arch = "wasm32"))]
 use super::joined;
+#[cfg(not(target_arch = "wasm32"))]
 use crate::files::FileError;
 
 /// The format of a file, as its metadata names it.

@@ -17,11 +17,14 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Setting`] for a learning rate as in [`steps`](Self::steps), or when there is nothing to take steps on;
-    /// [`Error::Diverged`] once losses that were read have shown it; [`Error::DeviceLost`], [`Error::OutOfMemory`],
+    /// [`Error::Diverged`] once losses that were read have shown it; those of a stream that [`Trainer::streamed`] tells of,
+    /// with the losses of the last 16,384 steps of this call at most; [`Error::DeviceLost`], [`Error::OutOfMemory`],
     /// [`Error::Timeout`] or [`Error::Gpu`] when the GPU fails.
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
         self.soundness.check()?;
         self.source.expect_steps()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        let first = self.steps_taken();
         let mut left = count;
         // So that the queue has an end: the last ones alone are not waited for, and of a stream none.
         #[cfg(not(target_arch = "wasm32"))]
@@ -32,8 +35,11 @@ impl Trainer {
             };
             while left > unwaited {
                 let steps = (left - unwaited).min(HISTORY);
-                if block_on(self.submit_in_turn(steps))? < steps {
-                    return self.fault_of_stream(Vec::new);
+                if block_on(self.submit_in_turn(steps, left - steps))? < steps {
+                    let taken = (self.steps_taken() - first).min(HISTORY as u64);
+                    #[expect(clippy::cast_possible_truncation, reason = "at most HISTORY")]
+                    let losses = self.losses(taken as usize)?;
+                    return self.end_of_stream(&losses);
                 }
                 left -= steps;
             }

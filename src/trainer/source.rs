@@ -106,18 +106,18 @@ impl Source {
 }
 
 /// Whether the host has room for what a training adds to its model, with so many bytes of examples, where the memory of
-/// a software driver is the host's.
+/// a software driver is the host's. A message says of the examples what `of_stream` does.
 pub(super) fn check_host(
     summary: &Summary,
     optimizer_state: usize,
     batch: usize,
-    of_examples: u64,
+    (of_examples, of_stream): (u64, &str),
 ) -> Result<(), Error> {
     let of_training = summary.training_bytes(batch, optimizer_state);
     let of_training = of_training.saturating_sub(summary.network_bytes());
     let what = || {
         format!(
-            "a training of {} parameters with minibatches of {batch} examples, in a software driver",
+            "a training of {} parameters with minibatches of {batch} examples{of_stream}, in a software driver",
             summary.parameters()
         )
     };

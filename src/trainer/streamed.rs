@@ -4,6 +4,7 @@ use super::source::{Source, check_host};
 use super::{PIECE, PIECES, Trainer};
 use crate::data::{Layout, Rows, Sampling, Stream, Windows};
 use crate::error::Error;
+use crate::error::memory::readable;
 use crate::fit::windows;
 use crate::gpu::Finished;
 use crate::model::{Model, probe_loss};
@@ -11,6 +12,7 @@ use crate::network::summary::Summary;
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, Optimizer};
 use crate::steps::{self, Fusion};
+use crate::updater::Updater;
 
 /// A stream, and the minibatches of it that are on the device: there is room for a few, which take turns. A minibatch is
 /// written where its step looks for it, right before that step is submitted.
@@ -72,9 +74,25 @@ fn minibatches_of_piece(layout: Layout, batch: usize) -> usize {
     1 << most.max(1).ilog2()
 }
 
+/// Writes what the next steps read of the optimizer: of at most so many, and of at least half of those before the first
+/// whose rate no update can be made with. Returns of how many.
+fn announce(updater: &mut Updater, most: usize) -> Result<usize, Error> {
+    let mut steps = most;
+    while steps > 0 {
+        match updater.announce(steps) {
+            Ok(()) => break,
+            Err(Error::Setting { .. }) => steps /= 2,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(steps)
+}
+
 impl Trainer {
     /// Records the training of `model` on a stream of rows with minibatches of `batch` rows, for data that do not fit in
-    /// memory. While the device works on some minibatches, the next are read, shuffled and written.
+    /// memory. While the device works on some minibatches, the next that the same call takes steps on are read, shuffled
+    /// and written: ask for many steps at a time. What no step of a call needs is not read in it, so that a program may
+    /// send rows through a channel and take their steps in turn.
     ///
     /// In memory are the block that came last, two windows, and some megabytes of minibatches on their way; on the
     /// device are 8 MB of minibatches, or one.
@@ -126,12 +144,17 @@ impl Trainer {
         // Those on the device, where its memory is the host's, and their copies.
         let of_minibatch = 4 * (layout.numbers() as u64).saturating_mul(batch as u64);
         let copies = (1 + PIECES).saturating_mul(PIECE.max(of_minibatch));
+        let of_stream = || {
+            let windows = readable(of_windows);
+            format!(" (two windows of its stream: {windows}; a smaller window takes less)")
+        };
         if gpu.is_software() {
             let summary = Summary::of(model.graph());
             let of_examples = of_windows.saturating_add(copies.saturating_add(PIECE));
+            let of_examples = (of_examples, &*of_stream());
             check_host(&summary, optimizer.state().len(), batch, of_examples)?;
         } else {
-            let what = || "a training on a stream, two windows of it".to_owned();
+            let what = || format!("a training{}", of_stream());
             gpu.check_host(what, of_windows.saturating_add(copies))?;
         }
         let streamed = Box::new(Streamed::new(&model, windows)?);
@@ -141,10 +164,13 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Submits at most so many steps of a stream, and reads on meanwhile; returns how many.
-    pub(super) async fn submit_streamed(&mut self, steps: usize) -> Result<usize, Error> {
-        // Before any of them: a rate that no update can be made with is told before the first.
-        self.announce(steps)?;
+    /// Submits at most so many steps of a stream, and meanwhile reads on what they and so many `behind` them need;
+    /// returns how many there were. [`end_of_stream`](Self::end_of_stream) says why there were fewer.
+    pub(super) async fn submit_streamed(
+        &mut self,
+        steps: usize,
+        behind: usize,
+    ) -> Result<usize, Error> {
         let Source::Stream {
             streamed,
             steps: recorded,
@@ -165,7 +191,8 @@ impl Trainer {
         while taken < steps {
             #[expect(clippy::cast_possible_truncation, reason = "below the room")]
             let place = (self.updater.steps_taken() % *room as u64) as usize;
-            let now = windows.ready().min(steps - taken).min(*room - place);
+            let ready = windows.ready().min(steps - taken).min(*room - place);
+            let now = announce(&mut self.updater, ready)?;
             if now == 0 {
                 break;
             }
@@ -187,19 +214,20 @@ impl Trainer {
                 }
             }
             taken += now;
-            windows.read_ahead(now * batch);
+            windows.read_ahead(now * batch, (steps - taken).saturating_add(behind));
         }
         Ok(taken)
     }
 
-    /// The error that a stream ended with for now.
-    pub(super) fn fault_of_stream(
-        &mut self,
-        losses: impl FnOnce() -> Vec<f32>,
-    ) -> Result<(), Error> {
-        match &mut self.source {
-            Source::Stream { streamed, .. } => streamed.windows.fault(losses),
-            _ => Ok(()),
+    /// Why a stream gave fewer steps than were asked for, which had these losses: it has ended, or there is an error.
+    pub(super) fn end_of_stream(&mut self, losses: &[f32]) -> Result<(), Error> {
+        if let Source::Stream { streamed, .. } = &mut self.source {
+            streamed.windows.fault(|| losses.to_vec())?;
+        }
+        match self.is_finished() {
+            true => Ok(()),
+            // There are rows for it, and no rate.
+            false => self.announce(1),
         }
     }
 

@@ -14,9 +14,10 @@ impl<F: Float> Trainer<F> {
     /// ones are gone.
     ///
     /// # Errors
-    /// As [`steps`](Self::steps).
+    /// As [`steps`](Self::steps); those of a stream have the losses of the last 16,384 steps of this call at most.
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
-        self.advance_while_there_are_rows(count).map(drop)
+        let first = self.steps_taken();
+        self.advance_while_there_are_rows(first, count).map(drop)
     }
 
     /// Takes as many steps as fit a time, and at least one; returns how many: for a program that draws frames, once a
@@ -44,11 +45,11 @@ impl<F: Float> Trainer<F> {
     /// # Errors
     /// As [`steps`](Self::steps).
     pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
-        let start = Instant::now();
+        let (start, first) = (Instant::now(), self.steps_taken());
         let (mut pace, mut taken, mut now) = (Pace::default(), 0, 1);
         while now > 0 {
             let began = Instant::now();
-            let done = self.advance_while_there_are_rows(now)?;
+            let done = self.advance_while_there_are_rows(first, now)?;
             taken += done;
             if done < now {
                 break;
@@ -63,12 +64,19 @@ impl<F: Float> Trainer<F> {
         Ok(taken)
     }
 
-    /// How many there were: fewer where a stream has no more.
-    fn advance_while_there_are_rows(&mut self, count: usize) -> Result<usize, Error> {
+    /// How many there were: fewer where a stream has no more. The call has begun behind the `first` steps.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(unused_variables, reason = "errors of a stream have losses")
+    )]
+    fn advance_while_there_are_rows(&mut self, first: u64, count: usize) -> Result<usize, Error> {
         let mut taken = 0;
         loop {
             let steps = (count - taken).min(HISTORY);
-            let done = self.steps(steps)?.len();
+            let losses = self.steps(steps);
+            #[cfg(not(target_arch = "wasm32"))]
+            let losses = losses.map_err(|error| self.with_losses_since(first, error));
+            let done = losses?.len();
             taken += done;
             if done < steps || taken == count {
                 return Ok(taken);

@@ -1,7 +1,7 @@
 //! Steps on rows that come in a stream.
 
 use super::minibatches::{Minibatches, Source};
-use super::{Trainer, in_f32};
+use super::{Trainer, as_f32, in_f32};
 use crate::cpu::Network;
 use crate::data::Stream;
 use crate::error::Error;
@@ -41,6 +41,20 @@ impl<F: Float> Trainer<F> {
             Some(Source::Stream(windows)) => windows.fault(|| in_f32(losses)),
             _ => Ok(()),
         }
+    }
+
+    /// The same error of a call that has begun behind the `first` steps, with the losses of all its steps that are kept.
+    pub(super) fn with_losses_since(&self, first: u64, mut error: Error) -> Error {
+        if let Error::Stream { losses, .. } | Error::Block { losses, .. } = &mut error {
+            let steps = (self.steps_taken() - first).min(self.losses.len() as u64);
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "at most those that are kept"
+            )]
+            let before = self.losses.len() - steps as usize;
+            *losses = self.losses.range(before..).copied().map(as_f32).collect();
+        }
+        error
     }
 
     /// Whether a stream has ended and all of its minibatches were trained on: see [`crate::Trainer::is_finished`].

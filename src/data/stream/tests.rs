@@ -1,6 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::convert::Infallible;
+use std::iter;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::Array2;
 
@@ -42,10 +46,15 @@ fn windows(sizes: &[usize], window: usize, seed: u64) -> Windows {
 /// The classes of all minibatches, of which so many are taken at a time at the most, and so many rows are read ahead.
 fn all(windows: &mut Windows, most: usize, ahead: usize) -> Vec<u32> {
     let mut classes = Vec::new();
+    all_into(windows, most, ahead, &mut classes);
+    classes
+}
+
+fn all_into(windows: &mut Windows, most: usize, ahead: usize, classes: &mut Vec<u32>) {
     loop {
         let ready = windows.ready().min(most);
         if ready == 0 {
-            return classes;
+            return;
         }
         let (order, rows) = windows.minibatches(ready);
         for &row in order {
@@ -56,7 +65,7 @@ fn all(windows: &mut Windows, most: usize, ahead: usize) -> Vec<u32> {
             classes.push(class);
         }
         windows.advance(ready);
-        windows.read_ahead(ahead);
+        windows.read_ahead(ahead, usize::MAX);
     }
 }
 
@@ -120,7 +129,68 @@ fn nothing_is_asked_behind_the_end() {
     let mut windows = Windows::new(Stream::new(blocks, 20, 1), LAYOUT, 5).unwrap();
     for _ in 0..3 {
         assert_eq!((windows.ready(), windows.rows_left()), (0, Some(0)));
-        windows.read_ahead(20);
+        windows.read_ahead(20, usize::MAX);
+    }
+}
+
+#[test]
+fn rows_are_read_ahead_where_minibatches_need_them() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let blocks = blocks(&[1; 100]).into_iter();
+    let count = Arc::clone(&asked);
+    let blocks = blocks.inspect(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut windows = Windows::new(Stream::new(blocks, 20, 1), LAYOUT, 5).unwrap();
+    let asked = || asked.load(Ordering::Relaxed);
+    windows.read_ahead(7, usize::MAX);
+    assert_eq!(asked(), 0, "there is no window yet");
+    assert_eq!((windows.ready(), asked()), (4, 20));
+    windows.advance(1);
+    for (wanted, expected) in [
+        (0, 20),
+        (3, 20),
+        (4, 27),
+        (3, 27),
+        (100, 34),
+        (100, 40),
+        (100, 40),
+    ] {
+        windows.read_ahead(7, wanted);
+        assert_eq!(asked(), expected, "{wanted} are wanted, 3 are left");
+    }
+    windows.advance(3);
+    assert_eq!((windows.ready(), asked()), (4, 40));
+    windows.advance(4);
+    windows.read_ahead(7, 0);
+    assert_eq!(asked(), 40);
+    windows.read_ahead(7, 1);
+    assert_eq!(asked(), 47);
+}
+
+/// In the window that is waited for, and in the one that is read ahead.
+#[test]
+fn an_iterator_that_panics_loses_no_row() {
+    let expected = all(&mut windows(&[103], 20, 3), 1, 0);
+    for (fails, ahead) in [(1, 0), (3, 0), (3, 20), (7, 3), (9, 20), (12, 1000)] {
+        let (mut calls, mut blocks) = (0, blocks(&[10; 10]).into_iter());
+        let mut rest = Some(Ok(rows(100, 3)));
+        let next = move || {
+            calls += 1;
+            assert!(calls != fails, "a panic of the iterator");
+            blocks.next().or_else(|| rest.take())
+        };
+        let stream = Stream::new(iter::from_fn(next), 20, 3);
+        let mut windows = Windows::new(stream, LAYOUT, 5).unwrap();
+        let (mut found, mut panics) = (Vec::new(), 0);
+        while windows.rows_left().is_none() {
+            let classes = &mut found;
+            let run = AssertUnwindSafe(|| all_into(&mut windows, 3, ahead, classes));
+            panics += usize::from(catch_unwind(run).is_err());
+        }
+        assert_eq!(panics, 1);
+        assert_eq!(found, expected, "call {fails}, {ahead} rows read ahead");
+        assert_eq!(windows.rows_left(), Some(3));
     }
 }
 

@@ -9,8 +9,7 @@ use crate::memory::bytes_of;
 /// The windows of a stream: one that minibatches are taken from, and the next, as far as it was read ahead.
 #[derive(Debug)]
 pub(crate) struct Windows {
-    stream: Stream,
-    layout: Layout,
+    reader: Reader,
     batch: usize,
     /// Rows of a window: whole minibatches.
     size: usize,
@@ -23,11 +22,18 @@ pub(crate) struct Windows {
     /// How many of the window that is read next were, by a training that this one goes on from.
     skipped: usize,
     next: Rows,
+    /// Rows at the end of the stream that fill no minibatch.
+    rows_left: Option<usize>,
+}
+
+/// What fills windows. An iterator that panics takes none of their rows with it.
+#[derive(Debug)]
+struct Reader {
+    stream: Stream,
+    layout: Layout,
     /// What came last, and how many of its rows are in windows.
     block: Option<(Table, usize)>,
     fault: Option<Fault>,
-    /// Rows at the end of the stream that fill no minibatch.
-    rows_left: Option<usize>,
 }
 
 /// Rows on their way to minibatches: features, and a class or values each.
@@ -52,9 +58,14 @@ impl Windows {
             let expected = format!("1 to {} rows", most - most % batch);
             return Err(Error::setting("window of the stream", expected, window));
         };
-        Ok(Self {
+        let reader = Reader {
             stream,
             layout,
+            block: None,
+            fault: None,
+        };
+        Ok(Self {
+            reader,
             batch,
             size,
             now: Rows::default(),
@@ -62,8 +73,6 @@ impl Windows {
             taken: 0,
             skipped: 0,
             next: Rows::default(),
-            block: None,
-            fault: None,
             rows_left: None,
         })
     }
@@ -74,17 +83,17 @@ impl Windows {
 
     /// How rows become minibatches, by which a checkpoint knows it.
     pub(crate) fn sampling(&self) -> String {
-        let (window, seed) = (self.size, self.stream.seed);
+        let (window, seed) = (self.size, self.reader.stream.seed);
         format!("of a stream, windows of {window} rows, seed {seed}")
     }
 
     pub(crate) fn layout(&self) -> Layout {
-        self.layout
+        self.reader.layout
     }
 
     /// Bytes of a window, and of the order of its rows.
     pub(crate) fn bytes_of_window(&self) -> u64 {
-        let numbers = self.layout.numbers().saturating_add(1) as u64;
+        let numbers = self.layout().numbers().saturating_add(1) as u64;
         bytes_of::<f32>(numbers.saturating_mul(self.size as u64))
     }
 
@@ -97,6 +106,11 @@ impl Windows {
                 break;
             }
         }
+        self.left()
+    }
+
+    /// Whole minibatches of the window that was read last that were not taken.
+    fn left(&self) -> usize {
         (self.order.len() - self.taken) / self.batch
     }
 
@@ -109,21 +123,21 @@ impl Windows {
                 std::mem::swap(&mut self.now, &mut self.next);
             }
         }
-        let mut now = std::mem::take(&mut self.now);
-        let is_whole = self.read_into(&mut now, self.size);
-        self.now = now;
-        if !is_whole && !self.stream.has_ended {
+        self.now.reserve(self.reader.layout, self.size);
+        let is_whole = self.reader.read_into(&mut self.now, self.size);
+        let stream = &mut self.reader.stream;
+        if !is_whole && !stream.has_ended {
             return;
         }
-        let rows = self.now.len(self.layout);
+        let rows = self.now.len(self.reader.layout);
         let whole = rows - rows % self.batch;
         if !is_whole {
             self.rows_left = Some(rows - whole);
         }
-        let shuffle = Shuffle::new(self.stream.seed, rows, self.stream.number);
+        let shuffle = Shuffle::new(stream.seed, rows, stream.number);
         self.order.reserve_exact(whole);
         self.order.extend(shuffle.take(whole));
-        self.stream.number = self.stream.number.wrapping_add(1);
+        stream.number = stream.number.wrapping_add(1);
         let skipped = std::mem::take(&mut self.skipped);
         self.taken = self.rows_to_skip(skipped);
     }
@@ -135,9 +149,10 @@ impl Windows {
 
     /// Number of the window that the next minibatch is of, and rows of it that were trained on.
     pub(crate) fn place(&self) -> (u32, usize) {
+        let next = self.reader.stream.number;
         match self.taken < self.order.len() {
-            true => (self.stream.number.wrapping_sub(1), self.taken),
-            false => (self.stream.number, self.skipped),
+            true => (next.wrapping_sub(1), self.taken),
+            false => (next, self.skipped),
         }
     }
 
@@ -149,22 +164,62 @@ impl Windows {
         }
     }
 
-    /// Reads so many more rows of the window behind the present one. A fault is kept until all steps of the present
-    /// window are taken.
-    pub(crate) fn read_ahead(&mut self, rows: usize) {
-        if self.order.is_empty() {
+    /// Reads so many more rows of the window behind the present one, if `wanted` more minibatches need it: rows that
+    /// nobody has asked for may never come. A fault is kept until all steps of the present window are taken.
+    pub(crate) fn read_ahead(&mut self, rows: usize, wanted: usize) {
+        if self.order.is_empty() || wanted <= self.left() {
             return;
         }
-        let mut next = std::mem::take(&mut self.next);
-        let until = next.len(self.layout).saturating_add(rows).min(self.size);
-        self.read_into(&mut next, until);
-        self.next = next;
+        let has = self.next.len(self.reader.layout);
+        let until = has.saturating_add(rows).min(self.size);
+        self.next.reserve(self.reader.layout, self.size);
+        self.reader.read_into(&mut self.next, until);
     }
 
+    /// The rows of the next minibatches, which are ready, by their places among those of the window.
+    pub(crate) fn minibatches(&self, count: usize) -> (&[u32], &Rows) {
+        let rows = count * self.batch;
+        (&self.order[self.taken..][..rows], &self.now)
+    }
+
+    /// The next minibatches were trained on.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.taken += count * self.batch;
+    }
+
+    /// Why there is nothing more, if that is no end: told once, with the losses of the steps before it. Then it goes on
+    /// with the block behind.
+    pub(crate) fn fault(&mut self, losses: impl FnOnce() -> Vec<f32>) -> Result<(), Error> {
+        match self.reader.fault.take() {
+            None => Ok(()),
+            Some(Fault::Source { block, source }) => Err(Error::Stream {
+                block,
+                source,
+                losses: losses(),
+            }),
+            Some(Fault::Layout {
+                block,
+                expected,
+                found,
+            }) => Err(Error::Block {
+                block,
+                expected: expected.to_string(),
+                found: found.to_string(),
+                losses: losses(),
+            }),
+        }
+    }
+
+    /// Rows that fill no minibatch, once all others were trained on.
+    pub(crate) fn rows_left(&self) -> Option<usize> {
+        self.rows_left.filter(|_| self.taken == self.order.len())
+    }
+}
+
+impl Reader {
     /// Reads until there are so many rows; whether there are.
     fn read_into(&mut self, rows: &mut Rows, until: usize) -> bool {
         let layout = self.layout;
-        rows.reserve(layout, self.size);
         while self.fault.is_none() {
             let missing = until - rows.len(layout);
             if missing == 0 {
@@ -188,45 +243,6 @@ impl Windows {
             }
         }
         false
-    }
-
-    /// The rows of the next minibatches, which are ready, by their places among those of the window.
-    pub(crate) fn minibatches(&self, count: usize) -> (&[u32], &Rows) {
-        let rows = count * self.batch;
-        (&self.order[self.taken..][..rows], &self.now)
-    }
-
-    /// The next minibatches were trained on.
-    pub(crate) fn advance(&mut self, count: usize) {
-        self.taken += count * self.batch;
-    }
-
-    /// Why there is nothing more, if that is no end: told once, with the losses of the steps before it. Then it goes on
-    /// with the block behind.
-    pub(crate) fn fault(&mut self, losses: impl FnOnce() -> Vec<f32>) -> Result<(), Error> {
-        match self.fault.take() {
-            None => Ok(()),
-            Some(Fault::Source { block, source }) => Err(Error::Stream {
-                block,
-                source,
-                losses: losses(),
-            }),
-            Some(Fault::Layout {
-                block,
-                expected,
-                found,
-            }) => Err(Error::Block {
-                block,
-                expected: expected.to_string(),
-                found: found.to_string(),
-                losses: losses(),
-            }),
-        }
-    }
-
-    /// Rows that fill no minibatch, once all others were trained on.
-    pub(crate) fn rows_left(&self) -> Option<usize> {
-        self.rows_left.filter(|_| self.taken == self.order.len())
     }
 }
 
