@@ -28,6 +28,31 @@ fn of_network<F>(graph: &Graph) -> u64 {
     bytes_of::<F>(values).saturating_add(drawn)
 }
 
+/// Whether the host has room for a copy of a network's parameters and of the state of its layers.
+pub(super) fn check_copy<F: Float>(graph: &Graph) -> Result<(), Error> {
+    let what = || {
+        format!(
+            "a copy of a network of {} parameters",
+            graph.parameter_count()
+        )
+    };
+    memory::check(
+        what,
+        bytes_of::<F>(graph.parameter_count().saturating_add(state(graph))),
+    )
+}
+
+/// Whether the host has room for `what`, so many values of each parameter.
+pub(super) fn check_like_parameters<F: Float>(
+    graph: &Graph,
+    what: &str,
+    values: usize,
+) -> Result<(), Error> {
+    let count = graph.parameter_count();
+    let needed = bytes_of::<F>(count.saturating_mul(values as u64));
+    memory::check(|| format!("{what} of {count} parameters"), needed)
+}
+
 /// Whether the host has room for the gradients of a network, over so many rows at once.
 pub(super) fn check_gradient<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
     let what = || format!("a gradient over {rows} rows at once");

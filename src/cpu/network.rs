@@ -15,7 +15,7 @@ use crate::reference::Float;
 use crate::shape::Shape;
 
 /// A network with its parameters and the state of its layers, on the CPU. A clone of it has its own.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Network<F = f32> {
     pub(super) passes: Arc<Passes>,
     /// In the order of the graph, as its state.
@@ -135,6 +135,20 @@ impl<F: Float> Network<F> {
         set_all(&self.passes.graph.state, &mut self.state, values)
     }
 
+    /// The same network with parameters and state of its own, which start as these are. [`Clone`] is the same, and panics
+    /// instead.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when the host has no room for it.
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        footprint::check_copy::<F>(self.graph())?;
+        Ok(Self {
+            passes: Arc::clone(&self.passes),
+            parameters: self.parameters.clone(),
+            state: self.state.clone(),
+        })
+    }
+
     /// Takes the parameters and the state of another network that is the same but for them.
     ///
     /// # Errors
@@ -151,7 +165,7 @@ impl<F: Float> Network<F> {
     /// use wgrad::TwoLayerNet;
     ///
     /// let trained = TwoLayerNet::spec(4, 8, 2).seed(1).on_cpu()?;
-    /// let mut target = trained.clone();
+    /// let mut target = trained.try_clone()?;
     /// // After every step of the training of the first:
     /// target.mix(&trained, 0.005)?;
     /// assert_eq!(target.parameters(), trained.parameters());
@@ -178,6 +192,20 @@ impl<F: Float> Network<F> {
             });
         }
         Ok(())
+    }
+}
+
+/// A network with parameters and state of its own, which start as these are.
+///
+/// # Panics
+/// When the host has no room for it: [`try_clone`](Network::try_clone) says so by an error.
+impl<F: Float> Clone for Network<F> {
+    #[expect(
+        clippy::expect_used,
+        reason = "as documented, and better than an allocation that ends the program"
+    )]
+    fn clone(&self) -> Self {
+        self.try_clone().expect("room for a copy of a network")
     }
 }
 

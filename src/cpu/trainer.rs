@@ -271,13 +271,16 @@ impl<F: Float> Trainer<F> {
     /// Losses of the last `count` steps of this trainer; of 16,384 at most.
     ///
     /// # Errors
-    /// [`Error::Setting`] for more steps than were taken or are kept.
+    /// [`Error::Setting`] for more steps than were taken or are kept, [`Error::Diverged`] when one of them is not sound.
     pub fn losses(&self, count: usize) -> Result<Vec<F>, Error> {
         let Some(before) = self.losses.len().checked_sub(count) else {
             let expected = format!("at most {}, the losses that are kept", self.losses.len());
             return Err(Error::setting("number of losses", expected, count));
         };
-        Ok(self.losses.range(before..).copied().collect())
+        let losses: Vec<F> = self.losses.range(before..).copied().collect();
+        let first = self.steps_taken() - count as u64;
+        self.soundness.judge(first, &in_f32(&losses))?;
+        Ok(losses)
     }
 }
 

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use ndarray::{Array2, Zip};
 
 use super::network::named;
-use super::{Network, Pass};
+use super::passes::Passes;
+use super::{Network, Pass, footprint};
 use crate::checkpoint::AVERAGE;
 use crate::error::Error;
 use crate::network::{Groups, Parameters, Wanted};
 use crate::ops::{Group, Optimizer, check_below_one, coefficients};
 use crate::reference::{Float, Rule, UpdateStep};
+
+/// What needs memory for an optimizer.
+const KEPT: &str = "what an optimizer keeps";
 
 /// An optimizer with what it keeps from step to step, for the parameters of one network: the last part of a step. The
 /// others are those of a [`Pass`], where there is an example.
@@ -21,8 +25,8 @@ pub struct Updater<F = f32> {
     groups: Groups,
     /// What the optimizer keeps of every parameter, in order.
     state: Vec<Vec<Array2<F>>>,
-    /// Rows and columns of every parameter.
-    dims: Vec<(usize, usize)>,
+    /// Those of the network, which its copies share.
+    passes: Arc<Passes>,
     average: Option<Average<F>>,
     steps_taken: u64,
     /// The step at which what the optimizer keeps began with zeros.
@@ -40,10 +44,13 @@ impl<F: Float> Updater<F> {
     /// With nothing kept yet.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the optimizer makes no sense.
+    /// [`Error::Setting`] when a setting of the optimizer makes no sense, [`Error::Memory`] when the host has no room for
+    /// what it keeps.
     pub fn new(network: &Network<F>, optimizer: impl Optimizer + 'static) -> Result<Self, Error> {
         optimizer.check()?;
-        let groups = Groups::new(network.graph());
+        let graph = network.graph();
+        footprint::check_like_parameters::<F>(graph, KEPT, optimizer.state().len())?;
+        let groups = Groups::new(graph);
         let optimizer: Arc<dyn Optimizer> = Arc::new(optimizer);
         let of_parameter = |parameter: &Array2<F>| {
             let names = optimizer.state().iter();
@@ -52,7 +59,7 @@ impl<F: Float> Updater<F> {
         Ok(Self {
             groups,
             state: network.parameters.iter().map(of_parameter).collect(),
-            dims: network.parameters.iter().map(Array2::dim).collect(),
+            passes: Arc::clone(&network.passes),
             rule: optimizer.reference(),
             optimizer,
             average: None,
@@ -76,8 +83,7 @@ impl<F: Float> Updater<F> {
 
     /// Whether a network is the one that this is for, or a copy of it.
     fn check_network(&self, network: &Network<F>) -> Result<(), Error> {
-        let dims = network.parameters.iter().map(Array2::dim);
-        if dims.eq(self.dims.iter().copied()) {
+        if Arc::ptr_eq(&network.passes, &self.passes) {
             return Ok(());
         }
         let expected = "the network whose updater it is, or a copy of it";
@@ -173,22 +179,35 @@ impl<F: Float> Updater<F> {
     /// zeros. The steps count on.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of it makes no sense; then nothing is changed.
+    /// [`Error::Setting`] when a setting of it makes no sense, [`Error::Memory`] when the host has no room for what it
+    /// keeps; then nothing is changed.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         optimizer.check()?;
         let before = self.optimizer.state();
+        let more = optimizer.state().len().saturating_sub(before.len());
+        footprint::check_like_parameters::<F>(&self.passes.graph, KEPT, more)?;
         if optimizer.state().iter().any(|role| !before.contains(role)) {
             self.began = self.steps_taken;
         }
-        for (state, dims) in self.state.iter_mut().zip(&self.dims) {
+        for (parameter, state) in self.state.iter_mut().enumerate() {
             let mut old: Vec<_> = before.iter().zip(std::mem::take(state)).collect();
-            *state = optimizer
-                .state()
-                .iter()
-                .map(|name| match old.iter().position(|(of, _)| of == &name) {
-                    Some(at) => old.swap_remove(at).1,
-                    None => Array2::zeros(*dims),
-                })
+            let names = optimizer.state().iter();
+            let goes_on = names.map(|name| {
+                let found = old.iter().position(|(of, _)| of == &name);
+                found.map(|at| old.swap_remove(at).1)
+            });
+            let goes_on: Vec<_> = goes_on.collect();
+            let mut rooms = old.into_iter().map(|(_, room)| room);
+            let mut new = || match rooms.next() {
+                Some(mut room) => {
+                    room.fill(F::zero());
+                    room
+                }
+                None => self.passes.zeros_like(parameter),
+            };
+            *state = goes_on
+                .into_iter()
+                .map(|of| of.unwrap_or_else(&mut new))
                 .collect();
         }
         self.rule = optimizer.reference();
@@ -198,15 +217,17 @@ impl<F: Float> Updater<F> {
 
     /// The gradients that an update reads.
     pub(super) fn wanted(&self) -> Wanted {
-        Wanted {
-            input: false,
-            parameters: self.groups.trained(),
-        }
+        self.groups.wanted()
     }
 
     /// The groups of the parameters: [`set_group`](Self::set_group) says which is in which.
     pub(super) fn groups(&self) -> &Groups {
         &self.groups
+    }
+
+    /// Puts all parameters in other groups.
+    pub(super) fn set_groups(&mut self, groups: Groups) {
+        self.groups = groups;
     }
 
     /// Updates parameters in another way than the optimizer says: the one of this name (`layers.0.weight`), those whose
@@ -242,23 +263,38 @@ impl<F: Float> Updater<F> {
     /// parameters from outside calls it again, so that it does not go on from those before.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `decay` is not at least 0 and below 1, or the network is another than that of this updater.
+    /// [`Error::Setting`] when `decay` is not at least 0 and below 1, or the network is another than that of this updater;
+    /// [`Error::Memory`] when the host has no room for it.
     pub fn average(&mut self, network: &Network<F>, decay: f32) -> Result<(), Error> {
         self.check_network(network)?;
         check_below_one("decay of the moving average", decay)?;
-        let values = network.parameters.clone();
-        self.average = Some(Average { decay, values });
+        match &mut self.average {
+            Some(average) => {
+                average.decay = decay;
+                average.values.clone_from(&network.parameters);
+            }
+            None => {
+                footprint::check_like_parameters::<F>(network.graph(), "the moving average", 1)?;
+                let values = network.parameters.clone();
+                self.average = Some(Average { decay, values });
+            }
+        }
         Ok(())
     }
 
-    /// The moving average, if one is kept.
+    /// A copy of the moving average, if one is kept.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network is another than that of this updater.
+    /// [`Error::Setting`] when the network is another than that of this updater, [`Error::Memory`] when the host has no
+    /// room for the copy.
     pub fn averaged(&self, network: &Network<F>) -> Result<Option<Parameters<F>>, Error> {
         self.check_network(network)?;
-        let average = self.average.as_ref();
-        Ok(average.map(|average| named(&network.graph().parameters, &average.values)))
+        let Some(average) = &self.average else {
+            return Ok(None);
+        };
+        let graph = network.graph();
+        footprint::check_like_parameters::<F>(graph, "a copy of the moving average", 1)?;
+        Ok(Some(named(&graph.parameters, &average.values)))
     }
 
     pub(super) fn decay_of_average(&self) -> Option<f32> {

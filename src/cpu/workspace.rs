@@ -1,11 +1,14 @@
 //! What passes write: made once, used every step.
 
+use std::iter::repeat;
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::passes::Passes;
-use crate::network::{Gradients, Use, Wanted};
+use crate::error::Error;
+use crate::memory::{self, bytes_of, total};
+use crate::network::{Gradients, Graph, Use, Wanted};
 use crate::reference::Float;
 
 /// What a step of training writes: made once, used every step.
@@ -107,6 +110,43 @@ pub(super) fn matrix<F>(block: &[F], dims: [usize; 2]) -> ArrayView2<'_, F> {
 pub(super) fn matrix_mut<F>(block: &mut [F], dims: [usize; 2]) -> ArrayViewMut2<'_, F> {
     let values = &mut block[..dims[0] * dims[1]];
     ArrayViewMut2::from_shape(dims, values).expect("as many as its shape says")
+}
+
+impl<F: Float> Workspace<F> {
+    /// Has room for the gradients that are wanted from now on. All else stays where it is: whatever is wanted, each
+    /// pass writes the same values, and gradients by parameters lie in the same places.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when the host has no room for them; then nothing is changed.
+    pub(super) fn want(&mut self, graph: &Graph, wanted: &Wanted) -> Result<(), Error> {
+        let (rows, plan) = (self.rows, Gradients::new(graph, false, wanted));
+        let needed = plan.slots.sizes.iter().map(|&size| rows * size);
+        let there = self.deltas.iter().map(Vec::len).chain(repeat(0));
+        let arriving = (rows * plan.arriving, self.arriving.len());
+        let both = needed.clone().zip(there).chain([arriving]);
+        let larger = both.filter(|(needed, there)| needed > there);
+        let larger = total(larger.map(|(needed, _)| needed as u64));
+        let what = || format!("the gradients by the values of {rows} rows at once");
+        memory::check(what, bytes_of::<F>(larger))?;
+        self.deltas.resize_with(plan.slots.sizes.len(), Vec::new);
+        for (block, needed) in self.deltas.iter_mut().zip(needed) {
+            resize(block, needed);
+        }
+        resize(&mut self.arriving, arriving.0);
+        self.plan = Arc::new(plan);
+        Ok(())
+    }
+}
+
+/// Room for so many numbers. Between steps none of a block is read again, so that one that grows is not copied.
+fn resize<F: Float>(block: &mut Vec<F>, needed: usize) {
+    if needed > block.len() {
+        *block = Vec::new();
+        *block = vec![F::zero(); needed];
+    } else {
+        block.truncate(needed);
+        block.shrink_to_fit();
+    }
 }
 
 impl<F> Workspace<F> {

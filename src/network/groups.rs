@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::gradients::Wanted;
 use super::graph::{Graph, Parameter};
 use super::parameters::listed;
 use crate::error::{Error, number};
@@ -95,6 +96,14 @@ impl Groups {
     /// Whether each parameter is trained.
     pub(crate) fn trained(&self) -> Vec<bool> {
         self.groups.iter().map(|group| !group.is_frozen()).collect()
+    }
+
+    /// The gradients that an update reads.
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted {
+            input: false,
+            parameters: self.trained(),
+        }
     }
 
     /// The multiples of the learning rate that parameters are trained with, where it is not the rate itself, in order.

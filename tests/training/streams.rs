@@ -268,6 +268,21 @@ fn a_stream_is_gone_on_with_from_a_checkpoint_with_the_same_bits() {
     }
 }
 
+/// Whether the end of the stream was found does not change the file.
+#[test]
+fn a_training_that_is_finished_has_the_file_of_one_that_has_taken_all_steps() {
+    for (rows, steps) in [(80, 8), (85, 8), (70, 7)] {
+        let table = values(rows);
+        let stream = || Stream::new(in_blocks(&table, &[rows]), 40, 6);
+        for mut engine in both(stream, 10) {
+            assert_eq!(engine.steps(steps).unwrap().len(), steps);
+            let before = engine.to_safetensors().unwrap();
+            assert!(engine.steps(1).unwrap().is_empty() && engine.is_finished());
+            assert!(engine.to_safetensors().unwrap() == before, "{rows} rows");
+        }
+    }
+}
+
 /// In the middle of a window, at its end, and in the last, which is shorter; a stream from another window is refused.
 #[test]
 fn a_training_that_stopped_within_a_window_goes_on_there() {

@@ -2,6 +2,7 @@
 
 use ndarray::Array2;
 
+use super::super::footprint;
 use super::Trainer;
 use crate::error::Error;
 use crate::reference::Float;
@@ -13,15 +14,20 @@ impl<F: Float> Trainer<F> {
     /// Keeps a copy of the parameters if `metric` is the lowest so far: see [`crate::Trainer::keep_if_best`].
     ///
     /// # Errors
-    /// [`Error::Diverged`] when the parameters have.
+    /// [`Error::Diverged`] when the parameters have, [`Error::Memory`] when the host has no room for the copy.
     pub fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
         self.soundness.check()?;
         let (step, network) = (self.steps_taken(), &self.network);
-        self.best.keep_if_lower(metric, step, |room| {
-            let [mut parameters, mut state] = room.unwrap_or_default();
-            parameters.clone_from(&network.parameters);
-            state.clone_from(&network.state);
-            Ok([parameters, state])
+        self.best.keep_if_lower(metric, step, |room| match room {
+            Some([mut parameters, mut state]) => {
+                parameters.clone_from(&network.parameters);
+                state.clone_from(&network.state);
+                Ok([parameters, state])
+            }
+            None => {
+                footprint::check_copy::<F>(network.graph())?;
+                Ok([network.parameters.clone(), network.state.clone()])
+            }
         })
     }
 

@@ -189,12 +189,6 @@ impl<F: Float> Minibatches<F> {
         Ok(())
     }
 
-    /// Computes other gradients from now on.
-    pub(super) fn want(&mut self, network: &Network<F>, wanted: &Wanted) {
-        let (batch, is_sparse) = (self.batch(), self.sparse.is_some());
-        self.work = network.passes.workspace(batch, is_sparse, wanted);
-    }
-
     /// Mean loss of a step, with its gradients in the work space. A stream has its minibatch ready.
     pub(super) fn forward_backward(
         &mut self,

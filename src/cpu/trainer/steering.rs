@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Trainer;
 use crate::error::Error;
 use crate::fit::nothing_to_accumulate;
-use crate::network::Parameters;
+use crate::network::{Groups, Parameters};
 use crate::ops::{Group, Optimizer};
 use crate::reference::Float;
 
@@ -29,7 +29,7 @@ impl<F: Float> Trainer<F> {
     /// Goes on with another optimizer: see [`crate::Trainer::set_optimizer`].
     ///
     /// # Errors
-    /// As there.
+    /// As there, or [`Error::Memory`] when the host has no room for what it keeps; then nothing is changed.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         self.updater.set_optimizer(optimizer)?;
         self.rule_changed();
@@ -46,40 +46,43 @@ impl<F: Float> Trainer<F> {
     /// Updates parameters in another way than the optimizer says: see [`crate::Trainer::set_group`].
     ///
     /// # Errors
-    /// As there.
+    /// As there, or [`Error::Memory`] as [`unfreeze`](Self::unfreeze).
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
-        self.updater.set_group(parameters, group)?;
-        self.groups_changed();
-        Ok(())
+        self.change_groups(|groups| groups.set(parameters, group))
     }
 
     /// Leaves parameters as they are from now on: see [`crate::Trainer::freeze`].
     ///
     /// # Errors
-    /// As there.
+    /// As there, or [`Error::Memory`] as [`unfreeze`](Self::unfreeze).
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
-        self.updater.freeze(parameters)?;
-        self.groups_changed();
-        Ok(())
+        self.change_groups(|groups| groups.freeze(parameters, true))
     }
 
     /// Goes on with frozen parameters: see [`crate::Trainer::unfreeze`].
     ///
     /// # Errors
-    /// As there.
+    /// As there, or [`Error::Memory`] when the host has no room for gradients that were not computed before; then nothing
+    /// is changed.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
-        self.updater.unfreeze(parameters)?;
-        self.groups_changed();
-        Ok(())
+        self.change_groups(|groups| groups.freeze(parameters, false))
     }
 
     /// Gradients that lead to no trained parameter are not computed.
-    fn groups_changed(&mut self) {
-        self.rule_changed();
+    fn change_groups(
+        &mut self,
+        change: impl FnOnce(&mut Groups) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut groups = self.updater.groups().clone();
+        change(&mut groups)?;
         self.given.forget();
         if let Some(minibatches) = &mut self.minibatches {
-            minibatches.want(&self.network, &self.updater.wanted());
+            let graph = self.network.graph();
+            minibatches.work.want(graph, &groups.wanted())?;
         }
+        self.updater.set_groups(groups);
+        self.rule_changed();
+        Ok(())
     }
 
     /// Makes each step of so many minibatches from now on: see [`crate::Trainer::accumulate`].
@@ -95,7 +98,7 @@ impl<F: Float> Trainer<F> {
     /// Keeps a moving average of all parameters from now on: see [`crate::Trainer::average`].
     ///
     /// # Errors
-    /// As there.
+    /// As there, or [`Error::Memory`] when the host has no room for it.
     pub fn average(&mut self, decay: f32) -> Result<(), Error> {
         self.soundness.check()?;
         self.updater.average(&self.network, decay)
@@ -104,7 +107,7 @@ impl<F: Float> Trainer<F> {
     /// A copy of the moving average, if one is kept.
     ///
     /// # Errors
-    /// None here, where nothing is read from a device.
+    /// [`Error::Memory`] when the host has no room for the copy.
     pub fn averaged(&self) -> Result<Option<Parameters<F>>, Error> {
         self.updater.averaged(&self.network)
     }

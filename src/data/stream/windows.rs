@@ -134,6 +134,9 @@ impl Windows {
         if !is_whole {
             self.rows_left = Some(rows - whole);
         }
+        if whole == 0 {
+            return;
+        }
         let shuffle = Shuffle::new(stream.seed, rows, stream.number);
         self.order.reserve_exact(whole);
         self.order.extend(shuffle.take(whole));
