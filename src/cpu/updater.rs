@@ -191,23 +191,22 @@ impl<F: Float> Updater<F> {
         }
         for (parameter, state) in self.state.iter_mut().enumerate() {
             let mut old: Vec<_> = before.iter().zip(std::mem::take(state)).collect();
-            let names = optimizer.state().iter();
-            let goes_on = names.map(|name| {
-                let found = old.iter().position(|(of, _)| of == &name);
-                found.map(|at| old.swap_remove(at).1)
+            let goes_on = optimizer.state().iter().map(|name| {
+                let at = old.iter().position(|(of, _)| of == &name)?;
+                Some(old.swap_remove(at).1)
             });
             let goes_on: Vec<_> = goes_on.collect();
+            // What no longer goes on is room for what begins.
             let mut rooms = old.into_iter().map(|(_, room)| room);
-            let mut new = || match rooms.next() {
-                Some(mut room) => {
-                    room.fill(F::zero());
-                    room
-                }
-                None => self.passes.zeros_like(parameter),
+            let mut begin = || {
+                let room = rooms.next();
+                let mut room = room.unwrap_or_else(|| self.passes.zeros_like(parameter));
+                room.fill(F::zero());
+                room
             };
             *state = goes_on
                 .into_iter()
-                .map(|of| of.unwrap_or_else(&mut new))
+                .map(|of| of.unwrap_or_else(&mut begin))
                 .collect();
         }
         self.rule = optimizer.reference();

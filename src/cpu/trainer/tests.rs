@@ -153,3 +153,42 @@ fn what_a_training_of_dense_bytes_allocates_is_what_was_counted() {
     assert!(!trainer.minibatches.as_ref().unwrap().is_sparse());
     assert_eq!(counted(&trainer, 2), trainer.allocated());
 }
+
+/// What was written by the last step is room for the next one: only gradients by values are other ones.
+#[test]
+fn gradients_that_are_not_wanted_take_no_memory_and_nothing_is_there_twice() {
+    let mut trainer = Trainer::new(
+        Network::<f32>::new(&with_everything()).unwrap(),
+        MeanSquaredError,
+        Adam::new(0.1),
+        &table(),
+        3,
+        SAMPLING,
+    )
+    .unwrap();
+    let places = |trainer: &Trainer| -> Vec<*const f32> {
+        let work = &trainer.minibatches.as_ref().unwrap().work;
+        let values = work.values.iter().chain(work.kept.iter().flatten());
+        let all = values.chain(&work.gradients).chain(&work.later);
+        all.map(ndarray::Array2::as_ptr).collect()
+    };
+    let numbers = |trainer: &Trainer| trainer.minibatches.as_ref().unwrap().work.numbers();
+    let anew = |trainer: &Trainer| {
+        let wanted = trainer.updater.wanted();
+        let work = trainer.network.passes.workspace::<f32>(3, false, &wanted);
+        work.numbers()
+    };
+    trainer.steps(1).unwrap();
+    let (before, all) = (places(&trainer), numbers(&trainer));
+    // The second and fourth layer are one: the gradient by what the first gives leads nowhere then.
+    for layer in ["layers.0", "layers.1"] {
+        trainer.freeze(layer).unwrap();
+        assert_eq!(numbers(&trainer), anew(&trainer), "{layer}");
+        trainer.steps(1).unwrap();
+    }
+    assert!(numbers(&trainer) < all);
+    trainer.unfreeze("*").unwrap();
+    assert_eq!(numbers(&trainer), all);
+    trainer.steps(1).unwrap();
+    assert_eq!(places(&trainer), before);
+}
