@@ -117,7 +117,7 @@ mod tests {
             Ok(gpu.count_submits(0) - before)
         };
         let counted = submits(None)?;
-        let expected = flops.div_ceil(flops_per_submit(&gpu)) as usize;
+        let expected = usize::try_from(flops.div_ceil(flops_per_submit(&gpu))).unwrap_or_default();
         assert!(
             (expected..=2 * expected).contains(&counted),
             "{counted} submits, {expected}"
