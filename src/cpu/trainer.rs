@@ -87,7 +87,8 @@ impl<F: Float> Trainer<F> {
     /// Trains `network` on rows that are given to each step: [`step_on`](Self::step_on).
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the optimizer makes no sense.
+    /// [`Error::Setting`] when a setting of the optimizer makes no sense, [`Error::Memory`] when the host has no room for
+    /// what it keeps.
     pub fn online(
         network: Network<F>,
         loss: impl Loss + 'static,
