@@ -57,7 +57,9 @@ impl<F: Float> Trainer<F> {
             pace.record(done, began.elapsed());
             let left = time.saturating_sub(start.elapsed());
             now = match pace.steps_within(left) {
-                None => now,
+                // A browser's clock may not have moved.
+                None if left > Duration::ZERO => now,
+                None => 0,
                 Some(fit) => fit.min(2 * now),
             };
         }
