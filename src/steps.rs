@@ -150,9 +150,10 @@ impl Steps {
     ) -> Result<(wgpu::SubmissionIndex, usize), Error> {
         let step = self.runner.step();
         let by_dispatches = DISPATCHES_PER_SUBMIT / step.len().max(1);
-        let counted = Budget::counted(gpu).holds(step);
+        let budget = Budget::counted(gpu);
+        let counted = budget.holds(step);
         let budget = match self.pace.share_within(SUBMIT) {
-            None if counted == 0 => Budget::counted(gpu),
+            None if counted == 0 => budget,
             Some(steps) if steps < 1.0 => Budget::part_of(step, steps),
             _ => Budget::WHOLE,
         };

@@ -322,10 +322,7 @@ impl Updater {
 
     /// The gradients that an update reads.
     pub(crate) fn wanted(&self) -> Wanted {
-        Wanted {
-            input: false,
-            parameters: self.groups.trained(),
-        }
+        self.groups.wanted()
     }
 
     /// Updates parameters in another way than the optimizer says: the one of this name (`layers.0.weight`), those whose

@@ -58,6 +58,8 @@ mod steering;
 mod streams;
 #[path = "training/trajectory.rs"]
 mod trajectory;
+#[path = "training/watched.rs"]
+mod watched;
 
 use wgrad::data::{Dataset, Labels, Sampling, Split, synthetic};
 use wgrad::ops::{Linear, Sgd, Sigmoid, SoftmaxCrossEntropy};

@@ -44,7 +44,7 @@ pub(super) struct Nonzero {
 }
 
 impl Nonzero {
-    /// Of a data set whose rows are faster in this form for a layer of so many outputs.
+    /// Counts the bytes of a data set whose rows are faster in this form for a layer of so many outputs.
     pub(super) fn of(dataset: &Dataset, outputs: usize) -> Option<Self> {
         let is_large = dataset.width().saturating_mul(outputs) > MOST_WEIGHTS;
         if is_large || u16::try_from(dataset.width()).is_err() {
@@ -219,7 +219,7 @@ impl<F: Float> Part<F> {
         })
     }
 
-    /// Of every row the terms within one part of the features.
+    /// The terms of every row within one part of the features.
     fn rows_within(&self, part: usize) -> impl Iterator<Item = &[Term<F>]> {
         let mut row_start = 0;
         self.ends.iter().map(move |ends| {

@@ -52,7 +52,7 @@ pub struct Trainer<F = f32> {
     soundness: Soundness,
     loss: Box<dyn Loss>,
     criterion: Criterion,
-    /// Those of its data set or its stream, where it has one.
+    /// The minibatches of its data set or its stream, where it has one.
     minibatches: Option<Minibatches<F>>,
     /// Room for the numbers of rows that were given last.
     given: Latest<Workspace<F>>,
@@ -139,7 +139,9 @@ impl<F: Float> Trainer<F> {
     /// As [`Network::set_parameters`].
     pub fn set_parameters(&mut self, values: &Parameters<F>) -> Result<(), Error> {
         self.network.set_parameters(values)?;
-        self.begin_anew();
+        if self.begin_anew() {
+            self.network.reset_state();
+        }
         Ok(())
     }
 
@@ -163,16 +165,15 @@ impl<F: Float> Trainer<F> {
         self.network.set_state(values)
     }
 
-    /// After the parameters came from outside.
-    fn begin_anew(&mut self) {
-        match self.soundness.has_diverged() {
-            true => {
-                self.updater.forget(&self.network);
-                self.network.reset_state();
-            }
+    /// After the parameters were replaced; whether those before had diverged.
+    fn begin_anew(&mut self) -> bool {
+        let had_diverged = self.soundness.has_diverged();
+        match had_diverged {
+            true => self.updater.forget(&self.network),
             false => self.updater.begin_average(&self.network, None),
         }
         self.soundness.begin_anew(self.steps_taken());
+        had_diverged
     }
 
     /// Steps taken, of those before a [`resume`](Trainer::resume) too.

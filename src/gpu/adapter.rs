@@ -181,7 +181,7 @@ impl GpuBuilder {
 }
 
 /// See [`GpuBuilder::flops_per_dispatch`].
-pub(super) fn flops_per_dispatch(info: &wgpu::AdapterInfo) -> u64 {
+fn flops_per_dispatch(info: &wgpu::AdapterInfo) -> u64 {
     match info.device_type {
         wgpu::DeviceType::DiscreteGpu => 100_000_000_000,
         _ => 40_000_000_000,

@@ -57,29 +57,23 @@ impl Recorder<'_> {
         cost: Cost,
     ) {
         let most = self.gpu.flops_per_dispatch();
-        // Of a part: whole rows of what a dispatch is folded into, so that none runs workgroups of the next.
-        let row = self.workgroups_in_a_row();
-        let fit = match cost.flops {
-            0 => workgroups,
-            flops => share(workgroups, most, flops),
+        if cost.flops <= most {
+            return self.dispatch(kernel, uniform(0), tensors, workgroups, cost);
+        }
+        let fit = share(workgroups, most, cost.flops);
+        // Whole rows of what a dispatch is folded into, so that none runs workgroups of the next.
+        let row = match self.workgroups_in_a_row() {
+            row if fit > row => row,
+            _ => 1,
         };
-        let in_rows = |workgroups: u64| match workgroups > row {
-            true => workgroups / row * row,
-            false => workgroups,
-        };
-        let of_part = in_rows(fit);
-        let is_countable = workgroups <= u32::MAX.into();
+        let fit = fit / row * row;
         // What is too long all the same is told when the recording is finished.
-        if cost.flops <= most || of_part == 0 || !is_countable || workgroups / of_part > MOST_PARTS
-        {
+        if fit == 0 || workgroups / fit > MOST_PARTS || workgroups > u32::MAX.into() {
             return self.dispatch(kernel, uniform(0), tensors, workgroups, cost);
         }
         // About equal ones.
-        let parts = workgroups.div_ceil(of_part);
-        let of_part = match of_part > row {
-            true => workgroups.div_ceil(parts).next_multiple_of(row),
-            false => workgroups.div_ceil(parts),
-        };
+        let parts = workgroups.div_ceil(fit);
+        let of_part = workgroups.div_ceil(parts).next_multiple_of(row);
         let bytes = || total(tensors.iter().map(|tensor| tensor.bytes()));
         let bytes = cost.bytes.unwrap_or_else(bytes);
         let mut first = 0;

@@ -57,11 +57,12 @@ impl Trainer {
     }
 
     /// Puts `count` steps into a compute pass of the program's own, to be submitted with what else is in its encoder. They
-    /// count as taken once they are recorded: submit them before any others of this trainer. As many as the slowest GPU takes
-    /// within a second, by [`Listing::flops`](crate::plan::Listing::flops) of [`plan`](Self::plan): a system may take a
-    /// longer submit for a hang. Submit them before a save or a read of losses, too. Steps that are
-    /// never submitted are lost, and counted all the same. The pass is left with
-    /// pipeline and bind group 0 of the last dispatch: set those of yours again.
+    /// count as taken once they are recorded: submit them before any others of this trainer, and before a save or a read of
+    /// losses. Steps that are never submitted are lost, and counted all the same. The pass is left with pipeline and bind
+    /// group 0 of the last dispatch: set those of yours again.
+    ///
+    /// Record as many as the slowest GPU takes within a second, by [`Listing::flops`](crate::plan::Listing::flops) of
+    /// [`plan`](Self::plan): a system may take a longer submit for a hang.
     ///
     /// # Errors
     /// As [`advance`](Self::advance), and [`Error::Setting`] for more than 16,384 steps: no more coefficients of the

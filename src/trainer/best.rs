@@ -51,15 +51,10 @@ impl Trainer {
     /// # Errors
     /// [`Error::Setting`] when none are kept, or an error of the device.
     pub fn restore_best(&mut self) -> Result<(), Error> {
-        let has_diverged = self.has_diverged()?;
         let [parameters, state] = self.best.values()?;
         self.source.parameters_changed();
         self.model.restore(parameters, state)?;
-        match has_diverged {
-            true => self.updater.forget(&self.model)?,
-            false => self.updater.begin_average(&self.model, None)?,
-        }
-        self.soundness.begin_anew(self.updater.steps_taken());
+        self.begin_anew()?;
         Ok(())
     }
 }

@@ -37,10 +37,10 @@ impl Budget {
 
 impl Trainer {
     /// Submits as many steps as the device does in about `time`, and returns how many: for a program that draws frames,
-    /// once a frame. Never waits and reads nothing back. How long steps take is measured: where nothing is known yet a call submits one, and
-    /// a later one at most twice as many as the one before. While the device is not done with the last ones there are
-    /// none, so that no queue grows; where a step takes longer than `time`, there is one in every few frames. A browser that
-    /// tells late what is done (Firefox, some 100 ms) makes steps seem longer, and so gets fewer of them.
+    /// once a frame. Never waits and reads nothing back. How long steps take is measured: where nothing is known yet a call
+    /// submits one, and a later one at most twice as many as the one before. While the device is not done with the last
+    /// ones there are none, so that no queue grows; where a step takes longer than `time`, there is one in every few
+    /// frames. A browser that tells late what is done (Firefox, some 100 ms) makes steps seem longer, and so gets fewer.
     ///
     /// ```
     /// use std::time::Duration;

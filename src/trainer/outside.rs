@@ -19,7 +19,10 @@ impl Trainer {
     pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
         self.source.parameters_changed();
         self.model.set_parameters(values)?;
-        self.begin_anew()
+        match self.begin_anew()? {
+            true => self.model.reset_state(),
+            false => Ok(()),
+        }
     }
 
     /// Replaces the parameter of this name: see [`Model::set_parameter`](crate::Model::set_parameter). Its moving average
@@ -57,16 +60,14 @@ impl Trainer {
         self.model.set_state(&contents.state_of_layers)
     }
 
-    /// After the parameters came from outside.
-    fn begin_anew(&mut self) -> Result<(), Error> {
-        match self.has_diverged()? {
-            true => {
-                self.updater.forget(&self.model)?;
-                self.model.reset_state()?;
-            }
+    /// After the parameters were replaced; whether those before had diverged.
+    pub(super) fn begin_anew(&mut self) -> Result<bool, Error> {
+        let had_diverged = self.has_diverged()?;
+        match had_diverged {
+            true => self.updater.forget(&self.model)?,
             false => self.updater.begin_average(&self.model, None)?,
         }
         self.soundness.begin_anew(self.updater.steps_taken());
-        Ok(())
+        Ok(had_diverged)
     }
 }

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wgrad::data::Sampling;
 use wgrad::ndarray::{Array2, ArrayView2, s};
-use wgrad::ops::{Adam, Group, Linear, MeanSquaredError, Optimizer, Relu, Sgd, Tanh, Update};
-use wgrad::plan::Recorder;
-use wgrad::reference::Rule;
-use wgrad::{Error, Parameters, PassSpec, Sequential, Targets, Train, Trainer, Updater, cpu};
+use wgrad::ops::{Adam, Group, Linear, MeanSquaredError, Relu, Sgd, Tanh};
+use wgrad::{Parameters, PassSpec, Sequential, Targets, Train, Trainer, Updater, cpu};
 
+use super::watched::Watched;
 use crate::gpu::gpu;
 
 const ROWS: usize = 5;
@@ -269,58 +268,22 @@ fn mistakes_with_parts_have_the_same_words_on_both_engines() {
     assert!(on_cpu[1].contains("x of a pass"), "{}", on_cpu[1]);
 }
 
-/// Says how often its update was recorded.
-#[derive(Debug, Clone)]
-struct Counted {
-    sgd: Sgd,
-    recorded: Arc<AtomicUsize>,
-}
-
-impl Optimizer for Counted {
-    fn describe(&self) -> String {
-        self.sgd.describe()
-    }
-
-    fn learning_rate(&self) -> f32 {
-        self.sgd.learning_rate()
-    }
-
-    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
-        self.sgd.with_learning_rate(learning_rate)
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        self.sgd.check()
-    }
-
-    fn state(&self) -> &'static [&'static str] {
-        self.sgd.state()
-    }
-
-    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
-        self.recorded.fetch_add(1, Ordering::SeqCst);
-        self.sgd.update(recorder, pass)
-    }
-
-    fn reference(&self) -> Rule {
-        self.sgd.reference()
-    }
-}
-
 /// Passes of several numbers of rows take turns: an update by each is recorded once, and reads its gradients.
 #[test]
 fn an_update_is_recorded_once_for_each_of_several_passes() {
-    let counted = Counted {
-        sgd: Sgd::new(0.05).momentum(0.9),
-        recorded: Arc::default(),
-    };
-    let recorded = Arc::clone(&counted.recorded);
+    let recorded = Arc::new(AtomicUsize::new(0));
+    let sgd = Sgd::new(0.05).momentum(0.9);
+    let count = Arc::clone(&recorded);
+    let counted = Watched::new(sgd, move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
     let recorded = || recorded.load(Ordering::SeqCst);
     let (x, y) = (rows(5, 2), rows(2, 6));
     let mut model = spec().build(gpu()).unwrap();
-    let mut updater = Updater::new(&model, counted.clone()).unwrap();
+    let mut updater = Updater::new(&model, counted).unwrap();
     let mut network = cpu::Network::<f64>::new(&spec()).unwrap();
-    let mut on_cpu = cpu::Updater::new(&network, counted.sgd).unwrap();
+    let mut on_cpu = cpu::Updater::new(&network, sgd).unwrap();
     let mut passes: Vec<_> = (1..=4)
         .map(|rows| (model.pass(rows).unwrap(), network.pass(rows).unwrap()))
         .collect();

@@ -4,56 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wgrad::data::Sampling;
-use wgrad::ops::{Group, Optimizer, Sgd, SoftmaxCrossEntropy, Update};
-use wgrad::plan::Recorder;
-use wgrad::reference::Rule;
+use wgrad::ops::{Group, Optimizer, Sgd, SoftmaxCrossEntropy};
 use wgrad::{Error, Fusion, Trainer};
 
+use super::watched::Watched;
 use super::{digits, relu_net};
 use crate::gpu::gpu;
-
-/// SGD that is recorded only while it may be.
-#[derive(Debug, Clone)]
-struct Moody {
-    sgd: Sgd,
-    fails: Arc<AtomicBool>,
-}
-
-impl Optimizer for Moody {
-    fn describe(&self) -> String {
-        self.sgd.describe()
-    }
-
-    fn learning_rate(&self) -> f32 {
-        self.sgd.learning_rate()
-    }
-
-    fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
-        self.sgd.with_learning_rate(learning_rate)
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        self.sgd.check()
-    }
-
-    fn state(&self) -> &'static [&'static str] {
-        self.sgd.state()
-    }
-
-    fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(Error::Gpu {
-                doing: "recording".to_owned(),
-                message: "not now".to_owned(),
-            });
-        }
-        self.sgd.update(recorder, pass)
-    }
-
-    fn reference(&self) -> Rule {
-        self.sgd.reference()
-    }
-}
 
 fn trainer(optimizer: impl Optimizer + 'static) -> Trainer {
     let (model, data) = (relu_net().build(gpu()).unwrap(), digits().train);
@@ -65,9 +21,17 @@ fn trainer(optimizer: impl Optimizer + 'static) -> Trainer {
 #[test]
 fn steering_that_fails_changes_nothing() {
     let fails = Arc::new(AtomicBool::new(false));
-    let moody = |rate: f32| Moody {
-        sgd: Sgd::new(rate).momentum(0.9),
-        fails: Arc::clone(&fails),
+    let moody = |rate: f32| {
+        let fails = Arc::clone(&fails);
+        Watched::new(Sgd::new(rate).momentum(0.9), move || {
+            match fails.load(Ordering::SeqCst) {
+                true => Err(Error::Gpu {
+                    doing: "recording".to_owned(),
+                    message: "not now".to_owned(),
+                }),
+                false => Ok(()),
+            }
+        })
     };
     let (mut plain, mut steered) = (trainer(moody(0.1)), trainer(moody(0.1)));
     assert_eq!(plain.steps(5).unwrap(), steered.steps(5).unwrap());

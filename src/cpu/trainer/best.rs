@@ -45,11 +45,7 @@ impl<F: Float> Trainer<F> {
         let [parameters, state] = self.best.values()?;
         self.network.parameters.clone_from(parameters);
         self.network.state.clone_from(state);
-        match self.soundness.has_diverged() {
-            true => self.updater.forget(&self.network),
-            false => self.updater.begin_average(&self.network, None),
-        }
-        self.soundness.begin_anew(self.updater.steps_taken());
+        self.begin_anew();
         Ok(())
     }
 }

@@ -28,11 +28,11 @@ pub(super) struct Minibatches<F> {
     accumulated: usize,
     /// Sums of the gradients of several.
     sums: Vec<Array2<F>>,
-    /// Of all of them.
+    /// Examples that all minibatches of a step are made of.
     indices: Vec<u32>,
-    /// Of one.
+    /// Classes of one minibatch.
     labels: Vec<u32>,
-    /// Of the minibatch, (batch, outputs); without columns where the loss compares classes.
+    /// Targets of one minibatch, (batch, outputs); without columns where the loss compares classes.
     values: Array2<F>,
     unit: [F; 256],
 }
@@ -96,7 +96,7 @@ impl<F: Float> Minibatches<F> {
         Ok(Self::with(&training, rows, sparse))
     }
 
-    /// Of a stream, for a network of which so many numbers are kept for each parameter.
+    /// The minibatches of a stream, for a network of which so many numbers are kept for each parameter.
     ///
     /// # Errors
     /// [`Error::Memory`] when the host has no room for the training with a window of the stream.
