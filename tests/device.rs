@@ -19,8 +19,10 @@ mod limits;
 mod settings;
 
 use wgrad::data::{Dataset, Sampling, Split, synthetic};
+use wgrad::kernel::Element;
 use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
-use wgrad::{Error, Gpu, Sequential, Trainer, TwoLayerNet};
+use wgrad::tensor::Tensor;
+use wgrad::{Batch, Error, Gpu, Sequential, Trainer, TwoLayerNet};
 
 /// Asserts that an error matches a pattern and that its message names what it should.
 macro_rules! assert_error {
@@ -59,6 +61,14 @@ fn trainer(gpu: &Gpu, data: &Dataset) -> Result<Trainer, Error> {
         20,
         SAMPLING,
     )
+}
+
+/// The same on tensors of its own: nothing is uploaded, and so nothing waits for the device.
+fn trainer_on_tensors(gpu: &Gpu) -> Result<Trainer, Error> {
+    let x = Tensor::zeros(gpu, "x", [20, 784], Element::F32)?;
+    let labels = Tensor::zeros(gpu, "labels", [1, 20], Element::U32)?;
+    let (model, batch) = (spec().build(gpu)?, Batch::new(&x, &labels));
+    Trainer::external(model, SoftmaxCrossEntropy, Sgd::new(0.1), batch)
 }
 
 /// Trains a few steps; the losses must be numbers and the weights must have changed.

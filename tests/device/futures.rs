@@ -14,7 +14,7 @@ use wgrad::tensor::Tensor;
 use wgrad::wgpu::SubmissionIndex;
 use wgrad::{Error, Gpu, Trainer};
 
-use crate::{assert_error, assert_trains, digits, gpu, trainer};
+use crate::{assert_error, assert_trains, digits, gpu, trainer, trainer_on_tensors};
 
 /// Work that takes a device some tenths of a second.
 struct Long {
@@ -166,7 +166,7 @@ fn futures_are_sent_between_threads() {
 fn a_future_of_work_that_takes_too_long_is_a_timeout_and_not_the_end() {
     let hasty = Gpu::builder().timeout(Duration::from_nanos(1)).build();
     let hasty = hasty.unwrap();
-    let trainer = trainer(&hasty, &digits().train).unwrap();
+    let trainer = trainer_on_tensors(&hasty).unwrap();
     // A software driver that has begun with a submit may let a wait end with it, and not with others behind it.
     let attempt = |_| {
         for _submit in 0..20 {
