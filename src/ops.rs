@@ -27,6 +27,7 @@ pub(crate) mod mix;
 mod one_cycle;
 mod optimizer;
 mod plateau;
+mod pool;
 mod relu;
 mod rms_prop;
 pub(crate) mod row_weights;
@@ -90,6 +91,8 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &sigmoid::contracts(),
         &tanh::contracts(),
         &dropout::contracts(),
+        &max_pool2d::contracts(),
+        &avg_pool2d::contracts(),
         &softmax_cross_entropy::contracts(),
         &mean_squared_error::contracts(),
         &clip::contracts(),

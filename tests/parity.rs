@@ -25,6 +25,8 @@ mod linear;
 mod mean_squared_error;
 #[path = "parity/mix.rs"]
 mod mix;
+#[path = "parity/pools.rs"]
+mod pools;
 #[path = "parity/row_weights.rs"]
 mod row_weights;
 #[path = "parity/softmax_cross_entropy.rs"]
