@@ -11,12 +11,16 @@ mod common;
 mod bounds;
 #[path = "golden_runner/file.rs"]
 mod file;
+#[path = "golden_runner/layer_bounds.rs"]
+mod layer_bounds;
 #[path = "golden_runner/network.rs"]
 mod network;
 #[path = "golden_runner/ops.rs"]
 mod ops;
 #[path = "golden_runner/optimizer.rs"]
 mod optimizer;
+#[path = "golden_runner/pools.rs"]
+mod pools;
 #[path = "golden_runner/refusals.rs"]
 mod refusals;
 #[path = "golden_runner/report.rs"]
