@@ -6,14 +6,17 @@
 mod ada_grad;
 mod adam;
 pub(crate) mod add;
+mod batch_norm;
 mod clip;
 pub(crate) mod columns;
 mod dropout;
 mod elementwise;
+mod embedding;
 pub(crate) mod gather;
 mod gelu;
 mod group;
 mod layer;
+mod layer_norm;
 mod leaky_relu;
 pub(crate) mod linear;
 mod loss;
@@ -39,14 +42,17 @@ use crate::kernel::Contract;
 pub use crate::error::TargetKind;
 pub use ada_grad::AdaGrad;
 pub use adam::{Adam, AdamW};
+pub use batch_norm::BatchNorm;
 pub use clip::Clipped;
 pub use dropout::Dropout;
+pub use embedding::Embedding;
 pub use gelu::Gelu;
 pub use group::Group;
 pub use layer::{
     Backward, Draw, Forward, KeptSpec, Layer, LayerSpec, Layout, Mode, ParameterSpec, Response,
 };
 pub(crate) use layer::{shared, unwrapped};
+pub use layer_norm::LayerNorm;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
 pub(crate) use loss::unwrapped_loss;
@@ -80,6 +86,9 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &sigmoid::contracts(),
         &tanh::contracts(),
         &dropout::contracts(),
+        &batch_norm::contracts(),
+        &layer_norm::contracts(),
+        &embedding::contracts(),
         &softmax_cross_entropy::contracts(),
         &mean_squared_error::contracts(),
         &clip::contracts(),
@@ -98,7 +107,10 @@ pub(crate) fn contracts() -> Vec<Contract> {
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn is_of_this_crate(layer: &dyn Layer) -> bool {
     let layer = unwrapped(layer);
-    let of_parameters = layer.is::<Linear>();
+    let of_parameters = layer.is::<Linear>()
+        || layer.is::<BatchNorm>()
+        || layer.is::<LayerNorm>()
+        || layer.is::<Embedding>();
     let activation = layer.is::<Relu>()
         || layer.is::<LeakyRelu>()
         || layer.is::<Gelu>()

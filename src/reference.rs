@@ -3,10 +3,13 @@
 
 mod ada_grad;
 mod adam;
+mod batch_norm;
 mod clip;
 mod dropout;
 mod elementwise;
+mod embedding;
 mod gelu;
+mod layer_norm;
 mod leaky_relu;
 mod linear;
 mod mean_squared_error;
@@ -25,9 +28,12 @@ use ndarray::{Array2, NdFloat};
 
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;
+pub use batch_norm::BatchNorm;
 pub use clip::Clipped;
 pub use dropout::Dropout;
+pub use embedding::Embedding;
 pub use gelu::Gelu;
+pub use layer_norm::LayerNorm;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
 pub use mean_squared_error::MeanSquaredError;
