@@ -57,10 +57,10 @@ fn merge(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u
     mean[channel] = center;
     inverse[channel] = inverseSqrt(squares / n + shape.eps);
     let unbiased = squares / max(n - 1.0, 1.0);
-    let old = vec2f(running_mean[channel], running_var[channel]);
-    let new = (1.0 - shape.momentum) * old + shape.momentum * vec2f(center, unbiased);
-    running_mean[channel] = new.x;
-    running_var[channel] = new.y;
+    let before = vec2f(running_mean[channel], running_var[channel]);
+    let after = (1.0 - shape.momentum) * before + shape.momentum * vec2f(center, unbiased);
+    running_mean[channel] = after.x;
+    running_var[channel] = after.y;
 }
 
 @group(0) @binding(1) var<storage, read> known_mean: array<f32>;

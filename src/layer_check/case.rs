@@ -49,7 +49,11 @@ impl<F> Operands<F> {
     pub(super) fn for_each(&mut self, change: &mut dyn FnMut(&mut F)) {
         let x = Some(&mut self.x).filter(|_| !self.has_indices);
         let matrices = [&mut self.y, &mut self.dy].into_iter();
-        let matrices = x.into_iter().chain(matrices).chain(&mut self.parameters).chain(&mut self.state);
+        let matrices = x
+            .into_iter()
+            .chain(matrices)
+            .chain(&mut self.parameters)
+            .chain(&mut self.state);
         matrices.flatten().for_each(change);
     }
 }

@@ -1,9 +1,7 @@
 mod kernels;
 
 use super::update::check_above_zero;
-use super::{
-    Backward, Forward, KeptSpec, Layer, LayerSpec, Mode, ParameterSpec, Response,
-};
+use super::{Backward, Forward, KeptSpec, Layer, LayerSpec, Mode, ParameterSpec, Response};
 use crate::error::{Error, number};
 use crate::init::Init;
 use crate::plan::Recorder;

@@ -85,7 +85,11 @@ static FORWARD: Kernel<Settings> = Kernel {
     shader: "embedding",
     source: include_str!("../../shaders/embedding.wgsl"),
     entry: "forward",
-    bindings: &[Binding::read("x"), Binding::read("weight"), Binding::write("y")],
+    bindings: &[
+        Binding::read("x"),
+        Binding::read("weight"),
+        Binding::write("y"),
+    ],
     fields: fields!(Settings: indices, count, width, begin, end, first),
     constants: &[],
     workgroup_size: WORKGROUP_SIZE,
@@ -96,7 +100,11 @@ static FORWARD: Kernel<Settings> = Kernel {
 
 static BACKWARD_WEIGHT: Kernel<Settings> = Kernel {
     entry: "backward_weight",
-    bindings: &[Binding::read("x"), Binding::read("dy"), Binding::write("dweight")],
+    bindings: &[
+        Binding::read("x"),
+        Binding::read("dy"),
+        Binding::write("dweight"),
+    ],
     workgroup_size: [64, 1, 1],
     ..FORWARD
 };
@@ -157,7 +165,11 @@ impl Layer for Embedding {
         let (indices, count, width) = (input.len(), self.count, self.width);
         if count == 0 || count > MOST {
             let expected = format!("1 to {MOST}, as an f32 has all integers up to it");
-            return Err(Error::setting("number of rows of the table", expected, count));
+            return Err(Error::setting(
+                "number of rows of the table",
+                expected,
+                count,
+            ));
         }
         if width == 0 {
             return Err(Error::setting("width", "at least 1", width));

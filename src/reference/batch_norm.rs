@@ -43,7 +43,9 @@ fn moments<F: Float>(x: ArrayView2<'_, F>, channels: usize) -> Vec<[f64; 2]> {
     for_each(x, channels, |channel, values| {
         let [mean, squares] = &mut moments[channel];
         let deviations = values.iter().map(|x| x.into_f64() - *mean);
-        *squares += deviations.map(|deviation| deviation * deviation).sum::<f64>();
+        *squares += deviations
+            .map(|deviation| deviation * deviation)
+            .sum::<f64>();
     });
     moments
 }

@@ -21,7 +21,9 @@ impl<F: Float> Layer<F> for LayerNorm {
         for (row, (x, mut y)) in rows.enumerate() {
             let mean = x.iter().map(|x| x.into_f64()).sum::<f64>() / n;
             let deviations = x.iter().map(|x| x.into_f64() - mean);
-            let squares = deviations.map(|deviation| deviation * deviation).sum::<f64>();
+            let squares = deviations
+                .map(|deviation| deviation * deviation)
+                .sum::<f64>();
             let inverse = F::from_f64(1.0 / (squares / n + self.eps).sqrt());
             let mean = F::from_f64(mean);
             pass.kept[0][[row, 0]] = mean;
@@ -47,11 +49,14 @@ impl<F: Float> Layer<F> for LayerNorm {
             });
             let Some(dx) = &mut pass.dx else { continue };
             let [mut all, mut along] = [0.0; 2];
-            Zip::from(&x).and(&dy).and(&weight).for_each(|&x, &dy, &weight| {
-                let g = dy * weight;
-                all += g.into_f64();
-                along += (g * ((x - mean) * inverse)).into_f64();
-            });
+            Zip::from(&x)
+                .and(&dy)
+                .and(&weight)
+                .for_each(|&x, &dy, &weight| {
+                    let g = dy * weight;
+                    all += g.into_f64();
+                    along += (g * ((x - mean) * inverse)).into_f64();
+                });
             let [all, along] = [all, along].map(|sum| F::from_f64(sum / n));
             let operands = Zip::from(dx.row_mut(row)).and(&x).and(&dy).and(&weight);
             operands.for_each(|dx, &x, &dy, &weight| {
@@ -60,7 +65,10 @@ impl<F: Float> Layer<F> for LayerNorm {
             });
         }
         for (gradient, sum) in pass.gradients.iter_mut().zip(&sums) {
-            gradient.iter_mut().zip(sum).for_each(|(to, &sum)| *to = sum);
+            gradient
+                .iter_mut()
+                .zip(sum)
+                .for_each(|(to, &sum)| *to = sum);
         }
     }
 }

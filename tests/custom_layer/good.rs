@@ -53,7 +53,9 @@ fn layers_of_images() {
     let layers: [&dyn Layer; 2] = [&BatchNorm::new(), &LayerNorm::new()];
     for layer in layers {
         let check = LayerCheck::default().shapes(shapes);
-        let report = check.run(gpu(), layer).unwrap_or_else(|error| panic!("{error}"));
+        let report = check
+            .run(gpu(), layer)
+            .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(report.layer, layer.name());
     }
 }

@@ -221,12 +221,7 @@ impl Channels {
     /// Room for two sums of every piece, which no other dispatch reads.
     fn room(&self, recorder: &Recorder<'_>) -> Result<Tensor, Error> {
         let shape = [self.pieces, 2 * self.channels];
-        Tensor::zeros(
-            recorder.gpu(),
-            "pieces of batch norm",
-            shape,
-            Element::F32,
-        )
+        Tensor::zeros(recorder.gpu(), "pieces of batch norm", shape, Element::F32)
     }
 
     /// Records a kernel that sums pieces, each `passes` times.
@@ -266,7 +261,13 @@ impl Channels {
         momentum: f32,
     ) -> Result<(), Error> {
         let moments = self.room(recorder)?;
-        self.record_pieces(recorder, &MEASURED, &[pass.x, &moments], FLOPS - NORMALIZE, 2);
+        self.record_pieces(
+            recorder,
+            &MEASURED,
+            &[pass.x, &moments],
+            FLOPS - NORMALIZE,
+            2,
+        );
         let tensors = [
             &moments,
             &pass.kept[0],
@@ -282,12 +283,7 @@ impl Channels {
 
     /// The running values into what is kept.
     pub(super) fn take_running(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
-        let tensors = [
-            &pass.state[0],
-            &pass.kept[0],
-            &pass.kept[1],
-            &pass.state[1],
-        ];
+        let tensors = [&pass.state[0], &pass.kept[0], &pass.kept[1], &pass.state[1]];
         let shape = self.shape(0.0, 0.0);
         self.record_channels(recorder, &TAKE_RUNNING, shape, &tensors, 2);
     }
