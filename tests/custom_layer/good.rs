@@ -2,7 +2,8 @@
 
 use wgrad::layer_check::{Call, Check, LayerReport, Pass};
 use wgrad::ops::{
-    AvgPool2d, Dropout, Flatten, Gelu, Layer, LeakyRelu, Linear, MaxPool2d, Relu, Sigmoid, Tanh,
+    AvgPool2d, BatchNorm, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu, Linear,
+    MaxPool2d, Relu, Sigmoid, Tanh,
 };
 use wgrad::{LayerCheck, TensorShape, check_layer};
 
@@ -12,7 +13,7 @@ use crate::scale::Scale;
 
 #[test]
 fn every_layer_of_the_crate() {
-    let layers: [&dyn Layer; 10] = [
+    let layers: [&dyn Layer; 15] = [
         &Linear::new(1),
         &Linear::new(50),
         &Relu,
@@ -22,6 +23,11 @@ fn every_layer_of_the_crate() {
         &Sigmoid,
         &Tanh,
         &Dropout::new(0.3),
+        &BatchNorm::new(),
+        &BatchNorm::new().eps(0.1).momentum(0.75),
+        &LayerNorm::new(),
+        &Embedding::new(27, 10),
+        &Embedding::new(3, 1),
         &Softsign::good(),
     ];
     for layer in layers {
@@ -56,6 +62,27 @@ fn every_layer_of_images() {
         assert_eq!(report.layer, layer.name());
         assert_eq!(report.kernels.len(), kernels, "{report}");
         assert_narrow(&report);
+    }
+}
+
+/// Layers of images: channels of several positions, as many as a workgroup and more, whole pieces and parts.
+#[test]
+fn layers_of_images() {
+    let shapes = [
+        (2, [2, 2, 2]),
+        (4, [3, 5, 5]),
+        (1, [5, 3, 1]),
+        (7, [65, 2, 3]),
+        (3, [1, 9, 9]),
+        (9, [2, 31, 33]),
+    ];
+    let layers: [&dyn Layer; 2] = [&BatchNorm::new(), &LayerNorm::new()];
+    for layer in layers {
+        let check = LayerCheck::default().shapes(shapes);
+        let report = check
+            .run(gpu(), layer)
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(report.layer, layer.name());
     }
 }
 

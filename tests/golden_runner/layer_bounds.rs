@@ -42,7 +42,9 @@ pub(crate) fn forward(
         Kind::Flatten => x.clone(),
         // Indices are exact, and so are copies of rows.
         Kind::Embedding => Uncertain::exact(layer.apply(parameters, &x.value)),
-        Kind::Normal { of, eps } => Normalized::of(precision, layer, of, eps, x).scaled(parameters),
+        Kind::Normal { of, eps, .. } => {
+            Normalized::of(precision, layer, of, eps, x).scaled(parameters)
+        }
         Kind::Activation(_) => unreachable!("activations have bounds of their own"),
     }
 }
@@ -79,7 +81,7 @@ pub(crate) fn backward(
             let error = carried + summed.mapv(|sum| precision.sum(indices, sum));
             (Uncertain::exact(pull(&delta.value).0), vec![error])
         }
-        Kind::Normal { of, eps } => {
+        Kind::Normal { of, eps, .. } => {
             Normalized::of(precision, layer, of, eps, x).backward(parameters, &delta)
         }
         Kind::Activation(_) => unreachable!("activations have bounds of their own"),
