@@ -76,6 +76,7 @@ pub use tanh::Tanh;
 pub(crate) use update::check_below_one;
 pub use update::{Update, UpdatePart};
 pub use window::Size2;
+pub(crate) use window::Window;
 
 /// The contracts of all kernels here.
 pub(crate) fn contracts() -> Vec<Contract> {
