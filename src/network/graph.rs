@@ -118,6 +118,23 @@ impl Graph {
         total(sizes)
     }
 
+    /// The columns of a row of features that are indices: which, what all of them are below, and the layer that takes
+    /// them.
+    pub(crate) fn indices(&self) -> impl Iterator<Item = (Range<usize>, usize, String)> {
+        self.uses.iter().enumerate().filter_map(|(index, of_use)| {
+            let below = of_use.spec.indices_below?;
+            let &[x] = self.values[of_use.value].source.operands() else {
+                return None;
+            };
+            let Source::Input { first } = self.values[x].source else {
+                return None;
+            };
+            let columns = first..first + self.values[x].shape.len();
+            let layer = format!("layers.{index}, {}", of_use.layer.name());
+            Some((columns, below, layer))
+        })
+    }
+
     /// Numbers that layers keep of each row, or of the whole minibatch.
     pub(crate) fn kept(&self, is_per_row: bool) -> u64 {
         let kept = self.uses.iter().flat_map(|of_use| &of_use.spec.kept);
