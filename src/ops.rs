@@ -9,7 +9,7 @@ pub(crate) mod add;
 mod avg_pool2d;
 mod clip;
 pub(crate) mod columns;
-mod conv2d;
+pub(crate) mod conv2d;
 mod dropout;
 mod elementwise;
 mod flatten;
@@ -81,6 +81,7 @@ pub(crate) fn contracts() -> Vec<Contract> {
     [
         gather::contracts().as_slice(),
         &linear::contracts(),
+        &conv2d::contracts(),
         &add::contracts(),
         &mix::contracts(),
         &columns::contracts(),

@@ -13,6 +13,8 @@ mod activations;
 mod add;
 #[path = "parity/columns.rs"]
 mod columns;
+#[path = "parity/conv2d.rs"]
+mod conv2d;
 #[path = "parity/dropout.rs"]
 mod dropout;
 #[path = "parity/extremes.rs"]

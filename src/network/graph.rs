@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::parameters::unknown_name;
 use crate::error::Error;
 use crate::memory::total;
-use crate::ops::{Layer, LayerSpec, Linear, ParameterSpec, Relu, unwrapped};
+use crate::ops::{Conv2d, Layer, LayerSpec, Linear, ParameterSpec, Relu, unwrapped};
 use crate::shape::Shape;
 
 /// What a value is made of. Values are known by their index; none is made of a later one.
@@ -136,13 +136,14 @@ impl Graph {
         }
     }
 
-    /// The output of a `Relu` that alone takes what this use of a `Linear` gives. Both are recorded as one product,
+    /// The output of a `Relu` that alone takes what this use of a `Linear` or `Conv2d` gives. Both are recorded as one product,
     /// which stores what the `Relu` gives: that saves a dispatch, and a tensor that is written and read.
     pub(crate) fn relu_behind(&self, of_use: &Use) -> Option<usize> {
         let [reader] = self.values[of_use.value].readers[..] else {
             return None;
         };
-        (is::<Linear>(of_use) && self.is_value_of::<Relu>(reader)).then_some(reader)
+        let is_product = is::<Linear>(of_use) || is::<Conv2d>(of_use);
+        (is_product && self.is_value_of::<Relu>(reader)).then_some(reader)
     }
 
     /// The input of a `Relu` whose output this use of a `Linear` alone takes. Their gradients are recorded as one
