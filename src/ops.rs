@@ -10,7 +10,7 @@ mod avg_pool2d;
 mod batch_norm;
 mod clip;
 pub(crate) mod columns;
-mod conv2d;
+pub(crate) mod conv2d;
 mod dropout;
 mod elementwise;
 mod embedding;
@@ -89,6 +89,7 @@ pub(crate) fn contracts() -> Vec<Contract> {
     [
         gather::contracts().as_slice(),
         &linear::contracts(),
+        &conv2d::contracts(),
         &add::contracts(),
         &mix::contracts(),
         &columns::contracts(),
