@@ -28,7 +28,7 @@ fn index_of(value: f32) -> u32 {
     let bits = select(given, 0u, given == 0x80000000u); // −0 is 0.
     let is_small = bits <= 0x4b800000u;                 // At most 2²⁴.
     let index = u32(select(0.0, value, is_small));
-    let is_index = is_small && bitcast<u32>(f32(index)) == bits && index < shape.count;
+    let is_index = is_small & (bitcast<u32>(f32(index)) == bits) & (index < shape.count);
     return select(shape.count, index, is_index);
 }
 
@@ -63,7 +63,7 @@ fn backward_weight(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) co
     let blocks = (shape.width + 63u) / 64u;
     let row = workgroup / blocks;
     let column = workgroup % blocks * 64u + local;
-    let is_mine = row < shape.count && column < shape.width;
+    let is_mine = (row < shape.count) & (column < shape.width);
     let at = row * shape.width + column;
     var sum = 0.0;
     if (is_mine && shape.begin > 0u) {

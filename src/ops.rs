@@ -10,7 +10,7 @@ mod avg_pool2d;
 mod batch_norm;
 mod clip;
 pub(crate) mod columns;
-mod conv2d;
+pub(crate) mod conv2d;
 mod dropout;
 mod elementwise;
 mod embedding;
@@ -82,12 +82,14 @@ pub use tanh::Tanh;
 pub(crate) use update::check_below_one;
 pub use update::{Update, UpdatePart};
 pub use window::Size2;
+pub(crate) use window::Window;
 
 /// The contracts of all kernels here.
 pub(crate) fn contracts() -> Vec<Contract> {
     [
         gather::contracts().as_slice(),
         &linear::contracts(),
+        &conv2d::contracts(),
         &add::contracts(),
         &mix::contracts(),
         &columns::contracts(),

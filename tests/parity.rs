@@ -17,6 +17,8 @@ mod add;
 mod batch_norm;
 #[path = "parity/columns.rs"]
 mod columns;
+#[path = "parity/conv2d.rs"]
+mod conv2d;
 #[path = "parity/dropout.rs"]
 mod dropout;
 #[path = "parity/embedding.rs"]

@@ -146,7 +146,7 @@ impl<F: Float> Network<F> {
     pub fn activations(&self, x: ArrayView2<'_, F>) -> Result<Vec<Activation<F>>, Error> {
         check_features(self.graph(), x)?;
         footprint::check_values::<F>(&self.passes, x.nrows())?;
-        let mut values = self.passes.values(x.nrows(), false);
+        let mut values = self.passes.values(x.nrows());
         self.passes.copy_inputs(x, &mut values);
         let mut state = self.state.clone();
         let mut context = Context {
@@ -156,7 +156,7 @@ impl<F: Float> Network<F> {
         };
         let mut kept = self.passes.kept(x.nrows());
         self.passes
-            .forward(&mut values, &mut kept, &mut context, None);
+            .forward_apart(&mut values, &mut kept, &mut context);
         let all = self.graph().values.iter().zip(values);
         let all = all.map(|(of, values)| Activation::new(of.name.clone(), of.shape, values));
         Ok(all.collect())

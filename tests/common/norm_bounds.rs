@@ -65,6 +65,12 @@ impl Group {
         0.51 * self.of_variance / (self.variance + eps) + 8.0 * precision.unit
     }
 
+    /// What all `x̂` are off by alike: by the mean, and relatively by the scale.
+    fn common(&self, precision: Rounding, eps: f64) -> [f64; 2] {
+        let shift = 1.01 * self.of_mean / (self.variance + eps).sqrt();
+        [shift, self.of_inverse(precision, eps)]
+    }
+
     /// `x̂` of each value, and how far it may be off.
     fn normal(&self, precision: Rounding, eps: f64) -> Vec<[f64; 2]> {
         let inverse = 1.0 / (self.variance + eps).sqrt();
@@ -86,16 +92,22 @@ fn of_line(precision: Rounding, [normal, error]: [f64; 2], weight: f64, bias: f6
     weight.abs() * error + precision.unit * (2.0 * product.abs() + bias.abs()) + precision.tiny
 }
 
-/// Of `Σ a` and `Σ a·x̂` over a group, with the sums themselves.
-fn of_sums(precision: Rounding, a: &[f64], normal: &[[f64; 2]]) -> [[f64; 2]; 2] {
+/// Of `Σ a` and `Σ a·x̂` over a group, with the sums themselves. What mean and scale are off by is the same for all
+/// values, so that it goes with the sums; what each is rounded by adds like a random walk.
+fn of_sums(
+    precision: Rounding,
+    a: &[f64],
+    normal: &[[f64; 2]],
+    [shift, stretch]: [f64; 2],
+) -> [[f64; 2]; 2] {
     let magnitudes = a.iter().map(|a| a.abs()).sum::<f64>();
     let products = a.iter().zip(normal).map(|(a, [normal, _])| a * normal);
     let of_products = products.clone().map(f64::abs).sum::<f64>();
-    let carried = a.iter().zip(normal).map(|(a, [_, error])| a.abs() * error);
-    let along = precision.sum(a.len() + 2, of_products) + carried.sum::<f64>();
+    let (all, along) = (a.iter().sum::<f64>(), products.sum::<f64>());
+    let carried = all.abs() * shift + along.abs() * stretch;
     [
-        [a.iter().sum(), precision.sum(a.len(), magnitudes)],
-        [products.sum(), along],
+        [all, precision.sum(a.len(), magnitudes)],
+        [along, precision.sum(a.len() + 4, of_products) + carried],
     ]
 }
 
@@ -145,7 +157,8 @@ pub(crate) fn batch_norm(
         let [weight, bias] = [0, 1].map(|i| f64::from(of.parameters[i][[0, c]]));
         let [old_mean, old_var] = [0, 1].map(|i| f64::from(of.state[i][[0, c]]));
         let normal = group.normal(precision, eps);
-        let sums @ [of_bias, of_weight] = of_sums(precision, &dy, &normal);
+        let sums @ [of_bias, of_weight] =
+            of_sums(precision, &dy, &normal, group.common(precision, eps));
         let kept = |old: f64, new: f64| {
             let value = (1.0 - momentum) * old + momentum * new;
             let rounding = 4.0 * unit * (old.abs() + (momentum * new).abs());
@@ -203,7 +216,7 @@ pub(crate) fn layer_norm(precision: Rounding, of: Operands<'_>, eps: f64) -> Vec
             .map(|(&dy, weight)| f64::from(dy) * weight);
         let g: Vec<f64> = g.collect();
         // Each product is rounded before it is summed: as two terms more.
-        let mut sums = of_sums(precision, &g, &normal);
+        let mut sums = of_sums(precision, &g, &normal, group.common(precision, eps));
         for [_, error] in &mut sums {
             *error *= 1.5;
         }
@@ -228,8 +241,11 @@ pub(crate) fn layer_norm(precision: Rounding, of: Operands<'_>, eps: f64) -> Vec
     for c in 0..columns {
         let dy: Vec<f64> = (0..rows).map(|row| of.dy[[row, c]].into()).collect();
         let of_column: Vec<[f64; 2]> = normals.iter().map(|row| row[c]).collect();
-        let [of_bias, of_weight] = of_sums(precision, &dy, &of_column);
-        dweight.push(of_weight[1]);
+        // Each row has a mean of its own.
+        let carried = dy.iter().zip(&of_column);
+        let carried = carried.map(|(dy, [_, error])| dy.abs() * error);
+        let [of_bias, of_weight] = of_sums(precision, &dy, &of_column, [0.0; 2]);
+        dweight.push(of_weight[1] + carried.sum::<f64>());
         dbias.push(of_bias[1]);
     }
     vec![y, dx, dweight, dbias]

@@ -24,7 +24,7 @@ fn shapes() -> Vec<TensorShape> {
 }
 
 /// Workgroups of rows that fold.
-const FOLDED: [usize; 2] = [25, 300];
+const FOLDED: [usize; 2] = [25, 200];
 
 fn check(eps: f32, minibatch: TensorShape, center: f32) {
     let layer = &LayerNorm::new().eps(eps);
