@@ -161,6 +161,7 @@ mod check;
 pub mod checkpoint;
 mod clock;
 mod confusion;
+mod conv_nets;
 pub mod cpu;
 pub mod data;
 mod device;
@@ -262,6 +263,7 @@ struct Readme;
 
 pub use checkpoint::CheckpointError;
 pub use confusion::{ClassMetrics, Confusion, Prediction};
+pub use conv_nets::{DeepConvNet, SimpleConvNet};
 pub use device::Device;
 pub use error::Error;
 pub use error::Unfused;
