@@ -224,12 +224,7 @@ impl Network {
 }
 
 /// The trained network and the mean loss of the last steps.
-fn run(
-    args: &Args,
-    network: Network,
-    examples: &Examples,
-    steps: usize,
-) -> Result<(Network, f64)> {
+fn run(args: &Args, network: Network, examples: &Examples, steps: usize) -> Result<(Network, f64)> {
     // Always there between two steps.
     let mut network = Some(network);
     let mean = losses(args, examples, steps, |rows, label| {

@@ -90,7 +90,9 @@ impl Network {
         if let Some((w, b)) = &self.filters {
             let images = y.reshape(((), 1, SIDE, SIDE))?;
             let convolved = images.conv2d(w, 0, 1, 1, 1)?;
-            let convolved = convolved.broadcast_add(&b.reshape((1, (), 1, 1))?)?.relu()?;
+            let convolved = convolved
+                .broadcast_add(&b.reshape((1, (), 1, 1))?)?
+                .relu()?;
             y = convolved.max_pool2d(2)?.flatten_from(1)?;
         }
         for (i, (w, b)) in self.dense.iter().enumerate() {
