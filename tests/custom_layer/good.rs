@@ -1,7 +1,7 @@
 //! What is right passes, and the report says what was looked at.
 
-use wgrad::layer_check::{Call, Check, Pass};
-use wgrad::ops::{Dropout, Gelu, Layer, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
+use wgrad::layer_check::{Call, Check, LayerCheck, Pass};
+use wgrad::ops::{Conv2d, Dropout, Gelu, Layer, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
 use wgrad::{TensorShape, check_layer};
 
 use crate::activation::Softsign;
@@ -26,6 +26,38 @@ fn every_layer_of_the_crate() {
         let report = check_layer(gpu(), layer).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(report.layer, layer.name());
         assert!(report.kernels.len() >= 2, "{report}");
+        for row in &report.rows {
+            assert!(row.difference <= row.bound && row.bound < 1.0, "{report}");
+        }
+    }
+}
+
+/// (rows, channels × height × width).
+const IMAGES: [(usize, [usize; 3]); 5] = [
+    (1, [1, 1, 1]),
+    (2, [3, 4, 5]),
+    (3, [2, 9, 7]),
+    (9, [17, 3, 3]),
+    (4, [1, 20, 21]),
+];
+
+#[test]
+fn every_convolution() {
+    let layers = [
+        Conv2d::new(1, 1),
+        Conv2d::new(3, 3).padding(1),
+        Conv2d::new(17, [1, 2]).padding([0, 1]).without_bias(),
+        Conv2d::new(4, [3, 2])
+            .stride([1, 2])
+            .padding(2)
+            .dilation([2, 1]),
+    ];
+    for layer in layers {
+        let check = LayerCheck::default().shapes(IMAGES);
+        let report = check.run(gpu(), &layer);
+        let report = report.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(report.layer, layer.name());
+        assert!(report.kernels.len() == 4, "{report}");
         for row in &report.rows {
             assert!(row.difference <= row.bound && row.bound < 1.0, "{report}");
         }
