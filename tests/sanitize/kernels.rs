@@ -79,19 +79,6 @@ pub(crate) fn cases() -> Vec<Case> {
             }));
         }
     }
-    // Places over several dispatches: of many, as a part has 2^14 in each.
-    let many = (Conv2d::new(1, 1), [1, 3, 174_763]);
-    cases.push(case(
-        "a convolution at many places".to_owned(),
-        move |recorder| {
-            convolution(
-                recorder,
-                ConvVariant::Registers,
-                &many.0,
-                (1, many.1.into()),
-            );
-        },
-    ));
     for shape in ELEMENTS {
         cases.push(case(format!("layers, {shape:?}"), move |recorder| {
             layers(recorder, shape);
