@@ -22,6 +22,8 @@ mod interruption;
 mod kills;
 #[path = "cli/log.rs"]
 mod log;
+#[path = "cli/networks.rs"]
+mod networks;
 #[path = "cli/optimizers.rs"]
 mod optimizers;
 #[cfg(target_os = "linux")]
