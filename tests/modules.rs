@@ -43,6 +43,7 @@ const ORDER: &[&[&str]] = &[
     &["train"],
     &["device"],
     &["two_layer_net"],
+    &["multi_layer_net"],
     &["gradient_check"],
     &["check"],
     &["layer_check"],

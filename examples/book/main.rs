@@ -1,0 +1,89 @@
+//! The experiments of "Deep Learning from Scratch" (Saitoh), chapters 3 to 8: each trains what the book trains, draws the
+//! book's figure as an SVG file, and prints the numbers that go with it.
+//!
+//! ```text
+//! cargo run --release --example book -- --help
+//! cargo run --release --example book -- optimizer-compare-mnist --out optimizers.svg
+//! ```
+//!
+//! An experiment is called as the book's program is. The defaults are the book's settings; `--steps`, `--epochs` and the
+//! like make it smaller. The last line is for programs: `key=value` pairs between spaces. `docs/book.md` shows all
+//! figures, and says what in wgrad each class and function of the book is.
+
+mod chart;
+mod history;
+mod lab;
+mod picture;
+mod smooth;
+
+// Chapter 3.
+mod neuralnet_mnist;
+// Chapter 4.
+mod train_neuralnet;
+// Chapter 6.
+mod hyperparameter_optimization;
+mod loss_curves;
+mod optimizer_compare_mnist;
+mod optimizer_compare_naive;
+mod overfit;
+mod weight_init_activation_histogram;
+mod weight_init_compare;
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An experiment of "Deep Learning from Scratch": trains, draws the book's figure, prints its numbers.
+#[derive(Debug, Parser)]
+#[command(name = "book", version)]
+struct Args {
+    #[command(subcommand)]
+    experiment: Experiment,
+}
+
+#[derive(Debug, Subcommand)]
+enum Experiment {
+    /// Chapter 3: reads the test digits with a network of two hidden layers of sigmoids
+    NeuralnetMnist(neuralnet_mnist::Args),
+    /// Chapter 4: loss and accuracy of a two-layer network as it learns
+    TrainNeuralnet(train_neuralnet::Args),
+    /// Chapter 6: the ways of four optimizers down f(x, y) = x²/20 + y²
+    OptimizerCompareNaive(optimizer_compare_naive::Args),
+    /// Chapter 6: the losses of four optimizers on MNIST
+    OptimizerCompareMnist(optimizer_compare_mnist::Args),
+    /// Chapter 6: what five layers make of random inputs, by how their weights start
+    WeightInitActivationHistogram(weight_init_activation_histogram::Args),
+    /// Chapter 6: losses by how the weights start
+    WeightInitCompare(weight_init_compare::Args),
+    /// Chapter 6: 300 images by heart, with and without weight decay
+    OverfitWeightDecay(overfit::WeightDecayArgs),
+    /// Chapter 6: 300 images by heart, with and without dropout
+    OverfitDropout(overfit::DropoutArgs),
+    /// Chapter 6: a random search for learning rate and weight decay
+    HyperparameterOptimization(hyperparameter_optimization::Args),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    common::run(|| run(&args.experiment))
+}
+
+fn run(experiment: &Experiment) -> Result<(), Box<dyn Error>> {
+    match experiment {
+        Experiment::NeuralnetMnist(args) => neuralnet_mnist::run(args),
+        Experiment::TrainNeuralnet(args) => train_neuralnet::run(args),
+        Experiment::OptimizerCompareNaive(args) => optimizer_compare_naive::run(args),
+        Experiment::OptimizerCompareMnist(args) => optimizer_compare_mnist::run(args),
+        Experiment::WeightInitActivationHistogram(args) => {
+            weight_init_activation_histogram::run(args)
+        }
+        Experiment::WeightInitCompare(args) => weight_init_compare::run(args),
+        Experiment::OverfitWeightDecay(args) => overfit::weight_decay(args),
+        Experiment::OverfitDropout(args) => overfit::dropout(args),
+        Experiment::HyperparameterOptimization(args) => hyperparameter_optimization::run(args),
+    }
+}
