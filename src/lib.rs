@@ -109,7 +109,8 @@
 //!
 //! [`TwoLayerNet`] is the network of chapter 5 of "Deep Learning from Scratch", with its five
 //! functions `predict`, `loss`, `accuracy`, `gradient` and `numerical_gradient`, and with the book's initial weights.
-//! Other networks start by [what follows a layer](Init::Auto), or as they are told. [`MultiLayerNet`] is that of chapter 6.
+//! Other networks start by [what follows a layer](Init::Auto), or as they are told. [`MultiLayerNet`] is the network of
+//! chapter 6.
 //!
 //! # Data
 //!
@@ -161,6 +162,7 @@ mod check;
 pub mod checkpoint;
 mod clock;
 mod confusion;
+mod conv_nets;
 pub mod cpu;
 pub mod data;
 mod device;
@@ -263,6 +265,7 @@ struct Readme;
 
 pub use checkpoint::CheckpointError;
 pub use confusion::{ClassMetrics, Confusion, Prediction};
+pub use conv_nets::{DeepConvNet, SimpleConvNet};
 pub use device::Device;
 pub use error::Error;
 pub use error::Unfused;

@@ -6,10 +6,13 @@
 mod ada_grad;
 mod adam;
 pub(crate) mod add;
+mod avg_pool2d;
 mod clip;
 pub(crate) mod columns;
+mod conv2d;
 mod dropout;
 mod elementwise;
+mod flatten;
 pub(crate) mod gather;
 mod gelu;
 mod group;
@@ -17,6 +20,7 @@ mod layer;
 mod leaky_relu;
 pub(crate) mod linear;
 mod loss;
+mod max_pool2d;
 mod mean_squared_error;
 pub(crate) mod metrics;
 pub(crate) mod mix;
@@ -33,14 +37,18 @@ mod sigmoid;
 mod softmax_cross_entropy;
 mod tanh;
 mod update;
+mod window;
 
 use crate::kernel::Contract;
 
 pub use crate::error::TargetKind;
 pub use ada_grad::AdaGrad;
 pub use adam::{Adam, AdamW};
+pub use avg_pool2d::AvgPool2d;
 pub use clip::Clipped;
+pub use conv2d::Conv2d;
 pub use dropout::Dropout;
+pub use flatten::Flatten;
 pub use gelu::Gelu;
 pub use group::Group;
 pub use layer::{
@@ -51,6 +59,7 @@ pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
 pub(crate) use loss::unwrapped_loss;
 pub use loss::{Loss, LossPass};
+pub use max_pool2d::MaxPool2d;
 pub use mean_squared_error::MeanSquaredError;
 pub use one_cycle::OneCycle;
 pub use optimizer::Optimizer;
@@ -65,6 +74,7 @@ pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 pub use tanh::Tanh;
 pub(crate) use update::check_below_one;
 pub use update::{Update, UpdatePart};
+pub use window::Size2;
 
 /// The contracts of all kernels here.
 pub(crate) fn contracts() -> Vec<Contract> {
@@ -98,13 +108,14 @@ pub(crate) fn contracts() -> Vec<Contract> {
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn is_of_this_crate(layer: &dyn Layer) -> bool {
     let layer = unwrapped(layer);
-    let of_parameters = layer.is::<Linear>();
+    let of_parameters = layer.is::<Linear>() || layer.is::<Conv2d>();
+    let of_images = layer.is::<MaxPool2d>() || layer.is::<AvgPool2d>() || layer.is::<Flatten>();
     let activation = layer.is::<Relu>()
         || layer.is::<LeakyRelu>()
         || layer.is::<Gelu>()
         || layer.is::<Sigmoid>()
         || layer.is::<Tanh>();
-    of_parameters || activation || layer.is::<Dropout>()
+    of_parameters || of_images || activation || layer.is::<Dropout>()
 }
 
 /// Sizes are bounded by what a buffer holds, far below

@@ -3,12 +3,17 @@
 
 mod ada_grad;
 mod adam;
+mod avg_pool2d;
 mod clip;
+mod conv2d;
 mod dropout;
 mod elementwise;
+mod flatten;
 mod gelu;
+mod images;
 mod leaky_relu;
 mod linear;
+mod max_pool2d;
 mod mean_squared_error;
 mod passes;
 mod relu;
@@ -25,11 +30,15 @@ use ndarray::{Array2, NdFloat};
 
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;
+pub use avg_pool2d::AvgPool2d;
 pub use clip::Clipped;
+pub use conv2d::Conv2d;
 pub use dropout::Dropout;
+pub use flatten::Flatten;
 pub use gelu::Gelu;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
+pub use max_pool2d::MaxPool2d;
 pub use mean_squared_error::MeanSquaredError;
 pub use passes::{Backward, Draw, Forward, LossPass, Mode, Targets, UpdateStep};
 pub use relu::Relu;

@@ -44,6 +44,7 @@ const ORDER: &[&[&str]] = &[
     &["device"],
     &["two_layer_net"],
     &["multi_layer_net"],
+    &["conv_nets"],
     &["gradient_check"],
     &["check"],
     &["layer_check"],

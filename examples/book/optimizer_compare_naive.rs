@@ -46,8 +46,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             f(end)
         ))?;
         results.push(format!("{}={:.6}", name.to_lowercase(), f(end)));
-        let panel = Panel::new(name, -10.0..10.0, -10.0..10.0).axes("x", "y");
-        let panel = (1..=8).fold(panel, |panel, level| {
+        let panel = Panel::new(name, -10.0..10.0, -4.0..4.0).axes("x", "y");
+        let panel = (1..=5).fold(panel, |panel, level| {
             panel.background(contour(level.into()))
         });
         panels.push(panel.dots("", way));
@@ -94,5 +94,5 @@ fn contour(level: f64) -> Vec<(f64, f64)> {
             level.sqrt() * angle.sin(),
         )
     };
-    (0..=48).map(at).filter(|(x, _)| x.abs() <= 10.0).collect()
+    (0..=48).map(at).collect()
 }

@@ -1,0 +1,120 @@
+use super::window::{Size2, Window, image};
+use super::{Backward, Forward, Layer, LayerSpec};
+use crate::error::Error;
+use crate::plan::Recorder;
+use crate::reference;
+use crate::shape::Shape;
+
+/// Average pooling over images, as `torch.nn.AvgPool2d`: of each window of a channel the mean. An image of (channels, height,
+/// width) keeps its channels. Padding counts as zeros, as PyTorch's default has it.
+///
+/// ```
+/// use wgrad::Sequential;
+/// use wgrad::ops::AvgPool2d;
+///
+/// let image = || Sequential::input([64, 8, 6]);
+/// assert_eq!(image().layer(AvgPool2d::new(2)).output()?, [64, 4, 3].into());
+/// assert_eq!(image().layer(AvgPool2d::global()).output()?, [64, 1, 1].into());
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AvgPool2d {
+    /// None where each image is one window.
+    window: Option<Window>,
+}
+
+impl AvgPool2d {
+    /// Windows of this size beside each other: the stride is the kernel's size.
+    #[must_use]
+    pub fn new(kernel: impl Into<Size2>) -> Self {
+        let kernel = kernel.into();
+        let stride = kernel;
+        let window = Window {
+            stride,
+            ..Window::new(kernel)
+        };
+        Self {
+            window: Some(window),
+        }
+    }
+
+    /// The mean of each channel, whatever the size of the image: `torch.nn.AdaptiveAvgPool2d(1)`. It has neither stride
+    /// nor padding.
+    #[must_use]
+    pub fn global() -> Self {
+        Self { window: None }
+    }
+
+    /// Pixels from one window to the next.
+    #[must_use]
+    pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
+        if let Some(window) = &mut self.window {
+            window.stride = stride.into();
+        }
+        self
+    }
+
+    /// Zeros on each side of the image, at most half of the kernel; none to begin with.
+    #[must_use]
+    pub fn padding(mut self, padding: impl Into<Size2>) -> Self {
+        if let Some(window) = &mut self.window {
+            window.padding = padding.into();
+        }
+        self
+    }
+
+    /// The windows on images of this height and width.
+    pub(crate) fn window(&self, image: [usize; 2]) -> Window {
+        let whole = Window {
+            stride: image.into(),
+            ..Window::new(image.into())
+        };
+        self.window.unwrap_or(whole)
+    }
+}
+
+impl Layer for AvgPool2d {
+    fn name(&self) -> String {
+        match self.window {
+            None => "AvgPool2d(global)".to_owned(),
+            Some(window) => {
+                let kernel = window.kernel;
+                format!("AvgPool2d({kernel}{})", window.named(kernel))
+            }
+        }
+    }
+
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        let [channels, height, width] = image(input)?;
+        let window = self.window([height, width]);
+        let [height, width] = window.output(input)?;
+        window.check_padding()?;
+        let output = Shape::from([channels, height, width]);
+        let flops = (output.len() as u64).saturating_mul(window.len() as u64);
+        Ok(LayerSpec::new(output).flops(flops))
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        let _ = (recorder, pass);
+        Err(Error::setting("AvgPool2d on a GPU", "kernels", "none"))
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        let _ = (recorder, pass);
+        Err(Error::setting("AvgPool2d on a GPU", "kernels", "none"))
+    }
+
+    fn reference(&self) -> reference::Twin {
+        reference::Twin::of(reference::AvgPool2d {
+            window: self.window.map(|window| {
+                let Window {
+                    kernel,
+                    stride,
+                    padding,
+                    ..
+                } = window;
+                [kernel, stride, padding].map(Size2::as_array)
+            }),
+        })
+    }
+}

@@ -1,0 +1,161 @@
+use super::window::{Size2, Window, image};
+use super::{Backward, Forward, Layer, LayerSpec, ParameterSpec};
+use crate::error::Error;
+use crate::init::Init;
+use crate::plan::Recorder;
+use crate::reference;
+use crate::shape::Shape;
+
+/// Convolution over images, as `torch.nn.Conv2d`: an image of (channels, height, width) becomes one of (outputs, height,
+/// width), with `y[o, i, j] = b[o] + Σ_{c,u,v} w[o, c, u, v] · x[c, i·stride + u·dilation − padding, j·… + v·… − …]`, where `x`
+/// is 0 outside of the image.
+///
+/// `w` is (outputs, channels, kernel height, kernel width), `b` is (outputs). Weights start
+/// [as what follows the layer wants it](Init::Auto), biases as 0. Along each axis there are
+/// `⌊(extent + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1` outputs.
+///
+/// ```
+/// use wgrad::Sequential;
+/// use wgrad::ops::{Conv2d, Linear, MaxPool2d, Relu};
+///
+/// let network = Sequential::input([1, 28, 28])
+///     .layer(Conv2d::new(30, 5))
+///     .layer(Relu)
+///     .layer(MaxPool2d::new(2))
+///     .layer(Linear::new(10));
+/// assert_eq!(network.summary()?.parameters(), 30 * 25 + 30 + 30 * 12 * 12 * 10 + 10);
+/// let same = Conv2d::new(16, [3, 5]).padding([1, 2]);
+/// assert_eq!(Sequential::input([3, 9, 9]).layer(same).output()?, [16, 9, 9].into());
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[doc(alias = "Convolution")]
+#[derive(Debug, Clone)]
+pub struct Conv2d {
+    outputs: usize,
+    window: Window,
+    weight: Init,
+    /// None without a bias.
+    bias: Option<Init>,
+}
+
+impl Conv2d {
+    /// A layer with so many outputs (filters) of kernels of this size; stride 1, no padding.
+    #[must_use]
+    pub fn new(outputs: usize, kernel: impl Into<Size2>) -> Self {
+        Self {
+            outputs,
+            window: Window::new(kernel.into()),
+            weight: Init::Auto,
+            bias: Some(Init::Zeros),
+        }
+    }
+
+    /// Pixels from one place of the kernel to the next; 1 to begin with.
+    #[must_use]
+    pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
+        self.window.stride = stride.into();
+        self
+    }
+
+    /// Zeros on each side of the image: above and below, left and right; none to begin with.
+    #[must_use]
+    pub fn padding(mut self, padding: impl Into<Size2>) -> Self {
+        self.window.padding = padding.into();
+        self
+    }
+
+    /// Pixels from one weight of the kernel to the next; 1 to begin with.
+    #[must_use]
+    pub fn dilation(mut self, dilation: impl Into<Size2>) -> Self {
+        self.window.dilation = dilation.into();
+        self
+    }
+
+    /// Starts the weights in another way.
+    #[must_use]
+    pub fn weight_init(mut self, init: Init) -> Self {
+        self.weight = init;
+        self
+    }
+
+    /// Has biases, and starts them in another way.
+    #[must_use]
+    pub fn bias_init(mut self, init: Init) -> Self {
+        self.bias = Some(init);
+        self
+    }
+
+    /// Has no biases.
+    #[must_use]
+    pub fn without_bias(mut self) -> Self {
+        self.bias = None;
+        self
+    }
+
+    /// Number of outputs.
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// The window that is put on the images.
+    pub(crate) fn window(&self) -> Window {
+        self.window
+    }
+}
+
+impl Layer for Conv2d {
+    fn name(&self) -> String {
+        let bias = if self.bias.is_none() { ", no bias" } else { "" };
+        let (kernel, others) = (self.window.kernel, self.window.named(Size2::from(1)));
+        format!("Conv2d({}, {kernel}{others}{bias})", self.outputs)
+    }
+
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        if self.outputs == 0 {
+            return Err(Error::setting("outputs", "at least 1", 0));
+        }
+        let [channels, ..] = image(input)?;
+        let [height, width] = self.window.output(input)?;
+        let (outputs, kernel) = (self.outputs, self.window.kernel);
+        let shape = [outputs, channels, kernel.height, kernel.width];
+        let weight = ParameterSpec::new("weight", shape, self.weight.clone());
+        let output = Shape::from([outputs, height, width]);
+        let products = (output.len() as u64)
+            .saturating_mul(channels as u64)
+            .saturating_mul(self.window.len() as u64);
+        let spec = LayerSpec::new(output)
+            .parameter(weight)
+            .flops(products.saturating_mul(2));
+        Ok(match &self.bias {
+            Some(init) => {
+                spec.parameter(ParameterSpec::new("bias", outputs, init.clone()).without_decay())
+            }
+            None => spec,
+        })
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        let _ = (recorder, pass);
+        Err(Error::setting("Conv2d on a GPU", "kernels", "none"))
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        let _ = (recorder, pass);
+        Err(Error::setting("Conv2d on a GPU", "kernels", "none"))
+    }
+
+    fn reference(&self) -> reference::Twin {
+        let Window {
+            kernel,
+            stride,
+            padding,
+            dilation,
+        } = self.window;
+        reference::Twin::of(reference::Conv2d {
+            kernel: kernel.as_array(),
+            stride: stride.as_array(),
+            padding: padding.as_array(),
+            dilation: dilation.as_array(),
+        })
+    }
+}

@@ -1,0 +1,105 @@
+use super::window::{Size2, Window, image};
+use super::{Backward, Forward, KeptSpec, Layer, LayerSpec, Response};
+use crate::error::Error;
+use crate::plan::Recorder;
+use crate::reference;
+use crate::shape::Shape;
+
+/// Max pooling over images, as `torch.nn.MaxPool2d`: of each window of a channel the largest value. An image of (channels,
+/// height, width) keeps its channels.
+///
+/// Of equal values the first of the window, row by row, gets the whole gradient. A NaN counts as the largest, so that it
+/// is seen. Padding never wins.
+///
+/// ```
+/// use wgrad::Sequential;
+/// use wgrad::ops::MaxPool2d;
+///
+/// let halved = Sequential::input([30, 24, 24]).layer(MaxPool2d::new(2));
+/// assert_eq!(halved.output()?, [30, 12, 12].into());
+/// let overlapping = MaxPool2d::new(3).stride(2).padding(1);
+/// assert_eq!(Sequential::input([30, 24, 24]).layer(overlapping).output()?, [30, 12, 12].into());
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[doc(alias = "Pooling")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxPool2d {
+    window: Window,
+}
+
+impl MaxPool2d {
+    /// Windows of this size beside each other: the stride is the kernel's size.
+    #[must_use]
+    pub fn new(kernel: impl Into<Size2>) -> Self {
+        let kernel = kernel.into();
+        let stride = kernel;
+        Self {
+            window: Window {
+                stride,
+                ..Window::new(kernel)
+            },
+        }
+    }
+
+    /// Pixels from one window to the next.
+    #[must_use]
+    pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
+        self.window.stride = stride.into();
+        self
+    }
+
+    /// Room on each side of the image that windows may reach into, at most half of the kernel; none to begin with.
+    #[must_use]
+    pub fn padding(mut self, padding: impl Into<Size2>) -> Self {
+        self.window.padding = padding.into();
+        self
+    }
+
+    /// The windows.
+    pub(crate) fn window(&self) -> Window {
+        self.window
+    }
+}
+
+impl Layer for MaxPool2d {
+    fn name(&self) -> String {
+        let kernel = self.window.kernel;
+        format!("MaxPool2d({kernel}{})", self.window.named(kernel))
+    }
+
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        let [channels, ..] = image(input)?;
+        let [height, width] = self.window.output(input)?;
+        self.window.check_padding()?;
+        let output = Shape::from([channels, height, width]);
+        Ok(LayerSpec::new(output)
+            // Which pixel of its window each is.
+            .kept(KeptSpec::per_row("winner", output))
+            .flops((output.len() as u64).saturating_mul(self.window.len() as u64))
+            .response(Response::PassesOn))
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        let _ = (recorder, pass);
+        Err(Error::setting("MaxPool2d on a GPU", "kernels", "none"))
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        let _ = (recorder, pass);
+        Err(Error::setting("MaxPool2d on a GPU", "kernels", "none"))
+    }
+
+    fn reference(&self) -> reference::Twin {
+        let Window {
+            kernel,
+            stride,
+            padding,
+            ..
+        } = self.window;
+        reference::Twin::of(reference::MaxPool2d {
+            kernel: kernel.as_array(),
+            stride: stride.as_array(),
+            padding: padding.as_array(),
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! Windows that slide over images: what convolution and pooling share.
+
+use crate::error::Error;
+use crate::shape::Shape;
+
+/// Most of a kernel, stride, padding or dilation along one axis: with any image that fits a buffer, places in it stay
+/// within 32 bits.
+const MOST: usize = u16::MAX as usize;
+
+/// Height and width of a kernel, a stride, a padding or a dilation: one number for both, or `[height, width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Size2 {
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+}
+
+impl Size2 {
+    pub(crate) const fn as_array(self) -> [usize; 2] {
+        [self.height, self.width]
+    }
+}
+
+impl From<usize> for Size2 {
+    fn from(both: usize) -> Self {
+        Self::from([both, both])
+    }
+}
+
+impl From<[usize; 2]> for Size2 {
+    fn from([height, width]: [usize; 2]) -> Self {
+        Self { height, width }
+    }
+}
+
+impl std::fmt::Display for Size2 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}×{}", self.height, self.width)
+    }
+}
+
+/// A window of `kernel` pixels that lie `dilation` apart, and every place it is put: `stride` apart, on an image with
+/// `padding` around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) kernel: Size2,
+    pub(crate) stride: Size2,
+    pub(crate) padding: Size2,
+    pub(crate) dilation: Size2,
+}
+
+impl Window {
+    /// Neighbouring pixels, at every place within the image.
+    pub(crate) fn new(kernel: Size2) -> Self {
+        Self {
+            kernel,
+            stride: Size2::from(1),
+            padding: Size2::from(0),
+            dilation: Size2::from(1),
+        }
+    }
+
+    /// Pixels in the window.
+    pub(crate) fn len(&self) -> usize {
+        self.kernel.height * self.kernel.width
+    }
+
+    /// The settings that are not those of [`new`](Self::new), or of pooling: by them the names of layers differ.
+    pub(crate) fn named(&self, stride: Size2) -> String {
+        let settings = [
+            ("stride", self.stride, stride),
+            ("padding", self.padding, Size2::from(0)),
+            ("dilation", self.dilation, Size2::from(1)),
+        ];
+        let others = settings.into_iter().filter(|(_, is, usual)| is != usual);
+        others
+            .map(|(name, is, _)| format!(", {name} {is}"))
+            .collect()
+    }
+
+    /// Height and width of what a layer gives that puts the window on images of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a setting makes no sense, or the window does not fit the image.
+    pub(crate) fn output(&self, input: &Shape) -> Result<[usize; 2], Error> {
+        self.check()?;
+        let [_, height, width] = image(input)?;
+        let mut output = [0; 2];
+        for (axis, (name, extent)) in [("height", height), ("width", width)]
+            .into_iter()
+            .enumerate()
+        {
+            let [kernel, stride, padding, dilation] =
+                [self.kernel, self.stride, self.padding, self.dilation]
+                    .map(|size| size.as_array()[axis]);
+            let covered = dilation * (kernel - 1) + 1;
+            let padded = extent.saturating_add(2 * padding);
+            if covered > padded {
+                let what = format!("{name} that the kernel covers");
+                let expected = format!("at most {padded}, that of the image with its padding");
+                return Err(Error::setting(what, expected, covered));
+            }
+            output[axis] = (padded - covered) / stride + 1;
+        }
+        Ok(output)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let settings = [
+            ("kernel", self.kernel, 1),
+            ("stride", self.stride, 1),
+            ("padding", self.padding, 0),
+            ("dilation", self.dilation, 1),
+        ];
+        for (name, size, least) in settings {
+            if size
+                .as_array()
+                .iter()
+                .any(|axis| !(least..=MOST).contains(axis))
+            {
+                let expected = format!("{least} to {MOST} along both axes");
+                return Err(Error::setting(name, expected, size));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each window of a pooling layer has a pixel of the image.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the padding is more than half of the kernel.
+    pub(crate) fn check_padding(&self) -> Result<(), Error> {
+        let axes = self
+            .padding
+            .as_array()
+            .into_iter()
+            .zip(self.kernel.as_array());
+        if axes
+            .into_iter()
+            .any(|(padding, kernel)| padding > kernel / 2)
+        {
+            let expected = format!("at most half of the kernel, {}", self.kernel);
+            return Err(Error::setting("padding", expected, self.padding));
+        }
+        Ok(())
+    }
+}
+
+/// Channels, height and width of an image.
+///
+/// # Errors
+/// [`Error::Setting`] when the shape is none.
+pub(crate) fn image(input: &Shape) -> Result<[usize; 3], Error> {
+    <[usize; 3]>::try_from(input.extents()).map_err(|_| {
+        let expected = "an image of channels×height×width, for example 1×28×28";
+        Error::setting("input", expected, input)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Size2, Window};
+    use crate::shape::Shape;
+
+    /// As `torch.nn.Conv2d` documents its output.
+    #[test]
+    fn outputs_are_those_of_pytorch() {
+        let window =
+            |kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2], dilation| Window {
+                kernel: kernel.into(),
+                stride: stride.into(),
+                padding: padding.into(),
+                dilation: Size2::from(dilation),
+            };
+        for (window, image, output) in [
+            (window([5, 5], [1, 1], [0, 0], 1), [28, 28], Ok([24, 24])),
+            (window([3, 3], [1, 1], [2, 2], 1), [14, 14], Ok([16, 16])),
+            (window([3, 2], [2, 2], [1, 1], 1), [9, 9], Ok([5, 5])),
+            (window([3, 3], [2, 1], [0, 1], 2), [9, 9], Ok([3, 7])),
+            (window([7, 1], [1, 9], [0, 0], 1), [7, 9], Ok([1, 1])),
+            (window([4, 1], [1, 1], [1, 0], 3), [7, 9], Err("covers")),
+            (window([0, 1], [1, 1], [0, 0], 1), [7, 9], Err("kernel")),
+            (window([1, 1], [1, 0], [0, 0], 1), [7, 9], Err("stride")),
+            (
+                window([1, 1], [1, 1], [0, 65_536], 1),
+                [7, 9],
+                Err("padding"),
+            ),
+            (window([1, 1], [1, 1], [0, 0], 0), [7, 9], Err("dilation")),
+        ] {
+            let [height, width] = image;
+            let found = window.output(&Shape::from([2, height, width]));
+            match (found, output) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{window:?}"),
+                (Err(found), Err(word)) => assert!(found.to_string().contains(word), "{found}"),
+                (found, _) => panic!("{window:?} {image:?}: {found:?}"),
+            }
+        }
+    }
+}

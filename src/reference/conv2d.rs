@@ -1,0 +1,129 @@
+use ndarray::{Array2, ArrayView4, ArrayViewMut4};
+
+use super::images::{extents, images, images_mut, pixel, places};
+use super::{Backward, Float, Forward, Layer};
+use crate::shape::Shape;
+
+/// `y[r,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v]·x[r,c,i·s+u·d−p, j·s+v·d−p]`, without what lies outside of the image. Its
+/// gradients are sums of the same products: `dw` of `dy·x` over all rows and places, `dx` of `dy·w` over all weights that a
+/// pixel was multiplied by, `db` of `dy`. Without `b` where there is no such parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct Conv2d {
+    /// Height and width of the kernels.
+    pub kernel: [usize; 2],
+    /// Pixels from one place of the kernel to the next.
+    pub stride: [usize; 2],
+    /// Zeros on each side of the image.
+    pub padding: [usize; 2],
+    /// Pixels from one weight to the next.
+    pub dilation: [usize; 2],
+}
+
+impl Conv2d {
+    fn output(&self, outputs: usize, input: Shape) -> [usize; 3] {
+        let [_, height, width] = extents(input);
+        let along = |axis: usize, extent| {
+            let settings = [self.kernel, self.stride, self.padding, self.dilation];
+            places(extent, settings.map(|of| of[axis]))
+        };
+        [outputs, along(0, height), along(1, width)]
+    }
+
+    /// Calls `see` with the indices of `y`, `w` and `x` of every product of a row and an output.
+    fn for_each_product(
+        &self,
+        [channels, height, width]: [usize; 3],
+        [rows_of_y, columns_of_y]: [usize; 2],
+        mut see: impl FnMut([usize; 2], [usize; 3], [usize; 2]),
+    ) {
+        let axis = |axis: usize| [self.stride[axis], self.padding[axis], self.dilation[axis]];
+        for i in 0..rows_of_y {
+            for j in 0..columns_of_y {
+                for c in 0..channels {
+                    for u in 0..self.kernel[0] {
+                        let Some(row) = pixel([i, u], axis(0), height) else {
+                            continue;
+                        };
+                        for v in 0..self.kernel[1] {
+                            if let Some(column) = pixel([j, v], axis(1), width) {
+                                see([i, j], [c, u, v], [row, column]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<F: Float> Layer<F> for Conv2d {
+    fn forward(&self, pass: Forward<'_, F>) {
+        let image = extents(pass.input);
+        let outputs = pass.parameters[0].nrows();
+        let output = self.output(outputs, pass.input);
+        let x = images(pass.x, image);
+        let w = self.weights(&pass.parameters[0], image);
+        let mut y = images_mut(pass.y, output);
+        for r in 0..x.dim().0 {
+            for o in 0..outputs {
+                let b = pass.parameters.get(1).map_or(F::zero(), |b| b[(0, o)]);
+                y.slice_mut(ndarray::s![r, o, .., ..]).fill(b);
+                self.for_each_product(
+                    image,
+                    [output[1], output[2]],
+                    |[i, j], [c, u, v], [p, q]| {
+                        y[(r, o, i, j)] += w[(o, c, u, v)] * x[(r, c, p, q)];
+                    },
+                );
+            }
+        }
+    }
+
+    fn backward(&self, pass: Backward<'_, F>) {
+        let image = extents(pass.input);
+        let outputs = pass.parameters[0].nrows();
+        let output = self.output(outputs, pass.input);
+        let (x, dy) = (images(pass.x, image), images(pass.dy, output));
+        let w = self.weights(&pass.parameters[0], image);
+        let places = [output[1], output[2]];
+        let [first, others @ ..] = pass.gradients else {
+            return;
+        };
+        first.fill(F::zero());
+        let mut dw = self.weights_mut(first, image);
+        let mut dx = pass.dx.map(|dx| images_mut(dx, image));
+        if let Some(dx) = &mut dx {
+            dx.fill(F::zero());
+        }
+        for r in 0..x.dim().0 {
+            for o in 0..outputs {
+                self.for_each_product(image, places, |[i, j], [c, u, v], [p, q]| {
+                    dw[(o, c, u, v)] += dy[(r, o, i, j)] * x[(r, c, p, q)];
+                    if let Some(dx) = &mut dx {
+                        dx[(r, c, p, q)] += dy[(r, o, i, j)] * w[(o, c, u, v)];
+                    }
+                });
+            }
+        }
+        if let [db] = others {
+            for o in 0..outputs {
+                db[(0, o)] = dy.index_axis(ndarray::Axis(1), o).sum();
+            }
+        }
+    }
+}
+
+impl Conv2d {
+    /// Weights as (outputs, channels, height, width).
+    fn weights<'a, F>(&self, w: &'a Array2<F>, [channels, ..]: [usize; 3]) -> ArrayView4<'a, F> {
+        images(w.view(), [channels, self.kernel[0], self.kernel[1]])
+    }
+
+    fn weights_mut<'a, F>(
+        &self,
+        w: &'a mut Array2<F>,
+        [channels, ..]: [usize; 3],
+    ) -> ArrayViewMut4<'a, F> {
+        images_mut(w.view_mut(), [channels, self.kernel[0], self.kernel[1]])
+    }
+}

@@ -1,0 +1,17 @@
+use super::{Backward, Float, Forward, Layer};
+
+/// `y = x`, `dx = dy`: rows lie element after element already.
+#[derive(Debug, Clone, Copy)]
+pub struct Flatten;
+
+impl<F: Float> Layer<F> for Flatten {
+    fn forward(&self, mut pass: Forward<'_, F>) {
+        pass.y.assign(&pass.x);
+    }
+
+    fn backward(&self, pass: Backward<'_, F>) {
+        if let Some(mut dx) = pass.dx {
+            dx.assign(&pass.dy);
+        }
+    }
+}

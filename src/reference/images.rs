@@ -1,0 +1,48 @@
+//! Rows as images, (rows, channels, height, width), and the pixels under a window.
+
+use ndarray::{ArrayView2, ArrayView4, ArrayViewMut2, ArrayViewMut4};
+
+use crate::shape::Shape;
+
+/// Rows of images; one channel after another, row by row.
+pub(super) fn images<F>(x: ArrayView2<'_, F>, shape: [usize; 3]) -> ArrayView4<'_, F> {
+    let [channels, height, width] = shape;
+    let all = (x.nrows(), channels, height, width);
+    match x.into_shape_with_order(all) {
+        Ok(images) => images,
+        Err(error) => panic!("images of {shape:?}: {error}"),
+    }
+}
+
+/// The same to be written.
+pub(super) fn images_mut<F>(x: ArrayViewMut2<'_, F>, shape: [usize; 3]) -> ArrayViewMut4<'_, F> {
+    let [channels, height, width] = shape;
+    let all = (x.nrows(), channels, height, width);
+    match x.into_shape_with_order(all) {
+        Ok(images) => images,
+        Err(error) => panic!("images of {shape:?}: {error}"),
+    }
+}
+
+/// Channels, height and width.
+pub(super) fn extents(shape: Shape) -> [usize; 3] {
+    match *shape.extents() {
+        [channels, height, width] => [channels, height, width],
+        _ => panic!("{shape} is no image"),
+    }
+}
+
+/// Where a window of `kernel` pixels can be put along an axis of `extent` pixels: the number of its places.
+pub(super) fn places(extent: usize, [kernel, stride, padding, dilation]: [usize; 4]) -> usize {
+    (extent + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1
+}
+
+/// The pixel under pixel `of_kernel` of a window at a place, along one axis, unless that is padding.
+pub(super) fn pixel(
+    [place, of_kernel]: [usize; 2],
+    [stride, padding, dilation]: [usize; 3],
+    extent: usize,
+) -> Option<usize> {
+    let padded = place * stride + of_kernel * dilation;
+    padded.checked_sub(padding).filter(|&pixel| pixel < extent)
+}
