@@ -29,6 +29,15 @@ mod overfit;
 mod weight_init_activation_histogram;
 mod weight_init_compare;
 
+// Chapter 7.
+mod conv;
+mod filters;
+mod train_convnet;
+// Chapter 8.
+mod half_float_network;
+mod misclassified_mnist;
+mod train_deepnet;
+
 #[path = "../common/mod.rs"]
 mod common;
 
@@ -65,6 +74,18 @@ enum Experiment {
     OverfitDropout(overfit::DropoutArgs),
     /// Chapter 6: a random search for learning rate and weight decay
     HyperparameterOptimization(hyperparameter_optimization::Args),
+    /// Chapter 7: trains a network of a convolution and two fully connected layers
+    TrainConvnet(train_convnet::Args),
+    /// Chapter 7: the filters of its convolution before and after training
+    VisualizeFilter(filters::VisualizeArgs),
+    /// Chapter 7: what these filters make of a digit
+    ApplyFilter(filters::ApplyArgs),
+    /// Chapter 8: trains a network of six convolutions and two fully connected layers
+    TrainDeepnet(train_deepnet::Args),
+    /// Chapter 8: the digits that this network reads wrongly
+    MisclassifiedMnist(misclassified_mnist::Args),
+    /// Chapter 8: the same network with numbers of 16 bits
+    HalfFloatNetwork(half_float_network::Args),
 }
 
 fn main() -> ExitCode {
@@ -85,5 +106,11 @@ fn run(experiment: &Experiment) -> Result<(), Box<dyn Error>> {
         Experiment::OverfitWeightDecay(args) => overfit::weight_decay(args),
         Experiment::OverfitDropout(args) => overfit::dropout(args),
         Experiment::HyperparameterOptimization(args) => hyperparameter_optimization::run(args),
+        Experiment::TrainConvnet(args) => train_convnet::run(args),
+        Experiment::VisualizeFilter(args) => filters::visualize(args),
+        Experiment::ApplyFilter(args) => filters::apply(args),
+        Experiment::TrainDeepnet(args) => train_deepnet::run(args),
+        Experiment::MisclassifiedMnist(args) => misclassified_mnist::run(args),
+        Experiment::HalfFloatNetwork(args) => half_float_network::run(args),
     }
 }

@@ -11,7 +11,7 @@ use wgrad::ops::{Adam, Sigmoid};
 use crate::common::{DataArgs, line};
 use crate::history::{self, epoch};
 use crate::lab::{Lab, LabArgs, count, part};
-use crate::picture::{Picture, grid};
+use crate::picture::{Picture, Section, page};
 
 /// Digits that the figure shows.
 const SHOWN: usize = 20;
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             Picture::of_bytes(mnist::COLUMNS, shown.row(index), caption)
         })
         .collect();
-    lab.save(&grid(&pictures, 10, 3))?;
+    lab.save(&page(&[Section::new("", pictures)], 10, 3))?;
     line(format!(
         "{right} of {} test images are read rightly",
         labels.len()

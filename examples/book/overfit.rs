@@ -115,14 +115,18 @@ fn compare(
         )?;
         let both = [&data.train, &data.test];
         let history = history::train(&mut *trainer, epochs, epoch(&data.train, args.batch), &both)?;
-        let penalty = penalty(&trainer.parameters()?, *lambda);
-        let loss = f64::from(history.losses.last().copied().unwrap_or(f32::NAN));
         line(format!(
-            "{name}: train {:.4}, test {:.4}; loss of the last minibatch {loss:.4}, {:.4} with the penalty ½λΣW²",
+            "{name}: train {:.4}, test {:.4}",
             history.last(0),
-            history.last(1),
-            loss + penalty
+            history.last(1)
         ))?;
+        if *lambda > 0.0 {
+            let loss = f64::from(history.losses.last().copied().unwrap_or(f32::NAN));
+            line(format!(
+                "  loss of the last minibatch {loss:.4}, {:.4} with ½λΣW², as the book reports it",
+                loss + penalty(&trainer.parameters()?, *lambda)
+            ))?;
+        }
         for (data_set, of) in ["train", "test"].into_iter().enumerate() {
             results.push(format!("{key}_{of}={:.4}", history.last(data_set)));
         }

@@ -44,7 +44,23 @@ impl Picture {
         self.ink.len().div_ceil(self.width)
     }
 
-    /// A path for each grey: runs of pixels that have it, as rectangles one pixel high.
+    /// The picture in a frame, with its caption below.
+    fn draw(&self, svg: &mut String, [left, top]: [usize; 2], scale: usize) {
+        let (width, height) = (self.width, self.height());
+        let _ = write!(
+            svg,
+            "<g transform=\"translate({left} {top}) scale({scale})\" shape-rendering=\"crispEdges\">\n\
+             <rect width=\"{width}\" height=\"{height}\" fill=\"none\" stroke=\"#BBBBBB\" stroke-width=\".2\"/>\n\
+             {}</g>\n",
+            self.paths()
+        );
+        for (line, text) in self.caption.iter().enumerate() {
+            let below = top + height * scale + (line + 1) * LINE - 3;
+            let _ = writeln!(svg, "<text x=\"{left}\" y=\"{below}\">{text}</text>");
+        }
+    }
+
+    /// A path for each grey: runs of pixels that have it, as lines one pixel wide, half a pixel below their upper edge.
     fn paths(&self) -> String {
         let mut paths = vec![String::new(); GREYS];
         for (y, row) in self.ink.chunks(self.width).enumerate() {
@@ -52,7 +68,7 @@ impl Picture {
             for run in row.chunk_by(|a, b| grey(*a) == grey(*b)) {
                 let (path, length) = (&mut paths[grey(run[0])], run.len());
                 // Writing to a string cannot fail.
-                let _ = write!(path, "M{x} {y}h{length}v1h-{length}z");
+                let _ = write!(path, "M{x} {y}h{length}");
                 x += length;
             }
         }
@@ -62,7 +78,7 @@ impl Picture {
                 let level = 255 - 255 * grey / (GREYS - 1);
                 let _ = writeln!(
                     svg,
-                    r##"<path fill="#{0:02x}{0:02x}{0:02x}" d="{path}"/>"##,
+                    r##"<path stroke="#{0:02x}{0:02x}{0:02x}" transform="translate(0 .5)" d="{path}"/>"##,
                     level
                 );
             }
@@ -82,39 +98,56 @@ fn grey(ink: f32) -> usize {
     grey
 }
 
-/// Pictures of one size row after row, each pixel `scale` wide, with a frame around each.
-pub(crate) fn grid(pictures: &[Picture], columns: usize, scale: usize) -> String {
-    let width = pictures
-        .iter()
-        .map(|picture| picture.width)
-        .max()
-        .unwrap_or(1)
-        * scale;
-    let height = pictures.iter().map(Picture::height).max().unwrap_or(1) * scale;
-    let lines = pictures.iter().map(|picture| picture.caption.len()).max();
-    let cell = [width + MARGIN, height + MARGIN + lines.unwrap_or(0) * LINE];
-    let rows = pictures.len().div_ceil(columns);
-    let size = [MARGIN + columns * cell[0], MARGIN + rows * cell[1]];
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\" \
-         font-family=\"sans-serif\" font-size=\"13\">\n<rect width=\"{0}\" height=\"{1}\" fill=\"#FFFFFF\"/>\n",
-        size[0], size[1]
-    );
-    for (index, picture) in pictures.iter().enumerate() {
-        let left = MARGIN + index % columns * cell[0];
-        let top = MARGIN + index / columns * cell[1];
-        let (across, down) = (picture.width, picture.height());
-        let _ = write!(
-            svg,
-            "<g transform=\"translate({left} {top}) scale({scale})\" shape-rendering=\"crispEdges\">\n\
-             <rect width=\"{across}\" height=\"{down}\" fill=\"none\" stroke=\"#BBBBBB\" stroke-width=\".2\"/>\n\
-             {}</g>\n",
-            picture.paths()
-        );
-        for (line, text) in picture.caption.iter().enumerate() {
-            let below = top + height + (line + 1) * LINE - 3;
-            let _ = writeln!(svg, "<text x=\"{left}\" y=\"{below}\">{text}</text>");
-        }
+/// Pictures of one size below a title.
+#[derive(Debug)]
+pub(crate) struct Section {
+    title: String,
+    pictures: Vec<Picture>,
+}
+
+impl Section {
+    pub(crate) fn new(title: &str, pictures: Vec<Picture>) -> Self {
+        let title = title.to_owned();
+        Self { title, pictures }
     }
-    svg + "</svg>\n"
+
+    /// Width and height of a picture with what is below and beside it.
+    fn cell(&self, scale: usize) -> [usize; 2] {
+        let most = |of: fn(&Picture) -> usize| self.pictures.iter().map(of).max().unwrap_or(0);
+        let lines = most(|picture| picture.caption.len());
+        [
+            most(|picture| picture.width) * scale + MARGIN,
+            most(Picture::height) * scale + MARGIN + lines * LINE,
+        ]
+    }
+}
+
+/// Sections below each other, with pictures row after row and each pixel `scale` wide.
+pub(crate) fn page(sections: &[Section], columns: usize, scale: usize) -> String {
+    let (mut body, mut width, mut top) = (String::new(), 0, MARGIN);
+    for section in sections {
+        // Writing to a string cannot fail.
+        if !section.title.is_empty() {
+            top += LINE;
+            let _ = writeln!(
+                body,
+                "<text x=\"{MARGIN}\" y=\"{}\">{}</text>",
+                top - 5,
+                section.title
+            );
+        }
+        let cell = section.cell(scale);
+        for (index, picture) in section.pictures.iter().enumerate() {
+            let left = MARGIN + index % columns * cell[0];
+            picture.draw(&mut body, [left, top + index / columns * cell[1]], scale);
+        }
+        let pictures = section.pictures.len();
+        width = width.max(MARGIN + columns.min(pictures) * cell[0]);
+        top += pictures.div_ceil(columns) * cell[1];
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{top}\" viewBox=\"0 0 {width} {top}\" \
+         font-family=\"sans-serif\" font-size=\"13\">\n<rect width=\"{width}\" height=\"{top}\" fill=\"#FFFFFF\"/>\n\
+         {body}</svg>\n"
+    )
 }
