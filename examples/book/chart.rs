@@ -6,7 +6,7 @@ use std::ops::Range;
 use plotters::coord::Shift;
 use plotters::prelude::{
     ChartBuilder, Color as _, DrawingArea, IntoDrawingArea as _, LineSeries, PathElement, Polygon,
-    RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
+    RGBColor, SVGBackend, SeriesLabelPosition, Text, WHITE,
 };
 
 /// Colours that people who see no red or no green tell apart, too.
@@ -19,8 +19,9 @@ const COLOURS: [RGBColor; 5] = [
 ];
 const PALE: RGBColor = RGBColor(190, 190, 190);
 
-/// Below this width a panel has room for few labels.
+/// Below this width a panel has room for few labels, and the names of curves stand above all panels.
 const NARROW: u32 = 300;
+const HEAD: u32 = 24;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -32,6 +33,7 @@ pub(crate) struct Panel {
     axes: [String; 2],
     ranges: [Range<f64>; 2],
     curves: Vec<Curve>,
+    legend: SeriesLabelPosition,
 }
 
 #[derive(Debug, Clone)]
@@ -60,7 +62,14 @@ impl Panel {
             axes: Default::default(),
             ranges: [x, y],
             curves: Vec::new(),
+            legend: SeriesLabelPosition::UpperRight,
         }
+    }
+
+    /// Says in the lower right corner which curve is which, where they rise.
+    pub(crate) fn legend_below(mut self) -> Self {
+        self.legend = SeriesLabelPosition::LowerRight;
+        self
     }
 
     /// Says what the axes show.
@@ -104,6 +113,12 @@ impl Panel {
             points,
         });
         self
+    }
+
+    /// Names of the curves.
+    fn names(&self) -> Vec<&str> {
+        let names = self.curves.iter().map(|curve| &*curve.label);
+        names.filter(|name| !name.is_empty()).collect()
     }
 
     fn draw(&self, area: &Area<'_>, has_legend: bool) -> Result<(), Box<dyn Error>> {
@@ -162,7 +177,7 @@ impl Panel {
         if has_legend {
             chart
                 .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
+                .position(self.legend.clone())
                 .background_style(WHITE.mix(0.8))
                 .draw()?;
         }
@@ -177,7 +192,7 @@ fn tick(value: f64) -> String {
     if text == "-0" { "0" } else { text }.to_owned()
 }
 
-/// Draws panels row after row, each as large as `size`; the first says what the curves are.
+/// Draws panels row after row, each as large as `size`. The first says which curve is which, in all of them.
 pub(crate) fn draw(
     panels: &[Panel],
     columns: usize,
@@ -188,25 +203,42 @@ pub(crate) fn draw(
         u32::try_from(columns)? * size.0,
         u32::try_from(rows)? * size.1,
     );
+    let names: Vec<&str> = panels.first().map_or_else(Vec::new, Panel::names);
+    let head = if names.is_empty() || size.0 >= NARROW {
+        0
+    } else {
+        HEAD
+    };
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, (width, head + height)).into_drawing_area();
         area.fill(&WHITE)?;
-        for (index, (area, panel)) in area
-            .split_evenly((rows, columns))
-            .iter()
-            .zip(panels)
-            .enumerate()
-        {
-            let has_names = panel.curves.iter().any(|curve| !curve.label.is_empty());
-            panel.draw(area, has_names && index == 0)?;
+        let (above, below) = area.split_vertically(head);
+        if head > 0 {
+            write_names(&above, &names)?;
+        }
+        let areas = below.split_evenly((rows, columns));
+        for (index, (area, panel)) in areas.iter().zip(panels).enumerate() {
+            panel.draw(area, head == 0 && index == 0 && !names.is_empty())?;
         }
         area.present()?;
     }
     Ok(svg)
 }
 
-/// Every so manieth point, and the last, so that at most about `most` are left.
+/// Names of curves in one line, each beside a sample.
+fn write_names(area: &Area<'_>, names: &[&str]) -> Result<(), Box<dyn Error>> {
+    let mut left = 50;
+    for (name, colour) in names.iter().zip(COLOURS) {
+        let sample = vec![(left, 12), (left + 16, 12)];
+        area.draw(&PathElement::new(sample, colour.stroke_width(2)))?;
+        area.draw(&Text::new(*name, (left + 22, 6), ("sans-serif", 13)))?;
+        left += 40 + 8 * i32::try_from(name.len())?;
+    }
+    Ok(())
+}
+
+/// Every n-th point, and the last: about `most` of them.
 pub(crate) fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let every = points.len().div_ceil(most).max(1);
     let last = points.len().saturating_sub(1);

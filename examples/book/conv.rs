@@ -93,7 +93,9 @@ pub(crate) fn train(
     line(escaped(&format!("weights: {}", save.display())))?;
     let all = trainer.evaluate(&(&data.test).into())?;
 
-    let panel = Panel::new("", 0.0..args.epochs as f64, 0.0..1.0).axes("epoch", "accuracy");
+    let panel = Panel::new("", 0.0..args.epochs as f64, 0.0..1.0)
+        .axes("epoch", "accuracy")
+        .legend_below();
     let panel = panel
         .dots("train", history.curve(0))
         .dots("test", history.curve(1));

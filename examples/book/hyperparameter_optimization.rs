@@ -9,7 +9,7 @@ use wgrad::MultiLayerNet;
 use wgrad::data::{Dataset, Labels};
 use wgrad::ops::Sgd;
 
-use crate::chart::{self, Panel};
+use crate::chart::{self, Panel, thinned};
 use crate::common::{DataArgs, line};
 use crate::history::{self, History, epoch};
 use crate::lab::{Lab, LabArgs, count, part};
@@ -104,8 +104,8 @@ fn report(args: &Args, lab: &Lab, trials: &[Trial]) -> Result<(), Box<dyn Error>
         }
         let title = format!("best {}: {:.2}", place + 1, trial.accuracy());
         let panel = Panel::new(title, 0.0..args.epochs as f64, 0.0..1.0);
-        let panel = panel.line("train", history.curve(0));
-        panels.push(panel.line("validation", history.curve(1)));
+        let panel = panel.line("train", thinned(&history.curve(0), 26));
+        panels.push(panel.line("validation", thinned(&history.curve(1), 26)));
     }
     lab.save(&chart::draw(&panels, 5, (200, 150))?)?;
     let [first, last] = [trials.first(), trials.last()];

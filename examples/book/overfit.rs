@@ -138,7 +138,9 @@ fn compare(
 }
 
 fn panel(name: &str, epochs: usize, history: &History) -> Panel {
-    let panel = Panel::new(name, 0.0..epochs as f64, 0.0..1.0).axes("epoch", "accuracy");
+    let panel = Panel::new(name, 0.0..epochs as f64, 0.0..1.0)
+        .axes("epoch", "accuracy")
+        .legend_below();
     let panel = panel.line("train", thinned(&history.curve(0), 200));
     panel.line("test", thinned(&history.curve(1), 200))
 }

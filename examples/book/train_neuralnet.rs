@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let loss = Panel::new("training loss", 0.0..losses.len() as f64, 0.0..highest);
     let loss = loss.axes("step", "").line("", thinned(&losses, 500));
     let accuracy = Panel::new("accuracy", 0.0..args.epochs as f64, 0.0..1.0);
-    let accuracy = accuracy.axes("epoch", "");
+    let accuracy = accuracy.axes("epoch", "").legend_below();
     let accuracy = accuracy
         .dots("train", history.curve(0))
         .dots("test", history.curve(1));
