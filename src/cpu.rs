@@ -1,16 +1,20 @@
 //! The engine of machines without a GPU driver: networks and their training on the CPU, in `f32`, or in `f64` to
 //! compare. What is fast here has its definition in [`crate::reference`].
 
+mod conv2d;
 mod cores;
 mod direct;
 #[cfg(not(target_arch = "wasm32"))]
 mod dropout;
 mod footprint;
+mod form;
 mod linear;
 mod network;
 mod pass;
 mod passes;
+mod pooling;
 mod product;
+mod relu;
 mod rows;
 mod sparse;
 mod trainer;

@@ -1,8 +1,10 @@
 //! Whether rows and data sets fit a network: the one place that both engines ask.
 
-use ndarray::{ArrayView1, ArrayView2};
+use std::ops::Range;
 
-use crate::data::Examples;
+use ndarray::{ArrayView1, ArrayView2, s};
+
+use crate::data::{Examples, Table};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::data::{Layout, Stream, Windows};
 use crate::error::Error;
@@ -56,6 +58,15 @@ pub(crate) fn windows(
         outputs: graph.outputs(),
         targets: loss.targets(),
     };
+    let indices: Vec<Indices> = graph.indices().collect();
+    if indices.is_empty() {
+        return Windows::new(stream, layout, batch);
+    }
+    // A block of other rows is told as such.
+    let stream = stream.checked(move |table| match table.width() == layout.width {
+        true => check_table(&indices, table),
+        false => Ok(()),
+    });
     Windows::new(stream, layout, batch)
 }
 
@@ -64,7 +75,7 @@ pub(crate) fn check_widths(graph: &Graph, examples: &Examples) -> Result<(), Err
     let expected = [graph.features(), graph.outputs()];
     let found = [examples.width(), examples.outputs()];
     if expected == found {
-        return Ok(());
+        return check_indices_of(graph, examples);
     }
     Err(Error::shape(
         format!(
@@ -105,6 +116,63 @@ pub(crate) fn check_input(graph: &Graph, [rows, columns]: [usize; 2]) -> Result<
     ))
 }
 
+/// Columns of rows that are indices: see [`Graph::indices`].
+type Indices = (Range<usize>, usize, String);
+
+/// Whether a network takes rows: as many columns as it has features, and indices that its layers know.
+pub(crate) fn check_features<F: Float>(graph: &Graph, x: ArrayView2<'_, F>) -> Result<(), Error> {
+    check_input(graph, x.dim().into())?;
+    for indices in graph.indices() {
+        check_indices("x", &indices, x.outer_iter())?;
+    }
+    Ok(())
+}
+
+fn check_indices_of(graph: &Graph, examples: &Examples) -> Result<(), Error> {
+    let indices: Vec<Indices> = graph.indices().collect();
+    match (examples, indices.first()) {
+        (_, None) => Ok(()),
+        (Examples::Table(table), Some(_)) => check_table(&indices, table),
+        (Examples::Bytes(_), Some((_, below, layer))) => {
+            let what = format!("features of {}", examples.name());
+            let expected =
+                format!("indices below {below}, as {layer}, takes: make a Table of floats");
+            Err(Error::setting(what, expected, "bytes, seen as byte / 255"))
+        }
+    }
+}
+
+fn check_table(indices: &[Indices], table: &Table) -> Result<(), Error> {
+    let rows = table.features().chunks(table.width()).map(ArrayView1::from);
+    let mut indices = indices.iter();
+    indices.try_for_each(|indices| check_indices(table.name(), indices, rows.clone()))
+}
+
+/// Whether some columns of all rows are integers below a number.
+fn check_indices<'a, F: Float>(
+    what: &str,
+    (columns, below, layer): &Indices,
+    rows: impl Iterator<Item = ArrayView1<'a, F>>,
+) -> Result<(), Error> {
+    let most = *below as f64;
+    for (row, of_row) in rows.enumerate() {
+        let mut values = of_row.slice(s![columns.clone()]).into_iter();
+        let fault = values.position(|value| {
+            let value = value.into_f64();
+            !(value >= 0.0 && value < most && value.fract() == 0.0)
+        });
+        if let Some(at) = fault {
+            let column = columns.start + at;
+            return Err(Error::setting(
+                format!("row {row}, column {column} of {what}"),
+                format!("an integer from 0 and below {below}, an index that {layer}, takes"),
+                of_row[column],
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Whether there is a row: none has no mean.
 pub(crate) fn check_rows(rows: usize) -> Result<(), Error> {
     match rows {
@@ -137,10 +205,10 @@ pub(crate) fn check_of_pass(
 
 /// Whether there are rows of the network's features, and for each what a loss compares: the index of a class, or
 /// values.
-pub(crate) fn check_targets<F>(
+pub(crate) fn check_targets<F: Float>(
     graph: &Graph,
     loss: &dyn Loss,
-    x: [usize; 2],
+    x: ArrayView2<'_, F>,
     targets: &Targets<'_, F>,
 ) -> Result<(), Error> {
     if loss.targets() != targets.kind() {
@@ -148,8 +216,8 @@ pub(crate) fn check_targets<F>(
         let [expected, found] = [loss.targets(), targets.kind()].map(TargetKind::name);
         return Err(Error::setting(name, expected, found));
     }
-    check_input(graph, x)?;
-    let [rows, _] = x;
+    check_features(graph, x)?;
+    let rows = x.nrows();
     check_rows(rows)?;
     match targets {
         Targets::Classes(labels) => check_labels(graph.outputs(), rows, labels),
@@ -176,7 +244,7 @@ pub(crate) fn check_given<F: Float>(
     x: ArrayView2<'_, F>,
     targets: &Targets<'_, F>,
 ) -> Result<(), Error> {
-    check_targets(graph, loss, x.dim().into(), targets)?;
+    check_targets(graph, loss, x, targets)?;
     check_finite("x", x)?;
     match targets {
         Targets::Classes(_) => Ok(()),

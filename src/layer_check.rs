@@ -116,7 +116,8 @@ impl LayerCheck {
     }
 
     /// Values that `x` may have, for a formula that is not meant for all. Default: −100…100, most of
-    /// them in −4…4, with zeros of both signs and repeats.
+    /// them in −4…4, with zeros of both signs and repeats. A layer that [takes
+    /// indices](crate::ops::LayerSpec::indices_below) is given those instead.
     #[must_use]
     pub fn inputs(mut self, inputs: RangeInclusive<f32>) -> Self {
         self.inputs = inputs;

@@ -223,6 +223,7 @@ pub use wgsl_sanitizer;
 #[doc(hidden)]
 pub mod plumbing {
     use crate::kernel::Contract;
+    pub use crate::ops::conv2d::Variant as ConvVariant;
     pub use crate::ops::linear::Variant;
     use crate::{ops, steps};
 

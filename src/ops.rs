@@ -7,16 +7,19 @@ mod ada_grad;
 mod adam;
 pub(crate) mod add;
 mod avg_pool2d;
+mod batch_norm;
 mod clip;
 pub(crate) mod columns;
-mod conv2d;
+pub(crate) mod conv2d;
 mod dropout;
 mod elementwise;
+mod embedding;
 mod flatten;
 pub(crate) mod gather;
 mod gelu;
 mod group;
 mod layer;
+mod layer_norm;
 mod leaky_relu;
 pub(crate) mod linear;
 mod loss;
@@ -27,6 +30,7 @@ pub(crate) mod mix;
 mod one_cycle;
 mod optimizer;
 mod plateau;
+mod pool;
 mod relu;
 mod rms_prop;
 pub(crate) mod row_weights;
@@ -45,9 +49,11 @@ pub use crate::error::TargetKind;
 pub use ada_grad::AdaGrad;
 pub use adam::{Adam, AdamW};
 pub use avg_pool2d::AvgPool2d;
+pub use batch_norm::BatchNorm;
 pub use clip::Clipped;
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
+pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use gelu::Gelu;
 pub use group::Group;
@@ -55,6 +61,7 @@ pub use layer::{
     Backward, Draw, Forward, KeptSpec, Layer, LayerSpec, Layout, Mode, ParameterSpec, Response,
 };
 pub(crate) use layer::{shared, unwrapped};
+pub use layer_norm::LayerNorm;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
 pub(crate) use loss::unwrapped_loss;
@@ -75,12 +82,14 @@ pub use tanh::Tanh;
 pub(crate) use update::check_below_one;
 pub use update::{Update, UpdatePart};
 pub use window::Size2;
+pub(crate) use window::Window;
 
 /// The contracts of all kernels here.
 pub(crate) fn contracts() -> Vec<Contract> {
     [
         gather::contracts().as_slice(),
         &linear::contracts(),
+        &conv2d::contracts(),
         &add::contracts(),
         &mix::contracts(),
         &columns::contracts(),
@@ -90,6 +99,11 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &sigmoid::contracts(),
         &tanh::contracts(),
         &dropout::contracts(),
+        &max_pool2d::contracts(),
+        &avg_pool2d::contracts(),
+        &batch_norm::contracts(),
+        &layer_norm::contracts(),
+        &embedding::contracts(),
         &softmax_cross_entropy::contracts(),
         &mean_squared_error::contracts(),
         &clip::contracts(),
@@ -108,7 +122,11 @@ pub(crate) fn contracts() -> Vec<Contract> {
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn is_of_this_crate(layer: &dyn Layer) -> bool {
     let layer = unwrapped(layer);
-    let of_parameters = layer.is::<Linear>() || layer.is::<Conv2d>();
+    let of_parameters = layer.is::<Linear>()
+        || layer.is::<Conv2d>()
+        || layer.is::<BatchNorm>()
+        || layer.is::<LayerNorm>()
+        || layer.is::<Embedding>();
     let of_images = layer.is::<MaxPool2d>() || layer.is::<AvgPool2d>() || layer.is::<Flatten>();
     let activation = layer.is::<Relu>()
         || layer.is::<LeakyRelu>()

@@ -32,8 +32,8 @@ mod shapes;
 
 use wgrad::data::{Dataset, Labels, Sampling, synthetic};
 use wgrad::ops::{
-    AdaGrad, Adam, AdamW, Dropout, Linear, Optimizer, Relu, RmsProp, Schedule, Sgd,
-    SoftmaxCrossEntropy,
+    AdaGrad, Adam, AdamW, BatchNorm, Dropout, LayerNorm, Linear, Optimizer, Relu, RmsProp,
+    Schedule, Sgd, SoftmaxCrossEntropy,
 };
 use wgrad::{Fusion, Gpu, Init, Sequential, Trainer};
 
@@ -49,6 +49,18 @@ fn spec() -> Sequential {
 fn dropping() -> Sequential {
     let spec = Sequential::input(48).layer(Linear::new(7)).layer(Relu);
     let spec = spec.layer(Dropout::new(0.4));
+    spec.layer(Linear::new(4)).seed(3)
+}
+
+/// Has state, which each step changes.
+fn normalizing() -> Sequential {
+    let spec = Sequential::input(48)
+        .layer(BatchNorm::new())
+        .layer(Linear::new(7));
+    let spec = spec
+        .layer(BatchNorm::new())
+        .layer(Relu)
+        .layer(LayerNorm::new());
     spec.layer(Linear::new(4)).seed(3)
 }
 

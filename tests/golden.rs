@@ -13,6 +13,10 @@ mod bounds;
 mod file;
 #[path = "golden_runner/network.rs"]
 mod network;
+#[path = "common/norm_bounds.rs"]
+mod norm_bounds;
+#[path = "golden_runner/norms.rs"]
+mod norms;
 #[path = "golden_runner/ops.rs"]
 mod ops;
 #[path = "golden_runner/optimizer.rs"]

@@ -12,9 +12,10 @@ use proptest::prelude::*;
 use wgrad::data::Labels;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
-    Gelu, Layer, LayerSpec, LeakyRelu, Linear, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    BatchNorm, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu, Linear, Relu, Sigmoid,
+    SoftmaxCrossEntropy, Tanh,
 };
-use wgrad::reference::{self, Backward, Float, Forward, Mode, softmax_cross_entropy};
+use wgrad::reference::{self, Backward, Draw, Float, Forward, Mode, softmax_cross_entropy};
 use wgrad::{Init, Model, Sequential, Shape, Targets};
 
 use bounds::{Activation, Bounded};
@@ -28,12 +29,18 @@ const H: f64 = 1.0 / (1 << 17) as f64;
 /// Both for losses and third derivatives up to a few thousand.
 const DIFFERENCES: f64 = 1e-7;
 
+/// A layer's state, which a step of training changes, in ½…1½, so that a variance is above 0.
+fn near_one(numbers: &mut Numbers, shape: [usize; 2]) -> Matrix {
+    random(numbers, shape) / 2.0 + 1.0
+}
+
 /// Layers with parameters, and a random linear functional of what the last of them gives: every
 /// element of the output counts, each in its own way.
 struct Chain {
     layers: Vec<Link>,
     x: Matrix,
     weights: Matrix,
+    mode: Mode,
 }
 
 /// A layer of the chain.
@@ -42,6 +49,14 @@ struct Link {
     input: Shape,
     spec: LayerSpec,
     parameters: Vec<Matrix>,
+    state: Vec<Matrix>,
+}
+
+/// The values of a chain, with what each layer has kept and its state after the pass.
+struct Values {
+    of: Vec<Matrix>,
+    kept: Vec<Vec<Matrix>>,
+    state: Vec<Vec<Matrix>>,
 }
 
 fn random(numbers: &mut Numbers, shape: [usize; 2]) -> Matrix {
@@ -49,20 +64,24 @@ fn random(numbers: &mut Numbers, shape: [usize; 2]) -> Matrix {
 }
 
 impl Chain {
-    fn new(layers: &[&dyn Layer], [rows, inputs]: [usize; 2], seed: u64) -> Self {
+    fn new(layers: &[&dyn Layer], (rows, input): (usize, Shape), mode: Mode, seed: u64) -> Self {
         let mut numbers = Numbers::new(seed);
-        let mut input = Shape::from(inputs);
+        let (mut input, inputs) = (input, input.len());
         let mut links = Vec::new();
         for layer in layers {
             let spec = layer.spec(&input).unwrap();
             let parameters = spec.parameters.iter();
             let parameters =
                 parameters.map(|spec| random(&mut numbers, spec.tensor_shape().dims()));
+            let parameters = parameters.collect();
+            let state = spec.state.iter();
+            let state = state.map(|spec| near_one(&mut numbers, spec.tensor_shape().dims()));
             let output = spec.output;
             links.push(Link {
                 twin: layer.reference(),
                 input,
-                parameters: parameters.collect(),
+                parameters,
+                state: state.collect(),
                 spec,
             });
             input = output;
@@ -71,40 +90,53 @@ impl Chain {
             layers: links,
             x: random(&mut numbers, [rows, inputs]),
             weights: random(&mut numbers, [rows, input.len()]),
+            mode,
         }
     }
 
     /// Input of every layer, and the output.
-    fn values(&self) -> Vec<Matrix> {
-        let mut values = vec![self.x.clone()];
+    fn values(&self) -> Values {
+        let mut values = Values {
+            of: vec![self.x.clone()],
+            kept: Vec::new(),
+            state: Vec::new(),
+        };
         for (index, link) in self.layers.iter().enumerate() {
-            let x = &values[index];
+            let x = &values.of[index];
             let mut y = Matrix::from_elem((x.nrows(), link.spec.output.len()), f64::NAN);
+            let kept = link.spec.kept.iter();
+            let kept = kept.map(|kept| kept.tensor_shape(x.nrows()).dims());
+            let mut kept: Vec<_> = kept.map(|dims| Matrix::from_elem(dims, f64::NAN)).collect();
+            let mut state = link.state.clone();
             let input = (x.view(), link.input);
-            let pass = Forward::new(input, &link.parameters, y.view_mut(), Mode::Evaluation);
+            let pass = Forward::new(input, &link.parameters, y.view_mut(), self.mode);
+            let pass = pass.with_state(&mut state).with_kept(&mut kept);
             f64::of(&link.twin).forward(pass);
-            values.push(y);
+            values.of.push(y);
+            values.kept.push(kept);
+            values.state.push(state);
         }
         values
     }
 
     fn loss(&self) -> f64 {
-        (&self.values()[self.layers.len()] * &self.weights).sum()
+        (&self.values().of[self.layers.len()] * &self.weights).sum()
     }
 
     /// Gradients by `x` and by the parameters of every layer.
     fn backward(&self) -> (Matrix, Vec<Vec<Matrix>>) {
-        let values = self.values();
+        let Values { of, kept, state } = self.values();
         let mut dy = self.weights.clone();
         let mut all = Vec::new();
         for (index, link) in self.layers.iter().enumerate().rev() {
             let poison = |like: &Matrix| Matrix::from_elem(like.raw_dim(), f64::NAN);
             let mut gradients: Vec<_> = link.parameters.iter().map(poison).collect();
-            let mut dx = poison(&values[index]);
-            let input = (values[index].view(), link.input);
-            let y_and_dy = [values[index + 1].view(), dy.view()];
-            let pass = Backward::new(input, y_and_dy, Some(dx.view_mut()), Mode::Evaluation);
+            let mut dx = poison(&of[index]);
+            let input = (of[index].view(), link.input);
+            let y_and_dy = [of[index + 1].view(), dy.view()];
+            let pass = Backward::new(input, y_and_dy, Some(dx.view_mut()), self.mode);
             let pass = pass.with_parameters(&link.parameters, &mut gradients);
+            let pass = pass.with_state(&state[index]).with_kept(&kept[index]);
             f64::of(&link.twin).backward(pass);
             all.push(gradients);
             dy = dx;
@@ -156,13 +188,32 @@ impl Chain {
     /// `Relu` has cut off stays 0).
     fn is_clear_of_kinks(&self) -> bool {
         let clear = |value: &f64| *value == 0.0 || value.abs() > 100.0 * H;
-        self.values().iter().flatten().all(clear)
+        self.values().of.iter().flatten().all(clear)
+    }
+}
+
+/// A layer alone, behind another, before another, and between two, in both modes.
+fn check_places(layer: &dyn Layer, [before, after]: [&dyn Layer; 2], input: Shape, rows: usize) {
+    let chains: [&[&dyn Layer]; 4] = [
+        &[layer],
+        &[before, layer],
+        &[layer, after],
+        &[before, layer, after],
+    ];
+    let training = Mode::Training(Draw::new([1, 2], 3));
+    for (index, layers) in chains.into_iter().enumerate() {
+        for mode in [Mode::Evaluation, training] {
+            let chains = (0..100).map(|seed| Chain::new(layers, (rows, input), mode, seed));
+            let mut chain = chains.into_iter().find(Chain::is_clear_of_kinks).unwrap();
+            let name = layer.name();
+            chain.check(&format!("{name} in chain {index}, {rows} rows, {mode:?}"));
+        }
     }
 }
 
 #[test]
 fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
-    let layers: [&dyn Layer; 7] = [
+    let layers: [&dyn Layer; 9] = [
         &Linear::new(4),
         &Relu,
         &Sigmoid,
@@ -170,21 +221,24 @@ fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
         &LeakyRelu::default(),
         &LeakyRelu::new(-0.5),
         &Gelu,
+        &BatchNorm::new().eps(0.1),
+        &LayerNorm::new().eps(0.1),
     ];
     let (before, after) = (Linear::new(5), Linear::new(3));
     for layer in layers {
-        let chains: [&[&dyn Layer]; 4] = [
-            &[layer],
-            &[&before, layer],
-            &[layer, &after],
-            &[&before, layer, &after],
-        ];
-        for (index, layers) in chains.into_iter().enumerate() {
-            for rows in [1, 3] {
-                let chains = (0..100).map(|seed| Chain::new(layers, [rows, 4], seed));
-                let mut chain = chains.into_iter().find(Chain::is_clear_of_kinks).unwrap();
-                chain.check(&format!("{} in chain {index}, {rows} rows", layer.name()));
-            }
+        for rows in [1, 3] {
+            check_places(layer, [&before, &after], 4.into(), rows);
+        }
+    }
+}
+
+/// Layers that see channels and positions.
+#[test]
+fn backward_of_layers_of_images_is_their_derivative() {
+    let layers: [&dyn Layer; 2] = [&BatchNorm::new().eps(0.1), &LayerNorm::new().eps(0.1)];
+    for layer in layers {
+        for input in [Shape::from([2, 3]), [3, 2, 2].into()] {
+            check_places(layer, [&Tanh, &Linear::new(3)], input, 3);
         }
     }
 }
@@ -362,7 +416,8 @@ fn gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them
             );
             count += 1;
         }
-        assert_eq!(count, 6, "{}", activation.name());
+        let of_layers = 6 + 3 * own_parameters(&activation);
+        assert_eq!(count, of_layers, "{}", activation.name());
     }
     check(Relu);
     check(Sigmoid);
@@ -370,6 +425,12 @@ fn gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them
     check(LeakyRelu::default());
     check(LeakyRelu::new(-0.5));
     check(Gelu);
+    check(BatchNorm::new());
+    check(LayerNorm::new());
+}
+
+fn own_parameters(layer: &dyn Layer) -> usize {
+    layer.spec(&1.into()).unwrap().parameters.len()
 }
 
 proptest! {

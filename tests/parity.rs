@@ -6,25 +6,39 @@
 
 #[path = "common/gpu.rs"]
 mod gpu;
+#[path = "common/norm_bounds.rs"]
+mod norm_bounds;
 
 #[path = "parity/activations.rs"]
 mod activations;
 #[path = "parity/add.rs"]
 mod add;
+#[path = "parity/batch_norm.rs"]
+mod batch_norm;
 #[path = "parity/columns.rs"]
 mod columns;
+#[path = "parity/conv2d.rs"]
+mod conv2d;
 #[path = "parity/dropout.rs"]
 mod dropout;
+#[path = "parity/embedding.rs"]
+mod embedding;
 #[path = "parity/extremes.rs"]
 mod extremes;
 #[path = "parity/frames.rs"]
 mod frames;
+#[path = "parity/layer_norm.rs"]
+mod layer_norm;
 #[path = "parity/linear.rs"]
 mod linear;
 #[path = "parity/mean_squared_error.rs"]
 mod mean_squared_error;
 #[path = "parity/mix.rs"]
 mod mix;
+#[path = "parity/passes.rs"]
+mod passes;
+#[path = "parity/pools.rs"]
+mod pools;
 #[path = "parity/row_weights.rs"]
 mod row_weights;
 #[path = "parity/softmax_cross_entropy.rs"]

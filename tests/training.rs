@@ -28,12 +28,16 @@ mod evaluation;
 mod extremes;
 #[path = "training/history.rs"]
 mod history;
+#[path = "training/indices.rs"]
+mod indices;
 #[path = "training/long.rs"]
 mod long;
 #[path = "training/many_rows.rs"]
 mod many_rows;
 #[path = "training/mistakes.rs"]
 mod mistakes;
+#[path = "training/normalization.rs"]
+mod normalization;
 #[path = "training/outside.rs"]
 mod outside;
 #[path = "training/parts.rs"]

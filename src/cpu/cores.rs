@@ -64,6 +64,24 @@ pub(super) fn for_each_chunk<T: Send>(
     }
 }
 
+/// Calls `work` with every part; cores share them, where that is worth it. Who takes which depends on time alone, so that
+/// each part writes what no other does.
+pub(super) fn for_each_part<T: Send>(
+    parts: impl Iterator<Item = T>,
+    is_shared: bool,
+    work: impl Fn(T) + Sync,
+) {
+    #[cfg(feature = "gemm")]
+    if is_shared && has_threads() {
+        use rayon::prelude::*;
+
+        let parts: Vec<T> = parts.collect();
+        return parts.into_par_iter().for_each(|part| work(part));
+    }
+    let _ = is_shared;
+    parts.for_each(work);
+}
+
 #[cfg(all(test, feature = "gemm"))]
 mod tests {
     #![allow(clippy::unwrap_used)]

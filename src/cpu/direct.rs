@@ -7,7 +7,7 @@ use super::passes::Context;
 use super::{Network, footprint};
 use crate::confusion::correct;
 use crate::error::Error;
-use crate::fit::{check_input, check_targets};
+use crate::fit::{check_features, check_targets};
 use crate::network::{Activation, Parameters, Wanted};
 use crate::ops::{Loss, SoftmaxCrossEntropy};
 use crate::reference::{Float, LossPass, Targets};
@@ -19,7 +19,7 @@ impl<F: Float> Network<F> {
     /// # Errors
     /// [`Error::Shape`] when `x` has another number of columns, [`Error::Memory`] without room for the outputs.
     pub fn predict(&self, x: ArrayView2<'_, F>) -> Result<Array2<F>, Error> {
-        check_input(self.graph(), x.dim().into())?;
+        check_features(self.graph(), x)?;
         self.outputs(x)
     }
 
@@ -35,7 +35,7 @@ impl<F: Float> Network<F> {
         x: ArrayView2<'_, F>,
         targets: Targets<'_, F>,
     ) -> Result<F, Error> {
-        check_targets(self.graph(), loss, x.dim().into(), &targets)?;
+        check_targets(self.graph(), loss, x, &targets)?;
         let criterion = loss.reference();
         let mut sum = F::zero();
         self.for_each_pass_over(x, |rows, outputs, unread| {
@@ -56,7 +56,7 @@ impl<F: Float> Network<F> {
     /// As [`loss`](Self::loss).
     pub fn accuracy(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> Result<f64, Error> {
         let targets = Targets::<F>::Classes(labels);
-        check_targets(self.graph(), &SoftmaxCrossEntropy, x.dim().into(), &targets)?;
+        check_targets(self.graph(), &SoftmaxCrossEntropy, x, &targets)?;
         let mut hits = 0;
         self.for_each_pass_over(x, |rows, logits, _| hits += correct(logits, &labels[rows]))?;
         Ok(hits as f64 / labels.len() as f64)
@@ -72,7 +72,7 @@ impl<F: Float> Network<F> {
         x: ArrayView2<'_, F>,
         targets: Targets<'_, F>,
     ) -> Result<Parameters<F>, Error> {
-        check_targets(self.graph(), loss, x.dim().into(), &targets)?;
+        check_targets(self.graph(), loss, x, &targets)?;
         footprint::check_gradient::<F>(&self.passes, x.nrows())?;
         let mut work = self
             .passes
@@ -104,7 +104,7 @@ impl<F: Float> Network<F> {
         x: ArrayView2<'_, F>,
         targets: Targets<'_, F>,
     ) -> Result<Parameters<F>, Error> {
-        check_targets(self.graph(), loss, x.dim().into(), &targets)?;
+        check_targets(self.graph(), loss, x, &targets)?;
         let h = F::epsilon().cbrt();
         let mut gradients = Vec::new();
         for index in 0..self.parameters.len() {
@@ -144,9 +144,9 @@ impl<F: Float> Network<F> {
     /// [`Error::Shape`] when `x` has another number of columns, [`Error::Memory`] without room for the values of all
     /// rows.
     pub fn activations(&self, x: ArrayView2<'_, F>) -> Result<Vec<Activation<F>>, Error> {
-        check_input(self.graph(), x.dim().into())?;
+        check_features(self.graph(), x)?;
         footprint::check_values::<F>(&self.passes, x.nrows())?;
-        let mut values = self.passes.values(x.nrows(), false);
+        let mut values = self.passes.values(x.nrows());
         self.passes.copy_inputs(x, &mut values);
         let mut state = self.state.clone();
         let mut context = Context {
@@ -156,7 +156,7 @@ impl<F: Float> Network<F> {
         };
         let mut kept = self.passes.kept(x.nrows());
         self.passes
-            .forward(&mut values, &mut kept, &mut context, None);
+            .forward_apart(&mut values, &mut kept, &mut context);
         let all = self.graph().values.iter().zip(values);
         let all = all.map(|(of, values)| Activation::new(of.name.clone(), of.shape, values));
         Ok(all.collect())

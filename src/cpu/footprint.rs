@@ -58,7 +58,7 @@ pub(super) fn check_gradient<F: Float>(passes: &Passes, rows: usize) -> Result<(
     let what = || format!("a gradient over {rows} rows at once");
     let gradients = passes.graph.parameter_count();
     // They are copied under their names.
-    let values = of_pass(passes, rows, 0).saturating_add(gradients.saturating_mul(2));
+    let values = of_pass(passes, rows, false).saturating_add(gradients.saturating_mul(2));
     memory::check(
         what,
         bytes_of::<F>(values.saturating_add(state(&passes.graph))),
@@ -88,12 +88,12 @@ pub(super) fn check_values<F: Float>(passes: &Passes, rows: usize) -> Result<(),
     memory::check(what, bytes_of::<F>(values.saturating_add(state(graph))))
 }
 
-/// Numbers of a pass over so many rows and back, without parameters and their gradients; of the values those from
-/// `first` on.
-fn of_pass(passes: &Passes, rows: usize, first: usize) -> u64 {
+/// Numbers of a pass over so many rows and back, without parameters and their gradients; without the input where the
+/// first layer reads it in another form.
+fn of_pass(passes: &Passes, rows: usize, is_sparse: bool) -> u64 {
     let graph = &passes.graph;
-    let gradients = Gradients::new(graph, false, &Wanted::parameters(graph));
-    let values = graph.sizes().skip(first).map(|size| size as u64);
+    let gradients = Gradients::new(graph, passes.fuses, &Wanted::parameters(graph));
+    let values = passes.columns_of_step(is_sparse).map(|size| size as u64);
     let of_row = total(values.chain([graph.kept(true), gradients.elements() as u64]));
     let repeated = graph.repeated();
     let later = total(repeated.map(|parameter| size(&graph.parameters[parameter])));
@@ -166,16 +166,13 @@ impl Training<'_> {
     }
 
     fn of_minibatch<F: Float>(&self) -> u64 {
-        let (inputs, nonzero) = match self.nonzero {
-            None => (0, 0),
-            Some(nonzero) => (1, nonzero.memory::<F>(self.batch)),
-        };
+        let nonzero = self.nonzero.map(|of| of.memory::<F>(self.batch));
         let batch = self.batch as u64;
-        let of_pass = bytes_of::<F>(of_pass(self.passes, self.batch, inputs));
+        let of_pass = bytes_of::<F>(of_pass(self.passes, self.batch, nonzero.is_some()));
         let targets = bytes_of::<F>((self.values as u64).saturating_mul(batch));
         // Index and label.
         let labels = bytes_of::<u32>(2).saturating_mul(batch);
-        total([of_pass, targets, labels, nonzero])
+        total([of_pass, targets, labels, nonzero.unwrap_or(0)])
     }
 
     pub(super) fn of_evaluation<F: Float>(&self) -> u64 {

@@ -4,6 +4,7 @@
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 
 use super::product::{add_product, product};
+use super::relu;
 use super::sparse::SparseBatch;
 use crate::reference::{Backward, Float, Forward, Layer};
 
@@ -30,6 +31,13 @@ impl<F: Float> Layer<F> for Linear {
     }
 
     fn backward(&self, pass: Backward<'_, F>) {
+        Self::backward_with(pass, false);
+    }
+}
+
+impl Linear {
+    /// A backward pass; with `relu`, that of a `Relu` before the layer as well, of which `x` is the output.
+    pub(super) fn backward_with<F: Float>(pass: Backward<'_, F>, relu: bool) {
         let Backward {
             x,
             dy,
@@ -41,6 +49,9 @@ impl<F: Float> Layer<F> for Linear {
         let w = &parameters[0];
         if let Some(mut dx) = dx {
             product(&dy, &w.t(), &mut dx);
+            if relu {
+                relu::mask(x, dx);
+            }
         }
         product(&x.t(), &dy, &mut gradients[0].view_mut());
         sum_of_rows(dy, gradients.get_mut(1));
@@ -50,13 +61,17 @@ impl<F: Float> Layer<F> for Linear {
 /// The first layer over rows given by what is not 0 in them. All arrays but the parameters lie dense in memory, row
 /// by row.
 impl Linear {
-    /// `y = x·w + b`, or `y = x·w` without a bias.
+    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, what a `Relu` makes of it.
     pub(super) fn sparse_forward<F: Float>(
         x: &SparseBatch<F>,
         parameters: &[Array2<F>],
-        y: ArrayViewMut2<'_, F>,
+        mut y: ArrayViewMut2<'_, F>,
+        relu: bool,
     ) {
-        x.times(&parameters[0], parameters.get(1), y);
+        x.times(&parameters[0], parameters.get(1), y.view_mut());
+        if relu {
+            relu::in_place(y);
+        }
     }
 
     /// The gradients by the parameters.

@@ -9,7 +9,7 @@ use super::passes::{BackwardContext, Context, Passes};
 use super::workspace::{Workspace, matrix};
 use super::{Network, footprint};
 use crate::error::Error;
-use crate::fit::{check_of_pass, check_rows};
+use crate::fit::{check_features, check_of_pass, check_rows};
 use crate::network::{Parameters, PassSpec, Wanted};
 use crate::reference::Float;
 
@@ -101,6 +101,7 @@ impl<F: Float> Pass<F> {
     pub fn set_x(&mut self, x: ArrayView2<'_, F>) -> Result<(), Error> {
         let expected = [self.rows(), self.passes.graph.features()];
         check_of_pass("x of a pass, (rows, features)", expected, x.dim().into())?;
+        check_features(&self.passes.graph, x)?;
         self.passes.copy_inputs(x, &mut self.work.values);
         Ok(())
     }

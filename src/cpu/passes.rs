@@ -4,57 +4,15 @@ use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip, s};
 
-#[cfg(not(target_arch = "wasm32"))]
-use super::dropout::Dropout;
+use super::form::Form;
 use super::linear::Linear;
 use super::product;
 use super::sparse::SparseBatch;
 use super::workspace::{Workspace, matrix, matrix_mut};
 use crate::network::{Arrival, BackwardStep, Graph, Source, Use};
-use crate::ops;
 use crate::random::part_key;
-use crate::reference::{self, Backward, Draw, Float, Forward, Loss, LossPass, Mode, Targets, Twin};
+use crate::reference::{Backward, Draw, Float, Forward, Loss, LossPass, Mode, Targets};
 use crate::shape::Shape;
-
-/// How a layer is computed.
-#[derive(Debug)]
-enum Form {
-    /// As it is defined.
-    Definition(Twin),
-    /// A fully connected layer, fast.
-    Linear,
-    /// Dropout, fast.
-    #[cfg(not(target_arch = "wasm32"))]
-    Dropout(Dropout),
-}
-
-impl Form {
-    /// The fastest that there is.
-    fn fast(layer: &dyn ops::Layer) -> Self {
-        if is_linear(layer) {
-            return Self::Linear;
-        }
-        #[cfg(not(target_arch = "wasm32"))]
-        if let Some(dropout) = ops::unwrapped(layer).downcast_ref::<ops::Dropout>() {
-            return Self::Dropout(Dropout::of(*dropout));
-        }
-        Self::Definition(layer.reference())
-    }
-
-    fn formulas<F: Float>(&self) -> &dyn reference::Layer<F> {
-        match self {
-            Self::Definition(twin) => F::of(twin),
-            Self::Linear => &Linear,
-            #[cfg(not(target_arch = "wasm32"))]
-            Self::Dropout(dropout) => dropout,
-        }
-    }
-}
-
-/// Whether a layer has a fast form here, over bytes that are mostly 0 too.
-fn is_linear(layer: &dyn ops::Layer) -> bool {
-    ops::unwrapped(layer).is::<ops::Linear>()
-}
 
 /// A network without its parameters and its state.
 #[derive(Debug)]
@@ -62,6 +20,8 @@ pub(super) struct Passes {
     pub(super) graph: Graph,
     /// Of each use of a layer.
     forms: Vec<Form>,
+    /// Whether a `Relu` is part of the layer before it, and of the one behind it, where it can be.
+    pub(super) fuses: bool,
 }
 
 /// What forward passes take beside values: all parameters and all state of a network; and, of a step of training, the
@@ -96,22 +56,39 @@ pub(super) struct BackwardContext<'a, F> {
 impl Passes {
     /// The fastest form of each layer that there is.
     pub(super) fn fast(graph: Graph) -> Self {
-        Self::with(graph, Form::fast)
+        Self::with(graph, Form::fast, true)
     }
 
     /// Every layer as it is defined.
     pub(super) fn by_definition(graph: Graph) -> Self {
-        Self::with(graph, |layer| Form::Definition(layer.reference()))
+        let definition = |_: &Graph, of_use: &Use| Form::Definition(of_use.layer.reference());
+        Self::with(graph, definition, false)
     }
 
-    fn with(graph: Graph, form: impl Fn(&dyn ops::Layer) -> Form) -> Self {
+    fn with(graph: Graph, form: impl Fn(&Graph, &Use) -> Form, fuses: bool) -> Self {
+        let uses = graph.uses.iter();
         Self {
-            forms: graph
-                .uses
-                .iter()
-                .map(|of_use| form(&*of_use.layer))
-                .collect(),
+            forms: uses.map(|of_use| form(&graph, of_use)).collect(),
             graph,
+            fuses,
+        }
+    }
+
+    /// The value that lies where the product of a layer would: that of a `Relu` behind it, where both are one.
+    pub(super) fn in_place_of(&self, value: usize) -> Option<usize> {
+        match self.graph.values[value].source {
+            Source::Layer { layer, .. } if self.fuses => {
+                self.graph.relu_behind(&self.graph.uses[layer])
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a value is that of a `Relu` which is part of the product before it.
+    fn is_in_product(&self, value: usize) -> bool {
+        match self.graph.values[value].source {
+            Source::Layer { x, .. } => self.in_place_of(x) == Some(value),
+            _ => false,
         }
     }
 
@@ -121,17 +98,14 @@ impl Passes {
         let Source::Layer { layer, .. } = self.graph.values[first.value].source else {
             return None;
         };
-        matches!(self.forms[layer], Form::Linear).then_some(first)
+        self.forms[layer].is_linear().then_some(first)
     }
 
     /// Whether cores share the work of a step on so many rows.
     pub(super) fn is_shared(&self, rows: usize) -> bool {
-        let mut linear = self
-            .graph
-            .uses
-            .iter()
-            .filter(|of_use| is_linear(&*of_use.layer));
-        linear.any(|of_use| {
+        let uses = self.graph.uses.iter().zip(&self.forms);
+        let mut products = uses.filter(|(_, form)| form.is_product());
+        products.any(|(of_use, _)| {
             let multiplications = usize::try_from(of_use.spec.flops / 2).unwrap_or(usize::MAX);
             product::is_shared(multiplications.saturating_mul(rows))
         })
@@ -171,10 +145,11 @@ impl Passes {
         })
     }
 
-    /// Computes a value that is no input; `of` gives those that it is made of.
+    /// Computes a value that is no input, or with `relu` what a `Relu` makes of a layer's; `of` gives those that it is
+    /// made of.
     pub(super) fn value<'v, F: Float>(
         &self,
-        index: usize,
+        (index, relu): (usize, bool),
         of: impl Fn(usize) -> ArrayView2<'v, F>,
         mut y: ArrayViewMut2<'_, F>,
         kept: &mut [Array2<F>],
@@ -186,10 +161,11 @@ impl Passes {
                 let of_use = &self.graph.uses[layer];
                 let parameters = &context.parameters[of_use.parameters.clone()];
                 let input: (ArrayView2<'_, F>, Shape) = (of(x), self.graph.values[x].shape);
-                let pass = Forward::new(input, parameters, y, self.mode(layer, context.step));
+                let mode = self.mode(layer, context.step);
+                let pass = Forward::new(input, parameters, y.view_mut(), mode);
                 let state = &mut context.state[of_use.state.clone()];
                 let pass = pass.with_state(state).with_kept(kept);
-                self.forms[layer].formulas().forward(pass);
+                self.forms[layer].forward(pass, relu);
             }
             &Source::Sum([a, b]) => {
                 let sum = |y: &mut F, &a: &F, &b: &F| *y = a + b;
@@ -206,7 +182,8 @@ impl Passes {
         }
     }
 
-    /// Computes all values from the inputs on; the first layer's from a sparse input, if there is one.
+    /// Computes all values from the inputs on that are not part of another; the first layer's from a sparse input, if
+    /// there is one.
     pub(super) fn forward<F: Float>(
         &self,
         values: &mut [Array2<F>],
@@ -215,17 +192,43 @@ impl Passes {
         sparse: Option<&SparseBatch<F>>,
     ) {
         for index in self.graph.inputs..self.graph.values.len() {
-            let (before, after) = values.split_at_mut(index);
-            let y = after[0].view_mut();
-            if let Some((x, of_use)) = self.sparse_use(index, sparse) {
-                Linear::sparse_forward(x, &context.parameters[of_use.parameters.clone()], y);
+            if self.is_in_product(index) {
                 continue;
             }
+            let (before, after) = values.split_at_mut(index);
+            let relu = self.in_place_of(index);
+            let y = after[relu.map_or(0, |relu| relu - index)].view_mut();
+            let relu = relu.is_some();
+            if let Some((x, of_use)) = self.sparse_use(index, sparse) {
+                let parameters = &context.parameters[of_use.parameters.clone()];
+                Linear::sparse_forward(x, parameters, y, relu);
+            } else {
+                let kept: &mut [Array2<F>] = match self.graph.values[index].source {
+                    Source::Layer { layer, .. } => &mut kept[layer],
+                    _ => &mut [],
+                };
+                let of = |value: usize| before[value].view();
+                self.value((index, relu), of, y, kept, context);
+            }
+        }
+    }
+
+    /// The same with every value by itself.
+    pub(super) fn forward_apart<F: Float>(
+        &self,
+        values: &mut [Array2<F>],
+        kept: &mut [Vec<Array2<F>>],
+        context: &mut Context<'_, F>,
+    ) {
+        for index in self.graph.inputs..self.graph.values.len() {
+            let (before, after) = values.split_at_mut(index);
             let kept: &mut [Array2<F>] = match self.graph.values[index].source {
                 Source::Layer { layer, .. } => &mut kept[layer],
                 _ => &mut [],
             };
-            self.value(index, |value| before[value].view(), y, kept, context);
+            let of = |value: usize| before[value].view();
+            let y = after[0].view_mut();
+            self.value((index, false), of, y, kept, context);
         }
     }
 
@@ -339,12 +342,15 @@ impl Passes {
                 matrix_mut(room, [work.rows, self.columns(operand)])
             });
             let input = (work.values[x].view(), self.graph.values[x].shape);
-            let outputs = [work.values[step.value].view(), dy];
+            // A product has no value of its own where a `Relu` is part of it; it needs none for its gradients.
+            let y = self.in_place_of(step.value).unwrap_or(step.value);
+            let outputs = [work.values[y].view(), dy];
             let pass = Backward::new(input, outputs, dx, self.mode(layer, context.step))
                 .with_parameters(&context.parameters[range.clone()], gradients)
                 .with_state(&context.state[of_use.state.clone()])
                 .with_kept(&work.kept[layer]);
-            self.forms[layer].formulas().backward(pass);
+            let relu = self.fuses && self.graph.relu_before(of_use).is_some();
+            self.forms[layer].backward(pass, relu);
             if let Some((operand, Arrival::Later)) = to {
                 let arriving = std::mem::take(&mut work.arriving);
                 let dx = matrix(&arriving, [work.rows, self.columns(operand)]);

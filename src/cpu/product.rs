@@ -1,6 +1,6 @@
 //! Products of dense matrices: the one place that knows who computes them.
 
-use ndarray::{Array2, ArrayBase, ArrayViewMut2, Data, Ix2};
+use ndarray::{ArrayBase, ArrayViewMut2, Data, Ix2};
 
 use crate::reference::Float;
 
@@ -16,7 +16,7 @@ pub(super) fn product<F: Float>(
 /// `c = c + a·b`.
 pub(super) fn add_product<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,
-    b: &Array2<F>,
+    b: &ArrayBase<impl Data<Elem = F>, Ix2>,
     c: &mut ArrayViewMut2<'_, F>,
 ) {
     multiply(a, b, F::one(), c);

@@ -148,7 +148,7 @@ impl<F: Float> Network<F> {
                             _ => Vec::new(),
                         };
                         let of = |value| matrix(&blocks[turns.slot(value)], dims(value));
-                        passes.value(index, of, y, &mut kept, &mut context);
+                        passes.value((index, false), of, y, &mut kept, &mut context);
                     }
                 }
                 blocks[turns.slot(index)] = block;

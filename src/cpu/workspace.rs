@@ -50,11 +50,11 @@ impl Passes {
         for parameter in self.graph.repeated() {
             later[parameter] = self.zeros_like(parameter);
         }
-        let plan = Gradients::new(&self.graph, false, wanted);
+        let plan = Gradients::new(&self.graph, self.fuses, wanted);
         let slots = &plan.slots;
         Workspace {
             rows,
-            values: self.values(rows, is_sparse),
+            values: self.values_of_step(rows, is_sparse),
             kept: self.kept(rows),
             deltas: slots
                 .sizes
@@ -71,13 +71,27 @@ impl Passes {
     }
 
     /// Room for all values of so many rows.
-    pub(super) fn values<F: Float>(&self, rows: usize, is_sparse: bool) -> Vec<Array2<F>> {
+    pub(super) fn values<F: Float>(&self, rows: usize) -> Vec<Array2<F>> {
+        let sizes = self.graph.sizes();
+        sizes.map(|size| Array2::zeros((rows, size))).collect()
+    }
+
+    /// Room for those of a step, some of which are part of others.
+    fn values_of_step<F: Float>(&self, rows: usize, is_sparse: bool) -> Vec<Array2<F>> {
+        let columns = self.columns_of_step(is_sparse);
+        columns
+            .map(|columns| Array2::zeros((rows, columns)))
+            .collect()
+    }
+
+    /// Elements of a row of each value as it is in a step: none where the first layer reads it in another form, or it is
+    /// part of another.
+    pub(super) fn columns_of_step(&self, is_sparse: bool) -> impl Iterator<Item = usize> {
         let sizes = self.graph.sizes().enumerate();
-        let zeros = sizes.map(|(value, size)| match value == 0 && is_sparse {
-            true => Array2::zeros((rows, 0)),
-            false => Array2::zeros((rows, size)),
-        });
-        zeros.collect()
+        sizes.map(move |(value, size)| {
+            let is_absent = value == 0 && is_sparse || self.in_place_of(value).is_some();
+            if is_absent { 0 } else { size }
+        })
     }
 
     /// Room for what layers keep of so many rows.

@@ -103,6 +103,25 @@ impl Stream {
         Self { number, ..self }
     }
 
+    /// Whose blocks are what its iterator gives and `check` lets pass; what it says of another is the reason why that
+    /// block could not be had.
+    pub(crate) fn checked(
+        self,
+        check: impl Fn(&Table) -> Result<(), crate::error::Error> + Send + 'static,
+    ) -> Self {
+        let blocks = self.blocks.into_inner();
+        let blocks = blocks.unwrap_or_else(PoisonError::into_inner);
+        let blocks = blocks.map(move |block| {
+            let table = block?;
+            check(&table)?;
+            Ok(table)
+        });
+        Self {
+            blocks: Mutex::new(Box::new(blocks)),
+            ..self
+        }
+    }
+
     /// The next block, if it is as it should be. Behind its end it is not asked again.
     fn next(&mut self, expected: Layout) -> Result<Option<Table>, Fault> {
         if self.has_ended {

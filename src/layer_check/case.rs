@@ -36,6 +36,8 @@ pub(super) struct Case<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Operands<F> {
     pub(super) x: Array2<F>,
+    /// Indices do not move.
+    has_indices: bool,
     pub(super) parameters: Vec<Array2<F>>,
     /// Before the forward pass.
     pub(super) state: Vec<Array2<F>>,
@@ -45,8 +47,13 @@ pub(super) struct Operands<F> {
 
 impl<F> Operands<F> {
     pub(super) fn for_each(&mut self, change: &mut dyn FnMut(&mut F)) {
-        let matrices = [&mut self.x, &mut self.y, &mut self.dy].into_iter();
-        let matrices = matrices.chain(&mut self.parameters).chain(&mut self.state);
+        let x = Some(&mut self.x).filter(|_| !self.has_indices);
+        let matrices = [&mut self.y, &mut self.dy].into_iter();
+        let matrices = x
+            .into_iter()
+            .chain(matrices)
+            .chain(&mut self.parameters)
+            .chain(&mut self.state);
         matrices.flatten().for_each(change);
     }
 }
@@ -60,7 +67,10 @@ impl<'a> Case<'a> {
         range: &RangeInclusive<f32>,
     ) -> Self {
         let mut numbers = Numbers::new(0);
-        let x = Array2::from_shape_simple_fn(minibatch.dims(), || numbers.input(range));
+        let x = Array2::from_shape_simple_fn(minibatch.dims(), || match spec.indices_below {
+            Some(count) => f32::from_f64(numbers.below(count.max(1)) as f64),
+            None => numbers.input(range),
+        });
         let outputs = [minibatch.rows, spec.output.len()];
         let dy = Array2::from_shape_simple_fn(outputs, || numbers.input(&(-1.0..=1.0)));
         // From where training starts, so that what must be positive stays so, and off every zero.
@@ -125,6 +135,11 @@ impl<'a> Case<'a> {
         results
     }
 
+    /// Whether `x` is of indices, which have no gradient.
+    pub(super) fn has_indices(&self) -> bool {
+        self.spec.indices_below.is_some()
+    }
+
     /// Not where nobody reads it.
     pub(super) fn has_dx(&self) -> bool {
         self.call != Call::First
@@ -157,6 +172,7 @@ impl<'a> Case<'a> {
         let cast = |values: &Array2<f32>| values.mapv(|value| F::from_f64(value.into()));
         Operands {
             x: cast(&self.x),
+            has_indices: self.has_indices(),
             parameters: self.parameters.iter().map(cast).collect(),
             state: self.state.iter().map(cast).collect(),
             y: cast(y),

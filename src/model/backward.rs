@@ -210,6 +210,7 @@ impl Model {
             pass.delta(step.value),
         ];
         let backward = Backward::new(from, dx.as_ref(), mode(of_use, training))
+            .with_input(self.graph.values[x].shape)
             .with_parameters(self.parameters_of(of_use), gradients)
             .with_state(self.state_of(of_use))
             .with_kept(&values.kept[index]);

@@ -13,7 +13,7 @@ use super::{Model, read_matrix};
 use crate::checkpoint;
 use crate::cpu;
 use crate::error::{Error, TargetKind};
-use crate::fit::{check_input, check_targets};
+use crate::fit::{check_features, check_targets};
 use crate::gpu::block_on;
 use crate::kernel::Element;
 use crate::memory::{self, bytes_of, total};
@@ -71,7 +71,7 @@ impl Model {
     /// [`Error::Shape`] when `x` has another number of columns, [`Error::Memory`] without room for the outputs, or
     /// an error of the device.
     pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
-        check_input(&self.graph, x.dim().into())?;
+        check_features(&self.graph, x)?;
         let shape = (x.nrows(), self.graph.outputs());
         let what = || format!("the outputs of {} rows", shape.0);
         let values = (shape.0 as u64).saturating_mul(shape.1 as u64);
@@ -97,7 +97,7 @@ impl Model {
         x: ArrayView2<'_, f32>,
         targets: Targets<'_, f32>,
     ) -> Result<f32, Error> {
-        check_targets(&self.graph, loss, x.dim().into(), &targets)?;
+        check_targets(&self.graph, loss, x, &targets)?;
         probe_loss(&self.gpu, loss, self.output())?;
         let mut sum = 0.0;
         self.for_each_pass(x, Some((loss, targets)), |_, pass| {
@@ -127,7 +127,7 @@ impl Model {
         x: ArrayView2<'_, f32>,
         targets: Targets<'_, f32>,
     ) -> Result<Parameters, Error> {
-        check_targets(&self.graph, loss, x.dim().into(), &targets)?;
+        check_targets(&self.graph, loss, x, &targets)?;
         probe_loss(&self.gpu, loss, self.output())?;
         let rows = x.nrows();
         self.check_copy(rows)?;
@@ -169,7 +169,7 @@ impl Model {
     /// As [`predict`](Self::predict), or [`Error::Limit`], [`Error::OutOfMemory`] or [`Error::Memory`] when device or
     /// host have no room for so many rows.
     pub fn activations(&self, x: ArrayView2<'_, f32>) -> Result<Vec<Activation>, Error> {
-        check_input(&self.graph, x.dim().into())?;
+        check_features(&self.graph, x)?;
         let rows = x.nrows();
         let all = self.graph.values.iter();
         if rows == 0 {

@@ -7,7 +7,9 @@ use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::memory::total;
 use crate::network::{Source, Use};
-use crate::ops::{Draw, Forward, Linear, Loss, LossPass, Mode, add, columns, to_u32};
+use crate::ops::{
+    Conv2d, Draw, Forward, Layer, Linear, Loss, LossPass, Mode, add, columns, to_u32, unwrapped,
+};
 use crate::plan::{Plan, Recorder, flops_per_submit};
 use crate::random::part_key;
 use crate::tensor::Tensor;
@@ -213,17 +215,17 @@ impl Model {
         Ok(())
     }
 
-    /// What two values that have one memory give is one product: that of a `Linear` and the `Relu` behind it.
+    /// What two values that have one memory give is one product: that of a `Linear` or `Conv2d` and the `Relu` behind it.
     fn record_layer(
         &self,
         recorder: &mut Recorder<'_>,
         values: &Values,
         index: usize,
-        x: usize,
+        of_x: usize,
         step: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
         let of_use = &self.graph.uses[index];
-        let (x, y) = (&values.of[x], &values.of[of_use.value]);
+        let (x, y) = (&values.of[of_x], &values.of[of_use.value]);
         if x.buffer() == y.buffer() {
             return Ok(());
         }
@@ -232,11 +234,12 @@ impl Model {
         let y = relu.map_or(y, |relu| &values.of[relu]);
         let pass = Forward::new(x, self.parameters_of(of_use), y, mode(of_use, step));
         let pass = pass
+            .with_input(self.graph.values[of_x].shape)
             .with_state(self.state_of(of_use))
             .with_kept(&values.kept[index]);
         let who = || format!("the forward pass of {}", place(index, of_use));
         recorder.watched(who, |recorder| match relu {
-            Some(_) => Linear::record_forward(recorder, pass, true),
+            Some(_) => record_with_relu(&*of_use.layer, recorder, pass),
             None => of_use.layer.forward(recorder, pass),
         })
     }
@@ -247,6 +250,18 @@ impl Model {
 
     pub(super) fn state_of(&self, of_use: &Use) -> &[Tensor] {
         &self.state.tensors()[of_use.state.clone()]
+    }
+}
+
+/// Records a product and the `Relu` behind it: see [`Graph::relu_behind`](crate::network::Graph::relu_behind).
+fn record_with_relu(
+    layer: &dyn Layer,
+    recorder: &mut Recorder<'_>,
+    pass: Forward<'_>,
+) -> Result<(), Error> {
+    match unwrapped(layer).downcast_ref::<Conv2d>() {
+        Some(conv) => conv.record_forward(recorder, &pass, true),
+        None => Linear::record_forward(recorder, pass, true),
     }
 }
 

@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2};
 use super::values::{read_like_parameters, read_matrix};
 use super::{Model, TrainingPass, TrainingStep};
 use crate::error::Error;
-use crate::fit::{check_of_pass, check_rows};
+use crate::fit::{check_features, check_of_pass, check_rows};
 use crate::gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
@@ -155,6 +155,7 @@ impl Pass {
     pub fn set_x(&mut self, x: ArrayView2<'_, f32>) -> Result<(), Error> {
         let expected = self.x().dims();
         check_of_pass("x of a pass, (rows, features)", expected, x.dim().into())?;
+        check_features(&self.graph, x)?;
         self.gpu.write_view(self.x(), x)
     }
 

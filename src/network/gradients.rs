@@ -16,7 +16,7 @@ pub(crate) struct BackwardStep {
     /// The value whose gradient is complete.
     pub(crate) value: usize,
     /// Of each operand: where its gradient goes, if anybody reads it. Of a [`Relu`](crate::ops::Relu) that is part of
-    /// the product of a [`Linear`](crate::ops::Linear) behind it that is the input of the `Relu`.
+    /// the layer behind it ([`Graph::relu_before`]) that is the input of the `Relu`.
     pub(crate) to: Vec<Option<(usize, Arrival)>>,
     /// Of the gradients by parameters of the layer.
     pub(crate) parameters: Arrival,
@@ -70,7 +70,7 @@ pub(crate) struct Gradients {
 }
 
 impl Gradients {
-    /// With `fuses`, a `Relu` before a `Linear` is part of it.
+    /// With `fuses`, a `Relu` is part of the layer behind it where it can be.
     pub(crate) fn new(graph: &Graph, fuses: bool, wanted: &Wanted) -> Self {
         let steps = steps(graph, fuses, &wanted.values(graph));
         let (slots, arriving) = memory(graph, &steps);

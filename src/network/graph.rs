@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::parameters::unknown_name;
 use crate::error::Error;
 use crate::memory::total;
-use crate::ops::{Layer, LayerSpec, Linear, ParameterSpec, Relu, unwrapped};
+use crate::ops::{Conv2d, Layer, LayerSpec, Linear, MaxPool2d, ParameterSpec, Relu, unwrapped};
 use crate::shape::Shape;
 
 /// What a value is made of. Values are known by their index; none is made of a later one.
@@ -118,6 +118,23 @@ impl Graph {
         total(sizes)
     }
 
+    /// The columns of a row of features that are indices: which, what all of them are below, and the layer that takes
+    /// them.
+    pub(crate) fn indices(&self) -> impl Iterator<Item = (Range<usize>, usize, String)> {
+        self.uses.iter().enumerate().filter_map(|(index, of_use)| {
+            let below = of_use.spec.indices_below?;
+            let &[x] = self.values[of_use.value].source.operands() else {
+                return None;
+            };
+            let Source::Input { first } = self.values[x].source else {
+                return None;
+            };
+            let columns = first..first + self.values[x].shape.len();
+            let layer = format!("layers.{index}, {}", of_use.layer.name());
+            Some((columns, below, layer))
+        })
+    }
+
     /// Numbers that layers keep of each row, or of the whole minibatch.
     pub(crate) fn kept(&self, is_per_row: bool) -> u64 {
         let kept = self.uses.iter().flat_map(|of_use| &of_use.spec.kept);
@@ -136,17 +153,19 @@ impl Graph {
         }
     }
 
-    /// The output of a `Relu` that alone takes what this use of a `Linear` gives. Both are recorded as one product,
-    /// which stores what the `Relu` gives: that saves a dispatch, and a tensor that is written and read.
+    /// The output of a `Relu` that alone takes what this use of a `Linear` or `Conv2d` gives. Both are computed as one
+    /// product, which stores what the `Relu` gives: that saves a dispatch, and a tensor that is written and read.
     pub(crate) fn relu_behind(&self, of_use: &Use) -> Option<usize> {
         let [reader] = self.values[of_use.value].readers[..] else {
             return None;
         };
-        (is::<Linear>(of_use) && self.is_value_of::<Relu>(reader)).then_some(reader)
+        let is_product = is::<Linear>(of_use) || is::<Conv2d>(of_use);
+        (is_product && self.is_value_of::<Relu>(reader)).then_some(reader)
     }
 
-    /// The input of a `Relu` whose output this use of a `Linear` alone takes. Their gradients are recorded as one
-    /// product, which stores that by the input of the `Relu`, to save the same.
+    /// The input of a `Relu` whose output this use of a `Linear` or `MaxPool2d` alone takes. Their gradients are computed
+    /// as one, that by the input of the `Relu`, to save the same: the product stores no other, and a window has no winner
+    /// where its largest value is not above 0.
     pub(crate) fn relu_before(&self, of_use: &Use) -> Option<usize> {
         let Source::Layer { x, .. } = self.values[of_use.value].source else {
             return None;
@@ -154,7 +173,7 @@ impl Graph {
         let is_alone = self.values[x].readers.len() == 1;
         match self.values[x].source {
             Source::Layer { x: input, .. }
-                if is_alone && is::<Linear>(of_use) && self.is_value_of::<Relu>(x) =>
+                if is_alone && takes_relu(of_use) && self.is_value_of::<Relu>(x) =>
             {
                 Some(input)
             }
@@ -214,6 +233,11 @@ impl Graph {
     pub(crate) fn seed(&self) -> u64 {
         self.seed
     }
+}
+
+/// Whether the layer can give the gradient by the input of a `Relu` before it.
+fn takes_relu(of_use: &Use) -> bool {
+    is::<Linear>(of_use) || is::<MaxPool2d>(of_use)
 }
 
 fn is<L: Layer>(of_use: &Use) -> bool {

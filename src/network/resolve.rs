@@ -133,6 +133,7 @@ impl Graph {
             }
         }
         check_kept(index, &spec)?;
+        self.check_indices(&place, &spec, x)?;
         // One without parameters is as good as another.
         let mut uses = self.uses.iter();
         let earlier = uses
@@ -167,6 +168,18 @@ impl Graph {
             is_repeated,
         });
         Ok((output, format!("layers.{index}")))
+    }
+
+    /// Indices have no gradient, and no layer gives integers: they are the rows' own.
+    fn check_indices(&self, place: &str, spec: &LayerSpec, x: usize) -> Result<(), Error> {
+        let value = &self.values[x];
+        if spec.indices_below.is_none() || matches!(value.source, Source::Input { .. }) {
+            return Ok(());
+        }
+        let expected = "an input of the network, as it takes indices: let it stand first, or give the network another \
+                        input for them";
+        let what = format!("what {place} reads");
+        Err(Error::setting(what, expected, &value.name))
     }
 
     fn shape_of_sum(&self, of: [usize; 2]) -> Result<Shape, Error> {

@@ -1,6 +1,8 @@
+use super::pool::{Each, Pool, PoolShape, kernel};
 use super::window::{Size2, Window, image};
 use super::{Backward, Forward, Layer, LayerSpec};
 use crate::error::Error;
+use crate::kernel::{Binding, Contract, Kernel};
 use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
@@ -73,6 +75,17 @@ impl AvgPool2d {
     }
 }
 
+const fn of(entry: &'static str, bindings: &'static [Binding]) -> Kernel<PoolShape> {
+    let source = concat!(
+        include_str!("../../shaders/pool_window.wgsl"),
+        include_str!("../../shaders/avg_pool2d.wgsl")
+    );
+    kernel("avg_pool2d", source, entry, bindings)
+}
+
+static FORWARD: Kernel<PoolShape> = of("forward", &[Binding::read("x"), Binding::write("y")]);
+static BACKWARD: Kernel<PoolShape> = of("backward", &[Binding::read("dy"), Binding::write("dx")]);
+
 impl Layer for AvgPool2d {
     fn name(&self) -> String {
         match self.window {
@@ -95,13 +108,17 @@ impl Layer for AvgPool2d {
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
-        let _ = (recorder, pass);
-        Err(Error::setting("AvgPool2d on a GPU", "kernels", "none"))
+        let pool = Pool::new(|image| self.window(image), pass.x, pass.y)?;
+        pool.record(recorder, &FORWARD, Each::Window, &[pass.x, pass.y]);
+        Ok(())
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
-        let _ = (recorder, pass);
-        Err(Error::setting("AvgPool2d on a GPU", "kernels", "none"))
+        if let Some(dx) = pass.dx {
+            let pool = Pool::new(|image| self.window(image), pass.x, pass.y)?;
+            pool.record(recorder, &BACKWARD, Each::Pixel, &[pass.dy, dx]);
+        }
+        Ok(())
     }
 
     fn reference(&self) -> reference::Twin {
@@ -117,4 +134,8 @@ impl Layer for AvgPool2d {
             }),
         })
     }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    [&FORWARD, &BACKWARD].map(Kernel::contract).to_vec()
 }

@@ -1,10 +1,19 @@
+mod products;
+mod variant;
+
 use super::window::{Size2, Window, image};
 use super::{Backward, Forward, Layer, LayerSpec, ParameterSpec};
 use crate::error::Error;
+use crate::gpu::Gpu;
 use crate::init::Init;
+use crate::kernel::Element;
 use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+pub(super) use products::contracts;
+pub use variant::Variant;
 
 /// Convolution over images, as `torch.nn.Conv2d`: an image of (channels, height, width) becomes one of (outputs, height,
 /// width), with `y[o, i, j] = b[o] + Σ_{c,u,v} w[o, c, u, v] · x[c, i·stride + u·dilation − padding, j·… + v·… − …]`, where `x`
@@ -92,9 +101,34 @@ impl Conv2d {
         self
     }
 
+    /// Records a forward pass; with `relu`, that of a [`Relu`](super::Relu) behind the layer as well, whose output is
+    /// `y` then.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] without room for the zeros that stand in for a bias.
+    pub(crate) fn record_forward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        pass: &Forward<'_>,
+        relu: bool,
+    ) -> Result<(), Error> {
+        let variant = Variant::choose(recorder.gpu(), pass.x);
+        variant.record_forward(recorder, self, pass, relu)
+    }
+
     /// Number of outputs.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    fn has_bias(&self) -> bool {
+        self.bias.is_some()
+    }
+
+    /// What stands in for a bias where there is none.
+    fn zeros(&self, gpu: &Gpu) -> Result<Option<Tensor>, Error> {
+        let zeros = || Tensor::zeros(gpu, "no bias", [1, self.outputs], Element::F32);
+        (!self.has_bias()).then(zeros).transpose()
     }
 
     /// The window that is put on the images.
@@ -134,14 +168,17 @@ impl Layer for Conv2d {
         })
     }
 
+    fn takes_bytes(&self, gpu: &Gpu) -> bool {
+        Variant::of_bytes(gpu).is_some()
+    }
+
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
-        let _ = (recorder, pass);
-        Err(Error::setting("Conv2d on a GPU", "kernels", "none"))
+        self.record_forward(recorder, &pass, false)
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
-        let _ = (recorder, pass);
-        Err(Error::setting("Conv2d on a GPU", "kernels", "none"))
+        let variant = Variant::choose(recorder.gpu(), pass.x);
+        variant.backward(recorder, self, &pass)
     }
 
     fn reference(&self) -> reference::Twin {

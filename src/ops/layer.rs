@@ -49,6 +49,8 @@ pub enum Mode<'a> {
 pub struct Forward<'a> {
     /// Its input, (rows, input).
     pub x: &'a Tensor,
+    /// Shape of one row of the input, also where `x` is packed bytes.
+    pub input: Shape,
     /// The layer's parameters, in the order of [`LayerSpec::parameters`].
     pub parameters: &'a [Tensor],
     /// The layer's state, which a step of training may change.
@@ -67,12 +69,19 @@ impl<'a> Forward<'a> {
     pub fn new(x: &'a Tensor, parameters: &'a [Tensor], y: &'a Tensor, mode: Mode<'a>) -> Self {
         Self {
             x,
+            input: x.row_shape(),
             parameters,
             state: &[],
             kept: &[],
             y,
             mode,
         }
+    }
+
+    /// With another shape of the input than that of a row of `x`, which may be packed bytes.
+    #[must_use]
+    pub fn with_input(self, input: Shape) -> Self {
+        Self { input, ..self }
     }
 
     /// With the layer's state.
@@ -94,6 +103,8 @@ impl<'a> Forward<'a> {
 pub struct Backward<'a> {
     /// Input of the forward pass, (rows, input).
     pub x: &'a Tensor,
+    /// Shape of one row of the input, also where `x` is packed bytes.
+    pub input: Shape,
     /// Output of the forward pass, (rows, output).
     pub y: &'a Tensor,
     /// Gradient of the loss by `y`.
@@ -119,6 +130,7 @@ impl<'a> Backward<'a> {
     pub fn new([x, y, dy]: [&'a Tensor; 3], dx: Option<&'a Tensor>, mode: Mode<'a>) -> Self {
         Self {
             x,
+            input: x.row_shape(),
             y,
             dy,
             parameters: &[],
@@ -128,6 +140,12 @@ impl<'a> Backward<'a> {
             dx,
             mode,
         }
+    }
+
+    /// With another shape of the input than that of a row of `x`, which may be packed bytes.
+    #[must_use]
+    pub fn with_input(self, input: Shape) -> Self {
+        Self { input, ..self }
     }
 
     /// With the layer's parameters, and where their gradients go.

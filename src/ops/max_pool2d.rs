@@ -1,9 +1,12 @@
+use super::pool::{Each, Pool, PoolShape, kernel};
 use super::window::{Size2, Window, image};
 use super::{Backward, Forward, KeptSpec, Layer, LayerSpec, Response};
 use crate::error::Error;
+use crate::kernel::{Binding, Contract, Kernel};
 use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
+use crate::tensor::Tensor;
 
 /// Max pooling over images, as `torch.nn.MaxPool2d`: of each window of a channel the largest value. An image of (channels,
 /// height, width) keeps its channels.
@@ -59,6 +62,49 @@ impl MaxPool2d {
     pub(crate) fn window(&self) -> Window {
         self.window
     }
+
+    /// Whether the windows are small and lie beside each other, as they mostly do: the gradient of a window's pixels
+    /// then takes one look at its winner.
+    fn is_apart(&self) -> bool {
+        self.window.stride == self.window.kernel && self.window.len() <= MOST_APART
+    }
+}
+
+/// Pixels of a window that an invocation of the backward pass writes; with more, others would wait for it.
+const MOST_APART: usize = 16;
+/// Pixels of a window: as many as `f32`, the type of what a layer keeps, can count.
+const MOST_PIXELS: usize = 1 << 24;
+
+const WINNERS: Binding = Binding::read("winners");
+
+const fn of(entry: &'static str, bindings: &'static [Binding]) -> Kernel<PoolShape> {
+    let source = concat!(
+        include_str!("../../shaders/pool_window.wgsl"),
+        include_str!("../../shaders/max_pool2d.wgsl")
+    );
+    kernel("max_pool2d", source, entry, bindings)
+}
+
+static FORWARD: Kernel<PoolShape> = of(
+    "forward",
+    &[
+        Binding::read("x"),
+        Binding::write("y"),
+        Binding::write("winner"),
+    ],
+);
+static BACKWARD: Kernel<PoolShape> = of(
+    "backward",
+    &[WINNERS, Binding::read("dy"), Binding::write("dx")],
+);
+static BACKWARD_APART: Kernel<PoolShape> = of("backward_apart", BACKWARD.bindings);
+
+/// What the layer keeps.
+fn winner(kept: &[Tensor]) -> &Tensor {
+    match kept {
+        [winner] => winner,
+        _ => panic!("max_pool2d: {} tensors are kept", kept.len()),
+    }
 }
 
 impl Layer for MaxPool2d {
@@ -71,6 +117,10 @@ impl Layer for MaxPool2d {
         let [channels, ..] = image(input)?;
         let [height, width] = self.window.output(input)?;
         self.window.check_padding()?;
+        if self.window.len() > MOST_PIXELS {
+            let expected = format!("at most {MOST_PIXELS} pixels");
+            return Err(Error::setting("kernel", expected, self.window.kernel));
+        }
         let output = Shape::from([channels, height, width]);
         Ok(LayerSpec::new(output)
             // Which pixel of its window each is.
@@ -80,13 +130,22 @@ impl Layer for MaxPool2d {
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
-        let _ = (recorder, pass);
-        Err(Error::setting("MaxPool2d on a GPU", "kernels", "none"))
+        let pool = Pool::new(|_| self.window(), pass.x, pass.y)?;
+        let tensors = [pass.x, pass.y, winner(pass.kept)];
+        pool.record(recorder, &FORWARD, Each::Window, &tensors);
+        Ok(())
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
-        let _ = (recorder, pass);
-        Err(Error::setting("MaxPool2d on a GPU", "kernels", "none"))
+        let Some(dx) = pass.dx else { return Ok(()) };
+        let pool = Pool::new(|_| self.window(), pass.x, pass.y)?;
+        let (kernel, each) = match self.is_apart() {
+            true => (&BACKWARD_APART, Each::Cell),
+            false => (&BACKWARD, Each::Pixel),
+        };
+        let tensors = [winner(pass.kept), pass.dy, dx];
+        pool.record(recorder, kernel, each, &tensors);
+        Ok(())
     }
 
     fn reference(&self) -> reference::Twin {
@@ -102,4 +161,10 @@ impl Layer for MaxPool2d {
             padding: padding.as_array(),
         })
     }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    [&FORWARD, &BACKWARD, &BACKWARD_APART]
+        .map(Kernel::contract)
+        .to_vec()
 }

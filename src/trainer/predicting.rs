@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::Trainer;
 use crate::error::Error;
-use crate::fit::check_input;
+use crate::fit::check_features;
 use crate::kernel::Element;
 use crate::model::{Model, read_matrix};
 use crate::plan::Plan;
@@ -53,7 +53,7 @@ impl Trainer {
 
     /// The outputs, of which there are none without rows.
     fn submit_pass(&mut self, x: ArrayView2<'_, f32>) -> Result<Option<Tensor>, Error> {
-        check_input(self.model.graph(), x.dim().into())?;
+        check_features(self.model.graph(), x)?;
         if x.nrows() == 0 {
             return Ok(None);
         }

@@ -2,7 +2,9 @@ use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::ops::{Adam, Optimizer};
 use wgrad::{Device, Fusion, Sequential, Train};
 
-use super::{BATCH, dataset, dropping, optimizers, sampling, spec, trainer, trainer_of};
+use super::{
+    BATCH, dataset, dropping, normalizing, optimizers, sampling, spec, trainer, trainer_of,
+};
 use crate::gpu::{Numbers, gpu};
 
 const STEPS: usize = 60;
@@ -88,6 +90,16 @@ fn a_network_that_drops_goes_on_dropping_where_it_stopped() {
     check("dropout on the CPU", || on_cpu(&dropping(), adam()));
     check("dropout on the GPU", || {
         Box::new(trainer_of(&dropping(), gpu(), adam(), Fusion::Auto))
+    });
+}
+
+/// The running values are in the file, too.
+#[test]
+fn a_network_that_normalizes_goes_on_where_it_stopped() {
+    let adam = || Box::new(Adam::new(1e-2));
+    check("batch norm on the CPU", || on_cpu(&normalizing(), adam()));
+    check("batch norm on the GPU", || {
+        Box::new(trainer_of(&normalizing(), gpu(), adam(), Fusion::Auto))
     });
 }
 

@@ -97,6 +97,11 @@ pub(crate) fn folding_gpu() -> &'static Gpu {
     gpu()
 }
 
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn folding_after(_workgroups: u32) -> Gpu {
+    open()
+}
+
 fn open() -> Gpu {
     request(Gpu::builder())
 }

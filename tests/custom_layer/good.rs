@@ -1,8 +1,10 @@
 //! What is right passes, and the report says what was looked at.
 
 use wgrad::layer_check::{Call, Check, Pass};
-use wgrad::ops::{Dropout, Gelu, Layer, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
-use wgrad::{TensorShape, check_layer};
+use wgrad::ops::{
+    BatchNorm, Dropout, Embedding, Gelu, Layer, LayerNorm, LeakyRelu, Linear, Relu, Sigmoid, Tanh,
+};
+use wgrad::{LayerCheck, TensorShape, check_layer};
 
 use crate::activation::Softsign;
 use crate::gpu::gpu;
@@ -10,7 +12,7 @@ use crate::scale::Scale;
 
 #[test]
 fn every_layer_of_the_crate() {
-    let layers: [&dyn Layer; 10] = [
+    let layers: [&dyn Layer; 15] = [
         &Linear::new(1),
         &Linear::new(50),
         &Relu,
@@ -20,6 +22,11 @@ fn every_layer_of_the_crate() {
         &Sigmoid,
         &Tanh,
         &Dropout::new(0.3),
+        &BatchNorm::new(),
+        &BatchNorm::new().eps(0.1).momentum(0.75),
+        &LayerNorm::new(),
+        &Embedding::new(27, 10),
+        &Embedding::new(3, 1),
         &Softsign::good(),
     ];
     for layer in layers {
@@ -29,6 +36,27 @@ fn every_layer_of_the_crate() {
         for row in &report.rows {
             assert!(row.difference <= row.bound && row.bound < 1.0, "{report}");
         }
+    }
+}
+
+/// Layers of images: channels of several positions, as many as a workgroup and more, whole pieces and parts.
+#[test]
+fn layers_of_images() {
+    let shapes = [
+        (2, [2, 2, 2]),
+        (4, [3, 5, 5]),
+        (1, [5, 3, 1]),
+        (7, [65, 2, 3]),
+        (3, [1, 9, 9]),
+        (9, [2, 31, 33]),
+    ];
+    let layers: [&dyn Layer; 2] = [&BatchNorm::new(), &LayerNorm::new()];
+    for layer in layers {
+        let check = LayerCheck::default().shapes(shapes);
+        let report = check
+            .run(gpu(), layer)
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(report.layer, layer.name());
     }
 }
 

@@ -10,18 +10,19 @@ use wgrad::tensor::Tensor;
 use wgrad::{Error, Gpu, Shape};
 
 use crate::file::{File, Refusal};
+use crate::norms;
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, Precision, SINGLE, sigmoid};
 
 /// What one engine made of a case: its outputs in the order of `Case::expected`.
-type Outputs = Vec<Vec<f64>>;
+pub(crate) type Outputs = Vec<Vec<f64>>;
 
 /// One case, compared with every engine.
-struct Case {
-    prefix: String,
+pub(crate) struct Case {
+    pub(crate) prefix: String,
     /// Names and values of the outputs as PyTorch has them.
-    expected: Vec<(&'static str, Vec<f64>)>,
-    engines: Vec<(&'static str, Precision, Outputs)>,
+    pub(crate) expected: Vec<(&'static str, Vec<f64>)>,
+    pub(crate) engines: Vec<(&'static str, Precision, Outputs)>,
 }
 
 pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Refusal> {
@@ -39,6 +40,9 @@ pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Ref
             "gelu" => elementwise(file, prefix, gpu, table, &GELU)?,
             "softmax_cross_entropy" => softmax_cross_entropy(file, prefix, gpu, table)?,
             "mean_squared_error" => mean_squared_error(file, prefix, gpu, table)?,
+            "batch_norm" => norms::batch_norm(file, &prefix, gpu, table)?,
+            "layer_norm" => norms::layer_norm(file, &prefix, gpu, table)?,
+            "embedding" => norms::embedding(file, &prefix, gpu, table)?,
             _ => return Err(file.unknown("op", op)),
         }
     }
@@ -47,7 +51,12 @@ pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Ref
 
 impl Case {
     /// `allowed` says for a precision how far each element of each output may be off.
-    fn compare(&self, file: &File, table: &mut Table, allowed: impl Fn(Precision) -> Outputs) {
+    pub(crate) fn compare(
+        &self,
+        file: &File,
+        table: &mut Table,
+        allowed: impl Fn(Precision) -> Outputs,
+    ) {
         for (engine, precision, found) in &self.engines {
             let allowed = allowed(*precision);
             for (i, (what, expected)) in self.expected.iter().enumerate() {
@@ -422,7 +431,11 @@ fn mean_squared_error_gpu(
 }
 
 /// Runs what was recorded and reads the outputs.
-fn run(gpu: &Gpu, recorder: Recorder<'_>, outputs: &[&Tensor]) -> Result<Outputs, Error> {
+pub(crate) fn run(
+    gpu: &Gpu,
+    recorder: Recorder<'_>,
+    outputs: &[&Tensor],
+) -> Result<Outputs, Error> {
     gpu.submit(&recorder.finish()?, 1)?;
     let read = |output: &&Tensor| {
         let values: Vec<f32> = gpu.read(output)?;
@@ -431,7 +444,7 @@ fn run(gpu: &Gpu, recorder: Recorder<'_>, outputs: &[&Tensor]) -> Result<Outputs
     outputs.iter().map(read).collect()
 }
 
-fn upload(gpu: &Gpu, values: &Array2<f32>) -> Result<Tensor, Error> {
+pub(crate) fn upload(gpu: &Gpu, values: &Array2<f32>) -> Result<Tensor, Error> {
     let shape: [usize; 2] = values.dim().into();
     let tensor = Tensor::zeros(gpu, "golden", shape, Element::F32)?;
     gpu.write(&tensor, &values.iter().copied().collect::<Vec<_>>())?;
@@ -442,12 +455,12 @@ pub(crate) fn matrix<T: Copy>(shape: [usize; 2], values: &[T]) -> Array2<T> {
     Array2::from_shape_fn(shape, |(row, column)| values[row * shape[1] + column])
 }
 
-fn of_f32<F: Float>(values: &Array2<f32>) -> Array2<F> {
+pub(crate) fn of_f32<F: Float>(values: &Array2<f32>) -> Array2<F> {
     values.mapv(|value| F::from_f64(value.into()))
 }
 
 /// Of the same shape, and NaN where nobody writes.
-fn poisoned<F: Float>(like: &Array2<F>) -> Array2<F> {
+pub(crate) fn poisoned<F: Float>(like: &Array2<F>) -> Array2<F> {
     like.mapv(|_| F::nan())
 }
 

@@ -2,12 +2,13 @@
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
-    Backward, Draw, Dropout, Forward, Gelu, Layer, LeakyRelu, Loss, LossPass, MeanSquaredError,
-    Mode, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    Backward, BatchNorm, Draw, Dropout, Embedding, Forward, Gelu, Layer, LayerNorm, LeakyRelu,
+    Loss, LossPass, MeanSquaredError, Mode, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::plan::Recorder;
 use wgrad::plumbing::{Variant, values};
 use wgrad::tensor::Tensor;
+use wgrad::{Shape, TensorShape};
 
 use crate::Case;
 use crate::coverage::Coverage;
@@ -30,9 +31,22 @@ const PRODUCTS: [[usize; 3]; 10] = [
 /// Elements around a workgroup of 256 invocations with four each.
 const ELEMENTS: [[usize; 2]; 4] = [[1, 1], [3, 7], [1, 1023], [5, 257]];
 
-fn tensor(label: &str, shape: [usize; 2], seed: u64) -> Tensor {
+/// Rows of channels and positions: parts of a workgroup's channels, whole and part pieces, rows that a walk passes.
+fn normalized() -> [(usize, Shape); 4] {
+    [
+        (3, 7.into()),
+        (300, 17.into()),
+        (3, [3, 5].into()),
+        (9, [2, 25, 20].into()),
+    ]
+}
+
+/// Indices of a row, of which there are so many rows, and the table: more than one tile of indices, or block of columns.
+const LOOKED_UP: [[usize; 4]; 3] = [[1, 3, 3, 2], [2049, 1, 2, 65], [33_000, 1, 1, 1]];
+
+fn tensor(label: &str, shape: impl Into<TensorShape>, seed: u64) -> Tensor {
     let tensor = Tensor::zeros(gpu(), label, shape, Element::F32).unwrap();
-    let numbers = Numbers::new(seed).fill(shape[0] * shape[1], Fill::Moderate);
+    let numbers = Numbers::new(seed).fill(tensor.len(), Fill::Moderate);
     gpu().write(&tensor, &numbers).unwrap();
     tensor
 }
@@ -78,7 +92,62 @@ pub(crate) fn cases() -> Vec<Case> {
             sums(recorder, shape);
         }));
     }
+    for (rows, input) in normalized() {
+        let name = format!("normalized, {rows} rows of {input}");
+        cases.push(case(name, move |recorder| {
+            with_parameters(recorder, &BatchNorm::new(), (rows, input), None);
+            with_parameters(recorder, &LayerNorm::new(), (rows, input), None);
+        }));
+    }
+    for shape @ [rows, indices, count, width] in LOOKED_UP {
+        cases.push(case(format!("looked up, {shape:?}"), move |recorder| {
+            let layer = Embedding::new(count, width);
+            with_parameters(recorder, &layer, (rows, indices.into()), Some(count));
+        }));
+    }
     cases
+}
+
+/// Both passes in both modes, of indices below `count` where there is one.
+fn with_parameters(
+    recorder: &mut Recorder<'_>,
+    layer: &dyn Layer,
+    (rows, input): (usize, Shape),
+    count: Option<usize>,
+) {
+    let spec = layer.spec(&input).unwrap();
+    let x = tensor("x", (rows, input), 1);
+    if let Some(count) = count {
+        let mut numbers = Numbers::new(2);
+        let indices = (0..x.len()).map(|_| numbers.below(count) as f32);
+        gpu().write(&x, &indices.collect::<Vec<_>>()).unwrap();
+    }
+    let [y, dy] = [3, 4].map(|seed| tensor("y", (rows, spec.output), seed));
+    let dx = tensor("dx", (rows, input), 5);
+    let all = |specs: &[wgrad::ops::ParameterSpec]| -> Vec<Tensor> {
+        let tensors = specs
+            .iter()
+            .map(|spec| tensor(spec.name, spec.tensor_shape(), 6));
+        tensors.collect()
+    };
+    let (parameters, gradients) = (all(&spec.parameters), all(&spec.parameters));
+    let state = all(&spec.state);
+    for tensor in &state {
+        gpu().write(tensor, &vec![1.0f32; tensor.len()]).unwrap();
+    }
+    let kept = spec.kept.iter();
+    let kept = kept.map(|kept| tensor(kept.name, kept.tensor_shape(rows), 7));
+    let kept: Vec<Tensor> = kept.collect();
+    let step = words("step", [1, 1], 9, 8);
+    for mode in [Mode::Training(Draw::new([7, 8], &step)), Mode::Evaluation] {
+        let pass = Forward::new(&x, &parameters, &y, mode);
+        let pass = pass.with_state(&state).with_kept(&kept);
+        layer.forward(recorder, pass).unwrap();
+        let pass = Backward::new([&x, &y, &dy], Some(&dx), mode);
+        let pass = pass.with_parameters(&parameters, &gradients);
+        let pass = pass.with_state(&state).with_kept(&kept);
+        layer.backward(recorder, pass).unwrap();
+    }
 }
 
 fn product(recorder: &mut Recorder<'_>, variant: Variant, [rows, inputs, outputs]: [usize; 3]) {

@@ -178,6 +178,8 @@ pub struct LayerSpec {
     pub flops: u64,
     /// What it does to the size of its inputs.
     pub response: Response,
+    /// Where its input is of indices: the number that all of them are below.
+    pub indices_below: Option<usize>,
 }
 
 impl LayerSpec {
@@ -192,6 +194,7 @@ impl LayerSpec {
             state: Vec::new(),
             kept: Vec::new(),
             response: Response::Any,
+            indices_below: None,
         }
     }
 
@@ -220,6 +223,14 @@ impl LayerSpec {
     #[must_use]
     pub fn flops(mut self, flops: u64) -> Self {
         self.flops = flops;
+        self
+    }
+
+    /// Takes integers from 0 and below `count` alone, as `f32`: indices, which have no gradient. A network lets such a layer
+    /// read none but its inputs, and refuses rows of the host that have anything else there.
+    #[must_use]
+    pub fn indices_below(mut self, count: usize) -> Self {
+        self.indices_below = Some(count);
         self
     }
 

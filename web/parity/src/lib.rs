@@ -7,6 +7,8 @@
 mod browser;
 #[path = "../../../tests/common/gpu.rs"]
 mod gpu;
+#[path = "../../../tests/common/norm_bounds.rs"]
+mod norm_bounds;
 
 pub use browser::names;
 use wasm_bindgen::prelude::*;

@@ -1,0 +1,105 @@
+// The products of conv2d_view.wgsl for drivers that run on a CPU: no workgroup memory, no barriers. Behind this stands a
+// file with the entry points, and with `pixel`, which reads an element of the images.
+//
+// There a load costs as much as dozens of multiplications, so each invocation holds a block of POSITIONS × COLUMNS sums,
+// of neighbouring positions, and loads POSITIONS + COLUMNS values for POSITIONS · COLUMNS products. Loops of constant
+// length are unrolled by the driver, which keeps `sums` in registers. A weight's places are found once for all channels.
+
+@group(0) @binding(2) var<storage, read> right: array<f32>;         // (outputs, channels, kernel_height, kernel_width)
+@group(0) @binding(3) var<storage, read_write> product: array<f32>; // y or dx
+@group(0) @binding(4) var<storage, read> bias: array<f32>;          // (1, outputs), of forward
+
+const POSITIONS = 16u;
+const COLUMNS = 16u;
+const LANES = 8u;
+
+alias Sums = array<array<f32, COLUMNS>, POSITIONS>;
+
+// Blocks of one workgroup have the same columns, and positions one behind another.
+fn first_column(workgroup: u32, view: View) -> u32 {
+    return workgroup % ((view.columns + COLUMNS - 1u) / COLUMNS) * COLUMNS;
+}
+
+fn first_position(workgroup: u32, local: u32, view: View) -> u32 {
+    return (workgroup / ((view.columns + COLUMNS - 1u) / COLUMNS) * LANES + local) * POSITIONS;
+}
+
+// Sums one block. Past an edge it sums the last position or column again, for elements that are not stored.
+fn multiply(first: u32, column: u32, view: View, sums: ptr<function, Sums>) {
+    var row: array<u32, POSITIONS>;
+    var y: array<vec2u, POSITIONS>;
+    var x: array<vec2u, POSITIONS>;
+    let last = shape.rows * view.height * view.width - 1u;
+    for (var i = 0u; i < POSITIONS; i++) {
+        let place = position(min(first + i, last), view.height, view.width);
+        row[i] = place.x * view.row;
+        y[i] = origin(place.y, shape.stride_height, shape.padding_height, view.is_gradient);
+        x[i] = origin(place.z, shape.stride_width, shape.padding_width, view.is_gradient);
+    }
+    var of_column: array<u32, COLUMNS>;
+    for (var j = 0u; j < COLUMNS; j++) {
+        of_column[j] = min(column + j, view.columns - 1u) * view.column_step;
+    }
+    let pixels = view.from_height * view.from_width;
+    for (var u = 0u; u < shape.kernel_height; u++) {
+        let down = shift(u, shape.dilation_height, shape.stride_height, view.is_gradient);
+        for (var v = 0u; v < shape.kernel_width; v++) {
+            let along = shift(v, shape.dilation_width, shape.stride_width, view.is_gradient);
+            var at: array<u32, POSITIONS>;
+            var is_inside: array<bool, POSITIONS>;
+            for (var i = 0u; i < POSITIONS; i++) {
+                let p = y[i].x + down.x;
+                let q = x[i].x + along.x;
+                is_inside[i] = (p < view.from_height) & (q < view.from_width) & (y[i].y == down.y) & (x[i].y == along.y);
+                at[i] = row[i] + select(0u, p * view.from_width + q, is_inside[i]);
+            }
+            let weight = u * shape.kernel_width + v;
+            for (var d = 0u; d < view.depth; d++) {
+                var weights: array<f32, COLUMNS>;
+                for (var j = 0u; j < COLUMNS; j++) {
+                    weights[j] = right[of_column[j] + d * view.depth_step + weight];
+                }
+                for (var i = 0u; i < POSITIONS; i++) {
+                    let value = select(0.0, pixel(at[i] + d * pixels), is_inside[i]);
+                    for (var j = 0u; j < COLUMNS; j++) {
+                        (*sums)[i][j] += value * weights[j];
+                    }
+                }
+            }
+        }
+    }
+}
+
+// Stores one block, each element of it as `finished` makes it.
+fn store(first: u32, column: u32, view: View, sums: ptr<function, Sums>) {
+    let pixels = view.height * view.width;
+    for (var i = 0u; i < POSITIONS; i++) {
+        let at = first + i;
+        let to = at / pixels * view.columns * pixels + at % pixels;
+        for (var j = 0u; j < COLUMNS; j++) {
+            if (at < shape.rows * pixels && column + j < view.columns) {
+                product[to + (column + j) * pixels] = (*sums)[i][j];
+            }
+        }
+    }
+}
+
+// A block of y, whose images have rows of so many elements; `scale` is what their elements are divided by.
+fn forward_block(workgroup: u32, local: u32, row: u32, scale: f32) {
+    let view = forward_view(row);
+    let first = first_position(workgroup, local, view);
+    if (first >= shape.rows * view.height * view.width) {
+        return;
+    }
+    let column = first_column(workgroup, view);
+    var sums: Sums;
+    multiply(first, column, view, &sums);
+    for (var j = 0u; j < COLUMNS; j++) {
+        let b = bias[min(column + j, shape.outputs - 1u)];
+        for (var i = 0u; i < POSITIONS; i++) {
+            let sum = b + sums[i][j] / scale;
+            sums[i][j] = select(sum, 0.0, (sum <= 0.0) & (shape.relu == 1u));
+        }
+    }
+    store(first, column, view, &sums);
+}

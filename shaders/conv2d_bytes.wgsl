@@ -1,0 +1,32 @@
+// Convolution of images that are still bytes, as the first layer of a network, for drivers that run on a CPU:
+// conv2d_block.wgsl and conv2d_block_weight.wgsl say how. x = byte / 255, four bytes to a word, lowest first, each row
+// starting a new word. There is no gradient by x: nothing lies below the first layer.
+
+@group(0) @binding(1) var<storage, read> left: array<u32>; // (rows, words)
+
+fn pixel(at: u32) -> f32 {
+    return byte(left[at / 4u], at % 4u);
+}
+
+// Bytes from a row to the next.
+fn row_of_bytes() -> u32 {
+    return (shape.channels * shape.height * shape.width + 3u) / 4u * 4u;
+}
+
+@compute @workgroup_size(8)
+fn forward(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    forward_block(shape.first + id.x + id.y * count.x, local, row_of_bytes(), 255.0);
+}
+
+@compute @workgroup_size(8)
+fn backward_weight(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    weight_block(shape.first + id.x + id.y * count.x, local, row_of_bytes(), 255.0);
+}

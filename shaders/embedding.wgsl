@@ -1,0 +1,108 @@
+// A row of a table for each index, as torch.nn.Embedding:
+//
+//   forward          y[i] = weight[x[i]]
+//   backward_weight  dweight[e] = Σ dy[i] over the i with x[i] = e, in their order
+//   backward_input   dx = 0, as an index has no gradient
+//
+// An index is an integer below `count`, as f32. Where x[i] is anything else, y[i] is NaN, which shows in the loss,
+// and dy[i] goes nowhere.
+
+struct Shape {
+    indices: u32, // of the minibatch
+    count: u32,
+    width: u32,
+    begin: u32,   // backward_weight: the first index of this dispatch,
+    end: u32,     // and that behind its last
+    first: u32,   // backward_weight: first workgroup of this dispatch
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> x: array<f32>;          // (rows, indices of a row)
+@group(0) @binding(2) var<storage, read> weight: array<f32>;     // (count, width)
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;    // (rows, indices of a row, width)
+
+// The index that a float is, or `count` where it is none. Drivers may assume that no value is NaN, so that it is found
+// by its bits: those of floats from 0 on are in order, and those of NaN and of what is below 0 come behind.
+fn index_of(value: f32) -> u32 {
+    let given = bitcast<u32>(value);
+    let bits = select(given, 0u, given == 0x80000000u); // −0 is 0.
+    let is_small = bits <= 0x4b800000u;                 // At most 2²⁴.
+    let index = u32(select(0.0, value, is_small));
+    let is_index = is_small & (bitcast<u32>(f32(index)) == bits) & (index < shape.count);
+    return select(shape.count, index, is_index);
+}
+
+@compute @workgroup_size(256)
+fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+           @builtin(local_invocation_index) local: u32) {
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    var not_a_number = 0x7fc00000u;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.indices * shape.width) {
+            let index = index_of(x[i / shape.width]);
+            let row = min(index, shape.count - 1u);
+            let value = weight[row * shape.width + i % shape.width];
+            y[i] = select(bitcast<f32>(not_a_number), value, index < shape.count);
+        }
+    }
+}
+
+@group(0) @binding(2) var<storage, read> dy: array<f32>;            // (rows, indices of a row, width)
+@group(0) @binding(3) var<storage, read_write> dweight: array<f32>; // (count, width)
+
+// Which of 2,048 indices are the workgroup's, a bit each.
+var<workgroup> found: array<u32, 64>;
+
+// A workgroup makes 64 columns of a row of dweight: each invocation looks through 32 indices for all of them, and then
+// sums its column over those that were found. The first dispatch writes, later ones add.
+@compute @workgroup_size(64)
+fn backward_weight(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+                   @builtin(local_invocation_index) local: u32) {
+    let workgroup = shape.first + id.x + id.y * count.x;
+    let blocks = (shape.width + 63u) / 64u;
+    let row = workgroup / blocks;
+    let column = workgroup % blocks * 64u + local;
+    let is_mine = (row < shape.count) & (column < shape.width);
+    let at = row * shape.width + column;
+    var sum = 0.0;
+    if (is_mine && shape.begin > 0u) {
+        sum = dweight[at];
+    }
+    for (var tile = shape.begin; tile < shape.end; tile += 2048u) {
+        let mine = tile + 32u * local;
+        var bits = 0u;
+        for (var i = mine; i < min(mine + 32u, shape.end); i++) {
+            bits |= select(0u, 1u << (i - mine), index_of(x[i]) == row);
+        }
+        found[local] = bits;
+        workgroupBarrier();
+        let words = select(0u, min(64u, (shape.end - tile + 31u) / 32u), is_mine);
+        for (var word = 0u; word < words; word++) {
+            var left = found[word];
+            while (left != 0u) {
+                let i = tile + 32u * word + firstTrailingBit(left);
+                sum += dy[i * shape.width + column];
+                left &= left - 1u;
+            }
+        }
+        workgroupBarrier();
+    }
+    if (is_mine) {
+        dweight[at] = sum;
+    }
+}
+
+@group(0) @binding(1) var<storage, read_write> dx: array<f32>; // (rows, indices of a row)
+
+@compute @workgroup_size(256)
+fn backward_input(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+                  @builtin(local_invocation_index) local: u32) {
+    let first = (id.x + id.y * count.x) * 1024u + local;
+    for (var j = 0u; j < 4u; j++) {
+        let i = first + 256u * j;
+        if (i < shape.indices) {
+            dx[i] = 0.0;
+        }
+    }
+}

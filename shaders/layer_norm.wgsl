@@ -1,0 +1,130 @@
+// Layer normalization (Ba, Kiros and Hinton, 2016) of each row over its n columns, as torch.nn.LayerNorm:
+//
+//   y       = weight · x̂ + bias    with x̂ = (x − mean) · inverse, inverse = 1 / √(Σ (x − mean)² / n + eps)
+//   dweight = Σ_rows dy · x̂,  dbias = Σ_rows dy
+//   dx      = inverse · (g − (Σ g + x̂ · Σ g · x̂) / n)   with g = dy · weight
+//
+// So many invocations share a row, a power of two up to 256; a workgroup has as many rows as there are invocations for.
+// Squares are those of what values differ from a mean that was found before, so that a mean far from 0 costs no digits.
+
+struct Shape {
+    rows: u32,
+    columns: u32,
+    lanes: u32, // invocations of a row
+    eps: f32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> x: array<f32>;      // (rows, columns)
+@group(0) @binding(2) var<storage, read> weight: array<f32>; // (1, columns)
+@group(0) @binding(3) var<storage, read> bias: array<f32>;   // (1, columns)
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;       // (rows, columns)
+@group(0) @binding(5) var<storage, read_write> mean: array<f32>;    // (rows, 1)
+@group(0) @binding(6) var<storage, read_write> inverse: array<f32>; // (rows, 1)
+
+var<workgroup> partial: array<vec2f, 256>;
+
+// Sums over the invocations of each row.
+fn summed(local: u32, mine: vec2f) -> vec2f {
+    let lane = local % shape.lanes;
+    partial[local] = mine;
+    workgroupBarrier();
+    for (var stride = shape.lanes / 2u; stride > 0u; stride /= 2u) {
+        if (lane < stride) {
+            partial[local] += partial[local + stride];
+        }
+        workgroupBarrier();
+    }
+    let sum = partial[local - lane];
+    workgroupBarrier();
+    return sum;
+}
+
+@compute @workgroup_size(256)
+fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+           @builtin(local_invocation_index) local: u32) {
+    let row = (id.x + id.y * count.x) * (256u / shape.lanes) + local / shape.lanes;
+    let lane = local % shape.lanes;
+    // A row past the last has no columns.
+    let end = select(0u, shape.columns, row < shape.rows);
+    let first = row * shape.columns;
+    let n = f32(shape.columns);
+    var sum = 0.0;
+    for (var c = lane; c < end; c += shape.lanes) {
+        sum += x[first + c];
+    }
+    let near = summed(local, vec2f(sum, 0.0)).x / n;
+    var deviations = vec2f();
+    for (var c = lane; c < end; c += shape.lanes) {
+        let deviation = x[first + c] - near;
+        deviations += vec2f(deviation, deviation * deviation);
+    }
+    // What rounding has left in the first mean is taken off both.
+    let all = summed(local, deviations);
+    let center = near + all.x / n;
+    let scale = inverseSqrt(max(all.y - all.x * all.x / n, 0.0) / n + shape.eps);
+    for (var c = lane; c < end; c += shape.lanes) {
+        y[first + c] = weight[c] * ((x[first + c] - center) * scale) + bias[c];
+    }
+    if (lane == 0u && row < shape.rows) {
+        mean[row] = center;
+        inverse[row] = scale;
+    }
+}
+
+@group(0) @binding(3) var<storage, read> row_mean: array<f32>;    // mean
+@group(0) @binding(4) var<storage, read> row_inverse: array<f32>; // inverse
+@group(0) @binding(5) var<storage, read> dy: array<f32>;          // (rows, columns)
+@group(0) @binding(6) var<storage, read_write> dx: array<f32>;    // (rows, columns)
+
+@compute @workgroup_size(256)
+fn backward_input(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+                  @builtin(local_invocation_index) local: u32) {
+    let row = (id.x + id.y * count.x) * (256u / shape.lanes) + local / shape.lanes;
+    let lane = local % shape.lanes;
+    let end = select(0u, shape.columns, row < shape.rows);
+    let first = row * shape.columns;
+    let known = min(row, shape.rows - 1u);
+    let center = row_mean[known];
+    let scale = row_inverse[known];
+    var sums = vec2f();
+    for (var c = lane; c < end; c += shape.lanes) {
+        let g = dy[first + c] * weight[c];
+        sums += vec2f(g, g * ((x[first + c] - center) * scale));
+    }
+    let means = summed(local, sums) / f32(shape.columns);
+    for (var c = lane; c < end; c += shape.lanes) {
+        let normal = (x[first + c] - center) * scale;
+        dx[first + c] = scale * (dy[first + c] * weight[c] - (means.x + normal * means.y));
+    }
+}
+
+@group(0) @binding(2) var<storage, read> mean_of_row: array<f32>;    // mean
+@group(0) @binding(3) var<storage, read> inverse_of_row: array<f32>; // inverse
+@group(0) @binding(4) var<storage, read> gradient: array<f32>;       // dy
+@group(0) @binding(5) var<storage, read_write> dweight: array<f32>;  // (1, columns)
+@group(0) @binding(6) var<storage, read_write> dbias: array<f32>;    // (1, columns)
+
+// 16 columns to a workgroup, and 16 invocations to a column, each of which sums every sixteenth row.
+@compute @workgroup_size(256)
+fn backward_parameters(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+                       @builtin(local_invocation_index) local: u32) {
+    let column = (id.x + id.y * count.x) * 16u + local % 16u;
+    let end = select(0u, shape.rows, column < shape.columns);
+    var sum = vec2f();
+    for (var row = local / 16u; row < end; row += 16u) {
+        let at = row * shape.columns + column;
+        let normal = (x[at] - mean_of_row[row]) * inverse_of_row[row];
+        sum += vec2f(gradient[at] * normal, gradient[at]);
+    }
+    partial[local] = sum;
+    workgroupBarrier();
+    if (local >= 16u || column >= shape.columns) {
+        return;
+    }
+    for (var part = 1u; part < 16u; part++) {
+        sum += partial[16u * part + local];
+    }
+    dweight[column] = sum.x;
+    dbias[column] = sum.y;
+}

@@ -1,0 +1,101 @@
+// Max pooling over images.
+//
+//   forward          y[i,j] = max x[p]             over the pixels p of window (i, j)
+//   backward         dx[p]  = Σ dy[i,j]            over the windows whose winner p is
+//   backward_apart   the same, for windows that lie side by side: each pixel is in at most one
+//
+// `winner` is which pixel of its window that is, counted row by row: the first of equal values. A NaN counts as the
+// largest; the first NaN wins. Drivers may assume that no value is NaN, so values are compared by their bits.
+// pool_window.wgsl stands before this.
+
+@group(0) @binding(1) var<storage, read> x: array<f32>;             // (planes, image)
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;       // (planes, output)
+@group(0) @binding(3) var<storage, read_write> winner: array<f32>;  // (planes, output)
+
+// Integers in the order of the values: equal for both zeros, and the largest of all for a NaN.
+fn order_of(value: f32) -> i32 {
+    let bits = bitcast<u32>(value);
+    let magnitude = i32(bits & 0x7fffffffu);
+    let order = select(magnitude, -magnitude, bits >> 31u == 1u);
+    return select(order, 0x7fffffff, magnitude > 0x7f800000);
+}
+
+@compute @workgroup_size(256)
+fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+           @builtin(local_invocation_index) local: u32) {
+    let n = (id.x + id.y * count.x) * 256u + local;
+    if (n >= shape.elements) {
+        return;
+    }
+    let at = place_of(n, shape.output);
+    let covered = pixels_of(at.yz);
+    // The least that there is: where all are that, the first stays.
+    var infinite = 0xff800000u;
+    var largest = bitcast<f32>(infinite);
+    var order = order_of(largest);
+    var best = covered.first;
+    for (var row = covered.first.x; row < covered.end.x; row++) {
+        let line = line_of(at.x, row, shape.image);
+        for (var column = covered.first.y; column < covered.end.y; column++) {
+            let value = x[line + column];
+            if (order_of(value) > order) {
+                largest = value;
+                order = order_of(value);
+                best = vec2u(row, column);
+            }
+        }
+    }
+    let within = best + shape.padding - at.yz * shape.stride;
+    y[n] = largest;
+    winner[n] = f32(within.x * shape.kernel.y + within.y);
+}
+
+@group(0) @binding(1) var<storage, read> winners: array<f32>;  // `winner` of the forward pass
+@group(0) @binding(2) var<storage, read> dy: array<f32>;       // (planes, output)
+@group(0) @binding(3) var<storage, read_write> dx: array<f32>; // (planes, image)
+
+@compute @workgroup_size(256)
+fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+            @builtin(local_invocation_index) local: u32) {
+    let n = (id.x + id.y * count.x) * 256u + local;
+    if (n >= shape.elements) {
+        return;
+    }
+    let at = place_of(n, shape.image);
+    let covering = windows_of(at.yz);
+    var sum = 0.0;
+    for (var i = covering.first.x; i < covering.end.x; i++) {
+        let line = line_of(at.x, i, shape.output);
+        for (var j = covering.first.y; j < covering.end.y; j++) {
+            let within = at.yz + shape.padding - vec2u(i, j) * shape.stride;
+            if (u32(winners[line + j]) == within.x * shape.kernel.y + within.y) {
+                sum += dy[line + j];
+            }
+        }
+    }
+    dx[n] = sum;
+}
+
+// An invocation has a window, and the pixels from its corner to the next: at the edges, all that there are.
+@compute @workgroup_size(256)
+fn backward_apart(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+                  @builtin(local_invocation_index) local: u32) {
+    let n = (id.x + id.y * count.x) * 256u + local;
+    if (n >= shape.elements) {
+        return;
+    }
+    let at = place_of(n, shape.output);
+    let covered = pixels_of(at.yz);
+    let end = select(covered.end, shape.image, at.yz + 1u == shape.output);
+    let won = u32(winners[n]);
+    let row_won = won / shape.kernel.y;
+    let within = vec2u(row_won, won - row_won * shape.kernel.y);
+    let best = at.yz * shape.stride + within - shape.padding;
+    let gradient = dy[n];
+    for (var row = covered.first.x; row < end.x; row++) {
+        let line = line_of(at.x, row, shape.image);
+        for (var column = covered.first.y; column < end.y; column++) {
+            dx[line + column] = select(0.0, gradient, all(vec2u(row, column) == best));
+        }
+    }
+}

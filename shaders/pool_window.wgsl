@@ -1,0 +1,48 @@
+// Windows of pooling over planes of pixels, one for each channel of each row. They stand before its shaders.
+//
+// Window (i, j) of a plane covers kernel.x rows of pixels from i·stride.x − padding.x on, and kernel.y columns from
+// j·stride.y − padding.y on, as far as they lie in the image. Each has a pixel of the image.
+
+struct Shape {
+    image: vec2u,   // height and width of a plane of x
+    output: vec2u,  // of a plane of y: a pixel for each window
+    kernel: vec2u,
+    stride: vec2u,
+    padding: vec2u,
+    elements: u32,  // invocations that have something to do
+    pixels: f32,    // of a window, padding included
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+
+// Plane, row and column of an element of planes of this height and width.
+fn place_of(element: u32, extents: vec2u) -> vec3u {
+    let line = element / extents.y;
+    let plane = line / extents.x;
+    return vec3u(plane, line - plane * extents.x, element - line * extents.y);
+}
+
+// Where a row of pixels of a plane begins.
+fn line_of(plane: u32, row: u32, extents: vec2u) -> u32 {
+    return (plane * extents.x + row) * extents.y;
+}
+
+struct Range {
+    first: vec2u,
+    end: vec2u,
+}
+
+// The pixels of the image that a window covers.
+fn pixels_of(window: vec2u) -> Range {
+    let corner = window * shape.stride; // in the image with its padding
+    let first = max(corner, shape.padding) - shape.padding;
+    return Range(first, min(corner + shape.kernel, shape.image + shape.padding) - shape.padding);
+}
+
+// The windows that cover a pixel.
+fn windows_of(pixel: vec2u) -> Range {
+    let padded = pixel + shape.padding;
+    let behind = (padded - shape.kernel) / shape.stride + 1u; // those that end before it
+    let first = select(behind, vec2u(), padded < shape.kernel);
+    return Range(first, min(padded / shape.stride + 1u, shape.output));
+}

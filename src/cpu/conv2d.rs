@@ -1,0 +1,352 @@
+//! Convolution, fast: the formulas of [`reference::Conv2d`](crate::reference::Conv2d) as products of matrices. The pixels
+//! under the kernel at every place of an image become the columns of a matrix, a block of places at a time, so that the
+//! block stays in a core's cache. Cores share the images.
+
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+
+use super::cores::for_each_part;
+use super::product::{add_product, is_shared, product};
+use super::relu::rectify;
+use super::sparse::dense;
+use crate::ops;
+use crate::ops::{Size2, Window};
+use crate::reference::{Backward, Float, Forward, Layer};
+use crate::shape::Shape;
+
+/// Parts that the images of a minibatch are cut into. A gradient by weights is summed within each, and then over the
+/// parts in order: its bits depend on the number of images alone.
+const PARTS: usize = 16;
+/// Most elements of a block of columns, unless a row of places has more: it lies in a second-level cache.
+const BLOCK: usize = 1 << 16;
+
+/// The layer. All arrays lie dense in memory, row by row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Conv2d {
+    outputs: usize,
+    window: Window,
+}
+
+/// The sizes of a pass.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    window: Window,
+    channels: usize,
+    image: [usize; 2],
+    outputs: usize,
+    /// Places of the kernel on an image: rows, and in a row.
+    places: [usize; 2],
+}
+
+impl Conv2d {
+    /// The fast form of a network's layer.
+    pub(super) fn of(layer: &ops::Conv2d) -> Self {
+        Self {
+            outputs: layer.outputs(),
+            window: layer.window(),
+        }
+    }
+
+    fn sizes(&self, input: Shape) -> Sizes {
+        let &[channels, height, width] = input.extents() else {
+            unreachable!("cpu::Conv2d: {input} is no image");
+        };
+        let Ok(places) = self.window.output(&input) else {
+            unreachable!("cpu::Conv2d: its specification has refused {input}");
+        };
+        Sizes {
+            window: self.window,
+            channels,
+            image: [height, width],
+            outputs: self.outputs,
+            places,
+        }
+    }
+}
+
+impl Sizes {
+    /// Products of a sum.
+    fn depth(&self) -> usize {
+        self.channels * self.window.len()
+    }
+
+    /// Places of the kernel on an image.
+    fn area(&self) -> usize {
+        self.places[0] * self.places[1]
+    }
+
+    /// Rows of places in a block.
+    fn rows_of_block(&self) -> usize {
+        let blocks = (self.depth() * self.area()).div_ceil(BLOCK);
+        self.places[0].div_ceil(blocks).max(1)
+    }
+
+    /// Numbers of the columns of a block.
+    fn block(&self) -> usize {
+        self.depth() * self.rows_of_block() * self.places[1]
+    }
+
+    /// The rows of places of each block.
+    fn blocks(self) -> impl Iterator<Item = Range<usize>> {
+        let rows = self.rows_of_block();
+        let firsts = (0..self.places[0]).step_by(rows);
+        firsts.map(move |first| first..self.places[0].min(first + rows))
+    }
+
+    /// Places of some rows of them.
+    fn columns(&self, rows: &Range<usize>) -> Range<usize> {
+        rows.start * self.places[1]..rows.end * self.places[1]
+    }
+
+    /// Whether cores share the work of so many images.
+    fn is_shared(&self, images: usize) -> bool {
+        is_shared(self.outputs * self.depth() * self.area() * images)
+    }
+
+    /// Calls `see` with each row of pixels that a weight meets at a row of places: the weight's row among the columns, the
+    /// place of the row among those of the block, and the row of pixels, if it lies in the image.
+    fn for_each_line(
+        &self,
+        rows: &Range<usize>,
+        mut see: impl FnMut(usize, usize, Option<usize>, usize),
+    ) {
+        let Size2 { height, width } = self.window.kernel;
+        for weight in 0..self.depth() {
+            let [channel, u, v] = [
+                weight / (height * width),
+                weight / width % height,
+                weight % width,
+            ];
+            for (line, row) in rows.clone().enumerate() {
+                let padded = row * self.window.stride.height + u * self.window.dilation.height;
+                let pixel = padded.checked_sub(self.window.padding.height);
+                let pixel = pixel.filter(|&pixel| pixel < self.image[0]);
+                let of_image = pixel.map(|pixel| (channel * self.image[0] + pixel) * self.image[1]);
+                see(weight, line, of_image, v);
+            }
+        }
+    }
+
+    /// The places in a row whose pixel lies in the image, under the weight of column `v`; and the pixel of the first.
+    fn inner(&self, v: usize) -> (Range<usize>, usize) {
+        let (stride, padding) = (self.window.stride.width, self.window.padding.width);
+        let offset = v * self.window.dilation.width;
+        let first = padding.saturating_sub(offset).div_ceil(stride);
+        let end = (self.image[1] + padding)
+            .saturating_sub(offset)
+            .div_ceil(stride)
+            .min(self.places[1]);
+        let first = first.min(end);
+        (
+            first..end,
+            (first * stride + offset).saturating_sub(padding),
+        )
+    }
+
+    /// The pixels under the kernel, a row for each weight, a column for each of these places.
+    fn gather<F: Float>(&self, image: &[F], rows: &Range<usize>, columns: &mut [F]) {
+        let (width, stride) = (self.places[1], self.window.stride.width);
+        let length = rows.len() * width;
+        self.for_each_line(rows, |weight, line, pixels, v| {
+            let to = &mut columns[weight * length + line * width..][..width];
+            let (inner, first) = self.inner(v);
+            let Some(pixels) = pixels else {
+                return to.fill(F::zero());
+            };
+            to[..inner.start].fill(F::zero());
+            to[inner.end..].fill(F::zero());
+            let to = &mut to[inner];
+            let from = &image[pixels + first..];
+            match stride {
+                1 => to.copy_from_slice(&from[..to.len()]),
+                _ => {
+                    let from = from.iter().step_by(stride);
+                    to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+                }
+            }
+        });
+    }
+
+    /// Adds what [`gather`](Self::gather) would read to where it would read it.
+    fn scatter<F: Float>(&self, columns: &[F], rows: &Range<usize>, image: &mut [F]) {
+        let (width, stride) = (self.places[1], self.window.stride.width);
+        let length = rows.len() * width;
+        self.for_each_line(rows, |weight, line, pixels, v| {
+            let (inner, first) = self.inner(v);
+            let Some(pixels) = pixels.filter(|_| !inner.is_empty()) else {
+                return;
+            };
+            let from = &columns[weight * length + line * width..][inner];
+            let to = &mut image[pixels + first..];
+            match stride {
+                1 => to.iter_mut().zip(from).for_each(|(to, &from)| *to += from),
+                _ => {
+                    let to = to.iter_mut().step_by(stride);
+                    to.zip(from).for_each(|(to, &from)| *to += from);
+                }
+            }
+        });
+    }
+
+    /// An output image by its places; one row of places after another.
+    fn outputs_of<'a, F>(&self, image: &'a [F]) -> ArrayView2<'a, F> {
+        view(image, [self.outputs, self.area()])
+    }
+}
+
+#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+fn view<F>(values: &[F], dims: [usize; 2]) -> ArrayView2<'_, F> {
+    ArrayView2::from_shape(dims, values).expect("as many as its shape says")
+}
+
+#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+fn view_mut<F>(values: &mut [F], dims: [usize; 2]) -> ArrayViewMut2<'_, F> {
+    ArrayViewMut2::from_shape(dims, values).expect("as many as its shape says")
+}
+
+/// Images of a part of so many.
+fn images_of_part(images: usize) -> usize {
+    images.div_ceil(PARTS).max(1)
+}
+
+impl Conv2d {
+    /// A forward pass; with `relu`, that of a `Relu` behind the layer as well.
+    pub(super) fn forward_with<F: Float>(&self, pass: Forward<'_, F>, relu: bool) {
+        let sizes = self.sizes(pass.input);
+        let (x, mut y) = (pass.x, pass.y);
+        let (w, b) = (pass.parameters[0].view(), pass.parameters.get(1));
+        let images = images_of_part(x.nrows());
+        let parts = x.axis_chunks_iter(Axis(0), images);
+        let parts = parts.zip(y.axis_chunks_iter_mut(Axis(0), images));
+        for_each_part(parts, sizes.is_shared(x.nrows()), |(x, mut y)| {
+            let mut columns = vec![F::zero(); sizes.block()];
+            for (x, mut y) in x.outer_iter().zip(y.outer_iter_mut()) {
+                let x = dense(x.as_slice());
+                let y = dense(y.as_slice_mut());
+                for rows in sizes.blocks() {
+                    let places = sizes.columns(&rows);
+                    let columns = &mut columns[..sizes.depth() * places.len()];
+                    sizes.gather(x, &rows, columns);
+                    let columns = view(columns, [sizes.depth(), places.len()]);
+                    let mut y = view_mut(y, [sizes.outputs, sizes.area()]);
+                    let mut y = y.slice_mut(s![.., places]);
+                    match b {
+                        Some(b) => {
+                            let lines = y.outer_iter_mut().zip(b);
+                            lines.for_each(|(mut line, &b)| line.fill(b));
+                            add_product(&w, &columns, &mut y);
+                        }
+                        None => product(&w, &columns, &mut y),
+                    }
+                }
+                if relu {
+                    rectify(y);
+                }
+            }
+        });
+    }
+}
+
+impl<F: Float> Layer<F> for Conv2d {
+    fn forward(&self, pass: Forward<'_, F>) {
+        self.forward_with(pass, false);
+    }
+
+    fn backward(&self, pass: Backward<'_, F>) {
+        let sizes = self.sizes(pass.input);
+        let (x, dy, w) = (pass.x, pass.dy, pass.parameters[0].view());
+        let images = images_of_part(x.nrows());
+        let is_shared = sizes.is_shared(x.nrows());
+        let mut sums: Vec<Sums<F>> = Vec::new();
+        sums.resize_with(x.nrows().div_ceil(images), || Sums::new(&sizes));
+        let parts = x.axis_chunks_iter(Axis(0), images);
+        let parts = parts.zip(dy.axis_chunks_iter(Axis(0), images));
+        for_each_part(parts.zip(&mut sums), is_shared, |((x, dy), sums)| {
+            sums.add(&sizes, x, dy);
+        });
+        if let [dw, others @ ..] = pass.gradients {
+            Sums::total(&sums, dw, others.first_mut());
+        }
+        if let Some(mut dx) = pass.dx {
+            let parts = dy.axis_chunks_iter(Axis(0), images);
+            let parts = parts.zip(dx.axis_chunks_iter_mut(Axis(0), images));
+            for_each_part(parts, is_shared, |(dy, dx)| {
+                input_gradient(&sizes, w, dy, dx);
+            });
+        }
+    }
+}
+
+/// Gradients by the parameters, of a part of the images.
+struct Sums<F> {
+    dw: Array2<F>,
+    db: Vec<F>,
+}
+
+impl<F: Float> Sums<F> {
+    fn new(sizes: &Sizes) -> Self {
+        Self {
+            dw: Array2::zeros((sizes.outputs, sizes.depth())),
+            db: vec![F::zero(); sizes.outputs],
+        }
+    }
+
+    fn add(&mut self, sizes: &Sizes, x: ArrayView2<'_, F>, dy: ArrayView2<'_, F>) {
+        let mut columns = vec![F::zero(); sizes.block()];
+        for (x, dy) in x.outer_iter().zip(dy.outer_iter()) {
+            let dy = sizes.outputs_of(dense(dy.to_slice()));
+            for rows in sizes.blocks() {
+                let places = sizes.columns(&rows);
+                let columns = &mut columns[..sizes.depth() * places.len()];
+                sizes.gather(dense(x.to_slice()), &rows, columns);
+                let columns = view(columns, [sizes.depth(), places.len()]);
+                let dy = dy.slice(s![.., places]);
+                add_product(&dy, &columns.t(), &mut self.dw.view_mut());
+            }
+            for (db, dy) in self.db.iter_mut().zip(dy.outer_iter()) {
+                *db += dy.sum();
+            }
+        }
+    }
+
+    /// Those of all parts, in order.
+    fn total(parts: &[Self], dw: &mut Array2<F>, db: Option<&mut Array2<F>>) {
+        dw.fill(F::zero());
+        for part in parts {
+            *dw += &part.dw;
+        }
+        if let Some(db) = db {
+            db.fill(F::zero());
+            for part in parts {
+                db.iter_mut()
+                    .zip(&part.db)
+                    .for_each(|(db, &part)| *db += part);
+            }
+        }
+    }
+}
+
+fn input_gradient<F: Float>(
+    sizes: &Sizes,
+    w: ArrayView2<'_, F>,
+    dy: ArrayView2<'_, F>,
+    mut dx: ArrayViewMut2<'_, F>,
+) {
+    let mut columns = vec![F::zero(); sizes.block()];
+    dx.fill(F::zero());
+    for (dy, mut dx) in dy.outer_iter().zip(dx.outer_iter_mut()) {
+        let dy = sizes.outputs_of(dense(dy.to_slice()));
+        let dx = dense(dx.as_slice_mut());
+        for rows in sizes.blocks() {
+            let places = sizes.columns(&rows);
+            let columns = &mut columns[..sizes.depth() * places.len()];
+            let mut of_columns = view_mut(columns, [sizes.depth(), places.len()]);
+            product(&w.t(), &dy.slice(s![.., places]), &mut of_columns);
+            sizes.scatter(columns, &rows, dx);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

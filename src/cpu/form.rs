@@ -1,0 +1,113 @@
+//! How each layer is computed: the one place that knows which have a fast form.
+
+use super::conv2d::Conv2d;
+#[cfg(not(target_arch = "wasm32"))]
+use super::dropout::Dropout;
+use super::linear::Linear;
+use super::pooling::{AvgPool2d, MaxPool2d};
+use super::relu::{self, Relu};
+use crate::network::{Graph, Use};
+use crate::ops;
+use crate::reference::{Backward, Float, Forward, Layer, Twin};
+
+/// How a layer is computed.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// As it is defined.
+    Definition(Twin),
+    /// A fully connected layer, fast.
+    Linear,
+    /// Convolution, fast.
+    Conv2d(Conv2d),
+    /// Max pooling, fast.
+    MaxPool2d(MaxPool2d),
+    /// Average pooling, fast.
+    AvgPool2d(AvgPool2d),
+    /// The rectifier, fast.
+    Relu,
+    /// Dropout, fast.
+    #[cfg(not(target_arch = "wasm32"))]
+    Dropout(Dropout),
+}
+
+impl Form {
+    /// The fastest that there is.
+    pub(super) fn fast(graph: &Graph, of_use: &Use) -> Self {
+        let layer = &*of_use.layer;
+        let of_type = ops::unwrapped(layer);
+        if of_type.is::<ops::Linear>() {
+            return Self::Linear;
+        }
+        if of_type.is::<ops::Relu>() {
+            return Self::Relu;
+        }
+        if let Some(conv) = of_type.downcast_ref() {
+            return Self::Conv2d(Conv2d::of(conv));
+        }
+        if let Some(pool) = of_type.downcast_ref() {
+            let is_behind_relu = graph.relu_before(of_use).is_some();
+            return Self::MaxPool2d(MaxPool2d::of(*pool, is_behind_relu));
+        }
+        if let Some(pool) = of_type.downcast_ref() {
+            return Self::AvgPool2d(AvgPool2d::of(*pool));
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(dropout) = of_type.downcast_ref::<ops::Dropout>() {
+            return Self::Dropout(Dropout::of(*dropout));
+        }
+        Self::Definition(layer.reference())
+    }
+
+    /// Whether this is the fully connected layer, which takes rows that are mostly 0 in another form.
+    pub(super) fn is_linear(&self) -> bool {
+        matches!(self, Self::Linear)
+    }
+
+    /// Whether cores share the work of the layer where it is large.
+    pub(super) fn is_product(&self) -> bool {
+        matches!(self, Self::Linear | Self::Conv2d(_))
+    }
+
+    fn formulas<F: Float>(&self) -> &dyn Layer<F> {
+        match self {
+            Self::Definition(twin) => F::of(twin),
+            Self::Linear => &Linear,
+            Self::Conv2d(conv) => conv,
+            Self::MaxPool2d(pool) => pool,
+            Self::AvgPool2d(pool) => pool,
+            Self::Relu => &Relu,
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Dropout(dropout) => dropout,
+        }
+    }
+
+    /// A forward pass; with `relu`, that of a `Relu` behind the layer as well.
+    pub(super) fn forward<F: Float>(&self, pass: Forward<'_, F>, relu: bool) {
+        match self {
+            Self::Conv2d(conv) => conv.forward_with(pass, relu),
+            form if relu => form.forward_and_rectify(pass),
+            form => form.formulas().forward(pass),
+        }
+    }
+
+    fn forward_and_rectify<F: Float>(&self, mut pass: Forward<'_, F>) {
+        let again = Forward::new(
+            (pass.x, pass.input),
+            pass.parameters,
+            pass.y.view_mut(),
+            pass.mode,
+        );
+        let again = again.with_state(pass.state).with_kept(pass.kept);
+        self.formulas().forward(again);
+        relu::in_place(pass.y);
+    }
+
+    /// A backward pass; with `relu`, that of a `Relu` before the layer as well, of which `x` is the output.
+    pub(super) fn backward<F: Float>(&self, pass: Backward<'_, F>, relu: bool) {
+        match self {
+            Self::Linear => Linear::backward_with(pass, relu),
+            // Its forward pass has left no winner that a gradient would not reach.
+            form => form.formulas().backward(pass),
+        }
+    }
+}

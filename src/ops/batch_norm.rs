@@ -1,0 +1,131 @@
+mod kernels;
+
+use super::update::check_above_zero;
+use super::{Backward, Forward, KeptSpec, Layer, LayerSpec, Mode, ParameterSpec, Response};
+use crate::error::{Error, number};
+use crate::init::Init;
+use crate::plan::Recorder;
+use crate::reference;
+use crate::shape::Shape;
+use kernels::Channels;
+
+pub(super) use kernels::contracts;
+
+/// Batch normalization (Ioffe and Szegedy, 2015), as `torch.nn.BatchNorm1d` and `BatchNorm2d`: each channel is brought to
+/// mean 0 and variance 1 over the rows of a minibatch and all positions, then scaled and shifted.
+///
+/// `y = weight·(x − mean)/√(variance + eps) + bias`. An input of one extent, (features), has a channel for each feature; one
+/// of more, such as (channels, length) or (channels, height, width), has those of its first extent. `weight` starts as
+/// 1 and `bias` as 0, and neither decays.
+///
+/// In a step of training mean and variance are the minibatch's, with a variance that is divided by the number of values.
+/// The layer's state follows them: `running ← (1 − momentum)·running + momentum·found`, where the variance is divided
+/// by one less. (Of a single value it is 0 in both. PyTorch refuses that.) Everywhere else mean and variance are the
+/// running ones: `running_mean` starts as 0 and `running_var` as 1. Names and shapes are PyTorch's, so files are, too.
+///
+/// ```
+/// use wgrad::Sequential;
+/// use wgrad::ops::{BatchNorm, Linear, Relu};
+///
+/// let network = Sequential::input(784).layer(Linear::new(100)).layer(BatchNorm::new()).layer(Relu);
+/// let network = network.layer(Linear::new(10)).on_cpu()?;
+/// assert_eq!(network.parameters()["layers.1.weight"].shape(), [100]);
+/// assert_eq!(network.state()["layers.1.running_var"][[0]], 1.0);
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+///
+/// The layer of "Deep Learning from Scratch", chapter 6, differs in this:
+///
+/// - it adds 1e-6 within the root: `BatchNorm::new().eps(1e-6)`;
+/// - it has a mean and a variance for every value of an image, not for every channel: a `Flatten` before the layer makes
+///   each value a feature;
+/// - its running values start at 0 and take the variance that is divided by the number of values. That changes
+///   nothing in training. After `t` steps it changes the running variance by a factor of `1 − 1/n` and a share of
+///   `0.9ᵗ`: 1 % with a hundred rows, and 3·10⁻⁵ after a hundred steps.
+#[doc(alias = "BatchNormalization")]
+#[doc(alias = "BatchNorm1d")]
+#[doc(alias = "BatchNorm2d")]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNorm {
+    eps: f32,
+    momentum: f32,
+}
+
+impl Default for BatchNorm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BatchNorm {
+    /// With PyTorch's settings: 1e-5 is added to a variance, and running values go a tenth of the way.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            eps: 1e-5,
+            momentum: 0.1,
+        }
+    }
+
+    /// Adds this to a variance before its root is taken: a number above 0.
+    #[must_use]
+    pub const fn eps(self, eps: f32) -> Self {
+        Self { eps, ..self }
+    }
+
+    /// Lets running values go this part of the way to those of a minibatch, in 0…1.
+    #[must_use]
+    pub const fn momentum(self, momentum: f32) -> Self {
+        Self { momentum, ..self }
+    }
+}
+
+impl Layer for BatchNorm {
+    fn name(&self) -> String {
+        format!("BatchNorm(eps {:e}, momentum {})", self.eps, self.momentum)
+    }
+
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        check_above_zero("eps", self.eps)?;
+        if !(0.0..=1.0).contains(&self.momentum) {
+            let found = number(self.momentum);
+            return Err(Error::setting("momentum", "0 to 1", found));
+        }
+        let channels = input.extents()[0];
+        let of_channels = |name, init| ParameterSpec::new(name, channels, init).without_decay();
+        Ok(LayerSpec::new(*input)
+            .parameter(of_channels("weight", Init::Ones))
+            .parameter(of_channels("bias", Init::Zeros))
+            .state(of_channels("running_mean", Init::Zeros))
+            .state(of_channels("running_var", Init::Ones))
+            .kept(KeptSpec::per_batch("mean", channels))
+            .kept(KeptSpec::per_batch("inverse", channels))
+            .flops((input.len() as u64).saturating_mul(kernels::FLOPS))
+            // Before the first step it is the identity.
+            .response(Response::PassesOn))
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        let channels = Channels::new(pass.x, self.eps);
+        match pass.mode {
+            Mode::Training(_) => channels.measure(recorder, pass, self.momentum)?,
+            Mode::Evaluation => channels.take_running(recorder, pass),
+        }
+        channels.normalize(recorder, pass);
+        Ok(())
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        let channels = Channels::new(pass.x, self.eps);
+        channels.sum_gradients(recorder, pass)?;
+        channels.backward_input(recorder, pass);
+        Ok(())
+    }
+
+    fn reference(&self) -> reference::Twin {
+        reference::Twin::of(reference::BatchNorm {
+            eps: self.eps.into(),
+            momentum: self.momentum.into(),
+        })
+    }
+}

@@ -1,0 +1,425 @@
+//! The kernels of the three products, as data.
+
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Conv2d;
+use crate::error::Error;
+use crate::fields;
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::ops::to_u32;
+use crate::ops::window::image;
+use crate::plan::{Cost, Recorder};
+use crate::tensor::Tensor;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct Shape {
+    pub(super) rows: u32,
+    pub(super) channels: u32,
+    pub(super) height: u32,
+    pub(super) width: u32,
+    pub(super) outputs: u32,
+    pub(super) out_height: u32,
+    pub(super) out_width: u32,
+    pub(super) kernel_height: u32,
+    pub(super) kernel_width: u32,
+    stride_height: u32,
+    stride_width: u32,
+    padding_height: u32,
+    padding_width: u32,
+    dilation_height: u32,
+    dilation_width: u32,
+    /// 1 where a forward pass is that of a `Relu` behind the layer as well.
+    pub(super) relu: u32,
+    /// 1 where the layer has a bias.
+    pub(super) bias: u32,
+    /// Parts of the sums over all places that the gradient by the weights is.
+    pub(super) parts: u32,
+    /// Places of a part.
+    pub(super) share: u32,
+    /// Those of each part that earlier dispatches have summed.
+    begin: u32,
+    /// Those of each part that are summed behind this dispatch.
+    end: u32,
+    /// First workgroup of a dispatch.
+    first: u32,
+}
+
+impl Shape {
+    /// Of a layer over so many rows of images.
+    pub(super) fn new(
+        layer: &Conv2d,
+        input: &crate::shape::Shape,
+        rows: usize,
+    ) -> Result<Self, Error> {
+        let window = layer.window();
+        let [channels, height, width] = image(input)?.map(to_u32);
+        let [out_height, out_width] = window.output(input)?.map(to_u32);
+        Ok(Self {
+            rows: to_u32(rows),
+            channels,
+            height,
+            width,
+            outputs: to_u32(layer.outputs()),
+            out_height,
+            out_width,
+            kernel_height: to_u32(window.kernel.height),
+            kernel_width: to_u32(window.kernel.width),
+            stride_height: to_u32(window.stride.height),
+            stride_width: to_u32(window.stride.width),
+            padding_height: to_u32(window.padding.height),
+            padding_width: to_u32(window.padding.width),
+            dilation_height: to_u32(window.dilation.height),
+            dilation_width: to_u32(window.dilation.width),
+            relu: 0,
+            bias: layer.has_bias().into(),
+            ..Self::zeroed()
+        })
+    }
+
+    /// Pixels of all channels of one image.
+    pub(super) fn input(self) -> usize {
+        [self.channels, self.height, self.width]
+            .map(|extent| extent as usize)
+            .iter()
+            .product()
+    }
+
+    /// Elements of one row of the output.
+    pub(super) fn output(self) -> usize {
+        self.outputs as usize * self.places()
+    }
+
+    /// Places of the kernel on one image.
+    fn places(self) -> usize {
+        self.out_height as usize * self.out_width as usize
+    }
+
+    /// Weights of one output.
+    pub(super) fn weights(self) -> usize {
+        [self.channels, self.kernel_height, self.kernel_width]
+            .map(|extent| extent as usize)
+            .iter()
+            .product()
+    }
+
+    /// Sums of the gradient by the weights, and of that by the bias, for one output.
+    fn sums(self) -> usize {
+        self.weights() + self.bias as usize
+    }
+}
+
+/// An algorithm as data: its kernels, and the blocks that they make.
+pub(super) struct Products {
+    pub(super) forward: Kernel<Shape>,
+    /// The first layer of a network has no use for it.
+    pub(super) backward_input: Option<Kernel<Shape>>,
+    backward_weight: Kernel<Shape>,
+    /// Positions and columns of a workgroup, of the first two.
+    block: [usize; 2],
+    /// Weights and outputs of a block of the third.
+    weight_block: [usize; 2],
+    weight_blocks_per_workgroup: u64,
+    /// Most parts of the third.
+    parts: usize,
+    /// [`Cost::iterations`] of sums over height and width of a kernel, and so many channels.
+    iterations: fn([u64; 3]) -> u64,
+    /// [`Cost::iterations`] of sums over so many places.
+    weight_iterations: fn(u64) -> u64,
+}
+
+/// Floats that all parts of a gradient take together, unless one takes more: 256 tiles of 64×32, about twice the
+/// multiprocessors of a large GPU, and 2 MiB.
+const PARTS_ELEMENTS: usize = 1 << 19;
+/// Fewer places to a part are not worth the addition of one more.
+const LEAST_SHARE: usize = 32;
+/// Places of a part in one dispatch, which keeps the loops short enough for a software driver.
+const SHARE_OF_DISPATCH: u32 = 1 << 14;
+
+impl Products {
+    /// A product whose sums run along the kernel: to images of so many rows and pixels and `columns` channels, from
+    /// `depth` channels. The third of the tensors is the product.
+    pub(super) fn record(
+        &self,
+        recorder: &mut Recorder<'_>,
+        kernel: &Kernel<Shape>,
+        shape: Shape,
+        tensors: &[&Tensor],
+        [columns, depth]: [u32; 2],
+    ) {
+        let made = tensors[2].len();
+        let positions = made / columns as usize;
+        let blocks = positions.div_ceil(self.block[0]) as u64;
+        let workgroups = blocks * (columns as usize).div_ceil(self.block[1]) as u64;
+        let sums = [shape.kernel_height, shape.kernel_width, depth].map(u64::from);
+        let flops_of_sum = 2 * sums.iter().product::<u64>() + u64::from(shape.relu);
+        let cost = Cost {
+            flops: made as u64 * flops_of_sum,
+            iterations: (self.iterations)(sums),
+            bytes: None,
+        };
+        let part = |first| Shape { first, ..shape };
+        recorder.dispatch_in_parts(kernel, part, tensors, workgroups, cost);
+    }
+
+    /// Parts of the gradient by the weights, with their places, by the layer and the number of rows alone.
+    pub(super) fn in_parts(&self, shape: Shape) -> Shape {
+        let elements = shape.outputs as usize * shape.sums();
+        let places = shape.rows as usize * shape.places();
+        let parts = (PARTS_ELEMENTS / elements).min(places.div_ceil(LEAST_SHARE));
+        let parts = parts.clamp(1, self.parts);
+        Shape {
+            parts: to_u32(parts),
+            share: to_u32(places.div_ceil(parts)),
+            ..shape
+        }
+    }
+
+    /// The parts of the gradients by the weights and the bias, each in a place of its own, from `x` and `dy`.
+    pub(super) fn record_parts(
+        &self,
+        recorder: &mut Recorder<'_>,
+        shape: Shape,
+        tensors: &[&Tensor; 3],
+    ) {
+        let sums = shape.outputs as usize * shape.sums();
+        let blocks = shape.sums().div_ceil(self.weight_block[0])
+            * (shape.outputs as usize).div_ceil(self.weight_block[1])
+            * shape.parts as usize;
+        let workgroups = (blocks as u64).div_ceil(self.weight_blocks_per_workgroup);
+        let mut begin = 0;
+        while begin < shape.share {
+            let end = shape.share.min(begin.saturating_add(SHARE_OF_DISPATCH));
+            let places = u64::from(end - begin);
+            let cost = Cost {
+                flops: 2 * sums as u64 * u64::from(shape.parts) * places,
+                iterations: (self.weight_iterations)(places),
+                bytes: None,
+            };
+            let part = |first| Shape {
+                begin,
+                end,
+                first,
+                ..shape
+            };
+            let kernel = &self.backward_weight;
+            recorder.dispatch_in_parts(kernel, part, tensors, workgroups, cost);
+            begin = end;
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Parts {
+    parts: u32,
+    outputs: u32,
+    weights: u32,
+}
+
+/// Adds parts up, to `dw` and, where there is one, `db`.
+pub(super) fn record_sum(
+    recorder: &mut Recorder<'_>,
+    shape: Shape,
+    parts: &Tensor,
+    gradients: &[Tensor],
+) {
+    let block = Parts {
+        parts: shape.parts,
+        outputs: shape.outputs,
+        weights: to_u32(shape.weights()),
+    };
+    let sums = shape.outputs as usize * shape.sums();
+    let cost = Cost {
+        flops: parts.len() as u64,
+        iterations: u64::from(shape.parts) + 1,
+        bytes: None,
+    };
+    match gradients {
+        [dw] => recorder.dispatch_each(&SUM, block, &[parts, dw], sums, cost),
+        [dw, db, ..] => {
+            recorder.dispatch_each(&SUM_WITH_BIAS, block, &[parts, dw, db], sums, cost);
+        }
+        [] => {}
+    }
+}
+
+/// Elements of all parts.
+pub(super) fn parts_shape(shape: Shape) -> [usize; 2] {
+    [shape.parts as usize, shape.outputs as usize * shape.sums()]
+}
+
+const PRODUCT: &[Binding] = &[
+    Binding::read("left"),
+    Binding::read("right"),
+    Binding::write("product"),
+];
+const PRODUCT_AND_BIAS: &[Binding] = &[PRODUCT[0], PRODUCT[1], PRODUCT[2], Binding::read("bias")];
+const OF_BYTES: &[Binding] = &[PRODUCT[0].of_u32(), PRODUCT[1], PRODUCT[2]];
+const OF_BYTES_AND_BIAS: &[Binding] = &[OF_BYTES[0], OF_BYTES[1], OF_BYTES[2], PRODUCT_AND_BIAS[3]];
+
+const IN_TILES: Kernel<Shape> = Kernel {
+    shader: "conv2d_tiles",
+    source: concat!(
+        include_str!("../../../shaders/conv2d_shape.wgsl"),
+        include_str!("../../../shaders/conv2d_view.wgsl"),
+        include_str!("../../../shaders/conv2d_position.wgsl"),
+        include_str!("../../../shaders/conv2d_tile.wgsl"),
+        include_str!("../../../shaders/conv2d_tiles.wgsl"),
+    ),
+    entry: "forward",
+    bindings: PRODUCT_AND_BIAS,
+    fields: fields!(
+        Shape: rows,
+        channels,
+        height,
+        width,
+        outputs,
+        out_height,
+        out_width,
+        kernel_height,
+        kernel_width,
+        stride_height,
+        stride_width,
+        padding_height,
+        padding_width,
+        dilation_height,
+        dilation_width,
+        relu,
+        bias,
+        parts,
+        share,
+        begin,
+        end,
+        first
+    ),
+    constants: &[],
+    workgroup_size: [256, 1, 1],
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+/// Rounds for a slab of 16, of its copies, products and the next fetch.
+const ROUNDS_OF_SLAB: u64 = 1 + (4 + 1) + (2 + 1) + (16 + 1) + (4 + 1) + (2 + 1);
+pub(super) static TILES: Products = Products {
+    forward: IN_TILES,
+    backward_input: Some(Kernel {
+        entry: "backward_input",
+        bindings: PRODUCT,
+        ..IN_TILES
+    }),
+    backward_weight: Kernel {
+        shader: "conv2d_tiles_weight",
+        source: concat!(
+            include_str!("../../../shaders/conv2d_shape.wgsl"),
+            include_str!("../../../shaders/conv2d_position.wgsl"),
+            include_str!("../../../shaders/conv2d_tile.wgsl"),
+            include_str!("../../../shaders/conv2d_tiles_weight.wgsl"),
+        ),
+        entry: "backward_weight",
+        bindings: PRODUCT,
+        ..IN_TILES
+    },
+    block: [64, 32],
+    weight_block: [64, 32],
+    weight_blocks_per_workgroup: 1,
+    parts: 128,
+    iterations: |[height, width, depth]| {
+        (height * width * depth).div_ceil(16) * ROUNDS_OF_SLAB + 32
+    },
+    weight_iterations: |places| places.div_ceil(16) * ROUNDS_OF_SLAB + 32,
+};
+
+const IN_REGISTERS: Kernel<Shape> = Kernel {
+    shader: "conv2d_registers",
+    source: concat!(
+        include_str!("../../../shaders/conv2d_shape.wgsl"),
+        include_str!("../../../shaders/conv2d_view.wgsl"),
+        include_str!("../../../shaders/conv2d_position.wgsl"),
+        include_str!("../../../shaders/conv2d_block.wgsl"),
+        include_str!("../../../shaders/conv2d_block_weight.wgsl"),
+        include_str!("../../../shaders/conv2d_registers.wgsl"),
+    ),
+    workgroup_size: [8, 1, 1],
+    ..IN_TILES
+};
+pub(super) static REGISTERS: Products = Products {
+    forward: IN_REGISTERS,
+    backward_input: Some(Kernel {
+        entry: "backward_input",
+        bindings: PRODUCT,
+        ..IN_REGISTERS
+    }),
+    backward_weight: Kernel {
+        entry: "backward_weight",
+        bindings: PRODUCT,
+        ..IN_REGISTERS
+    },
+    block: [8 * 16, 16],
+    weight_block: [13, 16],
+    weight_blocks_per_workgroup: 8,
+    parts: 32,
+    iterations: |[height, width, depth]| height * (width * (depth + 2) + 2) + 1,
+    weight_iterations: |places| places + 1,
+};
+
+const BYTES_IN_REGISTERS: Kernel<Shape> = Kernel {
+    shader: "conv2d_bytes",
+    source: concat!(
+        include_str!("../../../shaders/conv2d_shape.wgsl"),
+        include_str!("../../../shaders/conv2d_view.wgsl"),
+        include_str!("../../../shaders/conv2d_position.wgsl"),
+        include_str!("../../../shaders/conv2d_block.wgsl"),
+        include_str!("../../../shaders/conv2d_block_weight.wgsl"),
+        include_str!("../../../shaders/byte.wgsl"),
+        include_str!("../../../shaders/conv2d_bytes.wgsl"),
+    ),
+    bindings: OF_BYTES_AND_BIAS,
+    ..IN_REGISTERS
+};
+pub(super) static BYTES: Products = Products {
+    forward: BYTES_IN_REGISTERS,
+    backward_input: None,
+    backward_weight: Kernel {
+        entry: "backward_weight",
+        bindings: OF_BYTES,
+        ..BYTES_IN_REGISTERS
+    },
+    ..REGISTERS
+};
+
+const SUM_WITH_BIAS: Kernel<Parts> = Kernel {
+    shader: "conv2d_parts",
+    source: include_str!("../../../shaders/conv2d_parts.wgsl"),
+    entry: "sum_with_bias",
+    bindings: &[
+        Binding::read("parts"),
+        Binding::write("dw"),
+        Binding::write("db"),
+    ],
+    fields: fields!(Parts: parts, outputs, weights),
+    constants: &[],
+    workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+const SUM: Kernel<Parts> = Kernel {
+    entry: "sum",
+    bindings: &[Binding::read("parts"), Binding::write("dw")],
+    ..SUM_WITH_BIAS
+};
+
+pub(in crate::ops) fn contracts() -> Vec<Contract> {
+    let products = [&TILES, &REGISTERS, &BYTES].into_iter();
+    let kernels = products.flat_map(|products| {
+        let others = [&products.forward, &products.backward_weight];
+        others.into_iter().chain(&products.backward_input)
+    });
+    let kernels = kernels.map(Kernel::contract);
+    kernels
+        .chain([SUM.contract(), SUM_WITH_BIAS.contract()])
+        .collect()
+}

@@ -1,0 +1,176 @@
+//! Which kernels compute a convolution.
+
+use super::Conv2d;
+use super::products::{BYTES, Products, REGISTERS, Shape, TILES, parts_shape, record_sum};
+use crate::error::Error;
+use crate::gpu::{AdapterKind, Gpu};
+use crate::kernel::Element;
+use crate::ops::{Backward, Forward};
+use crate::plan::Recorder;
+use crate::tensor::Tensor;
+
+/// How the three products of a convolution are computed. Every variant passes the same parity table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// `shaders/conv2d_tiles.wgsl` and `conv2d_tiles_weight.wgsl`: tiles of 64×32 in workgroup memory.
+    Tiles,
+    /// `shaders/conv2d_registers.wgsl`: 16×16 and 13×16 sums in the registers of each invocation.
+    Registers,
+    /// `shaders/conv2d_bytes.wgsl`: the same over packed bytes, for the first layer.
+    Bytes,
+}
+
+impl Variant {
+    /// Those that take an `x` of floats.
+    pub const OF_FLOATS: [Self; 2] = [Self::Tiles, Self::Registers];
+
+    /// How to compute the products of a layer that has `x` as its input.
+    ///
+    /// | adapter | `x` | variant | because |
+    /// |---|---|---|---|
+    /// | hardware | floats | `Tiles` | counted, not measured: of a slab of 16 an invocation loads 6 values from storage for 128 multiplications, and `dw` has up to 128 parts, so that the 30×25 weights of a first layer are 128 workgroups instead of one |
+    /// | software | floats | `Registers` | measured: a load costs as much as dozens of multiplications; 16 + 16 loads bring 256 products |
+    /// | software | bytes | `Bytes` | the same, without a minibatch of floats |
+    ///
+    /// # Panics
+    /// When `x` are bytes and the device has no kernel for them: a bug in the caller, which asks
+    /// [`Layer::takes_bytes`](crate::ops::Layer::takes_bytes) before it gives bytes.
+    #[must_use]
+    pub fn choose(gpu: &Gpu, x: &Tensor) -> Self {
+        if x.element() == Element::U32 {
+            let variant = Self::of_bytes(gpu);
+            assert!(variant.is_some(), "conv2d: {} are bytes", x.label());
+            return Self::Bytes;
+        }
+        match gpu.kind() {
+            AdapterKind::Hardware => Self::Tiles,
+            AdapterKind::Software => Self::Registers,
+        }
+    }
+
+    /// What this device has for an `x` of bytes; for hardware none is built.
+    pub(super) fn of_bytes(gpu: &Gpu) -> Option<Self> {
+        (gpu.kind() == AdapterKind::Software).then_some(Self::Bytes)
+    }
+
+    fn products(self) -> &'static Products {
+        match self {
+            Self::Tiles => &TILES,
+            Self::Registers => &REGISTERS,
+            Self::Bytes => &BYTES,
+        }
+    }
+
+    /// Records `y`, the convolution of `x`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the layer does not take such images, [`Error::OutOfMemory`] without room for the zeros
+    /// that stand in for a bias.
+    ///
+    /// # Panics
+    /// When the tensors do not fit the layer: a bug in the caller.
+    pub fn forward(
+        self,
+        recorder: &mut Recorder<'_>,
+        layer: &Conv2d,
+        pass: &Forward<'_>,
+    ) -> Result<(), Error> {
+        self.record_forward(recorder, layer, pass, false)
+    }
+
+    /// Records `y` where that is above 0, else 0: a layer with a `Relu` behind it.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn forward_relu(
+        self,
+        recorder: &mut Recorder<'_>,
+        layer: &Conv2d,
+        pass: &Forward<'_>,
+    ) -> Result<(), Error> {
+        self.record_forward(recorder, layer, pass, true)
+    }
+
+    pub(super) fn record_forward(
+        self,
+        recorder: &mut Recorder<'_>,
+        layer: &Conv2d,
+        pass: &Forward<'_>,
+        relu: bool,
+    ) -> Result<(), Error> {
+        let (gpu, x, y) = (recorder.gpu(), pass.x, pass.y);
+        let mut shape = checked(layer, &pass.input, [x, &pass.parameters[0], y])?;
+        shape.relu = relu.into();
+        let (zeros, products) = (layer.zeros(gpu)?, self.products());
+        if let Some(bias) = pass.parameters.get(1).or(zeros.as_ref()) {
+            let outputs = shape.outputs as usize;
+            assert_eq!(bias.dims(), [1, outputs], "conv2d: {}", bias.label());
+            let tensors = [x, &pass.parameters[0], y, bias];
+            let channels = [shape.outputs, shape.channels];
+            products.record(recorder, &products.forward, shape, &tensors, channels);
+        }
+        Ok(())
+    }
+
+    /// Records the gradients by the weights and the bias, and by `x` where it is wanted.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] without room for the parts of the gradient by the weights.
+    ///
+    /// # Panics
+    /// When the tensors do not fit the layer: a bug in the caller.
+    pub fn backward(
+        self,
+        recorder: &mut Recorder<'_>,
+        layer: &Conv2d,
+        pass: &Backward<'_>,
+    ) -> Result<(), Error> {
+        let (x, w, dy) = (pass.x, &pass.parameters[0], pass.dy);
+        let shape = checked(layer, &pass.input, [x, w, dy])?;
+        for (gradient, parameter) in pass.gradients.iter().zip(pass.parameters) {
+            let label = gradient.label();
+            assert_eq!(gradient.dims(), parameter.dims(), "conv2d: {label}");
+        }
+        let products = self.products();
+        let shape = products.in_parts(shape);
+        let (label, of_parts) = ("parts of the gradient by the weights", parts_shape(shape));
+        let parts = Tensor::zeros(recorder.gpu(), label, of_parts, Element::F32)?;
+        products.record_parts(recorder, shape, &[x, dy, &parts]);
+        record_sum(recorder, shape, &parts, pass.gradients);
+        let Some(dx) = pass.dx else {
+            return Ok(());
+        };
+        assert_eq!(dx.dims(), x.dims(), "conv2d: {}", dx.label());
+        assert!(
+            products.backward_input.is_some(),
+            "conv2d: gradient by bytes"
+        );
+        if let Some(kernel) = &products.backward_input {
+            let channels = [shape.channels, shape.outputs];
+            products.record(recorder, kernel, shape, &[dy, w, dx], channels);
+        }
+        Ok(())
+    }
+}
+
+/// The sizes of a layer over images, with `x`, `w` and `y` checked against them.
+fn checked(
+    layer: &Conv2d,
+    input: &crate::shape::Shape,
+    [x, w, y]: [&Tensor; 3],
+) -> Result<Shape, Error> {
+    let rows = x.rows();
+    let shape = Shape::new(layer, input, rows)?;
+    let columns = match x.element() {
+        Element::F32 => shape.input(),
+        Element::U32 => shape.input().div_ceil(4),
+    };
+    let weights = [shape.outputs as usize, shape.weights()];
+    assert_eq!(x.columns(), columns, "conv2d: columns of {}", x.label());
+    assert_eq!(w.dims(), weights, "conv2d: {}", w.label());
+    assert_eq!(y.dims(), [rows, shape.output()], "conv2d: {}", y.label());
+    Ok(shape)
+}

@@ -1,0 +1,209 @@
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::elementwise::{WORKGROUP_SIZE, record_elements};
+use super::{Backward, Forward, Layer, LayerSpec, ParameterSpec, to_u32};
+use crate::error::Error;
+use crate::fields;
+use crate::init::Init;
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::plan::{Cost, Recorder};
+use crate::reference;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// Largest number of rows of the table: an `f32` has all integers up to it.
+const MOST: usize = 1 << 24;
+
+/// A table with a row of numbers for each of `count` things, such as words or categories, as `torch.nn.Embedding`: the
+/// features are indices of rows, and the layer gives those rows.
+///
+/// An input with `m` indices gives `m`×`width`. An index is an integer from 0 and below `count`, as `f32`, so that
+/// `count` is at most 2²⁴. The layer reads an input of the network and nothing else, as an index has no gradient; other
+/// inputs may have features of other kinds. The table is called `weight`, (count, width), and starts normally
+/// distributed with deviation 1, as PyTorch's.
+///
+/// ```
+/// use wgrad::Sequential;
+/// use wgrad::ndarray::array;
+/// use wgrad::ops::{Embedding, Linear};
+///
+/// // Three characters of 27, each as ten numbers.
+/// let network = Sequential::input(3).layer(Embedding::new(27, 10)).layer(Linear::new(27)).on_cpu()?;
+/// assert_eq!(network.predict(array![[0.0, 13.0, 26.0]].view())?.dim(), (1, 27));
+/// let error = network.predict(array![[0.0, 13.0, 27.0]].view()).unwrap_err();
+/// assert!(error.to_string().contains("below 27"), "{error}");
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+///
+/// Rows that the host has are checked: a value that is no such index is an [`Error::Setting`], and so is a data set of
+/// bytes, which networks see as `byte / 255`. In a tensor that a program's own kernels write, such a value gives NaN,
+/// which a training tells as [`Error::Diverged`], and it changes no row of the table.
+///
+/// The backward pass compares each index of a minibatch with each row of the table. It adds the gradients of a row in
+/// the order of the indices, so that the same seed gives the same bits.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    count: usize,
+    width: usize,
+    weight: Init,
+}
+
+impl Embedding {
+    /// A table of `count` rows with `width` numbers each.
+    #[must_use]
+    pub fn new(count: usize, width: usize) -> Self {
+        Self {
+            count,
+            width,
+            weight: Init::Normal { std: 1.0 },
+        }
+    }
+
+    /// Starts the table in another way. Those that scale by `fan_in` or `fan_out` take `count` for the one and `width` for the
+    /// other.
+    #[must_use]
+    pub fn weight_init(mut self, init: Init) -> Self {
+        self.weight = init;
+        self
+    }
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Settings {
+    indices: u32,
+    count: u32,
+    width: u32,
+    begin: u32,
+    end: u32,
+    first: u32,
+}
+
+static FORWARD: Kernel<Settings> = Kernel {
+    shader: "embedding",
+    source: include_str!("../../shaders/embedding.wgsl"),
+    entry: "forward",
+    bindings: &[
+        Binding::read("x"),
+        Binding::read("weight"),
+        Binding::write("y"),
+    ],
+    fields: fields!(Settings: indices, count, width, begin, end, first),
+    constants: &[],
+    workgroup_size: WORKGROUP_SIZE,
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+
+static BACKWARD_WEIGHT: Kernel<Settings> = Kernel {
+    entry: "backward_weight",
+    bindings: &[
+        Binding::read("x"),
+        Binding::read("dy"),
+        Binding::write("dweight"),
+    ],
+    workgroup_size: [64, 1, 1],
+    ..FORWARD
+};
+
+static BACKWARD_INPUT: Kernel<Settings> = Kernel {
+    entry: "backward_input",
+    bindings: &[Binding::write("dx")],
+    ..FORWARD
+};
+
+/// Columns of a workgroup that sums gradients.
+const COLUMNS: usize = 64;
+/// Indices that a dispatch looks through: all of them may be the same, and a software driver ends loops of 65,535
+/// rounds.
+const AT_A_TIME: usize = 32_768;
+
+impl Embedding {
+    fn settings(&self, x: &Tensor) -> Settings {
+        Settings {
+            indices: to_u32(x.len()),
+            count: to_u32(self.count),
+            width: to_u32(self.width),
+            begin: 0,
+            end: 0,
+            first: 0,
+        }
+    }
+
+    fn backward_weight(&self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
+        let indices = pass.x.len();
+        let workgroups = (self.count * self.width.div_ceil(COLUMNS)) as u64;
+        for begin in (0..indices).step_by(AT_A_TIME) {
+            let end = indices.min(begin + AT_A_TIME);
+            let looked_at = (end - begin) as u64;
+            // A comparison counts as an operation: of a large table they take longer than the sums.
+            let flops = looked_at * (workgroups + self.width as u64);
+            // Of each 2,048 those of an invocation, and all words of bits, of which any may have any.
+            let tiles = looked_at.div_ceil(2048);
+            let cost = Cost::new(flops).iterations(tiles * (33 + 2 * 65) + looked_at);
+            let settings = |first| Settings {
+                begin: to_u32(begin),
+                end: to_u32(end),
+                first,
+                ..self.settings(pass.x)
+            };
+            let tensors = [pass.x, pass.dy, &pass.gradients[0]];
+            recorder.dispatch_in_parts(&BACKWARD_WEIGHT, settings, &tensors, workgroups, cost);
+        }
+    }
+}
+
+impl Layer for Embedding {
+    fn name(&self) -> String {
+        format!("Embedding({}, {})", self.count, self.width)
+    }
+
+    fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
+        let (indices, count, width) = (input.len(), self.count, self.width);
+        if count == 0 || count > MOST {
+            let expected = format!("1 to {MOST}, as an f32 has all integers up to it");
+            return Err(Error::setting(
+                "number of rows of the table",
+                expected,
+                count,
+            ));
+        }
+        if width == 0 {
+            return Err(Error::setting("width", "at least 1", width));
+        }
+        let weight = ParameterSpec::new("weight", [count, width], self.weight.clone());
+        // It computes nothing.
+        Ok(LayerSpec::new([indices, width])
+            .parameter(weight)
+            .indices_below(count)
+            .flops(0))
+    }
+
+    fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
+        let settings = self.settings(pass.x);
+        let tensors = [pass.x, &pass.parameters[0], pass.y];
+        record_elements(recorder, &FORWARD, settings, &tensors, pass.y.len(), 0);
+        Ok(())
+    }
+
+    fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
+        self.backward_weight(recorder, &pass);
+        if let Some(dx) = pass.dx {
+            let settings = self.settings(pass.x);
+            record_elements(recorder, &BACKWARD_INPUT, settings, &[dx], dx.len(), 0);
+        }
+        Ok(())
+    }
+
+    fn reference(&self) -> reference::Twin {
+        reference::Twin::of(reference::Embedding)
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    let kernels = [&FORWARD, &BACKWARD_WEIGHT, &BACKWARD_INPUT];
+    kernels.into_iter().map(Kernel::contract).collect()
+}

@@ -1,0 +1,149 @@
+//! What pooling layers share on a GPU: `shaders/pool_window.wgsl` in Rust.
+
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::to_u32;
+use super::window::{Window, image};
+use crate::error::Error;
+use crate::fields;
+use crate::kernel::{Binding, Block, Kernel, Trust};
+use crate::plan::{Cost, Recorder};
+use crate::tensor::Tensor;
+
+/// Uniform block of the kernels; pairs are [height, width].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct PoolShape {
+    image: [u32; 2],
+    output: [u32; 2],
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    padding: [u32; 2],
+    elements: u32,
+    pixels: f32,
+}
+
+/// A kernel with an invocation for each element of a tensor.
+pub(super) const fn kernel(
+    shader: &'static str,
+    source: &'static str,
+    entry: &'static str,
+    bindings: &'static [Binding],
+) -> Kernel<PoolShape> {
+    Kernel {
+        shader,
+        source,
+        entry,
+        bindings,
+        fields: fields!(PoolShape: image, output, kernel, stride, padding, elements, pixels),
+        constants: &[],
+        workgroup_size: [256, 1, 1],
+        block: Block::Uniform,
+        trust: Trust::PROVEN,
+        uniform: PhantomData,
+    }
+}
+
+/// What an invocation has: its loops, row by row.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Each {
+    /// A window: the pixels that it covers.
+    Window,
+    /// A pixel: the windows that cover it.
+    Pixel,
+    /// A window whose neighbours lie beside it: the pixels up to the next, or to the end of the image.
+    Cell,
+}
+
+/// Windows on the images of a minibatch.
+#[derive(Debug)]
+pub(super) struct Pool {
+    window: Window,
+    planes: usize,
+    image: [usize; 2],
+    output: [usize; 2],
+}
+
+impl Pool {
+    /// Windows on images of `x` that give `y`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where `x` is no image, or the window does not fit it.
+    pub(super) fn new(
+        window: impl FnOnce([usize; 2]) -> Window,
+        x: &Tensor,
+        y: &Tensor,
+    ) -> Result<Self, Error> {
+        let [channels, height, width] = image(&x.row_shape())?;
+        let window = window([height, width]);
+        let pool = Self {
+            planes: x.rows() * channels,
+            image: [height, width],
+            output: window.output(&x.row_shape())?,
+            window,
+        };
+        assert_eq!(
+            y.len(),
+            pool.windows(),
+            "pooling: elements of {}",
+            y.label()
+        );
+        Ok(pool)
+    }
+
+    /// Of all planes.
+    fn windows(&self) -> usize {
+        self.planes * self.output[0] * self.output[1]
+    }
+
+    /// Along both axes: the pixels, or windows, that an invocation has at most.
+    fn most(&self, each: Each) -> [usize; 2] {
+        let [kernel, stride] = [self.window.kernel, self.window.stride].map(|it| it.as_array());
+        [0, 1].map(|axis| match each {
+            Each::Window => kernel[axis].min(self.image[axis]),
+            Each::Pixel => kernel[axis].div_ceil(stride[axis]).min(self.output[axis]),
+            // What no window covers is less than a stride.
+            Each::Cell => (2 * stride[axis] - 1).min(self.image[axis]),
+        })
+    }
+
+    /// Records a kernel over these tensors.
+    pub(super) fn record(
+        &self,
+        recorder: &mut Recorder<'_>,
+        kernel: &'static Kernel<PoolShape>,
+        each: Each,
+        tensors: &[&Tensor],
+    ) {
+        let elements = match each {
+            Each::Window | Each::Cell => self.windows(),
+            Each::Pixel => self.planes * self.image[0] * self.image[1],
+        };
+        let [rows, columns] = self.most(each).map(|most| most as u64);
+        let pair = |pair: [usize; 2]| pair.map(to_u32);
+        let Window {
+            kernel: covered,
+            stride,
+            padding,
+            ..
+        } = self.window;
+        #[expect(clippy::cast_precision_loss, reason = "a divisor")]
+        let shape = PoolShape {
+            image: pair(self.image),
+            output: pair(self.output),
+            kernel: pair(covered.as_array()),
+            stride: pair(stride.as_array()),
+            padding: pair(padding.as_array()),
+            elements: to_u32(elements),
+            pixels: self.window.len() as f32,
+        };
+        let cost = Cost {
+            flops: (elements as u64).saturating_mul(rows * columns),
+            iterations: rows * (columns + 2) + 1,
+            bytes: None,
+        };
+        recorder.dispatch_each(kernel, shape, tensors, elements, cost);
+    }
+}

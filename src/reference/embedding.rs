@@ -1,0 +1,50 @@
+use super::{Backward, Float, Forward, Layer};
+
+/// `y[i] = weight[x[i]]`; `dweight[e] = Σ dy[i]` over the `i` with `x[i] = e`, in their order; `dx = 0`. Where `x[i]` is
+/// no integer from 0 and below the rows of `weight`, `y[i]` is NaN and `dy[i]` goes nowhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedding;
+
+/// The index that a number is, if it is one below `count`.
+fn index_of<F: Float>(x: F, count: usize) -> Option<usize> {
+    let value = x.into_f64();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "just found to be an index"
+    )]
+    let index = || value as usize;
+    let is_index = value >= 0.0 && value < count as f64 && value.fract() == 0.0;
+    is_index.then(index)
+}
+
+impl<F: Float> Layer<F> for Embedding {
+    fn forward(&self, mut pass: Forward<'_, F>) {
+        let [count, width] = pass.parameters[0].dim().into();
+        for (x, mut y) in pass.x.outer_iter().zip(pass.y.outer_iter_mut()) {
+            for (&x, mut y) in x.iter().zip(y.exact_chunks_mut(width)) {
+                match index_of(x, count) {
+                    Some(index) => y.assign(&pass.parameters[0].row(index)),
+                    None => y.fill(F::nan()),
+                }
+            }
+        }
+    }
+
+    fn backward(&self, pass: Backward<'_, F>) {
+        let [count, width] = pass.parameters[0].dim().into();
+        let dweight = &mut pass.gradients[0];
+        dweight.fill(F::zero());
+        for (x, dy) in pass.x.outer_iter().zip(pass.dy.outer_iter()) {
+            for (&x, dy) in x.iter().zip(dy.exact_chunks(width)) {
+                if let Some(index) = index_of(x, count) {
+                    let mut sum = dweight.row_mut(index);
+                    sum += &dy;
+                }
+            }
+        }
+        if let Some(mut dx) = pass.dx {
+            dx.fill(F::zero());
+        }
+    }
+}

@@ -1,0 +1,477 @@
+use wgrad::gpu::AdapterKind;
+use wgrad::kernel::Element;
+use wgrad::ndarray::Array2;
+use wgrad::ops::{Backward, Conv2d, Forward, Layer, Mode, Size2};
+use wgrad::plan::Recorder;
+use wgrad::plumbing::ConvVariant as Variant;
+use wgrad::reference::{self, Float};
+use wgrad::tensor::Tensor;
+use wgrad::{Error, Gpu, Shape};
+
+use crate::gpu::{Bench, Fill, Numbers, assert_close, dispatching, folding_after, gpu, sum_error};
+
+/// A layer, and how many images of which shape it is given.
+#[derive(Clone)]
+struct Images {
+    layer: Conv2d,
+    rows: usize,
+    input: Shape,
+}
+
+fn images(
+    rows: usize,
+    input: [usize; 3],
+    outputs: usize,
+    kernel: impl Into<Size2>,
+    with: impl FnOnce(Conv2d) -> Conv2d,
+) -> Images {
+    Images {
+        layer: with(Conv2d::new(outputs, kernel)),
+        rows,
+        input: input.into(),
+    }
+}
+
+fn plain(layer: Conv2d) -> Conv2d {
+    layer
+}
+
+fn chosen() -> Vec<Images> {
+    vec![
+        images(1, [1, 1, 1], 1, 1, plain),
+        images(3, [1, 12, 13], 6, 5, plain),
+        images(2, [7, 5, 5], 9, 1, plain),
+        images(3, [5, 9, 7], 4, 3, |layer| layer.padding(1)),
+        // Padding other than half of the kernel, as much as it, and more.
+        images(2, [2, 6, 6], 3, 3, |layer| layer.padding(2)),
+        images(2, [2, 5, 4], 3, 2, |layer| layer.padding(2)),
+        images(1, [2, 3, 4], 3, [2, 1], |layer| layer.padding([3, 2])),
+        images(2, [3, 11, 10], 5, [3, 2], |layer| {
+            layer.stride(2).padding(1)
+        }),
+        // Pixels that no window covers, between windows and behind the last.
+        images(2, [2, 10, 7], 3, 2, |layer| layer.stride([4, 3])),
+        images(3, [1, 8, 9], 2, [4, 3], |layer| {
+            layer.stride([3, 2]).padding([1, 2]).dilation([1, 2])
+        }),
+        images(2, [2, 9, 11], 4, [3, 2], |layer| {
+            layer.stride([1, 2]).padding([2, 1]).dilation([2, 3])
+        }),
+        images(2, [1, 13, 12], 3, [2, 3], |layer| {
+            layer.stride([2, 4]).padding(3).dilation([3, 2])
+        }),
+        images(2, [3, 6, 5], 4, [3, 2], Conv2d::without_bias),
+        // By sizes that reciprocals of floats divide wrongly.
+        images(1, [1, 41, 47], 2, 3, plain),
+        images(1, [1, 55, 61], 2, [5, 2], |layer| layer.padding([2, 1])),
+        images(2, [41, 4, 4], 47, 3, |layer| layer.padding(1)),
+        images(1, [55, 3, 4], 61, [2, 3], |layer| layer.padding(1)),
+        images(41, [1, 2, 3], 1, 2, plain),
+        // Places over several parts and slabs.
+        images(7, [2, 20, 19], 3, 3, plain),
+    ]
+}
+
+/// Around the edges of the shaders' blocks.
+const EDGES: [usize; 16] = [
+    2, 3, 12, 13, 14, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129,
+];
+
+fn all_images() -> Vec<Images> {
+    let mut all = chosen();
+    for edge in EDGES {
+        // Positions, of both products along the kernel; outputs; weights of an output.
+        all.push(images(1, [1, 1, edge + 1], 3, [1, 2], plain));
+        all.push(images(1, [2, edge, 1], 2, [2, 1], |layer| {
+            layer.padding([1, 0])
+        }));
+        all.push(images(2, [2, 3, 4], edge, 2, plain));
+        all.push(images(2, [edge, 3, 2], 3, 1, plain));
+    }
+    let mut numbers = Numbers::new(1);
+    for _ in 0..16 {
+        let mut pair = |from: usize, below: usize| [(); 2].map(|()| from + numbers.below(below));
+        let (kernel, stride, padding, dilation) = (pair(1, 4), pair(1, 3), pair(0, 4), pair(1, 3));
+        let ([height, width], [rows, channels]) = (pair(10, 9), pair(1, 5));
+        let outputs = pair(1, 20)[0];
+        all.push(images(
+            rows,
+            [channels, height, width],
+            outputs,
+            kernel,
+            |layer| layer.stride(stride).padding(padding).dilation(dilation),
+        ));
+    }
+    all
+}
+
+/// Images that fold every dispatch of every variant into rows of 16 workgroups.
+fn large() -> Images {
+    images(2, [2, 40, 40], 64, 3, plain)
+}
+
+struct Case {
+    name: String,
+    images: Images,
+    fill: Fill,
+    output: Shape,
+    x: Vec<f32>,
+    /// What `x` is as bytes, for the variant that takes those.
+    bytes: Option<Vec<u8>>,
+    dy: Vec<f32>,
+    /// The shapes that kernels see, and values.
+    parameters: Vec<([usize; 2], Vec<f32>)>,
+}
+
+impl Case {
+    fn new(images: &Images, fill: Fill, is_bytes: bool) -> Self {
+        let Images { layer, rows, input } = images;
+        let spec = layer.spec(input).unwrap();
+        let mut numbers = Numbers::new((rows * 1_000_003 + input.len()) as u64);
+        let count = rows * input.len();
+        let bytes = is_bytes.then(|| {
+            let byte = |_| match numbers.below(4) {
+                0 => 0,
+                1 => 255,
+                _ => numbers.bits().to_le_bytes()[0],
+            };
+            (0..count).map(byte).collect()
+        });
+        let parameters = spec.parameters.iter().map(|spec| {
+            let shape = spec.tensor_shape().dims();
+            (shape, numbers.fill(shape[0] * shape[1], fill))
+        });
+        Self {
+            name: format!("{rows} rows of {input}, {}, {fill:?}", layer.name()),
+            parameters: parameters.collect(),
+            x: numbers.fill(count, fill),
+            dy: numbers.fill(rows * spec.output.len(), fill),
+            images: images.clone(),
+            fill,
+            output: spec.output,
+            bytes,
+        }
+    }
+
+    fn upload_x(&self, bench: &Bench<'_>) -> Tensor {
+        let Images { rows, input, .. } = self.images;
+        let Some(bytes) = &self.bytes else {
+            return bench.input("x", (rows, input), &self.x);
+        };
+        let words = bytes.chunks(input.len()).flat_map(|row| {
+            row.chunks(4).map(|four| {
+                let mut bytes = [0; 4];
+                bytes[..four.len()].copy_from_slice(four);
+                u32::from_le_bytes(bytes)
+            })
+        });
+        let words: Vec<u32> = words.collect();
+        bench.input_u32("x", [rows, input.len().div_ceil(4)], &words)
+    }
+
+    fn upload_parameters(&self, bench: &Bench<'_>) -> Vec<Tensor> {
+        let parameters = self.parameters.iter();
+        let upload = parameters.map(|(shape, values)| bench.input("a parameter", *shape, values));
+        upload.collect()
+    }
+
+    fn x(&self) -> Array2<f64> {
+        let shape = [self.images.rows, self.images.input.len()];
+        match &self.bytes {
+            None => matrix(shape, &self.x),
+            Some(bytes) => {
+                let values = bytes.iter().map(|&byte| f64::from(byte) / 255.0).collect();
+                Array2::from_shape_vec(shape, values).unwrap()
+            }
+        }
+    }
+
+    fn dy(&self) -> Array2<f64> {
+        matrix([self.images.rows, self.output.len()], &self.dy)
+    }
+
+    fn matrices(&self) -> Vec<Array2<f64>> {
+        let parameters = self.parameters.iter();
+        parameters
+            .map(|(shape, values)| matrix(*shape, values))
+            .collect()
+    }
+
+    /// Products of a sum of the output.
+    fn depth(&self) -> usize {
+        self.parameters[0].0[1]
+    }
+
+    /// Places of the kernel on all images.
+    fn places(&self) -> usize {
+        self.images.rows * self.output.len() / self.output.extents()[0]
+    }
+
+    /// Integers exactly, everything else within the bound of a sum of `terms` products.
+    fn compare(&self, what: &str, found: &[f32], expected: &Expected, terms: usize) {
+        let case = format!("{what}: {}", self.name);
+        let tolerance = expected.absolute.iter().map(|&absolute| {
+            if self.fill == Fill::Integers && self.bytes.is_none() {
+                0.0
+            } else {
+                sum_error(terms, absolute)
+            }
+        });
+        assert_close(&case, found, expected.value.iter().copied(), tolerance);
+    }
+}
+
+fn matrix(shape: [usize; 2], values: &[f32]) -> Array2<f64> {
+    let values = values.iter().map(|&value| value.into()).collect();
+    Array2::from_shape_vec(shape, values).unwrap()
+}
+
+/// A result, and the same sums over absolute values.
+struct Expected {
+    value: Array2<f64>,
+    absolute: Array2<f64>,
+}
+
+impl Expected {
+    fn of<const N: usize>(both: [[Array2<f64>; N]; 2]) -> [Self; N] {
+        let [value, absolute] = both;
+        let mut absolute = absolute.into_iter();
+        value.map(|value| Self {
+            value,
+            absolute: absolute.next().unwrap(),
+        })
+    }
+}
+
+/// Both of them from operands, and from their absolute values.
+fn expected<const N: usize>(
+    case: &Case,
+    pass: impl Fn(&Array2<f64>, &Array2<f64>, &[Array2<f64>]) -> [Array2<f64>; N],
+) -> [Expected; N] {
+    let (x, dy, parameters) = (case.x(), case.dy(), case.matrices());
+    let absolute = |values: &Array2<f64>| values.mapv(f64::abs);
+    let of_absolute: Vec<_> = parameters.iter().map(absolute).collect();
+    Expected::of([
+        pass(&x, &dy, &parameters),
+        pass(&absolute(&x), &absolute(&dy), &of_absolute),
+    ])
+}
+
+fn check_forward(gpu: &Gpu, variant: Variant, case: &Case) -> Vec<f32> {
+    let Images { layer, rows, input } = &case.images;
+    let bench = Bench::new(gpu);
+    let x = case.upload_x(&bench);
+    let parameters = case.upload_parameters(&bench);
+    let [y, of_relu] = ["y", "y of a ReLU"].map(|label| bench.output(label, (*rows, case.output)));
+    let name = format!("{variant:?} forward: {}", case.name);
+    bench.run(&name, 1, |recorder| {
+        let pass = |y| Forward::new(&x, &parameters, y, Mode::Evaluation).with_input(*input);
+        variant.forward(recorder, layer, &pass(&y)).unwrap();
+        let pass = pass(&of_relu);
+        variant.forward_relu(recorder, layer, &pass).unwrap();
+    });
+    let twin = layer.reference();
+    let [expected] = expected(case, |x, dy, parameters| {
+        let mut y = Array2::from_elem(dy.raw_dim(), f64::NAN);
+        let mode = reference::Mode::Evaluation;
+        let pass = reference::Forward::new((x.view(), *input), parameters, y.view_mut(), mode);
+        f64::of(&twin).forward(pass);
+        [y]
+    });
+    let found = bench.read(&y);
+    case.compare(
+        &format!("{variant:?} y"),
+        &found,
+        &expected,
+        case.depth() + 2,
+    );
+    let relu = found.iter().map(|&y| if y <= 0.0 { 0.0 } else { y });
+    let of_relu = bench.read(&of_relu).into_iter().map(f32::to_bits);
+    assert!(relu.map(f32::to_bits).eq(of_relu), "{name}, with a ReLU");
+    found
+}
+
+fn check_backward(gpu: &Gpu, variant: Variant, case: &Case, with_dx: bool) -> Vec<Vec<f32>> {
+    let Images { layer, rows, input } = &case.images;
+    let bench = Bench::new(gpu);
+    let x = case.upload_x(&bench);
+    let parameters = case.upload_parameters(&bench);
+    let unread = vec![f32::NAN; case.dy.len()];
+    let y = bench.input("y", (*rows, case.output), &unread);
+    let dy = bench.input("dy", (*rows, case.output), &case.dy);
+    let gradients = parameters.iter().zip(["dw", "db"]);
+    let gradients = gradients.map(|(parameter, label)| bench.output(label, parameter.dims()));
+    let gradients: Vec<_> = gradients.collect();
+    let dx = with_dx.then(|| bench.output("dx", (*rows, *input)));
+    let name = format!("{variant:?} backward: {}", case.name);
+    bench.run(&name, 1, |recorder| {
+        let pass = Backward::new([&x, &y, &dy], dx.as_ref(), Mode::Evaluation);
+        let pass = pass.with_input(*input);
+        let pass = pass.with_parameters(&parameters, &gradients);
+        variant.backward(recorder, layer, &pass).unwrap();
+    });
+    let twin = layer.reference();
+    let [of_x, of_w, of_b] = expected(case, |x, dy, parameters| {
+        let mut dx = Array2::from_elem(x.raw_dim(), f64::NAN);
+        let poison = |like: &Array2<f64>| Array2::from_elem(like.raw_dim(), f64::NAN);
+        let mut gradients: Vec<_> = parameters.iter().map(poison).collect();
+        let of_y = [dy.view(), dy.view()];
+        let mode = reference::Mode::Evaluation;
+        let pass = reference::Backward::new((x.view(), *input), of_y, Some(dx.view_mut()), mode);
+        f64::of(&twin).backward(pass.with_parameters(parameters, &mut gradients));
+        let mut gradients = gradients.into_iter();
+        let dw = gradients.next().unwrap();
+        [
+            dx,
+            dw,
+            gradients.next().unwrap_or_else(|| Array2::zeros((0, 0))),
+        ]
+    });
+    let mut all = Vec::new();
+    let mut compare = |what: &str, tensor, expected: &Expected, terms| {
+        let found = bench.read(tensor);
+        case.compare(&format!("{variant:?} {what}"), &found, expected, terms);
+        all.push(found);
+    };
+    compare("dw", &gradients[0], &of_w, case.places() + 2);
+    if let Some(db) = gradients.get(1) {
+        compare("db", db, &of_b, case.places() + 1);
+    }
+    if let Some(dx) = &dx {
+        let terms = case.output.extents()[0] * layer_products(case);
+        compare("dx", dx, &of_x, terms);
+    }
+    all
+}
+
+/// Products of an output's gradient in a sum of `dx`, at most.
+fn layer_products(case: &Case) -> usize {
+    case.depth() / case.images.input.extents()[0]
+}
+
+fn check_all_forward(variant: Variant) {
+    for images in all_images() {
+        for fill in Fill::ALL {
+            let case = Case::new(&images, fill, variant == Variant::Bytes);
+            check_forward(gpu(), variant, &case);
+        }
+    }
+}
+
+fn check_all_backward(variant: Variant) {
+    for (index, images) in all_images().iter().enumerate() {
+        for (fill_index, fill) in Fill::ALL.into_iter().enumerate() {
+            let case = Case::new(images, fill, variant == Variant::Bytes);
+            let with_dx = variant != Variant::Bytes && (index + fill_index) % 4 != 0;
+            check_backward(gpu(), variant, &case, with_dx);
+        }
+    }
+}
+
+#[test]
+fn forward_in_tiles_is_the_formula() {
+    check_all_forward(Variant::Tiles);
+}
+
+#[test]
+fn forward_in_registers_is_the_formula() {
+    check_all_forward(Variant::Registers);
+}
+
+/// One more rounding than over floats: the sums are divided by 255 at their end.
+#[test]
+fn forward_over_bytes_is_the_formula() {
+    check_all_forward(Variant::Bytes);
+}
+
+#[test]
+fn backward_in_tiles_is_the_formula() {
+    check_all_backward(Variant::Tiles);
+}
+
+#[test]
+fn backward_in_registers_is_the_formula() {
+    check_all_backward(Variant::Registers);
+}
+
+#[test]
+fn backward_over_bytes_is_the_formula() {
+    check_all_backward(Variant::Bytes);
+}
+
+const ALL: [Variant; 3] = [Variant::Tiles, Variant::Registers, Variant::Bytes];
+
+/// More workgroups than one dispatch dimension has.
+#[test]
+fn convolutions_are_folded_into_two_dimensions() {
+    let gpu = &folding_after(16);
+    for variant in ALL {
+        let is_bytes = variant == Variant::Bytes;
+        let case = Case::new(&large(), Fill::Integers, is_bytes);
+        check_forward(gpu, variant, &case);
+        check_backward(gpu, variant, &case, !is_bytes);
+    }
+}
+
+/// A long product is several dispatches, each of some workgroups, and has the same bits.
+#[test]
+fn convolutions_in_several_dispatches_are_the_whole() {
+    let parted = &dispatching(1 << 20);
+    for variant in ALL {
+        let is_bytes = variant == Variant::Bytes;
+        let case = Case::new(&large(), Fill::Moderate, is_bytes);
+        let y = check_forward(parted, variant, &case);
+        assert!(y == check_forward(gpu(), variant, &case), "{variant:?}");
+        let gradients = check_backward(parted, variant, &case, !is_bytes);
+        let whole = check_backward(gpu(), variant, &case, !is_bytes);
+        assert!(gradients == whole, "{variant:?}");
+    }
+    let images = large();
+    let (rows, input) = (images.rows, images.input);
+    let [x, w, b, y] = [[rows, input.len()], [64, 18], [1, 64], [rows, 64 * 38 * 38]]
+        .map(|shape| Tensor::zeros(parted, "a tensor", shape, Element::F32).unwrap());
+    for variant in Variant::OF_FLOATS {
+        let mut recorder = Recorder::new(parted);
+        let (parameters, layer) = ([w.clone(), b.clone()], &images.layer);
+        let pass = Forward::new(&x, &parameters, &y, Mode::Evaluation).with_input(input);
+        variant.forward(&mut recorder, layer, &pass).unwrap();
+        let dispatches = recorder.finish().unwrap().len();
+        assert!((7..=9).contains(&dispatches), "{variant:?}: {dispatches}");
+    }
+}
+
+/// More places than a software driver's loops may have: several dispatches, one after another.
+#[test]
+fn the_gradients_of_very_many_places_are_whole() {
+    let images = images(1, [1, 1450, 1450], 1, 1, plain);
+    for variant in ALL {
+        let case = Case::new(&images, Fill::Integers, variant == Variant::Bytes);
+        check_backward(gpu(), variant, &case, false);
+    }
+}
+
+/// As long as a software driver's loops may be: one that ended them early would be seen. What is longer is told.
+#[test]
+fn the_longest_sums_are_whole() {
+    for (variant, channels) in [(Variant::Tiles, 30_000), (Variant::Registers, 64_900)] {
+        let images = images(1, [channels, 1, 1], 1, 1, plain);
+        check_forward(gpu(), variant, &Case::new(&images, Fill::Integers, false));
+    }
+    if gpu().kind() != AdapterKind::Software {
+        return;
+    }
+    let images = images(1, [65_536, 1, 1], 1, 1, plain);
+    for variant in ALL {
+        let case = Case::new(&images, Fill::Integers, variant == Variant::Bytes);
+        let bench = Bench::new(gpu());
+        let (x, parameters) = (case.upload_x(&bench), case.upload_parameters(&bench));
+        let y = bench.output("y", [1, 1]);
+        let pass = Forward::new(&x, &parameters, &y, Mode::Evaluation).with_input(images.input);
+        let mut recorder = Recorder::new(gpu());
+        variant
+            .forward(&mut recorder, &images.layer, &pass)
+            .unwrap();
+        let error = recorder.finish().unwrap_err();
+        assert!(matches!(error, Error::Limit { .. }), "{variant:?}: {error}");
+    }
+}
