@@ -3,7 +3,7 @@ mod tests;
 
 use crate::init::Init;
 use crate::network::Sequential;
-use crate::ops::{Dropout, Layer, Linear, Relu};
+use crate::ops::{BatchNorm, Dropout, Layer, Linear, Relu};
 use crate::shape::Shape;
 
 /// The networks of chapter 6 of "Deep Learning from Scratch", `MultiLayerNet` and `MultiLayerNetExtend`: any number of
@@ -26,6 +26,7 @@ use crate::shape::Shape;
 /// let sigmoid = MultiLayerNet::new(784, [50, 100], 10)
 ///     .activation(Sigmoid)
 ///     .weight_init(Init::Normal { std: 0.01 })
+///     .batch_norm()
 ///     .dropout(0.2);
 /// let optimizer = Sgd::new(0.01).weight_decay(0.1);
 /// let network = sigmoid.spec().seed(42).on_cpu()?;
@@ -40,6 +41,7 @@ pub struct MultiLayerNet<A = Relu> {
     classes: usize,
     activation: A,
     weight_init: Init,
+    has_batch_norm: bool,
     dropout: Option<f32>,
 }
 
@@ -53,6 +55,7 @@ impl MultiLayerNet {
             classes,
             activation: Relu,
             weight_init: Init::HeNormal,
+            has_batch_norm: false,
             dropout: None,
         }
     }
@@ -68,6 +71,7 @@ impl<A: Layer + Clone + 'static> MultiLayerNet<A> {
             classes: self.classes,
             activation,
             weight_init: self.weight_init,
+            has_batch_norm: self.has_batch_norm,
             dropout: self.dropout,
         }
     }
@@ -76,6 +80,13 @@ impl<A: Layer + Clone + 'static> MultiLayerNet<A> {
     #[must_use]
     pub fn weight_init(mut self, init: Init) -> Self {
         self.weight_init = init;
+        self
+    }
+
+    /// Normalises what each hidden layer's `Linear` gives by [`BatchNorm`], with its default settings.
+    #[must_use]
+    pub fn batch_norm(mut self) -> Self {
+        self.has_batch_norm = true;
         self
     }
 
@@ -93,6 +104,9 @@ impl<A: Layer + Clone + 'static> MultiLayerNet<A> {
         let mut network = Sequential::input(self.input);
         for &width in &self.hidden {
             network = network.layer(linear(width));
+            if self.has_batch_norm {
+                network = network.layer(BatchNorm::new());
+            }
             network = network.layer(self.activation.clone());
             if let Some(p) = self.dropout {
                 network = network.layer(Dropout::new(p));

@@ -44,7 +44,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         let plain = plain.weight_init(Init::Normal { std });
         let without = learn(args, &lab, &train, &plain)?;
         let with = learn(args, &lab, &train, &plain.clone().batch_norm())?;
-        let end = if without.has_diverged { ", where the loss overflows" } else { "" };
+        let end = if without.has_diverged {
+            ", where the loss overflows"
+        } else {
+            ""
+        };
         line(format!(
             "weights of std {std:.4}: accuracy {:.3} with batch normalisation, {:.3} without{end}",
             with.last(0),
@@ -67,7 +71,18 @@ fn learn(
     network: &MultiLayerNet,
 ) -> Result<History, wgrad::Error> {
     let (network, optimizer) = (network.spec().seed(lab.seed), Sgd::new(0.01));
-    let mut trainer =
-        history::trainer(&lab.device, &network, optimizer, train, args.batch, lab.seed)?;
-    history::train(&mut *trainer, args.epochs, epoch(train, args.batch), &[train])
+    let mut trainer = history::trainer(
+        &lab.device,
+        &network,
+        optimizer,
+        train,
+        args.batch,
+        lab.seed,
+    )?;
+    history::train(
+        &mut *trainer,
+        args.epochs,
+        epoch(train, args.batch),
+        &[train],
+    )
 }

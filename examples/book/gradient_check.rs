@@ -38,7 +38,10 @@ struct Row {
 
 pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let (lab, data) = Lab::with_data(&args.lab, &args.data, "gradient-check")?;
-    let convolutional = SimpleConvNet::default().input([1, 10, 10]).filters(10, 3).hidden(10);
+    let convolutional = SimpleConvNet::default()
+        .input([1, 10, 10])
+        .filters(10, 3)
+        .hidden(10);
     let mut rng = ChaCha8Rng::seed_from_u64(lab.seed);
     let noise = Array2::from_shape_fn((1, 100), |_| StandardUniform.sample(&mut rng));
     let (digit, label) = (data.train.row(0), data.train.labels().indices()[0]);
@@ -50,14 +53,25 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     );
     let checks = [
         ("chapter 7: convolution", convolutional.spec(), noise, 1),
-        ("chapter 6: batch normalisation", dense.batch_norm().spec(), digit, label),
+        (
+            "chapter 6: batch normalisation",
+            dense.batch_norm().spec(),
+            digit,
+            label,
+        ),
     ];
     let (mut panels, mut results) = (Vec::new(), Vec::new());
     for (name, network, x, label) in checks {
         let rows = check(&lab.device, &network.seed(lab.seed), &x, label)?;
-        line(format!("{name}{:>30} {:>12}", "central differences", "engine"))?;
+        line(format!(
+            "{name}{:>30} {:>12}",
+            "central differences", "engine"
+        ))?;
         for row in &rows {
-            line(format!("  {:<20} {:>12.3e} {:>12.3e}", row.name, row.numerical, row.engine))?;
+            line(format!(
+                "  {:<20} {:>12.3e} {:>12.3e}",
+                row.name, row.numerical, row.engine
+            ))?;
         }
         results.extend(rows.iter().map(|row| (row.numerical, row.engine)));
         panels.push(panel(name, &rows));
@@ -86,8 +100,12 @@ fn check(
 ) -> Result<Vec<Row>, wgrad::Error> {
     let (loss, labels) = (SoftmaxCrossEntropy, [label]);
     let engine = match device.gpu() {
-        Some(gpu) => network.build(gpu)?.gradient(&loss, x.view(), Targets::Classes(&labels))?,
-        None => network.on_cpu()?.gradient(&loss, x.view(), Targets::Classes(&labels))?,
+        Some(gpu) => network
+            .build(gpu)?
+            .gradient(&loss, x.view(), Targets::Classes(&labels))?,
+        None => network
+            .on_cpu()?
+            .gradient(&loss, x.view(), Targets::Classes(&labels))?,
     };
     let mut exact = cpu::Network::<f64>::new(network)?;
     let x = x.mapv(f64::from);
@@ -112,10 +130,15 @@ fn difference(a: &Parameters<f64>, b: &Parameters<f64>, name: &str) -> f64 {
 fn panel(name: &str, rows: &[Row]) -> Panel {
     let curve = |of: fn(&Row) -> f64| {
         let values = rows.iter().enumerate();
-        values.map(|(index, row)| (index as f64, of(row).max(1e-16).log10())).collect()
+        values
+            .map(|(index, row)| (index as f64, of(row).max(1e-16).log10()))
+            .collect()
     };
     let panel = Panel::new(name, -0.5..rows.len() as f64 - 0.5, -16.0..0.0);
-    let panel = panel.axes("parameter", "log10 of the mean difference to backprop in f64");
+    let panel = panel.axes(
+        "parameter",
+        "log10 of the mean difference to backprop in f64",
+    );
     let panel = panel.dots("central differences, f64", curve(|row| row.numerical));
     panel.dots("engine, f32", curve(|row| row.engine))
 }

@@ -21,6 +21,8 @@ mod neuralnet_mnist;
 // Chapter 4.
 mod train_neuralnet;
 // Chapter 6.
+mod batch_norm_test;
+mod gradient_check;
 mod hyperparameter_optimization;
 mod loss_curves;
 mod optimizer_compare_mnist;
@@ -68,6 +70,10 @@ enum Experiment {
     WeightInitActivationHistogram(weight_init_activation_histogram::Args),
     /// Chapter 6: losses by how the weights start
     WeightInitCompare(weight_init_compare::Args),
+    /// Chapter 6: accuracy with and without batch normalisation, by how the weights start
+    BatchNormTest(batch_norm_test::Args),
+    /// Chapters 6 and 7: gradients by backpropagation beside central differences
+    GradientCheck(gradient_check::Args),
     /// Chapter 6: 300 images by heart, with and without weight decay
     OverfitWeightDecay(overfit::WeightDecayArgs),
     /// Chapter 6: 300 images by heart, with and without dropout
@@ -103,6 +109,8 @@ fn run(experiment: &Experiment) -> Result<(), Box<dyn Error>> {
             weight_init_activation_histogram::run(args)
         }
         Experiment::WeightInitCompare(args) => weight_init_compare::run(args),
+        Experiment::BatchNormTest(args) => batch_norm_test::run(args),
+        Experiment::GradientCheck(args) => gradient_check::run(args),
         Experiment::OverfitWeightDecay(args) => overfit::weight_decay(args),
         Experiment::OverfitDropout(args) => overfit::dropout(args),
         Experiment::HyperparameterOptimization(args) => hyperparameter_optimization::run(args),

@@ -3,7 +3,7 @@
 use super::MultiLayerNet;
 use crate::init::Init;
 use crate::network::Sequential;
-use crate::ops::Sigmoid;
+use crate::ops::{BatchNorm, Layer, Sigmoid};
 use crate::shape::Shape;
 
 fn names(network: &Sequential) -> Vec<String> {
@@ -16,11 +16,12 @@ fn layers_stand_in_the_order_of_the_book() {
     let plain = MultiLayerNet::new(6, [5, 4], 3);
     let expected = ["Linear(5)", "Relu", "Linear(4)", "Relu", "Linear(3)"];
     assert_eq!(names(&plain.spec()), expected);
-    let full = plain.dropout(0.2).activation(Sigmoid);
-    let block = |linear: &str| [linear, "Sigmoid", "Dropout(0.2)"].map(str::to_owned);
+    let full = plain.dropout(0.2).batch_norm().activation(Sigmoid);
+    let norm = BatchNorm::new().name();
+    let block = |linear: &str| [linear, &norm, "Sigmoid", "Dropout(0.2)"].map(str::to_owned);
     let expected = [block("Linear(5)"), block("Linear(4)")].concat();
-    assert_eq!(names(&full.spec())[..6], expected);
-    assert_eq!(names(&full.spec())[6..], ["Linear(3)"]);
+    assert_eq!(names(&full.spec())[..8], expected);
+    assert_eq!(names(&full.spec())[8..], ["Linear(3)"]);
     let none = MultiLayerNet::new(6, [], 3);
     assert_eq!(names(&none.spec()), ["Linear(3)"]);
 }
