@@ -288,6 +288,47 @@ fn few_images_are_learned_by_heart_and_less_so_with_decay_or_dropout() {
 }
 
 #[test]
+fn batch_normalisation_trains_where_small_weights_alone_do_not() {
+    let few = Few::new();
+    for device in ["cpu", "gpu"] {
+        let words = "batch-norm-test --scales 3 --epochs 5 --batch 20 --device";
+        let found = on(&few, &format!("{words} {device}"));
+        // The one whose loss overflows ends before its first epoch does.
+        assert_eq!(found.curves(), 5);
+        found.assert_has(&["std 1.0000", "std 0.0100", "std 0.0001", "with", "without"]);
+        let overflows = "where the loss overflows";
+        let overflowing = found.lines.iter().filter(|line| line.ends_with(overflows));
+        assert_eq!(overflowing.count(), 1, "{:?}", found.lines);
+        let small = numbers(&found, "weights of std 0.0100");
+        let [with, without] = [small[0], small[1]];
+        assert!(with > without + 0.4, "{:?}", found.lines);
+    }
+}
+
+#[test]
+fn gradients_are_those_of_central_differences() {
+    let few = Few::of(20, 10);
+    for device in ["cpu", "gpu"] {
+        let found = on(
+            &few,
+            &format!("gradient-check --hidden 5 --device {device}"),
+        );
+        // f64 has 16 digits and f32 has 7: neither is exact, and zeros would be gradients of nothing.
+        for (key, bound) in [("numerical", 1e-9), ("engine", 1e-6)] {
+            let difference = found.number(key);
+            assert!(0.0 < difference && difference < bound, "{:?}", found.lines);
+        }
+        // A row for each parameter: 6 of the convolutional network, 10 of the other one.
+        let rows = found
+            .lines
+            .iter()
+            .filter(|line| line.starts_with("  layers."));
+        assert_eq!(rows.count(), 16);
+        assert_eq!(found.svg.matches("<circle ").count(), 2 * 16);
+    }
+}
+
+#[test]
 fn a_search_ranks_its_trials() {
     let few = Few::new();
     let words = "hyperparameter-optimization --device cpu --trials 7 --epochs 4 --batch 20";
