@@ -58,8 +58,10 @@ pub(crate) fn train(
     steps: usize,
     data_sets: &[&Dataset],
 ) -> Result<History, Error> {
-    let mut history = History::default();
-    history.accuracies = vec![Vec::new(); data_sets.len()];
+    let mut history = History {
+        accuracies: vec![Vec::new(); data_sets.len()],
+        ..History::default()
+    };
     evaluate(trainer, data_sets, &mut history)?;
     for _ in 0..epochs {
         match trainer.steps(steps) {

@@ -29,7 +29,7 @@ pub(crate) struct Args {
 /// A training by name.
 pub(crate) type Entry = (&'static str, Sequential, Box<dyn Optimizer>);
 
-/// The network of both comparisons: four hidden layers of 100, ReLU.
+/// The network of both comparisons: four hidden layers of 100, `ReLU`.
 pub(crate) fn network(train: &Dataset) -> MultiLayerNet {
     MultiLayerNet::new(train.width(), [100; 4], train.labels().classes())
 }
@@ -67,5 +67,5 @@ pub(crate) fn compare(
 
 /// A name without what a key cannot have.
 fn key(name: &str) -> String {
-    name.to_lowercase().replace([' ', '='], "_")
+    name.to_ascii_lowercase().replace([' ', '='], "_")
 }

@@ -1,4 +1,4 @@
-//! The ways of SGD, Momentum, AdaGrad and Adam down f(x, y) = x²/20 + y² from (−7, 2).
+//! The ways of SGD, Momentum, `AdaGrad` and Adam down f(x, y) = x²/20 + y² from (−7, 2).
 //!
 //! f is the mean squared error of a network without biases on two examples whose targets are 0: its weights are (x, y),
 //! its inputs (√⅒, 0) and (0, √2), so that the mean over both is ½(x²/10 + 2y²). So every step is one of the library.
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             end.1,
             f(end)
         ))?;
-        results.push(format!("{}={:.6}", name.to_lowercase(), f(end)));
+        results.push(format!("{}={:.6}", name.to_ascii_lowercase(), f(end)));
         let panel = Panel::new(name, -10.0..10.0, -4.0..4.0).axes("x", "y");
         let panel = (1..=5).fold(panel, |panel, level| {
             panel.background(contour(level.into()))

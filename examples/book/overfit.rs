@@ -33,7 +33,7 @@ pub(crate) struct WeightDecayArgs {
     /// Passes over the 300 images
     #[arg(long, default_value_t = 201, value_parser = count)]
     epochs: usize,
-    /// λ of the penalty ½λΣW²
+    /// λ of the penalty `½λΣW²`
     #[arg(long, default_value_t = 0.1)]
     lambda: f32,
 }
@@ -145,7 +145,7 @@ fn panel(name: &str, epochs: usize, history: &History) -> Panel {
     panel.line("test", thinned(&history.curve(1), 200))
 }
 
-/// ½λΣW² over all weights, which the book adds to the loss that it reports.
+/// `½λΣW²` over all weights, which the book adds to the loss that it reports.
 fn penalty(parameters: &Parameters, lambda: f32) -> f64 {
     let weights = parameters.iter().filter(|(_, value)| value.ndim() > 1);
     let squares = weights.flat_map(|(_, value)| value.iter().map(|&w| f64::from(w).powi(2)));

@@ -78,8 +78,7 @@ impl Picture {
                 let level = 255 - 255 * grey / (GREYS - 1);
                 let _ = writeln!(
                     svg,
-                    r##"<path stroke="#{0:02x}{0:02x}{0:02x}" transform="translate(0 .5)" d="{path}"/>"##,
-                    level
+                    r##"<path stroke="#{level:02x}{level:02x}{level:02x}" transform="translate(0 .5)" d="{path}"/>"##
                 );
             }
         }

@@ -48,7 +48,7 @@ impl Activation {
         }
     }
 
-    /// What the histograms show: of ReLU no more, as in the book.
+    /// What the histograms show: of `ReLU` no more, as in the book.
     fn range(self) -> Range<f64> {
         match self {
             Self::Sigmoid | Self::Relu => 0.0..1.0,
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             "{name}: standard deviation by layer {}",
             shown.join(" ")
         ))?;
-        let key = name.to_lowercase().replace(' ', "_");
+        let key = name.to_ascii_lowercase().replace(' ', "_");
         results.push(format!("{key}={:.4}", deviations[LAYERS - 1]));
         for (index, values) in of_layers.iter().enumerate() {
             panels.push(histogram(
