@@ -11,6 +11,8 @@ mod common;
 mod bounds;
 #[path = "golden_runner/file.rs"]
 mod file;
+#[path = "golden_runner/layer_bounds.rs"]
+mod layer_bounds;
 #[path = "golden_runner/network.rs"]
 mod network;
 #[path = "common/norm_bounds.rs"]
@@ -21,6 +23,8 @@ mod norms;
 mod ops;
 #[path = "golden_runner/optimizer.rs"]
 mod optimizer;
+#[path = "golden_runner/pools.rs"]
+mod pools;
 #[path = "golden_runner/refusals.rs"]
 mod refusals;
 #[path = "golden_runner/report.rs"]

@@ -1,8 +1,9 @@
 //! What is right passes, and the report says what was looked at.
 
-use wgrad::layer_check::{Call, Check, Pass};
+use wgrad::layer_check::{Call, Check, LayerReport, Pass};
 use wgrad::ops::{
-    BatchNorm, Dropout, Embedding, Gelu, Layer, LayerNorm, LeakyRelu, Linear, Relu, Sigmoid, Tanh,
+    AvgPool2d, BatchNorm, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu, Linear,
+    MaxPool2d, Relu, Sigmoid, Tanh,
 };
 use wgrad::{LayerCheck, TensorShape, check_layer};
 
@@ -33,9 +34,34 @@ fn every_layer_of_the_crate() {
         let report = check_layer(gpu(), layer).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(report.layer, layer.name());
         assert!(report.kernels.len() >= 2, "{report}");
-        for row in &report.rows {
-            assert!(row.difference <= row.bound && row.bound < 1.0, "{report}");
-        }
+        assert_narrow(&report);
+    }
+}
+
+fn assert_narrow(report: &LayerReport) {
+    for row in &report.rows {
+        assert!(row.difference <= row.bound && row.bound < 1.0, "{report}");
+    }
+}
+
+#[test]
+fn every_layer_of_images() {
+    let layers: [(&dyn Layer, usize); 6] = [
+        (&MaxPool2d::new(2), 2),
+        (&MaxPool2d::new(3).stride(2).padding(1), 2),
+        (&AvgPool2d::new([2, 3]), 2),
+        (&AvgPool2d::new(3).stride([1, 2]).padding(1), 2),
+        (&AvgPool2d::global(), 2),
+        // One copies both ways.
+        (&Flatten, 1),
+    ];
+    let check = LayerCheck::default().shapes([(1, [1, 3, 3]), (3, [2, 6, 7]), (2, [3, 9, 4])]);
+    for (layer, kernels) in layers {
+        let report = check.run(gpu(), layer);
+        let report = report.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(report.layer, layer.name());
+        assert_eq!(report.kernels.len(), kernels, "{report}");
+        assert_narrow(&report);
     }
 }
 

@@ -3,15 +3,16 @@
 
 use ndarray::{Array2, Zip};
 
-use crate::network::{Activation, Network, Node};
+use crate::layer_bounds;
+use crate::network::{Activation, Kind, Network, Node};
 use crate::tolerance::{DIVISION, Precision, Softmax, distribution, gelu_slope, sigmoid};
 use crate::training::Compared;
 
 /// Values with how far each may be off.
 #[derive(Debug, Clone)]
 pub(crate) struct Uncertain {
-    value: Array2<f64>,
-    error: Array2<f64>,
+    pub(crate) value: Array2<f64>,
+    pub(crate) error: Array2<f64>,
 }
 
 impl Uncertain {
@@ -28,7 +29,7 @@ impl Uncertain {
         Self { value, error }
     }
 
-    fn magnitude(&self) -> Array2<f64> {
+    pub(crate) fn magnitude(&self) -> Array2<f64> {
         self.value.mapv(f64::abs)
     }
 
@@ -57,13 +58,16 @@ pub(crate) fn gradient_bounds(
     for node in &network.nodes {
         values.push(match *node {
             Node::Sum([a, b]) => values[a].plus(&values[b], precision),
-            Node::Activation { of, x } => activate(precision, of, &values[x]),
-            Node::Linear { layer, x } => linear(
-                precision,
-                &values[x],
-                &parameters[2 * layer],
-                &parameters[2 * layer + 1],
-            ),
+            Node::Layer { layer, x } => {
+                let layer = &network.layers[layer];
+                match layer.kind {
+                    Kind::Activation(of) => activate(precision, of, &values[x]),
+                    _ => {
+                        let parameters = layer.of(&parameters);
+                        layer_bounds::forward(precision, layer, parameters, &values[x])
+                    }
+                }
+            }
         });
     }
     let mut bounds = vec![Vec::new(); parameters.len()];
@@ -86,57 +90,30 @@ pub(crate) fn gradient_bounds(
                 arrive(a, delta.clone());
                 arrive(b, delta);
             }
-            Node::Activation { of, x } => {
-                let [input, output] = [&values[x], &values[index + 1]];
-                arrive(x, activate_backward(precision, of, input, output, delta));
-            }
-            Node::Linear { layer, x } => {
-                let w = &parameters[2 * layer];
-                [bounds[2 * layer], bounds[2 * layer + 1]] =
-                    of_parameters(precision, &values[x], &delta);
+            Node::Layer { layer, x } => {
+                let layer = &network.layers[layer];
+                let dx = match layer.kind {
+                    Kind::Activation(of) => {
+                        let [input, output] = [&values[x], &values[index + 1]];
+                        activate_backward(precision, of, input, output, delta)
+                    }
+                    _ => {
+                        let of_layer = layer.of(&parameters);
+                        let (dx, errors) =
+                            layer_bounds::backward(precision, layer, of_layer, &values[x], delta);
+                        for (bound, error) in bounds[layer.first[0]..].iter_mut().zip(errors) {
+                            *bound = error.into_iter().collect();
+                        }
+                        dx
+                    }
+                };
                 if x > 0 {
-                    arrive(x, by_input(precision, w, &delta));
+                    arrive(x, dx);
                 }
             }
         }
     }
     bounds.concat()
-}
-
-fn linear(precision: Precision, x: &Uncertain, w: &Array2<f64>, b: &Array2<f64>) -> Uncertain {
-    let magnitudes = w.mapv(f64::abs);
-    let summed = x.magnitude().dot(&magnitudes) + b.mapv(f64::abs);
-    let rounding = summed.mapv(|sum| precision.sum(w.nrows() + 1, sum));
-    Uncertain {
-        value: x.value.dot(w) + b,
-        error: x.error.dot(&magnitudes) + rounding,
-    }
-}
-
-/// Of the gradients by weight and bias.
-fn of_parameters(precision: Precision, x: &Uncertain, delta: &Uncertain) -> [Vec<f64>; 2] {
-    let (rows, magnitude) = (delta.value.nrows(), delta.magnitude());
-    let of_sums = |carried: Array2<f64>, summed: Array2<f64>| {
-        let pairs = carried.into_iter().zip(summed);
-        pairs.map(|(c, s)| c + precision.sum(rows, s)).collect()
-    };
-    let carried =
-        x.magnitude().t().dot(&delta.error) + x.error.t().dot(&(&magnitude + &delta.error));
-    let ones = Array2::ones((1, rows));
-    [
-        of_sums(carried, x.magnitude().t().dot(&magnitude)),
-        of_sums(ones.dot(&delta.error), ones.dot(&magnitude)),
-    ]
-}
-
-fn by_input(precision: Precision, w: &Array2<f64>, delta: &Uncertain) -> Uncertain {
-    let (back, magnitudes) = (w.t(), w.mapv(f64::abs));
-    let summed = delta.magnitude().dot(&magnitudes.t());
-    let rounding = summed.mapv(|sum| precision.sum(w.ncols(), sum));
-    Uncertain {
-        value: delta.value.dot(&back),
-        error: delta.error.dot(&magnitudes.t()) + rounding,
-    }
 }
 
 fn activate(precision: Precision, activation: Activation, x: &Uncertain) -> Uncertain {
@@ -146,7 +123,8 @@ fn activate(precision: Precision, activation: Activation, x: &Uncertain) -> Unce
         .for_each(|value, error| {
             let x = *value;
             (*value, *error) = match activation {
-                Activation::Relu => (x.max(0.0), *error),
+                // What is below 0 for sure is 0.
+                Activation::Relu => (x.max(0.0), error.min((x + *error).max(0.0))),
                 // The slope is at most 1/4.
                 Activation::Sigmoid => (sigmoid(x), *error / 4.0 + precision.sigmoid(x)),
                 // The slope is at most 1.

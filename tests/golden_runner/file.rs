@@ -155,6 +155,23 @@ impl File {
         }
     }
 
+    /// Features of examples: numbers, or indices below a number of things.
+    pub(crate) fn features(
+        &self,
+        name: &str,
+        shape: &[usize],
+        below: Option<usize>,
+    ) -> Result<Vec<f32>, Refusal> {
+        match below {
+            Some(below) if self.is_i32(name)? => {
+                let indices = self.u32(name, shape, below)?;
+                // An embedding has at most as many rows as `f32` counts.
+                Ok(indices.into_iter().map(|index| index as f32).collect())
+            }
+            _ => self.f32(name, shape),
+        }
+    }
+
     /// Integers that must lie in `0..below`.
     pub(crate) fn u32(
         &self,

@@ -1,15 +1,17 @@
 //! The network that a golden training is of: layers in order, of which values can be named and added further on.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayD};
 use serde_json::{Map, Value};
-use wgrad::ops::{self, Layer};
-use wgrad::reference::{self, Float};
-use wgrad::{Parameters, Sequential, Shape};
+use wgrad::ops::{self, Layer, LayerSpec, Layout, ParameterSpec};
+use wgrad::reference::{Backward, Float, Forward, Mode, Twin};
+use wgrad::{Error, Init, Parameters, Sequential, Shape, ValueRef};
 
 use crate::file::{File, Refusal};
 use crate::ops::matrix;
+use crate::pools::{Window, pair};
 
 /// A layer without parameters.
 #[derive(Debug, Clone, Copy)]
@@ -33,25 +35,177 @@ impl Activation {
     }
 }
 
+/// What a layer does to errors of what it reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Activation(Activation),
+    /// Sums of products with a weight, and a bias: so many products in an output, in a gradient by an input, and places
+    /// of an output in a row.
+    Products {
+        terms: usize,
+        back: usize,
+        places: usize,
+    },
+    MaxPool(Window),
+    /// The mean of so many pixels.
+    AvgPool {
+        pixels: usize,
+    },
+    /// The same numbers.
+    Flatten,
+    /// Each channel over all rows, or each row by itself.
+    Normal {
+        of: Normal,
+        eps: f64,
+    },
+    Embedding,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Normal {
+    Channels,
+    Rows,
+}
+
 /// What a value is made of; values are known by their index, and 0 is the input.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Node {
-    Linear { layer: usize, x: usize },
-    Activation { of: Activation, x: usize },
+    Layer { layer: usize, x: usize },
     Sum([usize; 2]),
 }
 
-/// The parameters of a linear layer.
-#[derive(Debug, Clone)]
-pub(crate) struct Trained {
-    /// In files, behind a role such as `init`.
-    names: [String; 2],
-    /// Whether the weight lies in files as (outputs, inputs).
-    is_transposed: bool,
+/// A layer where it stands.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) kind: Kind,
+    /// With the settings as the file has them.
+    definition: Twin,
+    pub(crate) input: Shape,
+    pub(crate) spec: LayerSpec,
     /// As the crate names the layer.
     place: usize,
-    inputs: usize,
-    outputs: usize,
+    names: Names,
+    /// The first of its parameters among all, and of its state.
+    pub(crate) first: [usize; 2],
+}
+
+/// How files name the parameters of a layer, behind a role such as `init`.
+#[derive(Debug, Clone, Copy)]
+enum Names {
+    /// Weight and bias by the number of the layer, not transposed.
+    Chain(usize),
+    /// As PyTorch has them, by the index in the list.
+    Listed(usize),
+}
+
+impl Names {
+    fn of(self, role: &str, parameter: &str) -> String {
+        match self {
+            Self::Chain(number) => format!("{role}.{}{number}", &parameter[..1]),
+            Self::Listed(index) => format!("{role}.layers.{index}.{parameter}"),
+        }
+    }
+}
+
+impl Placed {
+    /// The layer's among all parameters.
+    pub(crate) fn of<'a, T>(&self, parameters: &'a [T]) -> &'a [T] {
+        &parameters[self.parameters()]
+    }
+
+    fn parameters(&self) -> Range<usize> {
+        let [first, _] = self.first;
+        first..first + self.spec.parameters.len()
+    }
+
+    fn state(&self) -> Range<usize> {
+        let [_, first] = self.first;
+        first..first + self.spec.state.len()
+    }
+
+    fn kept<F: Float>(&self, rows: usize) -> Vec<Array2<F>> {
+        let kept = self.spec.kept.iter();
+        let kept = kept.map(|kept| kept.tensor_shape(rows).dims());
+        kept.map(|dims| Array2::from_elem(dims, F::nan())).collect()
+    }
+
+    /// Reads what a file has under a role: matrices as kernels see them.
+    fn read<T: Copy>(
+        &self,
+        role: &str,
+        specs: &[ParameterSpec],
+        read: &impl Fn(&str, &[usize]) -> Result<Vec<T>, Refusal>,
+    ) -> Result<Vec<Array2<T>>, Refusal> {
+        let of_spec = |spec: &ParameterSpec| {
+            let name = self.names.of(role, spec.name);
+            let dims @ [rows, columns] = spec.tensor_shape().dims();
+            Ok(match (self.names, spec.layout) {
+                (Names::Listed(_), Layout::Transposed) => {
+                    let lying = [columns, rows];
+                    matrix(lying, &read(&name, &lying)?).reversed_axes()
+                }
+                _ => matrix(dims, &read(&name, spec.shape.extents())?),
+            })
+        };
+        specs.iter().map(of_spec).collect()
+    }
+
+    /// Under the crate's names, in its shapes.
+    fn named<'a, F: Float>(
+        &'a self,
+        specs: &'a [ParameterSpec],
+        values: &'a [Array2<F>],
+    ) -> impl Iterator<Item = (String, ArrayD<F>)> + 'a {
+        specs.iter().zip(values).map(|(spec, value)| {
+            let values = value.iter().copied().collect();
+            let value = ArrayD::from_shape_vec(spec.shape.extents(), values);
+            let name = format!("layers.{}.{}", self.place, spec.name);
+            (name, value.expect("a parameter of its shape"))
+        })
+    }
+
+    /// `y` in evaluation, without state.
+    pub(crate) fn apply(&self, parameters: &[Array2<f64>], x: &Array2<f64>) -> Array2<f64> {
+        let mut y = Array2::from_elem((x.nrows(), self.spec.output.len()), f64::NAN);
+        let input = (x.view(), self.input);
+        let mut kept = self.kept(x.nrows());
+        let pass = Forward::new(input, parameters, y.view_mut(), Mode::Evaluation);
+        f64::of(&self.definition).forward(pass.with_kept(&mut kept));
+        y
+    }
+
+    /// The gradients by `x` and by the parameters, of a layer that looks at neither `y` nor what is kept.
+    pub(crate) fn pull(
+        &self,
+        parameters: &[Array2<f64>],
+        x: &Array2<f64>,
+        dy: &Array2<f64>,
+    ) -> (Array2<f64>, Vec<Array2<f64>>) {
+        let poisoned = |like: &Array2<f64>| like.mapv(|_| f64::NAN);
+        let mut dx = poisoned(x);
+        let mut gradients: Vec<_> = parameters.iter().map(poisoned).collect();
+        let y = poisoned(dy);
+        let input = (x.view(), self.input);
+        let of_y = [y.view(), dy.view()];
+        let pass = Backward::new(input, of_y, Some(dx.view_mut()), Mode::Evaluation);
+        f64::of(&self.definition).backward(pass.with_parameters(parameters, &mut gradients));
+        (dx, gradients)
+    }
+}
+
+/// What a forward pass made.
+#[derive(Debug)]
+pub(crate) struct Values<F> {
+    /// All of them; the last is the output.
+    pub(crate) values: Vec<Array2<F>>,
+    /// Of each layer.
+    kept: Vec<Vec<Array2<F>>>,
+}
+
+impl<F: Float> Values<F> {
+    pub(crate) fn output(&self) -> &Array2<F> {
+        &self.values[self.values.len() - 1]
+    }
 }
 
 #[derive(Debug)]
@@ -61,12 +215,17 @@ pub(crate) struct Network {
     pub(crate) spec: Sequential,
     /// What makes the values behind the input.
     pub(crate) nodes: Vec<Node>,
-    pub(crate) layers: Vec<Trained>,
-    /// Elements of each value.
-    widths: Vec<usize>,
+    pub(crate) layers: Vec<Placed>,
+    /// Of each value.
+    shapes: Vec<Shape>,
     /// The value that the next layer takes.
     here: usize,
-    named: BTreeMap<String, usize>,
+    named: BTreeMap<String, (usize, ValueRef)>,
+    /// How far the crate's settings, which are `f32`, are from the file's, relatively, added up: those that the
+    /// definitions have as well, and all.
+    pub(crate) rounding: [f64; 2],
+    /// What an input of indices is below.
+    pub(crate) indices_below: Option<usize>,
 }
 
 impl Network {
@@ -76,21 +235,24 @@ impl Network {
             spec: Sequential::input(input),
             nodes: Vec::new(),
             layers: Vec::new(),
-            widths: vec![input.len()],
+            shapes: vec![input],
             here: 0,
             named: BTreeMap::new(),
+            rounding: [0.0; 2],
+            indices_below: None,
         }
     }
 
     /// `Linear` layers with an activation between them, by the tensors `w1`, `b1`, `w2` and so on.
     pub(crate) fn chain(widths: &[usize], activation: Option<Activation>) -> Self {
         let mut network = Self::new(widths[0].into());
-        for (layer, &outputs) in (1..).zip(&widths[1..]) {
-            if let (2.., Some(activation)) = (layer, activation) {
-                network.activation(activation);
+        for (number, &outputs) in (1..).zip(&widths[1..]) {
+            let names = Names::Chain(number);
+            let mut push = |made: Made| network.push(made, names).expect("a layer of features");
+            if let (2.., Some(activation)) = (number, activation) {
+                push(Made::activation(activation));
             }
-            let names = [format!("w{layer}"), format!("b{layer}")];
-            network.linear(outputs, names, false);
+            push(Made::linear(outputs));
         }
         network
     }
@@ -113,167 +275,173 @@ impl Network {
 
     fn read_layer(&mut self, options: &Options<'_>) -> Result<(), Refusal> {
         match options.text("layer")?.as_str() {
-            "linear" => {
-                let outputs = options.get("outputs")?.as_u64();
-                let outputs = outputs.and_then(|outputs| usize::try_from(outputs).ok());
-                let outputs = outputs.filter(|outputs| *outputs > 0);
-                let outputs = outputs.ok_or_else(|| options.unknown("outputs"))?;
-                let name = |parameter| format!("layers.{}.{parameter}", options.index);
-                self.linear(outputs, ["weight", "bias"].map(name), true);
-            }
-            // A `Linear` takes the elements of any shape.
-            "flatten" => {}
-            "relu" => self.activation(Activation::Relu),
-            "sigmoid" => self.activation(Activation::Sigmoid),
-            "tanh" => self.activation(Activation::Tanh),
-            "gelu" => self.activation(Activation::Gelu),
-            "leaky_relu" => {
-                let slope = options.get("slope")?.as_f64();
-                let slope = slope.ok_or_else(|| options.unknown("slope"))?;
-                self.activation(Activation::LeakyRelu { slope });
-            }
             "mark" => {
-                let name = options.text("name")?;
-                self.spec = self.spec.clone().named(name.clone());
-                self.named.insert(name, self.here);
+                let value = (self.here, self.spec.here());
+                self.named.insert(options.text("name")?, value);
             }
             "add" => {
-                let name = options.text("name")?;
-                let Some(&other) = self.named.get(&name) else {
-                    return Err(options.unknown("name"));
-                };
-                self.spec = self.spec.clone().add(name.as_str());
-                self.push(Node::Sum([self.here, other]), self.widths[self.here]);
+                let other = self.named.get(&options.text("name")?);
+                let (other, value) = other.ok_or_else(|| options.unknown("name"))?;
+                self.spec = self.spec.clone().add(value.clone());
+                self.nodes.push(Node::Sum([self.here, *other]));
+                self.shapes.push(self.shapes[self.here]);
+                self.here = self.nodes.len();
             }
-            _ => return Err(options.unknown("layer")),
+            kind => {
+                let made = Made::read(kind, options)?;
+                if kind == "embedding" && self.here == 0 {
+                    self.indices_below = Some(options.count("count")?);
+                }
+                let pushed = self.push(made, Names::Listed(options.index));
+                pushed.map_err(|error| options.refused(&error.to_string()))?;
+            }
         }
         Ok(())
     }
 
-    fn linear(&mut self, outputs: usize, names: [String; 2], is_transposed: bool) {
-        let place = self.spec.layers().len();
-        self.spec = self.spec.clone().layer(ops::Linear::new(outputs));
-        self.layers.push(Trained {
+    fn push(&mut self, made: Made, names: Names) -> Result<(), Error> {
+        let input = self.shapes[self.here];
+        let spec = made.layer.spec(&input)?;
+        let kind = match made.kind {
+            // Of as many as the layer has, which a weight of (inputs, outputs) or (outputs, …) tells.
+            Kind::Products { back, places, .. } => {
+                let weight = &spec.parameters[0];
+                let outputs = spec.parameters[1].shape.len();
+                Kind::Products {
+                    terms: weight.shape.len() / outputs,
+                    back: back * outputs,
+                    places: places * spec.output.len() / outputs,
+                }
+            }
+            kind => kind,
+        };
+        let first = self
+            .layers
+            .last()
+            .map_or([0; 2], |last| [last.parameters().end, last.state().end]);
+        self.shapes.push(spec.output);
+        self.layers.push(Placed {
+            kind,
+            definition: made.definition,
+            input,
+            spec,
+            place: self.spec.layers().len(),
             names,
-            is_transposed,
-            place,
-            inputs: self.widths[self.here],
-            outputs,
+            first,
         });
+        self.spec = self.spec.clone().layer(made.layer);
+        for (sum, part) in self.rounding.iter_mut().zip(made.rounding) {
+            *sum += part;
+        }
         let layer = self.layers.len() - 1;
-        self.push(
-            Node::Linear {
-                layer,
-                x: self.here,
-            },
-            outputs,
-        );
-    }
-
-    fn activation(&mut self, of: Activation) {
-        self.spec = self.spec.clone().layer(of.layer());
-        self.push(
-            Node::Activation { of, x: self.here },
-            self.widths[self.here],
-        );
-    }
-
-    fn push(&mut self, node: Node, width: usize) {
-        self.nodes.push(node);
-        self.widths.push(width);
+        self.nodes.push(Node::Layer {
+            layer,
+            x: self.here,
+        });
         self.here = self.nodes.len();
+        Ok(())
     }
 
     /// Elements of the input.
     pub(crate) fn inputs(&self) -> usize {
-        self.widths[0]
+        self.shapes[0].len()
     }
 
     pub(crate) fn outputs(&self) -> usize {
-        self.widths[self.here]
+        self.shapes[self.here].len()
     }
 
-    /// Weights and biases in order, (inputs, outputs) and (1, outputs), of what a file has under a role.
+    pub(crate) fn has_state(&self) -> bool {
+        self.layers.iter().any(|layer| !layer.spec.state.is_empty())
+    }
+
+    /// All parameters in order, as matrices, of what a file has under a role.
     pub(crate) fn parameters<T: Copy>(
         &self,
         role: &str,
-        read: impl Fn(&str, [usize; 2]) -> Result<Vec<T>, Refusal>,
+        read: impl Fn(&str, &[usize]) -> Result<Vec<T>, Refusal>,
     ) -> Result<Vec<Array2<T>>, Refusal> {
-        let mut all = Vec::new();
-        for layer in &self.layers {
-            let [weight, bias] = [0, 1].map(|at| format!("{role}.{}", layer.names[at]));
-            all.push(match layer.is_transposed {
-                true => {
-                    let shape = [layer.outputs, layer.inputs];
-                    matrix(shape, &read(&weight, shape)?).reversed_axes()
-                }
-                false => {
-                    let shape = [layer.inputs, layer.outputs];
-                    matrix(shape, &read(&weight, shape)?)
-                }
-            });
-            let shape = [1, layer.outputs];
-            all.push(matrix(shape, &read(&bias, shape)?));
-        }
-        Ok(all)
+        let layers = self.layers.iter();
+        let all = layers.map(|layer| layer.read(role, &layer.spec.parameters, &read));
+        Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// The same under the crate's names, in its shapes.
-    pub(crate) fn named<F: Float>(&self, parameters: &[Array2<F>]) -> Parameters<F> {
-        let pairs = self.layers.iter().zip(parameters.chunks(2));
-        let named = pairs.flat_map(|(Trained { place, .. }, pair)| {
-            let bias = pair[1].row(0).to_owned().into_dyn();
-            [
-                (format!("layers.{place}.weight"), pair[0].clone().into_dyn()),
-                (format!("layers.{place}.bias"), bias),
-            ]
-        });
-        named.collect()
+    /// All layers' state in the same way.
+    pub(crate) fn state<T: Copy>(
+        &self,
+        role: &str,
+        read: impl Fn(&str, &[usize]) -> Result<Vec<T>, Refusal>,
+    ) -> Result<Vec<Array2<T>>, Refusal> {
+        let layers = self.layers.iter();
+        let all = layers.map(|layer| layer.read(role, &layer.spec.state, &read));
+        Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// How far the crate's settings, which are `f32`, are from the file's, relatively, added up.
-    pub(crate) fn rounding(&self) -> f64 {
-        let of_node = |node: &Node| match *node {
-            Node::Activation {
-                of: Activation::LeakyRelu { slope },
-                ..
-            } => (f64::from(single(slope)) - slope).abs(),
-            _ => 0.0,
+    /// What layers' state starts as.
+    pub(crate) fn first_state<F: Float>(&self) -> Vec<Array2<F>> {
+        let specs = self.layers.iter().flat_map(|layer| &layer.spec.state);
+        let of_spec = |spec: &ParameterSpec| {
+            let value = match spec.init {
+                Init::Zeros => F::zero(),
+                Init::Ones => F::one(),
+                ref other => unreachable!("state that starts as {other:?}"),
+            };
+            Array2::from_elem(spec.tensor_shape().dims(), value)
         };
-        self.nodes.iter().map(of_node).sum()
+        specs.map(of_spec).collect()
+    }
+
+    /// Parameters under the crate's names, in its shapes.
+    pub(crate) fn named<F: Float>(&self, parameters: &[Array2<F>]) -> Parameters<F> {
+        let layers = self.layers.iter();
+        layers
+            .flat_map(|layer| layer.named(&layer.spec.parameters, &parameters[layer.parameters()]))
+            .collect()
     }
 
     /// Every value for these rows, by the definitions.
     pub(crate) fn values<F: Float>(
         &self,
         parameters: &[Array2<F>],
+        state: &mut [Array2<F>],
         x: Array2<F>,
-    ) -> Vec<Array2<F>> {
+        mode: Mode,
+    ) -> Values<F> {
+        let rows = x.nrows();
         let mut values = vec![x];
+        let mut all_kept = Vec::new();
         for node in &self.nodes {
-            let rows = values[0].nrows();
-            let mut y = Array2::from_elem((rows, self.widths[values.len()]), F::nan());
+            let shape = self.shapes[values.len()];
+            let mut y = Array2::from_elem((rows, shape.len()), F::nan());
             match *node {
                 Node::Sum([a, b]) => y.assign(&(&values[a] + &values[b])),
-                Node::Linear { x, .. } | Node::Activation { x, .. } => {
-                    let input = (values[x].view(), Shape::from(self.widths[x]));
-                    let (twin, of_layer) = self.definition(node, parameters);
-                    let mode = reference::Mode::Evaluation;
-                    let pass = reference::Forward::new(input, of_layer, y.view_mut(), mode);
-                    F::of(&twin).forward(pass);
+                Node::Layer { layer, x } => {
+                    let layer = &self.layers[layer];
+                    let mut kept = layer.kept(rows);
+                    let input = (values[x].view(), layer.input);
+                    let of_layer = &parameters[layer.parameters()];
+                    let pass = Forward::new(input, of_layer, y.view_mut(), mode);
+                    let pass = pass.with_state(&mut state[layer.state()]);
+                    F::of(&layer.definition).forward(pass.with_kept(&mut kept));
+                    all_kept.push(kept);
                 }
             }
             values.push(y);
         }
-        values
+        Values {
+            values,
+            kept: all_kept,
+        }
     }
 
     /// Gradients by all parameters, from that by the output, by the definitions.
     pub(crate) fn gradients<F: Float>(
         &self,
         parameters: &[Array2<F>],
-        values: &[Array2<F>],
+        state: &[Array2<F>],
+        Values { values, kept }: &Values<F>,
         doutputs: Array2<F>,
+        mode: Mode,
     ) -> Vec<Array2<F>> {
         let poisoned = |like: &Array2<F>| Array2::from_elem(like.raw_dim(), F::nan());
         let mut gradients: Vec<Array2<F>> = parameters.iter().map(poisoned).collect();
@@ -284,39 +452,101 @@ impl Network {
             let dy = by_values[index + 1].clone();
             match *node {
                 Node::Sum(of) => of.into_iter().for_each(|operand| by_values[operand] += &dy),
-                Node::Linear { x, .. } | Node::Activation { x, .. } => {
-                    let (twin, of_layer) = self.definition(node, parameters);
+                Node::Layer { layer: at, x } => {
+                    let layer = &self.layers[at];
                     let mut dx = poisoned(&values[x]);
-                    let input = (values[x].view(), Shape::from(self.widths[x]));
+                    let input = (values[x].view(), layer.input);
                     let of_values = [values[index + 1].view(), dy.view()];
-                    let mode = reference::Mode::Evaluation;
-                    let pass =
-                        reference::Backward::new(input, of_values, Some(dx.view_mut()), mode);
-                    let of_gradients = match *node {
-                        Node::Linear { layer, .. } => &mut gradients[2 * layer..][..2],
-                        _ => &mut [],
-                    };
-                    F::of(&twin).backward(pass.with_parameters(of_layer, of_gradients));
+                    let pass = Backward::new(input, of_values, Some(dx.view_mut()), mode);
+                    let range = layer.parameters();
+                    let of_layer = &parameters[range.clone()];
+                    let pass = pass.with_parameters(of_layer, &mut gradients[range]);
+                    let pass = pass.with_state(&state[layer.state()]);
+                    F::of(&layer.definition).backward(pass.with_kept(&kept[at]));
                     by_values[x] += &dx;
                 }
             }
         }
         gradients
     }
+}
 
-    fn definition<'a, F>(
-        &self,
-        node: &Node,
-        parameters: &'a [Array2<F>],
-    ) -> (reference::Twin, &'a [Array2<F>]) {
-        match *node {
-            Node::Linear { layer, .. } => {
-                let twin = reference::Twin::of(reference::Linear);
-                (twin, &parameters[2 * layer..][..2])
-            }
-            Node::Activation { of, .. } => (of.layer().reference(), &[]),
-            Node::Sum(_) => unreachable!("a sum is no layer"),
+/// A layer of the list, before it has a place.
+struct Made {
+    layer: Box<dyn Layer>,
+    definition: Twin,
+    kind: Kind,
+    rounding: [f64; 2],
+}
+
+impl Made {
+    fn new(layer: impl Layer, kind: Kind) -> Self {
+        Self {
+            definition: layer.reference(),
+            layer: Box::new(layer),
+            kind,
+            rounding: [0.0; 2],
         }
+    }
+
+    fn activation(of: Activation) -> Self {
+        let made = Self::new(of.layer(), Kind::Activation(of));
+        match of {
+            // The definition has its slope in `f32`, too.
+            Activation::LeakyRelu { slope } => Self {
+                rounding: [(f64::from(single(slope)) - slope).abs(); 2],
+                ..made
+            },
+            _ => made,
+        }
+    }
+
+    fn linear(outputs: usize) -> Self {
+        Self::new(ops::Linear::new(outputs), Self::products(1))
+    }
+
+    /// With so many products for each output in a gradient by an input; the rest is the weight's to say.
+    fn products(back: usize) -> Kind {
+        Kind::Products {
+            terms: 0,
+            back,
+            places: 1,
+        }
+    }
+
+    fn read(kind: &str, options: &Options<'_>) -> Result<Self, Refusal> {
+        Ok(match kind {
+            "linear" => Self::linear(options.count("outputs")?),
+            "conv2d" => {
+                let kernel = options.pair("kernel", None)?;
+                let layer = ops::Conv2d::new(options.count("outputs")?, kernel)
+                    .stride(options.pair("stride", Some([1, 1]))?)
+                    .padding(options.pair("padding", Some([0, 0]))?)
+                    .dilation(options.pair("dilation", Some([1, 1]))?);
+                Self::new(layer, Self::products(kernel[0].saturating_mul(kernel[1])))
+            }
+            "max_pool2d" => {
+                let window @ [kernel, stride, padding] = options.window()?;
+                let layer = ops::MaxPool2d::new(kernel).stride(stride).padding(padding);
+                Self::new(layer, Kind::MaxPool(window))
+            }
+            "avg_pool2d" => {
+                let [kernel, stride, padding] = options.window()?;
+                let layer = ops::AvgPool2d::new(kernel).stride(stride).padding(padding);
+                let pixels = kernel[0].saturating_mul(kernel[1]);
+                Self::new(layer, Kind::AvgPool { pixels })
+            }
+            "flatten" => Self::new(ops::Flatten, Kind::Flatten),
+            "relu" => Self::activation(Activation::Relu),
+            "sigmoid" => Self::activation(Activation::Sigmoid),
+            "tanh" => Self::activation(Activation::Tanh),
+            "gelu" => Self::activation(Activation::Gelu),
+            "leaky_relu" => {
+                let slope = options.number("slope", None)?;
+                Self::activation(Activation::LeakyRelu { slope })
+            }
+            _ => return Err(options.unknown("layer")),
+        })
     }
 }
 
@@ -339,6 +569,45 @@ impl Options<'_> {
         text.map(str::to_owned).ok_or_else(|| self.unknown(key))
     }
 
+    /// A number of things, at least one.
+    fn count(&self, key: &str) -> Result<usize, Refusal> {
+        let count = self.get(key)?.as_u64();
+        let count = count.and_then(|count| usize::try_from(count).ok());
+        let count = count.filter(|count| *count > 0);
+        count.ok_or_else(|| self.unknown(key))
+    }
+
+    fn number(&self, key: &str, default: Option<f64>) -> Result<f64, Refusal> {
+        match (self.layer.get(key), default) {
+            (None, Some(default)) => Ok(default),
+            _ => self.get(key)?.as_f64().ok_or_else(|| self.unknown(key)),
+        }
+    }
+
+    /// Height and width.
+    fn pair(&self, key: &str, default: Option<[usize; 2]>) -> Result<[usize; 2], Refusal> {
+        match (self.layer.get(key), default) {
+            (None, Some(default)) => Ok(default),
+            _ => pair(self.get(key)?).ok_or_else(|| self.unknown(key)),
+        }
+    }
+
+    /// Kernel, stride and padding of pooling, with PyTorch's defaults.
+    fn window(&self) -> Result<Window, Refusal> {
+        let kernel = self.pair("kernel", None)?;
+        let stride = self.pair("stride", Some(kernel))?;
+        Ok([kernel, stride, self.pair("padding", Some([0, 0]))?])
+    }
+
+    /// What the crate says of the layer.
+    fn refused(&self, why: &str) -> Refusal {
+        let (index, layer) = (self.index, Value::Object(self.layer.clone()));
+        let file = self.file;
+        file.failed(format!(
+            "metadata key \"network\": layer {index}, {layer}: {why}"
+        ))
+    }
+
     fn failed(&self, key: &str, what: &str) -> Refusal {
         let (index, layer) = (self.index, Value::Object(self.layer.clone()));
         self.file.failed(format!(
@@ -354,6 +623,13 @@ impl Options<'_> {
     fn all_read(&self) -> Result<(), Refusal> {
         let known: &[&str] = match self.layer.get("layer").and_then(Value::as_str) {
             Some("linear") => &["layer", "outputs"],
+            Some("conv2d") => &[
+                "layer", "outputs", "kernel", "stride", "padding", "dilation",
+            ],
+            Some("max_pool2d" | "avg_pool2d") => &["layer", "kernel", "stride", "padding"],
+            Some("batch_norm") => &["layer", "eps", "momentum"],
+            Some("layer_norm") => &["layer", "eps"],
+            Some("embedding") => &["layer", "count", "width"],
             Some("leaky_relu") => &["layer", "slope"],
             Some("mark" | "add") => &["layer", "name"],
             _ => &["layer"],

@@ -11,6 +11,7 @@ use wgrad::{Error, Gpu, Shape};
 
 use crate::file::{File, Refusal};
 use crate::norms;
+use crate::pools::{self, Taken};
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, Precision, SINGLE, sigmoid};
 
@@ -43,6 +44,8 @@ pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Ref
             "batch_norm" => norms::batch_norm(file, &prefix, gpu, table)?,
             "layer_norm" => norms::layer_norm(file, &prefix, gpu, table)?,
             "embedding" => norms::embedding(file, &prefix, gpu, table)?,
+            "max_pool2d" => pools::check(file, prefix, gpu, table, Taken::Max)?,
+            "avg_pool2d" => pools::check(file, prefix, gpu, table, Taken::Mean)?,
             _ => return Err(file.unknown("op", op)),
         }
     }

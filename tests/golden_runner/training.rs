@@ -4,7 +4,7 @@
 use ndarray::{Array2, Axis};
 use wgrad::data::{Dataset, Examples, Labels, Sampling, Split, Table as Rows};
 use wgrad::ops::{Loss, MeanSquaredError, SoftmaxCrossEntropy};
-use wgrad::reference::{self, Float, UpdateStep};
+use wgrad::reference::{self, Draw, Float, Mode, UpdateStep};
 use wgrad::{Error, Evaluation, Fusion, Gpu, Parameters, Trainer, cpu};
 
 use crate::bounds::{Uncertain, gradient_bounds};
@@ -53,6 +53,20 @@ impl Compared {
             Self::Classes(_) => Array2::zeros((0, 0)),
             Self::Values(values) => values.mapv(|value| F::from_f64(value.into())),
         }
+    }
+
+    /// The mean loss of these outputs, and its gradient by them.
+    fn loss<F: Float>(
+        &self,
+        criterion: &reference::Criterion,
+        outputs: &Array2<F>,
+    ) -> (F, Array2<F>) {
+        let mut doutputs = outputs.mapv(|_| F::nan());
+        let expected = self.values();
+        let targets = self.targets(&expected);
+        let pass = reference::LossPass::new(outputs.view(), targets, doutputs.view_mut());
+        let loss = F::criterion(criterion).forward_backward(pass);
+        (loss, doutputs)
     }
 
     fn targets<'a, F>(&'a self, values: &'a Array2<F>) -> reference::Targets<'a, F> {
@@ -125,6 +139,8 @@ struct Training {
     first_gradient: Vec<f64>,
     losses: Vec<f64>,
     last: Vec<f64>,
+    /// What layers' state is at the end.
+    last_state: Vec<f64>,
     asking: Asking,
 }
 
@@ -133,20 +149,23 @@ struct Training {
 struct Allowed {
     losses: f64,
     last: f64,
+    state: f64,
     evaluated: f64,
 }
 
 impl Allowed {
-    fn all(allowed: f64, outputs: f64) -> Self {
+    /// Of outputs and of state, relative to the largest.
+    fn all(allowed: f64, [outputs, state]: [f64; 2]) -> Self {
         Self {
             losses: allowed,
             last: allowed,
+            state: allowed * state,
             evaluated: allowed * outputs,
         }
     }
 
     /// Of engines in `f32`, from the oracle in both precisions; at least the rounding of the result itself.
-    fn from_oracle(single: &Run, double: &Run, outputs: f64) -> Self {
+    fn from_oracle(single: &Run, double: &Run, [outputs, state]: [f64; 2]) -> Self {
         let largest = |single: &[f64], double: &[f64]| {
             let distance = |(single, double): (&f64, &f64)| {
                 let rounding = SINGLE.unit * double.abs();
@@ -158,6 +177,7 @@ impl Allowed {
         Self {
             losses: largest(&single.losses, &double.losses).min(SINGLE_RUN),
             last: largest(&single.last, &double.last).min(SINGLE_RUN),
+            state: largest(&single.state, &double.state).min(SINGLE_RUN * state),
             evaluated: largest(&single.evaluated, &double.evaluated).min(SINGLE_RUN * outputs),
         }
     }
@@ -168,6 +188,7 @@ struct Run {
     first_gradient: Vec<f64>,
     losses: Vec<f64>,
     last: Vec<f64>,
+    state: Vec<f64>,
     evaluated: Vec<f64>,
 }
 
@@ -208,12 +229,19 @@ fn run(
     let of_rate = f64::from(training.learning_rate as f32) / training.learning_rate - 1.0;
     let steps = training.losses.len() as f64;
     // With a learning rate larger by a part δ, n steps get as far as n + nδ would: the nδ-th part
-    // of a step, which changes a loss or a weight by less than 1. So do layers whose slopes are off by δ.
+    // of a step, which changes a loss or a weight by less than 1. So do layers whose settings are off by δ.
     // Other hyperparameters are rounded to `f32` too, and no more than a run in `f32` is asked for.
-    let [of_rate, of_slopes] =
-        [of_rate.abs(), training.network.rounding()].map(|part| steps * part);
-    let outputs = training.asking.expected().into_iter();
-    let outputs = outputs.fold(1.0, |largest: f64, output| largest.max(output.abs()));
+    let of_rate = steps * of_rate.abs();
+    let [of_slopes, of_settings] = training.network.rounding.map(|part| steps * part);
+    let largest = |values: &[f64]| {
+        values
+            .iter()
+            .fold(1.0, |all: f64, value| all.max(value.abs()))
+    };
+    let outputs = [
+        largest(&training.asking.expected()),
+        largest(&training.last_state),
+    ];
     let engine = "oracle f64";
     let exact = training.by_oracle::<f64>(mnist).map_err(failed(engine))?;
     let double = Allowed::all(DOUBLE_RUN + of_slopes, outputs);
@@ -226,7 +254,7 @@ fn run(
     let engine = "cpu::Trainer<f64>";
     let run = training.by_cpu::<f64>(mnist).map_err(failed(engine))?;
     let double = match training.optimizer.is_plain() {
-        true => Allowed::all(DOUBLE_RUN + of_slopes + of_rate, outputs),
+        true => Allowed::all(DOUBLE_RUN + of_settings + of_rate, outputs),
         false => single,
     };
     training.compare(file, table, mnist, (engine, DOUBLE, double), &run);
@@ -275,7 +303,11 @@ impl Training {
             ),
             "tensors" => {
                 let rows = file.extents("t")?[0];
-                let x = file.f32("x", [&[rows], &network.input[..]].concat())?;
+                let x = file.features(
+                    "x",
+                    &[&[rows], &network.input[..]].concat(),
+                    network.indices_below,
+                )?;
                 let x = matrix([rows, network.inputs()], &x);
                 let outputs = network.outputs();
                 let targets = match file.is_i32("t")? {
@@ -356,6 +388,7 @@ impl Training {
             first_gradient: all("first_gradient")?,
             losses: file.f64("losses", [steps])?,
             last: all("final")?,
+            last_state: flat(&network.state("final", |name, shape| file.f64(name, shape))?),
             asking,
             data,
             network,
@@ -450,38 +483,45 @@ impl Training {
     /// type of the trainers', rounds 0.1 by 1.5e-8.
     fn by_oracle<F: Float>(&self, mnist: Option<&Split>) -> Result<Run, Error> {
         let mut parameters = self.init::<F>();
+        let mut layers_state = self.network.first_state::<F>();
         let ((rule, kept), criterion) = (self.optimizer.rule(), (self.loss)().reference());
         let zeros = |parameter: &Array2<F>| vec![Array2::zeros(parameter.raw_dim()); kept];
         let mut state: Vec<_> = parameters.iter().map(zeros).collect();
         let (mut losses, mut first_gradient) = (Vec::new(), Vec::new());
-        for step in 0..self.losses.len() {
-            let (features, compared) = self.minibatch(mnist, step);
-            let values = self.network.values(&parameters, features.get());
-            let outputs = values[values.len() - 1].view();
-            let mut doutputs = outputs.mapv(|_| F::nan());
-            let expected = compared.values();
-            let targets = compared.targets(&expected);
-            let pass = reference::LossPass::new(outputs, targets, doutputs.view_mut());
-            losses.push(F::criterion(&criterion).forward_backward(pass).into_f64());
-            let mut gradients = self.network.gradients(&parameters, &values, doutputs);
+        for (count, step) in (0..self.losses.len()).zip(0..) {
+            let (features, compared) = self.minibatch(mnist, count);
+            let mode = Mode::Training(Draw::new([0; 2], step));
+            let x = features.get();
+            let values = self.network.values(&parameters, &mut layers_state, x, mode);
+            let (loss, doutputs) = compared.loss(&criterion, values.output());
+            losses.push(loss.into_f64());
+            let mut gradients =
+                self.network
+                    .gradients(&parameters, &layers_state, &values, doutputs, mode);
             if step == 0 {
                 first_gradient = flat(&gradients);
             }
             let rule = F::rule(&rule);
             rule.prepare(&mut gradients);
-            let rate = self.learning_rate * self.optimizer.factor(step as u64);
-            let at = UpdateStep::new(step as u64, F::from_f64(rate));
+            let step = u64::from(step);
+            let rate = self.learning_rate * self.optimizer.factor(step);
+            let at = UpdateStep::new(step, F::from_f64(rate));
             let all = parameters.iter_mut().zip(gradients.iter().zip(&mut state));
             for (parameter, (gradient, state)) in all {
                 rule.update(at, parameter, gradient, state);
             }
         }
-        let outputs = self.network.values(&parameters, self.asked(mnist)).pop();
+        let state = flat(&layers_state);
+        let (asked, mode) = (self.asked(mnist), Mode::Evaluation);
+        let values = self
+            .network
+            .values(&parameters, &mut layers_state, asked, mode);
         Ok(Run {
             first_gradient,
             losses,
             last: flat(&parameters),
-            evaluated: self.answer(mnist, &outputs.expect("values end with the outputs")),
+            state,
+            evaluated: self.answer(mnist, values.output()),
         })
     }
 
@@ -500,10 +540,22 @@ impl Training {
         trainer.set_group("*", self.optimizer.group())?;
         trainer.set_parameters(&self.network.named(&self.init()))?;
         let (features, compared) = self.minibatch(mnist, 0);
-        let expected = compared.values();
-        let (x, targets) = (features.get(), compared.targets(&expected));
-        let network = trainer.network();
-        let first_gradient = network.gradient(&(self.loss)(), x.view(), targets)?;
+        let first_gradient = if self.network.has_state() {
+            // By a step of training, which changes state.
+            let mut network = trainer.network().try_clone()?;
+            let mut pass = network.pass(self.batch)?;
+            pass.set_x(features.get().view())?;
+            pass.forward(&mut network)?;
+            let (_, dy) = compared.loss(&(self.loss)().reference(), &pass.read_y()?);
+            pass.set_dy(dy.view())?;
+            pass.backward(&network)?;
+            pass.read_gradients()?
+        } else {
+            let expected = compared.values();
+            let (x, targets) = (features.get(), compared.targets(&expected));
+            let network = trainer.network();
+            network.gradient(&(self.loss)(), x.view(), targets)?
+        };
         let losses = trainer.steps(self.losses.len())?;
         let evaluated = match (&self.asking, mnist) {
             (Asking::Hits(_), Some(mnist)) => hits(&trainer.evaluate(&mnist.test)?, &mnist.test),
@@ -513,6 +565,7 @@ impl Training {
             first_gradient: named_flat(&first_gradient),
             losses: losses.into_iter().map(Float::into_f64).collect(),
             last: named_flat(&trainer.network().parameters()),
+            state: named_flat(&trainer.network().state()),
             evaluated,
         })
     }
@@ -521,9 +574,21 @@ impl Training {
         let mut model = self.network.spec.build(gpu)?;
         model.set_parameters(&self.network.named(&self.init))?;
         let (features, compared) = self.minibatch(mnist, 0);
-        let expected = compared.values();
-        let targets = compared.targets(&expected);
-        let first_gradient = model.gradient(&(self.loss)(), features.get().view(), targets)?;
+        let first_gradient = if self.network.has_state() {
+            // By a step of training, which changes state: that of a copy.
+            let mut model = model.try_clone()?;
+            let mut pass = model.pass(self.batch)?;
+            pass.set_x(features.get().view())?;
+            pass.forward(&mut model)?;
+            let (_, dy) = compared.loss(&(self.loss)().reference(), &pass.read_y()?);
+            pass.set_dy(dy.view())?;
+            pass.backward(&model)?;
+            pass.read_gradients()?
+        } else {
+            let expected = compared.values();
+            let targets = compared.targets(&expected);
+            model.gradient(&(self.loss)(), features.get().view(), targets)?
+        };
         let (loss, optimizer) = ((self.loss)(), self.optimizer.build(self.rate()));
         let (examples, sampling) = (self.examples(mnist)?, self.sampling());
         let mut trainer = Trainer::with_fusion(
@@ -539,6 +604,7 @@ impl Training {
             first_gradient: named_flat(&first_gradient),
             losses: losses.into_iter().map(f64::from).collect(),
             last: named_flat(&trainer.model().parameters()?),
+            state: named_flat(&trainer.model().state()?),
             evaluated,
         })
     }
@@ -561,6 +627,10 @@ impl Training {
             allowed.losses
         });
         table.compare(place("final"), &run.last, &self.last, |_| allowed.last);
+        if self.network.has_state() {
+            let (found, expected) = (&run.state, &self.last_state);
+            table.compare(place("final_state"), found, expected, |_| allowed.state);
+        }
         let (what, allowed) = match self.asking {
             Asking::Hits(_) => ("test_accuracy_examples", UNDECIDED),
             Asking::Outputs(_) => ("evaluated", allowed.evaluated),

@@ -2,8 +2,9 @@
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
-    Backward, BatchNorm, Draw, Dropout, Embedding, Forward, Gelu, Layer, LayerNorm, LeakyRelu,
-    Loss, LossPass, MeanSquaredError, Mode, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    AvgPool2d, Backward, BatchNorm, Draw, Dropout, Embedding, Flatten, Forward, Gelu, Layer,
+    LayerNorm, LeakyRelu, Loss, LossPass, MaxPool2d, MeanSquaredError, Mode, Relu, Sigmoid,
+    SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::plan::Recorder;
 use wgrad::plumbing::{Variant, values};
@@ -44,9 +45,13 @@ fn normalized() -> [(usize, Shape); 4] {
 /// Indices of a row, of which there are so many rows, and the table: more than one tile of indices, or block of columns.
 const LOOKED_UP: [[usize; 4]; 3] = [[1, 3, 3, 2], [2049, 1, 2, 65], [33_000, 1, 1, 1]];
 
+/// Images around a workgroup of 256 invocations, whole and not.
+const IMAGES: [(usize, [usize; 3]); 3] = [(1, [1, 1, 1]), (3, [2, 7, 9]), (1, [1, 17, 31])];
+
 fn tensor(label: &str, shape: impl Into<TensorShape>, seed: u64) -> Tensor {
+    let shape = shape.into();
     let tensor = Tensor::zeros(gpu(), label, shape, Element::F32).unwrap();
-    let numbers = Numbers::new(seed).fill(tensor.len(), Fill::Moderate);
+    let numbers = Numbers::new(seed).fill(shape.len(), Fill::Moderate);
     gpu().write(&tensor, &numbers).unwrap();
     tensor
 }
@@ -80,6 +85,11 @@ pub(crate) fn cases() -> Vec<Case> {
                 product(recorder, variant, shape);
             }));
         }
+    }
+    for (rows, image) in IMAGES {
+        cases.push(case(format!("pools, {rows}×{image:?}"), move |recorder| {
+            pools(recorder, rows, image.into());
+        }));
     }
     for shape in ELEMENTS {
         cases.push(case(format!("layers, {shape:?}"), move |recorder| {
@@ -195,6 +205,27 @@ fn layers(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
             let pass = Backward::new([&x, &y, &dy], Some(&dx), mode);
             layer.backward(recorder, pass).unwrap();
         }
+    }
+}
+
+/// Windows that overlap and windows that do not, with padding and without.
+fn pools(recorder: &mut Recorder<'_>, rows: usize, image: Shape) {
+    let overlapping = MaxPool2d::new(3).stride(2).padding(1);
+    let mean = AvgPool2d::new(3).stride([1, 2]).padding(1);
+    let (apart, global) = (MaxPool2d::new(2).padding(1), AvgPool2d::global());
+    let layers: [&dyn Layer; 5] = [&apart, &overlapping, &mean, &global, &Flatten];
+    for layer in layers {
+        let spec = layer.spec(&image).unwrap();
+        let [x, dx] = [1, 2].map(|seed| tensor("x", (rows, image), seed));
+        let [y, dy] = [3, 4].map(|seed| tensor("y", (rows, spec.output), seed));
+        let kept = spec.kept.iter();
+        let kept: Vec<_> = kept
+            .map(|kept| tensor(kept.name, kept.tensor_shape(rows), 5))
+            .collect();
+        let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
+        layer.forward(recorder, pass.with_kept(&kept)).unwrap();
+        let pass = Backward::new([&x, &y, &dy], Some(&dx), Mode::Evaluation);
+        layer.backward(recorder, pass.with_kept(&kept)).unwrap();
     }
 }
 
