@@ -1,4 +1,4 @@
-//! Jobs 1 and 2 of the comparison with other libraries (`benches/peers/README.md`), as its peers run them:
+//! Jobs 1, 2 and 4 of the comparison with other libraries (`benches/peers/README.md`), as its peers run them:
 //! `cargo bench --bench jobs -- --job 2 --device cpu --steps 60`.
 //!
 //! A network and a data set are prepared once. A measurement is a warm-up, as clocks and caches forget
@@ -35,7 +35,7 @@ struct Args {
     data: DataArgs,
 
     /// Which training
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=2))]
+    #[arg(long, default_value_t = 1, value_parser = job_number)]
     job: u16,
 
     /// Minibatches of a training
@@ -82,6 +82,16 @@ impl Args {
     }
 }
 
+/// Job 3 is a product, and an example's (`matmul`).
+fn job_number(word: &str) -> Result<u16, String> {
+    match word {
+        "1" => Ok(1),
+        "2" => Ok(2),
+        "4" => Ok(4),
+        _ => Err("it is 1, 2 or 4".to_owned()),
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     program::run(|| answer(&args))
@@ -118,8 +128,12 @@ struct Prepared {
 impl Prepared {
     fn new(args: &Args, split: &Split) -> Result<Self, Failure> {
         let started = Instant::now();
-        let [book, wide] = jobs();
-        let job = if args.job == 1 { book } else { wide };
+        let [book, wide, convolution] = jobs();
+        let job = match args.job {
+            1 => book,
+            2 => wide,
+            _ => convolution,
+        };
         let device = args.device.open()?;
         let engine = training(&device, &job, split)?;
         let words: Vec<_> = device.name().split_whitespace().collect();

@@ -14,7 +14,7 @@ use wgrad::{Device, Error, Fusion, Gpu, Train};
 use common::{digits, jobs, trainer, training};
 
 /// Steps timed together, of each job.
-const STEPS: [usize; 2] = [200, 2];
+const STEPS: [usize; 3] = [200, 2, 2];
 
 fn steps(criterion: &mut Criterion) {
     let (gpu, digits) = (Gpu::new().expect("an adapter"), digits());
@@ -54,7 +54,7 @@ fn steps(criterion: &mut Criterion) {
 /// A device of its own each time; the driver may keep compiled shaders on the disk, as it does for
 /// programs that are started again.
 fn start(criterion: &mut Criterion) {
-    let (digits, [job, _]) = (digits(), jobs());
+    let (digits, [job, ..]) = (digits(), jobs());
     let mut group = criterion.benchmark_group("start");
     group.sample_size(10);
     group.bench_function("device to first step", |bencher| {

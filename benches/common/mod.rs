@@ -1,11 +1,14 @@
-//! The two trainings that are timed: job 1 is the book's 784→50→10 with a batch of 100, job 2 is
-//! 784→1024→1024→10 with a batch of 1024. And what a submit may hold.
+//! The trainings that are timed: job 1 is the book's 784→50→10 with a batch of 100, job 2 is
+//! 784→1024→1024→10 with a batch of 1024, job 4 is the book's convolutional network with a batch of 100.
+//! And what a submit may hold.
 #![allow(dead_code, reason = "no bench uses all of it")]
 
 use wgrad::data::{Sampling, Split, synthetic};
 use wgrad::gpu::AdapterKind;
-use wgrad::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
-use wgrad::{Device, Error, Fusion, Gpu, Init, Sequential, Train, Trainer, TwoLayerNet};
+use wgrad::ops::{Adam, Linear, Relu, Sgd, SoftmaxCrossEntropy};
+use wgrad::{
+    Device, Error, Fusion, Gpu, Init, Sequential, SimpleConvNet, Train, Trainer, TwoLayerNet,
+};
 
 pub(crate) const SAMPLING: Sampling = Sampling::WithReplacement { seed: 42 };
 
@@ -22,9 +25,17 @@ pub(crate) struct Job {
     pub(crate) name: &'static str,
     pub(crate) spec: Sequential,
     pub(crate) batch: usize,
+    pub(crate) method: Method,
 }
 
-pub(crate) fn jobs() -> [Job; 2] {
+/// What updates the parameters.
+#[derive(Clone, Copy)]
+pub(crate) enum Method {
+    Sgd,
+    Adam,
+}
+
+pub(crate) fn jobs() -> [Job; 3] {
     // As its peers start.
     let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: 0.01 });
     let wide = Sequential::input(784)
@@ -38,11 +49,19 @@ pub(crate) fn jobs() -> [Job; 2] {
             name: "job 1",
             spec: TwoLayerNet::spec(784, 50, 10).seed(42),
             batch: 100,
+            method: Method::Sgd,
         },
         Job {
             name: "job 2",
             spec: wide.seed(42),
             batch: 1024,
+            method: Method::Sgd,
+        },
+        Job {
+            name: "job 4",
+            spec: SimpleConvNet::default().spec().seed(42),
+            batch: 100,
+            method: Method::Adam,
         },
     ]
 }
@@ -53,12 +72,16 @@ pub(crate) fn digits() -> Split {
 }
 
 const LOSS: SoftmaxCrossEntropy = SoftmaxCrossEntropy;
-const OPTIMIZER: Sgd = Sgd::new(0.1);
+const SGD: Sgd = Sgd::new(0.1);
+const ADAM: Adam = Adam::new(0.001);
 
 /// A job on either engine.
 pub(crate) fn training(device: &Device, job: &Job, data: &Split) -> Result<Box<dyn Train>, Error> {
     let (train, batch) = (&data.train, job.batch);
-    device.trainer(&job.spec, LOSS, OPTIMIZER, train, batch, SAMPLING)
+    match job.method {
+        Method::Sgd => device.trainer(&job.spec, LOSS, SGD, train, batch, SAMPLING),
+        Method::Adam => device.trainer(&job.spec, LOSS, ADAM, train, batch, SAMPLING),
+    }
 }
 
 /// A job on a GPU, with dispatches of one's own choice.
@@ -69,5 +92,8 @@ pub(crate) fn trainer(
     fusion: Fusion,
 ) -> Result<Trainer, Error> {
     let (model, train, batch) = (job.spec.build(gpu)?, &data.train, job.batch);
-    Trainer::with_fusion(model, LOSS, OPTIMIZER, train, batch, SAMPLING, fusion)
+    match job.method {
+        Method::Sgd => Trainer::with_fusion(model, LOSS, SGD, train, batch, SAMPLING, fusion),
+        Method::Adam => Trainer::with_fusion(model, LOSS, ADAM, train, batch, SAMPLING, fusion),
+    }
 }

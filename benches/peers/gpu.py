@@ -38,6 +38,7 @@ def parse():
     add("--repeats", type=int, default=3, help="rounds of each job")
     add("--limit", type=float, default=10, help="seconds of a repeat")
     add("--steps2", type=int)
+    add("--steps4", type=int)
     add("--largest", type=int)
     parser.set_defaults(update=False, gpu=True)
     options = parser.parse_args()
@@ -165,7 +166,7 @@ class Job:
         left = max(deadline - time.monotonic() - 5, 0)
         command = [sys.executable, str(PEERS / "run.py"), "--gpu", "--jobs", str(self.number)]
         command += ["--results", str(path), "--budget", f"{left:.0f}"]
-        passed = ("data", "packed", "python", "peers", "repeats", "limit", "steps2", "largest")
+        passed = ("data", "packed", "python", "peers", "repeats", "limit", "steps2", "steps4", "largest")
         for name in passed:
             value = getattr(options, name)
             if value is not None and value != []:
@@ -193,6 +194,7 @@ STAGES = {
     # Whether what is timed is right.
     "tests": (6, OwnTests()),
     "job1": (8, Job(1)),
+    "job4": (8, Job(4)),
     "dispatches": (
         3,
         OwnPrograms(("bench", "kernels", *BRIEFLY, "dispatch"), ("bench", "dispatches")),

@@ -28,12 +28,13 @@ def parse():
     add("--pack", type=pathlib.Path, metavar="FILE.tar.xz", help="build what --packed needs")
     add("--packed", type=pathlib.Path, metavar="FILE.tar.xz", help="build nothing, run this")
     add("--python", metavar="PATH", help="take this interpreter's packages, install none")
-    add("--jobs", default="1,2,3", help="which, comma-separated (default: 1,2,3)")
+    add("--jobs", default="1,2,3,4", help="which, comma-separated (default: 1,2,3,4)")
     add("--peers", default="", help="names, or beginnings of names, comma-separated (default: all)")
     add("--gpu", action="store_true", help="only programs on a GPU, and wgrad's CPU path")
     add("--repeats", type=int, default=5)
     add("--threads", type=int, help="of CPU peers (default: the faster of 1 and all)")
     add("--steps2", type=int, help="steps of job 2 (default: 600 on a GPU, else 60)")
+    add("--steps4", type=int, help="steps of job 4 (default: 1200 on a GPU, else 200)")
     add("--largest", type=int, help="largest size of job 3 (default: 8192 on a GPU, else 1024)")
     add("--limit", type=float, default=20, help="seconds of a repeat; slower ones take fewer steps")
     add("--budget", type=float, default=math.inf, help="seconds for all jobs (default: no end)")
@@ -46,14 +47,14 @@ def parse():
     try:
         options.jobs = sorted({int(job) for job in options.jobs.split(",")})
     except ValueError:
-        parser.error("--jobs are of 1, 2 and 3, with commas between them")
+        parser.error("--jobs are of 1, 2, 3 and 4, with commas between them")
     options.peers = [name for name in options.peers.split(",") if name]
     if options.from_record and not options.chart:
         parser.error("--from-record needs --chart")
     if options.pack and not options.pack.name.endswith(install.ARCHIVE):
         parser.error(f"--pack names a file that ends in {install.ARCHIVE}")
-    if options.repeats < 1 or options.limit <= 0 or not set(options.jobs) <= {1, 2, 3}:
-        parser.error("--repeats are 1 or more, --limit is above 0, --jobs of 1, 2 and 3")
+    if options.repeats < 1 or options.limit <= 0 or not set(options.jobs) <= {1, 2, 3, 4}:
+        parser.error("--repeats are 1 or more, --limit is above 0, --jobs of 1, 2, 3 and 4")
     for file in (options.packed, options.from_record):
         if file and not file.exists():
             parser.error(f"there is no {file}")
@@ -139,15 +140,19 @@ def prepare(options):
     def is_fast(device_class):
         return device_class == GPU and options.hardware
 
-    def steps2(device_class):
-        return options.steps2 or (600 if is_fast(device_class) else 60)
+    def steps(job, device_class):
+        asked = {1: 10_000, 2: options.steps2, 3: 0, 4: options.steps4}[job]
+        if asked is None:
+            on_gpu, on_cpu = {2: (600, 60), 4: (1200, 200)}[job]
+            asked = on_gpu if is_fast(device_class) else on_cpu
+        return asked
 
     def shapes(device_class):
         largest = options.largest or (8192 if is_fast(device_class) else 1024)
         sizes = [size for size in (256, 512, 1024, 2048, 4096, 8192) if size <= largest]
         return [f"{size}x{size}x{size}" for size in sizes] + BOOK
 
-    options.shapes_on, options.steps2_on = shapes, steps2
+    options.shapes_on, options.steps_on = shapes, steps
 
 
 def pack(options):

@@ -255,8 +255,10 @@ impl<'a> Normalized<'a> {
                 let variance = squares[g] / n + eps;
                 let error = of_squares[g] / n
                     + rounded_mean(squares[g], squares[g])
-                    + 2.0 * precision.unit * variance;
-                let least = (variance - error).max(eps * (1.0 - 2.0 * precision.unit));
+                    + 2.0 * precision.unit * variance
+                    + precision.settings * eps;
+                let of_eps = 2.0 * precision.unit + precision.settings;
+                let least = (variance - error).max(eps * (1.0 - of_eps));
                 // A root and a division, or an inverse root.
                 let of_root = (variance / least).sqrt() - 1.0 + 6.0 * precision.ulp();
                 [1.0 / variance.sqrt(), of_root]

@@ -10,6 +10,7 @@ use wgrad::tensor::Tensor;
 use wgrad::{Error, Gpu, Shape};
 
 use crate::file::{File, Refusal};
+use crate::images;
 use crate::norms;
 use crate::pools::{self, Taken};
 use crate::report::Table;
@@ -41,11 +42,12 @@ pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Ref
             "gelu" => elementwise(file, prefix, gpu, table, &GELU)?,
             "softmax_cross_entropy" => softmax_cross_entropy(file, prefix, gpu, table)?,
             "mean_squared_error" => mean_squared_error(file, prefix, gpu, table)?,
-            "max_pool2d" => pools::check(file, prefix, gpu, table, Taken::Max)?,
-            "avg_pool2d" => pools::check(file, prefix, gpu, table, Taken::Mean)?,
             "batch_norm" => norms::batch_norm(file, &prefix, gpu, table)?,
             "layer_norm" => norms::layer_norm(file, &prefix, gpu, table)?,
             "embedding" => norms::embedding(file, &prefix, gpu, table)?,
+            "max_pool2d" => pools::check(file, prefix, gpu, table, Taken::Max)?,
+            "avg_pool2d" => pools::check(file, prefix, gpu, table, Taken::Mean)?,
+            "conv2d" => images::conv2d(file, prefix, gpu, table)?,
             _ => return Err(file.unknown("op", op)),
         }
     }

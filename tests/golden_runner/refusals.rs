@@ -44,7 +44,6 @@ fn golden_values_of_metadata_that_are_unknown_are_refused() {
     for (name, key, value) in [
         (OP, "kind", "layer"),
         (OP, "op", "convolution"),
-        (OP, "op", "conv2d"),
         (OP, "op", "binary_cross_entropy_with_logits"),
         (OP, "op", "huber"),
         (OP, "op", "softmax_cross_entropy_options"),
@@ -381,6 +380,28 @@ fn golden_values_of_trainings_on_tensors_that_are_off_by_a_thousandth_are_caught
     for name in SCHEDULED {
         assert_caught(name, &of_run, 5);
     }
+    let of_run = [
+        "losses",
+        "first_gradient.layers.13.bias",
+        "final.layers.4.weight",
+        "final.layers.5.running_mean",
+        "evaluated",
+    ];
+    assert_caught("residual_images_momentum.safetensors", &of_run, 5);
+    let of_run = [
+        "losses",
+        "first_gradient.layers.8.weight",
+        "final.layers.1.bias",
+        "evaluated",
+    ];
+    assert_caught("normalized_images_rms_prop.safetensors", &of_run, 5);
+    let of_run = [
+        "losses",
+        "first_gradient.layers.0.weight",
+        "final.layers.2.weight",
+        "evaluated",
+    ];
+    assert_caught("characters_adamw.safetensors", &of_run, 5);
 }
 
 #[test]
@@ -396,5 +417,12 @@ fn golden_values_of_trainings_that_are_off_by_a_thousandth_are_caught() {
             "evaluated",
         ];
         assert_caught(NETWORK, &of_run, 5);
+        let of_run = [
+            "losses",
+            "first_gradient.layers.6.weight",
+            "final.layers.4.running_var",
+            "evaluated",
+        ];
+        assert_caught("batch_norm_mlp_sgd.safetensors", &of_run, 5);
     }
 }

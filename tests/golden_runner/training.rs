@@ -13,7 +13,7 @@ use crate::network::{Activation, Network};
 use crate::ops::{into_f64, matrix};
 use crate::optimizer::Asked;
 use crate::report::Table;
-use crate::tolerance::{DOUBLE, Precision, SINGLE};
+use crate::tolerance::{DOUBLE, DOUBLE_ENGINE, Precision, SINGLE};
 
 /// The oracle in `f32` may be so far from the file, in every loss, every final weight and, relative to the largest,
 /// every output, after hundreds of steps: a thousand roundings that all add up, which those of a run do not.
@@ -265,7 +265,7 @@ fn run(
         true => all(DOUBLE_RUN + of_settings + of_rate),
         false => single,
     };
-    training.compare(file, table, mnist, (engine, DOUBLE, double), &run);
+    training.compare(file, table, mnist, (engine, DOUBLE_ENGINE, double), &run);
     let engine = "cpu::Trainer<f32>";
     let run = training.by_cpu::<f32>(mnist).map_err(failed(engine))?;
     training.compare(file, table, mnist, (engine, SINGLE, single), &run);

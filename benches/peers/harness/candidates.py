@@ -16,7 +16,7 @@ class Candidate:
     # What must be installed: a key of `install.PARTS`.
     part: str
     command: list
-    jobs: tuple = (1, 2, 3)
+    jobs: tuple = (1, 2, 3, 4)
     # Whether --threads matters.
     is_threaded: bool = False
     # Jobs for which it can be prepared once and then be measured again and again: --serve.
@@ -38,7 +38,7 @@ class Candidate:
 
 def python(name, part, program, *options, **more):
     command = [str(venv_python(part)), str(PEERS / "python" / program), *options]
-    return Candidate(name, part=part, command=command, stays=(1, 2, 3), **more)
+    return Candidate(name, part=part, command=command, stays=(1, 2, 3, 4), **more)
 
 
 def rust(name, part, program, *options, **more):
@@ -51,13 +51,13 @@ def all_candidates():
     gpu = {"device_class": GPU}
     cuda = ("--device", "cuda")
     found = [
-        Candidate("wgrad-cpu", CPU, "wgrad", ["--device", "cpu"], stays=(1, 2)),
-        Candidate("wgrad-gpu", GPU, "wgrad", ["--device", "gpu"], stays=(1, 2)),
+        Candidate("wgrad-cpu", CPU, "wgrad", ["--device", "cpu"], stays=(1, 2, 4)),
+        Candidate("wgrad-gpu", GPU, "wgrad", ["--device", "gpu"], stays=(1, 2, 4)),
         python("numpy", "numpy", "numpy_peer.py", **cpu),
         python("jax", "jax", "jax_peer.py", **cpu),
         python("torch-eager", "torch", "torch_peer.py", "--mode", "eager", **cpu),
         python(
-            "torch-compile", "torch", "torch_peer.py", "--mode", "compile", jobs=(1, 2), **cpu
+            "torch-compile", "torch", "torch_peer.py", "--mode", "compile", jobs=(1, 2, 4), **cpu
         ),
         rust("burn-flex", "burn-flex", "peer-burn", "--device", "flex", **cpu),
         rust("candle", "candle", "peer-candle", **cpu),
@@ -67,7 +67,7 @@ def all_candidates():
         rust("candle-cuda", "candle-cuda", "peer-candle", *cuda, **gpu),
     ]
     # True f32, and the 10-bit mantissas of tensor cores, which only large products notice.
-    for suffix, options, jobs in (("", (), {1, 2, 3}), ("-tf32", ("--tf32",), {2, 3})):
+    for suffix, options, jobs in (("", (), {1, 2, 3, 4}), ("-tf32", ("--tf32",), {2, 3, 4})):
         for mode in ("scan", "unrolled", "graphs"):
             # A matrix product alone is no loop.
             more = {"jobs": jobs if mode == "scan" else jobs - {3}, **gpu}

@@ -7,7 +7,8 @@ import time
 from . import places
 from .places import RECORDS, ROOT
 
-HEADER = ("what", "peer", "device", "threads", "median", "min .. max", "of ours", "accuracy")
+HEADER = ("what", "peer", "device", "threads", "median", "min .. max")
+HEADER += ("of ours", "backward", "accuracy")
 
 
 # Options whose values say where a person keeps things, which is not what a record is for.
@@ -53,6 +54,7 @@ def rows(all_figures):
             f"{figures.median:.1f}",
             f"{min(figures.values):.1f} .. {max(figures.values):.1f}",
             "-" if ours is None else f"{figures.median / ours:.2f}",
+            "-" if figures.behind_forward is None else f"{figures.behind_forward:.2f}",
             accuracy,
         )
 
@@ -60,7 +62,7 @@ def rows(all_figures):
 def table(all_figures):
     lines = [HEADER, *rows(all_figures)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
-    numbers = {4, 5, 6}
+    numbers = {4, 5, 6, 7}
     text = []
     for line in lines:
         cells = (
@@ -68,8 +70,9 @@ def table(all_figures):
             for i, (cell, width) in enumerate(zip(line, widths))
         )
         text.append("  ".join(cells).rstrip())
-    units = "median: steps/s of jobs 1 and 2, GFLOP/s of the shapes of job 3; of ours: as a"
-    text.append(f"({units} multiple of wgrad's median on the same class of device)")
+    units = "median: steps/s of jobs, GFLOP/s of the shapes of job 3; of ours: as a"
+    text.append(f"({units} multiple of wgrad's median on the same class of device;")
+    text.append("backward: time of backward pass and update, as a multiple of the forward pass's)")
     return "\n".join(text)
 
 
@@ -79,9 +82,11 @@ def repeats(all_figures):
     for f in all_figures:
         what, values = f.what.replace(" ", ""), ",".join(f"{value:.1f}" for value in f.values)
         accuracy = "-" if f.accuracy is None else f"{f.accuracy:.4f}"
+        forward = ",".join(f"{share:.3f}" for share in f.forward) or "-"
         lines.append(
             f"repeats what={what} peer={f.candidate.name} class={f.candidate.device_class} "
-            f"steps={f.steps} threads={f.threads} test_accuracy={accuracy} values={values}"
+            f"steps={f.steps} threads={f.threads} test_accuracy={accuracy} forward={forward} "
+            f"values={values}"
         )
     return "\n".join(lines)
 

@@ -12,16 +12,24 @@ import statistics
 import sys
 import time
 
+# SGD of jobs 1 and 2.
 RATE = 0.1
+# Adam of job 4, as PyTorch defines it: epsilon is added to the root of the corrected mean.
+ADAM_RATE, BETA1, BETA2, EPSILON = 0.001, 0.9, 0.999, 1e-8
 HIDDEN = {1: [50], 2: [1024, 1024]}
-BATCH = {1: 100, 2: 1024}
+BATCH = {1: 100, 2: 1024, 4: 100}
+# Job 4: an image of one channel, square filters, and the images that they leave before and after
+# the pooling of 2x2 windows.
+SIDE, FILTERS, KERNEL = 28, 30, 5
+CONVOLVED = SIDE - KERNEL + 1
+POOLED = CONVOLVED // 2
 INIT_STD = 0.01
 
 
 def options(modes, devices=("cpu",)):
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--data", type=pathlib.Path, help="directory of the four IDX files")
-    parser.add_argument("--job", type=int, choices=[1, 2, 3], default=1)
+    parser.add_argument("--job", type=int, choices=[1, 2, 3, 4], default=1)
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--shapes", nargs="*", default=[], help="job 3: MxKxN ...")
@@ -32,7 +40,7 @@ def options(modes, devices=("cpu",)):
     parser.add_argument("--serve", action="store_true", help="measure once for each line of stdin")
     args = parser.parse_args()
     if args.job != 3 and args.data is None:
-        parser.error("--data is required for jobs 1 and 2")
+        parser.error("--data is required for jobs 1, 2 and 4")
     limit_threads(args.threads)
     return args
 
@@ -72,8 +80,12 @@ def load(directory):
     return arrays
 
 
-def widths(job, inputs):
-    return [inputs, *HIDDEN[job], 10]
+def shapes(job, inputs):
+    """Of the matrices of weights (inputs, outputs); the filters of job 4 are the first."""
+    if job == 4:
+        return [(KERNEL**2, FILTERS), (FILTERS * POOLED**2, 100), (100, 10)]
+    widths = [inputs, *HIDDEN[job], 10]
+    return list(zip(widths, widths[1:]))
 
 
 def initial(job, inputs, seed):
@@ -81,20 +93,23 @@ def initial(job, inputs, seed):
     import numpy
 
     rng = numpy.random.default_rng(seed)
-    sizes = widths(job, inputs)
-    for rows, columns in zip(sizes, sizes[1:]):
+    for rows, columns in shapes(job, inputs):
         w = rng.standard_normal((rows, columns), dtype=numpy.float32)
         yield w * numpy.float32(INIT_STD), numpy.zeros(columns, numpy.float32)
 
 
-def report(peer, args, train_s, warmup_s, accuracy, losses):
-    """`losses` is the mean loss of the last steps: a run that diverged is no measurement."""
+def report(peer, args, train_s, warmup_s, accuracy, losses, forward_s=None):
+    """`losses` is the mean loss of the last steps: a run that diverged is no measurement.
+
+    `forward_s` is for as many steps as `train_s`, of which it is the forward part.
+    """
     if not losses < 10:
         raise SystemExit(f"{peer}: the loss is {losses}")
     print(
         f"peer={peer} job={args.job} steps={args.steps} train_s={train_s:.4f} "
         f"warmup_s={warmup_s:.2f} steps_per_s={args.steps / train_s:.1f} "
-        f"test_accuracy={accuracy:.4f}",
+        f"test_accuracy={accuracy:.4f}"
+        + ("" if forward_s is None else f" forward_s={forward_s:.4f}"),
         flush=True,
     )
 

@@ -1,4 +1,4 @@
-"""JAX: the whole training is one compiled `lax.scan`, sampling included."""
+"""JAX: the whole training is one compiled `lax.scan`, sampling included; convolution on a CPU, a call a step."""
 
 import functools
 import time
@@ -18,6 +18,7 @@ if args.mode == "graphs":
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {graphs}".strip()
 import jax  # after the number of threads is set
 import jax.numpy as jnp
+import numpy as np
 
 NAME = "jax" + ("" if args.mode == "scan" else f"-{args.mode}") + ("-tf32" if args.tf32 else "")
 # Steps in a round of the loop: longer rounds may cost a GPU fewer launches.
@@ -32,10 +33,25 @@ except (AssertionError, RuntimeError) as error:
 
 
 def forward(parameters, x):
+    if args.job == 4:
+        x, parameters = pooled(*parameters[0], x), parameters[1:]
     for w, b in parameters[:-1]:
         x = jax.nn.relu(x @ w + b)
     w, b = parameters[-1]
     return x @ w + b
+
+
+def pooled(filters, b, x):
+    """The first layers of job 4."""
+    images = x.reshape(-1, common.SIDE, common.SIDE, 1)
+    w = filters.reshape(common.KERNEL, common.KERNEL, 1, -1)
+    layout = ("NHWC", "HWIO", "NHWC")
+    z = jax.lax.conv_general_dilated(images, w, (1, 1), "VALID", dimension_numbers=layout)
+    y = jax.nn.relu(z + b)
+    # `reduce_window` has a gradient that takes a CPU several times as long as all else.
+    y = jnp.maximum(y[:, 0::2], y[:, 1::2])
+    y = jnp.maximum(y[:, :, 0::2], y[:, :, 1::2])
+    return y.reshape(len(y), -1)
 
 
 def loss_of(parameters, x, labels):
@@ -43,50 +59,125 @@ def loss_of(parameters, x, labels):
     return -jnp.take_along_axis(log_p, labels[:, None], axis=1).mean()
 
 
-@functools.partial(jax.jit, static_argnames=("steps", "batch"), donate_argnums=0)
-def run(parameters, key, x, labels, *, steps, batch):
-    indices = jax.random.randint(key, (steps, batch), 0, len(x))
+def begin(parameters):
+    """What the optimizer updates: with Adam also both means and the number of steps."""
+    if args.job != 4:
+        return (parameters,)
+    zeros = lambda: jax.tree.map(jnp.zeros_like, parameters)
+    return parameters, zeros(), zeros(), jnp.zeros(())
 
-    def step(parameters, indices):
-        rows = x.at[indices].get(mode="promise_in_bounds")
-        label = labels.at[indices].get(mode="promise_in_bounds")
-        loss, gradients = jax.value_and_grad(loss_of)(parameters, rows, label)
-        update = lambda p, g: p - common.RATE * g
-        return jax.tree.map(update, parameters, gradients), loss
 
-    return jax.lax.scan(step, parameters, indices, unroll=UNROLL)
+def sgd(parameters, *, gradients):
+    return (jax.tree.map(lambda p, g: p - common.RATE * g, parameters, gradients),)
+
+
+def adam(parameters, m, v, taken, *, gradients):
+    taken += 1
+    mean = lambda beta: lambda old, new: beta * old + (1 - beta) * new
+    m = jax.tree.map(mean(common.BETA1), m, gradients)
+    v = jax.tree.map(mean(common.BETA2), v, jax.tree.map(jnp.square, gradients))
+    first, second = 1 - common.BETA1**taken, 1 - common.BETA2**taken
+    rate, epsilon = common.ADAM_RATE / first, common.EPSILON
+    update = lambda p, m, v: p - rate * m / (jnp.sqrt(v / second) + epsilon)
+    return jax.tree.map(update, parameters, m, v), m, v, taken
+
+
+def step(state, gather, each):
+    """The new state and the loss of the minibatch that `each` has the indices of."""
+    loss, gradients = jax.value_and_grad(loss_of)(state[0], *gather(each))
+    return (adam if args.job == 4 else sgd)(*state, gradients=gradients), loss
+
+
+def forward_step(state, gather, each):
+    """The forward part of `step`."""
+    return state, loss_of(state[0], *gather(each))
+
+
+def gather_from(x, labels):
+    def gather(each):
+        rows = x.at[each].get(mode="promise_in_bounds")
+        return rows, labels.at[each].get(mode="promise_in_bounds")
+
+    return gather
+
+
+def looped(step, state, *arrays, steps, batch):
+    """All steps as one compiled program, which takes the memory of the state."""
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def run(state, key, x, labels):
+        indices = jax.random.randint(key, (steps, batch), 0, len(x))
+        one = functools.partial(step, gather=gather_from(x, labels))
+        body = lambda state, each: one(state, each=each)
+        return jax.lax.scan(body, state, indices, unroll=UNROLL)
+
+    return run.lower(state, *arrays).compile()
+
+
+def called(step, state, *arrays, steps, batch):
+    """A call from Python for each step: on a CPU, XLA's convolutions are slow within a loop."""
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def one(state, x, labels, each):
+        return step(state, gather=gather_from(x, labels), each=each)
+
+    @jax.jit
+    def draw(key):
+        return jax.random.randint(key, (steps, batch), 0, len(arrays[1]))
+
+    def run(state, key, x, labels, most=steps):
+        losses = []
+        for each in np.asarray(draw(key))[:most]:
+            state, loss = one(state, x, labels, each)
+            losses.append(loss)
+        return state, jnp.stack(losses)
+
+    return run
 
 
 @jax.jit
 def accuracy(parameters, x, labels):
-    return (forward(parameters, x).argmax(axis=1) == labels).mean()
+    # In parts, as convolved images take much more memory than their pixels.
+    parts = jax.lax.map(lambda rows: forward(parameters, rows), x.reshape(-1, 1000, x.shape[1]))
+    return (parts.reshape(len(x), -1).argmax(axis=1) == labels).mean()
 
 
 def train():
     x, labels, test_x, test_labels = map(jnp.asarray, common.load(args.data))
-    key, batch = jax.random.key(args.seed), common.BATCH[args.job]
+    key = jax.random.key(args.seed)
+    size = {"steps": args.steps, "batch": common.BATCH[args.job]}
+    prepare = called if args.job == 4 and args.device == "cpu" else looped
+    # A compiled loop takes all of its steps.
+    few = {"most": common.warmup_steps(args)} if prepare is called else {}
 
     def fresh():
         initial = common.initial(args.job, x.shape[1], args.seed)
-        return [(jnp.asarray(w), jnp.asarray(b)) for w, b in initial]
+        return begin([(jnp.asarray(w), jnp.asarray(b)) for w, b in initial])
 
     def warm_up():
-        jax.block_until_ready(compiled(fresh(), key, x, labels))
+        for each in filter(None, (run, run_forward)):
+            jax.block_until_ready(each(fresh(), key, x, labels, **few))
 
     started = time.perf_counter()
-    compiled = run.lower(fresh(), key, x, labels, steps=args.steps, batch=batch).compile()
+    problem = (fresh(), key, x, labels)
+    run, run_forward = prepare(step, *problem, **size), None
+    if args.job == 4:
+        run_forward = prepare(forward_step, *problem, **size)
     warm_up()
     warmup_s = time.perf_counter() - started
 
-    def measure():
-        # Those of the run before were donated to it.
-        parameters = jax.block_until_ready(fresh())
+    def seconds(run, state):
         begun = time.perf_counter()
-        parameters, losses = compiled(parameters, key, x, labels)
+        state, losses = run(state, key, x, labels)
         losses = jax.device_get(losses)
-        train_s = time.perf_counter() - begun
-        reached = float(accuracy(parameters, test_x, test_labels))
-        common.report(NAME, args, train_s, warmup_s, reached, losses[-20:].mean())
+        return time.perf_counter() - begun, state, losses[-20:].mean()
+
+    def measure():
+        # The state of the run before was donated to it.
+        train_s, state, loss = seconds(run, jax.block_until_ready(fresh()))
+        reached = float(accuracy(state[0], test_x, test_labels))
+        forward_s = seconds(run_forward, state)[0] if run_forward else None
+        common.report(NAME, args, train_s, warmup_s, reached, loss, forward_s)
 
     common.answer(args, warm_up, measure)
 

@@ -8,7 +8,17 @@ use std::time::Instant;
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// SGD of jobs 1 and 2.
 pub const RATE: f64 = 0.1;
+/// Adam of job 4, as PyTorch defines it: epsilon is added to the root of the corrected mean.
+pub const ADAM_RATE: f64 = 0.001;
+pub const BETA: [f64; 2] = [0.9, 0.999];
+pub const EPSILON: f64 = 1e-8;
+/// Job 4: the side of an image, of a filter, and of an image after convolution and pooling.
+pub const SIDE: usize = 28;
+pub const KERNEL: usize = 5;
+pub const FILTERS: usize = 30;
+pub const POOLED: usize = (SIDE - KERNEL + 1) / 2;
 /// Steps between two looks at the loss.
 pub const CHUNK: usize = 200;
 
@@ -66,12 +76,20 @@ impl Args {
         Ok([Data::load(data, "train")?, Data::load(data, "t10k")?])
     }
 
+    pub fn is_convolutional(&self) -> bool {
+        self.job == 4
+    }
+
     pub fn batch(&self) -> usize {
-        [100, 1024][self.job - 1]
+        if self.job == 2 {
+            1024
+        } else {
+            100
+        }
     }
 
     pub fn warmup_steps(&self) -> usize {
-        self.steps.min([100, 5][self.job - 1])
+        self.steps.min(if self.job == 1 { 100 } else { 5 })
     }
 
     /// Indices of all minibatches, uniformly with replacement.
@@ -82,10 +100,14 @@ impl Args {
             .collect()
     }
 
-    /// Rows, columns and weights, layer after layer: 0.01·N(0, 1). Biases start as 0.
+    /// Rows, columns and weights, layer after layer: 0.01·N(0, 1). Biases start as 0. The dense layers
+    /// of job 4 follow on its `initial_filters`.
     pub fn initial(&self, inputs: usize) -> Vec<(usize, usize, Vec<f32>)> {
-        let hidden: &[usize] = [&[50][..], &[1024, 1024]][self.job - 1];
-        let sizes: Vec<_> = [&[inputs], hidden, &[10]].concat();
+        let sizes = match self.job {
+            1 => vec![inputs, 50, 10],
+            2 => vec![inputs, 1024, 1024, 10],
+            _ => vec![FILTERS * POOLED * POOLED, 100, 10],
+        };
         let mut rng = Rng(self.seed);
         let layer = |pair: &[usize]| {
             let weights = (0..pair[0] * pair[1]).map(|_| 0.01 * rng.normal());
@@ -94,6 +116,14 @@ impl Args {
         sizes.windows(2).map(layer).collect()
     }
 
+    /// Shaped (filter, channel, row, column). Their biases start as 0.
+    pub fn initial_filters(&self) -> ([usize; 4], Vec<f32>) {
+        let mut rng = Rng(self.seed ^ 0xf117);
+        let weights = (0..FILTERS * KERNEL * KERNEL).map(|_| 0.01 * rng.normal());
+        ([FILTERS, 1, KERNEL, KERNEL], weights.collect())
+    }
+
+    /// `forward_s` is for as many steps as `train_s`, of which it is the forward part.
     pub fn report(
         &self,
         peer: &str,
@@ -101,13 +131,15 @@ impl Args {
         warmup_s: f64,
         accuracy: f64,
         loss: f64,
+        forward_s: Option<f64>,
     ) -> Result<()> {
         if !(loss < 10.0) {
             return Err(format!("{peer}: the loss is {loss}").into());
         }
+        let forward = forward_s.map_or(String::new(), |seconds| format!(" forward_s={seconds:.4}"));
         println!(
             "peer={peer} job={} steps={} train_s={train_s:.4} warmup_s={warmup_s:.2} \
-             steps_per_s={:.1} test_accuracy={accuracy:.4}",
+             steps_per_s={:.1} test_accuracy={accuracy:.4}{forward}",
             self.job,
             self.steps,
             self.steps as f64 / train_s

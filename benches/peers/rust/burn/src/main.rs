@@ -1,4 +1,4 @@
-//! burn: tensors with automatic differentiation; SGD by hand, which spares its module machinery.
+//! burn: tensors with automatic differentiation; SGD and Adam by hand, which spares its module machinery.
 
 #[path = "../../common.rs"]
 mod common;
@@ -6,8 +6,13 @@ mod common;
 use std::time::Instant;
 
 use burn::tensor::activation::{log_softmax, relu};
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use common::{Args, Data, Result, Rng, CHUNK, RATE};
+use burn::tensor::module::{conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use common::{Args, Data, Result, Rng, ADAM_RATE, BETA, CHUNK, EPSILON, RATE, SIDE};
+
+/// Test images that are evaluated at once: convolved images take much more memory than their pixels.
+const EVALUATED: usize = 100;
 
 fn main() -> Result<()> {
     let args = Args::parse("flex")?;
@@ -23,23 +28,26 @@ fn main() -> Result<()> {
 
     let started = Instant::now();
     let inputs = examples.data.width;
-    run(
-        &args,
-        Network::new(&args, inputs, &device),
-        &examples,
-        args.warmup_steps(),
-    )?;
+    let warm_up = Network::new(&args, inputs, &device);
+    let (warm_up, _) = run(&args, warm_up, &examples, args.warmup_steps())?;
+    if args.is_convolutional() {
+        run_forward(&args, &warm_up, &examples, args.warmup_steps())?;
+    }
     let warmup_s = started.elapsed().as_secs_f64();
     let network = Network::new(&args, inputs, &device);
     device.sync()?;
     let started = Instant::now();
     let (network, loss) = run(&args, network, &examples, args.steps)?;
     let train_s = started.elapsed().as_secs_f64();
+    let mut forward_s = None;
+    if args.is_convolutional() {
+        let started = Instant::now();
+        run_forward(&args, &network, &examples, args.steps)?;
+        forward_s = Some(started.elapsed().as_secs_f64());
+    }
 
-    let logits = network.forward(upload(&test, &device)).inner();
-    let predicted = logits.argmax(1).into_data_as::<i64>().try_to_vec::<i64>()?;
-    let accuracy = test.accuracy(predicted.into_iter().map(|class| class as usize));
-    args.report(&name, train_s, warmup_s, accuracy, loss)
+    let accuracy = test.accuracy(network.classes(&test, &device)?.into_iter());
+    args.report(&name, train_s, warmup_s, accuracy, loss, forward_s)
 }
 
 fn open(name: &str) -> Result<Device> {
@@ -96,74 +104,173 @@ impl Examples {
     }
 }
 
-/// Weights and biases, layer after layer.
-struct Network(Vec<(Tensor<2>, Tensor<2>)>);
+/// A parameter, and what Adam keeps of its gradients.
+struct Parameter<const D: usize> {
+    value: Tensor<D>,
+    moments: Option<[Tensor<D>; 2]>,
+}
+
+impl<const D: usize> Parameter<D> {
+    fn new(args: &Args, value: Tensor<D>) -> Self {
+        let zeros = || value.zeros_like();
+        Self {
+            moments: args.is_convolutional().then(|| [zeros(), zeros()]),
+            value: value.autodiff().require_grad(),
+        }
+    }
+
+    /// After step `taken`, which counts from 1.
+    fn updated(self, gradients: &mut Gradients, taken: i32) -> Self {
+        let gradient = self.value.grad_remove(gradients);
+        let gradient = gradient.expect("every parameter has a gradient");
+        let mut moments = None;
+        let change = match self.moments {
+            None => gradient * RATE,
+            Some([m, v]) => {
+                let m = m * BETA[0] + gradient.clone() * (1.0 - BETA[0]);
+                let v = v * BETA[1] + gradient.clone() * gradient * (1.0 - BETA[1]);
+                moments = Some([m.clone(), v.clone()]);
+                // Both corrections in two numbers, which spares passes.
+                let root = (1.0 - BETA[1].powi(taken)).sqrt();
+                let rate = ADAM_RATE * root / (1.0 - BETA[0].powi(taken));
+                m / (v.sqrt() + EPSILON * root) * rate
+            }
+        };
+        Self {
+            value: (self.value.inner() - change).autodiff().require_grad(),
+            moments,
+        }
+    }
+}
+
+/// Filters and their biases, then weights and biases, layer after layer.
+struct Network {
+    filters: Option<(Parameter<4>, Parameter<1>)>,
+    dense: Vec<(Parameter<2>, Parameter<2>)>,
+    taken: i32,
+}
 
 impl Network {
     fn new(args: &Args, inputs: usize, device: &Device) -> Self {
         let layer = |(rows, columns, weights)| {
             let w = Tensor::from_data(TensorData::new(weights, [rows, columns]), device);
             let b = Tensor::zeros([1, columns], device);
-            (w.autodiff().require_grad(), b.autodiff().require_grad())
+            (Parameter::new(args, w), Parameter::new(args, b))
         };
-        Self(args.initial(inputs).into_iter().map(layer).collect())
+        let convolution = || {
+            let (shape, weights) = args.initial_filters();
+            let w = Tensor::from_data(TensorData::new(weights, shape), device);
+            let b = Tensor::zeros([shape[0]], device);
+            (Parameter::new(args, w), Parameter::new(args, b))
+        };
+        Self {
+            filters: args.is_convolutional().then(convolution),
+            dense: args.initial(inputs).into_iter().map(layer).collect(),
+            taken: 0,
+        }
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let mut y = x;
-        for (i, (w, b)) in self.0.iter().enumerate() {
-            y = y.matmul(w.clone()) + b.clone();
-            if i + 1 < self.0.len() {
+        if let Some((w, b)) = &self.filters {
+            let images = y.reshape([-1, 1, SIDE as i32, SIDE as i32]);
+            let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+            let (w, b) = (w.value.clone(), Some(b.value.clone()));
+            let convolved = relu(conv2d(images, w, b, options));
+            y = max_pool2d(convolved, MaxPoolOptions::new([2, 2])).flatten(1, 3);
+        }
+        for (i, (w, b)) in self.dense.iter().enumerate() {
+            y = y.matmul(w.value.clone()) + b.value.clone();
+            if i + 1 < self.dense.len() {
                 y = relu(y);
             }
         }
         y
     }
 
-    fn step(self, x: Tensor<2>, labels: Tensor<1, Int>) -> (Self, Tensor<1>) {
+    fn loss(&self, x: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let log_p = log_softmax(self.forward(x), 1);
-        let loss = log_p.gather(1, labels.unsqueeze_dim(1)).mean().neg();
+        log_p.gather(1, labels.unsqueeze_dim(1)).mean().neg()
+    }
+
+    fn step(self, x: Tensor<2>, labels: Tensor<1, Int>) -> (Self, Tensor<1>) {
+        let loss = self.loss(x, labels);
         let mut gradients = loss.backward();
-        let mut update = |p: Tensor<2>| {
-            let gradient = p.grad_remove(&mut gradients);
-            let gradient = gradient.expect("every parameter has a gradient");
-            (p.inner() - gradient * RATE).autodiff().require_grad()
+        let found = &mut gradients;
+        let taken = self.taken + 1;
+        let filters = self.filters;
+        let filters = filters.map(|(w, b)| (w.updated(found, taken), b.updated(found, taken)));
+        let dense = self.dense.into_iter();
+        let dense = dense.map(|(w, b)| (w.updated(found, taken), b.updated(found, taken)));
+        let updated = Self {
+            filters,
+            dense: dense.collect(),
+            taken,
         };
-        let layers = self.0.into_iter().map(|(w, b)| (update(w), update(b)));
-        (Self(layers.collect()), loss.inner())
+        (updated, loss.inner())
+    }
+
+    fn classes(&self, data: &Data, device: &Device) -> Result<Vec<usize>> {
+        let mut found = Vec::new();
+        for rows in data.x.chunks(EVALUATED * data.width) {
+            let shape = [rows.len() / data.width, data.width];
+            let x = Tensor::from_data(TensorData::new(rows.to_vec(), shape), device);
+            let logits = self.forward(x).inner();
+            let classes = logits.argmax(1).into_data_as::<i64>().try_to_vec::<i64>()?;
+            found.extend(classes.into_iter().map(|class| class as usize));
+        }
+        Ok(found)
     }
 }
 
 /// The trained network and the mean loss of the last steps.
-fn run(
+fn run(args: &Args, network: Network, examples: &Examples, steps: usize) -> Result<(Network, f64)> {
+    // Always there between two steps.
+    let mut network = Some(network);
+    let mean = losses(args, examples, steps, |rows, label| {
+        let (updated, loss) = network.take().expect("a network").step(rows, label);
+        network = Some(updated);
+        loss
+    })?;
+    Ok((network.expect("a network"), mean))
+}
+
+/// The forward part of `run`.
+fn run_forward(args: &Args, network: &Network, examples: &Examples, steps: usize) -> Result<f64> {
+    losses(args, examples, steps, |rows, label| {
+        network.loss(rows, label).inner()
+    })
+}
+
+/// The mean loss of the last steps, each of which is what `step` makes of a minibatch.
+fn losses(
     args: &Args,
-    mut network: Network,
     examples: &Examples,
     steps: usize,
-) -> Result<(Network, f64)> {
+    mut step: impl FnMut(Tensor<2>, Tensor<1, Int>) -> Tensor<1>,
+) -> Result<f64> {
     let batch = args.batch();
     let chosen = args.indices(steps, examples.data.rows);
     let indices: Vec<i32> = chosen.iter().map(|&index| index as i32).collect();
     let data = TensorData::new(indices, [steps * batch]);
     let indices = Tensor::<1, Int>::from_data(data, &examples.labels.device());
     let (mut sum, mut mean) = (None::<Tensor<1>>, f64::NAN);
-    for step in 0..steps {
-        let range = step * batch..(step + 1) * batch;
+    for at in 0..steps {
+        let range = at * batch..(at + 1) * batch;
         let on_device = indices.clone().slice([range.clone()]);
         let (rows, label) = examples.minibatch(&chosen[range], on_device);
-        let loss;
-        (network, loss) = network.step(rows, label);
+        let loss = step(rows, label);
         sum = Some(match sum {
             Some(sum) => sum + loss,
             None => loss,
         });
-        let taken = step % CHUNK + 1;
-        if taken == CHUNK || step + 1 == steps {
+        let taken = at % CHUNK + 1;
+        if taken == CHUNK || at + 1 == steps {
             let total: f32 = sum.take().map_or(f32::NAN, Tensor::into_scalar);
             mean = f64::from(total) / taken as f64;
         }
     }
-    Ok((network, mean))
+    Ok(mean)
 }
 
 fn multiplier(m: usize, k: usize, n: usize, device: &Device) -> impl FnMut(usize) -> Result<()> {

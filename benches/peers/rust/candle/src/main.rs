@@ -1,4 +1,4 @@
-//! candle: tensors with automatic differentiation, its own SGD.
+//! candle: tensors with automatic differentiation, its own SGD and Adam.
 
 #[path = "../../common.rs"]
 mod common;
@@ -6,8 +6,11 @@ mod common;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor, Var};
-use candle_nn::{loss::cross_entropy, Optimizer, SGD};
-use common::{Args, Data, Result, Rng, CHUNK, RATE};
+use candle_nn::{loss::cross_entropy, AdamW, Optimizer, ParamsAdamW, SGD};
+use common::{Args, Data, Result, Rng, ADAM_RATE, BETA, CHUNK, EPSILON, RATE, SIDE};
+
+/// Test images that are evaluated at once: convolved images take much more memory than their pixels.
+const EVALUATED: usize = 1000;
 
 fn main() -> Result<()> {
     let args = Args::parse("cpu")?;
@@ -24,24 +27,32 @@ fn main() -> Result<()> {
     let labels = Tensor::from_vec(labels, train.rows, &device)?;
 
     let started = Instant::now();
-    run(
-        &args,
-        &Network::new(&args, train.width, &device)?,
-        &x,
-        &labels,
-        args.warmup_steps(),
-    )?;
+    let warm_up = Network::new(&args, train.width, &device)?;
+    run(&args, &warm_up, &x, &labels, args.warmup_steps())?;
+    if args.is_convolutional() {
+        run_forward(&args, &warm_up, &x, &labels, args.warmup_steps())?;
+    }
     let warmup_s = started.elapsed().as_secs_f64();
     let network = Network::new(&args, train.width, &device)?;
     device.synchronize()?;
     let started = Instant::now();
     let loss = run(&args, &network, &x, &labels, args.steps)?;
     let train_s = started.elapsed().as_secs_f64();
+    let mut forward_s = None;
+    if args.is_convolutional() {
+        let started = Instant::now();
+        run_forward(&args, &network, &x, &labels, args.steps)?;
+        forward_s = Some(started.elapsed().as_secs_f64());
+    }
 
-    let predicted = network.forward(&upload(&test, &device)?)?.argmax(1)?;
-    let predicted = predicted.to_vec1::<u32>()?.into_iter();
-    let accuracy = test.accuracy(predicted.map(|class| class as usize));
-    args.report(name, train_s, warmup_s, accuracy, loss)
+    let test_x = upload(&test, &device)?;
+    let mut predicted = Vec::new();
+    for first in (0..test.rows).step_by(EVALUATED) {
+        let rows = test_x.narrow(0, first, EVALUATED.min(test.rows - first))?;
+        predicted.extend(network.forward(&rows)?.argmax(1)?.to_vec1::<u32>()?);
+    }
+    let accuracy = test.accuracy(predicted.into_iter().map(|class| class as usize));
+    args.report(name, train_s, warmup_s, accuracy, loss, forward_s)
 }
 
 fn upload(data: &Data, device: &Device) -> Result<Tensor> {
@@ -52,24 +63,41 @@ fn upload(data: &Data, device: &Device) -> Result<Tensor> {
     )?)
 }
 
-/// Weights and biases, layer after layer.
-struct Network(Vec<(Var, Var)>);
+/// Filters and their biases, then weights and biases, layer after layer.
+struct Network {
+    filters: Option<(Var, Var)>,
+    dense: Vec<(Var, Var)>,
+}
 
 impl Network {
     fn new(args: &Args, inputs: usize, device: &Device) -> Result<Self> {
-        let mut layers = Vec::new();
+        let mut filters = None;
+        if args.is_convolutional() {
+            let (shape, weights) = args.initial_filters();
+            let w = Var::from_vec(weights, &shape[..], device)?;
+            filters = Some((w, Var::from_vec(vec![0f32; shape[0]], shape[0], device)?));
+        }
+        let mut dense = Vec::new();
         for (rows, columns, weights) in args.initial(inputs) {
             let w = Var::from_vec(weights, (rows, columns), device)?;
-            layers.push((w, Var::from_vec(vec![0f32; columns], columns, device)?));
+            dense.push((w, Var::from_vec(vec![0f32; columns], columns, device)?));
         }
-        Ok(Self(layers))
+        Ok(Self { filters, dense })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut y = x.clone();
-        for (i, (w, b)) in self.0.iter().enumerate() {
+        if let Some((w, b)) = &self.filters {
+            let images = y.reshape(((), 1, SIDE, SIDE))?;
+            let convolved = images.conv2d(w, 0, 1, 1, 1)?;
+            let convolved = convolved
+                .broadcast_add(&b.reshape((1, (), 1, 1))?)?
+                .relu()?;
+            y = convolved.max_pool2d(2)?.flatten_from(1)?;
+        }
+        for (i, (w, b)) in self.dense.iter().enumerate() {
             y = y.matmul(w)?.broadcast_add(b)?;
-            if i + 1 < self.0.len() {
+            if i + 1 < self.dense.len() {
                 y = y.relu()?;
             }
         }
@@ -77,18 +105,55 @@ impl Network {
     }
 
     fn variables(&self) -> Vec<Var> {
-        self.0
-            .iter()
-            .flat_map(|(w, b)| [w.clone(), b.clone()])
-            .collect()
+        let layers = self.filters.iter().chain(&self.dense);
+        layers.flat_map(|(w, b)| [w.clone(), b.clone()]).collect()
     }
 }
 
 /// The mean loss of the last steps.
 fn run(args: &Args, network: &Network, x: &Tensor, labels: &Tensor, steps: usize) -> Result<f64> {
+    let variables = network.variables();
+    if args.is_convolutional() {
+        let settings = ParamsAdamW {
+            lr: ADAM_RATE,
+            beta1: BETA[0],
+            beta2: BETA[1],
+            eps: EPSILON,
+            weight_decay: 0.0,
+        };
+        let mut optimizer = AdamW::new(variables, settings)?;
+        return losses(args, network, x, labels, steps, |loss| {
+            optimizer.backward_step(loss)
+        });
+    }
+    let mut optimizer = SGD::new(variables, RATE)?;
+    losses(args, network, x, labels, steps, |loss| {
+        optimizer.backward_step(loss)
+    })
+}
+
+/// The forward part of `run`.
+fn run_forward(
+    args: &Args,
+    network: &Network,
+    x: &Tensor,
+    labels: &Tensor,
+    steps: usize,
+) -> Result<f64> {
+    losses(args, network, x, labels, steps, |_| Ok(()))
+}
+
+/// The mean loss of the last steps, each of which ends with `update`.
+fn losses(
+    args: &Args,
+    network: &Network,
+    x: &Tensor,
+    labels: &Tensor,
+    steps: usize,
+    mut update: impl FnMut(&Tensor) -> candle_core::Result<()>,
+) -> Result<f64> {
     let batch = args.batch();
     let indices = Tensor::from_vec(args.indices(steps, x.dim(0)?), (steps, batch), x.device())?;
-    let mut optimizer = SGD::new(network.variables(), RATE)?;
     let (mut losses, mut mean) = (Vec::new(), f64::NAN);
     for step in 0..steps {
         let indices = indices.get(step)?;
@@ -97,7 +162,7 @@ fn run(args: &Args, network: &Network, x: &Tensor, labels: &Tensor, steps: usize
             labels.index_select(&indices, 0)?,
         );
         let loss = cross_entropy(&network.forward(&rows)?, &label)?;
-        optimizer.backward_step(&loss)?;
+        update(&loss)?;
         losses.push(loss.detach());
         if losses.len() == CHUNK || step + 1 == steps {
             mean = Tensor::stack(&losses, 0)?
