@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use bytemuck::{Pod, Zeroable};
 
 use super::to_u32;
-use super::window::{Window, image};
+use super::window::{Size2, Window, image};
 use crate::error::Error;
 use crate::fields;
 use crate::kernel::{Binding, Block, Kernel, Trust};
@@ -107,7 +107,7 @@ impl Pool {
 
     /// Along both axes: the pixels, or windows, that an invocation has at most.
     fn most(&self, each: Each) -> [usize; 2] {
-        let [kernel, stride] = [self.window.kernel, self.window.stride].map(|it| it.as_array());
+        let [kernel, stride] = [self.window.kernel, self.window.stride].map(Size2::as_array);
         [0, 1].map(|axis| match each {
             Each::Window => kernel[axis].min(self.image[axis]),
             Each::Pixel => kernel[axis].div_ceil(stride[axis]).min(self.output[axis]),

@@ -380,9 +380,9 @@ fn golden_values_of_trainings_on_tensors_that_are_off_by_a_thousandth_are_caught
     for name in SCHEDULED {
         assert_caught(name, &of_run, 5);
     }
+    // Three normalizations over a few rows may carry roundings of `f32` to a thousandth of the first gradient.
     let of_run = [
         "losses",
-        "first_gradient.layers.13.bias",
         "final.layers.4.weight",
         "final.layers.5.running_mean",
         "evaluated",
