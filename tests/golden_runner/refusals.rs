@@ -103,7 +103,7 @@ fn with_network_of(outputs: usize) -> File {
 }
 
 #[test]
-fn golden_layers_that_are_not_built_are_refused_by_name() {
+fn golden_layers_that_are_not_known_are_refused_by_name() {
     for (layer, named) in [
         // A layer of images where there are none.
         (
@@ -131,13 +131,15 @@ fn golden_layers_that_are_not_built_are_refused_by_name() {
             "groups",
         ),
         (
-            r#"{"layer": "batch_norm", "eps": 1e-05, "momentum": 0.1}"#,
-            "batch_norm",
+            r#"{"layer": "batch_norm", "momentum": "cumulative"}"#,
+            "momentum",
         ),
-        (r#"{"layer": "layer_norm", "eps": 1e-05}"#, "layer_norm"),
+        (r#"{"layer": "batch_norm", "affine": false}"#, "affine"),
+        (r#"{"layer": "layer_norm", "eps": [1]}"#, "eps"),
+        (r#"{"layer": "embedding", "count": 27}"#, "width"),
         (
-            r#"{"layer": "embedding", "count": 27, "width": 6}"#,
-            "embedding",
+            r#"{"layer": "embedding", "count": 27, "width": 6, "padding_idx": 0}"#,
+            "padding_idx",
         ),
         (r#"{"layer": "relu", "inplace": true}"#, "inplace"),
         (
@@ -378,6 +380,28 @@ fn golden_values_of_trainings_on_tensors_that_are_off_by_a_thousandth_are_caught
     for name in SCHEDULED {
         assert_caught(name, &of_run, 5);
     }
+    let of_run = [
+        "losses",
+        "first_gradient.layers.13.bias",
+        "final.layers.4.weight",
+        "final.layers.5.running_mean",
+        "evaluated",
+    ];
+    assert_caught("residual_images_momentum.safetensors", &of_run, 5);
+    let of_run = [
+        "losses",
+        "first_gradient.layers.8.weight",
+        "final.layers.1.bias",
+        "evaluated",
+    ];
+    assert_caught("normalized_images_rms_prop.safetensors", &of_run, 5);
+    let of_run = [
+        "losses",
+        "first_gradient.layers.0.weight",
+        "final.layers.2.weight",
+        "evaluated",
+    ];
+    assert_caught("characters_adamw.safetensors", &of_run, 5);
 }
 
 #[test]
@@ -393,5 +417,12 @@ fn golden_values_of_trainings_that_are_off_by_a_thousandth_are_caught() {
             "evaluated",
         ];
         assert_caught(NETWORK, &of_run, 5);
+        let of_run = [
+            "losses",
+            "first_gradient.layers.6.weight",
+            "final.layers.4.running_var",
+            "evaluated",
+        ];
+        assert_caught("batch_norm_mlp_sgd.safetensors", &of_run, 5);
     }
 }
