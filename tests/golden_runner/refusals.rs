@@ -32,6 +32,7 @@ fn with_key(name: &str, key: &str, value: Option<&str>) -> File {
 }
 
 const OP: &str = "affine.safetensors";
+const IMAGES: &str = "conv2d.safetensors";
 const TRAINING: &str = "three_layer_sigmoid_sgd.safetensors";
 const WITH_MOMENTUM: &str = "two_layer_momentum.safetensors";
 const WITH_ADAM: &str = "two_layer_adam.safetensors";
@@ -100,6 +101,26 @@ fn with_layer(index: usize, layer: &str) -> File {
 fn with_network_of(outputs: usize) -> File {
     let text = open(NETWORK).metadata["network"].replace("16", &outputs.to_string());
     with_key(NETWORK, "network", Some(&text))
+}
+
+#[test]
+fn golden_options_of_images_that_are_unknown_or_missing_are_refused() {
+    let cases = open(IMAGES).metadata["cases"].clone();
+    for (old, new, named) in [
+        ("\"stride\"", "\"groups\"", "groups"),
+        ("\"kernel\": [5, 5]", "\"kernel\": [5, 4]", "kernel"),
+        (
+            "\"padding\": [2, 2]",
+            "\"padding\": [2, 1]",
+            "wide_padding.dy",
+        ),
+        ("\"padding\": [2, 2]", "\"padding\": \"same\"", "cases"),
+        ("\"pointwise\"", "\"other\"", "pointwise"),
+    ] {
+        let changed = cases.replace(old, new);
+        assert_ne!(changed, cases, "{old}");
+        assert_refused(&with_key(IMAGES, "cases", Some(&changed)), &[named]);
+    }
 }
 
 #[test]
@@ -349,6 +370,8 @@ fn golden_values_of_ops_that_are_off_by_a_thousandth_are_caught() {
     let of_pools = ["book.y", "overlapping.dx", "odd.dx", "after_relu.y"];
     assert_caught("max_pool2d.safetensors", &of_pools, 3);
     assert_caught("avg_pool2d.safetensors", &of_pools, 3);
+    let of_images = ["same.y", "strided.dx", "pointwise.dweight", "one.dbias"];
+    assert_caught(IMAGES, &of_images, 4);
     let of_loss = ["batch.loss", "wide.dy"];
     assert_caught("mean_squared_error.safetensors", &of_loss, 3);
     let of_step = ["rows.y", "images.dx", "images.dweight", "rows.dbias"];

@@ -42,7 +42,8 @@ fn normalized() -> [(usize, Shape); 4] {
     ]
 }
 
-/// Indices of a row, of which there are so many rows, and the table: more than one tile of indices, or block of columns.
+/// Indices of a row, of which there are so many rows, and the table: more than one tile of indices, or block of
+/// columns.
 const LOOKED_UP: [[usize; 4]; 3] = [[1, 3, 3, 2], [2049, 1, 2, 65], [33_000, 1, 1, 1]];
 
 /// Images around a workgroup of 256 invocations, whole and not.
