@@ -135,7 +135,8 @@ impl Session {
         })
     }
 
-    /// The first layer's weights: for each input the weights of all its units.
+    /// The first layer's weights: of a dense network for each input the weights of all its units, of a convolutional
+    /// one the 5×5 weights of each filter.
     #[wasm_bindgen(js_name = firstWeights, unchecked_return_type = "Promise<Float32Array>")]
     pub fn first_weights(&self) -> Promise {
         promise(self.engine.parameter_async(FIRST_WEIGHT), |weights| {
