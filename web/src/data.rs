@@ -139,8 +139,9 @@ impl Data {
     /// The bytes of all images to train on.
     #[wasm_bindgen(js_name = trainImages)]
     #[must_use]
-    pub fn train_images(&self) -> Vec<u8> {
-        self.train.features().to_vec()
+    pub fn train_images(&self) -> Uint8Array {
+        // Tens of megabytes: no copy of them stays in this memory.
+        Uint8Array::from(self.train.features())
     }
 
     /// Their classes.
