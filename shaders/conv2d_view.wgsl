@@ -31,18 +31,14 @@ fn backward_view() -> View {
 
 // Along one axis: where the first weight of the kernel is put by a position, and what is left of a stride there.
 fn origin(at: u32, stride: u32, padding: u32, is_gradient: bool) -> vec2u {
-    if (is_gradient) {
-        return vec2u((at + padding) / stride, (at + padding) % stride);
-    }
-    return vec2u(at * stride - padding, 0u);
+    let of_gradient = vec2u((at + padding) / stride, (at + padding) % stride);
+    return select(vec2u(at * stride - padding, 0u), of_gradient, is_gradient);
 }
 
 // How far a weight lies from the first one, which is added to an origin: a position has an element there if what is left
 // of a stride is the same. What is above or left of an image wraps around, to far more than there is.
 fn shift(weight: u32, dilation: u32, stride: u32, is_gradient: bool) -> vec2u {
     let distance = weight * dilation;
-    if (is_gradient) {
-        return vec2u(0u - distance / stride, distance % stride);
-    }
-    return vec2u(distance, 0u);
+    let of_gradient = vec2u(0u - distance / stride, distance % stride);
+    return select(vec2u(distance, 0u), of_gradient, is_gradient);
 }

@@ -109,7 +109,8 @@
 //!
 //! [`TwoLayerNet`] is the network of chapter 5 of "Deep Learning from Scratch", with its five
 //! functions `predict`, `loss`, `accuracy`, `gradient` and `numerical_gradient`, and with the book's initial weights.
-//! Other networks start by [what follows a layer](Init::Auto), or as they are told.
+//! Other networks start by [what follows a layer](Init::Auto), or as they are told. [`MultiLayerNet`] is the network of
+//! chapter 6.
 //!
 //! # Data
 //!
@@ -185,6 +186,7 @@ pub mod layer_check;
 pub mod loss_check;
 mod memory;
 mod model;
+mod multi_layer_net;
 mod network;
 pub mod ops;
 mod pace;
@@ -278,6 +280,7 @@ pub use layer_check::{LayerCheck, check_layer};
 #[cfg(not(target_arch = "wasm32"))]
 pub use loss_check::{LossCheck, check_loss};
 pub use model::{Model, Pass};
+pub use multi_layer_net::MultiLayerNet;
 pub use network::{Activation, Parameters, PassSpec, Sequential, ValueRef, summary};
 pub use reference::Targets;
 #[cfg(not(target_arch = "wasm32"))]

@@ -11,6 +11,8 @@ use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 use wgrad::data::{Dataset, synthetic};
 
+#[path = "cli/book.rs"]
+mod book;
 #[path = "cli/data.rs"]
 mod data;
 #[path = "cli/endings.rs"]
@@ -22,6 +24,8 @@ mod interruption;
 mod kills;
 #[path = "cli/log.rs"]
 mod log;
+#[path = "cli/networks.rs"]
+mod networks;
 #[path = "cli/optimizers.rs"]
 mod optimizers;
 #[cfg(target_os = "linux")]
@@ -135,7 +139,7 @@ fn idx(magic: u32, sizes: &[u32], body: &[u8]) -> Vec<u8> {
     header.chain(body.iter().copied()).collect()
 }
 
-/// A directory named `few` with a thousand synthetic digits to train on and 500 to test with.
+/// A directory named `few` with synthetic digits: by default a thousand to train on and 500 to test with.
 struct Few {
     _parent: TempDir,
     path: PathBuf,
@@ -143,10 +147,14 @@ struct Few {
 
 impl Few {
     fn new() -> Self {
+        Self::of(1000, 500)
+    }
+
+    fn of(train: usize, test: usize) -> Self {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("few");
         fs::create_dir(&path).unwrap();
-        let split = synthetic::digits_of(5, 1000, 500).unwrap();
+        let split = synthetic::digits_of(5, train, test).unwrap();
         for (dataset, [images, labels]) in [&split.train, &split.test]
             .into_iter()
             .zip([[NAMES[0], NAMES[1]], [NAMES[2], NAMES[3]]])

@@ -11,6 +11,8 @@ mod common;
 mod bounds;
 #[path = "golden_runner/file.rs"]
 mod file;
+#[path = "golden_runner/images.rs"]
+mod images;
 #[path = "golden_runner/layer_bounds.rs"]
 mod layer_bounds;
 #[path = "golden_runner/network.rs"]

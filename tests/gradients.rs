@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use wgrad::data::Labels;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
-    BatchNorm, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu, Linear, Relu, Sigmoid,
+    BatchNorm, Conv2d, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu, Linear, Relu, Sigmoid,
     SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::reference::{self, Backward, Draw, Float, Forward, Mode, softmax_cross_entropy};
@@ -88,7 +88,7 @@ impl Chain {
         }
         Self {
             layers: links,
-            x: random(&mut numbers, [rows, inputs]),
+            x: random(&mut numbers, [rows, inputs.len()]),
             weights: random(&mut numbers, [rows, input.len()]),
             mode,
         }
@@ -244,6 +244,50 @@ fn backward_of_layers_of_images_is_their_derivative() {
 }
 
 #[test]
+fn backward_of_convolutions_is_their_derivative_wherever_they_stand() {
+    let strided = Conv2d::new(2, [2, 3]).stride([2, 1]).padding([1, 0]);
+    let dilated = Conv2d::new(3, 2).padding(2).dilation([1, 2]).without_bias();
+    let (padded, linear) = (Conv2d::new(2, [1, 2]).padding([2, 1]), Linear::new(3));
+    let chains: [&[&dyn Layer]; 5] = [
+        &[&strided],
+        &[&dilated],
+        &[&padded, &strided],
+        &[&strided, &Tanh, &dilated, &linear],
+        &[&dilated, &Relu, &padded, &Relu, &strided, &linear],
+    ];
+    for (index, layers) in chains.into_iter().enumerate() {
+        for rows in [1, 3] {
+            let input = Shape::from([2, 4, 5]);
+            let mut chains =
+                (0..100).map(|seed| Chain::new(layers, (rows, input), Mode::Evaluation, seed));
+            let mut chain = chains.find(Chain::is_clear_of_kinks).unwrap();
+            chain.check(&format!("convolutions, chain {index}, {rows} rows"));
+        }
+    }
+}
+
+/// As [the same of activations](gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them): with one
+/// convolution behind a layer with parameters, two in a row, and a `Relu` that is part of one.
+#[test]
+fn gradients_of_networks_with_convolutions_are_those_of_the_reference() {
+    let input = || Sequential::input([2, 7, 6]).seed(5);
+    let strided = Conv2d::new(5, [3, 2]).stride([2, 1]).padding(1);
+    let networks = [
+        input().layer(Conv2d::new(3, 3)).layer(Relu),
+        input().layer(Conv2d::new(3, 2)).layer(strided.clone()),
+        input()
+            .layer(Conv2d::new(17, [2, 3]))
+            .layer(Relu)
+            .layer(strided)
+            .layer(Relu),
+    ];
+    for (index, network) in networks.into_iter().enumerate() {
+        let model = network.layer(Linear::new(3)).build(gpu()).unwrap();
+        check_wiring(&format!("convolutions {index}"), &model, 84);
+    }
+}
+
+#[test]
 fn gradient_of_softmax_cross_entropy_is_its_derivative() {
     for shape in [[1, 1], [1, 2], [3, 5], [4, 10]] {
         let mut numbers = Numbers::new(7);
@@ -377,6 +421,34 @@ fn gradients_of_networks_on_the_gpu_are_those_of_the_reference() {
     }
 }
 
+/// Gradients of a network of 3 classes, the GPU's and the reference's; returns how many parameters were compared.
+fn check_wiring(case: &str, model: &Model, features: usize) -> usize {
+    let mut numbers = Numbers::new(5);
+    let x = Array2::from_shape_simple_fn((5, features), || numbers.uniform());
+    let labels = Labels::from_classes(vec![0, 1, 2, 1, 0], 3).unwrap();
+    let targets = Targets::Classes(labels.indices());
+    let found = model.gradient(&SoftmaxCrossEntropy, x.view(), targets);
+    let found = found.unwrap();
+    let reference = model.to_reference().unwrap();
+    let expected = reference
+        .gradient(
+            &SoftmaxCrossEntropy,
+            x.mapv(f64::from).view(),
+            Targets::Classes(labels.indices()),
+        )
+        .unwrap();
+    let mut count = 0;
+    for ((_, found), (_, expected)) in found.iter().zip(expected.iter()) {
+        let largest = expected.iter().fold(0.0, |a: f64, &b| a.max(b.abs()));
+        let found: Vec<f32> = found.iter().copied().collect();
+        let tolerance = expected.iter().map(|_| 1e-4 * largest);
+        assert!(largest > 1e-3, "{case}: {largest}");
+        assert_close(case, &found, expected.iter().copied(), tolerance);
+        count += 1;
+    }
+    count
+}
+
 /// The passes of a network give each activation what it reads. How near its kernels come is for the
 /// parity tests to say: 1e-4 of the largest gradient is far above what rounding makes of these
 /// networks, and far below what a wrong tensor would.
@@ -388,34 +460,7 @@ fn gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them
         let spec = spec.layer(linear(11)).layer(activation.clone());
         let spec = spec.layer(linear(7)).layer(activation.clone());
         let model = spec.layer(linear(3)).build(gpu()).unwrap();
-        let mut numbers = Numbers::new(5);
-        let x = Array2::from_shape_simple_fn((5, 13), || numbers.uniform());
-        let labels = Labels::from_classes(vec![0, 1, 2, 1, 0], 3).unwrap();
-        let targets = Targets::Classes(labels.indices());
-        let found = model.gradient(&SoftmaxCrossEntropy, x.view(), targets);
-        let found = found.unwrap();
-        let reference = model.to_reference().unwrap();
-        let expected = reference
-            .gradient(
-                &SoftmaxCrossEntropy,
-                x.mapv(f64::from).view(),
-                Targets::Classes(labels.indices()),
-            )
-            .unwrap();
-        let mut count = 0;
-        for ((_, found), (_, expected)) in found.iter().zip(expected.iter()) {
-            let largest = expected.iter().fold(0.0, |a: f64, &b| a.max(b.abs()));
-            let found: Vec<f32> = found.iter().copied().collect();
-            let tolerance = expected.iter().map(|_| 1e-4 * largest);
-            assert!(largest > 1e-3, "{}: {largest}", activation.name());
-            assert_close(
-                &activation.name(),
-                &found,
-                expected.iter().copied(),
-                tolerance,
-            );
-            count += 1;
-        }
+        let count = check_wiring(&activation.name(), &model, 13);
         let of_layers = 6 + 3 * own_parameters(&activation);
         assert_eq!(count, of_layers, "{}", activation.name());
     }

@@ -43,6 +43,7 @@ const ORDER: &[&[&str]] = &[
     &["train"],
     &["device"],
     &["two_layer_net"],
+    &["multi_layer_net"],
     &["conv_nets"],
     &["gradient_check"],
     &["check"],

@@ -7,20 +7,17 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
-use wgrad::data::{Dataset, Sampling, mnist};
-use wgrad::ops::{Dropout, Gelu, LeakyRelu, Linear, Relu, Sigmoid, Tanh};
-use wgrad::{Error, Fusion, Sequential, TwoLayerNet, files};
+use wgrad::data::{Sampling, mnist};
+use wgrad::{Error, Fusion, files};
 
 use crate::common::DataArgs;
 use crate::common::data::Source;
+use crate::network::{Network, NetworkArgs};
 use crate::optimizer::OptimizerArgs;
 use crate::outputs::is_stream;
 
-/// Units of the book's hidden layer.
-const BOOK_UNITS: usize = 50;
-
-/// Trains a small network on MNIST; without options, the two-layer network of "Deep Learning from
-/// Scratch", chapter 5.
+/// Trains a network on MNIST; without options, the two-layer network of "Deep Learning from Scratch",
+/// chapter 5.
 #[derive(Debug, Parser)]
 #[command(name = "train_gpu", version, allow_negative_numbers = true)]
 pub(crate) struct Args {
@@ -33,23 +30,13 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     pub(crate) device: DeviceChoice,
 
-    /// Units of the hidden layers, comma-separated, or `none`. The book's network, 50 units behind `relu` without
-    /// dropout, starts from weights 0.01·N(0, 1) as in the book; weights of any other start larger, by the size of
-    /// their layer and what follows it: the library's default, `Init::Auto`
-    #[arg(long, value_name = "WIDTHS", default_value = "50")]
-    pub(crate) hidden: Hidden,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
 
-    /// What follows each hidden layer
-    #[arg(long, value_enum, default_value_t = Activation::Relu)]
-    pub(crate) activation: Activation,
-
-    /// Probability with which each value behind an activation is dropped in training
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = number::<f32>)]
-    pub(crate) dropout: f32,
-
-    /// Minibatches to train on, with those before `--resume`
-    #[arg(long, default_value_t = 10_000, value_parser = whole::<usize>)]
-    pub(crate) steps: usize,
+    /// Minibatches to train on, with those before `--resume`. Default: 10,000 for `--network two-layer`, 12,000 for the
+    /// others
+    #[arg(long, value_parser = whole::<usize>)]
+    steps: Option<usize>,
 
     /// Examples in a minibatch
     #[arg(long, default_value_t = 100, value_parser = whole::<usize>)]
@@ -124,15 +111,6 @@ pub(crate) enum DeviceChoice {
     Cpu,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Activation {
-    Relu,
-    LeakyRelu,
-    Gelu,
-    Sigmoid,
-    Tanh,
-}
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Plan {
     Auto,
@@ -147,25 +125,6 @@ impl From<Plan> for Fusion {
             Plan::Layers => Self::Layers,
             Plan::Fused => Self::Fused,
         }
-    }
-}
-
-/// Widths of the hidden layers.
-#[derive(Debug, Clone)]
-pub(crate) struct Hidden(Vec<usize>);
-
-impl FromStr for Hidden {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "none" {
-            return Ok(Self(Vec::new()));
-        }
-        let width = |part: &str| {
-            let expected = "expected whole numbers such as 50 or 100,50, or none";
-            part.trim().parse().map_err(|_| expected.to_owned())
-        };
-        Ok(Self(text.split(',').map(width).collect::<Result<_, _>>()?))
     }
 }
 
@@ -205,7 +164,7 @@ pub(crate) fn with_option(error: Error, options: &[(&str, &str)]) -> Error {
     }
 }
 
-fn setting(option: &str, expected: String, found: impl ToString) -> Error {
+pub(crate) fn setting(option: &str, expected: String, found: impl ToString) -> Error {
     Error::Setting {
         name: option.to_owned(),
         expected,
@@ -223,7 +182,7 @@ impl Args {
     /// What can be told without data and device.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let must_be = |option, expected, found: usize| Err(setting(option, expected, found));
-        if self.steps == 0 {
+        if self.steps() == 0 {
             let expected =
                 "at least 1, with --resume more than the file has, or there is nothing to do";
             return must_be("--steps", expected.to_owned(), 0);
@@ -232,15 +191,7 @@ impl Args {
             let expected = "at least 1 and at most the number of training examples";
             return must_be("--batch", expected.to_owned(), 0);
         }
-        if self.hidden.0.contains(&0) {
-            let expected = "widths of at least 1, or none";
-            return must_be("--hidden", expected.to_owned(), 0);
-        }
-        if !(0.0..1.0).contains(&self.dropout) || self.dropout > 0.0 && self.hidden.0.is_empty() {
-            let expected = "at least 0 and below 1, and 0 with --hidden none";
-            let found = shown(self.dropout);
-            return Err(setting("--dropout", expected.to_owned(), found));
-        }
+        self.network.check()?;
         self.check_files()?;
         if self.patience == Some(0) {
             let expected = "at least 1, or left out";
@@ -250,7 +201,7 @@ impl Args {
             let expected = "left out with --eval-every 0, which evaluates at the end only";
             return must_be("--patience", expected.to_owned(), patience);
         }
-        self.optimizer.check(self.steps)
+        self.optimizer.check(self.steps())
     }
 
     /// Files of data sets where this run may read its own.
@@ -327,30 +278,18 @@ impl Args {
         checked.map_err(|error| with_option(error, &[("batch", "--batch")]))
     }
 
-    /// Whether the network is that of the book's chapter 5, whose weights start as there.
-    pub(crate) fn is_book(&self) -> bool {
-        self.hidden.0 == [BOOK_UNITS] && self.activation == Activation::Relu && self.dropout == 0.0
+    /// Minibatches to train on, with those before a resume.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps.unwrap_or(self.network.network.steps())
     }
 
-    pub(crate) fn network(&self, train: &Dataset) -> Sequential {
-        let (inputs, classes) = (train.width(), train.labels().classes());
-        if self.is_book() {
-            return TwoLayerNet::spec(inputs, BOOK_UNITS, classes).seed(self.seed);
+    /// The command line, with the defaults that go with its network.
+    pub(crate) fn read() -> Self {
+        let mut args = Self::parse();
+        if args.network.network != Network::TwoLayer {
+            // As the book trains both.
+            args.optimizer.default_to_adam();
         }
-        let mut network = Sequential::input(inputs).seed(self.seed);
-        for &width in &self.hidden.0 {
-            network = network.layer(Linear::new(width));
-            network = match self.activation {
-                Activation::Relu => network.layer(Relu),
-                Activation::LeakyRelu => network.layer(LeakyRelu::default()),
-                Activation::Gelu => network.layer(Gelu),
-                Activation::Sigmoid => network.layer(Sigmoid),
-                Activation::Tanh => network.layer(Tanh),
-            };
-            if self.dropout != 0.0 {
-                network = network.layer(Dropout::new(self.dropout));
-            }
-        }
-        network.layer(Linear::new(classes))
+        args
     }
 }

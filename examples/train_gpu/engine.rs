@@ -22,7 +22,7 @@ pub(crate) fn build(
     train: &Dataset,
 ) -> Result<Box<dyn Train>, Error> {
     let (batch, sampling) = (args.batch, args.sampling());
-    let (loss, optimizer) = (SoftmaxCrossEntropy, args.optimizer.build(args.steps));
+    let (loss, optimizer) = (SoftmaxCrossEntropy, args.optimizer.build(args.steps()));
     let fusion = Fusion::from(args.plan);
     match device.gpu() {
         _ if fusion == Fusion::Auto => {

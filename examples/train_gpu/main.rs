@@ -5,7 +5,11 @@
 //! ```text
 //! cargo run --release --example train_gpu
 //! cargo run --release --example train_gpu -- --data synthetic --device cpu --hidden 100,50
+//! cargo run --release --example train_gpu -- --network simple-conv
 //! ```
+//!
+//! `--network simple-conv` and `deep-conv` are the convolutional networks of chapters 7 and 8, by Adam with learning rate
+//! 0.001 on 12,000 minibatches.
 //!
 //! Standard output says what is trained on what, and how it goes. The first line and the last but
 //! one name the data set. The last line is for programs; it is `key=value` pairs between spaces:
@@ -46,6 +50,7 @@ mod interruption;
 mod lines;
 mod log;
 mod losses;
+mod network;
 mod optimizer;
 mod outputs;
 mod patience;
@@ -60,7 +65,6 @@ mod common;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
 use wgrad::{Error, Sequential};
 
 use args::Args;
@@ -75,7 +79,7 @@ use training::{Files, Outcome, Training};
 fn main() -> ExitCode {
     #[cfg(unix)]
     interruption::survive_size_limit();
-    let args = Args::parse();
+    let args = Args::read();
     common::run(|| train(&args))
 }
 
@@ -90,14 +94,14 @@ fn train(args: &Args) -> Result<(), Failure> {
     args.save.as_deref().map(saving::check).transpose()?;
     let open = || engine::choose(args);
     let (device, data) = common::load(&args.data, args.quiet, open)?;
-    let spec = args.network(&data.split.train);
+    let spec = args.network.spec(&data.split.train, args.seed);
     args.check_batch(data.split.train.len())?;
 
     line(escaped(&data.description()))?;
     if !args.quiet {
         line(format!("device: {device}"))?;
         line(describe(&spec, args)?)?;
-        line(args.optimizer.description(args.steps))?;
+        line(args.optimizer.description(args.steps()))?;
     }
     let started = Instant::now();
     let name = device.name().to_owned();
@@ -126,10 +130,7 @@ fn with_option(error: Error) -> Failure {
 
 fn describe(spec: &Sequential, args: &Args) -> Result<String, Error> {
     let summary = spec.summary()?;
-    let start = match args.is_book() {
-        true => "the book's, whose weights start as 0.01·N(0, 1)",
-        false => "weights start as He's where a rectifier follows, as LeCun's elsewhere",
-    };
+    let start = args.network.start();
     let mut lines = vec![format!("network: {} inputs; {start}", summary.features)];
     for (i, layer) in summary.layers.iter().enumerate() {
         let (name, count) = (&layer.name, layer.parameters);

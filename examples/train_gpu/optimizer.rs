@@ -7,9 +7,10 @@ use crate::args::{number, shown, whole, with_option};
 /// How parameters change by their gradients.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OptimizerArgs {
-    /// Rule that changes parameters; `momentum` and `nesterov` are `sgd` with a momentum of 0.9
-    #[arg(long, value_enum, default_value_t = Kind::Sgd)]
-    optimizer: Kind,
+    /// Rule that changes parameters; `momentum` and `nesterov` are `sgd` with a momentum of 0.9. Default: `sgd` for
+    /// `--network two-layer`, `adam` for the others
+    #[arg(long, value_enum)]
+    optimizer: Option<Kind>,
 
     /// Learning rate. Default: 0.1 for `sgd`, 0.05 for `momentum` and `nesterov`, 0.01 for `adagrad`,
     /// 0.001 for `rmsprop`, `adam` and `adamw`
@@ -76,6 +77,15 @@ const OPTIONS: [(&str, &str); 5] = [
 const FACTOR: f64 = 0.1;
 
 impl OptimizerArgs {
+    /// Takes Adam where no rule was asked for.
+    pub(crate) fn default_to_adam(&mut self) {
+        self.optimizer.get_or_insert(Kind::Adam);
+    }
+
+    fn kind(&self) -> Kind {
+        self.optimizer.unwrap_or(Kind::Sgd)
+    }
+
     /// Whether this makes sense in a training of so many steps.
     pub(crate) fn check(&self, steps: usize) -> Result<(), Error> {
         if self.warm_up >= steps {
@@ -133,7 +143,7 @@ impl OptimizerArgs {
     fn rule(&self) -> Box<dyn Optimizer> {
         let (rate, decay) = (self.rate(), self.weight_decay);
         let sgd = Sgd::new(rate).weight_decay(decay.unwrap_or(0.0));
-        match self.optimizer {
+        match self.kind() {
             Kind::Sgd => Box::new(sgd),
             Kind::Momentum => Box::new(sgd.momentum(0.9)),
             Kind::Nesterov => Box::new(sgd.momentum(0.9).nesterov()),
@@ -148,7 +158,7 @@ impl OptimizerArgs {
     }
 
     fn rate(&self) -> f32 {
-        self.learning_rate.unwrap_or(match self.optimizer {
+        self.learning_rate.unwrap_or(match self.kind() {
             Kind::Sgd => 0.1,
             Kind::Momentum | Kind::Nesterov => 0.05,
             Kind::AdaGrad => 0.01,
@@ -202,7 +212,7 @@ impl OptimizerArgs {
 
     /// One line: the rule, and what it was set to.
     pub(crate) fn description(&self, steps: usize) -> String {
-        let name = self.optimizer.to_possible_value();
+        let name = self.kind().to_possible_value();
         let name = name.as_ref().map_or("", |value| value.get_name());
         let mut parts = vec![format!("optimizer: {name}, learning rate {}", self.rate())];
         match self.schedule {

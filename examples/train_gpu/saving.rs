@@ -58,7 +58,7 @@ pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failu
         Failure::Message(format!("cannot resume: {error}{advice}{waited}"))
     })?;
     match usize::try_from(taken) {
-        Ok(taken) if taken < args.steps => Ok(taken),
+        Ok(taken) if taken < args.steps() => Ok(taken),
         _ if args.optimizer.is_bound_to_steps() => Err(Failure::Message(format!(
             "nothing is left to do: {shown} has all {taken} steps, at which its --schedule cosine ends; start \
              anew, without --resume, with more --steps"
@@ -66,7 +66,7 @@ pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failu
         _ => Err(Failure::Message(format!(
             "nothing is left to do: --steps is {}, of which {shown} already has {taken}; raise \
              --steps above {taken}, or leave out --resume",
-            args.steps
+            args.steps()
         ))),
     }
 }

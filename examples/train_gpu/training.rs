@@ -164,7 +164,7 @@ impl<'a> Training<'a> {
 
     /// Saves a training that ends before its time, and says how to go on.
     fn keep(&mut self) -> Result<String, Error> {
-        let is_done = self.is_done || self.taken == self.args.steps;
+        let is_done = self.is_done || self.taken == self.args.steps();
         let Some(path) = self.args.save.as_deref() else {
             return Ok(match is_done {
                 true => "no step was left to take, and nothing was saved, as --save was left out",
@@ -241,7 +241,7 @@ impl<'a> Training<'a> {
             let outcome = self.evaluate()?;
             self.save()
                 .map_err(|error| Failure::Message(format!("{error}; ended {}", self.place())))?;
-            self.is_done = self.taken == self.args.steps || self.patience.at_end().is_some();
+            self.is_done = self.taken == self.args.steps() || self.patience.at_end().is_some();
             if self.is_done {
                 self.say_early()?;
                 return Ok(outcome);
@@ -251,7 +251,7 @@ impl<'a> Training<'a> {
 
     /// At the same steps whether or not the training was resumed between them.
     fn next_evaluation(&self) -> usize {
-        let (steps, every) = (self.args.steps, self.args.eval_every);
+        let (steps, every) = (self.args.steps(), self.args.eval_every);
         match self.taken.checked_div(every) {
             None => steps,
             Some(done) => (done + 1).saturating_mul(every).min(steps),
@@ -261,7 +261,7 @@ impl<'a> Training<'a> {
     /// Why steps are left out, if they are.
     fn say_early(&self) -> Result<(), Failure> {
         let reason = self.patience.at_end();
-        let reason = reason.filter(|_| self.taken < self.args.steps && !self.args.quiet);
+        let reason = reason.filter(|_| self.taken < self.args.steps() && !self.args.quiet);
         reason.map_or(Ok(()), |reason| {
             let text = format!("stopped early at step {}: {reason}", self.taken);
             self.bar.suspend(|| line(text))
@@ -345,7 +345,7 @@ impl<'a> Training<'a> {
             Some(_) => "start anew, without --resume, and ",
             None => "",
         };
-        let remedy = self.args.optimizer.remedy(self.args.steps);
+        let remedy = self.args.optimizer.remedy(self.args.steps());
         format!("training diverged: {what}; {anew}{remedy}")
     }
 
@@ -408,7 +408,7 @@ fn progress_bar(args: &Args) -> ProgressBar {
     if args.quiet {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(args.steps as u64);
+    let bar = ProgressBar::new(args.steps() as u64);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ETA {eta}");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

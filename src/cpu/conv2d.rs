@@ -48,6 +48,14 @@ impl Conv2d {
         }
     }
 
+    /// Numbers that a pass takes beside what is given to it, at the most: every part of the images has its columns, and its
+    /// sums of gradients.
+    pub(super) fn scratch(&self, input: Shape) -> u64 {
+        let sizes = self.sizes(input);
+        let sums = self.outputs.saturating_mul(sizes.depth() + 1);
+        (PARTS as u64).saturating_mul(sizes.block().saturating_add(sums) as u64)
+    }
+
     fn sizes(&self, input: Shape) -> Sizes {
         let &[channels, height, width] = input.extents() else {
             unreachable!("cpu::Conv2d: {input} is no image");

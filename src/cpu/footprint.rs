@@ -97,7 +97,8 @@ fn of_pass(passes: &Passes, rows: usize, is_sparse: bool) -> u64 {
     let of_row = total(values.chain([graph.kept(true), gradients.elements() as u64]));
     let repeated = graph.repeated();
     let later = total(repeated.map(|parameter| size(&graph.parameters[parameter])));
-    total([of_row.saturating_mul(rows as u64), graph.kept(false), later])
+    let of_rows = of_row.saturating_mul(rows as u64);
+    total([of_rows, graph.kept(false), later, passes.scratch()])
 }
 
 /// Numbers of the state of all layers.
@@ -176,7 +177,7 @@ impl Training<'_> {
     }
 
     pub(super) fn of_evaluation<F: Float>(&self) -> u64 {
-        let turns = Turns::new(&self.passes.graph);
+        let turns = Turns::new(self.passes);
         let rows = turns.rows::<F>(usize::MAX);
         let targets = bytes_of::<F>((self.values as u64).saturating_mul(rows as u64));
         turns.bytes::<F>(rows).saturating_add(targets)

@@ -9,6 +9,7 @@ use super::relu::{self, Relu};
 use crate::network::{Graph, Use};
 use crate::ops;
 use crate::reference::{Backward, Float, Forward, Layer, Twin};
+use crate::shape::Shape;
 
 /// How a layer is computed.
 #[derive(Debug)]
@@ -66,6 +67,14 @@ impl Form {
     /// Whether cores share the work of the layer where it is large.
     pub(super) fn is_product(&self) -> bool {
         matches!(self, Self::Linear | Self::Conv2d(_))
+    }
+
+    /// Numbers that a pass over rows of this shape takes beside what is given to it.
+    pub(super) fn scratch(&self, input: Shape) -> u64 {
+        match self {
+            Self::Conv2d(conv) => conv.scratch(input),
+            _ => 0,
+        }
     }
 
     fn formulas<F: Float>(&self) -> &dyn Layer<F> {

@@ -111,6 +111,17 @@ impl Passes {
         })
     }
 
+    /// Numbers that the layer with the most takes beside what is given to it.
+    pub(super) fn scratch(&self) -> u64 {
+        let layers = self.graph.values.iter().filter_map(|value| {
+            let Source::Layer { layer, x } = value.source else {
+                return None;
+            };
+            Some(self.forms[layer].scratch(self.graph.values[x].shape))
+        });
+        layers.max().unwrap_or(0)
+    }
+
     /// The index of the network's output among its values.
     pub(super) fn output(&self) -> usize {
         self.graph.values.len() - 1

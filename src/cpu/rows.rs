@@ -5,11 +5,11 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use super::Network;
-use super::passes::Context;
+use super::passes::{Context, Passes};
 use super::workspace::{kept_by, matrix, matrix_mut};
 use crate::error::Error;
 use crate::memory::{self, bytes_of, total};
-use crate::network::{Graph, Slots, Source, Span, Use};
+use crate::network::{Slots, Source, Span, Use};
 use crate::reference::Float;
 
 /// Rows of a pass, at the most.
@@ -31,7 +31,8 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    pub(super) fn new(graph: &Graph) -> Self {
+    pub(super) fn new(passes: &Passes) -> Self {
+        let graph = &passes.graph;
         let end = graph.values.len();
         let value = |(index, size): (usize, usize)| {
             // The outputs are read when all is computed.
@@ -71,7 +72,7 @@ impl Turns {
         Self {
             of_row: total(sizes.chain([kept(true)])),
             widest: graph.sizes().max().unwrap_or(0) as u64,
-            once: total(state.chain([kept(false)])),
+            once: total(state.chain([kept(false), passes.scratch()])),
             slots,
         }
     }
@@ -111,7 +112,7 @@ impl<F: Float> Network<F> {
         mut copy: impl FnMut(Range<usize>, usize, ArrayViewMut2<'_, F>),
         mut see: impl FnMut(Range<usize>, ArrayView2<'_, F>, ArrayViewMut2<'_, F>),
     ) -> Result<(), Error> {
-        let (passes, turns) = (&*self.passes, Turns::new(self.graph()));
+        let (passes, turns) = (&*self.passes, Turns::new(&self.passes));
         let mut most = turns.rows::<F>(total);
         // A training has asked for it, but threads may have taken its addresses meanwhile.
         while let Err(error) = memory::check_part(

@@ -2,8 +2,8 @@
 
 use wgrad::layer_check::{Call, Check, LayerReport, Pass};
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu, Linear,
-    MaxPool2d, Relu, Sigmoid, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu,
+    Linear, MaxPool2d, Relu, Sigmoid, Tanh,
 };
 use wgrad::{LayerCheck, TensorShape, check_layer};
 
@@ -83,6 +83,38 @@ fn layers_of_images() {
             .run(gpu(), layer)
             .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(report.layer, layer.name());
+    }
+}
+
+/// (rows, channels × height × width).
+const IMAGES: [(usize, [usize; 3]); 5] = [
+    (1, [1, 1, 1]),
+    (2, [3, 4, 5]),
+    (3, [2, 9, 7]),
+    (9, [17, 3, 3]),
+    (4, [1, 20, 21]),
+];
+
+#[test]
+fn every_convolution() {
+    let layers = [
+        Conv2d::new(1, 1),
+        Conv2d::new(3, 3).padding(1),
+        Conv2d::new(17, [1, 2]).padding([0, 1]).without_bias(),
+        Conv2d::new(4, [3, 2])
+            .stride([1, 2])
+            .padding(2)
+            .dilation([2, 1]),
+    ];
+    for layer in layers {
+        let check = LayerCheck::default().shapes(IMAGES);
+        let report = check.run(gpu(), &layer);
+        let report = report.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(report.layer, layer.name());
+        assert!(report.kernels.len() == 4, "{report}");
+        for row in &report.rows {
+            assert!(row.difference <= row.bound && row.bound < 1.0, "{report}");
+        }
     }
 }
 

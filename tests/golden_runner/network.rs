@@ -641,7 +641,7 @@ impl Options<'_> {
     }
 }
 
-fn json<T: serde::de::DeserializeOwned>(file: &File, key: &str) -> Result<T, Refusal> {
+pub(crate) fn json<T: serde::de::DeserializeOwned>(file: &File, key: &str) -> Result<T, Refusal> {
     let text = file.key(key)?;
     serde_json::from_str(text)
         .map_err(|error| file.failed(format!("metadata key \"{key}\" is \"{text}\": {error}")))

@@ -10,6 +10,7 @@ use wgrad::tensor::Tensor;
 use wgrad::{Error, Gpu, Shape};
 
 use crate::file::{File, Refusal};
+use crate::images;
 use crate::norms;
 use crate::pools::{self, Taken};
 use crate::report::Table;
@@ -46,6 +47,7 @@ pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Ref
             "embedding" => norms::embedding(file, &prefix, gpu, table)?,
             "max_pool2d" => pools::check(file, prefix, gpu, table, Taken::Max)?,
             "avg_pool2d" => pools::check(file, prefix, gpu, table, Taken::Mean)?,
+            "conv2d" => images::conv2d(file, prefix, gpu, table)?,
             _ => return Err(file.unknown("op", op)),
         }
     }

@@ -17,6 +17,7 @@ fn check(gpu: &wgrad::Gpu, [count, width]: [usize; 2], minibatch: [usize; 2]) {
     let mut sums = vec![(0, 0.0); count * width];
     for (&index, dy) in operands.x.iter().zip(operands.dy.exact_chunks([1, width])) {
         for (column, dy) in dy.iter().enumerate() {
+            #[expect(clippy::cast_possible_truncation, reason = "it is an index")]
             let (terms, sum) = &mut sums[index as usize * width + column];
             *terms += 1;
             *sum += f64::from(dy.abs());

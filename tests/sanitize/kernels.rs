@@ -1,13 +1,14 @@
 //! Kernels that are recorded by themselves.
 
+use wgrad::Shape;
 use wgrad::kernel::Element;
 use wgrad::ops::{
-    AvgPool2d, Backward, BatchNorm, Draw, Dropout, Embedding, Flatten, Forward, Gelu, Layer,
-    LayerNorm, LeakyRelu, Loss, LossPass, MaxPool2d, MeanSquaredError, Mode, Relu, Sigmoid,
+    AvgPool2d, Backward, BatchNorm, Conv2d, Draw, Dropout, Embedding, Flatten, Forward, Gelu,
+    Layer, LayerNorm, LeakyRelu, Loss, LossPass, MaxPool2d, MeanSquaredError, Mode, Relu, Sigmoid,
     SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::plan::Recorder;
-use wgrad::plumbing::{Variant, values};
+use wgrad::plumbing::{ConvVariant, Variant, values};
 use wgrad::tensor::Tensor;
 use wgrad::{Shape, TensorShape};
 
@@ -90,6 +91,17 @@ pub(crate) fn cases() -> Vec<Case> {
         cases.push(case(format!("pools, {rows}×{image:?}"), move |recorder| {
             pools(recorder, rows, image.into());
         }));
+    }
+    for variant in ConvVariant::OF_FLOATS
+        .into_iter()
+        .chain([ConvVariant::Bytes])
+    {
+        for (index, (layer, rows, input)) in convolutions().into_iter().enumerate() {
+            let name = format!("{variant:?}, convolution {index}");
+            cases.push(case(name, move |recorder| {
+                convolution(recorder, variant, &layer, (rows, input.into()));
+            }));
+        }
     }
     for shape in ELEMENTS {
         cases.push(case(format!("layers, {shape:?}"), move |recorder| {
@@ -187,6 +199,52 @@ fn product(recorder: &mut Recorder<'_>, variant: Variant, [rows, inputs, outputs
         variant.backward(recorder, pass(Some(&dx)));
         variant.backward_relu(recorder, pass(Some(&dx)));
     }
+}
+
+/// With padding, strides, dilation, and blocks that are full and not.
+fn convolutions() -> [(Conv2d, usize, [usize; 3]); 4] {
+    [
+        (Conv2d::new(1, 1), 1, [1, 1, 1]),
+        (Conv2d::new(33, [3, 2]).padding([1, 3]), 1, [2, 5, 4]),
+        (
+            Conv2d::new(3, 2).stride([2, 3]).padding(1).dilation([1, 2]),
+            2,
+            [3, 7, 9],
+        ),
+        (Conv2d::new(2, [2, 3]).without_bias(), 2, [5, 4, 7]),
+    ]
+}
+
+fn convolution(
+    recorder: &mut Recorder<'_>,
+    variant: ConvVariant,
+    layer: &Conv2d,
+    (rows, input): (usize, Shape),
+) {
+    let spec = layer.spec(&input).unwrap();
+    let is_bytes = variant == ConvVariant::Bytes;
+    let x = match is_bytes {
+        true => words("x", [rows, input.len().div_ceil(4)], 1 << 32, 1),
+        false => tensor("x", [rows, input.len()], 1),
+    };
+    let like = |seed| {
+        let parameters = spec.parameters.iter();
+        let shapes = parameters.map(|spec| spec.tensor_shape().dims());
+        shapes
+            .map(move |shape| tensor("a parameter", shape, seed))
+            .collect::<Vec<_>>()
+    };
+    let (parameters, gradients) = (like(2), like(3));
+    let [y, dy] = [4, 5].map(|seed| tensor("y", [rows, spec.output.len()], seed));
+    let dx = tensor("dx", [rows, input.len()], 6);
+    let pass = Forward::new(&x, &parameters, &y, Mode::Evaluation).with_input(input);
+    variant.forward(recorder, layer, &pass).unwrap();
+    variant.forward_relu(recorder, layer, &pass).unwrap();
+    let pass = Backward::new([&x, &y, &dy], (!is_bytes).then_some(&dx), Mode::Evaluation);
+    let pass = pass
+        .with_input(input)
+        .with_parameters(&parameters, &gradients);
+    variant.backward(recorder, layer, &pass).unwrap();
 }
 
 fn layers(recorder: &mut Recorder<'_>, shape: [usize; 2]) {

@@ -132,8 +132,7 @@ fn what_is_no_index_is_told_of_passes_and_streams() {
     };
     let words = &["block 1", "row 3, column 0 of pairs", "below 5"];
     let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
-    let mut trainer =
-        wgrad::Trainer::streamed(model, loss, optimizer.clone(), blocks(), 5).unwrap();
+    let mut trainer = wgrad::Trainer::streamed(model, loss, optimizer, blocks(), 5).unwrap();
     assert_refused(trainer.steps(10), words);
     let mut trainer = wgrad::cpu::Trainer::streamed(network, loss, optimizer, blocks(), 5).unwrap();
     assert_refused(trainer.steps(10), words);
@@ -176,19 +175,15 @@ fn indices_are_read_from_an_input_alone() {
     for (layer, words) in [
         (
             Embedding::new(0, 3),
-            "number of rows of the table must be 1 to 16777216",
+            ["number of rows of the table", "1 to 16777216"],
         ),
         (
             Embedding::new((1 << 24) + 1, 3),
-            "number of rows of the table",
+            ["number of rows of the table", "it is 16777217"],
         ),
-        (Embedding::new(3, 0), "width must be at least 1"),
+        (Embedding::new(3, 0), ["width", "at least 1"]),
     ] {
-        let error = Sequential::input(2)
-            .layer(layer)
-            .output()
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains(words), "{error}");
+        let refused = Sequential::input(2).layer(layer).output();
+        assert_refused(refused, &words);
     }
 }

@@ -2,7 +2,7 @@
 
 use wgrad::kernel::Element;
 use wgrad::ndarray::Array2;
-use wgrad::ops::{Layer, Linear, Relu};
+use wgrad::ops::{Conv2d, Layer, Linear, Relu};
 use wgrad::tensor::Tensor;
 use wgrad::{Fusion, Gpu, Init, Model, Sequential};
 
@@ -91,5 +91,37 @@ fn a_relu_in_products_gives_the_bits_of_one_alone() {
             assert!(merged == alone, "{kind:?}, {case:?}");
             assert_eq!(dispatches + saved, before, "{kind:?}, {case:?}");
         }
+    }
+}
+
+/// The same of a `Relu` behind a convolution, which is part of it in forward passes; one before a `Linear` is also part of
+/// that in backward passes, of which the first has none.
+#[test]
+fn a_relu_in_convolutions_gives_the_bits_of_one_alone() {
+    fn spec(relu: &(impl Layer + Clone)) -> Sequential {
+        let conv = |outputs| Conv2d::new(outputs, 3).padding(1);
+        let network = Sequential::input([1, 8, 9]).seed(4).layer(conv(5));
+        let network = network
+            .layer(relu.clone())
+            .layer(conv(18))
+            .layer(relu.clone());
+        network.layer(Linear::new(4))
+    }
+    for (kind, gpu) in &*GPUS {
+        let data = dataset(72, 4);
+        let run = |spec: &Sequential| {
+            let mut trainer = trainer(gpu, spec, &data, 30, Fusion::Layers);
+            let losses = trainer.steps(3).unwrap();
+            let parameters = trainer.model().parameters().unwrap();
+            let x = Array2::from_shape_fn((7, 72), |(row, column)| {
+                ((row * 31 + column * 17) % 23) as f32 / 11.0 - 1.0
+            });
+            let predicted = trainer.model().predict(x.view()).unwrap();
+            ((losses, parameters, predicted), trainer.plan().len())
+        };
+        let (merged, dispatches) = run(&spec(&Relu));
+        let (alone, before) = run(&spec(&Mine(Relu)));
+        assert!(merged == alone, "{kind:?}");
+        assert_eq!(dispatches + 2 + 1, before, "{kind:?}");
     }
 }

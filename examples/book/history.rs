@@ -1,0 +1,91 @@
+//! Trainings with evaluations between their epochs.
+
+use wgrad::data::{Dataset, Sampling};
+use wgrad::ops::{Optimizer, SoftmaxCrossEntropy};
+use wgrad::{Device, Error, Sequential, Train};
+
+/// How a training went.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct History {
+    /// The loss of each step.
+    pub(crate) losses: Vec<f32>,
+    /// Of each data set the accuracy before the first step and after each epoch.
+    pub(crate) accuracies: Vec<Vec<f64>>,
+    /// Whether the loss became so large, or no number, that the training ended there.
+    pub(crate) has_diverged: bool,
+}
+
+impl History {
+    /// Epochs and the accuracies on a data set.
+    pub(crate) fn curve(&self, data_set: usize) -> Vec<(f64, f64)> {
+        let accuracies = self.accuracies[data_set].iter().enumerate();
+        accuracies
+            .map(|(epoch, &accuracy)| (epoch as f64, accuracy))
+            .collect()
+    }
+
+    /// The last accuracy on a data set.
+    pub(crate) fn last(&self, data_set: usize) -> f64 {
+        self.accuracies[data_set]
+            .last()
+            .copied()
+            .unwrap_or(f64::NAN)
+    }
+}
+
+/// A training of softmax cross-entropy whose minibatches are drawn as the book's: each image uniformly from all.
+pub(crate) fn trainer(
+    device: &Device,
+    spec: &Sequential,
+    optimizer: impl Optimizer + 'static,
+    train: &Dataset,
+    batch: usize,
+    seed: u64,
+) -> Result<Box<dyn Train>, Error> {
+    let sampling = Sampling::WithReplacement { seed };
+    device.trainer(spec, SoftmaxCrossEntropy, optimizer, train, batch, sampling)
+}
+
+/// Steps in an epoch, as the book counts them.
+pub(crate) fn epoch(train: &Dataset, batch: usize) -> usize {
+    (train.len() / batch).max(1)
+}
+
+/// Takes `epochs` of so many steps, and evaluates on each of the data sets before the first and behind each.
+pub(crate) fn train(
+    trainer: &mut dyn Train,
+    epochs: usize,
+    steps: usize,
+    data_sets: &[&Dataset],
+) -> Result<History, Error> {
+    let mut history = History {
+        accuracies: vec![Vec::new(); data_sets.len()],
+        ..History::default()
+    };
+    evaluate(trainer, data_sets, &mut history)?;
+    for _ in 0..epochs {
+        match trainer.steps(steps) {
+            Ok(losses) => history.losses.extend(losses),
+            Err(Error::Diverged { losses, .. }) => {
+                history.losses.extend(losses);
+                history.has_diverged = true;
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+        evaluate(trainer, data_sets, &mut history)?;
+    }
+    Ok(history)
+}
+
+fn evaluate(
+    trainer: &mut dyn Train,
+    data_sets: &[&Dataset],
+    history: &mut History,
+) -> Result<(), Error> {
+    for (&data_set, accuracies) in data_sets.iter().zip(&mut history.accuracies) {
+        let evaluation = trainer.evaluate(&data_set.into())?;
+        accuracies.extend(evaluation.accuracy);
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! What every experiment has: a device, the data, and a file for its figure.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use wgrad::data::{Dataset, Labels, Split};
+use wgrad::{Device, files};
+
+use crate::common::output::escaped;
+use crate::common::{self, DataArgs, Failure, line};
+
+/// The options of every experiment.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LabArgs {
+    /// What computes: `gpu` is any Vulkan, Metal or DX12 adapter, `cpu` the engine on ndarray; `auto` takes a hardware
+    /// GPU, else the CPU
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+
+    /// File of the figure. Default: the name of the experiment, in the current directory
+    #[arg(long, value_name = "FILE.svg")]
+    out: Option<PathBuf>,
+
+    /// Decides initial weights and minibatches
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DeviceChoice {
+    Auto,
+    Gpu,
+    Cpu,
+}
+
+impl LabArgs {
+    /// Where the figure goes, which can be written there.
+    fn figure(&self, experiment: &str) -> Result<PathBuf, Failure> {
+        let out = self.out.clone();
+        let out = out.unwrap_or_else(|| format!("{experiment}.svg").into());
+        files::check(&out).map_err(|error| unwritable(&out, &error.source))?;
+        Ok(out)
+    }
+
+    fn device(&self) -> Result<Device, wgrad::Error> {
+        match self.device {
+            DeviceChoice::Auto => Ok(Device::auto()),
+            DeviceChoice::Gpu => Device::shaders(),
+            DeviceChoice::Cpu => Ok(Device::cpu("asked for with --device cpu")),
+        }
+    }
+}
+
+/// Where an experiment is made.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    pub(crate) device: Device,
+    pub(crate) seed: u64,
+    out: PathBuf,
+}
+
+impl Lab {
+    /// Opens the device, and prints which. Fails where the figure could not be written.
+    pub(crate) fn open(args: &LabArgs, experiment: &str) -> Result<Self, Failure> {
+        let (out, seed) = (args.figure(experiment)?, args.seed);
+        let device = args.device()?;
+        line(format!("device: {device}"))?;
+        Ok(Self { device, seed, out })
+    }
+
+    /// The same with the data set that was asked for.
+    pub(crate) fn with_data(
+        args: &LabArgs,
+        data: &DataArgs,
+        experiment: &str,
+    ) -> Result<(Self, Split), Failure> {
+        let (out, seed) = (args.figure(experiment)?, args.seed);
+        let (device, data) = common::load(data, false, || args.device())?;
+        line(escaped(&data.description()))?;
+        line(format!("device: {device}"))?;
+        Ok((Self { device, seed, out }, data.split))
+    }
+
+    /// Writes the figure.
+    pub(crate) fn save(&self, svg: &str) -> Result<(), Failure> {
+        let out = &self.out;
+        files::write(out, svg.as_bytes()).map_err(|error| unwritable(out, &error.source))?;
+        line(escaped(&format!("figure: {}", out.display())))
+    }
+}
+
+fn unwritable(out: &Path, error: &std::io::Error) -> Failure {
+    Failure::Output(format!(
+        "cannot write the figure to {}: {error}; name another file with --out",
+        out.display()
+    ))
+}
+
+/// The value of an option that counts something: at least 1.
+pub(crate) fn count(text: &str) -> Result<usize, &'static str> {
+    let count = text.parse().ok().filter(|&count| count > 0);
+    count.ok_or("expected a whole number of at least 1")
+}
+
+/// The examples from `first` on, as many as `count`, of a data set; of a smaller one those that there are.
+pub(crate) fn part(all: &Dataset, first: usize, count: usize) -> Result<Dataset, Box<dyn Error>> {
+    let rows = first.min(all.len())..first.saturating_add(count).min(all.len());
+    let features = &all.features()[rows.start * all.width()..rows.end * all.width()];
+    let classes = all.labels().classes();
+    let labels = Labels::from_classes(all.labels().indices()[rows].to_vec(), classes)?;
+    Ok(Dataset::new(
+        all.name(),
+        all.width(),
+        features.to_vec(),
+        labels,
+    )?)
+}

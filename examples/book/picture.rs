@@ -1,0 +1,152 @@
+//! Grey pictures side by side, as paths of SVG: an image inside of an SVG file is not shown everywhere.
+
+use std::fmt::Write as _;
+
+/// Greys that are told apart, from white to black.
+const GREYS: usize = 12;
+const MARGIN: usize = 10;
+const LINE: usize = 18;
+
+/// A picture, row after row: 0 is white, 1 black.
+#[derive(Debug, Clone)]
+pub(crate) struct Picture {
+    pub(crate) width: usize,
+    pub(crate) ink: Vec<f32>,
+    /// Lines below it.
+    pub(crate) caption: Vec<String>,
+}
+
+impl Picture {
+    /// Numbers of any size, the smallest as white and the largest as black.
+    pub(crate) fn of_numbers(width: usize, numbers: &[f32], caption: Vec<String>) -> Self {
+        let least = numbers.iter().copied().fold(f32::INFINITY, f32::min);
+        let most = numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let span = (most - least).max(f32::MIN_POSITIVE);
+        let ink = numbers.iter().map(|number| (number - least) / span);
+        Self {
+            width,
+            ink: ink.collect(),
+            caption,
+        }
+    }
+
+    /// A digit of a data set.
+    pub(crate) fn of_bytes(width: usize, bytes: &[u8], caption: Vec<String>) -> Self {
+        let ink = bytes.iter().map(|&byte| f32::from(byte) / 255.0);
+        Self {
+            width,
+            ink: ink.collect(),
+            caption,
+        }
+    }
+
+    fn height(&self) -> usize {
+        self.ink.len().div_ceil(self.width)
+    }
+
+    /// The picture in a frame, with its caption below.
+    fn draw(&self, svg: &mut String, [left, top]: [usize; 2], scale: usize) {
+        let (width, height) = (self.width, self.height());
+        let _ = write!(
+            svg,
+            "<g transform=\"translate({left} {top}) scale({scale})\" shape-rendering=\"crispEdges\">\n\
+             <rect width=\"{width}\" height=\"{height}\" fill=\"none\" stroke=\"#BBBBBB\" stroke-width=\".2\"/>\n\
+             {}</g>\n",
+            self.paths()
+        );
+        for (line, text) in self.caption.iter().enumerate() {
+            let below = top + height * scale + (line + 1) * LINE - 3;
+            let _ = writeln!(svg, "<text x=\"{left}\" y=\"{below}\">{text}</text>");
+        }
+    }
+
+    /// A path for each grey: runs of pixels that have it, as lines one pixel wide, half a pixel below their upper edge.
+    fn paths(&self) -> String {
+        let mut paths = vec![String::new(); GREYS];
+        for (y, row) in self.ink.chunks(self.width).enumerate() {
+            let mut x = 0;
+            for run in row.chunk_by(|a, b| grey(*a) == grey(*b)) {
+                let (path, length) = (&mut paths[grey(run[0])], run.len());
+                // Writing to a string cannot fail.
+                let _ = write!(path, "M{x} {y}h{length}");
+                x += length;
+            }
+        }
+        let mut svg = String::new();
+        for (grey, path) in paths.iter().enumerate().skip(1) {
+            if !path.is_empty() {
+                let level = 255 - 255 * grey / (GREYS - 1);
+                let _ = writeln!(
+                    svg,
+                    r##"<path stroke="#{level:02x}{level:02x}{level:02x}" transform="translate(0 .5)" d="{path}"/>"##
+                );
+            }
+        }
+        svg
+    }
+}
+
+/// 0 is white.
+fn grey(ink: f32) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to GREYS - 1"
+    )]
+    let grey = (ink.clamp(0.0, 1.0) * (GREYS - 1) as f32).round() as usize;
+    grey
+}
+
+/// Pictures of one size below a title.
+#[derive(Debug)]
+pub(crate) struct Section {
+    title: String,
+    pictures: Vec<Picture>,
+}
+
+impl Section {
+    pub(crate) fn new(title: &str, pictures: Vec<Picture>) -> Self {
+        let title = title.to_owned();
+        Self { title, pictures }
+    }
+
+    /// Width and height of a picture with what is below and beside it.
+    fn cell(&self, scale: usize) -> [usize; 2] {
+        let most = |of: fn(&Picture) -> usize| self.pictures.iter().map(of).max().unwrap_or(0);
+        let lines = most(|picture| picture.caption.len());
+        [
+            most(|picture| picture.width) * scale + MARGIN,
+            most(Picture::height) * scale + MARGIN + lines * LINE,
+        ]
+    }
+}
+
+/// Sections below each other, with pictures row after row and each pixel `scale` wide.
+pub(crate) fn page(sections: &[Section], columns: usize, scale: usize) -> String {
+    let (mut body, mut width, mut top) = (String::new(), 0, MARGIN);
+    for section in sections {
+        // Writing to a string cannot fail.
+        if !section.title.is_empty() {
+            top += LINE;
+            let _ = writeln!(
+                body,
+                "<text x=\"{MARGIN}\" y=\"{}\">{}</text>",
+                top - 5,
+                section.title
+            );
+        }
+        let cell = section.cell(scale);
+        for (index, picture) in section.pictures.iter().enumerate() {
+            let left = MARGIN + index % columns * cell[0];
+            picture.draw(&mut body, [left, top + index / columns * cell[1]], scale);
+        }
+        let pictures = section.pictures.len();
+        width = width.max(MARGIN + columns.min(pictures) * cell[0]);
+        top += pictures.div_ceil(columns) * cell[1];
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{top}\" viewBox=\"0 0 {width} {top}\" \
+         font-family=\"sans-serif\" font-size=\"13\">\n<rect width=\"{width}\" height=\"{top}\" fill=\"#FFFFFF\"/>\n\
+         {body}</svg>\n"
+    )
+}
