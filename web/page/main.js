@@ -239,7 +239,7 @@ const MOST_ON_CPU = 5e7;
 /** The settings of the form; an error says which of them is none. */
 function settings() {
   const network = $("network").value;
-  const isDense = network === "dense";
+  const isDense = network === "two-layer";
   // What does not matter need not be right.
   const text = isDense ? $("hidden").value.trim() : "";
   const widths = text === "" ? [] : text.split(",").map((part) => Number(part.trim()));
@@ -659,7 +659,7 @@ function showNetwork() {
   const network = $("network").value;
   $("settings").dataset.network = network;
   const fused = $("plan").querySelector("[value=fused]");
-  fused.disabled = network !== "dense";
+  fused.disabled = network !== "two-layer";
   if (fused.disabled && fused.selected) $("plan").value = "auto";
   tellSettings();
 }

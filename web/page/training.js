@@ -29,7 +29,7 @@ export class Training {
     this.isSoftware = isSoftware;
     this.evaluatesAtOnce = isGpu && !isSoftware;
     // Elsewhere it may be seconds before the first step.
-    this.evaluatesFirst = this.evaluatesAtOnce || (!isGpu && options.network === "dense");
+    this.evaluatesFirst = this.evaluatesAtOnce || (!isGpu && options.network === "two-layer");
     this.running = false;
     this.quits = false;
     this.reads = new Set();

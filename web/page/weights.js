@@ -5,7 +5,7 @@
  * of a pixel lies, and the colours (ground, for it, against it) on light and on dark paper. 0 has the colour of the ground.
  */
 const LAYERS = {
-  dense: {
+  "two-layer": {
     unit: "unit",
     side: 28,
     columns: [10, 12, 15, 8, 9, 11, 13, 14],

@@ -15,7 +15,7 @@ const BOOK_UNITS: u32 = 50;
 #[wasm_bindgen(getter_with_clone)]
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `dense`, or `simple-conv`: the book's convolutional network, of chapter 7.
+    /// `two-layer`, or `simple-conv`: the book's convolutional network, of chapter 7.
     pub network: String,
     /// Units of the hidden layers of a dense network.
     pub hidden: Vec<u32>,
@@ -41,7 +41,7 @@ impl Settings {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            network: "dense".to_owned(),
+            network: "two-layer".to_owned(),
             hidden: vec![BOOK_UNITS],
             activation: "relu".to_owned(),
             optimizer: "sgd".to_owned(),
@@ -63,12 +63,12 @@ impl Settings {
     pub(crate) fn network(&self, train: &Dataset) -> Result<Sequential, Error> {
         let classes = train.labels().classes();
         match self.network.as_str() {
-            "dense" => self.dense(train.width(), classes),
+            "two-layer" => self.dense(train.width(), classes),
             "simple-conv" => {
                 let book = SimpleConvNet::default().classes(classes).spec();
                 Ok(book.seed(self.seed.into()))
             }
-            _ => Err(unknown("network", "dense or simple-conv", &self.network)),
+            _ => Err(unknown("network", "two-layer or simple-conv", &self.network)),
         }
     }
 
