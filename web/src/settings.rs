@@ -68,7 +68,11 @@ impl Settings {
                 let book = SimpleConvNet::default().classes(classes).spec();
                 Ok(book.seed(self.seed.into()))
             }
-            _ => Err(unknown("network", "two-layer or simple-conv", &self.network)),
+            _ => Err(unknown(
+                "network",
+                "two-layer or simple-conv",
+                &self.network,
+            )),
         }
     }
 
