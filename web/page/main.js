@@ -341,11 +341,10 @@ async function newTraining(data, options) {
 
 function sessionOnGpu(data, chosen) {
   const made = Object.assign(new Settings(), chosen);
-  try {
-    return new Session(now.gpu, data, made);
-  } finally {
-    made.free();
-  }
+  const session = new Session(now.gpu, data, made);
+  // Where that throws, the garbage collector frees them: what a bug has left borrowed cannot be freed here.
+  made.free();
+  return session;
 }
 
 async function train(steps) {

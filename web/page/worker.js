@@ -17,14 +17,11 @@ const CALLS = {
   open(id, options) {
     const device = Device.cpu();
     const settings = Object.assign(new Settings(), options);
-    try {
-      const session = new Session(device, data, settings);
-      sessions.set(id, session);
-      return { plan: session.plan, testParts: session.testParts };
-    } finally {
-      settings.free();
-      device.free();
-    }
+    const session = new Session(device, data, settings);
+    settings.free();
+    device.free();
+    sessions.set(id, session);
+    return { plan: session.plan, testParts: session.testParts };
   },
   close(id) {
     sessions.get(id)?.free();
