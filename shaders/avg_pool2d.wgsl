@@ -5,6 +5,11 @@
 //
 // pool_window.wgsl stands before this.
 
+// Of a window, with those that lie in the padding.
+fn pixels() -> f32 {
+    return f32(shape.kernel.x * shape.kernel.y);
+}
+
 @group(0) @binding(1) var<storage, read> x: array<f32>;       // (planes, image)
 @group(0) @binding(2) var<storage, read_write> y: array<f32>; // (planes, output)
 
@@ -24,7 +29,7 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
             sum += x[line + column];
         }
     }
-    y[n] = sum / shape.pixels;
+    y[n] = sum / pixels();
 }
 
 @group(0) @binding(1) var<storage, read> dy: array<f32>;       // (planes, output)
@@ -46,5 +51,5 @@ fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: ve
             sum += dy[line + j];
         }
     }
-    dx[n] = sum / shape.pixels;
+    dx[n] = sum / pixels();
 }

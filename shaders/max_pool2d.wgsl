@@ -6,6 +6,8 @@
 //
 // `winner` is which pixel of its window that is, counted row by row: the first of equal values. A NaN counts as the
 // largest; the first NaN wins. Drivers may assume that no value is NaN, so values are compared by their bits.
+//
+// Behind a ReLU, with `relu`, dx is the gradient by the ReLU's input: 0 where the winner is not above 0.
 // pool_window.wgsl stands before this.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;             // (planes, image)
@@ -53,6 +55,14 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
 @group(0) @binding(1) var<storage, read> winners: array<f32>;  // `winner` of the forward pass
 @group(0) @binding(2) var<storage, read> dy: array<f32>;       // (planes, output)
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>; // (planes, image)
+@group(0) @binding(4) var<storage, read> output: array<f32>;   // y of the forward pass
+
+fn gradient_of(window: u32) -> f32 {
+    if (shape.relu == 1u) {
+        return select(dy[window], 0.0, output[window] <= 0.0);
+    }
+    return dy[window];
+}
 
 @compute @workgroup_size(256)
 fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
@@ -69,7 +79,7 @@ fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: ve
         for (var j = covering.first.y; j < covering.end.y; j++) {
             let within = at.yz + shape.padding - vec2u(i, j) * shape.stride;
             if (u32(winners[line + j]) == within.x * shape.kernel.y + within.y) {
-                sum += dy[line + j];
+                sum += gradient_of(line + j);
             }
         }
     }
@@ -91,7 +101,7 @@ fn backward_apart(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) cou
     let row_won = won / shape.kernel.y;
     let within = vec2u(row_won, won - row_won * shape.kernel.y);
     let best = at.yz * shape.stride + within - shape.padding;
-    let gradient = dy[n];
+    let gradient = gradient_of(n);
     for (var row = covered.first.x; row < end.x; row++) {
         let line = line_of(at.x, row, shape.image);
         for (var column = covered.first.y; column < end.y; column++) {

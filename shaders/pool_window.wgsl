@@ -10,7 +10,7 @@ struct Shape {
     stride: vec2u,
     padding: vec2u,
     elements: u32,  // invocations that have something to do
-    pixels: f32,    // of a window, padding included
+    relu: u32,      // 1: the gradient of max pooling is that by the input of a ReLU before it
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;

@@ -254,6 +254,18 @@ pub mod plumbing {
         trainer.plans()
     }
 
+    /// The gradient of max pooling behind a `Relu`, by the input of the `Relu`: what networks record for both.
+    ///
+    /// # Errors
+    /// As [`Layer::backward`](ops::Layer::backward).
+    pub fn max_pool_backward_relu(
+        layer: &ops::MaxPool2d,
+        recorder: &mut crate::plan::Recorder<'_>,
+        pass: ops::Backward<'_>,
+    ) -> Result<(), crate::Error> {
+        layer.record_backward(recorder, &pass, true)
+    }
+
     /// Tensors between guard bands.
     pub mod guard {
         pub use crate::guard::{Contents, GuardSpec, Guarded, Touch};

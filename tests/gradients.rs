@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use wgrad::data::Labels;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
-    BatchNorm, Conv2d, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu, Linear, Relu, Sigmoid,
-    SoftmaxCrossEntropy, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Flatten, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu, Linear,
+    MaxPool2d, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::reference::{self, Backward, Draw, Float, Forward, Mode, softmax_cross_entropy};
 use wgrad::{Init, Model, Sequential, Shape, Targets};
@@ -88,7 +88,7 @@ impl Chain {
         }
         Self {
             layers: links,
-            x: random(&mut numbers, [rows, inputs.len()]),
+            x: random(&mut numbers, [rows, inputs]),
             weights: random(&mut numbers, [rows, input.len()]),
             mode,
         }
@@ -244,6 +244,26 @@ fn backward_of_layers_of_images_is_their_derivative() {
 }
 
 #[test]
+fn backward_of_every_layer_of_images_is_its_derivative_wherever_it_stands() {
+    let overlapping = MaxPool2d::new(3).stride(2).padding(1);
+    let mean = AvgPool2d::new([3, 2]).stride([2, 1]).padding(1);
+    let layers: [&dyn Layer; 6] = [
+        &MaxPool2d::new(2),
+        &overlapping,
+        &AvgPool2d::new(2),
+        &mean,
+        &AvgPool2d::global(),
+        &Flatten,
+    ];
+    let (before, after) = (Conv2d::new(3, 2), Linear::new(3));
+    for layer in layers {
+        for rows in [1, 3] {
+            check_places(layer, [&before, &after], [2, 5, 4].into(), rows);
+        }
+    }
+}
+
+#[test]
 fn backward_of_convolutions_is_their_derivative_wherever_they_stand() {
     let strided = Conv2d::new(2, [2, 3]).stride([2, 1]).padding([1, 0]);
     let dilated = Conv2d::new(3, 2).padding(2).dilation([1, 2]).without_bias();
@@ -263,6 +283,41 @@ fn backward_of_convolutions_is_their_derivative_wherever_they_stand() {
             let mut chain = chains.find(Chain::is_clear_of_kinks).unwrap();
             chain.check(&format!("convolutions, chain {index}, {rows} rows"));
         }
+    }
+}
+
+/// As [the same of activations](gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them): pools
+/// that overlap and that do not, behind a `Relu` that is part of them and behind none, and one whose `Relu` is read twice.
+#[test]
+fn gradients_of_networks_with_pools_are_those_of_the_reference() {
+    let input = || Sequential::input([2, 9, 8]).seed(5);
+    let convolution = |outputs| Conv2d::new(outputs, 3).padding(1);
+    let overlapping = MaxPool2d::new(3).stride(2).padding(1);
+    let rectified = input().layer(convolution(3)).layer(Relu);
+    let networks = [
+        rectified.clone().layer(MaxPool2d::new(2)),
+        rectified.clone().layer(overlapping),
+        rectified.clone().layer(MaxPool2d::new([5, 4])),
+        rectified
+            .layer(overlapping)
+            .layer(Tanh)
+            .layer(AvgPool2d::new(2)),
+        input()
+            .layer(convolution(3))
+            .layer(MaxPool2d::new(2))
+            .layer(Relu),
+        input().layer(convolution(3)).layer(AvgPool2d::global()),
+        input()
+            .layer(convolution(2))
+            .layer(Relu)
+            .named("read twice")
+            .layer(overlapping.stride(1))
+            .add("read twice")
+            .layer(Flatten),
+    ];
+    for (index, network) in networks.into_iter().enumerate() {
+        let model = network.layer(Linear::new(3)).build(gpu()).unwrap();
+        check_wiring(&format!("pools {index}"), &model, 144);
     }
 }
 

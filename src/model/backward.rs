@@ -6,7 +6,7 @@ use super::memory::Values;
 use crate::error::{Error, TargetKind};
 use crate::kernel::Element;
 use crate::network::{Arrival, BackwardStep, Gradients, Parameter, Source, Wanted, is_that_of_sum};
-use crate::ops::{Backward, Linear, Loss, LossPass, add, columns};
+use crate::ops::{Backward, Layer, Linear, Loss, LossPass, MaxPool2d, add, columns, unwrapped};
 use crate::plan::Recorder;
 use crate::shape::TensorShape;
 use crate::tensor::{Arena, ArenaSpec, Tensor};
@@ -216,10 +216,7 @@ impl Model {
             .with_kept(&values.kept[index]);
         let who = || format!("the backward pass of {}", place(index, of_use));
         recorder.watched(who, |recorder| match self.graph.relu_before(of_use) {
-            Some(_) => {
-                Linear::record_backward(recorder, &backward, true);
-                Ok(())
-            }
+            Some(_) => record_with_relu(&*of_use.layer, recorder, &backward),
             None => of_use.layer.backward(recorder, backward),
         })?;
         if let (Some((value, arrival)), Some(dx)) = (to, &dx) {
@@ -231,6 +228,22 @@ impl Model {
             }
         }
         Ok(())
+    }
+}
+
+/// Records the backward pass of a layer and of the `Relu` before it: see
+/// [`Graph::relu_before`](crate::network::Graph::relu_before).
+fn record_with_relu(
+    layer: &dyn Layer,
+    recorder: &mut Recorder<'_>,
+    pass: &Backward<'_>,
+) -> Result<(), Error> {
+    match unwrapped(layer).downcast_ref::<MaxPool2d>() {
+        Some(pool) => pool.record_backward(recorder, pass, true),
+        None => {
+            Linear::record_backward(recorder, pass, true);
+            Ok(())
+        }
     }
 }
 

@@ -11,17 +11,18 @@ use kernels::Channels;
 
 pub(super) use kernels::contracts;
 
-/// Batch normalization (Ioffe and Szegedy, 2015), as `torch.nn.BatchNorm1d` and `BatchNorm2d`: each channel is brought to
-/// mean 0 and variance 1 over the rows of a minibatch and all positions, then scaled and shifted.
+/// Batch normalization (Ioffe and Szegedy, 2015), as `torch.nn.BatchNorm1d` and `BatchNorm2d`: each channel is
+/// brought to mean 0 and variance 1 over the rows of a minibatch and all positions, then scaled and shifted.
 ///
-/// `y = weight·(x − mean)/√(variance + eps) + bias`. An input of one extent, (features), has a channel for each feature; one
-/// of more, such as (channels, length) or (channels, height, width), has those of its first extent. `weight` starts as
-/// 1 and `bias` as 0, and neither decays.
+/// `y = weight·(x − mean)/√(variance + eps) + bias`. An input of one extent, (features), has a channel for each
+/// feature; one of more, such as (channels, length) or (channels, height, width), has those of its first extent.
+/// `weight` starts as 1 and `bias` as 0, and neither decays.
 ///
-/// In a step of training mean and variance are the minibatch's, with a variance that is divided by the number of values.
-/// The layer's state follows them: `running ← (1 − momentum)·running + momentum·found`, where the variance is divided
-/// by one less. (Of a single value it is 0 in both. PyTorch refuses that.) Everywhere else mean and variance are the
-/// running ones: `running_mean` starts as 0 and `running_var` as 1. Names and shapes are PyTorch's, so files are, too.
+/// In a step of training mean and variance are the minibatch's, with a variance that is divided by the number of
+/// values. The layer's state follows them: `running ← (1 − momentum)·running + momentum·found`, where the variance is
+/// divided by one less. (Of a single value it is 0 in both. PyTorch refuses that.) Everywhere else mean and variance
+/// are the running ones: `running_mean` starts as 0 and `running_var` as 1. Names and shapes are PyTorch's, so files
+/// are, too.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -37,8 +38,8 @@ pub(super) use kernels::contracts;
 /// The layer of "Deep Learning from Scratch", chapter 6, differs in this:
 ///
 /// - it adds 1e-6 within the root: `BatchNorm::new().eps(1e-6)`;
-/// - it has a mean and a variance for every value of an image, not for every channel: a `Flatten` before the layer makes
-///   each value a feature;
+/// - it has a mean and a variance for every value of an image, not for every channel: a `Flatten` before the layer
+///   makes each value a feature;
 /// - its running values start at 0 and take the variance that is divided by the number of values. That changes
 ///   nothing in training. After `t` steps it changes the running variance by a factor of `1 − 1/n` and a share of
 ///   `0.9ᵗ`: 1 % with a hundred rows, and 3·10⁻⁵ after a hundred steps.

@@ -61,8 +61,8 @@ impl Embedding {
         }
     }
 
-    /// Starts the table in another way. Those that scale by `fan_in` or `fan_out` take `count` for the one and `width` for the
-    /// other.
+    /// Starts the table in another way. Those that scale by `fan_in` or `fan_out` take `count` for the one and
+    /// `width` for the other.
     #[must_use]
     pub fn weight_init(mut self, init: Init) -> Self {
         self.weight = init;

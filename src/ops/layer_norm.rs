@@ -18,8 +18,8 @@ use crate::tensor::Tensor;
 /// row is brought to mean 0 and variance 1, then scaled and shifted.
 ///
 /// `y = weight·(x − mean)/√(variance + eps) + bias`, with the mean over all features of the row and a variance that is
-/// divided by their number. `weight` starts as 1 and `bias` as 0; they have the shape of the input, and do not decay. It is the
-/// same in training and outside of it.
+/// divided by their number. `weight` starts as 1 and `bias` as 0; they have the shape of the input, and do not decay.
+/// It is the same in training and outside of it.
 ///
 /// ```
 /// use wgrad::Sequential;

@@ -63,6 +63,26 @@ impl MaxPool2d {
         self.window
     }
 
+    /// Records a backward pass; with `relu`, that of a [`Relu`](super::Relu) before the layer as well, of which
+    /// `x` is the output: `dx` is the gradient by its input then.
+    pub(crate) fn record_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        pass: &Backward<'_>,
+        relu: bool,
+    ) -> Result<(), Error> {
+        let Some(dx) = pass.dx else { return Ok(()) };
+        let pool = Pool::new(|_| self.window(), pass.x, pass.y)?;
+        let (kernel, each) = match self.is_apart() {
+            true => (&BACKWARD_APART, Each::Cell),
+            false => (&BACKWARD, Each::Pixel),
+        };
+        let tensors = [winner(pass.kept), pass.dy, dx, pass.y];
+        pool.behind_relu(relu)
+            .record(recorder, kernel, each, &tensors);
+        Ok(())
+    }
+
     /// Whether the windows are small and lie beside each other, as they mostly do: the gradient of a window's pixels
     /// then takes one look at its winner.
     fn is_apart(&self) -> bool {
@@ -95,7 +115,12 @@ static FORWARD: Kernel<PoolShape> = of(
 );
 static BACKWARD: Kernel<PoolShape> = of(
     "backward",
-    &[WINNERS, Binding::read("dy"), Binding::write("dx")],
+    &[
+        WINNERS,
+        Binding::read("dy"),
+        Binding::write("dx"),
+        Binding::read("output"),
+    ],
 );
 static BACKWARD_APART: Kernel<PoolShape> = of("backward_apart", BACKWARD.bindings);
 
@@ -137,15 +162,7 @@ impl Layer for MaxPool2d {
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
-        let Some(dx) = pass.dx else { return Ok(()) };
-        let pool = Pool::new(|_| self.window(), pass.x, pass.y)?;
-        let (kernel, each) = match self.is_apart() {
-            true => (&BACKWARD_APART, Each::Cell),
-            false => (&BACKWARD, Each::Pixel),
-        };
-        let tensors = [winner(pass.kept), pass.dy, dx];
-        pool.record(recorder, kernel, each, &tensors);
-        Ok(())
+        self.record_backward(recorder, &pass, false)
     }
 
     fn reference(&self) -> reference::Twin {

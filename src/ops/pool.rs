@@ -22,7 +22,7 @@ pub(super) struct PoolShape {
     stride: [u32; 2],
     padding: [u32; 2],
     elements: u32,
-    pixels: f32,
+    relu: u32,
 }
 
 /// A kernel with an invocation for each element of a tensor.
@@ -37,7 +37,7 @@ pub(super) const fn kernel(
         source,
         entry,
         bindings,
-        fields: fields!(PoolShape: image, output, kernel, stride, padding, elements, pixels),
+        fields: fields!(PoolShape: image, output, kernel, stride, padding, elements, relu),
         constants: &[],
         workgroup_size: [256, 1, 1],
         block: Block::Uniform,
@@ -64,6 +64,7 @@ pub(super) struct Pool {
     planes: usize,
     image: [usize; 2],
     output: [usize; 2],
+    relu: bool,
 }
 
 impl Pool {
@@ -82,6 +83,7 @@ impl Pool {
             planes: x.rows() * channels,
             image: [height, width],
             output: window.output(&x.row_shape())?,
+            relu: false,
             window,
         };
         assert_eq!(
@@ -91,6 +93,11 @@ impl Pool {
             y.label()
         );
         Ok(pool)
+    }
+
+    /// With or without a `Relu` before it, by whose input the gradient is then.
+    pub(super) fn behind_relu(self, relu: bool) -> Self {
+        Self { relu, ..self }
     }
 
     /// Of all planes.
@@ -129,7 +136,6 @@ impl Pool {
             padding,
             ..
         } = self.window;
-        #[expect(clippy::cast_precision_loss, reason = "a divisor")]
         let shape = PoolShape {
             image: pair(self.image),
             output: pair(self.output),
@@ -137,7 +143,7 @@ impl Pool {
             stride: pair(stride.as_array()),
             padding: pair(padding.as_array()),
             elements: to_u32(elements),
-            pixels: self.window.len() as f32,
+            relu: self.relu.into(),
         };
         let cost = Cost {
             flops: (elements as u64).saturating_mul(rows * columns),

@@ -1,7 +1,7 @@
 use super::{Backward, Float, Forward, Layer};
 
-/// `y[i] = weight[x[i]]`; `dweight[e] = Σ dy[i]` over the `i` with `x[i] = e`, in their order; `dx = 0`. Where `x[i]` is
-/// no integer from 0 and below the rows of `weight`, `y[i]` is NaN and `dy[i]` goes nowhere.
+/// `y[i] = weight[x[i]]`; `dweight[e] = Σ dy[i]` over the `i` with `x[i] = e`, in their order; `dx = 0`. Where `x[i]`
+/// is no integer from 0 and below the rows of `weight`, `y[i]` is NaN and `dy[i]` goes nowhere.
 #[derive(Debug, Clone, Copy)]
 pub struct Embedding;
 

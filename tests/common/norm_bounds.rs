@@ -1,5 +1,6 @@
 //! How far single precision, or double, may be from the exact results of normalization, derived from what each
-//! operation is rounded by: WGSL lets a division be off by 2.5 ULP and `inverseSqrt` by 2, and rounds sums and products.
+//! operation is rounded by: WGSL lets a division be off by 2.5 ULP and `inverseSqrt` by 2, and rounds sums and
+//! products.
 #![allow(dead_code, reason = "no test program uses all of it")]
 
 use wgrad::ndarray::{Array2, ArrayView2, Axis};
@@ -136,8 +137,8 @@ fn channel(values: ArrayView2<'_, f32>, channel: usize, positions: usize) -> Vec
     of_rows.map(f64::from).collect()
 }
 
-/// Of batch normalization: `y`, `dx`, `dweight`, `dbias` and the running values of a step of training, and `y` outside of
-/// training after it. A row of channels has as many positions as there are columns for each.
+/// Of batch normalization: `y`, `dx`, `dweight`, `dbias` and the running values of a step of training, and `y`
+/// outside of training after it. A row of channels has as many positions as there are columns for each.
 pub(crate) fn batch_norm(
     precision: Rounding,
     of: Operands<'_>,

@@ -42,7 +42,9 @@ pub(crate) fn forward(
         Kind::Flatten => x.clone(),
         // Indices are exact, and so are copies of rows.
         Kind::Embedding => Uncertain::exact(layer.apply(parameters, &x.value)),
-        Kind::Normal { of, eps } => Normalized::of(precision, layer, of, eps, x).scaled(parameters),
+        Kind::Normal { of, eps, .. } => {
+            Normalized::of(precision, layer, of, eps, x).scaled(parameters)
+        }
         Kind::Activation(_) => unreachable!("activations have bounds of their own"),
     }
 }
@@ -79,7 +81,7 @@ pub(crate) fn backward(
             let error = carried + summed.mapv(|sum| precision.sum(indices, sum));
             (Uncertain::exact(pull(&delta.value).0), vec![error])
         }
-        Kind::Normal { of, eps } => {
+        Kind::Normal { of, eps, .. } => {
             Normalized::of(precision, layer, of, eps, x).backward(parameters, &delta)
         }
         Kind::Activation(_) => unreachable!("activations have bounds of their own"),
@@ -253,8 +255,10 @@ impl<'a> Normalized<'a> {
                 let variance = squares[g] / n + eps;
                 let error = of_squares[g] / n
                     + rounded_mean(squares[g], squares[g])
-                    + 2.0 * precision.unit * variance;
-                let least = (variance - error).max(eps * (1.0 - 2.0 * precision.unit));
+                    + 2.0 * precision.unit * variance
+                    + precision.settings * eps;
+                let of_eps = 2.0 * precision.unit + precision.settings;
+                let least = (variance - error).max(eps * (1.0 - of_eps));
                 // A root and a division, or an inverse root.
                 let of_root = (variance / least).sqrt() - 1.0 + 6.0 * precision.ulp();
                 [1.0 / variance.sqrt(), of_root]

@@ -6,7 +6,7 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayD};
 use serde_json::{Map, Value};
 use wgrad::ops::{self, Layer, LayerSpec, Layout, ParameterSpec};
-use wgrad::reference::{Backward, Float, Forward, Mode, Twin};
+use wgrad::reference::{self, Backward, Float, Forward, Mode, Twin};
 use wgrad::{Error, Init, Parameters, Sequential, Shape, ValueRef};
 
 use crate::file::{File, Refusal};
@@ -54,9 +54,11 @@ pub(crate) enum Kind {
     /// The same numbers.
     Flatten,
     /// Each channel over all rows, or each row by itself.
+    /// Momentum is that of running values, where there are any.
     Normal {
         of: Normal,
         eps: f64,
+        momentum: f64,
     },
     Embedding,
 }
@@ -289,7 +291,7 @@ impl Network {
             }
             kind => {
                 let made = Made::read(kind, options)?;
-                if kind == "embedding" && self.here == 0 {
+                if let (Kind::Embedding, 0) = (made.kind, self.here) {
                     self.indices_below = Some(options.count("count")?);
                 }
                 let pushed = self.push(made, Names::Listed(options.index));
@@ -389,6 +391,27 @@ impl Network {
             Array2::from_elem(spec.tensor_shape().dims(), value)
         };
         specs.map(of_spec).collect()
+    }
+
+    /// What is left of layers' first state after so many steps, value by value.
+    pub(crate) fn left_of_state(&self, steps: usize) -> Vec<f64> {
+        let of_layer = |layer: &Placed| {
+            let left = match layer.kind {
+                Kind::Normal { momentum, .. } => (1.0 - momentum).powf(steps as f64),
+                _ => 0.0,
+            };
+            let values = layer.spec.state.iter().map(|spec| spec.shape.len());
+            vec![left; values.sum()]
+        };
+        self.layers.iter().flat_map(of_layer).collect()
+    }
+
+    /// State under the crate's names, in its shapes.
+    pub(crate) fn named_state<F: Float>(&self, state: &[Array2<F>]) -> Parameters<F> {
+        let layers = self.layers.iter();
+        layers
+            .flat_map(|layer| layer.named(&layer.spec.state, &state[layer.state()]))
+            .collect()
     }
 
     /// Parameters under the crate's names, in its shapes.
@@ -536,6 +559,44 @@ impl Made {
                 let pixels = kernel[0].saturating_mul(kernel[1]);
                 Self::new(layer, Kind::AvgPool { pixels })
             }
+            "batch_norm" => {
+                let eps = options.number("eps", Some(1e-5))?;
+                let momentum = options.number("momentum", Some(0.1))?;
+                let [of_layer, of_momentum] = [eps, momentum].map(single);
+                let layer = ops::BatchNorm::new().eps(of_layer).momentum(of_momentum);
+                Self {
+                    definition: Twin::of(reference::BatchNorm { eps, momentum }),
+                    rounding: [0.0, relative(eps) + relative(momentum)],
+                    ..Self::new(
+                        layer,
+                        Kind::Normal {
+                            of: Normal::Channels,
+                            eps,
+                            momentum,
+                        },
+                    )
+                }
+            }
+            "layer_norm" => {
+                let eps = options.number("eps", Some(1e-5))?;
+                let layer = ops::LayerNorm::new().eps(single(eps));
+                Self {
+                    definition: Twin::of(reference::LayerNorm { eps }),
+                    rounding: [0.0, relative(eps)],
+                    ..Self::new(
+                        layer,
+                        Kind::Normal {
+                            of: Normal::Rows,
+                            eps,
+                            momentum: 0.0,
+                        },
+                    )
+                }
+            }
+            "embedding" => {
+                let [count, width] = [options.count("count")?, options.count("width")?];
+                Self::new(ops::Embedding::new(count, width), Kind::Embedding)
+            }
             "flatten" => Self::new(ops::Flatten, Kind::Flatten),
             "relu" => Self::activation(Activation::Relu),
             "sigmoid" => Self::activation(Activation::Sigmoid),
@@ -662,4 +723,12 @@ fn single(value: f64) -> f32 {
     #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
     let value = value as f32;
     value
+}
+
+/// How far a setting is from what the crate has, as a part of it.
+fn relative(value: f64) -> f64 {
+    match value {
+        0.0 => 0.0,
+        value => (f64::from(single(value)) / value - 1.0).abs(),
+    }
 }

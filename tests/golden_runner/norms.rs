@@ -149,7 +149,8 @@ impl Given {
             .map(move |kept| kept.tensor_shape(rows))
     }
 
-    /// `y`, `dx` where it is wanted, gradients by the parameters, state after the step, and with state also `y` outside of training.
+    /// `y`, `dx` where it is wanted, gradients by the parameters, state after the step, and with state also `y`
+    /// outside of training.
     fn by_reference<F: Float>(&self, layer: &dyn reference::Layer<F>) -> Outputs {
         let [x, dy] = [&self.x, &self.dy].map(of_f32::<F>);
         let parameters: Vec<Array2<F>> = self.parameters.iter().map(of_f32).collect();

@@ -81,7 +81,11 @@ pub(crate) fn check(
     }
     let magnitudes = Given {
         image,
-        x: given.x.mapv(f32::abs),
+        // Magnitudes have their largest elsewhere.
+        x: match taken {
+            Taken::Max => given.x.clone(),
+            Taken::Mean => given.x.mapv(f32::abs),
+        },
         dy: given.dy.mapv(f32::abs),
     };
     let sums = by_reference::<f64>(&*layers[0].1, &magnitudes);

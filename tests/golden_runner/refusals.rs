@@ -32,6 +32,7 @@ fn with_key(name: &str, key: &str, value: Option<&str>) -> File {
 }
 
 const OP: &str = "affine.safetensors";
+const IMAGES: &str = "conv2d.safetensors";
 const TRAINING: &str = "three_layer_sigmoid_sgd.safetensors";
 const WITH_MOMENTUM: &str = "two_layer_momentum.safetensors";
 const WITH_ADAM: &str = "two_layer_adam.safetensors";
@@ -103,7 +104,27 @@ fn with_network_of(outputs: usize) -> File {
 }
 
 #[test]
-fn golden_layers_that_are_not_built_are_refused_by_name() {
+fn golden_options_of_images_that_are_unknown_or_missing_are_refused() {
+    let cases = open(IMAGES).metadata["cases"].clone();
+    for (old, new, named) in [
+        ("\"stride\"", "\"groups\"", "groups"),
+        ("\"kernel\": [5, 5]", "\"kernel\": [5, 4]", "kernel"),
+        (
+            "\"padding\": [2, 2]",
+            "\"padding\": [2, 1]",
+            "wide_padding.dy",
+        ),
+        ("\"padding\": [2, 2]", "\"padding\": \"same\"", "cases"),
+        ("\"pointwise\"", "\"other\"", "pointwise"),
+    ] {
+        let changed = cases.replace(old, new);
+        assert_ne!(changed, cases, "{old}");
+        assert_refused(&with_key(IMAGES, "cases", Some(&changed)), &[named]);
+    }
+}
+
+#[test]
+fn golden_layers_that_are_not_known_are_refused_by_name() {
     for (layer, named) in [
         // A layer of images where there are none.
         (
@@ -131,13 +152,15 @@ fn golden_layers_that_are_not_built_are_refused_by_name() {
             "groups",
         ),
         (
-            r#"{"layer": "batch_norm", "eps": 1e-05, "momentum": 0.1}"#,
-            "batch_norm",
+            r#"{"layer": "batch_norm", "momentum": "cumulative"}"#,
+            "momentum",
         ),
-        (r#"{"layer": "layer_norm", "eps": 1e-05}"#, "layer_norm"),
+        (r#"{"layer": "batch_norm", "affine": false}"#, "affine"),
+        (r#"{"layer": "layer_norm", "eps": [1]}"#, "eps"),
+        (r#"{"layer": "embedding", "count": 27}"#, "width"),
         (
-            r#"{"layer": "embedding", "count": 27, "width": 6}"#,
-            "embedding",
+            r#"{"layer": "embedding", "count": 27, "width": 6, "padding_idx": 0}"#,
+            "padding_idx",
         ),
         (r#"{"layer": "relu", "inplace": true}"#, "inplace"),
         (
@@ -347,6 +370,8 @@ fn golden_values_of_ops_that_are_off_by_a_thousandth_are_caught() {
     let of_pools = ["book.y", "overlapping.dx", "odd.dx", "after_relu.y"];
     assert_caught("max_pool2d.safetensors", &of_pools, 3);
     assert_caught("avg_pool2d.safetensors", &of_pools, 3);
+    let of_images = ["same.y", "strided.dx", "pointwise.dweight", "one.dbias"];
+    assert_caught(IMAGES, &of_images, 4);
     let of_loss = ["batch.loss", "wide.dy"];
     assert_caught("mean_squared_error.safetensors", &of_loss, 3);
     let of_step = ["rows.y", "images.dx", "images.dweight", "rows.dbias"];
@@ -378,6 +403,28 @@ fn golden_values_of_trainings_on_tensors_that_are_off_by_a_thousandth_are_caught
     for name in SCHEDULED {
         assert_caught(name, &of_run, 5);
     }
+    let of_run = [
+        "losses",
+        "first_gradient.layers.13.bias",
+        "final.layers.4.weight",
+        "final.layers.5.running_mean",
+        "evaluated",
+    ];
+    assert_caught("residual_images_momentum.safetensors", &of_run, 5);
+    let of_run = [
+        "losses",
+        "first_gradient.layers.8.weight",
+        "final.layers.1.bias",
+        "evaluated",
+    ];
+    assert_caught("normalized_images_rms_prop.safetensors", &of_run, 5);
+    let of_run = [
+        "losses",
+        "first_gradient.layers.0.weight",
+        "final.layers.2.weight",
+        "evaluated",
+    ];
+    assert_caught("characters_adamw.safetensors", &of_run, 5);
 }
 
 #[test]
@@ -393,5 +440,12 @@ fn golden_values_of_trainings_that_are_off_by_a_thousandth_are_caught() {
             "evaluated",
         ];
         assert_caught(NETWORK, &of_run, 5);
+        let of_run = [
+            "losses",
+            "first_gradient.layers.6.weight",
+            "final.layers.4.running_var",
+            "evaluated",
+        ];
+        assert_caught("batch_norm_mlp_sgd.safetensors", &of_run, 5);
     }
 }

@@ -9,15 +9,24 @@
 pub(crate) struct Precision {
     pub(crate) unit: f64,
     pub(crate) tiny: f64,
+    /// How far layers' settings may be from a file's, relatively: the crate has them in `f32`.
+    pub(crate) settings: f64,
 }
 
 pub(crate) const SINGLE: Precision = Precision {
     unit: f32::EPSILON as f64 / 2.0,
     tiny: f32::MIN_POSITIVE as f64,
+    settings: f32::EPSILON as f64 / 2.0,
 };
 pub(crate) const DOUBLE: Precision = Precision {
     unit: f64::EPSILON / 2.0,
     tiny: f64::MIN_POSITIVE,
+    settings: 0.0,
+};
+/// Of an engine of the crate in `f64`.
+pub(crate) const DOUBLE_ENGINE: Precision = Precision {
+    settings: SINGLE.settings,
+    ..DOUBLE
 };
 
 /// ULP of a quotient.

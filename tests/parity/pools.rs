@@ -1,5 +1,6 @@
 use wgrad::ndarray::Array2;
 use wgrad::ops::{AvgPool2d, Backward, Flatten, Forward, Layer, MaxPool2d, Mode};
+use wgrad::plumbing::max_pool_backward_relu;
 use wgrad::reference::{self, Float};
 use wgrad::{Shape, TensorShape};
 
@@ -190,6 +191,34 @@ fn of_equal_values_in_a_window_the_first_wins() {
     assert_eq!(winner, [0.0, 1.0]);
     assert_eq!(bits(&y), bits(&[0.0, -0.0]));
     assert_eq!(dx, [3.0, 0.0, 0.0, 0.0, 0.0, 5.0, 0.0, 0.0]);
+}
+
+#[test]
+fn behind_a_relu_the_gradient_of_max_pooling_is_that_by_the_input_of_the_relu() {
+    for (case, bench) in cases() {
+        let rectified = |x: &f32| if *x > 0.0 { *x } else { 0.0 };
+        let x = Numbers::new(11).fill(case.inputs(), Fill::Integers);
+        let x: Vec<f32> = x.iter().map(rectified).collect();
+        let (layer, of_x) = (case.max(), (case.rows, Shape::from(case.image)));
+        let elements = case.rows * output(&layer, of_x.1).len();
+        let dy = Numbers::new(5).fill(elements, Fill::Moderate);
+        let [y, dx, winner] = by_reference::<f32>(&layer, of_x, [&x, &dy]);
+        let [of_x, of_y] =
+            [of_x.1, output(&layer, of_x.1)].map(|shape| TensorShape::from((case.rows, shape)));
+        let inputs = [("x", of_x, &x), ("y", of_y, &y), ("dy", of_y, &dy)];
+        let [x_in, y, dy] = inputs.map(|(label, shape, values)| bench.input(label, shape, values));
+        let kept = [bench.input("winner", of_y, &winner)];
+        let found = bench.output("dx", of_x);
+        bench.run(&format!("{case:?} behind a Relu"), 1, |recorder| {
+            let pass = Backward::new([&x_in, &y, &dy], Some(&found), Mode::Evaluation);
+            max_pool_backward_relu(&layer, recorder, pass.with_kept(&kept)).unwrap();
+        });
+        let open = x.iter().zip(&dx);
+        let expected: Vec<f32> = open
+            .map(|(&x, &dx)| if x > 0.0 { dx } else { 0.0 })
+            .collect();
+        assert_eq!(bench.read(&found), expected, "dx of {case:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Kernels that are recorded by themselves.
 
-use wgrad::Shape;
 use wgrad::kernel::Element;
 use wgrad::ops::{
     AvgPool2d, Backward, BatchNorm, Conv2d, Draw, Dropout, Embedding, Flatten, Forward, Gelu,
@@ -8,7 +7,7 @@ use wgrad::ops::{
     SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::plan::Recorder;
-use wgrad::plumbing::{ConvVariant, Variant, values};
+use wgrad::plumbing::{ConvVariant, Variant, max_pool_backward_relu, values};
 use wgrad::tensor::Tensor;
 use wgrad::{Shape, TensorShape};
 
@@ -43,7 +42,8 @@ fn normalized() -> [(usize, Shape); 4] {
     ]
 }
 
-/// Indices of a row, of which there are so many rows, and the table: more than one tile of indices, or block of columns.
+/// Indices of a row, of which there are so many rows, and the table: more than one tile of indices, or block of
+/// columns.
 const LOOKED_UP: [[usize; 4]; 3] = [[1, 3, 3, 2], [2049, 1, 2, 65], [33_000, 1, 1, 1]];
 
 /// Images around a workgroup of 256 invocations, whole and not.
@@ -271,6 +271,7 @@ fn pools(recorder: &mut Recorder<'_>, rows: usize, image: Shape) {
     let overlapping = MaxPool2d::new(3).stride(2).padding(1);
     let mean = AvgPool2d::new(3).stride([1, 2]).padding(1);
     let (apart, global) = (MaxPool2d::new(2).padding(1), AvgPool2d::global());
+    let max = [apart, overlapping];
     let layers: [&dyn Layer; 5] = [&apart, &overlapping, &mean, &global, &Flatten];
     for layer in layers {
         let spec = layer.spec(&image).unwrap();
@@ -284,6 +285,10 @@ fn pools(recorder: &mut Recorder<'_>, rows: usize, image: Shape) {
         layer.forward(recorder, pass.with_kept(&kept)).unwrap();
         let pass = Backward::new([&x, &y, &dy], Some(&dx), Mode::Evaluation);
         layer.backward(recorder, pass.with_kept(&kept)).unwrap();
+        if let Some(pool) = max.iter().find(|pool| pool.name() == layer.name()) {
+            let pass = Backward::new([&x, &y, &dy], Some(&dx), Mode::Evaluation);
+            max_pool_backward_relu(pool, recorder, pass.with_kept(&kept)).unwrap();
+        }
     }
 }
 

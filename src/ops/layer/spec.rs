@@ -226,8 +226,8 @@ impl LayerSpec {
         self
     }
 
-    /// Takes integers from 0 and below `count` alone, as `f32`: indices, which have no gradient. A network lets such a layer
-    /// read none but its inputs, and refuses rows of the host that have anything else there.
+    /// Takes integers from 0 and below `count` alone, as `f32`: indices, which have no gradient. A network lets such
+    /// a layer read none but its inputs, and refuses rows of the host that have anything else there.
     #[must_use]
     pub fn indices_below(mut self, count: usize) -> Self {
         self.indices_below = Some(count);
