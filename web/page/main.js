@@ -2,6 +2,7 @@
 
 import init, { Data, Device, Digits, Session, Settings } from "./wasm/wgrad_web.js";
 import { Chart } from "./chart.js";
+import { Cpu } from "./cpu.js";
 import { DigitGrid } from "./digits.js";
 import { Notice } from "./notice.js";
 import { Pad } from "./pad.js";
@@ -24,6 +25,7 @@ const lossChart = new Chart($("loss-chart"), { scale: "log", ink: "accent" });
 const accuracyChart = new Chart($("accuracy-chart"), { scale: "share", ink: "second" });
 const grid = new DigitGrid($("digits"), $("digits-summary"));
 const weights = new WeightImages($("weights"), $("weights-summary"));
+const cpu = new Cpu();
 const notice = new Notice({ box: $("notice"), text: $("notice-text"), action: $("notice-action"), close: $("notice-close"), back: $("train") });
 
 /** What there is at the moment. */
@@ -179,7 +181,7 @@ async function useData(data) {
   await quit();
   let training = null;
   try {
-    training = newTraining(data, settings());
+    training = await newTraining(data, settings());
   } catch (error) {
     if (now.data) {
       data.free();
@@ -236,7 +238,10 @@ const MOST_ON_CPU = 5e7;
 
 /** The settings of the form; an error says which of them is none. */
 function settings() {
-  const text = $("hidden").value.trim();
+  const network = $("network").value;
+  const isDense = network === "two-layer";
+  // What does not matter need not be right.
+  const text = isDense ? $("hidden").value.trim() : "";
   const widths = text === "" ? [] : text.split(",").map((part) => Number(part.trim()));
   if (!widths.every((width) => Number.isInteger(width) && width >= 1 && width < 2 ** 32)) {
     throw settingError($("hidden"), "Hidden layers must be whole numbers from 1 to 4,294,967,295, such as 100, 50; found");
@@ -246,10 +251,11 @@ function settings() {
   }
   const sizes = [...widths, now.data?.classes ?? 10];
   const count = sizes.reduce((sum, width, at) => sum + width * (at === 0 ? 784 : sizes[at - 1]), 0);
-  if (!isOnGpu() && count > MOST_ON_CPU) {
+  if (!isOnGpu() && isDense && count > MOST_ON_CPU) {
     throw settingError($("hidden"), `On the CPU the layers may have at most ${MOST_ON_CPU.toLocaleString("en")} weights, or a tab has no memory for them; found`);
   }
   return {
+    network,
     hidden: Uint32Array.from(widths),
     activation: $("activation").value,
     optimizer: $("optimizer").value,
@@ -275,7 +281,7 @@ async function reset() {
   try {
     await quit();
     if (now.isGpuLost && isOnGpu()) await reopenGpu();
-    await takeNew(newTraining(now.data, settings()));
+    await takeNew(await newTraining(now.data, settings()));
   } catch (error) {
     fail(error);
     return false;
@@ -307,6 +313,7 @@ function take(training) {
   accuracyChart.reset();
   $("loss-chart").setAttribute("aria-label", "Loss by step: none yet");
   $("accuracy-chart").setAttribute("aria-label", "Test accuracy by step: none yet");
+  document.documentElement.dataset.network = training.options.network;
   $("plan-name").textContent = `A step: ${training.session.plan}.`;
   tellDevice();
   tellSettings();
@@ -316,24 +323,28 @@ function take(training) {
   drawCharts();
 }
 
-function newTraining(data, options) {
-  const device = options.isOnGpu && now.gpu ? now.gpu : Device.cpu();
-  const made = new Settings();
-  for (const name of ["hidden", "activation", "optimizer", "learningRate", "batch", "seed", "plan"]) {
-    made[name] = options[name];
+async function newTraining(data, options) {
+  const isGpu = options.isOnGpu && now.gpu !== null;
+  const chosen = {};
+  for (const name of ["network", "hidden", "activation", "optimizer", "learningRate", "batch", "seed", "plan"]) {
+    chosen[name] = options[name];
   }
-  try {
-    const session = new Session(device, data, made);
-    return new Training(session, device, options, {
-      losses: addLosses,
-      evaluated: addEvaluation,
-      frame: everyFrame,
-      stopped,
-    });
-  } finally {
-    made.free();
-    if (device !== now.gpu) device.free();
-  }
+  const session = isGpu ? sessionOnGpu(data, chosen) : await cpu.open(data, chosen);
+  const device = { isGpu, isSoftware: isGpu && now.gpu.isSoftware };
+  return new Training(session, device, options, {
+    losses: addLosses,
+    evaluated: addEvaluation,
+    frame: everyFrame,
+    stopped,
+  });
+}
+
+function sessionOnGpu(data, chosen) {
+  const made = Object.assign(new Settings(), chosen);
+  const session = new Session(now.gpu, data, made);
+  // Where that throws, the garbage collector frees them: what a bug has left borrowed cannot be freed here.
+  made.free();
+  return session;
 }
 
 async function train(steps) {
@@ -428,7 +439,7 @@ function figures() {
   const accuracy = now.accuracies.at(-1)?.accuracy;
   set("steps", training ? training.steps.toLocaleString("en") : "0");
   const rate = training?.stepsPerSecond ?? 0;
-  set("rate", rate > 0 ? Math.round(rate).toLocaleString("en") : "–");
+  set("rate", rate > 0 ? rate.toLocaleString("en", { maximumFractionDigits: rate < 10 ? 1 : 0 }) : "–");
   set("loss", shown(mean, 4));
   set("accuracy", accuracy === undefined ? "–" : `${(100 * accuracy).toFixed(2)}%`);
   if (loss !== undefined) {
@@ -446,7 +457,7 @@ async function look(isWanted) {
   if (!training || (now.lookBusy && !isWanted)) return;
   now.lookBusy = true;
   try {
-    await Promise.all([grid.update(training.session), weights.update(training.session), pad.update(training.session)]);
+    await Promise.all([grid.update(training.session), weights.update(training), pad.update(training.session)]);
   } catch (error) {
     readFailed(training, error);
   } finally {
@@ -504,8 +515,8 @@ async function loadBytes(file, bytes) {
   let training = null;
   try {
     await now.training?.pause();
-    training = newTraining(now.data, settings());
-    const other = goOnOrTakeWeights(training, bytes);
+    training = await newTraining(now.data, settings());
+    const other = await goOnOrTakeWeights(training, bytes);
     take(training);
     notice.hide();
     if (other) {
@@ -523,12 +534,12 @@ async function loadBytes(file, bytes) {
 }
 
 /** Why the training of a file does not go on and only its weights were taken, if so. */
-function goOnOrTakeWeights(training, file) {
+async function goOnOrTakeWeights(training, file) {
   try {
-    training.resume(file);
+    await training.resume(file);
     return null;
   } catch (error) {
-    training.takeWeights(file);
+    await training.takeWeights(file);
     return error;
   }
 }
@@ -577,9 +588,9 @@ async function goOn() {
       const old = now.training;
       await quit();
       await reopenGpu();
-      const training = newTraining(now.data, old?.options ?? settings());
-      if (old?.snapshot) training.resume(old.snapshot);
-      else if (old?.weights) training.takeWeights(old.weights);
+      const training = await newTraining(now.data, old?.options ?? settings());
+      if (old?.snapshot) await training.resume(old.snapshot);
+      else if (old?.weights) await training.takeWeights(old.weights);
       const { losses, recent, accuracies } = now;
       const charts = [lossChart.series, accuracyChart.series];
       take(training);
@@ -604,10 +615,12 @@ function wire() {
     notice.hide();
     inTurn(reset);
   });
-  $("optimizer").addEventListener("change", (event) => {
-    $("learning-rate").value = event.target.selectedOptions[0].dataset.rate;
-  });
+  $("network").addEventListener("change", chooseNetwork);
+  $("optimizer").addEventListener("change", chooseOptimizer);
   $("settings").addEventListener("input", tellSettings);
+  // After the browser has put its fields back.
+  $("settings").addEventListener("reset", () => setTimeout(showNetwork));
+  showNetwork();
   $("settings").addEventListener("submit", (event) => event.preventDefault());
   $("device").addEventListener("change", () => { if (now.data && !now.training?.isBegun) inTurn(reset); });
   $("synthetic").addEventListener("click", () => drawDigits().catch(fail));
@@ -627,6 +640,27 @@ function wire() {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   if (window.innerWidth <= 900) $("settings-details").open = false;
   redraw();
+}
+
+/** The optimizer with which the book trains it. */
+function chooseNetwork() {
+  $("optimizer").value = $("network").selectedOptions[0].dataset.optimizer;
+  chooseOptimizer();
+  showNetwork();
+}
+
+function chooseOptimizer() {
+  $("learning-rate").value = $("optimizer").selectedOptions[0].dataset.rate;
+}
+
+/** Offers the settings that the chosen network has. */
+function showNetwork() {
+  const network = $("network").value;
+  $("settings").dataset.network = network;
+  const fused = $("plan").querySelector("[value=fused]");
+  fused.disabled = network !== "two-layer";
+  if (fused.disabled && fused.selected) $("plan").value = "auto";
+  tellSettings();
 }
 
 function wireDrop() {

@@ -1,8 +1,10 @@
 // Drives a session: steps are sliced to a budget per frame, and what is read back is read rarely and
 // never waited for by the steps.
 
-/** Milliseconds of work begun in a frame. */
+/** Milliseconds of a GPU's work begun in a frame, as it draws the page, too. */
 const BUDGET = 12;
+/** The same of a thread of its own: more than a frame, so that it always has work. */
+const THREAD_BUDGET = 24;
 /** Milliseconds between reads of the losses. */
 const LOSSES_EVERY = 200;
 /** Least milliseconds between evaluations; a slow one is paid for with ten times its own time. */
@@ -26,6 +28,8 @@ export class Training {
     this.isGpu = isGpu;
     this.isSoftware = isSoftware;
     this.evaluatesAtOnce = isGpu && !isSoftware;
+    // Elsewhere it may be seconds before the first step.
+    this.evaluatesFirst = this.evaluatesAtOnce || (!isGpu && options.network === "two-layer");
     this.running = false;
     this.quits = false;
     this.reads = new Set();
@@ -36,7 +40,7 @@ export class Training {
     this.stepsPerSecond = 0;
     this.lossesRead = session.steps;
     this.finished = Promise.resolve();
-    this.pace = isGpu ? new GpuPace(session) : new CpuPace(session);
+    this.pace = new Pace(session, isGpu ? BUDGET : THREAD_BUDGET);
   }
 
   get steps() {
@@ -44,15 +48,15 @@ export class Training {
   }
 
   /** Goes on from the state in a file. */
-  resume(file) {
-    this.session.resume(file);
+  async resume(file) {
+    await this.session.resume(file);
     this.snapshot = file;
     this.snapshotStep = this.lossesRead = this.steps;
   }
 
   /** Begins with the weights of a file. */
-  takeWeights(file) {
-    this.session.setWeights(file);
+  async takeWeights(file) {
+    await this.session.setWeights(file);
     this.weights = file;
   }
 
@@ -86,8 +90,7 @@ export class Training {
     this.failure = null;
     try {
       await this.pace.begin();
-      // On a software driver it would be seconds before the first step.
-      if (this.steps === 0 && !this.isSoftware) await this.#evaluate();
+      if (this.steps === 0 && this.evaluatesFirst) await this.#evaluate();
       await this.#frames(until);
       await this.pace.end();
       await Promise.all(this.reads);
@@ -180,7 +183,7 @@ export class Training {
       }
     }
     if (this.quits) {
-      results.forEach((result) => result.free());
+      free(results);
       return performance.now() - start;
     }
     const sum = (of) => results.reduce((total, result) => total + of(result) * result.examples, 0);
@@ -191,11 +194,14 @@ export class Training {
       accuracy: sum((result) => result.accuracy) / examples,
       examples,
     };
-    results.forEach((result) => result.free());
+    free(results);
     this.on.evaluated(evaluation);
     return performance.now() - start;
   }
 }
+
+/** Those of a session in this thread are in WebAssembly's memory. */
+const free = (results) => results.forEach((result) => result.free?.());
 
 /** Steps per second over the last second or two. */
 class Meter {
@@ -217,12 +223,14 @@ class Meter {
 }
 
 /**
- * Submits a few steps a frame and keeps two submits under way, so that the GPU has work and its queue
- * stays short. How many steps are a frame's budget is told by the time between completions.
+ * Submits a few steps a frame and keeps two submits under way, so that the GPU, or the thread that computes, has work
+ * and its queue stays short. How many steps are a frame's budget is told by the time between completions. A step that
+ * takes longer than a frame is one submit, and frames go on meanwhile.
  */
-class GpuPace {
-  constructor(session) {
+class Pace {
+  constructor(session, budget) {
     this.session = session;
+    this.budget = budget;
     this.count = 1;
     this.underWay = new Set();
     this.done = session.steps;
@@ -260,7 +268,7 @@ class GpuPace {
   }
 
   #adapt(count, took) {
-    const wanted = (count * BUDGET) / Math.max(took, 0.1);
+    const wanted = (count * this.budget) / Math.max(took, 0.1);
     this.count = Math.min(Math.max(wanted, 0.5 * this.count, 1), 1.3 * this.count + 0.5, 4096);
   }
 
@@ -268,28 +276,4 @@ class GpuPace {
     await Promise.all(this.underWay);
     if (this.failure) throw this.failure;
   }
-}
-
-/** Takes steps until the frame's budget is used. */
-class CpuPace {
-  constructor(session) {
-    this.session = session;
-    this.done = session.steps;
-  }
-
-  async begin() {
-    this.done = this.session.steps;
-  }
-
-  advance(most) {
-    const end = performance.now() + BUDGET;
-    let taken = 0;
-    do {
-      this.session.advance(1);
-      taken += 1;
-    } while (taken < most && performance.now() < end);
-    this.done = this.session.steps;
-  }
-
-  async end() { /* Nothing is under way. */ }
 }

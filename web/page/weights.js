@@ -1,12 +1,37 @@
-// The first layer's weights: an image for each unit.
+// The first layer's weights: an image for each unit of a dense network, for each filter of a convolutional one.
 
-const SIDE = 28;
+/**
+ * By the setting `network`: what the images are of, pixels of a side, columns from the most wanted on, where the weight
+ * of a pixel lies, and the colours (ground, for it, against it) on light and on dark paper. 0 has the colour of the ground.
+ */
+const LAYERS = {
+  "two-layer": {
+    unit: "unit",
+    side: 28,
+    columns: [10, 12, 15, 8, 9, 11, 13, 14],
+    at: (pixel, unit, units) => pixel * units + unit,
+    colours: {
+      light: [[246, 245, 241], [176, 72, 8], [30, 90, 200]],
+      dark: [[20, 22, 25], [255, 170, 90], [110, 170, 255]],
+    },
+  },
+  "simple-conv": {
+    unit: "filter",
+    side: 5,
+    columns: [15, 10, 12, 8, 9, 11, 13, 14],
+    at: (pixel, filter) => 25 * filter + pixel,
+    // Ink is white in all images of the page.
+    colours: {
+      light: [[128, 128, 128], [255, 255, 255], [0, 0, 0]],
+      dark: [[128, 128, 128], [255, 255, 255], [0, 0, 0]],
+    },
+  },
+};
 const GAP = 1;
 const MOST = 60;
 
-/** Of 8 to 15, that which leaves the fewest places of the last row empty. */
-function columnsFor(count) {
-  const candidates = [10, 12, 15, 8, 9, 11, 13, 14];
+/** That which leaves the fewest places of the last row empty. */
+function columnsFor(count, candidates) {
   const empty = (columns) => (columns - (count % columns)) % columns;
   return count < 8 ? count : candidates.reduce((best, each) => (empty(each) < empty(best) ? each : best));
 }
@@ -17,45 +42,47 @@ export class WeightImages {
     this.dark = window.matchMedia("(prefers-color-scheme: dark)");
   }
 
-  async update(session) {
-    this.draw(await session.firstWeights());
+  /** With the present weights of a training. */
+  async update({ session, options }) {
+    this.draw(await session.firstWeights(), LAYERS[options.network]);
   }
 
-  draw(weights) {
-    const units = weights.length / (SIDE * SIDE);
+  draw(weights, layer) {
+    const { side, unit: name } = layer;
+    const units = weights.length / (side * side);
     const shown = Math.min(units, MOST);
-    const columns = columnsFor(shown);
+    const columns = columnsFor(shown, layer.columns);
     const rows = Math.ceil(shown / columns);
-    const [width, height] = [columns * (SIDE + GAP) - GAP, rows * (SIDE + GAP) - GAP];
+    const [width, height] = [columns * (side + GAP) - GAP, rows * (side + GAP) - GAP];
     if (this.canvas.width !== width || this.canvas.height !== height) {
       this.canvas.width = width;
       this.canvas.height = height;
     }
-    const text = shown < units ? `${shown} of ${units} units` : `${units} units`;
-    if (this.summary.textContent !== text) this.summary.textContent = text;
+    const text = shown < units ? `${shown} of ${units} ${name}s` : `${units} ${name}s`;
+    if (this.summary.textContent !== text) {
+      this.summary.textContent = text;
+      this.canvas.setAttribute("aria-label", `Weights of the first layer's ${name}s as images`);
+    }
     const context = this.canvas.getContext("2d");
     const image = context.createImageData(width, height);
     for (let unit = 0; unit < shown; unit += 1) {
-      this.#unit(image, weights, unit, units, columns);
+      const [left, top] = [(unit % columns) * (side + GAP), Math.floor(unit / columns) * (side + GAP)];
+      const pixels = Array.from({ length: side * side }, (_, pixel) => weights[layer.at(pixel, unit, units)]);
+      this.#paint(image, left, top, pixels, layer);
     }
     context.putImageData(image, 0, 0);
   }
 
-  /** 0 is the colour of the ground, the largest weight of a unit its brightest. */
-  #unit(image, weights, unit, units, columns) {
-    const [ground, plus, minus] = this.dark.matches
-      ? [[20, 22, 25], [255, 170, 90], [110, 170, 255]]
-      : [[246, 245, 241], [176, 72, 8], [30, 90, 200]];
-    let most = 1e-12;
-    for (let i = unit; i < weights.length; i += units) most = Math.max(most, Math.abs(weights[i]));
-    const left = (unit % columns) * (SIDE + GAP);
-    const top = Math.floor(unit / columns) * (SIDE + GAP);
-    for (let pixel = 0; pixel < SIDE * SIDE; pixel += 1) {
-      const weight = weights[pixel * units + unit] / most;
+  /** The largest weight of an image has its brightest colour. */
+  #paint(image, left, top, weights, { side, colours }) {
+    const [ground, plus, minus] = this.dark.matches ? colours.dark : colours.light;
+    const most = weights.reduce((largest, weight) => Math.max(largest, Math.abs(weight)), 1e-12);
+    weights.forEach((each, pixel) => {
+      const weight = each / most;
       const [towards, share] = weight > 0 ? [plus, weight] : [minus, -weight];
-      const at = 4 * ((top + Math.floor(pixel / SIDE)) * image.width + left + (pixel % SIDE));
+      const at = 4 * ((top + Math.floor(pixel / side)) * image.width + left + (pixel % side));
       for (let c = 0; c < 3; c += 1) image.data[at + c] = ground[c] + share * (towards[c] - ground[c]);
       image.data[at + 3] = 255;
-    }
+    });
   }
 }

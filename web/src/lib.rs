@@ -9,6 +9,7 @@
 mod data;
 mod device;
 mod drawing;
+mod engine;
 mod error;
 mod session;
 mod settings;

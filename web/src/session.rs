@@ -5,10 +5,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 use wgrad::ndarray::ArrayView2;
 use wgrad::ops::SoftmaxCrossEntropy;
-use wgrad::{Error, Later, Train, Trainer, cpu};
+use wgrad::{Error, Later, Trainer, cpu};
 
 use crate::data::Data;
 use crate::device::Device;
+use crate::engine::Engine;
 use crate::error::thrown;
 use crate::settings::Settings;
 
@@ -19,7 +20,7 @@ const FIRST_WEIGHT: &str = "layers.0.weight";
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Session {
-    engine: Box<dyn Train>,
+    engine: Engine,
     data: Data,
     inputs: usize,
 }
@@ -85,7 +86,7 @@ impl Session {
     /// number below 2²⁴.
     #[wasm_bindgen(unchecked_return_type = "Promise<Float32Array>")]
     pub fn losses(&self, count: usize) -> Promise {
-        promise(self.engine.losses_async(count), floats)
+        promise(self.engine.losses(count), floats)
     }
 
     /// Number of parts in which the test set is evaluated, so that none of them takes long.
@@ -102,17 +103,14 @@ impl Session {
             return promise(never(part, self.test_parts()), |()| JsValue::UNDEFINED);
         };
         let count = examples.len();
-        promise(
-            self.engine.evaluate_async(&examples.into()),
-            move |evaluation| {
-                let found = Evaluation {
-                    loss: evaluation.loss,
-                    accuracy: evaluation.accuracy.unwrap_or(f64::NAN),
-                    examples: count,
-                };
-                found.into()
-            },
-        )
+        promise(self.engine.evaluate(&examples.into()), move |evaluation| {
+            let found = Evaluation {
+                loss: evaluation.loss,
+                accuracy: evaluation.accuracy.unwrap_or(f64::NAN),
+                examples: count,
+            };
+            found.into()
+        })
     }
 
     /// Probabilities of the classes for each of some images of 28×28 bytes.
@@ -128,17 +126,18 @@ impl Session {
         let Ok(x) = ArrayView2::from_shape(shape, &rows[..images * self.inputs]) else {
             return promise(never(images, images), |()| JsValue::UNDEFINED);
         };
-        promise(self.engine.predict_async(x), move |logits| {
+        promise(self.engine.predict(x), move |logits| {
             let mut logits: Vec<f32> = logits.into_iter().collect();
             logits.chunks_mut(classes).for_each(softmax);
             floats(logits)
         })
     }
 
-    /// The first layer's weights: for each input the weights of all its units.
+    /// The first layer's weights: of a dense network for each input the weights of all its units, of a convolutional
+    /// one the 5×5 weights of each filter.
     #[wasm_bindgen(js_name = firstWeights, unchecked_return_type = "Promise<Float32Array>")]
     pub fn first_weights(&self) -> Promise {
-        promise(self.engine.parameter_async(FIRST_WEIGHT), |weights| {
+        promise(self.engine.parameter(FIRST_WEIGHT), |weights| {
             floats(weights.into_iter().collect())
         })
     }
@@ -147,7 +146,7 @@ impl Session {
     /// it has.
     #[wasm_bindgen(unchecked_return_type = "Promise<Uint8Array>")]
     pub fn save(&self) -> Promise {
-        promise(self.engine.to_safetensors_async(), |file| {
+        promise(self.engine.to_safetensors(), |file| {
             js_sys::Uint8Array::from(&file[..]).into()
         })
     }
@@ -177,22 +176,22 @@ impl Drop for Session {
 }
 
 /// The training that the page asks for.
-fn build(device: &Device, data: &Data, settings: &Settings) -> Result<Box<dyn Train>, Error> {
+fn build(device: &Device, data: &Data, settings: &Settings) -> Result<Engine, Error> {
     let (train, batch) = (&data.train, settings.batch as usize);
     let (network, optimizer) = (settings.network(train)?, settings.optimizer()?);
     let (loss, sampling) = (SoftmaxCrossEntropy, settings.sampling());
     Ok(match &device.gpu {
         Some(gpu) => {
             let (model, fusion) = (network.build(gpu)?, settings.fusion()?);
-            Box::new(Trainer::with_fusion(
+            Engine::Gpu(Box::new(Trainer::with_fusion(
                 model, loss, optimizer, train, batch, sampling, fusion,
-            )?)
+            )?))
         }
         None => {
             let network = network.on_cpu()?;
-            Box::new(cpu::Trainer::new(
+            Engine::Cpu(Box::new(cpu::Trainer::new(
                 network, loss, optimizer, train, batch, sampling,
-            )?)
+            )?))
         }
     })
 }

@@ -5,7 +5,7 @@ use wgrad::data::{Dataset, Sampling};
 use wgrad::ops::{
     AdaGrad, Adam, AdamW, Gelu, LeakyRelu, Linear, Optimizer, Relu, RmsProp, Sgd, Sigmoid, Tanh,
 };
-use wgrad::{Error, Fusion, Sequential, TwoLayerNet};
+use wgrad::{Error, Fusion, Sequential, SimpleConvNet, TwoLayerNet};
 
 /// Hidden units of the book's network.
 const BOOK_UNITS: u32 = 50;
@@ -15,7 +15,9 @@ const BOOK_UNITS: u32 = 50;
 #[wasm_bindgen(getter_with_clone)]
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Units of the hidden layers.
+    /// `two-layer`, or `simple-conv`: the book's convolutional network, of chapter 7.
+    pub network: String,
+    /// Units of the hidden layers of a dense network.
     pub hidden: Vec<u32>,
     /// What follows each of them: `relu`, `leaky-relu`, `gelu`, `sigmoid` or `tanh`.
     pub activation: String,
@@ -39,6 +41,7 @@ impl Settings {
     #[must_use]
     pub fn new() -> Self {
         Self {
+            network: "two-layer".to_owned(),
             hidden: vec![BOOK_UNITS],
             activation: "relu".to_owned(),
             optimizer: "sgd".to_owned(),
@@ -58,13 +61,29 @@ impl Default for Settings {
 
 impl Settings {
     pub(crate) fn network(&self, train: &Dataset) -> Result<Sequential, Error> {
-        let (seed, classes) = (self.seed.into(), train.labels().classes());
+        let classes = train.labels().classes();
+        match self.network.as_str() {
+            "two-layer" => self.dense(train.width(), classes),
+            "simple-conv" => {
+                let book = SimpleConvNet::default().classes(classes).spec();
+                Ok(book.seed(self.seed.into()))
+            }
+            _ => Err(unknown(
+                "network",
+                "two-layer or simple-conv",
+                &self.network,
+            )),
+        }
+    }
+
+    fn dense(&self, inputs: usize, classes: usize) -> Result<Sequential, Error> {
+        let seed = self.seed.into();
         // Of other networks the weights start by their layers' defaults, as in `train_gpu`.
         if let ([BOOK_UNITS], "relu") = (self.hidden.as_slice(), self.activation.as_str()) {
-            let book = TwoLayerNet::spec(train.width(), BOOK_UNITS as usize, classes);
+            let book = TwoLayerNet::spec(inputs, BOOK_UNITS as usize, classes);
             return Ok(book.seed(seed));
         }
-        let mut network = Sequential::input(train.width()).seed(seed);
+        let mut network = Sequential::input(inputs).seed(seed);
         for &width in &self.hidden {
             network = network.layer(Linear::new(width as usize));
             network = match self.activation.as_str() {

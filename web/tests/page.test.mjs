@@ -14,6 +14,11 @@ import { launch, open, serve, ROOT } from "./support.mjs";
 const STEPS = 300;
 /** Steps from a file. */
 const MORE = 20;
+/** Steps of SimpleConvNet: each is 0.4 GFLOP, which takes a software driver a good part of a second. */
+const CONV_STEPS = 40;
+const CONV = ["--network", "simple-conv"];
+/** Milliseconds that a frame may last while it trains, at the 95th percentile. */
+const LONGEST_FRAME = 33;
 /** What a loss of the page may be off from the native one. */
 const TOLERANCE = 1e-3;
 
@@ -47,9 +52,9 @@ async function native(steps, ...options) {
   return Object.fromEntries(last.split(" ").map((pair) => pair.split("=")));
 }
 
-async function nativeLosses() {
-  const file = join(files, "losses.csv");
-  await native(STEPS, "--losses", file);
+async function nativeLosses(steps, ...options) {
+  const file = join(files, `losses-${steps}.csv`);
+  await native(steps, "--losses", file, ...options);
   return lossesIn(file);
 }
 
@@ -65,6 +70,61 @@ function assertClose(found, expected) {
   console.log(`largest difference of ${found.length} losses from the native ones: ${largest.toExponential(1)}`);
   // Written so that NaN fails.
   assert.ok(largest <= TOLERANCE, `a loss is ${largest} off`);
+}
+
+/** The 95th percentile of the frames while it trained, which may not be long. */
+function assertFrames({ frameTimes }, what) {
+  const sorted = [...frameTimes].sort((a, b) => a - b);
+  const p95 = sorted[Math.floor(0.95 * sorted.length)];
+  console.log(`frame time while training ${what}: ${p95.toFixed(1)} ms at the 95th percentile of ${sorted.length}`);
+  assert.ok(p95 <= LONGEST_FRAME, `${p95} ms`);
+}
+
+/** The grey values of the images of the filters, each as a text. */
+async function filters(of) {
+  const images = await of.$eval("#weights", (canvas) => {
+    const { width, height } = canvas;
+    const copy = Object.assign(document.createElement("canvas"), { width, height });
+    // Of a canvas that is read without this word the browser complains.
+    const context = copy.getContext("2d", { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0);
+    const { data } = context.getImageData(0, 0, width, height);
+    const pixel = (x, y) => [...data.subarray(4 * (y * width + x), 4 * (y * width + x) + 4)];
+    const places = Array.from({ length: 30 }, (_, i) => [6 * (i % 15), 6 * Math.floor(i / 15)]);
+    return places.map(([left, top]) => Array.from({ length: 25 }, (_, i) => pixel(left + (i % 5), top + Math.floor(i / 5))));
+  });
+  for (const image of images) {
+    assert.ok(image.every(([r, g, b, a]) => r === g && g === b && a === 255), `${image}`);
+    assert.ok(new Set(image.map(([grey]) => grey)).size > 5, `${image}`);
+  }
+  return images.map((image) => image.map(([grey]) => grey).join(" "));
+}
+
+const mean = (values) => values.reduce((a, b) => a + b) / values.length;
+
+/** Chooses SimpleConvNet and trains it, as natively; its filters are drawn as they form. */
+async function trainSimpleConvNet(of, expected) {
+  await of.selectOption("#network", "simple-conv");
+  assert.equal(await of.inputValue("#optimizer"), "adam");
+  assert.equal(await of.inputValue("#learning-rate"), "0.001");
+  assert.equal(await of.isVisible("#hidden"), false);
+  await of.click("#reset");
+  await of.waitForFunction(() => document.querySelector("#weights-summary").textContent === "30 filters");
+  const before = await filters(of);
+  await trainTo(CONV_STEPS, of);
+  const now = await state(of);
+  assertClose(now.losses, expected);
+  const [first, last] = [mean(now.losses.slice(0, 5)), mean(now.losses.slice(-5))];
+  console.log(`SimpleConvNet on ${now.device}: loss ${first.toFixed(3)}, then ${last.toFixed(3)}; ${now.plan}`);
+  assert.ok(last < 0.8 * first, `loss ${first}, then ${last}`);
+  assertFrames(now, `SimpleConvNet on ${now.device}`);
+  // The last look is drawn a little later.
+  let changed = 0;
+  for (let look = 0; look < 50 && changed < 30; look += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    changed = (await filters(of)).filter((image, i) => image !== before[i]).length;
+  }
+  assert.equal(changed, 30);
 }
 
 /** What the page says: the kind of its notice, and the text. */
@@ -115,7 +175,7 @@ const DRAWINGS = {
   7: [[0.25, 0.2], [0.75, 0.2], [0.42, 0.85]],
 };
 
-const ofNative = nativeLosses();
+const ofNative = nativeLosses(STEPS);
 
 test("the page is ready and names its adapter", async () => {
   await page.waitForFunction(() => window.wgrad?.state.ready);
@@ -326,13 +386,47 @@ test("its settings mean what the native options mean", async () => {
   await page.waitForFunction(() => window.wgrad.state.steps === 0);
 });
 
+let ofNativeConv;
+
+test("SimpleConvNet trains as natively, without long frames, and its filters form", async () => {
+  ofNativeConv = await nativeLosses(CONV_STEPS, ...CONV);
+  await trainSimpleConvNet(page, ofNativeConv);
+});
+
+test("SimpleConvNet reads a drawing, and goes on from its file here and natively", async () => {
+  await draw(DRAWINGS[1]);
+  const before = await bars();
+  assert.ok(Math.abs(before.reduce((a, b) => a + b) - 1) < 1e-5, `${before}`);
+  const file = join(files, "conv.safetensors");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
+  await download.saveAs(file);
+  await page.click("#reset");
+  await page.waitForFunction(() => window.wgrad.state.steps === 0);
+  await page.setInputFiles("#weights-file", file);
+  await page.waitForFunction((steps) => window.wgrad.state.steps === steps, CONV_STEPS);
+  await draw(DRAWINGS[1]);
+  assert.deepEqual(await bars(), before);
+  await trainTo(CONV_STEPS + 5);
+  const more = join(files, "more-conv.csv");
+  await native(CONV_STEPS + 5, ...CONV, "--resume", file, "--losses", more);
+  assertClose((await state()).losses.slice(CONV_STEPS), await lossesIn(more));
+});
+
+test("the weights of one network are refused by the other", async () => {
+  await page.evaluate(() => document.querySelector("#settings").reset());
+  await page.click("#reset");
+  await page.waitForFunction(() => document.documentElement.dataset.network === "two-layer");
+  assert.equal(await page.isVisible("#hidden"), true);
+  await drop("conv.safetensors", await readFile(join(files, "conv.safetensors")));
+  assert.equal((await notice()).kind, "Checkpoint");
+  await page.click("#notice-close");
+});
+
 test("pictures of it, in both themes and on a phone", async () => {
   await page.click("#train");
   await page.waitForFunction(() => window.wgrad.state.frameTimes.length >= 300);
   await draw(DRAWINGS[7]);
-  const sorted = (await state()).frameTimes.sort((a, b) => a - b);
-  const p95 = sorted[Math.floor(0.95 * sorted.length)];
-  console.log(`frame time while training: ${p95.toFixed(1)} ms at the 95th percentile of ${sorted.length}`);
+  assertFrames(await state(), "the two-layer network");
   await page.click("#train");
   await stands("Go on");
   for (const colorScheme of ["light", "dark"]) {
@@ -364,6 +458,7 @@ test("without WebGPU it says so and trains the same on the CPU", async () => {
     const { losses, device } = await state(opened.page);
     assert.equal(device, "cpu");
     assertClose(losses, await ofNative);
+    await trainSimpleConvNet(opened.page, ofNativeConv);
     // This is Chromium's own way to say so.
     assert.deepEqual(opened.complaints.filter((text) => text !== "No available adapters."), []);
   } finally {

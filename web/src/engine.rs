@@ -1,0 +1,100 @@
+//! The engine of a session.
+
+use wgrad::data::Examples;
+use wgrad::ndarray::{Array2, ArrayD, ArrayView2};
+use wgrad::{Error, Evaluation, Later, Train, Trainer, cpu};
+
+/// A training on either engine, with the methods of [`Train`] that the page calls. A `dyn Train` would have all others,
+/// too: they are a tenth of the module that a visitor downloads.
+#[derive(Debug)]
+pub(crate) enum Engine {
+    Gpu(Box<Trainer>),
+    Cpu(Box<cpu::Trainer<f32>>),
+}
+
+impl Engine {
+    pub(crate) fn advance(&mut self, count: usize) -> Result<(), Error> {
+        match self {
+            Self::Gpu(trainer) => Train::advance(&mut **trainer, count),
+            Self::Cpu(trainer) => Train::advance(&mut **trainer, count),
+        }
+    }
+
+    pub(crate) fn steps_taken(&self) -> u64 {
+        match self {
+            Self::Gpu(trainer) => Train::steps_taken(&**trainer),
+            Self::Cpu(trainer) => Train::steps_taken(&**trainer),
+        }
+    }
+
+    pub(crate) fn plan_in_words(&self) -> String {
+        match self {
+            Self::Gpu(trainer) => Train::plan_in_words(&**trainer),
+            Self::Cpu(trainer) => Train::plan_in_words(&**trainer),
+        }
+    }
+
+    pub(crate) fn done(&self) -> Later<()> {
+        match self {
+            Self::Gpu(trainer) => Train::done(&**trainer),
+            Self::Cpu(trainer) => Train::done(&**trainer),
+        }
+    }
+
+    pub(crate) fn losses(&self, count: usize) -> Later<Vec<f32>> {
+        match self {
+            Self::Gpu(trainer) => Train::losses_async(&**trainer, count),
+            Self::Cpu(trainer) => Train::losses_async(&**trainer, count),
+        }
+    }
+
+    pub(crate) fn evaluate(&mut self, examples: &Examples) -> Later<Evaluation> {
+        match self {
+            Self::Gpu(trainer) => Train::evaluate_async(&mut **trainer, examples),
+            Self::Cpu(trainer) => Train::evaluate_async(&mut **trainer, examples),
+        }
+    }
+
+    pub(crate) fn predict(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>> {
+        match self {
+            Self::Gpu(trainer) => Train::predict_async(&mut **trainer, x),
+            Self::Cpu(trainer) => Train::predict_async(&mut **trainer, x),
+        }
+    }
+
+    pub(crate) fn parameter(&self, name: &str) -> Later<ArrayD<f32>> {
+        match self {
+            Self::Gpu(trainer) => Train::parameter_async(&**trainer, name),
+            Self::Cpu(trainer) => Train::parameter_async(&**trainer, name),
+        }
+    }
+
+    pub(crate) fn to_safetensors(&self) -> Later<Vec<u8>> {
+        match self {
+            Self::Gpu(trainer) => Train::to_safetensors_async(&**trainer),
+            Self::Cpu(trainer) => Train::to_safetensors_async(&**trainer),
+        }
+    }
+
+    pub(crate) fn set_safetensors(&mut self, file: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::Gpu(trainer) => Train::set_safetensors(&mut **trainer, file),
+            Self::Cpu(trainer) => Train::set_safetensors(&mut **trainer, file),
+        }
+    }
+
+    pub(crate) fn set_weights(&mut self, file: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::Gpu(trainer) => Train::set_weights(&mut **trainer, file),
+            Self::Cpu(trainer) => Train::set_weights(&mut **trainer, file),
+        }
+    }
+
+    /// Frees the data sets on the GPU.
+    pub(crate) fn destroy(&self) {
+        match self {
+            Self::Gpu(trainer) => Train::destroy(&**trainer),
+            Self::Cpu(trainer) => Train::destroy(&**trainer),
+        }
+    }
+}
