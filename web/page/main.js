@@ -334,6 +334,7 @@ async function newTraining(data, options) {
   return new Training(session, device, options, {
     losses: addLosses,
     evaluated: addEvaluation,
+    evaluating: (share) => say(`Testing: ${Math.round(100 * share)}% of the test set…`),
     frame: everyFrame,
     stopped,
   });
@@ -363,11 +364,13 @@ async function train(steps) {
     notice.hide();
     const finished = now.training.start(steps);
     runs("runs");
-    say(`Training on ${now.training.isGpu ? "the GPU" : "the CPU"}…`);
+    sayTraining();
     return { finished };
   });
   await begun?.finished;
 }
+
+const sayTraining = () => say(`Training on ${now.training.isGpu ? "the GPU" : "the CPU"}…`);
 
 /** Its last losses and evaluation are still to come. */
 function pause() {
@@ -405,6 +408,12 @@ function addLosses(losses, first) {
 }
 
 function addEvaluation(evaluation) {
+  const { examples } = evaluation;
+  // A slow device does not get through all of them.
+  $("accuracy-of").textContent = examples === now.data.testCount
+    ? "on the whole test set"
+    : `on ${examples.toLocaleString("en")} of ${now.data.testCount.toLocaleString("en")} test digits: all take too long here`;
+  if (now.training.running) sayTraining();
   now.accuracies.push(evaluation);
   accuracyChart.push(evaluation.step, evaluation.accuracy);
 }

@@ -9,6 +9,10 @@ const THREAD_BUDGET = 24;
 const LOSSES_EVERY = 200;
 /** Least milliseconds between evaluations; a slow one is paid for with ten times its own time. */
 const EVALUATION_EVERY = 1000;
+/** Milliseconds after which an evaluation ends with the part of the test set that it has come to. */
+const LONGEST_EVALUATION = 20000;
+/** Milliseconds before the first where it is slow. */
+const FIRST_SLOW_EVALUATION = 10000;
 /** Milliseconds between saves of the state to go on from when the device is lost. */
 const SNAPSHOT_EVERY = 3000;
 /** Frame times that are kept. */
@@ -19,7 +23,7 @@ export const frame = () => new Promise((resolve) => requestAnimationFrame(resolv
 export class Training {
   /**
    * `on` is told: losses(Float32Array, firstStep), evaluated({step, loss, accuracy, examples}),
-   * frame(now), stopped(error or null).
+   * evaluating(share) of a slow evaluation, frame(now), stopped(error or null).
    */
   constructor(session, { isGpu, isSoftware }, options, on) {
     this.session = session;
@@ -30,6 +34,7 @@ export class Training {
     this.evaluatesAtOnce = isGpu && !isSoftware;
     // Elsewhere it may be seconds before the first step.
     this.evaluatesFirst = this.evaluatesAtOnce || (!isGpu && options.network === "two-layer");
+    this.isSlow = !this.evaluatesAtOnce && options.network !== "two-layer";
     this.running = false;
     this.quits = false;
     this.reads = new Set();
@@ -109,7 +114,8 @@ export class Training {
 
   async #frames(until) {
     let before = await frame();
-    let [losses, snapshot, evaluation] = [before, before, before + EVALUATION_EVERY];
+    let [losses, snapshot] = [before, before];
+    let evaluation = before + (this.isSlow ? FIRST_SLOW_EVALUATION : EVALUATION_EVERY);
     const meter = new Meter(before, this.pace.done);
     while (this.running && this.steps < until) {
       this.pace.advance(until - this.steps);
@@ -175,6 +181,8 @@ export class Training {
       for (const part of parts) {
         if (this.quits) break;
         results.push(await session.evaluatePart(part));
+        if (performance.now() - start > LONGEST_EVALUATION) break;
+        if (this.isSlow) this.on.evaluating((part + 1) / parts.length);
         if (performance.now() - last > BUDGET) {
           await frame();
           last = performance.now();
