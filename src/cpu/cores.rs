@@ -76,7 +76,7 @@ pub(super) fn for_each_part<T: Send>(
         use rayon::prelude::*;
 
         let parts: Vec<T> = parts.collect();
-        return parts.into_par_iter().for_each(|part| work(part));
+        return parts.into_par_iter().for_each(&work);
     }
     let _ = is_shared;
     parts.for_each(work);
