@@ -11,7 +11,7 @@ use super::product::{add_product, is_shared, product};
 use super::relu::rectify;
 use super::sparse::dense;
 use crate::ops;
-use crate::ops::{Size2, Window};
+use crate::ops::Window;
 use crate::reference::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
@@ -112,26 +112,41 @@ impl Sizes {
         is_shared(self.outputs * self.depth() * self.area() * images)
     }
 
-    /// Calls `see` with each row of pixels that a weight meets at a row of places: the weight's row among the columns, the
-    /// place of the row among those of the block, and the row of pixels, if it lies in the image.
-    fn for_each_line(
+    /// Calls `see` with every row of places and what a weight meets there: where the row lies among the columns, the places
+    /// whose pixel lies in the image, and the first of these pixels. Where there is none, the row is given to `none`.
+    fn for_each_line<C>(
         &self,
         rows: &Range<usize>,
-        mut see: impl FnMut(usize, usize, Option<usize>, usize),
+        columns: &mut C,
+        mut see: impl FnMut(&mut C, usize, &Range<usize>, usize),
+        none: impl Fn(&mut C, usize),
     ) {
-        let Size2 { height, width } = self.window.kernel;
-        for weight in 0..self.depth() {
-            let [channel, u, v] = [
-                weight / (height * width),
-                weight / width % height,
-                weight % width,
-            ];
-            for (line, row) in rows.clone().enumerate() {
-                let padded = row * self.window.stride.height + u * self.window.dilation.height;
-                let pixel = padded.checked_sub(self.window.padding.height);
-                let pixel = pixel.filter(|&pixel| pixel < self.image[0]);
-                let of_image = pixel.map(|pixel| (channel * self.image[0] + pixel) * self.image[1]);
-                see(weight, line, of_image, v);
+        let Window {
+            kernel,
+            stride,
+            padding,
+            dilation,
+        } = self.window;
+        let [height, width] = self.image;
+        let mut at = 0;
+        for channel in 0..self.channels {
+            for u in 0..kernel.height {
+                for v in 0..kernel.width {
+                    let (inner, first) = self.inner(v);
+                    let mut padded = rows.start * stride.height + u * dilation.height;
+                    for _ in rows.clone() {
+                        let row = padded.wrapping_sub(padding.height);
+                        match row < height && !inner.is_empty() {
+                            true => {
+                                let pixel = (channel * height + row) * width + first;
+                                see(columns, at, &inner, pixel);
+                            }
+                            false => none(columns, at),
+                        }
+                        padded += stride.height;
+                        at += self.places[1];
+                    }
+                }
             }
         }
     }
@@ -153,19 +168,14 @@ impl Sizes {
     }
 
     /// The pixels under the kernel, a row for each weight, a column for each of these places.
-    fn gather<F: Float>(&self, image: &[F], rows: &Range<usize>, columns: &mut [F]) {
+    fn gather<F: Float>(&self, image: &[F], rows: &Range<usize>, mut columns: &mut [F]) {
         let (width, stride) = (self.places[1], self.window.stride.width);
-        let length = rows.len() * width;
-        self.for_each_line(rows, |weight, line, pixels, v| {
-            let to = &mut columns[weight * length + line * width..][..width];
-            let (inner, first) = self.inner(v);
-            let Some(pixels) = pixels else {
-                return to.fill(F::zero());
-            };
+        let see = |columns: &mut &mut [F], at: usize, inner: &Range<usize>, pixel: usize| {
+            let to = &mut columns[at..at + width];
             to[..inner.start].fill(F::zero());
             to[inner.end..].fill(F::zero());
-            let to = &mut to[inner];
-            let from = &image[pixels + first..];
+            let to = &mut to[inner.clone()];
+            let from = &image[pixel..];
             match stride {
                 1 => to.copy_from_slice(&from[..to.len()]),
                 _ => {
@@ -173,20 +183,18 @@ impl Sizes {
                     to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
                 }
             }
+        };
+        self.for_each_line(rows, &mut columns, see, |columns, at| {
+            columns[at..at + width].fill(F::zero());
         });
     }
 
-    /// Adds what [`gather`](Self::gather) would read to where it would read it.
-    fn scatter<F: Float>(&self, columns: &[F], rows: &Range<usize>, image: &mut [F]) {
-        let (width, stride) = (self.places[1], self.window.stride.width);
-        let length = rows.len() * width;
-        self.for_each_line(rows, |weight, line, pixels, v| {
-            let (inner, first) = self.inner(v);
-            let Some(pixels) = pixels.filter(|_| !inner.is_empty()) else {
-                return;
-            };
-            let from = &columns[weight * length + line * width..][inner];
-            let to = &mut image[pixels + first..];
+    /// Adds what lies among the columns to the pixels that [`gather`](Self::gather) would have put there.
+    fn scatter<F: Float>(&self, columns: &[F], rows: &Range<usize>, mut image: &mut [F]) {
+        let stride = self.window.stride.width;
+        let see = |image: &mut &mut [F], at: usize, inner: &Range<usize>, pixel: usize| {
+            let from = &columns[at + inner.start..at + inner.end];
+            let to = &mut image[pixel..];
             match stride {
                 1 => to.iter_mut().zip(from).for_each(|(to, &from)| *to += from),
                 _ => {
@@ -194,7 +202,8 @@ impl Sizes {
                     to.zip(from).for_each(|(to, &from)| *to += from);
                 }
             }
-        });
+        };
+        self.for_each_line(rows, &mut image, see, |_, _| {});
     }
 
     /// An output image by its places; one row of places after another.
