@@ -12,11 +12,11 @@ use crate::shape::Shape;
 ///
 /// ```
 /// use wgrad::Sequential;
-/// use wgrad::ops::AvgPool2d;
+/// use wgrad::ops::{AvgPool2d, Conv2d};
 ///
-/// let image = || Sequential::input([64, 8, 6]);
-/// assert_eq!(image().layer(AvgPool2d::new(2)).output()?, [64, 4, 3].into());
-/// assert_eq!(image().layer(AvgPool2d::global()).output()?, [64, 1, 1].into());
+/// let filtered = Sequential::input([3, 10, 8]).layer(Conv2d::new(64, 3)); // 64×8×6
+/// assert_eq!(filtered.clone().layer(AvgPool2d::new(2)).output()?, [64, 4, 3].into());
+/// assert_eq!(filtered.layer(AvgPool2d::global()).output()?, [64, 1, 1].into());
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,9 +11,10 @@ use crate::shape::Shape;
 ///
 /// ```
 /// use wgrad::Sequential;
-/// use wgrad::ops::Flatten;
+/// use wgrad::ops::{Conv2d, Flatten};
 ///
-/// assert_eq!(Sequential::input([30, 12, 12]).layer(Flatten).output()?, 4320.into());
+/// let filtered = Sequential::input([1, 28, 28]).layer(Conv2d::new(30, 5)); // 30×24×24
+/// assert_eq!(filtered.layer(Flatten).output()?, 17_280.into());
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]

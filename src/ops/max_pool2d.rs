@@ -16,12 +16,13 @@ use crate::tensor::Tensor;
 ///
 /// ```
 /// use wgrad::Sequential;
-/// use wgrad::ops::MaxPool2d;
+/// use wgrad::ops::{Conv2d, MaxPool2d};
 ///
-/// let halved = Sequential::input([30, 24, 24]).layer(MaxPool2d::new(2));
+/// let filtered = Sequential::input([1, 28, 28]).layer(Conv2d::new(30, 5)); // 30×24×24
+/// let halved = filtered.clone().layer(MaxPool2d::new(2));
 /// assert_eq!(halved.output()?, [30, 12, 12].into());
 /// let overlapping = MaxPool2d::new(3).stride(2).padding(1);
-/// assert_eq!(Sequential::input([30, 24, 24]).layer(overlapping).output()?, [30, 12, 12].into());
+/// assert_eq!(filtered.layer(overlapping).output()?, [30, 12, 12].into());
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 #[doc(alias = "Pooling")]
