@@ -5,7 +5,7 @@
 //
 // pool_window.wgsl stands before this.
 
-// Of a window, with those that lie in the padding.
+// Pixels of a window, with those that lie in the padding.
 fn pixels() -> f32 {
     return f32(shape.kernel.x * shape.kernel.y);
 }

@@ -20,7 +20,7 @@ struct Cursor {
     output: u32,
 }
 
-// Of a workgroup: part, first output, first weight.
+// What a workgroup makes: part, first output, first weight.
 fn tile_of(workgroup: u32) -> vec3u {
     let weights = weights_of_output();
     let across = (weights + POSITIONS - 1u) / POSITIONS;
@@ -28,7 +28,7 @@ fn tile_of(workgroup: u32) -> vec3u {
     return vec3u(workgroup / tiles, workgroup % tiles / across * COLUMNS, workgroup % across * POSITIONS);
 }
 
-// With the bias.
+// Weights of an output, with the bias.
 fn weights_of_output() -> u32 {
     return shape.channels * shape.kernel_height * shape.kernel_width + shape.bias;
 }

@@ -6,18 +6,16 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
-use super::cores::for_each_part;
+use super::cores::{PARTS, for_each_part, rows_of_part};
 use super::product::{add_product, is_shared, product};
 use super::relu::rectify;
 use super::sparse::dense;
+use super::workspace::{matrix, matrix_mut};
 use crate::ops;
 use crate::ops::Window;
 use crate::reference::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
-/// Parts that the images of a minibatch are cut into. A gradient by weights is summed within each, and then over the
-/// parts in order: its bits depend on the number of images alone.
-const PARTS: usize = 16;
 /// Most elements of a block of columns, unless a row of places has more: it lies in a second-level cache.
 const BLOCK: usize = 1 << 16;
 
@@ -109,7 +107,8 @@ impl Sizes {
 
     /// Whether cores share the work of so many images.
     fn is_shared(&self, images: usize) -> bool {
-        is_shared(self.outputs * self.depth() * self.area() * images)
+        let of_image = self.outputs.saturating_mul(self.depth() * self.area());
+        is_shared(of_image.saturating_mul(images))
     }
 
     /// Calls `see` with every row of places and what a weight meets there: where the row lies among the columns, the places
@@ -208,23 +207,8 @@ impl Sizes {
 
     /// An output image by its places; one row of places after another.
     fn outputs_of<'a, F>(&self, image: &'a [F]) -> ArrayView2<'a, F> {
-        view(image, [self.outputs, self.area()])
+        matrix(image, [self.outputs, self.area()])
     }
-}
-
-#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
-fn view<F>(values: &[F], dims: [usize; 2]) -> ArrayView2<'_, F> {
-    ArrayView2::from_shape(dims, values).expect("as many as its shape says")
-}
-
-#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
-fn view_mut<F>(values: &mut [F], dims: [usize; 2]) -> ArrayViewMut2<'_, F> {
-    ArrayViewMut2::from_shape(dims, values).expect("as many as its shape says")
-}
-
-/// Images of a part of so many.
-fn images_of_part(images: usize) -> usize {
-    images.div_ceil(PARTS).max(1)
 }
 
 impl Conv2d {
@@ -233,7 +217,7 @@ impl Conv2d {
         let sizes = self.sizes(pass.input);
         let (x, mut y) = (pass.x, pass.y);
         let (w, b) = (pass.parameters[0].view(), pass.parameters.get(1));
-        let images = images_of_part(x.nrows());
+        let images = rows_of_part(x.nrows());
         let parts = x.axis_chunks_iter(Axis(0), images);
         let parts = parts.zip(y.axis_chunks_iter_mut(Axis(0), images));
         for_each_part(parts, sizes.is_shared(x.nrows()), |(x, mut y)| {
@@ -243,10 +227,9 @@ impl Conv2d {
                 let y = dense(y.as_slice_mut());
                 for rows in sizes.blocks() {
                     let places = sizes.columns(&rows);
-                    let columns = &mut columns[..sizes.depth() * places.len()];
-                    sizes.gather(x, &rows, columns);
-                    let columns = view(columns, [sizes.depth(), places.len()]);
-                    let mut y = view_mut(y, [sizes.outputs, sizes.area()]);
+                    sizes.gather(x, &rows, &mut columns);
+                    let columns = matrix(&columns, [sizes.depth(), places.len()]);
+                    let mut y = matrix_mut(y, [sizes.outputs, sizes.area()]);
                     let mut y = y.slice_mut(s![.., places]);
                     match b {
                         Some(b) => {
@@ -273,7 +256,7 @@ impl<F: Float> Layer<F> for Conv2d {
     fn backward(&self, pass: Backward<'_, F>) {
         let sizes = self.sizes(pass.input);
         let (x, dy, w) = (pass.x, pass.dy, pass.parameters[0].view());
-        let images = images_of_part(x.nrows());
+        let images = rows_of_part(x.nrows());
         let is_shared = sizes.is_shared(x.nrows());
         let mut sums: Vec<Sums<F>> = Vec::new();
         sums.resize_with(x.nrows().div_ceil(images), || Sums::new(&sizes));
@@ -295,7 +278,8 @@ impl<F: Float> Layer<F> for Conv2d {
     }
 }
 
-/// Gradients by the parameters, of a part of the images.
+/// Gradients by the parameters, of a part of the images. They are summed within each part, and then over the parts in
+/// order: their bits depend on the number of images alone.
 struct Sums<F> {
     dw: Array2<F>,
     db: Vec<F>,
@@ -315,9 +299,8 @@ impl<F: Float> Sums<F> {
             let dy = sizes.outputs_of(dense(dy.to_slice()));
             for rows in sizes.blocks() {
                 let places = sizes.columns(&rows);
-                let columns = &mut columns[..sizes.depth() * places.len()];
-                sizes.gather(dense(x.to_slice()), &rows, columns);
-                let columns = view(columns, [sizes.depth(), places.len()]);
+                sizes.gather(dense(x.to_slice()), &rows, &mut columns);
+                let columns = matrix(&columns, [sizes.depth(), places.len()]);
                 let dy = dy.slice(s![.., places]);
                 add_product(&dy, &columns.t(), &mut self.dw.view_mut());
             }
@@ -327,7 +310,7 @@ impl<F: Float> Sums<F> {
         }
     }
 
-    /// Those of all parts, in order.
+    /// Adds the gradients of all parts, in order.
     fn total(parts: &[Self], dw: &mut Array2<F>, db: Option<&mut Array2<F>>) {
         dw.fill(F::zero());
         for part in parts {
@@ -357,10 +340,9 @@ fn input_gradient<F: Float>(
         let dx = dense(dx.as_slice_mut());
         for rows in sizes.blocks() {
             let places = sizes.columns(&rows);
-            let columns = &mut columns[..sizes.depth() * places.len()];
-            let mut of_columns = view_mut(columns, [sizes.depth(), places.len()]);
+            let mut of_columns = matrix_mut(&mut columns, [sizes.depth(), places.len()]);
             product(&w.t(), &dy.slice(s![.., places]), &mut of_columns);
-            sizes.scatter(columns, &rows, dx);
+            sizes.scatter(&columns, &rows, dx);
         }
     }
 }

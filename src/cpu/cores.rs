@@ -64,6 +64,14 @@ pub(super) fn for_each_chunk<T: Send>(
     }
 }
 
+/// Parts that the rows of a minibatch are cut into at the most, whatever the number of cores.
+pub(super) const PARTS: usize = 16;
+
+/// Rows of each part but the last.
+pub(super) fn rows_of_part(rows: usize) -> usize {
+    rows.div_ceil(PARTS).max(1)
+}
+
 /// Calls `work` with every part; cores share them, where that is worth it. Who takes which depends on time alone, so that
 /// each part writes what no other does.
 pub(super) fn for_each_part<T: Send>(

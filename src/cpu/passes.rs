@@ -202,12 +202,34 @@ impl Passes {
         context: &mut Context<'_, F>,
         sparse: Option<&SparseBatch<F>>,
     ) {
+        self.forward_values(self.fuses, values, kept, context, sparse);
+    }
+
+    /// Computes every value by itself, in room for all of them.
+    pub(super) fn forward_apart<F: Float>(
+        &self,
+        values: &mut [Array2<F>],
+        kept: &mut [Vec<Array2<F>>],
+        context: &mut Context<'_, F>,
+    ) {
+        self.forward_values(false, values, kept, context, None);
+    }
+
+    /// With `fuses`, values that are part of another are left out.
+    fn forward_values<F: Float>(
+        &self,
+        fuses: bool,
+        values: &mut [Array2<F>],
+        kept: &mut [Vec<Array2<F>>],
+        context: &mut Context<'_, F>,
+        sparse: Option<&SparseBatch<F>>,
+    ) {
         for index in self.graph.inputs..self.graph.values.len() {
-            if self.is_in_product(index) {
+            if fuses && self.is_in_product(index) {
                 continue;
             }
             let (before, after) = values.split_at_mut(index);
-            let relu = self.in_place_of(index);
+            let relu = self.in_place_of(index).filter(|_| fuses);
             let y = after[relu.map_or(0, |relu| relu - index)].view_mut();
             let relu = relu.is_some();
             if let Some((x, of_use)) = self.sparse_use(index, sparse) {
@@ -221,25 +243,6 @@ impl Passes {
                 let of = |value: usize| before[value].view();
                 self.value((index, relu), of, y, kept, context);
             }
-        }
-    }
-
-    /// The same with every value by itself.
-    pub(super) fn forward_apart<F: Float>(
-        &self,
-        values: &mut [Array2<F>],
-        kept: &mut [Vec<Array2<F>>],
-        context: &mut Context<'_, F>,
-    ) {
-        for index in self.graph.inputs..self.graph.values.len() {
-            let (before, after) = values.split_at_mut(index);
-            let kept: &mut [Array2<F>] = match self.graph.values[index].source {
-                Source::Layer { layer, .. } => &mut kept[layer],
-                _ => &mut [],
-            };
-            let of = |value: usize| before[value].view();
-            let y = after[0].view_mut();
-            self.value((index, false), of, y, kept, context);
         }
     }
 

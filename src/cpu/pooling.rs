@@ -6,15 +6,13 @@ use std::ops::Range;
 use multiversion::multiversion;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::cores::for_each_part;
+use super::cores::{for_each_part, rows_of_part};
 use super::sparse::dense;
 use crate::ops;
 use crate::ops::{Size2, Window};
 use crate::reference::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
-/// Parts that the images of a minibatch are cut into: so many tasks.
-const PARTS: usize = 16;
 /// Pixels from which cores share them with profit.
 const SHARED: usize = 1 << 16;
 
@@ -155,14 +153,14 @@ fn parts<'a, F>(x: &ArrayView2<'a, F>) -> impl Iterator<Item = &'a [F]> + use<'a
     dense(x.to_slice()).chunks(len_of_part(x.dim()))
 }
 
-/// The same to be written.
+/// The elements of each part of the rows, to be written.
 fn parts_mut<'a, F>(x: ArrayViewMut2<'a, F>) -> impl Iterator<Item = &'a mut [F]> + use<'a, F> {
     let len = len_of_part(x.dim());
     dense(x.into_slice()).chunks_mut(len)
 }
 
 fn len_of_part((rows, columns): (usize, usize)) -> usize {
-    (rows.div_ceil(PARTS) * columns).max(1)
+    (rows_of_part(rows) * columns).max(1)
 }
 
 impl<F: Float> Layer<F> for MaxPool2d {

@@ -164,8 +164,8 @@ impl Graph {
     }
 
     /// The input of a `Relu` whose output this use of a `Linear` or `MaxPool2d` alone takes. Their gradients are computed
-    /// as one, that by the input of the `Relu`, to save the same: the product stores no other, and a window has no winner
-    /// where its largest value is not above 0.
+    /// as one, that by the input of the `Relu`, to save the same: a product stores no other, and a window whose largest
+    /// value is not above 0 hands nothing on.
     pub(crate) fn relu_before(&self, of_use: &Use) -> Option<usize> {
         let Source::Layer { x, .. } = self.values[of_use.value].source else {
             return None;

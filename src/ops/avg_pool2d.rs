@@ -29,14 +29,8 @@ impl AvgPool2d {
     /// Windows of this size beside each other: the stride is the kernel's size.
     #[must_use]
     pub fn new(kernel: impl Into<Size2>) -> Self {
-        let kernel = kernel.into();
-        let stride = kernel;
-        let window = Window {
-            stride,
-            ..Window::new(kernel)
-        };
         Self {
-            window: Some(window),
+            window: Some(Window::beside(kernel.into())),
         }
     }
 
@@ -67,11 +61,8 @@ impl AvgPool2d {
 
     /// The windows on images of this height and width.
     pub(crate) fn window(&self, image: [usize; 2]) -> Window {
-        let whole = Window {
-            stride: image.into(),
-            ..Window::new(image.into())
-        };
-        self.window.unwrap_or(whole)
+        let whole = || Window::beside(image.into());
+        self.window.unwrap_or_else(whole)
     }
 }
 

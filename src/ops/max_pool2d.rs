@@ -35,13 +35,8 @@ impl MaxPool2d {
     /// Windows of this size beside each other: the stride is the kernel's size.
     #[must_use]
     pub fn new(kernel: impl Into<Size2>) -> Self {
-        let kernel = kernel.into();
-        let stride = kernel;
         Self {
-            window: Window {
-                stride,
-                ..Window::new(kernel)
-            },
+            window: Window::beside(kernel.into()),
         }
     }
 

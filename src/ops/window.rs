@@ -61,6 +61,14 @@ impl Window {
         }
     }
 
+    /// Windows beside each other: the stride is the kernel's size.
+    pub(crate) fn beside(kernel: Size2) -> Self {
+        Self {
+            stride: kernel,
+            ..Self::new(kernel)
+        }
+    }
+
     /// Pixels in the window.
     pub(crate) fn len(&self) -> usize {
         self.kernel.height * self.kernel.width
