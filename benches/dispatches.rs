@@ -3,7 +3,8 @@
 //!
 //! A dispatch alone runs again and again, each time after the one before it is done. So its time has in
 //! it what starting it costs, and what it reads lies in caches that another dispatch of the step would
-//! have filled with something else. `host` is what the CPU takes to encode and submit it: where that is
+//! have filled with something else. `within` is what the step takes longer than one without the dispatch,
+//! whatever that does to its neighbours. `host` is what the CPU takes to encode and submit it: where that is
 //! nearly all of the time, the device waits for the CPU, or is one, as software drivers at times work
 //! inside of a submit. `checked` are the same kernels with the checks that WebGPU asks for
 //! ([`wgrad::gpu::GpuBuilder::bounds_checks`]). All are medians, in µs.
@@ -11,6 +12,7 @@
 
 mod common;
 
+use std::array;
 use std::time::{Duration, Instant};
 
 use wgrad::plan::Plan;
@@ -67,19 +69,24 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The same plan on both devices, in turns.
-fn row(gpus: &[Gpu; 2], plans: [&Plan; 2], what: &str) -> f64 {
-    let times = times(&gpus[0], plans[0]).max(times(&gpus[1], plans[1]));
-    let samples = (0..SAMPLES).map(|_| [0, 1].map(|i| run(&gpus[i], plans[i], times)));
-    let (trusted, checked): (Vec<_>, Vec<_>) = samples.map(|[a, b]| (a, b)).unzip();
-    let of = |costs: &[Cost], part: fn(&Cost) -> f64| median(costs.iter().map(part).collect());
-    let all = of(&trusted, |cost| cost.all);
-    println!(
-        "{all:>10.2} {:>10.2} {:>10.2}  {what}",
-        of(&trusted, |cost| cost.host),
-        of(&checked, |cost| cost.all)
-    );
-    all
+/// Medians of what each of these plans costs, on the device of its number. They run in turns.
+fn costs<const PLANS: usize>(gpus: &[Gpu; 2], plans: [(usize, &Plan); PLANS]) -> [Cost; PLANS] {
+    let times = plans.map(|(at, plan)| times(&gpus[at], plan));
+    let samples: Vec<_> = (0..SAMPLES)
+        .map(|_| {
+            array::from_fn(|i| {
+                let (at, plan) = plans[i];
+                run(&gpus[at], plan, times[i])
+            })
+        })
+        .collect::<Vec<[Cost; PLANS]>>();
+    let of = |i: usize, part: fn(&Cost) -> f64| {
+        median(samples.iter().map(|costs| part(&costs[i])).collect())
+    };
+    array::from_fn(|i| Cost {
+        all: of(i, |cost| cost.all),
+        host: of(i, |cost| cost.host),
+    })
 }
 
 fn table(gpus: &[Gpu; 2], job: &Job, fusion: Fusion) -> Result<(), Error> {
@@ -89,25 +96,36 @@ fn table(gpus: &[Gpu; 2], job: &Job, fusion: Fusion) -> Result<(), Error> {
         trainer(&gpus[1], job, &digits, fusion)?,
     ];
     println!(
-        "\n{}, {fusion:?}\n{:>10} {:>10} {:>10}",
-        job.name, "µs", "host", "checked"
+        "\n{}, {fusion:?}\n{:>10} {:>10} {:>10} {:>10}",
+        job.name, "µs", "within", "host", "checked"
     );
     let plans = trainers.each_ref().map(step_plan);
-    let [Some(trusted), Some(checked)] = plans else {
+    let [Some(step), Some(step_checked)] = plans else {
         return Ok(());
     };
     // First, as a dispatch alone takes the same step again and again, until weights overflow.
-    row(gpus, [trusted, checked], "the step");
-    let mut sum = 0.0;
-    for (single, with_checks) in trusted.singles().zip(checked.singles()) {
-        let line = single.to_string();
-        let what = line.lines().next().unwrap_or_default();
-        sum += row(gpus, [&single, &with_checks], what);
-    }
+    let [trusted, checked] = costs(gpus, [(0, step), (1, step_checked)]);
     println!(
-        "{sum:>10.2} {:>10} {:>10}  the sum of the dispatches",
-        "", ""
+        "{:>10.2} {:>10} {:>10.2} {:>10.2}  the step",
+        trusted.all, "", trusted.host, checked.all
     );
+    let mut sum = 0.0;
+    let singles = step.singles().zip(step_checked.singles());
+    for ((single, with_checks), others) in singles.zip(step.leaving_one_out()) {
+        let plans = [(0, &single), (1, &with_checks), (0, step), (0, &others)];
+        let [alone, checked, all, rest] = costs(gpus, plans);
+        let line = single.to_string();
+        println!(
+            "{:>10.2} {:>10.2} {:>10.2} {:>10.2}  {}",
+            alone.all,
+            all.all - rest.all,
+            alone.host,
+            checked.all,
+            line.lines().next().unwrap_or_default()
+        );
+        sum += alone.all;
+    }
+    println!("{sum:>10.2} {:>32}  the sum of the dispatches", "");
     Ok(())
 }
 

@@ -1,9 +1,13 @@
 // The products of a convolution for GPUs: tiles of 64 positions × 32 columns in workgroup memory. Behind this stands a file
-// with the entry points, and with what a tile is loaded from: `Cursor`, `fetch`, `left_at` and `right_at`.
+// with the entry points, and with what a tile is loaded from: `Cursor`, `Fetched`, `fetch` and `put`.
 //
-// A workgroup makes one tile of a product left·right. It walks along the summed dimension in slabs of 16, which its 256
+// A workgroup makes one tile of a product left·right. It walks along the summed dimension in slabs of 16, which its 128
 // invocations copy to workgroup memory, while the next slab is already on its way from storage; each sums 4 positions ×
-// 2 columns. What lies outside of an image is copied as 0, so that nothing is ever unfolded in storage.
+// 4 columns. What lies outside of an image is copied as 0, so that nothing is ever unfolded in storage.
+//
+// A vector of a slab holds four positions that are 16 apart, or four columns that are 8 apart. So neighbouring invocations
+// read and write neighbouring floats of storage, and still load vectors from workgroup memory. Steps are written out and
+// vectors are indexed by constants, as a driver may leave a loop a loop, and what a loop indexes in memory.
 
 @group(0) @binding(1) var<storage, read> left: array<f32>;          // x or dy
 @group(0) @binding(2) var<storage, read> right: array<f32>;         // w or dy
@@ -12,46 +16,54 @@
 const POSITIONS = 64u;
 const COLUMNS = 32u;
 const SLAB = 16u;
-const SIDE = 16u; // invocations along one side of a tile
-// One more than a row of a tile has: invocations that write one column of it write to different banks.
-const LEFT_STEP = 65u;
-const RIGHT_STEP = 33u;
+const DOWN = 16u;  // invocations along the positions of a tile
+const ACROSS = 8u; // invocations along its columns
+// One more than a row of a tile has: invocations that write one below the other write to different banks.
+const LEFT_PITCH = 17u;
+const RIGHT_PITCH = 9u;
 
-var<workgroup> left_tile: array<f32, 1040>; // (SLAB, LEFT_STEP)
-var<workgroup> right_tile: array<f32, 528>; // (SLAB, RIGHT_STEP)
+var<workgroup> left_tile: array<vec4f, 272>;  // (SLAB, LEFT_PITCH)
+var<workgroup> right_tile: array<vec4f, 144>; // (SLAB, RIGHT_PITCH)
 
-// What an invocation copies of a slab.
-struct Fetched {
-    left: vec4f,
-    right: vec2f,
+// Four positions of an invocation, or of what it copies.
+fn four_positions(first: u32) -> vec4u {
+    return first + DOWN * vec4u(0u, 1u, 2u, 3u);
 }
 
-// Sums of positions c, c + 16, c + 32 and c + 48 in columns r and r + 16, by invocation 16·r + c.
-alias Sums = array<vec4f, 2>;
+fn four_columns(first: u32) -> vec4u {
+    return first + ACROSS * vec4u(0u, 1u, 2u, 3u);
+}
 
-fn multiply(local: u32, slabs: u32, begin: Cursor) -> Sums {
+// Every column's value times every position's.
+fn add_step(sums: mat4x4f, k: u32, local: u32) -> mat4x4f {
+    let positions = left_tile[k * LEFT_PITCH + local % DOWN];
+    let columns = right_tile[k * RIGHT_PITCH + local / DOWN];
+    return sums + mat4x4f(positions * columns.x, positions * columns.y, positions * columns.z, positions * columns.w);
+}
+
+fn add_four_steps(before: mat4x4f, k: u32, local: u32) -> mat4x4f {
+    var sums = before;
+    sums = add_step(sums, k, local);
+    sums = add_step(sums, k + 1u, local);
+    sums = add_step(sums, k + 2u, local);
+    sums = add_step(sums, k + 3u, local);
+    return sums;
+}
+
+// A column of the sums for each column of the tile.
+fn multiply(local: u32, slabs: u32, begin: Cursor) -> mat4x4f {
     var cursor = begin;
-    var sums = Sums();
+    var sums = mat4x4f();
     var fetched = fetch(&cursor);
-    let c = local % SIDE;
-    let r = local / SIDE;
     for (var slab = 0u; slab < slabs; slab++) {
-        for (var e = 0u; e < 4u; e++) {
-            left_tile[left_at(local, e)] = fetched.left[e];
-        }
-        for (var e = 0u; e < 2u; e++) {
-            right_tile[right_at(local, e)] = fetched.right[e];
-        }
+        put(local, fetched);
         workgroupBarrier();
-        // Behind the last slab it fetches zeros, which nobody reads.
+        // Behind the last slab it fetches what nobody reads.
         fetched = fetch(&cursor);
-        for (var k = 0u; k < SLAB; k++) {
-            let at = k * LEFT_STEP + c;
-            let of_left = vec4f(left_tile[at], left_tile[at + SIDE], left_tile[at + 2u * SIDE], left_tile[at + 3u * SIDE]);
-            let of_right = k * RIGHT_STEP + r;
-            sums[0] += of_left * right_tile[of_right];
-            sums[1] += of_left * right_tile[of_right + SIDE];
-        }
+        sums = add_four_steps(sums, 0u, local);
+        sums = add_four_steps(sums, 4u, local);
+        sums = add_four_steps(sums, 8u, local);
+        sums = add_four_steps(sums, 12u, local);
         workgroupBarrier();
     }
     return sums;

@@ -3,19 +3,51 @@
 
 @group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), of forward
 
-// Next of an invocation's elements, and where they lie: its position's, every fourth (d, u, v), and those of the weights of
-// two columns, every sixteenth.
-struct Cursor {
-    view: View,
-    is_position: bool,
-    row: u32,
-    y: vec2u,
-    x: vec2u,
+// A place of the summed dimension.
+struct Walk {
     d: u32,
     u: u32,
     v: u32,
-    column: u32,
-    of_weight: vec2u, // d, and its place in the kernel
+}
+
+// Next of what an invocation copies: four positions' elements at two places of a slab, eight apart, and four columns'
+// weights at one.
+struct Cursor {
+    view: View,
+    pixel: vec4u, // where the first weight of the kernel reads
+    y: vec4u,     // and in which row: far below the image, if there is no such position
+    x: vec4u,
+    y_left: vec4u, // what is left of a stride there
+    x_left: vec4u,
+    first: Walk,
+    second: Walk,
+    weight: vec4u, // of each column, the one of (0, 0, 0)
+    has_column: vec4<bool>,
+    of_weight: vec2u, // d, and a place of the kernel
+}
+
+struct Fetched {
+    first: vec4f,
+    second: vec4f,
+    right: vec4f,
+    in_first: vec4<bool>, // an element that lies within its image
+    in_second: vec4<bool>,
+    in_right: vec4<bool>,
+}
+
+// More than any image has rows, and so many again.
+const NOWHERE = 1u << 30u;
+
+struct Origins {
+    at: vec4u,
+    left: vec4u,
+}
+
+// `origin` of four positions.
+fn origins(at: vec4u, stride: u32, padding: u32, is_gradient: bool) -> Origins {
+    let is_gradients = vec4<bool>(is_gradient);
+    return Origins(select(at * stride - padding, (at + padding) / stride, is_gradients),
+                   select(vec4u(), (at + padding) % stride, is_gradients));
 }
 
 fn first_column(workgroup: u32, view: View) -> u32 {
@@ -26,83 +58,113 @@ fn first_position(workgroup: u32, view: View) -> u32 {
     return workgroup / ((view.columns + COLUMNS - 1u) / COLUMNS) * POSITIONS;
 }
 
+fn walk_from(k: u32) -> Walk {
+    let of_kernel = shape.kernel_height * shape.kernel_width;
+    let weight = k % of_kernel;
+    return Walk(k / of_kernel, weight / shape.kernel_width, weight % shape.kernel_width);
+}
+
+// A slab on, as an odometer.
+fn slab_on(from_: Walk) -> Walk {
+    let of_kernel = shape.kernel_height * shape.kernel_width;
+    let v = from_.v + SLAB % of_kernel % shape.kernel_width;
+    let over_v = v >= shape.kernel_width;
+    let u = from_.u + SLAB % of_kernel / shape.kernel_width + u32(over_v);
+    let over_u = u >= shape.kernel_height;
+    return Walk(from_.d + SLAB / of_kernel + u32(over_u), u - select(0u, shape.kernel_height, over_u),
+                v - select(0u, shape.kernel_width, over_v));
+}
+
 fn cursor_of(workgroup: u32, local: u32, view: View) -> Cursor {
     let of_kernel = shape.kernel_height * shape.kernel_width;
-    let at = first_position(workgroup, view) + local % POSITIONS;
-    let place = position(at, view.height, view.width);
-    let y = origin(place.y, shape.stride_height, shape.padding_height, view.is_gradient);
-    let x = origin(place.z, shape.stride_width, shape.padding_width, view.is_gradient);
-    let first = local / POSITIONS;
-    let weight = first % of_kernel;
-    let column = first_column(workgroup, view) + local / SLAB;
-    let of_weight = vec2u(local % SLAB / of_kernel, local % SLAB % of_kernel);
-    return Cursor(view, place.x < shape.rows, place.x * view.row, y, x, first / of_kernel, weight / shape.kernel_width,
-                  weight % shape.kernel_width, column, of_weight);
+    let at = four_positions(first_position(workgroup, view) + local % DOWN);
+    let row = at / view.width / view.height;
+    let height = at / view.width % view.height;
+    let width = at % view.width;
+    let y = origins(height, shape.stride_height, shape.padding_height, view.is_gradient);
+    let x = origins(width, shape.stride_width, shape.padding_width, view.is_gradient);
+    let pixel = row * view.row + y.at * view.from_width + x.at;
+    let column = four_columns(first_column(workgroup, view) + local / SLAB);
+    return Cursor(view, pixel, select(vec4u(NOWHERE), y.at, row < vec4u(shape.rows)), x.at, y.left, x.left,
+                  walk_from(local / DOWN), walk_from(local / DOWN + SLAB / 2u), column * view.column_step,
+                  column < vec4u(view.columns), vec2u(local % SLAB / of_kernel, local % SLAB % of_kernel));
 }
 
-fn left_at(local: u32, e: u32) -> u32 {
-    return (local / POSITIONS + 4u * e) * LEFT_STEP + local % POSITIONS;
+// Where four positions' elements lie at a place, and whether they do.
+struct Elements {
+    at: vec4u,
+    is_inside: vec4<bool>,
 }
 
-fn right_at(local: u32, e: u32) -> u32 {
-    return local % SLAB * RIGHT_STEP + local / SLAB + SIDE * e;
+fn elements_of(cursor: Cursor, walk: Walk) -> Elements {
+    let view = cursor.view;
+    let down = shift(walk.u, shape.dilation_height, shape.stride_height, view.is_gradient);
+    let along = shift(walk.v, shape.dilation_width, shape.stride_width, view.is_gradient);
+    let is_inside = (cursor.y + down.x < vec4u(view.from_height)) & (cursor.x + along.x < vec4u(view.from_width))
+        & (cursor.y_left == vec4u(down.y)) & (cursor.x_left == vec4u(along.y)) & vec4<bool>(walk.d < view.depth);
+    let step = (walk.d * view.from_height + down.x) * view.from_width + along.x;
+    return Elements(select(vec4u(), cursor.pixel + step, is_inside), is_inside);
 }
 
+// Nothing looks at what was read before it is put: so all loads are under way at once, while a slab is multiplied.
 fn fetch(cursor: ptr<function, Cursor>) -> Fetched {
     var next = *cursor;
-    let view = next.view;
+    let first = elements_of(next, next.first);
+    let second = elements_of(next, next.second);
+    let has_weight = next.has_column & vec4<bool>(next.of_weight.x < next.view.depth);
+    let weight = select(vec4u(), next.weight + next.of_weight.x * next.view.depth_step + next.of_weight.y, has_weight);
+    let fetched = Fetched(
+        vec4f(left[first.at.x], left[first.at.y], left[first.at.z], left[first.at.w]),
+        vec4f(left[second.at.x], left[second.at.y], left[second.at.z], left[second.at.w]),
+        vec4f(right[weight.x], right[weight.y], right[weight.z], right[weight.w]),
+        first.is_inside, second.is_inside, has_weight,
+    );
+    next.first = slab_on(next.first);
+    next.second = slab_on(next.second);
     let of_kernel = shape.kernel_height * shape.kernel_width;
-    var fetched = Fetched();
-    for (var e = 0u; e < 4u; e++) {
-        let down = shift(next.u, shape.dilation_height, shape.stride_height, view.is_gradient);
-        let along = shift(next.v, shape.dilation_width, shape.stride_width, view.is_gradient);
-        let p = next.y.x + down.x;
-        let q = next.x.x + along.x;
-        let is_inside = (p < view.from_height) & (q < view.from_width) & (next.y.y == down.y) & (next.x.y == along.y);
-        if (is_inside && next.is_position && next.d < view.depth) {
-            fetched.left[e] = left[next.row + (next.d * view.from_height + p) * view.from_width + q];
-        }
-        // Four on, as an odometer.
-        next.v += 4u % of_kernel % shape.kernel_width;
-        let over_v = next.v >= shape.kernel_width;
-        next.v -= select(0u, shape.kernel_width, over_v);
-        next.u += 4u % of_kernel / shape.kernel_width + u32(over_v);
-        let over_u = next.u >= shape.kernel_height;
-        next.u -= select(0u, shape.kernel_height, over_u);
-        next.d += 4u / of_kernel + u32(over_u);
-    }
-    for (var e = 0u; e < 2u; e++) {
-        let column = next.column + SIDE * e;
-        if (column < view.columns && next.of_weight.x < view.depth) {
-            fetched.right[e] = right[next.of_weight.x * view.depth_step + column * view.column_step + next.of_weight.y];
-        }
-    }
-    let weight = next.of_weight.y + SLAB % of_kernel;
-    let over = weight >= of_kernel;
-    next.of_weight = vec2u(next.of_weight.x + SLAB / of_kernel + u32(over), weight - select(0u, of_kernel, over));
+    let place = next.of_weight.y + SLAB % of_kernel;
+    let over = place >= of_kernel;
+    next.of_weight = vec2u(next.of_weight.x + SLAB / of_kernel + u32(over), place - select(0u, of_kernel, over));
     *cursor = next;
     return fetched;
 }
 
-fn store(workgroup: u32, local: u32, view: View, sums: Sums) {
+fn put(local: u32, fetched: Fetched) {
+    let to = local / DOWN * LEFT_PITCH + local % DOWN;
+    left_tile[to] = select(vec4f(), fetched.first, fetched.in_first);
+    left_tile[to + SLAB / 2u * LEFT_PITCH] = select(vec4f(), fetched.second, fetched.in_second);
+    right_tile[local % SLAB * RIGHT_PITCH + local / SLAB] = select(vec4f(), fetched.right, fetched.in_right);
+}
+
+fn store_four(to: vec4u, is_position: vec4<bool>, sums: vec4f) {
+    if (is_position.x) { product[to.x] = sums.x; }
+    if (is_position.y) { product[to.y] = sums.y; }
+    if (is_position.z) { product[to.z] = sums.z; }
+    if (is_position.w) { product[to.w] = sums.w; }
+}
+
+fn store(workgroup: u32, local: u32, view: View, sums: mat4x4f) {
     let pixels = view.height * view.width;
-    for (var i = 0u; i < 4u; i++) {
-        let at = first_position(workgroup, view) + local % SIDE + SIDE * i;
-        let to = at / pixels * view.columns * pixels + at % pixels;
-        for (var j = 0u; j < 2u; j++) {
-            let column = first_column(workgroup, view) + local / SIDE + SIDE * j;
-            if (at < shape.rows * pixels && column < view.columns) {
-                product[to + column * pixels] = sums[j][i];
-            }
-        }
-    }
+    let at = four_positions(first_position(workgroup, view) + local % DOWN);
+    let is_position = at < vec4u(shape.rows * pixels);
+    let to = at / pixels * view.columns * pixels + at % pixels;
+    let column = four_columns(first_column(workgroup, view) + local / DOWN);
+    if (column.x < view.columns) { store_four(to + column.x * pixels, is_position, sums[0]); }
+    if (column.y < view.columns) { store_four(to + column.y * pixels, is_position, sums[1]); }
+    if (column.z < view.columns) { store_four(to + column.z * pixels, is_position, sums[2]); }
+    if (column.w < view.columns) { store_four(to + column.w * pixels, is_position, sums[3]); }
 }
 
 fn slabs(view: View) -> u32 {
     return (view.depth * shape.kernel_height * shape.kernel_width + SLAB - 1u) / SLAB;
 }
 
-@compute @workgroup_size(256)
+fn with_bias(sums: vec4f, column: u32) -> vec4f {
+    let sum = sums + bias[min(column, shape.outputs - 1u)];
+    return select(sum, vec4f(), (sum <= vec4f()) & vec4<bool>(shape.relu == 1u));
+}
+
+@compute @workgroup_size(128)
 fn forward(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
@@ -110,16 +172,13 @@ fn forward(
 ) {
     let workgroup = shape.first + id.x + id.y * count.x;
     let view = forward_view(shape.channels * shape.height * shape.width);
-    var sums = multiply(local, slabs(view), cursor_of(workgroup, local, view));
-    for (var j = 0u; j < 2u; j++) {
-        let column = first_column(workgroup, view) + local / SIDE + SIDE * j;
-        let sum = sums[j] + bias[min(column, shape.outputs - 1u)];
-        sums[j] = select(sum, vec4f(), (sum <= vec4f()) & vec4<bool>(shape.relu == 1u));
-    }
-    store(workgroup, local, view, sums);
+    let sums = multiply(local, slabs(view), cursor_of(workgroup, local, view));
+    let column = four_columns(first_column(workgroup, view) + local / DOWN);
+    store(workgroup, local, view, mat4x4f(with_bias(sums[0], column.x), with_bias(sums[1], column.y),
+                                          with_bias(sums[2], column.z), with_bias(sums[3], column.w)));
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(128)
 fn backward_input(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,

@@ -5,19 +5,36 @@
 // with k = (c, u, v), and behind those, where the layer has a bias, one whose pixel is always 1. conv2d_parts.wgsl adds the
 // parts. What conv2d_tile.wgsl calls positions are the weights k, its columns are the outputs.
 
-// Next of an invocation's places, of which it takes every sixteenth, and what it copies there: four weights' pixels and
-// two outputs' gradients.
+// Next of an invocation's places, of which it takes every sixteenth, and what it copies there: the pixels of twice four
+// weights, eight apart, and four outputs' gradients.
 struct Cursor {
     place: vec3u, // row, y and x
     at: u32,      // its index
     end: u32,
-    // Of each weight: its pixel at the place (0, 0) of row 0, with y and x of that; and whether it is the bias.
+    first: Weights,
+    second: Weights,
+    output: vec4u, // of four outputs, where their gradients at the place (0, 0) of row 0 lie
+    has_output: vec4<bool>,
+}
+
+// Four weights: their pixels at the place (0, 0) of row 0, with y and x of those.
+struct Weights {
     pixel: vec4u,
     y: vec4u,
     x: vec4u,
     is_weight: vec4<bool>,
-    is_bias: vec4<bool>,
-    output: u32,
+    outside: vec4f, // what is read of no image: 1 for a bias
+}
+
+struct Fetched {
+    first: vec4f,
+    second: vec4f,
+    right: vec4f,
+    in_first: vec4<bool>, // a pixel that lies within its image
+    in_second: vec4<bool>,
+    in_right: vec4<bool>,
+    beside_first: vec4f, // what stands for a pixel that does not
+    beside_second: vec4f,
 }
 
 // What a workgroup makes: part, first output, first weight.
@@ -40,49 +57,54 @@ fn span_of(part: u32) -> vec2u {
     return vec2u(begin, min(places, part * shape.share + shape.end));
 }
 
-fn cursor_of(tile: vec3u, span: vec2u, local: u32) -> Cursor {
+fn weights_from(k: vec4u) -> Weights {
     let of_kernel = shape.kernel_height * shape.kernel_width;
     let weights = shape.channels * of_kernel;
-    let k = tile.z + local / SLAB + SIDE * vec4u(0u, 1u, 2u, 3u);
-    let channel = k / of_kernel;
     let y = k % of_kernel / shape.kernel_width * shape.dilation_height - shape.padding_height;
     let x = k % of_kernel % shape.kernel_width * shape.dilation_width - shape.padding_width;
+    return Weights((k / of_kernel * shape.height + y) * shape.width + x, y, x, k < vec4u(weights),
+                   select(vec4f(), vec4f(1.0), (k == vec4u(weights)) & vec4<bool>(shape.bias == 1u)));
+}
+
+fn cursor_of(tile: vec3u, span: vec2u, local: u32) -> Cursor {
     let at = span.x + local % SLAB;
-    let is_bias = (k == vec4u(weights)) & vec4<bool>(shape.bias == 1u);
-    return Cursor(position(at, shape.out_height, shape.out_width), at, span.y, (channel * shape.height + y) * shape.width + x,
-                  y, x, k < vec4u(weights), is_bias, tile.y + local / SLAB);
+    let k = tile.z + local / SLAB;
+    let output = four_columns(tile.y + local / SLAB);
+    return Cursor(position(at, shape.out_height, shape.out_width), at, span.y, weights_from(four_positions(k)),
+                  weights_from(four_positions(k + ACROSS)), output * shape.out_height * shape.out_width,
+                  output < vec4u(shape.outputs));
 }
 
-fn left_at(local: u32, e: u32) -> u32 {
-    return local % SLAB * LEFT_STEP + local / SLAB + SIDE * e;
+// Where four weights' pixels lie at a place, and whether they do.
+struct Pixels {
+    at: vec4u,
+    is_inside: vec4<bool>,
 }
 
-fn right_at(local: u32, e: u32) -> u32 {
-    return local % SLAB * RIGHT_STEP + local / SLAB + SIDE * e;
+fn pixels_of(weights: Weights, cursor: Cursor) -> Pixels {
+    let down = cursor.place.y * shape.stride_height;
+    let along = cursor.place.z * shape.stride_width;
+    let is_inside = weights.is_weight & (weights.y + down < vec4u(shape.height)) & (weights.x + along < vec4u(shape.width))
+        & vec4<bool>(cursor.at < cursor.end);
+    let step = (cursor.place.x * shape.channels * shape.height + down) * shape.width + along;
+    return Pixels(select(vec4u(), weights.pixel + step, is_inside), is_inside);
 }
 
+// Nothing looks at what was read before it is put: so all loads are under way at once, while a slab is multiplied.
 fn fetch(cursor: ptr<function, Cursor>) -> Fetched {
     var next = *cursor;
-    var fetched = Fetched();
-    if (next.at < next.end) {
-        let down = next.place.y * shape.stride_height;
-        let along = next.place.z * shape.stride_width;
-        let row = next.place.x * shape.channels * shape.height * shape.width;
-        for (var e = 0u; e < 4u; e++) {
-            if (next.is_weight[e] && next.y[e] + down < shape.height && next.x[e] + along < shape.width) {
-                fetched.left[e] = left[row + next.pixel[e] + down * shape.width + along];
-            }
-        }
-        fetched.left = select(fetched.left, vec4f(1.0), next.is_bias);
-        let places = shape.out_height * shape.out_width;
-        let of_row = next.place.x * shape.outputs * places + next.place.y * shape.out_width + next.place.z;
-        for (var e = 0u; e < 2u; e++) {
-            let output = next.output + SIDE * e;
-            if (output < shape.outputs) {
-                fetched.right[e] = right[of_row + output * places];
-            }
-        }
-    }
+    let first = pixels_of(next.first, next);
+    let second = pixels_of(next.second, next);
+    let has_output = next.has_output & vec4<bool>(next.at < next.end);
+    let pixels = shape.out_height * shape.out_width;
+    let step = next.place.x * shape.outputs * pixels + next.place.y * shape.out_width + next.place.z;
+    let output = select(vec4u(), next.output + step, has_output);
+    let fetched = Fetched(
+        vec4f(left[first.at.x], left[first.at.y], left[first.at.z], left[first.at.w]),
+        vec4f(left[second.at.x], left[second.at.y], left[second.at.z], left[second.at.w]),
+        vec4f(right[output.x], right[output.y], right[output.z], right[output.w]),
+        first.is_inside, second.is_inside, has_output, next.first.outside, next.second.outside,
+    );
     // Sixteen on, as an odometer.
     next.at += SLAB;
     next.place.z += SLAB % shape.out_width;
@@ -96,7 +118,30 @@ fn fetch(cursor: ptr<function, Cursor>) -> Fetched {
     return fetched;
 }
 
-@compute @workgroup_size(256)
+fn put(local: u32, fetched: Fetched) {
+    let to = local % SLAB * LEFT_PITCH + local / SLAB;
+    left_tile[to] = select(fetched.beside_first, fetched.first, fetched.in_first);
+    left_tile[to + ACROSS] = select(fetched.beside_second, fetched.second, fetched.in_second);
+    right_tile[local % SLAB * RIGHT_PITCH + local / SLAB] = select(vec4f(), fetched.right, fetched.in_right);
+}
+
+fn store_four(to: vec4u, is_weight: vec4<bool>, sums: vec4f) {
+    if (is_weight.x) { store(to.x, sums.x); }
+    if (is_weight.y) { store(to.y, sums.y); }
+    if (is_weight.z) { store(to.z, sums.z); }
+    if (is_weight.w) { store(to.w, sums.w); }
+}
+
+// Adds to what earlier dispatches have summed.
+fn store(to: u32, sum: f32) {
+    if (shape.begin > 0u) {
+        product[to] += sum;
+    } else {
+        product[to] = sum;
+    }
+}
+
+@compute @workgroup_size(128)
 fn backward_weight(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
@@ -107,18 +152,12 @@ fn backward_weight(
     let slabs = (span.y - span.x + SLAB - 1u) / SLAB;
     let sums = multiply(local, slabs, cursor_of(tile, span, local));
     let weights = weights_of_output();
-    for (var i = 0u; i < 4u; i++) {
-        let k = tile.z + local % SIDE + SIDE * i;
-        for (var j = 0u; j < 2u; j++) {
-            let output = tile.y + local / SIDE + SIDE * j;
-            if (k < weights && output < shape.outputs) {
-                let to = (tile.x * shape.outputs + output) * weights + k;
-                if (shape.begin > 0u) {
-                    product[to] += sums[j][i];
-                } else {
-                    product[to] = sums[j][i];
-                }
-            }
-        }
-    }
+    let k = four_positions(tile.z + local % DOWN);
+    let is_weight = k < vec4u(weights);
+    let output = four_columns(tile.y + local / DOWN);
+    let first = tile.x * shape.outputs;
+    if (output.x < shape.outputs) { store_four((first + output.x) * weights + k, is_weight, sums[0]); }
+    if (output.y < shape.outputs) { store_four((first + output.y) * weights + k, is_weight, sums[1]); }
+    if (output.z < shape.outputs) { store_four((first + output.z) * weights + k, is_weight, sums[2]); }
+    if (output.w < shape.outputs) { store_four((first + output.w) * weights + k, is_weight, sums[3]); }
 }

@@ -430,6 +430,10 @@ fn dispatches_of_a_plan_can_run_alone() {
         }));
     }
     assert_eq!(found, [[3.0, -1.5], [3.0, -3.0], [3.0, -1.5], [3.0, -0.75]]);
+    // Each is of what the other is alone.
+    for (others, single) in plan.leaving_one_out().zip(singles.iter().rev()) {
+        assert_eq!(others.listing(), single.listing());
+    }
 }
 
 #[test]

@@ -296,13 +296,11 @@ const IN_TILES: Kernel<Shape> = Kernel {
         first
     ),
     constants: &[],
-    workgroup_size: [256, 1, 1],
+    workgroup_size: [128, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,
     uniform: PhantomData,
 };
-/// Rounds for a slab of 16, of its copies, products and the next fetch.
-const ROUNDS_OF_SLAB: u64 = 1 + (4 + 1) + (2 + 1) + (16 + 1) + (4 + 1) + (2 + 1);
 pub(super) static TILES: Products = Products {
     forward: IN_TILES,
     backward_input: Some(Kernel {
@@ -326,10 +324,8 @@ pub(super) static TILES: Products = Products {
     weight_block: [64, 32],
     weight_blocks_per_workgroup: 1,
     parts: 128,
-    iterations: |[height, width, depth]| {
-        (height * width * depth).div_ceil(16) * ROUNDS_OF_SLAB + 32
-    },
-    weight_iterations: |places| places.div_ceil(16) * ROUNDS_OF_SLAB + 32,
+    iterations: |[height, width, depth]| (height * width * depth).div_ceil(16) + 1,
+    weight_iterations: |places| places.div_ceil(16) + 1,
 };
 
 const IN_REGISTERS: Kernel<Shape> = Kernel {
