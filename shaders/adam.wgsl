@@ -48,7 +48,8 @@ fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3
                 g += settings.weight_decay * p;
             }
             let m = means[i] + settings.one_minus_beta1 * (g - means[i]);
-            let v = settings.beta2 * squares[i] + settings.one_minus_beta2 * g * g;
+            // (1 − β₂)·g comes first: g² of a large gradient is more than f32 has.
+            let v = fma(settings.one_minus_beta2 * g, g, settings.beta2 * squares[i]);
             means[i] = m;
             squares[i] = v;
             let root = sqrt(v) * root_correction;

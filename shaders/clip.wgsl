@@ -5,7 +5,8 @@
 //   scale         g ← factor[0] · g
 //
 // The square of a gradient above 10¹⁹ is more than f32 has. So a sum is two numbers: of the squares of gradients
-// up to 2⁴⁰, and of those of 2⁻⁸⁰·g where g is larger. With an infinite gradient the factor is 0, with NaN it is
+// up to 2⁴⁰, and of those of 2⁻⁸⁰·g where g is larger. Where there is one, the factor is for 2⁻⁸⁰·g, and factor[1] is 1:
+// the factor for g may be less than what a GPU takes for 0. With an infinite gradient the factor is 0, with NaN it is
 // NaN: drivers may assume that there is none, so that is seen by its bits.
 //
 // Every sum has a fixed order, so that the same gradients give the same bits.
@@ -44,22 +45,20 @@ fn sum_squares(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count:
 }
 
 @group(0) @binding(1) var<storage, read> all_sums: array<f32>;
-@group(0) @binding(2) var<storage, read_write> factor: array<f32>; // (1, 1)
+@group(0) @binding(2) var<storage, read_write> factor: array<f32>; // (1, 2)
 
 var<workgroup> partial: array<vec2f, 64>;
 
-fn is_nan(value: f32) -> bool {
-    return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
-}
-
-fn factor_of(sum: vec2f) -> f32 {
+// The factor, and whether it is one for 2⁻⁸⁰·g.
+fn factor_of(sum: vec2f) -> vec2f {
     let norm = sqrt(sum.x);
     if (sum.y > 0.0) {
         // All in units of 2⁸⁰, where 10⁻⁶ is nothing.
         let small = DOWN * norm;
-        return DOWN * (settings.max_norm / sqrt(sum.y + small * small));
+        let of_small = settings.max_norm / sqrt(sum.y + small * small);
+        return select(vec2f(of_small, 1.0), vec2f(1.0, 0.0), of_small * DOWN > 1.0);
     }
-    return settings.max_norm / (norm + 1e-6);
+    return vec2f(min(1.0, settings.max_norm / (norm + 1e-6)), 0.0);
 }
 
 @compute @workgroup_size(64)
@@ -79,11 +78,13 @@ fn combine(@builtin(local_invocation_index) local: u32) {
     if (local == 0u) {
         let sum = partial[0];
         var not_a_number = 0x7fc00000u;
-        factor[0] = select(min(1.0, factor_of(sum)), bitcast<f32>(not_a_number), is_nan(sum.x + sum.y));
+        let found = factor_of(sum);
+        factor[0] = select(found.x, bitcast<f32>(not_a_number), is_nan(sum.x + sum.y));
+        factor[1] = found.y;
     }
 }
 
-@group(0) @binding(1) var<storage, read> by: array<f32>;          // (1, 1)
+@group(0) @binding(1) var<storage, read> by: array<f32>;          // (1, 2)
 @group(0) @binding(2) var<storage, read_write> scaled: array<f32>;
 
 @compute @workgroup_size(256)
@@ -93,7 +94,7 @@ fn scale(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u
     for (var j = 0u; j < 4u; j++) {
         let i = first + 256u * j;
         if (i < settings.elements) {
-            scaled[i] *= by[0];
+            scaled[i] = select(scaled[i], DOWN * scaled[i], by[1] == 1.0) * by[0];
         }
     }
 }

@@ -98,7 +98,7 @@ fn forward_block(workgroup: u32, local: u32, row: u32, scale: f32) {
         let b = bias[min(column + j, shape.outputs - 1u)];
         for (var i = 0u; i < POSITIONS; i++) {
             let sum = b + sums[i][j] / scale;
-            sums[i][j] = select(sum, 0.0, (sum <= 0.0) & (shape.relu == 1u));
+            sums[i][j] = select(sum, rectified(sum), shape.relu == 1u);
         }
     }
     store(first, column, view, &sums);

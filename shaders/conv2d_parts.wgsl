@@ -1,7 +1,9 @@
-// The gradient by the weights out of its parts, which are added in the order of their numbers:
+// The gradient by the weights out of its parts, which are added in a fixed order:
 //
 //   sum             dw[o,k] = Σ_s parts[s,o,k]
 //   sum_with_bias   the same, and db[o] = Σ_s parts[s,o,weights]
+//
+// 16 sums to a workgroup, and 16 invocations to a sum, each of which adds every sixteenth part.
 
 struct Shape {
     parts: u32,
@@ -14,38 +16,61 @@ struct Shape {
 @group(0) @binding(2) var<storage, read_write> dw: array<f32>; // (outputs, weights)
 @group(0) @binding(3) var<storage, read_write> db: array<f32>; // (1, outputs)
 
-fn total(at: u32, part: u32) -> f32 {
+const SUMS = 16u;
+const LANES = 16u;
+
+var<workgroup> partial: array<f32, 256>; // (LANES, SUMS)
+
+// Of a part with so many elements, the sum over all parts, in the first 16 invocations.
+fn total(at: u32, elements: u32, local: u32) -> f32 {
+    let place = min(at, elements - 1u);
     var sum = 0.0;
-    for (var s = 0u; s < shape.parts; s++) {
-        sum += parts[s * part + at];
+    for (var s = local / SUMS; s < shape.parts; s += 4u * LANES) {
+        // Four loads are under way at once; past the last part that one is read again, and dropped.
+        let four = s + LANES * vec4u(0u, 1u, 2u, 3u);
+        let from_ = min(four, vec4u(shape.parts - 1u)) * elements + place;
+        let read = vec4f(parts[from_.x], parts[from_.y], parts[from_.z], parts[from_.w]);
+        let added = select(vec4f(), read, four < vec4u(shape.parts));
+        sum += (added.x + added.y) + (added.z + added.w);
+    }
+    partial[local] = sum;
+    workgroupBarrier();
+    if (local >= SUMS) {
+        return 0.0;
+    }
+    sum = 0.0;
+    for (var lane = 0u; lane < LANES; lane++) {
+        sum += partial[lane * SUMS + local];
     }
     return sum;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn sum(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
        @builtin(local_invocation_index) local: u32) {
-    let at = (id.x + id.y * count.x) * 64u + local;
-    let part = shape.outputs * shape.weights;
-    if (at < part) {
-        dw[at] = total(at, part);
+    let at = (id.x + id.y * count.x) * SUMS + local % SUMS;
+    let elements = shape.outputs * shape.weights;
+    let found = total(at, elements, local);
+    if (local < SUMS && at < elements) {
+        dw[at] = found;
     }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn sum_with_bias(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                  @builtin(local_invocation_index) local: u32) {
-    let at = (id.x + id.y * count.x) * 64u + local;
+    let at = (id.x + id.y * count.x) * SUMS + local % SUMS;
     let columns = shape.weights + 1u;
-    let part = shape.outputs * columns;
-    if (at >= part) {
+    let elements = shape.outputs * columns;
+    let found = total(at, elements, local);
+    if (local >= SUMS || at >= elements) {
         return;
     }
     let output = at / columns;
     let weight = at % columns;
     if (weight < shape.weights) {
-        dw[output * shape.weights + weight] = total(at, part);
+        dw[output * shape.weights + weight] = found;
     } else {
-        db[output] = total(at, part);
+        db[output] = found;
     }
 }

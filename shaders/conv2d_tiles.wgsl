@@ -161,7 +161,7 @@ fn slabs(view: View) -> u32 {
 
 fn with_bias(sums: vec4f, column: u32) -> vec4f {
     let sum = sums + bias[min(column, shape.outputs - 1u)];
-    return select(sum, vec4f(), (sum <= vec4f()) & vec4<bool>(shape.relu == 1u));
+    return select(sum, rectified_four(sum), shape.relu == 1u);
 }
 
 @compute @workgroup_size(128)

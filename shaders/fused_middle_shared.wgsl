@@ -20,7 +20,7 @@ const SIGMOID = 2u;
 
 fn activate(kind: u32, z: f32) -> f32 {
     if (kind == RELU) {
-        return select(z, 0.0, z <= 0.0);
+        return rectified(z);
     }
     if (kind == SIGMOID) {
         let e = exp(-abs(z));

@@ -24,8 +24,8 @@ struct Gaussian {
 }
 
 fn gaussian(x: f32) -> Gaussian {
-    // Beyond 15 both are less than f32 has; a² could overflow. (`min` may lose a NaN.)
-    let a = select(abs(x), 15.0, abs(x) > 15.0);
+    // Beyond 15 both are less than f32 has; a² could overflow. (A NaN may be lost: x is a factor of the result.)
+    let a = min(abs(x), 15.0);
     let e = exp(-0.5 * (a * a));
     let t = 1.0 / (1.0 + 0.27 * a);
     var p = 0.0289935538817;

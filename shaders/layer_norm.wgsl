@@ -5,7 +5,8 @@
 //   dx      = inverse · (g − (Σ g + x̂ · Σ g · x̂) / n)   with g = dy · weight
 //
 // So many invocations share a row, a power of two up to 256; a workgroup has as many rows as there are invocations for.
-// Squares are those of what values differ from a mean that was found before, so that a mean far from 0 costs no digits.
+// In backward_input, dx holds g meanwhile: a GPU that computed it again could fuse that into the difference, which then
+// has the rounding of g in it, times 1/√eps in a row of equal values. Squares are those of what values differ from a mean that was found before, so that a mean far from 0 costs no digits.
 
 struct Shape {
     rows: u32,
@@ -90,12 +91,13 @@ fn backward_input(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) cou
     var sums = vec2f();
     for (var c = lane; c < end; c += shape.lanes) {
         let g = dy[first + c] * weight[c];
+        dx[first + c] = g;
         sums += vec2f(g, g * ((x[first + c] - center) * scale));
     }
     let means = summed(local, sums) / f32(shape.columns);
     for (var c = lane; c < end; c += shape.lanes) {
         let normal = (x[first + c] - center) * scale;
-        dx[first + c] = scale * (dy[first + c] * weight[c] - (means.x + normal * means.y));
+        dx[first + c] = scale * (dx[first + c] - (means.x + normal * means.y));
     }
 }
 

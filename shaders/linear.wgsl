@@ -6,6 +6,7 @@
 const TILE = 32u;
 const SLAB = 16u;
 const SIDE = 16u; // invocations along one side of a tile
+const INVOCATIONS = SIDE * SIDE;
 
 var<workgroup> left_tile: array<f32, 512>;  // (SLAB, TILE), transposed
 var<workgroup> right_tile: array<f32, 512>; // (SLAB, TILE)
@@ -26,7 +27,7 @@ fn column_of_tile(place: Place, columns: u32) -> u32 {
 fn load_slab(place: Place, a: View, b: View, slab: u32) {
     let row = row_of_tile(place, b.columns);
     let column = column_of_tile(place, b.columns);
-    for (var at = place.local; at < SLAB * TILE; at += SIDE * SIDE) {
+    for (var at = place.local; at < SLAB * TILE; at += INVOCATIONS) {
         // Neighbouring invocations read neighbouring elements, whichever way `a` lies.
         let by_depth = a.column_step == 1u;
         let depth = select(at / TILE, at % SLAB, by_depth);
@@ -39,7 +40,7 @@ fn load_slab(place: Place, a: View, b: View, slab: u32) {
         }
         left_tile[depth * TILE + across] = value;
     }
-    for (var at = place.local; at < SLAB * TILE; at += SIDE * SIDE) {
+    for (var at = place.local; at < SLAB * TILE; at += INVOCATIONS) {
         let by_depth = b.row_step == 1u;
         let depth = select(at / TILE, at % SLAB, by_depth);
         let across = select(at % TILE, at / SLAB, by_depth);
@@ -84,7 +85,7 @@ fn masked(place: Place, sum: vec4f) -> vec4f {
 }
 
 fn store(place: Place, a: View, b: View, sum: vec4f) {
-    let stored = select(sum, vec4f(), (sum <= vec4f()) & vec4<bool>(shape.relu == 1u));
+    let stored = select(sum, rectified_four(sum), shape.relu == 1u);
     for (var i = 0u; i < 4u; i++) {
         let r = row_of_tile(place, b.columns) + place.local / SIDE + (i / 2u) * SIDE;
         let c = column_of_tile(place, b.columns) + place.local % SIDE + (i % 2u) * SIDE;
@@ -94,7 +95,7 @@ fn store(place: Place, a: View, b: View, sum: vec4f) {
     }
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(INVOCATIONS)
 fn forward(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
@@ -109,7 +110,7 @@ fn forward(
     store(place, x, w, multiply(place, x, w) + b.xyxy);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(INVOCATIONS)
 fn backward_input(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
@@ -121,7 +122,7 @@ fn backward_input(
     store(place, dy, w_transposed, multiply(place, dy, w_transposed));
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(INVOCATIONS)
 fn backward_input_relu(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
@@ -133,47 +134,32 @@ fn backward_input_relu(
     store(place, dy, w_transposed, masked(place, multiply(place, dy, w_transposed)));
 }
 
-@compute @workgroup_size(256)
-fn backward_weight(
-    @builtin(workgroup_id) id: vec3u,
-    @builtin(num_workgroups) count: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let place = Place(shape.first + id.x + id.y * count.x, local);
+fn gradient_by_weight(workgroup: u32, local: u32) {
+    let place = Place(workgroup, local);
     let x_transposed = View(shape.inputs, shape.rows, 1u, shape.inputs);
     let dy = View(shape.rows, shape.outputs, shape.outputs, 1u);
     store(place, x_transposed, dy, multiply(place, x_transposed, dy));
 }
 
-// A sum of all rows is split: 16 columns to a workgroup, and 16 invocations to a column, each of which
-// sums every sixteenth row.
-const PARTS = 16u;
-
-@compute @workgroup_size(256)
-fn backward_bias(
+@compute @workgroup_size(INVOCATIONS)
+fn backward_weight(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let column = (id.x + id.y * count.x) * SIDE + local % SIDE;
-    let place = min(column, shape.outputs - 1u);
-    var sum = 0.0;
-    for (var row = local / SIDE; row < shape.rows; row += 4u * PARTS) {
-        // Four loads are under way at once; past the last row that one is read again, and dropped.
-        let rows = row + vec4u(0u, PARTS, 2u * PARTS, 3u * PARTS);
-        let at = min(rows, vec4u(shape.rows - 1u)) * shape.outputs + place;
-        let read = vec4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]);
-        let four = select(vec4f(), read, rows < vec4u(shape.rows));
-        sum += (four.x + four.y) + (four.z + four.w);
+    gradient_by_weight(shape.first + id.x + id.y * count.x, local);
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn backward_weight_and_bias(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let workgroup = shape.first + id.x + id.y * count.x;
+    if (workgroup < bias_workgroups()) {
+        backward_bias(workgroup, local);
+    } else {
+        gradient_by_weight(workgroup - bias_workgroups(), local);
     }
-    left_tile[local] = sum;
-    workgroupBarrier();
-    if (local >= SIDE || column >= shape.outputs) {
-        return;
-    }
-    sum = 0.0;
-    for (var part = 0u; part < PARTS; part++) {
-        sum += left_tile[part * SIDE + local];
-    }
-    db[column] = sum;
 }

@@ -1,22 +1,22 @@
-// The products of linear_product.wgsl for GPUs, where they are large: tiles of ROWS×COLUMNS outputs, of
-// which each invocation sums 8×8.
+// The products of linear_product.wgsl for GPUs, where they are large: tiles of ROWS×COLUMNS outputs.
 //
 // Each workgroup makes one tile of the product left·right. It walks along the summed dimension in slabs,
-// which its invocations copy to workgroup memory; each loads four vectors from there at every step. A
+// which its invocations copy to workgroup memory; each loads three or four vectors from there at every step. A
 // vector of a slab holds four lines (rows of `left`, columns of `right`) that lie a quarter of the tile
 // apart. So neighbouring invocations read and write neighbouring floats, which a GPU joins into whole
 // transactions, and still load vectors from workgroup memory.
 //
-// The steps of a slab are written out, as a driver may leave a loop a loop, however few its rounds: that
+// Steps are written out, eight at least, as a driver may leave a loop a loop, however few its rounds: that
 // costs a quarter of the speed.
 //
-// Behind this stands a file that says how large tile and slab are (ROWS, COLUMNS, SLAB), what an
+// Behind this stand the outputs of an invocation (linear_8x8.wgsl or linear_8x4.wgsl: COLUMN_GROUPS, Block, Sums and what is
+// done with them), and a file that says how large tile and slab are (ROWS, COLUMNS, SLAB), what an
 // invocation copies of a slab (Shares, Values, shares_of, load, put), and the steps of one (add_slab).
 
-const ROW_FOURS = ROWS / 4u;       // vectors down a tile
-const COLUMN_FOURS = COLUMNS / 4u; // vectors across
-const DOWN = ROW_FOURS / 2u;       // invocations down a tile
-const ACROSS = COLUMN_FOURS / 2u;  // invocations across
+const ROW_FOURS = ROWS / 4u;                 // vectors down a tile
+const COLUMN_FOURS = COLUMNS / 4u;           // vectors across
+const DOWN = ROW_FOURS / 2u;                 // invocations down a tile
+const ACROSS = COLUMN_FOURS / COLUMN_GROUPS; // invocations across
 const INVOCATIONS = DOWN * ACROSS;
 // A vector more, so that invocations that write one below the other meet different banks.
 const LEFT_PITCH = ROW_FOURS + 1u;
@@ -41,20 +41,6 @@ struct Place {
     across: u32,
 }
 
-// Outputs of an invocation: two groups of rows by two groups of columns.
-struct Block {
-    rows: array<vec4u, 2>,
-    columns: array<vec4u, 2>,
-}
-
-// Those of a block. They are indexed by constants alone, so that they stay in registers.
-struct Sums {
-    upper_left: mat4x4f,
-    upper_right: mat4x4f,
-    lower_left: mat4x4f,
-    lower_right: mat4x4f,
-}
-
 fn tile_of(workgroup: u32, columns: u32) -> Tile {
     let across = (columns + COLUMNS - 1u) / COLUMNS;
     return Tile(workgroup / across * ROWS, workgroup % across * COLUMNS);
@@ -72,15 +58,6 @@ fn place_of(local: u32) -> Place {
 // The four lines of a vector of so many, of which this is the first.
 fn four_from(line: u32, fours: u32) -> vec4u {
     return line + vec4u(0u, fours, 2u * fours, 3u * fours);
-}
-
-fn block_of(tile: Tile, place: Place) -> Block {
-    let row = tile.row + place.down;
-    let column = tile.column + place.across;
-    return Block(
-        array<vec4u, 2>(four_from(row, ROW_FOURS), four_from(row + DOWN, ROW_FOURS)),
-        array<vec4u, 2>(four_from(column, COLUMN_FOURS), four_from(column + ACROSS, COLUMN_FOURS)),
-    );
 }
 
 // Vector `index` of a slab that has so many in its row. Neighbouring invocations read neighbouring
@@ -119,19 +96,6 @@ fn outer(rows: vec4f, columns: vec4f) -> mat4x4f {
     return mat4x4f(rows.x * columns, rows.y * columns, rows.z * columns, rows.w * columns);
 }
 
-fn add_step(sums: Sums, k: u32, place: Place) -> Sums {
-    let upper = left_tile[k * LEFT_PITCH + place.down];
-    let lower = left_tile[k * LEFT_PITCH + DOWN + place.down];
-    let near = right_tile[k * RIGHT_PITCH + place.across];
-    let far = right_tile[k * RIGHT_PITCH + ACROSS + place.across];
-    return Sums(
-        sums.upper_left + outer(upper, near),
-        sums.upper_right + outer(upper, far),
-        sums.lower_left + outer(lower, near),
-        sums.lower_right + outer(lower, far),
-    );
-}
-
 fn add_eight_steps(before: Sums, first: u32, place: Place) -> Sums {
     var sums = before;
     sums = add_step(sums, first, place);
@@ -162,21 +126,12 @@ fn masked_quarter(rows: vec4u, columns: vec4u, sums: mat4x4f) -> mat4x4f {
     );
 }
 
-fn masked(block: Block, sums: Sums) -> Sums {
-    return Sums(
-        masked_quarter(block.rows[0], block.columns[0], sums.upper_left),
-        masked_quarter(block.rows[0], block.columns[1], sums.upper_right),
-        masked_quarter(block.rows[1], block.columns[0], sums.lower_left),
-        masked_quarter(block.rows[1], block.columns[1], sums.lower_right),
-    );
-}
-
 fn store_row(row: u32, columns: vec4u, sums: vec4f, rows: u32, width: u32) {
     if (row >= rows) {
         return;
     }
     let at = row * width + columns;
-    let stored = select(sums, vec4f(), (sums <= vec4f()) & vec4<bool>(shape.relu == 1u));
+    let stored = select(sums, rectified_four(sums), shape.relu == 1u);
     if (columns.x < width) { product[at.x] = stored.x; }
     if (columns.y < width) { product[at.y] = stored.y; }
     if (columns.z < width) { product[at.z] = stored.z; }
@@ -190,20 +145,11 @@ fn store_quarter(rows: vec4u, columns: vec4u, sums: mat4x4f, a: Factor, b: Facto
     store_row(rows.w, columns, sums[3], a.lines, b.lines);
 }
 
-fn store(block: Block, sums: Sums, a: Factor, b: Factor) {
-    store_quarter(block.rows[0], block.columns[0], sums.upper_left, a, b);
-    store_quarter(block.rows[0], block.columns[1], sums.upper_right, a, b);
-    store_quarter(block.rows[1], block.columns[0], sums.lower_left, a, b);
-    store_quarter(block.rows[1], block.columns[1], sums.lower_right, a, b);
-}
-
-// The outputs of an invocation, from `start` in each column on.
-fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, start: mat2x4f, local: u32) -> Sums {
+// The outputs of an invocation, from `start` on.
+fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, start: Sums, local: u32) -> Sums {
     let place = place_of(local);
     let shares = shares_of(tile, a, b, local);
-    let near = mat4x4f(start[0], start[0], start[0], start[0]);
-    let far = mat4x4f(start[1], start[1], start[1], start[1]);
-    var sums = Sums(near, far, near, far);
+    var sums = start;
     var next = load(shares, 0u, depth);
     let rest = depth % SLAB;
     for (var slab = 0u; slab < depth - rest; slab += SLAB) {
@@ -238,8 +184,7 @@ fn forward(
     let x = Factor(shape.rows, shape.inputs, 1u);
     let w = Factor(shape.outputs, 1u, shape.outputs);
     let block = block_of(tile, place_of(local));
-    let b = mat2x4f(bias_of(block.columns[0]), bias_of(block.columns[1]));
-    store(block, multiply(tile, x, w, shape.inputs, b, local), x, w);
+    store(block, multiply(tile, x, w, shape.inputs, from_bias(block), local), x, w);
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -251,7 +196,7 @@ fn backward_input(
     let tile = tile_of(shape.first + id.x + id.y * count.x, shape.inputs);
     let dy = Factor(shape.rows, shape.outputs, 1u);
     let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
-    let sums = multiply(tile, dy, w_transposed, shape.outputs, mat2x4f(), local);
+    let sums = multiply(tile, dy, w_transposed, shape.outputs, Sums(), local);
     store(block_of(tile, place_of(local)), sums, dy, w_transposed);
 }
 
@@ -264,9 +209,17 @@ fn backward_input_relu(
     let tile = tile_of(shape.first + id.x + id.y * count.x, shape.inputs);
     let dy = Factor(shape.rows, shape.outputs, 1u);
     let w_transposed = Factor(shape.inputs, shape.outputs, 1u);
-    let sums = multiply(tile, dy, w_transposed, shape.outputs, mat2x4f(), local);
+    let sums = multiply(tile, dy, w_transposed, shape.outputs, Sums(), local);
     let block = block_of(tile, place_of(local));
     store(block, masked(block, sums), dy, w_transposed);
+}
+
+fn gradient_by_weight(workgroup: u32, local: u32) {
+    let tile = tile_of(workgroup, shape.outputs);
+    let x_transposed = Factor(shape.inputs, 1u, shape.inputs);
+    let dy = Factor(shape.outputs, 1u, shape.outputs);
+    let sums = multiply(tile, x_transposed, dy, shape.rows, Sums(), local);
+    store(block_of(tile, place_of(local)), sums, x_transposed, dy);
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -275,9 +228,19 @@ fn backward_weight(
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tile = tile_of(shape.first + id.x + id.y * count.x, shape.outputs);
-    let x_transposed = Factor(shape.inputs, 1u, shape.inputs);
-    let dy = Factor(shape.outputs, 1u, shape.outputs);
-    let sums = multiply(tile, x_transposed, dy, shape.rows, mat2x4f(), local);
-    store(block_of(tile, place_of(local)), sums, x_transposed, dy);
+    gradient_by_weight(shape.first + id.x + id.y * count.x, local);
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn backward_weight_and_bias(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let workgroup = shape.first + id.x + id.y * count.x;
+    if (workgroup < bias_workgroups()) {
+        backward_bias(workgroup, local);
+    } else {
+        gradient_by_weight(workgroup - bias_workgroups(), local);
+    }
 }

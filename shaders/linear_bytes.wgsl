@@ -61,7 +61,7 @@ fn forward(
         for (var j = 0u; j < COLUMNS; j++) {
             if (r0 + i < shape.rows && c0 + j < shape.outputs) {
                 let sum = bias[c0 + j] + sums[i][j] / 255.0;
-                y[(r0 + i) * shape.outputs + c0 + j] = select(sum, 0.0, (sum <= 0.0) & (shape.relu == 1u));
+                y[(r0 + i) * shape.outputs + c0 + j] = select(sum, rectified(sum), shape.relu == 1u);
             }
         }
     }

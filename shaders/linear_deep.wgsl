@@ -5,6 +5,7 @@
 // 16 invocations make a part of it, 2×2 outputs each, from every sixteenth step; there are 16 such parts.
 // At the end they are added in workgroup memory, always in the same order.
 
+const INVOCATIONS = 256u;
 const TILE = 8u;
 const PAIRS = 4u; // across a tile
 const SLAB = 128u;
@@ -41,21 +42,25 @@ fn share_of(factor: Factor, first: u32, local: u32) -> Share {
     return Share(lines * factor.line_step, depth, factor.depth_step, depth * PITCH + pair);
 }
 
-// No branch stands between the loads, so that all of them are under way at once. Past the end of the
-// sum there are zeros.
+// No branch stands between the loads, and nothing looks at what was read before it is put: so all of them are under way at
+// once. Past the end of the sum the last element is read again.
 fn load_left(share: Share, depth: u32, slab: u32) -> vec4f {
     let k = slab + share.depth + vec2u(0u, HALF_SLAB);
     let upper = share.lines + min(k.x, depth - 1u) * share.depth_step;
     let lower = share.lines + min(k.y, depth - 1u) * share.depth_step;
-    let values = vec4f(left[upper.x], left[upper.y], left[lower.x], left[lower.y]);
-    return select(vec4f(), values, k.xxyy < vec4u(depth));
+    return vec4f(left[upper.x], left[upper.y], left[lower.x], left[lower.y]);
 }
 
 fn load_right(share: Share, depth: u32, slab: u32) -> vec4f {
     let k = slab + share.depth + vec2u(0u, HALF_SLAB);
     let upper = share.lines + min(k.x, depth - 1u) * share.depth_step;
     let lower = share.lines + min(k.y, depth - 1u) * share.depth_step;
-    let values = vec4f(right[upper.x], right[upper.y], right[lower.x], right[lower.y]);
+    return vec4f(right[upper.x], right[upper.y], right[lower.x], right[lower.y]);
+}
+
+// What was read of this slab, with zeros past the end of the sum.
+fn within(share: Share, depth: u32, slab: u32, values: vec4f) -> vec4f {
+    let k = slab + share.depth + vec2u(0u, HALF_SLAB);
     return select(vec4f(), values, k.xxyy < vec4u(depth));
 }
 
@@ -75,16 +80,22 @@ fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, local: u32) -> vec4f {
     let of_right = share_of(b, tile.column, local);
     var next_left = load_left(of_left, depth, 0u);
     var next_right = load_right(of_right, depth, 0u);
+    var later_left = load_left(of_left, depth, SLAB);
+    var later_right = load_right(of_right, depth, SLAB);
     var sums = vec4f();
     for (var slab = 0u; slab < depth; slab += SLAB) {
-        left_tile[of_left.to] = next_left.xy;
-        left_tile[of_left.to + HALF_SLAB * PITCH] = next_left.zw;
-        right_tile[of_right.to] = next_right.xy;
-        right_tile[of_right.to + HALF_SLAB * PITCH] = next_right.zw;
+        let x = within(of_left, depth, slab, next_left);
+        let y = within(of_right, depth, slab, next_right);
+        left_tile[of_left.to] = x.xy;
+        left_tile[of_left.to + HALF_SLAB * PITCH] = x.zw;
+        right_tile[of_right.to] = y.xy;
+        right_tile[of_right.to + HALF_SLAB * PITCH] = y.zw;
         workgroupBarrier();
-        // Under way while this slab is multiplied.
-        next_left = load_left(of_left, depth, slab + SLAB);
-        next_right = load_right(of_right, depth, slab + SLAB);
+        // Under way while two slabs are multiplied: a trip to memory takes longer than one.
+        next_left = later_left;
+        next_right = later_right;
+        later_left = load_left(of_left, depth, slab + 2u * SLAB);
+        later_right = load_right(of_right, depth, slab + 2u * SLAB);
         for (var k = part; k < SLAB; k += 4u * PARTS) {
             sums += products(k, down, across);
             sums += products(k + PARTS, down, across);
@@ -129,10 +140,10 @@ fn store(tile: Tile, rows: u32, columns: u32, sum: f32, local: u32) {
     if (local >= TILE * TILE || row >= rows || column >= columns) {
         return;
     }
-    product[row * columns + column] = select(sum, 0.0, (sum <= 0.0) & (shape.relu == 1u));
+    product[row * columns + column] = select(sum, rectified(sum), shape.relu == 1u);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(INVOCATIONS)
 fn forward(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
@@ -146,7 +157,7 @@ fn forward(
     store(tile, shape.rows, shape.outputs, total(b, sums, local), local);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(INVOCATIONS)
 fn backward_input(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
@@ -159,7 +170,7 @@ fn backward_input(
     store(tile, shape.rows, shape.inputs, total(0.0, sums, local), local);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(INVOCATIONS)
 fn backward_input_relu(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
@@ -173,15 +184,33 @@ fn backward_input_relu(
     store(tile, shape.rows, shape.inputs, sum, local);
 }
 
-@compute @workgroup_size(256)
+fn gradient_by_weight(workgroup: u32, local: u32) {
+    let tile = tile_of(workgroup, shape.outputs);
+    let x_transposed = Factor(shape.inputs, 1u, shape.inputs);
+    let dy = Factor(shape.outputs, 1u, shape.outputs);
+    let sums = multiply(tile, x_transposed, dy, shape.rows, local);
+    store(tile, shape.inputs, shape.outputs, total(0.0, sums, local), local);
+}
+
+@compute @workgroup_size(INVOCATIONS)
 fn backward_weight(
     @builtin(workgroup_id) id: vec3u,
     @builtin(num_workgroups) count: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tile = tile_of(shape.first + id.x + id.y * count.x, shape.outputs);
-    let x_transposed = Factor(shape.inputs, 1u, shape.inputs);
-    let dy = Factor(shape.outputs, 1u, shape.outputs);
-    let sums = multiply(tile, x_transposed, dy, shape.rows, local);
-    store(tile, shape.inputs, shape.outputs, total(0.0, sums, local), local);
+    gradient_by_weight(shape.first + id.x + id.y * count.x, local);
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn backward_weight_and_bias(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let workgroup = shape.first + id.x + id.y * count.x;
+    if (workgroup < bias_workgroups()) {
+        backward_bias(workgroup, local);
+    } else {
+        gradient_by_weight(workgroup - bias_workgroups(), local);
+    }
 }

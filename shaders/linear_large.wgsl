@@ -1,5 +1,5 @@
-// The largest products: tiles of 128×128 outputs, by 256 invocations. linear_blocks.wgsl stands before
-// this. Slabs of 16 would be above the 16 KiB of workgroup memory that every browser
+// The largest products: tiles of 128×128 outputs, by 256 invocations. linear_blocks.wgsl and linear_8x8.wgsl stand
+// before this. Slabs of 16 would be above the 16 KiB of workgroup memory that every browser
 // grants.
 
 const ROWS = 128u;

@@ -1,28 +1,26 @@
-// Large products that are too few of the largest tiles: tiles of 128×64 outputs, by 128 invocations.
-// linear_blocks.wgsl stands before this.
+// Large products that are too few of the largest tiles: tiles of 64×64 outputs, by 128 invocations. linear_blocks.wgsl
+// and linear_8x4.wgsl stand before this.
 
-const ROWS = 128u;
+const ROWS = 64u;
 const COLUMNS = 64u;
 const SLAB = 16u;
 
 // What one invocation copies of each slab.
 struct Shares {
-    left: array<Share, 4>,
+    left: array<Share, 2>,
     right: array<Share, 2>,
 }
 
 struct Values {
-    left: array<vec4f, 4>,
+    left: array<vec4f, 2>,
     right: array<vec4f, 2>,
 }
 
 fn shares_of(tile: Tile, a: Factor, b: Factor, local: u32) -> Shares {
     return Shares(
-        array<Share, 4>(
+        array<Share, 2>(
             left_share(a, tile, local),
             left_share(a, tile, local + INVOCATIONS),
-            left_share(a, tile, local + 2u * INVOCATIONS),
-            left_share(a, tile, local + 3u * INVOCATIONS),
         ),
         array<Share, 2>(right_share(b, tile, local), right_share(b, tile, local + INVOCATIONS)),
     );
@@ -30,11 +28,9 @@ fn shares_of(tile: Tile, a: Factor, b: Factor, local: u32) -> Shares {
 
 fn load(shares: Shares, slab: u32, depth: u32) -> Values {
     return Values(
-        array<vec4f, 4>(
+        array<vec4f, 2>(
             load_left(shares.left[0], slab, depth),
             load_left(shares.left[1], slab, depth),
-            load_left(shares.left[2], slab, depth),
-            load_left(shares.left[3], slab, depth),
         ),
         array<vec4f, 2>(
             load_right(shares.right[0], slab, depth),
@@ -46,12 +42,15 @@ fn load(shares: Shares, slab: u32, depth: u32) -> Values {
 fn put(shares: Shares, values: Values) {
     left_tile[shares.left[0].to] = values.left[0];
     left_tile[shares.left[1].to] = values.left[1];
-    left_tile[shares.left[2].to] = values.left[2];
-    left_tile[shares.left[3].to] = values.left[3];
     right_tile[shares.right[0].to] = values.right[0];
     right_tile[shares.right[1].to] = values.right[1];
 }
 
+// In two rounds: half of the instructions are half as many that a GPU has to fetch anew where other kernels ran in between.
 fn add_slab(sums: Sums, place: Place) -> Sums {
-    return add_eight_steps(add_eight_steps(sums, 0u, place), 8u, place);
+    var all = sums;
+    for (var k = 0u; k < SLAB; k += 8u) {
+        all = add_eight_steps(all, k, place);
+    }
+    return all;
 }

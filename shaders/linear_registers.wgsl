@@ -70,7 +70,7 @@ fn store(block: u32, a: View, b: View, sums: ptr<function, Sums>) {
         for (var j = 0u; j < COLUMNS; j++) {
             if (r0 + i < a.rows && c0 + j < b.columns) {
                 let sum = (*sums)[i][j];
-                product[(r0 + i) * b.columns + c0 + j] = select(sum, 0.0, (sum <= 0.0) & (shape.relu == 1u));
+                product[(r0 + i) * b.columns + c0 + j] = select(sum, rectified(sum), shape.relu == 1u);
             }
         }
     }
@@ -137,6 +137,10 @@ fn backward_weight(
     multiply(block, x_transposed, dy, array<f32, COLUMNS>(), &sums);
     store(block, x_transposed, dy, &sums);
 }
+
+// The gradient by the bias: db[o] = Σ_r dy[r,o]
+@group(0) @binding(1) var<storage, read> dy: array<f32>;       // (rows, outputs)
+@group(0) @binding(2) var<storage, read_write> db: array<f32>; // (1, outputs)
 
 @compute @workgroup_size(8)
 fn backward_bias(

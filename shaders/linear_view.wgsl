@@ -1,7 +1,4 @@
-// What linear.wgsl and linear_registers.wgsl, behind this, have as well as products: matrices that are read
-// either way, and the gradient by the bias.
-//
-//   backward_bias    db = Σ_rows dy    db[o]   = Σ_r dy[r,o]
+// How linear.wgsl and linear_registers.wgsl, behind this, have matrices.
 
 // A matrix (rows, columns) whose element (r, c) lies at r·row_step + c·column_step.
 struct View {
@@ -10,6 +7,3 @@ struct View {
     row_step: u32,
     column_step: u32,
 }
-
-@group(0) @binding(1) var<storage, read> dy: array<f32>;       // (rows, outputs)
-@group(0) @binding(2) var<storage, read_write> db: array<f32>; // (1, outputs)

@@ -2,6 +2,8 @@
 //
 //   forward    y  = x  where x > 0, else 0
 //   backward   dx = dy where y > 0, else 0     (no gradient at 0, as in the book and PyTorch)
+//
+// rectified.wgsl stands before this.
 
 struct Shape {
     elements: u32,
@@ -18,7 +20,7 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
     for (var j = 0u; j < 4u; j++) {
         let i = first + 256u * j;
         if (i < shape.elements) {
-            y[i] = select(x[i], 0.0, x[i] <= 0.0);
+            y[i] = rectified(x[i]);
         }
     }
 }

@@ -32,7 +32,8 @@ fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3
         if (i < settings.elements) {
             let p = parameters[i];
             let g = gradients[i] + settings.weight_decay * p;
-            let s = settings.alpha * squares[i] + settings.one_minus_alpha * g * g;
+            // (1 − α)·g comes first: g² of a large gradient is more than f32 has.
+            let s = fma(settings.one_minus_alpha * g, g, settings.alpha * squares[i]);
             squares[i] = s;
             parameters[i] = p - rate * g / (sqrt(s) + settings.epsilon);
         }

@@ -26,10 +26,10 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
             let a = abs(x[i]);
             let s = a * a;
             let small = a * ((945.0 + s * (105.0 + s)) / (945.0 + s * (420.0 + s * 15.0)));
-            // Beyond 16 the result is 1 to its last bit; −2|x| could overflow. (`min` may lose a NaN.)
-            let e = exp(-2.0 * select(a, 16.0, a > 16.0));
+            // Beyond 16 the result is 1 to its last bit; −2|x| could overflow.
+            let e = exp(-2.0 * min(a, 16.0));
             let magnitude = select((1.0 - e) / (1.0 + e), small, a < 0.5);
-            y[i] = select(magnitude, -magnitude, x[i] < 0.0);
+            y[i] = select(select(magnitude, -magnitude, x[i] < 0.0), x[i], is_nan(x[i]));
         }
     }
 }

@@ -18,6 +18,10 @@
 //! `sin` and `cos` may be off by 2⁻¹¹ in −π…π, and by anything elsewhere: a layer of these needs a
 //! [tolerance](LayerCheck::tolerance) and [inputs](LayerCheck::inputs) of its own.
 //!
+//! A GPU may fuse a product with a sum that it is added to, and does not round it then. So where a kernel takes a value
+//! from itself, as the mean of a single value from that, and computes the product twice, the rounding of the product is
+//! left, times what follows. Store it, and read it the second time.
+//!
 //! Mistakes are much larger: where a derivative lacks a term, the difference is that term.
 //!
 //! # How far apart the reference and central differences may be

@@ -36,7 +36,10 @@ struct Settings {
 
 static SUM_SQUARES: Kernel<Settings> = Kernel {
     shader: "clip",
-    source: include_str!("../../shaders/clip.wgsl"),
+    source: concat!(
+        include_str!("../../shaders/is_nan.wgsl"),
+        include_str!("../../shaders/clip.wgsl"),
+    ),
     entry: "sum_squares",
     bindings: &[Binding::read("gradients"), Binding::write("sums")],
     fields: fields!(Settings: elements, first, parts, max_norm),
@@ -70,12 +73,12 @@ fn record(recorder: &mut Recorder<'_>, gradients: &[Tensor], max_norm: f32) -> R
     let gpu = recorder.gpu();
     let all_parts = gradients.iter().map(parts_of).sum();
     let sums = Tensor::zeros(gpu, "sums of squares", [all_parts, 2], Element::F32)?;
-    let factor = Tensor::zeros(gpu, "factor of gradients", [1, 1], Element::F32)?;
+    let factor = Tensor::zeros(gpu, "factor of gradients", [1, 2], Element::F32)?;
     record_with(recorder, gradients, max_norm, [&sums, &factor]);
     Ok(())
 }
 
-/// The same with tensors for the sums of squares of all parts, (parts, 2), and for the factor, (1, 1).
+/// The same with tensors for the sums of squares of all parts, (parts, 2), and for the factor, (1, 2).
 fn record_with(
     recorder: &mut Recorder<'_>,
     gradients: &[Tensor],

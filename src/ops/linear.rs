@@ -104,10 +104,7 @@ impl Linear {
     pub(crate) fn record_backward(recorder: &mut Recorder<'_>, pass: &Backward<'_>, relu: bool) {
         let (gpu, x, dw) = (recorder.gpu(), pass.x, &pass.gradients[0]);
         let of_gradient = Variant::choose(gpu, x, dw.dims(), x.rows());
-        of_gradient.backward_weight(recorder, pass);
-        if pass.gradients.len() > 1 {
-            of_gradient.backward_bias(recorder, pass);
-        }
+        of_gradient.backward_parameters(recorder, pass);
         if let Some(dx) = pass.dx {
             let variant = Variant::choose(gpu, x, dx.dims(), pass.dy.columns());
             variant.backward_input(recorder, pass, dx, relu);

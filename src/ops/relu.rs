@@ -12,7 +12,10 @@ pub struct Relu;
 
 static KERNELS: Elementwise = Elementwise::new(
     "relu",
-    include_str!("../../shaders/relu.wgsl"),
+    concat!(
+        include_str!("../../shaders/rectified.wgsl"),
+        include_str!("../../shaders/relu.wgsl"),
+    ),
     Reads::Output,
     [1, 1],
 );

@@ -12,7 +12,10 @@ pub struct Tanh;
 
 static KERNELS: Elementwise = Elementwise::new(
     "tanh",
-    include_str!("../../shaders/tanh.wgsl"),
+    concat!(
+        include_str!("../../shaders/is_nan.wgsl"),
+        include_str!("../../shaders/tanh.wgsl"),
+    ),
     Reads::Output,
     [16, 4],
 );

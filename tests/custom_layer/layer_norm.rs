@@ -66,13 +66,15 @@ const WGSL: &str = "
         for (var c = 0u; c < size.columns; c++) {
             let i = row * size.columns + c;
             let g = dy[i] * weight[c];
+            // A GPU may fuse a product that is computed again with the difference, which then has its rounding in it.
+            dx[i] = g;
             sums += vec2f(g, g * (x[i] - row_mean[row]) * row_inverse[row]);
         }
         let means = sums / f32(size.columns);
         for (var c = 0u; c < size.columns; c++) {
             let i = row * size.columns + c;
             let normal = (x[i] - row_mean[row]) * row_inverse[row];
-            dx[i] = (dy[i] * weight[c] - means.x - normal * means.y) * row_inverse[row];
+            dx[i] = (dx[i] - means.x - normal * means.y) * row_inverse[row];
         }
     }
 

@@ -270,17 +270,18 @@ fn check_backward(gpu: &Gpu, variant: Variant, case: &Case, with_dx: bool) {
     ];
     let dx =
         with_dx.then(|| ["dx", "dx of a ReLU"].map(|label| bench.output(label, [rows, inputs])));
+    let without_bias = [bench.output("dw without a bias", [inputs, outputs])];
     let name = format!("{variant:?} backward: {}", case.name);
     bench.run(&name, 1, |recorder| {
         let parameters = [w, b];
-        let pass = |dx| {
-            Backward::new([&x, &y, &dy], dx, Mode::Evaluation)
-                .with_parameters(&parameters, &gradients)
-        };
-        variant.backward(recorder, pass(dx.as_ref().map(|[dx, _]| dx)));
-        if let Some([_, of_relu]) = &dx {
-            variant.backward_relu(recorder, pass(Some(of_relu)));
-        }
+        let pass = |dx| Backward::new([&x, &y, &dy], dx, Mode::Evaluation);
+        let of_all = pass(dx.as_ref().map(|[dx, _]| dx)).with_parameters(&parameters, &gradients);
+        variant.backward(recorder, of_all);
+        let of_relu = pass(dx.as_ref().map(|[_, of_relu]| of_relu));
+        variant.backward_relu(
+            recorder,
+            of_relu.with_parameters(&parameters[..1], &without_bias),
+        );
     });
     let parameters = case.parameters();
     let absolute = parameters.each_ref().map(|p| p.mapv(f64::abs));
@@ -297,6 +298,7 @@ fn check_backward(gpu: &Gpu, variant: Variant, case: &Case, with_dx: bool) {
     };
     let dw = expected(dw_value, dw_absolute);
     compare("dw", &gradients[0], &dw, rows + 1);
+    compare("dw without a bias", &without_bias[0], &dw, rows + 1);
     compare("db", &gradients[1], &expected(db_value, db_absolute), rows);
     if let Some([dx, of_relu]) = &dx {
         let expected = expected(dx_value, dx_absolute);
@@ -391,7 +393,7 @@ fn a_long_batch_is_folded_into_two_dimensions() {
     for (variant, rows) in [
         (Variant::Tiles, 32),
         (Variant::Deep, 8),
-        (Variant::Medium, 128),
+        (Variant::Medium, 64),
         (Variant::Large, 128),
         (Variant::Registers, 8 * 20),
     ] {
@@ -420,7 +422,7 @@ fn the_longest_sums_are_whole() {
     for (variant, depth) in [
         (Variant::Tiles, 43_328),
         (Variant::Deep, 2_079_360),
-        (Variant::Medium, 1_039_743),
+        (Variant::Medium, 259_900),
         (Variant::Large, 519_935),
         (Variant::Registers, 65_000),
     ] {
@@ -432,7 +434,9 @@ fn the_longest_sums_are_whole() {
 fn a_wide_bias_is_folded_into_two_dimensions() {
     let outputs = 65_535 * 64 + 1;
     let case = Case::new([2, 1, outputs], Fill::Integers);
-    check_backward(gpu(), Variant::Registers, &case, false);
+    for variant in [Variant::Registers, Variant::Medium] {
+        check_backward(gpu(), variant, &case, false);
+    }
 }
 
 /// A long product is several dispatches, each of some workgroups.

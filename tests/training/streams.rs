@@ -547,7 +547,19 @@ fn what_cannot_be_done_with_a_stream_is_refused() {
         assert!(matches!(error, Error::Setting { .. }), "{error}");
     }
     // As many bytes as no host has.
-    let error = streamed(4_000_000_000, 10).and_then(|_| streamed(4_000_000_000, 1_000_000_000));
+    let wide = Table::regression(
+        "wide",
+        Array2::zeros((5, 4096)).view(),
+        Array2::zeros((5, 2)).view(),
+    );
+    let wide = wide.unwrap();
+    let endless = || Stream::new(in_blocks(&wide, &[5]), 4_000_000_000, 1);
+    let net = Sequential::input(4096).layer(Linear::new(2));
+    let streamed_wide = |batch| {
+        let model = net.build(gpu()).unwrap();
+        Trainer::streamed(model, MeanSquaredError, Sgd::new(0.1), endless(), batch)
+    };
+    let error = streamed_wide(10).and_then(|_| streamed_wide(1_000_000_000));
     match error {
         Err(Error::Memory { what, .. }) => {
             assert!(what.contains("windows of its stream"), "{what}");
@@ -555,9 +567,9 @@ fn what_cannot_be_done_with_a_stream_is_refused() {
         Err(Error::Limit { .. }) => {}
         other => panic!("{other:?}"),
     }
-    let network = values_net().on_cpu().unwrap();
+    let network = net.on_cpu().unwrap();
     let sgd = Sgd::new(0.1);
-    let error = cpu::Trainer::streamed(network, MeanSquaredError, sgd, stream(4_000_000_000), 10);
+    let error = cpu::Trainer::streamed(network, MeanSquaredError, sgd, endless(), 10);
     let error = error.unwrap_err().to_string();
     assert!(error.contains("a window of its stream alone"), "{error}");
 

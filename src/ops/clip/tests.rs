@@ -36,7 +36,7 @@ fn check(gradients: &[Vec<f32>], max_norm: f32) {
     let parts: usize = tensors.iter().map(parts_of).sum();
     // Between guard bands, too, and to be written whole.
     let sums = bench.output("sums of squares", [parts, 2]);
-    let of_all = bench.output("factor of gradients", [1, 1]);
+    let of_all = bench.output("factor of gradients", [1, 2]);
     bench.run(&case, 1, |recorder| {
         record_with(recorder, &tensors, max_norm, [&sums, &of_all]);
     });

@@ -219,6 +219,9 @@ struct Parts {
     weights: u32,
 }
 
+/// Of [`SUM`].
+const SUMS_PER_WORKGROUP: u64 = 16;
+
 /// Adds parts up, to `dw` and, where there is one, `db`.
 pub(super) fn record_sum(
     recorder: &mut Recorder<'_>,
@@ -234,13 +237,14 @@ pub(super) fn record_sum(
     let sums = shape.outputs as usize * shape.sums();
     let cost = Cost {
         flops: parts.len() as u64,
-        iterations: u64::from(shape.parts) + 1,
+        iterations: u64::from(shape.parts.div_ceil(64)) + 17,
         bytes: None,
     };
+    let workgroups = (sums as u64).div_ceil(SUMS_PER_WORKGROUP);
     match gradients {
-        [dw] => recorder.dispatch_each(&SUM, block, &[parts, dw], sums, cost),
+        [dw] => recorder.dispatch(&SUM, block, &[parts, dw], workgroups, cost),
         [dw, db, ..] => {
-            recorder.dispatch_each(&SUM_WITH_BIAS, block, &[parts, dw, db], sums, cost);
+            recorder.dispatch(&SUM_WITH_BIAS, block, &[parts, dw, db], workgroups, cost);
         }
         [] => {}
     }
@@ -263,6 +267,7 @@ const OF_BYTES_AND_BIAS: &[Binding] = &[OF_BYTES[0], OF_BYTES[1], OF_BYTES[2], P
 const IN_TILES: Kernel<Shape> = Kernel {
     shader: "conv2d_tiles",
     source: concat!(
+        include_str!("../../../shaders/rectified.wgsl"),
         include_str!("../../../shaders/conv2d_shape.wgsl"),
         include_str!("../../../shaders/conv2d_view.wgsl"),
         include_str!("../../../shaders/conv2d_position.wgsl"),
@@ -311,6 +316,7 @@ pub(super) static TILES: Products = Products {
     backward_weight: Kernel {
         shader: "conv2d_tiles_weight",
         source: concat!(
+            include_str!("../../../shaders/rectified.wgsl"),
             include_str!("../../../shaders/conv2d_shape.wgsl"),
             include_str!("../../../shaders/conv2d_position.wgsl"),
             include_str!("../../../shaders/conv2d_tile.wgsl"),
@@ -323,7 +329,7 @@ pub(super) static TILES: Products = Products {
     block: [64, 32],
     weight_block: [64, 32],
     weight_blocks_per_workgroup: 1,
-    parts: 128,
+    parts: 512,
     iterations: |[height, width, depth]| (height * width * depth).div_ceil(16) + 1,
     weight_iterations: |places| places.div_ceil(16) + 1,
 };
@@ -331,6 +337,7 @@ pub(super) static TILES: Products = Products {
 const IN_REGISTERS: Kernel<Shape> = Kernel {
     shader: "conv2d_registers",
     source: concat!(
+        include_str!("../../../shaders/rectified.wgsl"),
         include_str!("../../../shaders/conv2d_shape.wgsl"),
         include_str!("../../../shaders/conv2d_view.wgsl"),
         include_str!("../../../shaders/conv2d_position.wgsl"),
@@ -364,6 +371,7 @@ pub(super) static REGISTERS: Products = Products {
 const BYTES_IN_REGISTERS: Kernel<Shape> = Kernel {
     shader: "conv2d_bytes",
     source: concat!(
+        include_str!("../../../shaders/rectified.wgsl"),
         include_str!("../../../shaders/conv2d_shape.wgsl"),
         include_str!("../../../shaders/conv2d_view.wgsl"),
         include_str!("../../../shaders/conv2d_position.wgsl"),
@@ -397,7 +405,7 @@ const SUM_WITH_BIAS: Kernel<Parts> = Kernel {
     ],
     fields: fields!(Parts: parts, outputs, weights),
     constants: &[],
-    workgroup_size: [64, 1, 1],
+    workgroup_size: [256, 1, 1],
     block: Block::Uniform,
     trust: Trust::PROVEN,
     uniform: PhantomData,

@@ -59,22 +59,26 @@ pub(super) struct Products {
     /// for them.
     pub(super) backward_input: Option<[Kernel<Shape>; 2]>,
     pub(super) backward_weight: Kernel<Shape>,
-    pub(super) backward_bias: &'static Sums,
+    pub(super) backward_bias: BiasGradient,
     block: [usize; 2],
     blocks_per_workgroup: u64,
     /// [`Cost::iterations`] for sums of so many products, were no loop unrolled.
     iterations: fn(u64) -> u64,
 }
 
+/// How the gradient by the bias is made.
+pub(super) enum BiasGradient {
+    /// In the dispatch of that by the weights, by workgroups of 16 columns before its own.
+    WithWeights(Kernel<Shape>),
+    /// In a dispatch of its own.
+    Alone(&'static Sums),
+}
+
 /// How all rows are summed.
 pub(super) struct Sums {
-    pub(super) kernel: &'static Kernel<Shape>,
+    kernel: &'static Kernel<Shape>,
     /// Of a workgroup.
-    pub(super) columns: u64,
-    /// Of a column, in one round of its loop.
-    pub(super) rows_at_a_time: u32,
-    /// That a sum is split into.
-    pub(super) parts: u64,
+    columns: u64,
 }
 
 impl Products {
@@ -99,8 +103,12 @@ impl Products {
                 bindings: PRODUCT,
                 ..forward
             },
+            backward_bias: BiasGradient::WithWeights(Kernel {
+                entry: "backward_weight_and_bias",
+                bindings: PRODUCT_AND_DB,
+                ..forward
+            }),
             forward,
-            backward_bias: &SPLIT,
             block,
             blocks_per_workgroup: 1,
             iterations: |depth| depth,
@@ -117,18 +125,65 @@ impl Products {
         depth: u32,
         relu: bool,
     ) {
-        let [rows, columns] = tensors[2].dims();
-        let blocks = rows.div_ceil(self.block[0]) * columns.div_ceil(self.block[1]);
-        let workgroups = (blocks as u64).div_ceil(self.blocks_per_workgroup);
         let cost = Cost {
             flops: shape.flops() + u64::from(relu) * tensors[2].len() as u64,
             iterations: (self.iterations)(depth.into()),
             bytes: None,
         };
         let part = |first| Shape { first, ..shape };
+        let workgroups = self.workgroups(tensors[2]);
         recorder.dispatch_in_parts(kernel, part, tensors, workgroups, cost);
     }
+
+    fn workgroups(&self, product: &Tensor) -> u64 {
+        let [rows, columns] = product.dims();
+        let blocks = rows.div_ceil(self.block[0]) * columns.div_ceil(self.block[1]);
+        (blocks as u64).div_ceil(self.blocks_per_workgroup)
+    }
+
+    /// The gradients by the weights and the bias, from `x` and `dy`.
+    pub(super) fn record_gradients(
+        &'static self,
+        recorder: &mut Recorder<'_>,
+        shape: Shape,
+        [x, dy, dw, db]: [&Tensor; 4],
+    ) {
+        let sums = match &self.backward_bias {
+            BiasGradient::Alone(sums) => {
+                let (kernel, tensors) = (&self.backward_weight, [x, dy, dw]);
+                self.record(recorder, kernel, shape, &tensors, shape.rows, false);
+                return sums.record(recorder, shape, [dy, db]);
+            }
+            BiasGradient::WithWeights(kernel) => kernel,
+        };
+        let rows = u64::from(shape.rows);
+        let cost = Cost {
+            flops: shape.flops() + rows * u64::from(shape.outputs),
+            // Eight rows of a column at least are summed by an invocation each, four of theirs in a round.
+            iterations: (self.iterations)(rows).max(rows.div_ceil(32) + 17),
+            bytes: None,
+        };
+        let part = |first| Shape { first, ..shape };
+        let workgroups = u64::from(shape.outputs.div_ceil(BIAS_COLUMNS)) + self.workgroups(dw);
+        recorder.dispatch_in_parts(sums, part, &[x, dy, dw, db], workgroups, cost);
+    }
 }
+
+impl Sums {
+    /// Of the rows of `dy`.
+    fn record(&self, recorder: &mut Recorder<'_>, shape: Shape, tensors: [&Tensor; 2]) {
+        let cost = Cost {
+            flops: u64::from(shape.rows) * u64::from(shape.outputs),
+            iterations: u64::from(shape.rows) + 1,
+            bytes: None,
+        };
+        let workgroups = u64::from(shape.outputs).div_ceil(self.columns);
+        recorder.dispatch(self.kernel, shape, &tensors, workgroups, cost);
+    }
+}
+
+/// Columns of the bias that a workgroup sums.
+const BIAS_COLUMNS: u32 = 16;
 
 const PRODUCT: &[Binding] = &[
     Binding::read("left"),
@@ -136,13 +191,16 @@ const PRODUCT: &[Binding] = &[
     Binding::write("product"),
 ];
 const PRODUCT_AND_BIAS: &[Binding] = &[PRODUCT[0], PRODUCT[1], PRODUCT[2], Binding::read("bias")];
+const PRODUCT_AND_DB: &[Binding] = &[PRODUCT[0], PRODUCT[1], PRODUCT[2], Binding::write("db")];
 const PRODUCT_AND_X: &[Binding] = &[PRODUCT[0], PRODUCT[1], PRODUCT[2], Binding::read("x")];
 
 const TILED: Kernel<Shape> = Kernel {
     shader: "linear",
     source: concat!(
+        include_str!("../../../shaders/rectified.wgsl"),
         include_str!("../../../shaders/linear_shape.wgsl"),
         include_str!("../../../shaders/linear_product.wgsl"),
+        include_str!("../../../shaders/linear_bias.wgsl"),
         include_str!("../../../shaders/linear_view.wgsl"),
         include_str!("../../../shaders/linear.wgsl"),
     ),
@@ -166,8 +224,10 @@ pub(super) static DEEP: Products = Products {
         Kernel {
             shader: "linear_deep",
             source: concat!(
+                include_str!("../../../shaders/rectified.wgsl"),
                 include_str!("../../../shaders/linear_shape.wgsl"),
                 include_str!("../../../shaders/linear_product.wgsl"),
+                include_str!("../../../shaders/linear_bias.wgsl"),
                 include_str!("../../../shaders/linear_factor.wgsl"),
                 include_str!("../../../shaders/linear_deep.wgsl"),
             ),
@@ -178,21 +238,24 @@ pub(super) static DEEP: Products = Products {
 };
 
 pub(super) static MEDIUM: Products = Products {
-    iterations: |depth| depth / 16 + 1 + depth % 16 + 1,
+    iterations: |depth| depth / 16 * (1 + 3) + 1 + depth % 16 + 1,
     ..Products::of(
         Kernel {
             shader: "linear_medium",
             source: concat!(
+                include_str!("../../../shaders/rectified.wgsl"),
                 include_str!("../../../shaders/linear_shape.wgsl"),
                 include_str!("../../../shaders/linear_product.wgsl"),
+                include_str!("../../../shaders/linear_bias.wgsl"),
                 include_str!("../../../shaders/linear_factor.wgsl"),
                 include_str!("../../../shaders/linear_blocks.wgsl"),
+                include_str!("../../../shaders/linear_8x4.wgsl"),
                 include_str!("../../../shaders/linear_medium.wgsl")
             ),
             workgroup_size: [128, 1, 1],
             ..TILED
         },
-        [128, 64],
+        [64, 64],
     )
 };
 
@@ -202,10 +265,13 @@ pub(super) static LARGE: Products = Products {
         Kernel {
             shader: "linear_large",
             source: concat!(
+                include_str!("../../../shaders/rectified.wgsl"),
                 include_str!("../../../shaders/linear_shape.wgsl"),
                 include_str!("../../../shaders/linear_product.wgsl"),
+                include_str!("../../../shaders/linear_bias.wgsl"),
                 include_str!("../../../shaders/linear_factor.wgsl"),
                 include_str!("../../../shaders/linear_blocks.wgsl"),
+                include_str!("../../../shaders/linear_8x8.wgsl"),
                 include_str!("../../../shaders/linear_large.wgsl")
             ),
             ..TILED
@@ -217,6 +283,7 @@ pub(super) static LARGE: Products = Products {
 const IN_REGISTERS: Kernel<Shape> = Kernel {
     shader: "linear_registers",
     source: concat!(
+        include_str!("../../../shaders/rectified.wgsl"),
         include_str!("../../../shaders/linear_shape.wgsl"),
         include_str!("../../../shaders/linear_product.wgsl"),
         include_str!("../../../shaders/linear_view.wgsl"),
@@ -226,7 +293,7 @@ const IN_REGISTERS: Kernel<Shape> = Kernel {
     ..TILED
 };
 pub(super) static REGISTERS: Products = Products {
-    backward_bias: &WHOLE,
+    backward_bias: BiasGradient::Alone(&WHOLE),
     blocks_per_workgroup: 8,
     ..Products::of(IN_REGISTERS, [20, 17])
 };
@@ -234,6 +301,7 @@ pub(super) static REGISTERS: Products = Products {
 const OF_BYTES: Kernel<Shape> = Kernel {
     shader: "linear_bytes",
     source: concat!(
+        include_str!("../../../shaders/rectified.wgsl"),
         include_str!("../../../shaders/linear_shape.wgsl"),
         include_str!("../../../shaders/byte.wgsl"),
         include_str!("../../../shaders/linear_bytes.wgsl"),
@@ -257,22 +325,12 @@ pub(super) static BYTES: Products = Products {
         ],
         ..OF_BYTES
     },
-    backward_bias: &WHOLE,
+    backward_bias: BiasGradient::Alone(&WHOLE),
     blocks_per_workgroup: 8,
     ..Products::of(OF_BYTES, [28, 13])
 };
 
 const BIAS: &[Binding] = &[Binding::read("dy"), Binding::write("db")];
-static SPLIT: Sums = Sums {
-    kernel: &Kernel {
-        entry: "backward_bias",
-        bindings: BIAS,
-        ..TILED
-    },
-    columns: 16,
-    rows_at_a_time: 64,
-    parts: 16,
-};
 static WHOLE: Sums = Sums {
     kernel: &Kernel {
         entry: "backward_bias",
@@ -280,19 +338,19 @@ static WHOLE: Sums = Sums {
         ..IN_REGISTERS
     },
     columns: 8,
-    rows_at_a_time: 1,
-    parts: 1,
 };
 
 pub(in crate::ops) fn contracts() -> Vec<Contract> {
-    let kernels = [&TILES, &DEEP, &MEDIUM, &LARGE, &REGISTERS, &BYTES]
-        .into_iter()
-        .flat_map(|products| {
-            let others = [&products.forward, &products.backward_weight];
-            others
-                .into_iter()
-                .chain(products.backward_input.iter().flatten())
-        });
-    let kernels = kernels.chain([SPLIT.kernel, WHOLE.kernel]);
+    let all = [&TILES, &DEEP, &MEDIUM, &LARGE, &REGISTERS, &BYTES].into_iter();
+    let kernels = all.flat_map(|products| {
+        let of_bias = match &products.backward_bias {
+            BiasGradient::WithWeights(kernel) => Some(kernel),
+            BiasGradient::Alone(_) => None,
+        };
+        let others = [&products.forward, &products.backward_weight].into_iter();
+        let of_input = products.backward_input.iter().flatten();
+        others.chain(of_bias).chain(of_input)
+    });
+    let kernels = kernels.chain([WHOLE.kernel]);
     kernels.map(Kernel::contract).collect()
 }

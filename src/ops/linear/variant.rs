@@ -4,7 +4,7 @@ use super::products::{BYTES, DEEP, LARGE, MEDIUM, Products, REGISTERS, Shape, TI
 use crate::gpu::{AdapterKind, Gpu};
 use crate::kernel::Element;
 use crate::ops::Backward;
-use crate::plan::{Cost, Recorder};
+use crate::plan::Recorder;
 use crate::tensor::Tensor;
 
 /// How the three products are computed. Every variant passes the same parity table.
@@ -14,7 +14,7 @@ pub enum Variant {
     Tiles,
     /// `shaders/linear_deep.wgsl`: tiles of 8×8, their sums split between groups of invocations.
     Deep,
-    /// `shaders/linear_medium.wgsl`: tiles of 128×64, eight by eight to an invocation.
+    /// `shaders/linear_medium.wgsl`: tiles of 64×64, eight by four to an invocation.
     Medium,
     /// `shaders/linear_large.wgsl`: tiles of 128×128, eight by eight to an invocation.
     Large,
@@ -40,7 +40,7 @@ impl Variant {
     /// | adapter | `x` | product, the first that fits | variant | because |
     /// |---|---|---|---|---|
     /// | hardware | floats | 256 tiles of 128×128 or more | `Large` | measured: 44 and 45 TFLOP/s at 2048³ and 4096³, where `Medium` has 27 and 37 |
-    /// | hardware | floats | 32 tiles of 128×64 or more | `Medium` | measured: 32 TFLOP/s at 1024³ and 7.4 at 512³, where `Large` has 19 and 4.6, `Tiles` 8.6 and 6.7 |
+    /// | hardware | floats | 64 tiles of 64×64 or more | `Medium` | measured: 32 TFLOP/s at 1024³ and 7.4 at 512³, where `Large` has 19 and 4.6, `Tiles` 8.6 and 6.7 |
     /// | hardware | floats | at most 64 tiles of 32×32, 64 deep or more | `Deep` | measured: 3.3 TFLOP/s at 256³ and 1.3 at 100×784×50, where `Tiles` has 2.0 and 0.2 |
     /// | hardware | floats | any other | `Tiles` | one load for a multiplication, and many workgroups |
     /// | software | floats | any | `Registers` | a load costs as much as dozens of multiplications |
@@ -72,7 +72,7 @@ impl Variant {
         if tiles(128, 128) >= 256 {
             return Self::Large;
         }
-        if tiles(128, 64) >= 32 {
+        if tiles(64, 64) >= 64 {
             return Self::Medium;
         }
         if tiles(32, 32) <= 64 && depth >= 64 {
@@ -160,37 +160,24 @@ impl Variant {
     }
 
     fn record_backward(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>, relu: bool) {
-        self.backward_weight(recorder, pass);
-        self.backward_bias(recorder, pass);
+        self.backward_parameters(recorder, pass);
         if let Some(dx) = pass.dx {
             self.backward_input(recorder, pass, dx, relu);
         }
     }
 
-    pub(super) fn backward_weight(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
-        let (shape, dw) = (Shape::of(pass), &pass.gradients[0]);
-        assert_eq!(
-            dw.dims(),
-            pass.parameters[0].dims(),
-            "linear: {}",
-            dw.label()
-        );
-        let (products, tensors) = (self.products(), [pass.x, pass.dy, dw]);
-        let kernel = &products.backward_weight;
-        products.record(recorder, kernel, shape, &tensors, shape.rows, false);
-    }
-
-    pub(super) fn backward_bias(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
-        let (shape, dy, db) = (Shape::of(pass), pass.dy, &pass.gradients[1]);
-        assert_eq!(db.dims(), [1, dy.columns()], "linear: {}", db.label());
-        let sums = self.products().backward_bias;
-        let cost = Cost {
-            flops: u64::from(shape.rows) * u64::from(shape.outputs),
-            iterations: u64::from(shape.rows.div_ceil(sums.rows_at_a_time)) + sums.parts + 2,
-            bytes: None,
+    /// The gradients by the weights and, where there is one, the bias.
+    pub(super) fn backward_parameters(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
+        let (shape, products, dw) = (Shape::of(pass), self.products(), &pass.gradients[0]);
+        let label = dw.label();
+        assert_eq!(dw.dims(), pass.parameters[0].dims(), "linear: {label}");
+        let Some(db) = pass.gradients.get(1) else {
+            let (kernel, tensors) = (&products.backward_weight, [pass.x, pass.dy, dw]);
+            products.record(recorder, kernel, shape, &tensors, shape.rows, false);
+            return;
         };
-        let workgroups = (dy.columns() as u64).div_ceil(sums.columns);
-        recorder.dispatch(sums.kernel, shape, &[dy, db], workgroups, cost);
+        assert_eq!(db.dims(), [1, pass.dy.columns()], "linear: {}", db.label());
+        products.record_gradients(recorder, shape, [pass.x, pass.dy, dw, db]);
     }
 
     pub(super) fn backward_input(

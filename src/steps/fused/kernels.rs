@@ -98,6 +98,7 @@ const MIDDLE: Kernel<Mlp> = Kernel {
     source: concat!(
         include_str!("../../../shaders/fused_mlp.wgsl"),
         include_str!("../../../shaders/fused_network.wgsl"),
+        include_str!("../../../shaders/rectified.wgsl"),
         include_str!("../../../shaders/fused_middle_shared.wgsl"),
         include_str!("../../../shaders/fused_middle.wgsl")
     ),
@@ -182,6 +183,7 @@ static REGISTERS: Kernels = Kernels {
     middle: &const {
         let source = concat!(
             include_str!("../../../shaders/fused_mlp.wgsl"),
+            include_str!("../../../shaders/rectified.wgsl"),
             include_str!("../../../shaders/fused_middle_shared.wgsl"),
             include_str!("../../../shaders/is_finite.wgsl"),
             include_str!("../../../shaders/fused_middle_registers.wgsl"),

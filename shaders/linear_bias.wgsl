@@ -1,0 +1,42 @@
+// The gradient by the bias, in the dispatch of that by the weights: the first workgroups make it.
+//
+//   db = Σ_rows dy    db[o] = Σ_r dy[r,o]
+//
+// A sum of all rows is split: 16 columns to a workgroup, of which all invocations of a column sum rows that are as far
+// apart as there are of them. Behind linear_product.wgsl, whose `right` is dy here, and before a file that says how many
+// INVOCATIONS there are.
+
+@group(0) @binding(4) var<storage, read_write> db: array<f32>; // (1, outputs)
+
+const BIAS_COLUMNS = 16u;
+const BIAS_PARTS = INVOCATIONS / BIAS_COLUMNS;
+
+var<workgroup> bias_parts: array<f32, INVOCATIONS>;
+
+fn bias_workgroups() -> u32 {
+    return (shape.outputs + BIAS_COLUMNS - 1u) / BIAS_COLUMNS;
+}
+
+fn backward_bias(workgroup: u32, local: u32) {
+    let column = workgroup * BIAS_COLUMNS + local % BIAS_COLUMNS;
+    let place = min(column, shape.outputs - 1u);
+    var sum = 0.0;
+    for (var row = local / BIAS_COLUMNS; row < shape.rows; row += 4u * BIAS_PARTS) {
+        // Four loads are under way at once; past the last row that one is read again, and dropped.
+        let rows = row + BIAS_PARTS * vec4u(0u, 1u, 2u, 3u);
+        let at = min(rows, vec4u(shape.rows - 1u)) * shape.outputs + place;
+        let read = vec4f(right[at.x], right[at.y], right[at.z], right[at.w]);
+        let four = select(vec4f(), read, rows < vec4u(shape.rows));
+        sum += (four.x + four.y) + (four.z + four.w);
+    }
+    bias_parts[local] = sum;
+    workgroupBarrier();
+    if (local >= BIAS_COLUMNS || column >= shape.outputs) {
+        return;
+    }
+    sum = 0.0;
+    for (var part = 0u; part < BIAS_PARTS; part++) {
+        sum += bias_parts[part * BIAS_COLUMNS + local];
+    }
+    db[column] = sum;
+}
