@@ -68,7 +68,8 @@ PACKAGES = {
 TESTS = [
     *(("test", name) for name in ("parity", "golden", "training")),
     ("lib", "wgrad"),
-    *(("test", name) for name in ("gradients", "custom_layer", "device", "checkpoint", "contract")),
+    *(("test", name) for name in ("gradients", "custom_layer", "custom_loss", "device", "network")),
+    *(("test", name) for name in ("checkpoint", "contract", "sanitize")),
 ]
 # Targets of cargo: what is compared, and what else a GPU is asked.
 OURS = {
