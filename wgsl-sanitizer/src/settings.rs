@@ -104,6 +104,65 @@ pub enum Rounding {
     Granted(u64),
 }
 
+/// How comparisons of floats come out where an operand is NaN.
+///
+/// IEEE 754 says that all are false but `!=`. WGSL lets a compiler assume that there is no NaN and no infinity ("Floating
+/// Point Evaluation"), so that a device may take any comparison with one either way: `select(x, 0.0, x <= 0.0)` may become
+/// `max(x, 0.0)`, which is 0 where `x` is NaN. A result that is the same whichever of the three is set depends on no
+/// such comparison; a kernel that must tell a NaN tells it by its bits.
+///
+/// All but the first take every comparison alike, `!=` among them, and those in the definitions of `min`, `max`,
+/// `clamp`, `saturate`, `sign`, `step`, `smoothstep`, `faceForward`, `refract` and of `bool(x)`: `max(x, y)` is `y` where `x < y`, else
+/// `x`, so that it is either operand in one of the two.
+///
+/// ```
+/// use wgsl_sanitizer::{Buffer, Dispatch, Error, NanComparisons, Settings, Shader, sanitize};
+///
+/// let run = |relu: &str, comparisons| -> Result<f32, Error> {
+///     let text = format!("
+///         @group(0) @binding(0) var<storage, read_write> x: array<f32>;
+///         @compute @workgroup_size(1) fn relu() {{ x[0] = {relu}; }}");
+///     let kernel = Shader::parse("relu.wgsl", &text)?.kernel("relu", &[])?;
+///     let mut buffers = [Buffer::from_f32s(&[f32::NAN])];
+///     let settings = Settings::default().nan_comparisons(comparisons);
+///     sanitize(&kernel, &Dispatch::new([1, 1, 1]).bind(0, 0, 0), &mut buffers, &settings)?;
+///     Ok(buffers[0].f32s()[0])
+/// };
+/// let relu = "select(x[0], 0.0, x[0] <= 0.0)";
+/// assert!(run(relu, NanComparisons::Ieee754)?.is_nan());
+/// assert_eq!(run(relu, NanComparisons::AllTrue)?, 0.0);
+///
+/// let by_bits = "select(x[0], 0.0, x[0] <= 0.0 && (bitcast<u32>(x[0]) & 0x7fffffffu) <= 0x7f800000u)";
+/// for comparisons in NanComparisons::ALL {
+///     assert!(run(by_bits, comparisons)?.is_nan());
+/// }
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NanComparisons {
+    /// As IEEE 754 has it; `min`, `max` and `clamp` take the operand that is a number.
+    Ieee754,
+    /// True.
+    AllTrue,
+    /// False.
+    AllFalse,
+}
+
+impl NanComparisons {
+    /// All ways.
+    pub const ALL: [Self; 3] = [Self::Ieee754, Self::AllTrue, Self::AllFalse];
+
+    /// What all come out as, where IEEE 754 does not say it.
+    pub(crate) const fn outcome(self) -> Option<bool> {
+        match self {
+            Self::Ieee754 => None,
+            Self::AllTrue => Some(true),
+            Self::AllFalse => Some(false),
+        }
+    }
+}
+
 /// How a dispatch is interpreted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -118,6 +177,8 @@ pub struct Settings {
     pub loop_budget: u64,
     /// How floats are rounded. Default: to nearest.
     pub rounding: Rounding,
+    /// How comparisons with NaN come out. Default: as IEEE 754 has it.
+    pub nan_comparisons: NanComparisons,
 }
 
 impl Default for Settings {
@@ -127,6 +188,7 @@ impl Default for Settings {
             orders: vec![Order::Forward, Order::Backward, Order::Random(0)],
             loop_budget: 1_000_000,
             rounding: Rounding::Nearest,
+            nan_comparisons: NanComparisons::Ieee754,
         }
     }
 }
@@ -163,5 +225,14 @@ impl Settings {
     #[must_use]
     pub fn rounding(self, rounding: Rounding) -> Self {
         Self { rounding, ..self }
+    }
+
+    /// With comparisons with NaN that come out so.
+    #[must_use]
+    pub fn nan_comparisons(self, nan_comparisons: NanComparisons) -> Self {
+        Self {
+            nan_comparisons,
+            ..self
+        }
     }
 }
