@@ -3,6 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
+use fastrand::Rng;
+
 /// A binding and what is bound to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -108,10 +110,10 @@ pub enum Rounding {
 ///
 /// IEEE 754 says that all are false but `!=`. WGSL lets a compiler assume that there is no NaN and no infinity ("Floating
 /// Point Evaluation"), so that a device may take any comparison with one either way: `select(x, 0.0, x <= 0.0)` may become
-/// `max(x, 0.0)`, which is 0 where `x` is NaN. A result that is the same whichever of the three is set depends on no
-/// such comparison; a kernel that must tell a NaN tells it by its bits.
+/// `max(x, 0.0)`, which is 0 where `x` is NaN. What is the same in several [`ways`](Self::ways) depends on no such
+/// comparison; a kernel that must tell a NaN tells it by its bits.
 ///
-/// All but the first take every comparison alike, `!=` among them, and those in the definitions of `min`, `max`,
+/// What comes out otherwise is every comparison, `!=` among them, and those in the definitions of `min`, `max`,
 /// `clamp`, `saturate`, `sign`, `step`, `smoothstep`, `faceForward`, `refract` and of `bool(x)`: `max(x, y)` is `y` where `x < y`, else
 /// `x`, so that it is either operand in one of the two.
 ///
@@ -133,7 +135,7 @@ pub enum Rounding {
 /// assert_eq!(run(relu, NanComparisons::AllTrue)?, 0.0);
 ///
 /// let by_bits = "select(x[0], 0.0, x[0] <= 0.0 && (bitcast<u32>(x[0]) & 0x7fffffffu) <= 0x7f800000u)";
-/// for comparisons in NanComparisons::ALL {
+/// for comparisons in NanComparisons::ways(8) {
 ///     assert!(run(by_bits, comparisons)?.is_nan());
 /// }
 /// # Ok::<(), Error>(())
@@ -147,18 +149,32 @@ pub enum NanComparisons {
     AllTrue,
     /// False.
     AllFalse,
+    /// At each place of the source all true or all false, by a seed: a compiler decides place by place. What two comparisons
+    /// decide together may be right where both come out alike, and wrong where they do not.
+    ByPlace(u64),
 }
 
 impl NanComparisons {
-    /// All ways.
-    pub const ALL: [Self; 3] = [Self::Ieee754, Self::AllTrue, Self::AllFalse];
+    /// As IEEE 754 has it, all true, all false, and by place with so many seeds.
+    pub fn ways(seeds: u64) -> impl Iterator<Item = Self> {
+        let alike = [Self::Ieee754, Self::AllTrue, Self::AllFalse];
+        alike.into_iter().chain((0..seeds).map(Self::ByPlace))
+    }
 
-    /// What all come out as, where IEEE 754 does not say it.
-    pub(crate) const fn outcome(self) -> Option<bool> {
+    /// What they come out as at an instruction, where IEEE 754 does not say it.
+    #[inline]
+    pub(crate) fn outcome(self, place: usize) -> Option<bool> {
         match self {
             Self::Ieee754 => None,
             Self::AllTrue => Some(true),
             Self::AllFalse => Some(false),
+            // Streams of seeds that are side by side begin alike, so each is taken apart from its neighbours.
+            Self::ByPlace(seed) => {
+                let place = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let mut random = Rng::with_seed(seed.rotate_left(32) ^ place);
+                random.u64(..);
+                Some(random.bool())
+            }
         }
     }
 }

@@ -6,8 +6,17 @@ use wgsl_sanitizer::{
 
 const NAN: f32 = f32::NAN;
 
-/// What an expression of `n`, a NaN, and `one`, 1, is in each of [`NanComparisons::ALL`].
+/// What an expression of `n`, a NaN, and `one`, 1, is as IEEE 754 has it, where comparisons with NaN are true, and false.
 fn values(expression: &str, settings: &Settings) -> Result<[f32; 3], Error> {
+    let mut values = [0.0; 3];
+    for (value, comparisons) in values.iter_mut().zip(NanComparisons::ways(0)) {
+        let settings = settings.clone().nan_comparisons(comparisons);
+        *value = value_of(expression, &settings)?;
+    }
+    Ok(values)
+}
+
+fn value_of(expression: &str, settings: &Settings) -> Result<f32, Error> {
     let enabled = match expression.contains("f16") {
         true => "enable f16;",
         false => "",
@@ -19,16 +28,11 @@ fn values(expression: &str, settings: &Settings) -> Result<[f32; 3], Error> {
         @compute @workgroup_size(1) fn main() {{ let n = x[0]; let one = x[1]; y[0] = f32({expression}); }}"
     );
     let kernel = Shader::parse("nan.wgsl", &text)?.kernel("main", &[])?;
-    let mut values = [0.0; 3];
-    for (value, comparisons) in values.iter_mut().zip(NanComparisons::ALL) {
-        let mut buffers = [Buffer::from_f32s(&[NAN, 1.0]), Buffer::unwritten(1)];
-        let dispatch = Dispatch::new([1, 1, 1]).bind(0, 0, 0).bind(0, 1, 1);
-        let settings = settings.clone().nan_comparisons(comparisons);
-        let report = sanitize(&kernel, &dispatch, &mut buffers, &settings)?;
-        assert!(report.is_clean(), "{expression}: {report}");
-        *value = buffers[1].f32s()[0];
-    }
-    Ok(values)
+    let mut buffers = [Buffer::from_f32s(&[NAN, 1.0]), Buffer::unwritten(1)];
+    let dispatch = Dispatch::new([1, 1, 1]).bind(0, 0, 0).bind(0, 1, 1);
+    let report = sanitize(&kernel, &dispatch, &mut buffers, settings)?;
+    assert!(report.is_clean(), "{expression}: {report}");
+    Ok(buffers[1].f32s()[0])
 }
 
 /// Values as IEEE 754 has it, where all comparisons are true, and where all are false.
@@ -124,5 +128,18 @@ fn they_go_with_rounding() -> Result<(), Error> {
         selected.map(f32::to_bits),
         [1.0_f32, 3.0, 1.0].map(f32::to_bits)
     );
+    Ok(())
+}
+
+/// Of three comparisons, every choice is made; the place decides it, in whatever order invocations are.
+#[test]
+fn places_are_chosen_apart() -> Result<(), Error> {
+    let three = "select(0.0, 1.0, n > one) + select(0.0, 2.0, n < one) + select(4.0, 0.0, max(n, one) == 1.0)";
+    let ways = NanComparisons::ways(40).skip(3);
+    let values = ways.map(|way| value_of(three, &Settings::default().nan_comparisons(way)));
+    let mut values: Vec<f32> = values.collect::<Result<_, _>>()?;
+    values.sort_by(f32::total_cmp);
+    values.dedup();
+    assert_eq!(values, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
     Ok(())
 }

@@ -110,7 +110,7 @@ impl Machine<'_> {
                         // `bool(x)` is `x != 0`.
                         if let (Unary::FloatToBool, Some(outcome), true) = (
                             operation,
-                            self.settings.nan_comparisons.outcome(),
+                            self.settings.nan_comparisons.outcome(here.1),
                             numbers::is_nan(value),
                         ) {
                             result = outcome.into();
@@ -164,7 +164,7 @@ impl Machine<'_> {
                 }
                 Instruction::Call { call, to } => {
                     let function = &program.calls[call as usize];
-                    self.call(frame, function, to);
+                    self.call(here, frame, function, to);
                 }
                 Instruction::Pick { pick, to } => {
                     self.pick(here, frame, &program.picks[pick as usize], to);
@@ -260,8 +260,8 @@ impl Machine<'_> {
     }
 
     #[inline]
-    fn call(&mut self, frame: &mut [u32], function: &Call, to: u32) {
-        let of_nan = self.settings.nan_comparisons.outcome();
+    fn call(&mut self, here: Here, frame: &mut [u32], function: &Call, to: u32) {
+        let of_nan = self.settings.nan_comparisons.outcome(here.1);
         match (function.by_component, &mut self.random, of_nan) {
             (true, None, None) => by_component(frame, function, to, |_, result| result),
             (true, random, of_nan) => {
@@ -294,13 +294,12 @@ impl Machine<'_> {
         (to, left, right): (u32, u32, u32),
         count: u32,
     ) {
-        let of_nan = self.settings.nan_comparisons.outcome();
-        let of_nan = of_nan.filter(|_| operation.compares_floats());
         for at in 0..count {
             let (a, b) = (frame[(left + at) as usize], frame[(right + at) as usize]);
             let (mut result, problem) = numbers::binary(operation, a, b);
-            if let Some(outcome) = of_nan
+            if operation.compares_floats()
                 && [a, b].into_iter().any(numbers::is_nan)
+                && let Some(outcome) = self.settings.nan_comparisons.outcome(here.1)
             {
                 result = outcome.into();
             }
