@@ -182,10 +182,10 @@ impl Sanitizer {
                 differences: Vec::new(),
             };
             let is_clean = dispatch.report.is_clean();
-            match self.nan_comparisons {
-                Some(_) if is_clean => interpret::write(gpu, recorded, &interpreted.after)?,
-                None if is_clean => drop(gpu.submit(&single, 1)?),
-                _ => {}
+            if is_clean && self.nan_comparisons.is_some() {
+                interpret::write(gpu, recorded, &interpreted.after)?;
+            } else if is_clean {
+                gpu.submit(&single, 1)?;
             }
             if is_clean && self.compares() {
                 let after = interpret::contents(gpu, recorded)?;
