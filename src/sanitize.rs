@@ -23,8 +23,8 @@
 //!
 //! # NaN
 //!
-//! A device may take a comparison with NaN either way ([`NanComparisons`]). Which way one device takes it says nothing about
-//! others: with [`Sanitizer::nan_comparisons`] a plan is interpreted alone, each time with another way.
+//! A device may take a comparison with NaN either way ([`NanComparisons`]). Which way one device takes it says nothing
+//! about others: with [`Sanitizer::nan_comparisons`] a plan is interpreted alone, each time with another way.
 
 mod compare;
 mod interpret;
@@ -155,8 +155,8 @@ impl Sanitizer {
     ///
     /// # Errors
     /// [`Error::Sanitize`] when the interpreter does not know something that a kernel does: tensors are then what they
-    /// were. [`Error::Setting`] when there is no order; [`Error::OtherGpu`] when the plan is another's; or as [`Gpu::read`],
-    /// [`Gpu::write`] and [`Gpu::submit`].
+    /// were. [`Error::Setting`] when there is no order; [`Error::OtherGpu`] when the plan is another's; or as
+    /// [`Gpu::read`], [`Gpu::write`] and [`Gpu::submit`].
     pub fn run(&self, gpu: &Gpu, plan: &Plan) -> Result<SanitizeReport, Error> {
         plan.check_gpu(gpu)?;
         if self.orders.is_empty() {

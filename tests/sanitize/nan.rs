@@ -1,8 +1,9 @@
-//! A NaN that goes into a layer comes out, however comparisons with NaN come out: WGSL lets a device take them either way,
-//! and a training that has diverged shows it by a NaN.
+//! A NaN that goes into a layer comes out, however comparisons with NaN come out: WGSL lets a device take them either
+//! way, and a training that has diverged shows it by a NaN.
 //!
-//! Each plan is interpreted as IEEE 754 has it, with all such comparisons true, with all false, and with choices place by
-//! place. What is NaN is NaN in all of them, and all else has the same bits. No NaN goes into derivatives of rectifiers: those of one may be either.
+//! Each plan is interpreted as IEEE 754 has it, with all such comparisons true, with all false, and with choices place
+//! by place. What is NaN is NaN in all of them, and all else has the same bits. No NaN goes into derivatives of
+//! rectifiers: those of one may be either.
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
@@ -20,8 +21,8 @@ use crate::gpu::gpu;
 use crate::kernels::{IMAGES, convolutions, tensor, words};
 use crate::trainings::{GPUS, bytes, floats};
 
-/// Choices place by place, for short kernels, some of which compare several times, and for all others. Where two must come out in one way of the
-/// four to show a mistake, so many of the former miss it once in ten thousand times.
+/// Choices place by place, for short kernels, some of which compare several times, and for all others. Where two must
+/// come out in one way of the four to show a mistake, so many of the former miss it once in ten thousand times.
 const MANY: u64 = 32;
 const FEW: u64 = 4;
 

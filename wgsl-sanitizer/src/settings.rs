@@ -108,14 +108,14 @@ pub enum Rounding {
 
 /// How comparisons of floats come out where an operand is NaN.
 ///
-/// IEEE 754 says that all are false but `!=`. WGSL lets a compiler assume that there is no NaN and no infinity ("Floating
-/// Point Evaluation"), so that a device may take any comparison with one either way: `select(x, 0.0, x <= 0.0)` may become
-/// `max(x, 0.0)`, which is 0 where `x` is NaN. What is the same in several [`ways`](Self::ways) depends on no such
-/// comparison; a kernel that must tell a NaN tells it by its bits.
+/// IEEE 754 says that all are false but `!=`. WGSL lets a compiler assume that there is no NaN and no infinity
+/// ("Floating Point Evaluation"), so that a device may take any comparison with one either way: `select(x, 0.0, x <=
+/// 0.0)` may become `max(x, 0.0)`, which is 0 where `x` is NaN. What is the same in several [`ways`](Self::ways)
+/// depends on no such comparison; a kernel that must tell a NaN tells it by its bits.
 ///
 /// What comes out otherwise is every comparison, `!=` among them, and those in the definitions of `min`, `max`,
-/// `clamp`, `saturate`, `sign`, `step`, `smoothstep`, `faceForward`, `refract` and of `bool(x)`: `max(x, y)` is `y` where `x < y`, else
-/// `x`, so that it is either operand in one of the two.
+/// `clamp`, `saturate`, `sign`, `step`, `smoothstep`, `faceForward`, `refract` and of `bool(x)`: `max(x, y)` is `y`
+/// where `x < y`, else `x`, so that it is either operand in one of the two.
 ///
 /// ```
 /// use wgsl_sanitizer::{Buffer, Dispatch, Error, NanComparisons, Settings, Shader, sanitize};
@@ -149,8 +149,8 @@ pub enum NanComparisons {
     AllTrue,
     /// False.
     AllFalse,
-    /// At each place of the source all true or all false, by a seed: a compiler decides place by place. What two comparisons
-    /// decide together may be right where both come out alike, and wrong where they do not.
+    /// At each place of the source all true or all false, by a seed: a compiler decides place by place. What two
+    /// comparisons decide together may be right where both come out alike, and wrong where they do not.
     ByPlace(u64),
 }
 

@@ -4,8 +4,8 @@ use naga::MathFunction as F;
 
 use super::Number;
 
-/// By the definitions of WGSL, each comparison with NaN coming out so. `None` for a function that compares nothing, and for
-/// operands of which none is NaN.
+/// By the definitions of WGSL, each comparison with NaN coming out so. `None` for a function that compares nothing,
+/// and for operands of which none is NaN.
 pub(crate) fn component_of_nan(
     function: F,
     number: Number,
