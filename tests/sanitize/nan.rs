@@ -2,8 +2,8 @@
 //! way, and a training that has diverged shows it by a NaN.
 //!
 //! Each plan is interpreted as IEEE 754 has it, with all such comparisons true, with all false, and with choices place
-//! by place. What is NaN is NaN in all of them, and all else has the same bits. No NaN goes into derivatives of
-//! rectifiers: those of one may be either.
+//! by place. What is NaN is NaN in all of them, and all else has the same bits. Derivatives are not compared: that of a
+//! rectifier at NaN may be either.
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
