@@ -248,6 +248,16 @@ pub mod plumbing {
         trainer.step_plan()
     }
 
+    /// The tensors of all dispatches of a plan, in order, each as often as it is bound.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[must_use]
+    pub fn tensors(plan: &crate::plan::Plan) -> Vec<crate::tensor::Tensor> {
+        let recorded = plan.recorded();
+        recorded
+            .flat_map(|recorded| recorded.tensors.iter().cloned())
+            .collect()
+    }
+
     /// Everything that a training runs: its steps', and those of evaluations that were asked for.
     #[must_use]
     pub fn plans(trainer: &crate::Trainer) -> Vec<&crate::plan::Plan> {

@@ -20,13 +20,18 @@
 //! - the smallest normal number, as devices may take smaller ones for 0.
 //!
 //! Mistakes are much larger: a term that is left out of a sum is that term.
+//!
+//! # NaN
+//!
+//! A device may take a comparison with NaN either way ([`NanComparisons`]). Which way one device takes it says nothing
+//! about others: with [`Sanitizer::nan_comparisons`] a plan is interpreted alone, each time with another way.
 
 mod compare;
 mod interpret;
 
 use std::fmt;
 
-use wgsl_sanitizer::{Block, Finding, Order, Report};
+use wgsl_sanitizer::{Block, Finding, NanComparisons, Order, Report};
 
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -70,6 +75,8 @@ pub struct Sanitizer {
     orders: Vec<Order>,
     files: Vec<(String, String)>,
     is_compared: bool,
+    /// Where all is interpreted alone.
+    nan_comparisons: Option<NanComparisons>,
 }
 
 impl Default for Sanitizer {
@@ -78,6 +85,7 @@ impl Default for Sanitizer {
             orders: vec![Order::Forward, Order::Backward, Order::Random(0)],
             files: Vec::new(),
             is_compared: true,
+            nan_comparisons: None,
         }
     }
 }
@@ -106,12 +114,49 @@ impl Sanitizer {
         self
     }
 
+    fn compares(&self) -> bool {
+        self.is_compared && self.nan_comparisons.is_none()
+    }
+
+    /// Interprets alone, with comparisons with NaN that come out so: the device runs nothing and nothing is compared;
+    /// tensors hold what the interpreter makes. Default: comparisons are IEEE 754's, and the device runs the plan.
+    ///
+    /// ```
+    /// use wgrad::kernel::Element;
+    /// use wgrad::ops::{Forward, Layer, Mode, Sigmoid};
+    /// use wgrad::plan::Recorder;
+    /// use wgrad::tensor::Tensor;
+    /// use wgrad::wgsl_sanitizer::NanComparisons;
+    /// use wgrad::{Gpu, Sanitizer};
+    ///
+    /// let gpu = Gpu::new()?;
+    /// let [x, y] = ["x", "y"].map(|label| Tensor::zeros(&gpu, label, [1, 2], Element::F32));
+    /// let (x, y) = (x?, y?);
+    /// gpu.write(&x, &[f32::NAN, 0.0])?;
+    /// let mut recorder = Recorder::new(&gpu);
+    /// Sigmoid.forward(&mut recorder, Forward::new(&x, &[], &y, Mode::Evaluation))?;
+    /// let plan = recorder.finish()?;
+    /// for comparisons in NanComparisons::ways(8) {
+    ///     let sanitizer = Sanitizer::default().nan_comparisons(comparisons);
+    ///     assert!(sanitizer.run(&gpu, &plan)?.is_clean());
+    ///     let y = gpu.read::<f32>(&y)?;
+    ///     assert!(y[0].is_nan() && y[1] == 0.5);
+    /// }
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    #[must_use]
+    pub fn nan_comparisons(mut self, nan_comparisons: NanComparisons) -> Self {
+        self.nan_comparisons = Some(nan_comparisons);
+        self
+    }
+
     /// Interprets all dispatches of a plan, and runs those in which nothing was found on the device. Afterwards tensors
     /// hold what the plan makes of them once, up to the first dispatch with a finding.
     ///
     /// # Errors
     /// [`Error::Sanitize`] when the interpreter does not know something that a kernel does: tensors are then what they
-    /// were. [`Error::Setting`] when there is no order; [`Error::OtherGpu`] when the plan is another's; or as [`Gpu::read`] and [`Gpu::submit`].
+    /// were. [`Error::Setting`] when there is no order; [`Error::OtherGpu`] when the plan is another's; or as
+    /// [`Gpu::read`], [`Gpu::write`] and [`Gpu::submit`].
     pub fn run(&self, gpu: &Gpu, plan: &Plan) -> Result<SanitizeReport, Error> {
         plan.check_gpu(gpu)?;
         if self.orders.is_empty() {
@@ -137,10 +182,12 @@ impl Sanitizer {
                 differences: Vec::new(),
             };
             let is_clean = dispatch.report.is_clean();
-            if is_clean {
+            if is_clean && self.nan_comparisons.is_some() {
+                interpret::write(gpu, recorded, &interpreted.after)?;
+            } else if is_clean {
                 gpu.submit(&single, 1)?;
             }
-            if is_clean && self.is_compared {
+            if is_clean && self.compares() {
                 let after = interpret::contents(gpu, recorded)?;
                 dispatch.differences =
                     compare::differences(recorded, &after, &interpreted.after, &interpreted.moved);

@@ -11,6 +11,8 @@ mod coverage;
 mod gpu;
 #[path = "sanitize/kernels.rs"]
 mod kernels;
+#[path = "sanitize/nan.rs"]
+mod nan;
 #[path = "sanitize/trainings.rs"]
 mod trainings;
 

@@ -8,6 +8,7 @@ use wgsl_sanitizer::{Block, Buffer, Dispatch, Kernel, Order, Report, Rounding, S
 use super::{RUNS, Sanitizer};
 use crate::error::Error;
 use crate::gpu::Gpu;
+use crate::kernel::Access;
 use crate::plan::Recorded;
 
 /// What a kernel is known by: its source, entry point, and the bits of its constants.
@@ -33,6 +34,18 @@ pub(super) fn contents(gpu: &Gpu, recorded: &Recorded) -> Result<Vec<Buffer>, Er
     let tensors = recorded.tensors.iter();
     let buffers = tensors.map(|tensor| Ok(Buffer::from_u32s(&gpu.read::<u32>(tensor)?)));
     buffers.collect()
+}
+
+/// Gives tensors that a dispatch may write these elements.
+pub(super) fn write(gpu: &Gpu, recorded: &Recorded, after: &[Buffer]) -> Result<(), Error> {
+    let bindings = recorded.contract.bindings.iter();
+    let all = bindings.zip(recorded.tensors.iter().zip(after));
+    for (binding, (tensor, buffer)) in all {
+        if binding.access == Access::ReadWrite {
+            gpu.write(tensor, buffer.u32s())?;
+        }
+    }
+    Ok(())
 }
 
 impl<'a> Interpreter<'a> {
@@ -64,6 +77,10 @@ impl<'a> Interpreter<'a> {
         let settings = Settings::default()
             .zero_workgroup_memory(!recorded.contract.trust.is_proven)
             .orders(self.sanitizer.orders.iter().copied());
+        let settings = match self.sanitizer.nan_comparisons {
+            Some(comparisons) => settings.nan_comparisons(comparisons),
+            None => settings,
+        };
         let mut after = start.clone();
         let report = wgsl_sanitizer::sanitize(kernel, &dispatch, &mut after, &settings);
         let report = report.map_err(failed)?;
@@ -77,7 +94,7 @@ impl<'a> Interpreter<'a> {
             buffers.remove(0);
             Ok(buffers)
         };
-        let moved = match report.is_clean() && self.sanitizer.is_compared {
+        let moved = match report.is_clean() && self.sanitizer.compares() {
             true => (0..RUNS).map(granted).collect::<Result<_, Error>>()?,
             false => Vec::new(),
         };

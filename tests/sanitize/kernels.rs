@@ -47,9 +47,10 @@ fn normalized() -> [(usize, Shape); 4] {
 const LOOKED_UP: [[usize; 4]; 3] = [[1, 3, 3, 2], [2049, 1, 2, 65], [33_000, 1, 1, 1]];
 
 /// Images around a workgroup of 256 invocations, whole and not.
-const IMAGES: [(usize, [usize; 3]); 3] = [(1, [1, 1, 1]), (3, [2, 7, 9]), (1, [1, 17, 31])];
+pub(crate) const IMAGES: [(usize, [usize; 3]); 3] =
+    [(1, [1, 1, 1]), (3, [2, 7, 9]), (1, [1, 17, 31])];
 
-fn tensor(label: &str, shape: impl Into<TensorShape>, seed: u64) -> Tensor {
+pub(crate) fn tensor(label: &str, shape: impl Into<TensorShape>, seed: u64) -> Tensor {
     let shape = shape.into();
     let tensor = Tensor::zeros(gpu(), label, shape, Element::F32).unwrap();
     let numbers = Numbers::new(seed).fill(shape.len(), Fill::Moderate);
@@ -57,7 +58,7 @@ fn tensor(label: &str, shape: impl Into<TensorShape>, seed: u64) -> Tensor {
     tensor
 }
 
-fn words(label: &str, shape: [usize; 2], below: usize, seed: u64) -> Tensor {
+pub(crate) fn words(label: &str, shape: [usize; 2], below: usize, seed: u64) -> Tensor {
     let tensor = Tensor::zeros(gpu(), label, shape, Element::U32).unwrap();
     let mut numbers = Numbers::new(seed);
     let words = (0..shape[0] * shape[1]).map(|_| u32::try_from(numbers.below(below)).unwrap());
@@ -202,7 +203,7 @@ fn product(recorder: &mut Recorder<'_>, variant: Variant, [rows, inputs, outputs
 }
 
 /// With padding, strides, dilation, and blocks that are full and not.
-fn convolutions() -> [(Conv2d, usize, [usize; 3]); 4] {
+pub(crate) fn convolutions() -> [(Conv2d, usize, [usize; 3]); 4] {
     [
         (Conv2d::new(1, 1), 1, [1, 1, 1]),
         (Conv2d::new(33, [3, 2]).padding([1, 3]), 1, [2, 5, 4]),

@@ -16,7 +16,7 @@ use crate::coverage::Coverage;
 use crate::gpu::{Numbers, folding_gpu};
 
 /// This machine's adapter, with the kernels for GPUs and with those for software drivers.
-static GPUS: LazyLock<[Gpu; 2]> = LazyLock::new(|| {
+pub(crate) static GPUS: LazyLock<[Gpu; 2]> = LazyLock::new(|| {
     [AdapterKind::Hardware, AdapterKind::Software].map(|kind| {
         let gpu = Gpu::builder().kernels_for(kind).build();
         gpu.expect("these tests need a GPU or a software driver")
@@ -77,7 +77,7 @@ fn spec_of(inputs: usize, hidden: &[(usize, Activation)], classes: usize, std: f
 }
 
 /// Random bytes, a third of them 0.
-fn bytes(examples: usize, width: usize, classes: usize) -> Dataset {
+pub(crate) fn bytes(examples: usize, width: usize, classes: usize) -> Dataset {
     let mut numbers = Numbers::new(3);
     let pixel = |numbers: &mut Numbers| match numbers.below(3) {
         0 => 0,
@@ -89,7 +89,7 @@ fn bytes(examples: usize, width: usize, classes: usize) -> Dataset {
     Dataset::new("bytes", width, pixels, labels).unwrap()
 }
 
-fn floats(examples: usize, width: usize, outputs: usize) -> [Array2<f32>; 2] {
+pub(crate) fn floats(examples: usize, width: usize, outputs: usize) -> [Array2<f32>; 2] {
     let mut numbers = Numbers::new(5);
     [width, outputs]
         .map(|columns| Array2::from_shape_simple_fn((examples, columns), || numbers.uniform()))

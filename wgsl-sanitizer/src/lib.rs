@@ -44,7 +44,7 @@ pub use error::Error;
 pub use layout::{Layout, Scalar};
 pub use report::{Access, Block, Finding, Place, Problem, Report, Side, Space};
 pub use run::sanitize;
-pub use settings::{Bound, Dispatch, Order, Rounding, Settings};
+pub use settings::{Bound, Dispatch, NanComparisons, Order, Rounding, Settings};
 pub use shader::{Binding, BindingKind, Kernel, Shader};
 
 #[cfg(doctest)]

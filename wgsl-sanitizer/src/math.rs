@@ -6,6 +6,7 @@
 
 mod composite;
 mod integers;
+mod nan;
 mod packing;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use naga::MathFunction as F;
 
 pub(crate) use composite::composite;
 use integers::{signed, unsigned};
+pub(crate) use nan::component_of_nan;
 
 /// What a scalar is. An `f16` is held as the `f32` of the same value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -100,6 +100,20 @@ pub(crate) enum Binary {
     ShiftRightUnsigned,
 }
 
+impl Binary {
+    pub(crate) const fn compares_floats(self) -> bool {
+        matches!(
+            self,
+            Self::EqualFloat
+                | Self::UnequalFloat
+                | Self::LessFloat
+                | Self::LessEqualFloat
+                | Self::GreaterFloat
+                | Self::GreaterEqualFloat
+        )
+    }
+}
+
 /// Operands that are called `u32` are slots, unless said otherwise.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Instruction {

@@ -3,6 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
+use fastrand::Rng;
+
 /// A binding and what is bound to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -104,6 +106,79 @@ pub enum Rounding {
     Granted(u64),
 }
 
+/// How comparisons of floats come out where an operand is NaN.
+///
+/// IEEE 754 says that all are false but `!=`. WGSL lets a compiler assume that there is no NaN and no infinity
+/// ("Floating Point Evaluation"), so that a device may take any comparison with one either way:
+/// `select(x, 0.0, x <= 0.0)` may become `max(x, 0.0)`, which is 0 where `x` is NaN. What is the same in several [`ways`](Self::ways)
+/// depends on no such comparison; a kernel that must tell a NaN tells it by its bits.
+///
+/// What comes out otherwise is every comparison, `!=` among them, and those in the definitions of `min`, `max`,
+/// `clamp`, `saturate`, `sign`, `step`, `smoothstep`, `faceForward`, `refract` and of `bool(x)`: `max(x, y)` is `y`
+/// where `x < y`, else `x`, so that it is either operand in one of the two.
+///
+/// ```
+/// use wgsl_sanitizer::{Buffer, Dispatch, Error, NanComparisons, Settings, Shader, sanitize};
+///
+/// let run = |relu: &str, comparisons| -> Result<f32, Error> {
+///     let text = format!("
+///         @group(0) @binding(0) var<storage, read_write> x: array<f32>;
+///         @compute @workgroup_size(1) fn relu() {{ x[0] = {relu}; }}");
+///     let kernel = Shader::parse("relu.wgsl", &text)?.kernel("relu", &[])?;
+///     let mut buffers = [Buffer::from_f32s(&[f32::NAN])];
+///     let settings = Settings::default().nan_comparisons(comparisons);
+///     sanitize(&kernel, &Dispatch::new([1, 1, 1]).bind(0, 0, 0), &mut buffers, &settings)?;
+///     Ok(buffers[0].f32s()[0])
+/// };
+/// let relu = "select(x[0], 0.0, x[0] <= 0.0)";
+/// assert!(run(relu, NanComparisons::Ieee754)?.is_nan());
+/// assert_eq!(run(relu, NanComparisons::AllTrue)?, 0.0);
+///
+/// let by_bits = "select(x[0], 0.0, x[0] <= 0.0 && (bitcast<u32>(x[0]) & 0x7fffffffu) <= 0x7f800000u)";
+/// for comparisons in NanComparisons::ways(8) {
+///     assert!(run(by_bits, comparisons)?.is_nan());
+/// }
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NanComparisons {
+    /// As IEEE 754 has it; `min`, `max` and `clamp` take the operand that is a number.
+    Ieee754,
+    /// True.
+    AllTrue,
+    /// False.
+    AllFalse,
+    /// At each place of the source all true or all false, by a seed: a compiler decides place by place. What two
+    /// comparisons decide together may be right where both come out alike, and wrong where they do not.
+    ByPlace(u64),
+}
+
+impl NanComparisons {
+    /// As IEEE 754 has it, all true, all false, and by place with so many seeds.
+    pub fn ways(seeds: u64) -> impl Iterator<Item = Self> {
+        let alike = [Self::Ieee754, Self::AllTrue, Self::AllFalse];
+        alike.into_iter().chain((0..seeds).map(Self::ByPlace))
+    }
+
+    /// What they come out as at an instruction, where IEEE 754 does not say it.
+    #[inline]
+    pub(crate) fn outcome(self, place: usize) -> Option<bool> {
+        match self {
+            Self::Ieee754 => None,
+            Self::AllTrue => Some(true),
+            Self::AllFalse => Some(false),
+            // Streams of seeds that are side by side begin alike, so each is taken apart from its neighbours.
+            Self::ByPlace(seed) => {
+                let place = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let mut random = Rng::with_seed(seed.rotate_left(32) ^ place);
+                random.u64(..);
+                Some(random.bool())
+            }
+        }
+    }
+}
+
 /// How a dispatch is interpreted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -118,6 +193,8 @@ pub struct Settings {
     pub loop_budget: u64,
     /// How floats are rounded. Default: to nearest.
     pub rounding: Rounding,
+    /// How comparisons with NaN come out. Default: as IEEE 754 has it.
+    pub nan_comparisons: NanComparisons,
 }
 
 impl Default for Settings {
@@ -127,6 +204,7 @@ impl Default for Settings {
             orders: vec![Order::Forward, Order::Backward, Order::Random(0)],
             loop_budget: 1_000_000,
             rounding: Rounding::Nearest,
+            nan_comparisons: NanComparisons::Ieee754,
         }
     }
 }
@@ -163,5 +241,14 @@ impl Settings {
     #[must_use]
     pub fn rounding(self, rounding: Rounding) -> Self {
         Self { rounding, ..self }
+    }
+
+    /// With comparisons with NaN that come out so.
+    #[must_use]
+    pub fn nan_comparisons(self, nan_comparisons: NanComparisons) -> Self {
+        Self {
+            nan_comparisons,
+            ..self
+        }
     }
 }

@@ -9,6 +9,11 @@ fn float(bits: u32) -> f32 {
     f32::from_bits(bits)
 }
 
+#[inline]
+pub(super) fn is_nan(bits: u32) -> bool {
+    float(bits).is_nan()
+}
+
 /// The result, and what is wrong with the operand.
 #[inline]
 pub(super) fn unary(operation: Unary, value: u32) -> (u32, Option<Problem>) {

@@ -7,7 +7,7 @@ use super::access::{self, Here};
 use super::storage::Reach;
 use super::{Machine, Stop, numbers, rounding};
 use crate::math::{self, Number};
-use crate::program::{Binary, Call, Instruction};
+use crate::program::{Binary, Call, Instruction, Unary};
 use crate::report::{Access, Problem};
 
 /// Slots that the result of a built-in function may have.
@@ -106,7 +106,15 @@ impl Machine<'_> {
                 } => {
                     for at in 0..u32::from(count) {
                         let value = frame[(from + at) as usize];
-                        let (result, problem) = numbers::unary(operation, value);
+                        let (mut result, problem) = numbers::unary(operation, value);
+                        // `bool(x)` is `x != 0`.
+                        if let (Unary::FloatToBool, Some(outcome), true) = (
+                            operation,
+                            self.settings.nan_comparisons.outcome(here.1),
+                            numbers::is_nan(value),
+                        ) {
+                            result = outcome.into();
+                        }
                         frame[(to + at) as usize] = result;
                         if let Some(problem) = problem {
                             self.findings.one(here, problem);
@@ -156,15 +164,7 @@ impl Machine<'_> {
                 }
                 Instruction::Call { call, to } => {
                     let function = &program.calls[call as usize];
-                    match (function.by_component, &mut self.random) {
-                        (true, None) => by_component(frame, function, to, |_, result| result),
-                        (true, Some(random)) => {
-                            by_component(frame, function, to, |operands, result| {
-                                rounding::component(random, function, operands, result)
-                            });
-                        }
-                        (false, random) => composite(frame, function, to, random.as_mut()),
-                    }
+                    self.call(here, frame, function, to);
                 }
                 Instruction::Pick { pick, to } => {
                     self.pick(here, frame, &program.picks[pick as usize], to);
@@ -260,6 +260,32 @@ impl Machine<'_> {
     }
 
     #[inline]
+    fn call(&mut self, here: Here, frame: &mut [u32], function: &Call, to: u32) {
+        let of_nan = self.settings.nan_comparisons.outcome(here.1);
+        match (function.by_component, &mut self.random, of_nan) {
+            (true, None, None) => by_component(frame, function, to, |_, result| result),
+            (true, random, of_nan) => {
+                by_component(frame, function, to, |operands, result| {
+                    let Call {
+                        function: name,
+                        number,
+                        ..
+                    } = *function;
+                    let of_nan = of_nan.and_then(|outcome| {
+                        math::component_of_nan(name, number, operands, outcome)
+                    });
+                    let result = of_nan.unwrap_or(result);
+                    match random {
+                        Some(random) => rounding::component(random, function, operands, result),
+                        None => result,
+                    }
+                });
+            }
+            (false, random, of_nan) => composite(frame, function, to, random.as_mut(), of_nan),
+        }
+    }
+
+    #[inline]
     fn binary(
         &mut self,
         here: Here,
@@ -271,6 +297,12 @@ impl Machine<'_> {
         for at in 0..count {
             let (a, b) = (frame[(left + at) as usize], frame[(right + at) as usize]);
             let (mut result, problem) = numbers::binary(operation, a, b);
+            if operation.compares_floats()
+                && [a, b].into_iter().any(numbers::is_nan)
+                && let Some(outcome) = self.settings.nan_comparisons.outcome(here.1)
+            {
+                result = outcome.into();
+            }
             if let Some(random) = &mut self.random {
                 result = rounding::binary(random, number, operation, [a, b], result);
             }
@@ -350,7 +382,13 @@ fn by_component(
     }
 }
 
-fn composite(frame: &mut [u32], call: &Call, to: u32, mut random: Option<&mut Rng>) {
+fn composite(
+    frame: &mut [u32],
+    call: &Call,
+    to: u32,
+    mut random: Option<&mut Rng>,
+    of_nan: Option<bool>,
+) {
     let is_float = matches!(call.number, Number::F32 | Number::F16);
     if let (MathFunction::Dot, true, Some(random), &[(left, count), (right, _)]) =
         (call.function, is_float, &mut random, &call.arguments[..])
@@ -371,7 +409,14 @@ fn composite(frame: &mut [u32], call: &Call, to: u32, mut random: Option<&mut Rn
         *argument = &frame[slot as usize..][..count as usize];
     }
     let arguments = &arguments[..call.arguments.len()];
-    math::composite(call.function, call.number, call.columns, arguments, result);
+    math::composite(
+        call.function,
+        call.number,
+        call.columns,
+        of_nan,
+        arguments,
+        result,
+    );
     if let (Some(random), Some(granted)) = (random, rounding::of_call(call, [0; 4])) {
         for slot in &mut *result {
             *slot = rounding::moved(random, call.number, *slot, granted);

@@ -5,7 +5,8 @@ use naga::MathFunction as F;
 use super::Number;
 use super::packing::{dot_packed, pack, unpack};
 
-/// A function whose result is no function of components alone.
+/// A function whose result is no function of components alone, and what a comparison with NaN comes out as in it, where
+/// IEEE 754 does not say it.
 ///
 /// Vectors are their components, matrices their columns one after another; `columns` is the number of columns of the
 /// first argument where that is a matrix, else 1. `modf` and `frexp` give both members of their struct, one after the
@@ -14,6 +15,7 @@ pub(crate) fn composite(
     function: F,
     number: Number,
     columns: usize,
+    of_nan: Option<bool>,
     arguments: &[&[u32]],
     result: &mut [u32],
 ) {
@@ -57,12 +59,23 @@ pub(crate) fn composite(
                 *exponent = power.cast_unsigned();
             }
         }
-        _ => floats(function, number, columns, arguments, result),
+        _ => floats(function, number, columns, of_nan, arguments, result),
     }
 }
 
 /// Every step is rounded to single precision, and the result to what it is.
-fn floats(function: F, number: Number, columns: usize, arguments: &[&[u32]], result: &mut [u32]) {
+fn floats(
+    function: F,
+    number: Number,
+    columns: usize,
+    of_nan: Option<bool>,
+    arguments: &[&[u32]],
+    result: &mut [u32],
+) {
+    let is_below_zero = |value: f32| match of_nan {
+        Some(outcome) if value.is_nan() => outcome,
+        _ => value < 0.0,
+    };
     let x = |at: usize| f32::from_bits(arguments[0][at]);
     let y = |at: usize| f32::from_bits(arguments[1][at]);
     let size = arguments[0].len();
@@ -88,7 +101,7 @@ fn floats(function: F, number: Number, columns: usize, arguments: &[&[u32]], res
             fill(&|at| x(at) / length);
         }
         F::FaceForward => {
-            let is_facing = dot(1, 2) < 0.0;
+            let is_facing = is_below_zero(dot(1, 2));
             fill(&|at| if is_facing { x(at) } else { -x(at) });
         }
         F::Reflect => {
@@ -99,7 +112,7 @@ fn floats(function: F, number: Number, columns: usize, arguments: &[&[u32]], res
             let ratio = f32::from_bits(arguments[2][0]);
             let cosine = dot(1, 0);
             let k = 1.0 - ratio * ratio * (1.0 - cosine * cosine);
-            if k < 0.0 {
+            if is_below_zero(k) {
                 fill(&|_| 0.0);
             } else {
                 let scale = ratio * cosine + k.sqrt();

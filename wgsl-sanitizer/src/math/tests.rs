@@ -65,7 +65,7 @@ fn unsigned(function: F, cases: Cases<'_, u32>) {
 /// The result of a function of whole vectors.
 fn whole<const N: usize>(function: F, number: Number, arguments: &[&[u32]]) -> [u32; N] {
     let mut result = [UNWRITTEN; N];
-    composite(function, number, 1, arguments, &mut result);
+    composite(function, number, 1, None, arguments, &mut result);
     result
 }
 

@@ -214,7 +214,7 @@ fn fills(function: F, call: &str) {
             _ => 1,
         };
         let values: Vec<&[u32]> = values.iter().map(Vec::as_slice).collect();
-        composite(function, number, columns, &values, &mut result);
+        composite(function, number, columns, None, &values, &mut result);
     }
     assert!(!result.contains(&UNWRITTEN), "{call}: {result:x?}");
 }

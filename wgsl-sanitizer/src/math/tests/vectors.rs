@@ -168,7 +168,14 @@ fn of_matrix<const N: usize>(
     matrix: &[f32],
 ) -> [f32; N] {
     let mut result = [UNWRITTEN; N];
-    composite(function, number, columns, &[&to_bits(matrix)], &mut result);
+    composite(
+        function,
+        number,
+        columns,
+        None,
+        &[&to_bits(matrix)],
+        &mut result,
+    );
     result.map(f32::from_bits)
 }
 

@@ -1,0 +1,366 @@
+//! A NaN that goes into a layer comes out, however comparisons with NaN come out: WGSL lets a device take them either
+//! way, and a training that has diverged shows it by a NaN.
+//!
+//! Each plan is interpreted as IEEE 754 has it, with all such comparisons true, with all false, and with choices place
+//! by place. What is NaN is NaN in all of them, and all else has the same bits. Derivatives are not compared: that of a
+//! rectifier at NaN may be either.
+
+use wgrad::kernel::Element;
+use wgrad::ops::{
+    AvgPool2d, BatchNorm, Dropout, Embedding, Flatten, Forward, Gelu, Layer, LayerNorm, LeakyRelu,
+    Linear, Loss, LossPass, MaxPool2d, MeanSquaredError, Mode, Optimizer, Relu, Sgd, Sigmoid,
+    SoftmaxCrossEntropy, Tanh,
+};
+use wgrad::plan::{Plan, Recorder};
+use wgrad::plumbing::{self, ConvVariant, Variant};
+use wgrad::tensor::Tensor;
+use wgrad::wgsl_sanitizer::{NanComparisons, Order};
+use wgrad::{Fusion, Gpu, Sanitizer, Sequential, Shape, Trainer};
+
+use crate::gpu::gpu;
+use crate::kernels::{IMAGES, convolutions, tensor, words};
+use crate::trainings::{GPUS, bytes, floats};
+
+/// Choices place by place, for short kernels, some of which compare several times, and for all others. Where two must
+/// come out in one way of the four to show a mistake, so many of the former miss it once in ten thousand times.
+const MANY: u64 = 32;
+const FEW: u64 = 4;
+
+/// What was found, a line for each tensor.
+#[derive(Default)]
+struct Faults {
+    seeds: u64,
+    lines: Vec<String>,
+}
+
+impl Faults {
+    /// The plan of a pass, with a NaN in one element of each input in turn: there is one in the first output.
+    fn pass(
+        &mut self,
+        case: &str,
+        inputs: &[&Tensor],
+        outputs: &[&Tensor],
+        record: impl Fn(&mut Recorder<'_>),
+    ) {
+        let mut recorder = Recorder::new(gpu());
+        record(&mut recorder);
+        let plan = recorder.finish().unwrap();
+        for input in inputs {
+            let numbers = gpu().read::<f32>(input).unwrap();
+            let mut with_nan = numbers.clone();
+            // No stride of a convolution passes it by.
+            with_nan[(numbers.len() / 2 + 1).min(numbers.len() - 1)] = f32::NAN;
+            gpu().write(input, &with_nan).unwrap();
+            let case = format!("{case}, NaN in {}", input.label());
+            self.plans(&case, gpu(), &[&plan], outputs);
+            gpu().write(input, &numbers).unwrap();
+        }
+    }
+
+    /// Plans one after another, whose first output has a NaN.
+    fn plans(&mut self, case: &str, gpu: &Gpu, plans: &[&Plan], outputs: &[&Tensor]) {
+        let tensors: Vec<Tensor> = plans.iter().copied().flat_map(plumbing::tensors).collect();
+        let read = |tensor: &Tensor| gpu.read::<u32>(tensor).unwrap();
+        let before: Vec<_> = tensors.iter().map(read).collect();
+        let run = |comparisons| {
+            for (tensor, words) in tensors.iter().zip(&before) {
+                gpu.write(tensor, words).unwrap();
+            }
+            let sanitizer = Sanitizer::default().orders([Order::Forward]);
+            let sanitizer = sanitizer.nan_comparisons(comparisons);
+            for plan in plans {
+                let report = sanitizer.run(gpu, plan).unwrap();
+                assert!(report.is_clean(), "{case}, {comparisons:?}:\n{report}");
+            }
+            outputs
+                .iter()
+                .map(|tensor| read(tensor))
+                .collect::<Vec<_>>()
+        };
+        let mut ways = NanComparisons::ways(self.seeds).map(|way| (way, run(way)));
+        let (_, expected) = ways.next().unwrap();
+        let found: Vec<_> = ways.collect();
+        for (tensor, words) in tensors.iter().zip(&before) {
+            gpu.write(tensor, words).unwrap();
+        }
+        for (at, output) in outputs.iter().enumerate() {
+            let label = output.label();
+            assert_eq!(output.element(), Element::F32, "{case}: {label}");
+            let has_nan = expected[at].iter().any(|&bits| is_nan(bits));
+            assert!(has_nan || at > 0, "{case}: no NaN comes out in {label}");
+            let case = format!("{case}: {label}");
+            let is_other = found.iter().find_map(|(way, found)| {
+                let (element, values) = other(&expected[at], &found[at])?;
+                Some(format!("{case}[{element}]: {values:?} with {way:?}"))
+            });
+            self.lines.extend(is_other);
+        }
+    }
+}
+
+/// The first element that differs, by IEEE 754 and found: any NaN is one.
+fn other(expected: &[u32], found: &[u32]) -> Option<(usize, [f32; 2])> {
+    let mut pairs = expected.iter().zip(found).enumerate();
+    let other = pairs.find(|&(_, (&a, &b))| a != b && !(is_nan(a) && is_nan(b)));
+    other.map(|(element, (&a, &b))| (element, [a, b].map(f32::from_bits)))
+}
+
+fn is_nan(bits: u32) -> bool {
+    f32::from_bits(bits).is_nan()
+}
+
+#[test]
+fn a_nan_comes_out_however_comparisons_come_out() {
+    let mut faults = Faults {
+        seeds: MANY,
+        ..Faults::default()
+    };
+    elementwise(&mut faults);
+    losses(&mut faults);
+    faults.seeds = FEW;
+    pooled(&mut faults);
+    with_parameters(&mut faults);
+    products(&mut faults);
+    convolved(&mut faults);
+    for gpu in &*GPUS {
+        trained(&mut faults, gpu);
+        clipped(&mut faults, gpu);
+    }
+    let lines = faults.lines;
+    assert!(lines.is_empty(), "\n{}", lines.join("\n"));
+}
+
+fn elementwise(faults: &mut Faults) {
+    let leaky = LeakyRelu::new(0.1);
+    let dropout = Dropout::new(0.3);
+    let layers: [&dyn Layer; 7] = [&Relu, &leaky, &Gelu, &Sigmoid, &Tanh, &dropout, &Flatten];
+    let [x, y] = [1, 2].map(|seed| tensor(["x", "y"][seed - 1], [3, 7], seed as u64));
+    for layer in layers {
+        faults.pass(&layer.name(), &[&x], &[&y], |recorder| {
+            let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
+            layer.forward(recorder, pass).unwrap();
+        });
+    }
+}
+
+fn products(faults: &mut Faults) {
+    for variant in Variant::OF_FLOATS.into_iter().chain([Variant::Bytes]) {
+        let [rows, inputs, outputs] = [5, 9, 7];
+        let is_bytes = variant == Variant::Bytes;
+        let x = match is_bytes {
+            true => words("x", [rows, inputs.div_ceil(4)], 1 << 32, 1),
+            false => tensor("x", [rows, inputs], 1),
+        };
+        let parameters = [
+            tensor("w", [inputs, outputs], 2),
+            tensor("b", [1, outputs], 3),
+        ];
+        let y = tensor("y", [rows, outputs], 4);
+        let [w, b] = &parameters;
+        let all = [w, b, &x];
+        let inputs = if is_bytes { &all[..2] } else { &all[..] };
+        faults.pass(&format!("{variant:?}"), inputs, &[&y], |recorder| {
+            variant.forward(recorder, &x, &parameters, &y);
+        });
+        faults.pass(
+            &format!("{variant:?} with ReLU"),
+            inputs,
+            &[&y],
+            |recorder| {
+                variant.forward_relu(recorder, &x, &parameters, &y);
+            },
+        );
+    }
+}
+
+fn convolved(faults: &mut Faults) {
+    let variants = ConvVariant::OF_FLOATS.into_iter();
+    for variant in variants.chain([ConvVariant::Bytes]) {
+        for (index, (layer, rows, input)) in convolutions().into_iter().enumerate() {
+            let input = Shape::from(input);
+            let spec = layer.spec(&input).unwrap();
+            let is_bytes = variant == ConvVariant::Bytes;
+            let x = match is_bytes {
+                true => words("x", [rows, input.len().div_ceil(4)], 1 << 32, 1),
+                false => tensor("x", [rows, input.len()], 1),
+            };
+            let parameters = spec.parameters.iter();
+            let parameters = parameters.map(|it| tensor(it.name, it.tensor_shape().dims(), 2));
+            let parameters: Vec<Tensor> = parameters.collect();
+            let y = tensor("y", [rows, spec.output.len()], 4);
+            let pass = || Forward::new(&x, &parameters, &y, Mode::Evaluation).with_input(input);
+            let x = (!is_bytes).then_some(&x);
+            let inputs: Vec<&Tensor> = parameters.iter().chain(x).collect();
+            let case = format!("{variant:?}, convolution {index}");
+            faults.pass(&case, &inputs, &[&y], |recorder| {
+                variant.forward(recorder, &layer, &pass()).unwrap();
+            });
+            faults.pass(&format!("{case} with ReLU"), &inputs, &[&y], |recorder| {
+                variant.forward_relu(recorder, &layer, &pass()).unwrap();
+            });
+        }
+    }
+}
+
+fn pooled(faults: &mut Faults) {
+    let overlapping = MaxPool2d::new(3).stride(2).padding(1);
+    let apart = MaxPool2d::new(2).padding(1);
+    let mean = AvgPool2d::new(3).stride([1, 2]).padding(1);
+    let layers: [&dyn Layer; 3] = [&apart, &overlapping, &mean];
+    for (layer, (rows, image)) in layers.iter().flat_map(|it| IMAGES.map(|image| (it, image))) {
+        let image = Shape::from(image);
+        let spec = layer.spec(&image).unwrap();
+        let (x, y) = (
+            tensor("x", (rows, image), 1),
+            tensor("y", (rows, spec.output), 2),
+        );
+        let kept = spec.kept.iter();
+        let kept: Vec<_> = kept
+            .map(|it| tensor(it.name, it.tensor_shape(rows), 3))
+            .collect();
+        let case = format!("{} of {image}", layer.name());
+        // Which pixel won is as certain.
+        let outputs: Vec<&Tensor> = [&y].into_iter().chain(&kept).collect();
+        faults.pass(&case, &[&x], &outputs, |recorder| {
+            let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
+            layer.forward(recorder, pass.with_kept(&kept)).unwrap();
+        });
+    }
+}
+
+fn with_parameters(faults: &mut Faults) {
+    let (batch, layer_norm, embedding) = (BatchNorm::new(), LayerNorm::new(), Embedding::new(3, 5));
+    let layers: [(&dyn Layer, Shape); 4] = [
+        (&batch, 7.into()),
+        (&batch, [2, 3, 5].into()),
+        (&layer_norm, 7.into()),
+        (&embedding, 4.into()),
+    ];
+    for (layer, input) in layers {
+        let spec = layer.spec(&input).unwrap();
+        let (x, y) = (tensor("x", (3, input), 1), tensor("y", (3, spec.output), 2));
+        if layer.name() == embedding.name() {
+            let indices = (0..x.len()).map(|at| (at % 3) as f32);
+            gpu().write(&x, &indices.collect::<Vec<_>>()).unwrap();
+        }
+        let all = |specs: &[wgrad::ops::ParameterSpec]| -> Vec<Tensor> {
+            let tensors = specs.iter().map(|it| {
+                let tensor = tensor(it.name, it.tensor_shape(), 3);
+                gpu().write(&tensor, &vec![0.5f32; tensor.len()]).unwrap();
+                tensor
+            });
+            tensors.collect()
+        };
+        let (parameters, state) = (all(&spec.parameters), all(&spec.state));
+        let kept = spec.kept.iter();
+        let kept: Vec<_> = kept
+            .map(|it| tensor(it.name, it.tensor_shape(3), 4))
+            .collect();
+        let step = words("step", [1, 1], 9, 5);
+        let inputs: Vec<&Tensor> = parameters.iter().chain([&x]).collect();
+        for is_training in [true, false] {
+            let case = format!("{} of {input}, in training: {is_training}", layer.name());
+            faults.pass(&case, &inputs, &[&y], |recorder| {
+                let mode = match is_training {
+                    true => Mode::Training(wgrad::ops::Draw::new([7, 8], &step)),
+                    false => Mode::Evaluation,
+                };
+                let pass = Forward::new(&x, &parameters, &y, mode);
+                let pass = pass.with_state(&state).with_kept(&kept);
+                layer.forward(recorder, pass).unwrap();
+            });
+        }
+    }
+}
+
+fn losses(faults: &mut Faults) {
+    let shape @ [rows, columns] = [5, 7];
+    let [outputs, values, gradient] = [("outputs", 1), ("values", 2), ("gradient", 3)]
+        .map(|(label, seed)| tensor(label, shape, seed));
+    let classes = words("classes", [1, rows], columns, 4);
+    let losses = tensor("losses", [1, rows], 5);
+    let found = [&losses, &gradient];
+    faults.pass("softmax cross-entropy", &[&outputs], &found, |recorder| {
+        let pass = LossPass::new([&outputs, &classes], found);
+        SoftmaxCrossEntropy
+            .forward_backward(recorder, pass)
+            .unwrap();
+    });
+    faults.pass(
+        "mean squared error",
+        &[&outputs, &values],
+        &found,
+        |recorder| {
+            let pass = LossPass::new([&outputs, &values], found);
+            MeanSquaredError.forward_backward(recorder, pass).unwrap();
+        },
+    );
+}
+
+/// The tensors of this label that plans bind.
+fn labelled(plans: &[&Plan], label: &str) -> Vec<Tensor> {
+    let tensors = plans.iter().copied().flat_map(plumbing::tensors);
+    let (found, others): (Vec<_>, Vec<_>) = tensors.partition(|tensor| tensor.label() == label);
+    assert!(!found.is_empty(), "{label} is none of {others:?}");
+    found
+}
+
+/// The loss of a step and of an evaluation, with a NaN in each bias in turn, by both plans of a step.
+fn trained(faults: &mut Faults, gpu: &Gpu) {
+    let data = bytes(9, 10, 4);
+    for (fusion, biases) in [Fusion::Fused, Fusion::Layers]
+        .map(|it| (it, ["layers.0.bias", "layers.2.bias", "layers.4.bias"]))
+    {
+        for bias in biases {
+            let spec = Sequential::input(10).seed(4);
+            let spec = spec
+                .layer(Linear::new(6))
+                .layer(Relu)
+                .layer(Linear::new(5))
+                .layer(Sigmoid);
+            let model = spec.layer(Linear::new(4)).build(gpu).unwrap();
+            let sampling = wgrad::data::Sampling::WithReplacement { seed: 2 };
+            let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+            let trainer = Trainer::with_fusion(model, loss, sgd, &data, 4, sampling, fusion);
+            let mut trainer = trainer.unwrap();
+            trainer.evaluate(&data).unwrap();
+            put_nan(&mut trainer, bias);
+            let plans = plumbing::plans(&trainer);
+            let outputs = ["history of losses", "totals"].map(|label| labelled(&plans, label));
+            let outputs: Vec<&Tensor> = outputs.iter().flatten().collect();
+            let case = format!("{fusion:?} on {:?}, NaN in {bias}", gpu.kind());
+            faults.plans(&case, gpu, &plans, &outputs);
+        }
+    }
+}
+
+fn put_nan(trainer: &mut Trainer, name: &str) {
+    let mut parameters = trainer.model().parameters().unwrap();
+    parameters.get_mut(name).unwrap()[0] = f32::NAN;
+    trainer.set_parameters(&parameters).unwrap();
+}
+
+/// Every parameter becomes NaN where one gradient is: the factor of all is.
+fn clipped(faults: &mut Faults, gpu: &Gpu) {
+    let [x, t] = floats(70, 5, 3);
+    let table = wgrad::data::Table::regression("values", x.view(), t.view()).unwrap();
+    let model = Sequential::input(5)
+        .seed(4)
+        .layer(Linear::new(3))
+        .build(gpu)
+        .unwrap();
+    let sampling = wgrad::data::Sampling::Shuffled { seed: 2 };
+    let sgd = Sgd::new(0.1).clip_norm(0.01);
+    let mut trainer = Trainer::new(model, MeanSquaredError, sgd, &table, 66, sampling).unwrap();
+    put_nan(&mut trainer, "layers.0.bias");
+    let plans = plumbing::plans(&trainer);
+    let outputs = ["history of losses", "factor of gradients", "parameters.0"]
+        .map(|label| labelled(&plans, label));
+    let outputs: Vec<&Tensor> = outputs.iter().flatten().collect();
+    faults.plans(
+        &format!("clipped on {:?}", gpu.kind()),
+        gpu,
+        &plans,
+        &outputs,
+    );
+}

@@ -1,0 +1,64 @@
+//! Functions that compare, where comparisons with NaN do not come out as IEEE 754 has it.
+
+use naga::MathFunction as F;
+
+use super::Number;
+
+/// By the definitions of WGSL, each comparison with NaN coming out so. `None` for a function that compares nothing,
+/// and for operands of which none is NaN.
+pub(crate) fn component_of_nan(
+    function: F,
+    number: Number,
+    bits: [u32; 4],
+    outcome: bool,
+) -> Option<u32> {
+    if !matches!(number, Number::F32 | Number::F16) {
+        return None;
+    }
+    let [x, y, z, _] = bits.map(f32::from_bits);
+    let compare = Compare(outcome);
+    let (value, operands) = match function {
+        F::Max => (compare.larger(x, y), [x, y, x]),
+        F::Min => (compare.smaller(x, y), [x, y, x]),
+        F::Clamp => (compare.clamp(x, y, z), [x, y, z]),
+        F::Saturate => (compare.clamp(x, 0.0, 1.0), [x; 3]),
+        F::Sign if compare.less(0.0, x) => (1.0, [x; 3]),
+        F::Sign if compare.less(x, 0.0) => (-1.0, [x; 3]),
+        F::Sign => (0.0, [x; 3]),
+        // `x <= y`.
+        F::Step => (f32::from(u8::from(outcome)), [x, y, x]),
+        F::SmoothStep => {
+            let along = (z - x) / (y - x);
+            let t = compare.clamp(along, 0.0, 1.0);
+            (t * t * (3.0 - 2.0 * t), [along; 3])
+        }
+        _ => return None,
+    };
+    let is_of_nan = operands.into_iter().any(f32::is_nan);
+    is_of_nan.then(|| number.round(value))
+}
+
+/// What a comparison with NaN comes out as.
+#[derive(Clone, Copy)]
+struct Compare(bool);
+
+impl Compare {
+    fn less(self, a: f32, b: f32) -> bool {
+        match a.is_nan() || b.is_nan() {
+            true => self.0,
+            false => a < b,
+        }
+    }
+
+    fn larger(self, a: f32, b: f32) -> f32 {
+        if self.less(a, b) { b } else { a }
+    }
+
+    fn smaller(self, a: f32, b: f32) -> f32 {
+        if self.less(b, a) { b } else { a }
+    }
+
+    fn clamp(self, value: f32, low: f32, high: f32) -> f32 {
+        self.smaller(self.larger(value, low), high)
+    }
+}
