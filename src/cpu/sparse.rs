@@ -144,26 +144,28 @@ fn count_nonzero(row: &[u8]) -> usize {
 fn put(rows: &[u8], width: usize, starts: &mut [usize], entries: &mut [Entry], first: usize) {
     const WORD: usize = size_of::<u64>();
     let share = width.div_ceil(PARTS);
+    // Every byte of a word is written, and the next one over it where it is 0: which are cannot be foreseen.
+    let mut of_row = vec![Entry::zeroed(); width + 1];
     let mut end = 0;
     for (row, starts) in rows.chunks_exact(width).zip(starts.chunks_exact_mut(PARTS)) {
-        let start = end;
-        // Most words are 0.
+        let mut count = 0;
         for (word, feature) in row.chunks(WORD).zip((0..=u16::MAX).step_by(WORD)) {
+            // Most words are 0.
             if word.iter().all(|byte| *byte == 0) {
                 continue;
             }
             for (&byte, feature) in word.iter().zip(feature..) {
-                if byte != 0 {
-                    entries[end] = Entry { feature, byte };
-                    end += 1;
-                }
+                of_row[count] = Entry { feature, byte };
+                count += usize::from(byte != 0);
             }
         }
-        let row = &entries[start..end];
+        let of_row = &of_row[..count];
+        entries[end..end + count].copy_from_slice(of_row);
         for (part, at) in starts.iter_mut().enumerate() {
-            let before = row.partition_point(|entry| usize::from(entry.feature) < part * share);
-            *at = first + start + before;
+            let before = of_row.partition_point(|entry| usize::from(entry.feature) < part * share);
+            *at = first + end + before;
         }
+        end += count;
     }
 }
 

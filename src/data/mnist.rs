@@ -305,18 +305,24 @@ fn load_bodies(
     split_bodies(name, files, labels)
 }
 
-/// Reads and checks the files, of which each is also fed, one after another where there are fewer threads.
+/// Reads and checks the files, of which each is also fed: the first, the largest, while it is unpacked, the others when
+/// they are, as feeds are read one after another.
 fn read<F: FnMut(&[u8]) + Send>(
     located: &Located,
-    fed: impl Iterator<Item = F>,
+    feeds: impl Iterator<Item = F>,
 ) -> Result<Vec<Idx>, DataError> {
-    // A feed ends with the reading of its file.
-    let fed = fed.map(|fed| Mutex::new(Some(fed)));
-    let pairs: Vec<_> = located.iter().zip(fed).collect();
-    let read = parallel::map(&pairs, |((kind, path), fed)| {
-        let mut fed = fed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let feed = |bytes: &[u8]| fed.iter_mut().for_each(|fed| fed(bytes));
-        Idx::read(*kind, path.clone(), feed)
+    let feeds = feeds.map(|feed| Mutex::new(Some(feed)));
+    let items: Vec<_> = located.iter().zip(feeds).enumerate().collect();
+    let read = parallel::map(&items, |(at, ((kind, path), feed))| {
+        // It ends where it is dropped.
+        let mut feed = feed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut fed = |bytes: &[u8]| feed.iter_mut().for_each(|feed| feed(bytes));
+        if *at == 0 {
+            return Idx::read(*kind, path.clone(), fed);
+        }
+        let idx = Idx::read(*kind, path.clone(), |_| {})?;
+        fed(idx.body());
+        Ok(idx)
     });
     let files = read.into_iter().collect::<Result<Vec<_>, _>>()?;
     check_counts(&files)?;
