@@ -14,6 +14,9 @@ fn choose(args: &Args) -> Result<Device, Error> {
     }
 }
 
+/// Rows of the largest minibatch that is compiled for ahead: memory for it is taken twice, one time after the other.
+const MOST_ROWS: usize = 1 << 12;
+
 /// Opens what was asked for, and compiles there what the steps run on data of MNIST's form: a driver may take longer for
 /// that than the files take to be read, which is done meanwhile.
 pub(crate) fn open(args: &Args) -> Result<Device, Error> {
@@ -25,12 +28,14 @@ pub(crate) fn open(args: &Args) -> Result<Device, Error> {
     Ok(device)
 }
 
-/// Builds the training on an example that is nothing but 0. What is compiled stays with the device.
+/// Builds the training on one minibatch of nothing but 0. What is compiled stays with the device.
 fn compile_ahead(device: &Device, args: &Args) -> Result<(), Error> {
-    let labels = Labels::from_classes(vec![0], args.data.expected_classes())?;
-    let example = Dataset::new("0", mnist::PIXELS, vec![0; mnist::PIXELS], labels)?;
-    let spec = args.network.spec(&example, args.seed);
-    build(device, &spec, args, &example).map(drop)
+    let rows = args.batch.min(MOST_ROWS);
+    let labels = Labels::from_classes(vec![0; rows], args.data.expected_classes())?;
+    let zeros = vec![0; rows * mnist::PIXELS];
+    let examples = Dataset::new("zeros", mnist::PIXELS, zeros, labels)?;
+    let spec = args.network.spec(&examples, args.seed);
+    build(device, &spec, args, &examples).map(drop)
 }
 
 /// The training that `args` describe, on that device.

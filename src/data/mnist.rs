@@ -294,6 +294,7 @@ fn load(
 ) -> Result<Split, DataError> {
     load_bodies(name, &place.locate_all()?, judge)
 }
+
 /// As [`load`], without the parser.
 fn load_bodies(
     name: &str,
