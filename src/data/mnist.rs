@@ -75,12 +75,8 @@ pub const CLASSES: usize = 10;
 /// ```
 pub fn open(directory: impl AsRef<Path>) -> Result<Split, DataError> {
     let place = Place::find(directory.as_ref())?;
-    load("MNIST", &place, |files| {
-        let pairs: Vec<_> = files.iter().zip(&FILES).collect();
-        let checked = parallel::map(&pairs, |(idx, original)| idx.check_sha256(original));
-        let checked: Result<(), _> = checked.into_iter().collect();
-        checked.map(|()| labels::DIGITS)
-    })
+    let check = |at: usize, idx: &Idx| idx.check_sha256(&FILES[at]);
+    load("MNIST", &place, check, |_| Ok(labels::DIGITS))
 }
 
 /// Any data set in the form of MNIST, from the four files that `path` names: a directory, or a directory and
@@ -119,7 +115,9 @@ pub fn open(directory: impl AsRef<Path>) -> Result<Split, DataError> {
 /// ```
 pub fn open_unverified(path: impl AsRef<Path>) -> Result<Split, DataError> {
     let place = Place::find(path.as_ref())?;
-    load(&place.name(), &place, |files| labels::find(parts(files)))
+    load(&place.name(), &place, no_check, |files| {
+        labels::find(parts(files))
+    })
 }
 
 /// The labels of the classes that [`open_unverified`] finds: `1..=26` in EMNIST's letters, of which label 1 is
@@ -167,7 +165,7 @@ pub fn open_labelled(
     labels: RangeInclusive<u8>,
 ) -> Result<Split, DataError> {
     let place = Place::find(path.as_ref())?;
-    load(&place.name(), &place, |files| {
+    load(&place.name(), &place, no_check, |files| {
         labels::check(&labels, parts(files)).map(|()| labels.clone())
     })
 }
@@ -237,11 +235,18 @@ pub fn from_files<N: Into<String>>(
 /// Files of a data set, in the order of [`FILES`].
 type Located = [(Kind, PathBuf)];
 
-/// The data set of four files, each sound and each pair in agreement, of which `judge` says which labels they have.
+/// For files that may be any.
+fn no_check(_: usize, _: &Idx) -> Result<(), DataError> {
+    Ok(())
+}
+
+/// The data set of four files, each sound and each pair in agreement, which `check` takes as those of [`FILES`] and of which
+/// `judge` says which labels they have.
 #[cfg(not(target_arch = "wasm32"))]
 fn load(
     name: &str,
     place: &Place,
+    check: impl Fn(usize, &Idx) -> Result<(), DataError> + Sync,
     judge: impl Fn(&[Idx]) -> Result<RangeInclusive<u8>, DataError>,
 ) -> Result<Split, DataError> {
     let located = place.locate_all()?;
@@ -250,19 +255,20 @@ fn load(
         false => None,
     };
     let Some((parser, feeds)) = parser else {
-        return load_bodies(name, &located, judge);
+        return load_bodies(name, &located, check, judge);
     };
     thread::scope(|scope| {
         // It reads while files are unpacked, and goes on beside the checks.
         let parsing = thread::Builder::new().spawn_scoped(scope, || parser.parse());
         let Ok(parsing) = parsing else {
             feeds.into_iter().for_each(Feed::abandon);
-            return load_bodies(name, &located, judge);
+            return load_bodies(name, &located, check, judge);
         };
         let feeds = feeds.into_iter();
         let files = read(
             &located,
             feeds.map(|mut feed| move |bytes: &[u8]| feed.write(bytes)),
+            check,
         );
         let judged = files.and_then(|files| {
             let labels = judge(&files)?;
@@ -290,43 +296,52 @@ fn load(
 fn load(
     name: &str,
     place: &Place,
+    check: impl Fn(usize, &Idx) -> Result<(), DataError> + Sync,
     judge: impl Fn(&[Idx]) -> Result<RangeInclusive<u8>, DataError>,
 ) -> Result<Split, DataError> {
-    load_bodies(name, &place.locate_all()?, judge)
+    load_bodies(name, &place.locate_all()?, check, judge)
 }
 
 /// As [`load`], without the parser.
 fn load_bodies(
     name: &str,
     located: &Located,
+    check: impl Fn(usize, &Idx) -> Result<(), DataError> + Sync,
     judge: impl Fn(&[Idx]) -> Result<RangeInclusive<u8>, DataError>,
 ) -> Result<Split, DataError> {
-    let files = read(located, located.iter().map(|_| |_: &[u8]| {}))?;
+    let files = read(located, located.iter().map(|_| |_: &[u8]| {}), check)?;
     let labels = judge(&files)?;
     split_bodies(name, files, labels)
 }
 
 /// Reads and checks the files, of which each is also fed: the first, the largest, while it is unpacked, the others when
-/// they are, as feeds are read one after another.
+/// they are, as feeds are read one after another. What `check` says comes behind all that is wrong with the form of a file.
 fn read<F: FnMut(&[u8]) + Send>(
     located: &Located,
     feeds: impl Iterator<Item = F>,
+    check: impl Fn(usize, &Idx) -> Result<(), DataError> + Sync,
 ) -> Result<Vec<Idx>, DataError> {
     let feeds = feeds.map(|feed| Mutex::new(Some(feed)));
     let items: Vec<_> = located.iter().zip(feeds).enumerate().collect();
     let read = parallel::map(&items, |(at, ((kind, path), feed))| {
-        // It ends where it is dropped.
+        // It ends where it is dropped: before the first file is checked, as its reader waits for that.
         let mut feed = feed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut fed = |bytes: &[u8]| feed.iter_mut().for_each(|feed| feed(bytes));
         if *at == 0 {
-            return Idx::read(*kind, path.clone(), fed);
+            let idx = Idx::read(*kind, path.clone(), fed)?;
+            drop(feed);
+            let checked = check(*at, &idx);
+            return Ok((idx, checked));
         }
         let idx = Idx::read(*kind, path.clone(), |_| {})?;
+        let checked = check(*at, &idx);
         fed(idx.body());
-        Ok(idx)
+        Ok((idx, checked))
     });
-    let files = read.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let read = read.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let (files, checked): (Vec<_>, Vec<_>) = read.into_iter().unzip();
     check_counts(&files)?;
+    checked.into_iter().collect::<Result<(), _>>()?;
     Ok(files)
 }
 
