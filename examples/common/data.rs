@@ -37,6 +37,17 @@ pub(crate) struct DataArgs {
     pub(crate) labels: Option<Labels>,
 }
 
+impl DataArgs {
+    /// Classes that the data probably have, before they are read.
+    #[allow(dead_code, reason = "of programs that compile for them meanwhile")]
+    pub(crate) fn expected_classes(&self) -> usize {
+        match &self.labels {
+            Some(Labels(labels)) => labels.len(),
+            None => mnist::CLASSES,
+        }
+    }
+}
+
 /// The labels that a data set may have.
 #[derive(Debug, Clone)]
 pub(crate) struct Labels(RangeInclusive<u8>);

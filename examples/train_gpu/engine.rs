@@ -1,17 +1,41 @@
-use wgrad::data::Dataset;
+use wgrad::data::{Dataset, Labels, mnist};
 use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::{Device, Error, Fusion, Sequential, Train, Trainer};
 
 use crate::args::{Args, DeviceChoice};
 
 /// Opens what was asked for. A plan of dispatches asks for shaders, whatever runs them.
-pub(crate) fn choose(args: &Args) -> Result<Device, Error> {
+fn choose(args: &Args) -> Result<Device, Error> {
     let asks_for_shaders = Fusion::from(args.plan) != Fusion::Auto;
     match args.device {
         DeviceChoice::Cpu => Ok(Device::cpu("asked for with --device cpu")),
         DeviceChoice::Auto if !asks_for_shaders => Ok(Device::auto()),
         DeviceChoice::Auto | DeviceChoice::Gpu => Device::shaders(),
     }
+}
+
+/// Rows of the largest minibatch that is compiled for ahead: memory for it is taken twice, one time after the other.
+const MOST_ROWS: usize = 1 << 12;
+
+/// Opens what was asked for, and compiles there what the steps run on data of MNIST's form: a driver may take longer for
+/// that than the files take to be read, which is done meanwhile.
+pub(crate) fn open(args: &Args) -> Result<Device, Error> {
+    let device = choose(args)?;
+    if device.gpu().is_some() {
+        // An error comes again when the training is built, and what the data need else is compiled then.
+        let _ = compile_ahead(&device, args);
+    }
+    Ok(device)
+}
+
+/// Builds the training on one minibatch of nothing but 0. What is compiled stays with the device.
+fn compile_ahead(device: &Device, args: &Args) -> Result<(), Error> {
+    let rows = args.batch.min(MOST_ROWS);
+    let labels = Labels::from_classes(vec![0; rows], args.data.expected_classes())?;
+    let zeros = vec![0; rows * mnist::PIXELS];
+    let examples = Dataset::new("zeros", mnist::PIXELS, zeros, labels)?;
+    let spec = args.network.spec(&examples, args.seed);
+    build(device, &spec, args, &examples).map(drop)
 }
 
 /// The training that `args` describe, on that device.

@@ -92,7 +92,7 @@ fn train(args: &Args) -> Result<(), Failure> {
         samples: args.samples.as_deref().map(Samples::open).transpose()?,
     };
     args.save.as_deref().map(saving::check).transpose()?;
-    let open = || engine::choose(args);
+    let open = || engine::open(args);
     let (device, data) = common::load(&args.data, args.quiet, open)?;
     let spec = args.network.spec(&data.split.train, args.seed);
     args.check_batch(data.split.train.len())?;

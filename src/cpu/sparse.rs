@@ -1,13 +1,20 @@
 //! The first layer over bytes that are mostly 0, as the pixels of digits are: what is 0 adds nothing
 //! to a sum. The formulas are those of [`Linear`](super::linear::Linear), without the terms that are 0.
 
+use std::sync::{Mutex, PoisonError};
+
+use bytemuck::{Zeroable, zeroed_vec};
 use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::cores::for_each_chunk;
 use crate::data::Dataset;
 use crate::memory::bytes_of;
+use crate::parallel;
 use crate::reference::Float;
+
+/// Rows of a data set that one core counts, or puts into this form, at a time.
+const ROWS: usize = 1 << 10;
 
 /// Parts of a minibatch's rows, and of the features: so many cores share the work. Every sum lies within
 /// one part, so that its bits do not depend on who takes which. (More parts than 2 brought nothing.)
@@ -22,7 +29,7 @@ pub(super) struct SparseRows {
 }
 
 /// A byte that is not 0, and the feature that it is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Zeroable)]
 struct Entry {
     feature: u16,
     byte: u8,
@@ -37,8 +44,8 @@ const MOST_WEIGHTS: usize = 1 << 18;
 #[derive(Debug)]
 pub(super) struct Nonzero {
     pub(super) examples: usize,
-    /// Bytes that are not 0, of all rows,
-    bytes: usize,
+    /// Bytes that are not 0, of every [`ROWS`] rows,
+    bytes: Vec<usize>,
     /// and of the row that has the most.
     of_row: usize,
 }
@@ -50,22 +57,29 @@ impl Nonzero {
         if is_large || u16::try_from(dataset.width()).is_err() {
             return None;
         }
-        let rows = dataset.features().chunks_exact(dataset.width());
-        let counts = rows.map(|row| row.iter().filter(|&&byte| byte != 0).count());
-        let (bytes, of_row) =
-            counts.fold((0, 0), |(sum, most), count| (sum + count, count.max(most)));
-        let is_dense = bytes as f64 > MOST_NONZERO * dataset.features().len() as f64;
-        (!is_dense).then_some(Self {
+        let pieces: Vec<_> = dataset.features().chunks(ROWS * dataset.width()).collect();
+        let counts = parallel::map(&pieces, |piece| {
+            let counts = piece.chunks_exact(dataset.width()).map(count_nonzero);
+            counts.fold((0, 0), |(sum, most), count| (sum + count, count.max(most)))
+        });
+        let nonzero = Self {
             examples: dataset.len(),
-            bytes,
-            of_row,
-        })
+            bytes: counts.iter().map(|(bytes, _)| *bytes).collect(),
+            of_row: counts.iter().map(|(_, most)| *most).max().unwrap_or(0),
+        };
+        let is_dense = nonzero.entries() as f64 > MOST_NONZERO * dataset.features().len() as f64;
+        (!is_dense).then_some(nonzero)
+    }
+
+    /// Bytes that are not 0, of all rows.
+    fn entries(&self) -> usize {
+        self.bytes.iter().sum()
     }
 
     /// Bytes of memory that this form of the data set takes.
     pub(super) fn of_examples(&self) -> u64 {
         let rows = bytes_of::<usize>((PARTS * self.examples + 1) as u64);
-        rows.saturating_add(bytes_of::<Entry>(self.bytes as u64))
+        rows.saturating_add(bytes_of::<Entry>(self.entries() as u64))
     }
 
     /// Bytes of memory that the data set takes in this form, with minibatches of so many rows.
@@ -81,22 +95,29 @@ impl Nonzero {
 impl SparseRows {
     /// The rows of a data set in this form.
     pub(super) fn new(dataset: &Dataset, nonzero: &Nonzero) -> Self {
+        // Memory is touched first by who fills it.
         let mut rows = Self {
-            starts: Vec::with_capacity(PARTS * dataset.len() + 1),
-            entries: Vec::with_capacity(nonzero.bytes),
+            starts: zeroed_vec(PARTS * dataset.len() + 1),
+            entries: zeroed_vec(nonzero.entries()),
         };
-        let features = dataset.width().div_ceil(PARTS);
-        for row in dataset.features().chunks_exact(dataset.width()) {
-            let start = rows.entries.len();
-            let nonzero = (0..=u16::MAX).zip(row).filter(|&(_, &byte)| byte != 0);
-            let entries = nonzero.map(|(feature, &byte)| Entry { feature, byte });
-            rows.entries.extend(entries);
-            let row = &rows.entries[start..];
-            let before = |first| row.partition_point(|entry| usize::from(entry.feature) < first);
-            let starts = (0..PARTS).map(|part| start + before(part * features));
-            rows.starts.extend(starts);
+        let (mut starts, mut entries) = (&mut rows.starts[..], &mut rows.entries[..]);
+        let (mut pieces, mut first) = (Vec::new(), 0);
+        let features = dataset.features().chunks(ROWS * dataset.width());
+        for (features, &bytes) in features.zip(&nonzero.bytes) {
+            let of_piece = starts.split_off_mut(..PARTS * features.len() / dataset.width());
+            let of_entries = entries.split_off_mut(..bytes);
+            let (of_piece, of_entries) =
+                (of_piece.unwrap_or_default(), of_entries.unwrap_or_default());
+            pieces.push(Mutex::new((features, of_piece, of_entries, first)));
+            first += bytes;
         }
-        rows.starts.push(rows.entries.len());
+        starts.fill(first);
+        parallel::map(&pieces, |piece| {
+            let mut piece = piece.lock().unwrap_or_else(PoisonError::into_inner);
+            let (features, starts, entries, first) = &mut *piece;
+            put(features, dataset.width(), starts, entries, *first);
+        });
+        drop(pieces);
         rows
     }
 
@@ -108,6 +129,43 @@ impl SparseRows {
     fn row(&self, example: u32) -> &[Entry] {
         let starts = self.starts(example);
         &self.entries[starts[0]..starts[PARTS]]
+    }
+}
+
+/// Bytes of a row that are not 0: counted in bytes first, of which many are added at a time.
+fn count_nonzero(row: &[u8]) -> usize {
+    let pieces = row.chunks(usize::from(u8::MAX));
+    let counts = pieces.map(|piece| piece.iter().map(|byte| u8::from(*byte != 0)).sum::<u8>());
+    counts.map(usize::from).sum()
+}
+
+/// Puts rows of so many features into `entries`, of which the first is the data set's entry `first`, and into `starts`
+/// where those of each row start in each part of the features.
+fn put(rows: &[u8], width: usize, starts: &mut [usize], entries: &mut [Entry], first: usize) {
+    const WORD: usize = size_of::<u64>();
+    let share = width.div_ceil(PARTS);
+    // Every byte of a word is written, and the next one over it where it is 0: which are cannot be foreseen.
+    let mut of_row = vec![Entry::zeroed(); width + 1];
+    let mut end = 0;
+    for (row, starts) in rows.chunks_exact(width).zip(starts.chunks_exact_mut(PARTS)) {
+        let mut count = 0;
+        for (word, feature) in row.chunks(WORD).zip((0..=u16::MAX).step_by(WORD)) {
+            // Most words are 0.
+            if word.iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            for (&byte, feature) in word.iter().zip(feature..) {
+                of_row[count] = Entry { feature, byte };
+                count += usize::from(byte != 0);
+            }
+        }
+        let of_row = &of_row[..count];
+        entries[end..end + count].copy_from_slice(of_row);
+        for (part, at) in starts.iter_mut().enumerate() {
+            let before = of_row.partition_point(|entry| usize::from(entry.feature) < part * share);
+            *at = first + end + before;
+        }
+        end += count;
     }
 }
 

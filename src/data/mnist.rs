@@ -28,10 +28,17 @@ mod names;
 mod parser;
 
 use std::ops::RangeInclusive;
-use std::path::Path;
+#[cfg(not(target_arch = "wasm32"))]
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+#[cfg(not(target_arch = "wasm32"))]
+use std::thread;
 
 use self::idx::{Idx, Kind};
 use self::names::{FILES, Name, Place};
+#[cfg(not(target_arch = "wasm32"))]
+use self::parser::{Feed, Parser};
 use super::{DataError, Dataset, Labels, Split};
 use crate::parallel;
 
@@ -46,11 +53,6 @@ pub const COLUMNS: usize = 28;
 pub const PIXELS: usize = ROWS * COLUMNS;
 /// Number of classes of MNIST: the digits 0 to 9.
 pub const CLASSES: usize = 10;
-
-#[cfg(not(target_arch = "wasm32"))]
-const TRAIN_EXAMPLES: u32 = 60_000;
-#[cfg(not(target_arch = "wasm32"))]
-const TEST_EXAMPLES: u32 = 10_000;
 
 /// The original MNIST, from the four files in `directory`: 60,000 examples to train on and 10,000
 /// to test on, each of 784 bytes (28 rows of 28 pixels, 0 is background, 255 is ink), in 10
@@ -72,11 +74,9 @@ const TEST_EXAMPLES: u32 = 10_000;
 /// }
 /// ```
 pub fn open(directory: impl AsRef<Path>) -> Result<Split, DataError> {
-    let files = read(&Place::find(directory.as_ref())?)?;
-    let pairs: Vec<_> = files.iter().zip(&FILES).collect();
-    let checked = parallel::map(&pairs, |(idx, original)| idx.check_sha256(original));
-    checked.into_iter().collect::<Result<(), _>>()?;
-    split("MNIST", files, labels::DIGITS)
+    let place = Place::find(directory.as_ref())?;
+    let check = |at: usize, idx: &Idx| idx.check_sha256(&FILES[at]);
+    load("MNIST", &place, check, |_| Ok(labels::DIGITS))
 }
 
 /// Any data set in the form of MNIST, from the four files that `path` names: a directory, or a directory and
@@ -115,9 +115,9 @@ pub fn open(directory: impl AsRef<Path>) -> Result<Split, DataError> {
 /// ```
 pub fn open_unverified(path: impl AsRef<Path>) -> Result<Split, DataError> {
     let place = Place::find(path.as_ref())?;
-    let files = read(&place)?;
-    let labels = labels::find(parts(&files))?;
-    split(&place.name(), files, labels)
+    load(&place.name(), &place, no_check, |files| {
+        labels::find(parts(files))
+    })
 }
 
 /// The labels of the classes that [`open_unverified`] finds: `1..=26` in EMNIST's letters, of which label 1 is
@@ -130,7 +130,7 @@ pub fn find_labels(path: impl AsRef<Path>) -> Result<RangeInclusive<u8>, DataErr
     let located = place.locate_all()?.into_iter();
     let labels = located.filter(|(kind, _)| *kind == Kind::Labels);
     let read: Vec<_> = labels
-        .map(|(kind, path)| Idx::read(kind, path))
+        .map(|(kind, path)| Idx::read(kind, path, |_| {}))
         .collect::<Result<_, _>>()?;
     labels::find([&read[0], &read[1]])
 }
@@ -165,9 +165,9 @@ pub fn open_labelled(
     labels: RangeInclusive<u8>,
 ) -> Result<Split, DataError> {
     let place = Place::find(path.as_ref())?;
-    let files = read(&place)?;
-    labels::check(&labels, parts(&files))?;
-    split(&place.name(), files, labels)
+    load(&place.name(), &place, no_check, |files| {
+        labels::check(&labels, parts(files)).map(|()| labels.clone())
+    })
 }
 
 /// The original MNIST or any data set of its form, from four files in memory, each with its name: of a page in
@@ -232,14 +232,127 @@ pub fn from_files<N: Into<String>>(
     split_bodies(name, files, labels)
 }
 
-/// The four files, in the order of [`FILES`], each sound and each pair in agreement.
-fn read(place: &Place) -> Result<Vec<Idx>, DataError> {
-    let read = parallel::map(&place.locate_all()?, |(kind, path)| {
-        Idx::read(*kind, path.clone())
+/// Files of a data set, in the order of [`FILES`].
+type Located = [(Kind, PathBuf)];
+
+/// For files that may be any.
+fn no_check(_: usize, _: &Idx) -> Result<(), DataError> {
+    Ok(())
+}
+
+/// The data set of four files, each sound and each pair in agreement, which `check` takes as those of [`FILES`] and of which
+/// `judge` says which labels they have.
+#[cfg(not(target_arch = "wasm32"))]
+fn load(
+    name: &str,
+    place: &Place,
+    check: impl Fn(usize, &Idx) -> Result<(), DataError> + Sync,
+    judge: impl Fn(&[Idx]) -> Result<RangeInclusive<u8>, DataError>,
+) -> Result<Split, DataError> {
+    let located = place.locate_all()?;
+    let parser = match are_for_parser(&located) {
+        true => Parser::start().ok(),
+        false => None,
+    };
+    let Some((parser, feeds)) = parser else {
+        return load_bodies(name, &located, check, judge);
+    };
+    thread::scope(|scope| {
+        // It reads while files are unpacked, and goes on beside the checks.
+        let parsing = thread::Builder::new().spawn_scoped(scope, || parser.parse());
+        let Ok(parsing) = parsing else {
+            feeds.into_iter().for_each(Feed::abandon);
+            return load_bodies(name, &located, check, judge);
+        };
+        let feeds = feeds.into_iter();
+        let files = read(
+            &located,
+            feeds.map(|mut feed| move |bytes: &[u8]| feed.write(bytes)),
+            check,
+        );
+        let judged = files.and_then(|files| {
+            let labels = judge(&files)?;
+            Ok((files, labels))
+        });
+        let parsed = parsing.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let (files, labels) = judged?;
+        // A file may have changed since its header was looked at.
+        let are_parsed = files
+            .iter()
+            .zip(parser::COUNTS)
+            .all(|(idx, count)| idx.count() == count as usize);
+        match parsed.filter(|_| are_parsed) {
+            Some(parsed) => {
+                drop(files);
+                let train = (parsed.trn_img, parsed.trn_lbl);
+                named(name, train, (parsed.tst_img, parsed.tst_lbl), &labels)
+            }
+            None => split_bodies(name, files, labels),
+        }
+    })
+}
+
+#[cfg(target_arch = "wasm32")]
+fn load(
+    name: &str,
+    place: &Place,
+    check: impl Fn(usize, &Idx) -> Result<(), DataError> + Sync,
+    judge: impl Fn(&[Idx]) -> Result<RangeInclusive<u8>, DataError>,
+) -> Result<Split, DataError> {
+    load_bodies(name, &place.locate_all()?, check, judge)
+}
+
+/// As [`load`], without the parser.
+fn load_bodies(
+    name: &str,
+    located: &Located,
+    check: impl Fn(usize, &Idx) -> Result<(), DataError> + Sync,
+    judge: impl Fn(&[Idx]) -> Result<RangeInclusive<u8>, DataError>,
+) -> Result<Split, DataError> {
+    let files = read(located, located.iter().map(|_| |_: &[u8]| {}), check)?;
+    let labels = judge(&files)?;
+    split_bodies(name, files, labels)
+}
+
+/// Reads and checks the files, of which each is also fed: the first, the largest, while it is unpacked, the others when
+/// they are, as feeds are read one after another. What `check` says comes behind all that is wrong with the form of a file.
+fn read<F: FnMut(&[u8]) + Send>(
+    located: &Located,
+    feeds: impl Iterator<Item = F>,
+    check: impl Fn(usize, &Idx) -> Result<(), DataError> + Sync,
+) -> Result<Vec<Idx>, DataError> {
+    let feeds = feeds.map(|feed| Mutex::new(Some(feed)));
+    let items: Vec<_> = located.iter().zip(feeds).enumerate().collect();
+    let read = parallel::map(&items, |(at, ((kind, path), feed))| {
+        // It ends where it is dropped: before the first file is checked, as its reader waits for that.
+        let mut feed = feed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut fed = |bytes: &[u8]| feed.iter_mut().for_each(|feed| feed(bytes));
+        if *at == 0 {
+            let idx = Idx::read(*kind, path.clone(), fed)?;
+            drop(feed);
+            let checked = check(*at, &idx);
+            return Ok((idx, checked));
+        }
+        let idx = Idx::read(*kind, path.clone(), |_| {})?;
+        let checked = check(*at, &idx);
+        fed(idx.body());
+        Ok((idx, checked))
     });
-    let files = read.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let read = read.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let (files, checked): (Vec<_>, Vec<_>) = read.into_iter().unzip();
     check_counts(&files)?;
+    checked.into_iter().collect::<Result<(), _>>()?;
     Ok(files)
+}
+
+/// Whether the headers announce what the parser takes.
+#[cfg(not(target_arch = "wasm32"))]
+fn are_for_parser(located: &Located) -> bool {
+    let mut counts = located.iter().zip(parser::COUNTS);
+    counts.all(|((kind, path), count)| {
+        let announced = Idx::announced_count(*kind, path.clone());
+        announced.is_ok_and(|announced| announced == u64::from(count))
+    })
 }
 
 fn check_counts(files: &[Idx]) -> Result<(), DataError> {
@@ -259,24 +372,6 @@ fn check_counts(files: &[Idx]) -> Result<(), DataError> {
 /// The labels to train on and those to test on.
 fn parts(files: &[Idx]) -> [&Idx; 2] {
     [&files[1], &files[3]]
-}
-
-#[cfg(target_arch = "wasm32")]
-use split_bodies as split;
-
-#[cfg(not(target_arch = "wasm32"))]
-fn split(name: &str, files: Vec<Idx>, labels: RangeInclusive<u8>) -> Result<Split, DataError> {
-    let counts = [files[0].count(), files[2].count()];
-    if counts != [TRAIN_EXAMPLES as usize, TEST_EXAMPLES as usize] {
-        return split_bodies(name, files, labels);
-    }
-    match parser::parse(files) {
-        Ok(parsed) => {
-            let train = (parsed.trn_img, parsed.trn_lbl);
-            named(name, train, (parsed.tst_img, parsed.tst_lbl), &labels)
-        }
-        Err(files) => split_bodies(name, files, labels),
-    }
 }
 
 fn split_bodies(

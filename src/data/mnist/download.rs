@@ -171,7 +171,8 @@ fn is_there(original: &Original, directory: &Path) -> Result<bool, DataError> {
         Err(DataError::MissingFile { .. }) => return Ok(false),
         located => located?,
     };
-    let checked = Idx::read(original.kind, path.clone()).and_then(|idx| idx.check_sha256(original));
+    let checked =
+        Idx::read(original.kind, path.clone(), |_| {}).and_then(|idx| idx.check_sha256(original));
     match checked {
         Ok(()) => Ok(true),
         // A sound file is somebody's data, whatever it holds; a file that is called gzip and is not, or is

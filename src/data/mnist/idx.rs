@@ -23,6 +23,10 @@ const RATIO: u64 = 100;
 const PADDING: u64 = 1 << 20;
 /// Bytes to make room for before any has been seen.
 const FIRST_PIECE: u64 = 1 << 16;
+/// Bytes that are read from a disk at a time.
+const READ: usize = 1 << 16;
+/// Unpacked bytes that are handed on at a time, while a core's cache has them.
+const BLOCK: u64 = 1 << 18;
 
 /// What an IDX file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +67,7 @@ impl Kind {
         }
     }
 
-    fn bytes_per_example(self) -> usize {
+    pub(super) fn bytes_per_example(self) -> usize {
         match self {
             Self::Images => PIXELS,
             Self::Labels => 1,
@@ -81,50 +85,44 @@ pub(super) struct Idx {
 }
 
 impl Idx {
-    /// Reads and checks the file at `path`.
-    pub(super) fn read(kind: Kind, path: PathBuf) -> Result<Self, DataError> {
-        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        match opened {
-            Ok((length, file)) => Self::parse(kind, path, BufReader::new(file), length),
-            Err(source) => Err(DataError::Read { file: path, source }),
-        }
+    /// Reads and checks the file at `path`; `fed` is given the pixels or labels, piece after piece, as they are
+    /// unpacked.
+    pub(super) fn read(
+        kind: Kind,
+        path: PathBuf,
+        fed: impl FnMut(&[u8]),
+    ) -> Result<Self, DataError> {
+        let (file, length) = open(&path)?;
+        unpack(kind, path, file, length, |reader, contents| {
+            reader.read(contents, fed)
+        })
     }
 
     /// Reads and checks a file of `length` bytes, gzipped or plain, which errors call `path`.
     pub(super) fn parse(
         kind: Kind,
         path: PathBuf,
-        mut bytes: impl BufRead,
+        bytes: impl BufRead,
         length: u64,
     ) -> Result<Self, DataError> {
-        let mut start = Vec::new();
-        if let Err(source) = bytes.by_ref().take(2).read_to_end(&mut start) {
-            return Err(DataError::Read { file: path, source });
-        }
-        let is_gzip = start == gzip::MAGIC;
-        let whole = start.chain(bytes);
-        let reader = Reader {
-            kind,
-            path,
-            length,
-            is_gzip,
-        };
-        if is_gzip {
-            reader.read(Members::new(whole))
-        } else {
-            reader.read(whole)
-        }
+        unpack(kind, path, bytes, length, |reader, contents| {
+            reader.read(contents, |_| {})
+        })
+    }
+
+    /// Number of examples that the header of the file at `path` announces, which may not be there.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn announced_count(kind: Kind, path: PathBuf) -> Result<u64, DataError> {
+        let (file, length) = open(&path)?;
+        unpack(kind, path, file, length, |reader, contents| {
+            let header = reader.header(contents)?;
+            let bytes = reader.announced(&header)? - header.len() as u64;
+            Ok(bytes / kind.bytes_per_example() as u64)
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Writes the whole unpacked file.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn write_to(&self, mut file: impl io::Write) -> io::Result<()> {
-        file.write_all(&self.header)?;
-        file.write_all(&self.body)
     }
 
     /// The pixels or labels, without the header.
@@ -157,6 +155,45 @@ impl Idx {
     }
 }
 
+/// A file, and its length.
+fn open(path: &Path) -> Result<(impl BufRead + use<>, u64), DataError> {
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    match opened {
+        Ok((length, file)) => Ok((BufReader::with_capacity(READ, file), length)),
+        Err(source) => Err(DataError::Read {
+            file: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// What `read` makes of the unpacked contents of a file of `length` bytes.
+fn unpack<R>(
+    kind: Kind,
+    path: PathBuf,
+    mut bytes: impl BufRead,
+    length: u64,
+    read: impl FnOnce(&Reader, &mut dyn Read) -> Result<R, DataError>,
+) -> Result<R, DataError> {
+    let mut start = Vec::new();
+    if let Err(source) = bytes.by_ref().take(2).read_to_end(&mut start) {
+        return Err(DataError::Read { file: path, source });
+    }
+    let is_gzip = start == gzip::MAGIC;
+    let mut whole = start.chain(bytes);
+    let reader = Reader {
+        kind,
+        path,
+        length,
+        is_gzip,
+    };
+    if is_gzip {
+        read(&reader, &mut Members::new(whole))
+    } else {
+        read(&reader, &mut whole)
+    }
+}
+
 /// A file that is being read.
 struct Reader {
     kind: Kind,
@@ -168,21 +205,10 @@ struct Reader {
 
 impl Reader {
     /// Reads the unpacked contents, and never more than a little beyond what their header announces.
-    fn read(&self, mut contents: impl Read) -> Result<Idx, DataError> {
-        let kind = self.kind;
-        let mut header = Vec::new();
-        self.take(&mut contents, kind.header() as u64, &mut header)?;
-        let magic = kind.magic();
-        let is_of_kind = header
-            .iter()
-            .zip(&magic)
-            .all(|(found, expected)| found == expected);
-        if !is_of_kind {
-            self.take(&mut contents, foreign::LOOKED_AT as u64, &mut header)?;
-            return Err(self.not_idx(foreign::recognise(kind, &header)));
-        }
+    fn read(&self, contents: &mut dyn Read, fed: impl FnMut(&[u8])) -> Result<Idx, DataError> {
+        let header = self.header(contents)?;
         let expected = self.announced(&header)?;
-        let body = self.body(&mut contents, expected - header.len() as u64)?;
+        let body = self.body(&mut *contents, expected - header.len() as u64, fed)?;
         let found = (header.len() + body.len()) as u64;
         if found < expected {
             return Err(self.truncated(expected, found));
@@ -190,10 +216,27 @@ impl Reader {
         self.check_end(contents, expected)?;
         Ok(Idx {
             path: self.path.clone(),
-            kind,
+            kind: self.kind,
             header,
             body,
         })
+    }
+
+    /// The header, or as much of it as there is, of a file of this kind.
+    fn header(&self, contents: &mut dyn Read) -> Result<Vec<u8>, DataError> {
+        let kind = self.kind;
+        let mut header = Vec::new();
+        self.take(&mut *contents, kind.header() as u64, &mut header)?;
+        let magic = kind.magic();
+        let is_of_kind = header
+            .iter()
+            .zip(&magic)
+            .all(|(found, expected)| found == expected);
+        if !is_of_kind {
+            self.take(contents, foreign::LOOKED_AT as u64, &mut header)?;
+            return Err(self.not_idx(foreign::recognise(kind, &header)));
+        }
+        Ok(header)
     }
 
     /// Appends up to `bytes` of the contents.
@@ -206,7 +249,12 @@ impl Reader {
 
     /// Up to `bytes` of the contents. Room for them grows with those that are there: a header may announce
     /// anything.
-    fn body(&self, mut contents: impl Read, bytes: u64) -> Result<Vec<u8>, DataError> {
+    fn body(
+        &self,
+        contents: &mut dyn Read,
+        bytes: u64,
+        mut fed: impl FnMut(&[u8]),
+    ) -> Result<Vec<u8>, DataError> {
         let mut body = Vec::new();
         let mut piece = self.length.max(FIRST_PIECE).min(bytes);
         loop {
@@ -214,17 +262,24 @@ impl Reader {
             if room.is_none_or(|room| body.try_reserve_exact(room).is_err()) {
                 return Err(self.too_large(bytes));
             }
-            let read = self.take(&mut contents, piece, &mut body)?;
-            let (length, is_end) = (body.len() as u64, (read as u64) < piece);
-            if is_end || length == bytes {
+            let end = body.len() as u64 + piece;
+            while (body.len() as u64) < end {
+                let (start, block) = (body.len(), BLOCK.min(end - body.len() as u64));
+                let read = self.take(&mut *contents, block, &mut body)?;
+                fed(&body[start..]);
+                if (read as u64) < block {
+                    return Ok(body);
+                }
+            }
+            if end == bytes {
                 return Ok(body);
             }
             // Twice as much, and all once an eighth is there: moving it takes little more memory then.
-            let rest = bytes - length;
-            piece = if length >= bytes / 8 {
+            let rest = bytes - end;
+            piece = if end >= bytes / 8 {
                 rest
             } else {
-                rest.min(length)
+                rest.min(end)
             };
         }
     }

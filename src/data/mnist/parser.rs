@@ -1,83 +1,166 @@
-//! The `mnist` crate, fed with nothing but checked files.
+//! The `mnist` crate, fed with nothing but what it expects.
 
-use std::io;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::mnist::{Mnist, MnistBuilder};
 
-use self::files::Copies;
-use super::idx::Idx;
+use self::ways::{Sink, Ways};
+use super::idx::Kind;
 use super::names::FILES;
-use super::{TEST_EXAMPLES, TRAIN_EXAMPLES};
+use super::{COLUMNS, ROWS};
 
-/// Parses four checked files, in the order of [`FILES`], that hold as many examples as the original does:
-/// the crate reads no other count.
+const TRAIN_EXAMPLES: u32 = 60_000;
+const TEST_EXAMPLES: u32 = 10_000;
+
+/// Examples in each of [`FILES`]: the crate reads no other counts.
+pub(super) const COUNTS: [u32; FILES.len()] =
+    [TRAIN_EXAMPLES, TRAIN_EXAMPLES, TEST_EXAMPLES, TEST_EXAMPLES];
+
+/// The crate, before it reads.
 ///
-/// The crate reads plain files by path, and panics on what it does not expect. It is therefore given a
-/// private copy, which nothing can change after the checks. Where no copy can be made, for want of a
-/// temporary directory with room for 55 MB, the files come back: they are already what it would read.
-pub(super) fn parse(files: Vec<Idx>) -> Result<Mnist, Vec<Idx>> {
-    let copies = match Copies::of(&files) {
-        Ok(copies) => copies,
-        Err(_) => return Err(files),
-    };
-    drop(files);
-    let [train_images, train_labels, test_images, test_labels] = copies.names();
-    Ok(MnistBuilder::new()
-        .base_path(copies.directory())
-        .training_images_filename(train_images)
-        .training_labels_filename(train_labels)
-        .test_images_filename(test_images)
-        .test_labels_filename(test_labels)
-        .label_format_digit()
-        .training_set_length(TRAIN_EXAMPLES)
-        .validation_set_length(0)
-        .test_set_length(TEST_EXAMPLES)
-        .finalize())
+/// The crate reads plain files by path, and panics on what it does not expect. It is therefore given ways to four
+/// [`Feed`]s of our own, which nothing else can write to.
+pub(super) struct Parser {
+    ways: Ways,
+    has_failed: Arc<AtomicBool>,
 }
 
-/// Copies without a name in any directory, so that they are gone when the process is, however it ends.
+/// What the crate reads in place of one file: the header that it expects, and as many bytes as it expects behind that,
+/// whatever is found in the file. What is missing when it is dropped is written as zeros: who has found a file to be
+/// short or damaged drops what the crate has parsed.
+pub(super) struct Feed {
+    sink: Sink,
+    left: usize,
+    has_failed: Arc<AtomicBool>,
+}
+
+impl Parser {
+    /// A parser, and what is to be fed to it, in the order of [`FILES`]. The crate reads them one after another, so that
+    /// a feed may wait for those before it.
+    ///
+    /// # Errors
+    /// When the system has no paths of what a process has open, or else no room for 55 MB of temporary files.
+    pub(super) fn start() -> io::Result<(Self, Vec<Feed>)> {
+        let (ways, sinks) = Ways::open()?;
+        let has_failed = Arc::new(AtomicBool::new(false));
+        let feeds = sinks.into_iter().enumerate().map(|(file, sink)| {
+            let (kind, count) = (FILES[file].kind, COUNTS[file]);
+            let mut feed = Feed {
+                sink,
+                left: usize::MAX,
+                has_failed: Arc::clone(&has_failed),
+            };
+            feed.write(&header(kind, count));
+            feed.left = count as usize * kind.bytes_per_example();
+            feed
+        });
+        let feeds = feeds.collect();
+        Ok((Self { ways, has_failed }, feeds))
+    }
+
+    /// What the crate makes of all that is fed. `None` where it could not be fed.
+    pub(super) fn parse(self) -> Option<Mnist> {
+        self.ways.wait();
+        if self.has_failed.load(Ordering::Acquire) {
+            return None;
+        }
+        let [train_images, train_labels, test_images, test_labels] = self.ways.names();
+        let parsed = MnistBuilder::new()
+            .base_path(self.ways.directory())
+            .training_images_filename(train_images)
+            .training_labels_filename(train_labels)
+            .test_images_filename(test_images)
+            .test_labels_filename(test_labels)
+            .label_format_digit()
+            .training_set_length(TRAIN_EXAMPLES)
+            .validation_set_length(0)
+            .test_set_length(TEST_EXAMPLES)
+            .finalize();
+        Some(parsed)
+    }
+}
+
+impl Feed {
+    /// Pixels or labels, in pieces.
+    pub(super) fn write(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[..bytes.len().min(self.left)];
+        self.left -= bytes.len();
+        if self.sink.write_all(bytes).is_err() {
+            self.left = 0;
+            self.has_failed.store(true, Ordering::Release);
+        }
+    }
+
+    /// Ends the feeds of a parser that never reads.
+    pub(super) fn abandon(mut self) {
+        self.left = 0;
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        while self.left > 0 {
+            self.write(&[0; 1 << 13]);
+        }
+    }
+}
+
+/// The beginning of a file of this kind.
+fn header(kind: Kind, count: u32) -> Vec<u8> {
+    let sizes: &[u32] = match kind {
+        Kind::Images => &[count, ROWS as u32, COLUMNS as u32],
+        Kind::Labels => &[count],
+    };
+    let sizes = sizes.iter().flat_map(|size| size.to_be_bytes());
+    kind.magic().into_iter().chain(sizes).collect()
+}
+
+/// Pipes, which the crate reads while they are fed: nothing is written to a disk.
 #[cfg(unix)]
-mod files {
+mod ways {
     use std::fs::{self, File};
-    use std::io::Seek;
+    use std::io::{self, PipeReader, PipeWriter};
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::MetadataExt;
     use std::path::Path;
 
-    use super::{FILES, Idx, io};
+    use super::FILES;
 
     /// Where a process finds what it has open.
     const OPEN_FILES: [&str; 2] = ["/proc/self/fd", "/dev/fd"];
 
-    pub(super) struct Copies {
+    pub(super) type Sink = PipeWriter;
+
+    pub(super) struct Ways {
         directory: &'static str,
         names: [String; FILES.len()],
-        /// Open as long as they are to be found.
-        _files: Vec<File>,
+        /// Open as long as they are to be found. Where the crate panics, they close, and who feeds it does not wait.
+        _readers: Vec<PipeReader>,
     }
 
-    impl Copies {
-        pub(super) fn of(files: &[Idx]) -> io::Result<Self> {
-            let copies = files.iter().map(|idx| {
-                let mut copy = tempfile::tempfile()?;
-                idx.write_to(&mut copy)?;
-                // Some systems open at the place where the file open already stands.
-                copy.rewind()?;
-                Ok(copy)
-            });
-            let copies = copies.collect::<io::Result<Vec<_>>>()?;
-            let names = std::array::from_fn(|at| copies[at].as_raw_fd().to_string());
+    impl Ways {
+        pub(super) fn open() -> io::Result<(Self, Vec<Sink>)> {
+            let pipes = FILES.iter().map(|_| io::pipe());
+            let pipes = pipes.collect::<io::Result<Vec<_>>>()?;
+            let (readers, sinks): (Vec<_>, _) = pipes.into_iter().unzip();
+            let names = std::array::from_fn(|at| readers[at].as_raw_fd().to_string());
             let shows_all = |directory: &&str| {
-                let mut pairs = copies.iter().zip(&names);
-                pairs.all(|(copy, name)| is_same(copy, &Path::new(directory).join(name)))
+                let mut pairs = readers.iter().zip(&names);
+                pairs.all(|(reader, name)| is_same(reader, &Path::new(directory).join(name)))
             };
             let directory = OPEN_FILES.into_iter().find(shows_all);
-            Ok(Self {
+            let ways = Self {
                 directory: directory.ok_or(io::ErrorKind::Unsupported)?,
                 names,
-                _files: copies,
-            })
+                _readers: readers,
+            };
+            Ok((ways, sinks))
         }
+
+        /// Until the crate may read.
+        pub(super) fn wait(&self) {}
 
         pub(super) fn directory(&self) -> &str {
             self.directory
@@ -88,11 +171,15 @@ mod files {
         }
     }
 
-    /// Whether `path` opens what `file` has open: a directory of open files is missing in a bare `chroot`.
-    fn is_same(file: &File, path: &Path) -> bool {
-        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino(), metadata.len());
-        let found = File::open(path).and_then(|opened| opened.metadata());
-        match (file.metadata(), found) {
+    /// Whether `path` opens that pipe: a directory of open files is missing in a bare `chroot`.
+    fn is_same(pipe: &PipeReader, path: &Path) -> bool {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let of_pipe = pipe
+            .try_clone()
+            .and_then(|pipe| File::from(std::os::fd::OwnedFd::from(pipe)).metadata());
+        // What is no pipe may wait to be opened.
+        let found = fs::metadata(path);
+        match (of_pipe, found) {
             (Ok(expected), Ok(found)) => identity(expected) == identity(found),
             _ => false,
         }
@@ -102,38 +189,13 @@ mod files {
     mod tests {
         #![allow(clippy::unwrap_used)]
 
-        use super::super::super::idx::Kind;
-        use super::super::super::names::Original;
         use super::*;
 
-        fn example(original: &Original) -> (Vec<u8>, Idx) {
-            let mut bytes = original.kind.magic().to_vec();
-            bytes.extend([0, 0, 0, 1]);
-            if original.kind == Kind::Images {
-                bytes.extend([0, 0, 0, 28, 0, 0, 0, 28]);
-                bytes.extend([7; 783]);
-            }
-            bytes.push(9);
-            let path = original.name().into();
-            let idx = Idx::parse(original.kind, path, &bytes[..], bytes.len() as u64);
-            (bytes, idx.unwrap())
-        }
-
         #[test]
-        fn copies_are_whole_and_have_no_name() {
-            let (bytes, files): (Vec<_>, Vec<_>) = FILES.iter().map(example).unzip();
-            let copies = Copies::of(&files).unwrap();
-            for (name, expected) in copies.names().into_iter().zip(bytes) {
-                let path = Path::new(copies.directory()).join(name);
-                assert_eq!(fs::metadata(&path).unwrap().nlink(), 0);
-                assert_eq!(fs::read(&path).unwrap(), expected);
-            }
-        }
-
-        #[test]
-        fn another_file_is_told_from_a_copy() {
-            let (one, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-            let path = |file: &File| Path::new(OPEN_FILES[1]).join(file.as_raw_fd().to_string());
+        fn another_pipe_is_told_from_one() {
+            let ((one, _to_one), (other, _to_other)) = (io::pipe().unwrap(), io::pipe().unwrap());
+            let path =
+                |pipe: &PipeReader| Path::new(OPEN_FILES[1]).join(pipe.as_raw_fd().to_string());
             assert!(is_same(&one, &path(&one)));
             assert!(!is_same(&one, &path(&other)));
             assert!(!is_same(&one, Path::new("/no/such/file")));
@@ -141,30 +203,59 @@ mod files {
     }
 }
 
-/// Copies in a directory that others cannot enter, removed when dropped.
+/// Files in a directory that others cannot enter, removed when dropped.
 #[cfg(not(unix))]
-mod files {
+mod ways {
     use std::fs::File;
+    use std::io::{self, Write};
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     use tempfile::TempDir;
 
     use super::super::names::Original;
-    use super::{FILES, Idx, io};
+    use super::FILES;
 
-    pub(super) struct Copies {
+    pub(super) struct Ways {
         directory: TempDir,
+        /// Fails when all sinks are gone.
+        fed: Receiver<()>,
     }
 
-    impl Copies {
-        pub(super) fn of(files: &[Idx]) -> io::Result<Self> {
+    pub(super) struct Sink {
+        file: File,
+        _fed: Sender<()>,
+    }
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.file.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.file.flush()
+        }
+    }
+
+    impl Ways {
+        pub(super) fn open() -> io::Result<(Self, Vec<Sink>)> {
             let directory = tempfile::tempdir()?;
             if directory.path().to_str().is_none() {
                 return Err(io::ErrorKind::InvalidFilename.into());
             }
-            for (idx, original) in files.iter().zip(&FILES) {
-                idx.write_to(File::create_new(directory.path().join(original.name()))?)?;
-            }
-            Ok(Self { directory })
+            let (sender, fed) = channel();
+            let sinks = FILES.iter().map(|original| {
+                Ok(Sink {
+                    file: File::create_new(directory.path().join(original.name()))?,
+                    _fed: sender.clone(),
+                })
+            });
+            let sinks = sinks.collect::<io::Result<_>>()?;
+            Ok((Self { directory, fed }, sinks))
+        }
+
+        /// Until the crate may read.
+        pub(super) fn wait(&self) {
+            while self.fed.recv().is_ok() {}
         }
 
         pub(super) fn directory(&self) -> &str {
@@ -174,5 +265,79 @@ mod files {
         pub(super) fn names(&self) -> [&str; FILES.len()] {
             FILES.each_ref().map(Original::name)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::thread;
+
+    use super::*;
+
+    /// Feeds each file as many bytes as it is short of, or has too many.
+    fn parse(short: [isize; FILES.len()]) -> Mnist {
+        let (parser, feeds) = Parser::start().unwrap();
+        thread::scope(|scope| {
+            let parsing = scope.spawn(|| parser.parse());
+            for (file, (mut feed, short)) in feeds.into_iter().zip(short).enumerate() {
+                let bytes = COUNTS[file] as usize * FILES[file].kind.bytes_per_example();
+                let bytes =
+                    vec![1 + u8::try_from(file).unwrap(); bytes.saturating_add_signed(-short)];
+                for piece in bytes.chunks(100_000) {
+                    feed.write(piece);
+                }
+            }
+            parsing.join().unwrap().unwrap()
+        })
+    }
+
+    #[test]
+    fn the_crate_reads_what_is_fed() {
+        let parsed = parse([0; 4]);
+        let Mnist {
+            trn_img,
+            trn_lbl,
+            tst_img,
+            tst_lbl,
+            ..
+        } = parsed;
+        for (file, found) in [trn_img, trn_lbl, tst_img, tst_lbl].iter().enumerate() {
+            let expected = COUNTS[file] as usize * FILES[file].kind.bytes_per_example();
+            assert_eq!(found.len(), expected);
+            assert!(found.iter().all(|byte| usize::from(*byte) == 1 + file));
+        }
+    }
+
+    #[test]
+    fn the_crate_reads_its_count_whatever_is_fed() {
+        let parsed = parse([1, 60_000, -1, 5]);
+        let zeros = |found: &[u8]| found.iter().rev().take_while(|byte| **byte == 0).count();
+        assert_eq!(
+            (parsed.trn_img.len(), zeros(&parsed.trn_img)),
+            (47_040_000, 1)
+        );
+        assert_eq!(
+            (parsed.trn_lbl.len(), zeros(&parsed.trn_lbl)),
+            (60_000, 60_000)
+        );
+        assert_eq!(
+            (parsed.tst_img.len(), zeros(&parsed.tst_img)),
+            (7_840_000, 0)
+        );
+        assert_eq!((parsed.tst_lbl.len(), zeros(&parsed.tst_lbl)), (10_000, 5));
+    }
+
+    #[test]
+    fn who_feeds_a_parser_that_has_panicked_does_not_wait() {
+        let (parser, feeds) = Parser::start().unwrap();
+        let panics = || {
+            let _parser = parser;
+            std::panic::resume_unwind(Box::new(()));
+        };
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+        drop(feeds);
     }
 }
