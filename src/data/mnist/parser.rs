@@ -109,11 +109,16 @@ impl Drop for Feed {
 
 /// The beginning of a file of this kind.
 fn header(kind: Kind, count: u32) -> Vec<u8> {
-    let sizes: &[u32] = match kind {
-        Kind::Images => &[count, ROWS as u32, COLUMNS as u32],
-        Kind::Labels => &[count],
+    let of_image: &[usize] = match kind {
+        Kind::Images => &[ROWS, COLUMNS],
+        Kind::Labels => &[],
     };
-    let sizes = sizes.iter().flat_map(|size| size.to_be_bytes());
+    let of_image = of_image.iter().flat_map(|size| {
+        // The last four of eight bytes: no size is larger.
+        let [_, _, _, _, bytes @ ..] = (*size as u64).to_be_bytes();
+        bytes
+    });
+    let sizes = count.to_be_bytes().into_iter().chain(of_image);
     kind.magic().into_iter().chain(sizes).collect()
 }
 
