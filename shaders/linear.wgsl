@@ -24,6 +24,10 @@ fn column_of_tile(place: Place, columns: u32) -> u32 {
     return place.workgroup % ((columns + TILE - 1u) / TILE) * TILE;
 }
 
+fn tiles_of(rows: u32, columns: u32) -> u32 {
+    return ((rows + TILE - 1u) / TILE) * ((columns + TILE - 1u) / TILE);
+}
+
 fn load_slab(place: Place, a: View, b: View, slab: u32) {
     let row = row_of_tile(place, b.columns);
     let column = column_of_tile(place, b.columns);
@@ -157,9 +161,10 @@ fn backward_weight_and_bias(
     @builtin(local_invocation_index) local: u32,
 ) {
     let workgroup = shape.first + id.x + id.y * count.x;
-    if (workgroup < bias_workgroups()) {
-        backward_bias(workgroup, local);
+    let tiles = tiles_of(shape.inputs, shape.outputs);
+    if (workgroup < tiles) {
+        gradient_by_weight(workgroup, local);
     } else {
-        gradient_by_weight(workgroup - bias_workgroups(), local);
+        backward_bias(workgroup - tiles, local);
     }
 }

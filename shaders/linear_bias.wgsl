@@ -1,4 +1,5 @@
-// The gradient by the bias, in the dispatch of that by the weights: the first workgroups make it.
+// The gradient by the bias, in the dispatch of that by the weights: workgroups behind those of the tiles make it, for which
+// no tile has to wait.
 //
 //   db = Σ_rows dy    db[o] = Σ_r dy[r,o]
 //
@@ -12,10 +13,6 @@ const BIAS_COLUMNS = 16u;
 const BIAS_PARTS = INVOCATIONS / BIAS_COLUMNS;
 
 var<workgroup> bias_parts: array<f32, INVOCATIONS>;
-
-fn bias_workgroups() -> u32 {
-    return (shape.outputs + BIAS_COLUMNS - 1u) / BIAS_COLUMNS;
-}
 
 fn backward_bias(workgroup: u32, local: u32) {
     let column = workgroup * BIAS_COLUMNS + local % BIAS_COLUMNS;

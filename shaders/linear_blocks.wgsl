@@ -46,6 +46,10 @@ fn tile_of(workgroup: u32, columns: u32) -> Tile {
     return Tile(workgroup / across * ROWS, workgroup % across * COLUMNS);
 }
 
+fn tiles_of(rows: u32, columns: u32) -> u32 {
+    return ((rows + ROWS - 1u) / ROWS) * ((columns + COLUMNS - 1u) / COLUMNS);
+}
+
 // Each 32 neighbours lie as 4×8. So at a step they load 4 + 8 different vectors of each group of lines; as
 // 2×16 it would be 2 + 16.
 fn place_of(local: u32) -> Place {
@@ -238,9 +242,10 @@ fn backward_weight_and_bias(
     @builtin(local_invocation_index) local: u32,
 ) {
     let workgroup = shape.first + id.x + id.y * count.x;
-    if (workgroup < bias_workgroups()) {
-        backward_bias(workgroup, local);
+    let tiles = tiles_of(shape.inputs, shape.outputs);
+    if (workgroup < tiles) {
+        gradient_by_weight(workgroup, local);
     } else {
-        gradient_by_weight(workgroup - bias_workgroups(), local);
+        backward_bias(workgroup - tiles, local);
     }
 }

@@ -32,6 +32,10 @@ fn tile_of(workgroup: u32, columns: u32) -> Tile {
     return Tile(workgroup / across * TILE, workgroup % across * TILE);
 }
 
+fn tiles_of(rows: u32, columns: u32) -> u32 {
+    return ((rows + TILE - 1u) / TILE) * ((columns + TILE - 1u) / TILE);
+}
+
 // Neighbouring invocations read neighbouring elements, whichever way the factor lies. Past the last line
 // that one is read again, for outputs that are not stored.
 fn share_of(factor: Factor, first: u32, local: u32) -> Share {
@@ -42,25 +46,21 @@ fn share_of(factor: Factor, first: u32, local: u32) -> Share {
     return Share(lines * factor.line_step, depth, factor.depth_step, depth * PITCH + pair);
 }
 
-// No branch stands between the loads, and nothing looks at what was read before it is put: so all of them are under way at
-// once. Past the end of the sum the last element is read again.
+// No branch stands between the loads, so that all of them are under way at once. Past the end of the
+// sum there are zeros.
 fn load_left(share: Share, depth: u32, slab: u32) -> vec4f {
     let k = slab + share.depth + vec2u(0u, HALF_SLAB);
     let upper = share.lines + min(k.x, depth - 1u) * share.depth_step;
     let lower = share.lines + min(k.y, depth - 1u) * share.depth_step;
-    return vec4f(left[upper.x], left[upper.y], left[lower.x], left[lower.y]);
+    let values = vec4f(left[upper.x], left[upper.y], left[lower.x], left[lower.y]);
+    return select(vec4f(), values, k.xxyy < vec4u(depth));
 }
 
 fn load_right(share: Share, depth: u32, slab: u32) -> vec4f {
     let k = slab + share.depth + vec2u(0u, HALF_SLAB);
     let upper = share.lines + min(k.x, depth - 1u) * share.depth_step;
     let lower = share.lines + min(k.y, depth - 1u) * share.depth_step;
-    return vec4f(right[upper.x], right[upper.y], right[lower.x], right[lower.y]);
-}
-
-// What was read of this slab, with zeros past the end of the sum.
-fn within(share: Share, depth: u32, slab: u32, values: vec4f) -> vec4f {
-    let k = slab + share.depth + vec2u(0u, HALF_SLAB);
+    let values = vec4f(right[upper.x], right[upper.y], right[lower.x], right[lower.y]);
     return select(vec4f(), values, k.xxyy < vec4u(depth));
 }
 
@@ -80,22 +80,16 @@ fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, local: u32) -> vec4f {
     let of_right = share_of(b, tile.column, local);
     var next_left = load_left(of_left, depth, 0u);
     var next_right = load_right(of_right, depth, 0u);
-    var later_left = load_left(of_left, depth, SLAB);
-    var later_right = load_right(of_right, depth, SLAB);
     var sums = vec4f();
     for (var slab = 0u; slab < depth; slab += SLAB) {
-        let x = within(of_left, depth, slab, next_left);
-        let y = within(of_right, depth, slab, next_right);
-        left_tile[of_left.to] = x.xy;
-        left_tile[of_left.to + HALF_SLAB * PITCH] = x.zw;
-        right_tile[of_right.to] = y.xy;
-        right_tile[of_right.to + HALF_SLAB * PITCH] = y.zw;
+        left_tile[of_left.to] = next_left.xy;
+        left_tile[of_left.to + HALF_SLAB * PITCH] = next_left.zw;
+        right_tile[of_right.to] = next_right.xy;
+        right_tile[of_right.to + HALF_SLAB * PITCH] = next_right.zw;
         workgroupBarrier();
-        // Under way while two slabs are multiplied: a trip to memory takes longer than one.
-        next_left = later_left;
-        next_right = later_right;
-        later_left = load_left(of_left, depth, slab + 2u * SLAB);
-        later_right = load_right(of_right, depth, slab + 2u * SLAB);
+        // Under way while this slab is multiplied.
+        next_left = load_left(of_left, depth, slab + SLAB);
+        next_right = load_right(of_right, depth, slab + SLAB);
         for (var k = part; k < SLAB; k += 4u * PARTS) {
             sums += products(k, down, across);
             sums += products(k + PARTS, down, across);
@@ -208,9 +202,10 @@ fn backward_weight_and_bias(
     @builtin(local_invocation_index) local: u32,
 ) {
     let workgroup = shape.first + id.x + id.y * count.x;
-    if (workgroup < bias_workgroups()) {
-        backward_bias(workgroup, local);
+    let tiles = tiles_of(shape.inputs, shape.outputs);
+    if (workgroup < tiles) {
+        gradient_by_weight(workgroup, local);
     } else {
-        gradient_by_weight(workgroup - bias_workgroups(), local);
+        backward_bias(workgroup - tiles, local);
     }
 }

@@ -68,7 +68,7 @@ pub(super) struct Products {
 
 /// How the gradient by the bias is made.
 pub(super) enum BiasGradient {
-    /// In the dispatch of that by the weights, by workgroups of 16 columns before its own.
+    /// In the dispatch of that by the weights, by workgroups of 16 columns behind its own.
     WithWeights(Kernel<Shape>),
     /// In a dispatch of its own.
     Alone(&'static Sums),

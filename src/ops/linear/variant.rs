@@ -39,9 +39,9 @@ impl Variant {
     ///
     /// | adapter | `x` | product, the first that fits | variant | because |
     /// |---|---|---|---|---|
-    /// | hardware | floats | 256 tiles of 128×128 or more | `Large` | measured: 44 and 45 TFLOP/s at 2048³ and 4096³, where `Medium` has 27 and 37 |
-    /// | hardware | floats | 64 tiles of 64×64 or more | `Medium` | measured: 32 TFLOP/s at 1024³ and 7.4 at 512³, where `Large` has 19 and 4.6, `Tiles` 8.6 and 6.7 |
-    /// | hardware | floats | at most 64 tiles of 32×32, 64 deep or more | `Deep` | measured: 3.3 TFLOP/s at 256³ and 1.3 at 100×784×50, where `Tiles` has 2.0 and 0.2 |
+    /// | hardware | floats | 256 tiles of 128×128 or more | `Large` | measured: 42 and 43 TFLOP/s at 2048³ and 4096³, where `Medium` has 31 and 32 |
+    /// | hardware | floats | 32 tiles of 64×64 or more | `Medium` | measured: 28 TFLOP/s at 1024³ and 7.3 at 448³, where `Large` has 18 and 3.3, `Tiles` 8.6 and 5.2 |
+    /// | hardware | floats | at most 64 tiles of 32×32, 64 deep or more | `Deep` | measured: 3.2 TFLOP/s at 256³ and 1.3 at 100×784×50, where `Medium` has 2.2 and 0.2 |
     /// | hardware | floats | any other | `Tiles` | one load for a multiplication, and many workgroups |
     /// | software | floats | any | `Registers` | a load costs as much as dozens of multiplications |
     /// | software | bytes | any | `Bytes` | one load brings four values of `x` |
@@ -72,7 +72,7 @@ impl Variant {
         if tiles(128, 128) >= 256 {
             return Self::Large;
         }
-        if tiles(64, 64) >= 64 {
+        if tiles(64, 64) >= 32 {
             return Self::Medium;
         }
         if tiles(32, 32) <= 64 && depth >= 64 {

@@ -33,8 +33,9 @@ fn hardware_computes_each_product_by_its_shape() {
         // One below a bound and at it.
         ([1983, 64, 2048], Variant::Medium),
         ([1984, 64, 2048], Variant::Large),
-        ([479, 64, 512], Variant::Tiles),
-        ([480, 64, 512], Variant::Medium),
+        ([223, 64, 512], Variant::Tiles),
+        ([224, 64, 512], Variant::Medium),
+        ([448, 448, 448], Variant::Medium),
         ([256, 63, 256], Variant::Tiles),
         ([256, 64, 256], Variant::Deep),
         ([256, 64, 271], Variant::Deep),
