@@ -11,11 +11,30 @@ use crate::activation::Softsign;
 use crate::gpu::gpu;
 use crate::scale::Scale;
 
+fn assert_good(layers: &[&dyn Layer]) {
+    for &layer in layers {
+        let report = check_layer(gpu(), layer).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(report.layer, layer.name());
+        assert!(report.kernels.len() >= 2, "{report}");
+        assert_narrow(&report);
+    }
+}
+
+// Every layer of the crate that takes features, and one from outside.
+
 #[test]
-fn every_layer_of_the_crate() {
-    let layers: [&dyn Layer; 15] = [
+fn products_and_layers_with_indices_are_good() {
+    assert_good(&[
         &Linear::new(1),
         &Linear::new(50),
+        &Embedding::new(27, 10),
+        &Embedding::new(3, 1),
+    ]);
+}
+
+#[test]
+fn activations_are_good() {
+    assert_good(&[
         &Relu,
         &LeakyRelu::default(),
         &LeakyRelu::new(-0.5),
@@ -23,19 +42,17 @@ fn every_layer_of_the_crate() {
         &Sigmoid,
         &Tanh,
         &Dropout::new(0.3),
+        &Softsign::good(),
+    ]);
+}
+
+#[test]
+fn normalizations_are_good() {
+    assert_good(&[
         &BatchNorm::new(),
         &BatchNorm::new().eps(0.1).momentum(0.75),
         &LayerNorm::new(),
-        &Embedding::new(27, 10),
-        &Embedding::new(3, 1),
-        &Softsign::good(),
-    ];
-    for layer in layers {
-        let report = check_layer(gpu(), layer).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(report.layer, layer.name());
-        assert!(report.kernels.len() >= 2, "{report}");
-        assert_narrow(&report);
-    }
+    ]);
 }
 
 fn assert_narrow(report: &LayerReport) {

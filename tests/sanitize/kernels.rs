@@ -200,10 +200,15 @@ fn product(recorder: &mut Recorder<'_>, variant: Variant, [rows, inputs, outputs
         variant.backward(recorder, pass(Some(&dx)));
         variant.backward_relu(recorder, pass(Some(&dx)));
     }
+    let without_bias = Backward::new([&x, &y, &dy], None, Mode::Evaluation);
+    variant.backward(
+        recorder,
+        without_bias.with_parameters(&parameters[..1], &gradients[..1]),
+    );
 }
 
 /// With padding, strides, dilation, and blocks that are full and not.
-pub(crate) fn convolutions() -> [(Conv2d, usize, [usize; 3]); 4] {
+pub(crate) fn convolutions() -> [(Conv2d, usize, [usize; 3]); 5] {
     [
         (Conv2d::new(1, 1), 1, [1, 1, 1]),
         (Conv2d::new(33, [3, 2]).padding([1, 3]), 1, [2, 5, 4]),
@@ -213,6 +218,7 @@ pub(crate) fn convolutions() -> [(Conv2d, usize, [usize; 3]); 4] {
             [3, 7, 9],
         ),
         (Conv2d::new(2, [2, 3]).without_bias(), 2, [5, 4, 7]),
+        (Conv2d::new(2, 2), 6, [26, 4, 4]),
     ]
 }
 

@@ -42,8 +42,8 @@ pub(crate) fn test(host: &impl Host) -> Result<(), Failure> {
     web::build(host)?;
     web::build_parity(host)?;
     install_playwright(host)?;
-    // The page is compared with it.
-    let native = "build --release --example train_gpu";
+    // The page is compared with it. Of the workspace, as the tests are: so it is built once.
+    let native = "build --release --workspace --example train_gpu";
     web::run(host, &Invocation::new(host::cargo(host), native.split(' ')))?;
     let files = test_files(&host.root().join(TESTS))
         .map_err(|error| Failure::new(format!("cannot list {TESTS}: {error}")))?;
@@ -231,7 +231,7 @@ pub(crate) mod tests {
         assert_eq!(
             ran[ran.len() - 2..],
             [
-                "cargo build --release --example train_gpu",
+                "cargo build --release --workspace --example train_gpu",
                 "CHROMIUM=/usr/bin/chromium node --test --test-concurrency=1 --test-reporter=spec \
                  web/tests/page.test.mjs web/tests/parity.test.mjs"
             ]
