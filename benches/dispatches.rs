@@ -16,7 +16,7 @@ use std::array;
 use std::time::{Duration, Instant};
 
 use wgrad::plan::Plan;
-use wgrad::plumbing::step_plan;
+use wgrad::plumbing::{leaving_one_out, step_plan};
 use wgrad::{Error, Fusion, Gpu};
 
 use common::{Job, digits, flops_per_submit, jobs, trainer};
@@ -111,7 +111,7 @@ fn table(gpus: &[Gpu; 2], job: &Job, fusion: Fusion) -> Result<(), Error> {
     );
     let mut sum = 0.0;
     let singles = step.singles().zip(step_checked.singles());
-    for ((single, with_checks), others) in singles.zip(step.leaving_one_out()) {
+    for ((single, with_checks), others) in singles.zip(leaving_one_out(step)) {
         let plans = [(0, &single), (1, &with_checks), (0, step), (0, &others)];
         let [alone, checked, all, rest] = costs(gpus, plans);
         let line = single.to_string();

@@ -9,6 +9,9 @@
 //! ```text
 //! peer=… device=… job=… steps=… train_s=… warmup_s=… steps_per_s=… test_accuracy=…
 //! ```
+//!
+//! in job 4 with ` forward_s=…` at its end: the forward pass and the loss of as many rows, by the time that the evaluation of
+//! the test set takes.
 #![allow(clippy::expect_used, missing_docs)]
 
 mod common;
@@ -103,6 +106,8 @@ fn answer(args: &Args) -> Result<(), Failure> {
     line(data.description())?;
     let split = data.split;
     let mut prepared = Prepared::new(args, &split)?;
+    // It compiles kernels of its own.
+    prepared.engine.evaluate(&(&split.test).into())?;
     if !args.serve {
         return line(prepared.measure(args, &split.test)?);
     }
@@ -122,6 +127,7 @@ struct Prepared {
     /// For the line of a measurement: without blanks.
     device: String,
     initial: Parameters,
+    batch: usize,
     warmup_s: f64,
 }
 
@@ -141,6 +147,7 @@ impl Prepared {
             initial: engine.parameters()?,
             engine,
             device: words.join("_"),
+            batch: job.batch,
             warmup_s: 0.0,
         };
         prepared.warm_up(args)?;
@@ -167,15 +174,19 @@ impl Prepared {
         let losses = self.engine.steps(args.steps as usize)?;
         let train_s = started.elapsed().as_secs_f64();
         check_losses(&losses)?;
-        let accuracy = self
-            .engine
-            .evaluate(&test.into())?
-            .accuracy
-            .unwrap_or(f64::NAN);
+        let evaluating = Instant::now();
+        let evaluation = self.engine.evaluate(&test.into())?;
+        let forward_s = evaluating.elapsed().as_secs_f64() / test.len() as f64;
+        let accuracy = evaluation.accuracy.unwrap_or(f64::NAN);
         let Args { job, steps, .. } = args;
+        let rows = f64::from(*steps) * self.batch as f64;
+        let forward = match job {
+            4 => format!(" forward_s={:.4}", forward_s * rows),
+            _ => String::new(),
+        };
         Ok(format!(
             "peer=wgrad-{} device={} job={job} steps={steps} train_s={train_s:.4} warmup_s={:.2} \
-             steps_per_s={:.1} test_accuracy={accuracy:.4}",
+             steps_per_s={:.1} test_accuracy={accuracy:.4}{forward}",
             match args.device {
                 DeviceChoice::Gpu => "gpu",
                 DeviceChoice::Cpu => "cpu",

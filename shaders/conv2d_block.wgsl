@@ -20,6 +20,12 @@ fn first_column(workgroup: u32, view: View) -> u32 {
     return workgroup % ((view.columns + COLUMNS - 1u) / COLUMNS) * COLUMNS;
 }
 
+// Along one axis: where the first weight of the kernel is put by a position, and what is left of a stride there.
+fn origin(at: u32, stride: u32, padding: u32, is_gradient: bool) -> vec2u {
+    let of_gradient = vec2u((at + padding) / stride, (at + padding) % stride);
+    return select(vec2u(at * stride - padding, 0u), of_gradient, is_gradient);
+}
+
 fn first_position(workgroup: u32, local: u32, view: View) -> u32 {
     return (workgroup / ((view.columns + COLUMNS - 1u) / COLUMNS) * LANES + local) * POSITIONS;
 }

@@ -1,13 +1,14 @@
-// The products of a convolution for GPUs: tiles of 64 positions × 32 columns in workgroup memory. Behind this stands a file
-// with the entry points, and with what a tile is loaded from: `Cursor`, `Fetched`, `fetch` and `put`.
+// The products of a convolution for GPUs: tiles of 64 positions × 32 columns in workgroup memory. Behind this stands a
+// file with the entry points, and with what a tile is loaded from: `Cursor`, `Fetched`, `fetch` and `put`.
 //
 // A workgroup makes one tile of a product left·right. It walks along the summed dimension in slabs of 16, which its 128
 // invocations copy to workgroup memory, while the next slab is already on its way from storage; each sums 4 positions ×
 // 4 columns. What lies outside of an image is copied as 0, so that nothing is ever unfolded in storage.
 //
-// A vector of a slab holds four positions that are 16 apart, or four columns that are 8 apart. So neighbouring invocations
-// read and write neighbouring floats of storage, and still load vectors from workgroup memory. Steps are written out and
-// vectors are indexed by constants, as a driver may leave a loop a loop, and what a loop indexes in memory.
+// A vector of a slab holds four positions that are 16 apart, or four columns that are 8 apart. So neighbouring
+// invocations read and write neighbouring floats of storage, and still load vectors from workgroup memory. Steps are
+// written out and vectors are indexed by constants, as a driver may leave a loop a loop, and what a loop indexes in
+// memory.
 
 @group(0) @binding(1) var<storage, read> left: array<f32>;          // x or dy
 @group(0) @binding(2) var<storage, read> right: array<f32>;         // w or dy

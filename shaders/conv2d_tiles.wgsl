@@ -1,5 +1,5 @@
-// The products of conv2d_view.wgsl for GPUs: conv2d_tile.wgsl says how. The summed dimension is (d, u, v): channels of the
-// images that are summed, and places of the kernel.
+// The products of conv2d_view.wgsl for GPUs: conv2d_tile.wgsl says how. The summed dimension is (d, u, v): channels of
+// the images that are summed, and places of the kernel.
 
 @group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), of forward
 
@@ -35,7 +35,7 @@ struct Fetched {
     in_right: vec4<bool>,
 }
 
-// More than any image has rows, and so many again.
+// A row below every image, also when a place of the kernel is added or subtracted.
 const NOWHERE = 1u << 30u;
 
 struct Origins {
@@ -43,7 +43,7 @@ struct Origins {
     left: vec4u,
 }
 
-// `origin` of four positions.
+// Along one axis, of four positions: where the first weight of the kernel is put, and what is left of a stride there.
 fn origins(at: vec4u, stride: u32, padding: u32, is_gradient: bool) -> Origins {
     let is_gradients = vec4<bool>(is_gradient);
     return Origins(select(at * stride - padding, (at + padding) / stride, is_gradients),

@@ -29,12 +29,6 @@ fn backward_view() -> View {
                 of_kernel, shape.channels * of_kernel, true);
 }
 
-// Along one axis: where the first weight of the kernel is put by a position, and what is left of a stride there.
-fn origin(at: u32, stride: u32, padding: u32, is_gradient: bool) -> vec2u {
-    let of_gradient = vec2u((at + padding) / stride, (at + padding) % stride);
-    return select(vec2u(at * stride - padding, 0u), of_gradient, is_gradient);
-}
-
 // How far a weight lies from the first one, which is added to an origin: a position has an element there if what is left
 // of a stride is the same. What is above or left of an image wraps around, to far more than there is.
 fn shift(weight: u32, dilation: u32, stride: u32, is_gradient: bool) -> vec2u {

@@ -24,7 +24,7 @@ struct Gaussian {
 }
 
 fn gaussian(x: f32) -> Gaussian {
-    // Beyond 15 both are less than f32 has; a² could overflow. (A NaN may be lost: x is a factor of the result.)
+    // Beyond 15 both are less than f32 has; a² could overflow. (`min` may lose a NaN; the factor x brings it back.)
     let a = min(abs(x), 15.0);
     let e = exp(-0.5 * (a * a));
     let t = 1.0 / (1.0 + 0.27 * a);

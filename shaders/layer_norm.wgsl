@@ -5,8 +5,10 @@
 //   dx      = inverse · (g − (Σ g + x̂ · Σ g · x̂) / n)   with g = dy · weight
 //
 // So many invocations share a row, a power of two up to 256; a workgroup has as many rows as there are invocations for.
+// Squares are those of what values differ from a mean that was found before, so that a mean far from 0 costs no digits.
+//
 // In backward_input, dx holds g meanwhile: a GPU that computed it again could fuse that into the difference, which then
-// has the rounding of g in it, times 1/√eps in a row of equal values. Squares are those of what values differ from a mean that was found before, so that a mean far from 0 costs no digits.
+// has the rounding of g in it, times 1/√eps in a row of equal values.
 
 struct Shape {
     rows: u32,

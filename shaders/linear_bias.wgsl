@@ -1,11 +1,11 @@
-// The gradient by the bias, in the dispatch of that by the weights: workgroups behind those of the tiles make it, for which
-// no tile has to wait.
+// The gradient by the weights, alone or with that by the bias, which workgroups behind those of the tiles make: no tile
+// has to wait for them.
 //
 //   db = Σ_rows dy    db[o] = Σ_r dy[r,o]
 //
-// A sum of all rows is split: 16 columns to a workgroup, of which all invocations of a column sum rows that are as far
-// apart as there are of them. Behind linear_product.wgsl, whose `right` is dy here, and before a file that says how many
-// INVOCATIONS there are.
+// 16 columns to a workgroup; the BIAS_PARTS invocations of a column each sum every BIAS_PARTS-th row. Behind
+// linear_product.wgsl, whose `right` is dy here, and before a file that says how many INVOCATIONS and tiles (tiles_of)
+// there are, and makes one (gradient_by_weight).
 
 @group(0) @binding(4) var<storage, read_write> db: array<f32>; // (1, outputs)
 
@@ -36,4 +36,28 @@ fn backward_bias(workgroup: u32, local: u32) {
         sum += bias_parts[part * BIAS_COLUMNS + local];
     }
     db[column] = sum;
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn backward_weight(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    gradient_by_weight(shape.first + id.x + id.y * count.x, local);
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn backward_weight_and_bias(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let workgroup = shape.first + id.x + id.y * count.x;
+    let tiles = tiles_of(shape.inputs, shape.outputs);
+    if (workgroup < tiles) {
+        gradient_by_weight(workgroup, local);
+    } else {
+        backward_bias(workgroup - tiles, local);
+    }
 }

@@ -9,9 +9,9 @@
 // Steps are written out, eight at least, as a driver may leave a loop a loop, however few its rounds: that
 // costs a quarter of the speed.
 //
-// Behind this stand the outputs of an invocation (linear_8x8.wgsl or linear_8x4.wgsl: COLUMN_GROUPS, Block, Sums and what is
-// done with them), and a file that says how large tile and slab are (ROWS, COLUMNS, SLAB), what an
-// invocation copies of a slab (Shares, Values, shares_of, load, put), and the steps of one (add_slab).
+// Behind this stand the outputs of an invocation (linear_8x8.wgsl or linear_8x4.wgsl: COLUMN_GROUPS, Block, Sums and
+// what is done with them), and a file that says how large tile and slab are (ROWS, COLUMNS, SLAB), what an invocation
+// copies of a slab (Shares, Values, shares_of, load, put), and the steps of one (add_slab).
 
 const ROW_FOURS = ROWS / 4u;                 // vectors down a tile
 const COLUMN_FOURS = COLUMNS / 4u;           // vectors across
@@ -224,28 +224,4 @@ fn gradient_by_weight(workgroup: u32, local: u32) {
     let dy = Factor(shape.outputs, 1u, shape.outputs);
     let sums = multiply(tile, x_transposed, dy, shape.rows, Sums(), local);
     store(block_of(tile, place_of(local)), sums, x_transposed, dy);
-}
-
-@compute @workgroup_size(INVOCATIONS)
-fn backward_weight(
-    @builtin(workgroup_id) id: vec3u,
-    @builtin(num_workgroups) count: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    gradient_by_weight(shape.first + id.x + id.y * count.x, local);
-}
-
-@compute @workgroup_size(INVOCATIONS)
-fn backward_weight_and_bias(
-    @builtin(workgroup_id) id: vec3u,
-    @builtin(num_workgroups) count: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let workgroup = shape.first + id.x + id.y * count.x;
-    let tiles = tiles_of(shape.inputs, shape.outputs);
-    if (workgroup < tiles) {
-        gradient_by_weight(workgroup, local);
-    } else {
-        backward_bias(workgroup - tiles, local);
-    }
 }

@@ -185,27 +185,3 @@ fn gradient_by_weight(workgroup: u32, local: u32) {
     let sums = multiply(tile, x_transposed, dy, shape.rows, local);
     store(tile, shape.inputs, shape.outputs, total(0.0, sums, local), local);
 }
-
-@compute @workgroup_size(INVOCATIONS)
-fn backward_weight(
-    @builtin(workgroup_id) id: vec3u,
-    @builtin(num_workgroups) count: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    gradient_by_weight(shape.first + id.x + id.y * count.x, local);
-}
-
-@compute @workgroup_size(INVOCATIONS)
-fn backward_weight_and_bias(
-    @builtin(workgroup_id) id: vec3u,
-    @builtin(num_workgroups) count: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let workgroup = shape.first + id.x + id.y * count.x;
-    let tiles = tiles_of(shape.inputs, shape.outputs);
-    if (workgroup < tiles) {
-        gradient_by_weight(workgroup, local);
-    } else {
-        backward_bias(workgroup - tiles, local);
-    }
-}

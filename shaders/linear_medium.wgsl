@@ -46,7 +46,7 @@ fn put(shares: Shares, values: Values) {
     right_tile[shares.right[1].to] = values.right[1];
 }
 
-// In two rounds: half of the instructions are half as many that a GPU has to fetch anew where other kernels ran in between.
+// In two rounds: the code is half as long, and a GPU has less of it to fetch where other kernels ran in between.
 fn add_slab(sums: Sums, place: Place) -> Sums {
     var all = sums;
     for (var k = 0u; k < SLAB; k += 8u) {

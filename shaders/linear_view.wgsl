@@ -1,4 +1,4 @@
-// How linear.wgsl and linear_registers.wgsl, behind this, have matrices.
+// How linear.wgsl and linear_registers.wgsl, behind this, index matrices.
 
 // A matrix (rows, columns) whose element (r, c) lies at r·row_step + c·column_step.
 struct View {

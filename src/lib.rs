@@ -248,6 +248,11 @@ pub mod plumbing {
         trainer.step_plan()
     }
 
+    /// For each dispatch of a plan, in order, a plan of all the others, to be measured.
+    pub fn leaving_one_out(plan: &crate::plan::Plan) -> impl Iterator<Item = crate::plan::Plan> {
+        plan.leaving_one_out()
+    }
+
     /// The tensors of all dispatches of a plan, in order, each as often as it is bound.
     #[cfg(not(target_arch = "wasm32"))]
     #[must_use]

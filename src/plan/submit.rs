@@ -100,7 +100,7 @@ impl Plan {
     }
 
     /// For each dispatch, in order, a plan of all the others: for measurements.
-    pub fn leaving_one_out(&self) -> impl Iterator<Item = Self> {
+    pub(crate) fn leaving_one_out(&self) -> impl Iterator<Item = Self> {
         (0..self.len()).map(|out| {
             let kept = self.dispatches().enumerate().filter(|&(at, _)| at != out);
             let kept = kept.map(|(_, (dispatch, listed))| (dispatch.clone(), listed.clone()));

@@ -28,12 +28,14 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// How far apart they are; 0 where neither is finite, as a device may assume that all values are, and which of
-    /// infinity and NaN comes of one is up to it.
+    /// How far apart they are; 0 where one is NaN and the other NaN or infinite, as a device may assume that all values are
+    /// finite, and which of the two comes of one that is not is up to it.
     #[must_use]
     pub fn distance(&self) -> f64 {
         let (device, interpreted) = (self.device, self.interpreted);
-        let is_same = device == interpreted || !(device.is_finite() || interpreted.is_finite());
+        let is_finite = device.is_finite() || interpreted.is_finite();
+        let is_nan = device.is_nan() || interpreted.is_nan();
+        let is_same = device == interpreted || (is_nan && !is_finite);
         match is_same {
             true => 0.0,
             false => (device - interpreted).abs(),

@@ -463,5 +463,12 @@ fn products_in_several_dispatches_are_the_formula() {
         variant.forward(&mut recorder, &x, &[w.clone(), b.clone()], &y);
         let dispatches = recorder.finish().unwrap().len();
         assert!((5..=9).contains(&dispatches), "{variant:?}: {dispatches}");
+        // A bias is summed apart from the parts.
+        let mut recorder = Recorder::new(gpu);
+        let gradients = [w.clone(), b.clone()];
+        let pass = Backward::new([&x, &y, &y], None, Mode::Evaluation);
+        variant.backward(&mut recorder, pass.with_parameters(&gradients, &gradients));
+        let dispatches = recorder.finish().unwrap().len();
+        assert!((6..=10).contains(&dispatches), "{variant:?}: {dispatches}");
     }
 }

@@ -110,8 +110,8 @@ pub enum Rounding {
 ///
 /// IEEE 754 says that all are false but `!=`. WGSL lets a compiler assume that there is no NaN and no infinity
 /// ("Floating Point Evaluation"), so that a device may take any comparison with one either way:
-/// `select(x, 0.0, x <= 0.0)` may become `max(x, 0.0)`, which is 0 where `x` is NaN. What is the same in several [`ways`](Self::ways)
-/// depends on no such comparison; a kernel that must tell a NaN tells it by its bits.
+/// `select(x, 0.0, x <= 0.0)` may become `max(x, 0.0)`, which is 0 where `x` is NaN. What is the same in several
+/// [`ways`](Self::ways) depends on no such comparison; a kernel that must tell a NaN tells it by its bits.
 ///
 /// What comes out otherwise is every comparison, `!=` among them, and those in the definitions of `min`, `max`,
 /// `clamp`, `saturate`, `sign`, `step`, `smoothstep`, `faceForward`, `refract` and of `bool(x)`: `max(x, y)` is `y`

@@ -270,7 +270,6 @@ const IN_TILES: Kernel<Shape> = Kernel {
         include_str!("../../../shaders/rectified.wgsl"),
         include_str!("../../../shaders/conv2d_shape.wgsl"),
         include_str!("../../../shaders/conv2d_view.wgsl"),
-        include_str!("../../../shaders/conv2d_position.wgsl"),
         include_str!("../../../shaders/conv2d_tile.wgsl"),
         include_str!("../../../shaders/conv2d_tiles.wgsl"),
     ),
@@ -316,7 +315,6 @@ pub(super) static TILES: Products = Products {
     backward_weight: Kernel {
         shader: "conv2d_tiles_weight",
         source: concat!(
-            include_str!("../../../shaders/rectified.wgsl"),
             include_str!("../../../shaders/conv2d_shape.wgsl"),
             include_str!("../../../shaders/conv2d_position.wgsl"),
             include_str!("../../../shaders/conv2d_tile.wgsl"),

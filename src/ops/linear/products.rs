@@ -148,24 +148,43 @@ impl Products {
         shape: Shape,
         [x, dy, dw, db]: [&Tensor; 4],
     ) {
-        let sums = match &self.backward_bias {
-            BiasGradient::Alone(sums) => {
-                let (kernel, tensors) = (&self.backward_weight, [x, dy, dw]);
-                self.record(recorder, kernel, shape, &tensors, shape.rows, false);
-                return sums.record(recorder, shape, [dy, db]);
+        let by_weight = |recorder: &mut Recorder<'_>| {
+            let (kernel, tensors) = (&self.backward_weight, [x, dy, dw]);
+            self.record(recorder, kernel, shape, &tensors, shape.rows, false);
+        };
+        let kernel = match &self.backward_bias {
+            BiasGradient::Alone(bias) => {
+                by_weight(recorder);
+                return bias.record(recorder, shape, [dy, db]);
             }
             BiasGradient::WithWeights(kernel) => kernel,
         };
-        let rows = u64::from(shape.rows);
-        let cost = Cost {
-            flops: shape.flops() + rows * u64::from(shape.outputs),
+        let (rows, tiles) = (u64::from(shape.rows), self.workgroups(dw));
+        let of_bias = Cost {
+            flops: rows * u64::from(shape.outputs),
             // Eight rows of a column at least are summed by an invocation each, four of theirs in a round.
-            iterations: (self.iterations)(rows).max(rows.div_ceil(32) + 17),
+            iterations: rows.div_ceil(32) + 18,
             bytes: None,
         };
-        let part = |first| Shape { first, ..shape };
-        let workgroups = u64::from(shape.outputs.div_ceil(BIAS_COLUMNS)) + self.workgroups(dw);
-        recorder.dispatch_in_parts(sums, part, &[x, dy, dw, db], workgroups, cost);
+        let of_all = Cost {
+            flops: shape.flops() + of_bias.flops,
+            iterations: (self.iterations)(rows).max(of_bias.iterations),
+            bytes: None,
+        };
+        let (tensors, workgroups) = (
+            &[x, dy, dw, db],
+            u64::from(shape.outputs.div_ceil(BIAS_COLUMNS)),
+        );
+        if of_all.flops <= recorder.gpu().flops_per_dispatch() {
+            return recorder.dispatch(kernel, shape, tensors, tiles + workgroups, of_all);
+        }
+        // Nearly all of it is in the tiles, which come apart by themselves.
+        by_weight(recorder);
+        let part = |first| Shape {
+            first: first + to_u32(usize::try_from(tiles).unwrap_or(usize::MAX)),
+            ..shape
+        };
+        recorder.dispatch_in_parts(kernel, part, tensors, workgroups, of_bias);
     }
 }
 
