@@ -28,7 +28,6 @@ mod names;
 mod parser;
 
 use std::ops::RangeInclusive;
-#[cfg(not(target_arch = "wasm32"))]
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 #[cfg(not(target_arch = "wasm32"))]
