@@ -292,8 +292,8 @@ mod tests {
     #[test]
     fn a_page_beyond_the_budget_fails() -> io::Result<()> {
         assert!(build(&checkout(450_000)?).is_ok());
-        let failure = build(&checkout(440_001)?).err();
-        assert!(failure.is_some_and(|failure| failure.message.contains("440001")));
+        let failure = build(&checkout(450_001)?).err();
+        assert!(failure.is_some_and(|failure| failure.message.contains("450001")));
         Ok(())
     }
 }
