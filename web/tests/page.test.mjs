@@ -15,7 +15,7 @@ const STEPS = 300;
 /** Steps from a file. */
 const MORE = 20;
 /** Steps of SimpleConvNet: each is 0.4 GFLOP, which takes a software driver a good part of a second. */
-const CONV_STEPS = 20;
+const CONV_STEPS = 40;
 const CONV = ["--network", "simple-conv"];
 /** Milliseconds that a frame may last while it trains, at the 95th percentile. */
 const LONGEST_FRAME = 33;
