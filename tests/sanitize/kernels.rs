@@ -66,6 +66,14 @@ pub(crate) fn words(label: &str, shape: [usize; 2], below: usize, seed: u64) -> 
     tensor
 }
 
+/// What a layer is given: floats, or as many bytes in words.
+pub(crate) fn input_of(is_bytes: bool, [rows, width]: [usize; 2]) -> Tensor {
+    match is_bytes {
+        true => words("x", [rows, width.div_ceil(4)], 1 << 32, 1),
+        false => tensor("x", [rows, width], 1),
+    }
+}
+
 fn case(name: String, record: impl Fn(&mut Recorder<'_>) + Send + Sync + 'static) -> Case {
     let run = {
         let name = name.clone();
@@ -175,10 +183,7 @@ fn with_parameters(
 
 fn product(recorder: &mut Recorder<'_>, variant: Variant, [rows, inputs, outputs]: [usize; 3]) {
     let is_bytes = variant == Variant::Bytes;
-    let x = match is_bytes {
-        true => words("x", [rows, inputs.div_ceil(4)], 1 << 32, 1),
-        false => tensor("x", [rows, inputs], 1),
-    };
+    let x = input_of(is_bytes, [rows, inputs]);
     let parameters = [
         tensor("w", [inputs, outputs], 2),
         tensor("b", [1, outputs], 3),
@@ -230,10 +235,7 @@ fn convolution(
 ) {
     let spec = layer.spec(&input).unwrap();
     let is_bytes = variant == ConvVariant::Bytes;
-    let x = match is_bytes {
-        true => words("x", [rows, input.len().div_ceil(4)], 1 << 32, 1),
-        false => tensor("x", [rows, input.len()], 1),
-    };
+    let x = input_of(is_bytes, [rows, input.len()]);
     let like = |seed| {
         let parameters = spec.parameters.iter();
         let shapes = parameters.map(|spec| spec.tensor_shape().dims());

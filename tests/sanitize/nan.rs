@@ -18,7 +18,7 @@ use wgrad::wgsl_sanitizer::{NanComparisons, Order};
 use wgrad::{Fusion, Gpu, Sanitizer, Sequential, Shape, Trainer};
 
 use crate::gpu::gpu;
-use crate::kernels::{IMAGES, convolutions, tensor, words};
+use crate::kernels::{IMAGES, convolutions, input_of, tensor, words};
 use crate::trainings::{GPUS, bytes, floats};
 
 /// Choices place by place, for short kernels, some of which compare several times, and for all others. Where two must
@@ -147,10 +147,7 @@ fn products(faults: &mut Faults) {
     for variant in Variant::OF_FLOATS.into_iter().chain([Variant::Bytes]) {
         let [rows, inputs, outputs] = [5, 9, 7];
         let is_bytes = variant == Variant::Bytes;
-        let x = match is_bytes {
-            true => words("x", [rows, inputs.div_ceil(4)], 1 << 32, 1),
-            false => tensor("x", [rows, inputs], 1),
-        };
+        let x = input_of(is_bytes, [rows, inputs]);
         let parameters = [
             tensor("w", [inputs, outputs], 2),
             tensor("b", [1, outputs], 3),
@@ -180,10 +177,7 @@ fn convolved(faults: &mut Faults) {
             let input = Shape::from(input);
             let spec = layer.spec(&input).unwrap();
             let is_bytes = variant == ConvVariant::Bytes;
-            let x = match is_bytes {
-                true => words("x", [rows, input.len().div_ceil(4)], 1 << 32, 1),
-                false => tensor("x", [rows, input.len()], 1),
-            };
+            let x = input_of(is_bytes, [rows, input.len()]);
             let parameters = spec.parameters.iter();
             let parameters = parameters.map(|it| tensor(it.name, it.tensor_shape().dims(), 2));
             let parameters: Vec<Tensor> = parameters.collect();

@@ -70,15 +70,8 @@ pub(super) struct Products {
 pub(super) enum BiasGradient {
     /// In the dispatch of that by the weights, by workgroups of 16 columns behind its own.
     WithWeights(Kernel<Shape>),
-    /// In a dispatch of its own.
-    Alone(&'static Sums),
-}
-
-/// How all rows are summed.
-pub(super) struct Sums {
-    kernel: &'static Kernel<Shape>,
-    /// Of a workgroup.
-    columns: u64,
+    /// In a dispatch of its own: [`BIAS_ALONE`].
+    Alone,
 }
 
 impl Products {
@@ -153,9 +146,9 @@ impl Products {
             self.record(recorder, kernel, shape, &tensors, shape.rows, false);
         };
         let kernel = match &self.backward_bias {
-            BiasGradient::Alone(bias) => {
+            BiasGradient::Alone => {
                 by_weight(recorder);
-                return bias.record(recorder, shape, [dy, db]);
+                return record_bias(recorder, shape, [dy, db]);
             }
             BiasGradient::WithWeights(kernel) => kernel,
         };
@@ -188,17 +181,16 @@ impl Products {
     }
 }
 
-impl Sums {
-    /// Of the rows of `dy`.
-    fn record(&self, recorder: &mut Recorder<'_>, shape: Shape, tensors: [&Tensor; 2]) {
-        let cost = Cost {
-            flops: u64::from(shape.rows) * u64::from(shape.outputs),
-            iterations: u64::from(shape.rows) + 1,
-            bytes: None,
-        };
-        let workgroups = u64::from(shape.outputs).div_ceil(self.columns);
-        recorder.dispatch(self.kernel, shape, &tensors, workgroups, cost);
-    }
+/// The gradient by the bias alone, from `dy`.
+fn record_bias(recorder: &mut Recorder<'_>, shape: Shape, tensors: [&Tensor; 2]) {
+    let cost = Cost {
+        flops: u64::from(shape.rows) * u64::from(shape.outputs),
+        iterations: u64::from(shape.rows) + 1,
+        bytes: None,
+    };
+    let columns = u64::from(BIAS_ALONE.invocations());
+    let workgroups = u64::from(shape.outputs).div_ceil(columns);
+    recorder.dispatch(&BIAS_ALONE, shape, &tensors, workgroups, cost);
 }
 
 /// Columns of the bias that a workgroup sums.
@@ -312,7 +304,7 @@ const IN_REGISTERS: Kernel<Shape> = Kernel {
     ..TILED
 };
 pub(super) static REGISTERS: Products = Products {
-    backward_bias: BiasGradient::Alone(&WHOLE),
+    backward_bias: BiasGradient::Alone,
     blocks_per_workgroup: 8,
     ..Products::of(IN_REGISTERS, [20, 17])
 };
@@ -344,19 +336,17 @@ pub(super) static BYTES: Products = Products {
         ],
         ..OF_BYTES
     },
-    backward_bias: BiasGradient::Alone(&WHOLE),
+    backward_bias: BiasGradient::Alone,
     blocks_per_workgroup: 8,
     ..Products::of(OF_BYTES, [28, 13])
 };
 
 const BIAS: &[Binding] = &[Binding::read("dy"), Binding::write("db")];
-static WHOLE: Sums = Sums {
-    kernel: &Kernel {
-        entry: "backward_bias",
-        bindings: BIAS,
-        ..IN_REGISTERS
-    },
-    columns: 8,
+/// An invocation sums a column.
+static BIAS_ALONE: Kernel<Shape> = Kernel {
+    entry: "backward_bias",
+    bindings: BIAS,
+    ..IN_REGISTERS
 };
 
 pub(in crate::ops) fn contracts() -> Vec<Contract> {
@@ -364,12 +354,12 @@ pub(in crate::ops) fn contracts() -> Vec<Contract> {
     let kernels = all.flat_map(|products| {
         let of_bias = match &products.backward_bias {
             BiasGradient::WithWeights(kernel) => Some(kernel),
-            BiasGradient::Alone(_) => None,
+            BiasGradient::Alone => None,
         };
         let others = [&products.forward, &products.backward_weight].into_iter();
         let of_input = products.backward_input.iter().flatten();
         others.chain(of_bias).chain(of_input)
     });
-    let kernels = kernels.chain([WHOLE.kernel]);
+    let kernels = kernels.chain([&BIAS_ALONE]);
     kernels.map(Kernel::contract).collect()
 }
