@@ -7,8 +7,28 @@
 //! Everything is written as `f32`; weights of other programs may be `f16` or `bf16`, too, and `f64` where an `f32`
 //! has the same values.
 //!
-//! The metadata holds `format` (`wgrad 2`), `network`, and `sha256` of all the rest of the file; of a
-//! training also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` and `loss` (as
+//! The metadata holds `format` (`wgrad 2`), `network` in a line, `structure`, and `sha256` of all the rest of the file.
+//! `structure` is the network as JSON, from which [`cpu::Network::load`](crate::cpu::Network::load),
+//! [`Model::load`](crate::Model::load) and [`Sequential::load`](crate::Sequential::load) make it:
+//!
+//! ```json
+//! {
+//!   "inputs": [[784]],
+//!   "values": [
+//!     {"layer": {"is": {"Linear": {"outputs": 50, "bias": true}}, "of": 0}},
+//!     {"layer": {"is": "Relu", "of": 1}},
+//!     {"sum": [2, 1]}
+//!   ],
+//!   "names": {"skip": 1},
+//!   "seed": 42
+//! }
+//! ```
+//!
+//! `inputs` are shapes of an example. `values` stand behind them, each made of values before it, by their index: what a
+//! `layer` gives `of` one, an `again` of an earlier layer (by its index among the layers), an `other` layer from outside of
+//! this crate (by its name), a `sum` of two, or a `concat` of several. `names` are those that values were given.
+//!
+//! Of a training the metadata hold also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` and `loss` (as
 //! [`Optimizer::describe`](crate::ops::Optimizer::describe) and [`Loss::describe`](crate::ops::Loss::describe) say:
 //! name, settings, schedule), `groups` and `moving_average` where there are any, `decay`
 //! (which parameters decay by default) where the optimizer decays, `optimizer_began` (the step at which what it keeps
@@ -16,7 +36,7 @@
 //! stopped, and `examples` (how many there are) for whoever reads it. On a stream there are `window` (number of the one
 //! that the next minibatch is of) and, where that is not 0, `rows_of_window` (how many of it were trained on). Where rows
 //! are given or in tensors of a program, `batch` and `sampling` are `none`. A training that differs in one of these does
-//! not take it, but for the [`Changes`] that are chosen; [`Model::load`](crate::Model::load) takes the weights. So groups,
+//! not take it, but for the [`Changes`] that are chosen; [`Model::load_weights`](crate::Model::load_weights) takes the weights. So groups,
 //! frozen parameters, minibatches of a step and a moving average are set before a training goes on from a file. The same
 //! training gives the same bytes.
 //!
@@ -38,6 +58,7 @@ mod header;
 mod import;
 mod kind;
 mod names;
+mod open;
 mod position;
 
 use std::collections::BTreeSet;
@@ -54,8 +75,9 @@ use header::{File, Texts};
 
 pub use crate::error::{CheckpointError, Difference};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use file::{read, write};
+pub(crate) use file::{read, read_whole, write};
 pub use import::import;
+pub(crate) use open::{Opened, open};
 pub use position::Changes;
 pub(crate) use position::{Position, Start};
 
@@ -171,6 +193,7 @@ pub(crate) fn encode(
     let mut metadata = Texts::new();
     metadata.insert(header::FORMAT_KEY.to_owned(), FORMAT.to_owned());
     metadata.insert("network".to_owned(), graph.line());
+    metadata.insert(open::STRUCTURE_KEY.to_owned(), graph.structure());
     if let Some((state, position)) = training {
         for (role, values) in state {
             for (Parameter { name, spec }, value) in graph.parameters.iter().zip(values) {
@@ -197,8 +220,15 @@ pub(crate) fn decode(
     training: Option<Resumed<'_>>,
     bytes: &[u8],
 ) -> Result<Contents, Error> {
-    let file = File::parse(bytes)?;
-    check_origin(graph, training.is_some(), &file)?;
+    decode_file(graph, training, &File::parse(bytes)?)
+}
+
+fn decode_file(
+    graph: &Graph,
+    training: Option<Resumed<'_>>,
+    file: &File<'_>,
+) -> Result<Contents, Error> {
+    check_origin(graph, training.is_some(), file)?;
     let (roles, start, begins_anew) = match training {
         None => (&[][..], Start::default(), true),
         Some(Resumed {
@@ -206,11 +236,11 @@ pub(crate) fn decode(
             position,
             changes,
         }) => {
-            let start = position.start_in(graph, &file, changes)?;
+            let start = position.start_in(graph, file, changes)?;
             (roles, start, changes.has_optimizer())
         }
     };
-    let taken = Taken::new(graph, &file, roles);
+    let taken = Taken::new(graph, file, roles);
     let parameters = taken.named(&graph.parameters)?;
     let state_of_layers = taken.named(&graph.state)?;
     let state = roles.iter().map(|role| taken.kept(role, begins_anew));

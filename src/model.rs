@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::memory::{bytes_of, total};
-use crate::network::{Graph, Parameter, Sequential};
+use crate::network::{Graph, Parameter, Parameters, Sequential};
 use crate::shape::Shape;
 use crate::tensor::{self, Arena, ArenaSpec, Tensor};
 
@@ -26,6 +26,7 @@ pub use pass::Pass;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use probe::probe_loss;
 pub(crate) use values::read_matrix;
+use values::write_all;
 
 /// A network on a GPU: its parameters, and the state of its layers.
 #[derive(Debug)]
@@ -48,24 +49,33 @@ impl Sequential {
     /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold it, [`Error::Memory`] when the host has
     /// no room for its initial values.
     pub fn build(&self, gpu: &Gpu) -> Result<Model, Error> {
-        Model::new(gpu, self)
+        Model::new(gpu, self, self.graph()?, None)
     }
 }
 
 impl Model {
-    fn new(gpu: &Gpu, spec: &Sequential) -> Result<Self, Error> {
-        let graph = spec.graph()?;
+    /// With parameters and state that are given, or the initial ones.
+    fn new(
+        gpu: &Gpu,
+        spec: &Sequential,
+        graph: Graph,
+        given: Option<[&Parameters; 2]>,
+    ) -> Result<Self, Error> {
         for Parameter { name, spec } in graph.parameters.iter().chain(&graph.state) {
             tensor::span_of(gpu, name, spec.tensor_shape())?;
         }
         check_host(gpu, &graph)?;
         let parameters = arena(gpu, "parameters", &graph.parameters)?;
-        for (tensor, (_, values)) in parameters.tensors().iter().zip(graph.initial_parameters()) {
-            gpu.write(tensor, &values)?;
-        }
         let state = arena(gpu, "state", &graph.state)?;
-        for (tensor, (_, values)) in state.tensors().iter().zip(graph.initial_state()) {
-            gpu.write(tensor, &values)?;
+        match given {
+            Some([of_parameters, of_state]) => {
+                write_all(gpu, &parameters, &graph.parameters, of_parameters)?;
+                write_all(gpu, &state, &graph.state, of_state)?;
+            }
+            None => {
+                write_each(gpu, &parameters, graph.initial_parameters())?;
+                write_each(gpu, &state, graph.initial_state())?;
+            }
         }
         gpu.flush()?;
         let model = Self {
@@ -126,6 +136,16 @@ impl Model {
             _ => Element::F32,
         }
     }
+}
+
+/// One value after another, so that the host never has all of them.
+fn write_each<'a>(
+    gpu: &Gpu,
+    arena: &Arena,
+    values: impl Iterator<Item = (&'a Parameter, Vec<f32>)>,
+) -> Result<(), Error> {
+    let mut both = arena.tensors().iter().zip(values);
+    both.try_for_each(|(tensor, (_, values))| gpu.write(tensor, &values))
 }
 
 /// Zeros in the shapes of the parameters of a network.

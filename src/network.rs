@@ -10,6 +10,7 @@ mod pass_spec;
 mod resolve;
 mod sequential;
 mod slots;
+mod structure;
 pub mod summary;
 
 pub use activation::Activation;
@@ -21,3 +22,4 @@ pub(crate) use parameters::{array, check_all, check_shape, row_major};
 pub use pass_spec::PassSpec;
 pub use sequential::{Sequential, ValueRef};
 pub(crate) use slots::{Slots, Span};
+pub(crate) use structure::StructureFault;

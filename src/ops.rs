@@ -18,6 +18,7 @@ mod flatten;
 pub(crate) mod gather;
 mod gelu;
 mod group;
+mod known;
 mod layer;
 mod layer_norm;
 mod leaky_relu;
@@ -57,6 +58,7 @@ pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use gelu::Gelu;
 pub use group::Group;
+pub(crate) use known::Known;
 pub use layer::{
     Backward, Draw, Forward, KeptSpec, Layer, LayerSpec, Layout, Mode, ParameterSpec, Response,
 };
@@ -116,24 +118,6 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &metrics::contracts(),
     ]
     .concat()
-}
-
-/// Whether a layer is of this crate, whose tests hold that it writes all that it should.
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn is_of_this_crate(layer: &dyn Layer) -> bool {
-    let layer = unwrapped(layer);
-    let of_parameters = layer.is::<Linear>()
-        || layer.is::<Conv2d>()
-        || layer.is::<BatchNorm>()
-        || layer.is::<LayerNorm>()
-        || layer.is::<Embedding>();
-    let of_images = layer.is::<MaxPool2d>() || layer.is::<AvgPool2d>() || layer.is::<Flatten>();
-    let activation = layer.is::<Relu>()
-        || layer.is::<LeakyRelu>()
-        || layer.is::<Gelu>()
-        || layer.is::<Sigmoid>()
-        || layer.is::<Tanh>();
-    of_parameters || of_images || activation || layer.is::<Dropout>()
 }
 
 /// Sizes are bounded by what a buffer holds, far below

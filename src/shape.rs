@@ -50,6 +50,18 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// One to four extents; else none.
+    pub(crate) fn of_extents(extents: &[usize]) -> Option<Self> {
+        let mut all = [1; MAX_RANK];
+        all.get_mut(..extents.len())?.copy_from_slice(extents);
+        (!extents.is_empty()).then_some(Self {
+            extents: all,
+            rank: extents.len(),
+        })
+    }
+}
+
 impl From<usize> for Shape {
     fn from(extent: usize) -> Self {
         Self::from([extent])

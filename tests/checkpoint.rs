@@ -23,6 +23,8 @@ mod kills;
 mod kinds;
 #[path = "checkpoint/names.rs"]
 mod names;
+#[path = "checkpoint/opened.rs"]
+mod opened;
 #[path = "checkpoint/pytorch.rs"]
 mod pytorch;
 #[path = "checkpoint/resume.rs"]

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{CheckpointError, header};
 use crate::error::Error;
 use crate::files;
+use crate::memory;
 
 /// Writes a file whole: see [`files`].
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
@@ -12,15 +13,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
 }
 
 /// Reads a file of at most `most` bytes and takes what it holds. Errors name the file.
-pub(crate) fn read(
+pub(crate) fn read<T>(
     path: &Path,
     most: u64,
-    take: impl FnOnce(&[u8]) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let bytes = bytes(path, most).map_err(|error| CheckpointError::Read {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
+    take: impl FnOnce(&[u8]) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let bytes = bytes(path, most).map_err(|error| unread(path, &error))?;
     let taken = if bytes.len() as u64 > most {
         // What it is says more than its size, if it is of another kind.
         header::check_kind(&bytes)
@@ -29,6 +27,11 @@ pub(crate) fn read(
     } else {
         take(&bytes)
     };
+    named(path, taken)
+}
+
+/// With the name of the file where the checkpoint is at fault.
+fn named<T>(path: &Path, taken: Result<T, Error>) -> Result<T, Error> {
     taken.map_err(|error| match error {
         Error::Checkpoint(cause) => Error::Checkpoint(CheckpointError::File {
             path: path.to_owned(),
@@ -36,6 +39,33 @@ pub(crate) fn read(
         }),
         other => other,
     })
+}
+
+fn unread(path: &Path, error: &io::Error) -> CheckpointError {
+    CheckpointError::Read {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+/// Reads a file of a network that nothing is known of: as many bytes as its header says that there are.
+pub(crate) fn read_whole<T>(
+    path: &Path,
+    take: impl FnOnce(&[u8]) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut file = File::open(path).map_err(|error| unread(path, &error))?;
+    let mut start = Vec::new();
+    let mut read = |most: u64, bytes: &mut Vec<u8>| {
+        let read = (&mut file).take(most).read_to_end(bytes);
+        read.map_err(|error| unread(path, &error))
+    };
+    read(header::LARGEST as u64, &mut start)?;
+    let most = header::bytes_of_file(&start).unwrap_or(start.len() as u64);
+    let what = || format!("the file {}", path.display());
+    memory::check(what, most)?;
+    // One more than there should be, so that it is seen.
+    read((most + 1).saturating_sub(start.len() as u64), &mut start)?;
+    named(path, take(&start))
 }
 
 /// One more than `most` of a file that is larger.

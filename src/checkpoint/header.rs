@@ -30,6 +30,10 @@ const LENGTH: usize = 8;
 /// Bytes that a header may have: 30,000 tensors.
 const MOST_HEADER: usize = 4 << 20;
 
+/// Bytes that a file may have before its tensors.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) const LARGEST: usize = LENGTH + MOST_HEADER;
+
 /// Dimensions that a tensor may have.
 const MOST_DIMENSIONS: usize = 64;
 
@@ -140,6 +144,16 @@ fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), CheckpointError> {
             "it is cut off, with {found} of the {length} bytes of its header"
         ))
     })
+}
+
+/// Bytes of the whole file that begins so, by its header; `None` where that cannot be read.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn bytes_of_file(start: &[u8]) -> Option<u64> {
+    let (header, _) = split(start).ok()?;
+    let before = LENGTH + header.len();
+    let header: Header = serde_json::from_slice(header).ok()?;
+    let ends = header.tensors.iter().map(|(_, info)| info.data_offsets.1);
+    (before as u64).checked_add(ends.max().unwrap_or(0) as u64)
 }
 
 /// Fails when the file that begins so is of another kind.

@@ -60,6 +60,24 @@ impl<F: Float> Network<F> {
         })
     }
 
+    /// With these parameters and this state, each in the order of the graph.
+    fn of_values(
+        passes: Passes,
+        parameters: &Parameters<F>,
+        state: &Parameters<F>,
+    ) -> Result<Self, Error> {
+        footprint::check_copy::<F>(&passes.graph)?;
+        let ordered = |all: &[Parameter], values: &Parameters<F>| {
+            let mut to: Vec<Array2<F>> = all.iter().map(zeros).collect();
+            set_all(all, &mut to, values).map(|()| to)
+        };
+        Ok(Self {
+            parameters: ordered(&passes.graph.parameters, parameters)?,
+            state: ordered(&passes.graph.state, state)?,
+            passes: Arc::new(passes),
+        })
+    }
+
     /// Gives the layers the state that they start with.
     pub(super) fn reset_state(&mut self) {
         self.state = initial(self.graph().initial_state());
@@ -219,6 +237,10 @@ fn initial<'a, F: Float>(
         matrix(parameter.spec.tensor_shape().dims(), values)
     };
     values.map(of).collect()
+}
+
+fn zeros<F: Float>(parameter: &Parameter) -> Array2<F> {
+    Array2::zeros(parameter.spec.tensor_shape().dims())
 }
 
 /// Values in the order of the graph by their names.

@@ -153,7 +153,7 @@ pub enum CheckpointError {
     /// What should be saved has a value that is infinite or NaN.
     #[error(
         "nothing was saved: tensor {name} holds {found}, so the training has failed. A file that was \
-         saved before stays as it is: take its weights with set_weights or Model::load, and {}",
+         saved before stays as it is: take its weights with set_weights or load_weights, and {}",
         failed(name)
     )]
     Failed {
@@ -176,7 +176,7 @@ pub enum CheckpointError {
     /// It holds no training that could go on.
     #[error(
         "the file holds no training, but weights alone{}. Take those with set_weights or \
-         Model::load; a training goes on from a file that Trainer::save has written",
+         load_weights; a training goes on from a file that Trainer::save has written",
         if *is_ours { "" } else { ", which another program saved" }
     )]
     NoTraining {
@@ -193,13 +193,41 @@ pub enum CheckpointError {
     #[error(
         "the training in the file was on other data: expected {expected} as it is here, found {found} with \
          other contents (by SHA-256). To go on from it, give this training the examples that it had, in \
-         their order; for its weights alone, use set_weights, Model::load or cpu::Network::load"
+         their order; for its weights alone, use set_weights or load_weights"
     )]
     Data {
         /// Name and size of the data set.
         expected: String,
         /// Size of the data set that the file's training had.
         found: String,
+    },
+    /// It does not say of what network it is.
+    #[error(
+        "the file does not describe its network{}. Build the network in your program, and take the file's weights with \
+         load_weights",
+        if *is_ours { ": an earlier version of wgrad saved it" } else { ", as wgrad did not save it" }
+    )]
+    NoStructure {
+        /// Whether this crate wrote it.
+        is_ours: bool,
+    },
+    /// It is of a network with a layer from outside of this crate.
+    #[error(
+        "the file's network has a layer {name}, which is none of wgrad's. Make the network with Sequential::load_with, \
+         which asks for that layer, build it, and take the file's weights with load_weights"
+    )]
+    Layer {
+        /// The layer's name.
+        name: String,
+    },
+    /// What it says of its network makes no sense.
+    #[error(
+        "the file's description of its network makes no sense: {reason}. Take the file as wgrad saved it, or build the \
+         network in your program and take the file's weights with load_weights"
+    )]
+    Structure {
+        /// What is wrong with it.
+        reason: String,
     },
     /// Two tensors were given one name.
     #[error(
@@ -257,7 +285,7 @@ fn part(path: &Path, cause: &CheckpointError) -> &'static str {
 
 fn other_version(is_older: bool) -> &'static str {
     if is_older {
-        "Its training goes on with that version alone; for its weights, use set_weights or Model::load"
+        "Its training goes on with that version alone; for its weights, use set_weights or load_weights"
     } else {
         "Read it with that version, or save its weights there without the metadata key `format`"
     }
@@ -340,7 +368,7 @@ fn of_other_settings(differences: &[Difference]) -> String {
     };
     format!(
         "the training in the file has {}. To go on from it, give this training the file's {}{or_allow}; for its weights \
-         alone, use set_weights, Model::load or cpu::Network::load",
+         alone, use set_weights or load_weights",
         each.collect::<Vec<_>>().join("; "),
         joined(&names)
     )

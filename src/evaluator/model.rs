@@ -25,7 +25,7 @@ impl Model {
     ///
     /// let digits = synthetic::digits_of(1, 1000, 500)?;
     /// let model = TwoLayerNet::spec(784, 50, 10).build(&Gpu::new()?)?;
-    /// // model.load("digits.safetensors")?;
+    /// // model.load_weights("digits.safetensors")?;
     /// let test = model.evaluate(&SoftmaxCrossEntropy, &digits.test)?;
     /// let predictions = model.predictions(&digits.test)?;
     /// let confusion = Confusion::new(digits.test.labels(), &predictions)?;

@@ -14,7 +14,7 @@ use crate::checkpoint;
 use crate::cpu;
 use crate::error::{Error, TargetKind};
 use crate::fit::{check_features, check_targets};
-use crate::gpu::block_on;
+use crate::gpu::{Gpu, block_on};
 use crate::kernel::Element;
 use crate::memory::{self, bytes_of, total};
 use crate::network::{Activation, Parameters, Wanted};
@@ -31,16 +31,15 @@ impl Model {
     /// whole old file or the whole new one is there.
     ///
     /// ```
-    /// use wgrad::{Gpu, TwoLayerNet};
+    /// use wgrad::{Gpu, Model, TwoLayerNet};
     ///
     /// let directory = tempfile::tempdir()?;
     /// let path = directory.path().join("model.safetensors");
     /// let gpu = Gpu::new()?;
     /// let model = TwoLayerNet::spec(784, 50, 10).seed(1).build(&gpu)?;
     /// model.save(&path)?;
-    /// let mut other = TwoLayerNet::spec(784, 50, 10).seed(2).build(&gpu)?;
-    /// other.load(&path)?;
-    /// assert_eq!(model.parameters()?, other.parameters()?);
+    /// let same = Model::load(&path, &gpu)?;
+    /// assert_eq!(model.parameters()?, same.parameters()?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -51,11 +50,21 @@ impl Model {
         Ok(checkpoint::write(path.as_ref(), &bytes)?)
     }
 
-    /// Reads parameters and state from a safetensors file: see [`set_safetensors`](Self::set_safetensors).
+    /// The network that a safetensors file holds, on a GPU: see [`from_safetensors`](Self::from_safetensors), and
+    /// [`save`](Self::save) for an example.
     ///
     /// # Errors
     /// As there, or [`Error::Checkpoint`] when the file cannot be read.
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+    pub fn load(path: impl AsRef<Path>, gpu: &Gpu) -> Result<Self, Error> {
+        checkpoint::read_whole(path.as_ref(), |bytes| Self::from_safetensors(bytes, gpu))
+    }
+
+    /// Takes parameters and state from a safetensors file for those of this network: see
+    /// [`set_safetensors`](Self::set_safetensors).
+    ///
+    /// # Errors
+    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(&self.graph);
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }

@@ -11,8 +11,8 @@ use crate::kernel::Element;
 use crate::memory::bytes_of;
 use crate::network::{Source, Use};
 use crate::ops::{
-    Backward, Draw, Forward, Loss, LossPass, MeanSquaredError, Mode, SoftmaxCrossEntropy,
-    is_of_this_crate, unwrapped_loss,
+    Backward, Draw, Forward, Known, Loss, LossPass, MeanSquaredError, Mode, SoftmaxCrossEntropy,
+    unwrapped_loss,
 };
 use crate::plan::Recorder;
 use crate::shape::{Shape, TensorShape};
@@ -30,7 +30,7 @@ impl Model {
             let Source::Layer { x, .. } = self.graph.values[of_use.value].source else {
                 continue;
             };
-            if !is_of_this_crate(&*of_use.layer) {
+            if !Known::of(&*of_use.layer).is_some() {
                 self.probe_layer(index, of_use, x)?;
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayD, ArrayViewD};
 
 use super::{Model, arena};
-use crate::checkpoint;
+use crate::checkpoint::{self, Opened};
 use crate::error::Error;
 use crate::gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
@@ -279,6 +279,23 @@ impl Model {
         }
     }
 
+    /// The network that a safetensors file holds, of this engine or of [`cpu::Network`](crate::cpu::Network): layers,
+    /// parameters and state. What a training keeps beside them is left out. [`crate::checkpoint`] says how a file
+    /// describes its network.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the file is damaged, holds a value that is not finite, does not describe its network,
+    /// or has a layer from outside of this crate; or as [`build`](crate::Sequential::build).
+    pub fn from_safetensors(bytes: &[u8], gpu: &Gpu) -> Result<Self, Error> {
+        let Opened {
+            spec,
+            graph,
+            contents,
+        } = checkpoint::open(bytes)?;
+        let values = [&contents.parameters, &contents.state_of_layers];
+        Self::new(gpu, &spec, graph, Some(values))
+    }
+
     /// Takes parameters and state out of a safetensors file: one of ours, with or without the state of a
     /// training, or one whose tensors have the same names and shapes. [`checkpoint::import`] makes such a
     /// file of one with other names.
@@ -308,7 +325,7 @@ impl Clone for Model {
     }
 }
 
-fn write_all(
+pub(super) fn write_all(
     gpu: &Gpu,
     arena: &Arena,
     parameters: &[Parameter],

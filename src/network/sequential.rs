@@ -77,6 +77,12 @@ pub(super) struct Mistake {
     found: String,
 }
 
+/// Whether values have such names by themselves.
+pub(super) fn is_automatic(name: &str) -> bool {
+    let mut starts = ["input", "inputs.", "layers.", "values."].iter();
+    starts.any(|start| name.starts_with(start))
+}
+
 impl Mistake {
     pub(super) fn error(&self) -> Result<(), Error> {
         let Self {
@@ -160,10 +166,7 @@ impl Sequential {
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
-        let is_automatic = ["input", "inputs.", "layers.", "values."]
-            .iter()
-            .any(|start| name.starts_with(start));
-        if is_automatic || name.is_empty() {
+        if is_automatic(&name) || name.is_empty() {
             let expected = "none that values have by themselves (input, inputs.0, layers.0, values.0 and so on)";
             return self.mistaken("name of a value", expected, &name);
         }
@@ -239,7 +242,7 @@ impl Sequential {
         inputs.map(Shape::len).fold(0, usize::saturating_add)
     }
 
-    fn value(mut self, source: Source) -> Self {
+    pub(super) fn value(mut self, source: Source) -> Self {
         self.sources.push(source);
         self.here = self.sources.len() - 1;
         self

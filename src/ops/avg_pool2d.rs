@@ -22,7 +22,7 @@ use crate::shape::Shape;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AvgPool2d {
     /// None where each image is one window.
-    window: Option<Window>,
+    pub(super) window: Option<Window>,
 }
 
 impl AvgPool2d {

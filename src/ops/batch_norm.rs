@@ -48,8 +48,8 @@ pub(super) use kernels::contracts;
 #[doc(alias = "BatchNorm2d")]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchNorm {
-    eps: f32,
-    momentum: f32,
+    pub(super) eps: f32,
+    pub(super) momentum: f32,
 }
 
 impl Default for BatchNorm {

@@ -40,20 +40,24 @@ pub use variant::Variant;
 #[doc(alias = "Convolution")]
 #[derive(Debug, Clone)]
 pub struct Conv2d {
-    outputs: usize,
-    window: Window,
+    pub(super) outputs: usize,
+    pub(super) window: Window,
     weight: Init,
     /// None without a bias.
-    bias: Option<Init>,
+    pub(super) bias: Option<Init>,
 }
 
 impl Conv2d {
     /// A layer with so many outputs (filters) of kernels of this size; stride 1, no padding.
     #[must_use]
     pub fn new(outputs: usize, kernel: impl Into<Size2>) -> Self {
+        Self::with_window(outputs, Window::new(kernel.into()))
+    }
+
+    pub(super) fn with_window(outputs: usize, window: Window) -> Self {
         Self {
             outputs,
-            window: Window::new(kernel.into()),
+            window,
             weight: Init::Auto,
             bias: Some(Init::Zeros),
         }

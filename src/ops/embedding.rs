@@ -45,8 +45,8 @@ const MOST: usize = 1 << 24;
 /// the order of the indices, so that the same seed gives the same bits.
 #[derive(Debug, Clone)]
 pub struct Embedding {
-    count: usize,
-    width: usize,
+    pub(super) count: usize,
+    pub(super) width: usize,
     weight: Init,
 }
 

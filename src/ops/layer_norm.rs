@@ -32,7 +32,7 @@ use crate::tensor::Tensor;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LayerNorm {
-    eps: f32,
+    pub(super) eps: f32,
 }
 
 impl Default for LayerNorm {

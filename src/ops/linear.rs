@@ -33,10 +33,10 @@ pub use variant::Variant;
 #[doc(alias = "Dense")]
 #[derive(Debug, Clone)]
 pub struct Linear {
-    outputs: usize,
+    pub(super) outputs: usize,
     weight: Init,
     /// None without a bias.
-    bias: Option<Init>,
+    pub(super) bias: Option<Init>,
 }
 
 impl Linear {

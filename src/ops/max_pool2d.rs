@@ -28,7 +28,7 @@ use crate::tensor::Tensor;
 #[doc(alias = "Pooling")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxPool2d {
-    window: Window,
+    pub(super) window: Window,
 }
 
 impl MaxPool2d {

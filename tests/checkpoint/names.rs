@@ -172,7 +172,7 @@ fn one_of_several_files_is_told_by_its_name() {
         std::fs::write(&path, &bytes).unwrap();
         let spec = Sequential::input(2).layer(Linear::new(3)).layer(Relu);
         let mut model: Model = spec.layer(Linear::new(2)).build(gpu()).unwrap();
-        model.load(path).unwrap_err().to_string()
+        model.load_weights(path).unwrap_err().to_string()
     };
     assert_says(
         &load("model-00001-of-00002.safetensors"),

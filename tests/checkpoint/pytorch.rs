@@ -68,7 +68,7 @@ fn exchange(python: &str, spec: &Sequential, trainer: &Trainer, x: &Array2<f32>)
     assert!(status.success(), "examples/pytorch.py failed");
 
     let mut theirs = spec.build(gpu()).unwrap();
-    theirs.load(path("theirs.safetensors")).unwrap();
+    theirs.load_weights(path("theirs.safetensors")).unwrap();
     for (case, model, file) in [
         ("ours", trainer.model(), "ours.f32"),
         ("theirs", &theirs, "theirs.f32"),

@@ -14,7 +14,7 @@ const DTYPES: [&str; 10] = [
     "F32", "F16", "BF16", "F64", "I64", "BOOL", "F8_E4M3", "F4", "f32", "",
 ];
 /// Keys and values with a meaning in the metadata.
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 18] = [
     "format",
     "wgrad 2",
     "wgrad 1",
@@ -27,6 +27,12 @@ const WORDS: [&str; 12] = [
     "-1",
     "7",
     "examples_sha256",
+    "structure",
+    "layer",
+    "again",
+    "Linear",
+    "of",
+    "18446744073709551615",
 ];
 
 type Trainer = cpu::Trainer<f32>;
@@ -52,9 +58,12 @@ fn trained() -> Vec<u8> {
 /// Feeds a file to everything that reads one. Returns how many took it.
 fn read(case: &str, bytes: &[u8]) -> usize {
     let mut trainer = trainer();
-    let takes: [(&str, Take); 2] = [
+    let takes: [(&str, Take); 3] = [
         ("training", Trainer::set_safetensors),
         ("weights", Trainer::set_weights),
+        ("network", |_, bytes| {
+            cpu::Network::<f32>::from_safetensors(bytes).map(drop)
+        }),
     ];
     let mut taken = 0;
     for (what, take) in takes {
@@ -104,7 +113,7 @@ fn files_of_the_corpus_are_taken_or_refused() {
         let taken = read(name, bytes);
         let stem = name.rsplit('/').next().unwrap();
         let expected = match stem {
-            "a training" => 3,
+            "a training" => 4,
             "bf16.safetensors" | "f16.safetensors" | "f32.safetensors" | "f64.safetensors" => 2,
             "f64_inexact.safetensors" | "no_tensors.safetensors" => 1,
             _ => 0,

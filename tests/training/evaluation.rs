@@ -86,7 +86,7 @@ fn a_model_with_loaded_weights_is_evaluated_without_a_training() {
     let mut model = relu_net().seed(9).build(gpu()).unwrap();
     let evaluate = |model: &Model| model.evaluate(&SoftmaxCrossEntropy, &digits.test).unwrap();
     let before = evaluate(&model);
-    model.load(file.path()).unwrap();
+    model.load_weights(file.path()).unwrap();
     let expected = trainer.evaluate(&digits.test).unwrap();
     assert!(before != expected);
     assert_eq!(evaluate(&model), expected);

@@ -3,8 +3,9 @@
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 
+use super::super::passes::Passes;
 use super::Network;
-use crate::checkpoint;
+use crate::checkpoint::{self, Opened};
 use crate::error::Error;
 
 /// Files hold `f32`.
@@ -33,14 +34,14 @@ impl Network<f32> {
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
+    /// use wgrad::cpu::Network;
     ///
     /// let directory = tempfile::tempdir()?;
     /// let path = directory.path().join("network.safetensors");
     /// let network = TwoLayerNet::spec(784, 50, 10).seed(1).on_cpu()?;
     /// network.save(&path)?;
-    /// let mut other = TwoLayerNet::spec(784, 50, 10).seed(2).on_cpu()?;
-    /// other.load(&path)?;
-    /// assert_eq!(network.parameters(), other.parameters());
+    /// let same = Network::load(&path)?;
+    /// assert_eq!(network.parameters(), same.parameters());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -51,12 +52,37 @@ impl Network<f32> {
         Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)
     }
 
-    /// Reads parameters and state from a safetensors file: see [`set_safetensors`](Self::set_safetensors).
+    /// The network that a safetensors file holds, of this engine or of [`crate::Model`]: layers, parameters and state.
+    /// What a training keeps beside them is left out. [`crate::checkpoint`] says how a file describes its network.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the file is damaged, holds a value that is not finite, does not describe its network,
+    /// or has a layer from outside of this crate; [`Error::Memory`] when the host has no room for it.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
+        let Opened {
+            graph, contents, ..
+        } = checkpoint::open(bytes)?;
+        let (parameters, state) = (contents.parameters, contents.state_of_layers);
+        Self::of_values(Passes::fast(graph), &parameters, &state)
+    }
+
+    /// The network that a file holds: see [`from_safetensors`](Self::from_safetensors), and [`save`](Self::save) for an
+    /// example.
     ///
     /// # Errors
     /// As there, or [`Error::Checkpoint`] when the file cannot be read.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        checkpoint::read_whole(path.as_ref(), Self::from_safetensors)
+    }
+
+    /// Takes parameters and state from a safetensors file for those of this network: see
+    /// [`set_safetensors`](Self::set_safetensors).
+    ///
+    /// # Errors
+    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(self.graph());
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
