@@ -6,6 +6,8 @@ mod cores;
 mod direct;
 #[cfg(not(target_arch = "wasm32"))]
 mod dropout;
+mod evaluation;
+mod features;
 mod footprint;
 mod form;
 mod linear;
@@ -13,8 +15,10 @@ mod network;
 mod pass;
 mod passes;
 mod pooling;
+mod predictor;
 mod product;
 mod relu;
+mod row;
 mod rows;
 mod sparse;
 mod trainer;
@@ -23,5 +27,6 @@ mod workspace;
 
 pub use network::Network;
 pub use pass::Pass;
+pub use predictor::Predictor;
 pub use trainer::Trainer;
 pub use updater::Updater;

@@ -2,10 +2,13 @@
 
 mod model;
 
+use ndarray::{Array2, Axis};
+
 use crate::confusion::Prediction;
 use crate::data::{Examples, Memory};
 use crate::error::Error;
 use crate::evaluation::Evaluation;
+use crate::fit::{check_outputs, kind_of};
 use crate::gpu::{Gpu, may_block};
 use crate::kernel::Element;
 use crate::model::{ForwardPass, Model, read_matrix};
@@ -259,4 +262,36 @@ pub(crate) async fn predictions(model: &Model, data: &Resident) -> Result<Vec<Pr
         predictions.extend(logits.outer_iter().map(Prediction::of));
     }
     Ok(predictions)
+}
+
+/// Submits the passes at once; the future waits for what the model gives for every example, (examples, outputs).
+pub(crate) fn outputs(
+    model: &Model,
+    examples: &Examples,
+    data: &Resident,
+) -> Result<impl Future<Output = Result<Array2<f32>, Error>> + use<>, Error> {
+    let shape = [data.len(), model.graph().outputs()];
+    check_outputs::<f32>(shape)?;
+    let gpu = model.gpu();
+    let all = Chunks::new(model, kind_of(examples), data)?;
+    let (mut reads, mut before) = (Vec::new(), None);
+    for chunk in 0..all.count() {
+        let mut recorder = Recorder::new(gpu);
+        let pass = all.record_forward(&mut recorder, chunk)?;
+        let submitted = gpu.submit(&recorder.finish()?, 1)?;
+        // A copy of its own, which the next chunk does not overwrite.
+        reads.push(read_matrix(gpu, pass.outputs()));
+        // A future leaves its thread to others: it submits all of them at once.
+        if may_block() {
+            gpu.wait_in_turn(&mut before, submitted)?;
+        }
+    }
+    let rows = all.rows;
+    Ok(async move {
+        let mut all = Array2::zeros(shape);
+        for (to, read) in all.axis_chunks_iter_mut(Axis(0), rows).zip(reads) {
+            read.await?.assign_to(to);
+        }
+        Ok(all)
+    })
 }

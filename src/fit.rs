@@ -8,6 +8,7 @@ use crate::data::{Examples, Table};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::data::{Layout, Stream, Windows};
 use crate::error::Error;
+use crate::memory::{self, bytes_of};
 use crate::network::Graph;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::ops::Optimizer;
@@ -16,10 +17,7 @@ use crate::reference::{Float, Targets};
 
 /// Whether a network takes the rows of examples, and a loss compares what they have.
 pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> Result<(), Error> {
-    let found = match examples.labels() {
-        Some(_) => TargetKind::Classes,
-        None => TargetKind::Values,
-    };
+    let found = kind_of(examples);
     if loss.targets() != found {
         return Err(Error::Targets {
             examples: examples.name().to_owned(),
@@ -41,6 +39,21 @@ pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> 
         });
     }
     check_widths(graph, examples)
+}
+
+/// What is known of each example.
+pub(crate) fn kind_of(examples: &Examples) -> TargetKind {
+    match examples.labels() {
+        Some(_) => TargetKind::Classes,
+        None => TargetKind::Values,
+    }
+}
+
+/// Whether the host has room for what a network gives for so many rows.
+pub(crate) fn check_outputs<F>([rows, outputs]: [usize; 2]) -> Result<(), Error> {
+    let what = || format!("the outputs of {rows} rows");
+    let values = (rows as u64).saturating_mul(outputs as u64);
+    memory::check(what, bytes_of::<F>(values))
 }
 
 /// The windows of a stream whose rows a network takes and a loss compares, for an optimizer whose settings make sense.
@@ -103,7 +116,7 @@ pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
 }
 
 /// Whether rows have as many columns as a network has features.
-pub(crate) fn check_input(graph: &Graph, [rows, columns]: [usize; 2]) -> Result<(), Error> {
+pub(crate) fn check_columns(graph: &Graph, [rows, columns]: [usize; 2]) -> Result<(), Error> {
     let features = graph.features();
     if columns == features {
         return Ok(());
@@ -117,11 +130,11 @@ pub(crate) fn check_input(graph: &Graph, [rows, columns]: [usize; 2]) -> Result<
 }
 
 /// Columns of rows that are indices: see [`Graph::indices`].
-type Indices = (Range<usize>, usize, String);
+pub(crate) type Indices = (Range<usize>, usize, String);
 
 /// Whether a network takes rows: as many columns as it has features, and indices that its layers know.
 pub(crate) fn check_features<F: Float>(graph: &Graph, x: ArrayView2<'_, F>) -> Result<(), Error> {
-    check_input(graph, x.dim().into())?;
+    check_columns(graph, x.dim().into())?;
     for indices in graph.indices() {
         check_indices("x", &indices, x.outer_iter())?;
     }
@@ -149,7 +162,7 @@ fn check_table(indices: &[Indices], table: &Table) -> Result<(), Error> {
 }
 
 /// Whether some columns of all rows are integers below a number.
-fn check_indices<'a, F: Float>(
+pub(crate) fn check_indices<'a, F: Float>(
     what: &str,
     (columns, below, layer): &Indices,
     rows: impl Iterator<Item = ArrayView1<'a, F>>,

@@ -166,6 +166,7 @@ mod conv_nets;
 pub mod cpu;
 pub mod data;
 mod device;
+mod early_stopping;
 mod error;
 mod evaluation;
 mod evaluator;
@@ -185,6 +186,7 @@ pub mod layer_check;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod loss_check;
 mod memory;
+mod metric;
 mod model;
 mod multi_layer_net;
 mod network;
@@ -192,6 +194,8 @@ pub mod ops;
 mod pace;
 mod parallel;
 pub mod plan;
+mod predictor;
+mod probability;
 pub mod random;
 pub mod reference;
 #[cfg(not(target_arch = "wasm32"))]
@@ -295,6 +299,7 @@ pub use checkpoint::CheckpointError;
 pub use confusion::{ClassMetrics, Confusion, Prediction};
 pub use conv_nets::{DeepConvNet, SimpleConvNet};
 pub use device::Device;
+pub use early_stopping::EarlyStopping;
 pub use error::Error;
 pub use error::Unfused;
 pub use evaluation::Evaluation;
@@ -306,9 +311,12 @@ pub use init::Init;
 pub use layer_check::{LayerCheck, check_layer};
 #[cfg(not(target_arch = "wasm32"))]
 pub use loss_check::{LossCheck, check_loss};
+pub use metric::Metric;
 pub use model::{Model, Pass};
 pub use multi_layer_net::MultiLayerNet;
 pub use network::{Activation, Parameters, PassSpec, Sequential, ValueRef, summary};
+pub use predictor::Predictor;
+pub use probability::{ClassSampler, sigmoid, softmax};
 pub use reference::Targets;
 #[cfg(not(target_arch = "wasm32"))]
 pub use sanitize::{Sanitizer, sanitize};

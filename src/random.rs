@@ -61,6 +61,11 @@ pub(crate) fn part_key(key: [u32; 2], part: u32) -> [u32; 2] {
     }
 }
 
+/// The key under which classes are drawn by their probabilities.
+pub(crate) fn sampling_key(seed: u64) -> [u32; 2] {
+    threefry(halves(seed), [4, 0])
+}
+
 fn halves(seed: u64) -> [u32; 2] {
     #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
     let halves = [seed as u32, (seed >> 32) as u32];

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::evaluation::Evaluation;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
+use crate::metric::Metric;
 use crate::network::Parameters;
 use crate::ops::{Group, Optimizer};
 use crate::reference::Targets;
@@ -103,6 +104,15 @@ pub trait Train: Debug + wgpu::WasmNotSend {
 
     /// Outputs (rows, outputs) of rows `x` (rows, features).
     fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>>;
+
+    /// What the network gives for every example of a data set, (examples, outputs).
+    fn outputs_async(&mut self, examples: &Examples) -> Later<Array2<f32>>;
+
+    /// The probability of every class for every example, (examples, classes).
+    fn probabilities_async(&mut self, examples: &Examples) -> Later<Array2<f32>>;
+
+    /// How good the outputs for a data set are.
+    fn metric_async(&mut self, metric: Metric, examples: &Examples) -> Later<f64>;
 
     /// All parameters.
     fn parameters_async(&self) -> Later<Parameters>;
@@ -258,6 +268,33 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     #[cfg(not(target_arch = "wasm32"))]
     fn predict(&mut self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
         block_on(self.predict_async(x))
+    }
+
+    /// What the network gives for every example of a data set, (examples, outputs).
+    ///
+    /// # Errors
+    /// As [`Trainer::outputs`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn outputs(&mut self, examples: &Examples) -> Result<Array2<f32>, Error> {
+        block_on(self.outputs_async(examples))
+    }
+
+    /// The probability of every class for every example, (examples, classes).
+    ///
+    /// # Errors
+    /// As [`Trainer::probabilities`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn probabilities(&mut self, examples: &Examples) -> Result<Array2<f32>, Error> {
+        block_on(self.probabilities_async(examples))
+    }
+
+    /// How good the outputs for a data set are.
+    ///
+    /// # Errors
+    /// As [`Trainer::metric`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn metric(&mut self, metric: Metric, examples: &Examples) -> Result<f64, Error> {
+        block_on(self.metric_async(metric, examples))
     }
 
     /// All parameters.

@@ -33,13 +33,13 @@ use crate::network::summary::Summary;
 use crate::ops::gather::{PIECE, PIECES, Resident};
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer};
+use crate::predictor::Passes;
 use crate::soundness::Soundness;
 use crate::steps::{Batch, Fusion, Rows, Steps, Training};
 use crate::tensor::{Arena, Tensor};
 use crate::updater::Updater;
 use budget::Budget;
 use given::Room;
-use predicting::Pass;
 use source::{Source, check_host};
 
 /// Trains a [`Model`] by minibatch gradient descent. Weights, data set, sampling, step counter and
@@ -79,7 +79,7 @@ pub struct Trainer {
     best: Best<[Arena; 2]>,
     budget: Budget,
     /// Passes over the numbers of rows that were predicted last.
-    passes: Latest<Pass>,
+    passes: Passes,
 }
 
 impl Trainer {
@@ -231,7 +231,7 @@ impl Trainer {
             data_sets: DataSets::default(),
             best: Best::default(),
             budget: Budget::default(),
-            passes: Latest::default(),
+            passes: Passes::default(),
             model,
         })
     }

@@ -20,7 +20,7 @@ impl<F: Float> Network<F> {
     /// [`Error::Shape`] when `x` has another number of columns, [`Error::Memory`] without room for the outputs.
     pub fn predict(&self, x: ArrayView2<'_, F>) -> Result<Array2<F>, Error> {
         check_features(self.graph(), x)?;
-        self.outputs(x)
+        self.outputs_of(x)
     }
 
     /// Mean loss of rows `x` (rows, features) compared with their targets.

@@ -5,7 +5,8 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 
 use super::product::{add_product, product};
 use super::relu;
-use super::sparse::SparseBatch;
+use super::row::row_times;
+use super::sparse::{SparseBatch, dense};
 use crate::reference::{Backward, Float, Forward, Layer};
 
 /// The layer. A sum of rows goes from the first to the last.
@@ -20,8 +21,14 @@ impl<F: Float> Layer<F> for Linear {
             mut y,
             ..
         } = pass;
-        let w = &parameters[0];
-        match parameters.get(1) {
+        let (w, b) = (&parameters[0], parameters.get(1));
+        if x.nrows() == 1
+            && let (Some(x), Some(w), Some(y)) = (x.as_slice(), w.as_slice(), y.as_slice_mut())
+        {
+            row_times(x, w, b.map(|b| dense(b.as_slice())), y);
+            return;
+        }
+        match b {
             Some(b) => {
                 y.assign(b);
                 add_product(&x, w, &mut y);

@@ -6,10 +6,11 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use super::Network;
 use super::passes::{Context, Passes};
-use super::workspace::{kept_by, matrix, matrix_mut};
+use super::workspace::{matrix, matrix_mut};
 use crate::error::Error;
+use crate::fit::check_outputs;
 use crate::memory::{self, bytes_of, total};
-use crate::network::{Slots, Source, Span, Use};
+use crate::network::{Slots, Source, Span};
 use crate::reference::Float;
 
 /// Rows of a pass, at the most.
@@ -53,26 +54,15 @@ impl Turns {
         let values = graph.sizes().enumerate().map(value);
         let values: Vec<_> = values.chain([Some((unread, graph.outputs()))]).collect();
         let slots = Slots::new(&values);
-        let kept = |is_per_row: bool| {
-            let of_use = |of_use: &Use| {
-                let kept = of_use
-                    .spec
-                    .kept
-                    .iter()
-                    .filter(|kept| kept.is_per_row == is_per_row);
-                total(kept.map(|kept| kept.shape.len() as u64))
-            };
-            graph.uses.iter().map(of_use).max().unwrap_or(0)
-        };
         let sizes = slots.sizes.iter().map(|&size| size as u64);
         let state = graph
             .state
             .iter()
             .map(|state| state.spec.shape.len() as u64);
         Self {
-            of_row: total(sizes.chain([kept(true)])),
+            of_row: total(sizes.chain([graph.kept(true)])),
             widest: graph.sizes().max().unwrap_or(0) as u64,
-            once: total(state.chain([kept(false), passes.scratch()])),
+            once: total(state.chain([graph.kept(false), passes.scratch()])),
             slots,
         }
     }
@@ -100,6 +90,107 @@ impl Turns {
     }
 }
 
+/// What a pass writes, for some rows.
+#[derive(Debug)]
+pub(super) struct Room<F> {
+    rows: usize,
+    /// Blocks in which values take turns.
+    blocks: Vec<Vec<F>>,
+    /// What each use of a layer keeps.
+    kept: Vec<Vec<Array2<F>>>,
+}
+
+impl<F> Default for Room<F> {
+    fn default() -> Self {
+        Self {
+            rows: 0,
+            blocks: Vec::new(),
+            kept: Vec::new(),
+        }
+    }
+}
+
+impl<F: Float> Room<F> {
+    /// Has room for so many rows: nothing is allocated that is there already, of as many rows or more.
+    pub(super) fn fit(&mut self, passes: &Passes, turns: &Turns, rows: usize) {
+        if rows == self.rows {
+            return;
+        }
+        self.rows = rows;
+        let sizes = &turns.slots.sizes;
+        self.blocks.resize_with(sizes.len(), Vec::new);
+        for (block, size) in self.blocks.iter_mut().zip(sizes) {
+            let needed = rows * size;
+            if block.len() < needed {
+                block.resize(needed, F::zero());
+            }
+        }
+        self.kept.resize_with(passes.graph.uses.len(), Vec::new);
+        for (kept, of_use) in self.kept.iter_mut().zip(&passes.graph.uses) {
+            let specs = &of_use.spec.kept;
+            kept.resize_with(specs.len(), || Array2::zeros((0, 0)));
+            for (kept, spec) in kept.iter_mut().zip(specs) {
+                resize(kept, spec.tensor_shape(rows).dims());
+            }
+        }
+    }
+
+    /// A forward pass outside of training; `copy` puts the rows' features, from a column on, where they belong.
+    pub(super) fn pass(
+        &mut self,
+        passes: &Passes,
+        turns: &Turns,
+        context: &mut Context<'_, F>,
+        mut copy: impl FnMut(usize, ArrayViewMut2<'_, F>),
+    ) {
+        let dims = |value| [self.rows, passes.columns(value)];
+        for (index, value) in passes.graph.values.iter().enumerate() {
+            let slot = turns.slot(index);
+            // No value lies where one is that it is made of.
+            let mut block = std::mem::take(&mut self.blocks[slot]);
+            let y = matrix_mut(&mut block, dims(index));
+            match value.source {
+                Source::Input { first } => copy(first, y),
+                ref source => {
+                    let kept: &mut [Array2<F>] = match *source {
+                        Source::Layer { layer, .. } => &mut self.kept[layer],
+                        _ => &mut [],
+                    };
+                    let of = |value| matrix(&self.blocks[turns.slot(value)], dims(value));
+                    passes.value((index, false), of, y, kept, context);
+                }
+            }
+            self.blocks[slot] = block;
+        }
+    }
+
+    /// What the network gave, and room for the gradient by it.
+    pub(super) fn outputs(
+        &mut self,
+        passes: &Passes,
+        turns: &Turns,
+    ) -> (ArrayView2<'_, F>, ArrayViewMut2<'_, F>) {
+        let output = passes.output();
+        let dims = [self.rows, passes.columns(output)];
+        let slots = [turns.slot(output), turns.slot(output + 1)];
+        #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+        let [outputs, unread] = self
+            .blocks
+            .get_disjoint_mut(slots)
+            .expect("cpu::Room: both are there at once");
+        (matrix(outputs, dims), matrix_mut(unread, dims))
+    }
+}
+
+/// Gives a matrix another shape. Its values do not count.
+#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+fn resize<F: Float>(matrix: &mut Array2<F>, dims: [usize; 2]) {
+    let (mut values, _) =
+        std::mem::replace(matrix, Array2::zeros((0, 0))).into_raw_vec_and_offset();
+    values.resize(dims[0] * dims[1], F::zero());
+    *matrix = Array2::from_shape_vec(dims, values).expect("as many as its shape says");
+}
+
 impl<F: Float> Network<F> {
     /// Calls `see` with the outputs of all rows, a few at a time, and with room for their gradient. `copy` puts
     /// features of so many rows, from a row and a column on, into a matrix of zeros or of rows before.
@@ -124,41 +215,20 @@ impl<F: Float> Network<F> {
             }
             most /= 2;
         }
-        let sizes = turns.slots.sizes.iter();
-        let mut blocks: Vec<Vec<F>> = sizes.map(|&size| vec![F::zero(); most * size]).collect();
+        let mut room = Room::default();
         let mut state = self.state.clone();
-        let mut context = Context {
-            parameters: &self.parameters,
-            state: &mut state,
-            step: None,
-        };
-        let output = passes.output();
         for first in (0..total).step_by(most.max(1)) {
             let rows = first..total.min(first + most);
-            let dims = |value| [rows.len(), passes.columns(value)];
-            for (index, value) in self.graph().values.iter().enumerate() {
-                let mut block = std::mem::take(&mut blocks[turns.slot(index)]);
-                let y = matrix_mut(&mut block, dims(index));
-                match value.source {
-                    Source::Input { first } => copy(rows.clone(), first, y),
-                    ref source => {
-                        let mut kept = match *source {
-                            Source::Layer { layer, .. } => {
-                                kept_by(&self.graph().uses[layer], rows.len())
-                            }
-                            _ => Vec::new(),
-                        };
-                        let of = |value| matrix(&blocks[turns.slot(value)], dims(value));
-                        passes.value((index, false), of, y, &mut kept, &mut context);
-                    }
-                }
-                blocks[turns.slot(index)] = block;
-            }
-            let unread = turns.slot(output + 1);
-            let mut block = std::mem::take(&mut blocks[unread]);
-            let outputs = matrix(&blocks[turns.slot(output)], dims(output));
-            see(rows.clone(), outputs, matrix_mut(&mut block, dims(output)));
-            blocks[unread] = block;
+            room.fit(passes, &turns, rows.len());
+            let copy = |first: usize, to: ArrayViewMut2<'_, F>| copy(rows.clone(), first, to);
+            let mut context = Context {
+                parameters: &self.parameters,
+                state: &mut state,
+                step: None,
+            };
+            room.pass(passes, &turns, &mut context, copy);
+            let (outputs, unread) = room.outputs(passes, &turns);
+            see(rows.clone(), outputs, unread);
         }
         Ok(())
     }
@@ -177,11 +247,9 @@ impl<F: Float> Network<F> {
     }
 
     /// Outputs of all rows.
-    pub(super) fn outputs(&self, x: ArrayView2<'_, F>) -> Result<Array2<F>, Error> {
-        let shape = (x.nrows(), self.graph().outputs());
-        let what = || format!("the outputs of {} rows", shape.0);
-        let needed = bytes_of::<F>((shape.0 as u64).saturating_mul(shape.1 as u64));
-        memory::check(what, needed)?;
+    pub(super) fn outputs_of(&self, x: ArrayView2<'_, F>) -> Result<Array2<F>, Error> {
+        let shape = [x.nrows(), self.graph().outputs()];
+        check_outputs::<F>(shape)?;
         let mut outputs = Array2::zeros(shape);
         self.for_each_pass_over(x, |rows, of_rows, _| {
             outputs.slice_mut(s![rows, ..]).assign(&of_rows);

@@ -8,6 +8,7 @@ use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::cores::for_each_chunk;
+use super::row::sum_of_rows;
 use crate::data::Dataset;
 use crate::memory::bytes_of;
 use crate::parallel;
@@ -294,50 +295,14 @@ pub(super) fn dense<T>(slice: Option<T>) -> T {
     slice.expect("sparse: rows lie dense in memory")
 }
 
-/// `y = b + Σ byte/255 · w[feature]`, for as many columns at a time as registers hold.
+/// `y = b + Σ byte/255 · w[feature]`.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn row_times<F: Float>(row: &[Term<F>], w: &[F], b: Option<&[F]>, y: &mut [F]) {
     let outputs = y.len();
-    // Blocks at the end overlap the ones before them, and give the same again.
-    let ends = |width: usize| {
-        (0..outputs)
-            .step_by(2 * width)
-            .map(move |at| [at, at + width].map(|at| at.min(outputs - width)))
-    };
-    match outputs {
-        32.. => ends(32).for_each(|at| columns_times::<F, 32>(row, w, b, y, at)),
-        8.. => ends(8).for_each(|at| columns_times::<F, 8>(row, w, b, y, at)),
-        _ => ends(1).for_each(|at| columns_times::<F, 1>(row, w, b, y, at)),
-    }
-}
-
-/// Two blocks of columns, so that neither waits for its own last addition.
-#[inline(always)]
-fn columns_times<F: Float, const WIDTH: usize>(
-    row: &[Term<F>],
-    w: &[F],
-    b: Option<&[F]>,
-    y: &mut [F],
-    at: [usize; 2],
-) {
-    let outputs = y.len();
-    let mut sums = [[F::zero(); WIDTH]; 2];
-    if let Some(b) = b {
-        for (sums, at) in sums.iter_mut().zip(at) {
-            sums.copy_from_slice(&b[at..at + WIDTH]);
-        }
-    }
-    for &Term { x, at: term } in row {
-        let w = &w[term as usize..][..outputs];
-        for (sums, at) in sums.iter_mut().zip(at) {
-            for (sum, &w) in sums.iter_mut().zip(&w[at..at + WIDTH]) {
-                *sum += x * w;
-            }
-        }
-    }
-    for (sums, at) in sums.iter().zip(at) {
-        y[at..at + WIDTH].copy_from_slice(sums);
-    }
+    let terms = row.iter();
+    let terms = terms.map(|&Term { x, at }| (x, &w[at as usize..][..outputs]));
+    let add = |sum, x: F, w| sum + x * w;
+    sum_of_rows(terms, add, b, y);
 }
 
 /// `dw[feature] += byte/255 · dy`; `dw` starts at `first` in the layer's weights.

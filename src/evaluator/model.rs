@@ -1,5 +1,7 @@
 //! What a network makes of a whole data set, without a training.
 
+use ndarray::Array2;
+
 use super::Evaluator;
 use crate::confusion::Prediction;
 use crate::data::Examples;
@@ -110,5 +112,61 @@ impl Model {
         let predictions = super::predictions(self, &resident).await;
         resident.destroy();
         predictions
+    }
+
+    /// What the network gives for every example, (examples, outputs): [`softmax`](crate::softmax) makes probabilities of
+    /// classes of it, [`sigmoid`](crate::sigmoid) those of labels that do not depend on each other.
+    ///
+    /// ```
+    /// use wgrad::data::synthetic;
+    /// use wgrad::{Gpu, TwoLayerNet, softmax};
+    ///
+    /// let digits = synthetic::digits_of(1, 1000, 500)?;
+    /// let model = TwoLayerNet::spec(784, 50, 10).build(&Gpu::new()?)?;
+    /// let probabilities = softmax(model.outputs(&digits.test)?.view());
+    /// assert_eq!(probabilities.dim(), (500, 10));
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the data set does not fit the network, [`Error::Memory`] without room for the outputs, or an
+    /// error of the device.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn outputs(&self, examples: impl Into<Examples>) -> Result<Array2<f32>, Error> {
+        // Begun by the future, which knows that it may wait.
+        block_on(async { self.outputs_async(examples).await })
+    }
+
+    /// [`outputs`](Self::outputs) without blocking a browser's main thread: with the parameters of the time of this call.
+    ///
+    /// # Errors
+    /// As [`outputs`](Self::outputs).
+    pub fn outputs_async<E: Into<Examples>>(
+        &self,
+        examples: E,
+    ) -> impl Future<Output = Result<Array2<f32>, Error>> + use<E> {
+        let submitted = self.submit_outputs(&examples.into());
+        async move {
+            let (resident, outputs) = submitted?;
+            let outputs = outputs.await;
+            resident.destroy();
+            outputs
+        }
+    }
+
+    fn submit_outputs(
+        &self,
+        examples: &Examples,
+    ) -> Result<
+        (
+            Resident,
+            impl Future<Output = Result<Array2<f32>, Error>> + use<>,
+        ),
+        Error,
+    > {
+        check_widths(self.graph(), examples)?;
+        let resident = Resident::upload(self.gpu(), examples)?;
+        let outputs = super::outputs(self, examples, &resident)?;
+        Ok((resident, outputs))
     }
 }

@@ -13,10 +13,10 @@ use super::{Model, read_matrix};
 use crate::checkpoint;
 use crate::cpu;
 use crate::error::{Error, TargetKind};
-use crate::fit::{check_features, check_targets};
+use crate::fit::{check_features, check_outputs, check_targets};
 use crate::gpu::{Gpu, block_on};
 use crate::kernel::Element;
-use crate::memory::{self, bytes_of, total};
+use crate::memory::{bytes_of, total};
 use crate::network::{Activation, Parameters, Wanted};
 use crate::ops::Loss;
 use crate::plan::Recorder;
@@ -81,10 +81,8 @@ impl Model {
     /// an error of the device.
     pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
         check_features(&self.graph, x)?;
-        let shape = (x.nrows(), self.graph.outputs());
-        let what = || format!("the outputs of {} rows", shape.0);
-        let values = (shape.0 as u64).saturating_mul(shape.1 as u64);
-        memory::check(what, bytes_of::<f32>(values))?;
+        let shape = [x.nrows(), self.graph.outputs()];
+        check_outputs::<f32>(shape)?;
         let mut outputs = Array2::zeros(shape);
         self.for_each_pass(x, None, |rows, pass| {
             let of_rows = block_on(read_matrix(&self.gpu, pass.outputs()))?;

@@ -23,7 +23,6 @@ struct Structure {
     /// Values that were given a name, by their index; inputs count.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     names: BTreeMap<String, usize>,
-    seed: u64,
 }
 
 /// What a value is made of, others by their index.
@@ -75,7 +74,7 @@ fn damaged(what: impl Into<String>) -> StructureFault {
 }
 
 impl Graph {
-    /// The structure, without parameters: the same text for the same network.
+    /// The structure, without parameters and the seed that they began with: the same text for the same network.
     pub(crate) fn structure(&self) -> String {
         let inputs = &self.values[..self.inputs];
         let behind = &self.values[self.inputs..];
@@ -98,7 +97,6 @@ impl Graph {
             names: names
                 .map(|(index, value)| (value.name.clone(), index))
                 .collect(),
-            seed: self.seed,
         };
         #[expect(clippy::expect_used, reason = "numbers and texts alone")]
         serde_json::to_string(&structure).expect("a structure is JSON")
@@ -142,7 +140,7 @@ impl Sequential {
         });
         let mut inputs = inputs.collect::<Result<Vec<_>, _>>()?.into_iter();
         let first = inputs.next().ok_or_else(|| damaged("it has no input"))?;
-        let mut network = Self::input(first).seed(structure.seed);
+        let mut network = Self::input(first);
         for input in inputs {
             network = network.another_input(input);
         }

@@ -14,6 +14,7 @@ use crate::cpu;
 use crate::data::Examples;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
+use crate::metric::Metric;
 use crate::network::Parameters;
 use crate::ops::{Group, Optimizer};
 use crate::reference::Targets;
@@ -191,6 +192,18 @@ impl Train for Trainer {
         Box::pin(Self::predict_async(self, x))
     }
 
+    fn outputs_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
+        Box::pin(Self::outputs_async(self, examples.clone()))
+    }
+
+    fn probabilities_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
+        Box::pin(Self::probabilities_async(self, examples.clone()))
+    }
+
+    fn metric_async(&mut self, metric: Metric, examples: &Examples) -> Later<f64> {
+        Box::pin(Self::metric_async(self, metric, examples.clone()))
+    }
+
     fn parameters_async(&self) -> Later<Parameters> {
         Box::pin(self.model().parameters_async())
     }
@@ -253,6 +266,18 @@ impl Train for cpu::Trainer<f32> {
 
     fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>> {
         now(self.network().predict(x))
+    }
+
+    fn outputs_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
+        now(Self::outputs(self, examples.clone()))
+    }
+
+    fn probabilities_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
+        now(Self::probabilities(self, examples.clone()))
+    }
+
+    fn metric_async(&mut self, metric: Metric, examples: &Examples) -> Later<f64> {
+        now(Self::metric(self, metric, examples.clone()))
     }
 
     fn parameters_async(&self) -> Later<Parameters> {

@@ -1,5 +1,7 @@
 //! What is said of a whole data set.
 
+use ndarray::Array2;
+
 use super::Trainer;
 use crate::confusion::Prediction;
 use crate::data::Examples;
@@ -9,6 +11,8 @@ use crate::evaluator;
 use crate::fit::{check_classes, check_fit};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
+use crate::metric::Metric;
+use crate::probability::probabilities_of;
 
 impl Trainer {
     /// Mean loss and accuracy over a whole data set. It stays on the GPU for the next time, as long as the
@@ -70,5 +74,110 @@ impl Trainer {
         check_fit(model.graph(), &*self.loss, &examples)?;
         let resident = self.data_sets.resident(model.gpu(), &examples)?;
         evaluator::predictions(model, resident).await
+    }
+
+    /// What the network gives for every example, (examples, outputs). The data set stays on the GPU as with
+    /// [`evaluate`](Self::evaluate).
+    ///
+    /// # Errors
+    /// [`Error::Memory`] without room for the outputs; else as [`evaluate`](Self::evaluate).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn outputs(&mut self, examples: impl Into<Examples>) -> Result<Array2<f32>, Error> {
+        // Begun by the future, which knows that it may wait.
+        block_on(async { self.outputs_async(examples).await })
+    }
+
+    /// [`outputs`](Self::outputs) without blocking a browser's main thread: with the parameters of the time of this call.
+    ///
+    /// # Errors
+    /// As [`outputs`](Self::outputs).
+    pub fn outputs_async<E: Into<Examples>>(
+        &mut self,
+        examples: E,
+    ) -> impl Future<Output = Result<Array2<f32>, Error>> + use<E> {
+        let submitted = self.submit_outputs(&examples.into());
+        async move { submitted?.await }
+    }
+
+    fn submit_outputs(
+        &mut self,
+        examples: &Examples,
+    ) -> Result<impl Future<Output = Result<Array2<f32>, Error>> + use<>, Error> {
+        let model = &self.model;
+        check_fit(model.graph(), &*self.loss, examples)?;
+        let resident = self.data_sets.resident(model.gpu(), examples)?;
+        evaluator::outputs(model, examples, resident)
+    }
+
+    /// The probability of every class for every example, (examples, classes). A row with an infinite or NaN logit is NaN.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the loss compares values; else as [`outputs`](Self::outputs).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn probabilities(&mut self, examples: impl Into<Examples>) -> Result<Array2<f32>, Error> {
+        block_on(async { self.probabilities_async(examples).await })
+    }
+
+    /// [`probabilities`](Self::probabilities) without blocking a browser's main thread: with the parameters of the time of
+    /// this call.
+    ///
+    /// # Errors
+    /// As [`probabilities`](Self::probabilities).
+    pub fn probabilities_async<E: Into<Examples>>(
+        &mut self,
+        examples: E,
+    ) -> impl Future<Output = Result<Array2<f32>, Error>> + use<E> {
+        let of_outputs = probabilities_of(self.loss.targets());
+        let outputs = self.outputs_async(examples);
+        async move { Ok(of_outputs?(outputs.await?.view())) }
+    }
+
+    /// How good the outputs for a data set are: a [`Metric`] by its name.
+    ///
+    /// ```
+    /// use wgrad::data::{Sampling, synthetic};
+    /// use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+    /// use wgrad::{Gpu, Metric, Trainer, TwoLayerNet};
+    ///
+    /// let digits = synthetic::digits_of(1, 1000, 100)?;
+    /// let model = TwoLayerNet::spec(784, 50, 10).build(&Gpu::new()?)?;
+    /// let sampling = Sampling::Shuffled { seed: 1 };
+    /// let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    /// let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 100, sampling)?;
+    /// trainer.steps(50)?;
+    /// println!("area under the curve: {}", trainer.metric(Metric::RocAuc, &digits.test)?);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Metric::of`] and [`outputs`](Self::outputs).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn metric(&mut self, metric: Metric, examples: impl Into<Examples>) -> Result<f64, Error> {
+        block_on(async { self.metric_async(metric, examples).await })
+    }
+
+    /// [`metric`](Self::metric) without blocking a browser's main thread: with the parameters of the time of this call.
+    ///
+    /// # Errors
+    /// As [`metric`](Self::metric).
+    pub fn metric_async<E: Into<Examples>>(
+        &mut self,
+        metric: Metric,
+        examples: E,
+    ) -> impl Future<Output = Result<f64, Error>> + use<E> {
+        let examples = examples.into();
+        let is_loss = metric == Metric::Loss;
+        let evaluation = is_loss.then(|| self.evaluate_async(examples.clone()));
+        let outputs = (!is_loss).then(|| self.outputs_async(examples.clone()));
+        async move {
+            if let Some(evaluation) = evaluation {
+                return Ok(evaluation.await?.loss);
+            }
+            let outputs = match outputs {
+                Some(outputs) => outputs.await?,
+                None => unreachable!("one of both is asked for"),
+            };
+            metric.of_examples(outputs.view(), &examples)
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::TwoLayerNet;
 use crate::confusion::correct;
 use crate::data::Labels;
 use crate::error::Error;
-use crate::fit::{check_input, check_rows};
+use crate::fit::{check_columns, check_rows};
 use crate::network::Parameters;
 use crate::ops::SoftmaxCrossEntropy;
 use crate::reference::Targets;
@@ -70,7 +70,7 @@ impl TwoLayerNet {
     /// Whether there is a label of as many classes as the network has for each of at least one row.
     fn check(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<(), Error> {
         let graph = self.model.graph();
-        check_input(graph, x.dim().into())?;
+        check_columns(graph, x.dim().into())?;
         check_rows(x.nrows())?;
         let expected = [x.nrows(), graph.outputs()];
         let found = [labels.len(), labels.classes()];

@@ -1,18 +1,16 @@
 //! What is said of a whole data set.
 
-use std::ops::Range;
+use ndarray::Array2;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
-
-use super::super::workspace::matrix;
 use super::Trainer;
-use super::minibatches::{copy_features, unit};
-use crate::confusion::{Prediction, correct};
+use crate::confusion::Prediction;
 use crate::data::Examples;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
-use crate::fit::{check_classes, check_fit};
-use crate::reference::{Float, LossPass, Targets};
+use crate::fit::check_fit;
+use crate::metric::Metric;
+use crate::probability::probabilities_of;
+use crate::reference::Float;
 
 impl<F: Float> Trainer<F> {
     /// Mean loss and accuracy over a whole data set. Of parameters that have diverged the loss may be infinite or
@@ -21,31 +19,7 @@ impl<F: Float> Trainer<F> {
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network.
     pub fn evaluate(&self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
-        let examples = examples.into();
-        check_fit(self.network.graph(), &*self.loss, &examples)?;
-        let criterion = F::criterion(&self.criterion);
-        let outputs = examples.outputs();
-        let mut values: Vec<F> = Vec::new();
-        let (mut loss, mut hits) = (0.0, 0);
-        self.for_each_pass(&examples, |rows, logits, unread| {
-            let labels = examples
-                .labels()
-                .map(|labels| &labels.indices()[rows.clone()]);
-            values.clear();
-            if let Some(of_all) = examples.values() {
-                let of_rows = &of_all[rows.start * outputs..rows.end * outputs];
-                values.extend(of_rows.iter().map(|&value| F::from_f64(value.into())));
-            }
-            let targets = match labels {
-                Some(labels) => Targets::Classes(labels),
-                None => Targets::Values(matrix(&values, [rows.len(), outputs])),
-            };
-            let mean = criterion.forward_backward(LossPass::new(logits, targets, unread));
-            loss += mean.into_f64() * rows.len() as f64;
-            hits += labels.map_or(0, |labels| correct(logits, labels));
-        })?;
-        let hits = examples.labels().map(|_| hits);
-        Ok(Evaluation::new(loss, hits, examples.len()))
+        self.network.evaluate(&*self.loss, examples)
     }
 
     /// The class that the network takes every example for, and its probability; a
@@ -56,27 +30,37 @@ impl<F: Float> Trainer<F> {
     /// the network.
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         let examples = examples.into();
-        check_classes(&examples)?;
-        check_fit(self.network.graph(), &*self.loss, &examples)?;
-        let mut predictions = Vec::with_capacity(examples.len());
-        self.for_each_pass(&examples, |_, logits, _| {
-            predictions.extend(logits.outer_iter().map(Prediction::of));
-        })?;
-        Ok(predictions)
+        self.network.predictions(examples)
     }
 
-    /// [`Network::for_each_pass`] over examples.
-    fn for_each_pass(
-        &self,
-        examples: &Examples,
-        see: impl FnMut(Range<usize>, ArrayView2<'_, F>, ArrayViewMut2<'_, F>),
-    ) -> Result<(), Error> {
-        let unit = unit();
-        let copy = |rows: Range<usize>, first: usize, mut to: ArrayViewMut2<'_, F>| {
-            for (example, x) in rows.zip(to.outer_iter_mut()) {
-                copy_features(x, examples, (example, first), &unit);
-            }
-        };
-        self.network.for_each_pass(examples.len(), copy, see)
+    /// What the network gives for every example, (examples, outputs).
+    ///
+    /// # Errors
+    /// [`Error::Memory`] without room for the outputs; else as [`evaluate`](Self::evaluate).
+    pub fn outputs(&self, examples: impl Into<Examples>) -> Result<Array2<F>, Error> {
+        let examples = examples.into();
+        check_fit(self.network.graph(), &*self.loss, &examples)?;
+        self.network.outputs(examples)
+    }
+
+    /// The probability of every class for every example, (examples, classes): see [`crate::Trainer::probabilities`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the loss compares values; else as [`outputs`](Self::outputs).
+    pub fn probabilities(&self, examples: impl Into<Examples>) -> Result<Array2<F>, Error> {
+        let of_outputs = probabilities_of(self.loss.targets())?;
+        Ok(of_outputs(self.outputs(examples)?.view()))
+    }
+
+    /// How good the outputs for a data set are: a [`Metric`] by its name.
+    ///
+    /// # Errors
+    /// As [`Metric::of`] and [`outputs`](Self::outputs).
+    pub fn metric(&self, metric: Metric, examples: impl Into<Examples>) -> Result<f64, Error> {
+        let examples = examples.into();
+        match metric {
+            Metric::Loss => Ok(self.evaluate(examples)?.loss),
+            _ => metric.of_examples(self.outputs(examples.clone())?.view(), &examples),
+        }
     }
 }

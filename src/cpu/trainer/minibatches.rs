@@ -2,6 +2,7 @@
 
 use ndarray::{Array2, ArrayViewMut1};
 
+use super::super::features::{copy_features, copy_row, unit};
 use super::super::passes::Context;
 use super::super::sparse::{Nonzero, SparseBatch, SparseRows};
 use super::super::workspace::Workspace;
@@ -312,41 +313,6 @@ fn gather<F: Float>(
 fn choose(labels: &mut [u32], of_all: &[u32], indices: &[u32]) {
     for (label, &example) in labels.iter_mut().zip(indices) {
         *label = of_all[example as usize];
-    }
-}
-
-/// `byte / 255` for every byte.
-pub(super) fn unit<F: Float>() -> [F; 256] {
-    let mut unit = [F::zero(); 256];
-    for (byte, unit) in (0u8..=255).zip(&mut unit) {
-        *unit = F::from_f64(byte.into()) / F::from_f64(255.0);
-    }
-    unit
-}
-
-/// The features of one example from a column on; `unit` is `byte / 255` for every byte.
-pub(super) fn copy_features<F: Float>(
-    mut to: ArrayViewMut1<'_, F>,
-    examples: &Examples,
-    (example, first): (usize, usize),
-    unit: &[F; 256],
-) {
-    match examples {
-        Examples::Bytes(dataset) => {
-            for (to, &byte) in to.iter_mut().zip(&dataset.row(example)[first..]) {
-                *to = unit[usize::from(byte)];
-            }
-        }
-        Examples::Table(table) => {
-            copy_row(to, &table.features()[example * table.width() + first..]);
-        }
-    }
-}
-
-/// As many values as there is room for.
-fn copy_row<F: Float>(mut to: ArrayViewMut1<'_, F>, values: &[f32]) {
-    for (to, &value) in to.iter_mut().zip(values) {
-        *to = F::from_f64(value.into());
     }
 }
 

@@ -45,7 +45,6 @@ fn everything() -> Sequential {
         .layer(Sigmoid)
         .concat("both")
         .layer(Linear::new(3))
-        .seed(u64::MAX)
 }
 
 fn again(text: &str) -> Result<Sequential, StructureFault> {
@@ -59,7 +58,6 @@ fn a_network_is_made_again_from_its_text() {
     let same = again(&text).unwrap().graph().unwrap();
     assert_eq!(same.structure(), text);
     assert_eq!(same.line(), graph.line());
-    assert_eq!(same.seed(), u64::MAX);
     for (same, value) in same.values.iter().zip(&graph.values) {
         let of = |value: &super::super::graph::Value| {
             (value.name.clone(), value.shape, value.source.clone())
@@ -76,13 +74,8 @@ fn a_network_is_made_again_from_its_text() {
 #[test]
 fn the_text_is_short_and_says_what_the_layers_are() {
     let network = Sequential::input(4).layer(Linear::new(3)).layer(Relu);
-    let text = network
-        .layer(Linear::new(2))
-        .seed(5)
-        .graph()
-        .unwrap()
-        .structure();
-    let expected = r#"{"inputs":[[4]],"values":[{"layer":{"is":{"Linear":{"outputs":3,"bias":true}},"of":0}},{"layer":{"is":"Relu","of":1}},{"layer":{"is":{"Linear":{"outputs":2,"bias":true}},"of":2}}],"seed":5}"#;
+    let text = network.layer(Linear::new(2)).graph().unwrap().structure();
+    let expected = r#"{"inputs":[[4]],"values":[{"layer":{"is":{"Linear":{"outputs":3,"bias":true}},"of":0}},{"layer":{"is":"Relu","of":1}},{"layer":{"is":{"Linear":{"outputs":2,"bias":true}},"of":2}}]}"#;
     assert_eq!(text, expected);
 }
 
@@ -90,7 +83,7 @@ fn the_text_is_short_and_says_what_the_layers_are() {
 fn what_is_no_network_is_told_and_nothing_panics() {
     let layer = |is: &str, of: usize| format!(r#"{{"layer":{{"is":{is},"of":{of}}}}}"#);
     let text = |inputs: &str, values: &str, names: &str| {
-        format!(r#"{{"inputs":{inputs},"values":[{values}],"names":{{{names}}},"seed":0}}"#)
+        format!(r#"{{"inputs":{inputs},"values":[{values}],"names":{{{names}}}}}"#)
     };
     let relu = layer("\"Relu\"", 0);
     for (case, expected) in [
@@ -145,12 +138,12 @@ fn settings_that_make_no_sense_are_told_by_the_layer() {
         r#"{"BatchNorm":{"eps":-1.0,"momentum":7.0}}"#.to_owned(),
     ] {
         let text = format!(
-            r#"{{"inputs":[[2,3,3]],"values":[{{"layer":{{"is":{is},"of":0}}}},{{"layer":{{"is":{{"Linear":{{"outputs":2,"bias":true}}}},"of":1}}}}],"seed":0}}"#
+            r#"{{"inputs":[[2,3,3]],"values":[{{"layer":{{"is":{is},"of":0}}}},{{"layer":{{"is":{{"Linear":{{"outputs":2,"bias":true}}}},"of":1}}}}]}}"#
         );
         assert!(again(&text).unwrap().graph().is_err(), "{is}");
     }
     let wide = format!(
-        r#"{{"inputs":[[{huge},{huge}],[{huge}]],"values":[{{"layer":{{"is":{{"Linear":{{"outputs":{huge},"bias":true}}}},"of":0}}}},{{"layer":{{"is":"Flatten","of":1}}}},{{"concat":[2,3]}}],"seed":0}}"#
+        r#"{{"inputs":[[{huge},{huge}],[{huge}]],"values":[{{"layer":{{"is":{{"Linear":{{"outputs":{huge},"bias":true}}}},"of":0}}}},{{"layer":{{"is":"Flatten","of":1}}}},{{"concat":[2,3]}}]}}"#
     );
     // Whether it can be or not, shapes of any size are only numbers.
     let _ = again(&wide).unwrap().graph();

@@ -1,0 +1,47 @@
+//! One row, and a few, through the book's network by a predictor that is kept: `cargo bench --bench predicting`.
+#![allow(clippy::expect_used, missing_docs)]
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use wgrad::data::synthetic;
+use wgrad::ndarray::{Array2, s};
+use wgrad::{Gpu, Predictor, TwoLayerNet, cpu};
+
+/// Rows of a call.
+const ROWS: [usize; 3] = [1, 16, 256];
+
+/// Digits, whose pixels are mostly 0, and rows without a 0.
+fn rows() -> [(&'static str, Array2<f32>); 2] {
+    let digits = synthetic::digits(1).test;
+    let pixel = |(row, column): (usize, usize)| f32::from(digits.row(row)[column]) / 255.0;
+    let dense = |(row, column): (usize, usize)| ((row * 31 + column * 17) % 29 + 1) as f32 / 30.0;
+    let shape = (ROWS[ROWS.len() - 1], digits.width());
+    [
+        ("digits", Array2::from_shape_fn(shape, pixel)),
+        ("dense", Array2::from_shape_fn(shape, dense)),
+    ]
+}
+
+fn predicting(criterion: &mut Criterion) {
+    let spec = TwoLayerNet::spec(784, 50, 10);
+    let mut on_cpu = cpu::Predictor::new(spec.on_cpu().expect("a network"));
+    let gpu = Gpu::new().expect("an adapter");
+    eprintln!("adapter: {}", gpu.description());
+    let mut on_gpu = Predictor::new(spec.build(&gpu).expect("a model"));
+    for (kind, all) in rows() {
+        let mut group = criterion.benchmark_group(format!("784-50-10, {kind}"));
+        for rows in ROWS {
+            let x = all.slice(s![..rows, ..]);
+            group.throughput(Throughput::Elements(rows as u64));
+            group.bench_function(format!("CPU, {rows}"), |bencher| {
+                bencher.iter(|| on_cpu.predict(x).expect("outputs")[(0, 0)]);
+            });
+            group.bench_function(format!("GPU, {rows}"), |bencher| {
+                bencher.iter(|| on_gpu.predict(x).expect("outputs")[(0, 0)]);
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, predicting);
+criterion_main!(benches);

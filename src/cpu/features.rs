@@ -1,0 +1,41 @@
+//! Rows of data sets as a network sees them.
+
+use ndarray::ArrayViewMut1;
+
+use crate::data::Examples;
+use crate::reference::Float;
+
+/// `byte / 255` for every byte.
+pub(super) fn unit<F: Float>() -> [F; 256] {
+    let mut unit = [F::zero(); 256];
+    for (byte, unit) in (0u8..=255).zip(&mut unit) {
+        *unit = F::from_f64(byte.into()) / F::from_f64(255.0);
+    }
+    unit
+}
+
+/// The features of one example from a column on; `unit` is `byte / 255` for every byte.
+pub(super) fn copy_features<F: Float>(
+    mut to: ArrayViewMut1<'_, F>,
+    examples: &Examples,
+    (example, first): (usize, usize),
+    unit: &[F; 256],
+) {
+    match examples {
+        Examples::Bytes(dataset) => {
+            for (to, &byte) in to.iter_mut().zip(&dataset.row(example)[first..]) {
+                *to = unit[usize::from(byte)];
+            }
+        }
+        Examples::Table(table) => {
+            copy_row(to, &table.features()[example * table.width() + first..]);
+        }
+    }
+}
+
+/// As many values as there is room for.
+pub(super) fn copy_row<F: Float>(mut to: ArrayViewMut1<'_, F>, values: &[f32]) {
+    for (to, &value) in to.iter_mut().zip(values) {
+        *to = F::from_f64(value.into());
+    }
+}

@@ -1,0 +1,80 @@
+//! One row times a matrix: a sum of the matrix' rows, which no product of matrices computes as fast.
+
+use multiversion::multiversion;
+use multiversion::target::target_cfg_f;
+
+use crate::reference::Float;
+
+/// `y = b + Σ_k x[k] · w[k]`, where `w` has a row for each element of `x`, one after another.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+pub(super) fn row_times<F: Float>(x: &[F], w: &[F], b: Option<&[F]>, y: &mut [F]) {
+    let terms = x.iter().copied().zip(w.chunks_exact(y.len()));
+    // One instruction where there is one, and a slow call where there is none.
+    let is_fused = cfg!(target_arch = "aarch64") || target_cfg_f!(target_feature = "fma");
+    let add = |sum, x: F, w| match is_fused {
+        true => x.mul_add(w, sum),
+        false => sum + x * w,
+    };
+    sum_of_rows(terms, add, b, y);
+}
+
+/// `y = b + Σ x · w` over pairs of a number and a row as long as `y`, in their order, for as many columns at a time as
+/// registers hold; `add` gives `sum + x · w`.
+#[inline(always)]
+pub(super) fn sum_of_rows<'w, F: Float>(
+    terms: impl Iterator<Item = (F, &'w [F])> + Clone,
+    add: impl Fn(F, F, F) -> F + Copy,
+    b: Option<&[F]>,
+    y: &mut [F],
+) {
+    // Loops, as what an iterator calls would not be compiled for the instructions that the caller may use.
+    match y.len() {
+        32.. => blocks::<F, 32>(&terms, add, b, y),
+        8.. => blocks::<F, 8>(&terms, add, b, y),
+        _ => blocks::<F, 1>(&terms, add, b, y),
+    }
+}
+
+/// All columns, two blocks at a time. Blocks at the end overlap the ones before them, and give the same again.
+#[inline(always)]
+fn blocks<'w, F: Float, const WIDTH: usize>(
+    terms: &(impl Iterator<Item = (F, &'w [F])> + Clone),
+    add: impl Fn(F, F, F) -> F + Copy,
+    b: Option<&[F]>,
+    y: &mut [F],
+) {
+    let last = y.len() - WIDTH.min(y.len());
+    let mut at = 0;
+    while at < y.len() {
+        let both = [at.min(last), (at + WIDTH).min(last)];
+        columns::<F, WIDTH>(terms.clone(), add, b, y, both);
+        at += 2 * WIDTH;
+    }
+}
+
+/// Two blocks of columns, so that neither waits for its own last addition.
+#[inline(always)]
+fn columns<'w, F: Float, const WIDTH: usize>(
+    terms: impl Iterator<Item = (F, &'w [F])>,
+    add: impl Fn(F, F, F) -> F,
+    b: Option<&[F]>,
+    y: &mut [F],
+    at: [usize; 2],
+) {
+    let mut sums = [[F::zero(); WIDTH]; 2];
+    if let Some(b) = b {
+        for (sums, at) in sums.iter_mut().zip(at) {
+            sums.copy_from_slice(&b[at..at + WIDTH]);
+        }
+    }
+    for (x, w) in terms {
+        for (sums, at) in sums.iter_mut().zip(at) {
+            for (sum, &w) in sums.iter_mut().zip(&w[at..at + WIDTH]) {
+                *sum = add(*sum, x, w);
+            }
+        }
+    }
+    for (sums, at) in sums.iter().zip(at) {
+        y[at..at + WIDTH].copy_from_slice(sums);
+    }
+}

@@ -1,0 +1,198 @@
+//! Trainings that end when they get no better.
+
+use crate::data::Examples;
+use crate::error::Error;
+use crate::metric::Metric;
+use crate::train::Train;
+
+/// Says when a training gets no better by a [`Metric`] on examples that it is not trained on, and has it keep its best
+/// parameters.
+///
+/// ```
+/// use wgrad::data::{Sampling, synthetic};
+/// use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+/// use wgrad::{Device, EarlyStopping, Metric, TwoLayerNet};
+///
+/// let digits = synthetic::digits_of(1, 1000, 200)?;
+/// let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+/// let sampling = Sampling::Shuffled { seed: 1 };
+/// let network = TwoLayerNet::spec(784, 50, 10);
+/// let mut trainer = Device::auto().trainer(&network, loss, optimizer, &digits.train, 100, sampling)?;
+///
+/// let mut stopping = EarlyStopping::new(Metric::Accuracy, 3).evaluations(20);
+/// while stopping.goes_on(&mut *trainer, &digits.test)? {
+///     trainer.steps(10)?;
+/// }
+/// trainer.restore_best()?;
+/// assert_eq!(stopping.best(), Some(trainer.metric(Metric::Accuracy, &(&digits.test).into())?));
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct EarlyStopping {
+    metric: Metric,
+    patience: usize,
+    least: f64,
+    evaluations: Option<usize>,
+    best: Option<f64>,
+    latest: Option<f64>,
+    since_best: usize,
+    made: usize,
+}
+
+impl EarlyStopping {
+    /// Stops after `patience` evaluations in a row, at least 1, none of which was better than the best before them.
+    #[must_use]
+    pub const fn new(metric: Metric, patience: usize) -> Self {
+        Self {
+            metric,
+            patience,
+            least: 0.0,
+            evaluations: None,
+            best: None,
+            latest: None,
+            since_best: 0,
+            made: 0,
+        }
+    }
+
+    /// Counts as better only what is better by more than this: a finite number, 0 or above; 0 to begin with. Parameters are
+    /// kept where they are better at all.
+    #[must_use]
+    pub const fn least(self, least: f64) -> Self {
+        Self { least, ..self }
+    }
+
+    /// Stops after so many evaluations in any case.
+    #[must_use]
+    pub const fn evaluations(self, most: usize) -> Self {
+        Self {
+            evaluations: Some(most),
+            ..self
+        }
+    }
+
+    /// Evaluates a training, keeps its parameters if they are the best so far
+    /// ([`Trainer::keep_if_best`](crate::Trainer::keep_if_best)), and says whether it should go on. A metric that is no
+    /// number is not better.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a setting makes no sense; as [`Trainer::metric`](crate::Trainer::metric) and
+    /// [`Trainer::keep_if_best`](crate::Trainer::keep_if_best).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn goes_on(
+        &mut self,
+        trainer: &mut (impl Train + ?Sized),
+        examples: impl Into<Examples>,
+    ) -> Result<bool, Error> {
+        self.check()?;
+        let metric = trainer.metric(self.metric, &examples.into())?;
+        trainer.keep_if_best(self.lower_is_better(metric))?;
+        self.observe(metric)
+    }
+
+    /// Takes the metric of the next evaluation, where the program makes it by itself, and says whether the training should
+    /// go on.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a setting makes no sense.
+    pub fn observe(&mut self, metric: f64) -> Result<bool, Error> {
+        self.check()?;
+        self.made += 1;
+        self.latest = Some(metric);
+        let lower = self.lower_is_better(metric);
+        let best = self.best.map(|best| self.lower_is_better(best));
+        let is_better = match best {
+            None => !metric.is_nan(),
+            Some(best) => lower < best - self.least,
+        };
+        if is_better {
+            self.best = Some(metric);
+            self.since_best = 0;
+        } else {
+            self.since_best += 1;
+        }
+        let has_more = self.evaluations.is_none_or(|most| self.made < most);
+        Ok(has_more && self.since_best < self.patience)
+    }
+
+    /// What it stops by.
+    #[must_use]
+    pub const fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// The best metric so far.
+    #[must_use]
+    pub const fn best(&self) -> Option<f64> {
+        self.best
+    }
+
+    /// The metric of the last evaluation.
+    #[must_use]
+    pub const fn latest(&self) -> Option<f64> {
+        self.latest
+    }
+
+    fn lower_is_better(&self, metric: f64) -> f64 {
+        match self.metric.is_higher_better() {
+            true => -metric,
+            false => metric,
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.patience == 0 {
+            let expected = "at least 1 evaluation";
+            return Err(Error::setting("patience", expected, 0));
+        }
+        match self.least.is_finite() && self.least >= 0.0 {
+            true => Ok(()),
+            false => {
+                let expected = "a finite number, 0 or above";
+                let name = "least difference that counts as better";
+                Err(Error::setting(name, expected, self.least))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EarlyStopping;
+    use crate::metric::Metric;
+
+    fn ends_after(mut stopping: EarlyStopping, metrics: &[f64]) -> usize {
+        let mut all = metrics.iter();
+        let end = all.position(|&metric| !stopping.observe(metric).unwrap());
+        end.map_or(metrics.len(), |at| at + 1)
+    }
+
+    #[test]
+    fn a_training_ends_when_it_gets_no_better() {
+        let accuracy = || EarlyStopping::new(Metric::Accuracy, 2);
+        let metrics = [0.5, 0.6, 0.6, 0.7, 0.65, 0.7, 0.9];
+        assert_eq!(ends_after(accuracy(), &metrics), 6);
+        assert_eq!(ends_after(accuracy().evaluations(3), &metrics), 3);
+        // Better than 0.5 by no more than 0.1, twice.
+        assert_eq!(
+            ends_after(accuracy().least(0.15), &[0.5, 0.6, 0.65, 0.9]),
+            3
+        );
+        let loss = || EarlyStopping::new(Metric::Loss, 2);
+        assert_eq!(ends_after(loss(), &metrics), 3);
+        assert_eq!(
+            ends_after(loss(), &[f64::NAN, 3.0, 2.0, f64::NAN, f64::NAN, 1.0]),
+            5
+        );
+        assert_eq!(ends_after(loss(), &[f64::NAN, f64::NAN, 1.0]), 2);
+        assert_eq!(ends_after(loss(), &[f64::INFINITY, 5.0, 4.0]), 3);
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_told() {
+        let told = |mut stopping: EarlyStopping| stopping.observe(1.0).unwrap_err().to_string();
+        assert!(told(EarlyStopping::new(Metric::F1, 0)).contains("patience"));
+        assert!(told(EarlyStopping::new(Metric::F1, 1).least(f64::NAN)).contains("NaN"));
+        assert!(told(EarlyStopping::new(Metric::F1, 1).least(-1.0)).contains("-1"));
+    }
+}

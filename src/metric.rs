@@ -1,0 +1,326 @@
+//! Numbers by name that say how good the outputs of a network are.
+
+mod ranks;
+
+use std::fmt;
+use std::str::FromStr;
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+
+use crate::confusion::largest;
+use crate::data::Examples;
+use crate::error::{Error, TargetKind};
+use crate::probability::softmax;
+use crate::reference::{Float, Targets};
+use ranks::area_under_curve;
+
+/// A number by name that says how good outputs are, with scikit-learn's definition. `Display` prints its name, which
+/// `parse` takes.
+///
+/// ```
+/// use wgrad::ndarray::array;
+/// use wgrad::{Metric, Targets};
+///
+/// let logits = array![[2.0f32, 0.0], [0.3, 0.1], [0.0, 1.0], [0.5, 0.2]];
+/// let targets = Targets::Classes(&[0, 0, 1, 1]);
+/// assert_eq!(Metric::Accuracy.of(logits.view(), &targets)?, 0.75);
+/// assert_eq!("roc_auc".parse::<Metric>()?.of(logits.view(), &targets)?, 0.75);
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+///
+/// Of a training [`Trainer::metric`](crate::Trainer::metric) computes it, and an [`EarlyStopping`](crate::EarlyStopping)
+/// stops by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Metric {
+    /// `loss`: the mean loss of the training; the lower, the better. The only one that needs a training.
+    Loss,
+    /// `accuracy`, 0 to 1: of classes the share of rows whose largest logit is their class's; of labels that do not depend
+    /// on each other the share of outputs on the right side of 0, for targets on both sides of 1/2.
+    Accuracy,
+    /// `f1`, 0 to 1: the harmonic mean of precision and recall; of two classes that of class 1, else the mean of those of all classes,
+    /// or of all labels. One with neither examples nor predictions counts as 0.
+    F1,
+    /// `roc_auc`, 0 to 1: the area under the ROC curve, which is the probability that an example of the class gets a higher score than one that
+    /// is not of it, where equal scores count as half; of two classes that of class 1, else the mean over all classes, each
+    /// against the rest by its probability, or over all labels.
+    RocAuc,
+    /// `r2`, at most 1: the share of the targets' variance that the outputs explain, the mean over outputs.
+    R2,
+    /// `mae`: the mean absolute difference of outputs and targets, in the units of both; the lower, the better.
+    MeanAbsoluteError,
+}
+
+impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Loss,
+        Self::Accuracy,
+        Self::F1,
+        Self::RocAuc,
+        Self::R2,
+        Self::MeanAbsoluteError,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Accuracy => "accuracy",
+            Self::F1 => "f1",
+            Self::RocAuc => "roc_auc",
+            Self::R2 => "r2",
+            Self::MeanAbsoluteError => "mae",
+        }
+    }
+
+    /// Whether a higher number is a better one.
+    #[must_use]
+    pub const fn is_higher_better(self) -> bool {
+        match self {
+            Self::Accuracy | Self::F1 | Self::RocAuc | Self::R2 => true,
+            Self::Loss | Self::MeanAbsoluteError => false,
+        }
+    }
+
+    /// The number for `outputs`, (rows, outputs): logits of classes or labels, or values. It is NaN where an output that
+    /// counts is.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for [`Loss`](Self::Loss), when there are no rows, when the metric is of classes and the targets
+    /// are values, or the other way round, when values of labels are neither 0 nor 1 (for `f1` and `roc_auc`), or when all or
+    /// none of the rows are of a class whose curve is asked for; [`Error::Shape`] or [`Error::Count`] when outputs and targets
+    /// differ in number.
+    pub fn of<F: Float>(
+        self,
+        outputs: ArrayView2<'_, F>,
+        targets: &Targets<'_, F>,
+    ) -> Result<f64, Error> {
+        self.check(outputs, targets)?;
+        match (self, targets) {
+            (Self::Loss, _) => Err(Error::setting(
+                "metric of outputs",
+                "another than the loss, which a training has: take Trainer::metric or Trainer::evaluate",
+                self,
+            )),
+            (Self::Accuracy, Targets::Classes(labels)) => {
+                let hits = crate::confusion::correct(outputs, labels);
+                Ok(hits as f64 / labels.len() as f64)
+            }
+            (Self::Accuracy, Targets::Values(values)) => {
+                let half = F::from_f64(0.5);
+                let pairs = outputs.iter().zip(values);
+                let is_right = |(logit, target): &(&F, &F)| {
+                    !logit.is_nan() && (**logit > F::zero()) == (**target > half)
+                };
+                Ok(pairs.filter(is_right).count() as f64 / outputs.len() as f64)
+            }
+            (Self::F1, Targets::Classes(labels)) => Ok(f1_of_classes(outputs, labels)),
+            (Self::F1, Targets::Values(values)) => Ok(f1_of_labels(outputs, *values)),
+            (Self::RocAuc, Targets::Classes(labels)) => auc_of_classes(outputs, labels),
+            (Self::RocAuc, Targets::Values(values)) => auc_of_labels(outputs, *values),
+            (Self::R2, Targets::Values(values)) => Ok(r2(outputs, *values)),
+            (Self::MeanAbsoluteError, Targets::Values(values)) => {
+                let pairs = outputs.iter().zip(values);
+                let sum: f64 = pairs
+                    .map(|(&y, &t)| (y.into_f64() - t.into_f64()).abs())
+                    .sum();
+                Ok(sum / outputs.len() as f64)
+            }
+            (Self::R2 | Self::MeanAbsoluteError, Targets::Classes(_)) => {
+                Err(self.of_other_targets(TargetKind::Values, TargetKind::Classes))
+            }
+        }
+    }
+
+    fn of_other_targets(self, expected: TargetKind, found: TargetKind) -> Error {
+        let name = format!("targets of the metric {self}");
+        Error::setting(name, expected.name(), found.name())
+    }
+
+    /// Whether there is a target for each row, and one that the metric takes.
+    fn check<F: Float>(
+        self,
+        outputs: ArrayView2<'_, F>,
+        targets: &Targets<'_, F>,
+    ) -> Result<(), Error> {
+        let (rows, columns) = outputs.dim();
+        if outputs.is_empty() {
+            let name = format!("number of outputs for the metric {self}");
+            return Err(Error::setting(name, "at least 1", 0));
+        }
+        match targets {
+            Targets::Classes(labels) => {
+                if labels.len() != rows {
+                    return Err(Error::Count {
+                        what: "labels, one for each row of outputs".to_owned(),
+                        expected: rows,
+                        found: labels.len(),
+                    });
+                }
+                let outside = labels.iter().position(|&label| label as usize >= columns);
+                match outside {
+                    None => Ok(()),
+                    Some(row) => Err(Error::setting(
+                        format!("label of row {row}"),
+                        format!("below {columns}, the number of outputs"),
+                        labels[row],
+                    )),
+                }
+            }
+            Targets::Values(values) if values.dim() != outputs.dim() => Err(Error::shape(
+                "values (rows, outputs)",
+                [rows, columns],
+                <[usize; 2]>::from(values.dim()),
+                "Give each row as many values as it has outputs",
+            )),
+            Targets::Values(values) if matches!(self, Self::F1 | Self::RocAuc) => {
+                let is_label = |value: F| value == F::zero() || value == F::one();
+                let other = values.indexed_iter().find(|(_, value)| !is_label(**value));
+                match other {
+                    None => Ok(()),
+                    Some(((row, column), value)) => Err(Error::setting(
+                        format!("value {column} of row {row} for the metric {self}"),
+                        "0 or 1, as it is of labels",
+                        value,
+                    )),
+                }
+            }
+            Targets::Values(_) => Ok(()),
+        }
+    }
+
+    /// The number for the outputs of a whole data set.
+    pub(crate) fn of_examples<F: Float>(
+        self,
+        outputs: ArrayView2<'_, F>,
+        examples: &Examples,
+    ) -> Result<f64, Error> {
+        if let Some(labels) = examples.labels() {
+            return self.of(outputs, &Targets::Classes(labels.indices()));
+        }
+        let values = examples.values().unwrap_or_default().iter();
+        let mut values = values.map(|&value| F::from_f64(value.into()));
+        let shape = [examples.len(), examples.outputs()];
+        let values = Array2::from_shape_simple_fn(shape, || values.next().unwrap_or(F::nan()));
+        self.of(outputs, &Targets::Values(values.view()))
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Metric {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let mut all = Self::ALL.into_iter();
+        let found = all.find(|metric| metric.name() == name);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Error::setting("name of a metric", format!("one of {names}"), name)
+        })
+    }
+}
+
+/// `2·hits / (examples of it + taken for it)` of each, from its counts: hits, examples, taken.
+fn f1(counts: &[[usize; 3]]) -> f64 {
+    let of_each = counts
+        .iter()
+        .map(|&[hits, examples, taken]| match examples + taken {
+            0 => 0.0,
+            both => 2.0 * hits as f64 / both as f64,
+        });
+    of_each.sum::<f64>() / counts.len() as f64
+}
+
+fn f1_of_classes<F: Float>(outputs: ArrayView2<'_, F>, labels: &[u32]) -> f64 {
+    let mut counts = vec![[0; 3]; outputs.ncols()];
+    for (row, &label) in outputs.rows().into_iter().zip(labels) {
+        let (class, label) = (largest(row), label as usize);
+        counts[label][0] += usize::from(class == label);
+        counts[label][1] += 1;
+        counts[class][2] += 1;
+    }
+    match counts[..] {
+        [_, positive] => f1(&[positive]),
+        ref all => f1(all),
+    }
+}
+
+fn f1_of_labels<F: Float>(outputs: ArrayView2<'_, F>, values: ArrayView2<'_, F>) -> f64 {
+    let columns = outputs.columns().into_iter().zip(values.columns());
+    let counts = columns.map(|(logits, targets)| {
+        let mut counts = [0; 3];
+        for (&logit, &target) in logits.iter().zip(targets) {
+            let (is_taken, is_label) = (logit > F::zero(), target == F::one());
+            counts[0] += usize::from(is_taken && is_label);
+            counts[1] += usize::from(is_label);
+            counts[2] += usize::from(is_taken);
+        }
+        counts
+    });
+    f1(&counts.collect::<Vec<_>>())
+}
+
+fn auc_of_classes<F: Float>(outputs: ArrayView2<'_, F>, labels: &[u32]) -> Result<f64, Error> {
+    let of_class = |class: usize, scores: ArrayView1<'_, f64>| {
+        let is_positive = labels.iter().map(|&label| label as usize == class);
+        area_under_curve(
+            &format!("class {class}"),
+            scores.iter().copied().zip(is_positive),
+        )
+    };
+    let logits = outputs.mapv(F::into_f64);
+    match outputs.ncols() {
+        2 => {
+            let scores = &logits.column(1) - &logits.column(0);
+            of_class(1, scores.view())
+        }
+        classes => {
+            let probabilities = softmax(logits.view());
+            let areas = (0..classes).map(|class| of_class(class, probabilities.column(class)));
+            let sum = areas.sum::<Result<f64, Error>>()?;
+            Ok(sum / classes as f64)
+        }
+    }
+}
+
+fn auc_of_labels<F: Float>(
+    outputs: ArrayView2<'_, F>,
+    values: ArrayView2<'_, F>,
+) -> Result<f64, Error> {
+    let columns = outputs.columns().into_iter().zip(values.columns());
+    let areas = columns.enumerate().map(|(label, (logits, targets))| {
+        let pairs = logits.iter().zip(targets);
+        let pairs = pairs.map(|(&logit, &target)| (logit.into_f64(), target == F::one()));
+        area_under_curve(&format!("label {label}"), pairs)
+    });
+    Ok(areas.sum::<Result<f64, Error>>()? / outputs.ncols() as f64)
+}
+
+/// The mean over outputs of `1 − Σ(y − t)² / Σ(t − mean)²`. Where the targets do not vary it is 1 for outputs that are
+/// equal to them, else 0.
+fn r2<F: Float>(outputs: ArrayView2<'_, F>, values: ArrayView2<'_, F>) -> f64 {
+    let columns = outputs.axis_iter(Axis(1)).zip(values.axis_iter(Axis(1)));
+    let of_column = |(y, t): (ArrayView1<'_, F>, ArrayView1<'_, F>)| {
+        let targets = || t.iter().map(|t| t.into_f64());
+        let mean = targets().sum::<f64>() / t.len() as f64;
+        let total: f64 = targets().map(|t| (t - mean).powi(2)).sum();
+        let pairs = y.iter().zip(targets());
+        let left: f64 = pairs.map(|(y, t)| (y.into_f64() - t).powi(2)).sum();
+        match total > 0.0 {
+            true => 1.0 - left / total,
+            false if left.is_nan() => f64::NAN,
+            false => f64::from(u8::from(left == 0.0)),
+        }
+    };
+    columns.map(of_column).sum::<f64>() / outputs.ncols() as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! The area under a ROC curve, by ranks.
+
+use crate::error::Error;
+
+/// The share of pairs of a positive and a negative whose positive has the higher score, equal ones counted as half: the
+/// statistic of Mann and Whitney. NaN where a score is. `whose` names the class or label.
+pub(super) fn area_under_curve(
+    whose: &str,
+    scored: impl Iterator<Item = (f64, bool)>,
+) -> Result<f64, Error> {
+    let mut scored: Vec<(f64, bool)> = scored.collect();
+    let positives = scored
+        .iter()
+        .filter(|(_, is_positive)| *is_positive)
+        .count();
+    let negatives = scored.len() - positives;
+    if positives == 0 || negatives == 0 {
+        let name = format!("rows of the metric roc_auc, {whose}");
+        let expected = "some that are of it and some that are not";
+        let found = match positives {
+            0 => format!("none of {negatives} that is of it"),
+            _ => format!("{positives}, all of it"),
+        };
+        return Err(Error::setting(name, expected, found));
+    }
+    if scored.iter().any(|(score, _)| score.is_nan()) {
+        return Ok(f64::NAN);
+    }
+    scored.sort_unstable_by(|(a, _), (b, _)| a.total_cmp(b));
+    // Twice the pairs that are in order.
+    let (mut pairs, mut below) = (0u128, 0u128);
+    // Zeros of both signs are equal.
+    for equal in scored.chunk_by(|(a, _), (b, _)| a == b) {
+        let of_positives = equal.iter().filter(|(_, is_positive)| *is_positive).count();
+        let (of_positives, all) = (of_positives as u128, equal.len() as u128);
+        let of_negatives = all - of_positives;
+        pairs += of_positives * (2 * below + of_negatives);
+        below += of_negatives;
+    }
+    Ok(pairs as f64 / 2.0 / positives as f64 / negatives as f64)
+}
