@@ -188,6 +188,8 @@ mod memory;
 mod model;
 mod multi_layer_net;
 mod network;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod ops;
 mod pace;
 mod parallel;
@@ -279,6 +281,12 @@ pub mod plumbing {
         pass: ops::Backward<'_>,
     ) -> Result<(), crate::Error> {
         layer.record_backward(recorder, &pass, true)
+    }
+
+    /// The messages of ONNX, to be read back.
+    #[cfg(feature = "onnx")]
+    pub mod onnx {
+        pub use crate::onnx::proto::*;
     }
 
     /// Tensors between guard bands.

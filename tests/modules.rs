@@ -33,6 +33,7 @@ const ORDER: &[&[&str]] = &[
     &["network"],
     &["fit"],
     &["checkpoint"],
+    &["onnx"],
     &["pace"],
     &["cpu"],
     &["model"],
