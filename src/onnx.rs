@@ -82,7 +82,7 @@ use prost::Message as _;
 use crate::error::Error;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::files;
-use crate::memory;
+use crate::memory::{self, bytes_of, total};
 use crate::network::{Graph, Parameter, Parameters};
 use nodes::tensor;
 use proto::{DataType, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
@@ -96,13 +96,16 @@ pub const IR_VERSION: i64 = 8;
 
 /// Bytes of a protobuf message at the most.
 const MOST_BYTES: u64 = i32::MAX as u64;
-/// Bytes that a tensor takes beside its values, its name and its shape: numbers that say how long it and all around it are.
+/// Bytes that a tensor takes beside its values, its name and its extents at the most: numbers that say how long each part
+/// of it is, and how much longer it makes such numbers around it.
 const LENGTHS: u64 = 32;
 
 /// A file without its parameters yet.
 #[derive(Debug)]
 pub(crate) struct File {
     model: ModelProto,
+    /// Bytes that it takes with them at the most.
+    bytes: u64,
 }
 
 impl File {
@@ -127,11 +130,12 @@ impl File {
             }],
         };
         let parameters = graph.parameter_count();
-        let values = all(graph).fold(0u64, |bytes, parameter| {
-            let of_values = (parameter.spec.shape.len() as u64).saturating_mul(4);
-            bytes.saturating_add(of_values).saturating_add(LENGTHS)
+        let values = all(graph).map(|Parameter { name, spec }| {
+            let of_shape = 11 * spec.shape.rank() + name.len();
+            let beside = LENGTHS + of_shape as u64;
+            bytes_of::<f32>(spec.shape.len() as u64).saturating_add(beside)
         });
-        let bytes = (model.encoded_len() as u64).saturating_add(values);
+        let bytes = total(values).saturating_add(model.encoded_len() as u64);
         if bytes > MOST_BYTES {
             let most = MOST_BYTES;
             return Err(OnnxError::TooLarge {
@@ -144,7 +148,7 @@ impl File {
         // The values by name, as bytes by tensor, and in the file.
         let what = || format!("a network of {parameters} parameters as ONNX");
         memory::check(what, bytes.saturating_mul(3))?;
-        Ok(Self { model })
+        Ok(Self { model, bytes })
     }
 
     /// The bytes, with all parameters and state of the network.
@@ -174,6 +178,10 @@ impl File {
         if let Some(graph) = &mut self.model.graph {
             graph.initializer.splice(0..0, initializers);
         }
+        assert!(
+            self.model.encoded_len() as u64 <= self.bytes,
+            "onnx::encode"
+        );
         Ok(self.model.encode_to_vec())
     }
 }

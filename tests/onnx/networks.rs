@@ -137,10 +137,9 @@ fn graphs() -> Vec<Case> {
         .layer(Gelu);
     let branch = Sequential::input([2, 6, 5]).named("image");
     let branch = branch.layer(Conv2d::new(3, 3).padding(1)).layer(Relu);
-    let images = branch
-        .concat("image")
-        .layer(Conv2d::new(4, 3))
-        .concat_flat();
+    let branch = branch.concat("image").layer(Conv2d::new(4, 3));
+    let flat = branch.layer(Flatten).named("flat");
+    let images = flat.layer(Tanh).concat("flat");
     let itself = Sequential::input(4).layer(Linear::new(4)).named("x");
     let itself = itself.layer(Relu).named("y").add("y").concat("x");
     vec![
@@ -152,20 +151,6 @@ fn graphs() -> Vec<Case> {
             itself.layer(Linear::new(3)).named("logits"),
         ),
     ]
-}
-
-/// For a chain that ends in an image.
-trait Flat {
-    /// A vector of it, twice.
-    fn concat_flat(self) -> Self;
-}
-
-impl Flat for Sequential {
-    fn concat_flat(self) -> Self {
-        let flat = self.layer(Flatten);
-        let here = flat.here();
-        flat.layer(Tanh).concat(here)
-    }
 }
 
 /// Several inputs, indices among them.

@@ -20,8 +20,6 @@ LEVELS = {
 def session(path, level):
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = level
-    # Warnings, such as of an initializer that nobody reads, are mistakes of the file.
-    options.log_severity_level = 2
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 

