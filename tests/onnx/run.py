@@ -24,21 +24,24 @@ def session(path, level):
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def main(directory):
-    for path in sorted(directory.glob("*.onnx")):
-        # With the shapes that the file states compared with those that follow from its operators.
-        onnx.checker.check_model(path, full_check=True)
-        for level, optimizations in LEVELS.items():
-            network = session(path, optimizations)
-            [x], [y] = network.get_inputs(), network.get_outputs()
-            assert (x.name, x.type, x.shape[0]) == ("x", "tensor(float)", "rows"), (path, x)
-            assert (y.name, y.type, y.shape[0]) == ("y", "tensor(float)", "rows"), (path, y)
-            for rows in directory.glob(f"{path.stem}.*.x"):
-                features = numpy.fromfile(rows, numpy.float32).reshape(-1, x.shape[1])
-                [outputs] = network.run(["y"], {"x": features})
-                assert outputs.dtype == numpy.float32
-                assert outputs.shape == (len(features), y.shape[1]), (path, outputs.shape)
-                outputs.tofile(rows.with_suffix(f".{level}"))
+def run(path):
+    # With the shapes that the file states compared with those that follow from its operators.
+    onnx.checker.check_model(path, full_check=True)
+    for level, optimizations in LEVELS.items():
+        network = session(path, optimizations)
+        [x], [y] = network.get_inputs(), network.get_outputs()
+        assert (x.name, x.type, x.shape[0]) == ("x", "tensor(float)", "rows"), x
+        assert (y.name, y.type, y.shape[0]) == ("y", "tensor(float)", "rows"), y
+        for rows in path.parent.glob(f"{path.stem}.*.x"):
+            features = numpy.fromfile(rows, numpy.float32).reshape(-1, x.shape[1])
+            [outputs] = network.run(["y"], {"x": features})
+            assert outputs.dtype == numpy.float32, outputs.dtype
+            assert outputs.shape == (len(features), y.shape[1]), outputs.shape
+            outputs.tofile(rows.with_suffix(f".{level}"))
 
 
-main(pathlib.Path(sys.argv[1]))
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.onnx")):
+    try:
+        run(path)
+    except Exception as error:
+        sys.exit(f"{path.name}: {type(error).__name__}: {error}")

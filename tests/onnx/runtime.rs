@@ -23,7 +23,7 @@ fn python() -> Option<PathBuf> {
     let python = match named {
         Some(named) => PathBuf::from(named),
         None => {
-            let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python");
+            let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python");
             installed.join(match cfg!(windows) {
                 true => "Scripts/python.exe",
                 false => "bin/python",
