@@ -89,7 +89,7 @@
 //! [`Trainer::save`] writes weights and the state of the training to a safetensors file;
 //! [`Trainer::resume`] goes on from it with the same bits as if nothing had happened.
 //! [`Model::save`] and [`Model::load`] are for weights alone. PyTorch reads and writes the same files:
-//! see [`checkpoint`].
+//! see [`checkpoint`]. With the feature `onnx`, `Model::export_onnx` writes the network for other runtimes.
 //!
 //! # Steps of your own
 //!

@@ -1,8 +1,8 @@
 //! Networks as [ONNX](https://onnx.ai), the format that inference runtimes read: ONNX Runtime, browsers, phones.
 //!
 //! [`cpu::Network::to_onnx`](crate::cpu::Network::to_onnx) and [`Model::to_onnx`](crate::Model::to_onnx) give the bytes
-//! of a file, `export_onnx` writes it. It has the network as it predicts: nothing is dropped, and batch normalization takes
-//! its running mean and variance. The same network gives the same bytes.
+//! of a file, `export_onnx` writes it. The file has the network as it predicts: nothing is dropped, and batch
+//! normalization takes its running mean and variance. The same network gives the same bytes.
 //!
 //! ```
 //! use wgrad::Sequential;
@@ -26,20 +26,22 @@
 //!
 //! | name | type | what it is |
 //! |---|---|---|
-//! | `x` | float32, (`rows`, features) | what [`predict`](crate::cpu::Network::predict) takes: all inputs of a row, one after another |
-//! | `y` | float32, (`rows`, outputs) | what it gives, element by element: an image is flattened |
+//! | `x` | float32, (`rows`, features) | what `predict` takes: all inputs of a row, one after another |
+//! | `y` | float32, (`rows`, outputs) | what `predict` gives, element by element: an image is flattened |
 //!
-//! The number of rows is left open. `x` is features as the network sees them: of a data set of bytes `byte / 255`. `y` is
-//! logits of classes, or values: neither softmax nor sigmoid is added, as both belong to the loss.
+//! The number of rows is left open. `x` is features as the network sees them: of a data set of bytes, `byte / 255`.
+//! `y` is logits of classes, or values. Neither softmax nor sigmoid is added, as both belong to the loss.
 //!
 //! # Names
 //!
-//! Every value of the network is in the file under its own name, that which
-//! [`named`](crate::Sequential::named) gave or `layers.0`, `values.3`, `input`, `inputs.1`; the only input of one extent is
-//! `x` itself, and a last value of one extent is `y` itself. What was named `x` or `y` has its other name. An operator has
-//! the name of what it gives. Initializers are named as parameters and state are, `layers.0.weight` and
-//! `layers.1.running_mean`, and lie as in [`Parameters`](crate::Parameters): the weight of a `Linear` is (inputs, outputs).
-//! A layer that is used several times has them once. What a layer has beside is named behind it, such as `layers.2.flat`.
+//! Every value of the network is in the file under its own name: the one that
+//! [`named`](crate::Sequential::named) gave, or `layers.0`, `values.3`, `input`, `inputs.1`. An only input of one
+//! extent is `x` itself, and a last value of one extent is `y` itself. A value that was named `x` or `y` has the name
+//! that it has without. An operator has the name of what it gives.
+//!
+//! Initializers are named as parameters and state are, `layers.0.weight` and `layers.1.running_mean`, and lie as in
+//! [`Parameters`]: the weight of a `Linear` is (inputs, outputs). A layer that is used several times
+//! has them once. What belongs to a value beside is named behind it: `layers.2.flat`, `input.shape`.
 //!
 //! # Operators
 //!
@@ -96,8 +98,8 @@ pub const IR_VERSION: i64 = 8;
 
 /// Bytes of a protobuf message at the most.
 const MOST_BYTES: u64 = i32::MAX as u64;
-/// Bytes that a tensor takes beside its values, its name and its extents at the most: numbers that say how long each part
-/// of it is, and how much longer it makes such numbers around it.
+/// Bytes that a tensor takes at the most beside its values, its name and its extents: numbers that say how long each
+/// part of it is, and by how much it makes such numbers around it longer.
 const LENGTHS: u64 = 32;
 
 /// A file without its parameters yet.
@@ -112,8 +114,8 @@ impl File {
     /// The file of a network. Nothing that is large is allocated.
     ///
     /// # Errors
-    /// [`Error::Onnx`] when a layer is from outside of the crate or the file would be too large, [`Error::Memory`] when the
-    /// host has no room for it.
+    /// [`Error::Onnx`] when a layer is from outside of the crate or the file would be too large, [`Error::Memory`] when
+    /// the host has no room for it.
     pub(crate) fn of(graph: &Graph) -> Result<Self, Error> {
         let model = ModelProto {
             ir_version: IR_VERSION,

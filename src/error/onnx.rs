@@ -34,8 +34,8 @@ pub enum OnnxError {
     },
     /// A parameter, or a value of a layer's state, is infinite or NaN.
     #[error(
-        "{name} is not written as ONNX: expected finite numbers, found {found}. Export the network as it was before its \
-         training diverged"
+        "{name} is not written as ONNX: expected finite numbers, found {found}. Export the network as it was before \
+         its training diverged"
     )]
     NotFinite {
         /// The parameter.

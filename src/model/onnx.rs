@@ -34,7 +34,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`parameters_async`](Self::parameters_async), or [`Error::Onnx`] when a layer is from outside of the crate, a
-    /// value is not finite or the file would be larger than 2 GiB, [`Error::Memory`] when the host has no room for it.
+    /// value is not finite or the file would have 2 GiB or more, [`Error::Memory`] when the host has no room for it.
     pub fn to_onnx_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let graph = Arc::clone(&self.graph);
         // What is refused is not read.

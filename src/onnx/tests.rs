@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use super::{File, LENGTHS, MOST_BYTES, OnnxError};
 use crate::error::Error;
 use crate::network::{Parameters, Sequential, array};

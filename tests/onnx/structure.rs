@@ -28,7 +28,7 @@ fn operators(graph: &GraphProto) -> Vec<String> {
     let nodes = graph.node.iter();
     nodes
         .map(|node| {
-            assert_eq!(node.output, [node.name.clone()]);
+            assert_eq!(node.output.join(" "), node.name);
             format!("{} {} → {}", node.op_type, node.input.join(" "), node.name)
         })
         .collect()

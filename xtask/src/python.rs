@@ -1,7 +1,7 @@
 //! A Python with ONNX Runtime, in which `tests/onnx.rs` runs what the crate exports: found, made, or asked for.
 //!
-//! It is a virtual environment below `target/`, with the packages that `tests/onnx/requirements.txt` lists. Once they are
-//! there a copy of that file says so, and nothing is downloaded again.
+//! It is a virtual environment below `target/`, with the packages that `tests/onnx/requirements.txt` lists. Once they
+//! are there a copy of that file says so, and nothing is downloaded again.
 
 use std::fs;
 use std::path::{Path, PathBuf};

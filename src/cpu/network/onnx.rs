@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::Network;
 use crate::error::Error;
-use crate::onnx::{self, File};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::onnx;
+use crate::onnx::File;
 
 /// Files hold `f32`.
 impl Network<f32> {
@@ -21,8 +23,8 @@ impl Network<f32> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Onnx`] when a layer is from outside of the crate, a value is not finite or the file would be larger than
-    /// 2 GiB, [`Error::Memory`] when the host has no room for it.
+    /// [`Error::Onnx`] when a layer is from outside of the crate, a value is not finite or the file would have 2 GiB or
+    /// more, [`Error::Memory`] when the host has no room for it.
     pub fn to_onnx(&self) -> Result<Vec<u8>, Error> {
         let file = File::of(self.graph())?;
         file.encode(self.graph(), &self.parameters(), &self.state())
