@@ -47,8 +47,7 @@ fn the_size_is_known_before() {
     let (parameters, state) = (zeros(&graph.parameters), zeros(&graph.state));
     let found = file.encode(&graph, &parameters, &state).unwrap().len() as u64;
     let tensors = (graph.parameters.len() + graph.state.len()) as u64;
-    assert!(
-        found <= bound && bound < found + tensors * LENGTHS,
-        "{found} {bound}"
-    );
+    // Of each tensor less than its lengths and two extents can take.
+    let most = found + tensors * (LENGTHS + 2 * 11);
+    assert!((found..most).contains(&bound), "{found} {bound}");
 }
