@@ -7,6 +7,8 @@ mod check;
 pub(crate) mod checkpoint;
 mod data;
 pub(crate) mod memory;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod target_kind;
 mod unfused;
 
@@ -24,6 +26,8 @@ pub use checkpoint::{CheckpointError, Difference};
 pub use data::{DataError, NotOneHot};
 #[cfg(feature = "download")]
 pub use data::{DownloadAttempt, DownloadFailure};
+#[cfg(feature = "onnx")]
+pub use onnx::OnnxError;
 pub use target_kind::TargetKind;
 pub use unfused::Unfused;
 
@@ -39,6 +43,11 @@ pub enum Error {
     /// A checkpoint could not be written or taken.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+
+    /// A network could not be written as ONNX.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
 
     /// A kernel could not be interpreted, so that nothing is known of it.
     #[cfg(not(target_arch = "wasm32"))]

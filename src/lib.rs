@@ -89,7 +89,7 @@
 //! [`Trainer::save`] writes weights and the state of the training to a safetensors file;
 //! [`Trainer::resume`] goes on from it with the same bits as if nothing had happened.
 //! [`Model::save`] and [`Model::load`] are for weights alone. PyTorch reads and writes the same files:
-//! see [`checkpoint`].
+//! see [`checkpoint`]. With the feature `onnx`, `Model::export_onnx` writes the network for other runtimes.
 //!
 //! # Steps of your own
 //!
@@ -190,6 +190,8 @@ mod metric;
 mod model;
 mod multi_layer_net;
 mod network;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod ops;
 mod pace;
 mod parallel;
@@ -283,6 +285,12 @@ pub mod plumbing {
         pass: ops::Backward<'_>,
     ) -> Result<(), crate::Error> {
         layer.record_backward(recorder, &pass, true)
+    }
+
+    /// The messages of ONNX, to be read back.
+    #[cfg(feature = "onnx")]
+    pub mod onnx {
+        pub use crate::onnx::proto::*;
     }
 
     /// Tensors between guard bands.

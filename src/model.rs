@@ -5,6 +5,8 @@ mod backward;
 mod direct;
 mod forward;
 mod memory;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod pass;
 #[cfg(not(target_arch = "wasm32"))]
 mod probe;

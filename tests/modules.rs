@@ -35,6 +35,7 @@ const ORDER: &[&[&str]] = &[
     &["network"],
     &["fit"],
     &["checkpoint"],
+    &["onnx"],
     &["pace"],
     &["cpu"],
     &["model"],

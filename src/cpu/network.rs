@@ -1,3 +1,5 @@
+#[cfg(feature = "onnx")]
+mod onnx;
 mod saving;
 
 use std::sync::Arc;

@@ -9,7 +9,9 @@ pub(crate) const USAGE: &str = "\
 usage: cargo xtask <command>
 
   test [cargo-test-args…]  make sure a GPU driver is there, then run every test
-                           (`cargo test --release --workspace`, with these arguments)
+                           (`cargo test --release --workspace`, with these arguments);
+                           one runs exported networks in ONNX Runtime, which is installed
+                           into target/python from PyPI where there is Python 3.11
   sanitize                 make sure a GPU driver is there, then interpret every shader
                            at all shapes around the edges of its tiles, and print what
                            was found: races, barriers that diverge, accesses out of
@@ -37,7 +39,9 @@ usage: cargo xtask <command>
 On Linux without a Vulkan driver, `test`, `sanitize`, `mutants`, `setup` and `ci`
 install Mesa's software driver by apt-get where they may (as root, or with a sudo that
 asks no password), and otherwise say what to install; `web-test` and `ci` do so with
-Chromium, unless the environment variable CHROMIUM names one.";
+Chromium, unless the environment variable CHROMIUM names one, and `test` and `ci` with
+Python, unless WGRAD_PYTHON names one that has tests/onnx/requirements.txt. `ci` fails
+without it; `test` leaves out what needs it.";
 
 /// Where the page is served when nobody says otherwise.
 const PORT: u16 = 8080;

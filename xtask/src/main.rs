@@ -12,6 +12,7 @@ mod driver;
 mod fake;
 mod host;
 mod mutants;
+mod python;
 mod sanitize;
 mod scratch;
 mod serve;

@@ -6,14 +6,28 @@ use std::time::Instant;
 
 use crate::host::{self, Failure, Host, Invocation};
 use crate::scratch::ScratchDir;
-use crate::{browser, driver};
+use crate::{browser, driver, python};
 
 /// The target of browsers.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
-/// Makes sure that there is a GPU driver, then runs all tests with these further arguments.
+/// By this variable the test that needs ONNX Runtime fails where there is none, and does not skip.
+const REQUIRED: &str = "WGRAD_REQUIRE_ONNXRUNTIME";
+
+/// Makes sure that there is a GPU driver, and ONNX Runtime where it can be had; then runs all tests with these further
+/// arguments.
 pub(crate) fn test(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
+    if let Err(failure) = python::setup(host) {
+        eprintln!("xtask: {failure}\nxtask: the test that needs ONNX Runtime will skip");
+    }
     with_driver(host, Invocation::new(host::cargo(host), test_args(args)))
+}
+
+/// The same with all tests, none of which may skip for want of ONNX Runtime.
+fn test_all(host: &impl Host) -> Result<(), Failure> {
+    python::setup(host)?;
+    let tests = Invocation::new(host::cargo(host), test_args(&[]));
+    with_driver(host, tests.with_var(REQUIRED, "1"))
 }
 
 /// Makes sure that there is a GPU driver, then runs a program that needs one.
@@ -114,7 +128,7 @@ pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
                 host.run_or_fail(invocation)
             }
             Check::WasmTarget => add_wasm_target(host),
-            Check::Test => test(host, &[]),
+            Check::Test => test_all(host),
             Check::BrowserTest if host.os() == "linux" => browser::test(host),
             Check::BrowserTest => {
                 eprintln!("left out: they need a browser whose WebGPU is SwiftShader, as on Linux");
@@ -241,6 +255,7 @@ mod tests {
     #[test]
     fn ci_goes_through_the_whole_list() -> io::Result<()> {
         let fake = crate::browser::tests::ready()?
+            .env("WGRAD_PYTHON", "/usr/bin/python3")
             .env("XDG_RUNTIME_DIR", "/run/user/1000")
             .file("/usr/lib/libvulkan.so.1")?
             .file("/usr/share/vulkan/icd.d/lvp_icd.json")?;
@@ -259,14 +274,28 @@ mod tests {
         "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace",
         "rustup target add wasm32-unknown-unknown",
         "cargo clippy --target wasm32-unknown-unknown --workspace --lib -- -D warnings",
-        "cargo test --release --workspace",
+        "WGRAD_REQUIRE_ONNXRUNTIME=1 cargo test --release --workspace",
     ];
 
     #[test]
     fn ci_ends_with_the_tests_where_no_browser_has_a_software_gpu() -> io::Result<()> {
-        let fake = Fake::new("macos")?;
+        let fake = Fake::new("macos")?.env("WGRAD_PYTHON", "/usr/bin/python3");
         assert!(ci(&fake).is_ok());
         assert_eq!(*fake.ran.borrow(), LIST);
+        Ok(())
+    }
+
+    #[test]
+    fn ci_needs_onnx_runtime_and_tests_alone_do_not() -> io::Result<()> {
+        let fake = Fake::new("macos")?;
+        let failure = ci(&fake).err().map(|failure| failure.message);
+        assert!(failure.is_some_and(|message| message.contains("requirements.txt")));
+        assert_eq!(*fake.ran.borrow(), LIST[..LIST.len() - 1]);
+        assert!(test(&fake, &[]).is_ok());
+        assert_eq!(
+            fake.ran.borrow()[LIST.len() - 1],
+            "cargo test --release --workspace"
+        );
         Ok(())
     }
 

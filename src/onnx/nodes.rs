@@ -1,0 +1,252 @@
+//! A network's values as operators.
+
+use super::layers;
+use super::proto::{
+    AttributeProto, AttributeType, DataType, DimensionProto, GraphProto, NodeProto, TensorProto,
+    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+};
+use crate::error::OnnxError;
+use crate::network::{Graph, Source};
+use crate::shape::Shape;
+
+/// Name of the features of all inputs.
+const INPUT: &str = "x";
+/// Name of the last value, flattened.
+const OUTPUT: &str = "y";
+/// Name of the number of rows.
+const ROWS: &str = "rows";
+
+/// The whole network, without its parameters: initializers are constants alone.
+pub(super) fn graph(network: &Graph) -> Result<GraphProto, OnnxError> {
+    let mut nodes = Nodes::new(network);
+    for (index, value) in network.values.iter().enumerate() {
+        match &value.source {
+            Source::Input { first } => nodes.input(index, *first),
+            Source::Layer { layer, x } => layers::write(&mut nodes, *layer, *x)?,
+            Source::Sum(of) => nodes.join(index, "Add", of, Vec::new()),
+            Source::Concat(of) => nodes.join(index, "Concat", of, vec![int("axis", 1)]),
+        }
+    }
+    Ok(nodes.finish())
+}
+
+/// What of the network is written.
+pub(super) struct Nodes<'a> {
+    pub(super) network: &'a Graph,
+    /// Name of every value.
+    names: Vec<String>,
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+}
+
+impl<'a> Nodes<'a> {
+    fn new(network: &'a Graph) -> Self {
+        let indices = 0..network.values.len();
+        Self {
+            network,
+            names: indices.map(|index| name(network, index)).collect(),
+            nodes: Vec::new(),
+            constants: Vec::new(),
+        }
+    }
+
+    /// Name of a value.
+    pub(super) fn name(&self, value: usize) -> String {
+        self.names[value].clone()
+    }
+
+    /// Shape of a row of a value.
+    pub(super) fn shape(&self, value: usize) -> Shape {
+        self.network.values[value].shape
+    }
+
+    /// Adds an operator that gives one value, which `doc` describes to people.
+    pub(super) fn push(
+        &mut self,
+        operator: &str,
+        input: Vec<String>,
+        output: &str,
+        attribute: Vec<AttributeProto>,
+        doc: &str,
+    ) {
+        self.nodes.push(NodeProto {
+            input,
+            output: vec![output.to_owned()],
+            name: output.to_owned(),
+            op_type: operator.to_owned(),
+            attribute,
+            doc_string: doc.to_owned(),
+        });
+    }
+
+    /// Adds a number that an operator reads; returns its name.
+    pub(super) fn number(&mut self, name: String, number: f32) -> String {
+        self.constants.push(TensorProto {
+            raw_data: number.to_le_bytes().to_vec(),
+            ..tensor(name.clone(), &[], DataType::Float)
+        });
+        name
+    }
+
+    /// Adds integers that an operator reads; returns their name.
+    fn integers(&mut self, name: String, integers: &[i64]) -> String {
+        let bytes = integers.iter().flat_map(|integer| integer.to_le_bytes());
+        self.constants.push(TensorProto {
+            raw_data: bytes.collect(),
+            ..tensor(name.clone(), &[integers.len()], DataType::Int64)
+        });
+        name
+    }
+
+    /// The name of a value as (rows, elements), which is `name` where it has to be flattened.
+    pub(super) fn flat(&mut self, value: usize, name: &str) -> String {
+        let of_value = self.name(value);
+        if self.shape(value).rank() == 1 {
+            return of_value;
+        }
+        self.push("Flatten", vec![of_value], name, vec![int("axis", 1)], "");
+        name.to_owned()
+    }
+
+    /// An input: columns of all features, from this one on.
+    fn input(&mut self, value: usize, first: usize) {
+        let (shape, output) = (self.shape(value), self.name(value));
+        let place = automatic(self.network, value);
+        let mut columns = INPUT.to_owned();
+        if self.network.inputs > 1 {
+            columns = match shape.rank() {
+                1 => output.clone(),
+                _ => format!("{place}.columns"),
+            };
+            let bounds = [("first", first), ("end", first + shape.len()), ("axis", 1)];
+            let bounds =
+                bounds.map(|(of, at)| self.integers(format!("{place}.{of}"), &[to_i64(at)]));
+            let input = [&[INPUT.to_owned()], &bounds[..]].concat();
+            self.push("Slice", input, &columns, Vec::new(), "");
+        }
+        if shape.rank() > 1 {
+            // 0 stands for the rows of what is read.
+            let extents = shape.extents().iter().map(|&extent| to_i64(extent));
+            let extents: Vec<i64> = [0].into_iter().chain(extents).collect();
+            let extents = self.integers(format!("{place}.shape"), &extents);
+            self.push("Reshape", vec![columns, extents], &output, Vec::new(), "");
+        }
+    }
+
+    fn join(&mut self, value: usize, operator: &str, of: &[usize], attribute: Vec<AttributeProto>) {
+        let input = of.iter().map(|&operand| self.name(operand)).collect();
+        let output = self.name(value);
+        self.push(operator, input, &output, attribute, "");
+    }
+
+    fn finish(mut self) -> GraphProto {
+        let network = self.network;
+        let last = network.values.len() - 1;
+        self.flat(last, OUTPUT);
+        let between = network.values.iter().zip(&self.names);
+        let between = between.filter(|(_, name)| ![INPUT, OUTPUT].contains(&name.as_str()));
+        GraphProto {
+            value_info: between
+                .map(|(value, name)| value_info(name, value.shape.extents()))
+                .collect(),
+            node: self.nodes,
+            name: "network".to_owned(),
+            initializer: self.constants,
+            input: vec![value_info(INPUT, &[network.features()])],
+            output: vec![value_info(OUTPUT, &[network.outputs()])],
+        }
+    }
+}
+
+/// The name of a value: the network's own, but where it is the features or the outputs as they are.
+fn name(network: &Graph, value: usize) -> String {
+    let is_flat = network.values[value].shape.rank() == 1;
+    let is_input = network.inputs == 1 && value == 0;
+    let is_output = value + 1 == network.values.len();
+    match &*network.values[value].name {
+        _ if is_flat && is_input => INPUT.to_owned(),
+        _ if is_flat && is_output => OUTPUT.to_owned(),
+        INPUT | OUTPUT => automatic(network, value),
+        name => name.to_owned(),
+    }
+}
+
+/// The name that a value has by itself, which nobody else can give. What belongs to it is named behind.
+pub(super) fn automatic(network: &Graph, value: usize) -> String {
+    match network.values[value].source {
+        Source::Input { .. } if network.inputs == 1 => "input".to_owned(),
+        Source::Input { .. } => format!("inputs.{value}"),
+        Source::Layer { layer, .. } => format!("layers.{layer}"),
+        Source::Sum(_) | Source::Concat(_) => format!("values.{value}"),
+    }
+}
+
+/// A tensor without its numbers.
+pub(super) fn tensor(name: String, extents: &[usize], element: DataType) -> TensorProto {
+    TensorProto {
+        dims: extents.iter().map(|&extent| to_i64(extent)).collect(),
+        data_type: element.into(),
+        name,
+        raw_data: Vec::new(),
+    }
+}
+
+/// A value of so many rows.
+fn value_info(name: &str, extents: &[usize]) -> ValueInfoProto {
+    let rows = DimensionProto {
+        dim_param: Some(ROWS.to_owned()),
+        ..DimensionProto::default()
+    };
+    let extents = extents.iter().map(|&extent| DimensionProto {
+        dim_value: Some(to_i64(extent)),
+        ..DimensionProto::default()
+    });
+    let shape = TensorShapeProto {
+        dim: [rows].into_iter().chain(extents).collect(),
+    };
+    let tensor = TensorTypeProto {
+        elem_type: DataType::Float.into(),
+        shape: Some(shape),
+    };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(tensor),
+        }),
+    }
+}
+
+/// A setting that is a number.
+pub(super) fn float(name: &str, number: f32) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        f: Some(number),
+        r#type: AttributeType::Float.into(),
+        ..AttributeProto::default()
+    }
+}
+
+/// A setting that is an integer.
+pub(super) fn int(name: &str, integer: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        i: Some(integer),
+        r#type: AttributeType::Int.into(),
+        ..AttributeProto::default()
+    }
+}
+
+/// A setting that is several sizes.
+pub(super) fn sizes(name: &str, sizes: impl IntoIterator<Item = usize>) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        ints: sizes.into_iter().map(to_i64).collect(),
+        r#type: AttributeType::Ints.into(),
+        ..AttributeProto::default()
+    }
+}
+
+/// What is larger is refused before it is written.
+fn to_i64(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}

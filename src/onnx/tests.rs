@@ -1,0 +1,53 @@
+#![allow(clippy::unwrap_used)]
+
+use super::{File, LENGTHS, MOST_BYTES, OnnxError};
+use crate::error::Error;
+use crate::network::{Parameters, Sequential, array};
+use crate::ops::{BatchNorm, Linear};
+
+/// Bytes of the file of a network, if it may be: a graph alone allocates nothing.
+fn bytes(spec: &Sequential) -> Result<(), (u64, u64)> {
+    match File::of(&spec.graph().unwrap()) {
+        // Whether this machine has the memory is another question.
+        Ok(_) | Err(Error::Memory { .. }) => Ok(()),
+        Err(Error::Onnx(OnnxError::TooLarge { bytes, most, .. })) => Err((bytes, most)),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_file_has_at_most_two_gibibytes() {
+    // 2²⁹ weights of 4 bytes are 1 byte too many, without all else.
+    let wide = |outputs| Sequential::input(1 << 14).layer(Linear::new(outputs).without_bias());
+    let (found, most) = bytes(&wide(1 << 15)).unwrap_err();
+    assert_eq!(most, (1 << 31) - 1);
+    assert!((1 << 31..(1 << 31) + 1_000).contains(&found), "{found}");
+    assert_eq!(bytes(&wide((1 << 15) - 1)), Ok(()));
+    // What no number of bytes counts.
+    let most = Sequential::input(1 << 40).layer(Linear::new(1 << 40));
+    assert_eq!(bytes(&most), Err((u64::MAX, MOST_BYTES)));
+}
+
+/// What is said of the size before anything is allocated is an upper bound, and a narrow one.
+#[test]
+fn the_size_is_known_before() {
+    let spec = Sequential::input(30)
+        .layer(Linear::new(40))
+        .layer(BatchNorm::new());
+    let graph = spec.graph().unwrap();
+    let zeros = |all: &[crate::network::Parameter]| -> Parameters {
+        let values = all.iter().map(|of| {
+            let count = of.spec.shape.len();
+            (of.name.clone(), array(&of.spec.shape, vec![0.0; count]))
+        });
+        values.collect()
+    };
+    let file = File::of(&graph).unwrap();
+    let bound = file.bytes;
+    let (parameters, state) = (zeros(&graph.parameters), zeros(&graph.state));
+    let found = file.encode(&graph, &parameters, &state).unwrap().len() as u64;
+    let tensors = (graph.parameters.len() + graph.state.len()) as u64;
+    // Of each tensor less than its lengths and two extents can take.
+    let most = found + tensors * (LENGTHS + 2 * 11);
+    assert!((found..most).contains(&bound), "{found} {bound}");
+}

@@ -1,0 +1,14 @@
+//! Networks as ONNX: what the file says, and that ONNX Runtime makes the same of rows as the crate.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "common/gpu.rs"]
+mod gpu;
+
+#[path = "onnx/networks.rs"]
+mod networks;
+#[path = "onnx/refusals.rs"]
+mod refusals;
+#[path = "onnx/runtime.rs"]
+mod runtime;
+#[path = "onnx/structure.rs"]
+mod structure;
