@@ -59,6 +59,8 @@ pub use flatten::Flatten;
 pub use gelu::Gelu;
 pub use group::Group;
 pub(crate) use known::Known;
+#[cfg(feature = "onnx")]
+pub(crate) use known::Sizes;
 pub use layer::{
     Backward, Draw, Forward, KeptSpec, Layer, LayerSpec, Layout, Mode, ParameterSpec, Response,
 };

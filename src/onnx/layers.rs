@@ -1,22 +1,20 @@
 //! The layers of the crate as operators.
 
-use std::any::Any;
 use std::f32::consts::SQRT_2;
 
 use super::nodes::{Nodes, automatic, float, int, sizes};
 use super::proto::{AttributeProto, DataType};
 use crate::error::OnnxError;
-use crate::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, LayerNorm, LeakyRelu, Linear,
-    MaxPool2d, Relu, Sigmoid, Size2, Tanh, Window, unwrapped,
-};
+use crate::ops::{Known, Sizes};
 
 /// Adds what a use of a layer gives for the value `x`.
 pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(), OnnxError> {
     let network = nodes.network;
     let of_use = &network.uses[layer];
     let name = of_use.layer.name();
-    let any = unwrapped(&*of_use.layer);
+    let Some(known) = Known::of(&*of_use.layer) else {
+        return Err(OnnxError::Layer { index: layer, name });
+    };
     let state = network.state[of_use.state.clone()].iter();
     let parameters = network.parameters[of_use.parameters.clone()].iter();
     let parameters = parameters.chain(state).map(|of| of.name.clone());
@@ -28,17 +26,37 @@ pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(),
         doc: name.clone(),
         nodes,
     };
-    if any.is::<Linear>() {
-        at.linear();
-    } else if any.is::<Embedding>() {
-        at.embedding();
-    } else if any.is::<Gelu>() {
-        at.gelu();
-    } else {
-        let (operator, settings) = at
-            .single(any)
-            .ok_or(OnnxError::Layer { index: layer, name })?;
-        at.operator(operator, settings);
+    match known {
+        Known::Linear { .. } => at.linear(),
+        Known::Embedding { .. } => at.embedding(),
+        Known::Gelu => at.gelu(),
+        // Padding counts as zeros.
+        Known::AvgPool2d(window) => {
+            let counts = vec![int("count_include_pad", 1)];
+            at.operator("AveragePool", [window_of(window), counts].concat());
+        }
+        Known::Conv2d { window, .. } => {
+            let dilations = vec![sizes("dilations", window.dilation)];
+            at.operator("Conv", [window_of(window), dilations].concat());
+        }
+        Known::MaxPool2d(window) => at.operator("MaxPool", window_of(window)),
+        Known::GlobalAvgPool2d => at.operator("GlobalAveragePool", Vec::new()),
+        Known::BatchNorm { eps, .. } => {
+            at.operator("BatchNormalization", vec![float("epsilon", eps)]);
+        }
+        Known::LayerNorm { eps } => {
+            let settings = vec![int("axis", 1), float("epsilon", eps)];
+            at.operator("LayerNormalization", settings);
+        }
+        Known::LeakyRelu { negative_slope } => {
+            at.operator("LeakyRelu", vec![float("alpha", negative_slope)]);
+        }
+        Known::Flatten => at.operator("Flatten", vec![int("axis", 1)]),
+        Known::Relu => at.operator("Relu", Vec::new()),
+        Known::Sigmoid => at.operator("Sigmoid", Vec::new()),
+        Known::Tanh => at.operator("Tanh", Vec::new()),
+        // Nothing is dropped outside of training.
+        Known::Dropout { .. } => at.operator("Identity", Vec::new()),
     }
     Ok(())
 }
@@ -59,54 +77,7 @@ struct Place<'a, 'b> {
 }
 
 impl Place<'_, '_> {
-    /// The layers that are one operator, which reads `x`, the parameters and the state.
-    fn single(&self, layer: &dyn Any) -> Option<(&'static str, Vec<AttributeProto>)> {
-        let input = self.nodes.shape(self.x);
-        if let Some(conv) = layer.downcast_ref::<Conv2d>() {
-            let window = conv.window();
-            let dilations = sizes("dilations", window.dilation.as_array());
-            return Some(("Conv", [window_of(window), vec![dilations]].concat()));
-        }
-        if let Some(pool) = layer.downcast_ref::<MaxPool2d>() {
-            return Some(("MaxPool", window_of(pool.window())));
-        }
-        if let Some(pool) = layer.downcast_ref::<AvgPool2d>() {
-            let &[_, height, width] = input.extents() else {
-                return None;
-            };
-            let window = pool.window([height, width]);
-            return Some(match window == Window::beside(Size2 { height, width }) {
-                true => ("GlobalAveragePool", Vec::new()),
-                // Padding counts as zeros.
-                false => {
-                    let counts = vec![int("count_include_pad", 1)];
-                    ("AveragePool", [window_of(window), counts].concat())
-                }
-            });
-        }
-        if let Some(norm) = layer.downcast_ref::<BatchNorm>() {
-            return Some(("BatchNormalization", vec![float("epsilon", norm.epsilon())]));
-        }
-        if let Some(norm) = layer.downcast_ref::<LayerNorm>() {
-            let settings = vec![int("axis", 1), float("epsilon", norm.epsilon())];
-            return Some(("LayerNormalization", settings));
-        }
-        if let Some(relu) = layer.downcast_ref::<LeakyRelu>() {
-            return Some(("LeakyRelu", vec![float("alpha", relu.negative_slope())]));
-        }
-        if layer.is::<Flatten>() {
-            return Some(("Flatten", vec![int("axis", 1)]));
-        }
-        let operators = [
-            (layer.is::<Relu>(), "Relu"),
-            (layer.is::<Sigmoid>(), "Sigmoid"),
-            (layer.is::<Tanh>(), "Tanh"),
-            (layer.is::<Dropout>(), "Identity"),
-        ];
-        let found = operators.into_iter().find(|(is, _)| *is);
-        found.map(|(_, operator)| (operator, Vec::new()))
-    }
-
+    /// A layer that is one operator, which reads `x`, the parameters and the state.
     fn operator(&mut self, operator: &str, settings: Vec<AttributeProto>) {
         let x = self.nodes.name(self.x);
         self.give(operator, x, settings);
@@ -170,11 +141,11 @@ impl Place<'_, '_> {
 }
 
 /// The settings of an operator that slides a window over images.
-fn window_of(window: Window) -> Vec<AttributeProto> {
-    let padding = window.padding.as_array();
+fn window_of(window: Sizes) -> Vec<AttributeProto> {
+    let padding = window.padding;
     vec![
-        sizes("kernel_shape", window.kernel.as_array()),
-        sizes("strides", window.stride.as_array()),
+        sizes("kernel_shape", window.kernel),
+        sizes("strides", window.stride),
         // Above and left, below and right.
         sizes("pads", [padding, padding].concat()),
     ]

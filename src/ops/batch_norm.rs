@@ -79,12 +79,6 @@ impl BatchNorm {
     pub const fn momentum(self, momentum: f32) -> Self {
         Self { momentum, ..self }
     }
-
-    /// What is added to a variance.
-    #[cfg(feature = "onnx")]
-    pub(crate) const fn epsilon(&self) -> f32 {
-        self.eps
-    }
 }
 
 impl Layer for BatchNorm {
