@@ -1,0 +1,105 @@
+//! An autoencoder that finds anomalies: it learns to give back the readings of a pump that works, through a layer too narrow
+//! for anything else, and fails at readings that do not go together.
+//!
+//! ```text
+//! cargo run --release --example anomalies
+//! ```
+//!
+//! Sakurada, Yairi, "Anomaly detection using autoencoders with nonlinear dimensionality reduction", 2014.
+
+#[path = "common/output.rs"]
+mod output;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, StandardNormal, Uniform};
+use wgrad::data::{Sampling, Table};
+use wgrad::ndarray::{Array1, Array2, Axis};
+use wgrad::ops::{Adam, Linear, MeanSquaredError, Tanh};
+use wgrad::{Device, EarlyStopping, Metric, Sequential, Targets};
+
+const SENSORS: usize = 12;
+/// What the readings depend on: speed, load and temperature, say.
+const CAUSES: usize = 3;
+
+fn main() -> ExitCode {
+    output::run(find)
+}
+
+/// Readings of a pump that works: each a curve of the causes, with noise.
+fn readings(rows: usize, random: &mut ChaCha8Rng) -> Array2<f32> {
+    let causes = Uniform::new(-1.0f32, 1.0).map(|uniform| {
+        Array2::from_shape_simple_fn((rows, CAUSES), || uniform.sample(random))
+    });
+    let causes = causes.unwrap_or_else(|_| Array2::zeros((rows, CAUSES)));
+    Array2::from_shape_fn((rows, SENSORS), |(row, sensor)| {
+        let angle = |cause: usize| ((sensor * (cause + 2)) as f32).sin() * 1.5;
+        let sum: f32 = (0..CAUSES).map(|cause| angle(cause) * causes[(row, cause)]).sum();
+        let noise: f32 = StandardNormal.sample(random);
+        (sum + 0.3 * sensor as f32).sin() + 0.05 * noise
+    })
+}
+
+fn find() -> Result<(), Box<dyn Error>> {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let [train, valid, mut test] = [4_000, 500, 1_000].map(|rows| readings(rows, &mut random));
+    // Every tenth row has the reading of another row at one sensor: usual by itself.
+    let is_anomaly = |row: usize| row % 10 == 0;
+    for row in (0..test.nrows()).filter(|&row| is_anomaly(row)) {
+        let other = (row + 5) % test.nrows();
+        test[(row, row / 10 % SENSORS)] = test[(other, row / 10 % SENSORS)];
+    }
+
+    let device = Device::auto();
+    println!("{device}");
+    let network = Sequential::input(SENSORS)
+        .layer(Linear::new(32))
+        .layer(Tanh)
+        .layer(Linear::new(CAUSES))
+        .layer(Linear::new(32))
+        .layer(Tanh)
+        .layer(Linear::new(SENSORS));
+    let table = |name, rows: &Array2<f32>| Table::regression(name, rows.view(), rows.view());
+    let (usual, valid) = (table("usual", &train)?, table("valid", &valid)?);
+    let (loss, optimizer) = (MeanSquaredError, Adam::new(3e-3));
+    let sampling = Sampling::Shuffled { seed: 1 };
+    let mut trainer = device.trainer(&network, loss, optimizer, &usual, 100, sampling)?;
+    let mut stopping = EarlyStopping::new(Metric::Loss, 8).evaluations(100);
+    while stopping.goes_on(&mut *trainer, &valid)? {
+        trainer.steps(100)?;
+    }
+    trainer.restore_best()?;
+
+    // How far a row is from what the network gives for it.
+    let mut distances = |rows: &Array2<f32>| -> Result<Array1<f32>, wgrad::Error> {
+        let squares = (trainer.predict(rows.view())? - rows).mapv(|difference| difference.powi(2));
+        Ok(squares.mean_axis(Axis(1)).unwrap_or_default())
+    };
+    let mut usual: Vec<f32> = distances(&train)?.to_vec();
+    usual.sort_unstable_by(f32::total_cmp);
+    let limit = usual[usual.len() * 99 / 100];
+    let scores = distances(&test)?;
+    let (mut found, mut false_alarms) = (0, 0);
+    for (row, _) in scores.iter().enumerate().filter(|(_, score)| **score > limit) {
+        match is_anomaly(row) {
+            true => found += 1,
+            false => false_alarms += 1,
+        }
+    }
+    let is_anomaly = Array2::from_shape_fn((test.nrows(), 1), |(row, _)| {
+        f32::from(u8::from(is_anomaly(row)))
+    });
+    let scores = scores.insert_axis(Axis(1));
+    let area = Metric::RocAuc.of(scores.view(), &Targets::Values(is_anomaly.view()))?;
+    let anomalies = is_anomaly.sum();
+    writeln!(
+        io::stdout(),
+        "loss={:.4} limit={limit:.4} found={found} of={anomalies} false_alarms={false_alarms} roc_auc={area:.4}",
+        stopping.best().unwrap_or(f64::NAN)
+    )?;
+    Ok(())
+}
