@@ -357,15 +357,19 @@ pub(super) fn place_in(
     header: &[impl AsRef<str>],
     column: &str,
 ) -> Result<usize, RowsError> {
-    let place = header
-        .iter()
-        .position(|found| found.as_ref().trim() == column);
-    place.ok_or_else(|| RowsError::NoColumn {
-        name: name.to_owned(),
-        column: column.to_owned(),
-        header: header
-            .iter()
-            .map(|found| found.as_ref().trim().to_owned())
-            .collect(),
-    })
+    let names = || header.iter().map(|found| found.as_ref().trim());
+    let mut places = names().zip(0..).filter(|(found, _)| *found == column);
+    match (places.next(), places.next()) {
+        (Some((_, place)), None) => Ok(place),
+        (Some((_, first)), Some((_, second))) => Err(RowsError::NamedTwice {
+            name: name.to_owned(),
+            column: column.to_owned(),
+            places: [first + 1, second + 1],
+        }),
+        (None, _) => Err(RowsError::NoColumn {
+            name: name.to_owned(),
+            column: column.to_owned(),
+            header: names().map(str::to_owned).collect(),
+        }),
+    }
 }

@@ -1,5 +1,7 @@
 //! Columns of numbers that come as arrays.
 
+use std::collections::HashSet;
+
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::super::table::check_finite;
@@ -53,8 +55,9 @@ impl FittedColumns {
         x: ArrayView2<'_, f32>,
         classes: impl IntoIterator<Item: Into<String>>,
     ) -> Result<Self, DataError> {
-        let classes: Vec<String> = classes.into_iter().map(Into::into).collect();
-        let distinct: std::collections::HashSet<_> = classes.iter().collect();
+        let classes = classes.into_iter().map(Into::into);
+        let classes: Vec<String> = classes.map(|name: String| name.trim().to_owned()).collect();
+        let distinct: HashSet<_> = classes.iter().filter(|name| !name.is_empty()).collect();
         if classes.len() < 2 || distinct.len() < classes.len() {
             return Err(ColumnsError::Classes {
                 found: classes.clone(),

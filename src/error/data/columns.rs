@@ -175,6 +175,15 @@ pub enum ColumnsError {
         /// `classes` or `labels`.
         found: &'static str,
     },
+    /// A text is not that of fitted columns.
+    #[error(
+        "no columns can be read: expected the JSON text that `FittedColumns::to_json` gives, found another ({fault}); save \
+         them again"
+    )]
+    Text {
+        /// What is wrong with it.
+        fault: String,
+    },
     /// There is no memory for the table.
     #[error(
         "{name}: {rows} rows of {} need {}, but there are {} ({limit}); {}",

@@ -1,0 +1,5 @@
+use wgrad::data::Columns;
+#[test]
+fn x() {
+    let _ = Columns::new();
+}
