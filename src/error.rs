@@ -21,7 +21,7 @@ pub use buffer::BufferFault;
 #[cfg(not(target_arch = "wasm32"))]
 pub use check::{Call, CheckError, Pass, Place};
 pub use checkpoint::{CheckpointError, Difference};
-pub use data::{CellFault, ColumnsError, DataError, NotOneHot, RowNumber, RowsError};
+pub use data::{CellFault, CellKind, ColumnsError, DataError, NotOneHot, RowNumber, RowsError};
 #[cfg(feature = "download")]
 pub use data::{DownloadAttempt, DownloadFailure};
 pub use target_kind::TargetKind;

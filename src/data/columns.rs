@@ -15,8 +15,8 @@ use super::{ColumnsError, DataError, Records, RowNumber};
 pub use encode::RowEncoder;
 pub use fitted::{FittedColumns, Target};
 
-/// Which columns of [`Records`] a network sees and what it should predict, as one would say it; [`fit`](Self::fit) learns
-/// from the part to train on how numbers are scaled and which categories there are.
+/// Which columns of [`Records`] a network sees and what it should predict, as one would say it; [`fit`](Self::fit)
+/// learns from the part to train on how numbers are scaled and which categories there are.
 ///
 /// ```
 /// use wgrad::data::{Category, Columns, Number, Records};
@@ -41,9 +41,9 @@ pub use fitted::{FittedColumns, Target};
 /// # Ok::<(), wgrad::data::DataError>(())
 /// ```
 ///
-/// Blanks around a field do not count. A field is missing when it is blank, `NA`, `N/A`, `NaN`, `null` or `None`, in any
-/// case, or what [`missing`](Self::missing) adds. That is an error unless the column says what it stands for; a missing
-/// target always is: [`Records::filter`] leaves such rows out.
+/// Blanks around a field do not count. A field is missing when it is blank, `NA`, `N/A`, `NaN`, `null` or `None`, in
+/// any case, or what [`missing`](Self::missing) adds. That is an error unless the column says what it stands for; a
+/// missing target always is: [`Records::filter`] leaves such rows out.
 #[derive(Debug, Clone, Default)]
 pub struct Columns {
     features: Vec<Feature>,
@@ -96,8 +96,8 @@ impl Columns {
         self
     }
 
-    /// A number to be predicted, scaled as [`number`](Self::number)s are: [`FittedColumns::values`] gives it back in its
-    /// unit. Several of them are several outputs.
+    /// A number to be predicted, scaled as [`number`](Self::number)s are: [`FittedColumns::values`] gives it back in
+    /// its unit. Several of them are several outputs.
     #[must_use]
     pub fn value(self, column: impl Into<String>) -> Self {
         self.target(Kind::Value, column)
@@ -128,13 +128,13 @@ impl Columns {
         self
     }
 
-    /// Learns means, deviations and categories from the part to train on, and from nothing else, so that what is said of
-    /// the network on other rows is what it does on rows that nobody has seen.
+    /// Learns means, deviations and categories from the part to train on, and from nothing else, so that what is said
+    /// of the network on other rows is what it does on rows that nobody has seen.
     ///
     /// # Errors
-    /// [`RowsError::NoColumn`](super::RowsError::NoColumn) when the header does not have a column, and a [`ColumnsError`]
-    /// when columns do not go together; when a field is not what its column needs, with its line; when a column is the
-    /// same in all rows.
+    /// [`RowsError::NoColumn`](super::RowsError::NoColumn) when the header does not have a column, and a
+    /// [`ColumnsError`] when columns do not go together; when a field is not what its column needs, with its line;
+    /// when a column is the same in all rows.
     pub fn fit(&self, train: &Records) -> Result<FittedColumns, DataError> {
         fit::fit(self, train)
     }
@@ -168,8 +168,8 @@ impl Number {
         }
     }
 
-    /// A blank is the mean, 0 when scaled, with one more feature that is 1 where it was blank, and otherwise 0. Where the
-    /// part to train on has no blank there is no such feature, as nothing could be learned of it.
+    /// A blank is the mean, 0 when scaled, with one more feature that is 1 where it was blank, and otherwise 0. Where
+    /// the part to train on has no blank there is no such feature, as nothing could be learned of it.
     #[must_use]
     pub fn missing_as_mean(mut self) -> Self {
         self.blank = Blank::Mean { has_flag: true };
@@ -239,8 +239,9 @@ impl Category {
         self
     }
 
-    /// How many numbers an [`Embedding`](crate::ops::Embedding) has for each category of an [`index`](Columns::index). By
-    /// default half as many as there are categories, and at most 50 (Howard and Gugger, 2020, advise this for a start).
+    /// How many numbers an [`Embedding`](crate::ops::Embedding) has for each category of an
+    /// [`index`](Columns::index). By default half as many as there are categories, and at most 50 (Howard and Gugger,
+    /// 2020, advise this for a start).
     #[must_use]
     pub fn width(mut self, width: usize) -> Self {
         self.width = Some(width);

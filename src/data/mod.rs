@@ -12,7 +12,9 @@ mod stream;
 pub mod synthetic;
 mod table;
 
-pub use crate::error::{CellFault, ColumnsError, DataError, NotOneHot, RowNumber, RowsError};
+pub use crate::error::{
+    CellFault, CellKind, ColumnsError, DataError, NotOneHot, RowNumber, RowsError,
+};
 #[cfg(feature = "download")]
 pub use crate::error::{DownloadAttempt, DownloadFailure};
 pub use columns::{Category, Columns, FittedColumns, Number, RowEncoder, Target};

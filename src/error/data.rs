@@ -11,7 +11,7 @@ mod row_number;
 mod rows;
 mod words;
 
-pub use self::columns::{CellFault, ColumnsError};
+pub use self::columns::{CellFault, CellKind, ColumnsError};
 #[cfg(feature = "download")]
 pub use self::download::{DownloadAttempt, DownloadFailure};
 pub use self::fault::DataError;

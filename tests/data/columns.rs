@@ -107,7 +107,7 @@ fn features_are_in_the_order_of_the_columns_with_indices_last() {
     // Three and the others.
     assert_eq!(fitted.indices().collect::<Vec<_>>(), [("street", 4, 8)]);
     let table = fitted.table(&read(text)).unwrap();
-    let (younger, older) = (-0.5f64.sqrt() as f32, 2f64.sqrt() as f32);
+    let (younger, older) = (-0.5f32.sqrt(), 2f32.sqrt());
     let expected = [
         [younger, 0.0, 0.0, 1.0, 0.0, -1.0, 2.0],
         [0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0],

@@ -11,6 +11,7 @@ fn table(classes: &[u32]) -> Table {
     Table::classification("t", x.view(), labels).unwrap()
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "small integers")]
 fn rows(table: &Table) -> Vec<usize> {
     let rows = table.features().chunks(2).map(|row| {
         assert_eq!(row[1], row[0] + 0.5);

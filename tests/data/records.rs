@@ -206,6 +206,12 @@ fn files_that_are_not_there_or_no_text() {
     let error = Records::from_csv(&path).unwrap_err();
     assert!(error.to_string().contains("zip"), "{error}");
     assert_matches!(error, DataError::Rows(RowsError::NotText { .. }));
+    // All holes: it takes no room on the disk.
+    let file = std::fs::File::create(&path).unwrap();
+    if file.set_len(1 << 42).is_ok() {
+        let error = Records::from_csv(&path).unwrap_err();
+        assert_matches!(error, DataError::Rows(RowsError::TooLarge { bytes, .. }) if bytes == 1 << 42);
+    }
     std::fs::write(&path, "a,b\n1,2\n").unwrap();
     let records = Records::from_csv(&path).unwrap();
     assert_eq!(records.name(), path.display().to_string());

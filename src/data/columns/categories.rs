@@ -1,8 +1,9 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::super::CellFault;
-use super::missing::Missing;
+use super::super::sampling::saturated;
+use super::super::{CellFault, CellKind};
+use super::missing::{Missing, missing};
 
 /// Most categories of a column: an `f32` has all integers up to it, as the index of an `Embedding` needs.
 pub(super) const MOST: usize = 1 << 24;
@@ -53,13 +54,13 @@ impl Categories {
     }
 
     /// An error about a category that is none of these.
-    pub(super) fn unknown(&self, found: &str, remedy: &'static str) -> CellFault {
+    pub(super) fn unknown(&self, found: &str, is_target: bool) -> CellFault {
         const MOST_LISTED: usize = 10;
         CellFault::Unknown {
             found: found.to_owned(),
             known: self.names.iter().take(MOST_LISTED).cloned().collect(),
-            of: self.len(),
-            remedy,
+            of: saturated(self.len()),
+            is_target,
         }
     }
 }
@@ -89,14 +90,10 @@ impl Known {
     }
 
     /// The number of the category in a field without blanks around it; none where it is among the others.
-    pub(super) fn number(
-        &self,
-        field: &str,
-        missing: &Missing,
-    ) -> Result<Option<usize>, CellFault> {
-        if missing.is(field) {
+    pub(super) fn number(&self, field: &str, words: &Missing) -> Result<Option<usize>, CellFault> {
+        if words.is(field) {
             return match self.blanks {
-                Blanks::Refused => Err(super::missing::category(field)),
+                Blanks::Refused => Err(missing(field, CellKind::Category)),
                 Blanks::Category => Ok(Some(self.categories.len())),
                 Blanks::Unknown => self.unknown(field),
             };
@@ -108,11 +105,9 @@ impl Known {
     }
 
     fn unknown(&self, field: &str) -> Result<Option<usize>, CellFault> {
-        let remedy =
-            "mend it, or take categories that are not known as one with `Category::others`";
         match self.has_others {
             true => Ok(None),
-            false => Err(self.categories.unknown(field, remedy)),
+            false => Err(self.categories.unknown(field, false)),
         }
     }
 

@@ -1,8 +1,9 @@
 use super::super::records::place_in;
-use super::super::{CellFault, DataError, Records, RowNumber, RowsError};
+use super::super::{CellFault, CellKind, DataError, Records, RowNumber, RowsError};
 use super::fitted::{FittedColumns, Kind, Target};
+use super::missing::missing;
 use super::scale::Scale;
-use super::{Blank, cell, missing};
+use super::{Blank, cell};
 
 /// Makes features of the fields of one row after another, in the order of one header:
 /// [`FittedColumns::row`] gives it.
@@ -64,8 +65,9 @@ impl RowEncoder {
     /// `to` has room for [`FittedColumns::features`] numbers. It allocates nothing.
     ///
     /// # Errors
-    /// [`ColumnsError::Cell`] when a field is not what its column needs, [`RowsError::Fields`] when there are more or
-    /// fewer than the header has, [`ColumnsError::Width`] when `to` is longer or shorter than the features.
+    /// [`ColumnsError::Cell`](super::super::ColumnsError::Cell) when a field is not what its column needs,
+    /// [`RowsError::Fields`] when there are more or fewer than the header has, and
+    /// [`ColumnsError::Width`](super::super::ColumnsError::Width) when `to` is longer or shorter than the features.
     pub fn encode<'a>(
         &self,
         fields: impl IntoIterator<Item = &'a str>,
@@ -115,7 +117,7 @@ impl RowEncoder {
                 (None, Blank::Value(number)) => to[0] = scale.scaled_field(number, field)?,
                 (None, Blank::Mean { has_flag: true }) => to[1] = 1.0,
                 (None, Blank::Mean { has_flag: false }) => {}
-                (None, Blank::Refused) => return Err(missing::number(field)),
+                (None, Blank::Refused) => return Err(missing(field, CellKind::Number)),
             },
             Kind::OneHot(known) => {
                 if let Some(category) = known.number(field, &inner.missing)? {
@@ -138,7 +140,7 @@ impl RowEncoder {
                 means, deviations, ..
             } => {
                 let number = inner.missing.number(field)?;
-                let number = number.ok_or_else(|| missing::target(field, "a number"))?;
+                let number = number.ok_or_else(|| missing(field, CellKind::Value))?;
                 let scale = Scale {
                     mean: means[at],
                     deviation: deviations[at],
@@ -148,11 +150,10 @@ impl RowEncoder {
             Target::Labels { .. } => inner.missing.label(field).map(|is| f32::from(u8::from(is))),
             Target::Classes { .. } => {
                 if inner.missing.is(field) {
-                    return Err(missing::target(field, "a class"));
+                    return Err(missing(field, CellKind::Class));
                 }
                 let class = inner.classes.number(field);
-                let remedy = "mend it, leave the row out with `Records::filter`, or fit the columns to rows that have it";
-                let unknown = || inner.classes.unknown(field, remedy);
+                let unknown = || inner.classes.unknown(field, true);
                 class.map(|class| class as f32).ok_or_else(unknown)
             }
         }

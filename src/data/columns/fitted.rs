@@ -14,8 +14,8 @@ use crate::memory;
 /// Numbers that may stand for a category.
 pub(super) const WIDTHS: std::ops::RangeInclusive<usize> = 1..=65_536;
 
-/// [`Columns`](super::Columns) with the means, deviations and categories of the part to train on: they make numbers of any
-/// rows with such columns, and units of what a network gives.
+/// [`Columns`](super::Columns) with the means, deviations and categories of the part to train on: they make numbers
+/// of any rows with such columns, and units of what a network gives.
 ///
 /// A row is first its plain features: numbers, each with a 1 where it is missing if it has that feature, and one-hot
 /// categories, in the order of the columns. Then comes an index for each column of [`index`](super::Columns::index).
@@ -184,8 +184,8 @@ impl FittedColumns {
         &self.inner.target
     }
 
-    /// What each feature of a row says, such as `area`, `age is missing` or `town = Berlin`; an index has the name of its
-    /// column.
+    /// What each feature of a row says, such as `area`, `age is missing` or `town = Berlin`; an index has the name of
+    /// its column.
     #[must_use]
     pub fn feature_names(&self) -> Vec<String> {
         let features = || self.inner.features.iter();
@@ -198,8 +198,8 @@ impl FittedColumns {
     ///
     /// # Errors
     /// [`RowsError::NoColumn`](super::super::RowsError::NoColumn) when the header lacks a column,
-    /// [`ColumnsError::Cell`] when a field is not what its column needs, with its line, and [`ColumnsError::Memory`] when
-    /// there is no room for the table.
+    /// [`ColumnsError::Cell`] when a field is not what its column needs, with its line, and [`ColumnsError::Memory`]
+    /// when there is no room for the table.
     pub fn table(&self, records: &Records) -> Result<Table, DataError> {
         let target = RowEncoder::of_target(self, records)?;
         let encoder = self.row(records.name(), records.header())?;
@@ -231,8 +231,8 @@ impl FittedColumns {
         Ok(Table::of_finite(name, self.features(), features, targets))
     }
 
-    /// Rows as a network sees them, to be predicted: (rows, features). They need no target, and may have further columns,
-    /// in any order.
+    /// Rows as a network sees them, to be predicted: (rows, features). They need no target, and may have further
+    /// columns, in any order.
     ///
     /// # Errors
     /// As [`table`](Self::table).
@@ -276,8 +276,8 @@ impl FittedColumns {
     /// Values in their units, of outputs (rows, outputs) of a network.
     ///
     /// # Errors
-    /// [`ColumnsError::Width`] when there are more or fewer outputs, and [`ColumnsError::NoValues`] when classes or labels
-    /// are predicted.
+    /// [`ColumnsError::Width`] when there are more or fewer outputs, and [`ColumnsError::NoValues`] when classes or
+    /// labels are predicted.
     pub fn values(&self, outputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, DataError> {
         let scales = self.scales_of_values()?;
         super::numbers::check_width("outputs of a network", scales.len(), outputs.ncols())?;

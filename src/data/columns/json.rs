@@ -95,6 +95,7 @@ impl FittedColumns {
     #[must_use]
     #[expect(
         clippy::expect_used,
+        clippy::missing_panics_doc,
         reason = "texts, lists of them and counts are JSON"
     )]
     pub fn to_json(&self) -> String {

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::super::{CellFault, ColumnsError, DataError, Records};
+use super::super::{CellFault, CellKind, ColumnsError, DataError, Records};
 use super::categories::{self, Blanks, Categories, Known};
-use super::missing::{self, Missing};
+use super::missing::{Missing, missing};
 use super::scale::{Scale, Spread};
 use super::{Blank, Category, Number, fitted};
 
@@ -106,8 +106,8 @@ impl<'a> Learn<'a> for Numbers<'a> {
     fn add(&mut self, field: &'a str, words: &Missing) -> Result<(), CellFault> {
         let number = match (words.number(field)?, self.blank) {
             (Some(number), _) => number,
-            (None, None) => return Err(missing::target(field, "a number")),
-            (None, Some(Blank::Refused)) => return Err(missing::number(field)),
+            (None, None) => return Err(missing(field, CellKind::Value)),
+            (None, Some(Blank::Refused)) => return Err(missing(field, CellKind::Number)),
             (None, Some(Blank::Value(number))) => number,
             (None, Some(Blank::Mean { .. })) => {
                 self.has_blanks = true;
@@ -199,8 +199,8 @@ impl<'a> Learn<'a> for Names<'a> {
             return Ok(());
         }
         match self.category {
-            None => Err(missing::target(field, "a class")),
-            Some(category) if !category.has_blanks => Err(missing::category(field)),
+            None => Err(missing(field, CellKind::Class)),
+            Some(category) if !category.has_blanks => Err(missing(field, CellKind::Category)),
             Some(_) => {
                 self.blanks += 1;
                 Ok(())

@@ -1,4 +1,4 @@
-use super::super::CellFault;
+use super::super::{CellFault, CellKind};
 
 /// Words that stand for a missing field beside a blank, as pandas takes them.
 const USUAL: [&str; 5] = ["NA", "N/A", "NaN", "null", "None"];
@@ -49,7 +49,7 @@ impl Missing {
     /// What a field without blanks around it says, yes or no.
     pub(super) fn label(&self, field: &str) -> Result<bool, CellFault> {
         if self.is(field) {
-            return Err(target(field, "yes or no"));
+            return Err(missing(field, CellKind::Label));
         }
         let is = |words: [&str; 2]| words.iter().any(|word| field.eq_ignore_ascii_case(word));
         match field.parse::<f64>() {
@@ -64,30 +64,10 @@ impl Missing {
     }
 }
 
-/// A missing number.
-pub(super) fn number(field: &str) -> CellFault {
-    CellFault::Missing {
-        found: field.to_owned(),
-        expected: "a number",
-        remedy: "say what it stands for with `Number::missing_as_mean` or `Number::missing_as`, or leave the row out with \
-                 `Records::filter`",
-    }
-}
-
-/// A missing category.
-pub(super) fn category(field: &str) -> CellFault {
-    CellFault::Missing {
-        found: field.to_owned(),
-        expected: "a category",
-        remedy: "make it one of its own with `Category::missing_as_category`, or leave the row out with `Records::filter`",
-    }
-}
-
-/// A missing target.
-pub(super) fn target(field: &str, expected: &'static str) -> CellFault {
+/// An error about a field that is missing.
+pub(super) fn missing(field: &str, expected: CellKind) -> CellFault {
     CellFault::Missing {
         found: field.to_owned(),
         expected,
-        remedy: "the column is to be predicted: leave the row out with `Records::filter`",
     }
 }

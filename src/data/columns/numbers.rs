@@ -46,11 +46,12 @@ impl FittedColumns {
         Self::of_columns(x, Target::of_values(names, &scales))
     }
 
-    /// The same where each row has one of these classes: a [`Table::classification`](super::super::Table::classification)
-    /// takes the classes of the rows.
+    /// The same where each row has one of these classes: a
+    /// [`Table::classification`](super::super::Table::classification) takes the classes of the rows.
     ///
     /// # Errors
-    /// As [`of_numbers`](Self::of_numbers); [`ColumnsError::Classes`] when there are fewer than two, or two of one name.
+    /// As [`of_numbers`](Self::of_numbers); [`ColumnsError::Classes`] when there are fewer than two, or two of one
+    /// name.
     pub fn of_numbers_with_classes(
         x: ArrayView2<'_, f32>,
         classes: impl IntoIterator<Item: Into<String>>,
@@ -80,8 +81,8 @@ impl FittedColumns {
     /// Features (rows, features) as a network sees them, of numbers `x` of the same shape in the units of the columns.
     ///
     /// # Errors
-    /// [`ColumnsError::Width`] when there are more or fewer columns, [`ColumnsError::NotNumbers`] when one of them is no
-    /// plain number, and [`DataError::NotFinite`] when a number is not finite, or is not when it is scaled.
+    /// [`ColumnsError::Width`] when there are more or fewer columns, [`ColumnsError::NotNumbers`] when one of them is
+    /// no plain number, and [`DataError::NotFinite`] when a number is not finite, or is not when it is scaled.
     pub fn scale(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, DataError> {
         let scales = self.inner().features.iter().map(|feature| {
             let found = match &feature.kind {

@@ -40,8 +40,8 @@ impl Scale {
     }
 }
 
-/// Mean and deviation of numbers that come one after another, by Welford's recurrence (1962), which needs no second pass
-/// and subtracts no large sums.
+/// Mean and deviation of numbers that come one after another, by Welford's recurrence (1962), which needs no second
+/// pass and subtracts no large sums.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spread {
     pub(super) count: u64,
@@ -96,7 +96,7 @@ impl Scale {
 
 #[cfg(test)]
 mod tests {
-    use super::Spread;
+    use super::{Scale, Spread};
 
     #[test]
     fn a_large_mean_leaves_the_deviation() {
@@ -104,8 +104,11 @@ mod tests {
         for x in [4.0, 7.0, 13.0, 16.0] {
             spread.add(1e9 + x);
         }
-        let scale = spread.scale().unwrap();
-        assert_eq!((scale.mean, scale.deviation), (1e9 + 10.0, 22.5f64.sqrt()));
+        let scale = Scale {
+            mean: 1e9 + 10.0,
+            deviation: 22.5f64.sqrt(),
+        };
+        assert_eq!(spread.scale(), Some(scale));
         assert_eq!(scale.unscaled(scale.scaled(1e9 + 4.0)), 1e9 + 4.0);
     }
 
@@ -113,7 +116,7 @@ mod tests {
     fn numbers_whose_squares_have_no_room_have_no_scale() {
         for pair in [[-1e308, 1e308], [0.0, 1e200], [1e-200, 2e-200]] {
             let mut spread = Spread::new();
-            pair.map(|x| spread.add(x));
+            pair.into_iter().for_each(|x| spread.add(x));
             assert!(!spread.is_constant());
             assert_eq!(spread.scale(), None, "{pair:?}");
         }

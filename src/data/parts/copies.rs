@@ -190,19 +190,19 @@ impl Dataset {
         self.chosen(&self.all().cut(range)?)
     }
 
-    /// Two parts in an order that the seed decides: the first has `share` of the examples, rounded. The same seed gives the
-    /// same parts on every machine.
+    /// Two parts in an order that the seed decides: the first has `share` of the examples, rounded. The same seed
+    /// gives the same parts on every machine.
     ///
     /// # Errors
-    /// [`RowsError::Share`] unless `share` is between 0 and 1; [`RowsError::EmptyPart`] when a part would have no example;
-    /// [`DataError::TooLarge`] when there is no memory for them.
+    /// [`RowsError::Share`] unless `share` is between 0 and 1; [`RowsError::EmptyPart`] when a part would have no
+    /// example; [`DataError::TooLarge`] when there is no memory for them.
     pub fn split(&self, share: f64, seed: u64) -> Result<[Self; 2], DataError> {
         both(self, self.all().split(share, seed)?)
     }
 
     /// [`split`](Self::split) by strata: each part has the classes as often as the whole, as far as their numbers of
-    /// examples allow. The examples of a class are split by themselves; both parts get one of them where there are two or
-    /// more, and the first part where there is one.
+    /// examples allow. The examples of a class are split by themselves; both parts get one of them where there are
+    /// two or more, and the first part where there is one.
     ///
     /// # Errors
     /// As [`split`](Self::split).

@@ -4,13 +4,18 @@ use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
 
 use super::{Records, Text};
 use crate::data::{DataError, RowNumber, RowsError};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::error::Error;
 use crate::file_kind::{FileKind, Format};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::memory;
 
 /// How the text of a CSV file is read.
 ///
-/// Fields lie between commas and rows on lines (RFC 4180): a field in double quotes may hold delimiters, line breaks and, as
-/// `""`, quotes. Lines end with LF, CRLF or CR; those with nothing but blanks are left out, as is a byte order mark. The
-/// text is UTF-8. A quote that nothing closes is an error, and does not make one field of the rest of the file.
+/// Fields lie between commas and rows on lines (RFC 4180): a field in double quotes may hold delimiters, line breaks
+/// and, as `""`, quotes. Lines end with LF, CRLF or CR; those with nothing but blanks are left out, as is a byte
+/// order mark. The text is UTF-8. A quote that nothing closes is an error, and does not make one field of the rest of
+/// the file.
 ///
 /// ```
 /// use wgrad::data::Csv;
@@ -60,7 +65,8 @@ impl Csv {
     /// The rows of a file.
     ///
     /// # Errors
-    /// [`DataError::Read`] when it cannot be read, and otherwise as [`read`](Self::read).
+    /// [`DataError::Read`] when it cannot be read, [`RowsError::TooLarge`] when there is no memory for it, and otherwise as
+    /// [`read`](Self::read).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(&self, path: impl AsRef<std::path::Path>) -> Result<Records, DataError> {
         let path = path.as_ref();
@@ -71,6 +77,18 @@ impl Csv {
         })?;
         // Its fields take no more than the file, so that nothing is moved while they are read.
         let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+        if let Err(Error::Memory {
+            available, limit, ..
+        }) = memory::check(String::new, bytes)
+        {
+            return Err(RowsError::TooLarge {
+                name,
+                bytes,
+                available,
+                limit,
+            }
+            .into());
+        }
         self.read_sized(name, file, usize::try_from(bytes).unwrap_or(0))
     }
 
@@ -78,9 +96,10 @@ impl Csv {
     ///
     /// # Errors
     /// [`DataError::Read`] when the input fails. [`RowsError::Empty`] without a header, [`RowsError::NoRows`] without
-    /// rows, [`RowsError::NamedTwice`] when two columns have one name. By line: [`RowsError::Fields`] when a row is longer
-    /// or shorter than the header, [`RowsError::NotUtf8`], [`RowsError::OpenQuote`], [`RowsError::AfterQuote`].
-    /// [`RowsError::NotText`] when it is another kind of file, and [`RowsError::Delimiter`] when that cannot be one.
+    /// rows, [`RowsError::NamedTwice`] when two columns have one name. By line: [`RowsError::Fields`] when a row is
+    /// longer or shorter than the header, [`RowsError::NotUtf8`], [`RowsError::OpenQuote`],
+    /// [`RowsError::AfterQuote`]. [`RowsError::NotText`] when it is another kind of file, and
+    /// [`RowsError::Delimiter`] when that cannot be one.
     pub fn read(&self, name: impl Into<String>, input: impl Read) -> Result<Records, DataError> {
         self.read_sized(name.into(), input, 0)
     }

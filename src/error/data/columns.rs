@@ -22,8 +22,8 @@ pub enum ColumnsError {
     },
     /// A column has the same in each row that a network is trained on, which cannot tell one from another.
     #[error(
-        "column \"{column}\" is {} in all {rows} rows of {name}: expected different values in the part to train on, found \
-         one; it says nothing: leave it out",
+        "column \"{column}\" is {} in all {rows} rows of {name}: expected different values in the part to train on, \
+         found one; it says nothing: leave it out",
         excerpt(found)
     )]
     Constant {
@@ -61,8 +61,8 @@ pub enum ColumnsError {
     },
     /// The deviation of a column's numbers cannot be computed.
     #[error(
-        "column \"{column}\" of {name} lies between {least:e} and {most:e}: expected numbers whose squares have room in an \
-         `f64`, found others; take another unit, or the logarithm"
+        "column \"{column}\" of {name} lies between {least:e} and {most:e}: expected numbers whose squares have \
+         room in an `f64`, found others; take another unit, or the logarithm"
     )]
     Scale {
         /// Name of the part to train on.
@@ -76,8 +76,8 @@ pub enum ColumnsError {
     },
     /// A column has more categories than numbers that tell them apart.
     #[error(
-        "column \"{column}\" of {name}: expected at most {most} categories, found {found}; leave out the rare ones with \
-         `at_least`"
+        "column \"{column}\" of {name}: expected at most {most} categories, found {found}; leave out the rare ones \
+         with `at_least`"
     )]
     Categories {
         /// Name of the part to train on.
@@ -114,8 +114,8 @@ pub enum ColumnsError {
     NoFeatures,
     /// Targets are of several kinds.
     #[error(
-        "columns \"{first}\" and \"{second}\" cannot both be predicted by one network: expected values alone, labels alone, \
-         or a single class, found {found}; take one of them, or make a network for each"
+        "columns \"{first}\" and \"{second}\" cannot both be predicted by one network: expected values alone, \
+         labels alone, or a single class, found {found}; take one of them, or make a network for each"
     )]
     Targets {
         /// Name of the first target.
@@ -157,8 +157,8 @@ pub enum ColumnsError {
     },
     /// A matrix is to be scaled by columns that are not all plain numbers.
     #[error(
-        "column \"{column}\" is no plain number: expected columns of numbers without blanks, which alone scale a matrix, \
-         found {found}; encode rows of text with `FittedColumns::features_of`"
+        "column \"{column}\" is no plain number: expected columns of numbers without blanks, which alone scale a \
+         matrix, found {found}; encode rows of text with `FittedColumns::features_of`"
     )]
     NotNumbers {
         /// Name of the first such column.
@@ -177,8 +177,8 @@ pub enum ColumnsError {
     },
     /// A text is not that of fitted columns.
     #[error(
-        "no columns can be read: expected the JSON text that `FittedColumns::to_json` gives, found another ({fault}); save \
-         them again"
+        "no columns can be read: expected the JSON text that `FittedColumns::to_json` gives, found another \
+         ({fault}); save them again"
     )]
     Text {
         /// What is wrong with it.
@@ -216,9 +216,7 @@ pub enum CellFault {
         /// What it holds.
         found: String,
         /// What the column needs.
-        expected: &'static str,
-        /// What to do.
-        remedy: &'static str,
+        expected: CellKind,
     },
     /// It is no number.
     NotANumber {
@@ -249,26 +247,64 @@ pub enum CellFault {
         /// What it holds.
         found: String,
         /// The first of the known ones.
-        known: Vec<String>,
+        known: Box<[String]>,
         /// How many are known.
-        of: usize,
-        /// What to do.
-        remedy: &'static str,
+        of: u32,
+        /// Whether it is a class to be predicted.
+        is_target: bool,
     },
+}
+
+/// What a column needs in each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CellKind {
+    /// A number, of a feature.
+    Number,
+    /// A category, of a feature.
+    Category,
+    /// A number to be predicted.
+    Value,
+    /// A class to be predicted.
+    Class,
+    /// A yes or no to be predicted.
+    Label,
+}
+
+impl CellKind {
+    /// What it is called, and what to do where it is missing.
+    fn words(self) -> (&'static str, &'static str) {
+        let to_be_predicted =
+            "the column is to be predicted: leave the row out with `Records::filter`";
+        match self {
+            Self::Number => (
+                "a number",
+                "say what it stands for with `Number::missing_as_mean` or `Number::missing_as`, or leave the row out \
+                 with `Records::filter`",
+            ),
+            Self::Category => (
+                "a category",
+                "make it one of its own with `Category::missing_as_category`, or leave the row out with \
+                 `Records::filter`",
+            ),
+            Self::Value => ("a number", to_be_predicted),
+            Self::Class => ("a class", to_be_predicted),
+            Self::Label => ("yes or no", to_be_predicted),
+        }
+    }
 }
 
 impl fmt::Display for CellFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing {
-                found,
-                expected,
-                remedy,
-            } => write!(f, "expected {expected}, found {}; {remedy}", shown(found)),
+            Self::Missing { found, expected } => {
+                let (expected, remedy) = expected.words();
+                write!(f, "expected {expected}, found {}; {remedy}", shown(found))
+            }
             Self::NotANumber { found } => write!(
                 f,
-                "expected a number, found {}; mend it, name it to `Columns::missing` if it stands for a blank, or take the \
-                 column as categories with `Columns::one_hot`",
+                "expected a number, found {}; mend it, name it to `Columns::missing` if it stands for a blank, or \
+                 take the column as categories with `Columns::one_hot`",
                 shown(found)
             ),
             Self::Infinite { found } => write!(
@@ -296,12 +332,17 @@ impl fmt::Display for CellFault {
                 found,
                 known,
                 of,
-                remedy,
+                is_target,
             } => write!(
                 f,
-                "expected a category that the columns were fitted to, which are {}, found {}; {remedy}",
-                listed(known, *of),
-                shown(found)
+                "expected a category that the columns were fitted to, which are {}, found {}; mend it, or {}",
+                listed(known, *of as usize),
+                shown(found),
+                if *is_target {
+                    "leave the row out with `Records::filter`, or fit the columns to rows that have it"
+                } else {
+                    "take categories that are not known as one with `Category::others`"
+                }
             ),
         }
     }

@@ -1,5 +1,6 @@
 use super::RowNumber;
 use super::words::{counted, excerpt, nearest, quoted};
+use crate::error::memory::readable;
 
 /// What can be wrong with rows of data: as they are read from text, and as some of them are chosen.
 ///
@@ -9,8 +10,8 @@ use super::words::{counted, excerpt, nearest, quoted};
 pub enum RowsError {
     /// A text has no header.
     #[error(
-        "{name} is empty: expected a header, which names the columns, and then a row a line, found nothing; check that it \
-         was written to its end"
+        "{name} is empty: expected a header, which names the columns, and then a row a line, found nothing; check \
+         that it was written to its end"
     )]
     Empty {
         /// Name of the file.
@@ -84,8 +85,9 @@ pub enum RowsError {
     },
     /// A quoted field has no end.
     #[error(
-        "{name}, {row}, column {column}: a quote opens a field that no other quote closes: expected one before the end of \
-         the file, found none; close it, or write a quote that is part of the text as \"\" within a quoted field"
+        "{name}, {row}, column {column}: a quote opens a field that no other quote closes: expected one before the \
+         end of the file, found none; close it, or write a quote that is part of the text as \"\" within a quoted \
+         field"
     )]
     OpenQuote {
         /// Name of the file.
@@ -97,8 +99,8 @@ pub enum RowsError {
     },
     /// A quoted field goes on after its closing quote.
     #[error(
-        "{name}, {row}, column {column}: expected the end of the field after its closing quote, found {found:?}; write a \
-         quote that is part of the text as \"\", or close the quote of an earlier field"
+        "{name}, {row}, column {column}: expected the end of the field after its closing quote, found {found:?}; \
+         write a quote that is part of the text as \"\", or close the quote of an earlier field"
     )]
     AfterQuote {
         /// Name of the file.
@@ -121,10 +123,26 @@ pub enum RowsError {
         /// The row.
         row: RowNumber,
     },
+    /// A file is larger than the memory.
+    #[error(
+        "{name} has {}, and there is memory for {} ({limit}); take a part of its rows, or a `Stream` of blocks",
+        readable(*bytes),
+        readable(*available)
+    )]
+    TooLarge {
+        /// Name of the file.
+        name: String,
+        /// Its bytes.
+        bytes: u64,
+        /// Bytes of memory that there are.
+        available: u64,
+        /// What limits them.
+        limit: &'static str,
+    },
     /// A delimiter that cannot be one.
     #[error(
-        "delimiter {:?}: expected an ASCII character other than a quote and a line break, such as ',', ';' or a tab, found \
-         another one; take the one that stands between the fields of the file",
+        "delimiter {:?}: expected an ASCII character other than a quote and a line break, such as ',', ';' or a \
+         tab, found another one; take the one that stands between the fields of the file",
         *found as char
     )]
     Delimiter {
@@ -153,8 +171,8 @@ pub enum RowsError {
     },
     /// A row is chosen that is not there.
     #[error(
-        "{name} has no row {index}: expected an index below {rows}, the number of its rows, as rows are counted from 0; \
-         choose another"
+        "{name} has no row {index}: expected an index below {rows}, the number of its rows, as rows are counted \
+         from 0; choose another"
     )]
     Index {
         /// Name of the data.
@@ -176,8 +194,8 @@ pub enum RowsError {
     },
     /// A share leaves one of two parts without a row.
     #[error(
-        "{share} of the {} of {name} is {first}, which leaves none for the {} part: expected rows in both; take another \
-         share, or more rows",
+        "{share} of the {} of {name} is {first}, which leaves none for the {} part: expected rows in both; take \
+         another share, or more rows",
         counted(*rows, "row"),
         if *first == 0 { "first" } else { "second" }
     )]
@@ -193,8 +211,8 @@ pub enum RowsError {
     },
     /// Rows are to be chosen by their class, and have none.
     #[error(
-        "{name} has values and no classes: expected a class of each row, by which rows are chosen; choose them in another \
-         way, such as with `split`"
+        "{name} has values and no classes: expected a class of each row, by which rows are chosen; choose them in \
+         another way, such as with `split`"
     )]
     NoClasses {
         /// Name of the data.

@@ -35,12 +35,13 @@ pub(super) fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// The name that was meant: the one with the fewest letters to add, leave out or replace, in any case, where these are at
-/// most a third of it.
+/// The name that was meant: the one with the fewest letters to add, leave out or replace, in any case, where these are
+/// about a third of it or less.
 pub(super) fn nearest<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
     let distances = names.iter().map(|other| (distance(name, other), other));
     let (distance, found) = distances.min_by_key(|(distance, _)| *distance)?;
-    let is_near = distance <= found.chars().count().max(name.chars().count()).div_ceil(3);
+    let letters = found.chars().count().max(name.chars().count());
+    let is_near = distance <= letters.div_ceil(3).min(letters.saturating_sub(1));
     (is_near && !found.is_empty()).then_some(found)
 }
 
