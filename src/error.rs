@@ -23,7 +23,7 @@ pub use buffer::BufferFault;
 #[cfg(not(target_arch = "wasm32"))]
 pub use check::{Call, CheckError, Pass, Place};
 pub use checkpoint::{CheckpointError, Difference};
-pub use data::{DataError, NotOneHot};
+pub use data::{CellFault, CellKind, ColumnsError, DataError, NotOneHot, RowNumber, RowsError};
 #[cfg(feature = "download")]
 pub use data::{DownloadAttempt, DownloadFailure};
 #[cfg(feature = "onnx")]

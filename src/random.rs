@@ -48,6 +48,12 @@ pub(crate) fn minibatch_key(seed: u64) -> [u32; 2] {
     threefry(halves(seed), [1, 0])
 }
 
+/// The key under which rows are put in an order before they are split: another than that of minibatches, which would
+/// otherwise go through the parts of a split in its order.
+pub(crate) fn split_key(seed: u64) -> [u32; 2] {
+    threefry(halves(seed), [4, 0])
+}
+
 /// The key under which a layer of a network draws.
 pub(crate) fn layer_key(seed: u64, layer: u32) -> [u32; 2] {
     threefry(halves(seed), [2, layer])
@@ -76,7 +82,7 @@ fn halves(seed: u64) -> [u32; 2] {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{layer_key, minibatch_key, threefry};
+    use super::{layer_key, minibatch_key, split_key, threefry};
 
     #[test]
     fn no_two_layers_or_networks_draw_under_one_key() {
@@ -84,8 +90,12 @@ mod tests {
         let of_layers = seeds
             .iter()
             .flat_map(|&seed| (0..20).map(move |i| layer_key(seed, i)));
-        let all: HashSet<_> = of_layers.chain(seeds.map(minibatch_key)).collect();
-        assert_eq!(all.len(), seeds.len() * 21);
+        let others = seeds
+            .map(minibatch_key)
+            .into_iter()
+            .chain(seeds.map(split_key));
+        let all: HashSet<_> = of_layers.chain(others).collect();
+        assert_eq!(all.len(), seeds.len() * 22);
     }
 
     /// Known answers of Random123, the authors' own implementation.

@@ -14,6 +14,8 @@ macro_rules! assert_matches {
 
 #[path = "data/classes.rs"]
 mod classes;
+#[path = "data/columns.rs"]
+mod columns;
 #[path = "data/digits.rs"]
 mod digits;
 #[path = "data/download.rs"]
@@ -22,9 +24,12 @@ mod download;
 mod files;
 #[path = "data/memory.rs"]
 mod memory;
+#[path = "data/parts.rs"]
+mod parts;
 #[path = "data/random.rs"]
 mod random;
-
+#[path = "data/records.rs"]
+mod records;
 #[path = "data/tables.rs"]
 mod tables;
 

@@ -4,6 +4,7 @@ use ndarray::{ArrayView1, ArrayView2};
 use sha2::Digest;
 
 use super::digest::{self, DataDigest};
+use super::parts::Rows;
 use super::table::Memory;
 use super::{DataError, NotOneHot};
 
@@ -52,6 +53,24 @@ impl Labels {
         Ok(Self {
             indices: indices.collect::<Result<_, _>>()?,
             classes: rows.ncols(),
+        })
+    }
+
+    /// Those of these examples, in this order, each as often as it is named.
+    ///
+    /// # Errors
+    /// [`RowsError::NoneChosen`](super::RowsError::NoneChosen) without examples,
+    /// [`RowsError::Index`](super::RowsError::Index) when one is not below [`len`](Self::len).
+    pub fn select(&self, examples: &[usize]) -> Result<Self, DataError> {
+        let all = Rows {
+            name: "labels",
+            len: self.len(),
+        };
+        all.check(examples, size_of::<u32>())?;
+        let indices = examples.iter().map(|&example| self.indices[example]);
+        Ok(Self {
+            indices: indices.collect(),
+            classes: self.classes,
         })
     }
 

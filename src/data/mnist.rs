@@ -337,7 +337,7 @@ fn read<F: FnMut(&[u8]) + Send>(
         fed(idx.body());
         Ok((idx, checked))
     });
-    let read = read.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let read = read.into_iter().collect::<Result<Vec<_>, DataError>>()?;
     let (files, checked): (Vec<_>, Vec<_>) = read.into_iter().unzip();
     check_counts(&files)?;
     checked.into_iter().collect::<Result<(), _>>()?;

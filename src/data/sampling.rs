@@ -89,7 +89,7 @@ impl Sampling {
 }
 
 /// Data sets are far smaller than this: their buffers end at 4 GiB.
-fn saturated(count: usize) -> u32 {
+pub(super) fn saturated(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
@@ -137,7 +137,7 @@ impl Iterator for Shuffle {
 
 /// A permutation of `0..examples`, different in every epoch: a Feistel network over the next power
 /// of four, whose cycle is walked until it is back in range.
-fn permute(key: [u32; 2], examples: u32, epoch: u32, position: u32) -> u32 {
+pub(super) fn permute(key: [u32; 2], examples: u32, epoch: u32, position: u32) -> u32 {
     let half_bits = half_bits(examples as usize);
     let mask = (1 << half_bits) - 1;
     let mut value = position;

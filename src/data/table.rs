@@ -95,15 +95,8 @@ impl Table {
         targets: Targets,
     ) -> Result<Self, DataError> {
         check_finite(&name, "feature", features)?;
-        let table = Self {
-            inner: Arc::new(Inner {
-                width: features.ncols(),
-                features: features.iter().copied().collect(),
-                targets,
-                name,
-                digest: OnceLock::new(),
-            }),
-        };
+        let all = features.iter().copied().collect();
+        let table = Self::of_finite(name, features.ncols(), all, targets);
         let counts = [
             ("examples", features.nrows()),
             ("features", features.ncols()),
@@ -114,6 +107,24 @@ impl Table {
             Some(&(what, _)) => Err(DataError::Empty {
                 name: table.name().to_owned(),
                 what,
+            }),
+        }
+    }
+
+    /// Rows that are known to be finite: at least one, with at least one feature and target.
+    pub(super) fn of_finite(
+        name: String,
+        width: usize,
+        features: Vec<f32>,
+        targets: Targets,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                name,
+                width,
+                features,
+                targets,
+                digest: OnceLock::new(),
             }),
         }
     }
@@ -188,7 +199,11 @@ fn check_count(name: &str, what: &str, expected: usize, found: usize) -> Result<
     }
 }
 
-fn check_finite(name: &str, what: &'static str, of: ArrayView2<'_, f32>) -> Result<(), DataError> {
+pub(super) fn check_finite(
+    name: &str,
+    what: &'static str,
+    of: ArrayView2<'_, f32>,
+) -> Result<(), DataError> {
     if of.iter().all(|value| value.is_finite()) {
         return Ok(());
     }

@@ -2,16 +2,22 @@
 
 use std::fmt;
 
+mod columns;
 #[cfg(feature = "download")]
 mod download;
 mod fault;
 mod one_hot;
+mod row_number;
+mod rows;
 mod words;
 
+pub use self::columns::{CellFault, CellKind, ColumnsError};
 #[cfg(feature = "download")]
 pub use self::download::{DownloadAttempt, DownloadFailure};
 pub use self::fault::DataError;
 pub use self::one_hot::NotOneHot;
+pub use self::row_number::RowNumber;
+pub use self::rows::RowsError;
 
 /// The message, which says what to do: a `main` that returns an error prints this.
 impl fmt::Debug for DataError {

@@ -2,10 +2,10 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::NotOneHot;
 #[cfg(feature = "download")]
 use super::download::{DownloadAttempt, listed};
 use super::words::{columns_not_finite, data_sets, not_finite, one_of, ranges};
+use super::{ColumnsError, NotOneHot, RowsError};
 
 /// What can be wrong with a data set or the files it comes from.
 ///
@@ -108,6 +108,12 @@ pub enum DataError {
         /// What the first of them is in the first row.
         found: f32,
     },
+    /// Rows cannot be read, or not be chosen so.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// What a network should see of rows of text is not what they hold.
+    #[error(transparent)]
+    Columns(#[from] ColumnsError),
     /// The directory that should hold a data set cannot be opened.
     #[error(
         "cannot open data set directory {directory}: expected a directory that holds the four IDX files of \
@@ -239,8 +245,7 @@ pub enum DataError {
     },
     /// The operating system refused to open or read a file.
     #[error(
-        "cannot read {file}: expected a readable file, found: {source}; check its permissions and \
-         the disk it is on"
+        "cannot read {file}: expected a readable file, found: {source}; check its permissions and the disk it is on"
     )]
     Read {
         /// The file.
@@ -250,8 +255,7 @@ pub enum DataError {
     },
     /// A gzip file ends early or its contents are damaged.
     #[error(
-        "{file} is a truncated or damaged gzip file: expected a complete stream, found: {source}; \
-         delete it and fetch it again"
+        "{file} is a truncated or damaged gzip file: expected a complete stream, found: {source}; fetch it again"
     )]
     Gzip {
         /// The file.
@@ -270,9 +274,8 @@ pub enum DataError {
     },
     /// A gzip file announces more than pictures unpack to: it is damaged, or made to fill memory.
     #[error(
-        "{file} announces {announced} bytes unpacked, and has {zipped}: expected at most 64 MiB and 100 times \
-         its size, which no pictures reach, found more; fetch it again, or unpack it with `gunzip` if it is \
-         meant to be so"
+        "{file} announces {announced} bytes unpacked, and has {zipped}: expected at most 64 MiB and 100 times its \
+         size, which no pictures reach, found more; fetch it again, or unpack it with `gunzip` if it is meant so"
     )]
     GzipRatio {
         /// The file.
@@ -312,8 +315,7 @@ pub enum DataError {
     },
     /// An IDX file holds no examples.
     #[error(
-        "{file} is empty: expected at least one example, found a header that announces 0; fetch \
-         or make the file again"
+        "{file} is empty: expected at least one example, found a header that announces 0; fetch or make it again"
     )]
     IdxEmpty {
         /// The file.
@@ -321,8 +323,8 @@ pub enum DataError {
     },
     /// An IDX file announces more data than is sensible to hold in memory.
     #[error(
-        "{file} is too large: expected at most {maximum} bytes unpacked, found a header that \
-         announces {found}; use a smaller part of the data set"
+        "{file} is too large: expected at most {maximum} bytes unpacked, found a header that announces {found}; use \
+         a smaller part of the data set"
     )]
     IdxTooLarge {
         /// The file.
@@ -334,8 +336,7 @@ pub enum DataError {
     },
     /// An IDX file ends before the data its header announces.
     #[error(
-        "{file} is truncated: expected {expected} bytes unpacked, found {found}; delete it and \
-         fetch it again"
+        "{file} is truncated: expected {expected} bytes unpacked, found {found}; delete it and fetch it again"
     )]
     IdxTruncated {
         /// The file.
@@ -387,8 +388,7 @@ pub enum DataError {
         /// The label found.
         found: u8,
     },
-    /// By its labels a data set has classes of which there is no example to train on: a label is damaged, or
-    /// classes are missing.
+    /// By its labels a data set has classes without an example to train on: a label is damaged, or classes are missing.
     #[error(
         "{file} holds a label that may be damaged: expected labels up to 9, or training examples of every \
          label from {} to {}, found {found} at example {example}, and no training example of {}; fetch the \
@@ -409,9 +409,8 @@ pub enum DataError {
     },
     /// A well-formed file is not the original MNIST file.
     #[error(
-        "{file} is not the original MNIST file: expected contents of SHA-256 {expected}, found \
-         {found}; if it is meant to be another data set, use `mnist::open_unverified`, else delete it and \
-         fetch the original"
+        "{file} is not the original MNIST file: expected contents of SHA-256 {expected}, found {found}; if it is \
+         meant to be another data set, use `mnist::open_unverified`, else delete it and fetch the original"
     )]
     Checksum {
         /// The file.

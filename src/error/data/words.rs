@@ -4,6 +4,65 @@ use std::path::Path;
 
 use crate::error::joined;
 
+/// A text of a file, quoted; the beginning of a long one.
+pub(super) fn excerpt(text: &str) -> String {
+    const MOST: usize = 40;
+    match text.char_indices().nth(MOST) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+    }
+}
+
+/// Names of columns.
+pub(super) fn quoted(names: &[String]) -> String {
+    shortened(names.iter().map(|name| excerpt(name)).collect())
+}
+
+/// These texts, and how many more there are.
+pub(super) fn listed(texts: &[String], of: usize) -> String {
+    let mut items: Vec<String> = texts.iter().map(|text| excerpt(text)).collect();
+    if of > items.len() {
+        items.push(format!("{} more", of - items.len()));
+    }
+    joined(&items)
+}
+
+/// `1 row`, `2 rows`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+/// The name that was meant: the one with the fewest letters to add, leave out or replace, in any case, where these are
+/// about a third of it or less.
+pub(super) fn nearest<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
+    let distances = names.iter().map(|other| (distance(name, other), other));
+    let (distance, found) = distances.min_by_key(|(distance, _)| *distance)?;
+    let letters = found.chars().count().max(name.chars().count());
+    let is_near = distance <= letters.div_ceil(3).min(letters.saturating_sub(1));
+    (is_near && !found.is_empty()).then_some(found)
+}
+
+/// Letters to add, leave out or replace until one name is the other (Levenshtein, 1965).
+fn distance(one: &str, other: &str) -> usize {
+    // A header is a few letters a column; of what is no header the beginning will do.
+    const MOST: usize = 100;
+    let other: Vec<char> = other.chars().take(MOST).collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, letter) in one.chars().take(MOST).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = above + 1;
+        for (at, found) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(!letter.eq_ignore_ascii_case(found));
+            diagonal = row[at + 1];
+            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
+        }
+    }
+    row[other.len()]
+}
+
 /// The first of these items, and how many more there are.
 fn shortened(mut items: Vec<String>) -> String {
     const MOST: usize = 8;
@@ -78,6 +137,32 @@ pub(super) fn columns_not_finite(what: &str, name: &str, columns: &[usize], foun
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_that_was_meant() {
+        let names = ["area", "year built", "Town", "x"].map(str::to_owned);
+        for (name, meant) in [
+            ("aera", Some("area")),
+            ("town", Some("Town")),
+            ("year_built", Some("year built")),
+            ("yearbuilt", Some("year built")),
+            ("price", None),
+            ("y", None),
+        ] {
+            assert_eq!(nearest(name, &names), meant, "{name}");
+        }
+        assert_eq!(nearest("a", &[]), None);
+        for (one, other, expected) in [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3)] {
+            assert_eq!(distance(one, other), expected);
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_letters() {
+        assert_eq!(excerpt("a \"b\"\n"), r#""a \"b\"\n""#);
+        let long = "é".repeat(41);
+        assert_eq!(excerpt(&long), format!("\"{}\"…", "é".repeat(40)));
+    }
 
     #[test]
     fn lists_read_as_a_person_would_say_them() {

@@ -1,0 +1,161 @@
+use super::super::records::place_in;
+use super::super::{CellFault, CellKind, DataError, Records, RowNumber, RowsError};
+use super::fitted::{FittedColumns, Kind, Target};
+use super::missing::missing;
+use super::scale::Scale;
+use super::{Blank, cell};
+
+/// Makes features of the fields of one row after another, in the order of one header:
+/// [`FittedColumns::row`] gives it.
+#[derive(Debug, Clone)]
+pub struct RowEncoder {
+    columns: FittedColumns,
+    name: String,
+    /// For each field of a row what becomes of it.
+    uses: Vec<Option<Use>>,
+    width: usize,
+}
+
+/// By its place among the columns.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    Feature(usize),
+    Target(usize),
+}
+
+impl RowEncoder {
+    pub(super) fn of_features(
+        columns: &FittedColumns,
+        name: String,
+        header: &[impl AsRef<str>],
+    ) -> Result<Self, DataError> {
+        let mut uses = vec![None; header.len()];
+        for (at, feature) in columns.inner().features.iter().enumerate() {
+            uses[place_in(&name, header, &feature.name)?] = Some(Use::Feature(at));
+        }
+        Ok(Self {
+            columns: columns.clone(),
+            name,
+            uses,
+            width: columns.features(),
+        })
+    }
+
+    /// Makes targets in place of features: values as they are scaled, the index of a class, 1 or 0 for a label.
+    pub(super) fn of_target(columns: &FittedColumns, of: &Records) -> Result<Self, DataError> {
+        let mut uses = vec![None; of.header().len()];
+        let names = columns.target().columns();
+        for (at, column) in names.iter().enumerate() {
+            uses[of.place_of(column)?] = Some(Use::Target(at));
+        }
+        Ok(Self {
+            columns: columns.clone(),
+            name: of.name().to_owned(),
+            uses,
+            width: names.len(),
+        })
+    }
+
+    /// Numbers that a row becomes.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Writes the features of a row: `fields` are in the order of the header, `row` stands for the row in messages, and
+    /// `to` has room for [`FittedColumns::features`] numbers. It allocates nothing.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Cell`](super::super::ColumnsError::Cell) when a field is not what its column needs,
+    /// [`RowsError::Fields`] when there are more or fewer than the header has, and
+    /// [`ColumnsError::Width`](super::super::ColumnsError::Width) when `to` is longer or shorter than the features.
+    pub fn encode<'a>(
+        &self,
+        fields: impl IntoIterator<Item = &'a str>,
+        row: RowNumber,
+        to: &mut [f32],
+    ) -> Result<(), DataError> {
+        super::numbers::check_width("room for the features of a row", self.width, to.len())?;
+        to.fill(0.0);
+        let mut found = 0;
+        for field in fields {
+            if let Some(Some(place)) = self.uses.get(found) {
+                let field = field.trim();
+                let encoded = match *place {
+                    Use::Feature(at) => self.feature(at, field, to),
+                    Use::Target(at) => self.target(at, field).map(|target| to[at] = target),
+                };
+                encoded.map_err(|fault| cell(&self.name, row, self.column(*place), fault))?;
+            }
+            found += 1;
+        }
+        match found == self.uses.len() {
+            true => Ok(()),
+            false => Err(RowsError::Fields {
+                name: self.name.clone(),
+                row,
+                expected: self.uses.len(),
+                found,
+            }
+            .into()),
+        }
+    }
+
+    fn column(&self, of: Use) -> &str {
+        match of {
+            Use::Feature(at) => &self.columns.inner().features[at].name,
+            Use::Target(at) => &self.columns.target().columns()[at],
+        }
+    }
+
+    fn feature(&self, at: usize, field: &str, to: &mut [f32]) -> Result<(), CellFault> {
+        let inner = self.columns.inner();
+        let feature = &inner.features[at];
+        let to = &mut to[feature.first..];
+        match &feature.kind {
+            Kind::Number { scale, blank } => match (inner.missing.number(field)?, *blank) {
+                (Some(number), _) => to[0] = scale.scaled_field(number, field)?,
+                (None, Blank::Value(number)) => to[0] = scale.scaled_field(number, field)?,
+                (None, Blank::Mean { has_flag: true }) => to[1] = 1.0,
+                (None, Blank::Mean { has_flag: false }) => {}
+                (None, Blank::Refused) => return Err(missing(field, CellKind::Number)),
+            },
+            Kind::OneHot(known) => {
+                if let Some(category) = known.number(field, &inner.missing)? {
+                    to[category] = 1.0;
+                }
+            }
+            Kind::Index { known, .. } => {
+                let category = known.number(field, &inner.missing)?;
+                let first = usize::from(known.has_others);
+                to[0] = category.map_or(0.0, |category| (first + category) as f32);
+            }
+        }
+        Ok(())
+    }
+
+    fn target(&self, at: usize, field: &str) -> Result<f32, CellFault> {
+        let inner = self.columns.inner();
+        match &inner.target {
+            Target::Values {
+                means, deviations, ..
+            } => {
+                let number = inner.missing.number(field)?;
+                let number = number.ok_or_else(|| missing(field, CellKind::Value))?;
+                let scale = Scale {
+                    mean: means[at],
+                    deviation: deviations[at],
+                };
+                scale.scaled_field(number, field)
+            }
+            Target::Labels { .. } => inner.missing.label(field).map(|is| f32::from(u8::from(is))),
+            Target::Classes { .. } => {
+                if inner.missing.is(field) {
+                    return Err(missing(field, CellKind::Class));
+                }
+                let class = inner.classes.number(field);
+                let unknown = || inner.classes.unknown(field, true);
+                class.map(|class| class as f32).ok_or_else(unknown)
+            }
+        }
+    }
+}

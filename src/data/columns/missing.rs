@@ -1,0 +1,73 @@
+use super::super::{CellFault, CellKind};
+
+/// Words that stand for a missing field beside a blank, as pandas takes them.
+const USUAL: [&str; 5] = ["NA", "N/A", "NaN", "null", "None"];
+
+/// Words of the user's that stand for a missing field, without blanks around them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Missing {
+    words: Vec<String>,
+}
+
+impl Missing {
+    pub(super) fn new(words: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let trimmed = words
+            .into_iter()
+            .map(|word| word.as_ref().trim().to_owned());
+        let mut words: Vec<String> = trimmed.filter(|word| !word.is_empty()).collect();
+        words.sort_unstable();
+        words.dedup();
+        Self { words }
+    }
+
+    pub(super) fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// Whether a field without blanks around it is missing.
+    pub(super) fn is(&self, field: &str) -> bool {
+        let equals = |word: &str| field.eq_ignore_ascii_case(word);
+        field.is_empty()
+            || USUAL.into_iter().any(equals)
+            || self.words.iter().any(|word| equals(word))
+    }
+
+    /// The number in a field without blanks around it, or none where it is missing.
+    pub(super) fn number(&self, field: &str) -> Result<Option<f64>, CellFault> {
+        if self.is(field) {
+            return Ok(None);
+        }
+        let found = || field.to_owned();
+        match field.parse::<f64>() {
+            Err(_) => Err(CellFault::NotANumber { found: found() }),
+            // A number too large for an f64 is read as infinite.
+            Ok(number) if !number.is_finite() => Err(CellFault::Infinite { found: found() }),
+            Ok(number) => Ok(Some(number)),
+        }
+    }
+
+    /// What a field without blanks around it says, yes or no.
+    pub(super) fn label(&self, field: &str) -> Result<bool, CellFault> {
+        if self.is(field) {
+            return Err(missing(field, CellKind::Label));
+        }
+        let is = |words: [&str; 2]| words.iter().any(|word| field.eq_ignore_ascii_case(word));
+        match field.parse::<f64>() {
+            Ok(0.0) => Ok(false),
+            Ok(1.0) => Ok(true),
+            _ if is(["no", "false"]) => Ok(false),
+            _ if is(["yes", "true"]) => Ok(true),
+            _ => Err(CellFault::NotALabel {
+                found: field.to_owned(),
+            }),
+        }
+    }
+}
+
+/// An error about a field that is missing.
+pub(super) fn missing(field: &str, expected: CellKind) -> CellFault {
+    CellFault::Missing {
+        found: field.to_owned(),
+        expected,
+    }
+}

@@ -1,0 +1,195 @@
+//! Columns of numbers that come as arrays.
+
+use std::collections::HashSet;
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+
+use super::super::table::check_finite;
+use super::super::{ColumnsError, DataError};
+use super::Blank;
+use super::fitted::{FittedColumns, Kind, Target};
+use super::missing::Missing;
+use super::scale::{Scale, Spread};
+
+impl FittedColumns {
+    /// Columns of rows that are numbers already: features `x` (rows, features) and values to be predicted `y`
+    /// (rows, values) of the part to train on. They are called `column 0`, `column 1`, …, and `value 0`, ….
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use wgrad::data::{FittedColumns, Table};
+    ///
+    /// let (x, y) = (array![[90.0, 3.0], [60.0, 2.0], [120.0, 4.0]], array![[410.0], [300.0], [475.0]]);
+    /// let columns = FittedColumns::of_numbers(x.view(), y.view())?;
+    /// let scaled = columns.scale(x.view())?;
+    /// assert_eq!(scaled.row(0), array![0.0, 0.0]);
+    /// let table = Table::regression("houses", scaled.view(), columns.scale_values(y.view())?.view())?;
+    /// // What a network gives, in the unit of y.
+    /// assert_eq!(columns.values(array![[0.0]].view())?, array![[395.0]]);
+    /// # Ok::<(), wgrad::data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`DataError::Empty`], [`DataError::Count`] and [`DataError::NotFinite`] as
+    /// [`Table::regression`](super::super::Table::regression); [`ColumnsError::Constant`] when a column is the same in
+    /// all rows, and [`ColumnsError::Scale`] when its deviation cannot be computed.
+    pub fn of_numbers(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Result<Self, DataError> {
+        if x.nrows() != y.nrows() {
+            return Err(DataError::Count {
+                what: "rows of y".to_owned(),
+                expected: x.nrows(),
+                found: y.nrows(),
+            });
+        }
+        let values = scales("y", "value", y)?;
+        let (names, scales): (Vec<_>, Vec<_>) = values.into_iter().unzip();
+        Self::of_columns(x, Target::of_values(names, &scales))
+    }
+
+    /// The same where each row has one of these classes: a
+    /// [`Table::classification`](super::super::Table::classification) takes the classes of the rows.
+    ///
+    /// # Errors
+    /// As [`of_numbers`](Self::of_numbers); [`ColumnsError::Classes`] when there are fewer than two, or two of one
+    /// name.
+    pub fn of_numbers_with_classes(
+        x: ArrayView2<'_, f32>,
+        classes: impl IntoIterator<Item: Into<String>>,
+    ) -> Result<Self, DataError> {
+        let classes = classes.into_iter().map(Into::into);
+        let classes: Vec<String> = classes.map(|name: String| name.trim().to_owned()).collect();
+        let distinct: HashSet<_> = classes.iter().filter(|name| !name.is_empty()).collect();
+        if classes.len() < 2 || distinct.len() < classes.len() {
+            return Err(ColumnsError::Classes {
+                found: classes.clone(),
+            }
+            .into());
+        }
+        let name = "class".to_owned();
+        Self::of_columns(x, Target::Classes { name, classes })
+    }
+
+    fn of_columns(x: ArrayView2<'_, f32>, target: Target) -> Result<Self, DataError> {
+        let features = scales("x", "column", x)?.into_iter().map(|(name, scale)| {
+            let blank = Blank::Refused;
+            (name, Kind::Number { scale, blank })
+        });
+        let words = Missing::new([""; 0]);
+        Ok(Self::new(words, features.collect(), target))
+    }
+
+    /// Features (rows, features) as a network sees them, of numbers `x` of the same shape in the units of the columns.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Width`] when there are more or fewer columns, [`ColumnsError::NotNumbers`] when one of them is
+    /// no plain number, and [`DataError::NotFinite`] when a number is not finite, or is not when it is scaled.
+    pub fn scale(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, DataError> {
+        let scales = self.inner().features.iter().map(|feature| {
+            let found = match &feature.kind {
+                Kind::Number {
+                    scale,
+                    blank: Blank::Refused,
+                } => return Ok(*scale),
+                Kind::Number { .. } => "a number that may be blank",
+                Kind::OneHot(_) | Kind::Index { .. } => "a category",
+            };
+            Err(ColumnsError::NotNumbers {
+                column: feature.name.clone(),
+                found,
+            })
+        });
+        let scales = scales.collect::<Result<Vec<Scale>, _>>()?;
+        scaled("x", x, &scales)
+    }
+
+    /// Values (rows, values) as a network should give them, of values `y` in their units: what
+    /// [`values`](Self::values) turns back.
+    ///
+    /// # Errors
+    /// As [`scale`](Self::scale), and [`ColumnsError::NoValues`] when classes or labels are predicted.
+    pub fn scale_values(&self, y: ArrayView2<'_, f32>) -> Result<Array2<f32>, DataError> {
+        scaled("y", y, &self.scales_of_values()?)
+    }
+}
+
+fn scaled(
+    name: &'static str,
+    of: ArrayView2<'_, f32>,
+    scales: &[Scale],
+) -> Result<Array2<f32>, DataError> {
+    check_width(name, scales.len(), of.ncols())?;
+    let scaled = mapped(of, scales, |scale, x| scale.scaled(f64::from(x)));
+    check_finite(name, "column", scaled.view())?;
+    Ok(scaled)
+}
+
+/// Each column by its scale.
+pub(super) fn mapped(
+    of: ArrayView2<'_, f32>,
+    scales: &[Scale],
+    by: impl Fn(&Scale, f32) -> f32,
+) -> Array2<f32> {
+    let mut mapped = of.to_owned();
+    for (mut column, scale) in mapped.axis_iter_mut(Axis(1)).zip(scales) {
+        column.mapv_inplace(|x| by(scale, x));
+    }
+    mapped
+}
+
+/// Name and scale of each column of an array that is called `name` in messages.
+fn scales(
+    name: &str,
+    what: &'static str,
+    of: ArrayView2<'_, f32>,
+) -> Result<Vec<(String, Scale)>, DataError> {
+    for (what, count) in [("rows", of.nrows()), ("columns", of.ncols())] {
+        if count == 0 {
+            let name = name.to_owned();
+            return Err(DataError::Empty { name, what });
+        }
+    }
+    check_finite(name, what, of)?;
+    let columns = of.axis_iter(Axis(1)).enumerate();
+    let scales = columns.map(|(at, column)| {
+        let named = format!("{what} {at}");
+        let scale = scale(name, &named, column)?;
+        Ok((named, scale))
+    });
+    scales.collect()
+}
+
+fn scale(name: &str, column: &str, of: ArrayView1<'_, f32>) -> Result<Scale, ColumnsError> {
+    let mut spread = Spread::new();
+    of.iter().for_each(|&x| spread.add(f64::from(x)));
+    let (name, column) = (name.to_owned(), column.to_owned());
+    if spread.is_constant() {
+        return Err(ColumnsError::Constant {
+            name,
+            column,
+            found: of[0].to_string(),
+            rows: spread.count,
+        });
+    }
+    spread.scale().ok_or(ColumnsError::Scale {
+        name,
+        column,
+        least: spread.least,
+        most: spread.most,
+    })
+}
+
+/// Whether an array has a column for each of the columns.
+pub(super) fn check_width(
+    what: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), ColumnsError> {
+    match expected == found {
+        true => Ok(()),
+        false => Err(ColumnsError::Width {
+            what,
+            expected,
+            found,
+        }),
+    }
+}

@@ -1,0 +1,177 @@
+//! Which rows make a part of some data, whatever these are.
+
+mod copies;
+
+use std::ops::Range;
+
+use super::sampling::{permute, saturated};
+use super::{DataError, Labels, RowsError};
+use crate::memory;
+use crate::random::split_key;
+
+/// Data of which rows are chosen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) name: &'a str,
+    pub(super) len: usize,
+}
+
+impl Rows<'_> {
+    /// The name of a part with so many rows.
+    pub(super) fn name_of_part(&self, rows: usize) -> String {
+        format!("{}, {rows} of {} rows", self.name, self.len)
+    }
+
+    /// Whether a part can have these rows: some, all of which are there, and memory for so many bytes of each.
+    pub(super) fn check(&self, indices: &[usize], row_bytes: usize) -> Result<(), DataError> {
+        if indices.is_empty() {
+            return Err(self.none_chosen().into());
+        }
+        match indices.iter().find(|&&index| index >= self.len) {
+            Some(&index) => Err(RowsError::Index {
+                name: self.name.to_owned(),
+                index,
+                rows: self.len,
+            }
+            .into()),
+            None => self.check_memory(indices.len(), row_bytes),
+        }
+    }
+
+    /// Whether there is memory for so many rows.
+    fn check_memory(&self, rows: usize, row_bytes: usize) -> Result<(), DataError> {
+        let needed = (rows as u64).saturating_mul(row_bytes as u64);
+        memory::check(String::new, needed).map_err(|_| DataError::TooLarge {
+            name: self.name_of_part(rows),
+            examples: rows,
+        })
+    }
+
+    /// The rows of a range.
+    pub(super) fn cut(&self, range: Range<usize>) -> Result<Vec<usize>, DataError> {
+        if range.is_empty() {
+            return Err(self.none_chosen().into());
+        }
+        match range.end > self.len {
+            true => Err(RowsError::Index {
+                name: self.name.to_owned(),
+                index: range.end - 1,
+                rows: self.len,
+            }
+            .into()),
+            false => Ok(range.collect()),
+        }
+    }
+
+    /// All rows in an order of the seed, of which the first part gets `share`.
+    pub(super) fn split(&self, share: f64, seed: u64) -> Result<[Vec<usize>; 2], DataError> {
+        let first = self.first_of(self.len, share)?;
+        self.check_parts(share, first)?;
+        let mut order = self.shuffled(seed);
+        let parts = [order.by_ref().take(first).collect(), order.collect()];
+        Ok(parts)
+    }
+
+    /// The same with each group split by itself: `group_of` has the group of each row. Both parts get a row of each
+    /// group with two or more.
+    pub(super) fn split_by(
+        &self,
+        group_of: &[u32],
+        share: f64,
+        seed: u64,
+    ) -> Result<[Vec<usize>; 2], DataError> {
+        let mut left = Vec::new();
+        for size in sizes(group_of) {
+            let first = self.first_of(size, share)?;
+            left.push(first.clamp(size.min(1), size.saturating_sub(1).max(1)));
+        }
+        self.check_parts(share, left.iter().sum())?;
+        let mut parts = [Vec::new(), Vec::new()];
+        for row in self.shuffled(seed) {
+            let left = &mut left[group_of[row] as usize];
+            let is_second = usize::from(*left == 0);
+            *left = left.saturating_sub(1);
+            parts[is_second].push(row);
+        }
+        Ok(parts)
+    }
+
+    /// `count` rows of each class, which take turns.
+    pub(super) fn of_each(
+        &self,
+        labels: &Labels,
+        count: usize,
+        seed: u64,
+    ) -> Result<Vec<usize>, DataError> {
+        if count == 0 {
+            return Err(self.none_chosen().into());
+        }
+        let classes = labels.classes();
+        self.check_memory(count.saturating_mul(classes), size_of::<usize>())?;
+        let mut rows_of = vec![Vec::new(); classes];
+        for row in self.shuffled(seed) {
+            rows_of[labels.indices()[row] as usize].push(row);
+        }
+        if let Some(class) = rows_of.iter().position(Vec::is_empty) {
+            return Err(RowsError::EmptyClass {
+                name: self.name.to_owned(),
+                class,
+                classes,
+            }
+            .into());
+        }
+        let turn = |turn: usize| rows_of.iter().map(move |rows| rows[turn % rows.len()]);
+        Ok((0..count).flat_map(turn).collect())
+    }
+
+    fn none_chosen(&self) -> RowsError {
+        RowsError::NoneChosen {
+            name: self.name.to_owned(),
+            rows: self.len,
+        }
+    }
+
+    /// How many of so many rows are `share` of them, rounded.
+    fn first_of(&self, rows: usize, share: f64) -> Result<usize, RowsError> {
+        match share > 0.0 && share < 1.0 {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "between 0 and a count"
+            )]
+            true => Ok((share * rows as f64).round() as usize),
+            false => Err(RowsError::Share {
+                name: self.name.to_owned(),
+                found: share,
+            }),
+        }
+    }
+
+    /// Whether both parts have rows.
+    fn check_parts(&self, share: f64, first: usize) -> Result<(), RowsError> {
+        match first == 0 || first == self.len {
+            false => Ok(()),
+            true => Err(RowsError::EmptyPart {
+                name: self.name.to_owned(),
+                share,
+                rows: self.len,
+                first,
+            }),
+        }
+    }
+
+    fn shuffled(&self, seed: u64) -> impl Iterator<Item = usize> + use<> {
+        let (key, rows) = (split_key(seed), saturated(self.len));
+        (0..rows).map(move |position| permute(key, rows, 0, position) as usize)
+    }
+}
+
+/// Rows of each group.
+fn sizes(group_of: &[u32]) -> Vec<usize> {
+    let groups = group_of.iter().max().map_or(0, |&last| last as usize + 1);
+    let mut sizes = vec![0; groups];
+    for &group in group_of {
+        sizes[group as usize] += 1;
+    }
+    sizes
+}

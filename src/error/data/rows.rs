@@ -1,0 +1,286 @@
+use super::RowNumber;
+use super::words::{counted, excerpt, nearest, quoted};
+use crate::error::memory::readable;
+
+/// What can be wrong with rows of data: as they are read from text, and as some of them are chosen.
+///
+/// Columns are counted from 1 here, as people count those of a file that have no name.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowsError {
+    /// A text has no header.
+    #[error(
+        "{name} is empty: expected a header, which names the columns, and then a row a line, found nothing; check \
+         that it was written to its end"
+    )]
+    Empty {
+        /// Name of the file.
+        name: String,
+    },
+    /// A header is all there is.
+    #[error(
+        "{name} has no rows: expected at least one after the header ({}), found none; check that it was written to its \
+         end, or give the names of a file without a header to `Csv::header`",
+        quoted(header)
+    )]
+    NoRows {
+        /// Name of the file.
+        name: String,
+        /// Its header.
+        header: Vec<String>,
+    },
+    /// Two columns have one name.
+    #[error(
+        "{name} has two columns named \"{column}\", the {} and the {}: expected another name for each; rename one in \
+         the header",
+        ordinal(places[0]),
+        ordinal(places[1])
+    )]
+    NamedTwice {
+        /// Name of the file.
+        name: String,
+        /// Name of both columns.
+        column: String,
+        /// Their places, counted from 1.
+        places: [usize; 2],
+    },
+    /// A row is longer or shorter than the header.
+    #[error(
+        "{name}, {row}: expected {}, as the header has, found {found}; {}",
+        counted(*expected, "field"),
+        fields_remedy(*expected, *found)
+    )]
+    Fields {
+        /// Name of the file.
+        name: String,
+        /// The row.
+        row: RowNumber,
+        /// Fields of the header.
+        expected: usize,
+        /// Fields of the row.
+        found: usize,
+    },
+    /// A field is not UTF-8.
+    #[error(
+        "{name}, {row}, column {column}: expected UTF-8, found bytes of another encoding; save the file as UTF-8, for \
+         example as \"CSV UTF-8\" from a spreadsheet, or with `iconv -f WINDOWS-1252 -t UTF-8`"
+    )]
+    NotUtf8 {
+        /// Name of the file.
+        name: String,
+        /// The row.
+        row: RowNumber,
+        /// The column, by its name where the header could be read, or else its place counted from 1.
+        column: String,
+    },
+    /// A file is no text at all.
+    #[error(
+        "{name} is {kind}: expected a table as text with delimiters, which is called CSV; save the table in it as that"
+    )]
+    NotText {
+        /// Name of the file.
+        name: String,
+        /// What it is, for example `an Excel workbook`.
+        kind: String,
+    },
+    /// A quoted field has no end.
+    #[error(
+        "{name}, {row}, column {column}: a quote opens a field that no other quote closes: expected one before the \
+         end of the file, found none; close it, or write a quote that is part of the text as \"\" within a quoted \
+         field"
+    )]
+    OpenQuote {
+        /// Name of the file.
+        name: String,
+        /// Where the quote stands.
+        row: RowNumber,
+        /// Name or place of the column.
+        column: String,
+    },
+    /// A quoted field goes on after its closing quote.
+    #[error(
+        "{name}, {row}, column {column}: expected the end of the field after its closing quote, found {found:?}; \
+         write a quote that is part of the text as \"\", or close the quote of an earlier field"
+    )]
+    AfterQuote {
+        /// Name of the file.
+        name: String,
+        /// The line of the closing quote.
+        row: RowNumber,
+        /// Name or place of the column.
+        column: String,
+        /// What follows the quote.
+        found: char,
+    },
+    /// A row is larger than 4 GiB.
+    #[error(
+        "{name}, {row} is larger than 4 GiB: expected a row a line, found none that ends; check that this is a file of \
+         rows, and its quotes"
+    )]
+    TooLong {
+        /// Name of the file.
+        name: String,
+        /// The row.
+        row: RowNumber,
+    },
+    /// A file is larger than the memory.
+    #[error(
+        "{name} has {}, and there is memory for {} ({limit}); take a part of its rows, or a `Stream` of blocks",
+        readable(*bytes),
+        readable(*available)
+    )]
+    TooLarge {
+        /// Name of the file.
+        name: String,
+        /// Its bytes.
+        bytes: u64,
+        /// Bytes of memory that there are.
+        available: u64,
+        /// What limits them.
+        limit: &'static str,
+    },
+    /// A delimiter that cannot be one.
+    #[error(
+        "delimiter {:?}: expected an ASCII character other than a quote and a line break, such as ',', ';' or a \
+         tab, found another one; take the one that stands between the fields of the file",
+        *found as char
+    )]
+    Delimiter {
+        /// The byte that was asked for.
+        found: u8,
+    },
+    /// A column is asked for that the header does not name.
+    #[error("{}", no_column(name, column, header))]
+    NoColumn {
+        /// Name of the file.
+        name: String,
+        /// The column.
+        column: String,
+        /// The names that there are.
+        header: Vec<String>,
+    },
+    /// No row was chosen.
+    #[error(
+        "no row of {name} is chosen: expected at least one of {rows}, found none; choose others"
+    )]
+    NoneChosen {
+        /// Name of the data.
+        name: String,
+        /// Number of rows.
+        rows: usize,
+    },
+    /// A row is chosen that is not there.
+    #[error(
+        "{name} has no row {index}: expected an index below {rows}, the number of its rows, as rows are counted \
+         from 0; choose another"
+    )]
+    Index {
+        /// Name of the data.
+        name: String,
+        /// The index.
+        index: usize,
+        /// Number of rows.
+        rows: usize,
+    },
+    /// A share is none.
+    #[error(
+        "share of {name} in the first part: expected more than 0 and less than 1, such as 0.8, found {found}"
+    )]
+    Share {
+        /// Name of the data.
+        name: String,
+        /// The share.
+        found: f64,
+    },
+    /// A share leaves one of two parts without a row.
+    #[error(
+        "{share} of the {} of {name} is {first}, which leaves none for the {} part: expected rows in both; take \
+         another share, or more rows",
+        counted(*rows, "row"),
+        if *first == 0 { "first" } else { "second" }
+    )]
+    EmptyPart {
+        /// Name of the data.
+        name: String,
+        /// The share.
+        share: f64,
+        /// Number of rows.
+        rows: usize,
+        /// How many of them the first part would have.
+        first: usize,
+    },
+    /// Rows are to be chosen by their class, and have none.
+    #[error(
+        "{name} has values and no classes: expected a class of each row, by which rows are chosen; choose them in \
+         another way, such as with `split`"
+    )]
+    NoClasses {
+        /// Name of the data.
+        name: String,
+    },
+    /// Rows of each class are to be chosen, and there is a class without any.
+    #[error(
+        "{name} has no row of class {class}: expected at least one of each of {classes} classes; add one, or leave out \
+         the class"
+    )]
+    EmptyClass {
+        /// Name of the data.
+        name: String,
+        /// The class.
+        class: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+}
+
+fn fields_remedy(expected: usize, found: usize) -> &'static str {
+    match found < expected {
+        true => "put a delimiter for each field that is blank",
+        false => "put quotes around a field that holds a delimiter",
+    }
+}
+
+fn ordinal(place: usize) -> String {
+    let ending = match (place % 10, place % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{place}{ending}")
+}
+
+/// A message about a column that is not there, with the one that was meant, as far as one can tell.
+fn no_column(name: &str, column: &str, header: &[String]) -> String {
+    let remedy = match (nearest(column, header), header) {
+        (Some(meant), _) => format!("did you mean \"{meant}\"?"),
+        (None, [one]) if one.contains([';', '\t', '|']) => {
+            let delimiter = one.chars().find(|c| [';', '\t', '|'].contains(c));
+            format!(
+                "its fields seem to lie between {:?}: give that to `Csv::delimiter`",
+                delimiter.unwrap_or(';')
+            )
+        }
+        (None, _) => "name one of them".to_owned(),
+    };
+    format!(
+        "{name} has no column {}: expected one of its header, which is {}; {remedy}",
+        excerpt(column),
+        quoted(header)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ordinal;
+
+    #[test]
+    fn places_read_as_a_person_would_say_them() {
+        let found = [1, 2, 3, 4, 11, 12, 13, 21, 112, 122].map(ordinal);
+        let expected = [
+            "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "112th", "122nd",
+        ];
+        assert_eq!(found, expected);
+    }
+}
