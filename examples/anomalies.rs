@@ -32,13 +32,14 @@ fn main() -> ExitCode {
 
 /// Readings of a pump that works: each a curve of the causes, with noise.
 fn readings(rows: usize, random: &mut ChaCha8Rng) -> Array2<f32> {
-    let causes = Uniform::new(-1.0f32, 1.0).map(|uniform| {
-        Array2::from_shape_simple_fn((rows, CAUSES), || uniform.sample(random))
-    });
+    let causes = Uniform::new(-1.0f32, 1.0)
+        .map(|uniform| Array2::from_shape_simple_fn((rows, CAUSES), || uniform.sample(random)));
     let causes = causes.unwrap_or_else(|_| Array2::zeros((rows, CAUSES)));
     Array2::from_shape_fn((rows, SENSORS), |(row, sensor)| {
         let angle = |cause: usize| ((sensor * (cause + 2)) as f32).sin() * 1.5;
-        let sum: f32 = (0..CAUSES).map(|cause| angle(cause) * causes[(row, cause)]).sum();
+        let sum: f32 = (0..CAUSES)
+            .map(|cause| angle(cause) * causes[(row, cause)])
+            .sum();
         let noise: f32 = StandardNormal.sample(random);
         (sum + 0.3 * sensor as f32).sin() + 0.05 * noise
     })
@@ -84,7 +85,11 @@ fn find() -> Result<(), Box<dyn Error>> {
     let limit = usual[usual.len() * 99 / 100];
     let scores = distances(&test)?;
     let (mut found, mut false_alarms) = (0, 0);
-    for (row, _) in scores.iter().enumerate().filter(|(_, score)| **score > limit) {
+    for (row, _) in scores
+        .iter()
+        .enumerate()
+        .filter(|(_, score)| **score > limit)
+    {
         match is_anomaly(row) {
             true => found += 1,
             false => false_alarms += 1,

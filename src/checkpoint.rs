@@ -193,6 +193,9 @@ pub(crate) fn encode(
     metadata.insert(header::FORMAT_KEY.to_owned(), FORMAT.to_owned());
     metadata.insert("network".to_owned(), graph.line());
     metadata.insert(open::STRUCTURE_KEY.to_owned(), graph.structure());
+    if let Some(columns) = &graph.columns {
+        metadata.insert(open::COLUMNS_KEY.to_owned(), columns.to_json());
+    }
     if let Some((state, position)) = training {
         for (role, values) in state {
             for (Parameter { name, spec }, value) in graph.parameters.iter().zip(values) {

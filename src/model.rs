@@ -14,6 +14,7 @@ mod values;
 
 use std::sync::{Arc, Mutex};
 
+use crate::data::FittedColumns;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
@@ -115,6 +116,13 @@ impl Model {
     #[must_use]
     pub fn output(&self) -> Shape {
         self.graph.output().shape
+    }
+
+    /// What a row of features is made of, where the network was made by [`Sequential::of`], or the file has it that it was
+    /// loaded from.
+    #[must_use]
+    pub fn columns(&self) -> Option<&FittedColumns> {
+        self.graph.columns.as_ref()
     }
 
     pub(crate) fn graph(&self) -> &Arc<Graph> {

@@ -69,7 +69,7 @@ pub(crate) fn part_key(key: [u32; 2], part: u32) -> [u32; 2] {
 
 /// The key under which classes are drawn by their probabilities.
 pub(crate) fn sampling_key(seed: u64) -> [u32; 2] {
-    threefry(halves(seed), [4, 0])
+    threefry(halves(seed), [5, 0])
 }
 
 fn halves(seed: u64) -> [u32; 2] {
@@ -82,7 +82,7 @@ fn halves(seed: u64) -> [u32; 2] {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{layer_key, minibatch_key, split_key, threefry};
+    use super::{layer_key, minibatch_key, sampling_key, split_key, threefry};
 
     #[test]
     fn no_two_layers_or_networks_draw_under_one_key() {
@@ -93,9 +93,10 @@ mod tests {
         let others = seeds
             .map(minibatch_key)
             .into_iter()
-            .chain(seeds.map(split_key));
+            .chain(seeds.map(split_key))
+            .chain(seeds.map(sampling_key));
         let all: HashSet<_> = of_layers.chain(others).collect();
-        assert_eq!(all.len(), seeds.len() * 22);
+        assert_eq!(all.len(), seeds.len() * 23);
     }
 
     /// Known answers of Random123, the authors' own implementation.

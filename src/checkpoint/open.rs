@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use super::header::File;
 use super::{CheckpointError, Contents, decode_file, shown};
+use crate::data::FittedColumns;
 use crate::error::Error;
 use crate::network::{Graph, Sequential, StructureFault};
 use crate::ops::Layer;
 
 /// Key of the structure among the metadata.
 pub(super) const STRUCTURE_KEY: &str = "structure";
+
+/// Key of what a row of features is made of.
+pub(super) const COLUMNS_KEY: &str = "columns";
 
 /// What gives layers from outside of this crate, by their names.
 type Find<'a> = &'a mut dyn FnMut(&str) -> Option<Arc<dyn Layer>>;
@@ -43,19 +47,34 @@ fn structure(file: &File<'_>, find: Find<'_>) -> Result<Sequential, CheckpointEr
         let is_ours = file.is_ours();
         return Err(CheckpointError::NoStructure { is_ours });
     };
-    Sequential::of_structure(text, find).map_err(|fault| match fault {
+    let network = Sequential::of_structure(text, find).map_err(|fault| match fault {
         StructureFault::Layer(name) => CheckpointError::Layer { name: shown(&name) },
-        StructureFault::Damaged(reason) => CheckpointError::Structure {
-            reason: shown(&reason),
-        },
-    })
+        StructureFault::Damaged(reason) => makes_no_sense(&reason),
+    })?;
+    let Some(columns) = file.metadata.get(COLUMNS_KEY) else {
+        return Ok(network);
+    };
+    let columns =
+        FittedColumns::from_json(columns).map_err(|error| makes_no_sense(&error.to_string()))?;
+    match columns.features() == network.features() {
+        true => Ok(network.with_columns(columns)),
+        false => Err(makes_no_sense(&format!(
+            "its columns give {} features, and the network takes {}",
+            columns.features(),
+            network.features()
+        ))),
+    }
+}
+
+fn makes_no_sense(reason: &str) -> CheckpointError {
+    let reason = shown(reason);
+    CheckpointError::Structure { reason }
 }
 
 /// A network that cannot be is the file's mistake.
 fn graph(spec: &Sequential) -> Result<Graph, CheckpointError> {
-    spec.graph().map_err(|error| CheckpointError::Structure {
-        reason: shown(&error.to_string()),
-    })
+    spec.graph()
+        .map_err(|error| makes_no_sense(&error.to_string()))
 }
 
 impl Sequential {

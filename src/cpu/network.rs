@@ -8,6 +8,7 @@ use ndarray::{Array2, ArrayD, ArrayViewD, Zip};
 
 use super::footprint;
 use super::passes::Passes;
+use crate::data::FittedColumns;
 use crate::error::Error;
 use crate::network::{
     Graph, Parameter, Parameters, Sequential, array, check_all, check_shape, find, row_major,
@@ -99,6 +100,13 @@ impl<F: Float> Network<F> {
     #[must_use]
     pub fn output(&self) -> Shape {
         self.graph().output().shape
+    }
+
+    /// What a row of features is made of, where the network was made by [`Sequential::of`], or the file has it that it was
+    /// loaded from.
+    #[must_use]
+    pub fn columns(&self) -> Option<&FittedColumns> {
+        self.graph().columns.as_ref()
     }
 
     /// Names of the parameters in order, `layers.<index>.<name within the layer>`.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::parameters::unknown_name;
+use crate::data::FittedColumns;
 use crate::error::Error;
 use crate::memory::total;
 use crate::ops::{Conv2d, Layer, LayerSpec, Linear, MaxPool2d, ParameterSpec, Relu, unwrapped};
@@ -83,6 +84,8 @@ pub(crate) struct Graph {
     /// Number of inputs.
     pub(crate) inputs: usize,
     pub(super) seed: u64,
+    /// What a row of features is made of, where that is known.
+    pub(crate) columns: Option<FittedColumns>,
 }
 
 impl Graph {

@@ -47,6 +47,7 @@ impl Sequential {
             state: Vec::new(),
             inputs: 0,
             seed: self.seed,
+            columns: self.columns.clone(),
         };
         for (index, source) in self.sources.iter().enumerate() {
             let (shape, name) = match source {
@@ -233,6 +234,15 @@ impl Graph {
             let expected =
                 "at least 1: let a layer, a sum or a concatenation take it, or leave it out";
             return Err(Error::setting(what, expected, 0));
+        }
+        let columns = self.columns.as_ref();
+        if let Some(columns) = columns.filter(|columns| columns.outputs() != self.outputs()) {
+            let expected = format!(
+                "{}, as its columns say what is predicted",
+                columns.outputs()
+            );
+            let what = "number of the network's outputs";
+            return Err(Error::setting(what, expected, self.outputs()));
         }
         if self.parameters.is_empty() {
             let expected = "above 0: add a Linear layer";

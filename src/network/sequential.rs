@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use super::graph::Source;
+use crate::data::FittedColumns;
 use crate::error::Error;
-use crate::ops::Layer;
+use crate::ops::{Embedding, Flatten, Layer};
 use crate::shape::Shape;
 
 /// A network as plain data: layers in order, of which a value can be read again further on.
@@ -40,6 +41,8 @@ pub struct Sequential {
     pub(super) here: usize,
     pub(super) names: Vec<(String, usize)>,
     pub(super) seed: u64,
+    /// What a row of features is made of, where that is known.
+    pub(super) columns: Option<FittedColumns>,
     /// The first thing that cannot be.
     pub(super) mistake: Option<Mistake>,
     /// The same of clones alone.
@@ -105,9 +108,72 @@ impl Sequential {
             here: 0,
             names: Vec::new(),
             seed: 0,
+            columns: None,
             mistake: None,
             origin: Arc::default(),
         }
+    }
+
+    /// A network of no layers yet, for rows of a table with these columns: plain features as they are, and for each index
+    /// an [`Embedding`] as wide as the column says, one behind another. Files of the network have the columns, so that whoever loads it can give it rows of text.
+    ///
+    /// ```
+    /// use wgrad::data::{Category, Columns, Records};
+    /// use wgrad::ops::{Linear, Relu};
+    /// use wgrad::{Sequential, cpu};
+    ///
+    /// let rows = [["60", "Elm", "300"], ["90", "Oak", "410"], ["80", "Elm", "370"]];
+    /// let houses = Records::new("houses", ["area", "street", "price"], rows)?;
+    /// let columns = Columns::new().number("area").index(Category::new("street").width(3));
+    /// let columns = columns.value("price").fit(&houses)?;
+    /// // Of the area one feature, of the street three.
+    /// let network = Sequential::of(&columns).layer(Linear::new(8)).layer(Relu).layer(Linear::new(1));
+    /// assert_eq!(network.summary()?.parameters(), 2 * 3 + 4 * 8 + 8 + 8 + 1);
+    ///
+    /// let file = network.on_cpu()?.to_safetensors()?;
+    /// let network = cpu::Network::from_safetensors(&file)?;
+    /// let columns = network.columns().expect("they are in the file");
+    /// let asked = Records::new("asked", ["street", "area"], [["Oak", "75"]])?;
+    /// let outputs = network.predict(columns.features_of(&asked)?.view())?;
+    /// println!("{}", columns.values(outputs.view())?);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    #[must_use]
+    pub fn of(columns: &FittedColumns) -> Self {
+        let plain = columns.plain();
+        let indices: Vec<(usize, usize)> = columns
+            .indices()
+            .map(|(_, count, width)| (count, width))
+            .collect();
+        let plain = (plain > 0).then_some(plain);
+        let mut shapes = plain.into_iter().chain(indices.iter().map(|_| 1));
+        let mut network = Self::input(shapes.next().unwrap_or(0));
+        for shape in shapes {
+            network = network.another_input(shape);
+        }
+        let first = usize::from(plain.is_some());
+        let mut parts: Vec<usize> = (0..first).collect();
+        for (input, (count, width)) in (first..).zip(indices) {
+            network = network.at_index(input).layer(Embedding::new(count, width));
+            network = network.layer(Flatten);
+            parts.push(network.here);
+        }
+        if parts.len() > 1 {
+            network = network.value(Source::Concat(parts));
+        }
+        network.with_columns(columns.clone())
+    }
+
+    /// With what a row of its features is made of.
+    pub(crate) fn with_columns(mut self, columns: FittedColumns) -> Self {
+        self.columns = Some(columns);
+        self
+    }
+
+    /// Goes on at the value of this index.
+    pub(super) fn at_index(mut self, value: usize) -> Self {
+        self.here = value;
+        self
     }
 
     /// One more input, which the next layer takes. A row of features is that of all inputs, one after another. All

@@ -185,11 +185,6 @@ impl Sequential {
         }
         Ok(network.at_index(values - 1))
     }
-
-    fn at_index(mut self, value: usize) -> Self {
-        self.here = value;
-        self
-    }
 }
 
 #[cfg(test)]
