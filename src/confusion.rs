@@ -23,11 +23,22 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// From the logits of an example: `1 / Σ_c exp(z_c − z_largest)`.
-    pub(crate) fn of<F: Float>(logits: ArrayView1<'_, F>) -> Self {
+    /// From the logits of an example: `1 / Σ_c exp(z_c − z_largest)`. Of none it is class 0, and NaN.
+    ///
+    /// ```
+    /// use wgrad::Prediction;
+    /// use wgrad::ndarray::array;
+    ///
+    /// let prediction = Prediction::of(array![0.0f32, 2.0, 0.0].view());
+    /// assert_eq!(prediction.class, 1);
+    /// assert!((prediction.probability - 0.787).abs() < 1e-3);
+    /// ```
+    #[must_use]
+    pub fn of<F: Float>(logits: ArrayView1<'_, F>) -> Self {
         let class = largest(logits);
         let above = |&logit: &F| (logit.into_f64() - logits[class].into_f64()).exp();
-        let probability = match logits.iter().all(|logit| logit.is_finite()) {
+        let is_sound = !logits.is_empty() && logits.iter().all(|logit| logit.is_finite());
+        let probability = match is_sound {
             true => 1.0 / logits.iter().map(above).sum::<f64>(),
             false => f64::NAN,
         };

@@ -1,0 +1,70 @@
+//! Serves a model on the CPU, in a process of its own: rows of a CSV come on standard input, and what the model says of each
+//! goes to standard output. A row that cannot be read is told on standard error, and the next one follows.
+//!
+//! ```text
+//! cargo run --release --example table
+//! cargo run --release --example serve -- machines.safetensors < machines.csv
+//! ```
+
+#[path = "common/output.rs"]
+mod output;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use wgrad::cpu::Predictor;
+use wgrad::data::{RowNumber, Target};
+use wgrad::ndarray::ArrayView2;
+use wgrad::{Prediction, sigmoid};
+
+fn main() -> ExitCode {
+    output::run(serve)
+}
+
+fn serve() -> Result<(), Box<dyn Error>> {
+    let model = std::env::args_os()
+        .nth(1)
+        .ok_or("expected the file of a model")?;
+    let mut predictor = Predictor::load(&model)?;
+    let columns = predictor.network().columns().cloned();
+    let columns =
+        columns.ok_or("the model says nothing of columns: train it on those of a table")?;
+
+    let mut reader = csv::Reader::from_reader(io::stdin().lock());
+    let header: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
+    let encoder = columns.row("standard input", &header)?;
+    let mut features = vec![0.0; columns.features()];
+    let mut record = csv::StringRecord::new();
+    let mut out = io::stdout().lock();
+    while reader.read_record(&mut record)? {
+        let line = record.position().map_or(0, csv::Position::line);
+        if let Err(error) = encoder.encode(&record, RowNumber::Line(line), &mut features) {
+            eprintln!("error: {error}");
+            continue;
+        }
+        let outputs = predictor.predict_row(&features)?;
+        let outputs = ArrayView2::from_shape((1, outputs.len()), outputs)?;
+        match columns.target() {
+            Target::Classes { name, classes } => {
+                let Prediction { class, probability } = Prediction::of(outputs.row(0));
+                let class = &classes[class as usize];
+                writeln!(out, "{name}={class} probability={probability:.4}")?;
+            }
+            Target::Labels { names } => {
+                let pairs = names.iter().zip(sigmoid(outputs));
+                let pairs: Vec<_> = pairs.map(|(name, p)| format!("{name}={p:.4}")).collect();
+                writeln!(out, "{}", pairs.join(" "))?;
+            }
+            Target::Values { names, .. } => {
+                let pairs = names.iter().zip(columns.values(outputs)?);
+                let pairs: Vec<_> = pairs
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
+                writeln!(out, "{}", pairs.join(" "))?;
+            }
+            _ => return Err("the model predicts something else than this program knows".into()),
+        }
+    }
+    Ok(())
+}
