@@ -6,8 +6,10 @@
 mod ada_grad;
 mod adam;
 pub(crate) mod add;
+mod adjusted_cross_entropy;
 mod avg_pool2d;
 mod batch_norm;
+mod binary_cross_entropy;
 mod clip;
 pub(crate) mod columns;
 pub(crate) mod conv2d;
@@ -18,6 +20,7 @@ mod flatten;
 pub(crate) mod gather;
 mod gelu;
 mod group;
+mod huber;
 mod layer;
 mod layer_norm;
 mod leaky_relu;
@@ -48,8 +51,10 @@ use crate::kernel::Contract;
 pub use crate::error::TargetKind;
 pub use ada_grad::AdaGrad;
 pub use adam::{Adam, AdamW};
+pub use adjusted_cross_entropy::AdjustedCrossEntropy;
 pub use avg_pool2d::AvgPool2d;
 pub use batch_norm::BatchNorm;
+pub use binary_cross_entropy::BinaryCrossEntropy;
 pub use clip::Clipped;
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
@@ -57,6 +62,7 @@ pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use gelu::Gelu;
 pub use group::Group;
+pub use huber::Huber;
 pub use layer::{
     Backward, Draw, Forward, KeptSpec, Layer, LayerSpec, Layout, Mode, ParameterSpec, Response,
 };
@@ -64,8 +70,8 @@ pub(crate) use layer::{shared, unwrapped};
 pub use layer_norm::LayerNorm;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
-pub(crate) use loss::unwrapped_loss;
 pub use loss::{Loss, LossPass};
+pub(crate) use loss::{unwrapped_loss, weight_of_rows};
 pub use max_pool2d::MaxPool2d;
 pub use mean_squared_error::MeanSquaredError;
 pub use one_cycle::OneCycle;
@@ -106,6 +112,9 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &embedding::contracts(),
         &softmax_cross_entropy::contracts(),
         &mean_squared_error::contracts(),
+        &huber::contracts(),
+        &binary_cross_entropy::contracts(),
+        &adjusted_cross_entropy::contracts(),
         &clip::contracts(),
         &sgd::contracts(),
         &adam::contracts(),

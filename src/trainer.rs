@@ -186,6 +186,7 @@ impl Trainer {
         batch: Batch,
     ) -> Result<Self, Error> {
         optimizer.check()?;
+        loss.check(model.graph().outputs())?;
         batch.check(&model, &loss)?;
         #[cfg(not(target_arch = "wasm32"))]
         probe_loss(model.gpu(), &loss, model.output())?;
@@ -206,6 +207,7 @@ impl Trainer {
         loss: impl Loss + 'static,
         optimizer: impl Optimizer + 'static,
     ) -> Result<Self, Error> {
+        loss.check(model.graph().outputs())?;
         #[cfg(not(target_arch = "wasm32"))]
         probe_loss(model.gpu(), &loss, model.output())?;
         Self::with(model, loss, optimizer, None)

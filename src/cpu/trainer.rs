@@ -94,6 +94,7 @@ impl<F: Float> Trainer<F> {
         loss: impl Loss + 'static,
         optimizer: impl Optimizer + 'static,
     ) -> Result<Self, Error> {
+        loss.check(network.graph().outputs())?;
         Self::with(network, loss, optimizer, None)
     }
 

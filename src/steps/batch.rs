@@ -49,7 +49,9 @@ impl Batch {
         let rows = self.rows();
         let (of_targets, targets) = match loss.targets() {
             TargetKind::Classes => (Element::U32, [1, rows]),
-            TargetKind::Values => (Element::F32, [rows, model.graph().outputs()]),
+            TargetKind::Values | TargetKind::Probabilities => {
+                (Element::F32, [rows, model.graph().outputs()])
+            }
         };
         let weights = self.weights.iter();
         let all = [

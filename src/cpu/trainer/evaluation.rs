@@ -7,11 +7,12 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use super::super::workspace::matrix;
 use super::Trainer;
 use super::minibatches::{copy_features, unit};
-use crate::confusion::{Prediction, correct};
+use crate::confusion::{Prediction, correct, correct_labels};
 use crate::data::Examples;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::fit::{check_classes, check_fit};
+use crate::ops::{TargetKind, weight_of_rows};
 use crate::reference::{Float, LossPass, Targets};
 
 impl<F: Float> Trainer<F> {
@@ -26,6 +27,7 @@ impl<F: Float> Trainer<F> {
         let criterion = F::criterion(&self.criterion);
         let outputs = examples.outputs();
         let mut values: Vec<F> = Vec::new();
+        let is_probabilities = self.loss.targets() == TargetKind::Probabilities;
         let (mut loss, mut hits) = (0.0, 0);
         self.for_each_pass(&examples, |rows, logits, unread| {
             let labels = examples
@@ -41,11 +43,21 @@ impl<F: Float> Trainer<F> {
                 None => Targets::Values(matrix(&values, [rows.len(), outputs])),
             };
             let mean = criterion.forward_backward(LossPass::new(logits, targets, unread));
-            loss += mean.into_f64() * rows.len() as f64;
-            hits += labels.map_or(0, |labels| correct(logits, labels));
+            loss += mean.into_f64() * weight_of_rows(&*self.loss, rows.len(), labels);
+            hits += match targets {
+                Targets::Classes(labels) => correct(logits, labels),
+                Targets::Values(values) if is_probabilities => correct_labels(logits, values),
+                Targets::Values(_) => 0,
+            };
         })?;
-        let hits = examples.labels().map(|_| hits);
-        Ok(Evaluation::new(loss, hits, examples.len()))
+        let labels = examples.labels().map(|labels| labels.indices());
+        let weight = weight_of_rows(&*self.loss, examples.len(), labels);
+        let of = match self.loss.targets() {
+            TargetKind::Classes => Some(examples.len()),
+            TargetKind::Values => None,
+            TargetKind::Probabilities => Some(examples.len() * outputs),
+        };
+        Ok(Evaluation::new((loss, weight), of.map(|of| (hits, of))))
     }
 
     /// The class that the network takes every example for, and its probability; a
