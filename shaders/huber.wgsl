@@ -6,7 +6,7 @@
 //   dy[r,c]     = scale · min(max(d, −delta), delta)      with scale = 1 / (rows · outputs)
 //
 // One invocation per row. Drivers may assume that no value is infinite or NaN, so a row with one among its outputs or
-// targets is found by its bits, and its loss is NaN. Where the loss of finite numbers is too large for f32, it is
+// targets is found by its bits, and its loss is NaN, as is the gradient there. Where the loss of finite numbers is too large for f32, it is
 // infinite.
 
 struct Shape {
@@ -30,19 +30,21 @@ fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) c
         return;
     }
     let first = row * shape.outputs;
+    var not_a_number = 0x7fc00000u;
+    var infinite = 0x7f800000u;
     var finite = true;
     var sum = 0.0;
     for (var c = 0u; c < shape.outputs; c++) {
-        finite = finite && is_finite(y[first + c]) && is_finite(targets[first + c]);
+        let is_number = is_finite(y[first + c]) & is_finite(targets[first + c]);
+        finite = finite & is_number;
         let difference = y[first + c] - targets[first + c];
         let distance = abs(difference);
         let squared = 0.5 * difference * difference;
         let linear = shape.delta * (distance - 0.5 * shape.delta);
         sum += select(linear, squared, distance <= shape.delta);
-        dy[first + c] = shape.scale * clamp(difference, -shape.delta, shape.delta);
+        let slope = shape.scale * clamp(difference, -shape.delta, shape.delta);
+        dy[first + c] = select(bitcast<f32>(not_a_number), slope, is_number);
     }
-    var not_a_number = 0x7fc00000u;
-    var infinite = 0x7f800000u;
     let mean = sum / f32(shape.outputs);
     let in_range = select(bitcast<f32>(infinite), mean, is_finite(mean));
     losses[row] = select(bitcast<f32>(not_a_number), in_range, finite);

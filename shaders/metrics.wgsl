@@ -95,8 +95,8 @@ fn evaluate_probabilities(@builtin(local_invocation_index) local: u32) {
         for (var c = 0u; c < shape.classes; c++) {
             let at = row * shape.classes + c;
             let order = order_of(logits[at]);
-            let is_number = order > -0x7fffffff;
-            right += select(0u, 1u, is_number && (order > 0) == (targets[at] > 0.5));
+            let is_right = (order > 0) == (targets[at] > 0.5);
+            right += select(0u, u32(is_right), order > -0x7fffffff);
         }
         sum += vec2f(losses[row], f32(right));
     }

@@ -3,6 +3,12 @@
 //!
 //! How far apart they may be is as in [`layer_check`](crate::layer_check): `tolerance · (1 + |v|)` for a row's loss
 //! of `v`; `tolerance · (1/rows + |v|)` for an element of the gradient, which is that of a mean over the rows.
+//!
+//! A loss of one's own, with its check and a training, is the whole program `examples/custom_loss.rs`:
+//!
+//! ```
+#![doc = include_str!("../examples/custom_loss.rs")]
+//! ```
 
 mod case;
 

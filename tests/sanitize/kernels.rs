@@ -316,7 +316,10 @@ fn losses(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
     }
     let pass = LossPass::new([&outputs, &values], [&losses, &doutputs]);
     MeanSquaredError.forward_backward(recorder, pass).unwrap();
-    Huber::new(0.5).forward_backward(recorder, pass).unwrap();
+    for outputs in [&outputs, &infinite] {
+        let pass = LossPass::new([outputs, &values], [&losses, &doutputs]);
+        Huber::new(0.5).forward_backward(recorder, pass).unwrap();
+    }
     let probabilities = tensor("probabilities", shape, 7);
     gpu()
         .write(&probabilities, &vec![0.25f32; shape[0] * shape[1]])
@@ -327,8 +330,9 @@ fn losses(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
     }
     let smoothed = SoftmaxCrossEntropy.label_smoothing(0.1);
     let weights: Vec<f32> = (1u8..).take(shape[1]).map(f32::from).collect();
-    for loss in [smoothed.clone(), smoothed.class_weights(weights)] {
-        let pass = LossPass::new([&outputs, &classes], [&losses, &doutputs]);
+    let weighted = smoothed.clone().class_weights(weights);
+    for (loss, outputs) in [(smoothed, &outputs), (weighted, &infinite)] {
+        let pass = LossPass::new([outputs, &classes], [&losses, &doutputs]);
         loss.forward_backward(recorder, pass).unwrap();
     }
 }
