@@ -6,8 +6,8 @@
 //   dy[r,c]     = scale · min(max(d, −delta), delta)      with scale = 1 / (rows · outputs)
 //
 // One invocation per row. Drivers may assume that no value is infinite or NaN, so a row with one among its outputs or
-// targets is found by its bits, and its loss is NaN, as is the gradient there. Where the loss of finite numbers is too large for f32, it is
-// infinite.
+// targets is found by its bits, and its loss is NaN, as is the gradient there. Where the loss of finite numbers is too
+// large for f32, it is infinite.
 
 struct Shape {
     rows: u32,

@@ -9,8 +9,8 @@ pub struct Evaluation {
     /// Mean loss; weighted by what labels weigh where the loss has [`class_weights`](crate::ops::Loss::class_weights).
     pub loss: f64,
     /// Share of examples whose largest logit is their label's, 0…1. Of a loss of
-    /// [`Probabilities`](crate::ops::TargetKind::Probabilities), the share of all outputs of all examples whose logit is
-    /// above 0 where the target is above 0.5, and not where it is not. `None` where examples have other values.
+    /// [`Probabilities`](crate::ops::TargetKind::Probabilities), the share of all outputs of all examples whose logit
+    /// is above 0 where the target is above 0.5, and not where it is not. `None` where examples have other values.
     pub accuracy: Option<f64>,
 }
 

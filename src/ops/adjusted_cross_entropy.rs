@@ -15,9 +15,9 @@ use crate::tensor::Tensor;
 ///
 /// Logits are (rows, classes), labels one for each row. With `l_c = −log softmax(logits)_c`, the weights `w` of the
 /// classes and a smoothing of `ε`, the term of a row with label `y` is `(1−ε)·w_y·l_y + ε/classes·Σ_c w_c·l_c`, and the
-/// loss of a minibatch is the sum of its rows' terms over `Σ w_y` of its rows. With `q_c` the factor of `l_c` in a row's
-/// term, its gradient by the logits is `(Σ_k q_k · softmax(logits)_c − q_c) / Σ w_y`. (Smoothing: Szegedy and others,
-/// "Rethinking the Inception Architecture for Computer Vision", 2016.)
+/// loss of a minibatch is the sum of its rows' terms over `Σ w_y` of its rows. With `q_c` the factor of `l_c` in a
+/// row's term, its gradient by the logits is `(Σ_k q_k · softmax(logits)_c − q_c) / Σ w_y`. (Smoothing: Szegedy and
+/// others, "Rethinking the Inception Architecture for Computer Vision", 2016.)
 ///
 /// Where all labels of a minibatch weigh 0, the sum of the terms is over the number of rows: without smoothing the loss
 /// and the gradient are 0, where PyTorch's are NaN. A row with an infinite or NaN logit has a NaN loss.

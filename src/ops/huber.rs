@@ -13,9 +13,9 @@ use crate::reference;
 /// Huber loss, for regression with outliers: squared near 0, linear beyond `delta`, as `torch.nn.HuberLoss`.
 ///
 /// Outputs and targets are (rows, outputs). With `d = y − t` of each of them, `loss = mean_{r,c}(h(d))`, where
-/// `h(d) = d²/2` for `|d| ≤ delta` and `delta·(|d| − delta/2)` elsewhere; the gradient by the outputs is `d`, kept within
-/// `−delta` and `delta`, `/ (rows · outputs)` (Huber, "Robust Estimation of a Location Parameter", 1964). A row with an
-/// infinite or NaN output has a NaN loss.
+/// `h(d) = d²/2` for `|d| ≤ delta` and `delta·(|d| − delta/2)` elsewhere; the gradient by the outputs is `d`, kept
+/// within `−delta` and `delta`, `/ (rows · outputs)` (Huber, "Robust Estimation of a Location Parameter", 1964). A row
+/// with an infinite or NaN output has a NaN loss.
 ///
 /// ```
 /// use wgrad::data::{Sampling, Table};

@@ -43,7 +43,8 @@ pub trait Loss: Any + Debug + Send + Sync {
     /// [checkpoint](crate::checkpoint) knows it by this text, and messages call it so.
     fn describe(&self) -> String;
 
-    /// What it needs to know of every row: classes, where it says nothing else. A loss of values says so here.
+    /// What it needs to know of every row: classes, where it says nothing else. A loss of values, or of probabilities,
+    /// says so here.
     fn targets(&self) -> TargetKind {
         TargetKind::Classes
     }
@@ -58,9 +59,9 @@ pub trait Loss: Any + Debug + Send + Sync {
     }
 
     /// The weight of each class, where a minibatch's loss is no mean over its rows, but that mean weighted by what the
-    /// rows' labels weigh: the sum of all terms over the sum of the labels' weights, or over the number of rows where all
-    /// labels weigh 0. An entry of [`losses`](LossPass::losses) is then the row's term, times the number of rows, over
-    /// that sum, so that their mean is the loss. Data sets are evaluated in chunks, which are weighed so.
+    /// rows' labels weigh: the sum of all terms over the sum of the labels' weights, or over the number of rows where
+    /// all labels weigh 0. An entry of [`losses`](LossPass::losses) is then the row's term, times the number of rows,
+    /// over that sum, so that their mean is the loss. Data sets are evaluated in chunks, which are weighed so.
     fn class_weights(&self) -> Option<&[f32]> {
         None
     }

@@ -3,8 +3,8 @@ use ndarray::Array1;
 use super::{Float, Loss, LossPass, Targets};
 
 /// Cross-entropy of softmax(logits) with weights of classes and smoothed labels, as PyTorch defines them. With
-/// `l = −log softmax(logits)` and `q_c = w_c·(ε/classes + (1−ε)·onehot(label)_c)`, the term of a row is `Σ_c q_c·l_c`, and
-/// the loss is the sum of the terms over `Σ w_label` of the rows, or over their number where that is 0.
+/// `l = −log softmax(logits)` and `q_c = w_c·(ε/classes + (1−ε)·onehot(label)_c)`, the term of a row is `Σ_c q_c·l_c`,
+/// and the loss is the sum of the terms over `Σ w_label` of the rows, or over their number where that is 0.
 ///
 /// A row with an infinite or NaN logit has a NaN loss, as on a GPU; its gradient is of no use.
 #[derive(Debug, Clone)]

@@ -358,10 +358,13 @@ pub(crate) fn check(
 ) -> Result<(), Refusal> {
     let name = |tensor: &str| format!("{prefix}{tensor}");
     let case = prefix.trim_end_matches('.');
-    let shape @ [rows, outputs] = file.shape(&name("x"))?;
-    let x = matrix(shape, &file.f32(&name("x"), shape)?);
+    let extents = file.extents(&name("x"))?;
+    let rows = extents[0];
+    let outputs = extents[1..].iter().product();
+    let shape = [rows, outputs];
+    let x = matrix(shape, &file.f32(&name("x"), &extents)?);
     let values = || {
-        let values = file.f32(&name("targets"), shape)?;
+        let values = file.f32(&name("targets"), &extents)?;
         Ok::<_, Refusal>(Compared::Values(matrix(shape, &values)))
     };
     let (asked, targets) = match file.key("op")? {
@@ -389,7 +392,7 @@ pub(crate) fn check(
     let compared = Case {
         expected: vec![
             ("loss", file.f64(&name("loss"), [1, 1])?),
-            ("dx", file.f64(&name("dx"), shape)?),
+            ("dx", file.f64(&name("dx"), &extents)?),
         ],
         engines: vec![
             (

@@ -321,12 +321,21 @@ impl Training {
                 )?;
                 let x = matrix([rows, network.inputs()], &x);
                 let outputs = network.outputs();
+                // One value for each row may be a vector.
+                let of_values = match file.extents("t")?[..] {
+                    [rows] if outputs == 1 => vec![rows],
+                    _ => vec![rows, outputs],
+                };
+                let is_of_labels = file.find("loss") == Some("binary_cross_entropy_with_logits");
+                let values = |values: &[f32]| Compared::Values(matrix([rows, outputs], values));
                 let targets = match file.is_i32("t")? {
-                    true => Compared::Classes(file.u32("t", [rows], outputs)?),
-                    false => {
-                        let shape = [rows, outputs];
-                        Compared::Values(matrix(shape, &file.f32("t", shape)?))
+                    true if is_of_labels => {
+                        let labels = file.u32("t", of_values, 2)?;
+                        let labels: Vec<f32> = labels.into_iter().map(|it| it as f32).collect();
+                        values(&labels)
                     }
+                    true => Compared::Classes(file.u32("t", [rows], outputs)?),
+                    false => values(&file.f32("t", of_values)?),
                 };
                 (Data::Rows { x, targets }, rows)
             }

@@ -68,8 +68,8 @@ fn check(delta: f32, shape: [usize; 2], [y, t]: [&[f32]; 2]) {
         let [y, t] = [&y, &t].map(|all| all.slice(s![row..=row, ..]));
         let (loss, _) = formula(delta, y, t);
         row_losses.push(loss);
-        // Squared: the difference is rounded, which counts twice, and so are two products. Linear: δ·|d| is at most twice
-        // the loss, and |d|, the subtraction and the product are rounded. Both are the same around |d| = δ. A
+        // Squared: the difference is rounded, which counts twice, and so are two products. Linear: δ·|d| is at most
+        // twice the loss, and |d|, the subtraction and the product are rounded. Both are the same around |d| = δ. A
         // division has 2.5 ULP.
         let absolute = loss * columns as f64;
         let of_sum = sum_error(columns, absolute) + 6.0 * ROUNDING * (1.0 + 1e-6) * absolute;
@@ -116,8 +116,8 @@ fn huber_is_smooth_where_it_becomes_linear() {
     }
 }
 
-/// Where an output or a target is no finite number the loss is NaN, where it overflows infinite, and else a number: as on
-/// the CPU.
+/// Where an output or a target is no finite number the loss is NaN, where it overflows infinite, and else a number: as
+/// on the CPU.
 #[test]
 fn huber_of_extremes_is_that_of_the_cpu() {
     let pairs = EXTREMES.iter().flat_map(|&y| EXTREMES.map(|t| (y, t)));

@@ -103,8 +103,8 @@ fn losses_with_settings_are_trained_as_by_the_formulas() {
     trained_alike(smoothed, &quarters);
 }
 
-/// The mean over a whole data set, whose labels are in order: chunks of a thousand examples weigh each something else, and
-/// the last nothing.
+/// The mean over a whole data set, whose labels are in order: chunks of a thousand examples weigh each something else,
+/// and the last nothing.
 #[test]
 fn a_data_set_is_evaluated_by_the_weights_of_all_its_labels() {
     let x = points(3_100);
