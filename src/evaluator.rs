@@ -3,7 +3,7 @@
 mod model;
 
 use crate::confusion::Prediction;
-use crate::data::{Examples, Memory};
+use crate::data::{Examples, Labels, Memory};
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::gpu::{Gpu, may_block};
@@ -128,7 +128,7 @@ struct Sums {
 impl Sums {
     fn new(loss: &dyn Loss, examples: &Examples, rows_of_chunk: usize) -> Self {
         let count = examples.len();
-        let labels = examples.labels().map(|labels| labels.indices());
+        let labels = examples.labels().map(Labels::indices);
         let factor = |first: usize| {
             let rows = first..count.min(first + rows_of_chunk);
             let of_rows = labels.map(|labels| &labels[rows.clone()]);

@@ -362,7 +362,11 @@ pub(crate) fn check(
     let rows = extents[0];
     let outputs = extents[1..].iter().product();
     let shape = [rows, outputs];
-    let x = matrix(shape, &file.f32(&name("x"), &extents)?);
+    let x = file.f32(&name("x"), &extents)?;
+    if x.len() != rows * outputs {
+        return Err(file.failed(format!("tensor {prefix}x has {} values", x.len())));
+    }
+    let x = matrix(shape, &x);
     let values = || {
         let values = file.f32(&name("targets"), &extents)?;
         Ok::<_, Refusal>(Compared::Values(matrix(shape, &values)))

@@ -299,7 +299,7 @@ fn adjusted_losses_of_extremes_are_those_of_the_cpu() {
         for ((pair, &label), &found) in logits.iter().zip(&labels).zip(&losses) {
             let row = Array2::from_shape_fn((1, 2), |(_, column)| pair[column]);
             let (alone, _) = settings.formula(&row, &[label]);
-            let weight = settings.weight(label as usize) as f32;
+            let weight = settings.weights.as_ref().unwrap()[label as usize];
             let expected = if weight > 0.0 { alone * weight } else { alone };
             let is_finite = pair.iter().all(|logit| logit.is_finite());
             assert_eq!(expected.is_nan(), !is_finite, "{pair:?}");

@@ -212,7 +212,7 @@ fn weights_of_rows_and_of_classes_are_both_counted() {
             "{loss} {by_hand}"
         );
     }
-    for (name, value) in &on_gpu.1 {
+    for (name, value) in on_gpu.1.iter() {
         let apart = value - &on_cpu.1[name];
         assert!(
             apart.iter().all(|apart| apart.abs() < 1e-5),
@@ -338,7 +338,7 @@ fn settings_of_losses_that_make_no_sense_are_refused() {
         let told = same(|device| {
             let sgd = Sgd::new(0.1);
             let blocks = [Ok::<_, DataError>(table.clone())];
-            let stream = Stream::new(blocks.into_iter(), 20, 1);
+            let stream = Stream::new(blocks, 20, 1);
             [
                 text(device.trainer(&network(4), loss().0, sgd, table, 5, SAMPLING)),
                 text(device.online(&network(4), loss().0, sgd)),
@@ -385,7 +385,7 @@ fn targets_that_are_no_probabilities_are_refused_where_they_come_in() {
             let trainer = device.trainer(&net, BinaryCrossEntropy, sgd, &good, 5, SAMPLING);
             let evaluated = text(trainer.unwrap().evaluate(&examples));
             let blocks = [0..10, 10..20].map(|rows| Ok::<_, DataError>(table(rows)));
-            let stream = Stream::new(blocks.into_iter(), 10, 1);
+            let stream = Stream::new(blocks, 10, 1);
             let mut streamed = device
                 .streamed(&net, BinaryCrossEntropy, sgd, stream, 5)
                 .unwrap();
@@ -458,7 +458,7 @@ fn probabilities_come_in_a_stream() {
     let [soft, _] = labels_of(&x);
     for device in devices() {
         let blocks = [Ok::<_, DataError>(soft.clone()), Ok(soft.clone())];
-        let stream = Stream::new(blocks.into_iter(), 40, 1);
+        let stream = Stream::new(blocks, 40, 1);
         let mut streamed = device
             .streamed(&network(2), BinaryCrossEntropy, Sgd::new(0.5), stream, 10)
             .unwrap();

@@ -8,7 +8,7 @@ use super::super::workspace::matrix;
 use super::Trainer;
 use super::minibatches::{copy_features, unit};
 use crate::confusion::{Prediction, correct, correct_labels};
-use crate::data::Examples;
+use crate::data::{Examples, Labels};
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::fit::{check_classes, check_fit};
@@ -50,7 +50,7 @@ impl<F: Float> Trainer<F> {
                 Targets::Values(_) => 0,
             };
         })?;
-        let labels = examples.labels().map(|labels| labels.indices());
+        let labels = examples.labels().map(Labels::indices);
         let weight = weight_of_rows(&*self.loss, examples.len(), labels);
         let of = match self.loss.targets() {
             TargetKind::Classes => Some(examples.len()),

@@ -114,9 +114,12 @@ fn evaluation_of_probabilities_counts_outputs() {
             let pairs = z.iter().zip(&t);
             let hits = pairs.filter(|(z, t)| !z.is_nan() && (**z > 0.0) == (**t > 0.5));
             let hits = hits.count();
-            let view = |of| ndarray::ArrayView2::from_shape((rows, outputs), of);
-            let [z_view, t_view] = [&z[..], &t[..]].map(|of| view(of).expect("as many"));
-            assert_eq!(correct_labels(z_view, t_view), hits, "{case}, on the CPU");
+            let [z_array, t_array] = [&z, &t].map(|of| {
+                let at = |(row, column)| of[row * outputs + column];
+                ndarray::Array2::from_shape_fn((rows, outputs), at)
+            });
+            let on_cpu = correct_labels(z_array.view(), t_array.view());
+            assert_eq!(on_cpu, hits, "{case}, on the CPU");
             let row_losses = numbers.fill(rows, Fill::Moderate);
             let bench = Bench::new(gpu());
             let losses = bench.input("losses", [1, rows], &row_losses);
