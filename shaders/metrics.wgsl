@@ -2,12 +2,15 @@
 //
 //   log_step   history[t mod capacity] = Σ_r losses[r] / rows, then t ← t + 1
 //   evaluate   totals[slot] = (Σ_r losses[r], number of rows whose largest logit is their label's)
+//   evaluate_probabilities
+//              totals[slot] = (Σ_r losses[r], number of outputs with logit > 0 where target > 0.5, or neither)
 //   sum_losses totals[slot] = (Σ_r losses[r], 0), where there are no labels
 //   count_step t ← t + 1, of a step without a loss
 //
 // One workgroup: each of 64 invocations sums every 64th row, then a tree adds the 64 sums.
 // Of equal logits the first counts as the largest; NaN never does, unless there is nothing else: then class 0
-// does. Drivers may assume that there is no NaN, so logits are compared by their bits.
+// does. Of single outputs a NaN is never right. Drivers may assume that there is no NaN, so logits are compared by
+// their bits.
 
 struct Shape {
     rows: u32,
@@ -74,6 +77,28 @@ fn evaluate(@builtin(local_invocation_index) local: u32) {
             }
         }
         sum += vec2f(losses[row], select(0.0, 1.0, best == labels[row]));
+    }
+    let total = tree_sum(local, sum);
+    if (local == 0u) {
+        totals[2u * shape.slot] = total.x;
+        totals[2u * shape.slot + 1u] = total.y;
+    }
+}
+
+@group(0) @binding(3) var<storage, read> targets: array<f32>;      // (rows, classes), 0 to 1
+
+@compute @workgroup_size(64)
+fn evaluate_probabilities(@builtin(local_invocation_index) local: u32) {
+    var sum = vec2f();
+    for (var row = local; row < shape.rows; row += 64u) {
+        var right = 0u;
+        for (var c = 0u; c < shape.classes; c++) {
+            let at = row * shape.classes + c;
+            let order = order_of(logits[at]);
+            let is_right = (order > 0) == (targets[at] > 0.5);
+            right += select(0u, u32(is_right), order > -0x7fffffff);
+        }
+        sum += vec2f(losses[row], f32(right));
     }
     let total = tree_sum(local, sum);
     if (local == 0u) {

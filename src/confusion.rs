@@ -205,6 +205,18 @@ pub(crate) fn correct<F: Float>(logits: ArrayView2<'_, F>, labels: &[u32]) -> us
         .count()
 }
 
+/// Number of outputs of rows that are above 0 where their target is above 0.5, and not where it is not. NaN is neither.
+pub(crate) fn correct_labels<F: Float>(
+    logits: ArrayView2<'_, F>,
+    targets: ArrayView2<'_, F>,
+) -> usize {
+    assert_eq!(logits.dim(), targets.dim(), "rows and targets");
+    let half = F::from_f64(0.5);
+    let pairs = logits.iter().zip(targets);
+    let is_right = |(z, t): &(&F, &F)| !z.is_nan() && (**z > F::zero()) == (**t > half);
+    pairs.filter(is_right).count()
+}
+
 /// Where the largest of a row is; of equal ones the first. NaN is none, so that of nothing but NaN it is 0.
 pub(crate) fn largest<F: Float>(row: ArrayView1<'_, F>) -> usize {
     let mut best = 0;

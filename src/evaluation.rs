@@ -6,18 +6,20 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// Mean loss.
+    /// Mean loss; weighted by what labels weigh where the loss has [`class_weights`](crate::ops::Loss::class_weights).
     pub loss: f64,
-    /// Share of examples whose largest logit is their label's, 0…1; `None` where they have values, no
-    /// labels.
+    /// Share of examples whose largest logit is their label's, 0…1. Of a loss of
+    /// [`Probabilities`](crate::ops::TargetKind::Probabilities), the share of all outputs of all examples whose logit
+    /// is above 0 where the target is above 0.5, and not where it is not. `None` where examples have other values.
     pub accuracy: Option<f64>,
 }
 
 impl Evaluation {
-    pub(crate) fn new(loss_sum: f64, hits: Option<usize>, examples: usize) -> Self {
+    /// From a sum of losses and what it is divided by, and from how many hits there were, of how many.
+    pub(crate) fn new((loss_sum, weight): (f64, f64), hits: Option<(usize, usize)>) -> Self {
         Self {
-            loss: loss_sum / examples as f64,
-            accuracy: hits.map(|hits| hits as f64 / examples as f64),
+            loss: loss_sum / weight,
+            accuracy: hits.map(|(hits, of)| hits as f64 / of as f64),
         }
     }
 }

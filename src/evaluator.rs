@@ -5,7 +5,7 @@ mod model;
 use ndarray::{Array2, Axis};
 
 use crate::confusion::Prediction;
-use crate::data::{Examples, Memory};
+use crate::data::{Examples, Labels, Memory};
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::fit::{check_outputs, kind_of};
@@ -13,7 +13,7 @@ use crate::gpu::{Gpu, may_block};
 use crate::kernel::Element;
 use crate::model::{ForwardPass, Model, read_matrix};
 use crate::ops::gather::Resident;
-use crate::ops::{Loss, TargetKind, gather, metrics, sample};
+use crate::ops::{Loss, TargetKind, gather, metrics, sample, weight_of_rows};
 use crate::plan::{Plan, Recorder, SOFTWARE_ITERATIONS, flops_per_submit};
 use crate::tensor::Tensor;
 
@@ -85,7 +85,7 @@ impl DataSets {
         let set = self.get(model.gpu(), examples)?;
         let evaluator = match set.evaluator.take() {
             Some(evaluator) => evaluator,
-            None => Evaluator::new(model, loss, &set.resident)?,
+            None => Evaluator::new(model, loss, examples, &set.resident)?,
         };
         Ok(set.evaluator.insert(evaluator))
     }
@@ -115,12 +115,60 @@ impl DataSets {
 pub(crate) struct Evaluator {
     plans: Vec<Plan>,
     totals: Tensor,
-    examples: usize,
-    targets: TargetKind,
+    sums: Sums,
+}
+
+/// What the totals of chunks are of.
+#[derive(Debug, Clone)]
+struct Sums {
+    /// What makes of a chunk's sum of losses the sum that is divided by the weight of all examples.
+    factors: Vec<f64>,
+    weight: f64,
+    /// Number of all outputs that are right or wrong; none where there is no such thing.
+    of: Option<usize>,
+}
+
+impl Sums {
+    fn new(loss: &dyn Loss, examples: &Examples, rows_of_chunk: usize) -> Self {
+        let count = examples.len();
+        let labels = examples.labels().map(Labels::indices);
+        let factor = |first: usize| {
+            let rows = first..count.min(first + rows_of_chunk);
+            let of_rows = labels.map(|labels| &labels[rows.clone()]);
+            weight_of_rows(loss, rows.len(), of_rows) / rows.len() as f64
+        };
+        Self {
+            factors: (0..count).step_by(rows_of_chunk).map(factor).collect(),
+            weight: weight_of_rows(loss, count, labels),
+            of: match loss.targets() {
+                TargetKind::Classes => Some(count),
+                TargetKind::Values => None,
+                TargetKind::Probabilities => Some(count * examples.outputs()),
+            },
+        }
+    }
+
+    fn evaluation(&self, totals: &[f32]) -> Evaluation {
+        let losses = totals.iter().step_by(2).zip(&self.factors);
+        let loss = losses.map(|(&loss, factor)| f64::from(loss) * factor).sum();
+        let hits: f64 = totals
+            .iter()
+            .skip(1)
+            .step_by(2)
+            .map(|&hits| f64::from(hits))
+            .sum();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count"
+        )]
+        let hits = hits as usize;
+        Evaluation::new((loss, self.weight), self.of.map(|of| (hits, of)))
+    }
 }
 
 /// Rows of a chunk: as many as fit the memory, a submit, and the loops of a software driver.
-fn rows_of_chunk(model: &Model, examples: usize) -> usize {
+fn rows_of_chunk(model: &Model, targets: TargetKind, examples: usize) -> usize {
     let classes = model.graph().outputs() as u64;
     // `metrics::evaluate` has 64 invocations, and each loops over the classes of its rows.
     let rounds = SOFTWARE_ITERATIONS / (classes + 2);
@@ -128,7 +176,12 @@ fn rows_of_chunk(model: &Model, examples: usize) -> usize {
         * usize::try_from(rounds)
             .unwrap_or(usize::MAX / 64)
             .saturating_sub(1);
-    let most = ROWS.min(model.rows_of_submit()).min(by_loops);
+    // Each hit counts in the `f32` in which they are summed.
+    let by_hits = match targets {
+        TargetKind::Probabilities => (1 << f32::MANTISSA_DIGITS) / model.graph().outputs(),
+        TargetKind::Classes | TargetKind::Values => ROWS,
+    };
+    let most = ROWS.min(model.rows_of_submit()).min(by_loops).min(by_hits);
     most.max(1).min(examples)
 }
 
@@ -143,7 +196,7 @@ struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     fn new(model: &'a Model, targets: TargetKind, data: &'a Resident) -> Result<Self, Error> {
-        let rows = rows_of_chunk(model, data.len());
+        let rows = rows_of_chunk(model, targets, data.len());
         let input = model.input_element(data.features());
         Ok(Self {
             pass: ForwardPass::new(model, rows, input, targets)?,
@@ -176,7 +229,12 @@ impl<'a> Chunks<'a> {
 }
 
 impl Evaluator {
-    pub(crate) fn new(model: &Model, loss: &dyn Loss, data: &Resident) -> Result<Self, Error> {
+    pub(crate) fn new(
+        model: &Model,
+        loss: &dyn Loss,
+        examples: &Examples,
+        data: &Resident,
+    ) -> Result<Self, Error> {
         let gpu = model.gpu();
         let all = Chunks::new(model, loss.targets(), data)?;
         let chunks = all.count();
@@ -193,6 +251,10 @@ impl Evaluator {
                     metrics::evaluate(&mut recorder, losses, logits, labels, &totals, chunk);
                 }
                 TargetKind::Values => metrics::sum_losses(&mut recorder, losses, &totals, chunk),
+                TargetKind::Probabilities => {
+                    let (compared, to) = ([losses, logits, &pass.targets], (&totals, chunk));
+                    metrics::evaluate_probabilities(&mut recorder, compared, to);
+                }
             }
             if recorder.flops() >= flops_per_submit(gpu) || chunk + 1 == chunks {
                 let full = std::mem::replace(&mut recorder, Recorder::new(gpu));
@@ -202,8 +264,7 @@ impl Evaluator {
         Ok(Self {
             plans,
             totals,
-            examples: data.len(),
-            targets: loss.targets(),
+            sums: Sums::new(loss, examples, all.rows),
         })
     }
 
@@ -211,10 +272,10 @@ impl Evaluator {
     pub(crate) fn run(&self, gpu: &Gpu) -> impl Future<Output = Result<Evaluation, Error>> + use<> {
         let submitted = self.submit(gpu);
         let totals = gpu.read_async(&self.totals);
-        let (examples, targets) = (self.examples, self.targets);
+        let sums = self.sums.clone();
         async move {
             submitted?;
-            Ok(Self::evaluation(&totals.await?, examples, targets))
+            Ok(sums.evaluation(&totals.await?))
         }
     }
 
@@ -228,24 +289,6 @@ impl Evaluator {
             }
         }
         Ok(())
-    }
-
-    fn evaluation(totals: &[f32], examples: usize, targets: TargetKind) -> Evaluation {
-        let loss = totals.iter().step_by(2).map(|&loss| f64::from(loss)).sum();
-        let hits: f64 = totals
-            .iter()
-            .skip(1)
-            .step_by(2)
-            .map(|&hits| f64::from(hits))
-            .sum();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a count"
-        )]
-        let hits = hits as usize;
-        let hits = (targets == TargetKind::Classes).then_some(hits);
-        Evaluation::new(loss, hits, examples)
     }
 }
 

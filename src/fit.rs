@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayView2, s};
 
-use crate::data::{Examples, Table};
 #[cfg(not(target_arch = "wasm32"))]
-use crate::data::{Layout, Stream, Windows};
+use crate::data::{self, Layout, Stream, Windows};
+use crate::data::{Examples, Table};
 use crate::error::Error;
 use crate::memory::{self, bytes_of};
 use crate::network::Graph;
@@ -18,7 +18,7 @@ use crate::reference::{Float, Targets};
 /// Whether a network takes the rows of examples, and a loss compares what they have.
 pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> Result<(), Error> {
     let found = kind_of(examples);
-    if loss.targets() != found {
+    if loss.targets().stored() != found {
         return Err(Error::Targets {
             examples: examples.name().to_owned(),
             found,
@@ -31,14 +31,45 @@ pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> 
                 TargetKind::Classes => {
                     "Take a loss of classes, such as SoftmaxCrossEntropy, or make a table with Table::regression"
                 }
-                TargetKind::Values => {
+                TargetKind::Values | TargetKind::Probabilities => {
                     "Take a loss of values, such as MeanSquaredError, or make the table with \
                      Table::classification"
                 }
             },
         });
     }
-    check_widths(graph, examples)
+    check_widths(graph, examples)?;
+    loss.check(graph.outputs())?;
+    match (loss.targets(), examples.values()) {
+        (TargetKind::Probabilities, Some(values)) => {
+            let targets = format!("the targets of {}", examples.name());
+            check_probabilities(&loss.describe(), &targets, graph.outputs(), values)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether targets, so many in a row, are what a loss takes for probabilities.
+fn check_probabilities<'a, F: Float>(
+    loss: &str,
+    what: &str,
+    outputs: usize,
+    targets: impl IntoIterator<Item = &'a F>,
+) -> Result<(), Error> {
+    let is_outside = |value: &F| !(F::zero()..=F::one()).contains(value);
+    let mut targets = targets.into_iter().enumerate();
+    let Some((at, &found)) = targets.find(|(_, value)| is_outside(value)) else {
+        return Ok(());
+    };
+    let [row, column] = [at / outputs, at % outputs];
+    Err(Error::setting(
+        format!("row {row}, column {column} of {what}"),
+        format!(
+            "0 to 1, how sure it is that the output's label applies, for the loss {loss}: scale the targets, or take a \
+             loss of values, such as MeanSquaredError"
+        ),
+        found,
+    ))
 }
 
 /// What is known of each example.
@@ -66,19 +97,30 @@ pub(crate) fn windows(
     batch: usize,
 ) -> Result<Windows, Error> {
     optimizer.check()?;
+    loss.check(graph.outputs())?;
     let layout = Layout {
         width: graph.features(),
         outputs: graph.outputs(),
-        targets: loss.targets(),
+        targets: loss.targets().stored(),
     };
     let indices: Vec<Indices> = graph.indices().collect();
-    if indices.is_empty() {
+    let probabilities = (loss.targets() == TargetKind::Probabilities).then(|| loss.describe());
+    if indices.is_empty() && probabilities.is_none() {
         return Windows::new(stream, layout, batch);
     }
     // A block of other rows is told as such.
-    let stream = stream.checked(move |table| match table.width() == layout.width {
-        true => check_table(&indices, table),
-        false => Ok(()),
+    let stream = stream.checked(move |table| {
+        if Layout::of(table) != layout {
+            return Ok(());
+        }
+        check_table(&indices, table)?;
+        match (&probabilities, table.targets()) {
+            (Some(loss), data::Targets::Values { outputs, values }) => {
+                let targets = format!("the targets of {}", table.name());
+                check_probabilities(loss, &targets, *outputs, values)
+            }
+            _ => Ok(()),
+        }
     });
     Windows::new(stream, layout, batch)
 }
@@ -224,7 +266,7 @@ pub(crate) fn check_targets<F: Float>(
     x: ArrayView2<'_, F>,
     targets: &Targets<'_, F>,
 ) -> Result<(), Error> {
-    if loss.targets() != targets.kind() {
+    if loss.targets().stored() != targets.kind() {
         let name = format!("what the loss {} compares outputs with", loss.describe());
         let [expected, found] = [loss.targets(), targets.kind()].map(TargetKind::name);
         return Err(Error::setting(name, expected, found));
@@ -232,12 +274,16 @@ pub(crate) fn check_targets<F: Float>(
     check_features(graph, x)?;
     let rows = x.nrows();
     check_rows(rows)?;
+    loss.check(graph.outputs())?;
     match targets {
         Targets::Classes(labels) => check_labels(graph.outputs(), rows, labels),
         Targets::Values(values) => {
             let expected = [rows, graph.outputs()];
             let found: [usize; 2] = values.dim().into();
             match expected == found {
+                true if loss.targets() == TargetKind::Probabilities => {
+                    check_probabilities(&loss.describe(), "the targets", expected[1], values)
+                }
                 true => Ok(()),
                 false => Err(Error::shape(
                     "values (examples, outputs)",

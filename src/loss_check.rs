@@ -3,6 +3,12 @@
 //!
 //! How far apart they may be is as in [`layer_check`](crate::layer_check): `tolerance · (1 + |v|)` for a row's loss
 //! of `v`; `tolerance · (1/rows + |v|)` for an element of the gradient, which is that of a mean over the rows.
+//!
+//! A loss of one's own, with its check and a training, is the whole program `examples/custom_loss.rs`:
+//!
+//! ```
+#![doc = include_str!("../examples/custom_loss.rs")]
+//! ```
 
 mod case;
 
@@ -17,7 +23,7 @@ use crate::check::{
 use crate::error::Error;
 pub use crate::error::{CheckError, Pass, Place};
 use crate::gpu::Gpu;
-use crate::ops::Loss;
+use crate::ops::{Loss, TargetKind};
 use crate::sanitize::{Sanitized, Sanitizer};
 use crate::shape::TensorShape;
 use case::{Case, OnGpu, footprint};
@@ -56,7 +62,8 @@ pub struct LossCheck {
     /// None: those that every loss takes.
     shapes: Option<Vec<TensorShape>>,
     outputs: RangeInclusive<f32>,
-    targets: RangeInclusive<f32>,
+    /// None: those that every loss of its kind takes.
+    targets: Option<RangeInclusive<f32>>,
     tolerance: f64,
     sanitizing: Sanitizing,
 }
@@ -66,7 +73,7 @@ impl Default for LossCheck {
         Self {
             shapes: None,
             outputs: -100.0..=100.0,
-            targets: -100.0..=100.0,
+            targets: None,
             tolerance: 1e-5,
             sanitizing: Sanitizing::default(),
         }
@@ -75,7 +82,8 @@ impl Default for LossCheck {
 
 impl LossCheck {
     /// Minibatches to try, as `[rows, outputs]` or `(rows, shape of an output)`. Default: 1×1, odd ones, some around
-    /// a workgroup of 64, and 2053×2053, which is more than one dispatch dimension holds.
+    /// a workgroup of 64, and 2053×2053, which is more than one dispatch dimension holds. Those of a loss with
+    /// [class weights](Loss::class_weights) have as many outputs as there are weights.
     #[must_use]
     pub fn shapes(mut self, shapes: impl IntoIterator<Item = impl Into<TensorShape>>) -> Self {
         self.shapes = Some(shapes.into_iter().map(Into::into).collect());
@@ -90,11 +98,11 @@ impl LossCheck {
         self
     }
 
-    /// Values that they are compared with, where [`Loss::targets`] says values; drawn in the same way. Of classes there
-    /// are as many as outputs.
+    /// Values that they are compared with, where [`Loss::targets`] says values or probabilities; drawn in the same way.
+    /// Default: as the outputs, and 0…1 for probabilities. Of classes there are as many as outputs.
     #[must_use]
     pub fn targets(mut self, targets: RangeInclusive<f32>) -> Self {
-        self.targets = targets;
+        self.targets = Some(targets);
         self
     }
 
@@ -120,7 +128,7 @@ impl LossCheck {
     ///
     /// 1. *contract*: every kernel that it dispatches declares what its WGSL says;
     /// 2. every element of `losses` and `doutputs` is written, none outside of them, and none is NaN;
-    /// 3. the reference returns the mean over the rows;
+    /// 3. the reference returns the mean over the rows, weighted by what [`Loss::class_weights`] says;
     /// 4. the loss of every row on the GPU is that of the reference in `f64`;
     /// 5. *gradient*: the reference's gradient is the derivative of its mean;
     /// 6. the gradient of the mean on the GPU is that of the reference.
@@ -131,17 +139,17 @@ impl LossCheck {
     /// sense; [`Error::Memory`] or [`Error::Limit`] when a tensor is larger than this machine or the device can hold; or as
     /// [`Gpu::submit`] and [`Gpu::read`].
     pub fn run(&self, gpu: &Gpu, loss: &dyn Loss) -> Result<LossReport, Error> {
-        let ranges = [("outputs", &self.outputs), ("targets", &self.targets)];
+        let targets = self.targets_of(loss)?;
+        let ranges = [("outputs", &self.outputs), ("targets", &targets)];
         check_settings(self.shapes.as_deref(), &ranges, self.tolerance)?;
-        let by_default = SHAPES.into_iter().chain([FOLDED]).map(TensorShape::from);
-        let shapes = match &self.shapes {
-            Some(shapes) => shapes.clone(),
-            None => by_default.collect(),
-        };
+        let shapes = self.shapes_of(loss);
+        shapes
+            .iter()
+            .try_for_each(|shape| loss.check(shape.row.len()))?;
         let footprints = shapes.iter().copied().map(footprint);
         check_memory(gpu, &loss.describe(), &footprints.collect::<Vec<_>>())?;
         let mut kernels = Kernels::new(&self.sanitizing);
-        let ranges = [&self.outputs, &self.targets];
+        let ranges = [&self.outputs, &targets];
         let cases = shapes.iter().map(|&shape| Case::new(loss, shape, ranges));
         let cases: Vec<Case<'_>> = cases.collect();
         let runs = cases.iter().map(|case| case.on_gpu(gpu, &mut kernels));
@@ -165,6 +173,38 @@ impl LossCheck {
             not_sanitized: kernels.refused,
             rows,
         })
+    }
+}
+
+impl LossCheck {
+    fn shapes_of(&self, loss: &dyn Loss) -> Vec<TensorShape> {
+        let by_default = SHAPES.into_iter().chain([FOLDED]);
+        match (&self.shapes, loss.class_weights()) {
+            (Some(shapes), _) => shapes.clone(),
+            (None, None) => by_default.map(TensorShape::from).collect(),
+            (None, Some(weights)) => by_default
+                .map(|[rows, _]| [rows, weights.len()].into())
+                .collect(),
+        }
+    }
+
+    fn targets_of(&self, loss: &dyn Loss) -> Result<RangeInclusive<f32>, Error> {
+        let all = match loss.targets() {
+            TargetKind::Probabilities => 0.0..=1.0,
+            TargetKind::Classes | TargetKind::Values => -100.0..=100.0,
+        };
+        let Some(targets) = &self.targets else {
+            return Ok(all);
+        };
+        let is_within = all.contains(targets.start()) && all.contains(targets.end());
+        match is_within || loss.targets() != TargetKind::Probabilities {
+            true => Ok(targets.clone()),
+            false => Err(Error::setting(
+                "targets",
+                format!("within 0..=1, as {} takes them", loss.describe()),
+                format!("{}..={}", targets.start(), targets.end()),
+            )),
+        }
     }
 }
 

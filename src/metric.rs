@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
-use crate::confusion::largest;
+use crate::confusion::{correct, correct_labels, largest};
 use crate::data::Examples;
 use crate::error::{Error, TargetKind};
 use crate::probability::softmax;
@@ -105,16 +105,12 @@ impl Metric {
                 self,
             )),
             (Self::Accuracy, Targets::Classes(labels)) => {
-                let hits = crate::confusion::correct(outputs, labels);
+                let hits = correct(outputs, labels);
                 Ok(hits as f64 / labels.len() as f64)
             }
             (Self::Accuracy, Targets::Values(values)) => {
-                let half = F::from_f64(0.5);
-                let pairs = outputs.iter().zip(values);
-                let is_right = |(logit, target): &(&F, &F)| {
-                    !logit.is_nan() && (**logit > F::zero()) == (**target > half)
-                };
-                Ok(pairs.filter(is_right).count() as f64 / outputs.len() as f64)
+                let hits = correct_labels(outputs, *values);
+                Ok(hits as f64 / outputs.len() as f64)
             }
             (Self::F1, Targets::Classes(labels)) => Ok(f1_of_classes(outputs, labels)),
             (Self::F1, Targets::Values(values)) => Ok(f1_of_labels(outputs, *values)),

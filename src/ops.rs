@@ -6,8 +6,10 @@
 mod ada_grad;
 mod adam;
 pub(crate) mod add;
+mod adjusted_cross_entropy;
 mod avg_pool2d;
 mod batch_norm;
+mod binary_cross_entropy;
 mod clip;
 pub(crate) mod columns;
 pub(crate) mod conv2d;
@@ -18,6 +20,7 @@ mod flatten;
 pub(crate) mod gather;
 mod gelu;
 mod group;
+mod huber;
 mod known;
 mod layer;
 mod layer_norm;
@@ -49,8 +52,10 @@ use crate::kernel::Contract;
 pub use crate::error::TargetKind;
 pub use ada_grad::AdaGrad;
 pub use adam::{Adam, AdamW};
+pub use adjusted_cross_entropy::AdjustedCrossEntropy;
 pub use avg_pool2d::AvgPool2d;
 pub use batch_norm::BatchNorm;
+pub use binary_cross_entropy::BinaryCrossEntropy;
 pub use clip::Clipped;
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
@@ -58,6 +63,7 @@ pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use gelu::Gelu;
 pub use group::Group;
+pub use huber::Huber;
 pub(crate) use known::Known;
 #[cfg(feature = "onnx")]
 pub(crate) use known::Sizes;
@@ -68,8 +74,8 @@ pub(crate) use layer::{shared, unwrapped};
 pub use layer_norm::LayerNorm;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
-pub(crate) use loss::unwrapped_loss;
 pub use loss::{Loss, LossPass};
+pub(crate) use loss::{unwrapped_loss, weight_of_rows};
 pub use max_pool2d::MaxPool2d;
 pub use mean_squared_error::MeanSquaredError;
 pub use one_cycle::OneCycle;
@@ -110,6 +116,9 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &embedding::contracts(),
         &softmax_cross_entropy::contracts(),
         &mean_squared_error::contracts(),
+        &huber::contracts(),
+        &binary_cross_entropy::contracts(),
+        &adjusted_cross_entropy::contracts(),
         &clip::contracts(),
         &sgd::contracts(),
         &adam::contracts(),

@@ -59,6 +59,7 @@ pub(crate) fn probabilities_of<F: Float>(
 ) -> Result<fn(ArrayView2<'_, F>) -> Array2<F>, Error> {
     match targets {
         TargetKind::Classes => Ok(softmax),
+        TargetKind::Probabilities => Ok(sigmoid),
         TargetKind::Values => Err(Error::setting(
             "what the loss compares outputs with",
             "classes or probabilities, of which outputs are logits: take Trainer::outputs for values",

@@ -3,8 +3,10 @@
 
 mod ada_grad;
 mod adam;
+mod adjusted_cross_entropy;
 mod avg_pool2d;
 mod batch_norm;
+mod binary_cross_entropy;
 mod clip;
 mod conv2d;
 mod dropout;
@@ -12,6 +14,7 @@ mod elementwise;
 mod embedding;
 mod flatten;
 mod gelu;
+mod huber;
 mod images;
 mod layer_norm;
 mod leaky_relu;
@@ -33,14 +36,17 @@ use ndarray::{Array2, NdFloat};
 
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;
+pub use adjusted_cross_entropy::AdjustedCrossEntropy;
 pub use avg_pool2d::AvgPool2d;
 pub use batch_norm::BatchNorm;
+pub use binary_cross_entropy::BinaryCrossEntropy;
 pub use clip::Clipped;
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use gelu::Gelu;
+pub use huber::Huber;
 pub use layer_norm::LayerNorm;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;

@@ -170,7 +170,7 @@ impl Soundness {
 
     /// A loss of values may be as large as they are.
     pub(crate) fn is_sound(&self, loss: f32) -> bool {
-        loss.is_finite() && (self.targets == TargetKind::Values || loss < LARGEST_LOSS)
+        loss.is_finite() && (self.targets != TargetKind::Classes || loss < LARGEST_LOSS)
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {

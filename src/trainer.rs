@@ -86,9 +86,8 @@ impl Trainer {
     /// Records the training of `model` on `examples` with minibatches of `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Setting`] when batch, sampling or a setting of the optimizer make no sense,
-    /// [`Error::Shape`] when the data set does not fit the network, [`Error::Limit`] or
-    /// [`Error::OutOfMemory`] when the GPU cannot hold it.
+    /// [`Error::Setting`] when batch, sampling or a setting of the loss or the optimizer make no sense, [`Error::Shape`]
+    /// when the data set does not fit the network, [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold it.
     pub fn new(
         model: Model,
         loss: impl Loss + 'static,
@@ -176,8 +175,8 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the optimizer makes no sense or a tensor has the wrong element type,
-    /// [`Error::Shape`] when one does not fit the network, [`Error::OtherGpu`] when one is another device's,
+    /// [`Error::Setting`] when a setting of the loss or the optimizer makes no sense or a tensor has the wrong element
+    /// type, [`Error::Shape`] when one does not fit the network, [`Error::OtherGpu`] when one is another device's,
     /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold what the training needs.
     pub fn external(
         model: Model,
@@ -186,6 +185,7 @@ impl Trainer {
         batch: Batch,
     ) -> Result<Self, Error> {
         optimizer.check()?;
+        loss.check(model.graph().outputs())?;
         batch.check(&model, &loss)?;
         #[cfg(not(target_arch = "wasm32"))]
         probe_loss(model.gpu(), &loss, model.output())?;
@@ -199,13 +199,14 @@ impl Trainer {
     /// Trains `model` on rows that are given to each step: `step_on`, or [`advance_on`](Self::advance_on).
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the optimizer makes no sense, [`Error::Limit`] or [`Error::OutOfMemory`] when
-    /// the GPU cannot hold what the training needs.
+    /// [`Error::Setting`] when a setting of the loss or the optimizer makes no sense, [`Error::Limit`] or
+    /// [`Error::OutOfMemory`] when the GPU cannot hold what the training needs.
     pub fn online(
         model: Model,
         loss: impl Loss + 'static,
         optimizer: impl Optimizer + 'static,
     ) -> Result<Self, Error> {
+        loss.check(model.graph().outputs())?;
         #[cfg(not(target_arch = "wasm32"))]
         probe_loss(model.gpu(), &loss, model.output())?;
         Self::with(model, loss, optimizer, None)

@@ -15,6 +15,8 @@ mod file;
 mod images;
 #[path = "golden_runner/layer_bounds.rs"]
 mod layer_bounds;
+#[path = "golden_runner/losses.rs"]
+mod losses;
 #[path = "golden_runner/network.rs"]
 mod network;
 #[path = "common/norm_bounds.rs"]

@@ -13,8 +13,12 @@ mod norm_bounds;
 mod activations;
 #[path = "parity/add.rs"]
 mod add;
+#[path = "parity/adjusted_cross_entropy.rs"]
+mod adjusted_cross_entropy;
 #[path = "parity/batch_norm.rs"]
 mod batch_norm;
+#[path = "parity/binary_cross_entropy.rs"]
+mod binary_cross_entropy;
 #[path = "parity/columns.rs"]
 mod columns;
 #[path = "parity/conv2d.rs"]
@@ -27,6 +31,8 @@ mod embedding;
 mod extremes;
 #[path = "parity/frames.rs"]
 mod frames;
+#[path = "parity/huber.rs"]
+mod huber;
 #[path = "parity/layer_norm.rs"]
 mod layer_norm;
 #[path = "parity/linear.rs"]

@@ -32,6 +32,8 @@ mod history;
 mod indices;
 #[path = "training/long.rs"]
 mod long;
+#[path = "training/losses.rs"]
+mod losses;
 #[path = "training/many_rows.rs"]
 mod many_rows;
 #[path = "training/mistakes.rs"]

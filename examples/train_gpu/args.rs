@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Sampling, mnist};
+use wgrad::ops::{Loss, SoftmaxCrossEntropy};
 use wgrad::{Error, Fusion, files};
 
 use crate::common::DataArgs;
@@ -49,6 +50,10 @@ pub(crate) struct Args {
     /// `layers`; `auto` takes the faster
     #[arg(long, value_enum, default_value_t = Plan::Auto)]
     pub(crate) plan: Plan,
+
+    /// Share of each label that goes to all classes alike, 0 to 1. Default: 0
+    #[arg(long, value_name = "SHARE", value_parser = number::<f32>)]
+    label_smoothing: Option<f32>,
 
     /// Decides initial weights and minibatches
     #[arg(long, default_value_t = 42, value_parser = whole::<u64>)]
@@ -192,6 +197,7 @@ impl Args {
             return must_be("--batch", expected.to_owned(), 0);
         }
         self.network.check()?;
+        self.check_smoothing()?;
         self.check_files()?;
         if self.patience == Some(0) {
             let expected = "at least 1, or left out";
@@ -202,6 +208,17 @@ impl Args {
             return must_be("--patience", expected.to_owned(), patience);
         }
         self.optimizer.check(self.steps())
+    }
+
+    fn check_smoothing(&self) -> Result<(), Error> {
+        let option = "--label-smoothing";
+        let smoothing = self.label_smoothing.unwrap_or_default();
+        if smoothing != 0.0 && matches!(self.plan, Plan::Fused) {
+            let expected = "left out with --plan fused, whose steps are of labels as they are";
+            return Err(setting(option, expected.to_owned(), shown(smoothing)));
+        }
+        let checked = self.loss().check(1);
+        checked.map_err(|error| with_option(error, &[("label smoothing", option)]))
     }
 
     /// Files of data sets where this run may read its own.
@@ -265,6 +282,20 @@ impl Args {
             others.push((option, path.clone()));
         }
         Ok(())
+    }
+
+    /// What is trained, and said of both data sets.
+    pub(crate) fn loss(&self) -> Box<dyn Loss> {
+        match self.label_smoothing {
+            None | Some(0.0) => Box::new(SoftmaxCrossEntropy),
+            Some(smoothing) => Box::new(SoftmaxCrossEntropy.label_smoothing(smoothing)),
+        }
+    }
+
+    /// A line of what it was set to, if it was.
+    pub(crate) fn loss_description(&self) -> Option<String> {
+        let smoothing = self.label_smoothing.filter(|&smoothing| smoothing != 0.0);
+        smoothing.map(|smoothing| format!("loss: labels smoothed by {}", shown(smoothing)))
     }
 
     /// Each example uniformly from all.

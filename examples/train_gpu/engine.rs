@@ -1,5 +1,4 @@
 use wgrad::data::{Dataset, Labels, mnist};
-use wgrad::ops::SoftmaxCrossEntropy;
 use wgrad::{Device, Error, Fusion, Sequential, Train, Trainer};
 
 use crate::args::{Args, DeviceChoice};
@@ -46,7 +45,7 @@ pub(crate) fn build(
     train: &Dataset,
 ) -> Result<Box<dyn Train>, Error> {
     let (batch, sampling) = (args.batch, args.sampling());
-    let (loss, optimizer) = (SoftmaxCrossEntropy, args.optimizer.build(args.steps()));
+    let (loss, optimizer) = (args.loss(), args.optimizer.build(args.steps()));
     let fusion = Fusion::from(args.plan);
     match device.gpu() {
         _ if fusion == Fusion::Auto => {

@@ -102,6 +102,9 @@ fn train(args: &Args) -> Result<(), Failure> {
         line(format!("device: {device}"))?;
         line(describe(&spec, args)?)?;
         line(args.optimizer.description(args.steps()))?;
+        if let Some(description) = args.loss_description() {
+            line(description)?;
+        }
     }
     let started = Instant::now();
     let name = device.name().to_owned();

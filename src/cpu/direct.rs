@@ -1,6 +1,6 @@
 //! Passes over rows given by the caller. None is a step of training: nothing is dropped, and no state changes.
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2};
 
 use super::network::named;
 use super::passes::Context;
@@ -9,7 +9,7 @@ use crate::confusion::correct;
 use crate::error::Error;
 use crate::fit::{check_features, check_targets};
 use crate::network::{Activation, Parameters, Wanted};
-use crate::ops::{Loss, SoftmaxCrossEntropy};
+use crate::ops::{Loss, SoftmaxCrossEntropy, weight_of_rows};
 use crate::reference::{Float, LossPass, Targets};
 
 impl<F: Float> Network<F> {
@@ -38,16 +38,16 @@ impl<F: Float> Network<F> {
         check_targets(self.graph(), loss, x, &targets)?;
         let criterion = loss.reference();
         let mut sum = F::zero();
+        let weight =
+            |of: &Targets<'_, F>, rows| F::from_f64(weight_of_rows(loss, rows, of.labels()));
         self.for_each_pass_over(x, |rows, outputs, unread| {
-            let count = F::from_f64(rows.len() as f64);
-            let targets = match targets {
-                Targets::Classes(labels) => Targets::Classes(&labels[rows]),
-                Targets::Values(ref values) => Targets::Values(values.slice(s![rows, ..])),
-            };
+            let count = rows.len();
+            let targets = targets.of_rows(rows);
+            let weight = weight(&targets, count);
             let pass = LossPass::new(outputs, targets, unread);
-            sum += count * F::criterion(&criterion).forward_backward(pass);
+            sum += weight * F::criterion(&criterion).forward_backward(pass);
         })?;
-        Ok(sum / F::from_f64(x.nrows() as f64))
+        Ok(sum / weight(&targets, x.nrows()))
     }
 
     /// Share of rows whose largest logit is their label's.

@@ -7,12 +7,12 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use super::Network;
 use super::features::{copy_features, unit};
 use super::workspace::matrix;
-use crate::confusion::{Prediction, correct};
-use crate::data::Examples;
+use crate::confusion::{Prediction, correct, correct_labels};
+use crate::data::{Examples, Labels};
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::fit::{check_classes, check_fit, check_outputs, check_widths};
-use crate::ops::Loss;
+use crate::ops::{Loss, TargetKind, weight_of_rows};
 use crate::reference::{Float, LossPass, Targets};
 
 impl<F: Float> Network<F> {
@@ -33,7 +33,8 @@ impl<F: Float> Network<F> {
         let criterion = F::criterion(&criterion);
         let outputs = examples.outputs();
         let mut values: Vec<F> = Vec::new();
-        let (mut loss, mut hits) = (0.0, 0);
+        let is_probabilities = loss.targets() == TargetKind::Probabilities;
+        let (mut sum, mut hits) = (0.0, 0);
         self.for_each_pass_of(&examples, |rows, logits, unread| {
             let labels = examples
                 .labels()
@@ -48,11 +49,21 @@ impl<F: Float> Network<F> {
                 None => Targets::Values(matrix(&values, [rows.len(), outputs])),
             };
             let mean = criterion.forward_backward(LossPass::new(logits, targets, unread));
-            loss += mean.into_f64() * rows.len() as f64;
-            hits += labels.map_or(0, |labels| correct(logits, labels));
+            sum += mean.into_f64() * weight_of_rows(loss, rows.len(), labels);
+            hits += match targets {
+                Targets::Classes(labels) => correct(logits, labels),
+                Targets::Values(values) if is_probabilities => correct_labels(logits, values),
+                Targets::Values(_) => 0,
+            };
         })?;
-        let hits = examples.labels().map(|_| hits);
-        Ok(Evaluation::new(loss, hits, examples.len()))
+        let labels = examples.labels().map(Labels::indices);
+        let weight = weight_of_rows(loss, examples.len(), labels);
+        let of = match loss.targets() {
+            TargetKind::Classes => Some(examples.len()),
+            TargetKind::Values => None,
+            TargetKind::Probabilities => Some(examples.len() * outputs),
+        };
+        Ok(Evaluation::new((sum, weight), of.map(|of| (hits, of))))
     }
 
     /// The class that the network takes every example for, and its probability; a

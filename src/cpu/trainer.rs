@@ -65,7 +65,7 @@ impl<F: Float> Trainer<F> {
     /// Trains `network` on `examples` with minibatches of `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Setting`] when batch, sampling or a setting of the optimizer make no sense, [`Error::Shape`]
+    /// [`Error::Setting`] when batch, sampling or a setting of the loss or the optimizer make no sense, [`Error::Shape`]
     /// when the data set does not fit the network, [`Error::Memory`] when the host has no room for the training.
     pub fn new(
         network: Network<F>,
@@ -87,13 +87,14 @@ impl<F: Float> Trainer<F> {
     /// Trains `network` on rows that are given to each step: [`step_on`](Self::step_on).
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the optimizer makes no sense, [`Error::Memory`] when the host has no room for
-    /// what it keeps.
+    /// [`Error::Setting`] when a setting of the loss or the optimizer makes no sense, [`Error::Memory`] when the host has
+    /// no room for what it keeps.
     pub fn online(
         network: Network<F>,
         loss: impl Loss + 'static,
         optimizer: impl Optimizer + 'static,
     ) -> Result<Self, Error> {
+        loss.check(network.graph().outputs())?;
         Self::with(network, loss, optimizer, None)
     }
 

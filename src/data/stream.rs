@@ -174,7 +174,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    fn of(table: &Table) -> Self {
+    pub(crate) fn of(table: &Table) -> Self {
         Self {
             width: table.width(),
             outputs: table.outputs(),
@@ -189,7 +189,7 @@ impl Layout {
     pub(crate) fn numbers(self) -> usize {
         let targets = match self.targets {
             TargetKind::Classes => 1,
-            TargetKind::Values => self.outputs,
+            TargetKind::Values | TargetKind::Probabilities => self.outputs,
         };
         self.width.saturating_add(targets)
     }
@@ -204,7 +204,7 @@ impl fmt::Display for Layout {
         } = self;
         let of_row = match targets {
             TargetKind::Classes => format!("one of {outputs} classes"),
-            TargetKind::Values => format!("values: {outputs}"),
+            TargetKind::Values | TargetKind::Probabilities => format!("values: {outputs}"),
         };
         write!(f, "rows with features: {width}, and {of_row}")
     }

@@ -6,6 +6,9 @@ pub enum TargetKind {
     Classes,
     /// Values: (rows, outputs) of `f32`.
     Values,
+    /// Values 0 to 1, one for each output: how sure each label applies. (rows, outputs) of `f32`. Data sets of values
+    /// have them, where all of their values are in that range.
+    Probabilities,
 }
 
 impl TargetKind {
@@ -14,6 +17,15 @@ impl TargetKind {
         match self {
             Self::Classes => "classes",
             Self::Values => "values",
+            Self::Probabilities => "values 0 to 1",
+        }
+    }
+
+    /// How data sets and tensors have it: probabilities are values.
+    pub(crate) fn stored(self) -> Self {
+        match self {
+            Self::Classes => Self::Classes,
+            Self::Values | Self::Probabilities => Self::Values,
         }
     }
 }

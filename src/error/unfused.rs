@@ -18,6 +18,9 @@ pub enum Unfused {
     /// The loss is another.
     #[error("the loss is not softmax cross-entropy")]
     Loss,
+    /// The loss is softmax cross-entropy with class weights or smoothed labels.
+    #[error("the loss has class weights or label smoothing, which the fused step has not")]
+    AdjustedLoss,
     /// The features are floats.
     #[error("the features are not bytes")]
     Features,

@@ -82,7 +82,7 @@ impl Model {
         #[cfg(not(target_arch = "wasm32"))]
         probe_loss(self.gpu(), loss, self.output())?;
         let resident = Resident::upload(self.gpu(), examples)?;
-        let totals = Evaluator::new(self, loss, &resident)?.run(self.gpu());
+        let totals = Evaluator::new(self, loss, examples, &resident)?.run(self.gpu());
         Ok((resident, totals))
     }
 

@@ -12,7 +12,7 @@ use crate::check::{
 use crate::error::{Error, TargetKind};
 use crate::gpu::Gpu;
 use crate::guard::{Contents, GuardSpec, Guarded};
-use crate::ops::{Loss, LossPass};
+use crate::ops::{Loss, LossPass, weight_of_rows};
 use crate::reference::{self, Criterion, Float};
 use crate::shape::TensorShape;
 
@@ -42,6 +42,7 @@ enum Targets<F> {
 struct Operands<F> {
     outputs: Array2<F>,
     targets: Targets<F>,
+    are_probabilities: bool,
 }
 
 impl Operands<f64> {
@@ -49,6 +50,9 @@ impl Operands<f64> {
         self.outputs.iter_mut().for_each(&mut *change);
         if let Targets::Values(values) = &mut self.targets {
             values.iter_mut().for_each(change);
+            if self.are_probabilities {
+                values.mapv_inplace(|value| value.clamp(0.0, 1.0));
+            }
         }
     }
 }
@@ -91,7 +95,7 @@ impl<'a> Case<'a> {
             |range| Array2::from_shape_simple_fn([rows, columns], || numbers.input(range));
         let outputs = values(outputs);
         let targets = match loss.targets() {
-            TargetKind::Values => Targets::Values(values(targets)),
+            TargetKind::Values | TargetKind::Probabilities => Targets::Values(values(targets)),
             TargetKind::Classes => {
                 let class = |_| u32::try_from(numbers.below(columns)).unwrap_or_default();
                 Targets::Classes((0..rows).map(class).collect())
@@ -191,6 +195,7 @@ impl<'a> Case<'a> {
         let cast = |values: &Array2<f32>| values.mapv(|value| F::from_f64(value.into()));
         Operands {
             outputs: cast(&self.outputs),
+            are_probabilities: self.loss.targets() == TargetKind::Probabilities,
             targets: match &self.targets {
                 Targets::Classes(classes) => Targets::Classes(classes.clone()),
                 Targets::Values(values) => Targets::Values(cast(values)),
@@ -225,13 +230,25 @@ impl<'a> Case<'a> {
         Ok((loss, doutputs))
     }
 
-    /// The loss of every row alone, (1, rows).
+    /// The loss of every row, (1, rows), by that of the row alone.
     fn row_losses<F: Float>(&self, operands: &Operands<F>) -> Result<Array2<F>, CheckError> {
         let mut losses = Array2::zeros((1, self.rows()));
         for (row, loss) in losses.iter_mut().enumerate() {
-            *loss = self.reference(operands, row..row + 1)?.0;
+            let share = F::from_f64(self.share_of_row(row));
+            *loss = self.reference(operands, row..row + 1)?.0 * share;
         }
         Ok(losses)
+    }
+
+    /// How much a row counts in the mean, times the number of rows.
+    fn share_of_row(&self, row: usize) -> f64 {
+        let labels = match &self.targets {
+            Targets::Classes(labels) => Some(&labels[..]),
+            Targets::Values(_) => None,
+        };
+        let of_row = labels.map(|labels| &labels[row..=row]);
+        let weight = |rows, labels| weight_of_rows(self.loss, rows, labels);
+        weight(1, of_row) * (self.rows() as f64 / weight(self.rows(), labels))
     }
 
     /// What the reference returns for all rows.

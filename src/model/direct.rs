@@ -18,13 +18,16 @@ use crate::gpu::{Gpu, block_on};
 use crate::kernel::Element;
 use crate::memory::{bytes_of, total};
 use crate::network::{Activation, Parameters, Wanted};
-use crate::ops::Loss;
+use crate::ops::{Loss, weight_of_rows};
 use crate::plan::Recorder;
 use crate::reference::Targets;
 use crate::tensor::Tensor;
 
 /// With fewer rows at a time than this a device does next to nothing: what has no room for them has none at all.
 const FEWEST_ROWS: usize = 16;
+
+/// Rows whose weights one workgroup sums within the loops that a software driver runs.
+const MOST_WEIGHED: usize = 64 * 64_000;
 
 impl Model {
     /// Writes parameters and state to a safetensors file: see [`crate::checkpoint`]. Whatever happens, the
@@ -107,23 +110,27 @@ impl Model {
         check_targets(&self.graph, loss, x, &targets)?;
         probe_loss(&self.gpu, loss, self.output())?;
         let mut sum = 0.0;
-        self.for_each_pass(x, Some((loss, targets)), |_, pass| {
+        self.for_each_pass(x, Some((loss, targets)), |rows, pass| {
             let losses: Vec<f32> = self.gpu.read(&pass.losses)?;
-            sum += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
+            let of_rows = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
+            let count = rows.len();
+            let weight = weight_of_rows(loss, count, targets.of_rows(rows).labels());
+            sum += of_rows * (weight / count as f64);
             Ok(())
         })?;
         #[expect(
             clippy::cast_possible_truncation,
             reason = "an f32 loss, summed in f64"
         )]
-        let mean = (sum / x.nrows() as f64) as f32;
+        let mean = (sum / weight_of_rows(loss, x.nrows(), targets.labels())) as f32;
         Ok(mean)
     }
 
     /// Gradients of the mean loss by all parameters, by backpropagation on the GPU.
     ///
     /// All rows are on the device at once, with what each layer gives for them. That of more rows is the mean of
-    /// the gradients of equal parts of them.
+    /// the gradients of equal parts of them, weighted by the sum of their labels' weights where the loss has
+    /// [`class_weights`](Loss::class_weights).
     ///
     /// # Errors
     /// As [`loss`](Self::loss), or [`Error::Limit`], [`Error::OutOfMemory`] or [`Error::Memory`] when device or host
@@ -226,7 +233,13 @@ impl Model {
             return Ok(());
         }
         let kind = compared.map_or(TargetKind::Classes, |(_, targets)| targets.kind());
-        let (most, all) = self.room_for_rows(total, kind)?;
+        let is_weighed = compared.is_some_and(|(loss, _)| loss.class_weights().is_some());
+        let at_once = if is_weighed {
+            total.min(MOST_WEIGHED)
+        } else {
+            total
+        };
+        let (most, all) = self.room_for_rows(at_once, kind)?;
         let record = |rows| {
             let pass = all.first_rows(rows);
             let mut recorder = Recorder::new(&self.gpu);

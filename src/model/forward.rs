@@ -178,7 +178,7 @@ impl Model {
                 let label = "labels of the minibatch";
                 Tensor::zeros(&self.gpu, label, [1, rows], Element::U32)
             }
-            TargetKind::Values => self.output_tensor("targets", rows),
+            TargetKind::Values | TargetKind::Probabilities => self.output_tensor("targets", rows),
         }
     }
 

@@ -11,8 +11,8 @@ use crate::kernel::Element;
 use crate::memory::bytes_of;
 use crate::network::{Source, Use};
 use crate::ops::{
-    Backward, Draw, Forward, Known, Loss, LossPass, MeanSquaredError, Mode, SoftmaxCrossEntropy,
-    unwrapped_loss,
+    AdjustedCrossEntropy, Backward, BinaryCrossEntropy, Draw, Forward, Huber, Known, Loss,
+    LossPass, MeanSquaredError, Mode, SoftmaxCrossEntropy, unwrapped_loss,
 };
 use crate::plan::Recorder;
 use crate::shape::{Shape, TensorShape};
@@ -98,14 +98,18 @@ fn unwritten(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<Tensor, Error
 /// Whether a loss that is not this crate's writes all that it should, for so many outputs.
 pub(crate) fn probe_loss(gpu: &Gpu, loss: &dyn Loss, outputs: Shape) -> Result<(), Error> {
     let known = unwrapped_loss(loss);
-    if known.is::<SoftmaxCrossEntropy>() || known.is::<MeanSquaredError>() {
+    let of_classes = known.is::<SoftmaxCrossEntropy>() || known.is::<AdjustedCrossEntropy>();
+    let of_values = known.is::<MeanSquaredError>() || known.is::<Huber>();
+    if of_classes || of_values || known.is::<BinaryCrossEntropy>() {
         return Ok(());
     }
     let shape = TensorShape::from((ROWS, outputs));
     let given = Tensor::zeros(gpu, "outputs", shape, Element::F32)?;
     let targets = match loss.targets() {
         TargetKind::Classes => Tensor::zeros(gpu, "labels", [1, ROWS], Element::U32)?,
-        TargetKind::Values => Tensor::zeros(gpu, "targets", shape, Element::F32)?,
+        TargetKind::Values | TargetKind::Probabilities => {
+            Tensor::zeros(gpu, "targets", shape, Element::F32)?
+        }
     };
     let losses = unwritten(gpu, "losses", TensorShape::from([1, ROWS]))?;
     let doutputs = unwritten(gpu, "doutputs", shape)?;

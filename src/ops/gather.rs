@@ -80,7 +80,9 @@ impl Resident {
             features: Tensor::zeros(gpu, features, [rows, width], Element::F32)?,
             targets: match layout.targets {
                 TargetKind::Classes => Tensor::zeros(gpu, targets, [1, rows], Element::U32)?,
-                TargetKind::Values => Tensor::zeros(gpu, targets, [rows, outputs], Element::F32)?,
+                TargetKind::Values | TargetKind::Probabilities => {
+                    Tensor::zeros(gpu, targets, [rows, outputs], Element::F32)?
+                }
             },
             width,
         })

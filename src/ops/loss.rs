@@ -43,9 +43,27 @@ pub trait Loss: Any + Debug + Send + Sync {
     /// [checkpoint](crate::checkpoint) knows it by this text, and messages call it so.
     fn describe(&self) -> String;
 
-    /// What it needs to know of every row: classes, where it says nothing else. A loss of values says so here.
+    /// What it needs to know of every row: classes, where it says nothing else. A loss of values, or of probabilities,
+    /// says so here.
     fn targets(&self) -> TargetKind {
         TargetKind::Classes
+    }
+
+    /// Whether its settings make sense for a network of so many outputs: asked before anything is trained or evaluated.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the setting that makes none.
+    fn check(&self, outputs: usize) -> Result<(), Error> {
+        let _ = outputs;
+        Ok(())
+    }
+
+    /// The weight of each class, where a minibatch's loss is no mean over its rows, but that mean weighted by what the
+    /// rows' labels weigh: the sum of all terms over the sum of the labels' weights, or over the number of rows where
+    /// all labels weigh 0. An entry of [`losses`](LossPass::losses) is then the row's term, times the number of rows,
+    /// over that sum, so that their mean is the loss. Data sets are evaluated in chunks, which are weighed so.
+    fn class_weights(&self) -> Option<&[f32]> {
+        None
     }
 
     /// Records the loss of every row, and the gradient of their mean by the outputs.
@@ -73,6 +91,14 @@ macro_rules! forward_loss {
                 (**self).targets()
             }
 
+            fn check(&self, outputs: usize) -> Result<(), Error> {
+                (**self).check(outputs)
+            }
+
+            fn class_weights(&self) -> Option<&[f32]> {
+                (**self).class_weights()
+            }
+
             fn forward_backward(
                 &self,
                 recorder: &mut Recorder<'_>,
@@ -91,6 +117,21 @@ macro_rules! forward_loss {
 // A loss that is chosen while the program runs.
 forward_loss!(Box<dyn Loss>);
 forward_loss!(Arc<dyn Loss>);
+
+/// How much rows with these labels count in a mean: their number, or what [`Loss::class_weights`] makes of them. Labels
+/// that have no weight count 0.
+pub(crate) fn weight_of_rows(loss: &dyn Loss, rows: usize, labels: Option<&[u32]>) -> f64 {
+    let rows = rows as f64;
+    let (Some(weights), Some(labels)) = (loss.class_weights(), labels) else {
+        return rows;
+    };
+    let of_label = |&label: &u32| weights.get(label as usize).copied().unwrap_or_default();
+    let sum: f64 = labels.iter().map(|label| f64::from(of_label(label))).sum();
+    match sum > 0.0 {
+        true => sum,
+        false => rows,
+    }
+}
 
 /// The loss within boxes and `Arc`s, as the type that it is.
 pub(crate) fn unwrapped_loss(loss: &dyn Loss) -> &dyn Any {

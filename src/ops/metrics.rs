@@ -46,6 +46,16 @@ static EVALUATE: Kernel<Shape> = Kernel {
     ],
     ..METRICS
 };
+static EVALUATE_PROBABILITIES: Kernel<Shape> = Kernel {
+    entry: "evaluate_probabilities",
+    bindings: &[
+        Binding::read("losses"),
+        Binding::read("logits"),
+        Binding::read("targets"),
+        Binding::write("totals"),
+    ],
+    ..METRICS
+};
 static SUM_LOSSES: Kernel<Shape> = Kernel {
     entry: "sum_losses",
     bindings: &[Binding::read("losses"), Binding::write("loss_totals")],
@@ -117,6 +127,36 @@ pub(crate) fn evaluate(
     recorder.dispatch(&EVALUATE, shape, &[losses, logits, labels, totals], 1, cost);
 }
 
+/// Records `totals[slot] = (sum of losses, number of outputs that are right)` of losses, logits and targets 0 to 1;
+/// `totals` is (slots, 2).
+pub(crate) fn evaluate_probabilities(
+    recorder: &mut Recorder<'_>,
+    [losses, logits, targets]: [&Tensor; 3],
+    (totals, slot): (&Tensor, usize),
+) {
+    assert!(
+        slot < totals.rows() && totals.columns() == 2,
+        "metrics::evaluate_probabilities: totals"
+    );
+    assert_eq!(
+        [logits.dims(), [losses.columns(), logits.columns()]],
+        [targets.dims(); 2],
+        "metrics::evaluate_probabilities: rows"
+    );
+    let shape = Shape {
+        rows: to_u32(logits.rows()),
+        classes: to_u32(logits.columns()),
+        slot: to_u32(slot),
+    };
+    let cost = Cost {
+        flops: (losses.len() + logits.len()) as u64,
+        iterations: (losses.len() as u64 / 64 + 1) * (logits.columns() as u64 + 2) + 6,
+        bytes: None,
+    };
+    let tensors = [losses, logits, targets, totals];
+    recorder.dispatch(&EVALUATE_PROBABILITIES, shape, &tensors, 1, cost);
+}
+
 /// Records `totals[slot] = (sum of losses, 0)`.
 pub(crate) fn sum_losses(
     recorder: &mut Recorder<'_>,
@@ -142,9 +182,15 @@ pub(crate) fn sum_losses(
 }
 
 pub(super) fn contracts() -> Vec<Contract> {
-    [&LOG_STEP, &EVALUATE, &SUM_LOSSES, &COUNT_STEP]
-        .map(Kernel::contract)
-        .to_vec()
+    [
+        &LOG_STEP,
+        &EVALUATE,
+        &EVALUATE_PROBABILITIES,
+        &SUM_LOSSES,
+        &COUNT_STEP,
+    ]
+    .map(Kernel::contract)
+    .to_vec()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What the passes of layers and losses read and write.
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use super::Float;
 use crate::error::TargetKind;
@@ -181,6 +183,22 @@ impl<F> Targets<'_, F> {
         match self {
             Self::Classes(_) => TargetKind::Classes,
             Self::Values(_) => TargetKind::Values,
+        }
+    }
+
+    /// Those of some rows.
+    pub(crate) fn of_rows(&self, rows: Range<usize>) -> Targets<'_, F> {
+        match self {
+            Self::Classes(labels) => Targets::Classes(&labels[rows]),
+            Self::Values(values) => Targets::Values(values.slice(s![rows, ..])),
+        }
+    }
+
+    /// Classes, where they are.
+    pub(crate) fn labels(&self) -> Option<&[u32]> {
+        match self {
+            Self::Classes(labels) => Some(labels),
+            Self::Values(_) => None,
         }
     }
 }

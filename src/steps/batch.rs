@@ -18,7 +18,7 @@ pub struct Batch {
 impl Batch {
     /// Features `x` (rows, features) of `f32`, and what the loss compares the outputs with: classes (1, rows) of `u32`,
     /// or values (rows, outputs) of `f32`. A class that is none of the network's gives a loss that is not a number, or
-    /// another class's: nobody looks.
+    /// another class's, and a probability that is not 0 to 1 one that is not a number: nobody looks.
     #[must_use]
     pub fn new(x: &Tensor, targets: &Tensor) -> Self {
         Self {
@@ -49,7 +49,9 @@ impl Batch {
         let rows = self.rows();
         let (of_targets, targets) = match loss.targets() {
             TargetKind::Classes => (Element::U32, [1, rows]),
-            TargetKind::Values => (Element::F32, [rows, model.graph().outputs()]),
+            TargetKind::Values | TargetKind::Probabilities => {
+                (Element::F32, [rows, model.graph().outputs()])
+            }
         };
         let weights = self.weights.iter();
         let all = [

@@ -10,8 +10,8 @@ use crate::error::{Error, Unfused};
 use crate::kernel::{Element, Kernel};
 use crate::network::{Source, Use};
 use crate::ops::{
-    Linear, Optimizer, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather, sample, to_u32, unwrapped,
-    unwrapped_loss, unwrapped_optimizer,
+    AdjustedCrossEntropy, Linear, Optimizer, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, gather,
+    sample, to_u32, unwrapped, unwrapped_loss, unwrapped_optimizer,
 };
 use crate::plan::{Cost, Plan, Recorder, SOFTWARE_ITERATIONS};
 use crate::tensor::Tensor;
@@ -50,6 +50,9 @@ impl Network {
             return Err(Unfused::Features);
         };
         let loss = unwrapped_loss(training.loss);
+        if loss.is::<AdjustedCrossEntropy>() {
+            return Err(Unfused::AdjustedLoss);
+        }
         if !loss.is::<SoftmaxCrossEntropy>() {
             return Err(Unfused::Loss);
         }

@@ -126,10 +126,10 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] when batch, window or a setting of the optimizer make no sense, [`Error::Memory`] when the host
-    /// has no room for two windows, [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold what the training
-    /// needs. Steps return [`Error::Stream`] or [`Error::Block`] for a block that could not be had or is of other rows,
-    /// when all steps of whole windows before it are taken.
+    /// [`Error::Setting`] when batch, window or a setting of the loss or the optimizer make no sense, [`Error::Memory`]
+    /// when the host has no room for two windows, [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold what
+    /// the training needs. Steps return [`Error::Stream`] or [`Error::Block`] for a block that could not be had or is of
+    /// other rows, when all steps of whole windows before it are taken.
     pub fn streamed(
         model: Model,
         loss: impl Loss + 'static,

@@ -93,6 +93,36 @@ fn an_optimizer_with_a_schedule_does_the_same_on_cpu_and_gpu() {
     assert!(cpu > 0.6 && (cpu - gpu).abs() < 0.01, "{cpu} {gpu}");
 }
 
+/// No loss of smoothed labels is below their entropy.
+#[test]
+fn labels_are_smoothed_on_cpu_and_gpu() {
+    let few = Few::new();
+    let file = few.path.join("losses.csv");
+    let run = |words: &str| {
+        let data = [Path::new("--unverified"), Path::new("--data"), &few.path];
+        let arguments = [&data[..], &[Path::new("--losses"), &file]].concat();
+        let words = format!("--batch 20 --steps 300 --eval-every 0 {words}");
+        let lines = lines(&train(&arguments, &words));
+        let said = lines.contains(&"loss: labels smoothed by 0.2".to_owned());
+        let text = fs::read_to_string(&file).unwrap();
+        let losses = text.lines().map(|line| line.split_once(',').unwrap().1);
+        let losses: Vec<f64> = losses.map(|loss| loss.parse().unwrap()).collect();
+        (said, losses, number(&last_line(&lines), "train_accuracy"))
+    };
+    let least = |losses: &[f64]| losses.iter().copied().fold(f64::INFINITY, f64::min);
+    let entropy = -(0.82f64 * 0.82f64.ln() + 9.0 * 0.02 * 0.02f64.ln());
+    let (said, losses, _) = run("--device cpu");
+    assert!(!said && least(&losses) < entropy, "{}", least(&losses));
+    let all = ["cpu", "gpu"].map(|of| run(&format!("--device {of} --label-smoothing 0.2")));
+    for (said, losses, accuracy) in &all {
+        assert!(*said && *accuracy > 0.8, "{accuracy}");
+        assert!(least(losses) > entropy, "{}", least(losses));
+    }
+    for (cpu, gpu) in all[0].1.iter().zip(&all[1].1) {
+        assert!((cpu - gpu).abs() < 1e-3, "{cpu} {gpu}");
+    }
+}
+
 #[test]
 fn settings_of_optimizers_that_are_wrong() {
     for (words, parts) in [
@@ -107,6 +137,14 @@ fn settings_of_optimizers_that_are_wrong() {
         ),
         ("--weight-decay nan", ["--weight-decay must be", "is NaN"]),
         ("--clip-norm 0", ["--clip-norm must be", "is 0"]),
+        (
+            "--label-smoothing 1.5",
+            ["--label-smoothing must be 0 to 1", "is 1.5"],
+        ),
+        (
+            "--label-smoothing 0.1 --plan fused",
+            ["--label-smoothing must be left out", "--plan fused"],
+        ),
         ("--dropout 1", ["--dropout must be", "is 1"]),
         ("--dropout -0.1", ["--dropout must be", "is -0.1"]),
         (

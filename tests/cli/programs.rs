@@ -126,6 +126,17 @@ fn a_moving_shape_is_followed_by_one_submit_a_frame() {
 }
 
 #[test]
+fn a_loss_of_ones_own_is_checked_and_predicts_a_quantile() {
+    let lines = lines(&example("custom_loss").output().unwrap());
+    assert_eq!(lines[0], "Quantile { share: 0.9 }");
+    let contract = "contract  quantile::forward_backward is what";
+    assert!(lines[1].starts_with(contract), "{lines:?}");
+    let below = lines.last().unwrap().split(' ').next().unwrap();
+    let below: f64 = below.parse().unwrap();
+    assert!((below - 900.0).abs() < 20.0, "{lines:?}");
+}
+
+#[test]
 fn a_pole_is_balanced_and_again_in_the_same_way() {
     let run = || lines(&example("cart_pole").args(["--seed", "1"]).output().unwrap());
     let (first, again) = (run(), run());

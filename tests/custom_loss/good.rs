@@ -1,7 +1,7 @@
 //! What is right passes, and the report says what was looked at.
 
 use wgrad::loss_check::{Check, Pass};
-use wgrad::ops::{Loss, MeanSquaredError, SoftmaxCrossEntropy};
+use wgrad::ops::{BinaryCrossEntropy, Huber, Loss, MeanSquaredError, SoftmaxCrossEntropy};
 use wgrad::{LossCheck, TensorShape, check_loss};
 
 use crate::gpu::gpu;
@@ -10,15 +10,22 @@ use crate::log_cosh::LogCosh;
 
 #[test]
 fn losses_of_the_crate_and_of_others() {
-    let losses: [&dyn Loss; 4] = [
+    let losses: [&dyn Loss; 9] = [
         &SoftmaxCrossEntropy,
+        &SoftmaxCrossEntropy.label_smoothing(0.1),
+        &SoftmaxCrossEntropy.class_weights([1.0, 0.0, 2.5]),
+        &SoftmaxCrossEntropy
+            .class_weights([0.5, 3.0])
+            .label_smoothing(0.3),
         &MeanSquaredError,
+        &Huber::new(0.5),
+        &BinaryCrossEntropy,
         &LogCosh::good(),
         &SquaredHinge,
     ];
     for loss in losses {
         let report = check_loss(gpu(), loss).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(report.loss, format!("{loss:?}"));
+        assert_eq!(report.loss, loss.describe());
         assert!(!report.kernels.is_empty(), "{report}");
         for row in &report.rows {
             assert!(row.difference <= row.bound, "{report}");

@@ -1,6 +1,11 @@
 //! Each mistake gets the error that names it.
 
 use wgrad::loss_check::{CheckError, Pass, Place};
+use wgrad::ops::{
+    AdjustedCrossEntropy, BinaryCrossEntropy, Huber, Loss, LossPass, SoftmaxCrossEntropy,
+};
+use wgrad::plan::Recorder;
+use wgrad::reference::Criterion;
 use wgrad::{Error, LossCheck, Sanitizer, check_loss};
 
 use crate::gpu::gpu;
@@ -255,6 +260,65 @@ fn a_minibatch_that_no_machine_holds() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Its kernels weigh classes, and so does its reference, but by other weights than it says.
+#[derive(Debug)]
+struct Weighed(AdjustedCrossEntropy, [f32; 3]);
+
+impl Loss for Weighed {
+    fn describe(&self) -> String {
+        "Weighed".to_owned()
+    }
+
+    fn class_weights(&self) -> Option<&[f32]> {
+        Some(&self.1)
+    }
+
+    fn forward_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        pass: LossPass<'_>,
+    ) -> Result<(), Error> {
+        self.0.forward_backward(recorder, pass)
+    }
+
+    fn reference(&self) -> Criterion {
+        self.0.reference()
+    }
+}
+
+#[test]
+fn class_weights_that_are_not_those_of_the_formula() {
+    let weights = [1.0, 2.0, 0.5];
+    let loss = |said| Weighed(SoftmaxCrossEntropy.class_weights(weights), said);
+    check_loss(gpu(), &loss(weights)).unwrap();
+    for said in [[1.0; 3], [1.0, 2.0, 0.4]] {
+        match check_loss(gpu(), &loss(said)) {
+            Err(Error::Check(CheckError::NoMean { is_sum: false, .. })) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn settings_of_a_loss_that_make_no_sense() {
+    let refused = |check: LossCheck, loss: &dyn Loss| match check.run(gpu(), loss) {
+        Err(Error::Setting { name, .. }) => name,
+        other => panic!("{other:?}"),
+    };
+    let check = LossCheck::default;
+    let weights = SoftmaxCrossEntropy.class_weights([0.0, 0.0]);
+    let of_weights = "weight of at least one class";
+    assert_eq!(refused(check(), &weights), of_weights);
+    let weights = SoftmaxCrossEntropy.class_weights([1.0, 1.0]);
+    let wide = check().shapes([[2, 3]]);
+    assert_eq!(refused(wide, &weights), "number of class weights");
+    assert_eq!(refused(check(), &Huber::new(0.0)), "delta of Huber");
+    let outside = check().targets(-1.0..=1.0);
+    assert_eq!(refused(outside, &BinaryCrossEntropy), "targets");
+    let inside = check().shapes([[3, 2]]).targets(0.25..=0.5);
+    inside.run(gpu(), &BinaryCrossEntropy).unwrap();
 }
 
 #[test]

@@ -4,8 +4,9 @@
 use ndarray::{Array2, Zip};
 
 use crate::layer_bounds;
+use crate::losses::Asked;
 use crate::network::{Activation, Kind, Network, Node};
-use crate::tolerance::{DIVISION, Precision, Softmax, distribution, gelu_slope, sigmoid};
+use crate::tolerance::{DIVISION, Precision, distribution, gelu_slope, sigmoid};
 use crate::training::Compared;
 
 /// Values with how far each may be off.
@@ -51,7 +52,7 @@ pub(crate) fn gradient_bounds(
     network: &Network,
     parameters: &[Array2<f32>],
     x: Uncertain,
-    targets: &Compared,
+    (loss, targets): (&Asked, &Compared),
 ) -> Vec<f64> {
     let parameters: Vec<Array2<f64>> = parameters.iter().map(|p| p.mapv(f64::from)).collect();
     let mut values = vec![x];
@@ -73,7 +74,7 @@ pub(crate) fn gradient_bounds(
     let mut bounds = vec![Vec::new(); parameters.len()];
     let mut deltas: Vec<Option<Uncertain>> = vec![None; values.len()];
     let last = network.nodes.len();
-    deltas[last] = Some(doutputs(precision, &values[last], targets));
+    deltas[last] = Some(loss.doutputs(precision, &values[last], targets));
     for (index, node) in network.nodes.iter().enumerate().rev() {
         // Nobody reads a value that is named and not added.
         let Some(delta) = deltas[index + 1].take() else {
@@ -221,37 +222,4 @@ fn rectify(
         *dx *= of_side(is_open);
         *error = most;
     });
-}
-
-/// Of the gradient of the mean loss by the outputs.
-fn doutputs(precision: Precision, outputs: &Uncertain, targets: &Compared) -> Uncertain {
-    let (mut value, mut error) = (outputs.value.clone(), outputs.error.clone());
-    match targets {
-        Compared::Classes(labels) => {
-            for (row, &label) in labels.iter().enumerate() {
-                let z = outputs.value.row(row).to_vec();
-                let (errors, label) = (outputs.error.row(row).to_vec(), label as usize);
-                let bounds = precision.softmax(&z, &errors, label, labels.len());
-                let mut gradient = Softmax::of(&z, label).probabilities;
-                gradient[label] -= 1.0;
-                for (class, gradient) in gradient.into_iter().enumerate() {
-                    value[[row, class]] = gradient / labels.len() as f64;
-                    error[[row, class]] = bounds.dlogits[class];
-                }
-            }
-        }
-        Compared::Values(expected) => {
-            let scale = 2.0 / expected.len() as f64;
-            Zip::from(&mut value)
-                .and(&mut error)
-                .and(expected)
-                .for_each(|value, error, &expected| {
-                    let difference = *value - f64::from(expected);
-                    let most = scale * (difference.abs() + *error);
-                    *error = scale * *error + precision.scaled_difference(most);
-                    *value = scale * difference;
-                });
-        }
-    }
-    Uncertain { value, error }
 }

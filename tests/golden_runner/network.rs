@@ -719,14 +719,14 @@ fn shape(extents: &[usize]) -> Option<Shape> {
     (!shape.is_empty()).then_some(shape)
 }
 
-fn single(value: f64) -> f32 {
+pub(crate) fn single(value: f64) -> f32 {
     #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
     let value = value as f32;
     value
 }
 
 /// How far a setting is from what the crate has, as a part of it.
-fn relative(value: f64) -> f64 {
+pub(crate) fn relative(value: f64) -> f64 {
     match value {
         0.0 => 0.0,
         value => (f64::from(single(value)) / value - 1.0).abs(),

@@ -11,6 +11,7 @@ use wgrad::{Error, Gpu, Shape};
 
 use crate::file::{File, Refusal};
 use crate::images;
+use crate::losses;
 use crate::norms;
 use crate::pools::{self, Taken};
 use crate::report::Table;
@@ -42,6 +43,9 @@ pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Ref
             "gelu" => elementwise(file, prefix, gpu, table, &GELU)?,
             "softmax_cross_entropy" => softmax_cross_entropy(file, prefix, gpu, table)?,
             "mean_squared_error" => mean_squared_error(file, prefix, gpu, table)?,
+            "huber" | "binary_cross_entropy_with_logits" | "softmax_cross_entropy_options" => {
+                losses::check(file, prefix, gpu, table)?;
+            }
             "batch_norm" => norms::batch_norm(file, &prefix, gpu, table)?,
             "layer_norm" => norms::layer_norm(file, &prefix, gpu, table)?,
             "embedding" => norms::embedding(file, &prefix, gpu, table)?,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::file::{Data, File, Refusal};
+use crate::file::{Array, Data, File, Refusal};
 use crate::report::{Row, Table};
 use crate::{OWN, check, check_all, common, gpu};
 
@@ -38,6 +38,9 @@ const WITH_MOMENTUM: &str = "two_layer_momentum.safetensors";
 const WITH_ADAM: &str = "two_layer_adam.safetensors";
 const NETWORK: &str = "residual_mlp_momentum.safetensors";
 const OF_VALUES: &str = "residual_values_adam.safetensors";
+const HUBER: &str = "huber.safetensors";
+const BINARY: &str = "binary_cross_entropy_with_logits.safetensors";
+const ADJUSTED: &str = "softmax_cross_entropy_options.safetensors";
 const SCHEDULED: [&str; 2] = ["scheduled_sgd.safetensors", "scheduled_adam.safetensors"];
 
 #[test]
@@ -45,9 +48,7 @@ fn golden_values_of_metadata_that_are_unknown_are_refused() {
     for (name, key, value) in [
         (OP, "kind", "layer"),
         (OP, "op", "convolution"),
-        (OP, "op", "binary_cross_entropy_with_logits"),
-        (OP, "op", "huber"),
-        (OP, "op", "softmax_cross_entropy_options"),
+        (OP, "op", "l1"),
         (TRAINING, "activation", "gelu"),
         (TRAINING, "loss", "mean_squared_error"),
         (TRAINING, "optimizer", "lion"),
@@ -75,6 +76,10 @@ fn golden_values_of_metadata_that_are_unknown_are_refused() {
         (NETWORK, "steps", "61"),
         (OF_VALUES, "loss", "softmax_cross_entropy"),
         (OF_VALUES, "loss", "binary_cross_entropy_with_logits"),
+        (OF_VALUES, "label_smoothing", "0.1"),
+        (TRAINING, "delta", "0.5"),
+        (NETWORK, "label_smoothing", "little"),
+        (NETWORK, "class_weights", "[1.0, 2.0"),
         (SCHEDULED[0], "scheduler", "exponential_lr"),
         (SCHEDULED[0], "T_max", "40"),
         (SCHEDULED[0], "gamma", "half"),
@@ -121,6 +126,70 @@ fn golden_options_of_images_that_are_unknown_or_missing_are_refused() {
         assert_ne!(changed, cases, "{old}");
         assert_refused(&with_key(IMAGES, "cases", Some(&changed)), &[named]);
     }
+}
+
+#[test]
+fn golden_options_of_losses_that_are_unknown_or_wrong_are_refused() {
+    for (name, old, new, named) in [
+        (HUBER, "\"delta\": 0.5", "\"beta\": 0.5", "beta"),
+        (HUBER, "\"delta\": 0.5", "\"delta\": \"half\"", "delta"),
+        (HUBER, "\"delta\": 0.5", "\"delta\": 0.0", "delta"),
+        (HUBER, "\"half\"", "\"other\"", "half"),
+        (
+            BINARY,
+            "\"soft\": {}",
+            "\"soft\": {\"pos_weight\": 2}",
+            "pos_weight",
+        ),
+        (
+            ADJUSTED,
+            "_smoothing\": 0.1",
+            "_smoothing\": 1.1",
+            "smoothing",
+        ),
+        (
+            ADJUSTED,
+            "\"label_smoothing\"",
+            "\"ignore_index\"",
+            "ignore_index",
+        ),
+        (
+            ADJUSTED,
+            "\"smoothed\": {",
+            "\"smoothed\": 3, \"x\": {",
+            "smoothed",
+        ),
+    ] {
+        let cases = open(name).metadata["cases"].clone();
+        let changed = cases.replace(old, new);
+        assert_ne!(changed, cases, "{old}");
+        assert_refused(&with_key(name, "cases", Some(&changed)), &[named]);
+    }
+    let mut file = open(ADJUSTED);
+    let weights = file.tensors.get_mut("weighted.class_weights").unwrap();
+    *weights = Array {
+        shape: vec![3],
+        data: Data::F32(vec![1.0; 3]),
+    };
+    assert_refused(&file, &["class weights", "4"]);
+    for (key, value) in [
+        ("class_weights", "[1.0, 2.0]"),
+        ("class_weights", "[1.0, 2.0, -1.0]"),
+        ("class_weights", "1.0"),
+        ("label_smoothing", "1.5"),
+    ] {
+        let file = with_key("weighted_sgd.safetensors", key, Some(value));
+        assert_refused(&file, &["metadata key \""]);
+    }
+    let file = with_key("outliers_sgd.safetensors", "delta", Some("-1"));
+    assert_refused(&file, &["delta", "above 0"]);
+    // Targets that are no probabilities.
+    let file = with_key(
+        "outliers_sgd.safetensors",
+        "loss",
+        Some("binary_cross_entropy_with_logits"),
+    );
+    assert_refused(&file, &["loss", "0 to 1"]);
 }
 
 #[test]
@@ -273,6 +342,8 @@ fn golden_tensors_that_are_missing_or_unknown_or_misshapen_are_refused() {
         (TRAINING, &of_training),
         (NETWORK, &of_network),
         (OF_VALUES, &["x", "t", "init.layers.13.bias", "evaluated"]),
+        (HUBER, &["one.x", "half.targets", "half.loss", "one.dx"]),
+        (ADJUSTED, &["smoothed.x", "weighted.labels", "weighted.dx"]),
     ] {
         for &tensor in tensors {
             let mut file = open(name);
@@ -374,6 +445,12 @@ fn golden_values_of_ops_that_are_off_by_a_thousandth_are_caught() {
     assert_caught(IMAGES, &of_images, 4);
     let of_loss = ["batch.loss", "wide.dy"];
     assert_caught("mean_squared_error.safetensors", &of_loss, 3);
+    assert_caught(HUBER, &["half.loss", "one.dx"], 3);
+    assert_caught(BINARY, &["soft.loss", "labels.dx", "extreme.dx"], 3);
+    let of_loss = ["smoothed.loss", "weighted.dx"];
+    assert_caught(ADJUSTED, &of_loss, 3);
+    let of_loss = ["both.loss", "one.dx", "wide.dx"];
+    assert_caught("softmax_cross_entropy_combined.safetensors", &of_loss, 3);
     let of_step = ["rows.y", "images.dx", "images.dweight", "rows.dbias"];
     assert_caught("batch_norm.safetensors", &of_step, 3);
     let after = ["rows.running_mean_after", "images.running_var_after"];
@@ -400,7 +477,12 @@ fn golden_values_of_trainings_on_tensors_that_are_off_by_a_thousandth_are_caught
         "final.layers.2.bias",
         "evaluated",
     ];
-    for name in SCHEDULED {
+    let of_losses = ["labels_sgd", "outliers_sgd", "weighted_sgd"];
+    let of_losses = of_losses.map(|name| format!("{name}.safetensors"));
+    for name in SCHEDULED
+        .into_iter()
+        .chain(of_losses.iter().map(String::as_str))
+    {
         assert_caught(name, &of_run, 5);
     }
     // Three normalizations over a few rows may carry roundings of `f32` to a thousandth of the first gradient.

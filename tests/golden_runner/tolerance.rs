@@ -58,7 +58,7 @@ impl Precision {
     }
 
     /// Relative, of `exp(x)`.
-    fn exp(self, x: f64) -> f64 {
+    pub(crate) fn exp(self, x: f64) -> f64 {
         (3.0 + 2.0 * x.abs()) * self.ulp()
     }
 

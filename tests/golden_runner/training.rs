@@ -3,12 +3,13 @@
 
 use ndarray::{Array2, Axis};
 use wgrad::data::{Dataset, Examples, Labels, Sampling, Split, Table as Rows};
-use wgrad::ops::{Loss, MeanSquaredError, SoftmaxCrossEntropy};
+use wgrad::ops::Loss as _;
 use wgrad::reference::{self, Draw, Float, Mode, UpdateStep};
 use wgrad::{Error, Evaluation, Fusion, Gpu, Parameters, Trainer, cpu};
 
 use crate::bounds::{Uncertain, gradient_bounds};
 use crate::file::{File, Refusal};
+use crate::losses;
 use crate::network::{Activation, Network};
 use crate::ops::{into_f64, matrix};
 use crate::optimizer::Asked;
@@ -56,7 +57,7 @@ impl Compared {
     }
 
     /// The mean loss of these outputs, and its gradient by them.
-    fn loss<F: Float>(
+    pub(crate) fn loss<F: Float>(
         &self,
         criterion: &reference::Criterion,
         outputs: &Array2<F>,
@@ -128,7 +129,7 @@ impl Asking {
 /// What a file says.
 struct Training {
     optimizer: Asked,
-    loss: fn() -> Box<dyn Loss>,
+    loss: losses::Asked,
     network: Network,
     data: Data,
     learning_rate: f64,
@@ -231,10 +232,12 @@ fn run(
     let of_rate = f64::from(training.learning_rate as f32) / training.learning_rate - 1.0;
     let steps = training.losses.len() as f64;
     // With a learning rate larger by a part δ, n steps get as far as n + nδ would: the nδ-th part
-    // of a step, which changes a loss or a weight by less than 1. So do layers whose settings are off by δ.
+    // of a step, which changes a loss or a weight by less than 1. So do layers and losses whose settings are
+    // off by δ.
     // Other hyperparameters are rounded to `f32` too, and no more than a run in `f32` is asked for.
     let of_rate = steps * of_rate.abs();
     let [of_slopes, of_settings] = training.network.rounding.map(|part| steps * part);
+    let of_settings = of_settings + steps * training.loss.rounding();
     let largest = |values: &[f64]| {
         values
             .iter()
@@ -318,12 +321,21 @@ impl Training {
                 )?;
                 let x = matrix([rows, network.inputs()], &x);
                 let outputs = network.outputs();
+                // One value for each row may be a vector.
+                let of_values = match file.extents("t")?[..] {
+                    [rows] if outputs == 1 => vec![rows],
+                    _ => vec![rows, outputs],
+                };
+                let is_of_labels = file.find("loss") == Some("binary_cross_entropy_with_logits");
+                let values = |values: &[f32]| Compared::Values(matrix([rows, outputs], values));
                 let targets = match file.is_i32("t")? {
-                    true => Compared::Classes(file.u32("t", [rows], outputs)?),
-                    false => {
-                        let shape = [rows, outputs];
-                        Compared::Values(matrix(shape, &file.f32("t", shape)?))
+                    true if is_of_labels => {
+                        let labels = file.u32("t", of_values, 2)?;
+                        let labels: Vec<f32> = labels.into_iter().map(|it| it as f32).collect();
+                        values(&labels)
                     }
+                    true => Compared::Classes(file.u32("t", [rows], outputs)?),
+                    false => values(&file.f32("t", of_values)?),
                 };
                 (Data::Rows { x, targets }, rows)
             }
@@ -346,15 +358,13 @@ impl Training {
         data: Data,
         asking: Asking,
     ) -> Result<Self, Refusal> {
-        let is_of_classes = match &data {
-            Data::Mnist => true,
-            Data::Rows { targets, .. } => matches!(targets, Compared::Classes(_)),
+        let targets = match &data {
+            Data::Mnist => None,
+            Data::Rows { targets, .. } => Some(targets),
         };
-        let loss: fn() -> Box<dyn Loss> = match file.key("loss")? {
-            "softmax_cross_entropy" if is_of_classes => || Box::new(SoftmaxCrossEntropy),
-            "mean_squared_error" if !is_of_classes => || Box::new(MeanSquaredError),
-            other => return Err(file.unknown("loss", other)),
-        };
+        let loss = losses::Asked::read(file, targets)?;
+        let checked = loss.loss().check(network.outputs());
+        checked.map_err(|error| file.failed(format!("metadata key \"loss\": {error}")))?;
         let examples = match (&data, mnist) {
             (Data::Rows { x, .. }, _) => x.nrows(),
             (Data::Mnist, Some(mnist)) => {
@@ -542,7 +552,7 @@ impl Training {
     fn by_oracle<F: Float>(&self, mnist: Option<&Split>) -> Result<Run, Error> {
         let mut parameters = self.init::<F>();
         let mut layers_state = self.first_state::<F>();
-        let ((rule, kept), criterion) = (self.optimizer.rule(), (self.loss)().reference());
+        let ((rule, kept), criterion) = (self.optimizer.rule(), self.loss.criterion());
         let zeros = |parameter: &Array2<F>| vec![Array2::zeros(parameter.raw_dim()); kept];
         let mut state: Vec<_> = parameters.iter().map(zeros).collect();
         let (mut losses, mut first_gradient) = (Vec::new(), Vec::new());
@@ -586,7 +596,7 @@ impl Training {
     fn by_cpu<F: Float>(&self, mnist: Option<&Split>) -> Result<Run, Error> {
         let optimizer = self.optimizer.build(self.rate());
         let (spec, examples) = (&self.network.spec, self.examples(mnist)?);
-        let (loss, sampling) = ((self.loss)(), self.sampling());
+        let (loss, sampling) = (self.loss.loss(), self.sampling());
         let mut trainer = cpu::Trainer::new(
             cpu::Network::<F>::new(spec).unwrap(),
             loss,
@@ -607,7 +617,7 @@ impl Training {
             let mut pass = network.pass(self.batch)?;
             pass.set_x(features.get().view())?;
             pass.forward(&mut network)?;
-            let (_, dy) = compared.loss(&(self.loss)().reference(), &pass.read_y()?);
+            let (_, dy) = compared.loss(&self.loss.loss().reference(), &pass.read_y()?);
             pass.set_dy(dy.view())?;
             pass.backward(&network)?;
             pass.read_gradients()?
@@ -615,7 +625,7 @@ impl Training {
             let expected = compared.values();
             let (x, targets) = (features.get(), compared.targets(&expected));
             let network = trainer.network();
-            network.gradient(&(self.loss)(), x.view(), targets)?
+            network.gradient(&self.loss.loss(), x.view(), targets)?
         };
         let losses = trainer.steps(self.losses.len())?;
         let evaluated = match (&self.asking, mnist) {
@@ -644,16 +654,16 @@ impl Training {
             let mut pass = model.pass(self.batch)?;
             pass.set_x(features.get().view())?;
             pass.forward(&mut model)?;
-            let (_, dy) = compared.loss(&(self.loss)().reference(), &pass.read_y()?);
+            let (_, dy) = compared.loss(&self.loss.loss().reference(), &pass.read_y()?);
             pass.set_dy(dy.view())?;
             pass.backward(&model)?;
             pass.read_gradients()?
         } else {
             let expected = compared.values();
             let targets = compared.targets(&expected);
-            model.gradient(&(self.loss)(), features.get().view(), targets)?
+            model.gradient(&self.loss.loss(), features.get().view(), targets)?
         };
-        let (loss, optimizer) = ((self.loss)(), self.optimizer.build(self.rate()));
+        let (loss, optimizer) = (self.loss.loss(), self.optimizer.build(self.rate()));
         let (examples, sampling) = (self.examples(mnist)?, self.sampling());
         let mut trainer = Trainer::with_fusion(
             model, loss, optimizer, examples, self.batch, sampling, fusion,
@@ -684,7 +694,13 @@ impl Training {
         let place = |what| [file.name.as_str(), what, "", engine];
         let (features, compared) = self.minibatch(mnist, 0);
         let x = features.uncertain(precision);
-        let bounds = gradient_bounds(precision, &self.network, &self.init, x, &compared);
+        let bounds = gradient_bounds(
+            precision,
+            &self.network,
+            &self.init,
+            x,
+            (&self.loss, &compared),
+        );
         let (found, expected) = (&run.first_gradient, &self.first_gradient);
         table.compare(place("first_gradient"), found, expected, |at| bounds[at]);
         table.compare(place("losses"), &run.losses, &self.losses, |_| {

@@ -39,36 +39,71 @@ struct Bound {
     dlogits: Vec<f64>,
 }
 
-/// `z = logit − max` is rounded, `exp(z)` has 3 + 2|z| ULP, each addition is rounded; `log` has 3
-/// ULP, or 2⁻²¹ up to 2; a division has 2.5 ULP.
+/// What softmax makes of a row, and what that may be off by: `z = logit − max` is rounded, `exp(z)` has 3 + 2|z| ULP,
+/// each addition is rounded; `log` has 3 ULP, or 2⁻²¹ up to 2.
+pub(crate) struct Softmax {
+    pub(crate) z: Vec<f64>,
+    e: Vec<f64>,
+    /// Relative.
+    of_exp: Vec<f64>,
+    sum: f64,
+    /// Relative.
+    of_sum: f64,
+    of_log: f64,
+}
+
+impl Softmax {
+    pub(crate) fn of(row: &[f64]) -> Self {
+        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let z: Vec<f64> = row.iter().map(|logit| logit - largest).collect();
+        let e: Vec<f64> = z.iter().map(|z| z.exp()).collect();
+        let of_exp = z.iter().zip(&e).map(|(z, e)| match *e {
+            0.0 => 0.0,
+            _ => (3.0 + 2.0 * z.abs()) * ULP + z.abs() * ROUNDING,
+        });
+        let of_exp: Vec<f64> = of_exp.collect();
+        let sum: f64 = e.iter().sum();
+        let weighted: f64 = e.iter().zip(&of_exp).map(|(e, error)| e * error).sum();
+        let of_log = if sum <= 2.001 {
+            1.0 / f64::from(1 << 21)
+        } else {
+            3.0 * ULP * sum.ln()
+        };
+        Self {
+            of_sum: weighted / sum + row.len() as f64 * (ROUNDING + FLUSHED),
+            z,
+            e,
+            of_exp,
+            sum,
+            of_log,
+        }
+    }
+
+    /// Minus the logarithm of the probability of a class, and what it may be off by.
+    pub(crate) fn loss(&self, class: usize) -> [f64; 2] {
+        let (log, z) = (self.sum.ln(), self.z[class]);
+        let of_loss = self.of_sum + self.of_log + ROUNDING * z.abs() + ROUNDING * (log - z);
+        [log - z, of_loss]
+    }
+
+    /// The probability of a class, and what it may be off by: a division has 2.5 ULP.
+    pub(crate) fn probability(&self, class: usize) -> [f64; 2] {
+        let p = self.e[class] / self.sum;
+        [p, p * (self.of_exp[class] + self.of_sum + 2.5 * ULP)]
+    }
+}
+
+pub(crate) const SECOND_ORDER: f64 = 1.001;
+
 fn bound(row: &[f64], label: usize, batch: usize) -> Bound {
-    const SECOND_ORDER: f64 = 1.001;
-    let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let z: Vec<f64> = row.iter().map(|logit| logit - largest).collect();
-    let e: Vec<f64> = z.iter().map(|z| z.exp()).collect();
-    let of_exp = z.iter().zip(&e).map(|(z, e)| match *e {
-        0.0 => 0.0,
-        _ => (3.0 + 2.0 * z.abs()) * ULP + z.abs() * ROUNDING,
-    });
-    let of_exp: Vec<f64> = of_exp.collect();
-    let sum: f64 = e.iter().sum();
-    let weighted: f64 = e.iter().zip(&of_exp).map(|(e, error)| e * error).sum();
-    let of_sum = weighted / sum + row.len() as f64 * (ROUNDING + FLUSHED);
-    let log = sum.ln();
-    let of_log = if sum <= 2.001 {
-        1.0 / f64::from(1 << 21)
-    } else {
-        3.0 * ULP * log
-    };
-    let loss = of_sum + of_log + ROUNDING * z[label].abs() + ROUNDING * (log - z[label]);
+    let softmax = Softmax::of(row);
     let of_gradient = |class: usize| {
-        let p = e[class] / sum;
+        let [p, of_p] = softmax.probability(class);
         let target = if class == label { 1.0 } else { 0.0 };
-        let of_p = p * (of_exp[class] + of_sum + 2.5 * ULP);
         (of_p + 3.0 * ROUNDING * (p - target).abs()) / batch as f64
     };
     Bound {
-        loss: SECOND_ORDER * loss,
+        loss: SECOND_ORDER * softmax.loss(label)[1],
         dlogits: (0..row.len())
             .map(|class| SECOND_ORDER * of_gradient(class) + 3.0 * FLUSHED)
             .collect(),

@@ -2,9 +2,9 @@
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
-    AvgPool2d, Backward, BatchNorm, Conv2d, Draw, Dropout, Embedding, Flatten, Forward, Gelu,
-    Layer, LayerNorm, LeakyRelu, Loss, LossPass, MaxPool2d, MeanSquaredError, Mode, Relu, Sigmoid,
-    SoftmaxCrossEntropy, Tanh,
+    AvgPool2d, Backward, BatchNorm, BinaryCrossEntropy, Conv2d, Draw, Dropout, Embedding, Flatten,
+    Forward, Gelu, Huber, Layer, LayerNorm, LeakyRelu, Loss, LossPass, MaxPool2d, MeanSquaredError,
+    Mode, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::plan::Recorder;
 use wgrad::plumbing::{ConvVariant, Variant, max_pool_backward_relu, values};
@@ -316,6 +316,25 @@ fn losses(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
     }
     let pass = LossPass::new([&outputs, &values], [&losses, &doutputs]);
     MeanSquaredError.forward_backward(recorder, pass).unwrap();
+    for outputs in [&outputs, &infinite] {
+        let pass = LossPass::new([outputs, &values], [&losses, &doutputs]);
+        Huber::new(0.5).forward_backward(recorder, pass).unwrap();
+    }
+    let probabilities = tensor("probabilities", shape, 7);
+    gpu()
+        .write(&probabilities, &vec![0.25f32; shape[0] * shape[1]])
+        .unwrap();
+    for targets in [&values, &probabilities] {
+        let pass = LossPass::new([&outputs, targets], [&losses, &doutputs]);
+        BinaryCrossEntropy.forward_backward(recorder, pass).unwrap();
+    }
+    let smoothed = SoftmaxCrossEntropy.label_smoothing(0.1);
+    let weights: Vec<f32> = (1u8..).take(shape[1]).map(f32::from).collect();
+    let weighted = smoothed.clone().class_weights(weights);
+    for (loss, outputs) in [(smoothed, &outputs), (weighted, &infinite)] {
+        let pass = LossPass::new([outputs, &classes], [&losses, &doutputs]);
+        loss.forward_backward(recorder, pass).unwrap();
+    }
 }
 
 fn sums(recorder: &mut Recorder<'_>, shape: [usize; 2]) {

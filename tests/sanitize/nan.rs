@@ -7,9 +7,9 @@
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Dropout, Embedding, Flatten, Forward, Gelu, Layer, LayerNorm, LeakyRelu,
-    Linear, Loss, LossPass, MaxPool2d, MeanSquaredError, Mode, Optimizer, Relu, Sgd, Sigmoid,
-    SoftmaxCrossEntropy, Tanh,
+    AvgPool2d, BatchNorm, BinaryCrossEntropy, Dropout, Embedding, Flatten, Forward, Gelu, Huber,
+    Layer, LayerNorm, LeakyRelu, Linear, Loss, LossPass, MaxPool2d, MeanSquaredError, Mode,
+    Optimizer, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::plan::{Plan, Recorder};
 use wgrad::plumbing::{self, ConvVariant, Variant};
@@ -124,6 +124,7 @@ fn a_nan_comes_out_however_comparisons_come_out() {
     convolved(&mut faults);
     for gpu in &*GPUS {
         trained(&mut faults, gpu);
+        of_probabilities(&mut faults, gpu);
         clipped(&mut faults, gpu);
     }
     let lines = faults.lines;
@@ -289,6 +290,23 @@ fn losses(faults: &mut Faults) {
             MeanSquaredError.forward_backward(recorder, pass).unwrap();
         },
     );
+    faults.pass("huber", &[&outputs, &values], &found, |recorder| {
+        let pass = LossPass::new([&outputs, &values], found);
+        Huber::new(0.5).forward_backward(recorder, pass).unwrap();
+    });
+    let probabilities = tensor("probabilities", shape, 6);
+    gpu().write(&probabilities, &[0.25f32; 35]).unwrap();
+    let read = [&outputs, &probabilities];
+    faults.pass("binary cross-entropy", &read, &found, |recorder| {
+        let pass = LossPass::new(read, found);
+        BinaryCrossEntropy.forward_backward(recorder, pass).unwrap();
+    });
+    let adjusted = SoftmaxCrossEntropy.label_smoothing(0.1);
+    let adjusted = adjusted.class_weights([1.0, 2.0, 0.0, 0.5, 1.0, 3.0, 1.0]);
+    faults.pass("adjusted cross-entropy", &[&outputs], &found, |recorder| {
+        let pass = LossPass::new([&outputs, &classes], found);
+        adjusted.forward_backward(recorder, pass).unwrap();
+    });
 }
 
 /// The tensors of this label that plans bind.
@@ -326,6 +344,25 @@ fn trained(faults: &mut Faults, gpu: &Gpu) {
             faults.plans(&case, gpu, &plans, &outputs);
         }
     }
+}
+
+/// The loss of a step and of an evaluation whose outputs are right or wrong one by one.
+fn of_probabilities(faults: &mut Faults, gpu: &Gpu) {
+    let [x, t] = floats(9, 5, 3);
+    let t = t.mapv(f32::abs);
+    let table = wgrad::data::Table::regression("labels", x.view(), t.view()).unwrap();
+    let model = Sequential::input(5).seed(4).layer(Linear::new(3));
+    let model = model.build(gpu).unwrap();
+    let sampling = wgrad::data::Sampling::Shuffled { seed: 2 };
+    let (loss, sgd) = (BinaryCrossEntropy, Sgd::new(0.1));
+    let mut trainer = Trainer::new(model, loss, sgd, &table, 4, sampling).unwrap();
+    trainer.evaluate(&table).unwrap();
+    put_nan(&mut trainer, "layers.0.bias");
+    let plans = plumbing::plans(&trainer);
+    let outputs = ["history of losses", "totals"].map(|label| labelled(&plans, label));
+    let outputs: Vec<&Tensor> = outputs.iter().flatten().collect();
+    let case = format!("probabilities on {:?}", gpu.kind());
+    faults.plans(&case, gpu, &plans, &outputs);
 }
 
 fn put_nan(trainer: &mut Trainer, name: &str) {

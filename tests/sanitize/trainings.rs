@@ -6,8 +6,8 @@ use wgrad::data::{Dataset, Examples, Labels, Sampling, Table};
 use wgrad::gpu::AdapterKind;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
-    AdaGrad, Adam, AdamW, Linear, Loss, MeanSquaredError, Optimizer, Relu, RmsProp, Sgd, Sigmoid,
-    SoftmaxCrossEntropy,
+    AdaGrad, Adam, AdamW, BinaryCrossEntropy, Linear, Loss, MeanSquaredError, Optimizer, Relu,
+    RmsProp, Sgd, Sigmoid, SoftmaxCrossEntropy,
 };
 use wgrad::{Fusion, Gpu, Init, Sequential, Trainer, plumbing};
 
@@ -220,6 +220,23 @@ pub(crate) fn cases() -> Vec<Case> {
                     MeanSquaredError,
                     sgd,
                     &examples,
+                );
+            },
+        ));
+        cases.push(case(
+            format!("probabilities on {index}"),
+            move |coverage, name| {
+                let [x, t] = floats(70, 5, 3);
+                let t = t.mapv(f32::abs);
+                let table = Table::regression("labels", x.view(), t.view()).unwrap();
+                let sgd = Box::new(Sgd::new(0.1));
+                train(
+                    coverage,
+                    name,
+                    &GPUS[index],
+                    BinaryCrossEntropy,
+                    sgd,
+                    &Examples::from(&table),
                 );
             },
         ));

@@ -12,13 +12,13 @@ use wgrad::{Batch, Device, Error, Parameters, PassSpec, Sequential, Targets, Tra
 
 use crate::gpu::gpu;
 
-fn devices() -> [Device; 2] {
+pub(super) fn devices() -> [Device; 2] {
     let shaders = Device::with_gpu(gpu().clone(), "a test");
     [shaders, Device::cpu("a test")]
 }
 
 /// What both engines say, which must be the same.
-fn same<T>(ask: impl Fn(&Device) -> T) -> T
+pub(super) fn same<T>(ask: impl Fn(&Device) -> T) -> T
 where
     T: PartialEq + std::fmt::Debug,
 {
@@ -51,7 +51,7 @@ fn classes(count: usize, classes: usize) -> Examples {
     (&table).into()
 }
 
-fn text<T>(result: Result<T, Error>) -> String {
+pub(super) fn text<T>(result: Result<T, Error>) -> String {
     match result {
         Ok(_) => "no error".to_owned(),
         Err(error) => error.to_string(),

@@ -11,6 +11,7 @@ use super::{Trainer, as_f32};
 use crate::error::Error;
 use crate::fit::{check_given, check_weights};
 use crate::network::Wanted;
+use crate::ops::{self, weight_of_rows};
 use crate::reference::{Float, Loss, LossPass, Targets};
 
 /// Room for a step on so many rows.
@@ -125,7 +126,7 @@ impl<F: Float> Trainer<F> {
                 None => passes.loss(work, (criterion, targets)),
                 Some(weights) => {
                     let (y, dy) = work.outputs(passes);
-                    weighted(criterion, (y, dy), targets, weights)
+                    weighted((&*self.loss, criterion), (y, dy), targets, weights)
                 }
             };
             passes.backward(work, &context.of_backward(), None);
@@ -142,20 +143,19 @@ impl<F: Float> Trainer<F> {
     }
 }
 
-/// The mean of the weighted losses of rows `y`, with its gradient in `dy`.
+/// The mean of the weighted losses of rows `y`, with its gradient in `dy`. The rows' losses are those that
+/// [`ops::Loss::class_weights`] describes.
 fn weighted<F: Float>(
-    criterion: &dyn Loss<F>,
+    (loss, criterion): (&dyn ops::Loss, &dyn Loss<F>),
     (y, mut dy): (ArrayView2<'_, F>, ndarray::ArrayViewMut2<'_, F>),
     targets: Targets<'_, F>,
     weights: &[F],
 ) -> F {
-    let scale = F::one() / F::from_f64(weights.len() as f64);
+    let scale = F::one() / F::from_f64(weight_of_rows(loss, weights.len(), targets.labels()));
     let mut sum = F::zero();
     for (row, &weight) in weights.iter().enumerate() {
-        let of_row = match &targets {
-            Targets::Classes(labels) => Targets::Classes(&labels[row..=row]),
-            Targets::Values(values) => Targets::Values(values.slice(s![row..=row, ..])),
-        };
+        let of_row = targets.of_rows(row..row + 1);
+        let weight = weight * F::from_f64(weight_of_rows(loss, 1, of_row.labels()));
         let mut doutputs = dy.slice_mut(s![row..=row, ..]);
         let pass = LossPass::new(y.slice(s![row..=row, ..]), of_row, doutputs.view_mut());
         sum += weight * criterion.forward_backward(pass);

@@ -113,7 +113,7 @@ impl<F: Float> Minibatches<F> {
             kept,
             values: match layout.targets {
                 TargetKind::Classes => 0,
-                TargetKind::Values => layout.outputs,
+                TargetKind::Values | TargetKind::Probabilities => layout.outputs,
             },
             batch,
             nonzero: None,
@@ -253,7 +253,7 @@ impl<F: Float> Minibatches<F> {
                         choose(&mut self.labels, &rows.classes, &self.indices);
                         None
                     }
-                    TargetKind::Values => Some(&*rows.values),
+                    TargetKind::Values | TargetKind::Probabilities => Some(&*rows.values),
                 }
             }
         };

@@ -19,9 +19,9 @@ impl<F: Float> Trainer<F> {
     /// goes on from a checkpoint; [`Stream`] has an example.
     ///
     /// # Errors
-    /// [`Error::Setting`] when batch, window or a setting of the optimizer make no sense, [`Error::Memory`] when the host
-    /// has no room for the training with a window. Steps return [`Error::Stream`] or [`Error::Block`] for a block that
-    /// could not be had or is of other rows, when all steps of whole windows before it are taken.
+    /// [`Error::Setting`] when batch, window or a setting of the loss or the optimizer make no sense, [`Error::Memory`]
+    /// when the host has no room for the training with a window. Steps return [`Error::Stream`] or [`Error::Block`] for a
+    /// block that could not be had or is of other rows, when all steps of whole windows before it are taken.
     pub fn streamed(
         network: Network<F>,
         loss: impl Loss + 'static,

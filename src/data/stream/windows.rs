@@ -276,7 +276,7 @@ impl Rows {
                 let classes = more(rows, 1, self.classes.len());
                 self.classes.reserve_exact(classes);
             }
-            TargetKind::Values => {
+            TargetKind::Values | TargetKind::Probabilities => {
                 let values = more(rows, layout.outputs, self.values.len());
                 self.values.reserve_exact(values);
             }
@@ -306,7 +306,7 @@ impl Rows {
             .extend_from_slice(&of.features[part(layout.width)]);
         match layout.targets {
             TargetKind::Classes => self.classes.push(of.classes[row]),
-            TargetKind::Values => self
+            TargetKind::Values | TargetKind::Probabilities => self
                 .values
                 .extend_from_slice(&of.values[part(layout.outputs)]),
         }

@@ -1,5 +1,5 @@
-use super::{count_step, evaluate, log_step, sum_losses};
-use crate::confusion::largest;
+use super::{count_step, evaluate, evaluate_probabilities, log_step, sum_losses};
+use crate::confusion::{correct_labels, largest};
 use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, gpu, sum_error};
 
 /// Around the 64 invocations that sum, and the book's batch.
@@ -76,6 +76,61 @@ fn evaluation_sums_losses_and_counts_hits() {
                 evaluate(recorder, &losses, &logits, &labels, &totals, 1);
             });
             let expected = [-7.0, -7.0, sum(&row_losses), hits, -7.0, -7.0];
+            let error = sum_error(rows, absolute(&row_losses));
+            let tolerance = [0.0, 0.0, error, 0.0, 0.0, 0.0];
+            assert_close(&case, &bench.read(&totals), expected, tolerance);
+        }
+    }
+}
+
+/// Both logits and targets have values at, above and below where they are taken for the other.
+#[test]
+fn evaluation_of_probabilities_counts_outputs() {
+    let logits = [
+        -0.0,
+        0.0,
+        1e-40,
+        -1e-40,
+        f32::MIN_POSITIVE,
+        -f32::MIN_POSITIVE,
+        3.0,
+        -3.0,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        -f32::NAN,
+    ];
+    let half = 0.5f32;
+    let targets = [0.0, half, half.next_up(), half.next_down(), 1.0];
+    for rows in ROWS {
+        for outputs in [1, 2, 3, 10, 65] {
+            let case = format!("evaluate {rows} rows of {outputs} probabilities");
+            let mut numbers = Numbers::new((rows * 100 + outputs) as u64);
+            let mut choose = |of: &[f32]| -> Vec<f32> {
+                let one = |_| of[numbers.below(of.len())];
+                (0..rows * outputs).map(one).collect()
+            };
+            let (z, t) = (choose(&logits), choose(&targets));
+            let pairs = z.iter().zip(&t);
+            let hits = pairs.filter(|(z, t)| !z.is_nan() && (**z > 0.0) == (**t > 0.5));
+            let hits = hits.count();
+            let [z_array, t_array] = [&z, &t].map(|of| {
+                let at = |(row, column)| of[row * outputs + column];
+                ndarray::Array2::from_shape_fn((rows, outputs), at)
+            });
+            let on_cpu = correct_labels(z_array.view(), t_array.view());
+            assert_eq!(on_cpu, hits, "{case}, on the CPU");
+            let row_losses = numbers.fill(rows, Fill::Moderate);
+            let bench = Bench::new(gpu());
+            let losses = bench.input("losses", [1, rows], &row_losses);
+            let logits = bench.input("logits", [rows, outputs], &z);
+            let targets = bench.input("targets", [rows, outputs], &t);
+            let totals = bench.changed("totals", [3, 2], &[-7.0; 6]);
+            bench.run(&case, 1, |recorder| {
+                let compared = [&losses, &logits, &targets];
+                evaluate_probabilities(recorder, compared, (&totals, 1));
+            });
+            let expected = [-7.0, -7.0, sum(&row_losses), hits as f64, -7.0, -7.0];
             let error = sum_error(rows, absolute(&row_losses));
             let tolerance = [0.0, 0.0, error, 0.0, 0.0, 0.0];
             assert_close(&case, &bench.read(&totals), expected, tolerance);

@@ -1,0 +1,134 @@
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Loss, LossPass, TargetKind, to_u32};
+use crate::error::Error;
+use crate::fields;
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::plan::{Cost, Recorder};
+use crate::reference;
+
+/// Binary cross-entropy of `sigmoid(logits)`, as `torch.nn.BCEWithLogitsLoss`: for labels of which several may apply at
+/// once, or for two classes by one output.
+///
+/// Logits `z`, what the network gives without a `Sigmoid`, and targets `t` are (rows, outputs); a target is 0 to 1, how
+/// sure it is that the output's label applies. `loss = mean_{r,c}(max(z, 0) − z·t + log(1 + e^−|z|))`, and its gradient
+/// by the logits is `(sigmoid(z) − t) / (rows · outputs)` (Goodfellow, Bengio, Courville, "Deep Learning", 2016,
+/// section 6.2.2.2). Stable for logits of any finite size. A row with an infinite or NaN logit has a NaN loss.
+///
+/// Targets are those of a [`Table::regression`](crate::data::Table::regression), or
+/// [`Targets::Values`](crate::Targets::Values). The accuracy of an evaluation is the share of all outputs of all rows
+/// whose logit is above 0 where the target is above 0.5, and not where it is not.
+///
+/// ```
+/// use wgrad::data::{Sampling, Table};
+/// use wgrad::ndarray::{Array2, array};
+/// use wgrad::ops::{Adam, BinaryCrossEntropy, Linear};
+/// use wgrad::{Sequential, cpu};
+///
+/// // Two labels: whether the sum is above 1, and whether the first is the larger.
+/// let x = Array2::from_shape_fn((100, 2), |(row, column)| (row * (7 + 4 * column) % 100) as f32 / 100.0);
+/// let labels = Array2::from_shape_fn((100, 2), |(row, label)| match label {
+///     0 => f32::from(x[[row, 0]] + x[[row, 1]] > 1.0),
+///     _ => f32::from(x[[row, 0]] > x[[row, 1]]),
+/// });
+/// let table = Table::regression("labels", x.view(), labels.view())?;
+/// let network = Sequential::input(2).layer(Linear::new(2)).on_cpu()?;
+/// let (loss, sampling) = (BinaryCrossEntropy, Sampling::Shuffled { seed: 1 });
+/// let mut trainer = cpu::Trainer::new(network, loss, Adam::new(0.1), &table, 20, sampling)?;
+/// trainer.steps(500)?;
+/// assert!(trainer.evaluate(&table)?.accuracy > Some(0.95));
+/// let logits = trainer.network().predict(array![[0.9, 0.4]].view())?;
+/// assert!(logits.iter().all(|&logit| logit > 0.0), "both apply");
+/// # Ok::<(), wgrad::Error>(())
+/// ```
+#[doc(alias = "BCEWithLogitsLoss")]
+#[doc(alias = "BinaryCrossEntropyWithLogits")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BinaryCrossEntropy;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Shape {
+    rows: u32,
+    outputs: u32,
+    scale: f32,
+}
+
+static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
+    shader: "binary_cross_entropy",
+    source: concat!(
+        include_str!("../../shaders/is_finite.wgsl"),
+        include_str!("../../shaders/binary_cross_entropy.wgsl"),
+    ),
+    entry: "forward_backward",
+    bindings: &[
+        Binding::read("logits"),
+        Binding::read("targets"),
+        Binding::write("losses"),
+        Binding::write("dlogits"),
+    ],
+    fields: fields!(Shape: rows, outputs, scale),
+    constants: &[],
+    workgroup_size: [64, 1, 1],
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+
+impl Loss for BinaryCrossEntropy {
+    fn describe(&self) -> String {
+        "BinaryCrossEntropy".to_owned()
+    }
+
+    fn targets(&self) -> TargetKind {
+        TargetKind::Probabilities
+    }
+
+    fn forward_backward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        pass: LossPass<'_>,
+    ) -> Result<(), Error> {
+        let LossPass {
+            outputs: logits,
+            targets,
+            losses,
+            doutputs: dlogits,
+        } = pass;
+        let [rows, columns] = logits.dims();
+        for tensor in [targets, dlogits] {
+            let label = tensor.label();
+            assert_eq!(
+                tensor.dims(),
+                [rows, columns],
+                "binary_cross_entropy: {label}"
+            );
+        }
+        assert_eq!(losses.dims(), [1, rows], "binary_cross_entropy: losses");
+        #[expect(clippy::cast_precision_loss, reason = "rounded once")]
+        let scale = 1.0 / logits.len() as f32;
+        let shape = Shape {
+            rows: to_u32(rows),
+            outputs: to_u32(columns),
+            scale,
+        };
+        let cost = Cost {
+            flops: 12 * logits.len() as u64,
+            iterations: columns as u64,
+            bytes: None,
+        };
+        let tensors = [logits, targets, losses, dlogits];
+        recorder.dispatch_each(&FORWARD_BACKWARD, shape, &tensors, rows, cost);
+        Ok(())
+    }
+
+    fn reference(&self) -> reference::Criterion {
+        reference::Criterion::of(reference::BinaryCrossEntropy)
+    }
+}
+
+pub(super) fn contracts() -> Vec<Contract> {
+    vec![FORWARD_BACKWARD.contract()]
+}

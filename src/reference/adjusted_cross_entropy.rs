@@ -1,0 +1,68 @@
+use ndarray::Array1;
+
+use super::{Float, Loss, LossPass, Targets};
+
+/// Cross-entropy of softmax(logits) with weights of classes and smoothed labels, as PyTorch defines them. With
+/// `l = −log softmax(logits)` and `q_c = w_c·(ε/classes + (1−ε)·onehot(label)_c)`, the term of a row is `Σ_c q_c·l_c`,
+/// and the loss is the sum of the terms over `Σ w_label` of the rows, or over their number where that is 0.
+///
+/// A row with an infinite or NaN logit has a NaN loss, as on a GPU; its gradient is of no use.
+#[derive(Debug, Clone)]
+pub struct AdjustedCrossEntropy {
+    /// `w`, a weight of each class; none: all of 1.
+    pub class_weights: Option<Vec<f64>>,
+    /// `ε`, how much of a label is shared among all classes.
+    pub label_smoothing: f64,
+}
+
+impl<F: Float> Loss<F> for AdjustedCrossEntropy {
+    fn forward_backward(&self, pass: LossPass<'_, F>) -> F {
+        let LossPass {
+            outputs: logits,
+            targets,
+            mut doutputs,
+        } = pass;
+        let Targets::Classes(labels) = targets else {
+            unreachable!("checked before the first step");
+        };
+        let [rows, classes] = [logits.nrows(), logits.ncols()];
+        let weights: Array1<F> = match &self.class_weights {
+            Some(weights) => weights.iter().copied().map(F::from_f64).collect(),
+            None => Array1::ones(classes),
+        };
+        let sum: F = labels
+            .iter()
+            .fold(F::zero(), |sum, &label| sum + weights[label as usize]);
+        let divisor = match sum > F::zero() {
+            true => sum,
+            false => F::from_f64(rows as f64),
+        };
+        let shared = F::from_f64(self.label_smoothing / classes as f64);
+        let of_label = F::from_f64(1.0 - self.label_smoothing);
+        let mut loss = F::zero();
+        for ((z, mut dz), &label) in logits
+            .outer_iter()
+            .zip(doutputs.outer_iter_mut())
+            .zip(labels)
+        {
+            let label = label as usize;
+            let mut q = weights.mapv(|weight| weight * shared);
+            q[label] += weights[label] * of_label;
+            let largest = z.fold(F::neg_infinity(), |a, &b| a.max(b));
+            let e = z.mapv(|z| (z - largest).exp());
+            let log_sum = e.sum().ln();
+            // What counts nothing does so also where its loss is infinite.
+            let terms = q.iter().zip(&z).filter(|(q, _)| **q > F::zero());
+            let term = terms.fold(F::zero(), |sum, (&q, &z)| {
+                sum + q * (log_sum - (z - largest))
+            });
+            loss += match z.iter().all(|z| z.is_finite()) {
+                true => term,
+                false => F::nan(),
+            };
+            let all = q.sum() / e.sum();
+            dz.assign(&((e * all - q) / divisor));
+        }
+        loss / divisor
+    }
+}

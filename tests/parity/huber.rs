@@ -1,0 +1,172 @@
+use wgrad::ndarray::{Array2, ArrayView2, s};
+use wgrad::ops::{self, Huber, Loss as _};
+use wgrad::reference::{self, Loss as _, LossPass, Targets};
+
+use crate::extremes::{EXTREMES, assert_agrees};
+use crate::gpu::{
+    Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu, sum_error,
+};
+
+/// Seven workgroups of 64 rows, run where they are folded into two dimensions.
+const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
+
+const SHAPES: [[usize; 2]; 12] = [
+    [1, 1],
+    [1, 2],
+    [2, 1],
+    [63, 1],
+    [64, 3],
+    [65, 1],
+    [127, 2],
+    [129, 7],
+    [100, 10],
+    [3, 997],
+    [1_037, 3],
+    FOLDED,
+];
+
+const DELTAS: [f32; 4] = [1e-3, 0.5, 1.0, 30.0];
+
+/// Losses of rows and their gradient on the GPU.
+fn run(delta: f32, shape: [usize; 2], [y, t]: [&[f32]; 2]) -> [Vec<f32>; 2] {
+    let bench = Bench::new(if shape == FOLDED {
+        folding_gpu()
+    } else {
+        gpu()
+    });
+    let outputs = bench.input("y", shape, y);
+    let targets = bench.input("targets", shape, t);
+    let losses = bench.output("losses", [1, shape[0]]);
+    let dy = bench.output("dy", shape);
+    bench.run(&format!("huber {shape:?}"), 1, |recorder| {
+        let pass = ops::LossPass::new([&outputs, &targets], [&losses, &dy]);
+        Huber::new(delta).forward_backward(recorder, pass).unwrap();
+    });
+    [bench.read(&losses), bench.read(&dy)]
+}
+
+/// The definition in `f64`: the loss of a row, and the gradient of the mean over so many rows.
+fn formula(delta: f32, y: ArrayView2<'_, f64>, t: ArrayView2<'_, f64>) -> (f64, Array2<f64>) {
+    let mut dy = Array2::zeros(y.raw_dim());
+    let huber = reference::Huber {
+        delta: delta.into(),
+    };
+    let pass = LossPass::new(y, Targets::Values(t), dy.view_mut());
+    let loss = huber.forward_backward(pass);
+    (loss, dy)
+}
+
+fn check(delta: f32, shape: [usize; 2], [y, t]: [&[f32]; 2]) {
+    let case = format!("huber {delta} {shape:?}");
+    let [rows, columns] = shape;
+    let [losses, dy] = run(delta, shape, [y, t]);
+    let of =
+        |values: &[f32]| Array2::from_shape_fn(shape, |(r, c)| f64::from(values[r * columns + c]));
+    let (y, t) = (of(y), of(t));
+    let (mut row_losses, mut errors) = (Vec::new(), Vec::new());
+    for row in 0..rows {
+        let [y, t] = [&y, &t].map(|all| all.slice(s![row..=row, ..]));
+        let (loss, _) = formula(delta, y, t);
+        row_losses.push(loss);
+        // Squared: the difference is rounded, which counts twice, and so are two products. Linear: δ·|d| is at most
+        // twice the loss, and |d|, the subtraction and the product are rounded. Both are the same around |d| = δ. A
+        // division has 2.5 ULP.
+        let absolute = loss * columns as f64;
+        let of_sum = sum_error(columns, absolute) + 6.0 * ROUNDING * (1.0 + 1e-6) * absolute;
+        errors.push(of_sum / columns as f64 + 2.5 * ULP * loss + 2.0 * FLUSHED);
+    }
+    assert_close(&case, &losses, row_losses, errors);
+    // The scale, the difference and their product are rounded.
+    let (_, gradient) = formula(delta, y.view(), t.view());
+    let allowed = |dy: &f64| 3.0 * ROUNDING * (1.0 + 1e-6) * dy.abs() + 2.0 * FLUSHED;
+    let tolerance: Vec<f64> = gradient.iter().map(allowed).collect();
+    assert_close(&case, &dy, gradient, tolerance);
+}
+
+#[test]
+fn huber_and_its_gradient_are_their_formulas() {
+    for shape in SHAPES {
+        for fill in [Fill::Integers, Fill::Moderate, Fill::Extreme] {
+            let mut numbers = Numbers::new((shape[0] * 1_000 + shape[1]) as u64);
+            let mut values = || numbers.fill(shape[0] * shape[1], fill);
+            let (y, t) = (values(), values());
+            for delta in DELTAS {
+                check(delta, shape, [&y, &t]);
+            }
+        }
+    }
+}
+
+/// Where the parabola ends, on both sides, and right there.
+#[test]
+fn huber_is_smooth_where_it_becomes_linear() {
+    for delta in DELTAS {
+        let around = [delta.next_down(), delta, delta.next_up(), 2.0 * delta];
+        let y = [around, around.map(|y| -y)].concat();
+        check(delta, [8, 1], [&y, &[0.0; 8]]);
+        let [losses, dy] = run(delta, [8, 1], [&y, &[0.0; 8]]);
+        let squared = delta * delta / 2.0;
+        for row in [0, 1, 2, 4, 5, 6] {
+            assert!(
+                (losses[row] - squared).abs() <= 1e-6 * squared,
+                "{losses:?}"
+            );
+        }
+        assert_eq!(dy[3], dy[1], "from there on the gradient is the same");
+    }
+}
+
+/// Where an output or a target is no finite number the loss is NaN, where it overflows infinite, and else a number: as
+/// on the CPU.
+#[test]
+fn huber_of_extremes_is_that_of_the_cpu() {
+    let pairs = EXTREMES.iter().flat_map(|&y| EXTREMES.map(|t| (y, t)));
+    let (y, t): (Vec<f32>, Vec<f32>) = pairs.unzip();
+    for delta in [1.0, 1e20] {
+        let [losses, dy] = run(delta, [y.len(), 1], [&y, &t]);
+        for (row, (&y, &t)) in y.iter().zip(&t).enumerate() {
+            let [outputs, targets] = [y, t].map(|value| Array2::from_elem((1, 1), value));
+            let mut gradient = Array2::zeros((1, 1));
+            let pass = Targets::Values(targets.view());
+            let pass = LossPass::new(outputs.view(), pass, gradient.view_mut());
+            let huber = reference::Huber {
+                delta: delta.into(),
+            };
+            let expected: f32 = huber.forward_backward(pass);
+            let case = format!("y {y:e}, target {t:e}, delta {delta:e}");
+            assert_eq!(
+                expected.is_nan(),
+                !(y.is_finite() && t.is_finite()),
+                "{case}"
+            );
+            assert_agrees(&case, losses[row], expected);
+            if !expected.is_nan() {
+                assert_agrees(&case, dy[row] * losses.len() as f32, gradient[[0, 0]]);
+            }
+        }
+    }
+}
+
+/// Drivers may assume that there is no NaN, so only bits can tell.
+#[test]
+fn a_row_that_is_not_finite_has_a_nan_huber_loss_and_no_other() {
+    let shape = [66, 4];
+    for spoil in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN] {
+        for at in 0..8 {
+            let mut numbers = Numbers::new(5);
+            let mut values = [(); 2].map(|()| numbers.fill(66 * 4, Fill::Moderate));
+            let [sound, _] = run(1.0, shape, [&values[0], &values[1]]);
+            for row in [0, 33, 65] {
+                values[at / 4][row * 4 + at % 4] = spoil;
+            }
+            let [spoilt, _] = run(1.0, shape, [&values[0], &values[1]]);
+            for (row, (spoilt, sound)) in spoilt.iter().zip(&sound).enumerate() {
+                if [0, 33, 65].contains(&row) {
+                    assert!(spoilt.is_nan(), "row {row}, {spoil}: {spoilt}");
+                } else {
+                    assert_eq!(spoilt.to_bits(), sound.to_bits(), "row {row}, {spoil}");
+                }
+            }
+        }
+    }
+}
