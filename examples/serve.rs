@@ -37,9 +37,11 @@ fn serve() -> Result<(), Box<dyn Error>> {
     let mut features = vec![0.0; columns.features()];
     let mut record = csv::StringRecord::new();
     let mut out = io::stdout().lock();
-    while reader.read_record(&mut record)? {
-        let line = record.position().map_or(0, csv::Position::line);
-        if let Err(error) = encoder.encode(&record, RowNumber::Line(line), &mut features) {
+    for row in 0.. {
+        if !reader.read_record(&mut record)? {
+            break;
+        }
+        if let Err(error) = encoder.encode(&record, RowNumber::Row(row), &mut features) {
             eprintln!("error: {error}");
             continue;
         }

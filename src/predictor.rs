@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ndarray::{Array2, ArrayView2};
 #[cfg(not(target_arch = "wasm32"))]
-use ndarray::{Axis, s};
+use ndarray::{ArrayView1, Axis, s};
 
 use crate::error::Error;
 use crate::fit::check_features;
@@ -139,12 +139,9 @@ impl Predictor {
     /// As [`predict`](Self::predict).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predict_row(&mut self, x: &[f32]) -> Result<&[f32], Error> {
-        #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
-        let x = ArrayView2::from_shape((1, x.len()), x).expect("a slice is a row");
-        let y = self.predict(x)?.to_slice();
-        #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
-        let y = y.expect("a row lies dense in memory");
-        Ok(y)
+        let x = ArrayView1::from(x).insert_axis(Axis(0));
+        self.predict(x)?;
+        Ok(self.outputs.as_slice().unwrap_or_default())
     }
 
     /// Outputs (rows, outputs) of rows `x` (rows, features). They stay until the next call. Many rows go through the device

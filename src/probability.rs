@@ -53,10 +53,11 @@ pub fn sigmoid<F: Float>(logits: ArrayView2<'_, F>) -> Array2<F> {
     })
 }
 
+/// Makes probabilities of outputs, (rows, outputs).
+type ProbabilitiesOf<F> = fn(ArrayView2<'_, F>) -> Array2<F>;
+
 /// What makes probabilities of the outputs that a loss compares.
-pub(crate) fn probabilities_of<F: Float>(
-    targets: TargetKind,
-) -> Result<fn(ArrayView2<'_, F>) -> Array2<F>, Error> {
+pub(crate) fn probabilities_of<F: Float>(targets: TargetKind) -> Result<ProbabilitiesOf<F>, Error> {
     match targets {
         TargetKind::Classes => Ok(softmax),
         TargetKind::Probabilities => Ok(sigmoid),

@@ -9,6 +9,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 use super::Network;
 use super::passes::Context;
 use super::rows::{Room, Turns};
+use super::sparse::dense;
 use super::workspace::matrix;
 use crate::error::Error;
 use crate::fit::{Indices, check_columns, check_indices};
@@ -75,10 +76,7 @@ impl<F: Float> Predictor<F> {
     /// As [`predict`](Self::predict).
     pub fn predict_row(&mut self, x: &[F]) -> Result<&[F], Error> {
         let x = matrix(x, [1, x.len()]);
-        let y = self.predict(x)?;
-        #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
-        let y = y.to_slice().expect("a row lies dense in memory");
-        Ok(y)
+        Ok(dense(self.predict(x)?.to_slice()))
     }
 
     /// Outputs (rows, outputs) of rows `x` (rows, features), all of them at once. They stay until the next call. Each row

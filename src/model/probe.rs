@@ -30,7 +30,7 @@ impl Model {
             let Source::Layer { x, .. } = self.graph.values[of_use.value].source else {
                 continue;
             };
-            if !Known::of(&*of_use.layer).is_some() {
+            if Known::of(&*of_use.layer).is_none() {
                 self.probe_layer(index, of_use, x)?;
             }
         }
