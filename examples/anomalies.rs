@@ -11,9 +11,9 @@
 mod output;
 
 use std::error::Error;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
+use output::line;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
@@ -56,7 +56,7 @@ fn find() -> Result<(), Box<dyn Error>> {
     }
 
     let device = Device::auto();
-    println!("{device}");
+    line(&device)?;
     let network = Sequential::input(SENSORS)
         .layer(Linear::new(32))
         .layer(Tanh)
@@ -69,16 +69,18 @@ fn find() -> Result<(), Box<dyn Error>> {
     let (loss, optimizer) = (MeanSquaredError, Adam::new(3e-3));
     let sampling = Sampling::Shuffled { seed: 1 };
     let mut trainer = device.trainer(&network, loss, optimizer, &usual, 100, sampling)?;
-    let mut stopping = EarlyStopping::new(Metric::Loss, 8).evaluations(100);
+    let mut stopping = EarlyStopping::new(Metric::Loss, 10).evaluations(200);
     while stopping.goes_on(&mut *trainer, &valid)? {
         trainer.steps(100)?;
     }
     trainer.restore_best()?;
 
-    // How far a row is from what the network gives for it.
+    // How far the reading that fits worst is from what the network gives for it.
     let mut distances = |rows: &Array2<f32>| -> Result<Array1<f32>, wgrad::Error> {
-        let squares = (trainer.predict(rows.view())? - rows).mapv(|difference| difference.powi(2));
-        Ok(squares.mean_axis(Axis(1)).unwrap_or_default())
+        let distances = (trainer.predict(rows.view())? - rows).mapv(f32::abs);
+        Ok(distances.map_axis(Axis(1), |row| {
+            row.fold(0.0, |most: f32, &one| most.max(one))
+        }))
     };
     let mut usual: Vec<f32> = distances(&train)?.to_vec();
     usual.sort_unstable_by(f32::total_cmp);
@@ -101,10 +103,9 @@ fn find() -> Result<(), Box<dyn Error>> {
     let scores = scores.insert_axis(Axis(1));
     let area = Metric::RocAuc.of(scores.view(), &Targets::Values(is_anomaly.view()))?;
     let anomalies = is_anomaly.sum();
-    writeln!(
-        io::stdout(),
+    line(format!(
         "loss={:.4} limit={limit:.4} found={found} of={anomalies} false_alarms={false_alarms} roc_auc={area:.4}",
         stopping.best().unwrap_or(f64::NAN)
-    )?;
+    ))?;
     Ok(())
 }

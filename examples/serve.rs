@@ -10,9 +10,10 @@
 mod output;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
+use output::{complain, line};
 use wgrad::cpu::Predictor;
 use wgrad::data::{RowNumber, Target};
 use wgrad::ndarray::ArrayView2;
@@ -31,18 +32,19 @@ fn serve() -> Result<(), Box<dyn Error>> {
     let columns =
         columns.ok_or("the model says nothing of columns: train it on those of a table")?;
 
-    let mut reader = csv::Reader::from_reader(io::stdin().lock());
+    // Rows of another length are told as other mistakes are.
+    let mut reader = csv::ReaderBuilder::new();
+    let mut reader = reader.flexible(true).from_reader(io::stdin().lock());
     let header: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
     let encoder = columns.row("standard input", &header)?;
     let mut features = vec![0.0; columns.features()];
     let mut record = csv::StringRecord::new();
-    let mut out = io::stdout().lock();
     for row in 0.. {
         if !reader.read_record(&mut record)? {
             break;
         }
         if let Err(error) = encoder.encode(&record, RowNumber::Row(row), &mut features) {
-            eprintln!("error: {error}");
+            complain(&format!("error: {error}"));
             continue;
         }
         let outputs = predictor.predict_row(&features)?;
@@ -51,19 +53,19 @@ fn serve() -> Result<(), Box<dyn Error>> {
             Target::Classes { name, classes } => {
                 let Prediction { class, probability } = Prediction::of(outputs.row(0));
                 let class = &classes[class as usize];
-                writeln!(out, "{name}={class} probability={probability:.4}")?;
+                line(format!("{name}={class} probability={probability:.4}"))?;
             }
             Target::Labels { names } => {
                 let pairs = names.iter().zip(sigmoid(outputs));
                 let pairs: Vec<_> = pairs.map(|(name, p)| format!("{name}={p:.4}")).collect();
-                writeln!(out, "{}", pairs.join(" "))?;
+                line(pairs.join(" "))?;
             }
             Target::Values { names, .. } => {
                 let pairs = names.iter().zip(columns.values(outputs)?);
                 let pairs: Vec<_> = pairs
                     .map(|(name, value)| format!("{name}={value}"))
                     .collect();
-                writeln!(out, "{}", pairs.join(" "))?;
+                line(pairs.join(" "))?;
             }
             _ => return Err("the model predicts something else than this program knows".into()),
         }

@@ -84,10 +84,11 @@ fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
         line(Confusion::new(labels, &predictions)?)?;
     }
     trainer.save(model)?;
+    line(format!("features: {}", columns.feature_names().join(", ")))?;
     line(format!(
         "rows={} features={} roc_auc={:.4} f1={:.4} model={}",
         train.len(),
-        columns.feature_names().join(","),
+        columns.features(),
         trainer.metric(Metric::RocAuc, &(&test).into())?,
         trainer.metric(Metric::F1, &(&test).into())?,
         model.display()
@@ -107,7 +108,7 @@ fn draw(csv: PathBuf) -> Result<PathBuf, Box<dyn Error>> {
             std::array::from_fn(|_| StandardUniform.sample(&mut random));
         let model = (model.powi(2) * 40.0) as usize;
         let of_model = if model % 17 == 3 { 2.0 } else { 0.0 };
-        let failed = heat + shake.abs() + age.abs() + of_model + 0.6 * noise > 4.4;
+        let failed = heat + shake.abs() + age.abs() + of_model + 0.6 * noise > 5.1;
         let (temperature, hours) = (60.0 + 8.0 * heat, 4_000.0 * age.abs());
         let vibration = match blank < 0.1 {
             true => String::new(),

@@ -41,6 +41,8 @@ mod predictions;
 mod programs;
 #[path = "cli/saving.rs"]
 mod saving;
+#[path = "cli/tables.rs"]
+mod tables;
 
 const NAMES: [&str; 4] = [
     "train-images-idx3-ubyte",

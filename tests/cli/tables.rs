@@ -1,0 +1,118 @@
+//! From a table to a model, another process that serves it, and an autoencoder.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use super::{assert_refused, example, lines, text};
+
+/// The number behind `key=` in the last line.
+#[track_caller]
+fn number(lines: &[String], key: &str) -> f64 {
+    let last = lines.last().unwrap();
+    let mut pairs = last.split(' ').filter_map(|pair| pair.split_once('='));
+    let found = pairs.find(|(of, _)| *of == key);
+    found
+        .unwrap_or_else(|| panic!("no {key} in {last}"))
+        .1
+        .parse()
+        .unwrap()
+}
+
+/// What `serve` says of rows on its standard input.
+fn serve(model: &Path, rows: &str) -> Output {
+    let mut command = example("serve");
+    command.arg(model).stdin(Stdio::piped());
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may have ended before it has read them.
+    let _ = stdin.write_all(rows.as_bytes());
+    drop(stdin);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_table_becomes_a_model_that_another_process_serves() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = example("table").current_dir(&directory).output().unwrap();
+    let lines = lines(&output);
+    let last = last_line(&lines);
+    assert_eq!(last["rows"], "6800");
+    assert!(
+        last["features"].ends_with("site is missing,model"),
+        "{last:?}"
+    );
+    assert!(
+        number(&last, "roc_auc") > 0.95 && number(&last, "f1") > 0.3,
+        "{last:?}"
+    );
+
+    // Rows in another order of columns, without what is to be predicted: each has the answer that the whole has.
+    let model = directory.path().join("machines.safetensors");
+    let csv = fs::read_to_string(directory.path().join("machines.csv")).unwrap();
+    let served = serve(&model, &csv);
+    let answers = text(&served.stdout);
+    let answers: Vec<&str> = answers.lines().collect();
+    assert_eq!(answers.len(), 10_000);
+    let failed = csv.lines().skip(1).map(|line| line.ends_with(",yes"));
+    let pairs = failed.zip(&answers);
+    let right = pairs.filter(|(failed, answer)| *failed == answer.starts_with("failed=yes"));
+    assert!(right.count() > 9_000);
+    let mut turned = "model,site,hours,vibration,temperature\n".to_owned();
+    for line in csv.lines().skip(1).take(20) {
+        let mut fields: Vec<&str> = line.split(',').take(5).collect();
+        fields.reverse();
+        turned += &format!("{}\n", fields.join(","));
+    }
+    let served = serve(&model, &turned);
+    assert_eq!(
+        text(&served.stdout).lines().collect::<Vec<_>>(),
+        answers[..20]
+    );
+
+    // A row that cannot be read is told, and the next one follows.
+    let rows =
+        "temperature,vibration,hours,site,model\nhot,2,3,Graz,M01\n60,2,3,Graz\n60,,3,Graz,M99\n";
+    let served = serve(&model, rows);
+    assert_eq!(text(&served.stdout).lines().count(), 1);
+    let told = text(&served.stderr);
+    for part in [
+        "row 0, column \"temperature\"",
+        "\"hot\"",
+        "row 1: expected 5 fields",
+    ] {
+        assert!(told.contains(part), "no {part} in: {told}");
+    }
+}
+
+#[test]
+fn what_cannot_be_served_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("none.safetensors");
+    assert_refused(&serve(&missing, "a\n1\n"), &["none.safetensors"]);
+    let network = wgrad::TwoLayerNet::spec(2, 3, 2).on_cpu().unwrap();
+    let path = directory.path().join("plain.safetensors");
+    network.save(&path).unwrap();
+    assert_refused(&serve(&path, "a\n1\n"), &["nothing of columns"]);
+    let csv = directory.path().join("short.csv");
+    fs::write(
+        &csv,
+        "temperature,failed\n1,yes\n2,no\n3,yes\n4,no\n5,yes\n6,no\n",
+    )
+    .unwrap();
+    let output = example("table").arg(&csv).output().unwrap();
+    assert_refused(&output, &["short.csv", "vibration"]);
+}
+
+#[test]
+fn an_autoencoder_finds_more_anomalies_than_false_alarms() {
+    let output = example("anomalies").output().unwrap();
+    let last = last_line(&lines(&output));
+    assert!(number(&last, "roc_auc") > 0.75, "{last:?}");
+    assert!(
+        number(&last, "found") > 2.0 * number(&last, "false_alarms"),
+        "{last:?}"
+    );
+}
