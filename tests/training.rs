@@ -36,6 +36,8 @@ mod long;
 mod losses;
 #[path = "training/many_rows.rs"]
 mod many_rows;
+#[path = "training/metrics.rs"]
+mod metrics;
 #[path = "training/mistakes.rs"]
 mod mistakes;
 #[path = "training/normalization.rs"]

@@ -17,9 +17,9 @@ use crate::memory;
 use crate::reference::Float;
 
 /// A network that is asked for the outputs of rows again and again, on the CPU: what a pass needs is allocated at the first
-/// call with as many rows, and kept. Then a row allocates nothing (but in normalizations, and layers from outside of this
-/// crate), and several rows only what a product of matrices packs them into for its time. [`crate::Predictor`] is the same on
-/// a GPU.
+/// call with as many rows, and kept. Then a row allocates nothing in networks of fully connected layers and activations;
+/// convolutions, normalizations and products of several rows take some memory for their time. [`crate::Predictor`] is the
+/// same on a GPU.
 ///
 /// ```
 /// use wgrad::TwoLayerNet;
