@@ -25,7 +25,9 @@
 //!
 //! `inputs` are shapes of an example. `values` stand behind them, each made of values before it, by their index: what a
 //! `layer` gives `of` one, an `again` of an earlier layer (by its index among the layers), an `other` layer from outside of
-//! this crate (by its name), a `sum` of two, or a `concat` of several. `names` are those that values were given.
+//! this crate (by its name), a `sum` of two, or a `concat` of several. `names` are those that values were given. `columns` is
+//! there where the network is of the columns of a table ([`Sequential::of`](crate::Sequential::of)): what
+//! [`FittedColumns::to_json`](crate::data::FittedColumns::to_json) writes.
 //!
 //! Of a training the metadata hold also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` and `loss` (as
 //! [`Optimizer::describe`](crate::ops::Optimizer::describe) and [`Loss::describe`](crate::ops::Loss::describe) say:

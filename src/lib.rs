@@ -88,8 +88,19 @@
 //!
 //! [`Trainer::save`] writes weights and the state of the training to a safetensors file;
 //! [`Trainer::resume`] goes on from it with the same bits as if nothing had happened.
-//! [`Model::save`] and [`Model::load`] are for weights alone. PyTorch reads and writes the same files:
-//! see [`checkpoint`]. With the feature `onnx`, `Model::export_onnx` writes the network for other runtimes.
+//! [`Model::save`] writes the model alone. A file holds the network's layers as well: [`Model::load`] and [`cpu::Network::load`]
+//! need nothing else. PyTorch reads and writes the same files: see [`checkpoint`].
+//!
+//! # Serve
+//!
+//! A [`cpu::Predictor`] answers a row of a small network in microseconds and without a GPU, a [`Predictor`] on one. [`softmax`],
+//! [`sigmoid`] and [`Prediction::of`] say what outputs mean, and a [`ClassSampler`] draws classes.
+//!
+//! # Tables
+//!
+//! [`data::Records`] are the rows of a CSV, and [`data::Columns`] say what a network sees of them: numbers that are scaled, blanks,
+//! categories by one-hot or by an embedding. They are fitted to the rows to train on, [`Sequential::of`] makes a network for
+//! them, and its file keeps them. A [`Metric`] says how good it is by name, and [`EarlyStopping`] when to stop. With the feature `onnx`, `Model::export_onnx` writes the network for other runtimes.
 //!
 //! # Steps of your own
 //!
