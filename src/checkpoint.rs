@@ -196,7 +196,7 @@ pub(crate) fn encode(
     metadata.insert("network".to_owned(), graph.line());
     metadata.insert(open::STRUCTURE_KEY.to_owned(), graph.structure());
     if let Some(columns) = &graph.columns {
-        metadata.insert(open::COLUMNS_KEY.to_owned(), columns.to_json());
+        metadata.insert(open::COLUMNS_KEY.to_owned(), columns.text.clone());
     }
     if let Some((state, position)) = training {
         for (role, values) in state {

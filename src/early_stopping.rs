@@ -1,8 +1,10 @@
 //! Trainings that end when they get no better.
 
+#[cfg(not(target_arch = "wasm32"))]
 use crate::data::Examples;
 use crate::error::Error;
 use crate::metric::Metric;
+#[cfg(not(target_arch = "wasm32"))]
 use crate::train::Train;
 
 /// Says when a training gets no better by a [`Metric`] on examples that it is not trained on, and has it keep its best

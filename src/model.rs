@@ -122,7 +122,7 @@ impl Model {
     /// loaded from.
     #[must_use]
     pub fn columns(&self) -> Option<&FittedColumns> {
-        self.graph.columns.as_ref()
+        self.graph.columns.as_ref().map(|of| &of.columns)
     }
 
     pub(crate) fn graph(&self) -> &Arc<Graph> {

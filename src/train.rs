@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::evaluation::Evaluation;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
+#[cfg(not(target_arch = "wasm32"))]
 use crate::metric::Metric;
 use crate::network::Parameters;
 use crate::ops::{Group, Optimizer};
@@ -106,12 +107,15 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>>;
 
     /// What the network gives for every example of a data set, (examples, outputs).
+    #[cfg(not(target_arch = "wasm32"))]
     fn outputs_async(&mut self, examples: &Examples) -> Later<Array2<f32>>;
 
     /// The probability of every class for every example, (examples, classes).
+    #[cfg(not(target_arch = "wasm32"))]
     fn probabilities_async(&mut self, examples: &Examples) -> Later<Array2<f32>>;
 
     /// How good the outputs for a data set are.
+    #[cfg(not(target_arch = "wasm32"))]
     fn metric_async(&mut self, metric: Metric, examples: &Examples) -> Later<f64>;
 
     /// All parameters.

@@ -106,7 +106,7 @@ impl<F: Float> Network<F> {
     /// loaded from.
     #[must_use]
     pub fn columns(&self) -> Option<&FittedColumns> {
-        self.graph().columns.as_ref()
+        self.graph().columns.as_ref().map(|of| &of.columns)
     }
 
     /// Names of the parameters in order, `layers.<index>.<name within the layer>`.

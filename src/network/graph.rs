@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::parameters::unknown_name;
-use crate::data::FittedColumns;
+use super::sequential::ColumnsOf;
 use crate::error::Error;
 use crate::memory::total;
 use crate::ops::{Conv2d, Layer, LayerSpec, Linear, MaxPool2d, ParameterSpec, Relu, unwrapped};
@@ -85,7 +85,7 @@ pub(crate) struct Graph {
     pub(crate) inputs: usize,
     pub(super) seed: u64,
     /// What a row of features is made of, where that is known.
-    pub(crate) columns: Option<FittedColumns>,
+    pub(crate) columns: Option<Arc<ColumnsOf>>,
 }
 
 impl Graph {

@@ -235,7 +235,7 @@ impl Graph {
                 "at least 1: let a layer, a sum or a concatenation take it, or leave it out";
             return Err(Error::setting(what, expected, 0));
         }
-        let columns = self.columns.as_ref();
+        let columns = self.columns.as_ref().map(|of| &of.columns);
         if let Some(columns) = columns.filter(|columns| columns.outputs() != self.outputs()) {
             let expected = format!(
                 "{}, as its columns say what is predicted",

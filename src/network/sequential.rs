@@ -42,11 +42,18 @@ pub struct Sequential {
     pub(super) names: Vec<(String, usize)>,
     pub(super) seed: u64,
     /// What a row of features is made of, where that is known.
-    pub(super) columns: Option<FittedColumns>,
+    pub(super) columns: Option<Arc<ColumnsOf>>,
     /// The first thing that cannot be.
     pub(super) mistake: Option<Mistake>,
     /// The same of clones alone.
     origin: Arc<()>,
+}
+
+/// What a row of features is made of, also as files have it.
+#[derive(Debug)]
+pub(crate) struct ColumnsOf {
+    pub(crate) columns: FittedColumns,
+    pub(crate) text: String,
 }
 
 /// A value of a network: what [`Sequential::here`] returns, or the name that [`Sequential::named`] has given.
@@ -166,7 +173,8 @@ impl Sequential {
 
     /// With what a row of its features is made of.
     pub(crate) fn with_columns(mut self, columns: FittedColumns) -> Self {
-        self.columns = Some(columns);
+        let text = columns.to_json();
+        self.columns = Some(Arc::new(ColumnsOf { columns, text }));
         self
     }
 
