@@ -193,6 +193,8 @@ mod network;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod ops;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod optimizer_check;
 mod pace;
 mod parallel;
 pub mod plan;
@@ -323,6 +325,8 @@ pub use metric::Metric;
 pub use model::{Model, Pass};
 pub use multi_layer_net::MultiLayerNet;
 pub use network::{Activation, Parameters, PassSpec, Sequential, ValueRef, summary};
+#[cfg(not(target_arch = "wasm32"))]
+pub use optimizer_check::{OptimizerCheck, check_optimizer};
 pub use predictor::Predictor;
 pub use probability::{ClassSampler, sigmoid, softmax};
 pub use reference::Targets;
