@@ -14,6 +14,12 @@ use crate::shape::TensorShape;
 /// The first of the late steps: their running means no longer need a correction.
 const LATE: u64 = 1_000_003;
 
+/// Of a parameter with more elements than this, and gradients by it, the numbers are those of a tile, again and again:
+/// what the reference makes of the tile says how far they move.
+const TILED: usize = 1 << 16;
+/// A prime, so that each place in a workgroup sees all of them.
+pub(super) const TILE: usize = 4099;
+
 /// What of a step the check looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -185,9 +191,14 @@ impl Case {
     ) -> Self {
         let mut numbers = Numbers::new(0);
         let mut draw = |range: &RangeInclusive<f32>| -> Vec<Array2<f32>> {
-            let dims = specs.iter().map(|spec| spec.shape.dims());
-            dims.map(|dims| Array2::from_shape_simple_fn(dims, || numbers.input(range)))
-                .collect()
+            let shapes = specs.iter().map(|spec| spec.shape);
+            let drawn = shapes.map(|shape| {
+                let count = if is_tiled(shape) { TILE } else { shape.len() };
+                let values: Vec<f32> = (0..count).map(|_| numbers.input(range)).collect();
+                let mut values = values.iter().copied().cycle();
+                Array2::from_shape_simple_fn(shape.dims(), || values.next().unwrap_or(f32::NAN))
+            });
+            drawn.collect()
         };
         let parameters = draw(parameters);
         let mut all: Vec<Vec<Array2<f32>>> = Vec::new();
@@ -227,6 +238,11 @@ impl Case {
 
     pub(super) fn groups(&self) -> Vec<Group> {
         self.specs.iter().map(|spec| spec.group).collect()
+    }
+
+    /// Whether there is one parameter, whose numbers are those of a tile in the first step.
+    pub(super) fn is_tiled(&self) -> bool {
+        matches!(&*self.specs, [spec] if is_tiled(spec.shape))
     }
 
     pub(super) fn states(&self) -> &'static [&'static str] {
@@ -270,6 +286,10 @@ impl Case {
         }
         Ok(())
     }
+}
+
+fn is_tiled(shape: TensorShape) -> bool {
+    shape.len() > TILED
 }
 
 /// The tensors of each step, which are compared step by step.

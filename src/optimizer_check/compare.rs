@@ -1,6 +1,8 @@
 //! A step on the GPU against the same step by the reference.
 
-use super::case::{Case, Kind, Values};
+use ndarray::Array2;
+
+use super::case::{Case, Kind, TILE, Values};
 use super::on_gpu::Taken;
 use super::twin::{Twin, When};
 use super::{Check, Comparison, Pass};
@@ -156,8 +158,51 @@ impl Compare<'_> {
         }
     }
 
-    /// How far each result moves when its operands do: the sum over what moves alone.
+    /// How far each result moves when its operands do; of a large parameter as that of one tile, where the rule makes
+    /// the same of each tile.
     fn moved(
+        &self,
+        when: When,
+        groups: &[Group],
+        before: &Values<f64>,
+        after: &Values<f64>,
+    ) -> Result<Values<f64>, CheckError> {
+        if !self.case.is_tiled() {
+            return self.moved_one_by_one(when, groups, before, after);
+        }
+        let of_first = |values: &Array2<f64>| {
+            let mut first = values.iter().copied();
+            Array2::from_shape_simple_fn((1, TILE), || first.next().unwrap_or(f64::NAN))
+        };
+        let mut tile = before.clone();
+        for (kind, parameter) in each(before) {
+            *tile.of_mut(kind, parameter) = of_first(before.of(kind, parameter));
+        }
+        let tile_after = self.twin.step(when, groups, &tile, 1.0)?;
+        let is_of_tiles = |values: &Values<f64>, tile: &Values<f64>| {
+            each(values).into_iter().all(|(kind, parameter)| {
+                let tile = tile.of(kind, parameter).iter().cycle();
+                values
+                    .of(kind, parameter)
+                    .iter()
+                    .eq(tile.take(values.of(kind, parameter).len()))
+            })
+        };
+        if !(is_of_tiles(before, &tile) && is_of_tiles(after, &tile_after)) {
+            return self.moved_one_by_one(when, groups, before, after);
+        }
+        let of_tile = self.moved_one_by_one(when, groups, &tile, &tile_after)?;
+        let mut moved = after.clone();
+        for (kind, parameter) in each(after) {
+            let tile = of_tile.of(kind, parameter).iter().cycle();
+            let all = moved.of_mut(kind, parameter).iter_mut();
+            all.zip(tile).for_each(|(value, moved)| *value = *moved);
+        }
+        Ok(moved)
+    }
+
+    /// The sum over what moves alone.
+    fn moved_one_by_one(
         &self,
         when: When,
         groups: &[Group],
@@ -166,11 +211,11 @@ impl Compare<'_> {
     ) -> Result<Values<f64>, CheckError> {
         let elements: usize = before.parameters.iter().map(ndarray::ArrayBase::len).sum();
         let is_coupled = self.is_coupled(when, groups, before, after)?;
-        // Of a result that is of many elements, one draw may happen to move little.
-        let (terms, moves) = if is_coupled {
-            (elements, 2 * MOVES)
-        } else {
-            (1, MOVES)
+        let terms = if is_coupled { elements } else { 1 };
+        // Of a result that is of many elements, one draw may happen to move little; of so many as in a large one, none.
+        let moves = match is_coupled && !self.case.is_tiled() {
+            true => 2 * MOVES,
+            false => MOVES,
         };
         let relative = ROUNDINGS * (terms as f64).sqrt();
         let mut sum = after.clone();

@@ -242,10 +242,12 @@ fn programs_whose_standard_output_is_closed_do_not_end_as_if_all_were_done() {
     ] {
         assert_interrupted(&output, &[]);
     }
-    let output = run("custom_layer", "", &[]);
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
+    for name in ["custom_layer", "custom_optimizer"] {
+        let output = run(name, "", &[]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+    }
 }
 
 #[cfg(target_os = "linux")]
