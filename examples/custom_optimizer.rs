@@ -168,7 +168,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = hidden.layer(Linear::new(10)).seed(1);
     let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 1 });
     let (model, copy) = (network.build(&gpu)?, network.on_cpu()?);
-    let mut on_gpu = Trainer::new(model, loss, lion, &digits.train, 100, sampling)?;
+    let mut on_gpu = Trainer::new(model, loss, lion, &digits.train, 100, sampling.clone())?;
     let mut on_cpu = cpu::Trainer::new(copy, loss, lion, &digits.train, 100, sampling)?;
     let losses = [on_gpu.steps(400)?[399], on_cpu.steps(400)?[399]];
     writeln!(out, "loss_on_gpu={} loss_on_cpu={}", losses[0], losses[1])?;

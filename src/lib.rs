@@ -132,7 +132,8 @@
 //! ```
 //!
 //! [`LayerCheck`] has settings: shapes, the range of inputs, the tolerance. [`kernel`] says what a kernel
-//! declares. Losses and optimizers are open in the same way: see [`ops`]; [`check_loss`] checks a loss.
+//! declares. Losses and optimizers are open in the same way: see [`ops`]; [`check_loss`] checks a loss, [`check_optimizer`]
+//! an optimizer (`examples/custom_optimizer.rs`).
 //!
 //! # Inside your own program
 //!
