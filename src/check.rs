@@ -1,5 +1,5 @@
-//! What the checks of layers, losses and optimizers share: random operands, runs between guard bands, and how far results may
-//! be apart.
+//! What the checks of layers, losses and optimizers share: random operands, runs between guard bands, and how far
+//! results may be apart.
 
 mod bounds;
 mod kernels;

@@ -131,9 +131,9 @@
 #![doc = include_str!("../examples/custom_layer.rs")]
 //! ```
 //!
-//! [`LayerCheck`] has settings: shapes, the range of inputs, the tolerance. [`kernel`] says what a kernel
-//! declares. Losses and optimizers are open in the same way: see [`ops`]; [`check_loss`] checks a loss, [`check_optimizer`]
-//! an optimizer (`examples/custom_optimizer.rs`).
+//! [`LayerCheck`] has settings: shapes, the range of inputs, the tolerance. [`kernel`] says what a kernel declares.
+//! Losses and optimizers are open in the same way: see [`ops`]; [`check_loss`] checks a loss, [`check_optimizer`] an
+//! optimizer (`examples/custom_optimizer.rs`).
 //!
 //! # Inside your own program
 //!

@@ -185,3 +185,20 @@ pub enum OptimizerFault {
         after: f64,
     },
 }
+
+impl OptimizerFault {
+    pub(crate) fn stated(
+        name: &str,
+        what: impl Into<String>,
+        [expected, found]: [String; 2],
+        remedy: &'static str,
+    ) -> Self {
+        Self::Stated {
+            name: name.to_owned(),
+            what: what.into(),
+            expected,
+            found,
+            remedy,
+        }
+    }
+}

@@ -102,7 +102,8 @@ impl Compare<'_> {
         Ok(all)
     }
 
-    /// Whether it must be as before, bit by bit, which was seen: what is frozen, and gradients that the rule leaves alone.
+    /// Whether it must be as before, bit by bit, which was seen: what is frozen, and gradients that the rule leaves
+    /// alone.
     fn is_unchanged(&self, of: Of, expected: &Expected) -> bool {
         let [before, after] =
             [&expected.before, &expected.after].map(|values| values.of(of.kind, of.parameter));

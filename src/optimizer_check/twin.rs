@@ -130,15 +130,12 @@ impl<'a> Twin<'a> {
         if before.dim() == after.dim() {
             return Ok(());
         }
-        let shape = |of: &Array2<F>| format!("{} × {}", of.nrows(), of.ncols());
-        Err(OptimizerFault::Stated {
-            name: self.name.to_owned(),
-            what: format!("the shape of {what}"),
-            expected: shape(before),
-            found: shape(after),
-            remedy: "Write into the arrays that are given",
-        }
-        .into())
+        let found = [before, after].map(|of| format!("{} × {}", of.nrows(), of.ncols()));
+        let (what, remedy) = (
+            format!("the shape of {what}"),
+            "Write into the arrays that are given",
+        );
+        Err(OptimizerFault::stated(self.name, what, found, remedy).into())
     }
 
     /// The same operands give the same bits twice.
@@ -196,38 +193,22 @@ impl<'a> Twin<'a> {
             Ok::<_, CheckError>(after.parameters)
         };
         let by_default = after(Group::new())?;
-        let [none, some] = [0.0, DECAY].map(|decay| after(Group::new().weight_decay(decay)));
-        let (none, some) = (none?, some?);
-        let stated = |what: &str, expected: &str, found: &str, remedy| {
-            let [what, expected, found] = [what, expected, found].map(str::to_owned);
-            let name = self.name.to_owned();
-            CheckError::from(OptimizerFault::Stated {
-                name,
-                what,
-                expected,
-                found,
-                remedy,
-            })
-        };
+        let none = after(Group::new().weight_decay(0.0))?;
+        let takes = none != after(Group::new().weight_decay(DECAY))?;
         let (decays, says) = (by_default != none, optimizer.has_weight_decay());
-        if says && none == some {
-            return Err(stated(
-                "a step of the reference with another UpdateStep::weight_decay",
-                "another one",
-                "the same",
-                "Take UpdateStep::decay, which is the parameter's own weight decay or else the optimizer's",
-            ));
+        if says && !takes {
+            let what = "a step of the reference with another UpdateStep::weight_decay";
+            let found = ["another one", "the same"].map(str::to_owned);
+            let remedy = "Take UpdateStep::decay, which is the parameter's own weight decay or else the optimizer's";
+            return Err(OptimizerFault::stated(self.name, what, found, remedy).into());
         }
         if decays != says {
-            let [decays, says] = [decays, says].map(|of| if of { "true" } else { "false" });
-            return Err(stated(
-                "has_weight_decay(), or decay() above 0,",
-                &format!("{decays}, as by the reference"),
-                says,
-                "A checkpoint says by it which parameters decay",
-            ));
+            let what = "has_weight_decay(), or decay() above 0,";
+            let found = [format!("{decays}, as by the reference"), says.to_string()];
+            let remedy = "A checkpoint says by it which parameters decay";
+            return Err(OptimizerFault::stated(self.name, what, found, remedy).into());
         }
-        Ok(none != some)
+        Ok(takes)
     }
 
     /// `Σ p²/2` before and after so many steps along its gradient, which is `p`.
