@@ -49,7 +49,7 @@ fn find() -> Result<(), Box<dyn Error>> {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let [train, valid, mut test] = [4_000, 500, 1_000].map(|rows| readings(rows, &mut random));
     // Every tenth row has the reading of another row at one sensor: usual by itself.
-    let is_anomaly = |row: usize| row % 10 == 0;
+    let is_anomaly = |row: usize| row.is_multiple_of(10);
     for row in (0..test.nrows()).filter(|&row| is_anomaly(row)) {
         let other = (row + 5) % test.nrows();
         test[(row, row / 10 % SENSORS)] = test[(other, row / 10 % SENSORS)];

@@ -6,6 +6,8 @@
 //! cargo run --release --example table -- my.csv my.safetensors # with the columns of machines.csv
 //! ```
 
+#![allow(clippy::cast_possible_truncation)] // numbers that are drawn
+
 #[path = "common/output.rs"]
 mod output;
 

@@ -1,5 +1,5 @@
-//! What the checks of layers and of losses share: random operands, runs between guard bands, and how far results may
-//! be apart.
+//! What the checks of layers, losses and optimizers share: random operands, runs between guard bands, and how far
+//! results may be apart.
 
 mod bounds;
 mod kernels;
@@ -17,7 +17,7 @@ use crate::memory::{bytes_of, total};
 use crate::sanitize::Sanitized;
 use crate::shape::TensorShape;
 
-pub(crate) use bounds::{Moved, Worst, moves, parity};
+pub(crate) use bounds::{Moved, ROUNDINGS, Worst, moves, parity};
 pub(crate) use kernels::{Kernels, Sanitizing, write_sanitized};
 pub(crate) use numbers::Numbers;
 pub(crate) use run::{Run, caught};
@@ -60,9 +60,9 @@ pub struct Comparison {
     /// What was compared.
     pub check: Check,
     /// Name of the tensor: of a layer `y`, `dx`, a value of its state, or the gradient by a parameter, for example `dweight`; of a loss
-    /// `losses` or `doutputs`.
+    /// `losses` or `doutputs`; of an optimizer `parameter`, `gradient` or the name of its state.
     pub tensor: String,
-    /// Rows of the minibatch, and their shape.
+    /// Rows of the minibatch, and their shape; of an optimizer those of the parameter.
     pub minibatch: TensorShape,
     /// As what the layer was called; a loss is called in one way.
     pub call: Option<Call>,
@@ -81,6 +81,13 @@ pub(crate) fn write_table(
     rows: &[Comparison],
 ) -> fmt::Result {
     let [difference, bound] = ["difference", "bound"];
+    let is_update = |row: &Comparison| row.check == Check::Parity(Pass::Update);
+    let shape = match rows.iter().all(is_update) {
+        true => "shape",
+        false => "minibatch",
+    };
+    let names = rows.iter().map(|row| row.tensor.len() + 1);
+    let width = names.max().unwrap_or_default().max(18);
     writeln!(f, "{name}")?;
     for kernel in kernels {
         writeln!(f, "contract  {kernel} is what its WGSL says")?;
@@ -88,8 +95,8 @@ pub(crate) fn write_table(
     write_sanitized(f, kernels, sanitized, refused)?;
     write!(
         f,
-        "{:<10}{:<18}{:>14}{difference:>14}{bound:>11}",
-        "check", "of", "minibatch"
+        "{:<10}{:<width$}{shape:>14}{difference:>14}{bound:>11}",
+        "check", "of"
     )?;
     for row in rows {
         let check = match row.check {
@@ -107,7 +114,7 @@ pub(crate) fn write_table(
             bound,
             ..
         } = row;
-        write!(f, "\n{check:<10}{tensor:<18}{minibatch:>14}")?;
+        write!(f, "\n{check:<10}{tensor:<width$}{minibatch:>14}")?;
         write!(f, "{difference:>14.1e}{bound:>11.1e}{call}")?;
     }
     Ok(())

@@ -159,6 +159,7 @@ impl EarlyStopping {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::EarlyStopping;
     use crate::metric::Metric;

@@ -9,6 +9,8 @@ mod data;
 pub(crate) mod memory;
 #[cfg(feature = "onnx")]
 mod onnx;
+#[cfg(not(target_arch = "wasm32"))]
+mod optimizer_fault;
 mod target_kind;
 mod unfused;
 
@@ -28,6 +30,8 @@ pub use data::{CellFault, CellKind, ColumnsError, DataError, NotOneHot, RowNumbe
 pub use data::{DownloadAttempt, DownloadFailure};
 #[cfg(feature = "onnx")]
 pub use onnx::OnnxError;
+#[cfg(not(target_arch = "wasm32"))]
+pub use optimizer_fault::{Followed, OptimizerFault};
 pub use target_kind::TargetKind;
 pub use unfused::Unfused;
 
@@ -278,8 +282,8 @@ pub enum Error {
         losses: Vec<f32>,
     },
 
-    /// A layer or loss is not what it says it is: see [`check_layer`](crate::check_layer) and
-    /// [`check_loss`](crate::check_loss).
+    /// A layer, loss or optimizer is not what it says it is: see [`check_layer`](crate::check_layer),
+    /// [`check_loss`](crate::check_loss) and [`check_optimizer`](crate::check_optimizer).
     #[cfg(not(target_arch = "wasm32"))]
     #[error(transparent)]
     Check(#[from] CheckError),

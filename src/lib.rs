@@ -142,9 +142,9 @@
 #![doc = include_str!("../examples/custom_layer.rs")]
 //! ```
 //!
-//! [`LayerCheck`] has settings: shapes, the range of inputs, the tolerance. [`kernel`] says what a kernel
-//! declares. Losses and optimizers are open in the same way: see [`ops`]; [`check_loss`] checks a loss, as
-//! [`loss_check`] shows.
+//! [`LayerCheck`] has settings: shapes, the range of inputs, the tolerance. [`kernel`] says what a kernel declares.
+//! Losses and optimizers are open in the same way: see [`ops`]; [`check_loss`] checks a loss, as [`loss_check`] shows,
+//! [`check_optimizer`] an optimizer (`examples/custom_optimizer.rs`).
 //!
 //! # Inside your own program
 //!
@@ -205,6 +205,8 @@ mod network;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod ops;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod optimizer_check;
 mod pace;
 mod parallel;
 pub mod plan;
@@ -335,6 +337,8 @@ pub use metric::Metric;
 pub use model::{Model, Pass};
 pub use multi_layer_net::MultiLayerNet;
 pub use network::{Activation, Parameters, PassSpec, Sequential, ValueRef, summary};
+#[cfg(not(target_arch = "wasm32"))]
+pub use optimizer_check::{OptimizerCheck, check_optimizer};
 pub use predictor::Predictor;
 pub use probability::{ClassSampler, sigmoid, softmax};
 pub use reference::Targets;

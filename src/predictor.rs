@@ -217,7 +217,7 @@ mod tests {
                 |pass| pass.x.rows() == count,
                 || unreachable!("it was recorded"),
             );
-            let buffer = found.map(|pass| pass.x.buffer().0.clone()).map_err(|()| ());
+            let buffer = found.map(|pass| pass.x.buffer().0.clone());
             let buffer = buffer.unwrap_or_else(|()| unreachable!("it was found"));
             match buffers.get(expected) {
                 Some(earlier) => assert_eq!(*earlier, buffer),
@@ -244,8 +244,9 @@ mod tests {
     fn a_row_of_another_width_is_told_and_nothing_is_lost() -> Result<(), Error> {
         let mut predictor = predictor()?;
         let y = predictor.predict_row(&[0.5; 6])?.to_vec();
-        let error = predictor.predict_row(&[0.5; 5]).unwrap_err();
-        assert!(error.to_string().contains("1 × 5"), "{error}");
+        let error = predictor.predict_row(&[0.5; 5]).err();
+        let message = error.map_or_else(String::new, |error| error.to_string());
+        assert!(message.contains("1 × 5"), "{message}");
         assert_eq!(predictor.predict_row(&[0.5; 6])?, y);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Losses from outside the crate, right and wrong, and what the check says of them.
+//! Losses and optimizers from outside the crate, right and wrong, and what the checks say of them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,3 +15,5 @@ mod hinge;
 mod log_cosh;
 #[path = "custom_loss/mistakes.rs"]
 mod mistakes;
+#[path = "custom_optimizer/mod.rs"]
+mod optimizers;

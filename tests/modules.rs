@@ -54,6 +54,7 @@ const ORDER: &[&[&str]] = &[
     &["check"],
     &["layer_check"],
     &["loss_check"],
+    &["optimizer_check"],
 ];
 
 const MOST_LINES: usize = 450;

@@ -7,6 +7,8 @@ use crate::shape::TensorShape;
 
 /// Half a unit in the last place of 1: the relative error of one rounded operation.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
+/// By how much an operand is moved, relative to itself, for a result that is of one term.
+pub(crate) const ROUNDINGS: f64 = 8.0 * ROUNDING;
 /// How often the operands are moved; of a sum, one draw may happen to move little.
 const MOVES: u64 = 4;
 
@@ -108,7 +110,7 @@ pub(crate) fn moves<O: Clone>(
     change: impl Fn(&mut O, &mut dyn FnMut(&mut f64)),
     reference: impl Fn(&O) -> Result<Vec<Array2<f64>>, CheckError>,
 ) -> Result<Vec<Array2<f64>>, CheckError> {
-    let relative = 8.0 * (terms as f64).sqrt() * ROUNDING;
+    let relative = (terms as f64).sqrt() * ROUNDINGS;
     let zeros = expected
         .iter()
         .map(|values| Array2::zeros(values.raw_dim()));

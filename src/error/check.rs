@@ -1,11 +1,12 @@
-//! What is wrong with a layer or a loss: see [`check_layer`](crate::check_layer) and
-//! [`check_loss`](crate::check_loss).
+//! What is wrong with a layer, a loss or an optimizer: see [`check_layer`](crate::check_layer),
+//! [`check_loss`](crate::check_loss) and [`check_optimizer`](crate::check_optimizer).
 
 use std::fmt;
 
+use super::optimizer_fault::OptimizerFault;
 use crate::shape::{Shape, TensorShape};
 
-/// Which way through a layer, or the one pass of a loss.
+/// Which way through a layer, the one pass of a loss, or the update of an optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pass {
@@ -15,6 +16,8 @@ pub enum Pass {
     Backward,
     /// Losses and their gradient, from outputs and targets.
     Loss,
+    /// Parameters and what an optimizer keeps, from those before and gradients.
+    Update,
 }
 
 impl fmt::Display for Pass {
@@ -23,6 +26,7 @@ impl fmt::Display for Pass {
             Self::Forward => "forward",
             Self::Backward => "backward",
             Self::Loss => "loss",
+            Self::Update => "update",
         })
     }
 }
@@ -49,24 +53,28 @@ impl fmt::Display for Call {
     }
 }
 
-/// Where in a layer or loss something is wrong.
+/// Where in a layer, loss or optimizer something is wrong.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Place {
-    /// Name of the layer, or the loss as it describes itself.
+    /// Name of the layer, or the loss or optimizer as it describes itself.
     pub name: String,
     /// Which pass.
     pub pass: Pass,
     /// As what the layer was called; a loss is called in one way.
     pub call: Option<Call>,
+    /// The step of an update, counted from 0.
+    pub step: Option<u64>,
     /// Of a layer `y`, `dx`, a value of its state, or the gradient by a parameter, for example `dweight`; of a loss
-    /// `losses` or `doutputs`.
+    /// `losses` or `doutputs`; of an optimizer `parameter`, `gradient` or the name of its state, with the parameter's
+    /// group in brackets.
     pub tensor: String,
     /// Its shape.
     pub shape: TensorShape,
     /// Row of the element, and its index in the row.
     pub element: [usize; 2],
-    /// The layer's input `x` at that element, or the output that a loss is of, where it has the shape of this tensor.
+    /// The layer's input `x` at that element, or the output that a loss is of, where it has the shape of this tensor;
+    /// the gradient that an update is by.
     pub x: Option<f32>,
 }
 
@@ -78,6 +86,7 @@ impl Place {
             name: name.to_owned(),
             pass,
             call: None,
+            step: None,
             tensor: tensor.to_owned(),
             shape,
             element: [at / columns, at % columns],
@@ -111,11 +120,15 @@ impl fmt::Display for Place {
         if let Some(call @ (Call::Training | Call::First)) = self.call {
             write!(f, " {call}")?;
         }
+        if let Some(step) = self.step {
+            write!(f, " of step {step}")?;
+        }
         let element = self.indices().join(", ");
         write!(f, ": element ({element}) of {tensor} ({shape})")?;
         let of = match pass {
             Pass::Forward | Pass::Backward => "x",
             Pass::Loss => "the output",
+            Pass::Update => "the gradient",
         };
         match self.x {
             Some(x) => write!(f, ", where {of} = {x:?}"),
@@ -124,7 +137,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong with a layer or a loss.
+/// What is wrong with a layer, a loss or an optimizer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
@@ -134,7 +147,7 @@ pub enum CheckError {
         faults.join("; ")
     )]
     Contract {
-        /// Name of the layer or loss.
+        /// Name of the layer, loss or optimizer.
         name: String,
         /// Shader and entry point.
         kernel: String,
@@ -146,7 +159,7 @@ pub enum CheckError {
     /// memory that nobody wrote, or another fault that a device may hide.
     #[error("{name}, {pass}: kernel {kernel}: {found}")]
     Sanitizer {
-        /// Name of the layer or loss.
+        /// Name of the layer, loss or optimizer.
         name: String,
         /// Which pass.
         pass: Pass,
@@ -187,7 +200,7 @@ pub enum CheckError {
         "{name}, {pass}: no kernel was recorded, so that nothing writes {missing}. Record one with Recorder::dispatch or Recorder::dispatch_each"
     )]
     NothingRecorded {
-        /// Name of the layer or loss.
+        /// Name of the layer, loss or optimizer.
         name: String,
         /// Which pass.
         pass: Pass,
@@ -205,7 +218,7 @@ pub enum CheckError {
     /// A kernel wrote outside of a tensor, or into one that it should read.
     #[error("{name}, {pass}: a kernel wrote {found} of {tensor} ({shape}). {}", guard(*pass))]
     Stray {
-        /// Name of the layer or loss.
+        /// Name of the layer, loss or optimizer.
         name: String,
         /// Which pass.
         pass: Pass,
@@ -310,13 +323,23 @@ pub enum CheckError {
     /// Rust code of the layer or loss panicked.
     #[error("{name}: {what} panicked: {message}")]
     Panic {
-        /// Name of the layer or loss.
+        /// Name of the layer, loss or optimizer.
         name: String,
         /// For example `the reference's forward pass (3 × 7 inputs, 3 × 14 outputs)`.
         what: String,
         /// What the panic said.
         message: String,
     },
+
+    /// What can be wrong with an optimizer alone.
+    #[error(transparent)]
+    Optimizer(#[from] Box<OptimizerFault>),
+}
+
+impl From<OptimizerFault> for CheckError {
+    fn from(fault: OptimizerFault) -> Self {
+        Self::Optimizer(fault.into())
+    }
 }
 
 fn whole(pass: Pass) -> &'static str {
@@ -326,6 +349,9 @@ fn whole(pass: Pass) -> &'static str {
         }
         Pass::Loss => {
             "Write losses (1, rows) and doutputs (rows, outputs) wholly: too few invocations are dispatched, or one of the two has no kernel"
+        }
+        Pass::Update => {
+            "Write every element of every part of Update::parts: too few invocations are dispatched"
         }
     }
 }
@@ -338,6 +364,9 @@ fn guard(pass: Pass) -> &'static str {
         Pass::Loss => {
             "It needs a guard like `if (row < shape.rows)`: losses is (1, rows), and doutputs (rows, outputs)"
         }
+        Pass::Update => {
+            "An update writes the parameters and state of Update::parts alone, behind a guard like `if (i < settings.elements)`"
+        }
     }
 }
 
@@ -345,6 +374,9 @@ fn range(pass: Pass) -> &'static str {
     match pass {
         Pass::Forward | Pass::Backward => "LayerCheck::inputs",
         Pass::Loss => "LossCheck::outputs and LossCheck::targets",
+        Pass::Update => {
+            "OptimizerCheck::parameters and OptimizerCheck::gradients (of the coefficients every row is NaN but that of the step, in the row of step modulo slots)"
+        }
     }
 }
 

@@ -118,7 +118,7 @@ impl<'a> Case<'a> {
                 let state = self.spec.state.iter().filter(|_| self.is_training());
                 state.map(|spec| (spec.name.to_owned(), spec)).collect()
             }
-            Pass::Backward | Pass::Loss => {
+            Pass::Backward | Pass::Loss | Pass::Update => {
                 if self.has_dx() {
                     results.push(("dx".to_owned(), self.minibatch));
                 }

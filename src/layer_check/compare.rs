@@ -14,7 +14,7 @@ pub(super) fn with_reference(
 ) -> Result<Vec<Comparison>, CheckError> {
     let found = match pass {
         Pass::Forward => &run.forward,
-        Pass::Backward | Pass::Loss => &run.backward,
+        Pass::Backward | Pass::Loss | Pass::Update => &run.backward,
     };
     let operands = case.operands::<f64>(&run.forward[0]);
     let expected = case.reference(pass, &operands)?;

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use ndarray::{Array1, Array2, array};
 
 use super::{ClassSampler, sigmoid, softmax};

@@ -256,8 +256,9 @@ impl<F> UpdateStep<F> {
 }
 
 impl<F: Float> UpdateStep<F> {
-    /// The weight decay of the parameter: its own, or else the optimizer's.
-    pub(super) fn decay(&self, weight_decay: f64) -> F {
+    /// The weight decay of the parameter: its own, or else the optimizer's, which is given.
+    #[must_use]
+    pub fn decay(&self, weight_decay: f64) -> F {
         self.weight_decay
             .unwrap_or_else(|| F::from_f64(weight_decay))
     }

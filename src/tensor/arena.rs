@@ -110,6 +110,43 @@ impl Arena {
         }
     }
 
+    /// Tensors of these labels and shapes in blocks that exist, where [`starts`](Self::starts) says.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn within(gpu: &Gpu, blocks: &[(Tensor, Vec<(String, TensorShape)>)]) -> Self {
+        let (mut tensors, mut places) = (Vec::new(), Vec::new());
+        for (number, (block, specs)) in blocks.iter().enumerate() {
+            let shapes = specs.iter().map(|(_, shape)| *shape);
+            let (starts, _) = Self::starts(gpu, shapes);
+            for ((label, shape), start) in specs.iter().zip(starts) {
+                let elements = block.elements(start, start + shape.len());
+                tensors.push(elements.reshaped(label.clone(), *shape));
+                places.push((number, start));
+            }
+        }
+        Self {
+            order: (0..tensors.len()).collect(),
+            tensors,
+            places,
+            blocks: blocks.iter().map(|(block, _)| block.clone()).collect(),
+        }
+    }
+
+    /// The first elements of tensors in a block, and how many elements it has: they begin where the device can bind one.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn starts(
+        gpu: &Gpu,
+        shapes: impl Iterator<Item = TensorShape>,
+    ) -> (Vec<usize>, usize) {
+        let alignment = gpu.limits().min_storage_buffer_offset_alignment as usize / 4;
+        let (mut starts, mut end) = (Vec::new(), 0usize);
+        for shape in shapes {
+            let start = end.next_multiple_of(alignment.max(1));
+            starts.push(start);
+            end = start.saturating_add(shape.len());
+        }
+        (starts, end)
+    }
+
     /// The tensors, in the order they were asked for.
     #[must_use]
     pub fn tensors(&self) -> &[Tensor] {

@@ -18,7 +18,7 @@ use crate::parts::{parts, whole};
 
 /// Numbers that are no initial values.
 fn numbers(shape: &[usize], scale: f32) -> ArrayD<f32> {
-    let mut state = shape.iter().sum::<usize>() as u32;
+    let mut state = u32::try_from(shape.iter().sum::<usize>()).unwrap();
     ArrayD::from_shape_simple_fn(shape, || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         scale * (f32::from((state >> 16) as u16) / 65_536.0 + 0.1)

@@ -242,8 +242,8 @@ fn programs_whose_standard_output_is_closed_do_not_end_as_if_all_were_done() {
     ] {
         assert_interrupted(&output, &[]);
     }
-    for program in ["custom_layer", "custom_loss"] {
-        let output = run(program, "", &[]);
+    for name in ["custom_layer", "custom_loss", "custom_optimizer"] {
+        let output = run(name, "", &[]);
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(!stderr.contains("panicked"), "{stderr}");

@@ -20,6 +20,21 @@ fn a_program_with_a_device_of_its_own_learns_a_wave() {
     assert!(error < 0.01, "{lines:?}");
 }
 
+/// Checked first, then trained with on the GPU and on the CPU.
+#[test]
+fn an_optimizer_of_ones_own_trains_on_both_engines() {
+    let lines = lines(&example("custom_optimizer").output().unwrap());
+    assert!(
+        lines[0].starts_with("Lion { learning_rate: 0.0003, "),
+        "{lines:?}"
+    );
+    assert_eq!(lines[1], "contract  lion::update is what its WGSL says");
+    // Of ten classes a guess has 2.3.
+    for engine in ["loss_on_gpu", "loss_on_cpu"] {
+        assert!(last(&lines, engine) < 0.5, "{lines:?}");
+    }
+}
+
 #[test]
 fn a_picture_sharpens_and_is_written() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use super::{MOST_VALUES, StructureFault};
@@ -126,10 +128,9 @@ fn what_is_no_network_is_told_and_nothing_panics() {
 fn settings_that_make_no_sense_are_told_by_the_layer() {
     let huge = usize::MAX;
     for is in [
-        format!(r#"{{"Linear":{{"outputs":0,"bias":true}}}}"#),
-        format!(
-            r#"{{"Conv2d":{{"outputs":1,"window":{{"kernel":[0,1],"stride":[1,1],"padding":[0,0],"dilation":[1,1]}},"bias":true}}}}"#
-        ),
+        r#"{"Linear":{"outputs":0,"bias":true}}"#.to_owned(),
+        r#"{"Conv2d":{"outputs":1,"window":{"kernel":[0,1],"stride":[1,1],"padding":[0,0],"dilation":[1,1]},"bias":true}}"#
+            .to_owned(),
         format!(
             r#"{{"MaxPool2d":{{"kernel":[{huge},1],"stride":[1,0],"padding":[{huge},0],"dilation":[1,{huge}]}}}}"#
         ),

@@ -1,0 +1,311 @@
+//! Parameters in an arena, in groups, and the steps that they take.
+
+use std::ops::RangeInclusive;
+
+use ndarray::Array2;
+
+use super::{Pass, Place};
+use crate::check::{Footprint, Numbers, OPERAND, RESULT, caught};
+use crate::error::{CheckError, Error};
+use crate::ops::{Group, Optimizer, coefficients};
+use crate::reference::Float;
+use crate::shape::TensorShape;
+
+/// The first of the late steps: their running means no longer need a correction.
+const LATE: u64 = 1_000_003;
+
+/// Of a parameter with more elements than this, and gradients by it, the numbers are those of a tile, again and again:
+/// what the reference makes of the tile says how far they move.
+const TILED: usize = 1 << 16;
+/// A prime, so that each place in a workgroup sees all of them.
+pub(super) const TILE: usize = 4099;
+
+/// What of a step the check looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Gradient,
+    /// By the index of its name.
+    State(usize),
+    Parameter,
+}
+
+/// All numbers of a step, of `f32` on the GPU.
+#[derive(Debug, Clone)]
+pub(super) struct Values<F> {
+    pub(super) parameters: Vec<Array2<F>>,
+    pub(super) gradients: Vec<Array2<F>>,
+    /// Of each parameter, in the order of the names.
+    pub(super) state: Vec<Vec<Array2<F>>>,
+}
+
+impl<F: Float> Values<F> {
+    pub(super) fn of(&self, kind: Kind, parameter: usize) -> &Array2<F> {
+        match kind {
+            Kind::Gradient => &self.gradients[parameter],
+            Kind::State(name) => &self.state[parameter][name],
+            Kind::Parameter => &self.parameters[parameter],
+        }
+    }
+
+    pub(super) fn of_mut(&mut self, kind: Kind, parameter: usize) -> &mut Array2<F> {
+        match kind {
+            Kind::Gradient => &mut self.gradients[parameter],
+            Kind::State(name) => &mut self.state[parameter][name],
+            Kind::Parameter => &mut self.parameters[parameter],
+        }
+    }
+
+    /// In the order in which they are compared: what comes later may be wrong because of what comes first.
+    pub(super) fn kinds(&self) -> Vec<Kind> {
+        let names = self.state.first().map_or(0, Vec::len);
+        let state = (0..names).map(Kind::State);
+        let first = std::iter::once(Kind::Gradient);
+        first.chain(state).chain([Kind::Parameter]).collect()
+    }
+
+    pub(super) fn cast<G: Float>(&self) -> Values<G> {
+        let cast = |values: &Array2<F>| values.mapv(|value| G::from_f64(value.into_f64()));
+        let all = |values: &Vec<Array2<F>>| values.iter().map(cast).collect::<Vec<_>>();
+        Values {
+            parameters: all(&self.parameters),
+            gradients: all(&self.gradients),
+            state: self.state.iter().map(all).collect(),
+        }
+    }
+}
+
+/// The gradients of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gradients {
+    Drawn,
+    /// Those of the step before.
+    Repeated,
+    Zero,
+}
+
+/// A step, and what the host says of it.
+#[derive(Debug, Clone)]
+pub(super) struct At {
+    /// Counted from 0.
+    pub(super) step: u64,
+    pub(super) coefficients: [f32; 4],
+    /// Whether the coefficients are of the optimizer with another learning rate.
+    pub(super) is_other: bool,
+    /// The learning rate of the optimizer as it was recorded.
+    pub(super) own_rate: f32,
+    gradients: Gradients,
+}
+
+impl At {
+    /// Steps of an optimizer: some from the first on, of which one has the learning rate of `other`, and two late ones.
+    pub(super) fn all(
+        name: &str,
+        [own, other]: [&dyn Optimizer; 2],
+        early: u64,
+    ) -> Result<Vec<Self>, Error> {
+        let at = |step: u64| -> Result<Self, Error> {
+            let is_other = step == 1;
+            let of = |optimizer| {
+                caught(name, &format!("Optimizer::coefficients({step})"), || {
+                    coefficients(optimizer, step, 0)
+                })
+            };
+            let (own, other) = (of(own)??, of(other)??);
+            Ok(Self {
+                step,
+                coefficients: if is_other { other } else { own },
+                is_other,
+                own_rate: own[0],
+                gradients: match step {
+                    2 => Gradients::Repeated,
+                    3 => Gradients::Zero,
+                    _ => Gradients::Drawn,
+                },
+            })
+        };
+        (0..early).chain([LATE, LATE + 1]).map(at).collect()
+    }
+}
+
+/// A parameter.
+#[derive(Debug, Clone)]
+pub(super) struct Spec {
+    pub(super) shape: TensorShape,
+    pub(super) group: Group,
+    /// How messages tell it from others.
+    of: &'static str,
+}
+
+/// Parameters of an arena, and what they are given in each step.
+#[derive(Debug)]
+pub(super) struct Case {
+    name: String,
+    states: &'static [&'static str],
+    pub(super) specs: Vec<Spec>,
+    /// How many of them each block has.
+    pub(super) blocks: Vec<usize>,
+    pub(super) steps: Vec<At>,
+    /// Before the first step.
+    pub(super) parameters: Vec<Array2<f32>>,
+    /// Of each step.
+    pub(super) gradients: Vec<Vec<Array2<f32>>>,
+}
+
+impl Case {
+    /// One parameter, updated as the optimizer says.
+    pub(super) fn of_one(shape: TensorShape) -> (Vec<Spec>, Vec<usize>) {
+        let group = Group::new();
+        let spec = Spec {
+            shape,
+            group,
+            of: "",
+        };
+        (vec![spec], vec![1])
+    }
+
+    /// Parameters in several groups and blocks, of these shapes in turns.
+    pub(super) fn of_groups(shapes: &[TensorShape]) -> (Vec<Spec>, Vec<usize>) {
+        let group = Group::new;
+        let groups = [
+            (group(), ""),
+            (group().frozen(true), " (frozen)"),
+            (group().rate(0.5), " (rate 0.5)"),
+            (group().weight_decay(0.0), " (no decay)"),
+            (group().weight_decay(0.125), " (decay 0.125)"),
+            (
+                group().rate(0.25).weight_decay(0.125),
+                " (rate 0.25, decay 0.125)",
+            ),
+            (group(), ""),
+        ];
+        let specs = groups.into_iter().zip(shapes.iter().cycle());
+        let specs = specs.map(|((group, of), &shape)| Spec { shape, group, of });
+        (specs.collect(), vec![3, 3, 1])
+    }
+
+    pub(super) fn new(
+        optimizer: &dyn Optimizer,
+        (specs, blocks): (Vec<Spec>, Vec<usize>),
+        steps: &[At],
+        [parameters, gradients]: [&RangeInclusive<f32>; 2],
+    ) -> Self {
+        let mut numbers = Numbers::new(0);
+        let mut draw = |range: &RangeInclusive<f32>| -> Vec<Array2<f32>> {
+            let shapes = specs.iter().map(|spec| spec.shape);
+            let drawn = shapes.map(|shape| {
+                let count = if is_tiled(shape) { TILE } else { shape.len() };
+                let values: Vec<f32> = (0..count).map(|_| numbers.input(range)).collect();
+                let mut values = values.iter().copied().cycle();
+                Array2::from_shape_simple_fn(shape.dims(), || values.next().unwrap_or(f32::NAN))
+            });
+            drawn.collect()
+        };
+        let parameters = draw(parameters);
+        let mut all: Vec<Vec<Array2<f32>>> = Vec::new();
+        for at in steps {
+            let zeros = || parameters.iter().map(|of| Array2::zeros(of.raw_dim()));
+            let of_step = match (at.gradients, all.last()) {
+                (Gradients::Repeated, Some(last)) => last.clone(),
+                (Gradients::Zero, _) => zeros().collect(),
+                _ => draw(gradients),
+            };
+            all.push(of_step);
+        }
+        Self {
+            name: optimizer.describe(),
+            states: optimizer.state(),
+            specs,
+            blocks,
+            steps: steps.to_vec(),
+            parameters,
+            gradients: all,
+        }
+    }
+
+    /// What the first step begins with.
+    pub(super) fn start(&self) -> Values<f32> {
+        let zeros = |of: &Array2<f32>| vec![Array2::zeros(of.raw_dim()); self.states.len()];
+        Values {
+            parameters: self.parameters.clone(),
+            gradients: self.gradients[0].clone(),
+            state: self.parameters.iter().map(zeros).collect(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn groups(&self) -> Vec<Group> {
+        self.specs.iter().map(|spec| spec.group).collect()
+    }
+
+    /// Whether there is one parameter, whose numbers are those of a tile in the first step.
+    pub(super) fn is_tiled(&self) -> bool {
+        matches!(&*self.specs, [spec] if is_tiled(spec.shape))
+    }
+
+    pub(super) fn states(&self) -> &'static [&'static str] {
+        self.states
+    }
+
+    /// How messages and the report name a tensor.
+    pub(super) fn tensor(&self, kind: Kind, parameter: usize) -> String {
+        let name = match kind {
+            Kind::Gradient => "gradient",
+            Kind::State(name) => self.states[name],
+            Kind::Parameter => "parameter",
+        };
+        format!("{name}{}", self.specs[parameter].of)
+    }
+
+    pub(super) fn place(&self, step: usize, kind: Kind, parameter: usize, at: usize) -> Box<Place> {
+        let (tensor, shape) = (self.tensor(kind, parameter), self.specs[parameter].shape);
+        let mut place = Place::new(&self.name, Pass::Update, &tensor, shape, at);
+        place.step = Some(self.steps[step].step);
+        let gradient = self.gradients[step][parameter].get(place.element);
+        place.x = gradient.copied().filter(|_| kind != Kind::Gradient);
+        Box::new(place)
+    }
+
+    /// An element that is NaN, in the order of comparison.
+    pub(super) fn check_numbers<F: Float>(
+        &self,
+        step: usize,
+        values: &Values<F>,
+        by: &'static str,
+    ) -> Result<(), CheckError> {
+        for parameter in 0..self.specs.len() {
+            for kind in values.kinds() {
+                let mut elements = values.of(kind, parameter).iter();
+                if let Some(at) = elements.position(|value| value.is_nan()) {
+                    let at = self.place(step, kind, parameter, at);
+                    return Err(CheckError::Nan { at, by });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_tiled(shape: TensorShape) -> bool {
+    shape.len() > TILED
+}
+
+/// The tensors of each step, which are compared step by step.
+pub(super) fn footprints(
+    specs: &[Spec],
+    states: &'static [&'static str],
+    steps: usize,
+) -> Vec<Vec<Footprint<'static>>> {
+    let names = ["parameters", "gradients"].into_iter();
+    let names: Vec<_> = names.chain(states.iter().copied()).collect();
+    let of_step = specs.iter().flat_map(|spec| {
+        names.iter().map(|name| Footprint {
+            name,
+            shape: spec.shape,
+            copies: OPERAND + RESULT,
+        })
+    });
+    vec![of_step.collect(); steps]
+}

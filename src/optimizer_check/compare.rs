@@ -1,0 +1,395 @@
+//! A step on the GPU against the same step by the reference.
+
+use ndarray::Array2;
+
+use super::case::{Case, Kind, TILE, Values};
+use super::on_gpu::Taken;
+use super::twin::{Twin, When};
+use super::{Check, Comparison, Pass};
+use crate::check::{Numbers, ROUNDINGS, Worst};
+use crate::error::{CheckError, Followed, OptimizerFault};
+use crate::ops::Group;
+use crate::reference::Float;
+
+/// How often operands are moved of which each result has its own: to one side, and to the other.
+const MOVES: u64 = 2;
+
+/// Compares steps of a case with those by the reference.
+#[derive(Debug)]
+pub(super) struct Compare<'a> {
+    pub(super) twin: &'a Twin<'a>,
+    pub(super) case: &'a Case,
+    pub(super) tolerance: f64,
+}
+
+/// A step by the reference, from what the GPU was given.
+struct Expected {
+    before: Values<f64>,
+    after: Values<f64>,
+    /// How far each result moves with its operands.
+    moved: Values<f64>,
+}
+
+/// A tensor of a step: its index, what it is, and of which parameter.
+#[derive(Debug, Clone, Copy)]
+struct Of {
+    step: usize,
+    kind: Kind,
+    parameter: usize,
+}
+
+impl Compare<'_> {
+    /// A row for each tensor, with the element that comes nearest to its bound in all steps.
+    pub(super) fn rows(&self, taken: &[Taken]) -> Result<Vec<Comparison>, CheckError> {
+        let mut worst: Vec<Option<Worst>> = Vec::new();
+        for (step, taken) in taken.iter().enumerate() {
+            let of_step = self.step(step, taken)?;
+            worst.resize(of_step.len(), None);
+            for (all, of_step) in worst.iter_mut().zip(of_step) {
+                *all = Worst::of(all.iter().copied().chain(of_step));
+            }
+        }
+        let names = self.names(taken.first());
+        let rows = worst
+            .iter()
+            .zip(names)
+            .filter_map(|(worst, (kind, parameter))| {
+                let shape = self.case.specs[parameter].shape;
+                let tensor = self.case.tensor(kind, parameter);
+                let check = Check::Parity(Pass::Update);
+                worst.map(|worst| worst.row(check, &tensor, shape, None))
+            });
+        Ok(rows.collect())
+    }
+
+    /// What is compared of every step, in order.
+    fn names(&self, taken: Option<&Taken>) -> Vec<(Kind, usize)> {
+        let kinds = taken.map_or_else(Vec::new, |taken| taken.before.kinds());
+        let parameters = 0..self.case.specs.len();
+        let of = |parameter| kinds.iter().map(move |&kind| (kind, parameter));
+        parameters.flat_map(of).collect()
+    }
+
+    fn step(&self, step: usize, taken: &Taken) -> Result<Vec<Option<Worst>>, CheckError> {
+        let (when, groups) = (When::from(&self.case.steps[step]), self.case.groups());
+        let before = taken.before.cast::<f64>();
+        let after = self.twin.step(when, &groups, &before, 1.0)?;
+        self.case.check_numbers(step, &after, "the reference")?;
+        let expected = Expected {
+            moved: self.moved(when, &groups, &before, &after)?,
+            before,
+            after,
+        };
+        let single = self.twin.step(when, &groups, &taken.before, 1.0)?;
+        let mut all = Vec::new();
+        for (kind, parameter) in self.names(Some(taken)) {
+            let of = Of {
+                step,
+                kind,
+                parameter,
+            };
+            if self.is_unchanged(of, &expected) {
+                all.push(None);
+                continue;
+            }
+            self.check_single(of, &expected, &single)?;
+            let worst = self.worst(of, &expected, &taken.after);
+            if let Some(worst) = worst.filter(|worst| !worst.is_within()) {
+                return Err(self.fault(of, &expected, taken, worst)?);
+            }
+            all.push(worst);
+        }
+        Ok(all)
+    }
+
+    /// Whether it must be as before, bit by bit, which was seen: what is frozen, and gradients that the rule leaves
+    /// alone.
+    fn is_unchanged(&self, of: Of, expected: &Expected) -> bool {
+        let [before, after] =
+            [&expected.before, &expected.after].map(|values| values.of(of.kind, of.parameter));
+        let is_frozen = self.case.specs[of.parameter].group.is_frozen();
+        is_frozen || of.kind == Kind::Gradient && before == after
+    }
+
+    /// The element of what was found that comes nearest to its bound.
+    fn worst(&self, of: Of, expected: &Expected, found: &Values<f32>) -> Option<Worst> {
+        let Of {
+            kind, parameter, ..
+        } = of;
+        let found = found.of(kind, parameter).iter();
+        let before = expected.before.of(kind, parameter);
+        let after = expected.after.of(kind, parameter);
+        let operands = before.iter().zip(expected.moved.of(kind, parameter));
+        let elements = found.zip(after).zip(operands).enumerate();
+        Worst::of(elements.map(|(at, ((&found, &after), (&before, &moved)))| {
+            let change = (after - before).abs();
+            Worst {
+                at,
+                found: found.into(),
+                // What overflows does so on both sides.
+                expected: match after.abs() > f64::from(f32::MAX) {
+                    true => f32::from_f64(after).into(),
+                    false => after,
+                },
+                bound: match change.is_finite() && (change > 0.0 || moved > 0.0) {
+                    true => self.tolerance * change + moved + f64::from(f32::MIN_POSITIVE),
+                    false => 0.0,
+                },
+            }
+        }))
+    }
+
+    /// The reference in `f32` is what it is in `f64`.
+    fn check_single(
+        &self,
+        of: Of,
+        expected: &Expected,
+        single: &Values<f32>,
+    ) -> Result<(), CheckError> {
+        let worst = self.worst(of, expected, single);
+        match worst.filter(|worst| !worst.is_within()) {
+            None => Ok(()),
+            Some(worst) => Err(OptimizerFault::Precision {
+                at: self.case.place(of.step, of.kind, of.parameter, worst.at),
+                single: worst.found,
+                double: worst.expected,
+                bound: worst.bound,
+            }
+            .into()),
+        }
+    }
+
+    /// How far each result moves when its operands do; of a large parameter as that of one tile, where the rule makes
+    /// the same of each tile.
+    fn moved(
+        &self,
+        when: When,
+        groups: &[Group],
+        before: &Values<f64>,
+        after: &Values<f64>,
+    ) -> Result<Values<f64>, CheckError> {
+        if !self.case.is_tiled() {
+            return self.moved_one_by_one(when, groups, before, after);
+        }
+        let of_first = |values: &Array2<f64>| {
+            let mut first = values.iter().copied();
+            Array2::from_shape_simple_fn((1, TILE), || first.next().unwrap_or(f64::NAN))
+        };
+        let mut tile = before.clone();
+        for (kind, parameter) in each(before) {
+            *tile.of_mut(kind, parameter) = of_first(before.of(kind, parameter));
+        }
+        let tile_after = self.twin.step(when, groups, &tile, 1.0)?;
+        let is_of_tiles = |values: &Values<f64>, tile: &Values<f64>| {
+            each(values).into_iter().all(|(kind, parameter)| {
+                let tile = tile.of(kind, parameter).iter().cycle();
+                values
+                    .of(kind, parameter)
+                    .iter()
+                    .eq(tile.take(values.of(kind, parameter).len()))
+            })
+        };
+        if !(is_of_tiles(before, &tile) && is_of_tiles(after, &tile_after)) {
+            return self.moved_one_by_one(when, groups, before, after);
+        }
+        let of_tile = self.moved_one_by_one(when, groups, &tile, &tile_after)?;
+        let mut moved = after.clone();
+        for (kind, parameter) in each(after) {
+            let tile = of_tile.of(kind, parameter).iter().cycle();
+            let all = moved.of_mut(kind, parameter).iter_mut();
+            all.zip(tile).for_each(|(value, moved)| *value = *moved);
+        }
+        Ok(moved)
+    }
+
+    /// The sum over what moves alone.
+    fn moved_one_by_one(
+        &self,
+        when: When,
+        groups: &[Group],
+        before: &Values<f64>,
+        after: &Values<f64>,
+    ) -> Result<Values<f64>, CheckError> {
+        let elements: usize = before.parameters.iter().map(ndarray::ArrayBase::len).sum();
+        let is_coupled = self.is_coupled(when, groups, before, after)?;
+        let terms = if is_coupled { elements } else { 1 };
+        // Of a result that is of many elements, one draw may happen to move little; of so many as in a large one, none.
+        let moves = match is_coupled && !self.case.is_tiled() {
+            true => 2 * MOVES,
+            false => MOVES,
+        };
+        let relative = ROUNDINGS * (terms as f64).sqrt();
+        let mut sum = after.clone();
+        for (kind, parameter) in each(after) {
+            sum.of_mut(kind, parameter).fill(0.0);
+        }
+        let mut largest = sum.clone();
+        for moving in after.kinds().into_iter().map(Some).chain([None]) {
+            for (kind, parameter) in each(after) {
+                largest.of_mut(kind, parameter).fill(0.0);
+            }
+            for number in 0..moves {
+                let moved =
+                    self.move_operand((moving, number), relative, (when, groups), before)?;
+                for (kind, parameter) in each(after) {
+                    let pairs = moved
+                        .of(kind, parameter)
+                        .iter()
+                        .zip(after.of(kind, parameter));
+                    let largest = largest.of_mut(kind, parameter).iter_mut();
+                    for (largest, (moved, after)) in largest.zip(pairs) {
+                        let by = (moved - after).abs();
+                        *largest = largest.max(if by.is_finite() { by } else { 0.0 });
+                    }
+                }
+            }
+            for (kind, parameter) in each(after) {
+                *sum.of_mut(kind, parameter) += largest.of(kind, parameter);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// A step with one kind of operand moved, or the learning rate: each number to a random side, with the next
+    /// number of a move to the other.
+    fn move_operand(
+        &self,
+        (moving, number): (Option<Kind>, u64),
+        relative: f64,
+        (when, groups): (When, &[Group]),
+        before: &Values<f64>,
+    ) -> Result<Values<f64>, CheckError> {
+        let mut numbers = Numbers::new(number / 2);
+        let flipped = u32::from(number % 2 == 1);
+        let mut side = || match (numbers.bits() ^ flipped) % 2 {
+            0 => 1.0 + relative,
+            _ => 1.0 - relative,
+        };
+        let Some(kind) = moving else {
+            return self.twin.step(when, groups, before, side());
+        };
+        let mut operands = before.clone();
+        for parameter in 0..groups.len() {
+            let values = operands.of_mut(kind, parameter);
+            values.mapv_inplace(|value| value * side());
+        }
+        self.twin.step(when, groups, &operands, 1.0)
+    }
+
+    /// Whether a result depends on other elements, as by a norm: whether any with an odd index changes with those that
+    /// have an even one.
+    fn is_coupled(
+        &self,
+        when: When,
+        groups: &[Group],
+        before: &Values<f64>,
+        after: &Values<f64>,
+    ) -> Result<bool, CheckError> {
+        let mut operands = before.clone();
+        let is_odd = |index: usize, parameter: usize| (index + parameter) % 2 == 1;
+        for parameter in 0..groups.len() {
+            for kind in [Kind::Parameter, Kind::Gradient] {
+                let values = operands.of_mut(kind, parameter).iter_mut().enumerate();
+                let even = values.filter(|(index, _)| !is_odd(*index, parameter));
+                even.for_each(|(_, value)| *value *= 2.0);
+            }
+        }
+        let other = self.twin.step(when, groups, &operands, 1.0)?;
+        Ok(each(after).into_iter().any(|(kind, parameter)| {
+            let pairs = after
+                .of(kind, parameter)
+                .iter()
+                .zip(other.of(kind, parameter));
+            let mut odd = pairs
+                .enumerate()
+                .filter(|(index, _)| is_odd(*index, parameter));
+            odd.any(|(_, (after, other))| after != other)
+        }))
+    }
+
+    /// What is wrong, as far as it can be told.
+    fn fault(
+        &self,
+        of: Of,
+        expected: &Expected,
+        taken: &Taken,
+        worst: Worst,
+    ) -> Result<CheckError, CheckError> {
+        let at = self.case.place(of.step, of.kind, of.parameter, worst.at);
+        let before = taken.before.of(of.kind, of.parameter).iter().nth(worst.at);
+        let before = before.map(|&value| f64::from(value));
+        if before == Some(worst.found) && of.kind != Kind::Gradient {
+            return Ok(OptimizerFault::NotUpdated {
+                at,
+                found: worst.found,
+                expected: worst.expected,
+            }
+            .into());
+        }
+        for (ignored, when, group) in self.ignored(of) {
+            let mut groups = self.case.groups();
+            groups[of.parameter] = group;
+            let by_it = Expected {
+                after: self.twin.step(when, &groups, &expected.before, 1.0)?,
+                before: expected.before.clone(),
+                moved: expected.moved.clone(),
+            };
+            let as_if = self.worst(of, &by_it, &taken.after);
+            if as_if.is_some_and(|worst| worst.is_within()) {
+                return Ok(OptimizerFault::Ignored {
+                    at,
+                    ignored,
+                    found: worst.found,
+                    expected: worst.expected,
+                }
+                .into());
+            }
+        }
+        Ok(CheckError::Parity {
+            at,
+            found: worst.found,
+            expected: worst.expected,
+            bound: worst.bound,
+        })
+    }
+
+    /// What a kernel may not have followed in a step of this parameter, and the step as if it had not been told.
+    fn ignored(&self, of: Of) -> Vec<(Followed, When, Group)> {
+        let (at, group) = (
+            &self.case.steps[of.step],
+            self.case.specs[of.parameter].group,
+        );
+        let when = When::from(at);
+        let mut all = Vec::new();
+        if when.rate != at.own_rate {
+            let when = When {
+                rate: at.own_rate,
+                ..when
+            };
+            all.push((Followed::Coefficients, when, group));
+        }
+        let (is_rate, decay) = (group.rate_of() != 1.0, group.own_decay());
+        let as_all = Group::new();
+        if is_rate {
+            all.push((Followed::Rate, when, group.rate(1.0)));
+        }
+        if let Some(decay) = decay {
+            let by_default = as_all.rate(group.rate_of());
+            all.push((Followed::WeightDecay, when, by_default));
+            if decay != 0.0 {
+                all.push((Followed::WeightDecay, when, group.weight_decay(0.0)));
+            }
+        }
+        if is_rate && decay.is_some() {
+            all.push((Followed::RateAndWeightDecay, when, as_all));
+            all.push((Followed::RateAndWeightDecay, when, as_all.weight_decay(0.0)));
+        }
+        all
+    }
+}
+
+fn each(values: &Values<f64>) -> Vec<(Kind, usize)> {
+    let kinds = values.kinds();
+    let of = |parameter| kinds.clone().into_iter().map(move |kind| (kind, parameter));
+    (0..values.parameters.len()).flat_map(of).collect()
+}
