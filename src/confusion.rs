@@ -129,6 +129,51 @@ impl Confusion {
         Ok(Self { counts })
     }
 
+    /// Counts of labels that do not exclude each other, one by one: for each a table of 0 (it does not apply) and 1 (it
+    /// applies). `outputs` are logits, (rows, labels), which say yes where they are above 0; `targets` are 0 or 1.
+    ///
+    /// ```
+    /// use wgrad::Confusion;
+    /// use wgrad::ndarray::array;
+    ///
+    /// let logits = array![[2.0f32, -1.0], [0.5, 3.0], [-2.0, 1.0]];
+    /// let targets = array![[1.0f32, 0.0], [0.0, 1.0], [0.0, 1.0]];
+    /// let labels = Confusion::of_labels(logits.view(), targets.view())?;
+    /// assert_eq!(labels[0].counts(), array![[1, 1], [0, 1]]);
+    /// assert_eq!(labels[1].per_class()[1].f1, 1.0);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there are not as many targets as outputs, [`Error::Setting`] when a target is neither 0
+    /// nor 1.
+    pub fn of_labels<F: Float>(
+        outputs: ArrayView2<'_, F>,
+        targets: ArrayView2<'_, F>,
+    ) -> Result<Vec<Self>, Error> {
+        let shapes = [outputs.dim(), targets.dim()].map(<[usize; 2]>::from);
+        if shapes[0] != shapes[1] {
+            return Err(Error::shape(
+                "targets (rows, labels)",
+                shapes[0],
+                shapes[1],
+                "Give each row as many targets as it has outputs",
+            ));
+        }
+        let mut counts = vec![Array2::zeros((2, 2)); outputs.ncols()];
+        for ((row, label), &target) in targets.indexed_iter() {
+            let is_label = target == F::one();
+            if !is_label && target != F::zero() {
+                let name = format!("target {label} of row {row}");
+                return Err(Error::setting(name, "0 or 1, as it is of a label", target));
+            }
+            let is_taken = outputs[(row, label)] > F::zero();
+            counts[label][(usize::from(is_label), usize::from(is_taken))] += 1;
+        }
+        let of_label = |counts| Self { counts };
+        Ok(counts.into_iter().map(of_label).collect())
+    }
+
     /// (classes, classes): examples by their label, a row for each, and by the class predicted.
     #[must_use]
     pub fn counts(&self) -> ArrayView2<'_, usize> {

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use ndarray::array;
 
 use super::{ClassMetrics, Confusion, Prediction};
@@ -109,4 +111,20 @@ fn a_prediction_is_the_first_of_the_largest_logits_and_its_softmax() {
     assert!((of(logits).probability - 2.0 / 3.0).abs() < f64::from(f32::EPSILON));
     assert!(of([0.0, f32::NAN, 1.0]).probability.is_nan());
     assert!(of([0.0, f32::INFINITY, 1.0]).probability.is_nan());
+}
+
+#[test]
+fn labels_are_counted_one_by_one() {
+    let logits = array![[0.0f32, -0.0], [f32::NAN, 1e-30], [f32::INFINITY, -1.0]];
+    let targets = array![[0.0f32, 1.0], [1.0, 1.0], [1.0, 0.0]];
+    let found = Confusion::of_labels(logits.view(), targets.view()).unwrap();
+    // What is not above 0 is no, NaN too.
+    assert_eq!(found[0].counts(), array![[1, 0], [1, 1]]);
+    assert_eq!(found[1].counts(), array![[1, 0], [1, 1]]);
+    let soft = array![[0.0f32, 1.0], [0.5, 1.0], [1.0, 0.0]];
+    let error = Confusion::of_labels(logits.view(), soft.view()).unwrap_err();
+    assert!(error.to_string().contains("target 0 of row 1"), "{error}");
+    let fewer = soft.slice(ndarray::s![..2, ..]);
+    let error = Confusion::of_labels(logits.view(), fewer).unwrap_err();
+    assert!(error.to_string().contains("3 × 2"), "{error}");
 }
