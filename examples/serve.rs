@@ -40,8 +40,16 @@ fn serve() -> Result<(), Box<dyn Error>> {
     let mut features = vec![0.0; columns.features()];
     let mut record = csv::StringRecord::new();
     for row in 0.. {
-        if !reader.read_record(&mut record)? {
-            break;
+        match reader.read_record(&mut record) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
+                complain(&format!(
+                    "error: row {row} of standard input: expected UTF-8: {error}"
+                ));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
         }
         if let Err(error) = encoder.encode(&record, RowNumber::Row(row), &mut features) {
             complain(&format!("error: {error}"));

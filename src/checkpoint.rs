@@ -29,6 +29,11 @@
 //! there where the network is of the columns of a table ([`Sequential::of`](crate::Sequential::of)): what
 //! [`FittedColumns::to_json`](crate::data::FittedColumns::to_json) writes.
 //!
+//! Layers are `Linear` {`outputs`, `bias`}, `Conv2d` {`outputs`, `window`, `dilation`, `bias`}, `MaxPool2d` and `AvgPool2d`
+//! (windows), `GlobalAvgPool2d`, `BatchNorm` {`eps`, `momentum`}, `LayerNorm` {`eps`}, `Embedding` {`count`, `width`},
+//! `Dropout` {`p`}, `LeakyRelu` {`negative_slope`}, and by their names alone `Relu`, `Gelu`, `Sigmoid`, `Tanh`, `Flatten`. A
+//! window is {`kernel`, `stride`, `padding`}, and each of these and `dilation` is a pair of height and width.
+//!
 //! Of a training the metadata hold also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` and `loss` (as
 //! [`Optimizer::describe`](crate::ops::Optimizer::describe) and [`Loss::describe`](crate::ops::Loss::describe) say:
 //! name, settings, schedule), `groups` and `moving_average` where there are any, `decay`

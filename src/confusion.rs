@@ -130,7 +130,8 @@ impl Confusion {
     }
 
     /// Counts of labels that do not exclude each other, one by one: for each a table of 0 (it does not apply) and 1 (it
-    /// applies). `outputs` are logits, (rows, labels), which say yes where they are above 0; `targets` are 0 or 1.
+    /// applies). `outputs` are logits, (rows, labels), which say yes where they are above 0, and no where they are NaN, too;
+    /// `targets` are 0 or 1.
     ///
     /// ```
     /// use wgrad::Confusion;

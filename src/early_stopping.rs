@@ -36,6 +36,8 @@ pub struct EarlyStopping {
     least: f64,
     evaluations: Option<usize>,
     best: Option<f64>,
+    /// The last one that counted as better.
+    reference: Option<f64>,
     latest: Option<f64>,
     since_best: usize,
     made: usize,
@@ -51,6 +53,7 @@ impl EarlyStopping {
             least: 0.0,
             evaluations: None,
             best: None,
+            reference: None,
             latest: None,
             since_best: 0,
             made: 0,
@@ -88,6 +91,10 @@ impl EarlyStopping {
     ) -> Result<bool, Error> {
         self.check()?;
         let metric = trainer.metric(self.metric, &examples.into())?;
+        if self.made == 0 {
+            // What an earlier training kept may be of another metric.
+            trainer.forget_best();
+        }
         trainer.keep_if_best(self.lower_is_better(metric))?;
         self.observe(metric)
     }
@@ -102,13 +109,16 @@ impl EarlyStopping {
         self.made += 1;
         self.latest = Some(metric);
         let lower = self.lower_is_better(metric);
-        let best = self.best.map(|best| self.lower_is_better(best));
-        let is_better = match best {
+        let is_better_than = |other: Option<f64>, by: f64| match other {
             None => !metric.is_nan(),
-            Some(best) => lower < best - self.least,
+            Some(other) => lower < self.lower_is_better(other) - by,
         };
-        if is_better {
+        let counts = is_better_than(self.reference, self.least);
+        if is_better_than(self.best, 0.0) {
             self.best = Some(metric);
+        }
+        if counts {
+            self.reference = Some(metric);
             self.since_best = 0;
         } else {
             self.since_best += 1;
@@ -123,7 +133,7 @@ impl EarlyStopping {
         self.metric
     }
 
-    /// The best metric so far.
+    /// The best metric so far: that of the parameters that are kept.
     #[must_use]
     pub const fn best(&self) -> Option<f64> {
         self.best
@@ -189,6 +199,17 @@ mod tests {
         );
         assert_eq!(ends_after(loss(), &[f64::NAN, f64::NAN, 1.0]), 2);
         assert_eq!(ends_after(loss(), &[f64::INFINITY, 5.0, 4.0]), 3);
+    }
+
+    #[test]
+    fn what_is_better_by_too_little_is_kept_and_does_not_count() {
+        let mut stopping = EarlyStopping::new(Metric::Accuracy, 2).least(0.1);
+        assert!(stopping.observe(0.5).unwrap() && stopping.observe(0.55).unwrap());
+        assert_eq!(stopping.best(), Some(0.55));
+        // Better than 0.5 by more than 0.1, as what does not count is no measure.
+        assert!(stopping.observe(0.62).unwrap());
+        assert!(stopping.observe(0.6).unwrap() && !stopping.observe(0.61).unwrap());
+        assert_eq!(stopping.best(), Some(0.62));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::probability::softmax;
 use crate::reference::{Float, Targets};
 use ranks::area_under_curve;
 
-/// A number by name that says how good outputs are, with scikit-learn's definition. `Display` prints its name, which
-/// `parse` takes.
+/// A number by name that says how good outputs are, as scikit-learn defines it, but that classes which a network has and a
+/// data set has not count as well. `Display` prints its name, which `parse` takes.
 ///
 /// ```
 /// use wgrad::ndarray::array;
@@ -28,8 +28,8 @@ use ranks::area_under_curve;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// Of a training [`Trainer::metric`](crate::Trainer::metric) computes it, and an [`EarlyStopping`](crate::EarlyStopping)
-/// stops by it.
+/// [`Trainer::metric`](crate::Trainer::metric) computes it for a data set during a training, and
+/// [`EarlyStopping`](crate::EarlyStopping) stops by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Metric {
@@ -84,12 +84,12 @@ impl Metric {
         }
     }
 
-    /// The number for `outputs`, (rows, outputs): logits of classes or labels, or values. It is NaN where an output that
-    /// counts is.
+    /// The number for `outputs`, (rows, outputs): logits of classes or labels, or values. Where an output is NaN so are
+    /// `roc_auc`, `r2` and `mae`; `accuracy` counts it as wrong, and `f1` as a no.
     ///
     /// # Errors
     /// [`Error::Setting`] for [`Loss`](Self::Loss), when there are no rows, when the metric is of classes and the targets
-    /// are values, or the other way round, when values of labels are neither 0 nor 1 (for `f1` and `roc_auc`), or when all or
+    /// are values, or the other way round, when values of labels are neither 0 nor 1 (between them for `accuracy`), or when all or
     /// none of the rows are of a class whose curve is asked for; [`Error::Shape`] or [`Error::Count`] when outputs and targets
     /// differ in number.
     pub fn of<F: Float>(
@@ -179,6 +179,20 @@ impl Metric {
                     Some(((row, column), value)) => Err(Error::setting(
                         format!("value {column} of row {row} for the metric {self}"),
                         "0 or 1, as it is of labels",
+                        value,
+                    )),
+                }
+            }
+            Targets::Values(values) if self == Self::Accuracy => {
+                let is_probability = |value: F| (F::zero()..=F::one()).contains(&value);
+                let other = values
+                    .indexed_iter()
+                    .find(|(_, value)| !is_probability(**value));
+                match other {
+                    None => Ok(()),
+                    Some(((row, column), value)) => Err(Error::setting(
+                        format!("value {column} of row {row} for the metric {self}"),
+                        "0 to 1, as it is of labels: of other values take r2 or mae",
                         value,
                     )),
                 }

@@ -72,7 +72,8 @@ pub(crate) fn probabilities_of<F: Float>(targets: TargetKind) -> Result<Probabil
 /// Draws classes by their probabilities: each draw is a function of the seed and of how many there were before, the same
 /// on every machine.
 ///
-/// A temperature of 1 draws by softmax of the logits, a lower one the likely classes more often, 0 always the likeliest;
+/// A temperature of 1 draws by softmax of the logits, a lower one the likely classes more often, 0 always the likeliest (of equal ones any, as
+/// often as the others);
 /// a higher one evens them out: the logits are divided by it.
 ///
 /// ```

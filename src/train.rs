@@ -235,6 +235,9 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// Metric and step of the parameters that are kept.
     fn best(&self) -> Option<(f64, u64)>;
 
+    /// Keeps no parameters any more.
+    fn forget_best(&mut self);
+
     /// Keeps a copy of the parameters if `metric` is the lowest so far.
     ///
     /// # Errors

@@ -55,6 +55,13 @@ fn rows_are_predicted_without_allocation_after_the_first() {
         let x = rows(33, network.features());
         let expected = network.predict(x.view()).unwrap();
         let mut predictor = Predictor::new(network);
+        for count in [0, 5, 0] {
+            let none = x.slice(s![..count, ..]);
+            assert_eq!(
+                predictor.predict(none).unwrap().dim(),
+                (count, expected.ncols())
+            );
+        }
         assert_eq!(predictor.predict(x.view()).unwrap(), expected);
         let row = x.row(7).to_vec();
         let alone = predictor.predict_row(&row).unwrap().to_vec();

@@ -56,14 +56,8 @@ fn structure(file: &File<'_>, find: Find<'_>) -> Result<Sequential, CheckpointEr
     };
     let columns =
         FittedColumns::from_json(columns).map_err(|error| makes_no_sense(&error.to_string()))?;
-    match columns.features() == network.features() {
-        true => Ok(network.with_columns(columns)),
-        false => Err(makes_no_sense(&format!(
-            "its columns give {} features, and the network takes {}",
-            columns.features(),
-            network.features()
-        ))),
-    }
+    // What does not fit is told when the network's shapes are.
+    Ok(network.with_columns(&columns))
 }
 
 fn makes_no_sense(reason: &str) -> CheckpointError {

@@ -113,7 +113,7 @@ impl<F> Default for Room<F> {
 impl<F: Float> Room<F> {
     /// Has room for so many rows: nothing is allocated that is there already, of as many rows or more.
     pub(super) fn fit(&mut self, passes: &Passes, turns: &Turns, rows: usize) {
-        if rows == self.rows {
+        if rows == self.rows && !self.blocks.is_empty() {
             return;
         }
         self.rows = rows;

@@ -251,7 +251,8 @@ pub enum CheckpointError {
     },
     /// There are more tensors than a file can name.
     #[error(
-        "the names of the tensors take {found} bytes, and a file has room for {most}. Take fewer tensors, or shorter names"
+        "the names of the tensors take {found} bytes, and a file has room for {most}. Take fewer tensors, \
+         shorter names, or columns of fewer categories (Category::at_least)"
     )]
     Header {
         /// What a header may take.

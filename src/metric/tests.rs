@@ -161,6 +161,12 @@ fn what_cannot_be_scored_is_told() {
         Targets::Values(values.view()),
         &["value 1 of row 0", "0.5", "0 or 1"],
     );
+    let wide = array![[1.0f32, 3.5], [0.0, 1.0]];
+    told(
+        Metric::Accuracy,
+        Targets::Values(wide.view()),
+        &["value 1 of row 0", "3.5", "take r2 or mae"],
+    );
     let narrow = array![[1.0f32], [0.0]];
     told(
         Metric::R2,

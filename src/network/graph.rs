@@ -132,7 +132,7 @@ impl Graph {
             let Source::Input { first } = self.values[x].source else {
                 return None;
             };
-            let columns = first..first + self.values[x].shape.len();
+            let columns = first..first.saturating_add(self.values[x].shape.len());
             let layer = format!("layers.{index}, {}", of_use.layer.name());
             Some((columns, below, layer))
         })

@@ -168,13 +168,34 @@ impl Sequential {
         if parts.len() > 1 {
             network = network.value(Source::Concat(parts));
         }
-        network.with_columns(columns.clone())
+        network.with_columns(columns)
     }
 
-    /// With what a row of its features is made of.
-    pub(crate) fn with_columns(mut self, columns: FittedColumns) -> Self {
-        let text = columns.to_json();
-        self.columns = Some(Arc::new(ColumnsOf { columns, text }));
+    /// Says what a row of features is made of, so that the network's file has it, with means and deviations: for a network
+    /// that is not made by [`of`](Self::of).
+    ///
+    /// ```
+    /// use wgrad::TwoLayerNet;
+    /// use wgrad::data::FittedColumns;
+    /// use wgrad::ndarray::array;
+    ///
+    /// let (x, y) = (array![[1.0, 20.0], [3.0, 10.0], [2.0, 60.0]], array![[0.5], [1.5], [1.0]]);
+    /// let columns = FittedColumns::of_numbers(x.view(), y.view())?;
+    /// let network = TwoLayerNet::spec(2, 8, 1).with_columns(&columns).on_cpu()?;
+    /// assert!(network.columns().is_some());
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_columns(mut self, columns: &FittedColumns) -> Self {
+        let (expected, found) = (self.features(), columns.features());
+        if expected != found {
+            let expected = format!("{expected}, as the network takes");
+            return self.mistaken("features of the columns", &expected, &found.to_string());
+        }
+        self.columns = Some(Arc::new(ColumnsOf {
+            text: columns.to_json(),
+            columns: columns.clone(),
+        }));
         self
     }
 

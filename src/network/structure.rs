@@ -159,7 +159,7 @@ impl Sequential {
                     None => return Err(StructureFault::Layer(name)),
                 },
                 Value::Again { layer, of } => match network.layers.get(layer) {
-                    Some(layer) => (Arc::clone(layer), of),
+                    Some(layer) => (Arc::clone(shared(layer)), of),
                     None => return Err(damaged("a layer is used before it is described")),
                 },
                 Value::Sum(of) => {

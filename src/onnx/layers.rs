@@ -35,8 +35,10 @@ pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(),
             let counts = vec![int("count_include_pad", 1)];
             at.operator("AveragePool", [window_of(window), counts].concat());
         }
-        Known::Conv2d { window, .. } => {
-            let dilations = vec![sizes("dilations", window.dilation)];
+        Known::Conv2d {
+            window, dilation, ..
+        } => {
+            let dilations = vec![sizes("dilations", dilation)];
             at.operator("Conv", [window_of(window), dilations].concat());
         }
         Known::MaxPool2d(window) => at.operator("MaxPool", window_of(window)),

@@ -21,6 +21,7 @@ pub(crate) enum Known {
     Conv2d {
         outputs: usize,
         window: Sizes,
+        dilation: [usize; 2],
         bias: bool,
     },
     MaxPool2d(Sizes),
@@ -51,14 +52,13 @@ pub(crate) enum Known {
     Flatten,
 }
 
-/// A window, each pair as (height, width).
+/// A window whose pixels lie beside each other, each pair as (height, width).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sizes {
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: [usize; 2],
     pub(crate) padding: [usize; 2],
-    pub(crate) dilation: [usize; 2],
 }
 
 impl From<Window> for Sizes {
@@ -67,7 +67,6 @@ impl From<Window> for Sizes {
             kernel: window.kernel.as_array(),
             stride: window.stride.as_array(),
             padding: window.padding.as_array(),
-            dilation: window.dilation.as_array(),
         }
     }
 }
@@ -78,7 +77,7 @@ impl From<Sizes> for Window {
             kernel: Size2::from(sizes.kernel),
             stride: Size2::from(sizes.stride),
             padding: Size2::from(sizes.padding),
-            dilation: Size2::from(sizes.dilation),
+            dilation: Size2::from(1),
         }
     }
 }
@@ -97,6 +96,7 @@ impl Known {
             return Some(Self::Conv2d {
                 outputs: conv.outputs,
                 window: conv.window.into(),
+                dilation: conv.window.dilation.as_array(),
                 bias: conv.bias.is_some(),
             });
         }
@@ -151,9 +151,10 @@ impl Known {
             Self::Conv2d {
                 outputs,
                 window,
+                dilation,
                 bias,
             } => {
-                let conv = Conv2d::with_window(outputs, window.into());
+                let conv = Conv2d::with_window(outputs, window.into()).dilation(dilation);
                 Arc::new(if bias { conv } else { conv.without_bias() })
             }
             Self::MaxPool2d(sizes) => Arc::new(MaxPool2d {

@@ -79,7 +79,7 @@ fn a_class_of_no_probability_is_not_drawn() {
     let logits = array![f64::MIN, 0.0, f64::MIN];
     let mut sampler = ClassSampler::new(1);
     assert!((0..1000).all(|_| sampler.draw(logits.view()).unwrap() == 1));
-    // Of equal ones the first.
+    // Of equal ones any.
     let mut sampler = ClassSampler::new(1).temperature(0.0);
     let logits = array![1.0f32, 2.0, 2.0];
     assert!((0..100).all(|_| [1, 2].contains(&sampler.draw(logits.view()).unwrap())));

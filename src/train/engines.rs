@@ -106,6 +106,10 @@ macro_rules! forward {
             Self::unfreeze(self, parameters)
         }
 
+        fn forget_best(&mut self) {
+            Self::forget_best(self);
+        }
+
         fn best(&self) -> Option<(f64, u64)> {
             Self::best(self)
         }

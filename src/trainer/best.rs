@@ -39,6 +39,11 @@ impl Trainer {
         })
     }
 
+    /// Keeps no parameters any more, so that the next are kept whatever their metric.
+    pub fn forget_best(&mut self) {
+        self.best.forget();
+    }
+
     /// Metric and step of the parameters that are kept.
     #[must_use]
     pub fn best(&self) -> Option<(f64, u64)> {

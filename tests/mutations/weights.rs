@@ -62,7 +62,11 @@ fn read(case: &str, bytes: &[u8]) -> usize {
         ("training", Trainer::set_safetensors),
         ("weights", Trainer::set_weights),
         ("network", |_, bytes| {
-            cpu::Network::<f32>::from_safetensors(bytes).map(drop)
+            let network = cpu::Network::<f32>::from_safetensors(bytes)?;
+            let row = vec![0.5; network.features()];
+            // Indices may be asked for.
+            let _ = cpu::Predictor::new(network).predict_row(&row);
+            Ok(())
         }),
     ];
     let mut taken = 0;

@@ -31,6 +31,11 @@ impl<F: Float> Trainer<F> {
         })
     }
 
+    /// Keeps no parameters any more, so that the next are kept whatever their metric.
+    pub fn forget_best(&mut self) {
+        self.best.forget();
+    }
+
     /// Metric and step of the parameters that are kept.
     #[must_use]
     pub fn best(&self) -> Option<(f64, u64)> {

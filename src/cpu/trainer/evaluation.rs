@@ -7,7 +7,7 @@ use crate::confusion::Prediction;
 use crate::data::Examples;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
-use crate::fit::check_fit;
+use crate::fit::{check_classes, check_fit};
 use crate::metric::Metric;
 use crate::probability::probabilities_of;
 use crate::reference::Float;
@@ -30,6 +30,8 @@ impl<F: Float> Trainer<F> {
     /// the network.
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         let examples = examples.into();
+        check_classes(&examples)?;
+        check_fit(self.network.graph(), &*self.loss, &examples)?;
         self.network.predictions(examples)
     }
 

@@ -1,4 +1,3 @@
-use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::super::sampling::saturated;
@@ -33,10 +32,7 @@ impl Categories {
         names.sort_unstable();
         if numbers.is_some() {
             let number = |name: &str| name.parse::<f64>().unwrap_or(f64::NAN);
-            names.sort_by(|one, other| {
-                let order = number(one).partial_cmp(&number(other));
-                order.unwrap_or(Ordering::Equal)
-            });
+            names.sort_by(|one, other| number(one).total_cmp(&number(other)));
         }
         Self::new(names.into_iter().map(str::to_owned).collect())
     }

@@ -27,7 +27,10 @@ impl Missing {
     /// Whether a field without blanks around it is missing.
     pub(super) fn is(&self, field: &str) -> bool {
         let equals = |word: &str| field.eq_ignore_ascii_case(word);
+        // In any case and with a sign, as C writes it.
+        let is_nan = || field.parse::<f64>().is_ok_and(f64::is_nan);
         field.is_empty()
+            || is_nan()
             || USUAL.into_iter().any(equals)
             || self.words.iter().any(|word| equals(word))
     }

@@ -118,6 +118,11 @@ fn what_is_no_network_is_told_and_nothing_panics() {
             other => panic!("{case}: {other:?}"),
         }
     }
+    // Pooling has no dilation, which shapes alone would follow.
+    let dilated =
+        r#"{"MaxPool2d":{"kernel":[2,2],"stride":[2,2],"padding":[0,0],"dilation":[2,2]}}"#;
+    let dilated = text("[[1,9,9]]", &layer(dilated, 0), "");
+    assert!(matches!(again(&dilated), Err(StructureFault::Damaged(_))));
     let other = text("[[2]]", r#"{"other":{"name":"Swish","of":0}}"#, "");
     let fault = again(&other).unwrap_err();
     assert!(matches!(fault, StructureFault::Layer(name) if name == "Swish"));
@@ -129,10 +134,10 @@ fn settings_that_make_no_sense_are_told_by_the_layer() {
     let huge = usize::MAX;
     for is in [
         r#"{"Linear":{"outputs":0,"bias":true}}"#.to_owned(),
-        r#"{"Conv2d":{"outputs":1,"window":{"kernel":[0,1],"stride":[1,1],"padding":[0,0],"dilation":[1,1]},"bias":true}}"#
+        r#"{"Conv2d":{"outputs":1,"window":{"kernel":[0,1],"stride":[1,1],"padding":[0,0]},"dilation":[1,1],"bias":true}}"#
             .to_owned(),
         format!(
-            r#"{{"MaxPool2d":{{"kernel":[{huge},1],"stride":[1,0],"padding":[{huge},0],"dilation":[1,{huge}]}}}}"#
+            r#"{{"MaxPool2d":{{"kernel":[{huge},1],"stride":[1,0],"padding":[{huge},0]}}}}"#
         ),
         format!(r#"{{"Embedding":{{"count":{huge},"width":{huge}}}}}"#),
         r#"{"Dropout":{"p":1.5}}"#.to_owned(),
@@ -148,4 +153,23 @@ fn settings_that_make_no_sense_are_told_by_the_layer() {
     );
     // Whether it can be or not, shapes of any size are only numbers.
     let _ = again(&wide).unwrap().graph();
+}
+
+/// Each use of a layer again is one of the layer itself, not of the use before it.
+#[test]
+fn a_long_chain_of_one_layer_is_made_at_once() {
+    let first = r#"{"layer":{"is":{"Linear":{"outputs":2,"bias":false}},"of":0}}"#.to_owned();
+    let again_of = |at: usize| format!(r#"{{"again":{{"layer":{},"of":{}}}}}"#, at - 1, at);
+    let values: Vec<String> = std::iter::once(first)
+        .chain((1..MOST_VALUES - 1).map(again_of))
+        .collect();
+    let text = format!(r#"{{"inputs":[[2]],"values":[{}]}}"#, values.join(","));
+    let start = std::time::Instant::now();
+    let graph = again(&text).unwrap().graph().unwrap();
+    assert_eq!(
+        (graph.parameters.len(), graph.uses.len()),
+        (1, MOST_VALUES - 1)
+    );
+    // It takes tens of milliseconds; were each use within the one before, minutes.
+    assert!(start.elapsed().as_secs() < 20);
 }
