@@ -1,7 +1,7 @@
 //! Trainings that the user, or the system, ends.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -227,6 +227,9 @@ fn a_second_signal_ends_at_once() {
     assert_eq!(fs::read_to_string(&saved).unwrap(), "from before");
 }
 
+/// All but a page of the 64 KiB that a pipe holds.
+const NEARLY_FULL: [u8; 60 << 10] = [b'\n'; 60 << 10];
+
 /// Whoever reads what a training writes may have stopped to.
 #[test]
 fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
@@ -239,10 +242,16 @@ fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
         let words = "--device cpu --batch 20 --hidden none --eval-every 1 --steps 100000000";
         command.args(words.split(' ')).arg("--save").arg(&saved);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
-        // Never read from.
-        let (reader, writer) = std::io::pipe().unwrap();
+        // Never read from, and nearly full, so that a training is soon done with what it holds.
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(&NEARLY_FULL).unwrap();
         let mut opened = None;
         let what = if option.starts_with("--") {
+            // Opening it for reading alone waits for the program that writes.
+            let mut file = fs::OpenOptions::new();
+            let mut file = file.read(true).write(true).open(&losses).unwrap();
+            file.write_all(&NEARLY_FULL).unwrap();
+            opened = Some(file);
             command.arg(option).arg(&losses);
             losses.display().to_string()
         } else {
@@ -254,9 +263,6 @@ fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
         };
         let mut child = command.spawn().unwrap();
         drop(command);
-        if option.starts_with("--") {
-            opened = Some(fs::File::open(&losses).unwrap());
-        }
         wait_for_listening(&child);
         // Until the pipe is full: nothing more is written.
         let written = || fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();

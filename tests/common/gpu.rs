@@ -289,6 +289,16 @@ impl Numbers {
     }
 }
 
+/// Terms of a sum, of as many as Mesa's software driver has loops for: no browser's driver ends them early, and there an
+/// eighth are rounds enough.
+pub(crate) const fn longest(terms: usize) -> usize {
+    if cfg!(target_arch = "wasm32") {
+        terms / 8
+    } else {
+        terms
+    }
+}
+
 /// What tensors are filled with; all have exact zeros of both signs, and repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fill {
@@ -302,6 +312,17 @@ pub(crate) enum Fill {
 
 impl Fill {
     pub(crate) const ALL: [Self; 3] = [Self::Integers, Self::Moderate, Self::Extreme];
+
+    /// What the `index`-th of many shapes is filled with: with all, and in a browser, whose software driver takes ten
+    /// times as long, with one of them in turn.
+    pub(crate) fn of_shape(index: usize) -> &'static [Self] {
+        let one = index % Self::ALL.len();
+        if cfg!(target_arch = "wasm32") {
+            &Self::ALL[one..=one]
+        } else {
+            &Self::ALL
+        }
+    }
 
     fn value(self, numbers: &mut Numbers) -> f32 {
         const REPEATED: [f32; 6] = [0.0, 0.0, -0.0, 1.0, -1.0, 2.0];

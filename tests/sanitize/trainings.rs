@@ -191,7 +191,9 @@ pub(crate) fn cases() -> Vec<Case> {
             cases.push(case(
                 format!("optimizer {number} on {index}"),
                 move |coverage, name| {
-                    let [x, t] = floats(70, 5, 3);
+                    // An update does not see rows: some more than a workgroup has once, and few with all others.
+                    let (rows, batch) = if number == 0 { (70, 66) } else { (5, 3) };
+                    let [x, t] = floats(rows, 5, 3);
                     let table = Table::regression("values", x.view(), t.view()).unwrap();
                     let optimizer = optimizers().swap_remove(number);
                     train(
@@ -201,6 +203,7 @@ pub(crate) fn cases() -> Vec<Case> {
                         MeanSquaredError,
                         optimizer,
                         &Examples::from(&table),
+                        batch,
                     );
                 },
             ));
@@ -208,7 +211,7 @@ pub(crate) fn cases() -> Vec<Case> {
         cases.push(case(
             format!("gradients whose squares overflow on {index}"),
             move |coverage, name| {
-                let [x, t] = floats(70, 5, 3);
+                let [x, t] = floats(5, 5, 3);
                 let t = t.mapv(|t| 1e22 * t);
                 let table = Table::regression("far", x.view(), t.view()).unwrap();
                 let sgd = Box::new(Sgd::new(0.1).clip_norm(1.0));
@@ -220,6 +223,7 @@ pub(crate) fn cases() -> Vec<Case> {
                     MeanSquaredError,
                     sgd,
                     &examples,
+                    3,
                 );
             },
         ));
@@ -237,6 +241,7 @@ pub(crate) fn cases() -> Vec<Case> {
                     BinaryCrossEntropy,
                     sgd,
                     &Examples::from(&table),
+                    66,
                 );
             },
         ));
@@ -254,6 +259,7 @@ pub(crate) fn cases() -> Vec<Case> {
                     SoftmaxCrossEntropy,
                     sgd,
                     &Examples::from(&table),
+                    66,
                 );
             },
         ));
@@ -299,11 +305,13 @@ fn train(
     loss: impl Loss,
     optimizer: Box<dyn Optimizer>,
     examples: &Examples,
+    batch: usize,
 ) {
     // More parameters than a workgroup of an update takes.
     let model = spec(5, &[(150, S)], 3).build(gpu).unwrap();
     let sampling = Sampling::Shuffled { seed: 2 };
-    let mut trainer = Trainer::new(model, loss, optimizer, examples.clone(), 66, sampling).unwrap();
+    let mut trainer =
+        Trainer::new(model, loss, optimizer, examples.clone(), batch, sampling).unwrap();
     check(coverage, name, &mut trainer, examples);
 }
 

@@ -81,6 +81,8 @@ window.wgrad = {
   },
   /** Trains until so many steps are taken in all; resolves when it stands. */
   trainTo: (steps) => train(steps),
+  /** Ends evaluations after so many milliseconds. */
+  limitEvaluations: (milliseconds) => { Training.longestEvaluation = milliseconds; },
   /** Loses the GPU device, as a driver that is reset does. */
   loseDevice: () => now.gpu?.destroy(),
 };

@@ -9,8 +9,6 @@ const THREAD_BUDGET = 24;
 const LOSSES_EVERY = 200;
 /** Least milliseconds between evaluations; a slow one is paid for with ten times its own time. */
 const EVALUATION_EVERY = 1000;
-/** Milliseconds after which an evaluation ends with the part of the test set that it has come to. */
-const LONGEST_EVALUATION = 20000;
 /** Milliseconds before the first where it is slow. */
 const FIRST_SLOW_EVALUATION = 10000;
 /** Milliseconds between saves of the state to go on from when the device is lost. */
@@ -21,6 +19,9 @@ const FRAMES = 600;
 export const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 
 export class Training {
+  /** Milliseconds after which an evaluation ends with the part of the test set that it has come to. */
+  static longestEvaluation = 20000;
+
   /**
    * `on` is told: losses(Float32Array, firstStep), evaluated({step, loss, accuracy, examples}),
    * evaluating(share) of a slow evaluation, frame(now), stopped(error or null).
@@ -181,7 +182,7 @@ export class Training {
       for (const part of parts) {
         if (this.quits) break;
         results.push(await session.evaluatePart(part));
-        if (performance.now() - start > LONGEST_EVALUATION) break;
+        if (performance.now() - start > Training.longestEvaluation) break;
         if (this.isSlow) this.on.evaluating((part + 1) / parts.length);
         if (performance.now() - last > BUDGET) {
           await frame();

@@ -17,8 +17,15 @@ const MORE = 20;
 /** Steps of SimpleConvNet: each is 0.4 GFLOP, which takes a software driver a good part of a second. */
 const CONV_STEPS = 40;
 const CONV = ["--network", "simple-conv"];
+/** Milliseconds that an evaluation of it may take. */
+const SHORT_EVALUATION = 2000;
 /** Milliseconds that a frame may last while it trains, at the 95th percentile. */
 const LONGEST_FRAME = 33;
+/**
+ * The native program, as `cargo xtask web-test` has built it: `cargo run` would build it, and most of what it depends
+ * on, with the features of its package alone once more.
+ */
+const PROGRAM = join(ROOT, "target/release/examples/train_gpu");
 /** What a loss of the page may be off from the native one. */
 const TOLERANCE = 1e-3;
 
@@ -44,10 +51,8 @@ const hasData = (of) => of.waitForFunction(() => window.wgrad?.state.data);
  * CPU, for which no driver is needed.
  */
 async function native(steps, ...options) {
-  const program = ["run", "--quiet", "--release", "--example", "train_gpu", "--"];
   const args = ["--data", "synthetic", "--device", "cpu", "--steps", steps, "--eval-every", 0, "--quiet"];
-  const cargo = process.env.CARGO || "cargo";
-  const { stdout } = await promisify(execFile)(cargo, [...program, ...args, ...options], { cwd: ROOT });
+  const { stdout } = await promisify(execFile)(PROGRAM, [...args, ...options], { cwd: ROOT });
   const last = stdout.trim().split("\n").at(-1);
   return Object.fromEntries(last.split(" ").map((pair) => pair.split("=")));
 }
@@ -104,6 +109,8 @@ const mean = (values) => values.reduce((a, b) => a + b) / values.length;
 
 /** Chooses SimpleConvNet and trains it, as natively; its filters are drawn as they form. */
 async function trainSimpleConvNet(of, expected) {
+  // No test looks at its accuracy, for which a software driver has 20 s each time.
+  await of.evaluate((milliseconds) => window.wgrad.limitEvaluations(milliseconds), SHORT_EVALUATION);
   await of.selectOption("#network", "simple-conv");
   assert.equal(await of.inputValue("#optimizer"), "adam");
   assert.equal(await of.inputValue("#learning-rate"), "0.001");
@@ -136,11 +143,13 @@ async function notice(of = page) {
 
 /** Drops a file onto the page, as from a file manager. */
 async function drop(name, bytes) {
+  // As text: the driver passes an array on number by number, half a minute for the weights of SimpleConvNet.
   const transfer = await page.evaluateHandle(([fileName, content]) => {
     const each = new DataTransfer();
-    each.items.add(new File([Uint8Array.from(content)], fileName));
+    const decoded = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+    each.items.add(new File([decoded], fileName));
     return each;
-  }, [name, [...bytes]]);
+  }, [name, Buffer.from(bytes).toString("base64")]);
   await page.dispatchEvent("main", "dragover", { dataTransfer: transfer });
   await page.dispatchEvent("main", "drop", { dataTransfer: transfer });
 }
@@ -413,7 +422,10 @@ test("SimpleConvNet reads a drawing, and goes on from its file here and natively
 });
 
 test("the weights of one network are refused by the other", async () => {
-  await page.evaluate(() => document.querySelector("#settings").reset());
+  await page.evaluate(() => {
+    window.wgrad.limitEvaluations(20000);
+    document.querySelector("#settings").reset();
+  });
   await page.click("#reset");
   await page.waitForFunction(() => document.documentElement.dataset.network === "two-layer");
   assert.equal(await page.isVisible("#hidden"), true);

@@ -39,8 +39,7 @@ Google Chrome does as well. CHROMIUM=/path/to/browser names one that lies elsewh
 pub(crate) fn test(host: &impl Host) -> Result<(), Failure> {
     let browser = browser(host)?;
     check_node(host)?;
-    web::build(host)?;
-    web::build_parity(host)?;
+    web::build_with_parity(host)?;
     install_playwright(host)?;
     // The page is compared with it. Of the workspace, as the tests are: so it is built once.
     let native = "build --release --workspace --example train_gpu";

@@ -86,28 +86,29 @@ enum Check {
     BrowserTest,
 }
 
-/// The check list, cheapest first.
+/// The check list, cheapest first. Lints are in the profile of the tests, or of what a browser runs, so that macros and
+/// build scripts are compiled once for both.
 fn checks(cargo: &str) -> Vec<(&'static str, Check)> {
     let run = |line: &str| Check::Run(Invocation::new(cargo, line.split(' ')));
-    let doc = Invocation::new(cargo, ["doc", "--no-deps", "--workspace"])
+    let doc = Invocation::new(cargo, ["doc", "--release", "--no-deps", "--workspace"])
         .with_var("RUSTDOCFLAGS", "-D warnings");
     vec![
         ("formatting", run("fmt --all --check")),
         (
             "lints",
-            run("clippy --workspace --all-targets -- -D warnings"),
+            run("clippy --release --workspace --all-targets -- -D warnings"),
         ),
-        // What a user of the library gets; the examples and tests have more features.
+        // What a user of a library gets; the examples and tests have more features.
         (
-            "lints of the library alone",
-            run("clippy --lib --no-default-features -- -D warnings"),
+            "lints of the libraries alone",
+            run("clippy --release --workspace --lib --no-default-features -- -D warnings"),
         ),
         ("documentation", Check::Run(doc)),
         ("browser target", Check::WasmTarget),
         (
             "lints of the browser build",
             run(&format!(
-                "clippy --target {WASM} --workspace --lib -- -D warnings"
+                "clippy --profile web --target {WASM} --workspace --lib -- -D warnings"
             )),
         ),
         ("tests", Check::Test),
@@ -269,11 +270,11 @@ mod tests {
     /// All before the tests in a browser.
     const LIST: [&str; 7] = [
         "cargo fmt --all --check",
-        "cargo clippy --workspace --all-targets -- -D warnings",
-        "cargo clippy --lib --no-default-features -- -D warnings",
-        "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace",
+        "cargo clippy --release --workspace --all-targets -- -D warnings",
+        "cargo clippy --release --workspace --lib --no-default-features -- -D warnings",
+        "RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps --workspace",
         "rustup target add wasm32-unknown-unknown",
-        "cargo clippy --target wasm32-unknown-unknown --workspace --lib -- -D warnings",
+        "cargo clippy --profile web --target wasm32-unknown-unknown --workspace --lib -- -D warnings",
         "WGRAD_REQUIRE_ONNXRUNTIME=1 cargo test --release --workspace",
     ];
 

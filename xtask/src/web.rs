@@ -27,25 +27,36 @@ const PARITY: &str = "target/parity";
 /// Builds the page, and whatever that needs.
 pub(crate) fn build(host: &impl Host) -> Result<(), Failure> {
     let tools = Tools::setup(host)?;
-    compile(host, PAGE_CRATE)?;
+    compile(host, &[PAGE_CRATE])?;
+    make_page(host, &tools)
+}
+
+/// Builds the page, and what the tests in a browser ask of the crate beside it: together, as each is linked on one
+/// core, and as apart from each other they would choose other features of what both depend on.
+pub(crate) fn build_with_parity(host: &impl Host) -> Result<(), Failure> {
+    let tools = Tools::setup(host)?;
+    compile(host, &[PAGE_CRATE, PARITY_CRATE])?;
+    make_page(host, &tools)?;
+    tools.bind(host, PARITY_CRATE, PARITY)
+}
+
+fn compile(host: &impl Host, packages: &[&str]) -> Result<(), Failure> {
+    let named: String = packages
+        .iter()
+        .map(|package| format!("--package {package} "))
+        .collect();
+    let build = format!("build {named}--lib --target {WASM} --profile web");
+    run(host, &Invocation::new(host::cargo(host), build.split(' ')))
+}
+
+/// Makes the page of its compiled crate.
+fn make_page(host: &impl Host, tools: &Tools) -> Result<(), Failure> {
     let cannot = |error| Failure::new(format!("cannot write {DIST}: {error}"));
     copy_page(&host.root()).map_err(cannot)?;
     tools.bind(host, PAGE_CRATE, &format!("{DIST}/wasm"))?;
     let cannot = |error| Failure::new(format!("cannot blank the comments in {MODULE}: {error}"));
     blank_comments(&host.root()).map_err(cannot)?;
     check_size(host)
-}
-
-/// Builds what the tests in a browser ask of the crate beside the page.
-pub(crate) fn build_parity(host: &impl Host) -> Result<(), Failure> {
-    let tools = Tools::setup(host)?;
-    compile(host, PARITY_CRATE)?;
-    tools.bind(host, PARITY_CRATE, PARITY)
-}
-
-fn compile(host: &impl Host, package: &str) -> Result<(), Failure> {
-    let build = format!("build --package {package} --lib --target {WASM} --profile web");
-    run(host, &Invocation::new(host::cargo(host), build.split(' ')))
 }
 
 /// What a crate for browsers needs beside cargo.
@@ -263,12 +274,13 @@ mod tests {
     #[test]
     fn the_tests_have_a_crate_of_their_own() -> io::Result<()> {
         let fake = checkout(100)?;
-        assert!(build_parity(&fake).is_ok());
+        assert!(build_with_parity(&fake).is_ok());
         let ran = fake.ran.borrow();
-        assert!(
-            ran.iter()
-                .any(|line| line.contains("--package wgrad-parity "))
-        );
+        let compiled = ran.iter().filter(|line| line.starts_with("cargo build"));
+        let both = "cargo build --package wgrad-web --package wgrad-parity --lib \
+                    --target wasm32-unknown-unknown --profile web";
+        assert!(compiled.eq([both]));
+        assert!(fake.root().join(MODULE).is_file());
         let bound = "--out-dir target/parity target/wasm32-unknown-unknown/web/wgrad_parity.wasm";
         assert!(ran.last().is_some_and(|line| line.ends_with(bound)));
         Ok(())
