@@ -228,7 +228,7 @@ fn a_second_signal_ends_at_once() {
 }
 
 /// All but a page of the 64 KiB that a pipe holds.
-const NEARLY_FULL: [u8; 60 << 10] = [b'\n'; 60 << 10];
+static NEARLY_FULL: [u8; 60 << 10] = [b'\n'; 60 << 10];
 
 /// Whoever reads what a training writes may have stopped to.
 #[test]
