@@ -47,7 +47,8 @@ pub enum Metric {
     RocAuc,
     /// `r2`, at most 1: the share of the targets' variance that the outputs explain, the mean over outputs.
     R2,
-    /// `mae`: the mean absolute difference of outputs and targets, in the units of both; the lower, the better.
+    /// `mae`: the mean absolute difference of outputs and targets, in the units of both; the lower, the better. Of a table
+    /// whose targets are scaled these are deviations: times the deviation of the target it is in the target's own unit.
     MeanAbsoluteError,
 }
 

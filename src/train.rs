@@ -20,7 +20,6 @@ use crate::error::Error;
 use crate::evaluation::Evaluation;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
-#[cfg(not(target_arch = "wasm32"))]
 use crate::metric::Metric;
 use crate::network::Parameters;
 use crate::ops::{Group, Optimizer};
@@ -107,15 +106,12 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>>;
 
     /// What the network gives for every example of a data set, (examples, outputs).
-    #[cfg(not(target_arch = "wasm32"))]
     fn outputs_async(&mut self, examples: &Examples) -> Later<Array2<f32>>;
 
     /// The probability of every class for every example, (examples, classes).
-    #[cfg(not(target_arch = "wasm32"))]
     fn probabilities_async(&mut self, examples: &Examples) -> Later<Array2<f32>>;
 
     /// How good the outputs for a data set are.
-    #[cfg(not(target_arch = "wasm32"))]
     fn metric_async(&mut self, metric: Metric, examples: &Examples) -> Later<f64>;
 
     /// All parameters.
@@ -232,7 +228,8 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// As [`Trainer::unfreeze`].
     fn unfreeze(&mut self, parameters: &str) -> Result<(), Error>;
 
-    /// Metric and step of the parameters that are kept.
+    /// Metric and step of the parameters that are kept. An [`EarlyStopping`](crate::EarlyStopping) keeps them by its metric
+    /// with the sign turned where a higher one is better.
     fn best(&self) -> Option<(f64, u64)>;
 
     /// Keeps no parameters any more.

@@ -103,7 +103,9 @@ impl Columns {
         self.target(Kind::Value, column)
     }
 
-    /// A category to be predicted, an output for each class; the only target.
+    /// A category to be predicted, an output for each class; the only target. Classes are in the order of their names, or of
+    /// their numbers where all are numbers ([`Target::Classes`] has them): of `no` and `yes`, `yes` is class 1, which
+    /// metrics of two classes are of, and class weights are in this order.
     #[must_use]
     pub fn class(self, column: impl Into<String>) -> Self {
         self.target(Kind::Class, column)
@@ -225,7 +227,8 @@ impl Category {
         self
     }
 
-    /// Categories that fewer rows of the part to train on have are among the [`others`](Self::others).
+    /// Categories that fewer rows of the part to train on have are among the [`others`](Self::others), and so are those that
+    /// it does not have.
     #[must_use]
     pub fn at_least(mut self, rows: u64) -> Self {
         self.at_least = rows;

@@ -14,7 +14,6 @@ use crate::cpu;
 use crate::data::Examples;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
-#[cfg(not(target_arch = "wasm32"))]
 use crate::metric::Metric;
 use crate::network::Parameters;
 use crate::ops::{Group, Optimizer};
@@ -197,17 +196,14 @@ impl Train for Trainer {
         Box::pin(Self::predict_async(self, x))
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     fn outputs_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
         Box::pin(Self::outputs_async(self, examples.clone()))
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     fn probabilities_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
         Box::pin(Self::probabilities_async(self, examples.clone()))
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     fn metric_async(&mut self, metric: Metric, examples: &Examples) -> Later<f64> {
         Box::pin(Self::metric_async(self, metric, examples.clone()))
     }
@@ -276,17 +272,14 @@ impl Train for cpu::Trainer<f32> {
         now(self.network().predict(x))
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     fn outputs_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
         now(Self::outputs(self, examples.clone()))
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     fn probabilities_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
         now(Self::probabilities(self, examples.clone()))
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     fn metric_async(&mut self, metric: Metric, examples: &Examples) -> Later<f64> {
         now(Self::metric(self, metric, examples.clone()))
     }

@@ -132,10 +132,9 @@ fn binary_logits_of_any_finite_size_are_stable() {
 /// NaN where the logit is no finite number or the target not 0 to 1, and else what the CPU says.
 #[test]
 fn binary_cross_entropy_of_extremes_is_that_of_the_cpu() {
-    const TARGETS: [f32; 13] = [
+    const TARGETS: [f32; 12] = [
         0.0,
         -0.0,
-        1e-40,
         f32::MIN_POSITIVE,
         0.5,
         1.0,

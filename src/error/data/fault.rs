@@ -245,7 +245,7 @@ pub enum DataError {
     },
     /// The operating system refused to open or read a file.
     #[error(
-        "cannot read {file}: expected a readable file, found: {source}; check its permissions and the disk it is on"
+        "cannot read {file}: expected a readable file, found: {source}; check its path, its permissions and the disk"
     )]
     Read {
         /// The file.

@@ -254,14 +254,15 @@ fn ordinal(place: usize) -> String {
 /// A message about a column that is not there, with the one that was meant, as far as one can tell.
 fn no_column(name: &str, column: &str, header: &[String]) -> String {
     let remedy = match (nearest(column, header), header) {
-        (Some(meant), _) => format!("did you mean \"{meant}\"?"),
-        (None, [one]) if one.contains([';', '\t', '|']) => {
+        // Before names that are near: the only one is then all of them.
+        (_, [one]) if one.contains([';', '\t', '|']) => {
             let delimiter = one.chars().find(|c| [';', '\t', '|'].contains(c));
             format!(
                 "its fields seem to lie between {:?}: give that to `Csv::delimiter`",
                 delimiter.unwrap_or(';')
             )
         }
+        (Some(meant), _) => format!("did you mean \"{meant}\"?"),
         (None, _) => "name one of them".to_owned(),
     };
     format!(
