@@ -26,11 +26,12 @@ fn serve(model: &Path, rows: &str) -> Output {
     command.arg(model).stdin(Stdio::piped());
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    // It may have ended before it has read them.
-    let _ = stdin.write_all(rows.as_bytes());
-    drop(stdin);
-    child.wait_with_output().unwrap()
+    let (mut stdin, rows) = (child.stdin.take().unwrap(), rows.to_owned());
+    // Beside what reads its answers, which fill a pipe. It may have ended before it has read all rows.
+    let writer = std::thread::spawn(move || stdin.write_all(rows.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    let _ = writer.join().unwrap();
+    output
 }
 
 #[test]
