@@ -34,8 +34,8 @@
 //! `Dropout` {`p`}, `LeakyRelu` {`negative_slope`}, and by their names alone `Relu`, `Gelu`, `Sigmoid`, `Tanh`, `Flatten`. A
 //! window is {`kernel`, `stride`, `padding`}, and each of these and `dilation` is a pair of height and width.
 //!
-//! Of a training the metadata hold also `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` and `loss` (as
-//! [`Optimizer::describe`](crate::ops::Optimizer::describe) and [`Loss::describe`](crate::ops::Loss::describe) say:
+//! A training's metadata also hold `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` and
+//! `loss` (as [`Optimizer::describe`](crate::ops::Optimizer::describe) and [`Loss::describe`](crate::ops::Loss::describe) say:
 //! name, settings, schedule), `groups` and `moving_average` where there are any, `decay`
 //! (which parameters decay by default) where the optimizer decays, `optimizer_began` (the step at which what it keeps
 //! began with zeros) where that is not 0, by which its steps go on where they

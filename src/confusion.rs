@@ -198,10 +198,15 @@ impl Confusion {
             examples,
             precision: share(hits, taken),
             recall: share(hits, examples),
-            f1: share(2 * hits, examples + taken),
+            f1: f1(hits, examples, taken),
         })
         .collect()
     }
+}
+
+/// The harmonic mean of precision and recall, from the hits of a class, its examples, and what was taken for it.
+pub(crate) fn f1(hits: usize, examples: usize, taken: usize) -> f64 {
+    share(2 * hits, examples + taken)
 }
 
 fn share(part: usize, whole: usize) -> f64 {

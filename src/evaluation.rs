@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::data::Examples;
+use crate::error::TargetKind;
+
 /// How good a network is on a data set. `Display` prints it, as `loss 0.1234, accuracy 0.9712`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -12,6 +15,15 @@ pub struct Evaluation {
     /// [`Probabilities`](crate::ops::TargetKind::Probabilities), the share of all outputs of all examples whose logit
     /// is above 0 where the target is above 0.5, and not where it is not. `None` where examples have other values.
     pub accuracy: Option<f64>,
+}
+
+/// How many outputs of a data set a loss with such targets takes for right or wrong; none where it compares values.
+pub(crate) fn judged(targets: TargetKind, examples: &Examples) -> Option<usize> {
+    match targets {
+        TargetKind::Classes => Some(examples.len()),
+        TargetKind::Values => None,
+        TargetKind::Probabilities => Some(examples.len() * examples.outputs()),
+    }
 }
 
 impl Evaluation {

@@ -7,7 +7,7 @@ use ndarray::{Array2, Axis};
 use crate::confusion::Prediction;
 use crate::data::{Examples, Labels, Memory};
 use crate::error::Error;
-use crate::evaluation::Evaluation;
+use crate::evaluation::{Evaluation, judged};
 use crate::fit::{check_outputs, kind_of};
 use crate::gpu::{Gpu, may_block};
 use crate::kernel::Element;
@@ -140,11 +140,7 @@ impl Sums {
         Self {
             factors: (0..count).step_by(rows_of_chunk).map(factor).collect(),
             weight: weight_of_rows(loss, count, labels),
-            of: match loss.targets() {
-                TargetKind::Classes => Some(count),
-                TargetKind::Values => None,
-                TargetKind::Probabilities => Some(count * examples.outputs()),
-            },
+            of: judged(loss.targets(), examples),
         }
     }
 
@@ -226,6 +222,24 @@ impl<'a> Chunks<'a> {
         pass.record(self.model, recorder)?;
         Ok(pass)
     }
+
+    /// Submits a chunk's pass. The future has a copy of its outputs, which the next chunk does not overwrite.
+    fn submit(
+        &self,
+        chunk: usize,
+    ) -> Result<
+        (
+            wgpu::SubmissionIndex,
+            impl Future<Output = Result<Array2<f32>, Error>> + use<>,
+        ),
+        Error,
+    > {
+        let gpu = self.model.gpu();
+        let mut recorder = Recorder::new(gpu);
+        let pass = self.record_forward(&mut recorder, chunk)?;
+        let submitted = gpu.submit(&recorder.finish()?, 1)?;
+        Ok((submitted, read_matrix(gpu, pass.outputs())))
+    }
 }
 
 impl Evaluator {
@@ -244,15 +258,14 @@ impl Evaluator {
         for chunk in 0..chunks {
             let pass = all.record_forward(&mut recorder, chunk)?;
             pass.record_loss(&mut recorder, loss)?;
-            let (losses, logits) = (&pass.losses, pass.outputs());
+            let compared = [&pass.losses, pass.outputs(), &pass.targets];
+            let to = (&totals, chunk);
             match loss.targets() {
-                TargetKind::Classes => {
-                    let labels = &pass.targets;
-                    metrics::evaluate(&mut recorder, losses, logits, labels, &totals, chunk);
+                TargetKind::Classes => metrics::evaluate(&mut recorder, compared, to),
+                TargetKind::Values => {
+                    metrics::sum_losses(&mut recorder, &pass.losses, &totals, chunk);
                 }
-                TargetKind::Values => metrics::sum_losses(&mut recorder, losses, &totals, chunk),
                 TargetKind::Probabilities => {
-                    let (compared, to) = ([losses, logits, &pass.targets], (&totals, chunk));
                     metrics::evaluate_probabilities(&mut recorder, compared, to);
                 }
             }
@@ -292,17 +305,13 @@ impl Evaluator {
     }
 }
 
-/// What the model says of every example. Each chunk is read back before the next overwrites it.
+/// What the model says of every example, a chunk after another.
 pub(crate) async fn predictions(model: &Model, data: &Resident) -> Result<Vec<Prediction>, Error> {
-    let gpu = model.gpu();
     let all = Chunks::new(model, TargetKind::Classes, data)?;
     let mut predictions = Vec::with_capacity(data.len());
     for chunk in 0..all.count() {
-        let mut recorder = Recorder::new(gpu);
-        let pass = all.record_forward(&mut recorder, chunk)?;
-        gpu.submit(&recorder.finish()?, 1)?;
-        let logits = read_matrix(gpu, pass.outputs()).await?;
-        predictions.extend(logits.outer_iter().map(Prediction::of));
+        let (_, logits) = all.submit(chunk)?;
+        predictions.extend(logits.await?.outer_iter().map(Prediction::of));
     }
     Ok(predictions)
 }
@@ -319,11 +328,8 @@ pub(crate) fn outputs(
     let all = Chunks::new(model, kind_of(examples), data)?;
     let (mut reads, mut before) = (Vec::new(), None);
     for chunk in 0..all.count() {
-        let mut recorder = Recorder::new(gpu);
-        let pass = all.record_forward(&mut recorder, chunk)?;
-        let submitted = gpu.submit(&recorder.finish()?, 1)?;
-        // A copy of its own, which the next chunk does not overwrite.
-        reads.push(read_matrix(gpu, pass.outputs()));
+        let (submitted, read) = all.submit(chunk)?;
+        reads.push(read);
         // A future leaves its thread to others: it submits all of them at once.
         if may_block() {
             gpu.wait_in_turn(&mut before, submitted)?;

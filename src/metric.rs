@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
-use crate::confusion::{correct, correct_labels, largest};
+use crate::confusion::{Confusion, correct, correct_labels, f1, largest};
 use crate::data::Examples;
 use crate::error::{Error, TargetKind};
 use crate::probability::softmax;
@@ -114,7 +114,7 @@ impl Metric {
                 Ok(hits as f64 / outputs.len() as f64)
             }
             (Self::F1, Targets::Classes(labels)) => Ok(f1_of_classes(outputs, labels)),
-            (Self::F1, Targets::Values(values)) => Ok(f1_of_labels(outputs, *values)),
+            (Self::F1, Targets::Values(values)) => f1_of_labels(outputs, *values),
             (Self::RocAuc, Targets::Classes(labels)) => auc_of_classes(outputs, labels),
             (Self::RocAuc, Targets::Values(values)) => auc_of_labels(outputs, *values),
             (Self::R2, Targets::Values(values)) => Ok(r2(outputs, *values)),
@@ -238,44 +238,31 @@ impl FromStr for Metric {
     }
 }
 
-/// `2·hits / (examples of it + taken for it)` of each, from its counts: hits, examples, taken.
-fn f1(counts: &[[usize; 3]]) -> f64 {
-    let of_each = counts
-        .iter()
-        .map(|&[hits, examples, taken]| match examples + taken {
-            0 => 0.0,
-            both => 2.0 * hits as f64 / both as f64,
-        });
-    of_each.sum::<f64>() / counts.len() as f64
-}
-
+/// That of class 1 of two, or else the mean over all classes.
 fn f1_of_classes<F: Float>(outputs: ArrayView2<'_, F>, labels: &[u32]) -> f64 {
-    let mut counts = vec![[0; 3]; outputs.ncols()];
+    let classes = outputs.ncols();
+    let [mut hits, mut examples, mut taken] = [0; 3].map(|count| vec![count; classes]);
     for (row, &label) in outputs.rows().into_iter().zip(labels) {
         let (class, label) = (largest(row), label as usize);
-        counts[label][0] += usize::from(class == label);
-        counts[label][1] += 1;
-        counts[class][2] += 1;
+        hits[label] += usize::from(class == label);
+        examples[label] += 1;
+        taken[class] += 1;
     }
-    match counts[..] {
-        [_, positive] => f1(&[positive]),
-        ref all => f1(all),
+    let of_class = |class: usize| f1(hits[class], examples[class], taken[class]);
+    match classes {
+        2 => of_class(1),
+        _ => (0..classes).map(of_class).sum::<f64>() / classes as f64,
     }
 }
 
-fn f1_of_labels<F: Float>(outputs: ArrayView2<'_, F>, values: ArrayView2<'_, F>) -> f64 {
-    let columns = outputs.columns().into_iter().zip(values.columns());
-    let counts = columns.map(|(logits, targets)| {
-        let mut counts = [0; 3];
-        for (&logit, &target) in logits.iter().zip(targets) {
-            let (is_taken, is_label) = (logit > F::zero(), target == F::one());
-            counts[0] += usize::from(is_taken && is_label);
-            counts[1] += usize::from(is_label);
-            counts[2] += usize::from(is_taken);
-        }
-        counts
-    });
-    f1(&counts.collect::<Vec<_>>())
+/// The mean over all labels.
+fn f1_of_labels<F: Float>(
+    outputs: ArrayView2<'_, F>,
+    values: ArrayView2<'_, F>,
+) -> Result<f64, Error> {
+    let labels = Confusion::of_labels(outputs, values)?;
+    let of_each = labels.iter().map(|label| label.per_class()[1].f1);
+    Ok(of_each.sum::<f64>() / labels.len() as f64)
 }
 
 fn auc_of_classes<F: Float>(outputs: ArrayView2<'_, F>, labels: &[u32]) -> Result<f64, Error> {

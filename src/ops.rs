@@ -74,6 +74,7 @@ pub(crate) use layer::{shared, unwrapped};
 pub use layer_norm::LayerNorm;
 pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
+use loss::OfValues;
 pub use loss::{Loss, LossPass};
 pub(crate) use loss::{unwrapped_loss, weight_of_rows};
 pub use max_pool2d::MaxPool2d;

@@ -214,16 +214,12 @@ impl OptimizerCheck {
         let (takes_decay, descent) = self.check_twin(&twin, &cases, optimizer)?;
         let mut rows = Vec::new();
         for (case, taken) in cases.iter().zip(&runs) {
-            let tolerance = self.tolerance;
-            let (twin, case) = (&twin, case);
-            rows.extend(
-                Compare {
-                    twin,
-                    case,
-                    tolerance,
-                }
-                .rows(taken)?,
-            );
+            let compare = Compare {
+                twin: &twin,
+                case,
+                tolerance: self.tolerance,
+            };
+            rows.extend(compare.rows(taken)?);
         }
         Ok(OptimizerReport {
             kernels: kernels.names(),

@@ -19,6 +19,7 @@ mod images;
 mod layer_norm;
 mod leaky_relu;
 mod linear;
+mod loss_of_values;
 mod max_pool2d;
 mod mean_squared_error;
 mod passes;

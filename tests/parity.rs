@@ -37,6 +37,8 @@ mod huber;
 mod layer_norm;
 #[path = "parity/linear.rs"]
 mod linear;
+#[path = "parity/loss_of_values.rs"]
+mod loss_of_values;
 #[path = "parity/mean_squared_error.rs"]
 mod mean_squared_error;
 #[path = "parity/mix.rs"]

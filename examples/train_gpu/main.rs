@@ -53,7 +53,6 @@ mod losses;
 mod network;
 mod optimizer;
 mod outputs;
-mod patience;
 mod plot;
 mod samples;
 mod saving;

@@ -3,14 +3,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use wgrad::data::Split;
-use wgrad::{Confusion, Error, Train};
+use wgrad::{Confusion, EarlyStopping, Error, Metric, Train};
 
 use crate::args::Args;
 use crate::common::{Failure, line};
 use crate::interruption;
-use crate::log::{LogFile, Record};
+use crate::log::{LogFile, Record, decimals};
 use crate::losses::LossFile;
-use crate::patience::Patience;
 use crate::plot::Plot;
 use crate::samples::Samples;
 use crate::saving::quoted;
@@ -49,7 +48,9 @@ pub(crate) struct Training<'a> {
     engine: Box<dyn Train>,
     split: &'a Split,
     files: Files,
-    patience: Patience,
+    /// What ends the run early, and whether it has.
+    stopping: Option<EarlyStopping>,
+    is_early: bool,
     bar: ProgressBar,
     /// Steps taken before this run.
     before: usize,
@@ -86,7 +87,10 @@ impl<'a> Training<'a> {
             engine,
             split,
             files,
-            patience: Patience::new(args.patience),
+            stopping: args
+                .patience
+                .map(|patience| EarlyStopping::new(Metric::Accuracy, patience)),
+            is_early: false,
             before,
             taken: before,
             is_done: false,
@@ -241,7 +245,7 @@ impl<'a> Training<'a> {
             let outcome = self.evaluate()?;
             self.save()
                 .map_err(|error| Failure::Message(format!("{error}; ended {}", self.place())))?;
-            self.is_done = self.taken == self.args.steps() || self.patience.at_end().is_some();
+            self.is_done = self.taken == self.args.steps() || self.is_early;
             if self.is_done {
                 self.say_early()?;
                 return Ok(outcome);
@@ -260,12 +264,18 @@ impl<'a> Training<'a> {
 
     /// Why steps are left out, if they are.
     fn say_early(&self) -> Result<(), Failure> {
-        let reason = self.patience.at_end();
-        let reason = reason.filter(|_| self.taken < self.args.steps() && !self.args.quiet);
-        reason.map_or(Ok(()), |reason| {
-            let text = format!("stopped early at step {}: {reason}", self.taken);
-            self.bar.suspend(|| line(text))
-        })
+        let is_told = self.is_early && self.taken < self.args.steps() && !self.args.quiet;
+        match (&self.stopping, self.args.patience) {
+            (Some(stopping), Some(patience)) if is_told => {
+                let text = format!(
+                    "stopped early at step {}: test accuracy has not risen above {} in {patience} evaluations",
+                    self.taken,
+                    decimals(stopping.best())
+                );
+                self.bar.suspend(|| line(text))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes the training to its file, unless that has it already.
@@ -384,7 +394,10 @@ impl<'a> Training<'a> {
         if let Some(plot) = &mut self.files.plot {
             plot.add(&record);
         }
-        self.patience.see(record.test.accuracy);
+        if let Some(stopping) = &mut self.stopping {
+            let accuracy = record.test.accuracy.unwrap_or(f64::NAN);
+            self.is_early = !stopping.observe(accuracy)?;
+        }
         Ok(Outcome {
             steps: self.taken,
             taken: self.taken_here(),

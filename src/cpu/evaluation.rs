@@ -10,7 +10,7 @@ use super::workspace::matrix;
 use crate::confusion::{Prediction, correct, correct_labels};
 use crate::data::{Examples, Labels};
 use crate::error::Error;
-use crate::evaluation::Evaluation;
+use crate::evaluation::{Evaluation, judged};
 use crate::fit::{check_classes, check_fit, check_outputs, check_widths};
 use crate::ops::{Loss, TargetKind, weight_of_rows};
 use crate::reference::{Float, LossPass, Targets};
@@ -58,11 +58,7 @@ impl<F: Float> Network<F> {
         })?;
         let labels = examples.labels().map(Labels::indices);
         let weight = weight_of_rows(loss, examples.len(), labels);
-        let of = match loss.targets() {
-            TargetKind::Classes => Some(examples.len()),
-            TargetKind::Values => None,
-            TargetKind::Probabilities => Some(examples.len() * outputs),
-        };
+        let of = judged(loss.targets(), &examples);
         Ok(Evaluation::new((sum, weight), of.map(|of| (hits, of))))
     }
 

@@ -1,6 +1,5 @@
 //! Outputs of rows that are asked for one after another.
 
-use std::fmt;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 
@@ -36,6 +35,7 @@ use crate::reference::Float;
 /// assert!(error.to_string().contains("expected shape 1 × 784, found 1 × 783"), "{error}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Debug)]
 pub struct Predictor<F = f32> {
     network: Network<F>,
     turns: Turns,
@@ -124,14 +124,5 @@ impl Predictor<f32> {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self::new(Network::load(path)?))
-    }
-}
-
-impl<F> fmt::Debug for Predictor<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Predictor")
-            .field("network", &self.network.passes.graph.line())
-            .field("most", &self.most)
-            .finish_non_exhaustive()
     }
 }

@@ -20,6 +20,7 @@ const ROWS: usize = 500;
 const BYTES: u64 = 64 << 20;
 
 /// What a pass writes: values take turns in a few blocks of memory.
+#[derive(Debug)]
 pub(super) struct Turns {
     /// Of each value, and of the gradient by the outputs.
     slots: Slots,

@@ -1,12 +1,10 @@
 use std::marker::PhantomData;
 
-use bytemuck::{Pod, Zeroable};
-
-use super::{Loss, LossPass, TargetKind, to_u32};
+use super::{Loss, LossPass, OfValues, TargetKind};
 use crate::error::Error;
 use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
-use crate::plan::{Cost, Recorder};
+use crate::plan::Recorder;
 use crate::reference;
 
 /// Binary cross-entropy of `sigmoid(logits)`, as `torch.nn.BCEWithLogitsLoss`: for labels of which several may apply at
@@ -48,15 +46,7 @@ use crate::reference;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BinaryCrossEntropy;
 
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Shape {
-    rows: u32,
-    outputs: u32,
-    scale: f32,
-}
-
-static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
+static FORWARD_BACKWARD: Kernel<OfValues> = Kernel {
     shader: "binary_cross_entropy",
     source: concat!(
         include_str!("../../shaders/is_finite.wgsl"),
@@ -69,7 +59,7 @@ static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
         Binding::write("losses"),
         Binding::write("dlogits"),
     ],
-    fields: fields!(Shape: rows, outputs, scale),
+    fields: fields!(OfValues: rows, outputs, scale),
     constants: &[],
     workgroup_size: [64, 1, 1],
     block: Block::Uniform,
@@ -91,36 +81,7 @@ impl Loss for BinaryCrossEntropy {
         recorder: &mut Recorder<'_>,
         pass: LossPass<'_>,
     ) -> Result<(), Error> {
-        let LossPass {
-            outputs: logits,
-            targets,
-            losses,
-            doutputs: dlogits,
-        } = pass;
-        let [rows, columns] = logits.dims();
-        for tensor in [targets, dlogits] {
-            let label = tensor.label();
-            assert_eq!(
-                tensor.dims(),
-                [rows, columns],
-                "binary_cross_entropy: {label}"
-            );
-        }
-        assert_eq!(losses.dims(), [1, rows], "binary_cross_entropy: losses");
-        #[expect(clippy::cast_precision_loss, reason = "rounded once")]
-        let scale = 1.0 / logits.len() as f32;
-        let shape = Shape {
-            rows: to_u32(rows),
-            outputs: to_u32(columns),
-            scale,
-        };
-        let cost = Cost {
-            flops: 12 * logits.len() as u64,
-            iterations: columns as u64,
-            bytes: None,
-        };
-        let tensors = [logits, targets, losses, dlogits];
-        recorder.dispatch_each(&FORWARD_BACKWARD, shape, &tensors, rows, cost);
+        pass.record_of_values(recorder, &FORWARD_BACKWARD, 12, |of| of);
         Ok(())
     }
 

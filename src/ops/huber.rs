@@ -3,11 +3,11 @@ use std::marker::PhantomData;
 use bytemuck::{Pod, Zeroable};
 
 use super::update::check_not_subnormal;
-use super::{Loss, LossPass, TargetKind, to_u32};
+use super::{Loss, LossPass, TargetKind};
 use crate::error::{Error, number};
 use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
-use crate::plan::{Cost, Recorder};
+use crate::plan::Recorder;
 use crate::reference;
 
 /// Huber loss, for regression with outliers: squared near 0, linear beyond `delta`, as `torch.nn.HuberLoss`.
@@ -110,32 +110,12 @@ impl Loss for Huber {
         recorder: &mut Recorder<'_>,
         pass: LossPass<'_>,
     ) -> Result<(), Error> {
-        let LossPass {
-            outputs,
-            targets,
-            losses,
-            doutputs,
-        } = pass;
-        let [rows, columns] = outputs.dims();
-        for tensor in [targets, doutputs] {
-            assert_eq!(tensor.dims(), [rows, columns], "huber: {}", tensor.label());
-        }
-        assert_eq!(losses.dims(), [1, rows], "huber: losses");
-        #[expect(clippy::cast_precision_loss, reason = "rounded once")]
-        let scale = 1.0 / outputs.len() as f32;
-        let shape = Shape {
-            rows: to_u32(rows),
-            outputs: to_u32(columns),
+        pass.record_of_values(recorder, &FORWARD_BACKWARD, 10, |of| Shape {
+            rows: of.rows,
+            outputs: of.outputs,
             delta: self.delta,
-            scale,
-        };
-        let cost = Cost {
-            flops: 10 * outputs.len() as u64,
-            iterations: columns as u64,
-            bytes: None,
-        };
-        let tensors = [outputs, targets, losses, doutputs];
-        recorder.dispatch_each(&FORWARD_BACKWARD, shape, &tensors, rows, cost);
+            scale: of.scale,
+        });
         Ok(())
     }
 

@@ -4,9 +4,13 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use bytemuck::{Pod, Zeroable};
+
+use super::to_u32;
 use crate::error::Error;
 use crate::error::TargetKind;
-use crate::plan::Recorder;
+use crate::kernel::Kernel;
+use crate::plan::{Cost, Recorder};
 use crate::reference;
 use crate::tensor::Tensor;
 
@@ -34,6 +38,50 @@ impl<'a> LossPass<'a> {
             losses,
             doutputs,
         }
+    }
+}
+
+/// What the kernel of a loss of values is told of a minibatch.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct OfValues {
+    pub(super) rows: u32,
+    pub(super) outputs: u32,
+    /// 1 / (rows · outputs).
+    pub(super) scale: f32,
+}
+
+impl LossPass<'_> {
+    /// Records a kernel with an invocation for each row, which loops over its outputs, of a loss whose targets are values.
+    /// Its bindings are outputs, targets, losses and gradient.
+    pub(super) fn record_of_values<U: Pod>(
+        &self,
+        recorder: &mut Recorder<'_>,
+        kernel: &'static Kernel<U>,
+        flops_per_element: u64,
+        settings: impl FnOnce(OfValues) -> U,
+    ) {
+        let (outputs, shader) = (self.outputs, kernel.shader);
+        let [rows, columns] = outputs.dims();
+        for tensor in [self.targets, self.doutputs] {
+            let label = tensor.label();
+            assert_eq!(tensor.dims(), [rows, columns], "{shader}: {label}");
+        }
+        assert_eq!(self.losses.dims(), [1, rows], "{shader}: losses");
+        #[expect(clippy::cast_precision_loss, reason = "rounded once")]
+        let scale = 1.0 / outputs.len() as f32;
+        let settings = settings(OfValues {
+            rows: to_u32(rows),
+            outputs: to_u32(columns),
+            scale,
+        });
+        let cost = Cost {
+            flops: flops_per_element * outputs.len() as u64,
+            iterations: columns as u64,
+            bytes: None,
+        };
+        let tensors = [outputs, self.targets, self.losses, self.doutputs];
+        recorder.dispatch_each(kernel, settings, &tensors, rows, cost);
     }
 }
 

@@ -2,11 +2,11 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Loss, LossPass, TargetKind, to_u32};
+use super::{Loss, LossPass, TargetKind};
 use crate::error::Error;
 use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
-use crate::plan::{Cost, Recorder};
+use crate::plan::Recorder;
 use crate::reference;
 
 /// Mean squared error, `loss = mean_{r,c}((y − t)²)`, as `torch.nn.MSELoss`: for regression. Its
@@ -55,36 +55,12 @@ impl Loss for MeanSquaredError {
         recorder: &mut Recorder<'_>,
         pass: LossPass<'_>,
     ) -> Result<(), Error> {
-        let LossPass {
-            outputs,
-            targets,
-            losses,
-            doutputs,
-        } = pass;
-        let [rows, columns] = outputs.dims();
-        for tensor in [targets, doutputs] {
-            let label = tensor.label();
-            assert_eq!(
-                tensor.dims(),
-                [rows, columns],
-                "mean_squared_error: {label}"
-            );
-        }
-        assert_eq!(losses.dims(), [1, rows], "mean_squared_error: losses");
-        #[expect(clippy::cast_precision_loss, reason = "rounded once")]
-        let scale = 2.0 / outputs.len() as f32;
-        let shape = Shape {
-            rows: to_u32(rows),
-            outputs: to_u32(columns),
-            scale,
-        };
-        let cost = Cost {
-            flops: 4 * outputs.len() as u64,
-            iterations: columns as u64,
-            bytes: None,
-        };
-        let tensors = [outputs, targets, losses, doutputs];
-        recorder.dispatch_each(&FORWARD_BACKWARD, shape, &tensors, rows, cost);
+        pass.record_of_values(recorder, &FORWARD_BACKWARD, 4, |of| Shape {
+            rows: of.rows,
+            outputs: of.outputs,
+            // Of a square the derivative has a factor of 2.
+            scale: 2.0 * of.scale,
+        });
         Ok(())
     }
 

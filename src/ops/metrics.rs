@@ -101,47 +101,45 @@ pub(crate) fn log_step(
 }
 
 /// Records `totals[slot] = (sum of losses, number of correct rows)`; `totals` is (slots, 2).
-pub(crate) fn evaluate(
-    recorder: &mut Recorder<'_>,
-    losses: &Tensor,
-    logits: &Tensor,
-    labels: &Tensor,
-    totals: &Tensor,
-    slot: usize,
-) {
-    assert!(
-        slot < totals.rows() && totals.columns() == 2,
-        "metrics::evaluate: totals"
-    );
+pub(crate) fn evaluate(recorder: &mut Recorder<'_>, compared: [&Tensor; 3], to: (&Tensor, usize)) {
+    let [losses, logits, labels] = compared;
     assert_eq!(losses.columns(), logits.rows(), "metrics::evaluate: rows");
-    let shape = Shape {
-        rows: to_u32(logits.rows()),
-        classes: to_u32(logits.columns()),
-        slot: to_u32(slot),
-    };
-    let cost = Cost {
-        flops: (losses.len() + logits.len()) as u64,
-        iterations: (losses.len() as u64 / 64 + 1) * (logits.columns() as u64 + 1) + 6,
-        bytes: None,
-    };
-    recorder.dispatch(&EVALUATE, shape, &[losses, logits, labels, totals], 1, cost);
+    assert_eq!(
+        labels.dims(),
+        [1, logits.rows()],
+        "metrics::evaluate: labels"
+    );
+    count_hits(recorder, &EVALUATE, compared, to, 1);
 }
 
 /// Records `totals[slot] = (sum of losses, number of outputs that are right)` of losses, logits and targets 0 to 1;
 /// `totals` is (slots, 2).
 pub(crate) fn evaluate_probabilities(
     recorder: &mut Recorder<'_>,
-    [losses, logits, targets]: [&Tensor; 3],
-    (totals, slot): (&Tensor, usize),
+    compared: [&Tensor; 3],
+    to: (&Tensor, usize),
 ) {
-    assert!(
-        slot < totals.rows() && totals.columns() == 2,
-        "metrics::evaluate_probabilities: totals"
-    );
+    let [losses, logits, targets] = compared;
     assert_eq!(
         [logits.dims(), [losses.columns(), logits.columns()]],
         [targets.dims(); 2],
         "metrics::evaluate_probabilities: rows"
+    );
+    count_hits(recorder, &EVALUATE_PROBABILITIES, compared, to, 2);
+}
+
+/// Records a kernel that sums losses and counts hits; each row has so many rounds beside one for each output.
+fn count_hits(
+    recorder: &mut Recorder<'_>,
+    kernel: &'static Kernel<Shape>,
+    [losses, logits, targets]: [&Tensor; 3],
+    (totals, slot): (&Tensor, usize),
+    rounds: u64,
+) {
+    assert!(
+        slot < totals.rows() && totals.columns() == 2,
+        "metrics::{}: totals",
+        kernel.entry
     );
     let shape = Shape {
         rows: to_u32(logits.rows()),
@@ -150,11 +148,10 @@ pub(crate) fn evaluate_probabilities(
     };
     let cost = Cost {
         flops: (losses.len() + logits.len()) as u64,
-        iterations: (losses.len() as u64 / 64 + 1) * (logits.columns() as u64 + 2) + 6,
+        iterations: (losses.len() as u64 / 64 + 1) * (logits.columns() as u64 + rounds) + 6,
         bytes: None,
     };
-    let tensors = [losses, logits, targets, totals];
-    recorder.dispatch(&EVALUATE_PROBABILITIES, shape, &tensors, 1, cost);
+    recorder.dispatch(kernel, shape, &[losses, logits, targets, totals], 1, cost);
 }
 
 /// Records `totals[slot] = (sum of losses, 0)`.

@@ -1,48 +1,10 @@
 use wgrad::ndarray::{Array2, ArrayView2, s};
-use wgrad::ops::{self, BinaryCrossEntropy, Loss as _};
+use wgrad::ops::BinaryCrossEntropy;
 use wgrad::reference::{self, Loss as _, LossPass, Targets};
 
 use crate::extremes::{EXTREMES, assert_agrees};
-use crate::gpu::{
-    Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu, sum_error,
-};
-
-/// Seven workgroups of 64 rows, run where they are folded into two dimensions.
-const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
-
-const SHAPES: [[usize; 2]; 12] = [
-    [1, 1],
-    [1, 2],
-    [2, 1],
-    [63, 1],
-    [64, 3],
-    [65, 1],
-    [127, 2],
-    [129, 7],
-    [100, 10],
-    [3, 997],
-    [1_037, 3],
-    FOLDED,
-];
-
-/// Losses of rows and their gradient on the GPU.
-fn run(shape: [usize; 2], [z, t]: [&[f32]; 2]) -> [Vec<f32>; 2] {
-    let bench = Bench::new(if shape == FOLDED {
-        folding_gpu()
-    } else {
-        gpu()
-    });
-    let logits = bench.input("logits", shape, z);
-    let targets = bench.input("targets", shape, t);
-    let losses = bench.output("losses", [1, shape[0]]);
-    let dlogits = bench.output("dlogits", shape);
-    let case = format!("binary cross-entropy {shape:?}");
-    bench.run(&case, 1, |recorder| {
-        let pass = ops::LossPass::new([&logits, &targets], [&losses, &dlogits]);
-        BinaryCrossEntropy.forward_backward(recorder, pass).unwrap();
-    });
-    [bench.read(&losses), bench.read(&dlogits)]
-}
+use crate::gpu::{FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, sum_error};
+use crate::loss_of_values::{SHAPES, run};
 
 /// What the loss of an element, and its gradient times the number of elements, may be off by. `e = exp(−|z|)` has
 /// 3 + 2|z| ULP; `log` of 1 to 2 has 2⁻²¹, a division 2.5 ULP; the rest is rounded.
@@ -72,7 +34,7 @@ fn check(shape: [usize; 2], [z, t]: [&[f32]; 2]) {
     const SECOND_ORDER: f64 = 1.001;
     let case = format!("binary cross-entropy {shape:?}");
     let [rows, columns] = shape;
-    let [losses, dlogits] = run(shape, [z, t]);
+    let [losses, dlogits] = run(&BinaryCrossEntropy, shape, [z, t]);
     let of =
         |values: &[f32]| Array2::from_shape_fn(shape, |(r, c)| f64::from(values[r * columns + c]));
     let (z, t) = (of(z), of(t));
@@ -148,7 +110,7 @@ fn binary_cross_entropy_of_extremes_is_that_of_the_cpu() {
     ];
     let pairs = EXTREMES.iter().flat_map(|&z| TARGETS.map(|t| (z, t)));
     let (z, t): (Vec<f32>, Vec<f32>) = pairs.unzip();
-    let [losses, dlogits] = run([z.len(), 1], [&z, &t]);
+    let [losses, dlogits] = run(&BinaryCrossEntropy, [z.len(), 1], [&z, &t]);
     for (row, (&z, &t)) in z.iter().zip(&t).enumerate() {
         let [logits, targets] = [z, t].map(|value| Array2::from_elem((1, 1), value));
         let mut gradient = Array2::zeros((1, 1));
@@ -176,11 +138,11 @@ fn a_row_that_is_unsound_has_a_nan_binary_loss_and_no_other() {
             let mut numbers = Numbers::new(5);
             let logits = numbers.fill(66 * 4, Fill::Moderate);
             let mut values = [logits, targets(&mut numbers, 66 * 4)];
-            let [sound, _] = run(shape, [&values[0], &values[1]]);
+            let [sound, _] = run(&BinaryCrossEntropy, shape, [&values[0], &values[1]]);
             for row in [0, 33, 65] {
                 values[at / 4][row * 4 + at % 4] = spoil;
             }
-            let [spoilt, _] = run(shape, [&values[0], &values[1]]);
+            let [spoilt, _] = run(&BinaryCrossEntropy, shape, [&values[0], &values[1]]);
             for (row, (spoilt, sound)) in spoilt.iter().zip(&sound).enumerate() {
                 if [0, 33, 65].contains(&row) {
                     assert!(spoilt.is_nan(), "row {row}, {spoil}: {spoilt}");

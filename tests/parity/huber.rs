@@ -1,49 +1,12 @@
 use wgrad::ndarray::{Array2, ArrayView2, s};
-use wgrad::ops::{self, Huber, Loss as _};
+use wgrad::ops::Huber;
 use wgrad::reference::{self, Loss as _, LossPass, Targets};
 
 use crate::extremes::{EXTREMES, assert_agrees};
-use crate::gpu::{
-    Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu, sum_error,
-};
-
-/// Seven workgroups of 64 rows, run where they are folded into two dimensions.
-const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
-
-const SHAPES: [[usize; 2]; 12] = [
-    [1, 1],
-    [1, 2],
-    [2, 1],
-    [63, 1],
-    [64, 3],
-    [65, 1],
-    [127, 2],
-    [129, 7],
-    [100, 10],
-    [3, 997],
-    [1_037, 3],
-    FOLDED,
-];
+use crate::gpu::{FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, sum_error};
+use crate::loss_of_values::{SHAPES, run};
 
 const DELTAS: [f32; 4] = [1e-3, 0.5, 1.0, 30.0];
-
-/// Losses of rows and their gradient on the GPU.
-fn run(delta: f32, shape: [usize; 2], [y, t]: [&[f32]; 2]) -> [Vec<f32>; 2] {
-    let bench = Bench::new(if shape == FOLDED {
-        folding_gpu()
-    } else {
-        gpu()
-    });
-    let outputs = bench.input("y", shape, y);
-    let targets = bench.input("targets", shape, t);
-    let losses = bench.output("losses", [1, shape[0]]);
-    let dy = bench.output("dy", shape);
-    bench.run(&format!("huber {shape:?}"), 1, |recorder| {
-        let pass = ops::LossPass::new([&outputs, &targets], [&losses, &dy]);
-        Huber::new(delta).forward_backward(recorder, pass).unwrap();
-    });
-    [bench.read(&losses), bench.read(&dy)]
-}
 
 /// The definition in `f64`: the loss of a row, and the gradient of the mean over so many rows.
 fn formula(delta: f32, y: ArrayView2<'_, f64>, t: ArrayView2<'_, f64>) -> (f64, Array2<f64>) {
@@ -59,7 +22,7 @@ fn formula(delta: f32, y: ArrayView2<'_, f64>, t: ArrayView2<'_, f64>) -> (f64, 
 fn check(delta: f32, shape: [usize; 2], [y, t]: [&[f32]; 2]) {
     let case = format!("huber {delta} {shape:?}");
     let [rows, columns] = shape;
-    let [losses, dy] = run(delta, shape, [y, t]);
+    let [losses, dy] = run(&Huber::new(delta), shape, [y, t]);
     let of =
         |values: &[f32]| Array2::from_shape_fn(shape, |(r, c)| f64::from(values[r * columns + c]));
     let (y, t) = (of(y), of(t));
@@ -104,7 +67,7 @@ fn huber_is_smooth_where_it_becomes_linear() {
         let around = [delta.next_down(), delta, delta.next_up(), 2.0 * delta];
         let y = [around, around.map(|y| -y)].concat();
         check(delta, [8, 1], [&y, &[0.0; 8]]);
-        let [losses, dy] = run(delta, [8, 1], [&y, &[0.0; 8]]);
+        let [losses, dy] = run(&Huber::new(delta), [8, 1], [&y, &[0.0; 8]]);
         let squared = delta * delta / 2.0;
         for row in [0, 1, 2, 4, 5, 6] {
             assert!(
@@ -123,7 +86,7 @@ fn huber_of_extremes_is_that_of_the_cpu() {
     let pairs = EXTREMES.iter().flat_map(|&y| EXTREMES.map(|t| (y, t)));
     let (y, t): (Vec<f32>, Vec<f32>) = pairs.unzip();
     for delta in [1.0, 1e20] {
-        let [losses, dy] = run(delta, [y.len(), 1], [&y, &t]);
+        let [losses, dy] = run(&Huber::new(delta), [y.len(), 1], [&y, &t]);
         for (row, (&y, &t)) in y.iter().zip(&t).enumerate() {
             let [outputs, targets] = [y, t].map(|value| Array2::from_elem((1, 1), value));
             let mut gradient = Array2::zeros((1, 1));
@@ -155,11 +118,11 @@ fn a_row_that_is_not_finite_has_a_nan_huber_loss_and_no_other() {
         for at in 0..8 {
             let mut numbers = Numbers::new(5);
             let mut values = [(); 2].map(|()| numbers.fill(66 * 4, Fill::Moderate));
-            let [sound, _] = run(1.0, shape, [&values[0], &values[1]]);
+            let [sound, _] = run(&Huber::new(1.0), shape, [&values[0], &values[1]]);
             for row in [0, 33, 65] {
                 values[at / 4][row * 4 + at % 4] = spoil;
             }
-            let [spoilt, _] = run(1.0, shape, [&values[0], &values[1]]);
+            let [spoilt, _] = run(&Huber::new(1.0), shape, [&values[0], &values[1]]);
             for (row, (spoilt, sound)) in spoilt.iter().zip(&sound).enumerate() {
                 if [0, 33, 65].contains(&row) {
                     assert!(spoilt.is_nan(), "row {row}, {spoil}: {spoilt}");

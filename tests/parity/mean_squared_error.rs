@@ -1,29 +1,9 @@
 use wgrad::ndarray::{Array2, ArrayView2, ArrayViewMut2};
-use wgrad::ops::{self, Loss as _, MeanSquaredError};
+use wgrad::ops::MeanSquaredError;
 use wgrad::reference::{self, Loss as _, LossPass, Targets};
 
-use crate::gpu::{
-    Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu, sum_error,
-};
-
-/// Seven workgroups of 64 rows, run where they are folded into two dimensions.
-const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
-
-const SHAPES: [[usize; 2]; 13] = [
-    [1, 1],
-    [1, 2],
-    [2, 1],
-    [63, 1],
-    [64, 3],
-    [65, 1],
-    [127, 2],
-    [128, 1],
-    [129, 7],
-    [100, 10],
-    [3, 997],
-    [1_037, 3],
-    FOLDED,
-];
+use crate::gpu::{FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, sum_error};
+use crate::loss_of_values::{SHAPES, run};
 
 fn formula(y: ArrayView2<'_, f64>, t: ArrayView2<'_, f64>, dy: ArrayViewMut2<'_, f64>) -> f64 {
     reference::MeanSquaredError.forward_backward(LossPass::new(y, Targets::Values(t), dy))
@@ -35,19 +15,7 @@ fn check(shape: [usize; 2], fill: Fill) {
     let mut numbers = Numbers::new((rows * 1_000 + columns) as u64);
     let mut values = || numbers.fill(rows * columns, fill);
     let (y, t) = (values(), values());
-    let bench = Bench::new(if shape == FOLDED {
-        folding_gpu()
-    } else {
-        gpu()
-    });
-    let outputs = bench.input("y", shape, &y);
-    let targets = bench.input("targets", shape, &t);
-    let losses = bench.output("losses", [1, rows]);
-    let dy = bench.output("dy", shape);
-    bench.run(&case, 1, |recorder| {
-        let pass = ops::LossPass::new([&outputs, &targets], [&losses, &dy]);
-        MeanSquaredError.forward_backward(recorder, pass).unwrap();
-    });
+    let [losses, dy] = run(&MeanSquaredError, shape, [&y, &t]);
 
     let of =
         |values: &[f32]| Array2::from_shape_fn(shape, |(r, c)| f64::from(values[r * columns + c]));
@@ -64,11 +32,11 @@ fn check(shape: [usize; 2], fill: Fill) {
         let of_sum = sum_error(columns, absolute) + 2.0 * ROUNDING * (1.0 + 1e-6) * absolute;
         errors.push(of_sum / columns as f64 + 2.5 * ULP * loss + FLUSHED);
     }
-    assert_close(&case, &bench.read(&losses), row_losses, errors);
+    assert_close(&case, &losses, row_losses, errors);
     // The scale, the difference and their product are rounded.
     let allowed = |dy: &f64| 3.0 * ROUNDING * (1.0 + 1e-6) * dy.abs() + 2.0 * FLUSHED;
     let tolerance: Vec<f64> = gradient.iter().map(allowed).collect();
-    assert_close(&case, &bench.read(&dy), gradient, tolerance);
+    assert_close(&case, &dy, gradient, tolerance);
 }
 
 #[test]

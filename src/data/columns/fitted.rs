@@ -31,7 +31,7 @@ pub(super) struct Inner {
     pub(super) missing: Missing,
     pub(super) features: Vec<Feature>,
     pub(super) target: Target,
-    /// Those of the target; none where it has no classes.
+    /// The classes of the target; none where it has no classes.
     pub(super) classes: Categories,
     pub(super) plain: usize,
     pub(super) width: usize,

@@ -73,7 +73,7 @@ fn evaluation_sums_losses_and_counts_hits() {
             let labels = bench.input_u32("labels", [1, rows], &targets);
             let totals = bench.changed("totals", [3, 2], &[-7.0; 6]);
             bench.run(&case, 1, |recorder| {
-                evaluate(recorder, &losses, &logits, &labels, &totals, 1);
+                evaluate(recorder, [&losses, &logits, &labels], (&totals, 1));
             });
             let expected = [-7.0, -7.0, sum(&row_losses), hits, -7.0, -7.0];
             let error = sum_error(rows, absolute(&row_losses));
@@ -183,7 +183,7 @@ fn the_largest_of_extremes_is_that_of_the_cpu() {
         let labels = bench.input_u32("labels", [1, 1000], &[super::to_u32(class); 1000]);
         let totals = bench.changed("totals", [1, 2], &[-7.0; 2]);
         bench.run("extremes", 1, |recorder| {
-            evaluate(recorder, &losses, &logits, &labels, &totals, 0);
+            evaluate(recorder, [&losses, &logits, &labels], (&totals, 0));
         });
         assert_eq!(bench.read(&totals), [0.0, expected as f32], "class {class}");
     }

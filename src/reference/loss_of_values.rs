@@ -1,0 +1,44 @@
+use ndarray::Zip;
+
+use super::{Float, LossPass, Targets};
+
+/// What a loss makes of one output and its target.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OfElement<F> {
+    pub(super) loss: F,
+    /// The gradient of the mean over all elements by the output.
+    pub(super) gradient: F,
+    /// Whether both are numbers that have a loss: otherwise that of the row is NaN.
+    pub(super) is_sound: bool,
+}
+
+/// The mean over rows of the mean over their elements. Row by row, so that what overflows does so on a GPU, too.
+pub(super) fn mean_of_elements<F: Float>(
+    pass: LossPass<'_, F>,
+    of_element: impl Fn(F, F) -> OfElement<F>,
+) -> F {
+    let LossPass {
+        outputs,
+        targets,
+        mut doutputs,
+    } = pass;
+    let Targets::Values(targets) = targets else {
+        unreachable!("checked before the first step");
+    };
+    let [rows, columns] = [outputs.nrows(), outputs.ncols()].map(|size| F::from_f64(size as f64));
+    let mut loss = F::zero();
+    Zip::from(doutputs.rows_mut())
+        .and(outputs.rows())
+        .and(targets.rows())
+        .for_each(|dy, y, t| {
+            let (mut sum, mut is_sound) = (F::zero(), true);
+            Zip::from(dy).and(y).and(t).for_each(|dy, &y, &t| {
+                let element = of_element(y, t);
+                sum += element.loss;
+                *dy = element.gradient;
+                is_sound &= element.is_sound;
+            });
+            loss += if is_sound { sum / columns } else { F::nan() };
+        });
+    loss / rows
+}
