@@ -166,8 +166,9 @@
 //! is one is refused. So Adam, `AdaGrad` and `RMSProp` take the square of a gradient below 1e-19 for 0 there, and an
 //! epsilon far below that then decides how long a step is. Whether a sum overflows on the way depends on its order,
 //! which is another on each device. A loss is NaN wherever a logit is infinite or NaN, and infinite where it is too
-//! large for `f32`, on every device; what its gradient is then is not said. The first layer of the CPU path leaves
-//! pixels out that are 0, even where their weights are infinite.
+//! large for `f32`, on every device; what its gradient is then is not said. The CPU path leaves features
+//! that are 0 out of sums of the first layer over bytes, and of a single row that is mostly 0, even where their weights
+//! are infinite.
 mod best;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;

@@ -18,9 +18,14 @@ static COUNTING: Counting = Counting;
 /// Bytes into which a product of matrices packs parts of them, at the most.
 const PACKED: usize = 256 << 10;
 
+/// A row of which most is 0, as the sum of such a one is another.
+const SPARSE: usize = 9;
+
 fn rows(count: usize, columns: usize) -> Array2<f32> {
-    Array2::from_shape_fn((count, columns), |(row, column)| {
-        ((row * 31 + column * 17) % 29) as f32 / 29.0 - 0.4
+    Array2::from_shape_fn((count, columns), |(row, column)| match (row, column % 3) {
+        (SPARSE, 1) => 0.0,
+        (SPARSE, 2) => -0.0,
+        _ => ((row * 31 + column * 17) % 29) as f32 / 29.0 - 0.4,
     })
 }
 
@@ -63,17 +68,20 @@ fn rows_are_predicted_without_allocation_after_the_first() {
             );
         }
         assert_eq!(predictor.predict(x.view()).unwrap(), expected);
+        for at in [7, SPARSE] {
+            let alone = predictor.predict_row(&x.row(at).to_vec()).unwrap().to_vec();
+            let of_network = predictor.network().predict(x.slice(s![at..=at, ..]));
+            assert_eq!(of_network.unwrap().as_slice().unwrap(), alone);
+            // Within rounding those beside others: of each sum in another order.
+            for (alone, beside) in alone.iter().zip(expected.row(at)) {
+                assert!(
+                    (alone - beside).abs() <= 1e-5 * (1.0 + beside.abs()),
+                    "{alone}, {beside}"
+                );
+            }
+        }
         let row = x.row(7).to_vec();
         let alone = predictor.predict_row(&row).unwrap().to_vec();
-        let of_network = predictor.network().predict(x.slice(s![7..8, ..])).unwrap();
-        assert_eq!(of_network.as_slice().unwrap(), alone);
-        // Within rounding those beside others: of each sum in another order.
-        for (alone, beside) in alone.iter().zip(expected.row(7)) {
-            assert!(
-                (alone - beside).abs() <= 1e-5 * (1.0 + beside.abs()),
-                "{alone}, {beside}"
-            );
-        }
 
         // What libraries keep for a thread is there from here on.
         let (same, bytes) =
