@@ -8,7 +8,7 @@ use std::{io::Write as _, sync::Arc};
 use wgrad::bytemuck::{Pod, Zeroable};
 use wgrad::data::{Sampling, synthetic};
 use wgrad::kernel::{Binding, Kernel};
-use wgrad::ndarray::{Array2, Zip};
+use wgrad::ndarray::{ArrayView2, ArrayViewMut2, Zip};
 use wgrad::ops::{Linear, Optimizer, Relu, SoftmaxCrossEntropy, Update};
 use wgrad::plan::{Cost, Recorder};
 use wgrad::reference::{self, Float, Rule, UpdateStep};
@@ -131,9 +131,9 @@ impl<F: Float> reference::Optimizer<F> for Lion {
     fn update(
         &self,
         at: UpdateStep<F>,
-        parameter: &mut Array2<F>,
-        gradient: &Array2<F>,
-        state: &mut [Array2<F>],
+        parameter: ArrayViewMut2<'_, F>,
+        gradient: ArrayView2<'_, F>,
+        state: &mut [ArrayViewMut2<'_, F>],
     ) {
         let [beta1, beta2] = self.betas.map(|beta| F::from_f64(beta.into()));
         let (rate, decay) = (at.learning_rate, at.decay(self.weight_decay.into()));

@@ -1,6 +1,7 @@
 //! The engine of machines without a GPU driver: networks and their training on the CPU, in `f32`, or in `f64` to
 //! compare. What is fast here has its definition in [`crate::reference`].
 
+mod activation;
 mod conv2d;
 mod cores;
 mod direct;
@@ -10,8 +11,10 @@ mod evaluation;
 mod features;
 mod footprint;
 mod form;
+mod layer_norm;
 mod linear;
 mod network;
+mod pace;
 mod pass;
 mod passes;
 mod pooling;

@@ -33,7 +33,7 @@ mod tanh;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use ndarray::{Array2, NdFloat};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, NdFloat};
 
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;
@@ -174,13 +174,14 @@ pub trait Optimizer<F>: Debug + Send + Sync {
     }
 
     /// Changes a parameter by its gradient; `state` is what
-    /// [`Optimizer::state`](crate::ops::Optimizer::state) names, of this parameter.
+    /// [`Optimizer::state`](crate::ops::Optimizer::state) names, of this parameter. Each element changes by its own
+    /// gradient and state alone: of a large parameter it is called with some rows at a time.
     fn update(
         &self,
         at: UpdateStep<F>,
-        parameter: &mut Array2<F>,
-        gradient: &Array2<F>,
-        state: &mut [Array2<F>],
+        parameter: ArrayViewMut2<'_, F>,
+        gradient: ArrayView2<'_, F>,
+        state: &mut [ArrayViewMut2<'_, F>],
     );
 }
 

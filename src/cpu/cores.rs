@@ -1,6 +1,7 @@
 //! Work that cores share: the one place that knows whether there are several.
-//!
-//! Whoever is done first waits for the others: cores that something else keeps busy make this slow.
+
+#[cfg(feature = "gemm")]
+use std::cell::Cell;
 
 /// Whether there are threads to share with: where none can be made, rayon would panic.
 #[cfg(feature = "gemm")]
@@ -37,6 +38,49 @@ fn start() -> bool {
     }
 }
 
+#[cfg(feature = "gemm")]
+thread_local! {
+    /// Threads that share what this one hands out, at the most.
+    static WIDTH: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Threads of the pool that this one would share work with.
+pub(super) fn threads() -> usize {
+    #[cfg(feature = "gemm")]
+    if has_threads() {
+        return rayon::current_num_threads();
+    }
+    1
+}
+
+/// Threads that share what this one hands out.
+#[cfg(feature = "gemm")]
+pub(super) fn width() -> usize {
+    threads().min(WIDTH.get())
+}
+
+/// Runs `work`, which as many threads share at the most, this one among them.
+#[cfg(feature = "gemm")]
+pub(super) fn with<R>(width: usize, work: impl FnOnce() -> R) -> R {
+    /// What holds again when this is dropped.
+    struct Before(usize);
+
+    impl Drop for Before {
+        fn drop(&mut self) {
+            WIDTH.set(self.0);
+        }
+    }
+
+    let _before = Before(WIDTH.replace(width));
+    work()
+}
+
+/// Runs `work`, for which there is one thread.
+#[cfg(not(feature = "gemm"))]
+pub(super) fn with<R>(_: usize, work: impl FnOnce() -> R) -> R {
+    work()
+}
+
 /// Runs steps where sharing out their work is cheap: on one of the threads that take a part of it.
 pub(super) fn enter<R: Send>(steps: impl FnOnce() -> R + Send) -> R {
     #[cfg(feature = "gemm")]
@@ -53,14 +97,28 @@ pub(super) fn for_each_chunk<T: Send>(
     work: impl Fn(usize, &mut [T]) + Sync,
 ) {
     #[cfg(feature = "gemm")]
-    if has_threads() {
+    if width() > 1 {
         use rayon::prelude::*;
 
         let chunks = slice.par_chunks_mut(size).enumerate();
-        return chunks.for_each(|(at, chunk)| work(at, chunk));
+        let least = of_thread(chunks.len());
+        return chunks
+            .with_min_len(least)
+            .for_each(|(at, chunk)| work(at, chunk));
     }
     for (at, chunk) in slice.chunks_mut(size).enumerate() {
         work(at, chunk);
+    }
+}
+
+/// Of so many pieces, those that a thread takes at once: where all threads share them few, so that a core which is slow
+/// or taken away costs little; else as many as leave no more for further threads.
+#[cfg(feature = "gemm")]
+fn of_thread(pieces: usize) -> usize {
+    let width = width();
+    match width < threads() {
+        true => pieces.div_ceil(width),
+        false => 1,
     }
 }
 
@@ -80,11 +138,12 @@ pub(super) fn for_each_part<T: Send>(
     work: impl Fn(T) + Sync,
 ) {
     #[cfg(feature = "gemm")]
-    if is_shared && has_threads() {
+    if is_shared && width() > 1 {
         use rayon::prelude::*;
 
         let parts: Vec<T> = parts.collect();
-        return parts.into_par_iter().for_each(&work);
+        let least = of_thread(parts.len());
+        return parts.into_par_iter().with_min_len(least).for_each(&work);
     }
     let _ = is_shared;
     parts.for_each(work);

@@ -1,8 +1,10 @@
 //! How each layer is computed: the one place that knows which have a fast form.
 
+use super::activation::Activation;
 use super::conv2d::Conv2d;
 #[cfg(not(target_arch = "wasm32"))]
 use super::dropout::Dropout;
+use super::layer_norm::LayerNorm;
 use super::linear::Linear;
 use super::pooling::{AvgPool2d, MaxPool2d};
 use super::relu::{self, Relu};
@@ -14,8 +16,8 @@ use crate::shape::Shape;
 /// How a layer is computed.
 #[derive(Debug)]
 pub(super) enum Form {
-    /// As it is defined.
-    Definition(Twin),
+    /// By formulas in both precisions: fast ones, or its definition.
+    Layer(Twin),
     /// A fully connected layer, fast.
     Linear,
     /// Convolution, fast.
@@ -56,7 +58,13 @@ impl Form {
         if let Some(dropout) = of_type.downcast_ref::<ops::Dropout>() {
             return Self::Dropout(Dropout::of(*dropout));
         }
-        Self::Definition(layer.reference())
+        if let Some(norm) = of_type.downcast_ref::<ops::LayerNorm>() {
+            return Self::Layer(Twin::of(LayerNorm::new(norm.epsilon().into())));
+        }
+        if let Some(activation) = Activation::of(of_type) {
+            return Self::Layer(Twin::of(activation));
+        }
+        Self::Layer(layer.reference())
     }
 
     /// Whether this is the fully connected layer, which takes rows that are mostly 0 in another form.
@@ -79,7 +87,7 @@ impl Form {
 
     fn formulas<F: Float>(&self) -> &dyn Layer<F> {
         match self {
-            Self::Definition(twin) => F::of(twin),
+            Self::Layer(twin) => F::of(twin),
             Self::Linear => &Linear,
             Self::Conv2d(conv) => conv,
             Self::MaxPool2d(pool) => pool,

@@ -61,7 +61,7 @@ impl Passes {
 
     /// Every layer as it is defined.
     pub(super) fn by_definition(graph: Graph) -> Self {
-        let definition = |_: &Graph, of_use: &Use| Form::Definition(of_use.layer.reference());
+        let definition = |_: &Graph, of_use: &Use| Form::Layer(of_use.layer.reference());
         Self::with(graph, definition, false)
     }
 

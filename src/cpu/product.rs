@@ -58,9 +58,9 @@ fn by_gemm<F: Float>(
     let ((m, k), n) = (a.dim(), b.ncols());
     assert_eq!((b.nrows(), c.dim()), (k, (m, n)), "product: shapes");
     let is_shared = is_shared(m.saturating_mul(n).saturating_mul(k));
-    let parallelism = match is_shared && super::cores::has_threads() {
-        true => gemm::Parallelism::Rayon(0),
-        false => gemm::Parallelism::None,
+    let parallelism = match super::cores::width() {
+        width if is_shared && width > 1 => gemm::Parallelism::Rayon(width),
+        _ => gemm::Parallelism::None,
     };
     let [a_row, a_column] = strides(a);
     let [b_row, b_column] = strides(b);

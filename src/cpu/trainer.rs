@@ -14,6 +14,7 @@ use std::sync::Arc;
 use ndarray::ArrayViewD;
 
 use super::cores::enter;
+use super::pace::Pace;
 use super::workspace::Workspace;
 use super::{Network, Updater};
 use crate::best::Best;
@@ -59,6 +60,8 @@ pub struct Trainer<F = f32> {
     /// Losses of the last steps, as many as are kept.
     losses: VecDeque<F>,
     best: Best<best::Values<F>>,
+    /// How many cores share the work of a step.
+    pace: Pace,
 }
 
 impl<F: Float> Trainer<F> {
@@ -118,6 +121,7 @@ impl<F: Float> Trainer<F> {
             given: Latest::default(),
             losses: VecDeque::new(),
             best: Best::default(),
+            pace: Pace::default(),
         })
     }
 
@@ -213,7 +217,9 @@ impl<F: Float> Trainer<F> {
                 break;
             }
             let before = losses.len();
-            taken = enter(|| self.take_steps(steps, &mut losses));
+            let mut pace = std::mem::take(&mut self.pace);
+            taken = enter(|| self.take_steps(steps, &mut pace, &mut losses));
+            self.pace = pace;
             // Before a stream is read on, which may panic.
             self.remember(&losses[before..]);
         }
@@ -228,7 +234,12 @@ impl<F: Float> Trainer<F> {
     }
 
     /// Takes steps up to the first whose loss is not sound; whether there is none.
-    fn take_steps(&mut self, count: usize, losses: &mut Vec<F>) -> Result<bool, Error> {
+    fn take_steps(
+        &mut self,
+        count: usize,
+        pace: &mut Pace,
+        losses: &mut Vec<F>,
+    ) -> Result<bool, Error> {
         let of_data_set = self.minibatches.as_ref().and_then(|of| of.rows.examples());
         let is_of_data_set = of_data_set.is_some();
         for at in 0..count {
@@ -236,7 +247,7 @@ impl<F: Float> Trainer<F> {
             if is_of_data_set && at % HISTORY == 0 {
                 self.updater.check_rates(HISTORY.min(count - at))?;
             }
-            let loss = self.take_step()?;
+            let loss = pace.take(|| self.take_step())?;
             losses.push(loss);
             if !self.soundness.is_sound(as_f32(loss)) {
                 return Ok(false);

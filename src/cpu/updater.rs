@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, Zip};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Zip};
 
+use super::cores::for_each_part;
 use super::network::named;
 use super::passes::Passes;
 use super::{Network, Pass, footprint};
@@ -38,6 +39,55 @@ pub struct Updater<F = f32> {
 struct Average<F> {
     decay: f32,
     values: Vec<Array2<F>>,
+}
+
+/// Elements of a piece of a parameter, at the most where a row has no more, and elements from which cores share an update
+/// with profit.
+const PIECE: usize = 1 << 15;
+const SHARED: usize = 1 << 17;
+
+/// Some rows of a parameter, with all that is updated with them.
+#[derive(Debug)]
+struct Piece<'a, F> {
+    at: UpdateStep<F>,
+    parameter: ArrayViewMut2<'a, F>,
+    gradient: ArrayView2<'a, F>,
+    state: Vec<ArrayViewMut2<'a, F>>,
+}
+
+impl<'a, F: Float> Piece<'a, F> {
+    /// Adds the pieces of a parameter to others.
+    fn cut(
+        at: UpdateStep<F>,
+        of: (
+            ArrayViewMut2<'a, F>,
+            ArrayView2<'a, F>,
+            Vec<ArrayViewMut2<'a, F>>,
+        ),
+        pieces: &mut Vec<Self>,
+    ) {
+        let (mut parameter, mut gradient, mut state) = of;
+        let rows = (PIECE / parameter.ncols().max(1)).max(1);
+        while parameter.nrows() > rows {
+            let halves = parameter.split_at(Axis(0), rows);
+            let of_gradient = gradient.split_at(Axis(0), rows);
+            let of_state = state.into_iter().map(|kept| kept.split_at(Axis(0), rows));
+            let (first, rest) = of_state.unzip();
+            pieces.push(Self {
+                at,
+                parameter: halves.0,
+                gradient: of_gradient.0,
+                state: first,
+            });
+            (parameter, gradient, state) = (halves.1, of_gradient.1, rest);
+        }
+        pieces.push(Self {
+            at,
+            parameter,
+            gradient,
+            state,
+        });
+    }
 }
 
 impl<F: Float> Updater<F> {
@@ -122,9 +172,11 @@ impl<F: Float> Updater<F> {
             frozen.for_each(|(gradient, _)| gradient.fill(F::zero()));
         }
         rule.prepare(gradients);
+        let mut pieces = Vec::new();
         let parameters = network.parameters.iter_mut().zip(self.groups.resolved());
-        let gradients = gradients.iter().zip(&mut self.state);
-        for ((parameter, group), (gradient, state)) in parameters.zip(gradients) {
+        let kept = gradients.iter().zip(&mut self.state);
+        let mut elements = 0;
+        for ((parameter, group), (gradient, state)) in parameters.zip(kept) {
             if group.is_frozen() {
                 continue;
             }
@@ -133,8 +185,18 @@ impl<F: Float> Updater<F> {
                 learning_rate: F::from_f64(f64::from(rate * group.rate_of())),
                 weight_decay: group.own_decay().map(|decay| F::from_f64(decay.into())),
             };
-            rule.update(at, parameter, gradient, state);
+            elements += parameter.len();
+            let state = state.iter_mut().map(|kept| kept.view_mut()).collect();
+            Piece::cut(
+                at,
+                (parameter.view_mut(), gradient.view(), state),
+                &mut pieces,
+            );
         }
+        let update = |mut piece: Piece<'_, F>| {
+            rule.update(piece.at, piece.parameter, piece.gradient, &mut piece.state);
+        };
+        for_each_part(pieces.into_iter(), elements >= SHARED, update);
         if let Some(Average { decay, values }) = &mut self.average {
             let share = F::from_f64(f64::from(1.0 - *decay));
             for (average, parameter) in values.iter_mut().zip(&network.parameters) {

@@ -53,6 +53,11 @@ impl LayerNorm {
     pub const fn eps(self, eps: f32) -> Self {
         Self { eps }
     }
+
+    /// What is added to a variance.
+    pub(crate) const fn epsilon(&self) -> f32 {
+        self.eps
+    }
 }
 
 #[repr(C)]

@@ -1,6 +1,6 @@
 //! The reference of an optimizer: a step of it, and what holds of every rule.
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 
 use super::case::{At, Case, Kind, Values};
 use crate::check::caught;
@@ -76,7 +76,12 @@ impl<'a> Twin<'a> {
             prepared[index].clone_from(&gradients[index]);
         }
         for (before, after) in gradients.iter().zip(&prepared) {
-            self.check_shape("gradient after the reference's prepare", before, after)?;
+            if before.dim() != after.dim() {
+                let found = [before, after].map(|of| format!("{} × {}", of.nrows(), of.ncols()));
+                let what = "the shape of gradient after the reference's prepare";
+                let remedy = "Write into the arrays that are given";
+                return Err(OptimizerFault::stated(self.name, what, found, remedy).into());
+            }
         }
         Ok(prepared)
     }
@@ -88,6 +93,18 @@ impl<'a> Twin<'a> {
         groups: &[Group],
         before: &Values<F>,
         factor: F,
+    ) -> Result<Values<F>, CheckError> {
+        self.step_by_rows(when, groups, before, factor, usize::MAX)
+    }
+
+    /// The same with so many rows of a parameter at a time.
+    fn step_by_rows<F: Float>(
+        &self,
+        when: When,
+        groups: &[Group],
+        before: &Values<F>,
+        factor: F,
+        at_once: usize,
     ) -> Result<Values<F>, CheckError> {
         let rule = F::rule(&self.rules[usize::from(when.is_other)]);
         let mut after = before.clone();
@@ -108,43 +125,32 @@ impl<'a> Twin<'a> {
             let [rows, columns] = [parameter.nrows(), parameter.ncols()];
             let shape = TensorShape::from([rows, columns]);
             let what = format!("the reference's update ({shape} parameters)");
-            caught(self.name, &what, || {
-                rule.update(at, parameter, gradient, state);
-            })?;
-        }
-        for parameter in 0..groups.len() {
-            for kind in after.kinds() {
-                let [before, after] = [before, &after].map(|values| values.of(kind, parameter));
-                self.check_shape("what the reference's update has changed", before, after)?;
+            for first in (0..rows).step_by(at_once.min(rows)) {
+                let part = s![first..rows.min(first.saturating_add(at_once)), ..];
+                let mut state: Vec<_> = state.iter_mut().map(|kept| kept.slice_mut(part)).collect();
+                caught(self.name, &what, || {
+                    let parameter = parameter.slice_mut(part);
+                    rule.update(at, parameter, gradient.slice(part), &mut state);
+                })?;
             }
         }
         Ok(after)
     }
 
-    fn check_shape<F>(
-        &self,
-        what: &str,
-        before: &Array2<F>,
-        after: &Array2<F>,
-    ) -> Result<(), CheckError> {
-        if before.dim() == after.dim() {
-            return Ok(());
-        }
-        let found = [before, after].map(|of| format!("{} × {}", of.nrows(), of.ncols()));
-        let (what, remedy) = (
-            format!("the shape of {what}"),
-            "Write into the arrays that are given",
-        );
-        Err(OptimizerFault::stated(self.name, what, found, remedy).into())
-    }
-
-    /// The same operands give the same bits twice.
+    /// The same operands give the same bits twice, and with a row at a time.
     pub(super) fn check_repeatable(&self, case: &Case) -> Result<(), CheckError> {
         let (groups, before) = (case.groups(), case.start().cast::<f64>());
         let when = When::from(&case.steps[0]);
         let step = || self.step(when, &groups, &before, 1.0);
         let [first, second] = [step()?, step()?];
-        check_same(case, [&first, &second], "the reference")
+        check_same(case, [&first, &second], "the reference")?;
+        let by_rows = self.step_by_rows(when, &groups, &before, 1.0, 1)?;
+        check_same(case, [&first, &by_rows], "the reference").map_err(|_| {
+            let what = "a step of the reference with a row of a parameter at a time";
+            let found = ["the same as with all of them", "another"].map(str::to_owned);
+            let remedy = "Change each element by its own gradient and state alone";
+            OptimizerFault::stated(self.name, what, found, remedy).into()
+        })
     }
 
     /// A rate of 0 moves no parameter, where the state is 0 and nothing decays: what decays whatever the rate may.

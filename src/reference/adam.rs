@@ -1,4 +1,4 @@
-use ndarray::{Array2, Zip};
+use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 
 use super::{Float, Optimizer, UpdateStep};
 
@@ -20,9 +20,9 @@ impl<F: Float> Optimizer<F> for Adam {
     fn update(
         &self,
         at: UpdateStep<F>,
-        parameter: &mut Array2<F>,
-        gradient: &Array2<F>,
-        state: &mut [Array2<F>],
+        parameter: ArrayViewMut2<'_, F>,
+        gradient: ArrayView2<'_, F>,
+        state: &mut [ArrayViewMut2<'_, F>],
     ) {
         let [mean, square] = state else {
             unreachable!("Adam keeps two numbers for each parameter");

@@ -1,4 +1,4 @@
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::{Float, Optimizer, Rule, UpdateStep};
 
@@ -30,9 +30,9 @@ impl<F: Float> Optimizer<F> for Clipped {
     fn update(
         &self,
         at: UpdateStep<F>,
-        parameter: &mut Array2<F>,
-        gradient: &Array2<F>,
-        state: &mut [Array2<F>],
+        parameter: ArrayViewMut2<'_, F>,
+        gradient: ArrayView2<'_, F>,
+        state: &mut [ArrayViewMut2<'_, F>],
     ) {
         F::rule(&self.rule).update(at, parameter, gradient, state);
     }

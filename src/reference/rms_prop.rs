@@ -1,4 +1,4 @@
-use ndarray::{Array2, Zip};
+use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 
 use super::{Float, Optimizer, UpdateStep};
 
@@ -17,9 +17,9 @@ impl<F: Float> Optimizer<F> for RmsProp {
     fn update(
         &self,
         at: UpdateStep<F>,
-        parameter: &mut Array2<F>,
-        gradient: &Array2<F>,
-        state: &mut [Array2<F>],
+        parameter: ArrayViewMut2<'_, F>,
+        gradient: ArrayView2<'_, F>,
+        state: &mut [ArrayViewMut2<'_, F>],
     ) {
         let (epsilon, decay) = (F::from_f64(self.epsilon), at.decay(self.weight_decay));
         let alpha = F::from_f64(self.alpha);

@@ -1,4 +1,4 @@
-use ndarray::{Array2, Zip};
+use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 
 use super::{Float, Optimizer, UpdateStep};
 
@@ -18,16 +18,16 @@ impl<F: Float> Optimizer<F> for Sgd {
     fn update(
         &self,
         at: UpdateStep<F>,
-        parameter: &mut Array2<F>,
-        gradient: &Array2<F>,
-        state: &mut [Array2<F>],
+        mut parameter: ArrayViewMut2<'_, F>,
+        gradient: ArrayView2<'_, F>,
+        state: &mut [ArrayViewMut2<'_, F>],
     ) {
         let (momentum, decay) = (F::from_f64(self.momentum), at.decay(self.weight_decay));
         let Some(velocity) = state.first_mut() else {
             if decay != F::zero() {
-                *parameter *= F::one() - at.learning_rate * decay;
+                parameter *= F::one() - at.learning_rate * decay;
             }
-            parameter.scaled_add(-at.learning_rate, gradient);
+            parameter.scaled_add(-at.learning_rate, &gradient);
             return;
         };
         Zip::from(parameter)

@@ -6,7 +6,7 @@ use wgrad::Error;
 use wgrad::bytemuck::{Pod, Zeroable};
 use wgrad::fields;
 use wgrad::kernel::{Binding, KernelRef};
-use wgrad::ndarray::{Array2, Zip};
+use wgrad::ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
 use wgrad::ops::{Optimizer, Update, UpdatePart};
 use wgrad::plan::{Cost, Recorder};
 use wgrad::reference::{self, Float, Rule, UpdateStep};
@@ -203,9 +203,9 @@ impl<F: Float> reference::Optimizer<F> for Formula {
     fn update(
         &self,
         at: UpdateStep<F>,
-        parameter: &mut Array2<F>,
-        gradient: &Array2<F>,
-        state: &mut [Array2<F>],
+        mut parameter: ArrayViewMut2<'_, F>,
+        gradient: ArrayView2<'_, F>,
+        state: &mut [ArrayViewMut2<'_, F>],
     ) {
         assert!(!self.panics, "an array of another shape");
         let mut double = UpdateStep::new(at.step, at.learning_rate.into_f64());
@@ -217,7 +217,7 @@ impl<F: Float> reference::Optimizer<F> for Formula {
         );
         let (decay, momentum) = (F::from_f64(decay), F::from_f64(f64::from(0.9f32)));
         let factor = F::from_f64(self.gradient[size_of::<F>() / 8]);
-        Zip::from(&mut *parameter)
+        Zip::from(&mut parameter)
             .and(gradient)
             .and(&mut state[0])
             .for_each(|p, &gradient, v| {
@@ -226,6 +226,6 @@ impl<F: Float> reference::Optimizer<F> for Formula {
             });
         let mut changed = parameter.mapv(F::into_f64);
         (self.update)(&mut changed);
-        *parameter = changed.mapv(F::from_f64);
+        parameter.assign(&changed.mapv(F::from_f64));
     }
 }

@@ -576,7 +576,8 @@ impl Training {
             let at = UpdateStep::new(step, F::from_f64(rate));
             let all = parameters.iter_mut().zip(gradients.iter().zip(&mut state));
             for (parameter, (gradient, state)) in all {
-                rule.update(at, parameter, gradient, state);
+                let mut state: Vec<_> = state.iter_mut().map(|kept| kept.view_mut()).collect();
+                rule.update(at, parameter.view_mut(), gradient.view(), &mut state);
             }
         }
         let state = flat(&layers_state);

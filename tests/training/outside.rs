@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use wgrad::data::Table;
 use wgrad::kernel::{Binding, Kernel};
-use wgrad::ndarray::Array2;
+use wgrad::ndarray::{ArrayView2, ArrayViewMut2};
 use wgrad::ops::{Linear, Loss, LossPass, Optimizer, Sigmoid, TargetKind, Update};
 use wgrad::plan::{Cost, Recorder};
 use wgrad::reference::{self, Criterion, Float, Rule, Targets, UpdateStep};
@@ -172,9 +172,9 @@ impl<F: Float> reference::Optimizer<F> for Signs {
     fn update(
         &self,
         at: UpdateStep<F>,
-        parameter: &mut Array2<F>,
-        gradient: &Array2<F>,
-        _: &mut [Array2<F>],
+        mut parameter: ArrayViewMut2<'_, F>,
+        gradient: ArrayView2<'_, F>,
+        _: &mut [ArrayViewMut2<'_, F>],
     ) {
         let epsilon = F::from_f64(EPSILON);
         let step = gradient.mapv(|g| g / (g.abs() + epsilon));

@@ -102,7 +102,7 @@ impl<F: Float> Trainer<F> {
         let coefficients = self.updater.coefficients()?;
         let before = self.steps_taken();
         let step = self.step_in_u32();
-        let (network, updater) = (&mut self.network, &mut self.updater);
+        let (network, updater, pace) = (&mut self.network, &mut self.updater, &mut self.pace);
         let rows = x.nrows();
         let is_it = |work: &Workspace<F>| work.rows() == rows;
         let make = || room(network, rows, &updater.wanted());
@@ -134,7 +134,10 @@ impl<F: Float> Trainer<F> {
             loss
         };
         // A small step is done before another thread would have begun it.
-        let loss = if is_shared { enter(step) } else { step() };
+        let loss = match is_shared {
+            true => enter(|| pace.take(step)),
+            false => step(),
+        };
         self.remember(&[loss]);
         if !self.soundness.is_sound(as_f32(loss)) {
             self.soundness.judge(before, &[as_f32(loss)])?;

@@ -240,7 +240,9 @@ fn check(optimizer: &dyn Optimizer, formula: Formula, elements: usize, fill: Fil
     let mut parameter = column(&before);
     let mut state: Vec<_> = kept.iter().map(|values| column(values)).collect();
     let at = UpdateStep::new(taken.into(), rate);
-    f64::rule(&optimizer.reference()).update(at, &mut parameter, &column(&slopes), &mut state);
+    let mut kept: Vec<_> = state.iter_mut().map(|kept| kept.view_mut()).collect();
+    let rule = optimizer.reference();
+    f64::rule(&rule).update(at, parameter.view_mut(), column(&slopes).view(), &mut kept);
     for (index, found) in std::iter::once(&parameter).chain(&state).enumerate() {
         for (element, (found, all)) in found.iter().zip(&expected).enumerate() {
             let Bounded(value, error) = all[index];

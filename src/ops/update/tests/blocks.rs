@@ -48,7 +48,9 @@ fn weight_decay_is_for_parameters_that_decay() {
             let mut parameter = ndarray::Array2::from_elem((1, 3), 0.75f64);
             let gradient = ndarray::Array2::from_elem((1, 3), 0.5);
             let mut state = vec![ndarray::Array2::zeros((1, 3)); optimizer.state().len()];
-            f64::rule(&optimizer.reference()).update(at, &mut parameter, &gradient, &mut state);
+            let mut state: Vec<_> = state.iter_mut().map(|kept| kept.view_mut()).collect();
+            let rule = optimizer.reference();
+            f64::rule(&rule).update(at, parameter.view_mut(), gradient.view(), &mut state);
             parameter
         };
         let expected = by_reference(&**plain, true);

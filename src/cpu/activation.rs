@@ -1,0 +1,301 @@
+//! Activations made of exponentials, fast in `f32`: polynomials of many elements at a time. In `f64` they are as they are
+//! defined. Cores share what is large.
+
+use std::any::Any;
+
+use multiversion::multiversion;
+
+use super::cores::for_each_part;
+use super::sparse::dense;
+use crate::ops;
+use crate::reference::{self, Backward, Forward, Layer};
+
+/// Elements of a part.
+const PART: usize = 1 << 12;
+/// Elements from which cores share them with profit.
+const SHARED: usize = 1 << 14;
+
+/// Which one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Activation {
+    Gelu,
+    Sigmoid,
+    Tanh,
+}
+
+impl Activation {
+    /// The fast form of a network's layer, if there is one.
+    pub(super) fn of(layer: &dyn Any) -> Option<Self> {
+        [
+            (layer.is::<ops::Gelu>(), Self::Gelu),
+            (layer.is::<ops::Sigmoid>(), Self::Sigmoid),
+            (layer.is::<ops::Tanh>(), Self::Tanh),
+        ]
+        .into_iter()
+        .find_map(|(is_it, activation)| is_it.then_some(activation))
+    }
+
+    fn definition(self) -> &'static dyn Layer<f64> {
+        match self {
+            Self::Gelu => &reference::Gelu,
+            Self::Sigmoid => &reference::Sigmoid,
+            Self::Tanh => &reference::Tanh,
+        }
+    }
+}
+
+impl Layer<f64> for Activation {
+    fn forward(&self, pass: Forward<'_, f64>) {
+        self.definition().forward(pass);
+    }
+
+    fn backward(&self, pass: Backward<'_, f64>) {
+        self.definition().backward(pass);
+    }
+}
+
+/// All arrays lie dense in memory, row by row.
+impl Layer<f32> for Activation {
+    fn forward(&self, pass: Forward<'_, f32>) {
+        let x = dense(pass.x.to_slice());
+        let y = dense(pass.y.into_slice());
+        let apply = match self {
+            Self::Gelu => gelu,
+            Self::Sigmoid => sigmoid,
+            Self::Tanh => tanh,
+        };
+        let parts = x.chunks(PART).zip(y.chunks_mut(PART));
+        for_each_part(parts, x.len() >= SHARED, |(x, y)| apply(x, y));
+    }
+
+    fn backward(&self, pass: Backward<'_, f32>) {
+        let Some(dx) = pass.dx else { return };
+        let [x, y, dy] = [pass.x, pass.y, pass.dy].map(|of| dense(of.to_slice()));
+        let dx = dense(dx.into_slice());
+        let (of, apply) = match self {
+            Self::Gelu => (x, gelu_backward as fn(&[f32], &[f32], &mut [f32])),
+            Self::Sigmoid => (y, sigmoid_backward as _),
+            Self::Tanh => (y, tanh_backward as _),
+        };
+        let from = of.chunks(PART).zip(dy.chunks(PART));
+        let parts = from.zip(dx.chunks_mut(PART));
+        for_each_part(parts, dy.len() >= SHARED, |((of, dy), dx)| {
+            apply(of, dy, dx);
+        });
+    }
+}
+
+/// `eˣ`, with an error of 2 in the last place. With `n` the integer nearest to `x/ln 2`, `eˣ = 2ⁿ·eʳ` with
+/// `|r| ≤ ln 2/2`, where a polynomial of degree 6 has a relative error of 3e-9.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    /// 1.5·2²³: the last places of a number beside it are integers.
+    const INTEGERS: f32 = 12_582_912.0;
+    /// `ln 2` in two parts, the first of few places: its product with an integer is exact.
+    const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
+
+    // It is 0 or infinite beyond.
+    let x = x.clamp(-104.0, 89.0);
+    let shifted = x * std::f32::consts::LOG2_E + INTEGERS;
+    let n = shifted - INTEGERS;
+    let r = x - n * LN_2[0] - n * LN_2[1];
+    let mut p = 0.001_381_453_8;
+    p = p * r + 0.008_368_745;
+    p = p * r + 0.041_668_39;
+    p = p * r + 0.166_665_2;
+    p = p * r + 0.499_999_93;
+    let e = r * r * p + r + 1.0;
+    // In two factors, as 2ⁿ alone may be none of `f32`. Of a NaN any will do.
+    let n = shifted
+        .to_bits()
+        .wrapping_sub(INTEGERS.to_bits())
+        .cast_signed();
+    let first = n >> 1;
+    e * power_of_two(first) * power_of_two(n.wrapping_sub(first))
+}
+
+#[inline(always)]
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits(n.wrapping_add(127).cast_unsigned() << 23)
+}
+
+/// `Φ(x)` and `φ(x)` of the normal distribution, as `shaders/gelu.wgsl` has them: the polynomial and its error are there.
+#[inline(always)]
+fn normal(x: f32) -> [f32; 2] {
+    let a = x.abs().min(15.0);
+    let e = exp(-0.5 * (a * a));
+    let t = 1.0 / (1.0 + 0.27 * a);
+    let mut p = 0.028_993_554;
+    p = p * t - 0.126_649_64;
+    p = p * t + 0.170_138_48;
+    p = p * t - 0.069_631_68;
+    p = p * t + 0.108_130_28;
+    p = p * t + 0.071_913_2;
+    p = p * t + 0.101_847_4;
+    p = p * t + 0.107_537_42;
+    p = p * t + 0.107_720_99;
+    let below = e * (p * t);
+    let distribution = if x > 0.0 { 1.0 - below } else { below };
+    [distribution, 0.398_942_3 * e]
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn gelu(x: &[f32], y: &mut [f32]) {
+    for (&x, y) in x.iter().zip(y) {
+        *y = x * normal(x)[0];
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn gelu_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    for ((&x, &dy), dx) in x.iter().zip(dy).zip(dx) {
+        let [distribution, density] = normal(x);
+        *dx = dy * (distribution + x * density);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn sigmoid(x: &[f32], y: &mut [f32]) {
+    for (&x, y) in x.iter().zip(y) {
+        *y = 1.0 / (1.0 + exp(-x));
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn sigmoid_backward(y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    for ((&y, &dy), dx) in y.iter().zip(dy).zip(dx) {
+        *dx = dy * (1.0 - y) * y;
+    }
+}
+
+/// `(1 − e)/(1 + e)` with `e = e^(−2|x|)`; below 0.625, where that cancels, `x + x³·P(x²)` with a relative error of 4e-9.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn tanh(x: &[f32], y: &mut [f32]) {
+    for (&x, y) in x.iter().zip(y) {
+        let z = x * x;
+        let mut p = -0.005_704_978_4;
+        p = p * z + 0.020_639_079;
+        p = p * z - 0.053_739_71;
+        p = p * z + 0.133_314_42;
+        p = p * z - 0.333_332_8;
+        let e = exp(-2.0 * x.abs());
+        let far = ((1.0 - e) / (1.0 + e)).copysign(x);
+        *y = if x.abs() < 0.625 {
+            x + x * (z * p)
+        } else {
+            far
+        };
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn tanh_backward(y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    for ((&y, &dy), dx) in y.iter().zip(dy).zip(dx) {
+        // As in the definition.
+        *dx = dy * (1.0 - y) * (1.0 + y);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::{Activation, exp};
+    use crate::reference::{Backward, Forward, Layer, Mode};
+    use crate::shape::Shape;
+
+    /// Half a unit in the last place, relative.
+    const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
+
+    /// Values of every size and sign, with those where formulas change.
+    fn values() -> Vec<f32> {
+        let mut values: Vec<f32> = (-4000..=4000).map(|at| at as f32 / 250.0).collect();
+        for exponent in -30..=6 {
+            let size = 1.37 * f32::powi(2.0, exponent);
+            values.extend([size, -size]);
+        }
+        values.extend([0.0, -0.0, 0.625, 0.624_999_94, 89.0, -104.0, 1e30, -1e30]);
+        values
+    }
+
+    #[test]
+    fn the_exponential_is_right_to_two_in_the_last_place() {
+        for x in values() {
+            let (found, expected) = (f64::from(exp(x)), f64::from(x).exp());
+            // Subnormal numbers have places of 2⁻¹⁴⁹.
+            let error = 4.0 * ROUNDING * expected + f64::from(f32::from_bits(2));
+            let is_infinite = expected > f64::from(f32::MAX) && found.is_infinite();
+            assert!(
+                is_infinite || (found - expected).abs() <= error,
+                "{x}: {found:e} {expected:e}"
+            );
+        }
+        assert!(exp(f32::NAN).is_nan());
+        assert_eq!(
+            [f32::NEG_INFINITY, f32::INFINITY].map(exp),
+            [0.0, f32::INFINITY]
+        );
+    }
+
+    /// Outputs, and gradients by the input, of one row.
+    fn passes<F: crate::reference::Float>(of: &dyn Layer<F>, x: &[f64], dy: f64) -> [Vec<f64>; 2] {
+        let shape = (1, x.len());
+        let x = Array2::from_shape_fn(shape, |(_, at)| F::from_f64(x[at]));
+        let dy = Array2::from_elem(shape, F::from_f64(dy));
+        let [mut y, mut dx] = [0, 1].map(|_| Array2::zeros(shape));
+        let input = (x.view(), Shape::from(x.len()));
+        of.forward(Forward::new(input, &[], y.view_mut(), Mode::Evaluation));
+        let of_y = [y.view(), dy.view()];
+        of.backward(Backward::new(
+            input,
+            of_y,
+            Some(dx.view_mut()),
+            Mode::Evaluation,
+        ));
+        [y, dx].map(|of| of.iter().map(|value| value.into_f64()).collect())
+    }
+
+    /// Whatever follows from an exponential is as exact as it: relative, but where 1 is taken from almost 1, and where
+    /// the square in an exponent is rounded.
+    #[test]
+    fn fast_is_as_defined() {
+        let single = values();
+        // More than one part.
+        let single: Vec<f32> = single
+            .iter()
+            .cycle()
+            .take(3 * super::PART / 2)
+            .copied()
+            .collect();
+        let double: Vec<f64> = single.iter().map(|&x| x.into()).collect();
+        for activation in [Activation::Gelu, Activation::Sigmoid, Activation::Tanh] {
+            let fast = passes::<f32>(&activation, &double, 0.75);
+            let defined = passes::<f64>(&activation, &double, 0.75);
+            for (at, &x) in double.iter().enumerate() {
+                let relative = match activation {
+                    Activation::Gelu => 8.0 + x * x,
+                    Activation::Sigmoid | Activation::Tanh => 8.0,
+                } * ROUNDING;
+                for (pass, [found, expected]) in
+                    [0, 1].map(|pass| (pass, [fast[pass][at], defined[pass][at]]))
+                {
+                    // `1 − y`, and the sum in the gradient of a GELU, are of numbers up to 1.
+                    let absolute = if pass == 1 { 8.0 * ROUNDING } else { 1e-37 };
+                    assert!(
+                        (found - expected).abs() <= relative * expected.abs() + absolute,
+                        "{activation:?}, pass {pass}, {x}: {found:e} {expected:e}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_nan_stays_one() {
+        for activation in [Activation::Gelu, Activation::Sigmoid, Activation::Tanh] {
+            for found in passes::<f32>(&activation, &[f64::NAN, 1.0], 1.0) {
+                assert!(found[0].is_nan() && found[1].is_finite(), "{activation:?}");
+            }
+        }
+    }
+}
