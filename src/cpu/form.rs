@@ -101,6 +101,7 @@ impl Form {
     /// A forward pass; with `relu`, that of a `Relu` behind the layer as well.
     pub(super) fn forward<F: Float>(&self, pass: Forward<'_, F>, relu: bool) {
         match self {
+            Self::Linear => Linear::forward_with(pass, relu),
             Self::Conv2d(conv) => conv.forward_with(pass, relu),
             form if relu => form.forward_and_rectify(pass),
             form => form.formulas().forward(pass),

@@ -7,7 +7,7 @@ use bytemuck::{Zeroable, zeroed_vec};
 use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
-use super::cores::for_each_chunk;
+use super::cores::{self, for_each_chunk};
 use super::row::sum_of_rows;
 use crate::data::Dataset;
 use crate::memory::bytes_of;
@@ -17,13 +17,23 @@ use crate::reference::Float;
 /// Rows of a data set that one core counts, or puts into this form, at a time.
 const ROWS: usize = 1 << 10;
 
-/// Parts of a minibatch's rows, and of the features: so many cores share the work. Every sum lies within
-/// one part, so that its bits do not depend on who takes which. (More parts than 2 brought nothing.)
-const PARTS: usize = 2;
+/// Parts of a minibatch's rows, and of the features, where so many threads share the work. Every sum lies within one part,
+/// so that its bits depend neither on who takes which nor on their number. (On two cores more parts than 2 brought
+/// nothing; each has a cost in every row.)
+fn parts(threads: usize) -> usize {
+    match threads {
+        0..=3 => threads.clamp(1, 2),
+        _ => threads.next_power_of_two().min(MOST_PARTS),
+    }
+}
+
+const MOST_PARTS: usize = 8;
 
 /// The bytes of a data set that are not 0.
 #[derive(Debug)]
 pub(super) struct SparseRows {
+    /// Parts of the features.
+    parts: usize,
     /// Where the entries of each row start in each part of the features, and where the last row ends.
     starts: Vec<usize>,
     entries: Vec<Entry>,
@@ -45,6 +55,8 @@ const MOST_WEIGHTS: usize = 1 << 18;
 #[derive(Debug)]
 pub(super) struct Nonzero {
     pub(super) examples: usize,
+    /// Parts that the minibatches and the features are cut into.
+    parts: usize,
     /// Bytes that are not 0, of every [`ROWS`] rows,
     bytes: Vec<usize>,
     /// and of the row that has the most.
@@ -65,6 +77,7 @@ impl Nonzero {
         });
         let nonzero = Self {
             examples: dataset.len(),
+            parts: parts(cores::threads()),
             bytes: counts.iter().map(|(bytes, _)| *bytes).collect(),
             of_row: counts.iter().map(|(_, most)| *most).max().unwrap_or(0),
         };
@@ -79,13 +92,13 @@ impl Nonzero {
 
     /// Bytes of memory that this form of the data set takes.
     pub(super) fn of_examples(&self) -> u64 {
-        let rows = bytes_of::<usize>((PARTS * self.examples + 1) as u64);
+        let rows = bytes_of::<usize>((self.parts * self.examples + 1) as u64);
         rows.saturating_add(bytes_of::<Entry>(self.entries() as u64))
     }
 
     /// Bytes of memory that the data set takes in this form, with minibatches of so many rows.
     pub(super) fn memory<F>(&self, batch: usize) -> u64 {
-        let ends = bytes_of::<[usize; PARTS]>(batch as u64);
+        let ends = bytes_of::<usize>((batch as u64).saturating_mul(self.parts as u64));
         let terms = bytes_of::<Term<F>>((batch as u64).saturating_mul(self.of_row as u64));
         self.of_examples()
             .saturating_add(ends)
@@ -96,16 +109,18 @@ impl Nonzero {
 impl SparseRows {
     /// The rows of a data set in this form.
     pub(super) fn new(dataset: &Dataset, nonzero: &Nonzero) -> Self {
+        let parts = nonzero.parts;
         // Memory is touched first by who fills it.
         let mut rows = Self {
-            starts: zeroed_vec(PARTS * dataset.len() + 1),
+            parts,
+            starts: zeroed_vec(parts * dataset.len() + 1),
             entries: zeroed_vec(nonzero.entries()),
         };
         let (mut starts, mut entries) = (&mut rows.starts[..], &mut rows.entries[..]);
         let (mut pieces, mut first) = (Vec::new(), 0);
         let features = dataset.features().chunks(ROWS * dataset.width());
         for (features, &bytes) in features.zip(&nonzero.bytes) {
-            let of_piece = starts.split_off_mut(..PARTS * features.len() / dataset.width());
+            let of_piece = starts.split_off_mut(..parts * features.len() / dataset.width());
             let of_entries = entries.split_off_mut(..bytes);
             let (of_piece, of_entries) =
                 (of_piece.unwrap_or_default(), of_entries.unwrap_or_default());
@@ -116,7 +131,7 @@ impl SparseRows {
         parallel::map(&pieces, |piece| {
             let mut piece = piece.lock().unwrap_or_else(PoisonError::into_inner);
             let (features, starts, entries, first) = &mut *piece;
-            put(features, dataset.width(), starts, entries, *first);
+            put(features, (dataset.width(), parts), starts, entries, *first);
         });
         drop(pieces);
         rows
@@ -124,12 +139,12 @@ impl SparseRows {
 
     /// Where the entries of an example start in each part of the features, and where they end.
     fn starts(&self, example: u32) -> &[usize] {
-        &self.starts[PARTS * example as usize..][..=PARTS]
+        &self.starts[self.parts * example as usize..][..=self.parts]
     }
 
     fn row(&self, example: u32) -> &[Entry] {
         let starts = self.starts(example);
-        &self.entries[starts[0]..starts[PARTS]]
+        &self.entries[starts[0]..starts[self.parts]]
     }
 }
 
@@ -140,15 +155,21 @@ fn count_nonzero(row: &[u8]) -> usize {
     counts.map(usize::from).sum()
 }
 
-/// Puts rows of so many features into `entries`, of which the first is the data set's entry `first`, and into `starts`
+/// Puts rows of so many features, in so many parts, into `entries`, of which the first is the data set's entry `first`, and into `starts`
 /// where those of each row start in each part of the features.
-fn put(rows: &[u8], width: usize, starts: &mut [usize], entries: &mut [Entry], first: usize) {
+fn put(
+    rows: &[u8],
+    (width, parts): (usize, usize),
+    starts: &mut [usize],
+    entries: &mut [Entry],
+    first: usize,
+) {
     const WORD: usize = size_of::<u64>();
-    let share = width.div_ceil(PARTS);
+    let share = width.div_ceil(parts);
     // Every byte of a word is written, and the next one over it where it is 0: which are cannot be foreseen.
     let mut of_row = vec![Entry::zeroed(); width + 1];
     let mut end = 0;
-    for (row, starts) in rows.chunks_exact(width).zip(starts.chunks_exact_mut(PARTS)) {
+    for (row, starts) in rows.chunks_exact(width).zip(starts.chunks_exact_mut(parts)) {
         let mut count = 0;
         for (word, feature) in row.chunks(WORD).zip((0..=u16::MAX).step_by(WORD)) {
             // Most words are 0.
@@ -173,7 +194,7 @@ fn put(rows: &[u8], width: usize, starts: &mut [usize], entries: &mut [Entry], f
 /// A minibatch by what is not 0 in it.
 #[derive(Debug)]
 pub(super) struct SparseBatch<F> {
-    parts: [Part<F>; PARTS],
+    parts: Vec<Part<F>>,
     outputs: usize,
 }
 
@@ -181,7 +202,9 @@ pub(super) struct SparseBatch<F> {
 #[derive(Debug)]
 struct Part<F> {
     /// Where the terms of each row end in each part of the features.
-    ends: Vec<[usize; PARTS]>,
+    ends: Vec<usize>,
+    /// Parts of the features.
+    parts: usize,
     terms: Vec<Term<F>>,
 }
 
@@ -195,13 +218,15 @@ pub(super) struct Term<F> {
 }
 
 impl<F: Float> SparseBatch<F> {
-    /// Room for minibatches before a layer of so many outputs.
-    pub(super) fn new(outputs: usize) -> Self {
+    /// Room for minibatches of a data set before a layer of so many outputs.
+    pub(super) fn new(outputs: usize, nonzero: &Nonzero) -> Self {
+        let part = |_| Part {
+            ends: Vec::new(),
+            parts: nonzero.parts,
+            terms: Vec::new(),
+        };
         Self {
-            parts: std::array::from_fn(|_| Part {
-                ends: Vec::new(),
-                terms: Vec::new(),
-            }),
+            parts: (0..nonzero.parts).map(part).collect(),
             outputs,
         }
     }
@@ -209,7 +234,7 @@ impl<F: Float> SparseBatch<F> {
     /// Copies the examples together; `unit` is `byte / 255` for every byte.
     pub(super) fn gather(&mut self, rows: &SparseRows, examples: &[u32], unit: &[F; 256]) {
         let outputs = u32::try_from(self.outputs).unwrap_or(u32::MAX);
-        let share = examples.len().div_ceil(PARTS);
+        let share = examples.len().div_ceil(self.parts.len());
         for_each_chunk(&mut self.parts, 1, |at, part| {
             let [first, last] = [at, at + 1].map(|at| (at * share).min(examples.len()));
             part[0].gather(rows, &examples[first..last], unit, outputs);
@@ -221,7 +246,7 @@ impl<F: Float> SparseBatch<F> {
         // An optimizer from outside may leave them in any memory order.
         let (w, b) = (w.as_standard_layout(), b.map(|b| b.as_standard_layout()));
         let (w, b) = (dense(w.as_slice()), b.as_ref().map(|b| dense(b.as_slice())));
-        let share = y.nrows().div_ceil(PARTS) * self.outputs;
+        let share = y.nrows().div_ceil(self.parts.len()) * self.outputs;
         for_each_chunk(dense(y.as_slice_mut()), share, |at, y| {
             let rows = self.parts[at].rows();
             for (row, y) in rows.zip(y.chunks_exact_mut(self.outputs)) {
@@ -233,7 +258,7 @@ impl<F: Float> SparseBatch<F> {
     /// `dw = xᵀ·dy`.
     pub(super) fn transposed_times(&self, dy: ArrayView2<'_, F>, dw: &mut Array2<F>) {
         let dy = dense(dy.as_slice());
-        let share = dw.nrows().div_ceil(PARTS) * self.outputs;
+        let share = dw.nrows().div_ceil(self.parts.len()) * self.outputs;
         for_each_chunk(dense(dw.as_slice_mut()), share, |at, dw| {
             dw.fill(F::zero());
             let rows = self.parts.iter().flat_map(|part| part.rows_within(at));
@@ -247,7 +272,7 @@ impl<F: Float> SparseBatch<F> {
 impl<F: Float> Part<F> {
     fn gather(&mut self, rows: &SparseRows, examples: &[u32], unit: &[F; 256], outputs: u32) {
         self.ends.clear();
-        self.ends.reserve_exact(examples.len());
+        self.ends.reserve_exact(examples.len() * self.parts);
         self.terms.clear();
         let terms = examples.iter().map(|&example| rows.row(example).len());
         self.terms.reserve_exact(terms.sum());
@@ -264,16 +289,17 @@ impl<F: Float> Part<F> {
         for &example in examples {
             let (start, starts) = (self.terms.len(), rows.starts(example));
             self.terms.extend(rows.row(example).iter().map(term));
-            let end = |part| start + starts[part + 1] - starts[0];
-            self.ends.push(std::array::from_fn(end));
+            let ends = starts[1..].iter().map(|end| start + end - starts[0]);
+            self.ends.extend(ends);
         }
     }
 
     fn rows(&self) -> impl Iterator<Item = &[Term<F>]> {
         let mut start = 0;
-        self.ends.iter().map(move |ends| {
-            let row = &self.terms[start..ends[PARTS - 1]];
-            start = ends[PARTS - 1];
+        let ends = self.ends.chunks_exact(self.parts);
+        ends.map(move |ends| {
+            let row = &self.terms[start..ends[self.parts - 1]];
+            start = ends[self.parts - 1];
             row
         })
     }
@@ -281,9 +307,10 @@ impl<F: Float> Part<F> {
     /// The terms of every row within one part of the features.
     fn rows_within(&self, part: usize) -> impl Iterator<Item = &[Term<F>]> {
         let mut row_start = 0;
-        self.ends.iter().map(move |ends| {
+        let ends = self.ends.chunks_exact(self.parts);
+        ends.map(move |ends| {
             let start = if part == 0 { row_start } else { ends[part - 1] };
-            row_start = ends[PARTS - 1];
+            row_start = ends[self.parts - 1];
             &self.terms[start..ends[part]]
         })
     }
@@ -357,7 +384,7 @@ impl<F> SparseBatch<F> {
     /// Bytes that are allocated for it, with its data set.
     pub(super) fn memory(&self, rows: &SparseRows) -> u64 {
         let of_part = |part: &Part<F>| {
-            bytes_of::<[usize; PARTS]>(part.ends.capacity() as u64)
+            bytes_of::<usize>(part.ends.capacity() as u64)
                 + bytes_of::<Term<F>>(part.terms.capacity() as u64)
         };
         let of_rows = bytes_of::<usize>(rows.starts.capacity() as u64)

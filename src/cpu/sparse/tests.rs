@@ -69,14 +69,18 @@ fn check<F: Float>(inputs: usize, outputs: usize, examples: &[u32]) {
     let pixel = |(row, column)| unit[usize::from(dataset.row(examples[row] as usize)[column])];
     let x = Array2::from_shape_fn((rows, inputs), pixel);
 
-    let sparse = SparseRows::new(&dataset, &Nonzero::of(&dataset, outputs).unwrap());
-    let mut batch = SparseBatch::new(outputs);
-    // What an earlier minibatch has left must be gone.
-    for examples in [&[5, 5, 5, 5, 5, 5, 5, 5][..], examples] {
-        batch.gather(&sparse, examples, &unit);
-    }
-    for parameters in [&parameters[..], &parameters[..1]] {
-        check_passes(&batch, &x, parameters, &dy, &case);
+    for parts in [1, 2, super::MOST_PARTS] {
+        let mut nonzero = Nonzero::of(&dataset, outputs).unwrap();
+        nonzero.parts = parts;
+        let sparse = SparseRows::new(&dataset, &nonzero);
+        let mut batch = SparseBatch::new(outputs, &nonzero);
+        // What an earlier minibatch has left must be gone.
+        for examples in [&[5, 5, 5, 5, 5, 5, 5, 5][..], examples] {
+            batch.gather(&sparse, examples, &unit);
+        }
+        for parameters in [&parameters[..], &parameters[..1]] {
+            check_passes(&batch, &x, parameters, &dy, &case);
+        }
     }
 }
 
@@ -144,6 +148,14 @@ fn what_is_zero_is_left_out_and_nothing_else() {
             }
         }
     }
+}
+
+#[test]
+fn parts_are_as_many_as_threads_share() {
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5, 16].map(super::parts),
+        [1, 1, 2, 2, 4, 8, 8]
+    );
 }
 
 #[test]

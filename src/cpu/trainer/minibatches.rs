@@ -1,7 +1,8 @@
 //! Minibatches of a data set in the host's memory.
 
-use ndarray::{Array2, ArrayViewMut1};
+use ndarray::{Array2, ArrayViewMut1, Axis};
 
+use super::super::cores::{for_each_part, rows_of_part};
 use super::super::features::{copy_features, copy_row, unit};
 use super::super::passes::Context;
 use super::super::sparse::{Nonzero, SparseBatch, SparseRows};
@@ -17,6 +18,9 @@ use crate::fit::{check_accumulated, nothing_to_accumulate};
 use crate::network::Wanted;
 use crate::ops::to_u32;
 use crate::reference::{Float, Loss, Targets};
+
+/// Numbers of a minibatch from which cores share gathering them, with profit.
+const SHARED: usize = 1 << 16;
 
 /// Rows, and how they become minibatches.
 #[derive(Debug)]
@@ -91,7 +95,7 @@ impl<F: Float> Minibatches<F> {
         training.check::<F>()?;
         let sparse = nonzero.as_ref().map(|(dataset, nonzero, outputs)| {
             let rows = SparseRows::new(dataset, nonzero);
-            (rows, SparseBatch::new(*outputs))
+            (rows, SparseBatch::new(*outputs, nonzero))
         });
         let rows = Source::Examples(examples.clone(), sampling);
         Ok(Self::with(&training, rows, sparse))
@@ -300,13 +304,22 @@ fn gather<F: Float>(
     network: &Network<F>,
     work: &mut Workspace<F>,
     indices: &[u32],
-    copy: impl Fn(usize, usize, ArrayViewMut1<'_, F>),
+    copy: impl Fn(usize, usize, ArrayViewMut1<'_, F>) + Sync,
 ) {
     for (input, first) in network.passes.inputs() {
-        let rows = work.values[input].outer_iter_mut();
-        for (x, &row) in rows.zip(indices) {
-            copy(row as usize, first, x);
-        }
+        let values = &mut work.values[input];
+        let is_shared = values.len() >= SHARED;
+        let of_part = rows_of_part(indices.len());
+        let parts = values.axis_chunks_iter_mut(Axis(0), of_part);
+        for_each_part(
+            parts.zip(indices.chunks(of_part)),
+            is_shared,
+            |(mut x, rows)| {
+                for (x, &row) in x.outer_iter_mut().zip(rows) {
+                    copy(row as usize, first, x);
+                }
+            },
+        );
     }
 }
 
