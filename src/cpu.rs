@@ -24,6 +24,8 @@ mod relu;
 mod row;
 mod rows;
 mod sparse;
+#[cfg(not(target_arch = "wasm32"))]
+mod team;
 mod trainer;
 mod updater;
 mod workspace;

@@ -17,7 +17,7 @@ const BESIDE: u64 = 4 << 20;
 /// Bytes that they take with the compiler of a software driver.
 const COMPILER: u64 = 64 << 20;
 /// Addresses that a thread takes when it starts; of its stack only what is written takes memory.
-#[cfg(feature = "gemm")]
+#[cfg(not(target_arch = "wasm32"))]
 const STACK: u64 = 2 << 20;
 /// Addresses that glibc may reserve as a thread's own heap whenever the thread allocates anything and has none yet. They
 /// have to be aligned: where there are twice as many, it always finds them, where there are fewer, by chance. What is not
@@ -132,13 +132,13 @@ fn rooms() -> Vec<Room> {
 }
 
 /// How many threads of at most so many there are addresses for, so that each can start and have a heap.
-#[cfg(feature = "gemm")]
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn room_for_threads(most: usize) -> usize {
     room_for_threads_in(&rooms(), most)
 }
 
 /// The same of these limits.
-#[cfg(feature = "gemm")]
+#[cfg(not(target_arch = "wasm32"))]
 fn room_for_threads_in(rooms: &[Room], most: usize) -> usize {
     let of_addresses = rooms.iter().filter(|room| room.is_of_addresses);
     let threads = of_addresses.map(|room| {

@@ -1,126 +1,7 @@
 //! Work that cores share: the one place that knows whether there are several.
 
-#[cfg(feature = "gemm")]
-use std::cell::Cell;
-
-/// Whether there are threads to share with: where none can be made, rayon would panic.
-#[cfg(feature = "gemm")]
-pub(super) fn has_threads() -> bool {
-    use std::sync::LazyLock;
-
-    static HAS_THREADS: LazyLock<bool> = LazyLock::new(start);
-    *HAS_THREADS
-}
-
-/// Starts as many threads as rayon would, or fewer where a limit of addresses has no room for them: a thread that cannot
-/// allocate what it packs products in ends the program.
-#[cfg(feature = "gemm")]
-fn start() -> bool {
-    use std::error::Error;
-    use std::{env, num::NonZero, thread};
-
-    let asked = env::var("RAYON_NUM_THREADS").ok();
-    let asked = asked.and_then(|asked| asked.parse().ok());
-    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-    let asked = asked.filter(|&asked| asked > 0).unwrap_or_else(cores);
-    let threads = crate::memory::room_for_threads(asked);
-    // One thread is no faster than that which asks.
-    if threads < asked.min(2) {
-        return false;
-    }
-    match rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-    {
-        Ok(()) => true,
-        // Without a source the pool is there already.
-        Err(error) => error.source().is_none(),
-    }
-}
-
-#[cfg(feature = "gemm")]
-thread_local! {
-    /// Threads that share what this one hands out, at the most.
-    static WIDTH: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-/// Threads of the pool that this one would share work with.
-pub(super) fn threads() -> usize {
-    #[cfg(feature = "gemm")]
-    if has_threads() {
-        return rayon::current_num_threads();
-    }
-    1
-}
-
-/// Threads that share what this one hands out.
-#[cfg(feature = "gemm")]
-pub(super) fn width() -> usize {
-    threads().min(WIDTH.get())
-}
-
-/// Runs `work`, which as many threads share at the most, this one among them.
-#[cfg(feature = "gemm")]
-pub(super) fn with<R>(width: usize, work: impl FnOnce() -> R) -> R {
-    /// What holds again when this is dropped.
-    struct Before(usize);
-
-    impl Drop for Before {
-        fn drop(&mut self) {
-            WIDTH.set(self.0);
-        }
-    }
-
-    let _before = Before(WIDTH.replace(width));
-    work()
-}
-
-/// Runs `work`, for which there is one thread.
-#[cfg(not(feature = "gemm"))]
-pub(super) fn with<R>(_: usize, work: impl FnOnce() -> R) -> R {
-    work()
-}
-
-/// Runs steps where sharing out their work is cheap: on one of the threads that take a part of it.
-pub(super) fn enter<R: Send>(steps: impl FnOnce() -> R + Send) -> R {
-    #[cfg(feature = "gemm")]
-    if has_threads() {
-        return rayon::scope(|_| steps());
-    }
-    steps()
-}
-
-/// Calls `work` with the index and the elements of every chunk; all are `size` long but the last.
-pub(super) fn for_each_chunk<T: Send>(
-    slice: &mut [T],
-    size: usize,
-    work: impl Fn(usize, &mut [T]) + Sync,
-) {
-    #[cfg(feature = "gemm")]
-    if width() > 1 {
-        use rayon::prelude::*;
-
-        let chunks = slice.par_chunks_mut(size).enumerate();
-        let least = of_thread(chunks.len());
-        return chunks
-            .with_min_len(least)
-            .for_each(|(at, chunk)| work(at, chunk));
-    }
-    for (at, chunk) in slice.chunks_mut(size).enumerate() {
-        work(at, chunk);
-    }
-}
-
-/// Of so many pieces, those that a thread takes at once: where all threads share them few, so that a core which is slow
-/// or taken away costs little; else as many as leave no more for further threads.
-#[cfg(feature = "gemm")]
-fn of_thread(pieces: usize) -> usize {
-    let width = width();
-    match width < threads() {
-        true => pieces.div_ceil(width),
-        false => 1,
-    }
-}
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) use native::{threads, with};
 
 /// Parts that the rows of a minibatch are cut into at the most, whatever the number of cores.
 pub(super) const PARTS: usize = 16;
@@ -130,6 +11,16 @@ pub(super) fn rows_of_part(rows: usize) -> usize {
     rows.div_ceil(PARTS).max(1)
 }
 
+/// Calls `work` with the index and the elements of every chunk; all are `size` long but the last. Cores share them.
+pub(super) fn for_each_chunk<T: Send>(
+    slice: &mut [T],
+    size: usize,
+    work: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let chunks = slice.chunks_mut(size).enumerate();
+    for_each_part(chunks, true, |(at, chunk)| work(at, chunk));
+}
+
 /// Calls `work` with every part; cores share them, where that is worth it. Who takes which depends on time alone, so that
 /// each part writes what no other does.
 pub(super) fn for_each_part<T: Send>(
@@ -137,19 +28,152 @@ pub(super) fn for_each_part<T: Send>(
     is_shared: bool,
     work: impl Fn(T) + Sync,
 ) {
-    #[cfg(feature = "gemm")]
-    if is_shared && width() > 1 {
-        use rayon::prelude::*;
-
-        let parts: Vec<T> = parts.collect();
-        let least = of_thread(parts.len());
-        return parts.into_par_iter().with_min_len(least).for_each(&work);
+    #[cfg(not(target_arch = "wasm32"))]
+    if is_shared && native::width() > 1 {
+        return native::share(parts, work);
     }
     let _ = is_shared;
     parts.for_each(work);
 }
 
-#[cfg(all(test, feature = "gemm"))]
+/// Threads that share work: a browser's worker has one.
+#[cfg(target_arch = "wasm32")]
+pub(super) fn threads() -> usize {
+    1
+}
+
+/// Threads that share what this one hands out.
+pub(super) fn width() -> usize {
+    #[cfg(not(target_arch = "wasm32"))]
+    return native::width();
+    #[cfg(target_arch = "wasm32")]
+    1
+}
+
+/// Where there are threads.
+#[cfg(not(target_arch = "wasm32"))]
+mod native {
+    use std::cell::Cell;
+    use std::num::NonZero;
+    use std::sync::{LazyLock, Mutex, PoisonError, TryLockError};
+    use std::{env, thread};
+
+    use super::super::team::Team;
+    use crate::memory;
+
+    thread_local! {
+        /// Threads that share what this one hands out, at the most.
+        static WIDTH: Cell<usize> = const { Cell::new(usize::MAX) };
+        /// Those of a training that this thread takes steps of.
+        static TEAM: Cell<Option<Team>> = const { Cell::new(None) };
+        #[cfg(test)]
+        static THREADS: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    /// Those of everything else: whoever comes while they work goes on alone.
+    static TEAM_OF_ALL: Mutex<Option<Team>> = Mutex::new(None);
+
+    /// As many as there are cores, or as the environment variable `WGRAD_THREADS` says; fewer where a limit of addresses
+    /// has no room for them: a thread that cannot allocate what it packs products in ends the program.
+    static CORES: LazyLock<usize> = LazyLock::new(|| {
+        let asked = env::var("WGRAD_THREADS").ok();
+        let asked = asked.and_then(|asked| asked.parse().ok());
+        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let asked = asked.filter(|&asked| asked > 0).unwrap_or_else(cores);
+        memory::room_for_threads(asked).max(1)
+    });
+
+    /// Threads that share work, the one that hands it out among them.
+    pub(in super::super) fn threads() -> usize {
+        #[cfg(test)]
+        if let Some(threads) = THREADS.get() {
+            return threads;
+        }
+        *CORES
+    }
+
+    /// Runs `work` as if there were so many cores.
+    #[cfg(test)]
+    pub(in super::super) fn with_threads<R>(threads: usize, work: impl FnOnce() -> R) -> R {
+        let before = THREADS.replace(Some(threads));
+        let result = work();
+        THREADS.set(before);
+        result
+    }
+
+    pub(super) fn width() -> usize {
+        // It is 1 on a thread that does a piece.
+        match WIDTH.get() {
+            1 => 1,
+            width => width.min(threads()),
+        }
+    }
+
+    /// Runs `work`, which as many threads share at the most, those of a team.
+    pub(in super::super) fn with<R>(
+        width: usize,
+        team: &mut Option<Team>,
+        work: impl FnOnce() -> R,
+    ) -> R {
+        /// What holds again when this is dropped.
+        struct Before<'a>(usize, &'a mut Option<Team>);
+
+        impl Drop for Before<'_> {
+            fn drop(&mut self) {
+                WIDTH.set(self.0);
+                *self.1 = TEAM.take();
+            }
+        }
+
+        TEAM.set(team.take());
+        let _before = Before(WIDTH.replace(width), team);
+        work()
+    }
+
+    /// Calls `work` with every part, on several threads.
+    pub(super) fn share<T: Send>(parts: impl Iterator<Item = T>, work: impl Fn(T) + Sync) {
+        let parts: Vec<_> = parts.map(|part| Mutex::new(Some(part))).collect();
+        let piece = |at: usize| {
+            let part = parts[at]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            part.into_iter().for_each(&work);
+        };
+        let threads = width();
+        if let Some(mut team) = TEAM.take() {
+            run(&mut team, threads, parts.len(), &piece);
+            TEAM.set(Some(team));
+            return;
+        }
+        let team = match TEAM_OF_ALL.try_lock() {
+            Ok(team) => Some(team),
+            Err(TryLockError::Poisoned(team)) => Some(team.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        match team {
+            Some(mut team) => {
+                let is_smaller = |team: &mut Team| team.threads() < threads;
+                drop(team.take_if(is_smaller));
+                let team = team.get_or_insert_with(|| Team::of(threads));
+                run(team, threads, parts.len(), &piece);
+            }
+            None => (0..parts.len()).for_each(piece),
+        }
+    }
+
+    /// Has a team do the pieces, none of which hands out work itself.
+    fn run(team: &mut Team, threads: usize, pieces: usize, piece: &(dyn Fn(usize) + Sync)) {
+        team.run(threads, pieces, &|at| {
+            with(1, &mut None, || piece(at));
+        });
+    }
+}
+
+#[cfg(test)]
+pub(super) use native::with_threads;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
@@ -164,8 +188,7 @@ mod tests {
         let digits = synthetic::digits_of(1, 300, 1).unwrap().train;
         for hidden in [50, 400] {
             let run = |threads| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-                let steps = || {
+                super::with_threads(threads, || {
                     let spec = TwoLayerNet::spec(784, hidden, 10).seed(2);
                     let sampling = Sampling::WithReplacement { seed: 3 };
                     let mut trainer = Trainer::new(
@@ -180,8 +203,7 @@ mod tests {
                     let losses = trainer.steps(20).unwrap();
                     let bits: Vec<u32> = losses.into_iter().map(f32::to_bits).collect();
                     (bits, trainer.network().parameters())
-                };
-                pool.build().unwrap().install(steps)
+                })
             };
             let expected = run(1);
             for threads in [2, 3, 8] {

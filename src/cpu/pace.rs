@@ -8,6 +8,8 @@
 use std::time::Instant;
 
 use super::cores;
+#[cfg(not(target_arch = "wasm32"))]
+use super::team::Team;
 
 /// Steps that are measured together take at least this long.
 const WINDOW: f64 = 0.002;
@@ -38,6 +40,9 @@ pub(super) struct Pace {
     /// Seconds until the next trial.
     rest: f64,
     patience: f64,
+    /// Threads for short work.
+    #[cfg(not(target_arch = "wasm32"))]
+    team: Option<Team>,
 }
 
 impl Default for Pace {
@@ -58,9 +63,22 @@ impl Pace {
             return step();
         }
         let start = Instant::now();
-        let result = cores::with(self.width(), step);
+        let result = self.take_with(self.width(), step);
         self.took(start.elapsed().as_secs_f64());
         result
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn take_with<R>(&mut self, width: usize, step: impl FnOnce() -> R) -> R {
+        let cores = self.widths[0];
+        self.team.get_or_insert_with(|| Team::of(cores));
+        cores::with(width, &mut self.team, step)
+    }
+
+    /// For whom there is one core.
+    #[cfg(target_arch = "wasm32")]
+    fn take_with<R>(&mut self, _: usize, step: impl FnOnce() -> R) -> R {
+        step()
     }
 
     /// A choice of at most so many cores.
@@ -78,6 +96,8 @@ impl Pace {
             usual: None,
             rest: 0.0,
             patience: PATIENCE[0],
+            #[cfg(not(target_arch = "wasm32"))]
+            team: None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Products of dense matrices: the one place that knows who computes them.
 
-use ndarray::{ArrayBase, ArrayViewMut2, Data, Ix2};
+use ndarray::{ArrayBase, ArrayViewMut2, Axis, Data, Ix2};
 
+use super::cores::{self, for_each_part};
 use crate::reference::Float;
 
 /// `c = a·b`.
@@ -23,9 +24,40 @@ pub(super) fn add_product<F: Float>(
 }
 
 #[cfg(feature = "gemm")]
-use self::by_gemm as multiply;
+use self::by_gemm as multiply_alone;
 #[cfg(not(feature = "gemm"))]
-use self::by_ndarray as multiply;
+use self::by_ndarray as multiply_alone;
+
+/// `c = beta·c + a·b`; `beta` is 0 or 1, and where it is 0 nothing in `c` counts. Cores share what is large: each has some
+/// columns of `c`, or rows where there are few columns, and sums as one alone would.
+fn multiply<F: Float>(
+    a: &ArrayBase<impl Data<Elem = F>, Ix2>,
+    b: &ArrayBase<impl Data<Elem = F>, Ix2>,
+    beta: F,
+    c: &mut ArrayViewMut2<'_, F>,
+) {
+    let ((m, k), n) = (a.dim(), b.ncols());
+    let width = cores::width();
+    if width == 1 || !is_shared(m.saturating_mul(n).saturating_mul(k)) {
+        return multiply_alone(a, b, beta, c);
+    }
+    let (a, b) = (a.view(), b.view());
+    if n >= COLUMNS {
+        let share = n.div_ceil(width).next_multiple_of(SHARE);
+        let of_c = c.axis_chunks_iter_mut(Axis(1), share);
+        let parts = b.axis_chunks_iter(Axis(1), share).zip(of_c);
+        for_each_part(parts, true, |(b, mut c)| {
+            multiply_alone(&a, &b, beta, &mut c);
+        });
+    } else {
+        let share = m.div_ceil(width).next_multiple_of(SHARE);
+        let of_c = c.axis_chunks_iter_mut(Axis(0), share);
+        let parts = a.axis_chunks_iter(Axis(0), share).zip(of_c);
+        for_each_part(parts, true, |(a, mut c)| {
+            multiply_alone(&a, &b, beta, &mut c);
+        });
+    }
+}
 
 /// `c = beta·c + a·b`; `beta` is 0 or 1, and where it is 0 nothing in `c` counts.
 #[cfg(any(test, not(feature = "gemm")))]
@@ -41,10 +73,14 @@ fn by_ndarray<F: Float>(
 /// Multiplications from which all cores take part, as two of them share the work with profit
 /// (measured on two cores of an AMD EPYC).
 const PARALLEL: usize = 1 << 22;
+/// Columns of a product from which they are shared out, and not its rows: then each core reads a part of `b` alone.
+const COLUMNS: usize = 256;
+/// A share of them is a multiple of this: of the sums that registers hold at once.
+const SHARE: usize = 64;
 
 /// Whether cores share a product of so many multiplications.
 pub(super) fn is_shared(multiplications: usize) -> bool {
-    cfg!(feature = "gemm") && multiplications >= PARALLEL
+    multiplications >= PARALLEL
 }
 
 /// `c = beta·c + a·b`, by the crate gemm; `beta` is 0 or 1, and where it is 0 nothing in `c` counts.
@@ -57,11 +93,6 @@ fn by_gemm<F: Float>(
 ) {
     let ((m, k), n) = (a.dim(), b.ncols());
     assert_eq!((b.nrows(), c.dim()), (k, (m, n)), "product: shapes");
-    let is_shared = is_shared(m.saturating_mul(n).saturating_mul(k));
-    let parallelism = match super::cores::width() {
-        width if is_shared && width > 1 => gemm::Parallelism::Rayon(width),
-        _ => gemm::Parallelism::None,
-    };
     let [a_row, a_column] = strides(a);
     let [b_row, b_column] = strides(b);
     let [c_row, c_column] = strides(c);
@@ -88,7 +119,7 @@ fn by_gemm<F: Float>(
             false,
             false,
             false,
-            parallelism,
+            gemm::Parallelism::None,
         );
     }
 }
@@ -105,7 +136,9 @@ mod tests {
 
     #[cfg(feature = "gemm")]
     use super::by_gemm;
-    use super::{Float, by_ndarray};
+    use super::{Float, by_ndarray, product};
+    use crate::cpu::cores::with_threads;
+    use crate::testing::Numbers;
 
     /// Small integers, whose products and sums are exact in any order.
     fn integers<F: Float>(shape: [usize; 2], seed: usize) -> Array2<F> {
@@ -160,7 +193,38 @@ mod tests {
             assert_exact::<f32>(shape);
             assert_exact::<f64>(shape);
         }
-        // Enough for all cores.
-        assert_exact::<f32>([64, 1024, 65]);
+    }
+
+    /// Those of layers, with the matrices of their backward passes, and of narrow ones.
+    #[test]
+    fn bits_do_not_depend_on_the_number_of_threads() {
+        let values = |shape: [usize; 2], seed: u64| {
+            let mut numbers = Numbers::new(seed);
+            Array2::from_shape_fn(shape, |_| numbers.uniform())
+        };
+        for [m, k, n] in [
+            [64, 1024, 65],
+            [256, 784, 300],
+            [1024, 520, 10],
+            [300, 256, 1024],
+        ] {
+            let [a, a_transposed] = [values([m, k], 1), values([k, m], 2)];
+            let [b, b_transposed] = [values([k, n], 3), values([n, k], 4)];
+            for (a, b) in [
+                (a.view(), b.view()),
+                (a.view(), b_transposed.t()),
+                (a_transposed.t(), b.view()),
+            ] {
+                let run = |threads| {
+                    let mut c = Array2::<f32>::zeros([m, n]);
+                    with_threads(threads, || product(&a, &b, &mut c.view_mut()));
+                    c
+                };
+                let expected = run(1);
+                for threads in [2, 3, 8] {
+                    assert!(run(threads) == expected, "{m}×{k}×{n}, {threads} threads");
+                }
+            }
+        }
     }
 }

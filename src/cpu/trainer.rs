@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use ndarray::ArrayViewD;
 
-use super::cores::enter;
 use super::pace::Pace;
 use super::workspace::Workspace;
 use super::{Network, Updater};
@@ -189,9 +188,9 @@ impl<F: Float> Trainer<F> {
 
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
     ///
-    /// With the feature `gemm` they run on the threads of rayon's current pool. As everywhere with rayon,
-    /// a thread that waits there for its part of the work may take up another task of the pool: hold no
-    /// lock during this call that such a task wants.
+    /// This thread takes them, with threads of the trainer's own beside it on as many cores as make a step shortest at the
+    /// moment: where another program keeps a core busy it goes on with the others. Bits do not depend on their number. The
+    /// environment variable `WGRAD_THREADS` sets how many there are at the most.
     ///
     /// # Errors
     /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then
@@ -218,7 +217,7 @@ impl<F: Float> Trainer<F> {
             }
             let before = losses.len();
             let mut pace = std::mem::take(&mut self.pace);
-            taken = enter(|| self.take_steps(steps, &mut pace, &mut losses));
+            taken = self.take_steps(steps, &mut pace, &mut losses);
             self.pace = pace;
             // Before a stream is read on, which may panic.
             self.remember(&losses[before..]);

@@ -43,8 +43,8 @@ struct Average<F> {
 
 /// Elements of a piece of a parameter, at the most where a row has no more, and elements from which cores share an update
 /// with profit.
-const PIECE: usize = 1 << 15;
-const SHARED: usize = 1 << 17;
+const PIECE: usize = 1 << 13;
+const SHARED: usize = 1 << 14;
 
 /// Some rows of a parameter, with all that is updated with them.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-#[cfg(feature = "gemm")]
+#[cfg(not(target_arch = "wasm32"))]
 use super::room_for_threads_in;
 use super::{BESIDE, Room, SMALL, check, narrowest, probe};
 use crate::error::Error;
@@ -77,7 +77,7 @@ fn what_fits_is_not_refused() {
 }
 
 /// Each thread has room for its stack and its heap, and that which starts them for a heap.
-#[cfg(feature = "gemm")]
+#[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn as_many_threads_start_as_there_are_addresses_for() {
     let room = |mib: u64, is_of_addresses| Room {

@@ -4,6 +4,7 @@
 use ndarray::{Array2, ArrayD};
 
 use crate::cpu::Network;
+use crate::cpu::cores::with_threads;
 use crate::network::Sequential;
 use crate::ops::{AvgPool2d, Conv2d, Layer, MaxPool2d, MeanSquaredError, Relu};
 use crate::reference::{Float, Targets};
@@ -156,7 +157,6 @@ fn the_winner_is_that_of_the_definition() {
     }
 }
 
-#[cfg(feature = "gemm")]
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
     let spec = Sequential::input([1, 28, 28])
@@ -166,9 +166,8 @@ fn bits_do_not_depend_on_the_number_of_threads() {
         .layer(Conv2d::new(16, 3).padding(1))
         .seed(1);
     let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         let network = Network::<f32>::new(&spec).unwrap();
-        pool.build().unwrap().install(|| passes(&network, 100))
+        with_threads(threads, || passes(&network, 100))
     };
     let expected = run(1);
     for threads in [2, 3] {

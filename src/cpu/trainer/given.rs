@@ -3,7 +3,6 @@
 use ndarray::{ArrayView2, s};
 
 use super::super::Network;
-use super::super::cores::enter;
 use super::super::footprint;
 use super::super::passes::Context;
 use super::super::workspace::Workspace;
@@ -135,7 +134,7 @@ impl<F: Float> Trainer<F> {
         };
         // A small step is done before another thread would have begun it.
         let loss = match is_shared {
-            true => enter(|| pace.take(step)),
+            true => pace.take(step),
             false => step(),
         };
         self.remember(&[loss]);
