@@ -26,7 +26,8 @@ export class Engine {
 
   async #begin() {
     // Here it is fetched while the thread begins. What goes wrong with that is met again there, and told.
-    const module = await WebAssembly.compileStreaming(fetch(new URL("wasm/wgrad_web_bg.wasm", import.meta.url))).catch(() => null);
+    const file = new URL("wasm/wgrad_web_bg.wasm", import.meta.url);
+    const module = await WebAssembly.compileStreaming(fetch(file)).catch(() => null);
     await this.ask("begin", module);
   }
 

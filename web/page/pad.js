@@ -8,7 +8,7 @@ const PEN = 22;
 const MOVE = 7;
 
 export class Pad {
-  /** `asMnist(ink, width)` makes an image of a drawing; `on` is told: changed() when there is one to classify, failed(error). */
+  /** `asMnist(ink, width)` makes an image of a drawing; `on` is told: changed() when there is another one, failed(error). */
   constructor(elements, asMnist, on) {
     Object.assign(this, elements, { asMnist, on });
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
