@@ -19,7 +19,6 @@ impl Device {
     ///
     /// Rejects with `NoAdapter` or `NoDevice`.
     #[wasm_bindgen(js_name = gpu, unchecked_return_type = "Promise<Device>")]
-    #[must_use]
     pub fn request_gpu() -> Promise {
         promise(Box::pin(Gpu::request()), |gpu| {
             Self { gpu: Some(gpu) }.into()
