@@ -223,7 +223,7 @@ impl Dataset {
         self.inner.digest.get_or_init(|| {
             let labels = self.labels();
             let mut hash = digest::begin("bytes", [self.len(), self.width(), labels.classes()]);
-            hash.update(self.features());
+            digest::hash_bytes(&mut hash, self.features());
             digest::hash_labels(&mut hash, labels);
             hash.finalize().into()
         })

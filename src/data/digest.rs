@@ -16,6 +16,15 @@ pub(super) fn begin(kind: &str, sizes: [usize; 3]) -> Sha256 {
     hash
 }
 
+/// Bytes that are hashed in one call. A browser runs WebAssembly that it has compiled in a hurry, at a tenth of the speed,
+/// until it has better code, which it takes for later calls alone: all bytes in one call would be hashed by the slow code.
+const PIECE: usize = 1 << 16;
+
+/// Adds bytes to a digest.
+pub(super) fn hash_bytes(hash: &mut Sha256, bytes: &[u8]) {
+    bytes.chunks(PIECE).for_each(|piece| hash.update(piece));
+}
+
 /// Adds words to a digest without a copy of them all.
 pub(crate) fn hash_words(hash: &mut Sha256, words: impl Iterator<Item = [u8; 4]>) {
     const BUFFERED: usize = 4096;

@@ -1,6 +1,5 @@
 // Test digits with what the network reads in them.
 
-const COUNT = 60;
 const SIDE = 28;
 
 /** A grey image into a canvas of 28×28. */
@@ -20,9 +19,8 @@ export class DigitGrid {
   }
 
   /** The first digits of this data set's test part. */
-  show(data) {
-    this.images = data.testImages(COUNT);
-    this.labels = data.testLabels(COUNT);
+  show({ images, labels }) {
+    Object.assign(this, { images, labels });
     this.summary.textContent = "";
     this.figures = Array.from(this.labels, (label, index) => {
       const figure = document.createElement("div");

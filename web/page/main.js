@@ -1,20 +1,22 @@
 // The page: what happens when, and what is said about it.
 
-import init, { Data, Device, Digits, Session, Settings } from "./wasm/wgrad_web.js";
 import { Chart } from "./chart.js";
-import { Cpu } from "./cpu.js";
 import { DigitGrid } from "./digits.js";
+import { Engine } from "./engine.js";
 import { Notice } from "./notice.js";
 import { Pad } from "./pad.js";
-import { Training, frame } from "./training.js";
+import { Training } from "./training.js";
 import { WeightImages } from "./weights.js";
 
 /** The digits that `train_gpu --data synthetic` draws. */
 const SYNTHETIC = { seed: 1, train: 60000, test: 10000 };
 /** Milliseconds between looks at digits, weights and drawing. */
 const LOOK_EVERY = 400;
-/** Milliseconds of drawing digits between two frames. */
-const DRAWING_BUDGET = 10;
+/** Milliseconds of drawing digits between looks at whether they are still wanted. */
+const DRAWING_BUDGET = 30;
+
+// First of all: it is fetched, and begins, while the rest is made.
+const engine = new Engine();
 
 const $ = (id) => document.getElementById(id);
 
@@ -25,20 +27,18 @@ const lossChart = new Chart($("loss-chart"), { scale: "log", ink: "accent" });
 const accuracyChart = new Chart($("accuracy-chart"), { scale: "share", ink: "second" });
 const grid = new DigitGrid($("digits"), $("digits-summary"));
 const weights = new WeightImages($("weights"), $("weights-summary"));
-const cpu = new Cpu();
 const notice = new Notice({ box: $("notice"), text: $("notice-text"), action: $("notice-action"), close: $("notice-close"), back: $("train") });
 
 /** What there is at the moment. */
 const now = {
-  gpu: null, // the GPU's Device, its name and whether it is a software driver
-  gpuName: "",
+  gpu: null, // the GPU's name, whether it is a software driver, and its device where that is open
   data: null,
+  reading: null, // resolves when the files of a data set that were chosen are read, or are none
   training: null,
   settings: "", // those of the training, as text
   losses: [],
   recent: [], // the last losses
   accuracies: [],
-  isGpuLost: false,
   wantsToTrain: false,
   drawing: 0, // the last drawing of digits that was begun
   lookedAt: 0,
@@ -60,12 +60,15 @@ const inTurn = (act) => {
 
 // What a test, or a curious visitor at the console, asks of the page. `state` is a copy; its `losses[n]` is
 // that of step n + 1, of the first 100,000 steps, and `frameTimes` are milliseconds between the last 600 frames while it trained.
+// `readyAfter` and `firstStepAfter` are milliseconds after the navigation.
+const after = (mark) => performance.getEntriesByName(mark)[0]?.startTime ?? null;
 window.wgrad = {
   get state() {
     const { training } = now;
     return {
       ready: document.documentElement.dataset.ready === "true",
-      readyAfter: performance.getEntriesByName("wgrad-ready")[0]?.startTime ?? null,
+      readyAfter: after("wgrad-ready"),
+      firstStepAfter: after("wgrad-first-step"),
       adapter: $("adapter").textContent,
       device: (training ? training.isGpu : isOnGpu()) ? "gpu" : "cpu",
       data: now.data?.name ?? null,
@@ -84,32 +87,33 @@ window.wgrad = {
   /** Ends evaluations after so many milliseconds. */
   limitEvaluations: (milliseconds) => { Training.longestEvaluation = milliseconds; },
   /** Loses the GPU device, as a driver that is reset does. */
-  loseDevice: () => now.gpu?.destroy(),
+  loseDevice: () => now.gpu?.device?.lose(),
 };
 
-window.addEventListener("error", (event) => fail(event.error ?? event));
-window.addEventListener("unhandledrejection", (event) => fail(event.reason));
-start().catch(fail);
-
 async function start() {
-  await init();
-  await openGpu();
-  pad = new Pad({ canvas: $("pad"), bars: $("bars"), seen: $("pad-seen"), guess: $("guess"), clearButton: $("pad-clear") }, readDrawing);
   wire();
-  tellDevice();
+  await inTurn(() => Promise.all([findGpu(), furnish()]));
+  await engine.ready;
   $("train").disabled = false;
   document.documentElement.dataset.ready = "true";
   performance.mark("wgrad-ready");
-  await drawDigits();
+  await now.reading;
+  if (!now.data) await drawDigits();
+}
+
+const task = () => new Promise((resolve) => setTimeout(resolve));
+
+/** What a visitor does not miss in the first frame: in tasks of its own, as one for all would be a long one. */
+async function furnish() {
+  await task();
+  pad = new Pad({ canvas: $("pad"), bars: $("bars"), seen: $("pad-seen"), guess: $("guess"), clearButton: $("pad-clear") },
+    (ink, width) => engine.asMnist(ink, width), { changed: readDrawing, failed: fail });
+  await task();
+  if (window.innerWidth > 900) $("settings-details").open = true;
 }
 
 /** The GPU if there is one; else the page says why not, and that the CPU computes. */
-async function openGpu() {
-  const withoutGpu = (reason) => {
-    $("device").value = "cpu";
-    $("device").querySelector("[value=gpu]").disabled = true;
-    notice.show("NoWebGPU", `${reason} Training runs on the CPU instead, in WebAssembly. ${BROWSERS}`);
-  };
+async function findGpu() {
   if (!navigator.gpu) {
     withoutGpu(window.isSecureContext
       ? "This browser has no WebGPU, or it is switched off."
@@ -119,7 +123,6 @@ async function openGpu() {
   let adapter;
   try {
     adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
-    if (adapter) now.gpu = await Device.gpu();
   } catch (error) {
     withoutGpu(`The GPU could not be opened: ${error.message}.`);
     return;
@@ -128,26 +131,55 @@ async function openGpu() {
     withoutGpu("This browser knows WebGPU, but offers no GPU on this machine.");
     return;
   }
-  now.isGpuLost = false;
-  const { description, device, architecture, vendor } = adapter.info ?? {};
-  now.gpuName = description || [vendor, architecture, device].filter(Boolean).join(" ") || "GPU";
+  const { description, device, architecture, vendor, isFallbackAdapter } = adapter.info ?? {};
+  now.gpu = {
+    name: description || [vendor, architecture, device].filter(Boolean).join(" ") || "GPU",
+    isSoftware: isFallbackAdapter ?? adapter.isFallbackAdapter ?? false,
+    device: null,
+  };
+  if (now.gpu.isSoftware) preferCpu();
+  else await openGpu();
+  tellDevice();
 }
 
-/** Another device in place of one that was lost. */
-async function reopenGpu() {
-  now.gpu?.free();
+/** The CPU path is the faster one; a visitor may choose the GPU, which is opened then. */
+function preferCpu() {
+  const [gpu, cpu] = ["gpu", "cpu"].map((value) => $("device").querySelector(`[value=${value}]`));
+  gpu.textContent = "GPU, a software driver: slower";
+  cpu.defaultSelected = cpu.selected = true;
+}
+
+function withoutGpu(reason) {
   now.gpu = null;
-  await openGpu();
+  $("device").value = "cpu";
+  $("device").querySelector("[value=gpu]").disabled = true;
+  notice.show("NoWebGPU", `${reason} Training runs on the CPU instead, in WebAssembly. ${BROWSERS}`);
+  tellDevice();
+}
+
+/** A device, or another one in place of one that was lost. */
+async function openGpu() {
+  try {
+    now.gpu.device = await engine.openGpu();
+  } catch (error) {
+    withoutGpu(`The GPU could not be opened: ${error.message}.`);
+  }
+}
+
+/** Nothing is left on it; the next training opens another. */
+function leaveGpu() {
+  now.gpu?.device?.free();
+  if (now.gpu) now.gpu.device = null;
 }
 
 /** Whether the form asks for the GPU, and there is one. */
 const isOnGpu = () => $("device").value === "gpu" && now.gpu !== null;
 
 function tellDevice() {
-  const isGpu = now.training ? now.training.isGpu : isOnGpu();
+  const isGpu = now.training ? now.training.isGpu && now.gpu !== null : isOnGpu();
   const text = !isGpu
-    ? "CPU, in WebAssembly"
-    : now.gpu.isSoftware ? `${now.gpuName}, a software driver: the CPU is faster` : now.gpuName;
+    ? `CPU, in WebAssembly${now.gpu?.isSoftware ? ": the GPU here is a software driver" : ""}`
+    : now.gpu.isSoftware ? `${now.gpu.name}, a software driver: the CPU is faster` : now.gpu.name;
   $("adapter").textContent = text;
   document.documentElement.dataset.device = isGpu ? "gpu" : "cpu";
 }
@@ -157,17 +189,17 @@ function tellDevice() {
 async function drawDigits() {
   now.drawing += 1;
   const mine = now.drawing;
-  const digits = new Digits(SYNTHETIC.seed, SYNTHETIC.train, SYNTHETIC.test);
-  const total = SYNTHETIC.train + SYNTHETIC.test;
+  const { seed, train, test } = SYNTHETIC;
+  const digits = await engine.beginDigits(seed, train, test);
+  const total = train + test;
   const progress = $("progress");
   progress.hidden = false;
   say("Drawing digits to learn from…");
   let remaining = total;
   while (remaining > 0) {
-    const end = performance.now() + DRAWING_BUDGET;
-    while (remaining > 0 && performance.now() < end) remaining = digits.draw(50);
+    remaining = await digits.draw(DRAWING_BUDGET);
     progress.value = 1 - remaining / total;
-    await frame();
+    await now.reading;
     // Another data set was chosen meanwhile, or another drawing begun.
     if (now.drawing !== mine) {
       digits.free();
@@ -175,7 +207,7 @@ async function drawDigits() {
     }
   }
   progress.hidden = true;
-  await inTurn(() => useData(digits.finish()));
+  await inTurn(async () => useData(await digits.finish()));
 }
 
 /** Takes a data set, and a new training on it; or stays with what there was, and throws why. */
@@ -212,17 +244,22 @@ const capital = (text) => (/^[a-z]+\s/.test(text) ? text[0].toUpperCase() + text
 /** More than any file of a data set or a network that a tab has memory for. */
 const MOST_BYTES = 2 ** 29;
 
-async function bytesOf(file) {
-  if (file.size <= MOST_BYTES) return new Uint8Array(await file.arrayBuffer());
+function checkSize(file) {
+  if (file.size <= MOST_BYTES) return;
   const size = Math.round(file.size / 1e6).toLocaleString("en");
   throw new Error(`${file.name} has ${size} MB: expected at most ${Math.round(MOST_BYTES / 1e6)}.`);
 }
 
-async function openDataFiles(files) {
+function openDataFiles(files) {
+  const reading = readDataFiles(files).finally(() => { if (now.reading === reading) now.reading = null; });
+  now.reading = reading;
+}
+
+async function readDataFiles(files) {
   try {
     say("Reading the data set…");
-    const contents = await Promise.all(files.map(bytesOf));
-    const data = Data.fromFiles(files.map((file) => file.name), contents);
+    files.forEach(checkSize);
+    const data = await engine.openFiles(files);
     notice.hide();
     now.drawing += 1;
     $("progress").hidden = true;
@@ -282,7 +319,6 @@ const settingsText = () => JSON.stringify([...new FormData($("settings")).entrie
 async function reset() {
   try {
     await quit();
-    if (now.isGpuLost && isOnGpu()) await reopenGpu();
     await takeNew(await newTraining(now.data, settings()));
   } catch (error) {
     fail(error);
@@ -326,12 +362,13 @@ function take(training) {
 }
 
 async function newTraining(data, options) {
+  if (options.isOnGpu && now.gpu && !now.gpu.device) await openGpu();
   const isGpu = options.isOnGpu && now.gpu !== null;
   const chosen = {};
   for (const name of ["network", "hidden", "activation", "optimizer", "learningRate", "batch", "seed", "plan"]) {
     chosen[name] = options[name];
   }
-  const session = isGpu ? sessionOnGpu(data, chosen) : await cpu.open(data, chosen);
+  const session = await engine.openSession(isGpu ? now.gpu.device : null, data, chosen);
   const device = { isGpu, isSoftware: isGpu && now.gpu.isSoftware };
   return new Training(session, device, options, {
     losses: addLosses,
@@ -340,14 +377,6 @@ async function newTraining(data, options) {
     frame: everyFrame,
     stopped,
   });
-}
-
-function sessionOnGpu(data, chosen) {
-  const made = Object.assign(new Settings(), chosen);
-  const session = new Session(now.gpu, data, made);
-  // Where that throws, the garbage collector frees them: what a bug has left borrowed cannot be freed here.
-  made.free();
-  return session;
 }
 
 async function train(steps) {
@@ -514,7 +543,8 @@ async function load(file) {
   }
   let bytes;
   try {
-    bytes = await bytesOf(file);
+    checkSize(file);
+    bytes = new Uint8Array(await file.arrayBuffer());
   } catch (error) {
     fail(error);
     return;
@@ -570,7 +600,7 @@ function fail(error) {
     case "DeviceLost": {
       const { snapshot, snapshotStep } = now.training ?? {};
       const from = snapshot ? `from step ${snapshotStep.toLocaleString("en")}` : "from the beginning";
-      now.isGpuLost = true;
+      leaveGpu();
       say("The GPU was lost.");
       notice.show(name, "The browser lost the GPU, and what was on it: its driver was reset or updated, or it "
         + `was unplugged. Training can go on ${from}.`, { label: `Go on ${from}`, act: goOn });
@@ -592,13 +622,12 @@ function fail(error) {
   }
 }
 
-/** A new device, and on it the last state that was kept, with the settings that it had. */
+/** On a new device, with the last state that was kept and the settings that it had. */
 async function goOn() {
   const isReady = await inTurn(async () => {
     try {
       const old = now.training;
       await quit();
-      await reopenGpu();
       const training = await newTraining(now.data, old?.options ?? settings());
       if (old?.snapshot) await training.resume(old.snapshot);
       else if (old?.weights) await training.takeWeights(old.weights);
@@ -649,7 +678,6 @@ function wire() {
   wireDrop();
   window.addEventListener("resize", redraw);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  if (window.innerWidth <= 900) $("settings-details").open = false;
   redraw();
 }
 
@@ -713,3 +741,7 @@ function tellSettings() {
   $("settings-note").textContent = differs ? "Changed settings take effect with Reset." : "";
   $("reset").classList.toggle("due", Boolean(differs));
 }
+
+window.addEventListener("error", (event) => fail(event.error ?? event));
+window.addEventListener("unhandledrejection", (event) => fail(event.reason));
+start().catch(fail);

@@ -1,6 +1,5 @@
 // A digit drawn by hand, and ten bars that say what the network reads in it.
 
-import { asMnist } from "./wasm/wgrad_web.js";
 import { largest, paint } from "./digits.js";
 
 const SIZE = 280;
@@ -9,11 +8,13 @@ const PEN = 22;
 const MOVE = 7;
 
 export class Pad {
-  /** `changed` is called when there is something new to classify. */
-  constructor(elements, changed) {
-    Object.assign(this, elements, { changed });
+  /** `asMnist(ink, width)` makes an image of a drawing; `on` is told: changed() when there is another one, failed(error). */
+  constructor(elements, asMnist, on) {
+    Object.assign(this, elements, { asMnist, on });
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
     this.image = null;
+    this.ink = null;
+    this.clearings = 0;
     this.pen = { x: SIZE / 2, y: SIZE / 3, down: false };
     this.#makeBars();
     this.canvas.addEventListener("pointerdown", (event) => this.#begin(event));
@@ -43,6 +44,8 @@ export class Pad {
   clear() {
     this.strokes.clearRect(0, 0, SIZE, SIZE);
     this.image = null;
+    this.ink = null;
+    this.clearings += 1;
     this.last = null;
     paint(this.seen, new Uint8Array(784));
     for (const row of this.rows) this.#bar(row, 0, "–", false);
@@ -134,17 +137,37 @@ export class Pad {
     this.due = requestAnimationFrame(() => {
       this.due = 0;
       const pixels = this.strokes.getImageData(0, 0, SIZE, SIZE).data;
-      const ink = Uint8Array.from({ length: SIZE * SIZE }, (_, i) => pixels[4 * i + 3]);
-      this.image = asMnist(ink, SIZE) ?? null;
-      if (!this.image) return;
-      paint(this.seen, this.image);
-      this.changed();
+      this.ink = new Uint8Array(SIZE * SIZE);
+      for (let i = 0; i < SIZE * SIZE; i += 1) this.ink[i] = pixels[4 * i + 3];
+      this.#prepare();
     });
+  }
+
+  /** Makes an image of what is drawn by now; one at a time. */
+  async #prepare() {
+    if (this.preparing) return;
+    this.preparing = true;
+    try {
+      let prepared = null;
+      while (this.ink !== prepared) {
+        prepared = this.ink;
+        const { clearings } = this;
+        const image = prepared && await this.asMnist(prepared, SIZE);
+        if (!image || this.clearings !== clearings) continue;
+        this.image = image;
+        paint(this.seen, image);
+        this.on.changed();
+      }
+    } catch (error) {
+      this.on.failed(error);
+    } finally {
+      this.preparing = false;
+    }
   }
 
   /** Whether the bars are of what is drawn. */
   get isRead() {
-    return !this.due && !this.busy;
+    return !this.due && !this.preparing && !this.busy;
   }
 
   /** Classifies what is drawn, if anything is, and not while the last answer is still to come. */

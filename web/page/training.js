@@ -3,7 +3,7 @@
 
 /** Milliseconds of a GPU's work begun in a frame, as it draws the page, too. */
 const BUDGET = 12;
-/** The same of a thread of its own: more than a frame, so that it always has work. */
+/** The same of the thread that computes: more than a frame, so that it always has work. */
 const THREAD_BUDGET = 24;
 /** Milliseconds between reads of the losses. */
 const LOSSES_EVERY = 200;
@@ -16,7 +16,7 @@ const SNAPSHOT_EVERY = 3000;
 /** Frame times that are kept. */
 const FRAMES = 600;
 
-export const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 
 export class Training {
   /** Milliseconds after which an evaluation ends with the part of the test set that it has come to. */
@@ -185,16 +185,14 @@ export class Training {
         if (performance.now() - start > Training.longestEvaluation) break;
         if (this.isSlow) this.on.evaluating((part + 1) / parts.length);
         if (performance.now() - last > BUDGET) {
-          await frame();
+          // A GPU in software draws the page, too.
+          if (this.isGpu) await frame();
           last = performance.now();
           this.on.frame(last);
         }
       }
     }
-    if (this.quits) {
-      free(results);
-      return performance.now() - start;
-    }
+    if (this.quits) return performance.now() - start;
     const sum = (of) => results.reduce((total, result) => total + of(result) * result.examples, 0);
     const examples = sum(() => 1);
     const evaluation = {
@@ -203,14 +201,10 @@ export class Training {
       accuracy: sum((result) => result.accuracy) / examples,
       examples,
     };
-    free(results);
     this.on.evaluated(evaluation);
     return performance.now() - start;
   }
 }
-
-/** Those of a session in this thread are in WebAssembly's memory. */
-const free = (results) => results.forEach((result) => result.free?.());
 
 /** Steps per second over the last second or two. */
 class Meter {
@@ -255,7 +249,7 @@ class Pace {
       await this.session.done();
       this.latency = Math.min(this.latency, performance.now() - start);
     }
-    this.most = 2 + Math.ceil(this.latency / 16);
+    this.most = 2 + Math.round(this.latency / 16);
     this.done = this.session.steps;
   }
 
@@ -264,12 +258,13 @@ class Pace {
     if (this.underWay.size >= this.most) return;
     const count = Math.min(Math.max(1, Math.round(this.count)), most);
     const start = performance.now();
-    this.session.advance(count);
+    const advanced = this.session.advance(count);
     const step = this.session.steps;
-    const told = this.session.done().then(() => {
+    const told = advanced.then(() => {
       const now = performance.now();
       this.#adapt(count, now - Math.max(start, this.lastDone) - this.latency);
       this.lastDone = now;
+      if (this.done === 0) performance.mark("wgrad-first-step");
       this.done = step;
     }).catch((error) => { this.failure ??= error; })
       .finally(() => this.underWay.delete(told));

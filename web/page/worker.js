@@ -1,56 +1,99 @@
-// The CPU path in a thread of its own: a step may take longer than a frame, and the page waits for none.
-// Each message is answered by one of the same number, in the order in which they came.
+// The thread that computes. It alone has the WebAssembly, and in its memory the data sets and the trainings of both
+// engines: the page's own thread draws, and waits for nothing. Each message is answered by one of the same number. Calls
+// begin in the order in which they came; one that waits for a GPU or for a file lets others begin meanwhile.
 
-import init, { Data, Device, Session, Settings } from "./wasm/wgrad_web.js";
+import init, { Data, Device, Digits, Session, Settings, asMnist } from "./wasm/wgrad_web.js";
 
-const ready = init();
-let data = null;
-const sessions = new Map();
+/** Test digits that the page shows. */
+const SHOWN = 60;
 
-/** What `cpu.js` asks for. */
+let begin;
+const ready = new Promise((resolve) => { begin = resolve; }).then((module) => (
+  // Where the page could not compile it, this says why.
+  init(module ? { module_or_path: module } : undefined)));
+
+/** The device, the data sets, the drawings and the sessions, by the numbers that the page gave them. */
+const held = new Map();
+
+/** Takes a data set, of which the page gets what it shows. */
+function takeData(id, data) {
+  held.set(id, data);
+  const { name, classes, trainCount, testCount } = data;
+  return { name, classes, trainCount, testCount, images: data.testImages(SHOWN), labels: data.testLabels(SHOWN) };
+}
+
+/** What `engine.js` asks for. */
 const CALLS = {
-  takeData({ name, classes, trainImages, trainLabels, testImages, testLabels }) {
-    const taken = Data.fromParts(name, classes, trainImages, trainLabels, testImages, testLabels);
-    data?.free();
-    data = taken;
+  begin() {},
+  free(id) {
+    const thing = held.get(id);
+    held.delete(id);
+    thing?.free();
   },
-  open(id, options) {
-    const device = Device.cpu();
+  async openGpu(id) {
+    held.set(id, await Device.gpu());
+  },
+  loseGpu: (id) => held.get(id).destroy(),
+  async openFiles(id, files) {
+    const contents = await Promise.all(files.map(async (file) => new Uint8Array(await file.arrayBuffer())));
+    return takeData(id, Data.fromFiles(files.map((file) => file.name), contents));
+  },
+  beginDigits(id, seed, train, test) {
+    held.set(id, new Digits(seed, train, test));
+  },
+  drawDigits(id, milliseconds) {
+    const digits = held.get(id);
+    const end = performance.now() + milliseconds;
+    let remaining = Infinity;
+    while (remaining > 0 && performance.now() < end) remaining = digits.draw(50);
+    return remaining;
+  },
+  finishDigits(id) {
+    const digits = held.get(id);
+    held.delete(id);
+    return takeData(id, digits.finish());
+  },
+  openSession(id, gpu, data, options) {
+    const device = held.get(gpu) ?? Device.cpu();
     const settings = Object.assign(new Settings(), options);
-    const session = new Session(device, data, settings);
+    const session = new Session(device, held.get(data), settings);
+    // Where that throws, the garbage collector frees them: what a bug has left borrowed cannot be freed here.
     settings.free();
-    device.free();
-    sessions.set(id, session);
+    if (gpu === null) device.free();
+    held.set(id, session);
     return { plan: session.plan, testParts: session.testParts };
   },
-  close(id) {
-    sessions.get(id)?.free();
-    sessions.delete(id);
+  advance(id, count) {
+    const session = held.get(id);
+    session.advance(count);
+    return session.done();
+  },
+  resume(id, file) {
+    held.get(id).resume(file);
+    return held.get(id).steps;
   },
   async evaluatePart(id, part) {
-    const found = await sessions.get(id).evaluatePart(part);
+    const found = await held.get(id).evaluatePart(part);
     const { loss, accuracy, examples } = found;
     found.free();
     return { loss, accuracy, examples };
   },
-  resume(id, file) {
-    sessions.get(id).resume(file);
-    return sessions.get(id).steps;
-  },
-  advance: (id, count) => sessions.get(id).advance(count),
-  done: (id) => sessions.get(id).done(),
-  losses: (id, count) => sessions.get(id).losses(count),
-  classify: (id, images) => sessions.get(id).classify(images),
-  firstWeights: (id) => sessions.get(id).firstWeights(),
-  save: (id) => sessions.get(id).save(),
-  setWeights: (id, file) => sessions.get(id).setWeights(file),
+  done: (id) => held.get(id).done(),
+  losses: (id, count) => held.get(id).losses(count),
+  classify: (id, images) => held.get(id).classify(images),
+  firstWeights: (id) => held.get(id).firstWeights(),
+  save: (id) => held.get(id).save(),
+  setWeights: (id, file) => held.get(id).setWeights(file),
+  asMnist: (ink, width) => asMnist(ink, width) ?? null,
 };
 
 self.addEventListener("message", async ({ data: [number, name, ...values] }) => {
   try {
+    if (name === "begin") begin(...values);
     await ready;
     const answer = await CALLS[name](...values);
-    self.postMessage({ number, answer });
+    // An array is handed over, not copied: a network may have 200 MB of weights.
+    self.postMessage({ number, answer }, ArrayBuffer.isView(answer) ? [answer.buffer] : []);
   } catch (error) {
     const { name: kind = "Error", message = `${error}` } = error ?? {};
     self.postMessage({ number, error: { name: kind, message } });

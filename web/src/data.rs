@@ -10,10 +10,8 @@ use wgrad::data::{Dataset, Labels, Split, mnist};
 
 use crate::error::thrown;
 
-/// Examples of a part of the test set: what is evaluated between two frames.
+/// Examples of a part of the test set: what is evaluated at a time.
 const PART: usize = 500;
-/// Bytes of an image.
-const WIDTH: usize = 28 * 28;
 
 /// Synthetic digits while they are drawn.
 #[wasm_bindgen]
@@ -79,34 +77,6 @@ impl Data {
             .map_err(thrown)
     }
 
-    /// A copy of another's parts, as its getters tell them: for a thread with a memory of its own. Images are of 28×28
-    /// bytes.
-    ///
-    /// # Errors
-    /// `Data`, if there is not a class below `classes` for each image.
-    #[wasm_bindgen(js_name = fromParts)]
-    pub fn from_parts(
-        name: &str,
-        classes: usize,
-        train_images: Vec<u8>,
-        train_labels: Vec<u32>,
-        test_images: Vec<u8>,
-        test_labels: Vec<u32>,
-    ) -> Result<Self, JsValue> {
-        let dataset = |part: &str, images, labels| {
-            let labels = Labels::from_classes(labels, classes)?;
-            let name = format!("{name} {part}");
-            Ok::<_, Error>(Dataset::new(name, WIDTH, images, labels)?)
-        };
-        let split = || {
-            Self::new(Split {
-                train: dataset("train", train_images, train_labels)?,
-                test: dataset("test", test_images, test_labels)?,
-            })
-        };
-        split().map_err(thrown)
-    }
-
     /// `MNIST`, `synthetic digits`, what the names of the dropped files begin with, or `dropped files`.
     #[wasm_bindgen(getter)]
     #[must_use]
@@ -134,21 +104,6 @@ impl Data {
     #[must_use]
     pub fn test_count(&self) -> usize {
         self.test.len()
-    }
-
-    /// The bytes of all images to train on.
-    #[wasm_bindgen(js_name = trainImages)]
-    #[must_use]
-    pub fn train_images(&self) -> Uint8Array {
-        // Tens of megabytes: no copy of them stays in this memory.
-        Uint8Array::from(self.train.features())
-    }
-
-    /// Their classes.
-    #[wasm_bindgen(js_name = trainLabels)]
-    #[must_use]
-    pub fn train_labels(&self) -> Vec<u32> {
-        self.train.labels().indices().to_vec()
     }
 
     /// The bytes of the first `count` test images, or of all where there are fewer.

@@ -1,4 +1,4 @@
-//! Training in a browser tab: what the page calls.
+//! Training in a browser tab: what the page's worker calls.
 //!
 //! A [`Device`] is the visitor's GPU through WebGPU, or the processor; [`Data`] is digits drawn on the spot
 //! ([`Digits`]) or the files of a data set; a [`Session`] trains the network that [`Settings`] describe.

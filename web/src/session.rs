@@ -1,5 +1,7 @@
 //! A training, as the page drives it.
 
+use std::pin::Pin;
+
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
@@ -196,8 +198,15 @@ fn build(device: &Device, data: &Data, settings: &Settings) -> Result<Engine, Er
     })
 }
 
-fn promise<T: 'static>(later: Later<T>, convert: impl FnOnce(T) -> JsValue + 'static) -> Promise {
-    future_to_promise(async move { later.await.map(convert).map_err(thrown) })
+/// What is told later, as JavaScript has it. All futures are of one type here: for each type there would be 3 kB more of
+/// the module.
+pub(crate) fn promise<T: 'static>(
+    later: Later<T>,
+    convert: impl FnOnce(T) -> JsValue + 'static,
+) -> Promise {
+    type Converted = Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>>;
+    let converted: Converted = Box::pin(async move { later.await.map(convert).map_err(thrown) });
+    future_to_promise(converted)
 }
 
 fn never(found: usize, parts: usize) -> Later<()> {

@@ -11,6 +11,7 @@ use super::gzip::{self, Members, Tail};
 use super::names::Original;
 use super::{COLUMNS, PIXELS, ROWS};
 use crate::data::DataError;
+use crate::data::digest::hash_bytes;
 
 /// The most bytes an unpacked file may have: more than a million images.
 const MAX_BYTES: u64 = 1 << 30;
@@ -142,8 +143,9 @@ impl Idx {
 
     /// Fails unless the contents are those of `original`.
     pub(super) fn check_sha256(&self, original: &Original) -> Result<(), DataError> {
-        let unpacked = Sha256::new().chain_update(&self.header);
-        let found = format!("{:x}", unpacked.chain_update(&self.body).finalize());
+        let mut unpacked = Sha256::new().chain_update(&self.header);
+        hash_bytes(&mut unpacked, &self.body);
+        let found = format!("{:x}", unpacked.finalize());
         if found == original.sha256 {
             return Ok(());
         }
