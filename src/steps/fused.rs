@@ -152,7 +152,7 @@ impl Network {
         let parts = self.parts_bytes();
         let (most_parts, most_later) = match self.algorithm {
             Algorithm::Tiles => (32 << 20, 1 << 15),
-            Algorithm::Registers => (4 << 20, 1 << 12),
+            Algorithm::Registers | Algorithm::Vectors => (4 << 20, 1 << 12),
         };
         if parts > most_parts || later > most_later {
             return Err(Unfused::Slower { parts, later });
