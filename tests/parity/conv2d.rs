@@ -421,7 +421,7 @@ const ALL: [Variant; 4] = [
 /// More workgroups than one dispatch dimension has.
 #[test]
 fn convolutions_are_folded_into_two_dimensions() {
-    let gpu = &folding_after(16);
+    let gpu = &folding_after(20);
     for variant in ALL {
         let is_bytes = variant == Variant::Bytes;
         let case = Case::new(&large(), Fill::Integers, is_bytes);
