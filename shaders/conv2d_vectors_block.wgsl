@@ -41,21 +41,22 @@ fn block_of(workgroup: u32, local: u32, view: View) -> Block {
     return Block((workgroup / across * LANES + local) * SIDE, workgroup % across * SIDE);
 }
 
+// Along one axis: where the first weight of the kernel is put by four positions, and what is left of a stride there.
+fn origin(at: vec4u, stride: u32, padding: u32, is_gradient: bool) -> array<vec4u, 2> {
+    let moved = at + padding;
+    return array<vec4u, 2>(
+        select(at * stride - padding, moved / stride, is_gradient),
+        select(vec4u(), moved % stride, is_gradient),
+    );
+}
+
 // Past the last position that one is taken again, for sums that are not stored.
 fn positions_of(first: u32, view: View) -> Positions {
     let at = min(first + FOUR, vec4u(shape.rows * view.height * view.width - 1u));
     let line = at / view.width;
-    let y = line % view.height;
-    let x = at % view.width;
-    let row = line / view.height * view.row;
-    let stride = vec2u(shape.stride_height, shape.stride_width);
-    let padding = vec2u(shape.padding_height, shape.padding_width);
-    if (view.is_gradient) {
-        let moved_y = y + padding.x;
-        let moved_x = x + padding.y;
-        return Positions(row, moved_y / stride.x, moved_x / stride.y, moved_y % stride.x, moved_x % stride.y);
-    }
-    return Positions(row, y * stride.x - padding.x, x * stride.y - padding.y, vec4u(), vec4u());
+    let y = origin(line % view.height, shape.stride_height, shape.padding_height, view.is_gradient);
+    let x = origin(at % view.width, shape.stride_width, shape.padding_width, view.is_gradient);
+    return Positions(line / view.height * view.row, y[0], x[0], y[1], x[1]);
 }
 
 // What four positions have under a weight of the kernel, whose shifts these are, in a channel.

@@ -29,12 +29,12 @@ fn load_under(weights: Weights, down: u32, along: u32, moved: u32) -> vec4f {
     return select(read, vec4f(1.0), weights.is_bias);
 }
 
-fn store_sum(at: u32, sum: f32, is_there: bool) {
+fn store_sum(to: u32, sum: f32, is_there: bool) {
     if (is_there) {
         if (shape.begin > 0u) {
-            product[at] += sum;
+            product[to] += sum;
         } else {
-            product[at] = sum;
+            product[to] = sum;
         }
     }
 }
