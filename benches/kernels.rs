@@ -80,7 +80,8 @@ fn products(criterion: &mut Criterion) {
         ];
         let y = random(&gpu, "y", [rows, outputs]);
         for variant in Variant::OF_FLOATS {
-            if variant == Variant::Registers && gpu.kind() == AdapterKind::Hardware && rows > 1024 {
+            let of_software = [Variant::Registers, Variant::Vectors].contains(&variant);
+            if of_software && gpu.kind() == AdapterKind::Hardware && rows > 1024 {
                 // Made for software drivers; a GPU would take minutes.
                 continue;
             }

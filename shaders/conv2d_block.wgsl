@@ -1,4 +1,4 @@
-// The products of conv2d_view.wgsl for drivers that run on a CPU: no workgroup memory, no barriers. Behind this stands a
+// The products of conv2d_view.wgsl for lavapipe: no workgroup memory, no barriers. Behind this stands a
 // file with the entry points, and with `pixel`, which reads an element of the images.
 //
 // There a load costs as much as dozens of multiplications, so each invocation holds a block of POSITIONS × COLUMNS sums,

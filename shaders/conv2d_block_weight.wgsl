@@ -1,4 +1,4 @@
-// The gradient by the weights for drivers that run on a CPU, as parts of its sums:
+// The gradient by the weights for lavapipe, as parts of its sums:
 //
 //   backward_weight   parts[s,o,k] = Σ_{r,i,j} dy[r,o,i,j] · x[r,c,p,q]   over the places (r, i, j) of part s
 //

@@ -1,4 +1,4 @@
-// Convolution of images that are still bytes, as the first layer of a network, for drivers that run on a CPU:
+// Convolution of images that are still bytes, as the first layer of a network, for lavapipe:
 // conv2d_block.wgsl and conv2d_block_weight.wgsl say how. x = byte / 255, four bytes to a word, lowest first, each row
 // starting a new word. There is no gradient by x: nothing lies below the first layer.
 

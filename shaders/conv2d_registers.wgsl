@@ -1,4 +1,4 @@
-// Convolution of floats for drivers that run on a CPU: conv2d_block.wgsl and conv2d_block_weight.wgsl say how.
+// Convolution of floats for lavapipe: conv2d_block.wgsl and conv2d_block_weight.wgsl say how.
 
 @group(0) @binding(1) var<storage, read> left: array<f32>; // x or dy
 

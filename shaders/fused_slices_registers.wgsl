@@ -1,9 +1,9 @@
-// The second dispatch of a fused step for drivers that run on a CPU: the mathematics and the entry points of
-// fused_slices_shared.wgsl, without workgroup memory and without barriers.
+// The blocks of a fused step's second dispatch for lavapipe: the mathematics of fused_slices_shared.wgsl, without workgroup
+// memory and without barriers. fused_slices_software.wgsl, before this, has the entry point.
 //
 // There a load costs as much as dozens of multiplications. So an invocation has a block of W₁, whose
-// 200 sums 5 loads of four bytes and 10 of δ serve, and whose 200 products of the next step 5 more.
-// `mlp` is no uniform: that driver would compile the kernel anew at every change of pipeline.
+// 200 sums 5 loads of four bytes and 10 of δ serve, and whose 200 products of the next step 5 more. That driver unrolls loops
+// of constant length, and so keeps arrays in registers.
 
 // A block of W₁, whose inputs are words of four bytes, and of every later weight.
 const WORDS = 5u;
@@ -14,15 +14,7 @@ const LATER_OUTPUTS = 2u;
 // Biases that an invocation updates.
 const BIASES = 8u;
 
-@group(0) @binding(0) var<storage, read> mlp: Mlp;
-
 alias Block = array<array<f32, OUTPUTS>, INPUTS>;
-
-// Where the block of W₁ with this number starts: an input and an output.
-fn start_of(block: u32) -> vec2u {
-    let across = (mlp.layer[0].outputs + OUTPUTS - 1u) / OUTPUTS;
-    return vec2u(block / across * INPUTS, block % across * OUTPUTS);
-}
 
 // Past the last input of an example its last word is read again: weights there are 0.
 fn load_words(example: u32, input: u32) -> array<u32, WORDS> {
@@ -146,54 +138,7 @@ fn update_biases(block: u32) {
         }
     }
     for (var j = 0u; j < BIASES; j++) {
-        let column = first + j;
-        if (column < mlp.columns) {
-            var layer = 0u;
-            for (var l = 1u; l < mlp.layers; l++) {
-                if (column >= mlp.layer[l].column) {
-                    layer = l;
-                }
-            }
-            parameters[mlp.layer[layer].bias + column - mlp.layer[layer].column] -=
-                mlp.learning_rate * sums[j];
-        }
-    }
-}
-
-fn log_step() {
-    var sum = 0.0;
-    for (var row = 0u; row < mlp.rows; row++) {
-        sum += scratch[mlp.layer[0].start + 2u * mlp.rows * mlp.columns + row];
-    }
-    history[step_count[0] % mlp.capacity] = sum / f32(mlp.rows);
-    step_count[0] += 1u;
-}
-
-@compute @workgroup_size(8)
-fn backward_forward(
-    @builtin(workgroup_id) id: vec3u,
-    @builtin(num_workgroups) count: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    var block = (id.x + id.y * count.x) * 8u + local;
-    if (block < mlp.layer[0].tiles) {
-        first_layer(block);
-        return;
-    }
-    block -= mlp.layer[0].tiles;
-    for (var layer = 1u; layer < mlp.layers; layer++) {
-        let tiles = mlp.layer[layer].tiles;
-        if (block < tiles) {
-            later_layer(layer, block);
-            return;
-        }
-        block -= tiles;
-    }
-    let biases = (mlp.columns + BIASES - 1u) / BIASES;
-    if (block < biases) {
-        update_biases(block);
-    } else if (block == biases) {
-        log_step();
+        update_bias(first + j, sums[j]);
     }
 }
 

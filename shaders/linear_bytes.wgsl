@@ -1,4 +1,4 @@
-// First linear layer over images that are still bytes, for drivers that run on a CPU.
+// First linear layer over images that are still bytes, for lavapipe.
 //
 //   forward          y  = x·w + b      y[r,o]  = b[o] + (Σ_i byte[r,i]·w[i,o]) / 255
 //   backward_weight  dw = xᵀ·dy        dw[i,o] = (Σ_r byte[r,i]·dy[r,o]) / 255

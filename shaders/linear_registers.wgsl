@@ -1,4 +1,4 @@
-// The products of linear_product.wgsl for drivers that run on a CPU: no workgroup memory, no barriers.
+// The products of linear_product.wgsl for lavapipe: no workgroup memory, no barriers.
 //
 // There a load costs as much as dozens of multiplications, so each invocation holds a block of
 // ROWS × COLUMNS sums and loads ROWS + COLUMNS values for ROWS · COLUMNS products. Loops of constant
@@ -138,7 +138,7 @@ fn backward_weight(
     store(block, x_transposed, dy, &sums);
 }
 
-// The gradient by the bias: db[o] = Σ_r dy[r,o]
+// The gradient by the bias, on every software driver: db[o] = Σ_r dy[r,o]
 @group(0) @binding(1) var<storage, read> dy: array<f32>;       // (rows, outputs)
 @group(0) @binding(2) var<storage, read_write> db: array<f32>; // (1, outputs)
 

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::memory;
 
 pub use crate::error::BufferFault;
-pub use adapter::{AdapterKind, GpuBuilder};
+pub use adapter::{AdapterKind, GpuBuilder, SoftwareDriver};
 pub(crate) use buffer_fault::check_usage;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use faults::message_of;
@@ -71,6 +71,8 @@ struct Shared {
 #[derive(Debug, Clone, Copy)]
 struct Settings {
     kind: AdapterKind,
+    /// None with the kernels for hardware.
+    driver: Option<SoftwareDriver>,
     timeout: Duration,
     /// Whether kernels of this crate are compiled with bounds checks, too.
     checks_bounds: bool,
@@ -189,6 +191,12 @@ impl Gpu {
     #[must_use]
     pub fn kind(&self) -> AdapterKind {
         self.shared.settings.kind
+    }
+
+    /// Whose of the kernels for software drivers it gets; none where it gets those for hardware.
+    #[must_use]
+    pub fn software_driver(&self) -> Option<SoftwareDriver> {
+        self.shared.settings.driver
     }
 
     /// Floating-point operations that one dispatch may have: see [`GpuBuilder::flops_per_dispatch`].

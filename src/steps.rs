@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::data::Sampling;
 use crate::error::{Error, Unfused};
-use crate::gpu::{AdapterKind, Gpu};
+use crate::gpu::{Gpu, SoftwareDriver};
 use crate::kernel::Contract;
 use crate::model::Model;
 use crate::ops::Loss;
@@ -119,9 +119,10 @@ impl Steps {
         if fusion == Fusion::Layers {
             return layers::record(training);
         }
-        let algorithm = match training.model.gpu().kind() {
-            AdapterKind::Hardware => fused::Algorithm::Tiles,
-            AdapterKind::Software => fused::Algorithm::Registers,
+        let algorithm = match training.model.gpu().software_driver() {
+            None => fused::Algorithm::Tiles,
+            Some(SoftwareDriver::Lavapipe) => fused::Algorithm::Registers,
+            Some(SoftwareDriver::SwiftShader) => fused::Algorithm::Vectors,
         };
         let network = fused::Network::new(training, algorithm);
         if fusion == Fusion::Fused {

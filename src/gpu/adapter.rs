@@ -22,6 +22,35 @@ impl AdapterKind {
     }
 }
 
+/// Which driver runs shaders on the CPU: what one of them keeps in registers another spills, so that each has kernels of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SoftwareDriver {
+    /// Mesa's: it unrolls loops of constant length and optimises across them, so that an invocation may hold hundreds of sums.
+    Lavapipe,
+    /// Chromium's, and those like it: four lanes, loops and arrays as they are written.
+    SwiftShader,
+}
+
+impl SoftwareDriver {
+    /// By what an adapter says of itself.
+    ///
+    /// lavapipe has its name where there are names. A browser need not give one. So what has subgroups of four lanes, or says
+    /// nothing of them, is taken for `SwiftShader`, which is what Chromium falls back to; its `subgroupMinSize` is 4, which is
+    /// also what a browser states that hides the size. lavapipe has as many lanes as the processor's vectors: 8 or 16, but on
+    /// processors without AVX.
+    ///
+    /// Windows' own driver, WARP, comes out as `SwiftShader`, by reasoning and not by measurement: its subgroups have four lanes,
+    /// Direct3D checks each access, and what is compiled there for blocks of hundreds of sums would be long.
+    pub(super) fn of(info: &wgpu::AdapterInfo) -> Self {
+        let is_named = info.name.to_ascii_lowercase().contains("llvmpipe");
+        match is_named || info.subgroup_min_size > 4 {
+            true => Self::Lavapipe,
+            false => Self::SwiftShader,
+        }
+    }
+}
+
 /// Chooses an adapter: [`Gpu::builder`].
 #[derive(Debug, Clone)]
 pub struct GpuBuilder {
@@ -29,6 +58,7 @@ pub struct GpuBuilder {
     name: Option<String>,
     hardware_only: bool,
     kernels: Option<AdapterKind>,
+    driver: Option<SoftwareDriver>,
     timeout: Duration,
     checks_bounds: bool,
     flops_per_dispatch: Option<u64>,
@@ -41,6 +71,7 @@ impl Default for GpuBuilder {
             name: None,
             hardware_only: false,
             kernels: None,
+            driver: None,
             timeout: Duration::from_secs(60),
             checks_bounds: false,
             flops_per_dispatch: None,
@@ -75,6 +106,15 @@ impl GpuBuilder {
     #[must_use]
     pub fn kernels_for(mut self, kind: AdapterKind) -> Self {
         self.kernels = Some(kind);
+        self
+    }
+
+    /// Gives the device the kernels for this software driver, whatever it is itself. Default: what the adapter says; on hardware
+    /// with [`kernels_for`](Self::kernels_for) software those for lavapipe.
+    #[must_use]
+    pub fn kernels_for_driver(mut self, driver: SoftwareDriver) -> Self {
+        self.kernels = Some(AdapterKind::Software);
+        self.driver = Some(driver);
         self
     }
 
@@ -149,8 +189,16 @@ impl GpuBuilder {
 
     fn settings(&self, info: &wgpu::AdapterInfo) -> Settings {
         let by_default = || flops_per_dispatch(info);
+        let of_adapter = AdapterKind::of(info);
+        let driver = match of_adapter {
+            AdapterKind::Software => SoftwareDriver::of(info),
+            AdapterKind::Hardware => SoftwareDriver::Lavapipe,
+        };
+        let driver = self.driver.unwrap_or(driver);
+        let kind = self.kernels.unwrap_or(of_adapter);
         Settings {
-            kind: self.kernels.unwrap_or(AdapterKind::of(info)),
+            kind,
+            driver: (kind == AdapterKind::Software).then_some(driver),
             timeout: self.timeout,
             checks_bounds: self.checks_bounds,
             flops_per_dispatch: self.flops_per_dispatch.unwrap_or_else(by_default),

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::Gpu;
+use super::{AdapterKind, Gpu, SoftwareDriver};
 use crate::kernel::{Binding, Element, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
@@ -37,4 +37,40 @@ fn with_bounds_checks_no_kernel_is_trusted() {
     let found: Vec<f32> = gpu.read(&y).unwrap();
     // WGSL leaves open which of the elements an index past the end reads.
     assert!([3.0, 4.0, 5.0, 6.0].contains(&found[0]), "{found:?}");
+}
+
+/// As the drivers, natively and in browsers, say of themselves.
+#[test]
+fn a_software_driver_is_told_by_its_name_or_its_lanes() {
+    use SoftwareDriver::{Lavapipe, SwiftShader};
+    for (name, lanes, expected) in [
+        ("llvmpipe (LLVM 15.0.6, 256 bits)", [8, 8], Lavapipe),
+        ("llvmpipe (LLVM 15.0.6, 128 bits)", [4, 4], Lavapipe),
+        ("SwiftShader Device (Subzero)", [4, 4], SwiftShader),
+        ("Microsoft Basic Render Driver", [4, 4], SwiftShader),
+        // Browsers: one that gives the size alone, one that hides it, one that does not know of it.
+        ("", [8, 8], Lavapipe),
+        ("", [4, 4], SwiftShader),
+        ("", [4, 128], SwiftShader),
+        ("", [0, 0], SwiftShader),
+    ] {
+        let mut info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Vulkan);
+        info.name = name.to_owned();
+        [info.subgroup_min_size, info.subgroup_max_size] = lanes;
+        assert_eq!(SoftwareDriver::of(&info), expected, "{name:?}, {lanes:?}");
+    }
+}
+
+/// Whatever runs these tests has the kernels that it was given.
+#[test]
+fn kernels_are_those_of_the_driver_that_was_named() {
+    let hardware = Gpu::builder().kernels_for(AdapterKind::Hardware).build();
+    assert_eq!(hardware.unwrap().software_driver(), None);
+    for driver in [SoftwareDriver::Lavapipe, SoftwareDriver::SwiftShader] {
+        let gpu = Gpu::builder().kernels_for_driver(driver).build().unwrap();
+        assert_eq!(gpu.software_driver(), Some(driver));
+        assert_eq!(gpu.kind(), AdapterKind::Software);
+    }
+    let gpu = Gpu::builder().build().unwrap();
+    assert_eq!(gpu.software_driver().is_some(), gpu.is_software());
 }

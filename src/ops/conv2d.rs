@@ -1,4 +1,5 @@
 mod products;
+mod sum;
 mod variant;
 
 use super::window::{Size2, Window, image};

@@ -380,6 +380,11 @@ fn forward_in_registers_is_the_formula() {
     check_all_forward(Variant::Registers);
 }
 
+#[test]
+fn forward_in_vectors_is_the_formula() {
+    check_all_forward(Variant::Vectors);
+}
+
 /// One more rounding than over floats: the sums are divided by 255 at their end.
 #[test]
 fn forward_over_bytes_is_the_formula() {
@@ -397,16 +402,26 @@ fn backward_in_registers_is_the_formula() {
 }
 
 #[test]
+fn backward_in_vectors_is_the_formula() {
+    check_all_backward(Variant::Vectors);
+}
+
+#[test]
 fn backward_over_bytes_is_the_formula() {
     check_all_backward(Variant::Bytes);
 }
 
-const ALL: [Variant; 3] = [Variant::Tiles, Variant::Registers, Variant::Bytes];
+const ALL: [Variant; 4] = [
+    Variant::Tiles,
+    Variant::Registers,
+    Variant::Vectors,
+    Variant::Bytes,
+];
 
 /// More workgroups than one dispatch dimension has.
 #[test]
 fn convolutions_are_folded_into_two_dimensions() {
-    let gpu = &folding_after(16);
+    let gpu = &folding_after(20);
     for variant in ALL {
         let is_bytes = variant == Variant::Bytes;
         let case = Case::new(&large(), Fill::Integers, is_bytes);
@@ -455,7 +470,11 @@ fn the_gradients_of_very_many_places_are_whole() {
 /// As long as a software driver's loops may be: one that ended them early would be seen. What is longer is told.
 #[test]
 fn the_longest_sums_are_whole() {
-    for (variant, channels) in [(Variant::Tiles, 1_000_000), (Variant::Registers, 64_900)] {
+    for (variant, channels) in [
+        (Variant::Tiles, 1_000_000),
+        (Variant::Registers, 64_900),
+        (Variant::Vectors, 64_900),
+    ] {
         let images = images(1, [longest(channels), 1, 1], 1, 1, plain);
         check_forward(gpu(), variant, &Case::new(&images, Fill::Integers, false));
     }

@@ -336,6 +336,11 @@ fn forward_in_registers_is_the_formula() {
 }
 
 #[test]
+fn forward_in_vectors_is_the_formula() {
+    check_all_forward(Variant::Vectors);
+}
+
+#[test]
 fn forward_in_parts_is_the_formula() {
     check_all_forward(Variant::Deep);
 }
@@ -375,14 +380,21 @@ fn backward_in_registers_is_the_formula() {
     check_all_backward(Variant::Registers);
 }
 
-/// One more rounding than over floats: the sums are divided by 255 at their end.
+#[test]
+fn backward_in_vectors_is_the_formula() {
+    check_all_backward(Variant::Vectors);
+}
+
+/// One more rounding than over floats: the sums, or each byte, are divided by 255.
 #[test]
 fn products_of_bytes_are_the_formula() {
     for (index, shape) in shapes().into_iter().enumerate() {
         for &fill in Fill::of_shape(index) {
             let case = Case::of_bytes(shape, fill);
-            check_forward(gpu(), Variant::Bytes, &case);
-            check_backward(gpu(), Variant::Bytes, &case, false);
+            for variant in Variant::OF_BYTES {
+                check_forward(gpu(), variant, &case);
+                check_backward(gpu(), variant, &case, false);
+            }
         }
     }
 }
@@ -396,6 +408,7 @@ fn a_long_batch_is_folded_into_two_dimensions() {
         (Variant::Medium, 64),
         (Variant::Large, 128),
         (Variant::Registers, 8 * 20),
+        (Variant::Vectors, 8 * 8),
     ] {
         let rows = 65_535 * rows + 1;
         let mut numbers = Numbers::new(2);
@@ -425,6 +438,7 @@ fn the_longest_sums_are_whole() {
         (Variant::Medium, 259_900),
         (Variant::Large, 519_935),
         (Variant::Registers, 65_000),
+        (Variant::Vectors, 65_000),
     ] {
         let depth = longest(depth);
         check_forward(gpu(), variant, &Case::new([1, depth, 1], Fill::Integers));
@@ -467,8 +481,10 @@ fn products_in_several_dispatches_are_the_formula() {
             check_backward(gpu, variant, &case, true);
         }
         let case = Case::of_bytes(shape, Fill::Integers);
-        check_forward(gpu, Variant::Bytes, &case);
-        check_backward(gpu, Variant::Bytes, &case, false);
+        for variant in Variant::OF_BYTES {
+            check_forward(gpu, variant, &case);
+            check_backward(gpu, variant, &case, false);
+        }
     }
     let [x, w, b, y] = [[300, 290], [290, 280], [1, 280], [300, 280]]
         .map(|shape| Tensor::zeros(gpu, "a tensor", shape, Element::F32).unwrap());

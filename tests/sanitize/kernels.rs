@@ -88,7 +88,7 @@ fn case(name: String, record: impl Fn(&mut Recorder<'_>) + Send + Sync + 'static
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for variant in Variant::OF_FLOATS.into_iter().chain([Variant::Bytes]) {
+    for variant in Variant::OF_FLOATS.into_iter().chain(Variant::OF_BYTES) {
         for shape in PRODUCTS {
             let name = format!("{variant:?}, {shape:?}");
             cases.push(case(name, move |recorder| {
@@ -182,7 +182,7 @@ fn with_parameters(
 }
 
 fn product(recorder: &mut Recorder<'_>, variant: Variant, [rows, inputs, outputs]: [usize; 3]) {
-    let is_bytes = variant == Variant::Bytes;
+    let is_bytes = Variant::OF_BYTES.contains(&variant);
     let x = input_of(is_bytes, [rows, inputs]);
     let parameters = [
         tensor("w", [inputs, outputs], 2),

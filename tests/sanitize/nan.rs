@@ -145,9 +145,9 @@ fn elementwise(faults: &mut Faults) {
 }
 
 fn products(faults: &mut Faults) {
-    for variant in Variant::OF_FLOATS.into_iter().chain([Variant::Bytes]) {
+    for variant in Variant::OF_FLOATS.into_iter().chain(Variant::OF_BYTES) {
         let [rows, inputs, outputs] = [5, 9, 7];
-        let is_bytes = variant == Variant::Bytes;
+        let is_bytes = Variant::OF_BYTES.contains(&variant);
         let x = input_of(is_bytes, [rows, inputs]);
         let parameters = [
             tensor("w", [inputs, outputs], 2),

@@ -1,9 +1,9 @@
-//! Everything that trainings run: both plans of a step on both kinds of adapter, all optimizers, evaluation.
+//! Everything that trainings run: both plans of a step with all kinds of kernels, all optimizers, evaluation.
 
 use std::sync::LazyLock;
 
 use wgrad::data::{Dataset, Examples, Labels, Sampling, Table};
-use wgrad::gpu::AdapterKind;
+use wgrad::gpu::{AdapterKind, SoftwareDriver};
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
     AdaGrad, Adam, AdamW, BinaryCrossEntropy, Linear, Loss, MeanSquaredError, Optimizer, Relu,
@@ -15,10 +15,15 @@ use crate::Case;
 use crate::coverage::Coverage;
 use crate::gpu::{Numbers, folding_gpu};
 
-/// This machine's adapter, with the kernels for GPUs and with those for software drivers.
-pub(crate) static GPUS: LazyLock<[Gpu; 2]> = LazyLock::new(|| {
-    [AdapterKind::Hardware, AdapterKind::Software].map(|kind| {
-        let gpu = Gpu::builder().kernels_for(kind).build();
+/// This machine's adapter, with the kernels for GPUs and with those for each software driver.
+pub(crate) static GPUS: LazyLock<[Gpu; 3]> = LazyLock::new(|| {
+    [
+        Gpu::builder().kernels_for(AdapterKind::Hardware),
+        Gpu::builder().kernels_for_driver(SoftwareDriver::Lavapipe),
+        Gpu::builder().kernels_for_driver(SoftwareDriver::SwiftShader),
+    ]
+    .map(|builder| {
+        let gpu = builder.build();
         gpu.expect("these tests need a GPU or a software driver")
     })
 });
@@ -115,7 +120,7 @@ fn case(name: String, run: impl Fn(&Coverage, &str) + Send + Sync + 'static) -> 
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for index in [0, 1] {
+    for index in [0, 1, 2] {
         for fused in FUSED {
             cases.push(case(
                 format!("fused {fused:?} on {index}"),

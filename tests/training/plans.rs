@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use wgrad::data::{Dataset, Labels, Sampling, synthetic};
-use wgrad::gpu::AdapterKind;
+use wgrad::gpu::{AdapterKind, SoftwareDriver};
 use wgrad::ops::{
     Backward, Forward, Layer, LayerSpec, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy,
 };
@@ -13,11 +13,18 @@ use wgrad::{Error, Fusion, Gpu, Init, Sequential, Shape, Trainer, TwoLayerNet, U
 use super::trajectory::{RATE, check_step, minibatch};
 use crate::bounds::Activation;
 
-/// This machine's adapter, with the kernels for GPUs and with those for software drivers.
-pub(super) static GPUS: LazyLock<[(AdapterKind, Gpu); 2]> = LazyLock::new(|| {
-    [AdapterKind::Hardware, AdapterKind::Software].map(|kind| {
-        let timeout = std::time::Duration::from_secs(600);
-        let gpu = Gpu::builder().kernels_for(kind).timeout(timeout).build();
+/// This machine's adapter, with the kernels for GPUs and with those for each software driver.
+pub(super) static GPUS: LazyLock<[(&str, Gpu); 3]> = LazyLock::new(|| {
+    let builder = || Gpu::builder().timeout(std::time::Duration::from_secs(600));
+    let hardware = builder().kernels_for(AdapterKind::Hardware);
+    let software = |driver| builder().kernels_for_driver(driver);
+    [
+        ("for GPUs", hardware),
+        ("for lavapipe", software(SoftwareDriver::Lavapipe)),
+        ("for SwiftShader", software(SoftwareDriver::SwiftShader)),
+    ]
+    .map(|(kind, builder)| {
+        let gpu = builder.build();
         (
             kind,
             gpu.expect("these tests need a GPU or a software driver"),
@@ -98,11 +105,16 @@ fn each_step_of_each_plan_for_gpus_is_that_of_the_formulas() {
 }
 
 #[test]
-fn each_step_of_each_plan_for_software_drivers_is_that_of_the_formulas() {
+fn each_step_of_each_plan_for_lavapipe_is_that_of_the_formulas() {
     check_steps(&GPUS[1]);
 }
 
-fn check_steps((kind, gpu): &(AdapterKind, Gpu)) {
+#[test]
+fn each_step_of_each_plan_for_swift_shader_is_that_of_the_formulas() {
+    check_steps(&GPUS[2]);
+}
+
+fn check_steps((kind, gpu): &(&str, Gpu)) {
     let sampling = Sampling::WithReplacement { seed: 2 };
     for (index, network) in NETWORKS.into_iter().enumerate() {
         let data = dataset(network.0, network.2);

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::Conv2d;
+use super::{Conv2d, sum};
 use crate::error::Error;
 use crate::fields;
 use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
@@ -106,7 +106,7 @@ impl Shape {
     }
 
     /// Sums of the gradient by the weights, and of that by the bias, for one output.
-    fn sums(self) -> usize {
+    pub(super) fn sums(self) -> usize {
         self.weights() + self.bias as usize
     }
 }
@@ -208,45 +208,6 @@ impl Products {
             recorder.dispatch_in_parts(kernel, part, tensors, workgroups, cost);
             begin = end;
         }
-    }
-}
-
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Parts {
-    parts: u32,
-    outputs: u32,
-    weights: u32,
-}
-
-/// Of [`SUM`].
-const SUMS_PER_WORKGROUP: u64 = 16;
-
-/// Adds parts up, to `dw` and, where there is one, `db`.
-pub(super) fn record_sum(
-    recorder: &mut Recorder<'_>,
-    shape: Shape,
-    parts: &Tensor,
-    gradients: &[Tensor],
-) {
-    let block = Parts {
-        parts: shape.parts,
-        outputs: shape.outputs,
-        weights: to_u32(shape.weights()),
-    };
-    let sums = shape.outputs as usize * shape.sums();
-    let cost = Cost {
-        flops: parts.len() as u64,
-        iterations: u64::from(shape.parts.div_ceil(64)) + 17,
-        bytes: None,
-    };
-    let workgroups = (sums as u64).div_ceil(SUMS_PER_WORKGROUP);
-    match gradients {
-        [dw] => recorder.dispatch(&SUM, block, &[parts, dw], workgroups, cost),
-        [dw, db, ..] => {
-            recorder.dispatch(&SUM_WITH_BIAS, block, &[parts, dw, db], workgroups, cost);
-        }
-        [] => {}
     }
 }
 
@@ -392,36 +353,44 @@ pub(super) static BYTES: Products = Products {
     ..REGISTERS
 };
 
-const SUM_WITH_BIAS: Kernel<Parts> = Kernel {
-    shader: "conv2d_parts",
-    source: include_str!("../../../shaders/conv2d_parts.wgsl"),
-    entry: "sum_with_bias",
-    bindings: &[
-        Binding::read("parts"),
-        Binding::write("dw"),
-        Binding::write("db"),
-    ],
-    fields: fields!(Parts: parts, outputs, weights),
-    constants: &[],
-    workgroup_size: [256, 1, 1],
-    block: Block::Uniform,
-    trust: Trust::PROVEN,
-    uniform: PhantomData,
+const IN_VECTORS: Kernel<Shape> = Kernel {
+    shader: "conv2d_vectors",
+    source: concat!(
+        include_str!("../../../shaders/rectified.wgsl"),
+        include_str!("../../../shaders/conv2d_shape.wgsl"),
+        include_str!("../../../shaders/conv2d_view.wgsl"),
+        include_str!("../../../shaders/conv2d_position.wgsl"),
+        include_str!("../../../shaders/software_vectors.wgsl"),
+        include_str!("../../../shaders/conv2d_vectors_block.wgsl"),
+        include_str!("../../../shaders/conv2d_vectors_weight.wgsl"),
+        include_str!("../../../shaders/conv2d_vectors.wgsl"),
+    ),
+    ..IN_REGISTERS
 };
-const SUM: Kernel<Parts> = Kernel {
-    entry: "sum",
-    bindings: &[Binding::read("parts"), Binding::write("dw")],
-    ..SUM_WITH_BIAS
+pub(super) static VECTORS: Products = Products {
+    forward: IN_VECTORS,
+    backward_input: Some(Kernel {
+        entry: "backward_input",
+        bindings: PRODUCT,
+        ..IN_VECTORS
+    }),
+    backward_weight: Kernel {
+        entry: "backward_weight",
+        bindings: PRODUCT,
+        ..IN_VECTORS
+    },
+    block: [8 * 8, 8],
+    weight_block: [8, 8],
+    iterations: |[height, width, depth]| height * width * depth + 1,
+    ..REGISTERS
 };
 
 pub(in crate::ops) fn contracts() -> Vec<Contract> {
-    let products = [&TILES, &REGISTERS, &BYTES].into_iter();
+    let products = [&TILES, &REGISTERS, &VECTORS, &BYTES].into_iter();
     let kernels = products.flat_map(|products| {
         let others = [&products.forward, &products.backward_weight];
         others.into_iter().chain(&products.backward_input)
     });
     let kernels = kernels.map(Kernel::contract);
-    kernels
-        .chain([SUM.contract(), SUM_WITH_BIAS.contract()])
-        .collect()
+    kernels.chain(sum::contracts()).collect()
 }

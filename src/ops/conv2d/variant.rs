@@ -1,9 +1,9 @@
 //! Which kernels compute a convolution.
 
-use super::Conv2d;
-use super::products::{BYTES, Products, REGISTERS, Shape, TILES, parts_shape, record_sum};
+use super::products::{BYTES, Products, REGISTERS, Shape, TILES, VECTORS, parts_shape};
+use super::{Conv2d, sum};
 use crate::error::Error;
-use crate::gpu::{AdapterKind, Gpu};
+use crate::gpu::{Gpu, SoftwareDriver};
 use crate::kernel::Element;
 use crate::ops::{Backward, Forward};
 use crate::plan::Recorder;
@@ -16,21 +16,24 @@ pub enum Variant {
     Tiles,
     /// `shaders/conv2d_registers.wgsl`: 16×16 and 13×16 sums in the registers of each invocation.
     Registers,
-    /// `shaders/conv2d_bytes.wgsl`: the same over packed bytes, for the first layer.
+    /// `shaders/conv2d_vectors.wgsl`: 8×8 sums of each invocation, in vectors with names.
+    Vectors,
+    /// `shaders/conv2d_bytes.wgsl`: 16×16 and 13×16 sums over packed bytes, for the first layer.
     Bytes,
 }
 
 impl Variant {
     /// Those that take an `x` of floats.
-    pub const OF_FLOATS: [Self; 2] = [Self::Tiles, Self::Registers];
+    pub const OF_FLOATS: [Self; 3] = [Self::Tiles, Self::Registers, Self::Vectors];
 
     /// How to compute the products of a layer that has `x` as its input.
     ///
     /// | adapter | `x` | variant | because |
     /// |---|---|---|---|
     /// | hardware | floats | `Tiles` | measured on an H200: 7.5 TFLOP/s forward and 5.1 by the weights in the book's first layer, of which `dw` is 512 parts, so that its 30×25 weights are as many workgroups instead of one |
-    /// | software | floats | `Registers` | measured: a load costs as much as dozens of multiplications; 16 + 16 loads bring 256 products |
-    /// | software | bytes | `Bytes` | the same, without a minibatch of floats |
+    /// | lavapipe | floats | `Registers` | measured: a load costs as much as dozens of multiplications; 16 + 16 loads bring 256 products |
+    /// | lavapipe | bytes | `Bytes` | the same, without a minibatch of floats |
+    /// | SwiftShader | floats | `Vectors` | measured: the book's first layer in 68 and 63 ms, where `Registers` take 361 and 307; over bytes it took 97 and 97 |
     ///
     /// # Panics
     /// When `x` are bytes and the device has no kernel for them: a bug in the caller, which asks
@@ -42,21 +45,23 @@ impl Variant {
             assert!(variant.is_some(), "conv2d: {} are bytes", x.label());
             return Self::Bytes;
         }
-        match gpu.kind() {
-            AdapterKind::Hardware => Self::Tiles,
-            AdapterKind::Software => Self::Registers,
+        match gpu.software_driver() {
+            None => Self::Tiles,
+            Some(SoftwareDriver::Lavapipe) => Self::Registers,
+            Some(SoftwareDriver::SwiftShader) => Self::Vectors,
         }
     }
 
-    /// What this device has for an `x` of bytes; for hardware none is built.
+    /// What this device has for an `x` of bytes; for hardware and SwiftShader none is built.
     pub(super) fn of_bytes(gpu: &Gpu) -> Option<Self> {
-        (gpu.kind() == AdapterKind::Software).then_some(Self::Bytes)
+        (gpu.software_driver() == Some(SoftwareDriver::Lavapipe)).then_some(Self::Bytes)
     }
 
     fn products(self) -> &'static Products {
         match self {
             Self::Tiles => &TILES,
             Self::Registers => &REGISTERS,
+            Self::Vectors => &VECTORS,
             Self::Bytes => &BYTES,
         }
     }
@@ -139,7 +144,7 @@ impl Variant {
         let (label, of_parts) = ("parts of the gradient by the weights", parts_shape(shape));
         let parts = Tensor::zeros(recorder.gpu(), label, of_parts, Element::F32)?;
         products.record_parts(recorder, shape, &[x, dy, &parts]);
-        record_sum(recorder, shape, &parts, pass.gradients);
+        sum::record(recorder, shape, &parts, pass.gradients);
         let Some(dx) = pass.dx else {
             return Ok(());
         };

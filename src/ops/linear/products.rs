@@ -61,6 +61,8 @@ pub(super) struct Products {
     pub(super) backward_weight: Kernel<Shape>,
     pub(super) backward_bias: BiasGradient,
     block: [usize; 2],
+    /// That of the gradient by the weights.
+    weight_block: [usize; 2],
     blocks_per_workgroup: u64,
     /// [`Cost::iterations`] for sums of so many products, were no loop unrolled.
     iterations: fn(u64) -> u64,
@@ -103,6 +105,7 @@ impl Products {
             }),
             forward,
             block,
+            weight_block: block,
             blocks_per_workgroup: 1,
             iterations: |depth| depth,
         }
@@ -118,19 +121,43 @@ impl Products {
         depth: u32,
         relu: bool,
     ) {
+        let workgroups = self.workgroups(tensors[2], self.block);
+        self.record_workgroups(recorder, kernel, shape, tensors, (depth, workgroups), relu);
+    }
+
+    /// The gradient by the weights alone, from `x` and `dy`.
+    pub(super) fn record_weight(
+        &'static self,
+        recorder: &mut Recorder<'_>,
+        shape: Shape,
+        tensors: &[&Tensor; 3],
+    ) {
+        let sums = (shape.rows, self.workgroups(tensors[2], self.weight_block));
+        let kernel = &self.backward_weight;
+        self.record_workgroups(recorder, kernel, shape, tensors, sums, false);
+    }
+
+    fn record_workgroups(
+        &self,
+        recorder: &mut Recorder<'_>,
+        kernel: &'static Kernel<Shape>,
+        shape: Shape,
+        tensors: &[&Tensor],
+        (depth, workgroups): (u32, u64),
+        relu: bool,
+    ) {
         let cost = Cost {
             flops: shape.flops() + u64::from(relu) * tensors[2].len() as u64,
             iterations: (self.iterations)(depth.into()),
             bytes: None,
         };
         let part = |first| Shape { first, ..shape };
-        let workgroups = self.workgroups(tensors[2]);
         recorder.dispatch_in_parts(kernel, part, tensors, workgroups, cost);
     }
 
-    fn workgroups(&self, product: &Tensor) -> u64 {
+    fn workgroups(&self, product: &Tensor, block: [usize; 2]) -> u64 {
         let [rows, columns] = product.dims();
-        let blocks = rows.div_ceil(self.block[0]) * columns.div_ceil(self.block[1]);
+        let blocks = rows.div_ceil(block[0]) * columns.div_ceil(block[1]);
         (blocks as u64).div_ceil(self.blocks_per_workgroup)
     }
 
@@ -142,8 +169,7 @@ impl Products {
         [x, dy, dw, db]: [&Tensor; 4],
     ) {
         let by_weight = |recorder: &mut Recorder<'_>| {
-            let (kernel, tensors) = (&self.backward_weight, [x, dy, dw]);
-            self.record(recorder, kernel, shape, &tensors, shape.rows, false);
+            self.record_weight(recorder, shape, &[x, dy, dw]);
         };
         let kernel = match &self.backward_bias {
             BiasGradient::Alone => {
@@ -152,7 +178,10 @@ impl Products {
             }
             BiasGradient::WithWeights(kernel) => kernel,
         };
-        let (rows, tiles) = (u64::from(shape.rows), self.workgroups(dw));
+        let (rows, tiles) = (
+            u64::from(shape.rows),
+            self.workgroups(dw, self.weight_block),
+        );
         let of_bias = Cost {
             flops: rows * u64::from(shape.outputs),
             // Eight rows of a column at least are summed by an invocation each, four of theirs in a round.
@@ -309,6 +338,26 @@ pub(super) static REGISTERS: Products = Products {
     ..Products::of(IN_REGISTERS, [20, 17])
 };
 
+pub(super) static VECTORS: Products = Products {
+    backward_bias: BiasGradient::Alone,
+    blocks_per_workgroup: 8,
+    ..Products::of(
+        Kernel {
+            shader: "linear_vectors",
+            source: concat!(
+                include_str!("../../../shaders/rectified.wgsl"),
+                include_str!("../../../shaders/linear_shape.wgsl"),
+                include_str!("../../../shaders/linear_product.wgsl"),
+                include_str!("../../../shaders/linear_view.wgsl"),
+                include_str!("../../../shaders/software_vectors.wgsl"),
+                include_str!("../../../shaders/linear_vectors.wgsl"),
+            ),
+            ..IN_REGISTERS
+        },
+        [8, 8],
+    )
+};
+
 const OF_BYTES: Kernel<Shape> = Kernel {
     shader: "linear_bytes",
     source: concat!(
@@ -341,6 +390,29 @@ pub(super) static BYTES: Products = Products {
     ..Products::of(OF_BYTES, [28, 13])
 };
 
+const VECTORS_OF_BYTES: Kernel<Shape> = Kernel {
+    shader: "linear_vectors_bytes",
+    source: concat!(
+        include_str!("../../../shaders/rectified.wgsl"),
+        include_str!("../../../shaders/linear_shape.wgsl"),
+        include_str!("../../../shaders/software_vectors.wgsl"),
+        include_str!("../../../shaders/linear_vectors_bytes.wgsl"),
+    ),
+    ..OF_BYTES
+};
+pub(super) static VECTOR_BYTES: Products = Products {
+    backward_input: None,
+    backward_weight: Kernel {
+        entry: "backward_weight",
+        bindings: BYTES.backward_weight.bindings,
+        ..VECTORS_OF_BYTES
+    },
+    backward_bias: BiasGradient::Alone,
+    weight_block: [28, 4],
+    blocks_per_workgroup: 8,
+    ..Products::of(VECTORS_OF_BYTES, [8, 4])
+};
+
 const BIAS: &[Binding] = &[Binding::read("dy"), Binding::write("db")];
 /// An invocation sums a column.
 static BIAS_ALONE: Kernel<Shape> = Kernel {
@@ -350,8 +422,9 @@ static BIAS_ALONE: Kernel<Shape> = Kernel {
 };
 
 pub(in crate::ops) fn contracts() -> Vec<Contract> {
-    let all = [&TILES, &DEEP, &MEDIUM, &LARGE, &REGISTERS, &BYTES].into_iter();
-    let kernels = all.flat_map(|products| {
+    let for_hardware = [&TILES, &DEEP, &MEDIUM, &LARGE].into_iter();
+    let for_software = [&REGISTERS, &VECTORS, &BYTES, &VECTOR_BYTES];
+    let kernels = for_hardware.chain(for_software).flat_map(|products| {
         let of_bias = match &products.backward_bias {
             BiasGradient::WithWeights(kernel) => Some(kernel),
             BiasGradient::Alone => None,

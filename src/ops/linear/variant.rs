@@ -1,7 +1,9 @@
 //! Which kernels compute a product.
 
-use super::products::{BYTES, DEEP, LARGE, MEDIUM, Products, REGISTERS, Shape, TILES};
-use crate::gpu::{AdapterKind, Gpu};
+use super::products::{
+    BYTES, DEEP, LARGE, MEDIUM, Products, REGISTERS, Shape, TILES, VECTOR_BYTES, VECTORS,
+};
+use crate::gpu::{Gpu, SoftwareDriver};
 use crate::kernel::Element;
 use crate::ops::Backward;
 use crate::plan::Recorder;
@@ -20,19 +22,26 @@ pub enum Variant {
     Large,
     /// `shaders/linear_registers.wgsl`: 20×17 sums in the registers of each invocation.
     Registers,
+    /// `shaders/linear_vectors.wgsl`: 8×8 sums of each invocation, in vectors with names.
+    Vectors,
     /// `shaders/linear_bytes.wgsl`: 28×13 sums over packed bytes, for the first layer.
     Bytes,
+    /// `shaders/linear_vectors_bytes.wgsl`: 8×4 and 28×4 sums over packed bytes, in vectors with names.
+    VectorBytes,
 }
 
 impl Variant {
     /// Those that take an `x` of floats.
-    pub const OF_FLOATS: [Self; 5] = [
+    pub const OF_FLOATS: [Self; 6] = [
         Self::Tiles,
         Self::Deep,
         Self::Medium,
         Self::Large,
         Self::Registers,
+        Self::Vectors,
     ];
+    /// Those that take an `x` of bytes.
+    pub const OF_BYTES: [Self; 2] = [Self::Bytes, Self::VectorBytes];
 
     /// How to compute a product of this shape that has `x` as a factor, or its gradient; `depth` is the
     /// number of products in each of its sums.
@@ -43,8 +52,10 @@ impl Variant {
     /// | hardware | floats | 32 tiles of 64×64 or more | `Medium` | measured: 28 TFLOP/s at 1024³ and 7.3 at 448³, where `Large` has 18 and 3.3, `Tiles` 8.6 and 5.2 |
     /// | hardware | floats | at most 64 tiles of 32×32, 64 deep or more | `Deep` | measured: 3.2 TFLOP/s at 256³ and 1.3 at 100×784×50, where `Medium` has 2.2 and 0.2 |
     /// | hardware | floats | any other | `Tiles` | one load for a multiplication, and many workgroups |
-    /// | software | floats | any | `Registers` | a load costs as much as dozens of multiplications |
-    /// | software | bytes | any | `Bytes` | one load brings four values of `x` |
+    /// | lavapipe | floats | any | `Registers` | a load costs as much as dozens of multiplications |
+    /// | lavapipe | bytes | any | `Bytes` | one load brings four values of `x` |
+    /// | SwiftShader | floats | any | `Vectors` | measured: the book's first product in 3.8 ms, where `Registers` takes 24: loops stay loops there, and arrays stay in memory |
+    /// | SwiftShader | bytes | any | `VectorBytes` | measured: 3.4 ms, and 3.2 for the gradient by the weights, where `Vectors` takes 4.2 |
     ///
     /// A tile that would be less than half used is not counted. What is measured is so on an H200 through
     /// Vulkan; ARCHITECTURE.md has the figures of each product. The bounds of `Deep` are derived by counting
@@ -58,11 +69,12 @@ impl Variant {
         if x.element() == Element::U32 {
             let variant = Self::of_bytes(gpu);
             assert!(variant.is_some(), "linear: {} are bytes", x.label());
-            return Self::Bytes;
+            return variant.unwrap_or(Self::Bytes);
         }
-        match gpu.kind() {
-            AdapterKind::Hardware => Self::of_hardware(product, depth),
-            AdapterKind::Software => Self::Registers,
+        match gpu.software_driver() {
+            None => Self::of_hardware(product, depth),
+            Some(SoftwareDriver::Lavapipe) => Self::Registers,
+            Some(SoftwareDriver::SwiftShader) => Self::Vectors,
         }
     }
 
@@ -83,7 +95,10 @@ impl Variant {
 
     /// What this device has for an `x` of bytes; for hardware none is built.
     pub(super) fn of_bytes(gpu: &Gpu) -> Option<Self> {
-        (gpu.kind() == AdapterKind::Software).then_some(Self::Bytes)
+        gpu.software_driver().map(|driver| match driver {
+            SoftwareDriver::Lavapipe => Self::Bytes,
+            SoftwareDriver::SwiftShader => Self::VectorBytes,
+        })
     }
 
     fn products(self) -> &'static Products {
@@ -93,7 +108,9 @@ impl Variant {
             Self::Medium => &MEDIUM,
             Self::Large => &LARGE,
             Self::Registers => &REGISTERS,
+            Self::Vectors => &VECTORS,
             Self::Bytes => &BYTES,
+            Self::VectorBytes => &VECTOR_BYTES,
         }
     }
 
@@ -172,8 +189,7 @@ impl Variant {
         let label = dw.label();
         assert_eq!(dw.dims(), pass.parameters[0].dims(), "linear: {label}");
         let Some(db) = pass.gradients.get(1) else {
-            let (kernel, tensors) = (&products.backward_weight, [pass.x, pass.dy, dw]);
-            products.record(recorder, kernel, shape, &tensors, shape.rows, false);
+            products.record_weight(recorder, shape, &[pass.x, pass.dy, dw]);
             return;
         };
         assert_eq!(db.dims(), [1, pass.dy.columns()], "linear: {}", db.label());

@@ -10,7 +10,7 @@ impl Network {
         match self.algorithm {
             // Those that copy the next minibatch have an invocation for a word.
             Algorithm::Tiles => rows.div_ceil(self.mlp.group.into()) + (rows * words).div_ceil(256),
-            Algorithm::Registers => rows.div_ceil(8),
+            Algorithm::Registers | Algorithm::Vectors => rows.div_ceil(8),
         }
     }
 
@@ -18,7 +18,7 @@ impl Network {
         match self.algorithm {
             Algorithm::Tiles => self.mlp.layer[0].tiles.into(),
             // An output of a slice to an invocation.
-            Algorithm::Registers => {
+            Algorithm::Registers | Algorithm::Vectors => {
                 (self.parts_len() as u64 / u64::from(self.mlp.rows)).div_ceil(8)
             }
         }
@@ -61,13 +61,12 @@ impl Network {
         let products: u64 = later.map(|l| 2 * l.product(self.mlp.rows)).sum();
         let first = &self.layers()[0];
         let weights = self.bytes_of_parameters() - 4 * u64::from(first.inputs * first.outputs);
-        // An invocation with a row of its own sums 10 outputs at a time; the other shader's have
-        // a part of a row, and so fewer, but up to 16 parts of sums.
-        let slices = u64::from(first.inputs).div_ceil(self.algorithm.kernels().first[0] as u64);
-        let tens = |count: u32| u64::from(count).div_ceil(10);
-        let of_layer = |l: &LayerBlock| {
-            (tens(l.outputs) * u64::from(l.inputs)) + (tens(l.inputs) * u64::from(l.outputs))
-        };
+        let kernels = self.algorithm.kernels();
+        let slices = u64::from(first.inputs).div_ceil(kernels.first[0] as u64);
+        // With the looks that end the loop over these, and that around it.
+        let sums = |count: u32, of: u64| u64::from(count).div_ceil(kernels.sums as u64) * (of + 2);
+        let of_layer =
+            |l: &LayerBlock| sums(l.outputs, l.inputs.into()) + sums(l.inputs, l.outputs.into());
         let later: u64 = self.layers()[1..].iter().map(of_layer).sum();
         let words = u64::from(self.mlp.words);
         let classes = u64::from(self.layers()[self.layers().len() - 1].outputs);
@@ -77,11 +76,11 @@ impl Network {
                 let lanes = classes.next_power_of_two() * u64::from(self.mlp.group);
                 lanes.div_ceil(256) * (2 * classes.div_ceil(4) + 3)
             }
-            Algorithm::Registers => 3 * classes,
+            Algorithm::Registers | Algorithm::Vectors => 3 * classes,
         };
         Cost {
             flops: self.parts_bytes() / 4 + products,
-            iterations: tens(first.outputs) * slices
+            iterations: sums(first.outputs, slices)
                 + later
                 + softmax
                 + words

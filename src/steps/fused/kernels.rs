@@ -11,13 +11,15 @@ use crate::gpu::{Gpu, Shortage};
 use crate::kernel::{Binding, Block, Constant, Contract, Kernel, Scalar, Trust};
 use crate::ops::to_u32;
 
-/// Which of the two shaders.
+/// Which of the shaders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::steps) enum Algorithm {
     /// `shaders/fused_*.wgsl`: tiles in workgroup memory.
     Tiles,
-    /// `shaders/fused_*_registers.wgsl`: blocks in registers, for software drivers.
+    /// `shaders/fused_*_registers.wgsl`: blocks in registers, for lavapipe.
     Registers,
+    /// `shaders/fused_*_vectors.wgsl`: smaller blocks in vectors with names, for SwiftShader.
+    Vectors,
 }
 
 /// A linear layer as the shaders see it.
@@ -71,6 +73,8 @@ pub(super) struct Kernels {
     pub(super) later: [usize; 2],
     pub(super) biases: usize,
     pub(super) blocks_per_workgroup: usize,
+    /// Sums of an invocation of `middle`, at least.
+    pub(super) sums: usize,
 }
 
 /// The sizes of the network, as `fused_network.wgsl` names them; [`Mlp::constants`] has the values.
@@ -154,12 +158,14 @@ static TILES: Kernels = Kernels {
     later: [16, 16],
     biases: 16,
     blocks_per_workgroup: 1,
+    // An invocation has a part of a row, but up to 16 parts of sums.
+    sums: 10,
 };
 
 /// The same contract in a shader for software drivers. Its block lies in storage: lavapipe (Mesa 22.3)
 /// compiles a kernel whose loops end at a uniform anew at every change of pipeline, with that value
 /// put in.
-const fn in_registers(
+const fn for_software(
     kernel: Kernel<Mlp>,
     shader: &'static str,
     source: &'static str,
@@ -177,6 +183,7 @@ const SLICES: &str = concat!(
     include_str!("../../../shaders/fused_mlp.wgsl"),
     include_str!("../../../shaders/fused_slices_shared.wgsl"),
     include_str!("../../../shaders/byte.wgsl"),
+    include_str!("../../../shaders/fused_slices_software.wgsl"),
     include_str!("../../../shaders/fused_slices_registers.wgsl"),
 );
 static REGISTERS: Kernels = Kernels {
@@ -186,16 +193,47 @@ static REGISTERS: Kernels = Kernels {
             include_str!("../../../shaders/rectified.wgsl"),
             include_str!("../../../shaders/fused_middle_shared.wgsl"),
             include_str!("../../../shaders/is_finite.wgsl"),
+            include_str!("../../../shaders/fused_middle_software.wgsl"),
             include_str!("../../../shaders/fused_middle_registers.wgsl"),
         );
-        in_registers(MIDDLE, "fused_middle_registers", source)
+        for_software(MIDDLE, "fused_middle_registers", source)
     },
-    backward_forward: &const { in_registers(BACKWARD_FORWARD, "fused_slices_registers", SLICES) },
-    forward: &const { in_registers(FORWARD, "fused_slices_registers", SLICES) },
+    backward_forward: &const { for_software(BACKWARD_FORWARD, "fused_slices_registers", SLICES) },
+    forward: &const { for_software(FORWARD, "fused_slices_registers", SLICES) },
     first: [20, 10],
     later: [8, 2],
     biases: 8,
     blocks_per_workgroup: 8,
+    sums: 10,
+};
+
+const VECTOR_SLICES: &str = concat!(
+    include_str!("../../../shaders/fused_mlp.wgsl"),
+    include_str!("../../../shaders/fused_slices_shared.wgsl"),
+    include_str!("../../../shaders/software_vectors.wgsl"),
+    include_str!("../../../shaders/fused_slices_software.wgsl"),
+    include_str!("../../../shaders/fused_slices_vectors.wgsl"),
+);
+static VECTORS: Kernels = Kernels {
+    middle: &const {
+        let source = concat!(
+            include_str!("../../../shaders/fused_mlp.wgsl"),
+            include_str!("../../../shaders/rectified.wgsl"),
+            include_str!("../../../shaders/fused_middle_shared.wgsl"),
+            include_str!("../../../shaders/is_finite.wgsl"),
+            include_str!("../../../shaders/software_vectors.wgsl"),
+            include_str!("../../../shaders/fused_middle_software.wgsl"),
+            include_str!("../../../shaders/fused_middle_vectors.wgsl"),
+        );
+        for_software(MIDDLE, "fused_middle_vectors", source)
+    },
+    backward_forward: &const { for_software(BACKWARD_FORWARD, "fused_slices_vectors", VECTOR_SLICES) },
+    forward: &const { for_software(FORWARD, "fused_slices_vectors", VECTOR_SLICES) },
+    first: [28, 4],
+    later: [4, 4],
+    biases: 4,
+    blocks_per_workgroup: 8,
+    sums: 4,
 };
 
 impl Algorithm {
@@ -203,6 +241,7 @@ impl Algorithm {
         match self {
             Self::Tiles => &TILES,
             Self::Registers => &REGISTERS,
+            Self::Vectors => &VECTORS,
         }
     }
 }
@@ -243,6 +282,6 @@ impl Kernels {
 }
 
 pub(in crate::steps) fn contracts() -> Vec<Contract> {
-    let kernels = [&TILES, &REGISTERS];
+    let kernels = [&TILES, &REGISTERS, &VECTORS];
     kernels.into_iter().flat_map(Kernels::contracts).collect()
 }

@@ -17,7 +17,7 @@ use crate::testing::{Bench, Numbers, borrowed, folding_after, gpu};
 use crate::updater::Updater;
 use crate::{Gpu, Init, Sequential};
 
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::Tiles, Algorithm::Registers];
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::Tiles, Algorithm::Registers, Algorithm::Vectors];
 const STEPS: u32 = 3;
 const CAPACITY: usize = 4;
 
@@ -192,6 +192,11 @@ fn fused_steps_in_registers_stay_within_their_tensors_and_give_the_same_bits() {
     check_networks(Algorithm::Registers);
 }
 
+#[test]
+fn fused_steps_in_vectors_stay_within_their_tensors_and_give_the_same_bits() {
+    check_networks(Algorithm::Vectors);
+}
+
 fn check_networks(algorithm: Algorithm) {
     for (index, widths) in NETWORKS.into_iter().enumerate() {
         for (number, batch) in BATCHES.into_iter().enumerate() {
@@ -237,6 +242,7 @@ fn folded_dispatches_give_the_same_bits() {
     for (algorithm, widths, batch) in [
         (Algorithm::Tiles, [160, 70, 10], 33),
         (Algorithm::Registers, [250, 70, 10], 200),
+        (Algorithm::Vectors, [250, 70, 10], 200),
     ] {
         let name = format!("{algorithm:?}, folded");
         let [whole, folded] = gpus.each_ref().map(|gpu| {
@@ -273,7 +279,7 @@ fn the_shaders_have_the_sizes_that_they_are_driven_with() {
             ref other => panic!("{name} is {other:?}"),
         }
     };
-    let [tiles, registers] = ALGORITHMS.map(Algorithm::kernels);
+    let [tiles, registers, vectors] = ALGORITHMS.map(Algorithm::kernels);
     let source = tiles.backward_forward.source;
     let sizes = ["SIDE", "SIDE"].map(|name| constant(source, name));
     assert_eq!([tiles.first, tiles.later], [sizes, sizes]);
@@ -281,12 +287,15 @@ fn the_shaders_have_the_sizes_that_they_are_driven_with() {
     let sizes = ["ROOM", "MOST_ROWS"].map(|name| constant(tiles.middle.source, name));
     assert_eq!(sizes, [super::MAX_COLUMNS, super::MAX_GROUP]);
 
-    let source = registers.backward_forward.source;
-    let sizes = |names: [&str; 2]| names.map(|name| constant(source, name));
-    assert_eq!(registers.first, sizes(["INPUTS", "OUTPUTS"]));
-    assert_eq!(registers.first[0], 4 * constant(source, "WORDS"));
-    assert_eq!(registers.later, sizes(["LATER_INPUTS", "LATER_OUTPUTS"]));
-    assert_eq!(registers.biases, constant(source, "BIASES"));
+    for kernels in [registers, vectors] {
+        let source = kernels.backward_forward.source;
+        let sizes = |names: [&str; 2]| names.map(|name| constant(source, name));
+        assert_eq!(kernels.first, sizes(["INPUTS", "OUTPUTS"]));
+        assert_eq!(kernels.first[0], 4 * constant(source, "WORDS"));
+        assert_eq!(kernels.later, sizes(["LATER_INPUTS", "LATER_OUTPUTS"]));
+        assert_eq!(kernels.biases, constant(source, "BIASES"));
+        assert_eq!(kernels.sums, constant(kernels.middle.source, "SUMS"));
+    }
 }
 
 #[test]
@@ -354,7 +363,7 @@ fn what_cannot_be_fused_is_told() {
             },
         ),
     ] {
-        assert_eq!(refused(spec), [expected.clone(), expected]);
+        assert_eq!(refused(spec), [(); 3].map(|()| expected.clone()));
     }
 }
 
@@ -368,7 +377,7 @@ fn kernels_that_need_more_than_a_device_allows_are_told() {
         };
         ALGORITHMS.map(|algorithm| Network::new(&case.training(), algorithm).err())
     };
-    assert_eq!(refused(wgpu::Limits::defaults()), [None, None]);
+    assert_eq!(refused(wgpu::Limits::defaults()), [None, None, None]);
     let limit = |kernel: &str, what, limit, needed, available| {
         Some(Unfused::Limit {
             kernel: kernel.to_owned(),
@@ -385,8 +394,8 @@ fn kernels_that_need_more_than_a_device_allows_are_told() {
         max_compute_workgroup_storage_size: 15_000,
         ..wgpu::Limits::defaults()
     };
-    assert_eq!(refused(limits), [small, None]);
-    // The block of the second lies in storage.
+    assert_eq!(refused(limits), [small, None, None]);
+    // The block of the others lies in storage.
     let few = |kernel, needed| {
         let buffers = "max_storage_buffers_per_shader_stage";
         limit(kernel, "storage buffers", buffers, needed, 6)
@@ -395,6 +404,10 @@ fn kernels_that_need_more_than_a_device_allows_are_told() {
         max_storage_buffers_per_shader_stage: 6,
         ..wgpu::Limits::defaults()
     };
-    let expected = [few(middle, 7), few("fused_middle_registers::middle", 8)];
+    let [registers, vectors] = [
+        "fused_middle_registers::middle",
+        "fused_middle_vectors::middle",
+    ];
+    let expected = [few(middle, 7), few(registers, 8), few(vectors, 8)];
     assert_eq!(refused(limits), expected);
 }

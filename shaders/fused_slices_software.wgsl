@@ -1,0 +1,63 @@
+// The entry point of a fused step's second dispatch for drivers that run on a CPU, and what is the same for all of them.
+// Before fused_slices_registers.wgsl or fused_slices_vectors.wgsl, which make the blocks: INPUTS × OUTPUTS of W₁, others of
+// the later weights, and BIASES of the biases.
+//
+// `mlp` is no uniform: lavapipe would compile the kernel anew at every change of pipeline.
+
+@group(0) @binding(0) var<storage, read> mlp: Mlp;
+
+// Where the block of W₁ with this number starts: an input and an output.
+fn start_of(block: u32) -> vec2u {
+    let across = (mlp.layer[0].outputs + OUTPUTS - 1u) / OUTPUTS;
+    return vec2u(block / across * INPUTS, block % across * OUTPUTS);
+}
+
+// The bias of this column of all layers.
+fn update_bias(column: u32, sum: f32) {
+    if (column < mlp.columns) {
+        var layer = 0u;
+        for (var l = 1u; l < mlp.layers; l++) {
+            if (column >= mlp.layer[l].column) {
+                layer = l;
+            }
+        }
+        parameters[mlp.layer[layer].bias + column - mlp.layer[layer].column] -= mlp.learning_rate * sum;
+    }
+}
+
+fn log_step() {
+    var sum = 0.0;
+    for (var row = 0u; row < mlp.rows; row++) {
+        sum += scratch[mlp.layer[0].start + 2u * mlp.rows * mlp.columns + row];
+    }
+    history[step_count[0] % mlp.capacity] = sum / f32(mlp.rows);
+    step_count[0] += 1u;
+}
+
+@compute @workgroup_size(8)
+fn backward_forward(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) count: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    var block = (id.x + id.y * count.x) * 8u + local;
+    if (block < mlp.layer[0].tiles) {
+        first_layer(block);
+        return;
+    }
+    block -= mlp.layer[0].tiles;
+    for (var layer = 1u; layer < mlp.layers; layer++) {
+        let tiles = mlp.layer[layer].tiles;
+        if (block < tiles) {
+            later_layer(layer, block);
+            return;
+        }
+        block -= tiles;
+    }
+    let biases = (mlp.columns + BIASES - 1u) / BIASES;
+    if (block < biases) {
+        update_biases(block);
+    } else if (block == biases) {
+        log_step();
+    }
+}

@@ -1,0 +1,77 @@
+//! Parts of the gradients by the weights and the bias, added up.
+
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::products::Shape;
+use crate::fields;
+use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
+use crate::ops::to_u32;
+use crate::plan::{Cost, Recorder};
+use crate::tensor::Tensor;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Parts {
+    parts: u32,
+    outputs: u32,
+    weights: u32,
+}
+
+/// Of [`SUM`].
+const SUMS_PER_WORKGROUP: u64 = 16;
+
+/// Adds parts up, to `dw` and, where there is one, `db`.
+pub(super) fn record(
+    recorder: &mut Recorder<'_>,
+    shape: Shape,
+    parts: &Tensor,
+    gradients: &[Tensor],
+) {
+    let block = Parts {
+        parts: shape.parts,
+        outputs: shape.outputs,
+        weights: to_u32(shape.weights()),
+    };
+    let sums = shape.outputs as usize * shape.sums();
+    let cost = Cost {
+        flops: parts.len() as u64,
+        iterations: u64::from(shape.parts.div_ceil(64)) + 17,
+        bytes: None,
+    };
+    let workgroups = (sums as u64).div_ceil(SUMS_PER_WORKGROUP);
+    match gradients {
+        [dw] => recorder.dispatch(&SUM, block, &[parts, dw], workgroups, cost),
+        [dw, db, ..] => {
+            recorder.dispatch(&SUM_WITH_BIAS, block, &[parts, dw, db], workgroups, cost);
+        }
+        [] => {}
+    }
+}
+
+const SUM_WITH_BIAS: Kernel<Parts> = Kernel {
+    shader: "conv2d_parts",
+    source: include_str!("../../../shaders/conv2d_parts.wgsl"),
+    entry: "sum_with_bias",
+    bindings: &[
+        Binding::read("parts"),
+        Binding::write("dw"),
+        Binding::write("db"),
+    ],
+    fields: fields!(Parts: parts, outputs, weights),
+    constants: &[],
+    workgroup_size: [256, 1, 1],
+    block: Block::Uniform,
+    trust: Trust::PROVEN,
+    uniform: PhantomData,
+};
+const SUM: Kernel<Parts> = Kernel {
+    entry: "sum",
+    bindings: &[Binding::read("parts"), Binding::write("dw")],
+    ..SUM_WITH_BIAS
+};
+
+pub(super) fn contracts() -> [Contract; 2] {
+    [SUM.contract(), SUM_WITH_BIAS.contract()]
+}
