@@ -14,7 +14,6 @@ mod form;
 mod layer_norm;
 mod linear;
 mod network;
-mod pace;
 mod pass;
 mod passes;
 mod pooling;
@@ -23,6 +22,7 @@ mod product;
 mod relu;
 mod row;
 mod rows;
+mod sharing;
 mod sparse;
 #[cfg(not(target_arch = "wasm32"))]
 mod team;

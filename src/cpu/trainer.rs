@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayViewD;
 
-use super::pace::Pace;
+use super::sharing::Sharing;
 use super::workspace::Workspace;
 use super::{Network, Updater};
 use crate::best::Best;
@@ -60,7 +60,7 @@ pub struct Trainer<F = f32> {
     losses: VecDeque<F>,
     best: Best<best::Values<F>>,
     /// How many cores share the work of a step.
-    pace: Pace,
+    sharing: Sharing,
 }
 
 impl<F: Float> Trainer<F> {
@@ -120,7 +120,7 @@ impl<F: Float> Trainer<F> {
             given: Latest::default(),
             losses: VecDeque::new(),
             best: Best::default(),
-            pace: Pace::default(),
+            sharing: Sharing::default(),
         })
     }
 
@@ -216,9 +216,9 @@ impl<F: Float> Trainer<F> {
                 break;
             }
             let before = losses.len();
-            let mut pace = std::mem::take(&mut self.pace);
-            taken = self.take_steps(steps, &mut pace, &mut losses);
-            self.pace = pace;
+            let mut sharing = std::mem::take(&mut self.sharing);
+            taken = self.take_steps(steps, &mut sharing, &mut losses);
+            self.sharing = sharing;
             // Before a stream is read on, which may panic.
             self.remember(&losses[before..]);
         }
@@ -236,7 +236,7 @@ impl<F: Float> Trainer<F> {
     fn take_steps(
         &mut self,
         count: usize,
-        pace: &mut Pace,
+        sharing: &mut Sharing,
         losses: &mut Vec<F>,
     ) -> Result<bool, Error> {
         let of_data_set = self.minibatches.as_ref().and_then(|of| of.rows.examples());
@@ -246,7 +246,7 @@ impl<F: Float> Trainer<F> {
             if is_of_data_set && at % HISTORY == 0 {
                 self.updater.check_rates(HISTORY.min(count - at))?;
             }
-            let loss = pace.take(|| self.take_step())?;
+            let loss = sharing.take(|| self.take_step())?;
             losses.push(loss);
             if !self.soundness.is_sound(as_f32(loss)) {
                 return Ok(false);

@@ -1,11 +1,16 @@
 //! The engine of a session.
 
+use std::future::ready;
+
 use wgrad::data::Examples;
 use wgrad::ndarray::{Array2, ArrayD, ArrayView2};
 use wgrad::{Error, Evaluation, Later, Train, Trainer, cpu};
 
 /// A training on either engine, with the methods of [`Train`] that the page calls. A `dyn Train` would have all others,
 /// too: they are a tenth of the module that a visitor downloads.
+///
+/// On the CPU steps, evaluations and predictions are the trainer's own, generic methods: their loops are compiled with this
+/// crate, for speed, and not with `wgrad`, for size, which makes them four times as long.
 #[derive(Debug)]
 pub(crate) enum Engine {
     Gpu(Box<Trainer>),
@@ -16,7 +21,7 @@ impl Engine {
     pub(crate) fn advance(&mut self, count: usize) -> Result<(), Error> {
         match self {
             Self::Gpu(trainer) => Train::advance(&mut **trainer, count),
-            Self::Cpu(trainer) => Train::advance(&mut **trainer, count),
+            Self::Cpu(trainer) => trainer.advance(count),
         }
     }
 
@@ -51,14 +56,14 @@ impl Engine {
     pub(crate) fn evaluate(&mut self, examples: &Examples) -> Later<Evaluation> {
         match self {
             Self::Gpu(trainer) => Train::evaluate_async(&mut **trainer, examples),
-            Self::Cpu(trainer) => Train::evaluate_async(&mut **trainer, examples),
+            Self::Cpu(trainer) => Box::pin(ready(trainer.evaluate(examples.clone()))),
         }
     }
 
     pub(crate) fn predict(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>> {
         match self {
             Self::Gpu(trainer) => Train::predict_async(&mut **trainer, x),
-            Self::Cpu(trainer) => Train::predict_async(&mut **trainer, x),
+            Self::Cpu(trainer) => Box::pin(ready(trainer.network().predict(x))),
         }
     }
 

@@ -101,7 +101,7 @@ impl<F: Float> Trainer<F> {
         let coefficients = self.updater.coefficients()?;
         let before = self.steps_taken();
         let step = self.step_in_u32();
-        let (network, updater, pace) = (&mut self.network, &mut self.updater, &mut self.pace);
+        let (network, updater) = (&mut self.network, &mut self.updater);
         let rows = x.nrows();
         let is_it = |work: &Workspace<F>| work.rows() == rows;
         let make = || room(network, rows, &updater.wanted());
@@ -134,7 +134,7 @@ impl<F: Float> Trainer<F> {
         };
         // A small step is done before another thread would have begun it.
         let loss = match is_shared {
-            true => pace.take(step),
+            true => self.sharing.take(step),
             false => step(),
         };
         self.remember(&[loss]);

@@ -24,7 +24,7 @@ const SLOWED: f64 = 0.25;
 
 /// The choice of a training.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Sharing {
     /// Numbers of cores to choose from, in decreasing order.
     widths: Vec<usize>,
     /// The one that is in use, or is gone back to if a trial is lost.
@@ -45,13 +45,13 @@ pub(super) struct Pace {
     team: Option<Team>,
 }
 
-impl Default for Pace {
+impl Default for Sharing {
     fn default() -> Self {
         Self::of(1)
     }
 }
 
-impl Pace {
+impl Sharing {
     /// Takes a step.
     pub(super) fn take<R>(&mut self, step: impl FnOnce() -> R) -> R {
         let cores = cores::threads();
@@ -162,13 +162,13 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::Pace;
+    use super::Sharing;
 
     /// Seconds that a machine takes for a number of steps, where each takes what `step` says of so many cores.
-    fn run(pace: &mut Pace, steps: usize, step: impl Fn(usize) -> f64) -> f64 {
+    fn run(sharing: &mut Sharing, steps: usize, step: impl Fn(usize) -> f64) -> f64 {
         let took = (0..steps).map(|_| {
-            let seconds = step(pace.width());
-            pace.took(seconds);
+            let seconds = step(sharing.width());
+            sharing.took(seconds);
             seconds
         });
         took.sum()
@@ -179,14 +179,14 @@ mod tests {
     fn a_step_costs_what_the_better_number_of_cores_makes_it() {
         let quiet = |width| if width == 2 { 60e-6 } else { 100e-6 };
         let busy = |width| if width == 2 { 1e-3 } else { 100e-6 };
-        let mut pace = Pace::of(2);
+        let mut sharing = Sharing::of(2);
         for _ in 0..3 {
-            assert!(run(&mut pace, 100_000, quiet) < 100_000.0 * 60e-6 * 1.02);
-            assert_eq!(pace.widths[pace.home], 2);
-            assert!(run(&mut pace, 100_000, busy) < 100_000.0 * 100e-6 * 1.03);
-            assert_eq!(pace.widths[pace.home], 1);
+            assert!(run(&mut sharing, 100_000, quiet) < 100_000.0 * 60e-6 * 1.02);
+            assert_eq!(sharing.widths[sharing.home], 2);
+            assert!(run(&mut sharing, 100_000, busy) < 100_000.0 * 100e-6 * 1.03);
+            assert_eq!(sharing.widths[sharing.home], 1);
             // It comes back within a second.
-            run(&mut pace, 10_000, quiet);
+            run(&mut sharing, 10_000, quiet);
         }
     }
 
@@ -195,17 +195,17 @@ mod tests {
     fn long_steps_are_tried_seldom() {
         let quiet = |width| if width == 2 { 0.05 } else { 0.1 };
         let busy = |width| if width == 2 { 0.15 } else { 0.1 };
-        let mut pace = Pace::of(2);
-        assert!(run(&mut pace, 1000, quiet) < 1000.0 * 0.05 * 1.02);
-        assert!(run(&mut pace, 1000, busy) < 1000.0 * 0.1 * 1.03);
-        run(&mut pace, 200, quiet);
-        assert_eq!(pace.widths[pace.home], 2);
+        let mut sharing = Sharing::of(2);
+        assert!(run(&mut sharing, 1000, quiet) < 1000.0 * 0.05 * 1.02);
+        assert!(run(&mut sharing, 1000, busy) < 1000.0 * 0.1 * 1.03);
+        run(&mut sharing, 200, quiet);
+        assert_eq!(sharing.widths[sharing.home], 2);
     }
 
     #[test]
     fn of_many_cores_one_or_half_may_be_left_out() {
-        let mut pace = Pace::of(16);
-        assert_eq!(pace.widths, [16, 15, 8, 1]);
+        let mut sharing = Sharing::of(16);
+        assert_eq!(sharing.widths, [16, 15, 8, 1]);
         let step = |width: usize| {
             if width > 15 {
                 1e-3
@@ -213,9 +213,9 @@ mod tests {
                 1e-3 / width as f64
             }
         };
-        run(&mut pace, 20_000, step);
-        assert_eq!(pace.widths[pace.home], 15);
-        assert_eq!(Pace::of(1).widths, [1]);
-        assert_eq!(Pace::of(3).widths, [3, 2, 1]);
+        run(&mut sharing, 20_000, step);
+        assert_eq!(sharing.widths[sharing.home], 15);
+        assert_eq!(Sharing::of(1).widths, [1]);
+        assert_eq!(Sharing::of(3).widths, [3, 2, 1]);
     }
 }
