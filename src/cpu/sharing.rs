@@ -131,7 +131,13 @@ impl Sharing {
             self.rest = LEAST_REST;
             return;
         }
-        self.rest = LEAST_REST.max(self.patience * steps * (mean - usual));
+        // Fewer cores are tried again at once where steps become longer: else seldom.
+        let patience = if trial > self.home {
+            PATIENCE[1]
+        } else {
+            self.patience
+        };
+        self.rest = LEAST_REST.max(patience * steps * (mean - usual));
         self.patience = PATIENCE[1].min(2.0 * self.patience);
     }
 
