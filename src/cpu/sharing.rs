@@ -55,7 +55,7 @@ impl Sharing {
     /// Takes a step.
     pub(super) fn take<R>(&mut self, step: impl FnOnce() -> R) -> R {
         let cores = cores::threads();
-        // A caller may come with another pool.
+        // Tests come with another number.
         if self.widths[0] != cores {
             *self = Self::of(cores);
         }
