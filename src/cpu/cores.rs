@@ -1,6 +1,11 @@
 //! Work that cores share: the one place that knows whether there are several.
 
 #[cfg(not(target_arch = "wasm32"))]
+mod native;
+
+#[cfg(test)]
+pub(super) use native::with_threads;
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) use native::{threads, with};
 
 /// Parts that the rows of a minibatch are cut into at the most, whatever the number of cores.
@@ -49,129 +54,6 @@ pub(super) fn width() -> usize {
     #[cfg(target_arch = "wasm32")]
     1
 }
-
-/// Where there are threads.
-#[cfg(not(target_arch = "wasm32"))]
-mod native {
-    use std::cell::Cell;
-    use std::num::NonZero;
-    use std::sync::{LazyLock, Mutex, PoisonError, TryLockError};
-    use std::{env, thread};
-
-    use super::super::team::Team;
-    use crate::memory;
-
-    thread_local! {
-        /// Threads that share what this one hands out, at the most.
-        static WIDTH: Cell<usize> = const { Cell::new(usize::MAX) };
-        /// Those of a training that this thread takes steps of.
-        static TEAM: Cell<Option<Team>> = const { Cell::new(None) };
-        #[cfg(test)]
-        static THREADS: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-
-    /// Those of everything else: whoever comes while they work goes on alone.
-    static TEAM_OF_ALL: Mutex<Option<Team>> = Mutex::new(None);
-
-    /// As many as there are cores, or as the environment variable `WGRAD_THREADS` says; fewer where a limit of addresses
-    /// has no room for them: a thread that cannot allocate what it packs products in ends the program.
-    static CORES: LazyLock<usize> = LazyLock::new(|| {
-        let asked = env::var("WGRAD_THREADS").ok();
-        let asked = asked.and_then(|asked| asked.parse().ok());
-        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-        let asked = asked.filter(|&asked| asked > 0).unwrap_or_else(cores);
-        memory::room_for_threads(asked).max(1)
-    });
-
-    /// Threads that share work, the one that hands it out among them.
-    pub(in super::super) fn threads() -> usize {
-        #[cfg(test)]
-        if let Some(threads) = THREADS.get() {
-            return threads;
-        }
-        *CORES
-    }
-
-    /// Runs `work` as if there were so many cores.
-    #[cfg(test)]
-    pub(in super::super) fn with_threads<R>(threads: usize, work: impl FnOnce() -> R) -> R {
-        let before = THREADS.replace(Some(threads));
-        let result = work();
-        THREADS.set(before);
-        result
-    }
-
-    pub(super) fn width() -> usize {
-        // It is 1 on a thread that does a piece.
-        match WIDTH.get() {
-            1 => 1,
-            width => width.min(threads()),
-        }
-    }
-
-    /// Runs `work`, which as many threads share at the most, those of a team.
-    pub(in super::super) fn with<R>(
-        width: usize,
-        team: &mut Option<Team>,
-        work: impl FnOnce() -> R,
-    ) -> R {
-        /// What holds again when this is dropped.
-        struct Before<'a>(usize, &'a mut Option<Team>);
-
-        impl Drop for Before<'_> {
-            fn drop(&mut self) {
-                WIDTH.set(self.0);
-                *self.1 = TEAM.take();
-            }
-        }
-
-        TEAM.set(team.take());
-        let _before = Before(WIDTH.replace(width), team);
-        work()
-    }
-
-    /// Calls `work` with every part, on several threads.
-    pub(super) fn share<T: Send>(parts: impl Iterator<Item = T>, work: impl Fn(T) + Sync) {
-        let parts: Vec<_> = parts.map(|part| Mutex::new(Some(part))).collect();
-        let piece = |at: usize| {
-            let part = parts[at]
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            part.into_iter().for_each(&work);
-        };
-        let threads = width();
-        if let Some(mut team) = TEAM.take() {
-            run(&mut team, threads, parts.len(), &piece);
-            TEAM.set(Some(team));
-            return;
-        }
-        let team = match TEAM_OF_ALL.try_lock() {
-            Ok(team) => Some(team),
-            Err(TryLockError::Poisoned(team)) => Some(team.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        };
-        match team {
-            Some(mut team) => {
-                let is_smaller = |team: &mut Team| team.threads() < threads;
-                drop(team.take_if(is_smaller));
-                let team = team.get_or_insert_with(|| Team::of(threads));
-                run(team, threads, parts.len(), &piece);
-            }
-            None => (0..parts.len()).for_each(piece),
-        }
-    }
-
-    /// Has a team do the pieces, none of which hands out work itself.
-    fn run(team: &mut Team, threads: usize, pieces: usize, piece: &(dyn Fn(usize) + Sync)) {
-        team.run(threads, pieces, &|at| {
-            with(1, &mut None, || piece(at));
-        });
-    }
-}
-
-#[cfg(test)]
-pub(super) use native::with_threads;
 
 #[cfg(test)]
 mod tests {
