@@ -37,26 +37,35 @@ fn multiply<F: Float>(
     c: &mut ArrayViewMut2<'_, F>,
 ) {
     let ((m, k), n) = (a.dim(), b.ncols());
-    let width = cores::width();
-    if width == 1 || !is_shared(m.saturating_mul(n).saturating_mul(k)) {
+    let by_columns = n >= COLUMNS;
+    let (cut, other) = if by_columns { (n, m) } else { (m, n) };
+    let pieces = cores::width().min(cut / LEAST);
+    let is_large = is_shared(m.saturating_mul(n).saturating_mul(k));
+    if pieces <= 1 || other <= NARROW || !is_large {
         return multiply_alone(a, b, beta, c);
     }
-    let (a, b) = (a.view(), b.view());
-    if n >= COLUMNS {
-        let share = n.div_ceil(width).next_multiple_of(SHARE);
-        let of_c = c.axis_chunks_iter_mut(Axis(1), share);
-        let parts = b.axis_chunks_iter(Axis(1), share).zip(of_c);
-        for_each_part(parts, true, |(b, mut c)| {
-            multiply_alone(&a, &b, beta, &mut c);
-        });
-    } else {
-        let share = m.div_ceil(width).next_multiple_of(SHARE);
-        let of_c = c.axis_chunks_iter_mut(Axis(0), share);
-        let parts = a.axis_chunks_iter(Axis(0), share).zip(of_c);
-        for_each_part(parts, true, |(a, mut c)| {
-            multiply_alone(&a, &b, beta, &mut c);
-        });
+    let axis = Axis(usize::from(by_columns));
+    let (mut a, mut b, mut c) = (a.view(), b.view(), c.view_mut());
+    let mut parts = Vec::with_capacity(pieces);
+    let bound = |piece: usize| piece * cut / pieces / REGISTERS * REGISTERS;
+    for piece in 1..pieces {
+        let size = bound(piece) - bound(piece - 1);
+        let (of_c, rest) = c.split_at(axis, size);
+        c = rest;
+        if by_columns {
+            let (of_b, rest) = b.split_at(axis, size);
+            parts.push((a, of_b, of_c));
+            b = rest;
+        } else {
+            let (of_a, rest) = a.split_at(axis, size);
+            parts.push((of_a, b, of_c));
+            a = rest;
+        }
     }
+    parts.push((a, b, c));
+    for_each_part(parts.into_iter(), true, |(a, b, mut c)| {
+        multiply_alone(&a, &b, beta, &mut c);
+    });
 }
 
 /// `c = beta·c + a·b`; `beta` is 0 or 1, and where it is 0 nothing in `c` counts.
@@ -75,8 +84,13 @@ fn by_ndarray<F: Float>(
 const PARALLEL: usize = 1 << 22;
 /// Columns of a product from which they are shared out, and not its rows: then each core reads a part of `b` alone.
 const COLUMNS: usize = 256;
-/// A share of them is a multiple of this: of the sums that registers hold at once.
-const SHARE: usize = 64;
+/// Columns or rows of a share are a multiple of this but for the last one's: of the sums that registers hold at once.
+const REGISTERS: usize = 64;
+/// Columns or rows of a share are more than half of this, and the other side is longer than `NARROW`: the gemm crate sums
+/// products of 64×64 and less, of a row or a column, and of at most 256 sums in another order, so that a share which is one
+/// would have other bits than the whole.
+const LEAST: usize = 128;
+const NARROW: usize = 4;
 
 /// Whether cores share a product of so many multiplications.
 pub(super) fn is_shared(multiplications: usize) -> bool {
@@ -221,7 +235,7 @@ mod tests {
                     c
                 };
                 let expected = run(1);
-                for threads in [2, 3, 8] {
+                for threads in [2, 3, 4, 8] {
                     assert!(run(threads) == expected, "{m}×{k}×{n}, {threads} threads");
                 }
             }

@@ -68,6 +68,11 @@ impl Sharing {
         result
     }
 
+    /// Takes a small step, which is done before another thread would have begun it.
+    pub(super) fn take_alone<R>(&mut self, step: impl FnOnce() -> R) -> R {
+        self.take_with(1, step)
+    }
+
     #[cfg(not(target_arch = "wasm32"))]
     fn take_with<R>(&mut self, width: usize, step: impl FnOnce() -> R) -> R {
         let cores = self.widths[0];

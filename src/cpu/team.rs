@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::memory;
+
 /// How long a thread looks for work before it lets others run in between, and before it sleeps.
 const SPIN: Duration = Duration::from_micros(100);
 const AWAKE: Duration = Duration::from_micros(300);
@@ -94,6 +96,8 @@ impl Team {
         shared.next.store(0, SeqCst);
         let wanted = threads.min(pieces).saturating_sub(1).min(helpers.len());
         shared.wanted.store(wanted, SeqCst);
+        // Of an earlier call that ended by a panic of its own.
+        *lock(&shared.panic) = None;
         let close = Close(shared);
         shared.is_open.store(true, SeqCst);
         shared.round.fetch_add(1, SeqCst);
@@ -144,14 +148,17 @@ impl Shared {
             let builder = thread::Builder::new().name(name);
             builder.spawn(move || shared.help(index)).ok()
         };
-        (0..most).map_while(start).collect()
+        // A thread that cannot allocate what it packs products in ends the program.
+        let room = memory::room_for_threads(most + 1).saturating_sub(1);
+        (0..most.min(room)).map_while(start).collect()
     }
 
     /// What a helper does all its life.
     fn help(&self, index: usize) {
-        let mut seen = 0;
-        while let Some(round) = self.wait(index, seen) {
+        let (mut seen, mut idle) = (0, Instant::now());
+        while let Some(round) = self.wait(index, seen, &mut idle) {
             seen = round;
+            // Whoever is not wanted sleeps in time.
             if index >= self.wanted.load(SeqCst) {
                 continue;
             }
@@ -164,16 +171,16 @@ impl Shared {
             if let Some((work, pieces)) = work {
                 let take = AssertUnwindSafe(|| self.take_pieces(work, pieces));
                 if let Err(panic) = catch_unwind(take) {
-                    *lock(&self.panic) = Some(panic);
+                    lock(&self.panic).get_or_insert(panic);
                 }
             }
             self.active.fetch_sub(1, SeqCst);
+            idle = Instant::now();
         }
     }
 
-    /// The number of the next round; `None` at the end.
-    fn wait(&self, index: usize, seen: usize) -> Option<usize> {
-        let mut start = Instant::now();
+    /// The number of the next round; `None` at the end. The helper has had no work since `idle`.
+    fn wait(&self, index: usize, seen: usize, idle: &mut Instant) -> Option<usize> {
         loop {
             let round = self.round.load(SeqCst);
             if self.has_ended.load(SeqCst) {
@@ -182,8 +189,8 @@ impl Shared {
             if round != seen {
                 return Some(round);
             }
-            if start.elapsed() < AWAKE {
-                relax(start);
+            if idle.elapsed() < AWAKE {
+                relax(*idle);
                 continue;
             }
             self.asleep[index].store(true, SeqCst);
@@ -192,7 +199,7 @@ impl Shared {
                 thread::park();
             }
             self.asleep[index].store(false, SeqCst);
-            start = Instant::now();
+            *idle = Instant::now();
         }
     }
 
@@ -272,6 +279,10 @@ mod tests {
                 sum.fetch_add(piece, Ordering::Relaxed);
             });
             assert_eq!(sum.into_inner(), 190);
+            // Of several panics none is left for a later call.
+            let panics = AssertUnwindSafe(|| team.run(3, 20, &|piece| panic!("{piece}")));
+            assert!(catch_unwind(panics).is_err());
+            team.run(3, 20, &|_| {});
         }
     }
 }

@@ -9,7 +9,10 @@ export class Engine {
 
   constructor() {
     this.#worker.addEventListener("message", ({ data: { number, answer, error } }) => {
-      const { resolve, reject } = this.#asked.get(number);
+      const asked = this.#asked.get(number);
+      // After a failure nobody waits any more.
+      if (!asked) return;
+      const { resolve, reject } = asked;
       this.#asked.delete(number);
       if (error) reject(Object.assign(new Error(error.message), { name: error.name }));
       else resolve(answer);

@@ -34,7 +34,7 @@ def use(packed, interpreter):
 def environment():
     """The caller's, without what would hold a peer back."""
     kept = dict(os.environ)
-    for name in [*OPENBLAS, *(prefix + "_NUM_THREADS" for prefix in THREADS)]:
+    for name in ["WGRAD_THREADS", *OPENBLAS, *(prefix + "_NUM_THREADS" for prefix in THREADS)]:
         kept.pop(name, None)
     # The compiler of PyTorch keeps its results here instead of in /tmp.
     kept["TORCHINDUCTOR_CACHE_DIR"] = str(BUILT / "inductor")

@@ -21,7 +21,7 @@ thread_local! {
 static TEAM_OF_ALL: Mutex<Option<Team>> = Mutex::new(None);
 
 /// As many as there are cores, or as the environment variable `WGRAD_THREADS` says; fewer where a limit of addresses
-/// has no room for them: a thread that cannot allocate what it packs products in ends the program.
+/// has no room for them.
 static CORES: LazyLock<usize> = LazyLock::new(|| {
     let asked = env::var("WGRAD_THREADS").ok();
     let asked = asked.and_then(|asked| asked.parse().ok());
@@ -62,18 +62,18 @@ pub(in super::super) fn with<R>(
     team: &mut Option<Team>,
     work: impl FnOnce() -> R,
 ) -> R {
-    /// What holds again when this is dropped.
-    struct Before<'a>(usize, &'a mut Option<Team>);
+    /// What holds again when this is dropped: threads, and the team outside. The one inside goes back.
+    struct Before<'a>(usize, Option<Team>, &'a mut Option<Team>);
 
     impl Drop for Before<'_> {
         fn drop(&mut self) {
             WIDTH.set(self.0);
-            *self.1 = TEAM.take();
+            *self.2 = TEAM.replace(self.1.take());
         }
     }
 
-    TEAM.set(team.take());
-    let _before = Before(WIDTH.replace(width), team);
+    let outside = TEAM.replace(team.take());
+    let _before = Before(WIDTH.replace(width), outside, team);
     work()
 }
 

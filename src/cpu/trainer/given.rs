@@ -109,7 +109,7 @@ impl<F: Float> Trainer<F> {
         network.passes.copy_inputs(x, &mut work.values);
         let criterion = F::criterion(&self.criterion);
         let is_shared = network.passes.is_shared(rows);
-        let mut step = || {
+        let step = || {
             let Network {
                 passes,
                 parameters,
@@ -132,10 +132,9 @@ impl<F: Float> Trainer<F> {
             updater.apply(coefficients, network, &mut work.gradients);
             loss
         };
-        // A small step is done before another thread would have begun it.
         let loss = match is_shared {
             true => self.sharing.take(step),
-            false => step(),
+            false => self.sharing.take_alone(step),
         };
         self.remember(&[loss]);
         if !self.soundness.is_sound(as_f32(loss)) {
