@@ -7,7 +7,7 @@ use super::dropout::Dropout;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
 use super::pooling::{AvgPool2d, MaxPool2d};
-use super::relu::{self, Relu};
+use super::relu::Relu;
 use crate::network::{Graph, Use};
 use crate::ops;
 use crate::reference::{Backward, Float, Forward, Layer, Twin};
@@ -103,21 +103,11 @@ impl Form {
         match self {
             Self::Linear => Linear::forward_with(pass, relu),
             Self::Conv2d(conv) => conv.forward_with(pass, relu),
-            form if relu => form.forward_and_rectify(pass),
-            form => form.formulas().forward(pass),
+            form => {
+                assert!(!relu, "cpu::Form: a Relu is part of products alone");
+                form.formulas().forward(pass);
+            }
         }
-    }
-
-    fn forward_and_rectify<F: Float>(&self, mut pass: Forward<'_, F>) {
-        let again = Forward::new(
-            (pass.x, pass.input),
-            pass.parameters,
-            pass.y.view_mut(),
-            pass.mode,
-        );
-        let again = again.with_state(pass.state).with_kept(pass.kept);
-        self.formulas().forward(again);
-        relu::in_place(pass.y);
     }
 
     /// A backward pass; with `relu`, that of a `Relu` before the layer as well, of which `x` is the output.

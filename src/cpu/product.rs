@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// Those of layers, with the matrices of their backward passes, and of narrow ones.
+    /// Products of layers, forward and backward, and shapes near those that the gemm crate sums in another order.
     #[test]
     fn bits_do_not_depend_on_the_number_of_threads() {
         let values = |shape: [usize; 2], seed: u64| {

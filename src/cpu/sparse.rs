@@ -155,8 +155,8 @@ fn count_nonzero(row: &[u8]) -> usize {
     counts.map(usize::from).sum()
 }
 
-/// Puts rows of so many features, in so many parts, into `entries`, of which the first is the data set's entry `first`, and into `starts`
-/// where those of each row start in each part of the features.
+/// Puts rows of so many features, in so many parts, into `entries`, of which the first is the data set's entry `first`,
+/// and into `starts` where those of each row start in each part of the features.
 fn put(
     rows: &[u8],
     (width, parts): (usize, usize),

@@ -96,7 +96,7 @@ impl Team {
         shared.next.store(0, SeqCst);
         let wanted = threads.min(pieces).saturating_sub(1).min(helpers.len());
         shared.wanted.store(wanted, SeqCst);
-        // Of an earlier call that ended by a panic of its own.
+        // A panic may be left of a call that ended by one of its own.
         *lock(&shared.panic) = None;
         let close = Close(shared);
         shared.is_open.store(true, SeqCst);

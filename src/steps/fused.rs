@@ -146,7 +146,7 @@ impl Network {
     /// |---|---|---|---|
     /// | `Tiles` | 32 MiB | 32,768 | measured on an H200, batch 100: fused, 784→50→10 is 5 times as fast, 784→200→10 4.6 times, 784→128→64→10 2.8 times, 784→500→10, 784→1000→10 (19 MiB) and 784→256→64→10 (17,024 weights) 2.2 times; that it is no longer so at the bounds is estimated |
     /// | `Registers` | 4 MiB | 4,096 | measured on lavapipe: fused, 784→50→10 is 1.2 times as fast, 784→200→10 as fast, 784→100→50→10 (5,500 weights) 0.7 times, 784→500→10 0.7 times |
-    /// | `Vectors` | 4 MiB | 4,096 | measured on SwiftShader: fused, 784→50→10 is 1.4 times as fast, 784→200→10 1.07 times, 784→500→10 as fast, 784→100→50→10 0.96 times |
+    /// | `Vectors` | 4 MiB | 4,096 | measured on SwiftShader: on a busy machine: fused, 784→50→10 is 1.4 times as fast, 784→200→10 1.07 times, 784→500→10 as fast, 784→100→50→10 0.96 times |
     pub(super) fn if_faster(self) -> Result<Self, Unfused> {
         let weights = |l: &LayerBlock| u64::from(l.inputs) * u64::from(l.outputs);
         let later: u64 = self.layers()[1..].iter().map(weights).sum();

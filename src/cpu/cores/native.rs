@@ -6,28 +6,25 @@ use std::sync::{LazyLock, Mutex, PoisonError, TryLockError};
 use std::{env, thread};
 
 use super::super::team::Team;
-use crate::memory;
 
 thread_local! {
     /// Threads that share what this one hands out, at the most.
     static WIDTH: Cell<usize> = const { Cell::new(usize::MAX) };
-    /// Those of a training that this thread takes steps of.
+    /// The team of the training whose steps this thread takes.
     static TEAM: Cell<Option<Team>> = const { Cell::new(None) };
     #[cfg(test)]
     static THREADS: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Those of everything else: whoever comes while they work goes on alone.
+/// The team of all other work, such as evaluations: who asks while it works goes on alone.
 static TEAM_OF_ALL: Mutex<Option<Team>> = Mutex::new(None);
 
-/// As many as there are cores, or as the environment variable `WGRAD_THREADS` says; fewer where a limit of addresses
-/// has no room for them.
+/// The number of threads that share work: one for each core, or what the environment variable `WGRAD_THREADS` says.
 static CORES: LazyLock<usize> = LazyLock::new(|| {
     let asked = env::var("WGRAD_THREADS").ok();
     let asked = asked.and_then(|asked| asked.parse().ok());
     let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-    let asked = asked.filter(|&asked| asked > 0).unwrap_or_else(cores);
-    memory::room_for_threads(asked).max(1)
+    asked.filter(|&asked| asked > 0).unwrap_or_else(cores)
 });
 
 /// Threads that share work, the one that hands it out among them.
