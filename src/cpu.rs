@@ -4,6 +4,7 @@
 mod activation;
 mod conv2d;
 mod cores;
+mod dense;
 mod direct;
 #[cfg(not(target_arch = "wasm32"))]
 mod dropout;

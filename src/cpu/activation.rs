@@ -6,7 +6,7 @@ use std::any::Any;
 use multiversion::multiversion;
 
 use super::cores::for_each_part;
-use super::sparse::dense;
+use super::dense::dense;
 use crate::ops;
 use crate::reference::{self, Backward, Forward, Layer};
 

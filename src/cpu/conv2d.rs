@@ -7,9 +7,9 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use super::cores::{PARTS, for_each_part, rows_of_part};
+use super::dense::dense;
 use super::product::{add_product, is_shared, product};
 use super::relu::rectify;
-use super::sparse::dense;
 use super::workspace::{matrix, matrix_mut};
 use crate::ops;
 use crate::ops::Window;

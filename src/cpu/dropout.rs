@@ -4,7 +4,7 @@
 use multiversion::multiversion;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::sparse::dense;
+use super::dense::dense;
 use crate::ops;
 use crate::random::threefry_inlined;
 use crate::reference::{Backward, Draw, Float, Forward, Layer, Mode};

@@ -2,7 +2,7 @@
 
 use super::passes::Passes;
 use super::rows::Turns;
-use super::sparse::Nonzero;
+use super::sparse;
 use crate::error::Error;
 use crate::error::memory::readable;
 use crate::memory::{self, bytes_of, total};
@@ -119,7 +119,7 @@ pub(super) struct Training<'a> {
     pub(super) values: usize,
     pub(super) batch: usize,
     /// Where the first layer takes only what is not 0.
-    pub(super) nonzero: Option<&'a Nonzero>,
+    pub(super) sparse: Option<&'a sparse::Form>,
     /// Bytes that are kept of a stream.
     pub(super) of_stream: u64,
 }
@@ -140,12 +140,12 @@ impl Training<'_> {
 
     /// Where most of it is the data set's or a stream's, and no smaller network helps.
     fn of_examples<F: Float>(&self) -> String {
-        let needed = self.nonzero.map_or(0, Nonzero::of_examples);
+        let needed = self.sparse.map_or(0, sparse::Form::of_examples);
         let half = self.bytes::<F>() / 2;
-        match self.nonzero {
-            Some(nonzero) if needed > half => format!(
+        match self.sparse {
+            Some(form) if needed > half => format!(
                 " (its {} examples alone: {})",
-                nonzero.examples,
+                form.examples(),
                 readable(needed)
             ),
             _ if self.of_stream > half => format!(
@@ -167,13 +167,13 @@ impl Training<'_> {
     }
 
     fn of_minibatch<F: Float>(&self) -> u64 {
-        let nonzero = self.nonzero.map(|of| of.memory::<F>(self.batch));
+        let of_input = self.sparse.map(|form| form.memory::<F>(self.batch));
         let batch = self.batch as u64;
-        let of_pass = bytes_of::<F>(of_pass(self.passes, self.batch, nonzero.is_some()));
+        let of_pass = bytes_of::<F>(of_pass(self.passes, self.batch, of_input.is_some()));
         let targets = bytes_of::<F>((self.values as u64).saturating_mul(batch));
         // Index and label.
         let labels = bytes_of::<u32>(2).saturating_mul(batch);
-        total([of_pass, targets, labels, nonzero.unwrap_or(0)])
+        total([of_pass, targets, labels, of_input.unwrap_or(0)])
     }
 
     pub(super) fn of_evaluation<F: Float>(&self) -> u64 {

@@ -5,7 +5,7 @@ use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2};
 
 use super::cores::{for_each_part, rows_of_part};
-use super::sparse::dense;
+use super::dense::dense;
 use crate::reference::{Backward, Float, Forward, Layer};
 
 /// Numbers that are added side by side.

@@ -5,10 +5,11 @@ use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::cores::{for_each_part, rows_of_part};
+use super::dense::dense;
 use super::product::product;
 use super::relu;
 use super::row::row_times;
-use super::sparse::{SparseBatch, dense};
+use super::sparse::Sparse;
 use crate::reference::{Backward, Float, Forward, Layer};
 
 /// Elements from which cores share what is done with each of them, with profit.
@@ -83,20 +84,17 @@ impl Linear {
 impl Linear {
     /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, what a `Relu` makes of it.
     pub(super) fn sparse_forward<F: Float>(
-        x: &SparseBatch<F>,
+        x: &mut Sparse<F>,
         parameters: &[Array2<F>],
-        mut y: ArrayViewMut2<'_, F>,
+        y: ArrayViewMut2<'_, F>,
         relu: bool,
     ) {
-        x.times(&parameters[0], parameters.get(1), y.view_mut());
-        if relu {
-            relu::in_place(y);
-        }
+        x.times(&parameters[0], parameters.get(1), y, relu);
     }
 
     /// The gradients by the parameters.
     pub(super) fn sparse_backward<F: Float>(
-        x: &SparseBatch<F>,
+        x: &mut Sparse<F>,
         dy: ArrayView2<'_, F>,
         gradients: &mut [Array2<F>],
     ) {

@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip, s};
 use super::form::Form;
 use super::linear::Linear;
 use super::product;
-use super::sparse::SparseBatch;
+use super::sparse::Sparse;
 use super::workspace::{Workspace, matrix, matrix_mut};
 use crate::network::{Arrival, BackwardStep, Graph, Source, Use};
 use crate::random::part_key;
@@ -200,7 +200,7 @@ impl Passes {
         values: &mut [Array2<F>],
         kept: &mut [Vec<Array2<F>>],
         context: &mut Context<'_, F>,
-        sparse: Option<&SparseBatch<F>>,
+        sparse: Option<&mut Sparse<F>>,
     ) {
         self.forward_values(self.fuses, values, kept, context, sparse);
     }
@@ -222,7 +222,7 @@ impl Passes {
         values: &mut [Array2<F>],
         kept: &mut [Vec<Array2<F>>],
         context: &mut Context<'_, F>,
-        sparse: Option<&SparseBatch<F>>,
+        mut sparse: Option<&mut Sparse<F>>,
     ) {
         for index in self.graph.inputs..self.graph.values.len() {
             if fuses && self.is_in_product(index) {
@@ -232,7 +232,7 @@ impl Passes {
             let relu = self.in_place_of(index).filter(|_| fuses);
             let y = after[relu.map_or(0, |relu| relu - index)].view_mut();
             let relu = relu.is_some();
-            if let Some((x, of_use)) = self.sparse_use(index, sparse) {
+            if let Some((x, of_use)) = self.sparse_use(index, sparse.as_deref_mut()) {
                 let parameters = &context.parameters[of_use.parameters.clone()];
                 Linear::sparse_forward(x, parameters, y, relu);
             } else {
@@ -253,9 +253,10 @@ impl Passes {
         work: &mut Workspace<F>,
         context: &mut Context<'_, F>,
         compared: (&dyn Loss<F>, Targets<'_, F>),
-        sparse: Option<&SparseBatch<F>>,
+        mut sparse: Option<&mut Sparse<F>>,
     ) -> F {
-        self.forward(&mut work.values, &mut work.kept, context, sparse);
+        let of_input = sparse.as_deref_mut();
+        self.forward(&mut work.values, &mut work.kept, context, of_input);
         let loss = self.loss(work, compared);
         self.backward(work, &context.of_backward(), sparse);
         loss
@@ -280,8 +281,8 @@ impl Passes {
     fn sparse_use<'a, F>(
         &self,
         value: usize,
-        sparse: Option<&'a SparseBatch<F>>,
-    ) -> Option<(&'a SparseBatch<F>, &Use)> {
+        sparse: Option<&'a mut Sparse<F>>,
+    ) -> Option<(&'a mut Sparse<F>, &Use)> {
         let (x, of_use) = (sparse?, self.graph.first_use()?);
         (of_use.value == value).then_some((x, of_use))
     }
@@ -292,7 +293,7 @@ impl Passes {
         &self,
         work: &mut Workspace<F>,
         context: &BackwardContext<'_, F>,
-        sparse: Option<&SparseBatch<F>>,
+        mut sparse: Option<&mut Sparse<F>>,
     ) {
         let plan = Arc::clone(&work.plan);
         for step in &plan.steps {
@@ -303,7 +304,14 @@ impl Passes {
             match &self.graph.values[step.value].source {
                 Source::Input { .. } => {}
                 &Source::Layer { layer, x } => {
-                    self.layer_back(work, context, step, (layer, x), of_value, sparse);
+                    self.layer_back(
+                        work,
+                        context,
+                        step,
+                        (layer, x),
+                        of_value,
+                        sparse.as_deref_mut(),
+                    );
                 }
                 Source::Sum(_) => {
                     for &(operand, arrival) in step.to.iter().flatten() {
@@ -336,7 +344,7 @@ impl Passes {
         step: &BackwardStep,
         (layer, x): (usize, usize),
         dy: ArrayView2<'_, F>,
-        sparse: Option<&SparseBatch<F>>,
+        sparse: Option<&mut Sparse<F>>,
     ) {
         let of_use = &self.graph.uses[layer];
         let range = of_use.parameters.clone();

@@ -7,7 +7,7 @@ use multiversion::multiversion;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::cores::{for_each_part, rows_of_part};
-use super::sparse::dense;
+use super::dense::dense;
 use crate::ops;
 use crate::ops::{Size2, Window};
 use crate::reference::{Backward, Float, Forward, Layer};

@@ -6,9 +6,9 @@ use std::path::Path;
 use ndarray::{ArrayView2, ArrayViewMut2, s};
 
 use super::Network;
+use super::dense::dense;
 use super::passes::Context;
 use super::rows::{Room, Turns};
-use super::sparse::dense;
 use super::workspace::matrix;
 use crate::error::Error;
 use crate::fit::{Indices, check_columns, check_indices};

@@ -4,7 +4,7 @@ use multiversion::multiversion;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::cores::for_each_part;
-use super::sparse::dense;
+use super::dense::dense;
 use crate::reference::{Backward, Float, Forward, Layer};
 
 /// Elements of a part.
@@ -56,11 +56,14 @@ pub(super) fn mask<F: Float>(y: ArrayView2<'_, F>, dx: ArrayViewMut2<'_, F>) {
     let dx = dense(dx.into_slice());
     let is_shared = y.len() >= SHARED;
     let parts = y.chunks(PART).zip(dx.chunks_mut(PART));
-    for_each_part(parts, is_shared, |(y, dx)| {
-        for (&y, dx) in y.iter().zip(dx) {
-            *dx = if y <= F::zero() { F::zero() } else { *dx };
-        }
-    });
+    for_each_part(parts, is_shared, |(y, dx)| mask_part(y, dx));
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn mask_part<F: Float>(y: &[F], dx: &mut [F]) {
+    for (&y, dx) in y.iter().zip(dx) {
+        *dx = if y <= F::zero() { F::zero() } else { *dx };
+    }
 }
 
 /// `b` where `a` is above 0 or NaN, else 0.

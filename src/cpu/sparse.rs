@@ -1,395 +1,121 @@
-//! The first layer over bytes that are mostly 0, as the pixels of digits are: what is 0 adds nothing
-//! to a sum. The formulas are those of [`Linear`](super::linear::Linear), without the terms that are 0.
+//! The first layer over bytes that are mostly 0, as the pixels of digits are: what is 0 adds nothing to a sum. A layer of few
+//! outputs takes each row by itself, one of many outputs blocks of rows.
 
-use std::sync::{Mutex, PoisonError};
+mod blocks;
+mod rows;
 
-use bytemuck::{Zeroable, zeroed_vec};
-use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
-use super::cores::{self, for_each_chunk};
-use super::row::sum_of_rows;
+use self::blocks::{Blocks, Sizes};
+use self::rows::{Nonzero, SparseBatch, SparseRows};
+use super::relu;
 use crate::data::Dataset;
-use crate::memory::bytes_of;
-use crate::parallel;
 use crate::reference::Float;
 
-/// Rows of a data set that one core counts, or puts into this form, at a time.
-const ROWS: usize = 1 << 10;
-
-/// Parts of a minibatch's rows, and of the features, where so many threads share the work. Every sum lies within one part,
-/// so that its bits depend neither on who takes which nor on their number. (On two cores more parts than 2 brought
-/// nothing; each has a cost in every row.)
-fn parts(threads: usize) -> usize {
-    match threads {
-        0..=3 => threads.clamp(1, 2),
-        _ => threads.next_power_of_two().min(MOST_PARTS),
-    }
-}
-
-const MOST_PARTS: usize = 8;
-
-/// The bytes of a data set that are not 0.
+/// Which form a data set and its minibatches take for a first layer.
 #[derive(Debug)]
-pub(super) struct SparseRows {
-    /// Parts of the features.
-    parts: usize,
-    /// Where the entries of each row start in each part of the features, and where the last row ends.
-    starts: Vec<usize>,
-    entries: Vec<Entry>,
+pub(super) enum Form {
+    Rows(Nonzero),
+    Blocks(Sizes),
 }
 
-/// A byte that is not 0, and the feature that it is.
-#[derive(Debug, Clone, Copy, Zeroable)]
-struct Entry {
-    feature: u16,
-    byte: u8,
-}
-
-/// With more bytes than this part of them not 0, or weights that no second-level cache holds, a
-/// product of dense matrices is the faster one (measured on one core of an AMD EPYC).
-const MOST_NONZERO: f64 = 0.5;
-const MOST_WEIGHTS: usize = 1 << 18;
-
-/// How much of a data set is not 0.
-#[derive(Debug)]
-pub(super) struct Nonzero {
-    pub(super) examples: usize,
-    /// Parts that the minibatches and the features are cut into.
-    parts: usize,
-    /// Bytes that are not 0, of every [`ROWS`] rows,
-    bytes: Vec<usize>,
-    /// and of the row that has the most.
-    of_row: usize,
-}
-
-impl Nonzero {
-    /// Counts the bytes of a data set whose rows are faster in this form for a layer of so many outputs.
-    pub(super) fn of(dataset: &Dataset, outputs: usize) -> Option<Self> {
-        let is_large = dataset.width().saturating_mul(outputs) > MOST_WEIGHTS;
-        if is_large || u16::try_from(dataset.width()).is_err() {
-            return None;
+impl Form {
+    /// The form of minibatches of so many rows for a layer of so many outputs; `None` where a product of dense matrices is
+    /// faster.
+    pub(super) fn of<F>(dataset: &Dataset, batch: usize, outputs: usize) -> Option<Self> {
+        if let Some(nonzero) = Nonzero::of(dataset, outputs) {
+            return Some(Self::Rows(nonzero));
         }
-        let pieces: Vec<_> = dataset.features().chunks(ROWS * dataset.width()).collect();
-        let counts = parallel::map(&pieces, |piece| {
-            let counts = piece.chunks_exact(dataset.width()).map(count_nonzero);
-            counts.fold((0, 0), |(sum, most), count| (sum + count, count.max(most)))
-        });
-        let nonzero = Self {
-            examples: dataset.len(),
-            parts: parts(cores::threads()),
-            bytes: counts.iter().map(|(bytes, _)| *bytes).collect(),
-            of_row: counts.iter().map(|(_, most)| *most).max().unwrap_or(0),
-        };
-        let is_dense = nonzero.entries() as f64 > MOST_NONZERO * dataset.features().len() as f64;
-        (!is_dense).then_some(nonzero)
+        Sizes::of::<F>(dataset, batch, outputs).map(Self::Blocks)
     }
 
-    /// Bytes that are not 0, of all rows.
-    fn entries(&self) -> usize {
-        self.bytes.iter().sum()
+    /// Examples of the data set.
+    pub(super) fn examples(&self) -> usize {
+        match self {
+            Self::Rows(nonzero) => nonzero.examples,
+            Self::Blocks(sizes) => sizes.examples,
+        }
     }
 
-    /// Bytes of memory that this form of the data set takes.
+    /// Bytes of memory that the data set takes in this form.
     pub(super) fn of_examples(&self) -> u64 {
-        let rows = bytes_of::<usize>((self.parts * self.examples + 1) as u64);
-        rows.saturating_add(bytes_of::<Entry>(self.entries() as u64))
+        match self {
+            Self::Rows(nonzero) => nonzero.of_examples(),
+            Self::Blocks(_) => 0,
+        }
     }
 
     /// Bytes of memory that the data set takes in this form, with minibatches of so many rows.
     pub(super) fn memory<F>(&self, batch: usize) -> u64 {
-        let ends = bytes_of::<usize>((batch as u64).saturating_mul(self.parts as u64));
-        let terms = bytes_of::<Term<F>>((batch as u64).saturating_mul(self.of_row as u64));
-        self.of_examples()
-            .saturating_add(ends)
-            .saturating_add(terms)
-    }
-}
-
-impl SparseRows {
-    /// The rows of a data set in this form.
-    pub(super) fn new(dataset: &Dataset, nonzero: &Nonzero) -> Self {
-        let parts = nonzero.parts;
-        // Memory is touched first by who fills it.
-        let mut rows = Self {
-            parts,
-            starts: zeroed_vec(parts * dataset.len() + 1),
-            entries: zeroed_vec(nonzero.entries()),
-        };
-        let (mut starts, mut entries) = (&mut rows.starts[..], &mut rows.entries[..]);
-        let (mut pieces, mut first) = (Vec::new(), 0);
-        let features = dataset.features().chunks(ROWS * dataset.width());
-        for (features, &bytes) in features.zip(&nonzero.bytes) {
-            let of_piece = starts.split_off_mut(..parts * features.len() / dataset.width());
-            let of_entries = entries.split_off_mut(..bytes);
-            let (of_piece, of_entries) =
-                (of_piece.unwrap_or_default(), of_entries.unwrap_or_default());
-            pieces.push(Mutex::new((features, of_piece, of_entries, first)));
-            first += bytes;
+        match self {
+            Self::Rows(nonzero) => nonzero.memory::<F>(batch),
+            Self::Blocks(sizes) => sizes.memory::<F>(batch),
         }
-        starts.fill(first);
-        parallel::map(&pieces, |piece| {
-            let mut piece = piece.lock().unwrap_or_else(PoisonError::into_inner);
-            let (features, starts, entries, first) = &mut *piece;
-            put(features, (dataset.width(), parts), starts, entries, *first);
-        });
-        drop(pieces);
-        rows
-    }
-
-    /// Where the entries of an example start in each part of the features, and where they end.
-    fn starts(&self, example: u32) -> &[usize] {
-        &self.starts[self.parts * example as usize..][..=self.parts]
-    }
-
-    fn row(&self, example: u32) -> &[Entry] {
-        let starts = self.starts(example);
-        &self.entries[starts[0]..starts[self.parts]]
-    }
-}
-
-/// Bytes of a row that are not 0: counted in bytes first, of which many are added at a time.
-fn count_nonzero(row: &[u8]) -> usize {
-    let pieces = row.chunks(usize::from(u8::MAX));
-    let counts = pieces.map(|piece| piece.iter().map(|byte| u8::from(*byte != 0)).sum::<u8>());
-    counts.map(usize::from).sum()
-}
-
-/// Puts rows of so many features, in so many parts, into `entries`, of which the first is the data set's entry `first`,
-/// and into `starts` where those of each row start in each part of the features.
-fn put(
-    rows: &[u8],
-    (width, parts): (usize, usize),
-    starts: &mut [usize],
-    entries: &mut [Entry],
-    first: usize,
-) {
-    const WORD: usize = size_of::<u64>();
-    let share = width.div_ceil(parts);
-    // Every byte of a word is written, and the next one over it where it is 0: which are cannot be foreseen.
-    let mut of_row = vec![Entry::zeroed(); width + 1];
-    let mut end = 0;
-    for (row, starts) in rows.chunks_exact(width).zip(starts.chunks_exact_mut(parts)) {
-        let mut count = 0;
-        for (word, feature) in row.chunks(WORD).zip((0..=u16::MAX).step_by(WORD)) {
-            // Most words are 0.
-            if word.iter().all(|byte| *byte == 0) {
-                continue;
-            }
-            for (&byte, feature) in word.iter().zip(feature..) {
-                of_row[count] = Entry { feature, byte };
-                count += usize::from(byte != 0);
-            }
-        }
-        let of_row = &of_row[..count];
-        entries[end..end + count].copy_from_slice(of_row);
-        for (part, at) in starts.iter_mut().enumerate() {
-            let before = of_row.partition_point(|entry| usize::from(entry.feature) < part * share);
-            *at = first + end + before;
-        }
-        end += count;
     }
 }
 
 /// A minibatch by what is not 0 in it.
 #[derive(Debug)]
-pub(super) struct SparseBatch<F> {
-    parts: Vec<Part<F>>,
-    outputs: usize,
+pub(super) enum Sparse<F> {
+    /// Of the rows of a data set in this form.
+    Rows(SparseRows, SparseBatch<F>),
+    Blocks(Blocks<F>),
 }
 
-/// Some rows of a minibatch.
-#[derive(Debug)]
-struct Part<F> {
-    /// Where the terms of each row end in each part of the features.
-    ends: Vec<usize>,
-    /// Parts of the features.
-    parts: usize,
-    terms: Vec<Term<F>>,
-}
-
-/// A feature that is not 0, and where its weights start.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Term<F> {
-    /// Its value.
-    x: F,
-    /// Its index times the outputs of the layer: where its row starts in the layer's weights.
-    at: u32,
-}
-
-impl<F: Float> SparseBatch<F> {
-    /// Room for minibatches of a data set before a layer of so many outputs.
-    pub(super) fn new(outputs: usize, nonzero: &Nonzero) -> Self {
-        let part = |_| Part {
-            ends: Vec::new(),
-            parts: nonzero.parts,
-            terms: Vec::new(),
-        };
-        Self {
-            parts: (0..nonzero.parts).map(part).collect(),
-            outputs,
+impl<F: Float> Sparse<F> {
+    /// Room for minibatches of so many rows of a data set, before a layer of so many outputs.
+    pub(super) fn new(form: &Form, dataset: &Dataset, batch: usize, outputs: usize) -> Self {
+        match form {
+            Form::Rows(nonzero) => {
+                let rows = SparseRows::new(dataset, nonzero);
+                Self::Rows(rows, SparseBatch::new(outputs, nonzero))
+            }
+            Form::Blocks(sizes) => Self::Blocks(Blocks::new(sizes, batch)),
         }
     }
 
     /// Copies the examples together; `unit` is `byte / 255` for every byte.
-    pub(super) fn gather(&mut self, rows: &SparseRows, examples: &[u32], unit: &[F; 256]) {
-        let outputs = u32::try_from(self.outputs).unwrap_or(u32::MAX);
-        let share = examples.len().div_ceil(self.parts.len());
-        for_each_chunk(&mut self.parts, 1, |at, part| {
-            let [first, last] = [at, at + 1].map(|at| (at * share).min(examples.len()));
-            part[0].gather(rows, &examples[first..last], unit, outputs);
-        });
+    pub(super) fn gather(&mut self, dataset: &Dataset, examples: &[u32], unit: &[F; 256]) {
+        match self {
+            Self::Rows(rows, batch) => batch.gather(rows, examples, unit),
+            Self::Blocks(blocks) => blocks.gather(dataset, examples, unit),
+        }
     }
 
-    /// `y = x·w + b`, or `y = x·w` without a bias.
-    pub(super) fn times(&self, w: &Array2<F>, b: Option<&Array2<F>>, mut y: ArrayViewMut2<'_, F>) {
-        // An optimizer from outside may leave them in any memory order.
-        let (w, b) = (w.as_standard_layout(), b.map(|b| b.as_standard_layout()));
-        let (w, b) = (dense(w.as_slice()), b.as_ref().map(|b| dense(b.as_slice())));
-        let share = y.nrows().div_ceil(self.parts.len()) * self.outputs;
-        for_each_chunk(dense(y.as_slice_mut()), share, |at, y| {
-            let rows = self.parts[at].rows();
-            for (row, y) in rows.zip(y.chunks_exact_mut(self.outputs)) {
-                row_times(row, w, b, y);
+    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, what a `Relu` makes of it.
+    pub(super) fn times(
+        &mut self,
+        w: &Array2<F>,
+        b: Option<&Array2<F>>,
+        mut y: ArrayViewMut2<'_, F>,
+        relu: bool,
+    ) {
+        match self {
+            Self::Rows(_, batch) => {
+                batch.times(w, b, y.view_mut());
+                if relu {
+                    relu::in_place(y);
+                }
             }
-        });
+            Self::Blocks(blocks) => blocks.times(w, b, y, relu),
+        }
     }
 
     /// `dw = xᵀ·dy`.
-    pub(super) fn transposed_times(&self, dy: ArrayView2<'_, F>, dw: &mut Array2<F>) {
-        let dy = dense(dy.as_slice());
-        let share = dw.nrows().div_ceil(self.parts.len()) * self.outputs;
-        for_each_chunk(dense(dw.as_slice_mut()), share, |at, dw| {
-            dw.fill(F::zero());
-            let rows = self.parts.iter().flat_map(|part| part.rows_within(at));
-            for (row, dy) in rows.zip(dy.chunks_exact(self.outputs)) {
-                add_outer(row, dy, dw, at * share);
-            }
-        });
-    }
-}
-
-impl<F: Float> Part<F> {
-    fn gather(&mut self, rows: &SparseRows, examples: &[u32], unit: &[F; 256], outputs: u32) {
-        self.ends.clear();
-        self.ends.reserve_exact(examples.len() * self.parts);
-        self.terms.clear();
-        let terms = examples.iter().map(|&example| rows.row(example).len());
-        self.terms.reserve_exact(terms.sum());
-        let term = |entry: &Entry| Term {
-            x: unit[usize::from(entry.byte)],
-            at: u32::from(entry.feature) * outputs,
-        };
-        // One byte of each cache line first: rows lie scattered in memory, and loads that nothing waits
-        // for are under way together.
-        let lines = examples
-            .iter()
-            .flat_map(|&example| rows.row(example).iter().step_by(16));
-        std::hint::black_box(lines.fold(0, |sum, entry| sum ^ entry.byte));
-        for &example in examples {
-            let (start, starts) = (self.terms.len(), rows.starts(example));
-            self.terms.extend(rows.row(example).iter().map(term));
-            let ends = starts[1..].iter().map(|end| start + end - starts[0]);
-            self.ends.extend(ends);
+    pub(super) fn transposed_times(&mut self, dy: ArrayView2<'_, F>, dw: &mut Array2<F>) {
+        match self {
+            Self::Rows(_, batch) => batch.transposed_times(dy, dw),
+            Self::Blocks(blocks) => blocks.transposed_times(dy, dw),
         }
     }
 
-    fn rows(&self) -> impl Iterator<Item = &[Term<F>]> {
-        let mut start = 0;
-        let ends = self.ends.chunks_exact(self.parts);
-        ends.map(move |ends| {
-            let row = &self.terms[start..ends[self.parts - 1]];
-            start = ends[self.parts - 1];
-            row
-        })
-    }
-
-    /// The terms of every row within one part of the features.
-    fn rows_within(&self, part: usize) -> impl Iterator<Item = &[Term<F>]> {
-        let mut row_start = 0;
-        let ends = self.ends.chunks_exact(self.parts);
-        ends.map(move |ends| {
-            let start = if part == 0 { row_start } else { ends[part - 1] };
-            row_start = ends[self.parts - 1];
-            &self.terms[start..ends[part]]
-        })
-    }
-}
-
-/// The elements of an array that the trainer has made, and made dense.
-#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
-pub(super) fn dense<T>(slice: Option<T>) -> T {
-    slice.expect("sparse: rows lie dense in memory")
-}
-
-/// `y = b + Σ byte/255 · w[feature]`.
-#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn row_times<F: Float>(row: &[Term<F>], w: &[F], b: Option<&[F]>, y: &mut [F]) {
-    let outputs = y.len();
-    let terms = row.iter();
-    let terms = terms.map(|&Term { x, at }| (x, &w[at as usize..][..outputs]));
-    let add = |sum, x: F, w| sum + x * w;
-    sum_of_rows(terms, add, b, y);
-}
-
-/// `dw[feature] += byte/255 · dy`; `dw` starts at `first` in the layer's weights.
-#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn add_outer<F: Float>(row: &[Term<F>], dy: &[F], dw: &mut [F], first: usize) {
-    let (mut at, outputs) = (0, dy.len());
-    while at < outputs {
-        // Two more columns, where they are there, cost less than a pass of their own.
-        at += match outputs - at {
-            66.. => add_columns::<F, 64, 2>(row, dy, dw, first, at),
-            64.. => add_columns::<F, 64, 0>(row, dy, dw, first, at),
-            50.. => add_columns::<F, 48, 2>(row, dy, dw, first, at),
-            34.. => add_columns::<F, 32, 2>(row, dy, dw, first, at),
-            32.. => add_columns::<F, 32, 0>(row, dy, dw, first, at),
-            18.. => add_columns::<F, 16, 2>(row, dy, dw, first, at),
-            16.. => add_columns::<F, 16, 0>(row, dy, dw, first, at),
-            10.. => add_columns::<F, 8, 2>(row, dy, dw, first, at),
-            8.. => add_columns::<F, 8, 0>(row, dy, dw, first, at),
-            2.. => add_columns::<F, 2, 0>(row, dy, dw, first, at),
-            _ => add_columns::<F, 1, 0>(row, dy, dw, first, at),
-        };
-    }
-}
-
-/// As many columns from `at` on; returns how many.
-#[inline(always)]
-fn add_columns<F: Float, const WIDTH: usize, const MORE: usize>(
-    row: &[Term<F>],
-    dy: &[F],
-    dw: &mut [F],
-    first: usize,
-    at: usize,
-) -> usize {
-    let (mut columns, mut more) = ([F::zero(); WIDTH], [F::zero(); MORE]);
-    columns.copy_from_slice(&dy[at..at + WIDTH]);
-    more.copy_from_slice(&dy[at + WIDTH..at + WIDTH + MORE]);
-    for &Term { x, at: term } in row {
-        let dw = &mut dw[term as usize - first + at..][..WIDTH + MORE];
-        let (wide, rest) = dw.split_at_mut(WIDTH);
-        for (dw, &dy) in wide.iter_mut().zip(&columns) {
-            *dw += x * dy;
-        }
-        for (dw, &dy) in rest.iter_mut().zip(&more) {
-            *dw += x * dy;
-        }
-    }
-    WIDTH + MORE
-}
-
-#[cfg(test)]
-impl<F> SparseBatch<F> {
     /// Bytes that are allocated for it, with its data set.
-    pub(super) fn memory(&self, rows: &SparseRows) -> u64 {
-        let of_part = |part: &Part<F>| {
-            bytes_of::<usize>(part.ends.capacity() as u64)
-                + bytes_of::<Term<F>>(part.terms.capacity() as u64)
-        };
-        let of_rows = bytes_of::<usize>(rows.starts.capacity() as u64)
-            + bytes_of::<Entry>(rows.entries.capacity() as u64);
-        of_rows + self.parts.iter().map(of_part).sum::<u64>()
+    #[cfg(test)]
+    pub(super) fn allocated(&self) -> u64 {
+        match self {
+            Self::Rows(rows, batch) => batch.memory(rows),
+            Self::Blocks(blocks) => blocks.allocated(),
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use ndarray::{Array2, Zip};
 
-use super::{Nonzero, SparseBatch, SparseRows};
+use super::blocks::{BLOCKS, Blocks, Kernel, LEAST, ROWS, Sizes};
+use super::rows::{MOST_PARTS, MOST_WEIGHTS, Nonzero, SparseBatch, SparseRows, parts};
+use super::{Form, Sparse};
 use crate::cpu::linear::Linear;
 use crate::data::{Dataset, Labels};
 use crate::reference::{Backward, Float, Forward, Layer, Mode};
@@ -52,41 +54,56 @@ fn assert_close<F: Float>(
         });
 }
 
+/// `byte / 255` for every byte.
+fn unit<F: Float>() -> [F; 256] {
+    std::array::from_fn(|byte| F::from_f64(byte as f64 / 255.0))
+}
+
 fn check<F: Float>(inputs: usize, outputs: usize, examples: &[u32]) {
     let rows = examples.len();
-    let case = format!("{rows} rows, {inputs} inputs, {outputs} outputs");
     let dataset = dataset(inputs);
-    let mut unit = [F::zero(); 256];
-    for (byte, unit) in (0u8..=255).zip(&mut unit) {
-        *unit = F::from_f64(f64::from(byte) / 255.0);
-    }
     let mut numbers = Numbers::new(7);
     let parameters = [
         matrix(&mut numbers, inputs, outputs),
         matrix(&mut numbers, 1, outputs),
     ];
     let dy = matrix(&mut numbers, rows, outputs);
+    let unit = unit::<F>();
     let pixel = |(row, column)| unit[usize::from(dataset.row(examples[row] as usize)[column])];
     let x = Array2::from_shape_fn((rows, inputs), pixel);
 
-    for parts in [1, 2, super::MOST_PARTS] {
+    let of_rows = [1, 2, MOST_PARTS].map(|parts| {
         let mut nonzero = Nonzero::of(&dataset, outputs).unwrap();
         nonzero.parts = parts;
-        let sparse = SparseRows::new(&dataset, &nonzero);
-        let mut batch = SparseBatch::new(outputs, &nonzero);
+        let batch = SparseBatch::new(outputs, &nonzero);
+        let form = Sparse::Rows(SparseRows::new(&dataset, &nonzero), batch);
+        (format!("rows, {parts} parts"), form)
+    });
+    let of_blocks = Kernel::of_processor().map(|kernel| {
+        let sizes = Sizes {
+            examples: EXAMPLES,
+            kernel,
+            inputs,
+            outputs,
+        };
+        let form = Sparse::Blocks(Blocks::new(&sizes, rows.max(8)));
+        (format!("blocks, {kernel:?}"), form)
+    });
+    for (form, mut sparse) in of_rows.into_iter().chain(of_blocks) {
+        let case = format!("{form}: {rows} rows, {inputs} inputs, {outputs} outputs");
         // What an earlier minibatch has left must be gone.
         for examples in [&[5, 5, 5, 5, 5, 5, 5, 5][..], examples] {
-            batch.gather(&sparse, examples, &unit);
+            sparse.gather(&dataset, examples, &unit);
         }
         for parameters in [&parameters[..], &parameters[..1]] {
-            check_passes(&batch, &x, parameters, &dy, &case);
+            check_passes(&mut sparse, &x, parameters, &dy, &case);
         }
     }
 }
 
 /// With a bias, or without.
 fn check_passes<F: Float>(
-    batch: &SparseBatch<F>,
+    sparse: &mut Sparse<F>,
     x: &Array2<F>,
     parameters: &[Array2<F>],
     dy: &Array2<F>,
@@ -111,8 +128,11 @@ fn check_passes<F: Float>(
         .reversed_axes();
     for parameters in [&by_columns, parameters] {
         let mut found = nan(dy.dim());
-        Linear::sparse_forward(batch, parameters, found.view_mut(), false);
+        Linear::sparse_forward(sparse, parameters, found.view_mut(), false);
         assert_close(&found, &expected, &absolute, inputs + 1, case);
+        let mut rectified = nan(dy.dim());
+        Linear::sparse_forward(sparse, parameters, rectified.view_mut(), true);
+        assert_eq!(rectified, found.mapv(|y| y.max(F::zero())), "{case}: relu");
     }
 
     let unwritten = || {
@@ -129,7 +149,7 @@ fn check_passes<F: Float>(
     };
     let (expected, absolute) = (backward(dy), backward(&dy.mapv(F::abs)));
     let mut found = unwritten();
-    Linear::sparse_backward(batch, dy.view(), &mut found);
+    Linear::sparse_backward(sparse, dy.view(), &mut found);
     for (found, (expected, absolute)) in found.iter().zip(expected.iter().zip(&absolute)) {
         assert_close(found, expected, absolute, rows, case);
     }
@@ -152,10 +172,7 @@ fn what_is_zero_is_left_out_and_nothing_else() {
 
 #[test]
 fn parts_are_as_many_as_threads_share() {
-    assert_eq!(
-        [0, 1, 2, 3, 4, 5, 16].map(super::parts),
-        [1, 1, 2, 2, 4, 8, 8]
-    );
+    assert_eq!([0, 1, 2, 3, 4, 5, 16].map(parts), [1, 1, 2, 2, 4, 8, 8]);
 }
 
 #[test]
@@ -164,5 +181,38 @@ fn dense_data_and_large_layers_are_for_matrix_products() {
     let with = |bytes: Vec<u8>| Dataset::new("two", 2, bytes, labels.clone()).unwrap();
     assert!(Nonzero::of(&with(vec![0, 1, 0, 1]), 10).is_some());
     assert!(Nonzero::of(&with(vec![0, 1, 1, 1]), 10).is_none());
-    assert!(Nonzero::of(&with(vec![0, 1, 0, 1]), super::MOST_WEIGHTS).is_none());
+    assert!(Nonzero::of(&with(vec![0, 1, 0, 1]), MOST_WEIGHTS).is_none());
+}
+
+/// More rows and features than one piece of work has, and more columns than one panel.
+#[test]
+fn blocks_are_shared_out_whole() {
+    let examples: Vec<u32> = (0..23).cycle().take(BLOCKS * ROWS + 1).collect();
+    check::<f32>(BLOCKS * ROWS + 7, 300, &examples);
+    check::<f64>(BLOCKS * ROWS + 7, 300, &examples);
+}
+
+/// What neighbours have in common decides, not how much is 0.
+#[test]
+fn blocks_are_for_rows_that_are_zero_in_the_same_places() {
+    const INPUTS: usize = 1024;
+    let with = |byte: fn(usize, usize) -> bool| {
+        let mut numbers = Numbers::new(1);
+        let bytes = (0..60 * INPUTS).map(|at| u8::from(byte(at % INPUTS, numbers.below(2))));
+        let labels = Labels::from_classes(vec![0; 60], 1).unwrap();
+        Dataset::new("blocks", INPUTS, bytes.collect(), labels).unwrap()
+    };
+    let is_in_blocks = |dataset: &Dataset, batch| {
+        let form = Form::of::<f32>(dataset, batch, 1024);
+        matches!(form, Some(Form::Blocks(_)))
+    };
+    let has_kernel = Kernel::of_processor().next().is_some();
+    if !has_kernel {
+        println!("skipped in part: no kernel for this processor's instructions");
+    }
+    let half = with(|column, _| column < INPUTS / 2);
+    assert_eq!(is_in_blocks(&half, LEAST), has_kernel);
+    assert!(!is_in_blocks(&half, LEAST - 1));
+    assert!(!is_in_blocks(&with(|_, bit| bit == 0), LEAST));
+    assert!(!is_in_blocks(&with(|_, _| true), LEAST));
 }

@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayViewMut1, Axis};
 use super::super::cores::{for_each_part, rows_of_part};
 use super::super::features::{copy_features, copy_row, unit};
 use super::super::passes::Context;
-use super::super::sparse::{Nonzero, SparseBatch, SparseRows};
+use super::super::sparse::{self, Sparse};
 use super::super::workspace::Workspace;
 use super::super::{Network, footprint};
 #[cfg(not(target_arch = "wasm32"))]
@@ -27,7 +27,7 @@ const SHARED: usize = 1 << 16;
 pub(super) struct Minibatches<F> {
     pub(super) rows: Source,
     /// What is not 0 in them, where the first layer is faster over that.
-    sparse: Option<(SparseRows, SparseBatch<F>)>,
+    sparse: Option<Sparse<F>>,
     pub(super) work: Workspace<F>,
     /// Minibatches whose gradients make a step.
     accumulated: usize,
@@ -77,10 +77,11 @@ impl<F: Float> Minibatches<F> {
     ) -> Result<Self, Error> {
         let passes = &network.passes;
         // A first layer that has a form for rows given by what is not 0 in them, and bytes that are mostly 0.
-        let nonzero = match (&examples, passes.fast_first()) {
+        let form = match (&examples, passes.fast_first()) {
             (Examples::Bytes(dataset), Some(first)) => {
                 let outputs = first.spec.output.len();
-                Nonzero::of(dataset, outputs).map(|nonzero| (dataset, nonzero, outputs))
+                let form = sparse::Form::of::<F>(dataset, batch, outputs);
+                form.map(|form| (form, dataset, outputs))
             }
             _ => None,
         };
@@ -89,14 +90,13 @@ impl<F: Float> Minibatches<F> {
             kept,
             values: examples.values().map_or(0, |_| examples.outputs()),
             batch,
-            nonzero: nonzero.as_ref().map(|(_, nonzero, _)| nonzero),
+            sparse: form.as_ref().map(|(form, ..)| form),
             of_stream: 0,
         };
         training.check::<F>()?;
-        let sparse = nonzero.as_ref().map(|(dataset, nonzero, outputs)| {
-            let rows = SparseRows::new(dataset, nonzero);
-            (rows, SparseBatch::new(*outputs, nonzero))
-        });
+        let sparse = form
+            .as_ref()
+            .map(|(form, dataset, outputs)| Sparse::new(form, dataset, batch, *outputs));
         let rows = Source::Examples(examples.clone(), sampling);
         Ok(Self::with(&training, rows, sparse))
     }
@@ -120,7 +120,7 @@ impl<F: Float> Minibatches<F> {
                 TargetKind::Values | TargetKind::Probabilities => layout.outputs,
             },
             batch,
-            nonzero: None,
+            sparse: None,
             of_stream: windows.bytes_of_window(),
         };
         training.check::<F>()?;
@@ -129,11 +129,7 @@ impl<F: Float> Minibatches<F> {
     }
 
     /// With room for what was counted.
-    fn with(
-        training: &footprint::Training<'_>,
-        rows: Source,
-        sparse: Option<(SparseRows, SparseBatch<F>)>,
-    ) -> Self {
+    fn with(training: &footprint::Training<'_>, rows: Source, sparse: Option<Sparse<F>>) -> Self {
         let (passes, batch) = (training.passes, training.batch);
         let wanted = Wanted::parameters(&passes.graph);
         Self {
@@ -228,14 +224,15 @@ impl<F: Float> Minibatches<F> {
     fn part(&mut self, network: &mut Network<F>, loss: &dyn Loss<F>, step: [u32; 2]) -> F {
         let first = step[1] as usize * self.batch();
         let part = first..first + self.batch();
-        let is_sparse = self.sparse.is_some();
         let of_values = match &mut self.rows {
             Source::Examples(examples, _) => {
                 let indices = &self.indices[part.clone()];
                 if let Some(of_all) = examples.labels() {
                     choose(&mut self.labels, of_all.indices(), indices);
                 }
-                if !is_sparse {
+                if let (Some(sparse), Examples::Bytes(dataset)) = (&mut self.sparse, &*examples) {
+                    sparse.gather(dataset, indices, &self.unit);
+                } else {
                     let copy = |example, first, x: ArrayViewMut1<'_, F>| {
                         copy_features(x, examples, (example, first), &self.unit);
                     };
@@ -283,13 +280,7 @@ impl<F: Float> Minibatches<F> {
             state,
             step: Some(step),
         };
-        let x = match &mut self.sparse {
-            None => None,
-            Some((rows, x)) => {
-                x.gather(rows, indices, &self.unit);
-                Some(&*x)
-            }
-        };
+        let x = self.sparse.as_mut();
         let mean = passes.forward_backward(&mut self.work, &mut context, (loss, targets), x);
         #[cfg(not(target_arch = "wasm32"))]
         if let Source::Stream(windows) = &mut self.rows {
@@ -339,7 +330,7 @@ impl<F: Float> Minibatches<F> {
         let sums: usize = self.sums.iter().map(Array2::len).sum();
         bytes_of::<F>((self.work.numbers() + self.values.len() + sums) as u64)
             + bytes_of::<u32>((self.indices.len() + self.labels.len()) as u64)
-            + sparse.map_or(0, |(rows, batch)| batch.memory(rows))
+            + sparse.map_or(0, Sparse::allocated)
     }
 
     pub(super) fn is_sparse(&self) -> bool {

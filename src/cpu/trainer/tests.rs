@@ -7,7 +7,7 @@ use ndarray::array;
 use super::Trainer;
 use crate::cpu::Network;
 use crate::cpu::footprint::{Training, of_accumulation};
-use crate::cpu::sparse::Nonzero;
+use crate::cpu::sparse;
 use crate::data::{Dataset, Examples, Labels, Sampling, Table, synthetic};
 use crate::memory::bytes_of;
 use crate::ops::{Adam, Layer, Linear, MeanSquaredError, Relu, Sgd, SoftmaxCrossEntropy};
@@ -29,8 +29,11 @@ impl<F: Float> Trainer<F> {
 fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
     let minibatches = trainer.minibatches.as_ref().unwrap();
     let (examples, _) = minibatches.rows.examples().unwrap();
-    let nonzero = match examples {
-        Examples::Bytes(dataset) => Nonzero::of(dataset, trainer.network.passes.columns(1)),
+    let form = match examples {
+        Examples::Bytes(dataset) => {
+            let outputs = trainer.network.passes.columns(1);
+            sparse::Form::of::<F>(dataset, batch, outputs)
+        }
         Examples::Table(_) => None,
     };
     let training = Training {
@@ -38,7 +41,7 @@ fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
         kept: trainer.optimizer().state().len(),
         values: examples.values().map_or(0, |_| examples.outputs()),
         batch,
-        nonzero: nonzero.as_ref(),
+        sparse: form.as_ref(),
         of_stream: 0,
     };
     let of_one = training.bytes::<F>() - training.of_evaluation::<F>();
@@ -112,8 +115,8 @@ fn what_a_training_allocates_is_what_was_counted() {
 #[test]
 fn what_a_sparse_training_allocates_is_at_most_what_was_counted() {
     let digits = synthetic::digits_of(1, 300, 1).unwrap().train;
-    let spec = TwoLayerNet::spec(784, 50, 10);
-    for batch in [1, 7, 300] {
+    for (hidden, batch) in [(50, 1), (50, 7), (50, 300), (400, 64), (400, 299)] {
+        let spec = TwoLayerNet::spec(784, hidden, 10);
         let trainer = Trainer::new(
             Network::<f32>::new(&spec).unwrap(),
             SoftmaxCrossEntropy,

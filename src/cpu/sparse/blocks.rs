@@ -1,0 +1,409 @@
+//! A first layer of many outputs over bytes that are mostly 0: products of dense matrices, in which a block of rows leaves out
+//! the features that are 0 in all of them. Digits have ink in the same places: of six, chosen at random, 56 % of the
+//! pixels are 0 in all; of six neighbouring pixels, 66 % of the digits have ink in none.
+
+use std::array;
+
+use multiversion::multiversion;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+
+use super::super::cores::for_each_part;
+use super::super::dense::dense;
+use super::super::product::is_shared;
+use crate::data::Dataset;
+use crate::memory::bytes_of;
+use crate::reference::Float;
+
+/// Rows of a block, and features of one of the transposed minibatch: with the sums of a panel they fill the registers of
+/// AVX-512 and of AVX2.
+pub(super) const ROWS: usize = 6;
+/// Panels of a piece of work: those of one operand stay in a second-level cache while blocks of the other pass by.
+const PANELS: usize = 4;
+/// Blocks of a piece of work.
+pub(super) const BLOCKS: usize = 16;
+/// Rows of a minibatch from which the weights are worth a copy.
+pub(super) const LEAST: usize = 64;
+/// Blocks of the data set that are looked at, and the most of their features that may be left for the form to pay.
+const LOOKED_AT: usize = 64;
+const MOST_LEFT: f64 = 0.8;
+
+/// Instructions that the sums of a block are made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kernel {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Kernel {
+    /// Those that the processor has, the best first; none where none has been measured.
+    pub(super) fn of_processor() -> impl Iterator<Item = Self> {
+        let kernels: Vec<Option<Self>> = vec![
+            #[cfg(target_arch = "x86_64")]
+            (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl"))
+                .then_some(Self::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
+                .then_some(Self::Avx2),
+        ];
+        kernels.into_iter().flatten()
+    }
+
+    /// Columns of a panel.
+    pub(super) fn columns<F>(self) -> usize {
+        self.bytes() / size_of::<F>()
+    }
+
+    /// Bytes of a row of a panel.
+    fn bytes(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => 256,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 64,
+        }
+    }
+}
+
+/// What is known of a training before it takes memory.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Sizes {
+    pub(super) examples: usize,
+    pub(super) kernel: Kernel,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+}
+
+impl Sizes {
+    /// Those of a data set whose blocks leave out enough to be faster than a product of dense matrices.
+    pub(super) fn of<F>(dataset: &Dataset, batch: usize, outputs: usize) -> Option<Self> {
+        let kernel = Kernel::of_processor().next()?;
+        let inputs = dataset.width();
+        let fits = u32::try_from(inputs.max(batch)).is_ok();
+        if batch < LEAST || outputs < kernel.columns::<F>() || dataset.len() < ROWS || !fits {
+            return None;
+        }
+        let step = (dataset.len() / (ROWS * LOOKED_AT)).max(1);
+        let rows = |block: usize| {
+            (0..ROWS).map(move |row| dataset.row((block * ROWS + row) * step % dataset.len()))
+        };
+        let left = |block| {
+            let is_left = |feature: &usize| rows(block).any(|row| row[*feature] != 0);
+            (0..inputs).filter(is_left).count()
+        };
+        let left: usize = (0..LOOKED_AT).map(left).sum();
+        let is_sparse = left as f64 <= MOST_LEFT * (LOOKED_AT * inputs) as f64;
+        is_sparse.then_some(Self {
+            examples: dataset.len(),
+            kernel,
+            inputs,
+            outputs,
+        })
+    }
+
+    /// Bytes of memory of a minibatch of so many rows.
+    pub(super) fn memory<F>(&self, batch: usize) -> u64 {
+        let [rows, features] = [batch, self.inputs].map(|of| of.div_ceil(ROWS));
+        let terms = (rows * self.inputs + features * batch) as u64;
+        let panels = self.panels::<F>() * self.inputs.max(batch);
+        bytes_of::<Term<F>>(terms)
+            .saturating_add(bytes_of::<usize>((rows + features) as u64))
+            .saturating_add(bytes_of::<F>(panels as u64))
+    }
+
+    /// Columns of all panels.
+    fn panels<F>(&self) -> usize {
+        self.outputs.next_multiple_of(self.kernel.columns::<F>())
+    }
+}
+
+/// Elements of all rows of a block, of which one at least is not 0.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Term<F> {
+    x: [F; ROWS],
+    /// The row of the other operand that they are multiplied by.
+    at: u32,
+}
+
+/// Blocks of rows.
+#[derive(Debug)]
+struct Terms<F> {
+    /// Those of each block, with room for `most`.
+    terms: Vec<Term<F>>,
+    most: usize,
+    counts: Vec<usize>,
+}
+
+impl<F: Float> Terms<F> {
+    fn new(rows: usize, most: usize) -> Self {
+        let none = Term {
+            x: [F::zero(); ROWS],
+            at: 0,
+        };
+        let blocks = rows.div_ceil(ROWS);
+        Self {
+            terms: vec![none; blocks * most],
+            most,
+            counts: vec![0; blocks],
+        }
+    }
+
+    fn block(&self, block: usize) -> &[Term<F>] {
+        &self.terms[block * self.most..][..self.counts[block]]
+    }
+
+    /// Some blocks each, to be filled.
+    fn parts(&mut self) -> impl Iterator<Item = impl Iterator<Item = Block<'_, F>>> {
+        let most = self.most;
+        let parts = self.terms.chunks_mut(BLOCKS * most);
+        parts
+            .zip(self.counts.chunks_mut(BLOCKS))
+            .map(move |(terms, counts)| {
+                let blocks = terms.chunks_mut(most).zip(counts);
+                blocks.map(|(terms, count)| Block { terms, count })
+            })
+    }
+}
+
+/// A block that is filled.
+struct Block<'a, F> {
+    terms: &'a mut [Term<F>],
+    count: &'a mut usize,
+}
+
+impl<F: Float> Block<'_, F> {
+    /// What is not 0 in all rows.
+    fn put_rows(&mut self, rows: [&[u8]; ROWS], unit: &[F; 256]) {
+        const WORD: usize = size_of::<u64>();
+        *self.count = 0;
+        let inputs = rows[0].len();
+        for (at, first) in (0..).step_by(WORD).zip((0..inputs).step_by(WORD)) {
+            let words = rows.map(|row| &row[first..inputs.min(first + WORD)]);
+            // Most words are 0.
+            if words.iter().all(|word| word.iter().all(|byte| *byte == 0)) {
+                continue;
+            }
+            for (at, column) in (at..).zip(0..words[0].len()) {
+                self.add(&words.map(|word| word[column]), unit, at);
+            }
+        }
+    }
+
+    /// Adds the term of a row of the other operand, unless all bytes are 0.
+    fn add(&mut self, bytes: &[u8], unit: &[F; 256], at: u32) {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return;
+        }
+        let term = &mut self.terms[*self.count];
+        *self.count += 1;
+        term.at = at;
+        // Of the last features there may be fewer: nobody reads the sums of the others.
+        for (x, &byte) in term.x.iter_mut().zip(bytes) {
+            *x = unit[usize::from(byte)];
+        }
+    }
+}
+
+/// A minibatch by blocks of rows and, for the gradients, by blocks of features.
+#[derive(Debug)]
+pub(in super::super) struct Blocks<F> {
+    sizes: Sizes,
+    rows: Terms<F>,
+    features: Terms<F>,
+    /// The other operand of a product, copied so that the columns of a panel lie behind each other.
+    panels: Vec<F>,
+}
+
+impl<F: Float> Blocks<F> {
+    pub(super) fn new(sizes: &Sizes, batch: usize) -> Self {
+        let inputs = sizes.inputs;
+        Self {
+            rows: Terms::new(batch, inputs),
+            features: Terms::new(inputs, batch),
+            panels: vec![F::zero(); sizes.panels::<F>() * inputs.max(batch)],
+            sizes: *sizes,
+        }
+    }
+
+    /// Copies the examples together; `unit` is `byte / 255` for every byte.
+    pub(super) fn gather(&mut self, dataset: &Dataset, examples: &[u32], unit: &[F; 256]) {
+        let is_shared = self.is_shared(examples.len());
+        let parts = self.rows.parts().zip(examples.chunks(ROWS * BLOCKS));
+        for_each_part(parts, is_shared, |(part, examples)| {
+            for (mut block, examples) in part.zip(examples.chunks(ROWS)) {
+                // What the last block has no row for is the first one again, and nobody reads its sums.
+                let row = |row| {
+                    dataset.row(examples[if row < examples.len() { row } else { 0 }] as usize)
+                };
+                block.put_rows(array::from_fn(row), unit);
+            }
+        });
+        let inputs = self.sizes.inputs;
+        let parts = (0..inputs)
+            .step_by(ROWS * BLOCKS)
+            .zip(self.features.parts());
+        for_each_part(parts, is_shared, |(first, part)| {
+            let last = inputs.min(first + ROWS * BLOCKS);
+            let mut blocks: Vec<_> = part.collect();
+            blocks.iter_mut().for_each(|block| *block.count = 0);
+            for (at, &example) in (0..).zip(examples) {
+                let features = dataset.row(example as usize)[first..last].chunks(ROWS);
+                for (block, features) in blocks.iter_mut().zip(features) {
+                    block.add(features, unit, at);
+                }
+            }
+        });
+    }
+
+    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, what a `Relu` makes of it.
+    pub(super) fn times(
+        &mut self,
+        w: &Array2<F>,
+        b: Option<&Array2<F>>,
+        y: ArrayViewMut2<'_, F>,
+        relu: bool,
+    ) {
+        // An optimizer from outside may leave them in any memory order.
+        let (w, b) = (w.as_standard_layout(), b.map(|b| b.as_standard_layout()));
+        let b = b.as_ref().map(|b| dense(b.as_slice()));
+        self.pack(&w.view());
+        self.products((&self.rows, w.nrows()), (b, relu), y);
+    }
+
+    /// `dw = xᵀ·dy`.
+    pub(super) fn transposed_times(&mut self, dy: ArrayView2<'_, F>, dw: &mut Array2<F>) {
+        self.pack(&dy);
+        self.products((&self.features, dy.nrows()), (None, false), dw.view_mut());
+    }
+
+    /// Whether cores share the work on so many rows.
+    fn is_shared(&self, rows: usize) -> bool {
+        is_shared(rows.saturating_mul(self.sizes.inputs * self.sizes.outputs))
+    }
+
+    /// Copies a matrix panel by panel. What lies behind its last column makes sums that nobody reads.
+    fn pack(&mut self, matrix: &ArrayView2<'_, F>) {
+        let (rows, columns) = matrix.dim();
+        let matrix = dense(matrix.to_slice());
+        let width = self.sizes.kernel.columns::<F>();
+        let firsts = (0..columns).step_by(width);
+        let is_shared = is_shared(rows.saturating_mul(self.sizes.inputs * columns));
+        let panels = firsts.zip(self.panels.chunks_mut(rows * width));
+        for_each_part(panels, is_shared, |(first, panel)| {
+            let last = columns.min(first + width);
+            let from = matrix.chunks_exact(columns).map(|row| &row[first..last]);
+            for (to, from) in panel.chunks_exact_mut(width).zip(from) {
+                to[..from.len()].copy_from_slice(from);
+            }
+        });
+    }
+
+    /// Products of blocks and a packed matrix of so many rows, with a bias and a `Relu` behind them.
+    fn products(
+        &self,
+        of: (&Terms<F>, usize),
+        behind: (Option<&[F]>, bool),
+        y: ArrayViewMut2<'_, F>,
+    ) {
+        match self.sizes.kernel.columns::<F>() {
+            64 => self.products_of::<64>(of, behind, y),
+            32 => self.products_of::<32>(of, behind, y),
+            16 => self.products_of::<16>(of, behind, y),
+            8 => self.products_of::<8>(of, behind, y),
+            columns => unreachable!("sparse::blocks: a panel of {columns} columns"),
+        }
+    }
+
+    fn products_of<const COLUMNS: usize>(
+        &self,
+        (of, rows): (&Terms<F>, usize),
+        (b, relu): (Option<&[F]>, bool),
+        y: ArrayViewMut2<'_, F>,
+    ) {
+        let is_shared = is_shared(y.len().saturating_mul(rows));
+        let mut pieces = Vec::new();
+        for (panels, y) in cut(y, Axis(1), PANELS * COLUMNS).into_iter().enumerate() {
+            let of_columns = cut(y, Axis(0), BLOCKS * ROWS).into_iter().enumerate();
+            let piece = |(blocks, y)| (blocks * BLOCKS, panels * PANELS, y);
+            pieces.extend(of_columns.map(piece));
+        }
+        let size = rows * COLUMNS;
+        for_each_part(pieces.into_iter(), is_shared, |(blocks, panels, mut y)| {
+            let mut sums = [[F::zero(); COLUMNS]; ROWS];
+            for (block, mut y) in y.axis_chunks_iter_mut(Axis(0), ROWS).enumerate() {
+                let terms = of.block(blocks + block);
+                for (panel, mut y) in y.axis_chunks_iter_mut(Axis(1), COLUMNS).enumerate() {
+                    let panel = panels + panel;
+                    sum(terms, &self.panels[panel * size..][..size], &mut sums);
+                    let b = b.map(|b| &b[panel * COLUMNS..][..y.ncols()]);
+                    for (mut y, sums) in y.outer_iter_mut().zip(&sums) {
+                        finish(sums, b, relu, dense(y.as_slice_mut()));
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Bytes that are allocated for it.
+#[cfg(test)]
+impl<F> Blocks<F> {
+    pub(super) fn allocated(&self) -> u64 {
+        let of = |terms: &Terms<F>| {
+            bytes_of::<Term<F>>(terms.terms.capacity() as u64)
+                + bytes_of::<usize>(terms.counts.capacity() as u64)
+        };
+        of(&self.rows) + of(&self.features) + bytes_of::<F>(self.panels.capacity() as u64)
+    }
+}
+
+/// Pieces of a matrix along an axis, of so many rows or columns each but the last.
+fn cut<F>(matrix: ArrayViewMut2<'_, F>, axis: Axis, size: usize) -> Vec<ArrayViewMut2<'_, F>> {
+    let (mut pieces, mut rest) = (Vec::new(), matrix);
+    while rest.len_of(axis) > size {
+        let (piece, behind) = rest.split_at(axis, size);
+        pieces.push(piece);
+        rest = behind;
+    }
+    pieces.push(rest);
+    pieces
+}
+
+/// `sums[row] = Σ_term x[row] · panel[at]`, from the first term to the last.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn sum<F: Float, const COLUMNS: usize>(
+    terms: &[Term<F>],
+    panel: &[F],
+    sums: &mut [[F; COLUMNS]; ROWS],
+) {
+    let panel = panel.as_chunks::<COLUMNS>().0;
+    // In registers: the compiler leaves them there as they are an array of the function's own.
+    let mut local = [[F::zero(); COLUMNS]; ROWS];
+    for term in terms {
+        let columns = &panel[term.at as usize];
+        for (sums, x) in local.iter_mut().zip(term.x) {
+            for (sum, &column) in sums.iter_mut().zip(columns) {
+                *sum = x.mul_add(column, *sum);
+            }
+        }
+    }
+    *sums = local;
+}
+
+/// One row of sums, with what is behind them.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn finish<F: Float>(sums: &[F], b: Option<&[F]>, relu: bool, y: &mut [F]) {
+    y.copy_from_slice(&sums[..y.len()]);
+    if let Some(b) = b {
+        for (y, &b) in y.iter_mut().zip(b) {
+            *y = b + *y;
+        }
+    }
+    if relu {
+        for y in y {
+            *y = if *y <= F::zero() { F::zero() } else { *y };
+        }
+    }
+}
