@@ -24,6 +24,7 @@ mod relu;
 mod row;
 mod rows;
 mod sharing;
+mod softmax;
 mod sparse;
 #[cfg(not(target_arch = "wasm32"))]
 mod team;

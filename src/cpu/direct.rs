@@ -36,7 +36,7 @@ impl<F: Float> Network<F> {
         targets: Targets<'_, F>,
     ) -> Result<F, Error> {
         check_targets(self.graph(), loss, x, &targets)?;
-        let criterion = loss.reference();
+        let criterion = self.passes.criterion(loss);
         let mut sum = F::zero();
         let weight =
             |of: &Targets<'_, F>, rows| F::from_f64(weight_of_rows(loss, rows, of.labels()));
@@ -84,7 +84,7 @@ impl<F: Float> Network<F> {
             state: &mut state,
             step: None,
         };
-        let criterion = loss.reference();
+        let criterion = self.passes.criterion(loss);
         let compared = (F::criterion(&criterion), targets);
         self.passes
             .forward_backward(&mut work, &mut context, compared, None);

@@ -29,7 +29,7 @@ impl<F: Float> Network<F> {
     ) -> Result<Evaluation, Error> {
         let examples = examples.into();
         check_fit(self.graph(), loss, &examples)?;
-        let criterion = loss.reference();
+        let criterion = self.passes.criterion(loss);
         let criterion = F::criterion(&criterion);
         let outputs = examples.outputs();
         let mut values: Vec<F> = Vec::new();

@@ -7,11 +7,13 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip, s};
 use super::form::Form;
 use super::linear::Linear;
 use super::product;
+use super::softmax;
 use super::sparse::Sparse;
 use super::workspace::{Workspace, matrix, matrix_mut};
 use crate::network::{Arrival, BackwardStep, Graph, Source, Use};
+use crate::ops;
 use crate::random::part_key;
-use crate::reference::{Backward, Draw, Float, Forward, Loss, LossPass, Mode, Targets};
+use crate::reference::{Backward, Criterion, Draw, Float, Forward, Loss, LossPass, Mode, Targets};
 use crate::shape::Shape;
 
 /// A network without its parameters and its state.
@@ -99,6 +101,14 @@ impl Passes {
             return None;
         };
         self.forms[layer].is_linear().then_some(first)
+    }
+
+    /// A loss in the form that goes with those of the layers.
+    pub(super) fn criterion(&self, loss: &dyn ops::Loss) -> Criterion {
+        match self.fuses {
+            true => softmax::criterion(loss),
+            false => loss.reference(),
+        }
     }
 
     /// Whether cores share the work of a step on so many rows.

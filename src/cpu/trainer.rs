@@ -112,7 +112,7 @@ impl<F: Float> Trainer<F> {
         let optimizer = Arc::clone(updater.optimizer());
         Ok(Self {
             soundness: Soundness::new(optimizer, loss.targets(), examples),
-            criterion: loss.reference(),
+            criterion: network.passes.criterion(&loss),
             loss: Box::new(loss),
             network,
             updater,
