@@ -7,6 +7,7 @@ mod cores;
 mod direct;
 #[cfg(not(target_arch = "wasm32"))]
 mod dropout;
+mod encoding;
 mod evaluation;
 mod features;
 mod footprint;

@@ -58,6 +58,7 @@
 //! | `LayerNorm` | `LayerNormalization` |
 //! | `Relu`, `LeakyRelu`, `Sigmoid`, `Tanh` | the same |
 //! | `Gelu` | `Div`, `Erf`, `Add`, `Mul`, `Mul`: `x·(1 + erf(x/√2))·½` |
+//! | `Frequency` | `Reshape`, `Mul`, `Round`, `Sub`, `Add`, `Mul`, `Sin`, `Flatten`: a cosine is a sine a quarter of a turn on |
 //! | `Dropout` | `Identity` |
 //! | `Embedding` | `Cast` to int64, `Gather`, behind a `Flatten` where its input has several extents |
 //! | an input | `Slice` where there are several, `Reshape` where it has several extents |

@@ -17,6 +17,7 @@ mod dropout;
 mod elementwise;
 mod embedding;
 mod flatten;
+mod frequency;
 pub(crate) mod gather;
 mod gelu;
 mod group;
@@ -61,6 +62,7 @@ pub use conv2d::Conv2d;
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use flatten::Flatten;
+pub use frequency::Frequency;
 pub use gelu::Gelu;
 pub use group::Group;
 pub use huber::Huber;
@@ -115,6 +117,7 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &batch_norm::contracts(),
         &layer_norm::contracts(),
         &embedding::contracts(),
+        &frequency::contracts(),
         &softmax_cross_entropy::contracts(),
         &mean_squared_error::contracts(),
         &huber::contracts(),

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use wgrad::data::Labels;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Flatten, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu, Linear,
-    MaxPool2d, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Flatten, Frequency, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu,
+    Linear, MaxPool2d, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::reference::{self, Backward, Draw, Float, Forward, Mode, softmax_cross_entropy};
 use wgrad::{Init, Model, Sequential, Shape, Targets};
@@ -213,7 +213,7 @@ fn check_places(layer: &dyn Layer, [before, after]: [&dyn Layer; 2], input: Shap
 
 #[test]
 fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
-    let layers: [&dyn Layer; 9] = [
+    let layers: [&dyn Layer; 10] = [
         &Linear::new(4),
         &Relu,
         &Sigmoid,
@@ -221,6 +221,7 @@ fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
         &LeakyRelu::default(),
         &LeakyRelu::new(-0.5),
         &Gelu,
+        &Frequency::new(2),
         &BatchNorm::new().eps(0.1),
         &LayerNorm::new().eps(0.1),
     ];

@@ -27,6 +27,8 @@ mod conv2d;
 mod dropout;
 #[path = "parity/embedding.rs"]
 mod embedding;
+#[path = "parity/encodings.rs"]
+mod encodings;
 #[path = "parity/extremes.rs"]
 mod extremes;
 #[path = "parity/frames.rs"]

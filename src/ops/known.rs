@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::window::{Size2, Window};
 use super::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu,
-    Linear, MaxPool2d, Relu, Sigmoid, Tanh, unwrapped,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, Layer, LayerNorm,
+    LeakyRelu, Linear, MaxPool2d, Relu, Sigmoid, Tanh, unwrapped,
 };
 
 /// A layer of this crate. What its parameters start with is no setting: a file has what they are.
@@ -38,6 +38,9 @@ pub(crate) enum Known {
     Embedding {
         count: usize,
         width: usize,
+    },
+    Frequency {
+        octaves: usize,
     },
     Dropout {
         p: f32,
@@ -123,6 +126,10 @@ impl Known {
             let of_window = |window: Window| Self::AvgPool2d(window.into());
             return Some(pool.window.map_or(Self::GlobalAvgPool2d, of_window));
         }
+        if let Some(frequency) = layer.downcast_ref::<Frequency>() {
+            let octaves = frequency.octaves();
+            return Some(Self::Frequency { octaves });
+        }
         if let Some(dropout) = layer.downcast_ref::<Dropout>() {
             return Some(Self::Dropout { p: dropout.p() });
         }
@@ -169,6 +176,7 @@ impl Known {
             }
             Self::LayerNorm { eps } => Arc::new(LayerNorm::new().eps(eps)),
             Self::Embedding { count, width } => Arc::new(Embedding::new(count, width)),
+            Self::Frequency { octaves } => Arc::new(Frequency::new(octaves)),
             Self::Dropout { p } => Arc::new(Dropout::new(p)),
             Self::LeakyRelu { negative_slope } => Arc::new(LeakyRelu::new(negative_slope)),
             Self::Relu => Arc::new(Relu),

@@ -2,8 +2,8 @@
 
 use wgrad::layer_check::{Call, Check, LayerReport, Pass};
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu,
-    Linear, MaxPool2d, Relu, Sigmoid, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, Layer, LayerNorm,
+    LeakyRelu, Linear, MaxPool2d, Relu, Sigmoid, Tanh,
 };
 use wgrad::{LayerCheck, TensorShape, check_layer};
 
@@ -44,6 +44,11 @@ fn activations_are_good() {
         &Dropout::new(0.3),
         &Softsign::good(),
     ]);
+}
+
+#[test]
+fn encodings_are_good() {
+    assert_good(&[&Frequency::new(1), &Frequency::new(4)]);
 }
 
 #[test]

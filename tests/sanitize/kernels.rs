@@ -3,8 +3,8 @@
 use wgrad::kernel::Element;
 use wgrad::ops::{
     AvgPool2d, Backward, BatchNorm, BinaryCrossEntropy, Conv2d, Draw, Dropout, Embedding, Flatten,
-    Forward, Gelu, Huber, Layer, LayerNorm, LeakyRelu, Loss, LossPass, MaxPool2d, MeanSquaredError,
-    Mode, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    Forward, Frequency, Gelu, Huber, Layer, LayerNorm, LeakyRelu, Loss, LossPass, MaxPool2d,
+    MeanSquaredError, Mode, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::plan::Recorder;
 use wgrad::plumbing::{ConvVariant, Variant, max_pool_backward_relu, values};
@@ -128,6 +128,12 @@ pub(crate) fn cases() -> Vec<Case> {
         cases.push(case(name, move |recorder| {
             with_parameters(recorder, &BatchNorm::new(), (rows, input), None);
             with_parameters(recorder, &LayerNorm::new(), (rows, input), None);
+        }));
+    }
+    for [rows, inputs] in ELEMENTS {
+        let name = format!("encodings, {rows} rows of {inputs}");
+        cases.push(case(name, move |recorder| {
+            with_parameters(recorder, &Frequency::new(3), (rows, inputs.into()), None);
         }));
     }
     for shape @ [rows, indices, count, width] in LOOKED_UP {
