@@ -23,12 +23,15 @@ mod linear;
 mod loss_of_values;
 mod max_pool2d;
 mod mean_squared_error;
+mod one_blob;
 mod passes;
+mod relative_l2;
 mod relu;
 mod rms_prop;
 mod sgd;
 mod sigmoid;
 mod softmax_cross_entropy;
+mod spherical_harmonics;
 mod tanh;
 
 use std::fmt::Debug;
@@ -55,12 +58,15 @@ pub use leaky_relu::LeakyRelu;
 pub use linear::Linear;
 pub use max_pool2d::MaxPool2d;
 pub use mean_squared_error::MeanSquaredError;
+pub use one_blob::OneBlob;
 pub use passes::{Backward, Draw, Forward, LossPass, Mode, Targets, UpdateStep};
+pub use relative_l2::RelativeL2;
 pub use relu::Relu;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::{SoftmaxCrossEntropy, softmax_cross_entropy};
+pub use spherical_harmonics::SphericalHarmonics;
 pub use tanh::Tanh;
 
 /// `f32` or `f64`.

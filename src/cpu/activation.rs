@@ -88,7 +88,7 @@ impl Layer<f32> for Activation {
 /// `eˣ`, with an error of 2 in the last place. With `n` the integer nearest to `x/ln 2`, `eˣ = 2ⁿ·eʳ` with
 /// `|r| ≤ ln 2/2`, where a polynomial of degree 6 has a relative error of 3e-9.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     /// 1.5·2²³: the last places of a number beside it are integers.
     const INTEGERS: f32 = 12_582_912.0;
     /// `ln 2` in two parts, the first of few places: its product with an integer is exact.

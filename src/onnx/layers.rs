@@ -1,7 +1,6 @@
 //! The layers of the crate as operators.
 
-use std::f32::consts::{SQRT_2, TAU};
-use std::iter::successors;
+use std::f32::consts::SQRT_2;
 
 use super::nodes::{Nodes, automatic, float, int, sizes};
 use super::proto::{AttributeProto, DataType};
@@ -32,6 +31,8 @@ pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(),
         Known::Embedding { .. } => at.embedding(),
         Known::Gelu => at.gelu(),
         Known::Frequency { octaves } => at.frequency(octaves),
+        Known::OneBlob { bins } => at.one_blob(bins),
+        Known::SphericalHarmonics { degrees } => at.spherical_harmonics(degrees),
         // Padding counts as zeros.
         Known::AvgPool2d(window) => {
             let counts = vec![int("count_include_pad", 1)];
@@ -66,14 +67,14 @@ pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(),
 }
 
 /// A use of a layer.
-struct Place<'a, 'b> {
-    nodes: &'a mut Nodes<'b>,
+pub(super) struct Place<'a, 'b> {
+    pub(super) nodes: &'a mut Nodes<'b>,
     /// `layers.3`: what names of its own begin with.
-    place: String,
+    pub(super) place: String,
     /// Name of what it gives.
     output: String,
     /// Names of its parameters, and of its state behind them.
-    parameters: Vec<String>,
+    pub(super) parameters: Vec<String>,
     /// The value that it reads.
     x: usize,
     /// The layer, for people.
@@ -88,7 +89,7 @@ impl Place<'_, '_> {
     }
 
     /// The operator that gives what the layer gives.
-    fn give(&mut self, operator: &str, x: String, settings: Vec<AttributeProto>) {
+    pub(super) fn give(&mut self, operator: &str, x: String, settings: Vec<AttributeProto>) {
         let mut input = vec![x];
         input.append(&mut self.parameters);
         self.nodes
@@ -96,14 +97,14 @@ impl Place<'_, '_> {
     }
 
     /// An operator before it, whose name goes on that of the layer; returns the name.
-    fn before(&mut self, operator: &str, input: Vec<String>, name: &str) -> String {
+    pub(super) fn before(&mut self, operator: &str, input: Vec<String>, name: &str) -> String {
         let name = format!("{}.{name}", self.place);
         self.nodes
             .push(operator, input, &name, Vec::new(), &self.doc);
         name
     }
 
-    fn flat(&mut self) -> String {
+    pub(super) fn flat(&mut self) -> String {
         let name = format!("{}.flat", self.place);
         self.nodes.flat(self.x, &name)
     }
@@ -130,35 +131,6 @@ impl Place<'_, '_> {
         let product = self.before("Mul", vec![x, twice], "twice");
         self.parameters.push(half);
         self.give("Mul", product, Vec::new());
-    }
-
-    /// Its inputs, each in a row of its own: (rows, inputs, 1).
-    fn apart(&mut self) -> String {
-        let x = self.flat();
-        let shape = format!("{}.apart_shape", self.place);
-        let shape = self.nodes.integers(shape, &[0, -1, 1]);
-        self.before("Reshape", vec![x, shape], "apart")
-    }
-
-    /// `y = sin(2ˡπx)` and, a quarter of a turn further, `cos(2ˡπx)`. Whole turns are taken off before.
-    fn frequency(&mut self, octaves: usize) {
-        let halves = successors(Some(0.5), |half| Some(2.0 * half));
-        let halves: Vec<f32> = halves.take(octaves).flat_map(|half| [half, half]).collect();
-        let quarters = [0.0, 0.25].repeat(octaves);
-        let columns = |name: &str| format!("{}.{name}", self.place);
-        let names = [columns("halves"), columns("quarters"), columns("turn")];
-        let [of_halves, of_quarters, of_turn] = names;
-        let halves = self.nodes.numbers(of_halves, &[2 * octaves], &halves);
-        let quarters = self.nodes.numbers(of_quarters, &[2 * octaves], &quarters);
-        let turn = self.nodes.number(of_turn, TAU);
-        let apart = self.apart();
-        let turns = self.before("Mul", vec![apart, halves], "turns");
-        let whole = self.before("Round", vec![turns.clone()], "whole_turns");
-        let part = self.before("Sub", vec![turns, whole], "part");
-        let shifted = self.before("Add", vec![part, quarters], "shifted");
-        let angle = self.before("Mul", vec![shifted, turn], "angle");
-        let waves = self.before("Sin", vec![angle], "waves");
-        self.give("Flatten", waves, vec![int("axis", 1)]);
     }
 
     /// `y[i] = w[x[i]]`.

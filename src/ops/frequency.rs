@@ -2,7 +2,7 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::elementwise::{WORKGROUP_SIZE, record_elements};
+use super::elementwise::{WORKGROUP_SIZE, record_elements, record_loops};
 use super::{Backward, Forward, Layer, LayerSpec, to_u32};
 use crate::error::Error;
 use crate::fields;
@@ -144,14 +144,14 @@ impl Layer for Frequency {
             "frequency::backward: shapes"
         );
         let tensors = [pass.x, pass.dy, dx];
-        let flops = (WAVE + 6) * self.octaves as u64;
-        record_elements(
+        let loops = (self.octaves, WAVE + 6);
+        record_loops(
             recorder,
             &BACKWARD,
             self.settings(elements),
             &tensors,
             elements,
-            flops,
+            loops,
         );
         Ok(())
     }

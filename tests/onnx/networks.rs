@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wgrad::ndarray::{Array2, ArrayD};
 use wgrad::ops::{
     AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, Layer, LayerNorm,
-    LeakyRelu, Linear, MaxPool2d, Relu, Sigmoid, Tanh,
+    LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
 };
 use wgrad::{
     DeepConvNet, MultiLayerNet, Sequential, Shape, SimpleConvNet, TwoLayerNet, cpu::Network,
@@ -244,8 +244,12 @@ fn norms() -> Vec<Case> {
 fn encodings() -> Vec<Case> {
     let features = Sequential::input(3).layer(Frequency::new(10));
     let image = Sequential::input([2, 2]).layer(Frequency::new(3));
+    let blobs = Sequential::input(2).layer(OneBlob::new(5));
+    let harmonics = Sequential::input(3).layer(SphericalHarmonics::new(4));
     vec![
         case("frequency", features.layer(Linear::new(4))),
         case("frequency_of_an_image", image.layer(Linear::new(2))),
+        case("one_blob", blobs.layer(Linear::new(3))),
+        case("spherical_harmonics", harmonics.layer(Linear::new(3))),
     ]
 }

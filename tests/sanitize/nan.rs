@@ -9,7 +9,8 @@ use wgrad::kernel::Element;
 use wgrad::ops::{
     AvgPool2d, BatchNorm, BinaryCrossEntropy, Dropout, Embedding, Flatten, Forward, Frequency,
     Gelu, Huber, Layer, LayerNorm, LeakyRelu, Linear, Loss, LossPass, MaxPool2d, MeanSquaredError,
-    Mode, Optimizer, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    Mode, OneBlob, Optimizer, RelativeL2, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy,
+    SphericalHarmonics, Tanh,
 };
 use wgrad::plan::{Plan, Recorder};
 use wgrad::plumbing::{self, ConvVariant, Variant};
@@ -146,7 +147,11 @@ fn elementwise(faults: &mut Faults) {
 }
 
 fn encodings(faults: &mut Faults) {
-    let layers: [&dyn Layer; 1] = [&Frequency::new(2)];
+    let layers: [&dyn Layer; 3] = [
+        &Frequency::new(2),
+        &OneBlob::new(2),
+        &SphericalHarmonics::new(3),
+    ];
     for layer in layers {
         let x = tensor("x", [5, 3], 1);
         let spec = layer.spec(&3.into()).unwrap();
@@ -307,6 +312,11 @@ fn losses(faults: &mut Faults) {
     faults.pass("huber", &[&outputs, &values], &found, |recorder| {
         let pass = LossPass::new([&outputs, &values], found);
         Huber::new(0.5).forward_backward(recorder, pass).unwrap();
+    });
+    faults.pass("relative l2", &[&outputs, &values], &found, |recorder| {
+        let pass = LossPass::new([&outputs, &values], found);
+        let relative = RelativeL2::default();
+        relative.forward_backward(recorder, pass).unwrap();
     });
     let probabilities = tensor("probabilities", shape, 6);
     gpu().write(&probabilities, &[0.25f32; 35]).unwrap();
