@@ -222,7 +222,7 @@ fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
         &LeakyRelu::new(-0.5),
         &Gelu,
         &Frequency::new(2),
-        &OneBlob::new(3),
+        &OneBlob::new(1),
         &BatchNorm::new().eps(0.1),
         &LayerNorm::new().eps(0.1),
     ];

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use wgrad::ops::{Frequency, Layer as _, OneBlob, SphericalHarmonics};
+use wgrad::ops::{Frequency, Layer, OneBlob, SphericalHarmonics};
 
 use crate::gpu::{self, FLUSHED, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu};
 use crate::passes::{Operands, Results};
@@ -354,4 +354,49 @@ fn spherical_harmonics_of_what_is_no_direction_are_nan() {
     // Those of z; no other row.
     assert!(y[9 + 2].is_nan() && y[9 + 6].is_nan());
     assert!(y[..9].iter().chain(&y[18..]).all(|y| y.is_finite()));
+}
+
+#[test]
+fn settings_of_encodings_that_make_no_sense_are_told() {
+    let wrong: [(&dyn Layer, usize, &str); 7] = [
+        (
+            &Frequency::new(0),
+            2,
+            "number of octaves must be 1 to 32; it is 0",
+        ),
+        (
+            &Frequency::new(33),
+            2,
+            "number of octaves must be 1 to 32; it is 33",
+        ),
+        (
+            &OneBlob::new(0),
+            1,
+            "number of bins must be 1 to 1024; it is 0",
+        ),
+        (
+            &OneBlob::new(1025),
+            1,
+            "number of bins must be 1 to 1024; it is 1025",
+        ),
+        (
+            &SphericalHarmonics::new(0),
+            3,
+            "number of degrees must be 1 to 8; it is 0",
+        ),
+        (
+            &SphericalHarmonics::new(9),
+            3,
+            "number of degrees must be 1 to 8; it is 9",
+        ),
+        (
+            &SphericalHarmonics::new(2),
+            2,
+            "must be the 3 parts of a direction; it is 2",
+        ),
+    ];
+    for (layer, inputs, expected) in wrong {
+        let error = layer.spec(&inputs.into()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
