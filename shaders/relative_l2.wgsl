@@ -42,7 +42,7 @@ fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) c
         let size = output * output + shape.epsilon;
         in_range = in_range & is_finite(squared) & is_finite(size);
         sum += squared / size;
-        let slope = shape.scale * difference / size;
+        let slope = shape.scale * (difference / size);
         dy[first + c] = select(bitcast<f32>(not_a_number), slope, is_number);
     }
     let mean = sum / f32(shape.outputs);

@@ -97,7 +97,8 @@ fn relative_l2_of_extremes_is_that_of_the_cpu() {
         assert_eq!(expected.is_nan(), !is_sound, "{case}");
         assert_agrees(&case, losses[row], expected);
         if expected.is_finite() {
-            assert_agrees(&case, dy[row] * losses.len() as f32, gradient[[0, 0]]);
+            // Of one row it is so many times as large; a GPU may flush it to 0.
+            assert_agrees(&case, dy[row], gradient[[0, 0]] / losses.len() as f32);
         }
     }
 }
