@@ -8,6 +8,7 @@ mod dense;
 mod direct;
 #[cfg(not(target_arch = "wasm32"))]
 mod dropout;
+mod encoding;
 mod evaluation;
 mod features;
 mod footprint;

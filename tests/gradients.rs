@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use wgrad::data::Labels;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Flatten, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu, Linear,
-    MaxPool2d, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Flatten, Frequency, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu,
+    Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SoftmaxCrossEntropy, SphericalHarmonics, Tanh,
 };
 use wgrad::reference::{self, Backward, Draw, Float, Forward, Mode, softmax_cross_entropy};
 use wgrad::{Init, Model, Sequential, Shape, Targets};
@@ -213,7 +213,7 @@ fn check_places(layer: &dyn Layer, [before, after]: [&dyn Layer; 2], input: Shap
 
 #[test]
 fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
-    let layers: [&dyn Layer; 9] = [
+    let layers: [&dyn Layer; 11] = [
         &Linear::new(4),
         &Relu,
         &Sigmoid,
@@ -221,6 +221,8 @@ fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
         &LeakyRelu::default(),
         &LeakyRelu::new(-0.5),
         &Gelu,
+        &Frequency::new(2),
+        &OneBlob::new(1),
         &BatchNorm::new().eps(0.1),
         &LayerNorm::new().eps(0.1),
     ];
@@ -229,6 +231,20 @@ fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
         for rows in [1, 3] {
             check_places(layer, [&before, &after], 4.into(), rows);
         }
+    }
+}
+
+/// Harmonics of what a layer before gives.
+#[test]
+fn backward_of_spherical_harmonics_is_their_derivative() {
+    let (before, after) = (Linear::new(3), Linear::new(2));
+    for degrees in [1, 4] {
+        check_places(
+            &SphericalHarmonics::new(degrees),
+            [&before, &after],
+            3.into(),
+            2,
+        );
     }
 }
 

@@ -27,6 +27,8 @@ mod conv2d;
 mod dropout;
 #[path = "parity/embedding.rs"]
 mod embedding;
+#[path = "parity/encodings.rs"]
+mod encodings;
 #[path = "parity/extremes.rs"]
 mod extremes;
 #[path = "parity/frames.rs"]
@@ -47,6 +49,8 @@ mod mix;
 mod passes;
 #[path = "parity/pools.rs"]
 mod pools;
+#[path = "parity/relative_l2.rs"]
+mod relative_l2;
 #[path = "parity/row_weights.rs"]
 mod row_weights;
 #[path = "parity/softmax_cross_entropy.rs"]

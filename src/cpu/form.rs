@@ -4,6 +4,7 @@ use super::activation::Activation;
 use super::conv2d::Conv2d;
 #[cfg(not(target_arch = "wasm32"))]
 use super::dropout::Dropout;
+use super::encoding;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
 use super::pooling::{AvgPool2d, MaxPool2d};
@@ -63,6 +64,9 @@ impl Form {
         }
         if let Some(activation) = Activation::of(of_type) {
             return Self::Layer(Twin::of(activation));
+        }
+        if let Some(encoding) = encoding::twin(of_type) {
+            return Self::Layer(encoding);
         }
         Self::Layer(layer.reference())
     }

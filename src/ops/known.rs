@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::window::{Size2, Window};
 use super::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu,
-    Linear, MaxPool2d, Relu, Sigmoid, Tanh, unwrapped,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, Layer, LayerNorm,
+    LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh, unwrapped,
 };
 
 /// A layer of this crate. What its parameters start with is no setting: a file has what they are.
@@ -38,6 +38,15 @@ pub(crate) enum Known {
     Embedding {
         count: usize,
         width: usize,
+    },
+    Frequency {
+        octaves: usize,
+    },
+    OneBlob {
+        bins: usize,
+    },
+    SphericalHarmonics {
+        degrees: usize,
     },
     Dropout {
         p: f32,
@@ -130,6 +139,10 @@ impl Known {
             let negative_slope = relu.negative_slope();
             return Some(Self::LeakyRelu { negative_slope });
         }
+        Self::encoding(layer).or_else(|| Self::without_settings(layer))
+    }
+
+    fn without_settings(layer: &dyn std::any::Any) -> Option<Self> {
         let without_settings = [
             (layer.is::<Relu>(), Self::Relu),
             (layer.is::<Gelu>(), Self::Gelu),
@@ -139,6 +152,19 @@ impl Known {
         ];
         let mut found = without_settings.into_iter().filter(|(is_it, _)| *is_it);
         found.next().map(|(_, known)| known)
+    }
+
+    fn encoding(layer: &dyn std::any::Any) -> Option<Self> {
+        if let Some(frequency) = layer.downcast_ref::<Frequency>() {
+            let octaves = frequency.octaves();
+            return Some(Self::Frequency { octaves });
+        }
+        if let Some(blob) = layer.downcast_ref::<OneBlob>() {
+            return Some(Self::OneBlob { bins: blob.bins() });
+        }
+        let harmonics = layer.downcast_ref::<SphericalHarmonics>()?;
+        let degrees = harmonics.degrees();
+        Some(Self::SphericalHarmonics { degrees })
     }
 
     /// The layer. Its settings may make no sense: its `spec` says so.
@@ -169,6 +195,9 @@ impl Known {
             }
             Self::LayerNorm { eps } => Arc::new(LayerNorm::new().eps(eps)),
             Self::Embedding { count, width } => Arc::new(Embedding::new(count, width)),
+            Self::Frequency { octaves } => Arc::new(Frequency::new(octaves)),
+            Self::OneBlob { bins } => Arc::new(OneBlob::new(bins)),
+            Self::SphericalHarmonics { degrees } => Arc::new(SphericalHarmonics::new(degrees)),
             Self::Dropout { p } => Arc::new(Dropout::new(p)),
             Self::LeakyRelu { negative_slope } => Arc::new(LeakyRelu::new(negative_slope)),
             Self::Relu => Arc::new(Relu),

@@ -2,8 +2,8 @@
 
 use wgrad::layer_check::{Call, Check, LayerReport, Pass};
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu,
-    Linear, MaxPool2d, Relu, Sigmoid, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, Layer, LayerNorm,
+    LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
 };
 use wgrad::{LayerCheck, TensorShape, check_layer};
 
@@ -44,6 +44,26 @@ fn activations_are_good() {
         &Dropout::new(0.3),
         &Softsign::good(),
     ]);
+}
+
+#[test]
+fn encodings_are_good() {
+    assert_good(&[&Frequency::new(1), &Frequency::new(4)]);
+    // Where they are made for: far away they are 0.
+    let check = LayerCheck::default().inputs(-0.5..=1.5);
+    for bins in [1, 7] {
+        let report = check.run(gpu(), &OneBlob::new(bins));
+        assert_narrow(&report.unwrap_or_else(|error| panic!("{error}")));
+    }
+    // Directions have a length of about 1, whose powers are as large.
+    let check = LayerCheck::default().inputs(-1.0..=1.0);
+    let check = check.shapes([[1, 3], [2, 3], [65, 3], [300, 3]]);
+    for degrees in 1..=8 {
+        let report = check.run(gpu(), &SphericalHarmonics::new(degrees));
+        let report = report.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(report.kernels.len(), 2, "{report}");
+        assert_narrow(&report);
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use wgrad::kernel::Element;
 use wgrad::ops::{
     AvgPool2d, Backward, BatchNorm, BinaryCrossEntropy, Conv2d, Draw, Dropout, Embedding, Flatten,
-    Forward, Gelu, Huber, Layer, LayerNorm, LeakyRelu, Loss, LossPass, MaxPool2d, MeanSquaredError,
-    Mode, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    Forward, Frequency, Gelu, Huber, Layer, LayerNorm, LeakyRelu, Loss, LossPass, MaxPool2d,
+    MeanSquaredError, Mode, OneBlob, RelativeL2, Relu, Sigmoid, SoftmaxCrossEntropy,
+    SphericalHarmonics, Tanh,
 };
 use wgrad::plan::Recorder;
 use wgrad::plumbing::{ConvVariant, Variant, max_pool_backward_relu, values};
@@ -128,6 +129,17 @@ pub(crate) fn cases() -> Vec<Case> {
         cases.push(case(name, move |recorder| {
             with_parameters(recorder, &BatchNorm::new(), (rows, input), None);
             with_parameters(recorder, &LayerNorm::new(), (rows, input), None);
+        }));
+    }
+    for [rows, inputs] in ELEMENTS {
+        let name = format!("encodings, {rows} rows of {inputs}");
+        cases.push(case(name, move |recorder| {
+            with_parameters(recorder, &Frequency::new(3), (rows, inputs.into()), None);
+            with_parameters(recorder, &OneBlob::new(3), (rows, inputs.into()), None);
+            for degrees in [1, 4] {
+                let harmonics = SphericalHarmonics::new(degrees);
+                with_parameters(recorder, &harmonics, (rows * inputs, 3.into()), None);
+            }
         }));
     }
     for shape @ [rows, indices, count, width] in LOOKED_UP {
@@ -319,6 +331,8 @@ fn losses(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
     for outputs in [&outputs, &infinite] {
         let pass = LossPass::new([outputs, &values], [&losses, &doutputs]);
         Huber::new(0.5).forward_backward(recorder, pass).unwrap();
+        let relative = RelativeL2::default();
+        relative.forward_backward(recorder, pass).unwrap();
     }
     let probabilities = tensor("probabilities", shape, 7);
     gpu()

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{MOST_VALUES, StructureFault};
 use crate::network::Sequential;
 use crate::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu,
-    Linear, MaxPool2d, Relu, Sigmoid, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, Layer, LayerNorm,
+    LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
 };
 
 /// Every layer of the crate, several inputs, a sum, a concatenation, names, and a layer that is used again.
@@ -45,6 +45,10 @@ fn everything() -> Sequential {
         .at("pooled")
         .layer(Flatten)
         .layer(Sigmoid)
+        .layer(Linear::new(3))
+        .layer(SphericalHarmonics::new(2))
+        .layer(OneBlob::new(4))
+        .layer(Frequency::new(3))
         .concat("both")
         .layer(Linear::new(3))
 }
