@@ -20,6 +20,7 @@ mod flatten;
 pub(crate) mod gather;
 mod gelu;
 mod group;
+pub(crate) mod hash_grid;
 mod huber;
 mod known;
 mod layer;
@@ -63,6 +64,7 @@ pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use gelu::Gelu;
 pub use group::Group;
+pub use hash_grid::HashGrid;
 pub use huber::Huber;
 pub(crate) use known::Known;
 #[cfg(feature = "onnx")]
@@ -115,6 +117,7 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &batch_norm::contracts(),
         &layer_norm::contracts(),
         &embedding::contracts(),
+        &hash_grid::contracts(),
         &softmax_cross_entropy::contracts(),
         &mean_squared_error::contracts(),
         &huber::contracts(),

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::window::{Size2, Window};
 use super::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu,
-    Linear, MaxPool2d, Relu, Sigmoid, Tanh, unwrapped,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, HashGrid, Layer, LayerNorm,
+    LeakyRelu, Linear, MaxPool2d, Relu, Sigmoid, Tanh, unwrapped,
 };
 
 /// A layer of this crate. What its parameters start with is no setting: a file has what they are.
@@ -38,6 +38,13 @@ pub(crate) enum Known {
     Embedding {
         count: usize,
         width: usize,
+    },
+    HashGrid {
+        levels: usize,
+        features_per_level: usize,
+        table_size: usize,
+        base_resolution: usize,
+        growth: f32,
     },
     Dropout {
         p: f32,
@@ -112,6 +119,15 @@ impl Known {
                 width: embedding.width,
             });
         }
+        if let Some(grid) = layer.downcast_ref::<HashGrid>() {
+            return Some(Self::HashGrid {
+                levels: grid.levels,
+                features_per_level: grid.features_per_level,
+                table_size: grid.table_size,
+                base_resolution: grid.base_resolution,
+                growth: grid.growth,
+            });
+        }
         Self::without_parameters(layer)
     }
 
@@ -169,6 +185,18 @@ impl Known {
             }
             Self::LayerNorm { eps } => Arc::new(LayerNorm::new().eps(eps)),
             Self::Embedding { count, width } => Arc::new(Embedding::new(count, width)),
+            Self::HashGrid {
+                levels,
+                features_per_level,
+                table_size,
+                base_resolution,
+                growth,
+            } => {
+                let grid = HashGrid::new().levels(levels);
+                let grid = grid.features_per_level(features_per_level);
+                let grid = grid.table_size(table_size);
+                Arc::new(grid.base_resolution(base_resolution).growth(growth))
+            }
             Self::Dropout { p } => Arc::new(Dropout::new(p)),
             Self::LeakyRelu { negative_slope } => Arc::new(LeakyRelu::new(negative_slope)),
             Self::Relu => Arc::new(Relu),

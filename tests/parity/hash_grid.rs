@@ -1,0 +1,286 @@
+use wgrad::ndarray::ArrayView1;
+use wgrad::ops::{HashGrid, Layer};
+
+use crate::gpu::{FLUSHED, Numbers, ROUNDING, assert_close, dispatching, folding_gpu, gpu};
+use crate::passes::{Operands, Results};
+
+/// The settings of a grid, and what its levels are.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    levels: usize,
+    features: usize,
+    table_size: usize,
+    base: usize,
+    growth: f32,
+    dimensions: usize,
+}
+
+/// A level: first entry, cells along an axis, entries.
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    first: usize,
+    cells: usize,
+    entries: usize,
+}
+
+impl Grid {
+    fn layer(&self) -> HashGrid {
+        let grid = HashGrid::new().levels(self.levels);
+        let grid = grid.features_per_level(self.features);
+        let grid = grid.table_size(self.table_size).growth(self.growth);
+        grid.base_resolution(self.base)
+    }
+
+    fn levels(&self) -> Vec<Level> {
+        let (mut first, mut levels) = (0, Vec::new());
+        for level in 0..self.levels {
+            let exponent = i32::try_from(level).unwrap();
+            let cells = (self.base as f64 * f64::from(self.growth).powi(exponent)).floor();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "small"
+            )]
+            let cells = cells as usize;
+            let corners = (cells + 1).pow(u32::try_from(self.dimensions).unwrap());
+            let entries = corners.min(self.table_size);
+            levels.push(Level {
+                first,
+                cells,
+                entries,
+            });
+            first += entries;
+        }
+        levels
+    }
+
+    /// The entry of each corner of a position's cell, and the fraction along each axis.
+    fn cell(&self, level: Level, x: ArrayView1<'_, f32>) -> (Vec<usize>, Vec<f64>) {
+        let (mut cells, mut fractions) = (Vec::new(), Vec::new());
+        for &x in x {
+            let position = f64::from(x.clamp(0.0, 1.0)) * level.cells as f64;
+            let cell = position.floor().min((level.cells - 1) as f64);
+            fractions.push(position - cell);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "small"
+            )]
+            cells.push(cell as usize);
+        }
+        let entries = (0..1usize << self.dimensions).map(|corner| {
+            let at = cells
+                .iter()
+                .enumerate()
+                .map(|(d, cell)| cell + (corner >> d & 1));
+            let at: Vec<usize> = at.collect();
+            let corners = (level.cells + 1).pow(u32::try_from(self.dimensions).unwrap());
+            let entry = match corners <= self.table_size {
+                true => at
+                    .iter()
+                    .rev()
+                    .fold(0, |sum, at| sum * (level.cells + 1) + at),
+                false => {
+                    let hash = at.iter().zip([1u64, 2_654_435_761, 805_459_861]);
+                    let hash = hash.fold(0, |hash, (&at, prime)| hash ^ (at as u64 * prime));
+                    usize::try_from(hash % self.table_size as u64).unwrap()
+                }
+            };
+            level.first + entry
+        });
+        (entries.collect(), fractions)
+    }
+
+    /// Bits of the largest contribution of so many rows: see the type's documentation.
+    fn bits(&self, rows: usize) -> u32 {
+        let log2 = rows.next_power_of_two().trailing_zeros();
+        let is_hashed = self
+            .levels()
+            .iter()
+            .any(|level| level.entries == self.table_size);
+        let of_hits = if is_hashed {
+            self.dimensions as u32 - 1
+        } else {
+            0
+        };
+        (62 - of_hits).saturating_sub(2 * log2).min(30)
+    }
+}
+
+/// Every number of a grid in −0.5…1.5: outside as well.
+fn around(numbers: &mut Numbers) -> f32 {
+    numbers.uniform() + 0.5
+}
+
+/// In 0…1, in steps of 2⁻²⁴.
+fn within(numbers: &mut Numbers) -> f32 {
+    numbers.uniform() / 2.0 + 0.5
+}
+
+/// What the fraction of a position is off by: it is cut off after 24 places, a small coordinate after 31.
+fn off_by(level: Level) -> f64 {
+    ROUNDING + level.cells as f64 / f64::from(1u32 << 31)
+}
+
+/// `y`, `dx` and `dtable` beside the formulas, and `dtable` beside the integers that its bits are made of.
+fn check(case: &str, gpu: &wgrad::Gpu, grid: Grid, rows: usize, x: impl Fn(&mut Numbers) -> f32) {
+    let layer = &grid.layer();
+    let operands = Operands::new(layer, [rows, grid.dimensions], x);
+    let case = format!("{case}, {rows} rows, {grid:?}");
+    let found = operands.on_gpu(&case, gpu, layer, true);
+    let expected = operands.by_reference(layer, true);
+    let bounds = [
+        of_y(grid, &operands),
+        of_dx(grid, &operands),
+        of_table(grid, &operands, &expected[2]),
+    ];
+    for (((name, found), expected), bounds) in found.iter().zip(&expected).zip(bounds) {
+        let case = format!("{case}: {name}");
+        assert_close(&case, found, expected.iter().copied(), bounds);
+    }
+    assert_bits(&case, grid, &operands, &found);
+}
+
+/// A weight is off by what the fractions are, and by roundings: of products of fractions, and with a number of the table,
+/// which is at most 1½. The sum has as many terms as corners.
+fn of_y(grid: Grid, operands: &Operands) -> Vec<f64> {
+    let corners = (1 << grid.dimensions) as f64;
+    let dimensions = grid.dimensions as f64;
+    let of_level = grid.levels().into_iter().flat_map(|level| {
+        let bound =
+            1.5 * (corners * dimensions * off_by(level) + (corners + dimensions + 1.0) * ROUNDING);
+        vec![bound + 2.0 * corners * FLUSHED; grid.features]
+    });
+    let of_row: Vec<f64> = of_level.collect();
+    of_row.repeat(operands.x.nrows())
+}
+
+/// The same of each corner's `N·Σ dy·table`, with roundings of that sum, and of the sum over levels.
+fn of_dx(grid: Grid, operands: &Operands) -> Vec<f64> {
+    let corners = (1 << grid.dimensions) as f64;
+    let dimensions = grid.dimensions as f64;
+    let terms = grid.features as f64 + corners + dimensions + 3.0 + grid.levels as f64;
+    let of_row = |dy: ArrayView1<'_, f32>| {
+        let levels = grid
+            .levels()
+            .into_iter()
+            .zip(dy.exact_chunks(grid.features));
+        let of_level = levels.map(|(level, dy)| {
+            let product = dy.iter().map(|dy| 1.5 * f64::from(dy.abs())).sum::<f64>();
+            let off = (dimensions - 1.0) * off_by(level) + terms * ROUNDING;
+            level.cells as f64 * corners * (product * off + terms * FLUSHED)
+        });
+        vec![of_level.sum(); grid.dimensions]
+    };
+    operands.dy.outer_iter().flat_map(of_row).collect()
+}
+
+/// A contribution is off by less than a unit, which is what is cut off of `dy`, and by half a unit along each axis; and by
+/// what fractions are. The sum is rounded once.
+fn of_table(grid: Grid, operands: &Operands, expected: &[f64]) -> Vec<f64> {
+    let dimensions = grid.dimensions as f64;
+    let bits = grid.bits(operands.x.nrows());
+    let mut bounds: Vec<f64> = expected
+        .iter()
+        .map(|g| g.abs() * ROUNDING + FLUSHED)
+        .collect();
+    for (index, level) in grid.levels().into_iter().enumerate() {
+        // A power of two, above the largest by a factor of at most 2.
+        let unit = 2.0 * largest(grid, operands, index) / f64::from(bits).exp2();
+        for (row, x) in operands.x.outer_iter().enumerate() {
+            for entry in grid.cell(level, x).0 {
+                for f in 0..grid.features {
+                    let dy = f64::from(operands.dy[[row, index * grid.features + f]].abs());
+                    let off = dy * dimensions * off_by(level) + unit * (1.0 + dimensions / 2.0);
+                    bounds[entry * grid.features + f] += off;
+                }
+            }
+        }
+    }
+    bounds
+}
+
+fn largest(grid: Grid, operands: &Operands, level: usize) -> f64 {
+    let columns = level * grid.features..(level + 1) * grid.features;
+    let rows = operands.dy.outer_iter();
+    let values = rows.flat_map(|dy| {
+        columns
+            .clone()
+            .map(move |column| f64::from(dy[column].abs()))
+    });
+    values.fold(0.0, f64::max)
+}
+
+/// `value·fraction / 2²⁴`, rounded, halves away from 0.
+fn share(value: i64, fraction: i64) -> i64 {
+    value.signum() * ((value.abs() * fraction + (1 << 23)) >> 24)
+}
+
+/// The gradient by the table is the sum of integers that its definition says, rounded once: equal on all devices.
+fn assert_bits(case: &str, grid: Grid, operands: &Operands, found: &Results) {
+    let bits = grid.bits(operands.x.nrows());
+    let found = &found[2].1;
+    let mut sums = vec![0i64; found.len()];
+    let mut units = vec![0.0; found.len()];
+    for (index, level) in grid.levels().into_iter().enumerate() {
+        let exponent = largest(grid, operands, index).log2().floor() + 1.0;
+        let unit = (exponent - f64::from(bits)).exp2();
+        let numbers = level.first * grid.features..(level.first + level.entries) * grid.features;
+        units[numbers].fill(unit);
+        for (row, x) in operands.x.outer_iter().enumerate() {
+            let (entries, fractions) = grid.cell(level, x);
+            for f in 0..grid.features {
+                let dy = f64::from(operands.dy[[row, index * grid.features + f]]);
+                #[expect(clippy::cast_possible_truncation, reason = "the fraction is cut off")]
+                let mut parts = vec![(dy / unit) as i64];
+                for fraction in &fractions {
+                    #[expect(clippy::cast_possible_truncation, reason = "of 25 bits")]
+                    let fraction = (fraction * f64::from(1 << 24)) as i64;
+                    let upper: Vec<i64> = parts.iter().map(|&part| share(part, fraction)).collect();
+                    let lower = parts.iter().zip(&upper).map(|(part, upper)| part - upper);
+                    parts = lower.chain(upper.iter().copied()).collect();
+                }
+                for (entry, part) in entries.iter().zip(parts) {
+                    sums[entry * grid.features + f] += part;
+                }
+            }
+        }
+    }
+    for (at, ((&sum, &unit), &found)) in sums.iter().zip(&units).zip(found).enumerate() {
+        let places = (64 - sum.unsigned_abs().leading_zeros()).saturating_sub(24);
+        let half = (1u64 << places) >> 1;
+        let rounded = ((sum.unsigned_abs() + half) >> places << places) as f64;
+        let expected = sum.signum() as f64 * rounded * unit;
+        assert!(
+            f64::from(found) == expected,
+            "{case}: number {at} is {found:e}, expected {expected:e}"
+        );
+    }
+}
+
+const SMALL: Grid = Grid {
+    levels: 5,
+    features: 2,
+    table_size: 64,
+    base: 3,
+    growth: 1.6,
+    dimensions: 2,
+};
+
+/// Dense levels and hashed ones, around the rows of a workgroup.
+#[test]
+fn hash_grid_is_its_formula() {
+    for dimensions in [2, 3] {
+        for features in [1, 2, 4, 8] {
+            let grid = Grid {
+                dimensions,
+                features,
+                ..SMALL
+            };
+            for rows in [1, 5, 255, 257, 600] {
+                check("within", gpu(), grid, rows, within);
+            }
+            check("around", gpu(), grid, 77, around);
+        }
+    }
+}
