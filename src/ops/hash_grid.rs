@@ -10,7 +10,7 @@ use crate::shape::Shape;
 use kernels::Pass;
 
 pub(super) use kernels::contracts;
-pub(crate) use levels::Levels;
+pub(crate) use levels::{Level, Levels, Limbs};
 
 /// Multiresolution hash encoding (Müller, Evans, Schied and Keller, "Instant neural graphics primitives with a
 /// multiresolution hash encoding", 2022, section 3): features of a point in the unit square or cube, from grids of

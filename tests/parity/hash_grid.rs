@@ -1,5 +1,6 @@
 use wgrad::ndarray::ArrayView1;
-use wgrad::ops::{HashGrid, Layer};
+use wgrad::ops::HashGrid;
+use wgrad::{PassSpec, Sequential};
 
 use crate::gpu::{FLUSHED, Numbers, ROUNDING, assert_close, dispatching, folding_gpu, gpu};
 use crate::passes::{Operands, Results};
@@ -185,8 +186,9 @@ fn of_table(grid: Grid, operands: &Operands, expected: &[f64]) -> Vec<f64> {
         .map(|g| g.abs() * ROUNDING + FLUSHED)
         .collect();
     for (index, level) in grid.levels().into_iter().enumerate() {
-        // A power of two, above the largest by a factor of at most 2.
+        // A power of two, above the largest by a factor of at most 2, and a normal number.
         let unit = 2.0 * largest(grid, operands, index) / f64::from(bits).exp2();
+        let unit = unit.max(FLUSHED);
         for (row, x) in operands.x.outer_iter().enumerate() {
             for entry in grid.cell(level, x).0 {
                 for f in 0..grid.features {
@@ -224,7 +226,7 @@ fn assert_bits(case: &str, grid: Grid, operands: &Operands, found: &Results) {
     let mut units = vec![0.0; found.len()];
     for (index, level) in grid.levels().into_iter().enumerate() {
         let exponent = largest(grid, operands, index).log2().floor() + 1.0;
-        let unit = (exponent - f64::from(bits)).exp2();
+        let unit = (exponent - f64::from(bits)).max(-126.0).exp2();
         let numbers = level.first * grid.features..(level.first + level.entries) * grid.features;
         units[numbers].fill(unit);
         for (row, x) in operands.x.outer_iter().enumerate() {
@@ -249,10 +251,15 @@ fn assert_bits(case: &str, grid: Grid, operands: &Operands, found: &Results) {
     for (at, ((&sum, &unit), &found)) in sums.iter().zip(&units).zip(found).enumerate() {
         let places = (64 - sum.unsigned_abs().leading_zeros()).saturating_sub(24);
         let half = (1u64 << places) >> 1;
-        let rounded = ((sum.unsigned_abs() + half) >> places << places) as f64;
+        let rounded = (((sum.unsigned_abs() + half) >> places) << places) as f64;
         let expected = sum.signum() as f64 * rounded * unit;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it has 24 bits; what is too large is infinite"
+        )]
+        let is_it = found == expected as f32 || (expected.abs() < FLUSHED && found == 0.0);
         assert!(
-            f64::from(found) == expected,
+            is_it,
             "{case}: number {at} is {found:e}, expected {expected:e}"
         );
     }
@@ -282,5 +289,171 @@ fn hash_grid_is_its_formula() {
             }
             check("around", gpu(), grid, 77, around);
         }
+    }
+}
+
+/// Rows from which coarse levels are summed in a workgroup's memory, around those of a workgroup; levels of which all,
+/// some and none fit there.
+#[test]
+fn hash_grid_of_many_rows_is_its_formula() {
+    for (dimensions, base, table_size) in [(2, 3, 64), (2, 20, 2048), (2, 33, 2048), (3, 4, 512)] {
+        let grid = Grid {
+            dimensions,
+            base,
+            table_size,
+            ..SMALL
+        };
+        for rows in [1023, 1024, 2049] {
+            check("many rows", gpu(), grid, rows, within);
+        }
+    }
+    let wide = Grid {
+        features: 8,
+        table_size: 256,
+        ..SMALL
+    };
+    check("wide", gpu(), wide, 1500, around);
+    // 32 levels of 8 features are as many columns as a workgroup has invocations.
+    let widest = Grid {
+        levels: 32,
+        growth: 1.1,
+        ..wide
+    };
+    check("widest", gpu(), widest, 40, within);
+}
+
+/// All rows in one cell, in a table in which half of its corners share an entry, with gradients just below a power of
+/// two: no limb runs over.
+#[test]
+fn hash_grid_sums_repeated_rows() {
+    let most = if cfg!(target_arch = "wasm32") {
+        1 << 15
+    } else {
+        1 << 18
+    };
+    for (dimensions, table_size) in [(2, 2), (3, 2), (3, 4096)] {
+        let grid = Grid {
+            levels: 2,
+            features: 1,
+            base: 40,
+            growth: 30.0,
+            table_size,
+            dimensions,
+        };
+        for (rows, dy) in [(1000, 1.999_999_9), (most, -1.999_999_9), (most + 1, 1.5)] {
+            let layer = &grid.layer();
+            let mut operands = Operands::new(layer, [rows, dimensions], |_| 0.400_000_01);
+            operands.dy.fill(dy);
+            let case = format!("repeated, {rows} rows, {grid:?}");
+            let found = operands.on_gpu(&case, gpu(), layer, true);
+            assert_bits(&case, grid, &operands, &found);
+            let again = operands.on_gpu(&case, gpu(), layer, true);
+            let bits = |results: &Results| {
+                results
+                    .iter()
+                    .flat_map(|(_, values)| values.clone())
+                    .map(f32::to_bits)
+                    .collect::<Vec<_>>()
+            };
+            assert!(bits(&found) == bits(&again), "{case}");
+        }
+    }
+}
+
+#[test]
+fn hash_grid_comes_apart() {
+    check(
+        "folded",
+        folding_gpu(),
+        Grid { levels: 3, ..SMALL },
+        1100,
+        within,
+    );
+    check("in parts", &dispatching(3_000), SMALL, 300, within);
+}
+
+/// Gradients that are very large, very small, 0, and no normal numbers: one level each.
+#[test]
+fn hash_grid_of_extreme_gradients_is_its_formula() {
+    let layer = &SMALL.layer();
+    let mut operands = Operands::new(layer, [50, 2], within);
+    for (column, dy) in operands.dy.indexed_iter_mut() {
+        *dy *= [3e38, 1e-30, 0.0, 1e-38, 1.0][column.1 / 2];
+    }
+    let found = operands.on_gpu("extreme", gpu(), layer, true);
+    assert_bits("extreme", SMALL, &operands, &found);
+    assert!(found[2].1.contains(&f32::INFINITY));
+}
+
+/// Gradients that are not finite make NaN of their level; a row with a NaN gives NaN and moves nothing.
+#[test]
+fn hash_grid_shows_what_is_not_finite() {
+    let layer = &SMALL.layer();
+    for rows in [20, 1030] {
+        let mut operands = Operands::new(layer, [rows, 2], around);
+        operands.dy[[3, 2]] = f32::NEG_INFINITY;
+        operands.dy[[4, 5]] = f32::NAN;
+        operands.x[[5, 1]] = f32::NAN;
+        operands.x[[6, 0]] = f32::NEG_INFINITY;
+        let found = operands.on_gpu("not finite", gpu(), layer, true);
+        let expected = operands.by_reference(layer, true);
+        for of in [0, 1] {
+            for (at, (found, expected)) in found[of].1.iter().zip(&expected[of]).enumerate() {
+                assert_eq!(found.is_finite(), expected.is_finite(), "{of}, {at}");
+            }
+        }
+        assert_eq!(found[0].1.iter().filter(|y| y.is_nan()).count(), 10);
+        let [second, third, fourth] = [1, 2, 3].map(|at| SMALL.levels()[at].first * 2);
+        for (at, number) in found[2].1.iter().enumerate() {
+            let is_other = at < second || at >= fourth;
+            assert!(
+                if is_other {
+                    number.is_finite()
+                } else {
+                    number.is_nan()
+                },
+                "{at}"
+            );
+        }
+        assert!(second < third);
+        // Without the gradients that are none, and the row that is no position, the rest is the same.
+        let mut clean = operands;
+        (clean.dy[[3, 2]], clean.dy[[4, 5]], clean.x[[5, 1]]) = (0.0, 0.0, 0.5);
+        clean.dy.row_mut(5).fill(0.0);
+        let clean = clean.on_gpu("finite", gpu(), layer, true);
+        let bits = |of: &[f32]| of.iter().map(|of| of.to_bits()).collect::<Vec<_>>();
+        assert!(bits(&found[2].1[..second]) == bits(&clean[2].1[..second]));
+        assert!(bits(&found[2].1[fourth..]) == bits(&clean[2].1[fourth..]));
+    }
+}
+
+/// For equal gradients the CPU engine makes the same integers.
+#[test]
+fn the_cpu_engine_has_the_bits_of_a_hash_grids_gradient() {
+    for (dimensions, features, rows) in [(2, 2, 700), (3, 2, 1300), (3, 4, 90)] {
+        let grid = Grid {
+            dimensions,
+            features,
+            ..SMALL
+        };
+        let operands = Operands::new(&grid.layer(), [rows, dimensions], around);
+        let found = operands.on_gpu("both engines", gpu(), &grid.layer(), true);
+        let network = Sequential::input(dimensions).layer(grid.layer());
+        let mut network = network.on_cpu().unwrap();
+        let mut on_cpu = network.pass(PassSpec::new(rows)).unwrap();
+        on_cpu.set_x(operands.x.view()).unwrap();
+        on_cpu.forward(&mut network).unwrap();
+        on_cpu.set_dy(operands.dy.view()).unwrap();
+        on_cpu.backward(&network).unwrap();
+        let expected = &on_cpu.read_gradients().unwrap()["layers.0.table"];
+        let found = &found[2].1;
+        assert!(found.iter().any(|&number| number != 0.0));
+        assert!(
+            found
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| a.to_bits() == b.to_bits() || (*a == 0.0 && *b == 0.0)),
+            "{grid:?}"
+        );
     }
 }
