@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use wgrad::data::Labels;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Flatten, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu, Linear,
-    MaxPool2d, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Flatten, Gelu, HashGrid, Layer, LayerNorm, LayerSpec, LeakyRelu,
+    Linear, MaxPool2d, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::reference::{self, Backward, Draw, Float, Forward, Mode, softmax_cross_entropy};
 use wgrad::{Init, Model, Sequential, Shape, Targets};
@@ -228,6 +228,23 @@ fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
     for layer in layers {
         for rows in [1, 3] {
             check_places(layer, [&before, &after], 4.into(), rows);
+        }
+    }
+}
+
+/// A grid reads a position: behind another layer, whose outputs are clamped to the grid, too.
+#[test]
+fn backward_of_grids_is_their_derivative_wherever_they_stand() {
+    let after = Linear::new(3);
+    for dimensions in [2, 3] {
+        let before = Linear::new(dimensions);
+        for features in [1, 2, 8] {
+            let grid = HashGrid::new().levels(3).features_per_level(features);
+            // Dense, and hashed.
+            let grid = grid.table_size(32).base_resolution(2).growth(2.2);
+            for rows in [1, 3] {
+                check_places(&grid, [&before, &after], dimensions.into(), rows);
+            }
         }
     }
 }

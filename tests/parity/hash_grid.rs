@@ -1,6 +1,6 @@
+use wgrad::Sequential;
 use wgrad::ndarray::ArrayView1;
 use wgrad::ops::HashGrid;
-use wgrad::{PassSpec, Sequential};
 
 use crate::gpu::{FLUSHED, Numbers, ROUNDING, assert_close, dispatching, folding_gpu, gpu};
 use crate::passes::{Operands, Results};
@@ -360,16 +360,19 @@ fn hash_grid_sums_repeated_rows() {
     }
 }
 
+/// In two rows of workgroups; in parts, without and with levels in a workgroup's memory.
 #[test]
 fn hash_grid_comes_apart() {
-    check(
-        "folded",
-        folding_gpu(),
-        Grid { levels: 3, ..SMALL },
-        1100,
-        within,
-    );
-    check("in parts", &dispatching(3_000), SMALL, 300, within);
+    let three = Grid { levels: 3, ..SMALL };
+    check("folded", folding_gpu(), three, 1100, within);
+    for (flops, base, rows) in [(60_000, 33, 8000), (400_000, 20, 5000)] {
+        let grid = Grid {
+            base,
+            table_size: 2048,
+            ..SMALL
+        };
+        check("in parts", &dispatching(flops), grid, rows, within);
+    }
 }
 
 /// Gradients that are very large, very small, 0, and no normal numbers: one level each.
@@ -440,7 +443,7 @@ fn the_cpu_engine_has_the_bits_of_a_hash_grids_gradient() {
         let found = operands.on_gpu("both engines", gpu(), &grid.layer(), true);
         let network = Sequential::input(dimensions).layer(grid.layer());
         let mut network = network.on_cpu().unwrap();
-        let mut on_cpu = network.pass(PassSpec::new(rows)).unwrap();
+        let mut on_cpu = network.pass(rows).unwrap();
         on_cpu.set_x(operands.x.view()).unwrap();
         on_cpu.forward(&mut network).unwrap();
         on_cpu.set_dy(operands.dy.view()).unwrap();

@@ -167,7 +167,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::{Level, Limbs};
-    use crate::ops::HashGrid;
+    use crate::error::Error;
+    use crate::ops::{HashGrid, Layer as _};
 
     /// The worst that rows can do, counted in wide integers.
     #[test]
@@ -227,5 +228,49 @@ mod tests {
             .table_size(1 << 10)
             .base_resolution(31);
         assert_eq!(exact.levels_in(2).unwrap().of, [level(0, 31, 1024, false)]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let grid = HashGrid::new;
+        for (grid, input, expected) in [
+            (grid(), 1.into(), "shape of the input of a HashGrid"),
+            (grid(), [2, 1].into(), "shape of the input of a HashGrid"),
+            (grid().levels(0), 2.into(), "levels"),
+            (grid().levels(33), 2.into(), "levels"),
+            (grid().features_per_level(3), 2.into(), "features per level"),
+            (grid().table_size(1000), 2.into(), "table size"),
+            (grid().table_size(1), 2.into(), "table size"),
+            (grid().table_size(1 << 25), 2.into(), "table size"),
+            (grid().base_resolution(0), 2.into(), "base resolution"),
+            (grid().base_resolution(usize::MAX), 2.into(), "of level 0"),
+            (grid().growth(0.99), 2.into(), "growth"),
+            (grid().growth(f32::NAN), 2.into(), "growth"),
+            (grid().growth(f32::INFINITY), 2.into(), "growth"),
+            (
+                grid().growth(2.0),
+                3.into(),
+                "cells along an axis of level 12",
+            ),
+            (
+                grid()
+                    .growth(1.7)
+                    .table_size(1 << 24)
+                    .levels(16)
+                    .features_per_level(8),
+                3.into(),
+                "numbers in the table",
+            ),
+        ] {
+            let error = grid.spec(&input).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                matches!(error, Error::Setting { .. }) && text.contains(expected),
+                "{text}"
+            );
+        }
+        let exact = grid().levels(1).base_resolution(65_535);
+        assert!(exact.spec(&3.into()).is_ok());
+        assert!(exact.base_resolution(65_536).spec(&3.into()).is_err());
     }
 }
