@@ -45,6 +45,23 @@ fn contributions(whole: i32, fraction: vec3u) -> array<i32, 8> {
     return parts;
 }
 
+fn entries_of(level: vec4u, cell: Cell) -> array<u32, 8> {
+    var entries = array<u32, 8>();
+    for (var corner = 0u; corner < (1u << dimensions); corner++) {
+        entries[corner] = entry_of(level, cell, corner);
+    }
+    return entries;
+}
+
+// Adds 2³² · upper + lower to a sum.
+fn add(to: u32, lower: u32, upper: i32) {
+    let before = atomicAdd(&low[to], lower);
+    let over = upper + i32(before + lower < lower);
+    if (over != 0) {
+        atomicAdd(&high[to], over);
+    }
+}
+
 // A workgroup takes 256 rows of one level, behind those that fit a workgroup's memory.
 @compute @workgroup_size(256)
 fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
@@ -66,14 +83,12 @@ fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
         return;
     }
     let cell = cell_of(at, level.y);
+    var entries = entries_of(level, cell);
     for (var f = 0u; f < features; f++) {
-        let whole = i32(dy[(row * shape.levels + index) * features + f] * scale);
+        let whole = i32(dy[row * shape.columns + index * features + f] * scale);
         var parts = contributions(whole, cell.fraction);
         for (var corner = 0u; corner < (1u << dimensions); corner++) {
-            let to = entry_of(level, cell, corner) * features + f;
-            let part = parts[corner];
-            atomicAdd(&low[to], bitcast<u32>(part) & ((1u << shape.low_bits) - 1u));
-            atomicAdd(&high[to], part >> shape.low_bits);
+            add(entries[corner] * features + f, bitcast<u32>(parts[corner]), parts[corner] >> 31u);
         }
     }
 }
@@ -81,7 +96,7 @@ fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
 // Rows of a workgroup that sums a whole level in its own memory.
 const ROWS = 2048u;
 
-// Both limbs of each number of a level's table.
+// Both words of the sum of each number of a level's table.
 var<workgroup> sums: array<atomic<u32>, 4080>;
 
 // Levels of few entries, in each of which many rows meet.
@@ -93,8 +108,9 @@ fn scatter_small(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) coun
     let first_row = workgroup / shape.small * ROWS;
     let level = shape.of_level[index];
     let numbers = level.z * features;
-    for (var i = local; i < 2u * numbers; i += 256u) {
-        atomicStore(&sums[i], 0u);
+    for (var i = local; i < numbers; i += 256u) {
+        atomicStore(&sums[2u * i], ZERO);
+        atomicStore(&sums[2u * i + 1u], 0u);
     }
     let bits = largest_in(index, local);
     if (first_row + local == 0u) {
@@ -108,23 +124,25 @@ fn scatter_small(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) coun
             continue;
         }
         let cell = cell_of(at, level.y);
+        var entries = entries_of(level, cell);
         for (var f = 0u; f < features; f++) {
-            let whole = i32(dy[(row * shape.levels + index) * features + f] * scale);
+            let whole = i32(dy[row * shape.columns + index * features + f] * scale);
             var parts = contributions(whole, cell.fraction);
             for (var corner = 0u; corner < (1u << dimensions); corner++) {
-                let to = (entry_of(level, cell, corner) - level.x) * features + f;
-                let part = parts[corner];
-                atomicAdd(&sums[2u * to], bitcast<u32>(part) & ((1u << shape.low_bits) - 1u));
-                atomicAdd(&sums[2u * to + 1u], bitcast<u32>(part >> shape.low_bits));
+                let to = (entries[corner] - level.x) * features + f;
+                let part = bitcast<u32>(parts[corner]);
+                let before = atomicAdd(&sums[2u * to], part);
+                let over = (parts[corner] >> 31u) + i32(before + part < part);
+                if (over != 0) {
+                    atomicAdd(&sums[2u * to + 1u], bitcast<u32>(over));
+                }
             }
         }
     }
     workgroupBarrier();
     for (var i = local; i < numbers; i += 256u) {
-        let limbs = vec2u(atomicLoad(&sums[2u * i]), atomicLoad(&sums[2u * i + 1u]));
-        if (any(limbs != vec2u())) {
-            atomicAdd(&low[level.x * features + i], limbs.x);
-            atomicAdd(&high[level.x * features + i], bitcast<i32>(limbs.y));
-        }
+        let sum = atomicLoad(&sums[2u * i]);
+        let over = bitcast<i32>(atomicLoad(&sums[2u * i + 1u]));
+        add(level.x * features + i, sum - ZERO, over - i32(sum < ZERO));
     }
 }

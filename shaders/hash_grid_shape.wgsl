@@ -5,10 +5,10 @@ struct Shape {
     levels: u32,
     small: u32,    // the first levels, whose sums fit a workgroup's memory
     slots: u32,    // workgroups that look for the largest gradient
-    low_bits: u32, // bits of a contribution that go to the low limb
-    bits: u32,     // bits of the largest contribution
-    entries: u32,  // of all levels
+    columns: u32,  // levels · features
+    numbers: u32,  // of the table: entries · features
     first: u32,    // first workgroup of this dispatch
+    unused: u32,
     // Of each level: first entry, N, entries, and whether it is hashed.
     of_level: array<vec4u, 32>,
 }

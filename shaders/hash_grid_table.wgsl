@@ -8,31 +8,30 @@
 
 var<workgroup> largest: array<atomic<u32>, 32>;
 
-// Finds the largest |dy| of each level, as bits, which are in order; clears the limbs. An invocation stays in its column.
+// Finds the largest |dy| of each level, as bits, which are in order; clears the sums. An invocation stays in its column.
 @compute @workgroup_size(256)
 fn measure(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {
     let slot = shape.first + id.x + id.y * count.x;
     let is_slot = slot < shape.slots;
-    let columns = shape.levels * features;
-    let taken = 256u / columns * columns;
+    let taken = 256u / shape.columns * shape.columns;
     if (local < shape.levels) {
         atomicStore(&largest[local], 0u);
     }
     workgroupBarrier();
     var bits = 0u;
-    let end = select(0u, shape.rows * columns, is_slot & (local < taken));
+    let end = select(0u, shape.rows * shape.columns, is_slot & (local < taken));
     for (var i = slot * taken + local; i < end; i += shape.slots * taken) {
         bits = max(bits, bitcast<u32>(dy[i]) & 0x7fffffffu);
     }
-    atomicMax(&largest[local % columns / features], bits);
+    atomicMax(&largest[local % shape.columns / features], bits);
     workgroupBarrier();
     if (is_slot & (local < shape.levels)) {
         found[slot * shape.levels + local] = atomicLoad(&largest[local]);
     }
-    let cleared = select(0u, shape.entries * features, is_slot);
+    let cleared = select(0u, shape.numbers, is_slot);
     for (var i = slot * 256u + local; i < cleared; i += shape.slots * 256u) {
-        low_zeros[i] = 0u;
+        low_zeros[i] = ZERO;
         high_zeros[i] = 0;
     }
 }
@@ -42,22 +41,22 @@ fn measure(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
 @group(0) @binding(3) var<storage, read> high_sums: array<i32>;           // (entries, features)
 @group(0) @binding(4) var<storage, read_write> dtable: array<f32>;        // (entries, features)
 
-// unit · (high · 2^low_bits + low), rounded once: up to 62 bits become 24, which a float has.
+// unit · sum, rounded once, halves away from 0: up to 62 bits become the 24 that a float has.
 fn value_of(low: u32, high: i32, unit: i32) -> f32 {
-    let p = shape.low_bits;
-    // What has run over from the low limb.
-    let carried = high + i32(low >> p);
-    let rest = low & ((1u << p) - 1u);
-    // The magnitude is upper · 2^p + lower.
-    let is_negative = carried < 0;
-    let upper = u32(select(carried, -1 - carried, is_negative));
-    let lower = select(rest, (1u << p) - rest, is_negative);
-    let cut = u32(max(32 - i32(countLeadingZeros(upper)) + i32(p) - 31, 0));
-    let word = (upper << (p - cut)) + (lower >> cut);
-    let places = u32(max(8 - i32(countLeadingZeros(word)), 0));
-    let half = (1u << places) >> 1u;
-    let rounded = f32((word + half) >> places) * power_of_two(i32(places + cut)) * power_of_two(unit);
-    return select(rounded, -rounded, is_negative);
+    var words = vec2u(low - ZERO, bitcast<u32>(high - i32(low < ZERO)));
+    let is_negative = words.y >= ZERO;
+    if (is_negative) {
+        words = ~words;
+        words.x += 1u;
+        words.y += u32(words.x == 0u);
+    }
+    // The first 32 bits of the magnitude, which is below 2⁶³, and the first 24 of these.
+    let cut = 32u - countLeadingZeros(words.y);
+    let word = ((words.y << 1u) << (31u - cut)) + (words.x >> cut);
+    let places = 8u - min(8u, countLeadingZeros(word));
+    let rounded = (word >> places) + (((word << 1u) >> places) & 1u);
+    let value = f32(rounded) * power_of_two(i32(places + cut)) * power_of_two(unit);
+    return select(value, -value, is_negative);
 }
 
 @compute @workgroup_size(256)
@@ -65,10 +64,10 @@ fn finish(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3
           @builtin(local_invocation_index) local: u32) {
     let first = (shape.first + id.x + id.y * count.x) * 1024u + local;
     var not_a_number = 0x7fc00000u;
+    var index = 0u;
     for (var j = 0u; j < 4u; j++) {
         let i = first + 256u * j;
-        if (i < shape.entries * features) {
-            var index = 0u;
+        if (i < shape.numbers) {
             while (index + 1u < shape.levels && i / features >= shape.of_level[index + 1u].x) {
                 index++;
             }

@@ -13,7 +13,7 @@ use super::sparse::dense;
 use crate::error::Error;
 use crate::ops;
 use crate::ops::Layer as _;
-use crate::ops::hash_grid::{Level, Levels, Limbs};
+use crate::ops::hash_grid::{Level, Levels, unit};
 use crate::reference::{Backward, Float, Forward, Layer, Twin};
 use cell::{Cell, contributions, point};
 
@@ -45,7 +45,7 @@ impl HashGrid {
 
     /// Numbers that a backward pass takes beside what is given to it: a sum of 64 bits for each of the table's.
     pub(super) fn scratch(&self) -> u64 {
-        2 * (self.levels.entries() * self.levels.features) as u64
+        2 * self.levels.numbers() as u64
     }
 
     fn is_shared(&self, rows: usize) -> bool {
@@ -82,11 +82,10 @@ impl Layer<f32> for HashGrid {
     fn backward(&self, pass: Backward<'_, f32>) {
         let (rows, dimensions) = pass.x.dim();
         let [x, dy] = [pass.x, pass.dy].map(|of| dense(of.to_slice()));
-        let limbs = self.levels.limbs(rows);
         let dtable = dense(pass.gradients[0].as_slice_mut());
         let of_levels = self.of_levels(dtable);
         for_each_part(of_levels, self.is_shared(rows), |(at, of_level)| {
-            let from = (&self.levels, at, limbs);
+            let from = (&self.levels, at);
             match dimensions {
                 2 => table_gradient::<2>(from, x, dy, of_level),
                 _ => table_gradient::<3>(from, x, dy, of_level),
@@ -224,7 +223,7 @@ fn add_slopes<'a, const D: usize>(
 
 /// `dtable = Σ weight·dy` of the level at a place, in integers.
 fn table_gradient<const D: usize>(
-    (levels, at, limbs): (&Levels, usize, Limbs),
+    (levels, at): (&Levels, usize),
     x: &[f32],
     dy: &[f32],
     dtable: &mut [f32],
@@ -232,14 +231,14 @@ fn table_gradient<const D: usize>(
     let first = at * levels.features;
     let dy = dy.chunks_exact(levels.columns()).map(|dy| &dy[first..]);
     match levels.features {
-        2 => level_gradient::<D>((&levels.of[at], limbs), 2, (x, dy), dtable),
-        features => level_gradient::<D>((&levels.of[at], limbs), features, (x, dy), dtable),
+        2 => level_gradient::<D>(&levels.of[at], 2, (x, dy), dtable),
+        features => level_gradient::<D>(&levels.of[at], features, (x, dy), dtable),
     }
 }
 
 #[inline(always)]
 fn level_gradient<'a, const D: usize>(
-    (level, limbs): (&Level, Limbs),
+    level: &Level,
     features: usize,
     (x, dy): (&[f32], impl Iterator<Item = &'a [f32]> + Clone),
     dtable: &mut [f32],
@@ -250,7 +249,7 @@ fn level_gradient<'a, const D: usize>(
     if largest >= INFINITE {
         return dtable.fill(f32::NAN);
     }
-    let unit = limbs.unit(largest);
+    let unit = unit(largest);
     let scale = power_of_two(-unit);
     let mut sums = vec![0; dtable.len()];
     for (x, dy) in x.chunks_exact(D).zip(dy) {

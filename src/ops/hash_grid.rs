@@ -10,7 +10,7 @@ use crate::shape::Shape;
 use kernels::Pass;
 
 pub(super) use kernels::contracts;
-pub(crate) use levels::{Level, Levels, Limbs};
+pub(crate) use levels::{Level, Levels, unit};
 
 /// Multiresolution hash encoding (Müller, Evans, Schied and Keller, "Instant neural graphics primitives with a
 /// multiresolution hash encoding", 2022, section 3): features of a point in the unit square or cube, from grids of
@@ -40,11 +40,10 @@ pub(crate) use levels::{Level, Levels, Limbs};
 ///
 /// A coordinate outside of 0…1 is clamped, and the gradient by it is 0. A row with a NaN gives NaN, and changes no entry.
 ///
-/// The gradient by the table is summed in integers, in units that are a power of two below the largest gradient of a level
-/// in the minibatch, so that the same seed gives the same bits, and equal gradients those of every device and of the CPU
-/// engine (where the result is no subnormal number). With n rows, rounded up to a power of two, a gradient has
-/// `min(30, 63 − d − 2·log₂ n)` bits in `d` dimensions: 30 with 2¹⁵ rows, 25 with 2¹⁸ in 2 dimensions. If a gradient is not
-/// finite, all gradients of its level are NaN.
+/// The gradient by the table is summed in integers, whose unit is a power of two: the largest gradient of a level in the
+/// minibatch has 30 bits. So the same seed gives the same bits, and equal gradients give the same bits on every device and
+/// on the CPU engine, but for subnormal numbers, which a GPU may take for 0. If a gradient is not finite, all gradients
+/// of its level are NaN.
 ///
 /// In what `tiny-cuda-nn` differs: its axes have `⌈base_resolution·growthˡ − 1⌉` cells that are shifted by half a cell, its
 /// dense levels are rounded up to 8 entries, features are of half precision, and gradients are added in any order.

@@ -91,22 +91,10 @@ impl Grid {
         });
         (entries.collect(), fractions)
     }
-
-    /// Bits of the largest contribution of so many rows: see the type's documentation.
-    fn bits(&self, rows: usize) -> u32 {
-        let log2 = rows.next_power_of_two().trailing_zeros();
-        let is_hashed = self
-            .levels()
-            .iter()
-            .any(|level| level.entries == self.table_size);
-        let of_hits = if is_hashed {
-            self.dimensions as u32 - 1
-        } else {
-            0
-        };
-        (62 - of_hits).saturating_sub(2 * log2).min(30)
-    }
 }
+
+/// Bits of the largest contribution.
+const BITS: f64 = 30.0;
 
 /// Every number of a grid in −0.5…1.5: outside as well.
 fn around(numbers: &mut Numbers) -> f32 {
@@ -180,14 +168,13 @@ fn of_dx(grid: Grid, operands: &Operands) -> Vec<f64> {
 /// what fractions are. The sum is rounded once.
 fn of_table(grid: Grid, operands: &Operands, expected: &[f64]) -> Vec<f64> {
     let dimensions = grid.dimensions as f64;
-    let bits = grid.bits(operands.x.nrows());
     let mut bounds: Vec<f64> = expected
         .iter()
         .map(|g| g.abs() * ROUNDING + FLUSHED)
         .collect();
     for (index, level) in grid.levels().into_iter().enumerate() {
         // A power of two, above the largest by a factor of at most 2, and a normal number.
-        let unit = 2.0 * largest(grid, operands, index) / f64::from(bits).exp2();
+        let unit = 2.0 * largest(grid, operands, index) / BITS.exp2();
         let unit = unit.max(FLUSHED);
         for (row, x) in operands.x.outer_iter().enumerate() {
             for entry in grid.cell(level, x).0 {
@@ -220,13 +207,12 @@ fn share(value: i64, fraction: i64) -> i64 {
 
 /// The gradient by the table is the sum of integers that its definition says, rounded once: equal on all devices.
 fn assert_bits(case: &str, grid: Grid, operands: &Operands, found: &Results) {
-    let bits = grid.bits(operands.x.nrows());
     let found = &found[2].1;
     let mut sums = vec![0i64; found.len()];
     let mut units = vec![0.0; found.len()];
     for (index, level) in grid.levels().into_iter().enumerate() {
         let exponent = largest(grid, operands, index).log2().floor() + 1.0;
-        let unit = (exponent - f64::from(bits)).max(-126.0).exp2();
+        let unit = (exponent - BITS).max(-126.0).exp2();
         let numbers = level.first * grid.features..(level.first + level.entries) * grid.features;
         units[numbers].fill(unit);
         for (row, x) in operands.x.outer_iter().enumerate() {
@@ -323,7 +309,7 @@ fn hash_grid_of_many_rows_is_its_formula() {
 }
 
 /// All rows in one cell, in a table in which half of its corners share an entry, with gradients just below a power of
-/// two: no limb runs over.
+/// two: sums run over the low word again and again, to either side.
 #[test]
 fn hash_grid_sums_repeated_rows() {
     let most = if cfg!(target_arch = "wasm32") {

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::levels::{Levels, Limbs, MOST_LEVELS};
+use super::levels::{Levels, MOST_LEVELS};
 use crate::error::Error;
 use crate::fields;
 use crate::kernel::{Binding, Block, Constant, Contract, Element, Kernel, Scalar, Trust};
@@ -19,7 +19,7 @@ const INVOCATIONS: usize = 256;
 const MOST_SLOTS: usize = 256;
 /// Numbers that an invocation looks at, where there are no more workgroups than that.
 const ROUNDS: usize = 16;
-/// Words of the workgroup's memory for the sums of a level: both limbs of each number.
+/// Words of the workgroup's memory for the sums of a level: both words of each number's.
 const SUMS: usize = 4080;
 /// Rows of such a workgroup.
 const ROWS_OF_SMALL: usize = 2048;
@@ -37,10 +37,10 @@ struct Shape {
     levels: u32,
     small: u32,
     slots: u32,
-    low_bits: u32,
-    bits: u32,
-    entries: u32,
+    columns: u32,
+    numbers: u32,
     first: u32,
+    unused: u32,
     of_level: [[u32; 4]; MOST_LEVELS],
 }
 
@@ -63,7 +63,7 @@ const FORWARD: Kernel<Shape> = Kernel {
         Binding::read("table"),
         Binding::write("y"),
     ],
-    fields: fields!(Shape: rows, levels, small, slots, low_bits, bits, entries, first, of_level),
+    fields: fields!(Shape: rows, levels, small, slots, columns, numbers, first, unused, of_level),
     constants: &CONSTANTS,
     workgroup_size: WORKGROUP_SIZE,
     block: Block::Uniform,
@@ -152,7 +152,6 @@ pub(super) struct Pass<'a> {
     /// The first levels, whose sums fit a workgroup's memory.
     small: usize,
     slots: usize,
-    limbs: Limbs,
 }
 
 impl<'a> Pass<'a> {
@@ -168,13 +167,12 @@ impl<'a> Pass<'a> {
             false => 0,
         };
         let looked_at = (rows * columns).div_ceil(ROUNDS * (INVOCATIONS / columns * columns));
-        let cleared = (levels.entries() * levels.features).div_ceil(ROUNDS * INVOCATIONS);
+        let cleared = levels.numbers().div_ceil(ROUNDS * INVOCATIONS);
         Self {
             levels,
             rows,
             small,
             slots: looked_at.max(cleared).clamp(1, MOST_SLOTS),
-            limbs: levels.limbs(rows),
         }
     }
 
@@ -189,10 +187,10 @@ impl<'a> Pass<'a> {
             levels: to_u32(self.levels.of.len()),
             small: to_u32(self.small),
             slots: to_u32(self.slots),
-            low_bits: self.limbs.low_bits,
-            bits: self.limbs.bits,
-            entries: to_u32(self.levels.entries()),
+            columns: to_u32(self.levels.columns()),
+            numbers: to_u32(self.levels.numbers()),
             first,
+            unused: 0,
             of_level,
         }
     }
@@ -254,8 +252,8 @@ impl<'a> Pass<'a> {
         Ok(Sums {
             found: tensor("largest gradients by workgroup", [self.slots, levels])?,
             largest: tensor("largest gradients", [1, levels])?,
-            low: tensor("low limbs", numbers)?,
-            high: tensor("high limbs", numbers)?,
+            low: tensor("low words", numbers)?,
+            high: tensor("high words", numbers)?,
         })
     }
 
@@ -271,7 +269,7 @@ impl<'a> Pass<'a> {
             low,
             high,
         } = &sums;
-        let numbers = self.levels.entries() * self.levels.features;
+        let numbers = self.levels.numbers();
         let taken = INVOCATIONS / self.levels.columns() * self.levels.columns();
         let looked_at = pass.dy.len();
         let rounds =
@@ -284,7 +282,7 @@ impl<'a> Pass<'a> {
         self.scatter(recorder, &tensors);
 
         let cost = Cost::new((numbers * CONTRIBUTION) as u64);
-        let rounds = FINISHED * (self.levels.of.len() + 1) + FINISHED + 1;
+        let rounds = self.levels.of.len() + 2 * FINISHED + 1;
         let cost = cost.iterations(rounds as u64);
         let workgroups = numbers.div_ceil(FINISHED * INVOCATIONS);
         let tensors = [largest, low, high, &pass.gradients[0]];
@@ -296,7 +294,7 @@ impl<'a> Pass<'a> {
     fn scatter(&self, recorder: &mut Recorder<'_>, tensors: &[&Tensor]) {
         let (corners, features) = (self.levels.corners(), self.levels.features);
         let of_row = features * corners;
-        let rounds = features * (2 * corners + self.levels.dimensions + corners + 2) + 1;
+        let rounds = features * (2 * corners + self.levels.dimensions + 3) + corners + 2;
         let large = self.levels.of.len() - self.small;
         let flops = |levels: usize| (self.rows * levels * of_row * CONTRIBUTION) as u64;
         if self.small > 0 {

@@ -1,4 +1,4 @@
-//! The levels of a grid, and how many bits their gradients have.
+//! The levels of a grid, and in which units their gradients are counted.
 
 use super::HashGrid;
 use crate::error::Error;
@@ -107,103 +107,30 @@ impl Levels {
         (self.of.len() * self.corners() * (self.dimensions + 2 * self.features)) as u64
     }
 
-    /// Corners of a cell that a hash may give the same entry: neighbours along one axis differ in the lowest bit of
-    /// their hashes, as all factors of it are odd, and so do all corners with an odd number of upper coordinates from
-    /// those with an even one.
-    fn hits(&self) -> usize {
-        match self.of.iter().any(|level| level.is_hashed) {
-            true => self.corners() / 2,
-            false => 1,
-        }
-    }
-
-    /// How gradients of a minibatch of so many rows are summed in integers.
-    pub(crate) fn limbs(&self, rows: usize) -> Limbs {
-        Limbs::new(rows, self.hits())
+    /// Numbers of the table.
+    pub(crate) fn numbers(&self) -> usize {
+        self.entries() * self.features
     }
 }
 
-/// A sum of integers as two words without a carry between them.
-///
-/// A contribution `q` of at most `2^bits` adds its lowest `low_bits` to one word and `⌊q / 2^low_bits⌋` to the other, which is
-/// signed. A row has at most `hits` contributions to an entry, whose magnitudes add up to at most `2^bits`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limbs {
-    /// Bits of the low word's share of a contribution.
-    pub(crate) low_bits: u32,
-    /// Bits of the largest contribution.
-    pub(crate) bits: u32,
-}
+/// Bits of a contribution to a gradient: products of it are taken in halves of 16 bits.
+const BITS: i32 = 30;
 
-impl Limbs {
-    /// Bits of a contribution at the most: products of it are taken in halves of 16 bits.
-    const MOST_BITS: u32 = 30;
-    /// Bits of the low word's share at the most: what is left of it is a float, exactly.
-    const MOST_LOW_BITS: u32 = 24;
-
-    /// The most bits with which neither word overflows. The low word stays below
-    /// `rows·hits·2^low_bits ≤ 2³²`. The magnitude of the high word is at most
-    /// `rows·(2^(bits − low_bits) + hits) ≤ 2³⁰ + 2^(32 − low_bits) ≤ 2³¹`, up to 2³⁰ rows times hits.
-    fn new(rows: usize, hits: usize) -> Self {
-        let log2 = |count: usize| count.max(1).next_power_of_two().trailing_zeros();
-        let low_bits = 32u32.saturating_sub(log2(rows) + log2(hits)).max(2);
-        let bits = (low_bits + 30).saturating_sub(log2(rows));
-        Self {
-            low_bits: low_bits.min(Self::MOST_LOW_BITS),
-            bits: bits.min(Self::MOST_BITS),
-        }
-    }
-
-    /// The exponent of the unit of a level whose largest gradient has these bits, without its sign: the unit is a normal
-    /// number, as is its reciprocal.
-    #[expect(clippy::cast_possible_wrap, reason = "eight bits, and at most 30")]
-    pub(crate) fn unit(self, largest: u32) -> i32 {
-        ((largest >> 23) as i32 - 126 - self.bits as i32).max(-126)
-    }
+/// The exponent of the unit of a level whose largest gradient has these bits, without its sign: the unit is a normal
+/// number, as is its reciprocal.
+pub(crate) fn unit(largest: u32) -> i32 {
+    // Eight bits.
+    let exponent = (largest >> 23).cast_signed();
+    (exponent - 126 - BITS).max(-126)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{Level, Limbs};
+    use super::Level;
     use crate::error::Error;
     use crate::ops::{HashGrid, Layer as _};
-
-    /// The worst that rows can do, counted in wide integers.
-    #[test]
-    fn no_limb_overflows() {
-        for rows in [
-            1usize,
-            2,
-            3,
-            127,
-            128,
-            129,
-            1 << 15,
-            1 << 18,
-            (1 << 20) + 1,
-            1 << 28,
-        ] {
-            for hits in [1, 2, 4] {
-                let Limbs { low_bits, bits } = Limbs::new(rows, hits);
-                let count = (rows * hits) as u64;
-                assert!(count * ((1 << low_bits) - 1) < 1 << 32, "{rows}, {hits}");
-                let rows = rows as u64;
-                // The magnitude of a negative contribution is rounded up.
-                let high = rows * ((1u64 << bits).div_ceil(1 << low_bits) + hits as u64);
-                assert!(high <= 1 << 31, "{rows}, {hits}: {high}");
-            }
-        }
-        let of = |rows, hits| {
-            let Limbs { low_bits, bits } = Limbs::new(rows, hits);
-            (low_bits, bits)
-        };
-        assert_eq!(of(1, 1), (24, 30));
-        assert_eq!(of(1 << 15, 2), (16, 30));
-        assert_eq!(of(1 << 18, 2), (13, 25));
-        assert_eq!(of(1 << 18, 4), (12, 24));
-    }
 
     #[test]
     fn levels_are_dense_while_the_table_has_room() {
