@@ -281,7 +281,6 @@ fn power_of_two(exponent: i32) -> f32 {
 }
 
 /// `sum·2^unit`, rounded once, halves away from 0, as the GPU's kernel does it.
-#[expect(clippy::cast_possible_truncation, reason = "24 bits are left")]
 fn rounded(sum: i64, unit: i32) -> f32 {
     let magnitude = sum.unsigned_abs();
     let places = (64 - magnitude.leading_zeros()).saturating_sub(24);

@@ -36,54 +36,61 @@ impl HashGrid {
         let (mut first, mut resolution) = (0, self.base_resolution as f64);
         let mut levels = Vec::new();
         for _ in 0..self.levels {
-            let cells = resolution.floor();
-            let side = cells + 1.0;
-            let dense = position.iter().fold(1.0, |corners, _| corners * side);
-            let is_hashed = dense > self.table_size as f64;
+            let cells = whole(resolution);
+            let dense = position
+                .iter()
+                .fold(1, |dense: usize, _| dense.saturating_mul(cells + 1));
+            let is_hashed = dense > self.table_size;
+            let entry = |at: &[usize]| match is_hashed {
+                true => hashed(at) % self.table_size,
+                false => at
+                    .iter()
+                    .rev()
+                    .fold(0, |entry, at| entry * (cells + 1) + at),
+            };
             let corners = (0..1 << position.len()).map(|corner| {
-                let corner: Corner<F> = corner_of(position, cells, corner, |at| match is_hashed {
-                    true => hashed(at) % self.table_size as u64,
-                    false => at
-                        .iter()
-                        .rev()
-                        .fold(0, |entry, at| entry * (cells as u64 + 1) + at),
-                });
+                let corner = corner_of(position, cells, corner, entry);
                 Corner {
                     entry: first + corner.entry,
                     ..corner
                 }
             });
             levels.push(corners.collect());
-            first += if is_hashed {
-                self.table_size
-            } else {
-                dense as usize
-            };
+            first += dense.min(self.table_size);
             resolution *= self.growth;
         }
         levels
     }
 }
 
+/// A number from 0 on, without its fraction.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "cells along an axis are at most 65,535"
+)]
+fn whole(value: f64) -> usize {
+    value as usize
+}
+
 /// Bit `d` of `corner` says whether it is the upper one along axis `d`.
 fn corner_of<F: Float>(
     position: &[F],
-    cells: f64,
+    cells: usize,
     corner: usize,
-    entry: impl Fn(&[u64]) -> u64,
+    entry: impl Fn(&[usize]) -> usize,
 ) -> Corner<F> {
     let mut at = Vec::new();
     let mut shares = Vec::new();
     for (axis, x) in position.iter().enumerate() {
-        let x = x.into_f64() * cells;
-        let cell = x.floor().min(cells - 1.0);
-        let fraction = x - cell;
-        let is_upper = corner >> axis & 1 == 1;
-        at.push(cell as u64 + u64::from(is_upper));
-        shares.push(if is_upper {
-            [fraction, cells]
-        } else {
-            [1.0 - fraction, -cells]
+        let x = x.into_f64() * cells as f64;
+        let cell = whole(x).min(cells - 1);
+        let fraction = x - cell as f64;
+        let upper = corner >> axis & 1;
+        at.push(cell + upper);
+        shares.push(match upper {
+            1 => [fraction, cells as f64],
+            _ => [1.0 - fraction, -(cells as f64)],
         });
     }
     let along = |axis: usize| {
@@ -93,18 +100,17 @@ fn corner_of<F: Float>(
         F::from_f64(shares.product())
     };
     Corner {
-        entry: entry(&at) as usize,
+        entry: entry(&at),
         weight: along(shares.len()),
         slope: (0..shares.len()).map(along).collect(),
     }
 }
 
-/// The hash of a corner, with the primes of the paper.
-fn hashed(at: &[u64]) -> u64 {
+/// The hash of a corner, with the primes of the paper. Its lower bits are all that count.
+fn hashed(at: &[usize]) -> usize {
     let primes = [1, 2_654_435_761, 805_459_861];
-    at.iter()
-        .zip(primes)
-        .fold(0, |hash, (at, prime)| hash ^ (at * prime))
+    let factors = at.iter().zip(primes);
+    factors.fold(0, |hash, (at, prime)| hash ^ at.wrapping_mul(prime))
 }
 
 /// The position within 0…1, unless a coordinate is NaN.

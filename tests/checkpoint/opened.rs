@@ -57,7 +57,7 @@ fn with_words() -> Sequential {
 
 fn of_positions() -> Sequential {
     let grid = HashGrid::new().levels(5).features_per_level(4);
-    let grid = grid.table_size(256).base_resolution(3).growth(1.381_912_9);
+    let grid = grid.table_size(256).base_resolution(3).growth(1.381_913);
     Sequential::input(3).layer(grid).layer(Linear::new(2))
 }
 

@@ -328,7 +328,7 @@ fn hash_grid_sums_repeated_rows() {
         };
         for (rows, dy) in [(1000, 1.999_999_9), (most, -1.999_999_9), (most + 1, 1.5)] {
             let layer = &grid.layer();
-            let mut operands = Operands::new(layer, [rows, dimensions], |_| 0.400_000_01);
+            let mut operands = Operands::new(layer, [rows, dimensions], |_| 0.4);
             operands.dy.fill(dy);
             let case = format!("repeated, {rows} rows, {grid:?}");
             let found = operands.on_gpu(&case, gpu(), layer, true);
