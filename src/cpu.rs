@@ -13,6 +13,7 @@ mod evaluation;
 mod features;
 mod footprint;
 mod form;
+mod hash_grid;
 mod layer_norm;
 mod linear;
 mod network;

@@ -71,7 +71,7 @@
 //!
 //! # What is refused
 //!
-//! A layer from outside of the crate ([`OnnxError::Layer`]), a file of 2 GiB or more ([`OnnxError::TooLarge`]), as
+//! A layer from outside of the crate ([`OnnxError::Layer`]), `HashGrid` ([`OnnxError::NoOperator`]), a file of 2 GiB or more ([`OnnxError::TooLarge`]), as
 //! protobuf has no larger ones, and values that are not finite ([`OnnxError::NotFinite`]), by which a checkpoint is
 //! refused, too.
 

@@ -21,6 +21,7 @@ mod frequency;
 pub(crate) mod gather;
 mod gelu;
 mod group;
+pub(crate) mod hash_grid;
 mod huber;
 mod known;
 mod layer;
@@ -68,6 +69,7 @@ pub use flatten::Flatten;
 pub use frequency::Frequency;
 pub use gelu::Gelu;
 pub use group::Group;
+pub use hash_grid::HashGrid;
 pub use huber::Huber;
 pub(crate) use known::Known;
 #[cfg(feature = "onnx")]
@@ -126,6 +128,7 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &frequency::contracts(),
         &one_blob::contracts(),
         &spherical_harmonics::contracts(),
+        &hash_grid::contracts(),
         &softmax_cross_entropy::contracts(),
         &mean_squared_error::contracts(),
         &huber::contracts(),

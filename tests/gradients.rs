@@ -12,8 +12,9 @@ use proptest::prelude::*;
 use wgrad::data::Labels;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Flatten, Frequency, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu,
-    Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SoftmaxCrossEntropy, SphericalHarmonics, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Flatten, Frequency, Gelu, HashGrid, Layer, LayerNorm, LayerSpec,
+    LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SoftmaxCrossEntropy, SphericalHarmonics,
+    Tanh,
 };
 use wgrad::reference::{self, Backward, Draw, Float, Forward, Mode, softmax_cross_entropy};
 use wgrad::{Init, Model, Sequential, Shape, Targets};
@@ -245,6 +246,23 @@ fn backward_of_spherical_harmonics_is_their_derivative() {
             3.into(),
             2,
         );
+    }
+}
+
+/// A grid reads a position: behind another layer, whose outputs are clamped to the grid, too.
+#[test]
+fn backward_of_grids_is_their_derivative_wherever_they_stand() {
+    let after = Linear::new(3);
+    for dimensions in [2, 3] {
+        let before = Linear::new(dimensions);
+        for features in [1, 2, 8] {
+            let grid = HashGrid::new().levels(3).features_per_level(features);
+            // Dense, and hashed.
+            let grid = grid.table_size(32).base_resolution(2).growth(2.2);
+            for rows in [1, 3] {
+                check_places(&grid, [&before, &after], dimensions.into(), rows);
+            }
+        }
     }
 }
 

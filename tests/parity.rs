@@ -33,6 +33,8 @@ mod encodings;
 mod extremes;
 #[path = "parity/frames.rs"]
 mod frames;
+#[path = "parity/hash_grid.rs"]
+mod hash_grid;
 #[path = "parity/huber.rs"]
 mod huber;
 #[path = "parity/layer_norm.rs"]

@@ -29,6 +29,7 @@ pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(),
     match known {
         Known::Linear { .. } => at.linear(),
         Known::Embedding { .. } => at.embedding(),
+        Known::HashGrid { .. } => return Err(OnnxError::NoOperator { index: layer, name }),
         Known::Gelu => at.gelu(),
         Known::Frequency { octaves } => at.frequency(octaves),
         Known::OneBlob { bins } => at.one_blob(bins),

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::window::{Size2, Window};
 use super::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, Layer, LayerNorm,
-    LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh, unwrapped,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, HashGrid, Layer,
+    LayerNorm, LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
+    unwrapped,
 };
 
 /// A layer of this crate. What its parameters start with is no setting: a file has what they are.
@@ -47,6 +48,13 @@ pub(crate) enum Known {
     },
     SphericalHarmonics {
         degrees: usize,
+    },
+    HashGrid {
+        levels: usize,
+        features_per_level: usize,
+        table_size: usize,
+        base_resolution: usize,
+        growth: f32,
     },
     Dropout {
         p: f32,
@@ -119,6 +127,15 @@ impl Known {
             return Some(Self::Embedding {
                 count: embedding.count,
                 width: embedding.width,
+            });
+        }
+        if let Some(grid) = layer.downcast_ref::<HashGrid>() {
+            return Some(Self::HashGrid {
+                levels: grid.levels,
+                features_per_level: grid.features_per_level,
+                table_size: grid.table_size,
+                base_resolution: grid.base_resolution,
+                growth: grid.growth,
             });
         }
         Self::without_parameters(layer)
@@ -198,6 +215,18 @@ impl Known {
             Self::Frequency { octaves } => Arc::new(Frequency::new(octaves)),
             Self::OneBlob { bins } => Arc::new(OneBlob::new(bins)),
             Self::SphericalHarmonics { degrees } => Arc::new(SphericalHarmonics::new(degrees)),
+            Self::HashGrid {
+                levels,
+                features_per_level,
+                table_size,
+                base_resolution,
+                growth,
+            } => {
+                let grid = HashGrid::new().levels(levels);
+                let grid = grid.features_per_level(features_per_level);
+                let grid = grid.table_size(table_size);
+                Arc::new(grid.base_resolution(base_resolution).growth(growth))
+            }
             Self::Dropout { p } => Arc::new(Dropout::new(p)),
             Self::LeakyRelu { negative_slope } => Arc::new(LeakyRelu::new(negative_slope)),
             Self::Relu => Arc::new(Relu),

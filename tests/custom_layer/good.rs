@@ -2,8 +2,8 @@
 
 use wgrad::layer_check::{Call, Check, LayerReport, Pass};
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, Layer, LayerNorm,
-    LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, HashGrid, Layer,
+    LayerNorm, LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
 };
 use wgrad::{LayerCheck, TensorShape, check_layer};
 
@@ -120,6 +120,35 @@ fn layers_of_images() {
             .run(gpu(), layer)
             .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(report.layer, layer.name());
+    }
+}
+
+/// Positions in the plane and in space, in fewer and more rows than a workgroup has, and enough for sums in its memory.
+#[test]
+fn every_grid() {
+    let grid = HashGrid::new().levels(4).table_size(64).base_resolution(3);
+    let layers = [
+        grid.clone(),
+        grid.clone().features_per_level(1).growth(2.5),
+        grid.features_per_level(8).growth(1.0),
+    ];
+    for layer in layers {
+        for dimensions in [2, 3] {
+            let shapes = [1, 3, 77, 300, 1030].map(|rows| [rows, dimensions]);
+            let check = LayerCheck::default().shapes(shapes).inputs(-0.25..=1.25);
+            let report = check.run(gpu(), &layer);
+            let report = report.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(report.layer, layer.name());
+            // With and without sums in a workgroup's memory.
+            assert!(report.kernels.len() >= 5, "{report}");
+            assert!(report.sanitized.len() >= 5, "{report}");
+            // At a border between cells any slope in between is right.
+            let others = report.rows.iter().filter(|row| row.tensor != "dx");
+            assert!(others.clone().count() > 20, "{report}");
+            for row in others {
+                assert!(row.difference <= row.bound && row.bound < 0.1, "{report}");
+            }
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use wgrad::kernel::Element;
 use wgrad::ops::{
     AvgPool2d, Backward, BatchNorm, BinaryCrossEntropy, Conv2d, Draw, Dropout, Embedding, Flatten,
-    Forward, Frequency, Gelu, Huber, Layer, LayerNorm, LeakyRelu, Loss, LossPass, MaxPool2d,
-    MeanSquaredError, Mode, OneBlob, RelativeL2, Relu, Sigmoid, SoftmaxCrossEntropy,
+    Forward, Frequency, Gelu, HashGrid, Huber, Layer, LayerNorm, LeakyRelu, Loss, LossPass,
+    MaxPool2d, MeanSquaredError, Mode, OneBlob, RelativeL2, Relu, Sigmoid, SoftmaxCrossEntropy,
     SphericalHarmonics, Tanh,
 };
 use wgrad::plan::Recorder;
@@ -46,6 +46,9 @@ fn normalized() -> [(usize, Shape); 4] {
 /// Indices of a row, of which there are so many rows, and the table: more than one tile of indices, or block of
 /// columns.
 const LOOKED_UP: [[usize; 4]; 3] = [[1, 3, 3, 2], [2049, 1, 2, 65], [33_000, 1, 1, 1]];
+
+/// Rows of a minibatch, coordinates and features of a grid: one workgroup, several, and sums in a workgroup's memory.
+const ENCODED: [[usize; 3]; 4] = [[1, 2, 1], [300, 3, 2], [1100, 2, 2], [1025, 3, 8]];
 
 /// Images around a workgroup of 256 invocations, whole and not.
 pub(crate) const IMAGES: [(usize, [usize; 3]); 3] =
@@ -148,7 +151,37 @@ pub(crate) fn cases() -> Vec<Case> {
             with_parameters(recorder, &layer, (rows, indices.into()), Some(count));
         }));
     }
+    for shape @ [rows, dimensions, features] in ENCODED {
+        cases.push(case(format!("encoded, {shape:?}"), move |recorder| {
+            encoded(recorder, rows, dimensions, features);
+        }));
+    }
     cases
+}
+
+/// A level in the workgroup's memory where rows are many, another in no case, and a row with a NaN.
+fn encoded(recorder: &mut Recorder<'_>, rows: usize, dimensions: usize, features: usize) {
+    let layer = HashGrid::new().levels(2).features_per_level(features);
+    // In the plane no row comes to some of the first level's entries.
+    let cells = if dimensions == 2 { 20 } else { 4 };
+    let layer = layer.table_size(4096).base_resolution(cells).growth(9.0);
+    let input = Shape::from(dimensions);
+    let spec = layer.spec(&input).unwrap();
+    let x = tensor("x", (rows, input), 1);
+    let mut positions = gpu().read::<f32>(&x).unwrap();
+    positions[rows / 2] = f32::NAN;
+    gpu().write(&x, &positions).unwrap();
+    let [y, dy] = [2, 3].map(|seed| tensor("y", (rows, spec.output), seed));
+    let dx = tensor("dx", (rows, input), 4);
+    let [table, dtable] = [5, 6].map(|seed| {
+        let shape = spec.parameters[0].tensor_shape();
+        [tensor("table", shape, seed)]
+    });
+    let pass = Forward::new(&x, &table, &y, Mode::Evaluation);
+    layer.forward(recorder, pass).unwrap();
+    let pass = Backward::new([&x, &y, &dy], Some(&dx), Mode::Evaluation);
+    let pass = pass.with_parameters(&table, &dtable);
+    layer.backward(recorder, pass).unwrap();
 }
 
 /// Both passes in both modes, of indices below `count` where there is one.

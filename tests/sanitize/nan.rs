@@ -8,9 +8,9 @@
 use wgrad::kernel::Element;
 use wgrad::ops::{
     AvgPool2d, BatchNorm, BinaryCrossEntropy, Dropout, Embedding, Flatten, Forward, Frequency,
-    Gelu, Huber, Layer, LayerNorm, LeakyRelu, Linear, Loss, LossPass, MaxPool2d, MeanSquaredError,
-    Mode, OneBlob, Optimizer, RelativeL2, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy,
-    SphericalHarmonics, Tanh,
+    Gelu, HashGrid, Huber, Layer, LayerNorm, LeakyRelu, Linear, Loss, LossPass, MaxPool2d,
+    MeanSquaredError, Mode, OneBlob, Optimizer, RelativeL2, Relu, Sgd, Sigmoid,
+    SoftmaxCrossEntropy, SphericalHarmonics, Tanh,
 };
 use wgrad::plan::{Plan, Recorder};
 use wgrad::plumbing::{self, ConvVariant, Variant};
@@ -244,7 +244,11 @@ fn pooled(faults: &mut Faults) {
 
 fn with_parameters(faults: &mut Faults) {
     let (batch, layer_norm, embedding) = (BatchNorm::new(), LayerNorm::new(), Embedding::new(3, 5));
-    let layers: [(&dyn Layer, Shape); 4] = [
+    // All rows read all of its entries.
+    let grid = HashGrid::new().levels(2).base_resolution(1).growth(1.0);
+    let layers: [(&dyn Layer, Shape); 6] = [
+        (&grid, 2.into()),
+        (&grid, 3.into()),
         (&batch, 7.into()),
         (&batch, [2, 3, 5].into()),
         (&layer_norm, 7.into()),
