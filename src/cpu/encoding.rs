@@ -9,7 +9,7 @@ use std::any::Any;
 use std::fmt::Debug;
 
 use super::cores::{for_each_part, rows_of_part};
-use super::sparse::dense;
+use super::dense::dense;
 use crate::ops;
 use crate::reference::{Backward, Forward, Layer, Twin};
 

@@ -9,7 +9,7 @@ mod tests;
 use ndarray::Array2;
 
 use super::cores::{for_each_part, rows_of_part};
-use super::sparse::dense;
+use super::dense::dense;
 use crate::error::Error;
 use crate::ops;
 use crate::ops::Layer as _;
