@@ -45,8 +45,8 @@ pub(crate) use levels::{Level, Levels, unit};
 /// on the CPU engine, but for subnormal numbers, which a GPU may take for 0. If a gradient is not finite, all gradients
 /// of its level are NaN.
 ///
-/// In what `tiny-cuda-nn` differs: its axes have `⌈base_resolution·growthˡ − 1⌉` cells that are shifted by half a cell, its
-/// dense levels are rounded up to 8 entries, features are of half precision, and gradients are added in any order.
+/// In what `tiny-cuda-nn` differs: a coordinate `x` is at `x·(base_resolution·growthˡ − 1) + ½` of a level's cells, dense levels
+/// are rounded up to 8 entries, features are of half precision, and gradients are added in any order.
 #[doc(alias = "HashEncoding")]
 #[doc(alias = "DenseGrid")]
 #[doc(alias = "MultiresolutionHashEncoding")]
