@@ -1,10 +1,11 @@
 // Features of a point from a grid of several resolutions, and the gradient by the point:
 //
 //   forward         y[level] = Σ_corner weight(corner) · table[entry(corner)]
-//   backward_input  dx[d]    = Σ_level N · Σ_corner ±(Π_{e≠d} of weight(corner)) · Σ_features dy[level] · table[entry(corner)]
+//   backward_input  dx[d]    = Σ_level N · Σ_corner ±(Π_{e≠d} of weight(corner)) · product(corner)
+//                   with product(corner) = Σ_features dy[level] · table[entry(corner)]
 //
-// weight(corner) = Π_d of fraction[d] at an upper corner and 1 − fraction[d] at a lower one; ± is + at an upper corner in d.
-// Outside of 0…1 a coordinate is clamped, so that dx is 0. A row with a NaN gives NaN in both passes.
+// weight(corner) = Π_d of fraction[d] at an upper corner and 1 − fraction[d] at a lower one; ± is + at an upper corner
+// in d. Outside of 0…1 a coordinate is clamped, so that dx is 0. A row with a NaN gives NaN in both passes.
 
 @group(0) @binding(2) var<storage, read> table: array<f32>;     // (entries, features)
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;   // (rows, levels, features)

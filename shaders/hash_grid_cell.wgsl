@@ -1,4 +1,5 @@
-// The cells of a multiresolution hash grid (Müller, Evans, Schied and Keller, 2022), which the shaders behind this share:
+// The cells of a multiresolution hash grid (Müller, Evans, Schied and Keller, 2022), which the shaders behind this
+// share:
 //
 //   position = x · N      in each dimension, x clamped to 0…1, N cells along an axis of the level
 //   cell     = ⌊position⌋, at most N − 1;   fraction = position − cell, 0…1
@@ -27,8 +28,8 @@ struct Cell {
     fraction: vec3u, // in units of 2⁻²⁴
 }
 
-// A coordinate in 0…1 as cell and fraction. Products of 16 bits by 16 bits fit a word; a position has 47 bits, the upper
-// 32 of which are in `high`.
+// A coordinate in 0…1 as cell and fraction. Products of 16 bits by 16 bits fit a word; a position has 47 bits, the
+// upper 32 of which are in `high`.
 fn place(x: f32, n: u32) -> vec2u {
     let fixed = u32(x * 2147483648.0);
     let low = (fixed & 0xffffu) * n;

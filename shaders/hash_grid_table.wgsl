@@ -1,5 +1,5 @@
-// What stands before and behind the contributions to the gradient by the table of a multiresolution hash grid: the largest
-// |dy| of each level, and floats out of the sums.
+// What stands before and behind the contributions to the gradient by the table of a multiresolution hash grid: the
+// largest |dy| of each level, and floats out of the sums.
 
 @group(0) @binding(1) var<storage, read> dy: array<f32>;                // (rows, levels, features)
 @group(0) @binding(2) var<storage, read_write> found: array<u32>;       // (slots, levels): bits of the largest |dy|
@@ -8,7 +8,8 @@
 
 var<workgroup> largest: array<atomic<u32>, 32>;
 
-// Finds the largest |dy| of each level, as bits, which are in order; clears the sums. An invocation stays in its column.
+// Finds the largest |dy| of each level, as bits, which are in order; clears the sums. An invocation stays in its
+// column.
 @compute @workgroup_size(256)
 fn measure(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {

@@ -1,5 +1,5 @@
-// The gradient of a multiresolution hash grid by its table, dtable[e] = Σ weight(corner) · dy over the corners that have the
-// entry e. It is summed in integers, so that the order of additions does not matter:
+// The gradient of a multiresolution hash grid by its table, dtable[e] = Σ weight(corner) · dy over the corners that
+// have the entry e. It is summed in integers, so that the order of additions does not matter:
 //
 //   unit   = 2^(exponent − 30),  2^exponent above the largest |dy| of the level
 //   whole  = dy / unit, without its fraction: below 2³⁰
@@ -9,8 +9,8 @@
 //
 // A sum is two words, 2³² · high + low − 2³¹. The atomic addition to the low word returns what was there, which tells
 // whether it ran over; only then is there anything to add to the high word. How often it ran over is the same in any
-// order. Sums begin in the middle of the low word, so that small ones of either sign stay within. A gradient that is not
-// finite makes NaN of its level.
+// order. Sums begin in the middle of the low word, so that small ones of either sign stay within. A gradient that is
+// not finite makes NaN of its level.
 
 const BITS = 30;
 const ZERO = 0x80000000u; // the low word of a sum of 0

@@ -1,6 +1,6 @@
 //! Multiresolution hash encoding, fast, in `f32`: positions and the gradient by the table in the integers of the GPU's
-//! kernels, so that the table's gradients have the same bits on both, whatever the number of threads. In `f64` it is the
-//! definition. Cores share the rows, and of the table's gradients the levels.
+//! kernels, so that the table's gradients have the same bits on both, whatever the number of threads. In `f64` it is
+//! the definition. Cores share the rows, and of the table's gradients the levels.
 
 mod cell;
 #[cfg(test)]

@@ -23,8 +23,8 @@ pub(crate) use levels::{Level, Levels, unit};
 ///
 /// A level has an entry for each corner of its cells where the table has room for them (it is dense), and else
 /// `table_size` entries, which corners share by a hash of their coordinates. With a table as large as the finest level
-/// all levels are dense. The entries of all levels are one parameter, `table`, (entries, features of a level), that starts
-/// uniform in ±10⁻⁴ and does not decay.
+/// all levels are dense. The entries of all levels are one parameter, `table`, (entries, features of a level), that
+/// starts uniform in ±10⁻⁴ and does not decay.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -38,15 +38,16 @@ pub(crate) use levels::{Level, Levels, unit};
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// A coordinate outside of 0…1 is clamped, and the gradient by it is 0. A row with a NaN gives NaN, and changes no entry.
+/// A coordinate outside of 0…1 is clamped, and the gradient by it is 0. A row with a NaN gives NaN, and changes no
+/// entry.
 ///
-/// The gradient by the table is summed in integers, whose unit is a power of two: the largest gradient of a level in the
-/// minibatch has 30 bits. So the same seed gives the same bits, and equal gradients give the same bits on every device and
-/// on the CPU engine, but for subnormal numbers, which a GPU may take for 0. If a gradient is not finite, all gradients
-/// of its level are NaN.
+/// The gradient by the table is summed in integers, whose unit is a power of two: the largest gradient of a level in
+/// the minibatch has 30 bits. So the same seed gives the same bits, and equal gradients give the same bits on every
+/// device and on the CPU engine, but for subnormal numbers, which a GPU may take for 0. If a gradient is not finite,
+/// all gradients of its level are NaN.
 ///
-/// In what `tiny-cuda-nn` differs: a coordinate `x` is at `x·(base_resolution·growthˡ − 1) + ½` of a level's cells, dense levels
-/// are rounded up to 8 entries, features are of half precision, and gradients are added in any order.
+/// In what `tiny-cuda-nn` differs: a coordinate `x` is at `x·(base_resolution·growthˡ − 1) + ½` of a level's cells,
+/// dense levels are rounded up to 8 entries, features are of half precision, and gradients are added in any order.
 #[doc(alias = "HashEncoding")]
 #[doc(alias = "DenseGrid")]
 #[doc(alias = "MultiresolutionHashEncoding")]
@@ -114,8 +115,8 @@ impl HashGrid {
     }
 
     /// How many times the cells along an axis are those of the level before: at least 1. The paper's `b`, which is
-    /// `(N_max / N_min)^(1 / (L − 1))` for a finest level of `N_max` cells. The finest level has at most 65,535 along an
-    /// axis.
+    /// `(N_max / N_min)^(1 / (L − 1))` for a finest level of `N_max` cells. The finest level has at most 65,535 along
+    /// an axis.
     #[must_use]
     #[doc(alias = "per_level_scale")]
     pub fn growth(self, growth: f32) -> Self {

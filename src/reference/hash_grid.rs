@@ -3,9 +3,9 @@ use ndarray::{Array2, ArrayView1};
 use super::{Backward, Float, Forward, Layer};
 
 /// `y[level] = Σ weight·table[entry]` over the corners of a position's cell (Müller, Evans, Schied and Keller, 2022,
-/// section 3), where `weight` is the product of `fraction` along each axis at an upper corner, `1 − fraction` at a lower
-/// one. `dtable[entry] = Σ weight·dy`; `dx` by the derivative of `weight`, 0 outside of 0…1. A row with a NaN gives NaN
-/// in `y` and `dx`, and nothing to `dtable`.
+/// section 3), where `weight` is the product of `fraction` along each axis at an upper corner, `1 − fraction` at a
+/// lower one. `dtable[entry] = Σ weight·dy`; `dx` by the derivative of `weight`, 0 outside of 0…1. A row with a NaN
+/// gives NaN in `y` and `dx`, and nothing to `dtable`.
 #[derive(Debug, Clone, Copy)]
 pub struct HashGrid {
     /// Resolutions.

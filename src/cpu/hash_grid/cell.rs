@@ -18,8 +18,8 @@ pub(super) fn point<const D: usize>(x: &[f32]) -> Option<[f32; D]> {
 /// The cell of a position.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell<const D: usize> {
-    /// Rows of the table: bit `d` of a corner's number says whether it is the upper one along axis `d`. In two dimensions
-    /// there are four.
+    /// Rows of the table: bit `d` of a corner's number says whether it is the upper one along axis `d`. In two
+    /// dimensions there are four.
     pub(super) entries: [usize; 8],
     /// How far along each axis the position is, in units of 2⁻²⁴.
     pub(super) fraction: [u32; D],
