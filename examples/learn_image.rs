@@ -199,14 +199,14 @@ fn save(args: &Args, picture: &RgbImage, name: &str) -> Result<(), Box<dyn std::
 /// The middle of every pixel, in 0…1.
 fn places(image: &RgbImage) -> Array2<f32> {
     let (width, height) = image.dimensions();
-    let place = |(pixel, axis)| {
-        let (at, size) = match axis {
-            0 => (pixel as u32 % width, width),
-            _ => (pixel as u32 / width, height),
-        };
-        (at as f32 + 0.5) / size as f32
-    };
-    Array2::from_shape_fn(((width * height) as usize, 2), place)
+    let places = image.enumerate_pixels().flat_map(|(x, y, _)| {
+        [(x, width), (y, height)].map(|(at, size)| (at as f32 + 0.5) / size as f32)
+    });
+    let mut rows = Array2::zeros(((width * height) as usize, 2));
+    rows.iter_mut()
+        .zip(places)
+        .for_each(|(to, place)| *to = place);
+    rows
 }
 
 /// Red, green and blue of every pixel, 0 to 1.
