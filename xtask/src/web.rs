@@ -304,8 +304,8 @@ mod tests {
     #[test]
     fn a_page_beyond_the_budget_fails() -> io::Result<()> {
         assert!(build(&checkout(525_000)?).is_ok());
-        let failure = build(&checkout(490_001)?).err();
-        assert!(failure.is_some_and(|failure| failure.message.contains("490001")));
+        let failure = build(&checkout(525_001)?).err();
+        assert!(failure.is_some_and(|failure| failure.message.contains("525001")));
         Ok(())
     }
 }
