@@ -1,0 +1,259 @@
+//! A network learns a shape: a position in, the signed distance to the shape's surface out, below 0 inside.
+//!
+//! ```text
+//! cargo run --release --example learn_shape -- --mesh shape.obj --out pictures
+//! ```
+//!
+//! Positions are encoded by a multiresolution hash grid (Müller et al., "Instant neural graphics primitives", 2022, section
+//! 5.2), in a cube whose side is the unit of all distances. The network learns from places whose distance is computed
+//! exactly. Each line says the mean loss, the mean error of the distance near the surface, and how many samples a second
+//! the steps took; the shape as the network knows it is written as `step-….png`, beside the exact one, `target.png`.
+//! The last line says the errors at places that are drawn anew, and the share of pixels that show the shape in both the
+//! last picture and the exact one, or in neither.
+
+mod distance;
+mod mesh;
+mod obj;
+#[path = "../common/output.rs"]
+mod output;
+mod samples;
+mod tracing;
+
+use std::convert::Infallible;
+use std::io::Cursor;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use glam::Vec3;
+use image::ImageFormat;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use wgrad::data::{Sampling, Table};
+use wgrad::ops::{Adam, HashGrid, Huber, Linear, Optimizer as _, Relu, Schedule};
+use wgrad::{Device, Error, Init, Sequential, Train, files};
+
+use distance::Surface;
+use mesh::Mesh;
+use output::line;
+use samples::{Places, Samples};
+use tracing::Picture;
+
+/// Places that its error is measured at.
+const FRESH_SAMPLES: usize = 1 << 14;
+/// Up to this difference the loss is its square, and beyond it the difference itself. So small, it makes the mean error the
+/// least: near the surface it is 0.4 of what the mean squared error leaves, and 0.6 of what the relative L2 loss does.
+const DELTA: f32 = 1e-3;
+/// Rows predicted at a time: the least of these numbers that is enough, as a device prepares itself for each number anew.
+const ROWS: [usize; 3] = [1 << 10, 1 << 12, 1 << 14];
+
+/// Learns a shape.
+#[derive(Debug, Parser)]
+struct Args {
+    /// An OBJ file of a closed surface; by default a knot that the program makes
+    #[arg(long)]
+    mesh: Option<PathBuf>,
+    /// Width and height of the pictures
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    size: u32,
+    /// Resolutions of the hash grid
+    #[arg(long, default_value_t = 8)]
+    levels: usize,
+    /// Entries of a resolution of the hash grid at the most, a power of two
+    #[arg(long, default_value_t = 1 << 17)]
+    table_size: usize,
+    #[arg(long, default_value_t = 1_000)]
+    steps: usize,
+    /// Places to learn from: one in eight anywhere in the cube, the others near the surface
+    #[arg(long, default_value_t = 1 << 20)]
+    samples: usize,
+    /// Places in a minibatch. Default: 262144 on a GPU, 16384 without one
+    #[arg(long)]
+    batch: Option<usize>,
+    /// What computes: the GPU, or the CPU engine; by default a GPU where there is one
+    #[arg(long, value_enum)]
+    device: Option<DeviceChoice>,
+    /// Directory for the pictures
+    #[arg(long, default_value = "learned-shape")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DeviceChoice {
+    Gpu,
+    Cpu,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    output::run(|| learn(&args))
+}
+
+fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let mesh = mesh(args)?;
+    std::fs::create_dir_all(&args.out)
+        .map_err(|error| format!("cannot make the directory {}: {error}", args.out.display()))?;
+    let start = Instant::now();
+    let (surface, places) = (Surface::new(&mesh), Places::new(&mesh));
+    let known = Samples::new(&surface, places.mixed(args.samples, &mut random(1)));
+    let seconds = start.elapsed().as_secs_f64();
+    line(format!(
+        "{} triangles; {} places with their distances in {seconds:.1} s",
+        mesh.triangles.len(),
+        args.samples
+    ))?;
+    let target = draw_exact(args.size, &surface);
+    save(args, &target, "target.png")?;
+
+    let (mut trainer, batch) = trainer(args, &known)?;
+    let shown = Samples::new(&surface, places.near(FRESH_SAMPLES, &mut random(2)));
+    let mut training = Duration::ZERO;
+    for (before, taken) in reports(args.steps) {
+        let start = Instant::now();
+        let losses = pollster::block_on(take(&mut *trainer, taken - before))?;
+        training += start.elapsed();
+        let learned = draw_learned(args.size, &mut *trainer)?;
+        save(args, &learned, &format!("step-{taken:05}.png"))?;
+        let loss = losses.iter().sum::<f32>() / losses.len() as f32;
+        let error = mean_error(&mut *trainer, &shown)?;
+        let samples = (taken * batch) as f64 / training.as_secs_f64();
+        line(format!(
+            "step {taken}: loss {loss:.2e}, error {error:.6} near the surface, {samples:.0} samples/s"
+        ))?;
+    }
+
+    let near = Samples::new(&surface, places.near(FRESH_SAMPLES, &mut random(3)));
+    let anywhere = Places::uniform(FRESH_SAMPLES, &mut random(4));
+    let anywhere = Samples::new(&surface, anywhere);
+    line(format!(
+        "steps={} batch={batch} error_near={:.6} error_anywhere={:.6} agreement={:.4} training_s={:.2}",
+        args.steps,
+        mean_error(&mut *trainer, &near)?,
+        mean_error(&mut *trainer, &anywhere)?,
+        draw_learned(args.size, &mut *trainer)?.agreement(&target),
+        training.as_secs_f64()
+    ))?;
+    Ok(())
+}
+
+fn mesh(args: &Args) -> Result<Mesh, String> {
+    let Some(path) = &args.mesh else {
+        return Mesh::knot();
+    };
+    let (positions, triangles) = obj::read(path)?;
+    Mesh::new(&positions, &triangles).map_err(|fault| format!("{}: {fault}", path.display()))
+}
+
+/// A training on the device that was asked for, and the rows of its minibatches.
+fn trainer(
+    args: &Args,
+    known: &Samples,
+) -> Result<(Box<dyn Train>, usize), Box<dyn std::error::Error>> {
+    let device = match args.device {
+        None => Device::auto(),
+        Some(DeviceChoice::Gpu) => Device::shaders()?,
+        Some(DeviceChoice::Cpu) => Device::cpu("asked for with --device cpu"),
+    };
+    line(format!("on {}: {}", device.name(), device.because()))?;
+    let is_gpu = device
+        .gpu()
+        .is_some_and(|gpu| gpu.software_driver().is_none());
+    let batch = args.batch.unwrap_or(if is_gpu { 1 << 18 } else { 1 << 14 });
+    let (places, distances) = known.rows();
+    let table = Table::regression("places", places.view(), distances.view())?;
+    let sampling = Sampling::WithReplacement { seed: 1 };
+    let (network, loss, optimizer) = (network(args), Huber::new(DELTA), optimizer(args));
+    let trainer = device.trainer(&network, loss, optimizer, &table, batch, sampling)?;
+    Ok((trainer, batch))
+}
+
+/// Between which steps the training is looked at: a shape is there early and its detail late, so that the steps double
+/// from one picture to the next.
+fn reports(steps: usize) -> Vec<(usize, usize)> {
+    let mut ends: Vec<_> = (0..=6).rev().map(|halvings| steps >> halvings).collect();
+    ends.retain(|&end| end > 0);
+    ends.dedup();
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(ends.iter().copied()).collect()
+}
+
+fn random(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed)
+}
+
+/// Takes steps, and waits for them; their losses, of which the last 16,384 are kept.
+async fn take(trainer: &mut dyn Train, steps: usize) -> Result<Vec<f32>, Error> {
+    trainer.advance(steps)?;
+    trainer.done().await?;
+    trainer.losses_async(steps.min(16_384)).await
+}
+
+/// What the grid gives goes through a network of 64 units twice.
+fn network(args: &Args) -> Sequential {
+    let linear = |outputs| Linear::new(outputs).weight_init(Init::HeNormal);
+    let grid = HashGrid::new()
+        .levels(args.levels)
+        .table_size(args.table_size);
+    Sequential::input(3)
+        .layer(grid)
+        .layer(linear(64))
+        .layer(Relu)
+        .layer(linear(64))
+        .layer(Relu)
+        .layer(linear(1))
+        .seed(1)
+}
+
+/// The settings of the paper on hash grids. What no sample has reached stays as it is.
+fn optimizer(args: &Args) -> impl wgrad::ops::Optimizer + use<> {
+    let adam = Adam::new(1e-2).betas(0.9, 0.99).epsilon(1e-15).lazy();
+    adam.scheduled(Schedule::cosine(args.steps as u64 + 1))
+}
+
+fn save(args: &Args, picture: &Picture, name: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let mut png = Cursor::new(Vec::new());
+    picture.image.write_to(&mut png, ImageFormat::Png)?;
+    Ok(files::write(args.out.join(name), png.get_ref())?)
+}
+
+fn draw_exact(size: u32, surface: &Surface) -> Picture {
+    let exact = |places: &[Vec3]| {
+        let points: Vec<_> = places.iter().map(Vec3::as_dvec3).collect();
+        let distances = surface.signed_distances(&points);
+        Ok::<_, Infallible>(
+            distances
+                .into_iter()
+                .map(|distance| distance as f32)
+                .collect(),
+        )
+    };
+    let Ok(picture) = tracing::draw(size, exact);
+    picture
+}
+
+fn draw_learned(size: u32, trainer: &mut dyn Train) -> Result<Picture, Error> {
+    tracing::draw(size, |places| predict(trainer, places))
+}
+
+/// The distances that the network knows.
+fn predict(trainer: &mut dyn Train, places: &[Vec3]) -> Result<Vec<f32>, Error> {
+    let most = ROWS[ROWS.len() - 1];
+    let mut distances = Vec::with_capacity(places.len());
+    for places in places.chunks(most) {
+        let rows = ROWS.into_iter().find(|&rows| rows >= places.len());
+        let mut filled = places.to_vec();
+        filled.resize(rows.unwrap_or(most), Vec3::ZERO);
+        let found = pollster::block_on(trainer.predict_async(samples::rows(&filled).view()))?;
+        distances.extend(found.iter().take(places.len()));
+    }
+    Ok(distances)
+}
+
+/// Mean of the absolute differences.
+fn mean_error(trainer: &mut dyn Train, samples: &Samples) -> Result<f64, Error> {
+    let found = predict(trainer, &samples.places)?;
+    let pairs = found.iter().zip(&samples.distances);
+    let differences = pairs.map(|(a, b)| f64::from((a - b).abs()));
+    Ok(differences.sum::<f64>() / found.len() as f64)
+}
