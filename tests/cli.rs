@@ -41,6 +41,8 @@ mod predictions;
 mod programs;
 #[path = "cli/saving.rs"]
 mod saving;
+#[path = "cli/shapes.rs"]
+mod shapes;
 #[path = "cli/tables.rs"]
 mod tables;
 

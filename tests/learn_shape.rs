@@ -23,6 +23,7 @@ use rand_chacha::ChaCha8Rng;
 use distance::Surface;
 use mesh::Mesh;
 use samples::{Places, Samples};
+use tracing::Camera;
 
 /// A box of 2 by 2 by 1 as other programs write it: squares, comments, all forms of a corner, numbers that count back.
 const BOX: &str = "\
@@ -68,9 +69,9 @@ fn uniform(random: &mut ChaCha8Rng, low: f64, high: f64) -> DVec3 {
     DVec3::from([(); 3].map(|()| random.random_range(low..high)))
 }
 
-/// How often a surface winds about a place: the sum of the solid angles of its triangles, over 4π (Jacobson et al., "Robust
-/// inside-outside segmentation using generalized winding numbers", 2013), each by the formula of Van Oosterom and
-/// Strackee, "The solid angle of a plane triangle", 1983. It is 1 inside and 0 outside.
+/// How often a surface winds about a place: the sum of the solid angles of its triangles, over 4π (Jacobson et al.,
+/// "Robust inside-outside segmentation using generalized winding numbers", 2013), each by the formula of Van Oosterom
+/// and Strackee, "The solid angle of a plane triangle", 1983. It is 1 inside and 0 outside.
 fn winding(mesh: &Mesh, p: DVec3) -> f64 {
     let angle = |triangle| {
         let [a, b, c] = mesh.corners(triangle).map(|corner| corner - p);
@@ -275,20 +276,25 @@ fn places_lie_near_the_surface_by_its_area() {
 #[test]
 fn a_picture_shows_what_the_rays_meet() {
     let size = 128;
+    let corners = [0, 1, 2, 3, 4, 5, 6, 7].map(|at| [at & 1, at >> 1 & 1, at >> 2]);
+    let corners = corners.map(|of| Vec3::from(of.map(|side| 0.2 + 0.6 * side as f32)));
+    let camera = Camera::showing(corners.into_iter());
     let drawn = |distance: &dyn Fn(DVec3) -> f64| {
         let distances = |places: &[Vec3]| {
+            #[expect(clippy::cast_possible_truncation, reason = "rounded")]
             let found = places.iter().map(|place| distance(place.as_dvec3()) as f32);
             Ok::<_, Infallible>(found.collect())
         };
-        let Ok(picture) = tracing::draw(size, distances);
+        let Ok(picture) = tracing::draw(&camera, size, distances);
         picture
     };
     let count = |hits: &[bool]| hits.iter().filter(|&&hit| hit).count() as f64;
-    // From a camera at a distance `d` a ball of radius `r` about the centre is a disc of radius r / √(d² − r²) at distance 1,
-    // where the picture's half is 0.24.
-    let (radius, squared) = (0.301, DVec3::new(0.55, 0.7, 1.95).length_squared());
+    // From a camera at a distance `d` a ball of radius `r` about the centre is a disc of radius r / √(d² − r²) at
+    // distance 1.
+    let squared = (camera.origin.as_dvec3() - 0.5).length_squared();
+    let (radius, half_width) = (0.301, f64::from(camera.half_width));
     let ball = drawn(&|p| (p - 0.5).length() - 0.3);
-    let disc = radius / (squared - radius * radius).sqrt() / 0.24 * f64::from(size) / 2.0;
+    let disc = radius / (squared - radius * radius).sqrt() / half_width * f64::from(size) / 2.0;
     let expected = TAU / 2.0 * disc * disc;
     assert!(
         (count(&ball.hits) / expected - 1.0).abs() < 0.01,

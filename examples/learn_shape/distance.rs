@@ -1,17 +1,18 @@
 //! The exact signed distance to a closed surface of triangles: below 0 inside, above 0 outside.
 //!
 //! The distance is that to the closest point of all triangles, which a hierarchy of boxes finds. Its sign is that of
-//! `(p − c)·n`, where `c` is the closest point to `p` and `n` the angle-weighted pseudonormal there: of a face its normal, of
-//! an edge the sum of its two faces' normals, of a vertex the sum of its faces' normals, each times the angle of the face
-//! there. (Bærentzen and Aanæs, "Signed distance computation using the angle weighted pseudonormal", 2005, which proves
-//! that no other choice of `n` is needed; a face's normal alone is wrong near edges and vertices.)
+//! `(p − c)·n`, where `c` is the closest point to `p` and `n` the angle-weighted pseudonormal there: of a face its
+//! normal, of an edge the sum of its two faces' normals, of a vertex the sum of its faces' normals, each times the
+//! angle of the face there. (Bærentzen and Aanæs, "Signed distance computation using the angle weighted
+//! pseudonormal", 2005, which proves that no other choice of `n` is needed; a face's normal alone is wrong near edges
+//! and vertices.)
 
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread;
 
-use glam::DVec3;
+use glam::{DVec3, Vec3};
 
 use crate::mesh::{Mesh, edges};
 
@@ -67,7 +68,8 @@ impl Surface {
         surface
     }
 
-    /// Makes the boxes of some triangles: halves by the order of their middles along the longest side, until few are left.
+    /// Makes the boxes of some triangles: halves by the order of their middles along the longest side, until few are
+    /// left.
     fn divide(&mut self, first: usize, end: usize) {
         let triangles = &mut self.triangles[first..end];
         let corners = triangles.iter().flat_map(|triangle| triangle.corners);
@@ -129,17 +131,20 @@ impl Surface {
         best
     }
 
-    /// The distances of many points, on all cores.
-    pub(crate) fn signed_distances(&self, points: &[DVec3]) -> Vec<f64> {
+    /// The distances of many places, on all cores.
+    pub(crate) fn signed_distances(&self, places: &[Vec3]) -> Vec<f32> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "rounded to what a network has"
+        )]
+        let distance = |place: &Vec3| self.signed_distance(place.as_dvec3()) as f32;
+        let work = |places: &[Vec3]| places.iter().map(distance).collect::<Vec<_>>();
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let share = points.len().div_ceil(cores).max(1);
+        let share = places.len().div_ceil(cores).max(1);
         thread::scope(|scope| {
-            let work = |points: &[DVec3]| -> Vec<f64> {
-                points.iter().map(|&p| self.signed_distance(p)).collect()
-            };
-            let workers: Vec<_> = points
-                .chunks(share)
-                .map(|points| scope.spawn(move || work(points)))
+            let shares = places.chunks(share);
+            let workers: Vec<_> = shares
+                .map(|places| scope.spawn(move || work(places)))
                 .collect();
             let distances = workers
                 .into_iter()
@@ -154,8 +159,8 @@ impl Triangle {
         self.corners.iter().sum::<DVec3>() / 3.0
     }
 
-    /// The foot of the perpendicular if it lies in the triangle, else the closest point of the edges. A triangle without
-    /// area has its edges alone.
+    /// The foot of the perpendicular if it lies in the triangle, else the closest point of the edges. A triangle
+    /// without area has its edges alone.
     fn closest(&self, p: DVec3) -> Closest {
         let normal = self.normals[0];
         let side = |i: usize| {

@@ -17,10 +17,10 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// Moves and scales a surface into the unit cube, and checks that it is closed: that each edge is one of exactly two
-    /// triangles, which go along it in opposite directions. Vertices at one place become one, as some programs write a
-    /// vertex for each face; a surface that is inside out is turned. What is not checked is whether the surface
-    /// crosses itself, where "inside" has no meaning.
+    /// Moves and scales a surface into the unit cube, and checks that it is closed: that each edge is one of exactly
+    /// two triangles, which go along it in opposite directions. Vertices at one place become one, as some programs
+    /// write a vertex for each face; a surface that is inside out is turned. What is not checked is whether the
+    /// surface crosses itself, where "inside" has no meaning.
     pub(crate) fn new(positions: &[DVec3], triangles: &[[usize; 3]]) -> Result<Self, String> {
         let (vertices, index) = merged(positions);
         let triangles = triangles.iter().map(|corners| corners.map(|at| index[at]));

@@ -9,7 +9,8 @@ use wgrad::ndarray::Array2;
 use crate::distance::Surface;
 use crate::mesh::Mesh;
 
-/// How far the places near a surface are from a point on it along each axis: the standard deviation, in sides of the cube.
+/// How far the places near a surface are from a point on it along each axis: the standard deviation, in sides of the
+/// cube.
 const DEVIATION: f64 = 0.01;
 
 /// Places, and the distance of each.
@@ -21,11 +22,8 @@ pub(crate) struct Samples {
 
 impl Samples {
     pub(crate) fn new(surface: &Surface, places: Vec<Vec3>) -> Self {
-        let points: Vec<_> = places.iter().map(Vec3::as_dvec3).collect();
-        let distances = surface.signed_distances(&points);
-        let distances = distances.into_iter().map(|distance| distance as f32);
         Self {
-            distances: distances.collect(),
+            distances: surface.signed_distances(&places),
             places,
         }
     }
@@ -46,7 +44,7 @@ pub(crate) fn rows(places: &[Vec3]) -> Array2<f32> {
 /// Draws places by a mesh.
 #[derive(Debug)]
 pub(crate) struct Places<'a> {
-    mesh: &'a Mesh,
+    pub(crate) mesh: &'a Mesh,
     /// The area of a triangle and of all before it.
     areas: Vec<f64>,
 }

@@ -1,5 +1,5 @@
-//! Draws what a signed distance function describes, by sphere tracing (Hart, "Sphere tracing", 1996): no surface is nearer
-//! than the distance at a place, so that a ray can go as far without passing through one.
+//! Draws what a signed distance function describes, by sphere tracing (Hart, "Sphere tracing", 1996): no surface is
+//! nearer than the distance at a place, so that a ray can go as far without passing through one.
 
 use glam::Vec3;
 use image::{Rgb, RgbImage};
@@ -28,10 +28,11 @@ impl Picture {
 
 /// Draws the unit cube of a function, which is asked for the distances of many places at once.
 pub(crate) fn draw<E>(
+    camera: &Camera,
     size: u32,
     mut distances: impl FnMut(&[Vec3]) -> Result<Vec<f32>, E>,
 ) -> Result<Picture, E> {
-    let rays = rays(size);
+    let rays = camera.rays(size);
     let arrived = march(&rays, &mut distances)?;
     let places: Vec<Vec3> = arrived.iter().flatten().copied().collect();
     let mut normals = normals(&places, &mut distances)?.into_iter();
@@ -66,20 +67,52 @@ impl Ray {
     }
 }
 
-/// A ray through the middle of each pixel, row by row, of a camera that looks at the cube's centre from above.
-fn rays(size: u32) -> Vec<Ray> {
-    let origin = Vec3::new(1.05, 1.2, 2.45);
-    let forward = (Vec3::splat(0.5) - origin).normalize();
-    let right = forward.cross(Vec3::Y).normalize();
-    let up = right.cross(forward);
-    let half_width = 0.24;
-    let pixels = (0..size).flat_map(|y| (0..size).map(move |x| [x, y]));
-    let ray = |pixel: [u32; 2]| {
-        let [x, y] = pixel.map(|at| half_width * (2.0 * (at as f32 + 0.5) / size as f32 - 1.0));
-        let direction = (forward + x * right - y * up).normalize();
-        Ray { origin, direction }
-    };
-    pixels.map(ray).collect()
+/// A square camera that looks at the cube's centre from above.
+#[derive(Debug)]
+pub(crate) struct Camera {
+    pub(crate) origin: Vec3,
+    right: Vec3,
+    up: Vec3,
+    forward: Vec3,
+    /// Half of the picture's width in the plane at distance 1.
+    pub(crate) half_width: f32,
+}
+
+impl Camera {
+    /// A camera whose picture shows all of these places, with a margin.
+    pub(crate) fn showing(places: impl Iterator<Item = Vec3>) -> Self {
+        let origin = Vec3::new(1.35, 1.3, 2.25);
+        let forward = (Vec3::splat(0.5) - origin).normalize();
+        let right = forward.cross(Vec3::Y).normalize();
+        let up = right.cross(forward);
+        let off_centre = places.map(|place| {
+            let place = place - origin;
+            let sideways = [right, up].map(|axis| place.dot(axis).abs());
+            sideways[0].max(sideways[1]) / place.dot(forward)
+        });
+        Self {
+            half_width: 1.1 * off_centre.fold(0.0, f32::max),
+            origin,
+            right,
+            up,
+            forward,
+        }
+    }
+
+    /// A ray through the middle of each pixel, row by row.
+    fn rays(&self, size: u32) -> Vec<Ray> {
+        let ray = |[x, y]: [u32; 2]| {
+            let [x, y] =
+                [x, y].map(|at| self.half_width * (2.0 * (at as f32 + 0.5) / size as f32 - 1.0));
+            let direction = (self.forward + x * self.right - y * self.up).normalize();
+            Ray {
+                origin: self.origin,
+                direction,
+            }
+        };
+        let pixels = (0..size).flat_map(|y| (0..size).map(move |x| [x, y]));
+        pixels.map(ray).collect()
+    }
 }
 
 /// Where each ray arrives. All rays that are under way take a step at the same time.
@@ -130,8 +163,8 @@ fn normals<E>(
         .collect())
 }
 
-/// A surface under one light, with some light from the sky and a small highlight (Blinn, "Models of light reflection for
-/// computer synthesized pictures", 1977).
+/// A surface under one light, with some light from the sky and a small highlight (Blinn, "Models of light reflection
+/// for computer synthesized pictures", 1977).
 fn lit(ray: &Ray, normal: Vec3) -> Vec3 {
     let light = Vec3::new(0.35, 0.8, 0.5).normalize();
     let colour = Vec3::new(0.85, 0.45, 0.2);
@@ -143,7 +176,7 @@ fn lit(ray: &Ray, normal: Vec3) -> Vec3 {
 }
 
 fn background(ray: &Ray) -> Vec3 {
-    let height = ((ray.direction.y + 0.55) / 0.5).clamp(0.0, 1.0);
+    let height = ((ray.direction.y + 0.6) / 0.5).clamp(0.0, 1.0);
     Vec3::new(0.13, 0.15, 0.2).lerp(Vec3::new(0.35, 0.42, 0.52), height)
 }
 

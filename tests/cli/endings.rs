@@ -238,6 +238,7 @@ fn programs_whose_standard_output_is_closed_do_not_end_as_if_all_were_done() {
         run("matmul", "--device cpu --shapes 8x8x8 --repeats 1", &[]),
         run("in_your_program", "", &[]),
         run("learn_image", small, &[directory.path()]),
+        run("learn_shape", small, &[directory.path()]),
         run("stream_csv", "--made --rows 1000", &[]),
     ] {
         assert_interrupted(&output, &[]);

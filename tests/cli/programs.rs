@@ -5,7 +5,7 @@ use std::fs;
 use super::{assert_refused, example, lines};
 
 /// The number behind `key=` in the last line.
-fn last(lines: &[String], key: &str) -> f64 {
+pub(super) fn last(lines: &[String], key: &str) -> f64 {
     let mut pairs = lines.last().unwrap().split(' ');
     let value = pairs.find_map(|pair| pair.strip_prefix(&format!("{key}=")));
     value.unwrap().parse().unwrap()
