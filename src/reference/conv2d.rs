@@ -1,4 +1,4 @@
-use ndarray::{Array2, ArrayView4, ArrayViewMut4};
+use ndarray::{Array2, ArrayView4, ArrayViewMut4, Axis};
 
 use super::images::{extents, images, images_mut, pixel, places};
 use super::{Backward, Float, Forward, Layer};
@@ -64,17 +64,14 @@ impl<F: Float> Layer<F> for Conv2d {
         let x = images(pass.x, image);
         let w = self.weights(&pass.parameters[0], image);
         let mut y = images_mut(pass.y, output);
-        for r in 0..x.dim().0 {
-            for o in 0..outputs {
-                let b = pass.parameters.get(1).map_or(F::zero(), |b| b[(0, o)]);
-                y.slice_mut(ndarray::s![r, o, .., ..]).fill(b);
-                self.for_each_product(
-                    image,
-                    [output[1], output[2]],
-                    |[i, j], [c, u, v], [p, q]| {
-                        y[(r, o, i, j)] += w[(o, c, u, v)] * x[(r, c, p, q)];
-                    },
-                );
+        let places = [output[1], output[2]];
+        // ndarray finds a number by three indices in a fraction of the time that four take.
+        for (x, mut y) in x.outer_iter().zip(y.outer_iter_mut()) {
+            for (o, (w, mut y)) in w.outer_iter().zip(y.outer_iter_mut()).enumerate() {
+                y.fill(pass.parameters.get(1).map_or(F::zero(), |b| b[(0, o)]));
+                self.for_each_product(image, places, |y_at, [c, u, v], [p, q]| {
+                    y[y_at] += w[(c, u, v)] * x[(c, p, q)];
+                });
             }
         }
     }
@@ -95,19 +92,21 @@ impl<F: Float> Layer<F> for Conv2d {
         if let Some(dx) = &mut dx {
             dx.fill(F::zero());
         }
-        for r in 0..x.dim().0 {
-            for o in 0..outputs {
-                self.for_each_product(image, places, |[i, j], [c, u, v], [p, q]| {
-                    dw[(o, c, u, v)] += dy[(r, o, i, j)] * x[(r, c, p, q)];
+        for (r, (x, dy)) in x.outer_iter().zip(dy.outer_iter()).enumerate() {
+            let mut dx = dx.as_mut().map(|dx| dx.index_axis_mut(Axis(0), r));
+            let outputs = w.outer_iter().zip(dw.outer_iter_mut());
+            for ((w, mut dw), dy) in outputs.zip(dy.outer_iter()) {
+                self.for_each_product(image, places, |y_at, [c, u, v], [p, q]| {
+                    dw[(c, u, v)] += dy[y_at] * x[(c, p, q)];
                     if let Some(dx) = &mut dx {
-                        dx[(r, c, p, q)] += dy[(r, o, i, j)] * w[(o, c, u, v)];
+                        dx[(c, p, q)] += dy[y_at] * w[(c, u, v)];
                     }
                 });
             }
         }
         if let [db] = others {
             for o in 0..outputs {
-                db[(0, o)] = dy.index_axis(ndarray::Axis(1), o).sum();
+                db[(0, o)] = dy.index_axis(Axis(1), o).sum();
             }
         }
     }

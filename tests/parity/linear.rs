@@ -473,7 +473,7 @@ fn a_wide_bias_is_folded_into_two_dimensions() {
 fn products_in_several_dispatches_are_the_formula() {
     // Of the largest tile, in the longest of the sums.
     let gpu = &dispatching(2 * 128 * 128 * 300);
-    for shape in [[300, 290, 280], [300, 60, 130], [129, 270, 257]] {
+    for shape in [[300, 60, 130], [129, 270, 257]] {
         // Exact: of other numbers the kernels' rounding is compared above.
         let case = Case::new(shape, Fill::Integers);
         for variant in Variant::OF_FLOATS {

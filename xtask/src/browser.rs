@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::apt::Apt;
 use crate::host::{self, Failure, Host, Invocation};
+use crate::steps::QUICK;
 use crate::web;
 
 const TESTS: &str = "web/tests";
@@ -41,9 +42,14 @@ pub(crate) fn test(host: &impl Host) -> Result<(), Failure> {
     check_node(host)?;
     web::build_with_parity(host)?;
     install_playwright(host)?;
-    // The page is compared with it. Of the workspace, as the tests are: so it is built once.
-    let native = "build --release --workspace --example train_gpu";
-    web::run(host, &Invocation::new(host::cargo(host), native.split(' ')))?;
+    // The page is compared with it. As the tests are, so that it is built once.
+    let build = [
+        &["build"],
+        &QUICK[..],
+        &["--workspace", "--example", "train_gpu"],
+    ]
+    .concat();
+    web::run(host, &Invocation::new(host::cargo(host), build))?;
     let files = test_files(&host.root().join(TESTS))
         .map_err(|error| Failure::new(format!("cannot list {TESTS}: {error}")))?;
     // One after the other: each has a software GPU that takes all cores.
@@ -230,7 +236,7 @@ pub(crate) mod tests {
         assert_eq!(
             ran[ran.len() - 2..],
             [
-                "cargo build --release --workspace --example train_gpu",
+                "cargo build --release --config profile.release.package.wgrad.opt-level=1 --workspace --example train_gpu",
                 "CHROMIUM=/usr/bin/chromium node --test --test-concurrency=1 --test-reporter=spec \
                  web/tests/page.test.mjs web/tests/parity.test.mjs"
             ]

@@ -14,6 +14,14 @@ pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 /// By this variable the test that needs ONNX Runtime fails where there is none, and does not skip.
 const REQUIRED: &str = "WGRAD_REQUIRE_ONNXRUNTIME";
 
+/// Tests run as fast with the crate itself at level 1, and it is compiled in 0.6 of the time: what takes time is in other
+/// crates, drivers and shaders, and from level 2 on each of thirty programs compiles its generic functions once more.
+pub(crate) const QUICK: [&str; 3] = [
+    "--release",
+    "--config",
+    "profile.release.package.wgrad.opt-level=1",
+];
+
 /// Makes sure that there is a GPU driver, and ONNX Runtime where it can be had; then runs all tests with these further
 /// arguments.
 pub(crate) fn test(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
@@ -55,7 +63,8 @@ pub(crate) fn runtime_dir(host: &impl Host) -> Result<Option<ScratchDir>, Failur
 
 /// The arguments of cargo for a test run with these further arguments.
 fn test_args(args: &[OsString]) -> Vec<OsString> {
-    let mut all: Vec<OsString> = vec!["test".into(), "--release".into()];
+    let mut all: Vec<OsString> = vec!["test".into()];
+    all.extend(QUICK.map(Into::into));
     // `--workspace` would win over a choice of packages, silently.
     if !args
         .iter()
@@ -183,13 +192,20 @@ mod tests {
         words.iter().map(OsString::from).collect()
     }
 
+    /// The arguments of cargo for these tests.
+    fn tested(further: &[&str]) -> Vec<OsString> {
+        os_strings(&[&["test"], &QUICK[..], further].concat())
+    }
+
     #[test]
     fn tests_run_with_the_arguments_given() -> io::Result<()> {
         let fake = ready()?;
         assert!(test(&fake, &os_strings(&["--test", "parity"])).is_ok());
         assert_eq!(
             *fake.ran.borrow(),
-            ["cargo test --release --workspace --test parity"]
+            [
+                "cargo test --release --config profile.release.package.wgrad.opt-level=1 --workspace --test parity"
+            ]
         );
         Ok(())
     }
@@ -198,7 +214,9 @@ mod tests {
     fn the_cargo_that_runs_us_runs_the_tests() -> io::Result<()> {
         let fake = ready()?.env("CARGO", "/opt/rust/bin/cargo");
         assert!(test(&fake, &[]).is_ok());
-        let expected = ["/opt/rust/bin/cargo test --release --workspace"];
+        let expected = [
+            "/opt/rust/bin/cargo test --release --config profile.release.package.wgrad.opt-level=1 --workspace",
+        ];
         assert_eq!(*fake.ran.borrow(), expected);
         Ok(())
     }
@@ -206,14 +224,14 @@ mod tests {
     #[test]
     fn a_chosen_package_is_not_drowned_in_the_workspace() {
         for choice in [&["-p", "wgrad"][..], &["-pwgrad"], &["--package=wgrad"]] {
-            let mut expected = os_strings(&["test", "--release"]);
+            let mut expected = tested(&[]);
             expected.extend(os_strings(choice));
             assert_eq!(test_args(&os_strings(choice)), expected);
         }
         let for_the_harness = os_strings(&["--", "-p"]);
         assert_eq!(
             test_args(&for_the_harness),
-            os_strings(&["test", "--release", "--workspace", "--", "-p"])
+            tested(&["--workspace", "--", "-p"])
         );
     }
 
@@ -275,7 +293,7 @@ mod tests {
         "RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps --workspace",
         "rustup target add wasm32-unknown-unknown",
         "cargo clippy --profile web --target wasm32-unknown-unknown --workspace --lib -- -D warnings",
-        "WGRAD_REQUIRE_ONNXRUNTIME=1 cargo test --release --workspace",
+        "WGRAD_REQUIRE_ONNXRUNTIME=1 cargo test --release --config profile.release.package.wgrad.opt-level=1 --workspace",
     ];
 
     #[test]
@@ -295,7 +313,7 @@ mod tests {
         assert!(test(&fake, &[]).is_ok());
         assert_eq!(
             fake.ran.borrow()[LIST.len() - 1],
-            "cargo test --release --workspace"
+            "cargo test --release --config profile.release.package.wgrad.opt-level=1 --workspace"
         );
         Ok(())
     }
