@@ -244,7 +244,7 @@ fn decibels(image: &RgbImage, target: &RgbImage) -> f64 {
     10.0 * (255.0 * 255.0 / mean).log10()
 }
 
-/// A sun over hills, with haze and ripples: smooth slopes, hard edges and fine detail.
+/// A sun over hills, with haze: smooth slopes, hard edges, and detail at every scale as photographs have it.
 fn paint([x, y]: [f32; 2]) -> Rgb<u8> {
     let hill = |height: f32, frequency: f32, phase: f32| {
         height
@@ -257,17 +257,19 @@ fn paint([x, y]: [f32; 2]) -> Rgb<u8> {
         colour = [1.0, 0.9 - 1.5 * sun, 0.5 - 2.0 * sun];
     } else {
         let glow = (-9.0 * (sun - 0.13)).exp() * 0.5;
+        let cloud = (0.5 * detail([x, 3.0 * y])).max(0.0);
         colour = [
-            colour[0] + glow * (1.0 - colour[0]),
-            colour[1] + 0.5 * glow * (1.0 - colour[1]),
-            colour[2],
+            colour[0] + glow * (1.0 - colour[0]) + 0.3 * cloud,
+            colour[1] + 0.5 * glow * (1.0 - colour[1]) + 0.5 * cloud,
+            colour[2] + 0.6 * cloud,
         ];
     }
     for (layer, height) in [0.55f32, 0.68, 0.82].into_iter().enumerate() {
         let depth = layer as f32;
-        if y > hill(height, 7.0 + 4.0 * depth, 1.3 + 2.1 * depth) {
-            let grain = 0.04 * (60.0 * x + 8.0 * (9.0 * y).sin()).sin() * (45.0 * y).cos();
-            let shade = 0.42 - 0.12 * depth + grain;
+        let ridge = 0.03 * detail([x + 0.37 * depth, 0.5 * depth]);
+        if y > hill(height, 7.0 + 4.0 * depth, 1.3 + 2.1 * depth) + ridge {
+            let grain = 0.25 * detail([x + depth, (1.0 + depth) * y]);
+            let shade = 0.42 - 0.1 * depth + grain;
             colour = [
                 shade * 0.9,
                 shade * (0.9 + 0.15 * depth),
@@ -281,4 +283,34 @@ fn paint([x, y]: [f32; 2]) -> Rgb<u8> {
         reason = "0 to 255"
     )]
     Rgb(colour.map(|c| (c.clamp(0.0, 1.0) * 255.0).round() as u8))
+}
+
+/// Noise of eight octaves, each of half the amplitude of the one before, about −1 to 1. The amplitudes of photographs fall
+/// with the frequency in the same way (Field, "Relations between the statistics of natural images", 1987).
+fn detail([x, y]: [f32; 2]) -> f32 {
+    let octaves = (0..8u32).map(|octave| {
+        let frequency = (4 << octave) as f32;
+        noise([x, y].map(|at| at * frequency), octave) * 2.0 / (1 << octave) as f32
+    });
+    octaves.sum()
+}
+
+/// Noise of one number at each place of a lattice, −0.5 to 0.5, and smooth between them.
+fn noise(at: [f32; 2], seed: u32) -> f32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "places in the picture are below some thousand, and not negative"
+    )]
+    let [i, j] = at.map(|at| at as u32);
+    let [u, v] = at.map(|at| at.fract() * at.fract() * (3.0 - 2.0 * at.fract()));
+    let corner = |i: u32, j: u32| {
+        let mut bits = i.wrapping_mul(0x9e37_79b1) ^ j.wrapping_mul(0x85eb_ca77) ^ seed;
+        for _ in 0..2 {
+            bits = (bits ^ (bits >> 15)).wrapping_mul(0x2c1b_3c6d);
+        }
+        (bits >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    let row = |j| corner(i, j) + u * (corner(i + 1, j) - corner(i, j));
+    row(j) + v * (row(j + 1) - row(j))
 }
