@@ -12,8 +12,6 @@
 
 #[path = "common/output.rs"]
 mod output;
-#[path = "common/painting.rs"]
-mod painting;
 
 use std::io::Cursor;
 use std::path::PathBuf;
@@ -30,7 +28,6 @@ use wgrad::ops::{
 use wgrad::{Device, Error, Init, Sequential, Train, files};
 
 use output::line;
-use painting::paint;
 
 /// Rows predicted at a time.
 const ROWS: usize = 1 << 16;
@@ -89,7 +86,7 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
             .map_err(|error| format!("cannot read the picture {}: {error}", path.display()))?
             .to_rgb8(),
         None => RgbImage::from_fn(args.size, args.size, |x, y| {
-            Rgb(paint([x, y].map(|at| at as f32 / args.size as f32)))
+            paint([x, y].map(|at| at as f32 / args.size as f32))
         }),
     };
     std::fs::create_dir_all(&args.out)
@@ -245,4 +242,43 @@ fn decibels(image: &RgbImage, target: &RgbImage) -> f64 {
     let squares = pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
     let mean = squares.sum::<f64>() / target.as_raw().len() as f64;
     10.0 * (255.0 * 255.0 / mean).log10()
+}
+
+/// A sun over hills, with haze and ripples: smooth slopes, hard edges and fine detail.
+fn paint([x, y]: [f32; 2]) -> Rgb<u8> {
+    let hill = |height: f32, frequency: f32, phase: f32| {
+        height
+            + 0.06 * (frequency * x + phase).sin()
+            + 0.02 * (3.7 * frequency * x + 2.0 * phase).sin()
+    };
+    let sun = ((x - 0.68).powi(2) + (y - 0.3).powi(2)).sqrt();
+    let mut colour = [0.95 - 0.5 * y, 0.55 + 0.25 * y, 0.45 + 0.4 * y * y];
+    if sun < 0.13 {
+        colour = [1.0, 0.9 - 1.5 * sun, 0.5 - 2.0 * sun];
+    } else {
+        let glow = (-9.0 * (sun - 0.13)).exp() * 0.5;
+        colour = [
+            colour[0] + glow * (1.0 - colour[0]),
+            colour[1] + 0.5 * glow * (1.0 - colour[1]),
+            colour[2],
+        ];
+    }
+    for (layer, height) in [0.55f32, 0.68, 0.82].into_iter().enumerate() {
+        let depth = layer as f32;
+        if y > hill(height, 7.0 + 4.0 * depth, 1.3 + 2.1 * depth) {
+            let grain = 0.04 * (60.0 * x + 8.0 * (9.0 * y).sin()).sin() * (45.0 * y).cos();
+            let shade = 0.42 - 0.12 * depth + grain;
+            colour = [
+                shade * 0.9,
+                shade * (0.9 + 0.15 * depth),
+                shade * (1.25 - 0.25 * depth),
+            ];
+        }
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to 255"
+    )]
+    Rgb(colour.map(|c| (c.clamp(0.0, 1.0) * 255.0).round() as u8))
 }

@@ -7,9 +7,9 @@ import { Training } from "./training.js";
 /** Pixels that the longer side of a photo has at the most. */
 const MOST = 512;
 /** Pixels in a minibatch, by what computes. */
-const BATCH = { gpu: 1 << 16, software: 1 << 12, cpu: 1 << 12 };
+const BATCH = { gpu: 1 << 16, software: 1 << 11, cpu: 1 << 12 };
 /** Pixels that are drawn at a time: as long as a few steps take. A GPU in software draws the page, too. */
-const SLICE = { gpu: 1 << 16, software: 1 << 12, cpu: 1 << 13 };
+const SLICE = { gpu: 1 << 16, software: 1 << 13, cpu: 1 << 14 };
 /** Cells of the hash grid along an axis: of its coarsest level, and how they grow from level to level. */
 const GRID = { coarsest: 16, growth: 1.5 };
 /** Milliseconds between changes of the figures. */
@@ -52,6 +52,7 @@ export class PhotoView {
       levels: training?.options.levels ?? 0,
       batch: this.#batch,
       running: training?.running ?? false,
+      drawing: this.#isDrawing,
       steps: training?.steps ?? 0,
       psnr: this.learnt.psnr,
       samplesPerSecond: (training?.stepsPerSecond ?? 0) * this.#batch,
@@ -63,7 +64,7 @@ export class PhotoView {
   /** The view is opened; at first with a painted picture. */
   async enter() {
     if (this.#training) this.#tellDevice();
-    this.#tellSettings();
+    this.#follow();
     if (!this.#photo && this.#asked === 0) await this.#choose(() => this.engine.paintPhoto(MOST), "Painted picture");
   }
 
@@ -91,12 +92,7 @@ export class PhotoView {
         return;
       }
       this.notice.hide();
-      const before = this.#photo;
-      await this.#anew(() => {
-        this.#photo = photo;
-        this.#show(photo, name);
-      });
-      before?.free();
+      await this.#anew({ photo, name });
     } catch (error) {
       this.#fail(error);
     }
@@ -109,34 +105,39 @@ export class PhotoView {
     $("photo-name").textContent = `${name}, ${width}×${height} pixels`;
   }
 
-  /** A training from its beginning, after `change`; it runs if the one before did. Whether that can be. */
-  #anew(change = () => {}) {
+  /** A training from its beginning, on another photo where one is given; it runs if the one before did. */
+  #anew(another = null) {
     return this.inTurn(async () => {
       const isRunning = this.#training?.running ?? false;
+      const before = this.#photo;
+      const photo = another?.photo ?? before;
       try {
         await this.#training?.quit();
-        change();
-        this.#take(await this.#newTraining(Number($("levels").value)));
-        this.#say("Ready: press Train.");
-        if (isRunning && this.isOpen()) this.#start();
-        else this.#drawAll();
-      } catch (error) {
         this.#runs("stands");
+        const training = await this.#newTraining(photo, Number($("levels").value));
+        this.#photo = photo;
+        if (another) this.#show(photo, another.name);
+        this.#take(training);
+      } catch (error) {
+        another?.photo.free();
         this.#fail(error);
-        return false;
+        return;
       }
-      return true;
+      if (another) before?.free();
+      this.#say("Ready: press Train.");
+      if (isRunning && this.isOpen()) this.#start();
+      else this.#drawAll();
     });
   }
 
-  /** With so many levels, on what is chosen, of a photo that is there. */
-  async #newTraining(levels, wantsGpu = this.compute.isOnGpu) {
+  /** With so many levels, on what is chosen. */
+  async #newTraining(photo, levels, wantsGpu = this.compute.isOnGpu) {
     const gpu = wantsGpu ? await this.compute.open() : null;
     const isSoftware = gpu !== null && this.compute.gpu.isSoftware;
     const kind = !gpu ? "cpu" : isSoftware ? "software" : "gpu";
-    const { width, height } = this.#photo;
+    const { width, height } = photo;
     const options = { network: "photo", levels, wantsGpu, slice: SLICE[kind], batch: Math.min(BATCH[kind], width * height) };
-    const session = await this.engine.openPhotoSession(gpu, this.#photo, levels, options.batch);
+    const session = await this.engine.openPhotoSession(gpu, photo, levels, options.batch);
     return new Training(session, { gpu, isSoftware }, options, {
       losses: () => {},
       evaluated: () => {},
@@ -200,7 +201,7 @@ export class PhotoView {
       try {
         const old = this.#training;
         await old.quit();
-        const training = await this.#newTraining(old.options.levels, old.options.wantsGpu);
+        const training = await this.#newTraining(this.#photo, old.options.levels, old.options.wantsGpu);
         if (old.snapshot) await training.resume(old.snapshot);
         this.#take(training);
         return true;
@@ -312,9 +313,14 @@ export class PhotoView {
       if (file) this.takeFile(file);
     });
     this.compute.select.addEventListener("change", () => {
-      if (!this.isOpen()) return;
-      this.#tellSettings();
-      if (this.#training && !this.#training.isBegun) this.#anew();
+      if (this.isOpen()) this.#follow();
     });
+  }
+
+  /** What is chosen to compute does so at once where nothing is lost by that. */
+  #follow() {
+    this.#tellSettings();
+    const training = this.#training;
+    if (training && !training.isBegun && training.options.wantsGpu !== this.compute.isOnGpu) this.#anew();
   }
 }

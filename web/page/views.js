@@ -29,6 +29,7 @@ export class Views {
   }
 
   #named(name) {
+    if (name === "") return this.names[0];
     if (this.names.includes(name)) return name;
     return document.getElementById(name)?.closest("[data-view]")?.dataset.view ?? this.open ?? this.names[0];
   }

@@ -2,7 +2,7 @@
 // engines: the page's own thread draws, and waits for nothing. Each message is answered by one of the same number. Calls
 // begin in the order in which they came; one that waits for a GPU or for a file lets others begin meanwhile.
 
-import { decode } from "./decode.js";
+import { decode, paint } from "./pixels.js";
 import init, { Data, Device, Digits, Photo, Session, Settings, asMnist } from "./wasm/wgrad_web.js";
 
 /** Test digits that the page shows. */
@@ -24,9 +24,8 @@ function takeData(id, data) {
 }
 
 /** Takes a photo, which the page gets to show it. */
-function takePhoto(id, photo) {
-  held.set(id, photo);
-  const { width, height, rgba } = photo;
+function takePhoto(id, { width, height, rgba }) {
+  held.set(id, new Photo(width, rgba));
   return { width, height, rgba };
 }
 
@@ -75,11 +74,8 @@ const CALLS = {
     held.delete(id);
     return takeData(id, digits.finish());
   },
-  async openPhoto(id, file, most) {
-    const { width, rgba } = await decode(file, most);
-    return takePhoto(id, new Photo(width, rgba));
-  },
-  paintPhoto: (id, side) => takePhoto(id, Photo.painted(side)),
+  openPhoto: async (id, file, most) => takePhoto(id, await decode(file, most)),
+  paintPhoto: (id, side) => takePhoto(id, paint(side)),
   openSession(id, gpu, data, options) {
     const settings = Object.assign(new Settings(), options);
     const session = openOn(gpu, (device) => new Session(device, held.get(data), settings));
@@ -105,10 +101,8 @@ const CALLS = {
     return { loss, accuracy, examples };
   },
   async paint(id, photo, first, every) {
-    const painted = await held.get(id).paint(held.get(photo), first, every);
-    const { rgba, squares } = painted;
-    painted.free();
-    return { rgba, squares };
+    const rgba = await held.get(id).paint(held.get(photo), first, every);
+    return { rgba, squares: held.get(photo).squares(rgba, first, every) };
   },
   done: (id) => held.get(id).done(),
   losses: (id, count) => held.get(id).losses(count),

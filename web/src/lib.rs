@@ -18,7 +18,7 @@ mod settings;
 pub use data::{Data, Digits};
 pub use device::Device;
 pub use drawing::as_mnist;
-pub use photo::{Painted, Photo};
+pub use photo::Photo;
 pub use session::{Evaluation, Session};
 pub use settings::Settings;
 use wasm_bindgen::prelude::wasm_bindgen;

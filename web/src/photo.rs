@@ -1,12 +1,9 @@
 //! A picture to learn: a place in, its colour out.
 
-#[path = "../../examples/common/painting.rs"]
-mod painting;
-
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wgrad::data::{Sampling, Table};
-use wgrad::ndarray::{Array2, ArrayView2};
+use wgrad::ndarray::Array2;
 use wgrad::ops::{
     Adam, HashGrid, Linear, MeanSquaredError, Optimizer as _, Relu, Schedule, Sigmoid,
 };
@@ -19,6 +16,8 @@ use crate::session::{Session, promise};
 
 /// Bytes of a pixel: red, green, blue and alpha, as a canvas has them.
 const PIXEL: usize = 4;
+/// Those that are learnt.
+const COLOURS: usize = 3;
 
 /// A picture, whose pixels are the examples of a training: the middle of each, with `x` and `y` in 0…1 from the left
 /// upper corner, and its red, green and blue, in 0…1.
@@ -28,16 +27,6 @@ pub struct Photo {
     width: usize,
     rgba: Vec<u8>,
     pixels: Table,
-}
-
-/// Rows of the picture that a network has learnt so far.
-#[wasm_bindgen(getter_with_clone)]
-#[derive(Debug, Clone)]
-pub struct Painted {
-    /// Their pixels, row after row, in bytes of red, green, blue and alpha.
-    pub rgba: Vec<u8>,
-    /// Sum of the squared differences from the bytes of the photo, of red, green and blue.
-    pub squares: f64,
 }
 
 #[wasm_bindgen]
@@ -51,38 +40,22 @@ impl Photo {
         Self::of(width, rgba).map_err(thrown)
     }
 
-    /// A picture of `side`×`side` pixels that is painted here: that of the example `learn_image`.
-    ///
-    /// # Errors
-    /// `Data` where there are no pixels.
-    pub fn painted(side: usize) -> Result<Self, JsValue> {
-        let places = (0..side * side).map(|pixel| [pixel % side, pixel / side]);
-        let rgba = places.flat_map(|place| {
-            let [red, green, blue] = painting::paint(place.map(|at| at as f32 / side as f32));
-            [red, green, blue, u8::MAX]
-        });
-        Self::new(side, rgba.collect())
-    }
-
-    /// Pixels of a row.
-    #[wasm_bindgen(getter)]
+    /// Sum of the squared differences of bytes between the rows `first`, `first + every`… and `rgba`, of red, green and
+    /// blue.
     #[must_use]
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Rows.
-    #[wasm_bindgen(getter)]
-    #[must_use]
-    pub fn height(&self) -> usize {
-        self.pixels.len() / self.width
-    }
-
-    /// The pixels, in bytes of red, green, blue and alpha.
-    #[wasm_bindgen(getter)]
-    #[must_use]
-    pub fn rgba(&self) -> Vec<u8> {
-        self.rgba.clone()
+    pub fn squares(&self, rgba: &[u8], first: usize, every: usize) -> f64 {
+        let rows = rgba.chunks_exact(PIXEL * self.width);
+        let wanted = self.rgba.chunks_exact(PIXEL * self.width);
+        let wanted = wanted.skip(first).step_by(every.max(1));
+        let mut sum = 0.0;
+        for (row, wanted) in rows.zip(wanted) {
+            for (pixel, wanted) in row.chunks_exact(PIXEL).zip(wanted.chunks_exact(PIXEL)) {
+                for c in 0..COLOURS {
+                    sum += f64::from(pixel[c].abs_diff(wanted[c])).powi(2);
+                }
+            }
+        }
+        sum
     }
 }
 
@@ -112,14 +85,13 @@ impl Session {
         Self::begin(device, training, Vec::new()).map_err(thrown)
     }
 
-    /// What the network has learnt of the rows `first`, `first + every`… of a photo.
-    #[wasm_bindgen(unchecked_return_type = "Promise<Painted>")]
+    /// What the network has learnt of the rows `first`, `first + every`… of a photo, row after row: pixels in bytes of
+    /// red, green, blue and alpha.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Uint8Array>")]
     pub fn paint(&mut self, photo: &Photo, first: usize, every: usize) -> Promise {
-        let rows: Vec<usize> = (first..photo.height()).step_by(every.max(1)).collect();
-        let places = photo.places(&rows);
-        let wanted = photo.rows(&rows);
-        promise(self.predict(places.view()), move |colours| {
-            Painted::new(colours.view(), &wanted).into()
+        let places = photo.places(first, every);
+        promise(self.predict(places.view()), |colours| {
+            js_sys::Uint8Array::from(&pixels(&colours)[..]).into()
         })
     }
 }
@@ -135,14 +107,19 @@ impl Photo {
                 found: width.to_string(),
             });
         }
-        let middle = |at, size| (at as f32 + 0.5) / size as f32;
-        let places = Array2::from_shape_fn((pixels, 2), |(pixel, axis)| match axis {
-            0 => middle(pixel % width, width),
-            _ => middle(pixel / width, height),
-        });
-        let colours = Array2::from_shape_fn((pixels, 3), |(pixel, c)| {
-            f32::from(rgba[PIXEL * pixel + c]) / 255.0
-        });
+        let mut places = Array2::zeros((pixels, 2));
+        let mut colours = Array2::zeros((pixels, COLOURS));
+        for pixel in 0..pixels {
+            for (axis, (at, size)) in [(pixel % width, width), (pixel / width, height)]
+                .into_iter()
+                .enumerate()
+            {
+                places[[pixel, axis]] = (at as f32 + 0.5) / size as f32;
+            }
+            for c in 0..COLOURS {
+                colours[[pixel, c]] = f32::from(rgba[PIXEL * pixel + c]) / 255.0;
+            }
+        }
         Ok(Self {
             pixels: Table::regression("pixels", places.view(), colours.view())?,
             width,
@@ -150,47 +127,32 @@ impl Photo {
         })
     }
 
-    /// The middles of the pixels of these rows, (pixels, 2).
-    fn places(&self, rows: &[usize]) -> Array2<f32> {
-        let features = self.pixels.features();
-        Array2::from_shape_fn((rows.len() * self.width, 2), |(pixel, axis)| {
-            let from = rows[pixel / self.width] * self.width + pixel % self.width;
-            features[2 * from + axis]
-        })
-    }
-
-    /// The bytes of these rows.
-    fn rows(&self, rows: &[usize]) -> Vec<u8> {
-        let bytes = PIXEL * self.width;
-        let row = |&row: &usize| &self.rgba[row * bytes..(row + 1) * bytes];
-        rows.iter().flat_map(row).copied().collect()
-    }
-}
-
-impl Painted {
-    /// `colours` (pixels, 3), of pixels that are in truth `wanted`.
-    fn new(colours: ArrayView2<'_, f32>, wanted: &[u8]) -> Self {
-        let mut squares = 0.0;
-        let mut rgba = vec![u8::MAX; wanted.len()];
-        let pixels = rgba.chunks_exact_mut(PIXEL).zip(wanted.chunks_exact(PIXEL));
-        for ((to, wanted), colour) in pixels.zip(colours.rows()) {
-            for ((to, &wanted), &c) in to.iter_mut().zip(wanted).zip(colour) {
-                *to = to_byte(c);
-                squares += (f64::from(*to) - f64::from(wanted)).powi(2);
-            }
+    /// The middles of the pixels of the rows `first`, `first + every`…, (pixels, 2).
+    fn places(&self, first: usize, every: usize) -> Array2<f32> {
+        let mut places = Vec::new();
+        let rows = self.pixels.features().chunks_exact(2 * self.width);
+        for row in rows.skip(first).step_by(every.max(1)) {
+            places.extend_from_slice(row);
         }
-        Self { rgba, squares }
+        let pixels = places.len() / 2;
+        // So many it has.
+        Array2::from_shape_vec((pixels, 2), places).unwrap_or_default()
     }
 }
 
-fn to_byte(colour: f32) -> u8 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "0 to 255"
-    )]
-    let byte = (colour * 255.0).round() as u8;
-    byte
+/// Bytes of red, green, blue and alpha of `colours`, (pixels, 3).
+fn pixels(colours: &Array2<f32>) -> Vec<u8> {
+    let mut rgba = vec![u8::MAX; PIXEL * colours.nrows()];
+    for (index, &colour) in colours.iter().enumerate() {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to 255"
+        )]
+        let byte = (colour * 255.0).round() as u8;
+        rgba[PIXEL * (index / COLOURS) + index % COLOURS] = byte;
+    }
+    rgba
 }
 
 /// What the grid gives goes through a network of 64 units twice.
@@ -202,7 +164,7 @@ fn network(levels: usize) -> Sequential {
         .layer(Relu)
         .layer(linear(64))
         .layer(Relu)
-        .layer(linear(3))
+        .layer(linear(COLOURS))
         .layer(Sigmoid)
         .seed(1)
 }
@@ -220,7 +182,7 @@ fn optimizer() -> impl wgrad::ops::Optimizer + use<> {
 mod tests {
     use wgrad::ndarray::array;
 
-    use super::{Painted, Photo};
+    use super::{Photo, pixels};
 
     /// 3 columns, 2 rows.
     fn photo() -> Photo {
@@ -231,7 +193,6 @@ mod tests {
     #[test]
     fn examples_are_the_middles_of_pixels_and_their_colours() {
         let photo = photo();
-        assert_eq!((photo.width(), photo.height()), (3, 2));
         let row = [1.0 / 6.0, 0.5, 5.0 / 6.0];
         let expected: Vec<f32> = [0.25, 0.75]
             .into_iter()
@@ -255,17 +216,31 @@ mod tests {
     }
 
     #[test]
-    fn the_rows_of_a_slice_are_those_asked_for() {
+    fn a_slice_has_the_rows_that_are_asked_for() {
         let photo = photo();
-        assert_eq!(photo.places(&[1]).row(0).to_vec(), [1.0 / 6.0, 0.75]);
-        assert_eq!(photo.rows(&[1]), photo.rgba[12..]);
+        assert_eq!(
+            photo.places(1, 2),
+            array![[1.0 / 6.0, 0.75], [0.5, 0.75], [5.0 / 6.0, 0.75]]
+        );
+        assert_eq!(photo.places(0, 1).nrows(), 6);
+        assert_eq!(photo.squares(&photo.rgba[12..], 1, 2), 0.0);
+        assert_eq!(photo.squares(&photo.rgba, 0, 1), 0.0);
+        // Each of the 3 pixels is 3 pixels further: 30, 60 and 3.
+        assert_eq!(photo.squares(&photo.rgba[12..], 0, 2), 3.0 * 4509.0);
     }
 
     #[test]
-    fn squares_are_of_bytes_and_leave_out_alpha() {
-        let colours = array![[0.0, 1.0, 0.5], [-0.1, 1.1, 0.0]];
-        let painted = Painted::new(colours.view(), &[3, 255, 128, 7, 0, 250, 0, 7]);
-        assert_eq!(painted.rgba, [0, 255, 128, 255, 0, 255, 0, 255]);
-        assert_eq!(painted.squares, 9.0 + 25.0);
+    fn pixels_are_the_nearest_bytes_and_opaque() {
+        let colours = array![[0.0, 1.0, 0.5], [-0.1, 1.1, 0.0019]];
+        assert_eq!(pixels(&colours), [0, 255, 128, 255, 0, 255, 0, 255]);
+    }
+
+    #[test]
+    fn squares_leave_out_alpha() {
+        let photo = Photo::of(2, vec![3, 255, 128, 7, 0, 250, 0, 7]).unwrap();
+        assert_eq!(
+            photo.squares(&[0, 255, 128, 255, 0, 255, 0, 255], 0, 1),
+            9.0 + 25.0
+        );
     }
 }
