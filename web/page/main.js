@@ -118,7 +118,7 @@ function opened(view) {
   if (view === "photo") {
     now.wantsToTrain = false;
     if (now.training?.running) pause();
-    openPhoto().catch(fail);
+    openPhoto().then((view) => view.enter()).catch(fail);
     return;
   }
   photo?.leave();
@@ -132,7 +132,7 @@ function opened(view) {
 async function openPhoto() {
   const { PhotoView } = await import("./photo.js");
   photo ??= new PhotoView({ engine, compute, notice, inTurn, isOpen: () => views.open === "photo" });
-  await photo.enter();
+  return photo;
 }
 
 /** Draws digits where they are looked at, and there are no others. */
@@ -349,11 +349,11 @@ async function train(steps) {
   // The training itself is no turn of its own: it ends when somebody says so.
   const begun = await inTurn(async () => {
     await now.training?.finished;
-    // Another view was opened meanwhile.
-    if (views.open !== "digits") return null;
     if (!now.training || (!now.training.isBegun && now.settings !== settingsText())) {
       if (!await reset()) return null;
     }
+    // Another view was opened meanwhile.
+    if (views.open !== "digits") return null;
     notice.hide();
     const finished = now.training.start(steps);
     runs("runs");
@@ -642,7 +642,10 @@ function showNetwork() {
 
 function wireDrop() {
   const shade = $("drop");
-  const take = (files) => (views.open === "photo" ? photo?.takeFile(files[0]) : takeFiles(files));
+  const take = (files) => {
+    if (views.open === "photo") openPhoto().then((view) => view.takeFile(files[0])).catch(fail);
+    else takeFiles(files);
+  };
   window.addEventListener("dragover", (event) => {
     if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();

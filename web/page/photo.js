@@ -91,7 +91,8 @@ export class PhotoView {
         photo.free();
         return;
       }
-      this.notice.hide();
+      // What is said at the start is not about a picture.
+      if (this.#photo) this.notice.hide();
       await this.#anew({ photo, name });
     } catch (error) {
       this.#fail(error);
@@ -111,6 +112,7 @@ export class PhotoView {
       const isRunning = this.#training?.running ?? false;
       const before = this.#photo;
       const photo = another?.photo ?? before;
+      if (!photo) return;
       try {
         await this.#training?.quit();
         this.#runs("stands");
@@ -264,7 +266,7 @@ export class PhotoView {
     const rate = (training?.stepsPerSecond ?? 0) * this.#batch;
     const set = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
     set("photo-steps", count(training?.steps ?? 0));
-    set("psnr", psnr === null ? "–" : Number.isFinite(psnr) ? `${psnr.toFixed(1)} dB` : "all right");
+    set("psnr", psnr === null ? "–" : Number.isFinite(psnr) ? `${psnr.toFixed(1)} dB` : "∞ dB");
     set("samples", rate > 0 ? rate.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 }) : "–");
     const label = psnr === null ? "What the network has learnt" : `What the network has learnt: ${psnr.toFixed(1)} decibels`;
     if ($("learnt").getAttribute("aria-label") !== label) $("learnt").setAttribute("aria-label", label);

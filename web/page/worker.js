@@ -1,6 +1,7 @@
-// The thread that computes. It alone has the WebAssembly, and in its memory the data sets and the trainings of both
-// engines: the page's own thread draws, and waits for nothing. Each message is answered by one of the same number. Calls
-// begin in the order in which they came; one that waits for a GPU or for a file lets others begin meanwhile.
+// The thread that computes. It alone has the WebAssembly, and in its memory the data sets, the photos and the
+// trainings of both engines: the page's own thread draws, and waits for nothing. Each message is answered by one of the
+// same number. Calls begin in the order in which they came; one that waits for a GPU or for a file lets others begin
+// meanwhile.
 
 import { decode, paint } from "./pixels.js";
 import init, { Data, Device, Digits, Photo, Session, Settings, asMnist } from "./wasm/wgrad_web.js";
