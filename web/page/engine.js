@@ -168,8 +168,8 @@ class Session extends Held {
   losses(count) { return this.ask("losses", count); }
   evaluatePart(part) { return this.ask("evaluatePart", part); }
   classify(images) { return this.ask("classify", images); }
-  /** What is learnt of a photo's rows first, first + every…: its pixels, and the sum of the squares of what they are off. */
-  paint(photo, first, every) { return this.ask("paint", photo.id, first, every); }
+  /** The pixels that are learnt of `count` of a photo's rows: first, first + every… */
+  paint(photo, first, every, count) { return this.ask("paint", photo.id, first, every, count); }
   firstWeights() { return this.ask("firstWeights"); }
   save() { return this.ask("save"); }
 }

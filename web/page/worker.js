@@ -101,10 +101,7 @@ const CALLS = {
     found.free();
     return { loss, accuracy, examples };
   },
-  async paint(id, photo, first, every) {
-    const rgba = await held.get(id).paint(held.get(photo), first, every);
-    return { rgba, squares: held.get(photo).squares(rgba, first, every) };
-  },
+  paint: (id, photo, first, every, count) => held.get(id).paint(held.get(photo), first, every, count),
   done: (id) => held.get(id).done(),
   losses: (id, count) => held.get(id).losses(count),
   classify: (id, images) => held.get(id).classify(images),

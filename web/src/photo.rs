@@ -25,7 +25,6 @@ const COLOURS: usize = 3;
 #[derive(Debug)]
 pub struct Photo {
     width: usize,
-    rgba: Vec<u8>,
     pixels: Table,
 }
 
@@ -36,26 +35,8 @@ impl Photo {
     /// # Errors
     /// `Data` where there are no pixels, `Setting` where they are no rows of this width.
     #[wasm_bindgen(constructor)]
-    pub fn new(width: usize, rgba: Vec<u8>) -> Result<Self, JsValue> {
+    pub fn new(width: usize, rgba: &[u8]) -> Result<Self, JsValue> {
         Self::of(width, rgba).map_err(thrown)
-    }
-
-    /// Sum of the squared differences of bytes between the rows `first`, `first + every`… and `rgba`, of red, green and
-    /// blue.
-    #[must_use]
-    pub fn squares(&self, rgba: &[u8], first: usize, every: usize) -> f64 {
-        let rows = rgba.chunks_exact(PIXEL * self.width);
-        let wanted = self.rgba.chunks_exact(PIXEL * self.width);
-        let wanted = wanted.skip(first).step_by(every.max(1));
-        let mut sum = 0.0;
-        for (row, wanted) in rows.zip(wanted) {
-            for (pixel, wanted) in row.chunks_exact(PIXEL).zip(wanted.chunks_exact(PIXEL)) {
-                for c in 0..COLOURS {
-                    sum += f64::from(pixel[c].abs_diff(wanted[c])).powi(2);
-                }
-            }
-        }
-        sum
     }
 }
 
@@ -85,11 +66,11 @@ impl Session {
         Self::begin(device, training, Vec::new()).map_err(thrown)
     }
 
-    /// What the network has learnt of the rows `first`, `first + every`… of a photo, row after row: pixels in bytes of
-    /// red, green, blue and alpha.
+    /// What the network has learnt of `count` rows of a photo, `first`, `first + every`…, of as many of them as there are:
+    /// pixels in bytes of red, green, blue and alpha, row after row.
     #[wasm_bindgen(unchecked_return_type = "Promise<Uint8Array>")]
-    pub fn paint(&mut self, photo: &Photo, first: usize, every: usize) -> Promise {
-        let places = photo.places(first, every);
+    pub fn paint(&mut self, photo: &Photo, first: usize, every: usize, count: usize) -> Promise {
+        let places = photo.places(first, every, count);
         promise(self.predict(places.view()), |colours| {
             js_sys::Uint8Array::from(&pixels(&colours)[..]).into()
         })
@@ -97,7 +78,7 @@ impl Session {
 }
 
 impl Photo {
-    fn of(width: usize, rgba: Vec<u8>) -> Result<Self, Error> {
+    fn of(width: usize, rgba: &[u8]) -> Result<Self, Error> {
         let pixels = rgba.len() / PIXEL;
         let height = pixels / width.max(1);
         if height * width * PIXEL != rgba.len() {
@@ -123,15 +104,14 @@ impl Photo {
         Ok(Self {
             pixels: Table::regression("pixels", places.view(), colours.view())?,
             width,
-            rgba,
         })
     }
 
-    /// The middles of the pixels of the rows `first`, `first + every`…, (pixels, 2).
-    fn places(&self, first: usize, every: usize) -> Array2<f32> {
+    /// The middles of the pixels of `count` rows, `first`, `first + every`…, (pixels, 2).
+    fn places(&self, first: usize, every: usize, count: usize) -> Array2<f32> {
         let mut places = Vec::new();
         let rows = self.pixels.features().chunks_exact(2 * self.width);
-        for row in rows.skip(first).step_by(every.max(1)) {
+        for row in rows.skip(first).step_by(every.max(1)).take(count) {
             places.extend_from_slice(row);
         }
         let pixels = places.len() / 2;
@@ -189,7 +169,7 @@ mod tests {
     /// 3 columns, 2 rows.
     fn photo() -> Result<Photo, Error> {
         let pixel = |at: u8| [10 * at, 20 * at, 255 - at, 255];
-        Photo::of(3, (0..6).flat_map(pixel).collect())
+        Photo::of(3, &(0..6).flat_map(pixel).collect::<Vec<u8>>())
     }
 
     #[test]
@@ -211,27 +191,21 @@ mod tests {
 
     #[test]
     fn a_photo_whose_rows_differ_in_width_is_refused() {
-        let error = Photo::of(4, vec![0; 24])
-            .err()
-            .map(|error| error.to_string());
+        let error = Photo::of(4, &[0; 24]).err().map(|error| error.to_string());
         assert!(error.is_some_and(|error| error.contains("a divisor of its 6 pixels")));
-        assert!(Photo::of(0, vec![0; 24]).is_err());
-        assert!(Photo::of(3, vec![0; 23]).is_err());
-        assert!(Photo::of(0, Vec::new()).is_err());
+        assert!(Photo::of(0, &[0; 24]).is_err());
+        assert!(Photo::of(3, &[0; 23]).is_err());
+        assert!(Photo::of(0, &[]).is_err());
     }
 
     #[test]
     fn a_slice_has_the_rows_that_are_asked_for() -> Result<(), Error> {
         let photo = photo()?;
         assert_eq!(
-            photo.places(1, 2),
+            photo.places(1, 2, 5),
             array![[1.0 / 6.0, 0.75], [0.5, 0.75], [5.0 / 6.0, 0.75]]
         );
-        assert_eq!(photo.places(0, 1).nrows(), 6);
-        assert_eq!(photo.squares(&photo.rgba[12..], 1, 2), 0.0);
-        assert_eq!(photo.squares(&photo.rgba, 0, 1), 0.0);
-        // Each of the 3 pixels is 3 pixels further: 30, 60 and 3.
-        assert_eq!(photo.squares(&photo.rgba[12..], 0, 2), 3.0 * 4509.0);
+        assert_eq!(photo.places(0, 1, 1).nrows(), 3);
         Ok(())
     }
 
@@ -239,15 +213,5 @@ mod tests {
     fn pixels_are_the_nearest_bytes_and_opaque() {
         let colours = array![[0.0, 1.0, 0.5], [-0.1, 1.1, 0.0019]];
         assert_eq!(pixels(&colours), [0, 255, 128, 255, 0, 255, 0, 255]);
-    }
-
-    #[test]
-    fn squares_leave_out_alpha() -> Result<(), Error> {
-        let photo = Photo::of(2, vec![3, 255, 128, 7, 0, 250, 0, 7])?;
-        assert_eq!(
-            photo.squares(&[0, 255, 128, 255, 0, 255, 0, 255], 0, 1),
-            9.0 + 25.0
-        );
-        Ok(())
     }
 }
