@@ -71,6 +71,24 @@ export class Engine {
     return new Session(this, id, await this.ask("openSession", id, gpu?.id ?? null, data.id, options));
   }
 
+  /** The picture in a file, scaled so that its longer side has at most so many pixels. */
+  async openPhoto(file, most) {
+    const id = this.#newId();
+    return new Photo(this, id, await this.ask("openPhoto", id, file, most));
+  }
+
+  /** A painted picture of so many pixels a side. */
+  async paintPhoto(side) {
+    const id = this.#newId();
+    return new Photo(this, id, await this.ask("paintPhoto", id, side));
+  }
+
+  /** The training of a network that learns a photo, with so many levels and pixels in a minibatch. */
+  async openPhotoSession(gpu, photo, levels, batch) {
+    const id = this.#newId();
+    return new Session(this, id, await this.ask("openPhotoSession", id, gpu?.id ?? null, photo.id, levels, batch));
+  }
+
   /** A drawing as MNIST's images are, or null where there is no ink. */
   asMnist(ink, width) {
     return this.ask("asMnist", ink, width);
@@ -110,6 +128,14 @@ class DataSet extends Held {
   }
 }
 
+class Photo extends Held {
+  /** `about`: width, height, and its pixels in bytes of red, green, blue and alpha. */
+  constructor(engine, id, about) {
+    super(engine, id);
+    Object.assign(this, about);
+  }
+}
+
 class Drawing extends Held {
   /** Draws for so many milliseconds; tells how many digits remain. */
   draw(milliseconds) { return this.ask("drawDigits", milliseconds); }
@@ -142,6 +168,8 @@ class Session extends Held {
   losses(count) { return this.ask("losses", count); }
   evaluatePart(part) { return this.ask("evaluatePart", part); }
   classify(images) { return this.ask("classify", images); }
+  /** The pixels that are learnt of `count` of a photo's rows: first, first + every… */
+  paint(photo, first, every, count) { return this.ask("paint", photo.id, first, every, count); }
   firstWeights() { return this.ask("firstWeights"); }
   save() { return this.ask("save"); }
 }

@@ -1,11 +1,14 @@
-// The page: what happens when, and what is said about it.
+// The page: what happens when, and what is said about it. The view of digits is here, that of a photo in `photo.js`.
 
 import { Chart } from "./chart.js";
+import { Compute } from "./device.js";
 import { DigitGrid } from "./digits.js";
 import { Engine } from "./engine.js";
+import { capital, checkSize, tell } from "./mishaps.js";
 import { Notice } from "./notice.js";
 import { Pad } from "./pad.js";
 import { Training } from "./training.js";
+import { Views } from "./views.js";
 import { WeightImages } from "./weights.js";
 
 /** The digits that `train_gpu --data synthetic` draws. */
@@ -20,18 +23,19 @@ const engine = new Engine();
 
 const $ = (id) => document.getElementById(id);
 
-const BROWSERS = "WebGPU is in Chrome and Edge from version 113 (on Android 121), in Safari from 26, and in "
-  + "Firefox from 141 on Windows and 145 on Macs with Apple silicon.";
-
 const lossChart = new Chart($("loss-chart"), { scale: "log", ink: "accent" });
 const accuracyChart = new Chart($("accuracy-chart"), { scale: "share", ink: "second" });
-const grid = new DigitGrid($("digits"), $("digits-summary"));
+const grid = new DigitGrid($("digit-grid"), $("digits-summary"));
 const weights = new WeightImages($("weights"), $("weights-summary"));
-const notice = new Notice({ box: $("notice"), text: $("notice-text"), action: $("notice-action"), close: $("notice-close"), back: $("train") });
+const notice = new Notice({
+  box: $("notice"), text: $("notice-text"), action: $("notice-action"), close: $("notice-close"), back: () => $(TRAINS[views.open]),
+});
+const compute = new Compute(engine, { select: $("device"), name: $("adapter"), notice });
+/** By its name the button with which a view trains. */
+const TRAINS = { digits: "train", photo: "photo-train" };
 
 /** What there is at the moment. */
 const now = {
-  gpu: null, // the GPU's name, whether it is a software driver, and its device where that is open
   data: null,
   reading: null, // resolves when the files of a data set that were chosen are read, or are none
   training: null,
@@ -46,6 +50,9 @@ const now = {
 };
 
 let pad;
+const views = new Views(["digits", "photo"], opened);
+/** The view of a photo, once it was opened. */
+let photo;
 
 /** Losses that the page keeps as numbers; the chart keeps all. */
 const LOSSES_KEPT = 100000;
@@ -70,7 +77,7 @@ window.wgrad = {
       readyAfter: after("wgrad-ready"),
       firstStepAfter: after("wgrad-first-step"),
       adapter: $("adapter").textContent,
-      device: (training ? training.isGpu : isOnGpu()) ? "gpu" : "cpu",
+      device: (training ? training.isGpu : compute.isOnGpu) ? "gpu" : "cpu",
       data: now.data?.name ?? null,
       running: training?.running ?? false,
       drawingRead: pad?.isRead ?? false,
@@ -87,18 +94,52 @@ window.wgrad = {
   /** Ends evaluations after so many milliseconds. */
   limitEvaluations: (milliseconds) => { Training.longestEvaluation = milliseconds; },
   /** Loses the GPU device, as a driver that is reset does. */
-  loseDevice: () => now.gpu?.device?.lose(),
+  loseDevice: () => compute.gpu?.device?.lose(),
+  /** The view of a photo, which has a `state` and `trainTo` of its own; null until it is opened. */
+  get photo() { return photo ?? null; },
 };
 
 async function start() {
   wire();
-  await inTurn(() => Promise.all([findGpu(), furnish()]));
+  const found = inTurn(() => Promise.all([compute.find(), furnish()]));
+  views.begin();
+  await found;
   await engine.ready;
+  tellDevice();
   $("train").disabled = false;
   document.documentElement.dataset.ready = "true";
   performance.mark("wgrad-ready");
+  await haveDigits();
+}
+
+/** A view is opened, and the other one's training pauses. */
+function opened(view) {
+  $("skip").hash = TRAINS[view];
+  if (view === "photo") {
+    now.wantsToTrain = false;
+    if (now.training?.running) pause();
+    openPhoto().then((view) => view.enter()).catch(fail);
+    return;
+  }
+  photo?.leave();
+  tellDevice();
+  tellSettings();
+  redraw();
+  haveDigits().catch(fail);
+}
+
+/** Its code is fetched when it is wanted. */
+async function openPhoto() {
+  const { PhotoView } = await import("./photo.js");
+  photo ??= new PhotoView({ engine, compute, notice, inTurn, isOpen: () => views.open === "photo" });
+  return photo;
+}
+
+/** Draws digits where they are looked at, and there are no others. */
+async function haveDigits() {
+  if (document.documentElement.dataset.ready !== "true") return;
   await now.reading;
-  if (!now.data) await drawDigits();
+  if (views.open === "digits" && !now.data && now.drawing === 0) await drawDigits();
 }
 
 const task = () => new Promise((resolve) => setTimeout(resolve));
@@ -112,76 +153,9 @@ async function furnish() {
   if (window.innerWidth > 900) $("settings-details").open = true;
 }
 
-/** The GPU if there is one; else the page says why not, and that the CPU computes. */
-async function findGpu() {
-  if (!navigator.gpu) {
-    withoutGpu(window.isSecureContext
-      ? "This browser has no WebGPU, or it is switched off."
-      : "Browsers offer WebGPU only to pages from https or from localhost.");
-    return;
-  }
-  let adapter;
-  try {
-    adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
-  } catch (error) {
-    withoutGpu(`The GPU could not be opened: ${error.message}.`);
-    return;
-  }
-  if (!adapter) {
-    withoutGpu("This browser knows WebGPU, but offers no GPU on this machine.");
-    return;
-  }
-  const { description, device, architecture, vendor, isFallbackAdapter } = adapter.info ?? {};
-  now.gpu = {
-    name: description || [vendor, architecture, device].filter(Boolean).join(" ") || "GPU",
-    isSoftware: isFallbackAdapter ?? adapter.isFallbackAdapter ?? false,
-    device: null,
-  };
-  if (now.gpu.isSoftware) preferCpu();
-  else await openGpu();
-  tellDevice();
-}
-
-/** The CPU path is the faster one; a visitor may choose the GPU, which is opened then. */
-function preferCpu() {
-  const [gpu, cpu] = ["gpu", "cpu"].map((value) => $("device").querySelector(`[value=${value}]`));
-  gpu.textContent = "GPU, a software driver: slower";
-  cpu.defaultSelected = cpu.selected = true;
-}
-
-function withoutGpu(reason) {
-  now.gpu = null;
-  $("device").value = "cpu";
-  $("device").querySelector("[value=gpu]").disabled = true;
-  notice.show("NoWebGPU", `${reason} Training runs on the CPU instead, in WebAssembly. ${BROWSERS}`);
-  tellDevice();
-}
-
-/** A device, or another one in place of one that was lost. */
-async function openGpu() {
-  try {
-    now.gpu.device = await engine.openGpu();
-  } catch (error) {
-    withoutGpu(`The GPU could not be opened: ${error.message}.`);
-  }
-}
-
-/** Nothing is left on it; the next training opens another. */
-function leaveGpu() {
-  now.gpu?.device?.free();
-  if (now.gpu) now.gpu.device = null;
-}
-
-/** Whether the form asks for the GPU, and there is one. */
-const isOnGpu = () => $("device").value === "gpu" && now.gpu !== null;
-
+/** What computes in this view. */
 function tellDevice() {
-  const isGpu = now.training ? now.training.isGpu && now.gpu !== null : isOnGpu();
-  const text = !isGpu
-    ? `CPU, in WebAssembly${now.gpu?.isSoftware ? ": the GPU here is a software driver" : ""}`
-    : now.gpu.isSoftware ? `${now.gpu.name}, a software driver: the CPU is faster` : now.gpu.name;
-  $("adapter").textContent = text;
-  document.documentElement.dataset.device = isGpu ? "gpu" : "cpu";
+  if (views.open === "digits") compute.tell(now.training ? now.training.isGpu : compute.isOnGpu);
 }
 
 // Data
@@ -238,18 +212,6 @@ async function useData(data) {
   }
 }
 
-/** A sentence begins with a capital, unless with the name of a file. */
-const capital = (text) => (/^[a-z]+\s/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
-
-/** More than any file of a data set or a network that a tab has memory for. */
-const MOST_BYTES = 2 ** 29;
-
-function checkSize(file) {
-  if (file.size <= MOST_BYTES) return;
-  const size = Math.round(file.size / 1e6).toLocaleString("en");
-  throw new Error(`${file.name} has ${size} MB: expected at most ${Math.round(MOST_BYTES / 1e6)}.`);
-}
-
 function openDataFiles(files) {
   const reading = readDataFiles(files).finally(() => { if (now.reading === reading) now.reading = null; });
   now.reading = reading;
@@ -290,7 +252,7 @@ function settings() {
   }
   const sizes = [...widths, now.data?.classes ?? 10];
   const count = sizes.reduce((sum, width, at) => sum + width * (at === 0 ? 784 : sizes[at - 1]), 0);
-  if (!isOnGpu() && isDense && count > MOST_ON_CPU) {
+  if (!compute.isOnGpu && isDense && count > MOST_ON_CPU) {
     throw settingError($("hidden"), `On the CPU the layers may have at most ${MOST_ON_CPU.toLocaleString("en")} weights, or a tab has no memory for them; found`);
   }
   return {
@@ -302,7 +264,7 @@ function settings() {
     batch: Number($("batch").value),
     seed: Number($("seed").value),
     plan: $("plan").value,
-    isOnGpu: isOnGpu(),
+    isOnGpu: compute.isOnGpu,
     text: settingsText(),
   };
 }
@@ -362,15 +324,13 @@ function take(training) {
 }
 
 async function newTraining(data, options) {
-  if (options.isOnGpu && now.gpu && !now.gpu.device) await openGpu();
-  const isGpu = options.isOnGpu && now.gpu !== null;
+  const gpu = options.isOnGpu ? await compute.open() : null;
   const chosen = {};
   for (const name of ["network", "hidden", "activation", "optimizer", "learningRate", "batch", "seed", "plan"]) {
     chosen[name] = options[name];
   }
-  const session = await engine.openSession(isGpu ? now.gpu.device : null, data, chosen);
-  const device = { isGpu, isSoftware: isGpu && now.gpu.isSoftware };
-  return new Training(session, device, options, {
+  const session = await engine.openSession(gpu, data, chosen);
+  return new Training(session, { gpu, isSoftware: gpu !== null && compute.gpu.isSoftware }, options, {
     losses: addLosses,
     evaluated: addEvaluation,
     evaluating: (share) => say(`Testing: ${Math.round(100 * share)}% of the test set…`),
@@ -392,6 +352,8 @@ async function train(steps) {
     if (!now.training || (!now.training.isBegun && now.settings !== settingsText())) {
       if (!await reset()) return null;
     }
+    // Another view was opened meanwhile.
+    if (views.open !== "digits") return null;
     notice.hide();
     const finished = now.training.start(steps);
     runs("runs");
@@ -589,37 +551,9 @@ async function goOnOrTakeWeights(training, file) {
 
 const say = (text) => { $("status").textContent = text; };
 
-/** Says what happened and, where something can be done, offers it. */
 function fail(error) {
-  const name = error?.name ?? "Error";
-  // What the library advises its own callers.
-  const advice = ", or take its weights alone with Model::load";
-  const message = capital(error?.message ?? `${error}`).replace(advice, "");
-  const again = { label: "Reset", act: () => inTurn(reset) };
-  switch (name) {
-    case "DeviceLost": {
-      const { snapshot, snapshotStep } = now.training ?? {};
-      const from = snapshot ? `from step ${snapshotStep.toLocaleString("en")}` : "from the beginning";
-      leaveGpu();
-      say("The GPU was lost.");
-      notice.show(name, "The browser lost the GPU, and what was on it: its driver was reset or updated, or it "
-        + `was unplugged. Training can go on ${from}.`, { label: `Go on ${from}`, act: goOn });
-      break;
-    }
-    case "Diverged":
-      say("Training diverged.");
-      notice.show(name, message, again);
-      break;
-    case "OutOfMemory":
-      say("The GPU has no memory left.");
-      notice.show(name, message, again);
-      break;
-    case "Plan":
-      notice.show(name, message.replace(/ Use Fusion.*/, " Choose another plan."));
-      break;
-    default:
-      notice.show(name, message);
-  }
+  if (error?.name === "DeviceLost") compute.leave(now.training?.gpu);
+  tell(error, notice, { training: now.training, say, reset: () => inTurn(reset), goOn });
 }
 
 /** On a new device, with the last state that was kept and the settings that it had. */
@@ -662,7 +596,11 @@ function wire() {
   $("settings").addEventListener("reset", () => setTimeout(showNetwork));
   showNetwork();
   $("settings").addEventListener("submit", (event) => event.preventDefault());
-  $("device").addEventListener("change", () => { if (now.data && !now.training?.isBegun) inTurn(reset); });
+  $("device").addEventListener("change", () => {
+    if (views.open !== "digits") return;
+    tellSettings();
+    if (now.data && !now.training?.isBegun) inTurn(reset);
+  });
   $("synthetic").addEventListener("click", () => drawDigits().catch(fail));
   $("save").addEventListener("click", save);
   $("data-files").addEventListener("change", (event) => {
@@ -704,6 +642,10 @@ function showNetwork() {
 
 function wireDrop() {
   const shade = $("drop");
+  const take = (files) => {
+    if (views.open === "photo") openPhoto().then((view) => view.takeFile(files[0])).catch(fail);
+    else takeFiles(files);
+  };
   window.addEventListener("dragover", (event) => {
     if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
@@ -715,10 +657,15 @@ function wireDrop() {
     event.preventDefault();
     shade.hidden = true;
     const files = [...event.dataTransfer.files];
-    const weightFile = files.find((file) => file.name.toLowerCase().endsWith(".safetensors"));
-    if (weightFile) load(weightFile);
-    else if (files.length > 0) openDataFiles(files);
+    if (files.length > 0) take(files);
   });
+}
+
+/** Weights, or the files of a data set. */
+function takeFiles(files) {
+  const weightFile = files.find((file) => file.name.toLowerCase().endsWith(".safetensors"));
+  if (weightFile) load(weightFile);
+  else openDataFiles(files);
 }
 
 let redrawIsDue = false;

@@ -1,11 +1,12 @@
 // One message at a time, with at most one thing to do about it.
 
 export class Notice {
+  /** `back` finds what has the focus when it is closed. */
   constructor({ box, text, action, close, back }) {
     Object.assign(this, { box, text, action });
     close.addEventListener("click", () => {
       this.hide();
-      back.focus();
+      back()?.focus();
     });
     action.addEventListener("click", () => {
       const { act } = this;

@@ -23,13 +23,15 @@ export class Training {
   static longestEvaluation = 20000;
 
   /**
-   * `on` is told: losses(Float32Array, firstStep), evaluated({step, loss, accuracy, examples}),
+   * `gpu` is the device, or null where the CPU computes. `on` is told: losses(Float32Array, firstStep), evaluated({step, loss, accuracy, examples}),
    * evaluating(share) of a slow evaluation, frame(now), stopped(error or null).
    */
-  constructor(session, { isGpu, isSoftware }, options, on) {
+  constructor(session, { gpu, isSoftware }, options, on) {
+    const isGpu = gpu !== null;
     this.session = session;
     this.options = options;
     this.on = on;
+    this.gpu = gpu;
     this.isGpu = isGpu;
     this.isSoftware = isSoftware;
     this.evaluatesAtOnce = isGpu && !isSoftware;
@@ -134,7 +136,7 @@ export class Training {
         snapshot = now;
         this.#background(this.#keep());
       }
-      if (now > evaluation) {
+      if (now > evaluation && this.session.testParts > 0) {
         const took = await this.#evaluate();
         before = await frame();
         evaluation = before + Math.max(EVALUATION_EVERY, 10 * took);
@@ -173,6 +175,7 @@ export class Training {
   async #evaluate() {
     const start = performance.now();
     const { session } = this;
+    if (session.testParts === 0) return 0;
     const parts = [...Array(session.testParts).keys()];
     let results = [];
     if (this.evaluatesAtOnce) {

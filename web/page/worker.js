@@ -1,8 +1,10 @@
-// The thread that computes. It alone has the WebAssembly, and in its memory the data sets and the trainings of both
-// engines: the page's own thread draws, and waits for nothing. Each message is answered by one of the same number. Calls
-// begin in the order in which they came; one that waits for a GPU or for a file lets others begin meanwhile.
+// The thread that computes. It alone has the WebAssembly, and in its memory the data sets, the photos and the
+// trainings of both engines: the page's own thread draws, and waits for nothing. Each message is answered by one of the
+// same number. Calls begin in the order in which they came; one that waits for a GPU or for a file lets others begin
+// meanwhile.
 
-import init, { Data, Device, Digits, Session, Settings, asMnist } from "./wasm/wgrad_web.js";
+import { decode, paint } from "./pixels.js";
+import init, { Data, Device, Digits, Photo, Session, Settings, asMnist } from "./wasm/wgrad_web.js";
 
 /** Test digits that the page shows. */
 const SHOWN = 60;
@@ -20,6 +22,26 @@ function takeData(id, data) {
   held.set(id, data);
   const { name, classes, trainCount, testCount } = data;
   return { name, classes, trainCount, testCount, images: data.testImages(SHOWN), labels: data.testLabels(SHOWN) };
+}
+
+/** Takes a photo, which the page gets to show it. */
+function takePhoto(id, { width, height, rgba }) {
+  held.set(id, new Photo(width, rgba));
+  return { width, height, rgba };
+}
+
+function takeSession(id, session) {
+  held.set(id, session);
+  return { plan: session.plan, testParts: session.testParts };
+}
+
+/** Begins a training with `open`, on the GPU's device of this number, or on the CPU where there is none. */
+function openOn(gpu, open) {
+  const device = held.get(gpu) ?? Device.cpu();
+  const session = open(device);
+  // Where that throws, the garbage collector frees it: what a bug has left borrowed cannot be freed here.
+  if (gpu === null) device.free();
+  return session;
 }
 
 /** What `engine.js` asks for. */
@@ -53,15 +75,16 @@ const CALLS = {
     held.delete(id);
     return takeData(id, digits.finish());
   },
+  openPhoto: async (id, file, most) => takePhoto(id, await decode(file, most)),
+  paintPhoto: (id, side) => takePhoto(id, paint(side)),
   openSession(id, gpu, data, options) {
-    const device = held.get(gpu) ?? Device.cpu();
     const settings = Object.assign(new Settings(), options);
-    const session = new Session(device, held.get(data), settings);
-    // Where that throws, the garbage collector frees them: what a bug has left borrowed cannot be freed here.
+    const session = openOn(gpu, (device) => new Session(device, held.get(data), settings));
     settings.free();
-    if (gpu === null) device.free();
-    held.set(id, session);
-    return { plan: session.plan, testParts: session.testParts };
+    return takeSession(id, session);
+  },
+  openPhotoSession(id, gpu, photo, levels, batch) {
+    return takeSession(id, openOn(gpu, (device) => Session.ofPhoto(device, held.get(photo), levels, batch)));
   },
   advance(id, count) {
     const session = held.get(id);
@@ -78,6 +101,7 @@ const CALLS = {
     found.free();
     return { loss, accuracy, examples };
   },
+  paint: (id, photo, first, every, count) => held.get(id).paint(held.get(photo), first, every, count),
   done: (id) => held.get(id).done(),
   losses: (id, count) => held.get(id).losses(count),
   classify: (id, images) => held.get(id).classify(images),

@@ -2,9 +2,25 @@
 
 use std::future::ready;
 
-use wgrad::data::Examples;
+use wgrad::data::{Examples, Sampling};
 use wgrad::ndarray::{Array2, ArrayD, ArrayView2};
-use wgrad::{Error, Evaluation, Later, Train, Trainer, cpu};
+use wgrad::ops::{Loss, Optimizer};
+use wgrad::{Error, Evaluation, Fusion, Later, Sequential, Train, Trainer, cpu};
+
+use crate::device::Device;
+
+/// What is trained, on what and how.
+#[derive(Debug)]
+pub(crate) struct Training {
+    pub(crate) network: Sequential,
+    pub(crate) loss: Box<dyn Loss>,
+    pub(crate) optimizer: Box<dyn Optimizer>,
+    pub(crate) examples: Examples,
+    pub(crate) batch: usize,
+    pub(crate) sampling: Sampling,
+    /// Dispatches of a step, where it is made of any.
+    pub(crate) fusion: Fusion,
+}
 
 /// A training on either engine, with the methods of [`Train`] that the page calls. A `dyn Train` would have all others,
 /// too: they are a tenth of the module that a visitor downloads.
@@ -18,6 +34,33 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
+    /// A training from its beginning, on this device.
+    pub(crate) fn begin(device: &Device, training: Training) -> Result<Self, Error> {
+        let Training {
+            network,
+            loss,
+            optimizer,
+            examples,
+            batch,
+            sampling,
+            fusion,
+        } = training;
+        Ok(match &device.gpu {
+            Some(gpu) => {
+                let model = network.build(gpu)?;
+                Self::Gpu(Box::new(Trainer::with_fusion(
+                    model, loss, optimizer, examples, batch, sampling, fusion,
+                )?))
+            }
+            None => {
+                let network = network.on_cpu()?;
+                Self::Cpu(Box::new(cpu::Trainer::new(
+                    network, loss, optimizer, examples, batch, sampling,
+                )?))
+            }
+        })
+    }
+
     pub(crate) fn advance(&mut self, count: usize) -> Result<(), Error> {
         match self {
             Self::Gpu(trainer) => Train::advance(&mut **trainer, count),

@@ -5,13 +5,13 @@ use std::pin::Pin;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
-use wgrad::ndarray::ArrayView2;
-use wgrad::ops::SoftmaxCrossEntropy;
-use wgrad::{Error, Later, Trainer, cpu};
+use wgrad::data::Dataset;
+use wgrad::ndarray::{Array2, ArrayView2};
+use wgrad::{Error, Later};
 
 use crate::data::Data;
 use crate::device::Device;
-use crate::engine::Engine;
+use crate::engine::{Engine, Training};
 use crate::error::thrown;
 use crate::settings::Settings;
 
@@ -23,8 +23,8 @@ const FIRST_WEIGHT: &str = "layers.0.weight";
 #[derive(Debug)]
 pub struct Session {
     engine: Engine,
-    data: Data,
-    inputs: usize,
+    /// What it is evaluated on, in parts; none where it is judged otherwise.
+    test_parts: Vec<Dataset>,
 }
 
 /// How good a network is on some examples.
@@ -41,18 +41,16 @@ pub struct Evaluation {
 
 #[wasm_bindgen]
 impl Session {
-    /// A training from its beginning.
+    /// The training of a network that tells classes, from its beginning.
     ///
     /// # Errors
     /// `Setting`, `Limit`, `Shape`, `Plan`, `OutOfMemory`, `DeviceLost`: what does not go, and why.
     #[wasm_bindgen(constructor)]
     pub fn new(device: &Device, data: &Data, settings: &Settings) -> Result<Self, JsValue> {
-        let engine = build(device, data, settings).map_err(thrown)?;
-        Ok(Self {
-            engine,
-            data: data.clone(),
-            inputs: data.train.width(),
-        })
+        let parts = data.test_parts.clone();
+        let training = settings.training(&data.train);
+        let session = training.and_then(|training| Self::begin(device, training, parts));
+        session.map_err(thrown)
     }
 
     /// Begins `count` steps. On a GPU they are submitted; on the processor they are done
@@ -95,13 +93,13 @@ impl Session {
     #[wasm_bindgen(getter, js_name = testParts)]
     #[must_use]
     pub fn test_parts(&self) -> usize {
-        self.data.test_parts.len()
+        self.test_parts.len()
     }
 
     /// Loss and accuracy over a part of the test set, counted from 0.
     #[wasm_bindgen(js_name = evaluatePart, unchecked_return_type = "Promise<Evaluation>")]
     pub fn evaluate_part(&mut self, part: usize) -> Promise {
-        let Some(examples) = self.data.test_parts.get(part) else {
+        let Some(examples) = self.test_parts.get(part) else {
             return promise(never(part, self.test_parts()), |()| JsValue::UNDEFINED);
         };
         let count = examples.len();
@@ -119,16 +117,18 @@ impl Session {
     #[wasm_bindgen(unchecked_return_type = "Promise<Float32Array>")]
     pub fn classify(&mut self, images: &[u8]) -> Promise {
         let rows: Vec<f32> = images.iter().map(|&byte| f32::from(byte) / 255.0).collect();
-        let classes = self.data.test.labels().classes();
-        let images = images.len() / self.inputs;
+        // One that has no test examples tells no classes.
+        let inputs = self.test_parts.first().map_or(usize::MAX, Dataset::width);
+        let images = images.len() / inputs;
         if images == 0 {
             return promise(never(0, images), |()| JsValue::UNDEFINED);
         }
-        let shape = [images, self.inputs];
-        let Ok(x) = ArrayView2::from_shape(shape, &rows[..images * self.inputs]) else {
+        let shape = [images, inputs];
+        let Ok(x) = ArrayView2::from_shape(shape, &rows[..images * inputs]) else {
             return promise(never(images, images), |()| JsValue::UNDEFINED);
         };
-        promise(self.engine.predict(x), move |logits| {
+        promise(self.predict(x), |logits| {
+            let classes = logits.ncols();
             let mut logits: Vec<f32> = logits.into_iter().collect();
             logits.chunks_mut(classes).for_each(softmax);
             floats(logits)
@@ -171,31 +171,27 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Whatever is to be trained, from its beginning.
+    pub(crate) fn begin(
+        device: &Device,
+        training: Training,
+        test_parts: Vec<Dataset>,
+    ) -> Result<Self, Error> {
+        let engine = Engine::begin(device, training)?;
+        Ok(Self { engine, test_parts })
+    }
+
+    /// Outputs (rows, outputs) of rows `x` (rows, inputs), with the weights of the time of this call.
+    pub(crate) fn predict(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>> {
+        self.engine.predict(x)
+    }
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
         self.engine.destroy();
     }
-}
-
-/// The training that the page asks for.
-fn build(device: &Device, data: &Data, settings: &Settings) -> Result<Engine, Error> {
-    let (train, batch) = (&data.train, settings.batch as usize);
-    let (network, optimizer) = (settings.network(train)?, settings.optimizer()?);
-    let (loss, sampling) = (SoftmaxCrossEntropy, settings.sampling());
-    Ok(match &device.gpu {
-        Some(gpu) => {
-            let (model, fusion) = (network.build(gpu)?, settings.fusion()?);
-            Engine::Gpu(Box::new(Trainer::with_fusion(
-                model, loss, optimizer, train, batch, sampling, fusion,
-            )?))
-        }
-        None => {
-            let network = network.on_cpu()?;
-            Engine::Cpu(Box::new(cpu::Trainer::new(
-                network, loss, optimizer, train, batch, sampling,
-            )?))
-        }
-    })
 }
 
 /// What is told later, as JavaScript has it. All futures are of one type here: for each type there would be 3 kB more of

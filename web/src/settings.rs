@@ -3,9 +3,12 @@
 use wasm_bindgen::prelude::*;
 use wgrad::data::{Dataset, Sampling};
 use wgrad::ops::{
-    AdaGrad, Adam, AdamW, Gelu, LeakyRelu, Linear, Optimizer, Relu, RmsProp, Sgd, Sigmoid, Tanh,
+    AdaGrad, Adam, AdamW, Gelu, LeakyRelu, Linear, Optimizer, Relu, RmsProp, Sgd, Sigmoid,
+    SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::{Error, Fusion, Sequential, SimpleConvNet, TwoLayerNet};
+
+use crate::engine::Training;
 
 /// Hidden units of the book's network.
 const BOOK_UNITS: u32 = 50;
@@ -60,7 +63,21 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(crate) fn network(&self, train: &Dataset) -> Result<Sequential, Error> {
+    /// The training on these examples that they describe. Each example of a minibatch is drawn uniformly from all.
+    pub(crate) fn training(&self, train: &Dataset) -> Result<Training, Error> {
+        let seed = self.seed.into();
+        Ok(Training {
+            network: self.network(train)?,
+            loss: Box::new(SoftmaxCrossEntropy),
+            optimizer: self.optimizer()?,
+            examples: train.into(),
+            batch: self.batch as usize,
+            sampling: Sampling::WithReplacement { seed },
+            fusion: self.fusion()?,
+        })
+    }
+
+    fn network(&self, train: &Dataset) -> Result<Sequential, Error> {
         let classes = train.labels().classes();
         match self.network.as_str() {
             "two-layer" => self.dense(train.width(), classes),
@@ -101,7 +118,7 @@ impl Settings {
         Ok(network.layer(Linear::new(classes)))
     }
 
-    pub(crate) fn optimizer(&self) -> Result<Box<dyn Optimizer>, Error> {
+    fn optimizer(&self) -> Result<Box<dyn Optimizer>, Error> {
         let rate = self.learning_rate;
         let sgd = Sgd::new(rate);
         Ok(match self.optimizer.as_str() {
@@ -119,13 +136,7 @@ impl Settings {
         })
     }
 
-    /// Each example uniformly from all.
-    pub(crate) fn sampling(&self) -> Sampling {
-        let seed = self.seed.into();
-        Sampling::WithReplacement { seed }
-    }
-
-    pub(crate) fn fusion(&self) -> Result<Fusion, Error> {
+    fn fusion(&self) -> Result<Fusion, Error> {
         match self.plan.as_str() {
             "auto" => Ok(Fusion::Auto),
             "layers" => Ok(Fusion::Layers),

@@ -1,4 +1,4 @@
-// The page as a visitor has it: it trains, reads what is drawn, keeps weights, and says what went wrong.
+// The page as a visitor has it: it trains, reads what is drawn, learns a photo, keeps weights, and says what went wrong.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { promisify } from "node:util";
+import { deflateSync } from "node:zlib";
 
 import { launch, open, serve, ROOT } from "./support.mjs";
 
@@ -27,6 +28,10 @@ const LONGEST_FRAME = 33;
  * what the longest takes is printed, and 100 allowed.
  */
 const LONGEST_TASK = 100;
+/** PSNR of a photo that is learnt, in dB; before it is, painted pictures have half of that. */
+const LEARNT = 26;
+/** Frames that are looked at while a photo is learnt: two seconds. */
+const PHOTO_FRAMES = 120;
 /** Milliseconds of training on MNIST. */
 const MNIST_TRAINED = 4000;
 /**
@@ -170,8 +175,8 @@ async function drop(name, bytes) {
     each.items.add(new File([decoded], fileName));
     return each;
   }, [name, Buffer.from(bytes).toString("base64")]);
-  await page.dispatchEvent("main", "dragover", { dataTransfer: transfer });
-  await page.dispatchEvent("main", "drop", { dataTransfer: transfer });
+  await page.dispatchEvent("main:not([hidden])", "dragover", { dataTransfer: transfer });
+  await page.dispatchEvent("main:not([hidden])", "drop", { dataTransfer: transfer });
 }
 
 /** Draws lines through these points of a unit square, by mouse. */
@@ -193,6 +198,101 @@ async function bars() {
 
 /** Waits until its first button offers this. */
 const stands = (label) => page.waitForFunction((each) => document.querySelector("#train").textContent === each, label);
+
+/** What there is in the view of a photo. */
+const photoState = (of = page) => of.evaluate(() => window.wgrad.photo.state);
+
+/** Waits until the network of so many levels has not begun, and all of what it knows is drawn. */
+async function untrained(levels, of = page) {
+  await of.waitForFunction((wanted) => {
+    const { steps, levels: found, drawing, psnr } = window.wgrad?.photo?.state ?? {};
+    return steps === 0 && found === wanted && !drawing && psnr !== null;
+  }, levels);
+  const { psnr } = await photoState(of);
+  assert.ok(psnr < 0.6 * LEARNT, `${psnr} dB`);
+}
+
+/** PSNR of the two canvases, in dB, by their pixels. */
+const likeness = (of) => of.evaluate(() => {
+  const [photo, learnt] = ["target", "learnt"].map((id) => {
+    const canvas = document.getElementById(id);
+    const { width, height } = canvas;
+    const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0);
+    return context.getImageData(0, 0, width, height).data;
+  });
+  let sum = 0;
+  photo.forEach((value, index) => { sum += (value - learnt[index]) ** 2; });
+  // Alpha is equal.
+  return 10 * Math.log10((255 ** 2 * 0.75 * photo.length) / sum);
+});
+
+/** Trains by its button until the photo is learnt. */
+async function learnPhoto(of) {
+  await of.click("#photo-train");
+  await of.waitForFunction(([psnr, frames]) => {
+    const now = window.wgrad.photo.state;
+    return now.psnr > psnr && now.frameTimes.length >= frames;
+  }, [LEARNT, PHOTO_FRAMES]);
+  const now = await photoState(of);
+  assert.ok(now.running);
+  await of.click("#photo-train");
+  await of.waitForFunction(() => document.querySelector("#photo-train").textContent === "Go on" && !window.wgrad.photo.state.drawing);
+  const then = await photoState(of);
+  console.log(`a photo on ${now.device}, ${now.levels} levels: ${then.psnr.toFixed(1)} dB after ${then.steps} steps of ${now.batch}; ${now.plan}`);
+  assertFrames(now, `on a photo on ${now.device}`);
+}
+
+/** What is drawn has come as near to the photo as the page says. */
+async function assertDrawn(of) {
+  const { psnr } = await photoState(of);
+  const found = await likeness(of);
+  assert.ok(psnr > LEARNT && Math.abs(found - psnr) < 0.01, `${found} and ${psnr} dB`);
+  assert.equal(await of.textContent("#psnr"), `${psnr.toFixed(1)} dB`);
+}
+
+/** A PNG file of so many pixels, the left half red and the right half blue. */
+function png(width, height) {
+  const chunk = (type, data) => {
+    const body = Buffer.concat([Buffer.from(type), data]);
+    const bytes = Buffer.alloc(8);
+    bytes.writeUInt32BE(data.length);
+    bytes.writeUInt32BE(crc32(body), 4);
+    return Buffer.concat([bytes.subarray(0, 4), body, bytes.subarray(4)]);
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width);
+  header.writeUInt32BE(height, 4);
+  // 8 bits each of red, green and blue.
+  header.set([8, 2], 8);
+  const row = Array.from({ length: width }, (_, x) => (2 * x < width ? [255, 0, 0] : [0, 0, 255]));
+  const rows = Buffer.concat(Array(height).fill(Buffer.from([0, ...row.flat()])));
+  return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), chunk("IHDR", header), chunk("IDAT", deflateSync(rows)), chunk("IEND", Buffer.alloc(0))]);
+}
+
+function crc32(bytes) {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return (crc ^ 0xffffffff) >>> 0;
+}
+
+/** Notes from now on how long each task on the thread of a page takes that takes more than 50 ms. */
+const watchTasks = (visit) => visit.addInitScript(() => {
+  window.tasks = [];
+  const observer = new PerformanceObserver((list) => list.getEntries().forEach(({ duration }) => window.tasks.push(duration)));
+  observer.observe({ type: "longtask", buffered: true });
+});
+
+/** The longest of them, in ms. */
+async function longestTask(of) {
+  const tasks = await of.evaluate(() => window.tasks);
+  const longest = Math.max(0, ...tasks);
+  console.log(`${tasks.length} tasks of more than 50 ms, the longest ${Math.round(longest)} ms`);
+  return longest;
+}
 
 const circle = Array.from({ length: 33 }, (_, i) => {
   const angle = (i / 32) * 2 * Math.PI;
@@ -459,6 +559,82 @@ test("the weights of one network are refused by the other", async () => {
   await page.click("#notice-close");
 });
 
+test("another view pauses the training of the one before, and the address remembers which", async () => {
+  await page.click("#train");
+  await page.waitForFunction(() => window.wgrad.state.running);
+  await page.focus('nav a[href="#photo"]');
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => window.wgrad.photo?.state.ready && !window.wgrad.state.running);
+  assert.equal(await page.isVisible("#train"), false);
+  assert.match(page.url(), /#photo$/);
+  await page.fill("#levels", "5");
+  await page.click("#photo-train");
+  await page.waitForFunction(() => window.wgrad.photo.state.steps > 0);
+  await page.goBack();
+  await page.waitForFunction(() => !window.wgrad.photo.state.running);
+  assert.equal(await page.isVisible("#photo-train"), false);
+  assert.equal(await page.isVisible("#train"), true);
+  await stands("Go on");
+  await page.goForward();
+  assert.equal(await page.isVisible("#photo-train"), true);
+});
+
+test("a photo that is dropped is learnt on the GPU; the slider begins anew", async () => {
+  await drop("half.png", png(256, 128));
+  await page.waitForFunction(() => `${window.wgrad.photo.state.size}` === "256,128");
+  assert.equal(await page.textContent("#photo-name"), "half.png, 256×128 pixels");
+  await untrained(5);
+  assert.equal((await photoState()).device, "gpu");
+  await learnPhoto(page);
+  await assertDrawn(page);
+  await page.fill("#levels", "3");
+  await untrained(3);
+});
+
+test("a photo goes on being learnt after the loss of the device, and where a file is none", async () => {
+  const goesOn = async () => {
+    const { steps } = await photoState();
+    await page.waitForFunction((before) => window.wgrad.photo.state.steps > before, steps);
+  };
+  await page.click("#photo-train");
+  await page.waitForFunction(() => window.wgrad.photo.state.steps > 2);
+  await page.evaluate(() => window.wgrad.loseDevice());
+  assert.equal((await notice()).kind, "DeviceLost");
+  await page.click("#notice-action");
+  await goesOn();
+  await drop("notes.txt", "no picture");
+  const { kind, text } = await notice();
+  assert.equal(kind, "Picture");
+  assert.match(text, /^notes\.txt is no picture/);
+  await page.click("#notice-close");
+  await goesOn();
+});
+
+test("a large photo is scaled, a small one stays as it is", async () => {
+  const shown = (width, height) => page.waitForFunction((size) => `${window.wgrad.photo.state.size}` === size, `${width},${height}`);
+  await drop("large.png", png(600, 300));
+  await shown(512, 256);
+  // The training before ran.
+  await page.waitForFunction(() => window.wgrad.photo.state.steps > 0);
+  const [left, right] = await page.$eval("#target", (canvas) => {
+    const context = Object.assign(document.createElement("canvas"), { width: 512, height: 256 }).getContext("2d", { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0);
+    return [100, 400].map((x) => [...context.getImageData(x, 128, 1, 1).data]);
+  });
+  assert.deepEqual([left, right], [[255, 0, 0, 255], [0, 0, 255, 255]]);
+  await page.click("#photo-train");
+  await page.waitForFunction(() => document.querySelector("#photo-train").textContent === "Go on");
+  await page.setInputFiles("#photo-file", { name: "small.png", mimeType: "image/png", buffer: png(9, 5) });
+  await shown(9, 5);
+  await page.evaluate(() => window.wgrad.photo.trainTo(60));
+  const { psnr } = await photoState();
+  assert.ok(psnr > LEARNT, `${psnr} dB`);
+  await page.click('nav a[href="#digits"]');
+  // Its training was on the device that is lost.
+  await page.click("#reset");
+  await page.waitForFunction(() => window.wgrad.state.steps === 0);
+});
+
 test("pictures of it, in both themes and on a phone", async () => {
   await page.click("#train");
   await page.waitForFunction(() => window.wgrad.state.frameTimes.length >= 300);
@@ -470,10 +646,13 @@ test("pictures of it, in both themes and on a phone", async () => {
     for (const [name, width, height] of [["desk", 1280, 900], ["phone", 390, 844]]) {
       await page.emulateMedia({ colorScheme });
       await page.setViewportSize({ width, height });
-      const path = `${ROOT}/web/tests/screenshots/${colorScheme}-${name}.png`;
-      await page.screenshot({ path, fullPage: true });
-      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      assert.ok(overflow <= 0, `${overflow} pixels beyond the width of a ${name}`);
+      for (const view of ["photo", "digits"]) {
+        await page.click(`nav a[href="#${view}"]`);
+        const path = `${ROOT}/web/tests/screenshots/${view}-${colorScheme}-${name}.png`;
+        await page.screenshot({ path, fullPage: true });
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+        assert.ok(overflow <= 0, `${overflow} pixels beyond the width of a ${name}`);
+      }
     }
   }
 });
@@ -514,6 +693,21 @@ test("a browser that does not know WebGPU is told of some that do", async () => 
   await old.close();
 });
 
+test("a photo is learnt on the CPU, without long tasks", async () => {
+  const visit = await browser.newContext();
+  await watchTasks(visit);
+  const opened = await open(visit, `${server.url}#photo`);
+  await untrained(16, opened.page);
+  assert.equal((await photoState(opened.page)).device, "cpu");
+  await learnPhoto(opened.page);
+  assert.ok(await longestTask(opened.page) <= LONGEST_TASK);
+  await assertDrawn(opened.page);
+  // Nobody has looked at digits.
+  assert.equal((await state(opened.page)).data, null);
+  assert.deepEqual(opened.complaints, []);
+  await visit.close();
+});
+
 /** MNIST's four files, or null where `MNIST_DIR` names no directory that has them. */
 async function mnistFiles() {
   const directory = process.env.MNIST_DIR;
@@ -530,11 +724,7 @@ test("MNIST's files are read and trained on without long tasks", async (context)
     return;
   }
   const visit = await browser.newContext();
-  await visit.addInitScript(() => {
-    window.tasks = [];
-    const observer = new PerformanceObserver((list) => list.getEntries().forEach(({ duration }) => window.tasks.push(duration)));
-    observer.observe({ type: "longtask", buffered: true });
-  });
+  await watchTasks(visit);
   const opened = await open(visit, server.url);
   // At once, as a visitor does who knows the page: it need not be ready.
   await opened.page.setInputFiles("#data-files", mnist);
@@ -545,10 +735,9 @@ test("MNIST's files are read and trained on without long tasks", async (context)
   await opened.page.click("#train");
   await opened.page.waitForFunction(() => document.querySelector("#train").textContent === "Go on");
   const { accuracies } = await state(opened.page);
-  const tasks = await opened.page.evaluate(() => window.tasks);
-  const longest = Math.max(0, ...tasks);
+  const longest = await longestTask(opened.page);
   console.log(`MNIST on ${device}: ready ${Math.round(readyAfter)} ms after navigation, first step ${Math.round(firstStepAfter)} ms, `
-    + `then ${Math.round(stepsPerSecond)} steps/s; ${tasks.length} tasks of more than 50 ms, the longest ${Math.round(longest)} ms`);
+    + `then ${Math.round(stepsPerSecond)} steps/s`);
   assert.equal(data, "MNIST");
   assert.equal(device, "cpu");
   assert.ok(steps > 0 && accuracies.at(-1).accuracy > 0.8, `accuracy ${accuracies.at(-1).accuracy} after ${steps} steps`);

@@ -1,0 +1,90 @@
+// What computes: the visitor's GPU through WebGPU, or the processor. All views have one choice, and one device.
+
+const BROWSERS = "WebGPU is in Chrome and Edge from version 113 (on Android 121), in Safari from 26, and in "
+  + "Firefox from 141 on Windows and 145 on Macs with Apple silicon.";
+
+export class Compute {
+  /** `select` offers `gpu` and `cpu`; `name` shows what computes. */
+  constructor(engine, { select, name, notice }) {
+    Object.assign(this, { engine, select, name, notice });
+    this.gpu = null; // the GPU's name, whether it is a software driver, and its device where that is open
+  }
+
+  /** The GPU if there is one; else the page says why not, and that the CPU computes. */
+  async find() {
+    if (!navigator.gpu) {
+      this.#without(window.isSecureContext
+        ? "This browser has no WebGPU, or it is switched off."
+        : "Browsers offer WebGPU only to pages from https or from localhost.");
+      return;
+    }
+    let adapter;
+    try {
+      adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+    } catch (error) {
+      this.#without(`The GPU could not be opened: ${error.message}.`);
+      return;
+    }
+    if (!adapter) {
+      this.#without("This browser knows WebGPU, but offers no GPU on this machine.");
+      return;
+    }
+    const { description, device, architecture, vendor, isFallbackAdapter } = adapter.info ?? {};
+    this.gpu = {
+      name: description || [vendor, architecture, device].filter(Boolean).join(" ") || "GPU",
+      isSoftware: isFallbackAdapter ?? adapter.isFallbackAdapter ?? false,
+      device: null,
+    };
+    if (this.gpu.isSoftware) this.#preferCpu();
+    else await this.open();
+  }
+
+  /** The CPU path is the faster one; a visitor may choose the GPU, which is opened then. */
+  #preferCpu() {
+    const [gpu, cpu] = ["gpu", "cpu"].map((value) => this.select.querySelector(`[value=${value}]`));
+    gpu.textContent = "GPU, a software driver: slower";
+    cpu.defaultSelected = cpu.selected = true;
+  }
+
+  #without(reason) {
+    this.gpu = null;
+    this.select.value = "cpu";
+    this.select.querySelector("[value=gpu]").disabled = true;
+    this.notice.show("NoWebGPU", `${reason} Training runs on the CPU instead, in WebAssembly. ${BROWSERS}`);
+    this.tell(false);
+  }
+
+  /** Whether the GPU is chosen, and there is one. */
+  get isOnGpu() {
+    return this.select.value === "gpu" && this.gpu !== null;
+  }
+
+  /** The GPU's device, or another one in place of one that was lost; null where the CPU is to compute instead. */
+  async open() {
+    if (!this.gpu) return null;
+    try {
+      this.gpu.device ??= await this.engine.openGpu();
+    } catch (error) {
+      this.#without(`The GPU could not be opened: ${error.message}.`);
+    }
+    return this.gpu?.device ?? null;
+  }
+
+  /** This device is lost, and nothing is left on it; the next training opens another. */
+  leave(device) {
+    if (!device || this.gpu?.device !== device) return;
+    device.free();
+    this.gpu.device = null;
+  }
+
+  /** Shows what computes: the GPU or the CPU. */
+  tell(isGpu) {
+    const { gpu } = this;
+    const isOnGpu = isGpu && gpu !== null;
+    const text = !isOnGpu
+      ? `CPU, in WebAssembly${gpu?.isSoftware ? ": the GPU here is a software driver" : ""}`
+      : gpu.isSoftware ? `${gpu.name}, a software driver: the CPU is faster` : gpu.name;
+    if (this.name.textContent !== text) this.name.textContent = text;
+    document.documentElement.dataset.device = isOnGpu ? "gpu" : "cpu";
+  }
+}

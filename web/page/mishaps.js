@@ -1,0 +1,48 @@
+// What is said of an error, and what can be done about it.
+
+/** A sentence begins with a capital, unless with the name of a file. */
+export const capital = (text) => (/^[a-z]+\s/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
+
+/** More than any file of a data set, a network or a photo that a tab has memory for. */
+const MOST_BYTES = 2 ** 29;
+
+export function checkSize(file) {
+  if (file.size <= MOST_BYTES) return;
+  const size = Math.round(file.size / 1e6).toLocaleString("en");
+  throw new Error(`${file.name} has ${size} MB: expected at most ${Math.round(MOST_BYTES / 1e6)}.`);
+}
+
+/**
+ * Says what happened to a training, or to something else, and, where something can be done, offers it. `say` tells the
+ * status; `reset` begins the training anew, and `goOn` goes on with its last state on another device.
+ */
+export function tell(error, notice, { training, say, reset, goOn }) {
+  const name = error?.name ?? "Error";
+  // What the library advises its own callers.
+  const advice = ", or take its weights alone with Model::load";
+  const message = capital(error?.message ?? `${error}`).replace(advice, "");
+  const again = { label: "Reset", act: reset };
+  switch (name) {
+    case "DeviceLost": {
+      const { snapshot, snapshotStep } = training ?? {};
+      const from = snapshot ? `from step ${snapshotStep.toLocaleString("en")}` : "from the beginning";
+      say("The GPU was lost.");
+      notice.show(name, "The browser lost the GPU, and what was on it: its driver was reset or updated, or it "
+        + `was unplugged. Training can go on ${from}.`, { label: `Go on ${from}`, act: goOn });
+      break;
+    }
+    case "Diverged":
+      say("Training diverged.");
+      notice.show(name, message, again);
+      break;
+    case "OutOfMemory":
+      say("The GPU has no memory left.");
+      notice.show(name, message, again);
+      break;
+    case "Plan":
+      notice.show(name, message.replace(/ Use Fusion.*/, " Choose another plan."));
+      break;
+    default:
+      notice.show(name, message);
+  }
+}

@@ -1,0 +1,328 @@
+// The view of a photo: a small network learns it, from a place to its colour, and what it has learnt is drawn meanwhile.
+
+import { checkSize, tell } from "./mishaps.js";
+import { LearntPicture } from "./picture.js";
+import { Training } from "./training.js";
+
+/** Pixels that the longer side of a photo has at the most. */
+const MOST = 512;
+/** Pixels in a minibatch, by what computes. */
+const BATCH = { gpu: 1 << 16, software: 1 << 11, cpu: 1 << 12 };
+/** Pixels that are drawn at a time: as long as a few steps take. A GPU in software draws the page, too. */
+const SLICE = { gpu: 1 << 16, software: 1 << 13, cpu: 1 << 14 };
+/** Cells of the hash grid along an axis: of its coarsest level, and how they grow from level to level. */
+const GRID = { coarsest: 16, growth: 1.5 };
+/** Milliseconds between changes of the figures. */
+const FIGURES_EVERY = 150;
+
+const $ = (id) => document.getElementById(id);
+const count = (number) => Math.round(number).toLocaleString("en");
+
+export class PhotoView {
+  #photo = null;
+  #training = null;
+  #batch = 0;
+  #figuresAt = 0;
+  #isDrawing = false;
+  #drawing = Promise.resolve();
+  /** The photo that was asked for last. */
+  #asked = 0;
+
+  /** `inTurn` runs one change of the training after another; `isOpen` tells whether this view is looked at. */
+  constructor({ engine, compute, notice, inTurn, isOpen }) {
+    Object.assign(this, { engine, compute, notice, inTurn, isOpen });
+    this.learnt = new LearntPicture($("learnt"));
+    this.#wire();
+  }
+
+  /** Trains until so many steps are taken in all; resolves when it stands and what it has learnt is drawn. */
+  async trainTo(steps) {
+    await this.#train(steps);
+    await this.#drawing;
+  }
+
+  /** What there is, for a test or at the console. */
+  get state() {
+    const training = this.#training;
+    const { width, height } = this.#photo ?? { width: 0, height: 0 };
+    return {
+      ready: training !== null,
+      device: training?.isGpu ? "gpu" : "cpu",
+      size: [width, height],
+      levels: training?.options.levels ?? 0,
+      batch: this.#batch,
+      running: training?.running ?? false,
+      drawing: this.#isDrawing,
+      steps: training?.steps ?? 0,
+      psnr: this.learnt.psnr,
+      samplesPerSecond: (training?.stepsPerSecond ?? 0) * this.#batch,
+      frameTimes: [...(training?.frameTimes ?? [])],
+      plan: training?.session.plan ?? null,
+    };
+  }
+
+  /** The view is opened; at first with a painted picture. */
+  async enter() {
+    if (this.#training) this.#tellDevice();
+    this.#follow();
+    if (!this.#photo && this.#asked === 0) await this.#choose(() => this.engine.paintPhoto(MOST), "Painted picture");
+  }
+
+  /** Another view is opened. */
+  leave() {
+    if (this.#training?.running) this.#pause();
+  }
+
+  /** A file that was dropped or chosen. */
+  takeFile(file) {
+    return this.#choose(() => {
+      checkSize(file);
+      return this.engine.openPhoto(file, MOST);
+    }, file.name);
+  }
+
+  /** Takes another photo, and begins with it anew; or says why not, and stays with the one before. */
+  async #choose(open, name) {
+    this.#asked += 1;
+    const mine = this.#asked;
+    try {
+      const photo = await open();
+      if (mine !== this.#asked) {
+        photo.free();
+        return;
+      }
+      // What is said at the start is not about a picture.
+      if (this.#photo) this.notice.hide();
+      await this.#anew({ photo, name });
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #show({ width, height, rgba }, name) {
+    Object.assign($("target"), { width, height });
+    $("target").getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(rgba.buffer), width, height), 0, 0);
+    $("target").setAttribute("aria-label", `The photo: ${name}`);
+    $("photo-name").textContent = `${name}, ${width}×${height} pixels`;
+  }
+
+  /** A training from its beginning, on another photo where one is given; it runs if the one before did. */
+  #anew(another = null) {
+    return this.inTurn(async () => {
+      const isRunning = this.#training?.running ?? false;
+      const before = this.#photo;
+      const photo = another?.photo ?? before;
+      if (!photo) return;
+      try {
+        await this.#training?.quit();
+        this.#runs("stands");
+        const training = await this.#newTraining(photo, Number($("levels").value));
+        this.#photo = photo;
+        if (another) this.#show(photo, another.name);
+        this.#take(training);
+      } catch (error) {
+        another?.photo.free();
+        this.#fail(error);
+        return;
+      }
+      if (another) before?.free();
+      this.#say("Ready: press Train.");
+      if (isRunning && this.isOpen()) this.#start();
+      else this.#drawAll();
+    });
+  }
+
+  /** With so many levels, on what is chosen. */
+  async #newTraining(photo, levels, wantsGpu = this.compute.isOnGpu) {
+    const gpu = wantsGpu ? await this.compute.open() : null;
+    const isSoftware = gpu !== null && this.compute.gpu.isSoftware;
+    const kind = !gpu ? "cpu" : isSoftware ? "software" : "gpu";
+    const { width, height } = photo;
+    const options = { network: "photo", levels, wantsGpu, slice: SLICE[kind], batch: Math.min(BATCH[kind], width * height) };
+    const session = await this.engine.openPhotoSession(gpu, photo, levels, options.batch);
+    return new Training(session, { gpu, isSoftware }, options, {
+      losses: () => {},
+      evaluated: () => {},
+      evaluating: () => {},
+      frame: (now) => this.#everyFrame(now),
+      stopped: (error) => this.#stopped(error),
+    });
+  }
+
+  /** This training in place of the one before. */
+  #take(training) {
+    this.#training?.session.free();
+    this.#training = training;
+    this.#batch = training.options.batch;
+    this.learnt.begin(training.session, this.#photo, training.options.slice);
+    $("photo-plan").textContent = `A step: ${training.session.plan}; ${count(this.#batch)} pixels each.`;
+    $("photo-reset").disabled = false;
+    this.#runs("stands");
+    this.#tellDevice();
+    this.#tellSettings();
+    this.#figures();
+  }
+
+  async #train(steps) {
+    if (this.#training?.running) return;
+    // The training itself is no turn of its own: it ends when somebody says so.
+    const begun = await this.inTurn(async () => {
+      await this.#training?.finished;
+      if (!this.#training || !this.isOpen()) return null;
+      this.notice.hide();
+      return { finished: this.#start(steps) };
+    });
+    await begun?.finished;
+  }
+
+  #start(steps) {
+    this.#runs("runs");
+    this.#say(`Learning the photo on ${this.#training.isGpu ? "the GPU" : "the CPU"}…`);
+    return this.#training.start(steps);
+  }
+
+  #pause() {
+    this.#training.pause();
+    this.#runs("stops");
+  }
+
+  #stopped(error) {
+    this.#runs("stands");
+    if (error) {
+      this.#fail(error);
+    } else {
+      this.#say(`Paused after ${count(this.#training.steps)} steps.`);
+      this.#drawAll();
+    }
+    this.#figures();
+  }
+
+  /** On a new device, with the last state that was kept. */
+  async #goOn() {
+    const isReady = await this.inTurn(async () => {
+      try {
+        const old = this.#training;
+        await old.quit();
+        const training = await this.#newTraining(this.#photo, old.options.levels, old.options.wantsGpu);
+        if (old.snapshot) await training.resume(old.snapshot);
+        this.#take(training);
+        return true;
+      } catch (error) {
+        this.#fail(error);
+        return false;
+      }
+    });
+    if (isReady) await this.#train();
+  }
+
+  #fail(error) {
+    if (error?.name === "DeviceLost") this.compute.leave(this.#training?.gpu);
+    tell(error, this.notice, {
+      training: this.#training,
+      say: (text) => this.#say(text),
+      reset: () => this.#anew(),
+      goOn: () => this.#goOn(),
+    });
+  }
+
+  // What is shown
+
+  #everyFrame(now) {
+    if (now - this.#figuresAt > FIGURES_EVERY) {
+      this.#figuresAt = now;
+      this.#figures();
+    }
+    // One slice at a time: the worker comes to it after the steps that were begun before.
+    if (!this.#isDrawing) this.#draw(() => this.learnt.draw());
+  }
+
+  /** The whole picture, of a training that stands. */
+  #drawAll() {
+    return this.#draw(() => this.learnt.drawAll());
+  }
+
+  /** After what is drawn already. */
+  #draw(draw) {
+    this.#isDrawing = true;
+    const drawing = this.#drawing.then(async () => {
+      const training = this.#training;
+      try {
+        await draw();
+      } catch (error) {
+        // Of one that was replaced nobody is told.
+        if (training.running) training.fail(error);
+        else if (training === this.#training) this.#fail(error);
+      }
+      if (drawing === this.#drawing) this.#isDrawing = false;
+      if (!training.running) this.#figures();
+    });
+    this.#drawing = drawing;
+    return drawing;
+  }
+
+  #figures() {
+    const training = this.#training;
+    const { psnr } = this.learnt;
+    const rate = (training?.stepsPerSecond ?? 0) * this.#batch;
+    const set = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
+    set("photo-steps", count(training?.steps ?? 0));
+    set("psnr", psnr === null ? "–" : Number.isFinite(psnr) ? `${psnr.toFixed(1)} dB` : "∞ dB");
+    set("samples", rate > 0 ? rate.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 }) : "–");
+    const label = psnr === null ? "What the network has learnt" : `What the network has learnt: ${psnr.toFixed(1)} decibels`;
+    if ($("learnt").getAttribute("aria-label") !== label) $("learnt").setAttribute("aria-label", label);
+  }
+
+  #say(text) {
+    $("photo-status").textContent = text;
+  }
+
+  #runs(state) {
+    const again = this.#training?.steps > 0 ? "Go on" : "Train";
+    $("photo-train").textContent = { runs: "Pause", stops: "Pausing…", stands: again }[state];
+    $("photo-train").disabled = state === "stops" || !this.#training;
+  }
+
+  #tellDevice() {
+    if (this.isOpen()) this.compute.tell(this.#training?.isGpu ?? this.compute.isOnGpu);
+  }
+
+  /** Says how fine the grid is, and whether the choice of what computes differs from what is trained. */
+  #tellSettings() {
+    const levels = Number($("levels").value);
+    const cells = (level) => Math.floor(GRID.coarsest * GRID.growth ** level).toLocaleString("en");
+    $("levels-shown").textContent = levels;
+    $("levels-help").textContent = levels === 1 ? `One grid of ${cells(0)}×${cells(0)} cells.`
+      : `Grids of ${cells(0)}×${cells(0)} to ${cells(levels - 1)}×${cells(levels - 1)} cells, each 1.5 times as fine as the one before.`;
+    const training = this.#training;
+    const differs = training?.isBegun && training.options.wantsGpu !== this.compute.isOnGpu;
+    $("photo-note").textContent = differs ? `Resets to compute on ${this.compute.isOnGpu ? "the GPU" : "the CPU"}.` : "";
+    $("photo-reset").classList.toggle("due", Boolean(differs));
+  }
+
+  #wire() {
+    $("photo-train").addEventListener("click", () => (this.#training?.running ? this.#pause() : this.#train()));
+    $("photo-reset").addEventListener("click", () => {
+      this.notice.hide();
+      if (this.#training?.running) this.#pause();
+      this.#anew();
+    });
+    $("levels").addEventListener("input", () => this.#tellSettings());
+    $("levels").addEventListener("change", () => this.#anew());
+    $("painted").addEventListener("click", () => this.#choose(() => this.engine.paintPhoto(MOST), "Painted picture"));
+    $("photo-file").addEventListener("change", (event) => {
+      const [file] = event.target.files;
+      event.target.value = "";
+      if (file) this.takeFile(file);
+    });
+    this.compute.select.addEventListener("change", () => {
+      if (this.isOpen()) this.#follow();
+    });
+  }
+
+  /** What is chosen to compute does so at once where nothing is lost by that. */
+  #follow() {
+    this.#tellSettings();
+    const training = this.#training;
+    if (training && !training.isBegun && training.options.wantsGpu !== this.compute.isOnGpu) this.#anew();
+  }
+}

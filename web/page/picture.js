@@ -1,0 +1,99 @@
+// What a network has learnt of a photo, drawn in slices of rows, so that none takes long. At first, of a network that knows
+// nothing, and then of one that has just begun to learn, the picture comes from coarse to fine. Later it is drawn in bands,
+// as each step changes the shade of all of it a little: rows of different steps beside each other would be seen as lines.
+
+/** Rows spread over the picture, which stand for those below them that are not drawn yet. */
+function spread(turn, slices, height) {
+  const first = reversed(turn, slices);
+  const copies = turn === 0 ? slices : slices / 2 ** (Math.floor(Math.log2(turn)) + 1);
+  return { first, every: slices, count: Math.ceil((height - first) / slices), copies };
+}
+
+function band(turn, slices, height) {
+  const [first, end] = [turn, turn + 1].map((edge) => Math.floor((edge * height) / slices));
+  return { first, every: 1, count: end - first, copies: 1 };
+}
+
+/** The number whose bits are those of `number`, below `count`, from the other end: of 0, 1, 2… it is 0, ½, ¼, ¾… of it. */
+function reversed(number, count) {
+  let [rest, result] = [number, 0];
+  for (let bit = 1; bit < count; bit *= 2) {
+    result = 2 * result + (rest % 2);
+    rest = Math.floor(rest / 2);
+  }
+  return result;
+}
+
+export class LearntPicture {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.session = null;
+  }
+
+  /** Begins with nothing learnt of this photo; `most` pixels make a slice. */
+  begin(session, photo, most) {
+    Object.assign(this, { session, photo });
+    const { width, height } = photo;
+    this.slices = 1;
+    while (2 * this.slices <= height && width * height > most * this.slices) this.slices *= 2;
+    this.drawn = 0;
+    // Of each row the sum of the squares of what it is off.
+    this.squares = Array(height).fill(null);
+    Object.assign(this.canvas, { width, height });
+    this.image = this.canvas.getContext("2d").createImageData(width, height);
+  }
+
+  /** Draws the next slice, with the present weights. */
+  async draw() {
+    const { session, photo, slices, drawn } = this;
+    const { height } = photo;
+    const slice = drawn < 2 * slices ? spread(drawn % slices, slices, height) : band(drawn % slices, slices, height);
+    const rgba = await session.paint(photo, slice.first, slice.every, slice.count);
+    // Another training may have begun meanwhile.
+    if (session !== this.session) return;
+    this.#take(rgba, slice);
+    this.drawn += 1;
+  }
+
+  /** Draws all of it with the present weights. */
+  async drawAll() {
+    const { session, slices } = this;
+    // In an order that comes to all rows.
+    this.drawn = slices * Math.ceil(this.drawn / slices);
+    for (let slice = 0; slice < slices && session === this.session; slice += 1) await this.draw();
+  }
+
+  #take(rgba, { first, every, copies }) {
+    const { image } = this;
+    const { width, height } = image;
+    const bytes = 4 * width;
+    for (let at = 0, row = first; at < rgba.length; at += bytes, row += every) {
+      const line = rgba.subarray(at, at + bytes);
+      for (let copy = row; copy < Math.min(row + copies, height); copy += 1) {
+        image.data.set(line, copy * bytes);
+        this.squares[copy] = this.#squares(line, copy * bytes);
+      }
+    }
+    this.canvas.getContext("2d").putImageData(image, 0, 0);
+  }
+
+  #squares(line, from) {
+    const { rgba } = this.photo;
+    let sum = 0;
+    for (let i = 0; i < line.length; i += 4) {
+      for (let c = i; c < i + 3; c += 1) sum += (line[c] - rgba[from + c]) ** 2;
+    }
+    return sum;
+  }
+
+  /**
+   * Peak signal-to-noise ratio of what is shown, in dB: 10·log₁₀(255² / mean squared error). Null while nothing is drawn
+   * yet.
+   */
+  get psnr() {
+    if (!this.session || this.squares.includes(null)) return null;
+    const sum = this.squares.reduce((a, b) => a + b, 0);
+    const { width, height } = this.photo;
+    return 10 * Math.log10((255 ** 2 * 3 * width * height) / sum);
+  }
+}
