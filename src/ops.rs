@@ -20,6 +20,7 @@ mod flatten;
 pub(crate) mod gather;
 mod gelu;
 mod group;
+pub(crate) mod head;
 mod huber;
 mod known;
 mod layer;
@@ -120,6 +121,7 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &huber::contracts(),
         &binary_cross_entropy::contracts(),
         &adjusted_cross_entropy::contracts(),
+        &head::contracts(),
         &clip::contracts(),
         &sgd::contracts(),
         &adam::contracts(),

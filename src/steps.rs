@@ -2,6 +2,7 @@
 
 mod batch;
 mod fused;
+mod head;
 mod layers;
 
 use std::fmt::Debug;
@@ -39,6 +40,11 @@ pub enum Fusion {
     Layers,
     /// Two dispatches: multilayer perceptrons trained by plain SGD on softmax cross-entropy.
     Fused,
+    /// Layer by layer up to the network's head, the chain of [`Linear`](crate::ops::Linear) layers at its end of at most 128
+    /// inputs and outputs each: its forward pass, the loss and its backward pass are one dispatch, in which a block of rows
+    /// stays in workgroup memory, and a second one sums its gradients. Any optimizer, rows of floats, and a loss that is
+    /// local to a row.
+    Head,
 }
 
 /// What a step needs to know of a training.
@@ -117,7 +123,11 @@ impl Steps {
     /// Records the steps of a training as `fusion` asks.
     pub(crate) fn record(training: &Training<'_>, fusion: Fusion) -> Result<Self, Error> {
         if fusion == Fusion::Layers {
-            return layers::record(training);
+            return layers::record(training, None);
+        }
+        if fusion == Fusion::Head {
+            let head = head::of(training).map_err(Error::Plan)?;
+            return layers::record(training, Some(&head));
         }
         let algorithm = match training.model.gpu().software_driver() {
             None => fused::Algorithm::Tiles,
@@ -130,16 +140,19 @@ impl Steps {
         }
         match network.and_then(fused::Network::if_faster) {
             Ok(network) => network.record(training),
-            Err(unfused) => Ok(Self {
-                unfused: Some(unfused),
-                ..layers::record(training)?
-            }),
+            Err(unfused) => match head::if_faster(training) {
+                Ok(head) => layers::record(training, Some(&head)),
+                Err(of_head) => Ok(Self {
+                    unfused: Some(head::more_telling(unfused, of_head)),
+                    ..layers::record(training, None)?
+                }),
+            },
         }
     }
 
     /// One step on rows in tensors, as a plan to be run as it is.
     pub(crate) fn on_tensors(training: &Training<'_>) -> Result<Plan, Error> {
-        layers::step(training)
+        layers::step(training, None)
     }
 
     /// Submits some steps at once, at most so many: what ends well before a system takes the device for hung. One that is

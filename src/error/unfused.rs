@@ -18,6 +18,11 @@ pub enum Unfused {
     /// The loss is another.
     #[error("the loss is not softmax cross-entropy")]
     Loss,
+    /// The loss is none of those that a fused head has.
+    #[error(
+        "the loss is not MeanSquaredError, Huber, BinaryCrossEntropy or SoftmaxCrossEntropy: a fused head has those"
+    )]
+    RowLoss,
     /// The loss is softmax cross-entropy with class weights or smoothed labels.
     #[error("the loss has class weights or label smoothing, which the fused step has not")]
     AdjustedLoss,
@@ -78,6 +83,18 @@ pub enum Unfused {
         parts: u64,
         /// Weights of all layers but the first.
         later: u64,
+    },
+    /// The head can be fused, but would not be faster so.
+    #[error(
+        "its head would not be faster fused: it moves {fused} bytes a step in place of {layers}, on kernels that were measured where {because}"
+    )]
+    SlowerHead {
+        /// Bytes that its dispatches move.
+        fused: u64,
+        /// Bytes that they move layer by layer.
+        layers: u64,
+        /// What decides.
+        because: &'static str,
     },
     /// A kernel needs more than the device allows.
     #[error("{kernel} takes {needed} {what}, but this device allows {available} ({limit})")]

@@ -189,7 +189,18 @@ impl Model {
         values: &Values,
         step: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
-        for (index, value) in self.graph.values.iter().enumerate() {
+        self.record_forward_to(recorder, values, step, self.graph.values.len() - 1)
+    }
+
+    /// The same up to a value.
+    pub(super) fn record_forward_to(
+        &self,
+        recorder: &mut Recorder<'_>,
+        values: &Values,
+        step: Option<TrainingStep<'_>>,
+        last: usize,
+    ) -> Result<(), Error> {
+        for (index, value) in self.graph.values[..=last].iter().enumerate() {
             let y = &values.of[index];
             match &value.source {
                 Source::Input { first } => {

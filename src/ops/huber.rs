@@ -40,7 +40,7 @@ use crate::reference;
 #[doc(alias = "SmoothL1Loss")]
 #[derive(Debug, Clone, Copy)]
 pub struct Huber {
-    delta: f32,
+    pub(super) delta: f32,
 }
 
 impl Huber {

@@ -1,0 +1,315 @@
+//! The head of a network, a multilayer perceptron over rows of floats, in one dispatch: `shaders/head_rows.wgsl` says how.
+
+mod cost;
+mod kernels;
+
+use std::ops::Range;
+
+use super::{
+    BinaryCrossEntropy, Huber, Layer, LeakyRelu, Loss, MeanSquaredError, Relu, Sigmoid,
+    SoftmaxCrossEntropy, to_u32, unwrapped, unwrapped_loss,
+};
+use crate::error::{Error, Unfused};
+use crate::gpu::{Gpu, SoftwareDriver};
+use crate::kernel::Element;
+use crate::plan::Recorder;
+use crate::tensor::Tensor;
+
+pub(crate) use kernels::Form;
+pub(super) use kernels::contracts;
+use kernels::{Block, LayerBlock, NO_BIAS};
+
+/// Linear layers that the kernels have room for.
+pub(crate) const MOST_LAYERS: usize = 8;
+/// Inputs and outputs of a layer: wider ones are better off in kernels of their own, which use a weight for more rows.
+pub(crate) const MOST_WIDTH: usize = 128;
+
+/// A linear layer of a head, and the activation behind it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadLayer {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// Where its weight and its bias start among the parameters, in elements.
+    pub(crate) weight: usize,
+    pub(crate) bias: Option<usize>,
+    pub(crate) activation: HeadActivation,
+}
+
+/// An activation, as the shaders number it, with its slope.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct HeadActivation {
+    kind: u32,
+    slope: f32,
+}
+
+impl HeadActivation {
+    /// Those whose derivative is a function of their output.
+    pub(crate) fn of(layer: &dyn Layer) -> Option<Self> {
+        let layer = unwrapped(layer);
+        let plain = |kind| Some(Self { kind, slope: 0.0 });
+        match layer.downcast_ref::<LeakyRelu>() {
+            // A falling line would hide the sign of its input.
+            Some(leaky) if leaky.negative_slope() >= 0.0 => Some(Self {
+                kind: 3,
+                slope: leaky.negative_slope(),
+            }),
+            _ if layer.is::<Relu>() => plain(1),
+            _ if layer.is::<Sigmoid>() => plain(2),
+            _ => None,
+        }
+    }
+}
+
+/// A loss that is local to a row, as the shaders number it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct HeadLoss {
+    /// Classes, or values.
+    of_classes: bool,
+    kind: u32,
+    delta: f32,
+}
+
+impl HeadLoss {
+    pub(crate) fn of(loss: &dyn Loss) -> Option<Self> {
+        let loss = unwrapped_loss(loss);
+        let of_values = |kind, delta| Self {
+            of_classes: false,
+            kind,
+            delta,
+        };
+        if let Some(huber) = loss.downcast_ref::<Huber>() {
+            return Some(of_values(1, huber.delta));
+        }
+        match () {
+            () if loss.is::<MeanSquaredError>() => Some(of_values(0, 0.0)),
+            () if loss.is::<BinaryCrossEntropy>() => Some(of_values(2, 0.0)),
+            () if loss.is::<SoftmaxCrossEntropy>() => Some(Self {
+                of_classes: true,
+                ..of_values(0, 0.0)
+            }),
+            () => None,
+        }
+    }
+}
+
+/// The sizes of a head, and the kernels for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    layers: Vec<HeadLayer>,
+    form: Form,
+    /// Whether a `Relu` has made its rows.
+    rectified: bool,
+    /// Elements of a row of values, from one to the next.
+    pitch: usize,
+    /// Rows that a workgroup takes at a time.
+    block: usize,
+}
+
+/// What a step of training reads and writes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadPass<'a> {
+    /// All parameters of the network, and where the gradients by them go.
+    pub(crate) parameters: &'a Tensor,
+    pub(crate) gradients: &'a Tensor,
+    /// (rows, inputs), and where the gradient by them goes, if anybody reads it.
+    pub(crate) x: &'a Tensor,
+    pub(crate) dx: Option<&'a Tensor>,
+    /// As the loss takes them.
+    pub(crate) targets: &'a Tensor,
+    /// (1, rows).
+    pub(crate) losses: &'a Tensor,
+}
+
+impl Head {
+    /// A head of these layers, of which each takes what the one before gives.
+    pub(crate) fn new(
+        layers: Vec<HeadLayer>,
+        rectified: bool,
+        form: Form,
+        gpu: &Gpu,
+    ) -> Result<Self, Unfused> {
+        let found = layers.len();
+        if found > MOST_LAYERS {
+            let most = MOST_LAYERS;
+            return Err(Unfused::Depth { found, most });
+        }
+        form.check_limits(gpu)?;
+        let outputs: usize = layers.iter().map(|layer| layer.outputs).sum();
+        // Odd, so that neighbouring rows lie in other banks of workgroup memory.
+        let pitch = (layers.first().map_or(0, |layer| layer.inputs) + outputs) | 1;
+        let Some(block) = form.block(pitch) else {
+            return Err(Unfused::Width {
+                found: pitch,
+                most: form.most_columns(),
+            });
+        };
+        Ok(Self {
+            layers,
+            form,
+            rectified,
+            pitch,
+            block,
+        })
+    }
+
+    /// The kernels that suit a device.
+    pub(crate) fn form_for(gpu: &Gpu) -> Form {
+        match gpu.software_driver() {
+            Some(SoftwareDriver::Lavapipe) => Form::Registers,
+            None | Some(SoftwareDriver::SwiftShader) => Form::Tiles,
+        }
+    }
+
+    /// Gradients by parameters of one slot.
+    pub(crate) fn slot(&self) -> usize {
+        self.starts().end
+    }
+
+    /// Where the gradients of a layer that would follow start in a slot.
+    fn starts(&self) -> Range<usize> {
+        let sizes = self.layers.iter();
+        let size = |layer: &HeadLayer| (layer.inputs + 1) * layer.outputs;
+        0..sizes.map(size).sum()
+    }
+
+    fn inputs(&self) -> usize {
+        self.layers.first().map_or(0, |layer| layer.inputs)
+    }
+
+    fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.outputs)
+    }
+
+    /// What the kernels are told, but for a loss.
+    fn shape(&self, rows: usize) -> Block {
+        let mut layer = [LayerBlock::default(); MOST_LAYERS];
+        let (mut column, mut start) = (self.inputs(), 0);
+        for (block, of) in layer.iter_mut().zip(&self.layers) {
+            *block = LayerBlock {
+                inputs: to_u32(of.inputs),
+                outputs: to_u32(of.outputs),
+                weight: to_u32(of.weight),
+                bias: of.bias.map_or(NO_BIAS, to_u32),
+                activation: of.activation.kind,
+                slope: of.activation.slope,
+                column: to_u32(column),
+                start: to_u32(start),
+            };
+            column += of.outputs;
+            start += (of.inputs + 1) * of.outputs;
+        }
+        Block {
+            rows: to_u32(rows),
+            layers: to_u32(self.layers.len()),
+            pitch: to_u32(self.pitch),
+            block: to_u32(self.block),
+            workgroups: to_u32(self.workgroups(rows)),
+            first: 0,
+            loss: 0,
+            delta: 0.0,
+            scale: 0.0,
+            slot: to_u32(self.slot()),
+            rectified: u32::from(self.rectified),
+            has_dx: 0,
+            layer,
+        }
+    }
+
+    /// Memory that a step of so many rows needs.
+    pub(crate) fn scratch(&self, gpu: &Gpu, rows: usize) -> Result<HeadScratch, Error> {
+        let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32);
+        let workgroups = self.workgroups(rows);
+        Ok(HeadScratch {
+            slots: zeros("gradients of workgroups", [workgroups, self.slot()])?,
+            values: self.values(gpu, rows)?,
+            no_dx: zeros("no gradient by the input", [1, 1])?,
+        })
+    }
+
+    /// Where values lie that do not lie in workgroup memory.
+    pub(crate) fn values(&self, gpu: &Gpu, rows: usize) -> Result<Option<Tensor>, Error> {
+        let shape = [self.workgroups(rows), self.block * self.pitch];
+        let values = || Tensor::zeros(gpu, "values of blocks of rows", shape, Element::F32);
+        (self.form == Form::Registers).then(values).transpose()
+    }
+
+    /// Records the losses of all rows, the gradients by all parameters of the head, and that by its input where it is
+    /// wanted.
+    pub(crate) fn record_training(
+        &self,
+        recorder: &mut Recorder<'_>,
+        loss: HeadLoss,
+        pass: HeadPass<'_>,
+        scratch: &HeadScratch,
+    ) {
+        let rows = pass.x.rows();
+        assert_eq!(pass.x.columns(), self.inputs(), "head_rows: x");
+        assert_eq!(pass.losses.dims(), [1, rows], "head_rows: losses");
+        let targets = match loss.of_classes {
+            true => [1, rows],
+            false => [rows, self.outputs()],
+        };
+        assert_eq!(pass.targets.dims(), targets, "head_rows: targets");
+        if let Some(dx) = pass.dx {
+            assert_eq!(dx.dims(), pass.x.dims(), "head_rows: dx");
+        }
+        #[expect(clippy::cast_precision_loss, reason = "rounded once")]
+        let scale = 1.0 / (targets[0] * targets[1]) as f32;
+        let block = Block {
+            loss: loss.kind,
+            delta: loss.delta,
+            scale,
+            has_dx: u32::from(pass.dx.is_some()),
+            ..self.shape(rows)
+        };
+        let dx = pass.dx.unwrap_or(&scratch.no_dx);
+        let mut tensors = vec![pass.parameters, pass.x];
+        tensors.extend(&scratch.values);
+        tensors.extend([pass.targets, pass.losses, &scratch.slots, dx]);
+        let kernels = self.form.kernels();
+        let kernel = match loss.of_classes {
+            true => kernels.train_classes,
+            false => kernels.train_values,
+        };
+        let cost = self.cost_of_training(&pass, rows);
+        let part = |first| block.from(first);
+        let workgroups = u64::from(block.workgroups);
+        recorder.dispatch_in_parts(kernel, part, &tensors, workgroups, cost);
+        let tensors = [&scratch.slots, pass.gradients];
+        let workgroups = self.slot().div_ceil(kernels::COLUMNS_OF_SUM) as u64;
+        let cost = self.cost_of_sum(rows);
+        recorder.dispatch(&kernels::SUM, block, &tensors, workgroups, cost);
+    }
+
+    /// Records what the head gives for rows.
+    pub(crate) fn record_forward(
+        &self,
+        recorder: &mut Recorder<'_>,
+        parameters: &Tensor,
+        [x, y]: [&Tensor; 2],
+    ) -> Result<(), Error> {
+        let rows = x.rows();
+        assert_eq!(x.columns(), self.inputs(), "head_rows: x");
+        assert_eq!(y.dims(), [rows, self.outputs()], "head_rows: y");
+        let block = self.shape(rows);
+        let values = self.values(recorder.gpu(), rows)?;
+        let mut tensors = vec![parameters, x];
+        tensors.extend(&values);
+        tensors.push(y);
+        let part = |first| block.from(first);
+        let (workgroups, cost) = (u64::from(block.workgroups), self.cost_of_forward(rows));
+        let kernel = self.form.kernels().forward;
+        recorder.dispatch_in_parts(kernel, part, &tensors, workgroups, cost);
+        Ok(())
+    }
+}
+
+/// What a step writes for itself alone.
+#[derive(Debug)]
+pub(crate) struct HeadScratch {
+    /// (workgroups, gradients).
+    slots: Tensor,
+    values: Option<Tensor>,
+    /// Bound where no gradient by the input is wanted.
+    no_dx: Tensor,
+}
