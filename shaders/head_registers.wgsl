@@ -4,11 +4,11 @@
 
 const INVOCATIONS = 8u;
 // Sums of an invocation in a product with the rows.
-const ROWS = 20u;
-const COLUMNS = 16u;
+const ROWS = 10u;
+const COLUMNS = 8u;
 // Those of a gradient by weights.
-const WEIGHT_INPUTS = 16u;
-const WEIGHT_OUTPUTS = 16u;
+const WEIGHT_INPUTS = 8u;
+const WEIGHT_OUTPUTS = 8u;
 
 @group(0) @binding(0) var<storage, read> head: Head;
 @group(0) @binding(1) var<storage, read> parameters: array<f32>;       // all of the network's

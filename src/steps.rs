@@ -143,7 +143,7 @@ impl Steps {
             Err(unfused) => match head::if_faster(training) {
                 Ok(head) => layers::record(training, Some(&head)),
                 Err(of_head) => Ok(Self {
-                    unfused: Some(head::more_telling(unfused, of_head)),
+                    unfused: Some(head::more_telling(training, unfused, of_head)),
                     ..layers::record(training, None)?
                 }),
             },

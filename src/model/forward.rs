@@ -60,7 +60,7 @@ impl ForwardPass {
 
     /// Records the pass, outside of training.
     pub(crate) fn record(&self, model: &Model, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        model.record_forward(recorder, &self.values, None)
+        model.record_passing(recorder, &self.values)
     }
 
     /// Records the loss of each row.
@@ -143,7 +143,7 @@ impl Model {
         for first in (0..rows).step_by(most) {
             let part = most.min(rows - first);
             let values = values.between(&x.rows_from(first, part), &y.rows_from(first, part));
-            self.record_forward(&mut recorder, &values, None)?;
+            self.record_passing(&mut recorder, &values)?;
         }
         recorder.finish()
     }

@@ -3,6 +3,7 @@
 use super::memory::Values;
 use super::{Compared, Model, TrainingPass, TrainingStep};
 use crate::error::{Error, Unfused};
+use crate::kernel::Element;
 use crate::network::{Arrival, Graph, Source, Use, Wanted};
 use crate::ops::head::{
     Form, Head, HeadActivation, HeadLayer, HeadLoss, HeadPass, HeadScratch, MOST_LAYERS, MOST_WIDTH,
@@ -86,16 +87,47 @@ impl Model {
         })
     }
 
-    /// Records what the head gives, from its input on.
-    pub(super) fn record_head(
+    /// Records a forward pass outside of training, with the head in one dispatch where that is taken for faster.
+    pub(super) fn record_passing(
         &self,
         recorder: &mut Recorder<'_>,
-        head: &ModelHead,
         values: &Values,
     ) -> Result<(), Error> {
-        let x = &values.of[head.input];
-        head.head
-            .record_forward(recorder, &self.parameters.blocks()[0], [x, values.output()])
+        let rows = values.features.rows();
+        let head = self.faster_head(rows).ok();
+        let is_float = |head: &ModelHead| values.of[head.input].element() == Element::F32;
+        match head.filter(is_float) {
+            Some(head) => self.record_with_head(recorder, values, &head),
+            None => self.record_forward(recorder, values, None),
+        }
+    }
+
+    fn record_with_head(
+        &self,
+        recorder: &mut Recorder<'_>,
+        values: &Values,
+        ModelHead { head, input, .. }: &ModelHead,
+    ) -> Result<(), Error> {
+        self.record_forward_to(recorder, values, None, *input)?;
+        let (_, shape) = head.scratch_shapes(values.features.rows());
+        let label = "values of blocks of rows";
+        let scratch = shape.map(|shape| Tensor::zeros(&self.gpu, label, shape, Element::F32));
+        let scratch = scratch.transpose()?;
+        let tensors = [&values.of[*input], values.output()];
+        head.record_forward(
+            recorder,
+            &self.parameters.blocks()[0],
+            tensors,
+            scratch.as_ref(),
+        );
+        Ok(())
+    }
+
+    /// The head, if it is taken for faster in one dispatch over so many rows.
+    pub(crate) fn faster_head(&self, rows: usize) -> Result<ModelHead, Unfused> {
+        let head = self.head(Head::form_for(&self.gpu))?;
+        head.head.check_faster(&self.gpu, rows)?;
+        Ok(head)
     }
 }
 

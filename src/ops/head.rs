@@ -3,8 +3,6 @@
 mod cost;
 mod kernels;
 
-use std::ops::Range;
-
 use super::{
     BinaryCrossEntropy, Huber, Layer, LeakyRelu, Loss, MeanSquaredError, Relu, Sigmoid,
     SoftmaxCrossEntropy, to_u32, unwrapped, unwrapped_loss,
@@ -15,7 +13,7 @@ use crate::kernel::Element;
 use crate::plan::Recorder;
 use crate::tensor::Tensor;
 
-pub(crate) use kernels::Form;
+pub use kernels::Form;
 pub(super) use kernels::contracts;
 use kernels::{Block, LayerBlock, NO_BIAS};
 
@@ -26,25 +24,30 @@ pub(crate) const MOST_WIDTH: usize = 128;
 
 /// A linear layer of a head, and the activation behind it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct HeadLayer {
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
-    /// Where its weight and its bias start among the parameters, in elements.
-    pub(crate) weight: usize,
-    pub(crate) bias: Option<usize>,
-    pub(crate) activation: HeadActivation,
+pub struct HeadLayer {
+    /// Width of what it takes.
+    pub inputs: usize,
+    /// Width of what it gives.
+    pub outputs: usize,
+    /// Where its weight starts among the parameters, in elements.
+    pub weight: usize,
+    /// Where its bias starts, if it has one.
+    pub bias: Option<usize>,
+    /// What is behind it.
+    pub activation: HeadActivation,
 }
 
 /// An activation, as the shaders number it, with its slope.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct HeadActivation {
+pub struct HeadActivation {
     kind: u32,
     slope: f32,
 }
 
 impl HeadActivation {
     /// Those whose derivative is a function of their output.
-    pub(crate) fn of(layer: &dyn Layer) -> Option<Self> {
+    #[must_use]
+    pub fn of(layer: &dyn Layer) -> Option<Self> {
         let layer = unwrapped(layer);
         let plain = |kind| Some(Self { kind, slope: 0.0 });
         match layer.downcast_ref::<LeakyRelu>() {
@@ -62,7 +65,7 @@ impl HeadActivation {
 
 /// A loss that is local to a row, as the shaders number it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct HeadLoss {
+pub struct HeadLoss {
     /// Classes, or values.
     of_classes: bool,
     kind: u32,
@@ -70,7 +73,9 @@ pub(crate) struct HeadLoss {
 }
 
 impl HeadLoss {
-    pub(crate) fn of(loss: &dyn Loss) -> Option<Self> {
+    /// Those that the shaders have.
+    #[must_use]
+    pub fn of(loss: &dyn Loss) -> Option<Self> {
         let loss = unwrapped_loss(loss);
         let of_values = |kind, delta| Self {
             of_classes: false,
@@ -94,7 +99,7 @@ impl HeadLoss {
 
 /// The sizes of a head, and the kernels for it.
 #[derive(Debug, Clone)]
-pub(crate) struct Head {
+pub struct Head {
     layers: Vec<HeadLayer>,
     form: Form,
     /// Whether a `Relu` has made its rows.
@@ -107,22 +112,24 @@ pub(crate) struct Head {
 
 /// What a step of training reads and writes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct HeadPass<'a> {
-    /// All parameters of the network, and where the gradients by them go.
-    pub(crate) parameters: &'a Tensor,
-    pub(crate) gradients: &'a Tensor,
-    /// (rows, inputs), and where the gradient by them goes, if anybody reads it.
-    pub(crate) x: &'a Tensor,
-    pub(crate) dx: Option<&'a Tensor>,
+pub struct HeadPass<'a> {
+    /// All parameters of the network.
+    pub parameters: &'a Tensor,
+    /// Where the gradients by them go.
+    pub gradients: &'a Tensor,
+    /// (rows, inputs).
+    pub x: &'a Tensor,
+    /// Where the gradient by those goes, if anybody reads it.
+    pub dx: Option<&'a Tensor>,
     /// As the loss takes them.
-    pub(crate) targets: &'a Tensor,
+    pub targets: &'a Tensor,
     /// (1, rows).
-    pub(crate) losses: &'a Tensor,
+    pub losses: &'a Tensor,
 }
 
 impl Head {
     /// A head of these layers, of which each takes what the one before gives.
-    pub(crate) fn new(
+    pub fn new(
         layers: Vec<HeadLayer>,
         rectified: bool,
         form: Form,
@@ -161,15 +168,9 @@ impl Head {
     }
 
     /// Gradients by parameters of one slot.
-    pub(crate) fn slot(&self) -> usize {
-        self.starts().end
-    }
-
-    /// Where the gradients of a layer that would follow start in a slot.
-    fn starts(&self) -> Range<usize> {
-        let sizes = self.layers.iter();
+    fn slot(&self) -> usize {
         let size = |layer: &HeadLayer| (layer.inputs + 1) * layer.outputs;
-        0..sizes.map(size).sum()
+        self.layers.iter().map(size).sum()
     }
 
     fn inputs(&self) -> usize {
@@ -215,27 +216,30 @@ impl Head {
         }
     }
 
-    /// Memory that a step of so many rows needs.
-    pub(crate) fn scratch(&self, gpu: &Gpu, rows: usize) -> Result<HeadScratch, Error> {
-        let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32);
+    /// Shapes of the gradients of workgroups, and of values that do not lie in workgroup memory.
+    #[must_use]
+    pub fn scratch_shapes(&self, rows: usize) -> ([usize; 2], Option<[usize; 2]>) {
         let workgroups = self.workgroups(rows);
+        let values = [workgroups, self.block * self.pitch];
+        let values = (self.form == Form::Registers).then_some(values);
+        ([workgroups, self.slot()], values)
+    }
+
+    /// Memory that a step of so many rows needs.
+    pub fn scratch(&self, gpu: &Gpu, rows: usize) -> Result<HeadScratch, Error> {
+        let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32);
+        let (slots, values) = self.scratch_shapes(rows);
+        let values = values.map(|shape| zeros("values of blocks of rows", shape));
         Ok(HeadScratch {
-            slots: zeros("gradients of workgroups", [workgroups, self.slot()])?,
-            values: self.values(gpu, rows)?,
+            slots: zeros("gradients of workgroups", slots)?,
+            values: values.transpose()?,
             no_dx: zeros("no gradient by the input", [1, 1])?,
         })
     }
 
-    /// Where values lie that do not lie in workgroup memory.
-    pub(crate) fn values(&self, gpu: &Gpu, rows: usize) -> Result<Option<Tensor>, Error> {
-        let shape = [self.workgroups(rows), self.block * self.pitch];
-        let values = || Tensor::zeros(gpu, "values of blocks of rows", shape, Element::F32);
-        (self.form == Form::Registers).then(values).transpose()
-    }
-
     /// Records the losses of all rows, the gradients by all parameters of the head, and that by its input where it is
     /// wanted.
-    pub(crate) fn record_training(
+    pub fn record_training(
         &self,
         recorder: &mut Recorder<'_>,
         loss: HeadLoss,
@@ -281,35 +285,38 @@ impl Head {
         recorder.dispatch(&kernels::SUM, block, &tensors, workgroups, cost);
     }
 
-    /// Records what the head gives for rows.
-    pub(crate) fn record_forward(
+    /// Records what the head gives for rows; `values` are memory for those that do not lie in that of workgroups.
+    ///
+    /// # Panics
+    /// When the shapes do not fit together: a bug in the caller.
+    pub fn record_forward(
         &self,
         recorder: &mut Recorder<'_>,
         parameters: &Tensor,
         [x, y]: [&Tensor; 2],
-    ) -> Result<(), Error> {
+        values: Option<&Tensor>,
+    ) {
         let rows = x.rows();
         assert_eq!(x.columns(), self.inputs(), "head_rows: x");
         assert_eq!(y.dims(), [rows, self.outputs()], "head_rows: y");
         let block = self.shape(rows);
-        let values = self.values(recorder.gpu(), rows)?;
         let mut tensors = vec![parameters, x];
-        tensors.extend(&values);
+        tensors.extend(values);
         tensors.push(y);
         let part = |first| block.from(first);
         let (workgroups, cost) = (u64::from(block.workgroups), self.cost_of_forward(rows));
         let kernel = self.form.kernels().forward;
         recorder.dispatch_in_parts(kernel, part, &tensors, workgroups, cost);
-        Ok(())
     }
 }
 
 /// What a step writes for itself alone.
 #[derive(Debug)]
-pub(crate) struct HeadScratch {
-    /// (workgroups, gradients).
-    slots: Tensor,
-    values: Option<Tensor>,
-    /// Bound where no gradient by the input is wanted.
-    no_dx: Tensor,
+pub struct HeadScratch {
+    /// (workgroups, gradients): see [`Head::scratch_shapes`].
+    pub slots: Tensor,
+    /// Those of blocks of rows.
+    pub values: Option<Tensor>,
+    /// Bound where no gradient by the input is wanted, (1, 1).
+    pub no_dx: Tensor,
 }

@@ -2,6 +2,8 @@
 
 use super::kernels::Form;
 use super::{Head, HeadLayer, HeadPass};
+use crate::error::Unfused;
+use crate::gpu::Gpu;
 use crate::plan::{Cost, SOFTWARE_ITERATIONS};
 
 /// Workgroups at most: 8 for each of 128 multiprocessors.
@@ -28,6 +30,12 @@ impl Head {
         let most = blocks.min(most);
         // As few as take the same number of rounds.
         blocks.div_ceil(blocks.div_ceil(most))
+    }
+
+    /// Whether the head is taken for faster in one dispatch over so many rows.
+    pub(crate) fn check_faster(&self, gpu: &Gpu, rows: usize) -> Result<(), Unfused> {
+        let _ = (gpu, rows);
+        Err(Unfused::SlowerHead { fused: 0, layers: 0, because: "" })
     }
 
     /// Loop iterations of an invocation for a block of rows, were loops of constant length unrolled.

@@ -12,7 +12,7 @@ use crate::kernel::{self, Binding, Contract, Kernel, Trust};
 
 /// Which of the shaders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     /// `shaders/head_tiles.wgsl`: values in workgroup memory.
     Tiles,
     /// `shaders/head_registers.wgsl`: values in storage, large tiles in registers, for lavapipe.
@@ -177,8 +177,8 @@ static REGISTERS: Kernels = Kernels {
         ],
         ..REGISTERS_VALUES
     },
-    tile: [20, 16],
-    weight_tile: [16, 16],
+    tile: [10, 8],
+    weight_tile: [8, 8],
 };
 
 /// Elements of a slot that a workgroup of [`SUM`] adds.
