@@ -4,6 +4,8 @@
 //! them in `src/ops`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "common/bounds.rs"]
+mod bounds;
 #[path = "common/gpu.rs"]
 mod gpu;
 #[path = "common/norm_bounds.rs"]
@@ -31,6 +33,8 @@ mod embedding;
 mod extremes;
 #[path = "parity/frames.rs"]
 mod frames;
+#[path = "parity/head.rs"]
+mod head;
 #[path = "parity/huber.rs"]
 mod huber;
 #[path = "parity/layer_norm.rs"]

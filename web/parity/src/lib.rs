@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)]
 
 mod browser;
+#[path = "../../../tests/common/bounds.rs"]
+mod bounds;
 #[path = "../../../tests/common/gpu.rs"]
 mod gpu;
 #[path = "../../../tests/common/norm_bounds.rs"]
