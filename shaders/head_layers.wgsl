@@ -1,4 +1,4 @@
-// The multilayer perceptron at the end of a network, its head, as the kernels that fuse it have it. It stands before them.
+// The multilayer perceptron at the end of a network, its head, as its kernels have it. It stands before them.
 
 struct Layer {
     inputs: u32,

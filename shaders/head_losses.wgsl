@@ -1,5 +1,5 @@
-// Losses of a row in the kernels that fuse a network's head, each with δ of the last layer, which takes the place of its
-// outputs. One invocation per row. The losses' own shaders state the formulas; numbers that are not finite are found by
+// Losses of a row in the kernels of a network's head, each with δ of the last layer, which takes the place of its outputs.
+// One invocation per row. The losses' own shaders state the formulas; numbers that are not finite are found by
 // their bits, as there.
 
 const LINEAR = 0u;

@@ -1,4 +1,4 @@
-// The head of a network on lavapipe, which has no memory of workgroups, and runs eight invocations as one: a block's values
+// The head of a network on lavapipe, which has no memory of workgroups and runs eight invocations as one: values of a block
 // lie in storage, and an invocation holds large tiles. There a load costs as much as dozens of multiplications. Loops of
 // constant length are unrolled by the driver, which keeps tiles in registers.
 

@@ -1,4 +1,4 @@
-//! How one step of training becomes dispatches: layer by layer, or fused into two.
+//! How one step of training becomes dispatches: layer by layer, with the network's head fused, or fused into two.
 
 mod batch;
 mod fused;
@@ -77,7 +77,7 @@ pub(crate) enum Rows<'a> {
 #[derive(Debug)]
 pub(crate) struct Steps {
     runner: Box<dyn Runner>,
-    /// `Layers` or `Fused`.
+    /// `Layers`, `Fused` or `Head`.
     fusion: Fusion,
     /// Why `Layers` was taken, where both were to choose from.
     unfused: Option<Unfused>,

@@ -84,15 +84,9 @@ pub enum Unfused {
         /// Weights of all layers but the first.
         later: u64,
     },
-    /// The head can be fused, but would not be faster so.
-    #[error(
-        "its head would not be faster fused: it moves {fused} bytes a step in place of {layers}, on kernels that were measured where {because}"
-    )]
+    /// The head can be fused, but is not taken for faster so.
+    #[error("its head is not taken for faster fused: {because}")]
     SlowerHead {
-        /// Bytes that its dispatches move.
-        fused: u64,
-        /// Bytes that they move layer by layer.
-        layers: u64,
         /// What decides.
         because: &'static str,
     },

@@ -48,7 +48,8 @@ impl Model {
         let mut parameters = Vec::new();
         let mut value = graph.values.len() - 1;
         let mut first = value;
-        while layers.len() < MOST_LAYERS && (layers.is_empty() || graph.values[value].readers.len() == 1)
+        while layers.len() < MOST_LAYERS
+            && (layers.is_empty() || graph.values[value].readers.len() == 1)
         {
             let Some((of_use, x, activation)) = linear_behind(graph, value) else {
                 break;
@@ -93,8 +94,7 @@ impl Model {
         recorder: &mut Recorder<'_>,
         values: &Values,
     ) -> Result<(), Error> {
-        let rows = values.features.rows();
-        let head = self.faster_head(rows).ok();
+        let head = self.faster_head().ok();
         let is_float = |head: &ModelHead| values.of[head.input].element() == Element::F32;
         match head.filter(is_float) {
             Some(head) => self.record_with_head(recorder, values, &head),
@@ -123,10 +123,10 @@ impl Model {
         Ok(())
     }
 
-    /// The head, if it is taken for faster in one dispatch over so many rows.
-    pub(crate) fn faster_head(&self, rows: usize) -> Result<ModelHead, Unfused> {
+    /// The head, if it is taken for faster in one dispatch.
+    pub(crate) fn faster_head(&self) -> Result<ModelHead, Unfused> {
         let head = self.head(Head::form_for(&self.gpu))?;
-        head.head.check_faster(&self.gpu, rows)?;
+        head.head.check_faster(&self.gpu)?;
         Ok(head)
     }
 }
@@ -171,6 +171,15 @@ impl ModelHead {
         self.input
     }
 
+    /// Whether the gradients by all of its parameters are wanted: its kernels write no fewer.
+    pub(crate) fn check_wanted(&self, wanted: &Wanted) -> Result<(), Unfused> {
+        let mut parameters = self.parameters.iter();
+        match parameters.all(|&index| wanted.parameters[index]) {
+            true => Ok(()),
+            false => Err(Unfused::Steered),
+        }
+    }
+
     /// Makes room for steps of a training of so many rows.
     pub(crate) fn trained<'a>(
         &'a self,
@@ -180,9 +189,7 @@ impl ModelHead {
         rows: usize,
     ) -> Result<TrainedHead<'a>, Error> {
         let loss = HeadLoss::of(loss).ok_or(Error::Plan(Unfused::RowLoss))?;
-        if !self.parameters.iter().all(|&index| wanted.parameters[index]) {
-            return Err(Error::Plan(Unfused::Steered));
-        }
+        self.check_wanted(wanted).map_err(Error::Plan)?;
         Ok(TrainedHead {
             of: self,
             loss,

@@ -1,4 +1,4 @@
-//! The head of a network, a multilayer perceptron over rows of floats, in one dispatch: `shaders/head_rows.wgsl` says how.
+//! The head of a network, a multilayer perceptron over rows of floats, in one dispatch: see `shaders/head_rows.wgsl`.
 
 mod cost;
 mod kernels;

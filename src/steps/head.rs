@@ -16,13 +16,11 @@ pub(super) fn of(training: &Training<'_>) -> Result<ModelHead, Unfused> {
 /// The same, if it is taken for the faster one.
 pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     check(training)?;
-    let Rows::Minibatches {
-        resident, batch, ..
-    } = training.rows
-    else {
+    let Rows::Minibatches { resident, .. } = training.rows else {
         return Err(Unfused::Features);
     };
-    let head = training.model.faster_head(batch)?;
+    let head = training.model.faster_head()?;
+    head.check_wanted(&training.updater.wanted())?;
     // A first layer that takes bytes as they are reads a quarter of what floats are.
     if head.input() == 0 && resident.features().element() != Element::F32 {
         return Err(Unfused::Features);

@@ -72,7 +72,20 @@ const NETWORKS: [Network; 9] = [
         biased: false,
         ..network(3, &[(37, S), (2, N)], Binary)
     },
-    network(5, &[(2, R), (3, N), (4, S), (5, R), (6, N), (7, Leaky), (8, R), (9, N)], Classes),
+    network(
+        5,
+        &[
+            (2, R),
+            (3, N),
+            (4, S),
+            (5, R),
+            (6, N),
+            (7, Leaky),
+            (8, R),
+            (9, N),
+        ],
+        Classes,
+    ),
     network(32, &[(64, R), (64, R), (3, Leaky)], Robust),
     network(11, &[(17, N)], Classes),
     network(128, &[(1, N)], Binary),
@@ -238,11 +251,13 @@ fn known(behind: Behind) -> Option<Activation> {
 fn forward(behind: Behind, z: &Bounded) -> Bounded {
     let mut y = z.clone();
     if behind == Leaky {
-        Zip::from(&mut y.value).and(&mut y.error).for_each(|y, error| {
-            // The slope of either side is at most 1.
-            *y *= if *y > 0.0 { 1.0 } else { f64::from(SLOPE) };
-            *error += ROUNDING * y.abs();
-        });
+        Zip::from(&mut y.value)
+            .and(&mut y.error)
+            .for_each(|y, error| {
+                // The slope of either side is at most 1.
+                *y *= if *y > 0.0 { 1.0 } else { f64::from(SLOPE) };
+                *error += ROUNDING * y.abs();
+            });
     }
     known(behind).map_or(y, |kind| bounds::activate(kind, z))
 }
@@ -251,14 +266,16 @@ fn backward(behind: Behind, z: &Bounded, y: &Bounded, dy: &Bounded) -> Bounded {
     let mut dz = dy.clone();
     if behind == Leaky {
         let both = Zip::from(&mut dz.value).and(&mut dz.error);
-        both.and(&z.value).and(&z.error).for_each(|dz, error, &z, &z_error| {
-            // So near to the edge either side may be taken.
-            if z.abs() <= z_error {
-                *error += dz.abs() * (1.0 - f64::from(SLOPE));
-            }
-            *dz *= if z > 0.0 { 1.0 } else { f64::from(SLOPE) };
-            *error += ROUNDING * dz.abs();
-        });
+        both.and(&z.value)
+            .and(&z.error)
+            .for_each(|dz, error, &z, &z_error| {
+                // So near to the edge either side may be taken.
+                if z.abs() <= z_error {
+                    *error += dz.abs() * (1.0 - f64::from(SLOPE));
+                }
+                *dz *= if z > 0.0 { 1.0 } else { f64::from(SLOPE) };
+                *error += ROUNDING * dz.abs();
+            });
     }
     known(behind).map_or(dz, |kind| bounds::activate_backward(kind, z, y, dy))
 }
@@ -283,7 +300,13 @@ fn compare(case: &Case, y: &Bounded) -> ([f64; 2], Bounded) {
                     false => delta * (d.abs() - delta / 2.0),
                 };
                 let size = delta * d.abs() + delta * delta + d * d;
-                (loss, d.clamp(-delta, delta), 1.0, 4.0 * ROUNDING * size, 0.0)
+                (
+                    loss,
+                    d.clamp(-delta, delta),
+                    1.0,
+                    4.0 * ROUNDING * size,
+                    0.0,
+                )
             }
             Binary => {
                 let sigmoid = 1.0 / (1.0 + (-y).exp());
@@ -297,18 +320,18 @@ fn compare(case: &Case, y: &Bounded) -> ([f64; 2], Bounded) {
             }
             Squared | Classes => (d * d, 2.0 * d, 2.0, 2.0 * ROUNDING * d * d, 0.0),
         };
-        let off = if case.network.loss == Binary { off } else { off_d };
-        let sums = 8.0 * (t_len(case) as f64).sqrt() * ROUNDING * loss.abs();
+        let off = if case.network.loss == Binary {
+            off
+        } else {
+            off_d
+        };
+        let sums = 8.0 * (case.outputs() as f64).sqrt() * ROUNDING * loss.abs();
         mean[0] += scale * loss;
         mean[1] += scale * (slope.abs() * off + bend * off * off + rounded + sums);
         *dy = scale * slope;
         *dy_error = scale * (bend * off + of_slope + 4.0 * ROUNDING * slope.abs());
     }
     (mean, dy)
-}
-
-fn t_len(case: &Case) -> usize {
-    case.rows + case.outputs()
 }
 
 fn check(name: &str, case: &Case, found: &Found) {
@@ -329,11 +352,19 @@ fn check(name: &str, case: &Case, found: &Found) {
         weights.push(of_layer);
     }
     let y = &inputs[layers.len()];
-    assert_close(&format!("{name}: y"), &found.y, y.value.iter().copied(), y.error.iter().copied());
+    assert_close(
+        &format!("{name}: y"),
+        &found.y,
+        y.value.iter().copied(),
+        y.error.iter().copied(),
+    );
     let ([mean, off], mut delta) = compare(case, y);
     let sum: f64 = found.losses.iter().map(|&loss| f64::from(loss)).sum();
     let found_mean = sum / case.rows as f64;
-    assert!((found_mean - mean).abs() <= off, "{name}: loss {found_mean}, expected {mean} ± {off}");
+    assert!(
+        (found_mean - mean).abs() <= off,
+        "{name}: loss {found_mean}, expected {mean} ± {off}"
+    );
     for (index, layer) in layers.iter().enumerate().rev() {
         let behind = case.network.layers[index].1;
         delta = backward(behind, &outputs[index], &inputs[index + 1], &delta);
@@ -342,7 +373,12 @@ fn check(name: &str, case: &Case, found: &Found) {
         for (at, part) in parts {
             let of_layer = &found.gradients[at..][..part.value.len()];
             let (values, errors) = (part.value.iter().copied(), part.error.iter().copied());
-            assert_close(&format!("{name}: gradients of layer {index}"), of_layer, values, errors);
+            assert_close(
+                &format!("{name}: gradients of layer {index}"),
+                of_layer,
+                values,
+                errors,
+            );
         }
         delta = delta.times(&Bounded::exact(weights[index][0].t().to_owned()), 0);
     }

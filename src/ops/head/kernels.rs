@@ -229,7 +229,12 @@ impl Form {
     /// Whether the device runs them.
     pub(super) fn check_limits(self, gpu: &Gpu) -> Result<(), Unfused> {
         let kernels = self.kernels();
-        let all = [kernels.train_values, kernels.train_classes, kernels.forward, &SUM];
+        let all = [
+            kernels.train_values,
+            kernels.train_classes,
+            kernels.forward,
+            &SUM,
+        ];
         let contracts = all.map(Kernel::contract);
         match contracts.iter().find_map(|kernel| gpu.shortage(kernel)) {
             None => Ok(()),
