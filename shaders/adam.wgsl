@@ -7,6 +7,8 @@
 //   v ← β₂·v + (1 − β₂)·g²
 //   p ← p − η/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε)
 //
+// Lazy, p, m and v stay where the gradient is 0.
+//
 // The host computes the two corrections in f64: a power in f32 would be off where 1 − βᵗ is small.
 
 struct Settings {
@@ -15,6 +17,7 @@ struct Settings {
     rate: f32,  // times the learning rate of the step
     weight_decay: f32,
     is_decoupled: u32, // AdamW
+    is_lazy: u32,      // leaves p, m and v alone where the gradient is 0
     one_minus_beta1: f32,
     beta2: f32,
     one_minus_beta2: f32,
@@ -42,6 +45,10 @@ fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3
         if (i < settings.elements) {
             var p = parameters[i];
             var g = gradients[i];
+            // By its bits, as a comparison may take a NaN for 0; all but the sign, as −0 is 0.
+            if (settings.is_lazy == 1u && (bitcast<u32>(g) << 1u) == 0u) {
+                continue;
+            }
             if (settings.is_decoupled == 1u) {
                 p -= rate * settings.weight_decay * p;
             } else {

@@ -31,6 +31,8 @@
 //!
 //! Layers are `Linear` {`outputs`, `bias`}, `Conv2d` {`outputs`, `window`, `dilation`, `bias`}, `MaxPool2d` and `AvgPool2d`
 //! (windows), `GlobalAvgPool2d`, `BatchNorm` {`eps`, `momentum`}, `LayerNorm` {`eps`}, `Embedding` {`count`, `width`},
+//! `Frequency` {`octaves`}, `OneBlob` {`bins`}, `SphericalHarmonics` {`degrees`},
+//! `HashGrid` {`levels`, `features_per_level`, `table_size`, `base_resolution`, `growth`},
 //! `Dropout` {`p`}, `LeakyRelu` {`negative_slope`}, and by their names alone `Relu`, `Gelu`, `Sigmoid`, `Tanh`, `Flatten`. A
 //! window is {`kernel`, `stride`, `padding`}, and each of these and `dilation` is a pair of height and width.
 //!

@@ -8,10 +8,12 @@ mod dense;
 mod direct;
 #[cfg(not(target_arch = "wasm32"))]
 mod dropout;
+mod encoding;
 mod evaluation;
 mod features;
 mod footprint;
 mod form;
+mod hash_grid;
 mod layer_norm;
 mod linear;
 mod network;

@@ -65,6 +65,7 @@ pub struct LossCheck {
     /// None: those that every loss of its kind takes.
     targets: Option<RangeInclusive<f32>>,
     tolerance: f64,
+    has_derivative: bool,
     sanitizing: Sanitizing,
 }
 
@@ -75,6 +76,7 @@ impl Default for LossCheck {
             outputs: -100.0..=100.0,
             targets: None,
             tolerance: 1e-5,
+            has_derivative: true,
             sanitizing: Sanitizing::default(),
         }
     }
@@ -124,13 +126,22 @@ impl LossCheck {
         self
     }
 
+    /// Leaves out the comparison with central differences, for a loss whose gradient is on purpose another than the
+    /// derivative of its mean, as that of [`RelativeL2`](crate::ops::RelativeL2).
+    #[must_use]
+    pub fn without_derivative(mut self) -> Self {
+        self.has_derivative = false;
+        self
+    }
+
     /// Checks a loss, in this order:
     ///
     /// 1. *contract*: every kernel that it dispatches declares what its WGSL says;
     /// 2. every element of `losses` and `doutputs` is written, none outside of them, and none is NaN;
     /// 3. the reference returns the mean over the rows, weighted by what [`Loss::class_weights`] says;
     /// 4. the loss of every row on the GPU is that of the reference in `f64`;
-    /// 5. *gradient*: the reference's gradient is the derivative of its mean;
+    /// 5. *gradient*: the reference's gradient is the derivative of its mean, unless it is
+    ///    [without](Self::without_derivative);
     /// 6. the gradient of the mean on the GPU is that of the reference.
     ///
     /// # Errors
@@ -160,7 +171,8 @@ impl LossCheck {
             rows.extend(case.check_losses(run, self.tolerance)?);
         }
         let most = differenced(shapes.iter().copied());
-        for case in cases.iter().filter(|case| case.minibatch.len() <= most) {
+        let differenced = cases.iter().filter(|_| self.has_derivative);
+        for case in differenced.filter(|case| case.minibatch.len() <= most) {
             rows.extend(case.check_differences()?);
         }
         for (case, run) in cases.iter().zip(&runs) {

@@ -58,6 +58,9 @@
 //! | `LayerNorm` | `LayerNormalization` |
 //! | `Relu`, `LeakyRelu`, `Sigmoid`, `Tanh` | the same |
 //! | `Gelu` | `Div`, `Erf`, `Add`, `Mul`, `Mul`: `x·(1 + erf(x/√2))·½` |
+//! | `Frequency` | `Reshape`, `Mul`, `Round`, `Sub`, `Add`, `Mul`, `Sin`, `Flatten`: a cosine is a sine a quarter of a turn on |
+//! | `OneBlob` | `Reshape`, `Mul`, `Sub`, `Mul`, `Mul`, `Exp`, `Flatten` |
+//! | `SphericalHarmonics` | `Reshape`, `Pow`, `ReduceProd`, `MatMul`: monomials, and their coefficients |
 //! | `Dropout` | `Identity` |
 //! | `Embedding` | `Cast` to int64, `Gather`, behind a `Flatten` where its input has several extents |
 //! | an input | `Slice` where there are several, `Reshape` where it has several extents |
@@ -68,10 +71,11 @@
 //!
 //! # What is refused
 //!
-//! A layer from outside of the crate ([`OnnxError::Layer`]), a file of 2 GiB or more ([`OnnxError::TooLarge`]), as
+//! A layer from outside of the crate ([`OnnxError::Layer`]), `HashGrid` ([`OnnxError::NoOperator`]), a file of 2 GiB or more ([`OnnxError::TooLarge`]), as
 //! protobuf has no larger ones, and values that are not finite ([`OnnxError::NotFinite`]), by which a checkpoint is
 //! refused, too.
 
+mod encodings;
 mod layers;
 mod nodes;
 pub(crate) mod proto;

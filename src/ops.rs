@@ -17,9 +17,11 @@ mod dropout;
 mod elementwise;
 mod embedding;
 mod flatten;
+mod frequency;
 pub(crate) mod gather;
 mod gelu;
 mod group;
+pub(crate) mod hash_grid;
 pub(crate) mod head;
 mod huber;
 mod known;
@@ -32,10 +34,12 @@ mod max_pool2d;
 mod mean_squared_error;
 pub(crate) mod metrics;
 pub(crate) mod mix;
+mod one_blob;
 mod one_cycle;
 mod optimizer;
 mod plateau;
 mod pool;
+mod relative_l2;
 mod relu;
 mod rms_prop;
 pub(crate) mod row_weights;
@@ -44,6 +48,7 @@ mod schedule;
 mod sgd;
 mod sigmoid;
 mod softmax_cross_entropy;
+mod spherical_harmonics;
 mod tanh;
 mod update;
 mod window;
@@ -62,8 +67,10 @@ pub use conv2d::Conv2d;
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use flatten::Flatten;
+pub use frequency::Frequency;
 pub use gelu::Gelu;
 pub use group::Group;
+pub use hash_grid::HashGrid;
 pub use huber::Huber;
 pub(crate) use known::Known;
 #[cfg(feature = "onnx")]
@@ -80,16 +87,19 @@ pub use loss::{Loss, LossPass};
 pub(crate) use loss::{unwrapped_loss, weight_of_rows};
 pub use max_pool2d::MaxPool2d;
 pub use mean_squared_error::MeanSquaredError;
+pub use one_blob::OneBlob;
 pub use one_cycle::OneCycle;
 pub use optimizer::Optimizer;
 pub(crate) use optimizer::{coefficients, unwrapped_optimizer};
 pub use plateau::Plateau;
+pub use relative_l2::RelativeL2;
 pub use relu::Relu;
 pub use rms_prop::RmsProp;
 pub use schedule::{Schedule, Scheduled};
 pub use sgd::Sgd;
 pub use sigmoid::Sigmoid;
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
+pub use spherical_harmonics::SphericalHarmonics;
 pub use tanh::Tanh;
 pub(crate) use update::check_below_one;
 pub use update::{Update, UpdatePart};
@@ -116,9 +126,14 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &batch_norm::contracts(),
         &layer_norm::contracts(),
         &embedding::contracts(),
+        &frequency::contracts(),
+        &one_blob::contracts(),
+        &spherical_harmonics::contracts(),
+        &hash_grid::contracts(),
         &softmax_cross_entropy::contracts(),
         &mean_squared_error::contracts(),
         &huber::contracts(),
+        &relative_l2::contracts(),
         &binary_cross_entropy::contracts(),
         &adjusted_cross_entropy::contracts(),
         &head::contracts(),

@@ -12,8 +12,9 @@ use proptest::prelude::*;
 use wgrad::data::Labels;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Flatten, Gelu, Layer, LayerNorm, LayerSpec, LeakyRelu, Linear,
-    MaxPool2d, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Flatten, Frequency, Gelu, HashGrid, Layer, LayerNorm, LayerSpec,
+    LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SoftmaxCrossEntropy, SphericalHarmonics,
+    Tanh,
 };
 use wgrad::reference::{self, Backward, Draw, Float, Forward, Mode, softmax_cross_entropy};
 use wgrad::{Init, Model, Sequential, Shape, Targets};
@@ -213,7 +214,7 @@ fn check_places(layer: &dyn Layer, [before, after]: [&dyn Layer; 2], input: Shap
 
 #[test]
 fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
-    let layers: [&dyn Layer; 9] = [
+    let layers: [&dyn Layer; 11] = [
         &Linear::new(4),
         &Relu,
         &Sigmoid,
@@ -221,6 +222,8 @@ fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
         &LeakyRelu::default(),
         &LeakyRelu::new(-0.5),
         &Gelu,
+        &Frequency::new(2),
+        &OneBlob::new(1),
         &BatchNorm::new().eps(0.1),
         &LayerNorm::new().eps(0.1),
     ];
@@ -228,6 +231,37 @@ fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
     for layer in layers {
         for rows in [1, 3] {
             check_places(layer, [&before, &after], 4.into(), rows);
+        }
+    }
+}
+
+/// Harmonics of what a layer before gives.
+#[test]
+fn backward_of_spherical_harmonics_is_their_derivative() {
+    let (before, after) = (Linear::new(3), Linear::new(2));
+    for degrees in [1, 4] {
+        check_places(
+            &SphericalHarmonics::new(degrees),
+            [&before, &after],
+            3.into(),
+            2,
+        );
+    }
+}
+
+/// A grid reads a position: behind another layer, whose outputs are clamped to the grid, too.
+#[test]
+fn backward_of_grids_is_their_derivative_wherever_they_stand() {
+    let after = Linear::new(3);
+    for dimensions in [2, 3] {
+        let before = Linear::new(dimensions);
+        for features in [1, 2, 8] {
+            let grid = HashGrid::new().levels(3).features_per_level(features);
+            // Dense, and hashed.
+            let grid = grid.table_size(32).base_resolution(2).growth(2.2);
+            for rows in [1, 3] {
+                check_places(&grid, [&before, &after], dimensions.into(), rows);
+            }
         }
     }
 }

@@ -29,10 +29,14 @@ mod conv2d;
 mod dropout;
 #[path = "parity/embedding.rs"]
 mod embedding;
+#[path = "parity/encodings.rs"]
+mod encodings;
 #[path = "parity/extremes.rs"]
 mod extremes;
 #[path = "parity/frames.rs"]
 mod frames;
+#[path = "parity/hash_grid.rs"]
+mod hash_grid;
 #[path = "parity/head.rs"]
 mod head;
 #[path = "parity/huber.rs"]
@@ -51,6 +55,8 @@ mod mix;
 mod passes;
 #[path = "parity/pools.rs"]
 mod pools;
+#[path = "parity/relative_l2.rs"]
+mod relative_l2;
 #[path = "parity/row_weights.rs"]
 mod row_weights;
 #[path = "parity/softmax_cross_entropy.rs"]

@@ -30,6 +30,8 @@ mod extremes;
 mod history;
 #[path = "training/indices.rs"]
 mod indices;
+#[path = "training/lazy.rs"]
+mod lazy;
 #[path = "training/long.rs"]
 mod long;
 #[path = "training/losses.rs"]

@@ -4,11 +4,13 @@ use super::activation::Activation;
 use super::conv2d::Conv2d;
 #[cfg(not(target_arch = "wasm32"))]
 use super::dropout::Dropout;
+use super::encoding;
+use super::hash_grid::HashGrid;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
 use super::pooling::{AvgPool2d, MaxPool2d};
 use super::relu::Relu;
-use crate::network::{Graph, Use};
+use crate::network::{Graph, Source, Use};
 use crate::ops;
 use crate::reference::{Backward, Float, Forward, Layer, Twin};
 use crate::shape::Shape;
@@ -18,6 +20,8 @@ use crate::shape::Shape;
 pub(super) enum Form {
     /// By formulas in both precisions: fast ones, or its definition.
     Layer(Twin),
+    /// A multiresolution hash grid, fast in `f32`, with the numbers that its backward pass takes beside.
+    HashGrid { twin: Twin, scratch: u64 },
     /// A fully connected layer, fast.
     Linear,
     /// Convolution, fast.
@@ -61,8 +65,20 @@ impl Form {
         if let Some(norm) = of_type.downcast_ref::<ops::LayerNorm>() {
             return Self::Layer(Twin::of(LayerNorm::new(norm.epsilon().into())));
         }
+        if let Some(grid) = of_type.downcast_ref::<ops::HashGrid>()
+            && let Some(grid) = hash_grid(graph, of_use, grid)
+        {
+            let scratch = grid.scratch();
+            return Self::HashGrid {
+                twin: Twin::of(grid),
+                scratch,
+            };
+        }
         if let Some(activation) = Activation::of(of_type) {
             return Self::Layer(Twin::of(activation));
+        }
+        if let Some(encoding) = encoding::twin(of_type) {
+            return Self::Layer(encoding);
         }
         Self::Layer(layer.reference())
     }
@@ -74,20 +90,21 @@ impl Form {
 
     /// Whether cores share the work of the layer where it is large.
     pub(super) fn is_product(&self) -> bool {
-        matches!(self, Self::Linear | Self::Conv2d(_))
+        matches!(self, Self::Linear | Self::Conv2d(_) | Self::HashGrid { .. })
     }
 
     /// Numbers that a pass over rows of this shape takes beside what is given to it.
     pub(super) fn scratch(&self, input: Shape) -> u64 {
         match self {
             Self::Conv2d(conv) => conv.scratch(input),
+            Self::HashGrid { scratch, .. } => *scratch,
             _ => 0,
         }
     }
 
     fn formulas<F: Float>(&self) -> &dyn Layer<F> {
         match self {
-            Self::Layer(twin) => F::of(twin),
+            Self::Layer(twin) | Self::HashGrid { twin, .. } => F::of(twin),
             Self::Linear => &Linear,
             Self::Conv2d(conv) => conv,
             Self::MaxPool2d(pool) => pool,
@@ -118,4 +135,12 @@ impl Form {
             form => form.formulas().backward(pass),
         }
     }
+}
+
+/// The fast form of a grid for the positions that a use of it reads; its specification has refused all others.
+fn hash_grid(graph: &Graph, of_use: &Use, grid: &ops::HashGrid) -> Option<HashGrid> {
+    let Source::Layer { x, .. } = graph.values[of_use.value].source else {
+        return None;
+    };
+    HashGrid::of(grid, graph.values[x].shape.len()).ok()
 }

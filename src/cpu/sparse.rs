@@ -119,5 +119,11 @@ impl<F: Float> Sparse<F> {
     }
 }
 
+/// Whether there is a form for layers of many outputs: not every processor has instructions for it.
+#[cfg(test)]
+pub(super) fn has_blocks() -> bool {
+    blocks::Kernel::of_processor().next().is_some()
+}
+
 #[cfg(test)]
 mod tests;

@@ -190,7 +190,7 @@ impl<F: Float> Trainer<F> {
     ///
     /// This thread takes them, with threads of the trainer's own beside it on as many cores as make a step shortest at the
     /// moment: where another program keeps a core busy it goes on with the others. Bits do not depend on their number. The
-    /// environment variable `WGRAD_THREADS` sets how many there are at the most.
+    /// environment variable `WGRAD_THREADS` sets how many there are at the most, up to 1,024.
     ///
     /// # Errors
     /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then

@@ -19,6 +19,17 @@ pub enum OnnxError {
         /// Its name.
         name: String,
     },
+    /// A layer of the crate that no operator of ONNX computes.
+    #[error(
+        "layers.{index}, {name}, cannot be written as ONNX: no operator of ONNX computes it. Export the network behind it, \
+         and give that the layer's outputs, or save this one as safetensors"
+    )]
+    NoOperator {
+        /// Its index.
+        index: usize,
+        /// Its name.
+        name: String,
+    },
     /// The file would be larger than a protobuf message may be.
     #[error(
         "a network of {parameters} parameters takes {bytes} bytes as ONNX: expected at most {most}, which is all that \

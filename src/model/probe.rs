@@ -12,7 +12,7 @@ use crate::memory::bytes_of;
 use crate::network::{Source, Use};
 use crate::ops::{
     AdjustedCrossEntropy, Backward, BinaryCrossEntropy, Draw, Forward, Huber, Known, Loss,
-    LossPass, MeanSquaredError, Mode, SoftmaxCrossEntropy, unwrapped_loss,
+    LossPass, MeanSquaredError, Mode, RelativeL2, SoftmaxCrossEntropy, unwrapped_loss,
 };
 use crate::plan::Recorder;
 use crate::shape::{Shape, TensorShape};
@@ -99,7 +99,8 @@ fn unwritten(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<Tensor, Error
 pub(crate) fn probe_loss(gpu: &Gpu, loss: &dyn Loss, outputs: Shape) -> Result<(), Error> {
     let known = unwrapped_loss(loss);
     let of_classes = known.is::<SoftmaxCrossEntropy>() || known.is::<AdjustedCrossEntropy>();
-    let of_values = known.is::<MeanSquaredError>() || known.is::<Huber>();
+    let of_values =
+        known.is::<MeanSquaredError>() || known.is::<Huber>() || known.is::<RelativeL2>();
     if of_classes || of_values || known.is::<BinaryCrossEntropy>() {
         return Ok(());
     }

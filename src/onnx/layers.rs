@@ -29,7 +29,11 @@ pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(),
     match known {
         Known::Linear { .. } => at.linear(),
         Known::Embedding { .. } => at.embedding(),
+        Known::HashGrid { .. } => return Err(OnnxError::NoOperator { index: layer, name }),
         Known::Gelu => at.gelu(),
+        Known::Frequency { octaves } => at.frequency(octaves),
+        Known::OneBlob { bins } => at.one_blob(bins),
+        Known::SphericalHarmonics { degrees } => at.spherical_harmonics(degrees),
         // Padding counts as zeros.
         Known::AvgPool2d(window) => {
             let counts = vec![int("count_include_pad", 1)];
@@ -64,14 +68,14 @@ pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(),
 }
 
 /// A use of a layer.
-struct Place<'a, 'b> {
-    nodes: &'a mut Nodes<'b>,
+pub(super) struct Place<'a, 'b> {
+    pub(super) nodes: &'a mut Nodes<'b>,
     /// `layers.3`: what names of its own begin with.
-    place: String,
+    pub(super) place: String,
     /// Name of what it gives.
     output: String,
     /// Names of its parameters, and of its state behind them.
-    parameters: Vec<String>,
+    pub(super) parameters: Vec<String>,
     /// The value that it reads.
     x: usize,
     /// The layer, for people.
@@ -86,7 +90,7 @@ impl Place<'_, '_> {
     }
 
     /// The operator that gives what the layer gives.
-    fn give(&mut self, operator: &str, x: String, settings: Vec<AttributeProto>) {
+    pub(super) fn give(&mut self, operator: &str, x: String, settings: Vec<AttributeProto>) {
         let mut input = vec![x];
         input.append(&mut self.parameters);
         self.nodes
@@ -94,14 +98,14 @@ impl Place<'_, '_> {
     }
 
     /// An operator before it, whose name goes on that of the layer; returns the name.
-    fn before(&mut self, operator: &str, input: Vec<String>, name: &str) -> String {
+    pub(super) fn before(&mut self, operator: &str, input: Vec<String>, name: &str) -> String {
         let name = format!("{}.{name}", self.place);
         self.nodes
             .push(operator, input, &name, Vec::new(), &self.doc);
         name
     }
 
-    fn flat(&mut self) -> String {
+    pub(super) fn flat(&mut self) -> String {
         let name = format!("{}.flat", self.place);
         self.nodes.flat(self.x, &name)
     }

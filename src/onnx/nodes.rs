@@ -88,8 +88,18 @@ impl<'a> Nodes<'a> {
         name
     }
 
+    /// Adds numbers that an operator reads, row by row; returns their name.
+    pub(super) fn numbers(&mut self, name: String, extents: &[usize], numbers: &[f32]) -> String {
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
+        self.constants.push(TensorProto {
+            raw_data: bytes.collect(),
+            ..tensor(name.clone(), extents, DataType::Float)
+        });
+        name
+    }
+
     /// Adds integers that an operator reads; returns their name.
-    fn integers(&mut self, name: String, integers: &[i64]) -> String {
+    pub(super) fn integers(&mut self, name: String, integers: &[i64]) -> String {
         let bytes = integers.iter().flat_map(|integer| integer.to_le_bytes());
         self.constants.push(TensorProto {
             raw_data: bytes.collect(),

@@ -28,6 +28,7 @@ pub struct Adam {
     betas: [f32; 2],
     epsilon: f32,
     weight_decay: f32,
+    is_lazy: bool,
 }
 
 impl Adam {
@@ -39,6 +40,7 @@ impl Adam {
             betas: [0.9, 0.999],
             epsilon: 1e-8,
             weight_decay: 0.0,
+            is_lazy: false,
         }
     }
 
@@ -67,6 +69,18 @@ impl Adam {
         }
     }
 
+    /// Leaves a parameter alone, with both of its running means, in every step in which its gradient is 0: for tables of
+    /// which a minibatch reads a part, as those of an [`Embedding`](super::Embedding). Otherwise what nothing has read
+    /// decays, and goes on by the mean of its last gradients. (The rule of `torch.optim.SparseAdam`, by elements.) The
+    /// corrections of the means count all steps.
+    #[must_use]
+    pub const fn lazy(self) -> Self {
+        Self {
+            is_lazy: true,
+            ..self
+        }
+    }
+
     fn record(&self, recorder: &mut Recorder<'_>, pass: Update<'_>, is_decoupled: bool) {
         let decay = self.weight_decay;
         pass.record(recorder, &UPDATE_ADAM, 16, decay, |part| Settings {
@@ -75,6 +89,7 @@ impl Adam {
             rate: part.rate,
             weight_decay: part.weight_decay,
             is_decoupled: is_decoupled.into(),
+            is_lazy: self.is_lazy.into(),
             one_minus_beta1: update::one_minus(self.betas[0]),
             beta2: self.betas[1],
             one_minus_beta2: update::one_minus(self.betas[1]),
@@ -88,6 +103,7 @@ impl Adam {
             epsilon: self.epsilon.into(),
             weight_decay: self.weight_decay.into(),
             is_decoupled,
+            is_lazy: self.is_lazy,
         })
     }
 }
@@ -100,6 +116,7 @@ struct Settings {
     rate: f32,
     weight_decay: f32,
     is_decoupled: u32,
+    is_lazy: u32,
     one_minus_beta1: f32,
     beta2: f32,
     one_minus_beta2: f32,
@@ -117,7 +134,7 @@ static UPDATE_ADAM: Kernel<Settings> = update::kernel(
         Binding::write("means"),
         Binding::write("squares"),
     ],
-    fields!(Settings: elements, slots, rate, weight_decay, is_decoupled, one_minus_beta1, beta2, one_minus_beta2, epsilon),
+    fields!(Settings: elements, slots, rate, weight_decay, is_decoupled, is_lazy, one_minus_beta1, beta2, one_minus_beta2, epsilon),
 );
 
 impl Optimizer for Adam {
@@ -127,10 +144,13 @@ impl Optimizer for Adam {
             betas,
             epsilon,
             weight_decay,
+            is_lazy,
         } = self;
+        // Files of before know it without.
+        let lazy = if *is_lazy { ", lazy: true" } else { "" };
         format!(
             "Adam {{ learning_rate: {learning_rate:?}, betas: {betas:?}, epsilon: {epsilon:?}, \
-             weight_decay: {weight_decay:?} }}"
+             weight_decay: {weight_decay:?}{lazy} }}"
         )
     }
 
@@ -202,6 +222,12 @@ impl AdamW {
     #[must_use]
     pub const fn epsilon(self, epsilon: f32) -> Self {
         Self(self.0.epsilon(epsilon))
+    }
+
+    /// As [`Adam::lazy`]: without a gradient a parameter does not decay, either.
+    #[must_use]
+    pub const fn lazy(self) -> Self {
+        Self(self.0.lazy())
     }
 
     /// Each step takes `learning_rate · weight_decay` of every weight; of biases where a

@@ -168,9 +168,31 @@ pub(super) fn record_elements<U: Pod>(
     elements: usize,
     flops_per_element: u64,
 ) {
+    record_loops(
+        recorder,
+        kernel,
+        uniform,
+        tensors,
+        elements,
+        (0, flops_per_element),
+    );
+}
+
+/// The same where each element takes so many rounds of a loop, with so many FLOPs each: none is a kernel without loop.
+pub(super) fn record_loops<U: Pod>(
+    recorder: &mut Recorder<'_>,
+    kernel: &'static Kernel<U>,
+    uniform: U,
+    tensors: &[&Tensor],
+    elements: usize,
+    (rounds, flops_per_round): (usize, u64),
+) {
+    // The look that ends a loop counts as a round.
+    let looks = if rounds == 0 { 0 } else { rounds as u64 + 1 };
+    let of_element = flops_per_round * rounds.max(1) as u64;
     let cost = Cost {
-        flops: flops_per_element * elements as u64,
-        iterations: PER_INVOCATION as u64 + 1,
+        flops: of_element * elements as u64,
+        iterations: PER_INVOCATION as u64 * (1 + looks) + 1,
         bytes: None,
     };
     let invocations = elements.div_ceil(PER_INVOCATION);

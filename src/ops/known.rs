@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::window::{Size2, Window};
 use super::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu,
-    Linear, MaxPool2d, Relu, Sigmoid, Tanh, unwrapped,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, HashGrid, Layer,
+    LayerNorm, LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
+    unwrapped,
 };
 
 /// A layer of this crate. What its parameters start with is no setting: a file has what they are.
@@ -38,6 +39,22 @@ pub(crate) enum Known {
     Embedding {
         count: usize,
         width: usize,
+    },
+    Frequency {
+        octaves: usize,
+    },
+    OneBlob {
+        bins: usize,
+    },
+    SphericalHarmonics {
+        degrees: usize,
+    },
+    HashGrid {
+        levels: usize,
+        features_per_level: usize,
+        table_size: usize,
+        base_resolution: usize,
+        growth: f32,
     },
     Dropout {
         p: f32,
@@ -112,6 +129,15 @@ impl Known {
                 width: embedding.width,
             });
         }
+        if let Some(grid) = layer.downcast_ref::<HashGrid>() {
+            return Some(Self::HashGrid {
+                levels: grid.levels,
+                features_per_level: grid.features_per_level,
+                table_size: grid.table_size,
+                base_resolution: grid.base_resolution,
+                growth: grid.growth,
+            });
+        }
         Self::without_parameters(layer)
     }
 
@@ -130,6 +156,10 @@ impl Known {
             let negative_slope = relu.negative_slope();
             return Some(Self::LeakyRelu { negative_slope });
         }
+        Self::encoding(layer).or_else(|| Self::without_settings(layer))
+    }
+
+    fn without_settings(layer: &dyn std::any::Any) -> Option<Self> {
         let without_settings = [
             (layer.is::<Relu>(), Self::Relu),
             (layer.is::<Gelu>(), Self::Gelu),
@@ -139,6 +169,19 @@ impl Known {
         ];
         let mut found = without_settings.into_iter().filter(|(is_it, _)| *is_it);
         found.next().map(|(_, known)| known)
+    }
+
+    fn encoding(layer: &dyn std::any::Any) -> Option<Self> {
+        if let Some(frequency) = layer.downcast_ref::<Frequency>() {
+            let octaves = frequency.octaves();
+            return Some(Self::Frequency { octaves });
+        }
+        if let Some(blob) = layer.downcast_ref::<OneBlob>() {
+            return Some(Self::OneBlob { bins: blob.bins() });
+        }
+        let harmonics = layer.downcast_ref::<SphericalHarmonics>()?;
+        let degrees = harmonics.degrees();
+        Some(Self::SphericalHarmonics { degrees })
     }
 
     /// The layer. Its settings may make no sense: its `spec` says so.
@@ -169,6 +212,21 @@ impl Known {
             }
             Self::LayerNorm { eps } => Arc::new(LayerNorm::new().eps(eps)),
             Self::Embedding { count, width } => Arc::new(Embedding::new(count, width)),
+            Self::Frequency { octaves } => Arc::new(Frequency::new(octaves)),
+            Self::OneBlob { bins } => Arc::new(OneBlob::new(bins)),
+            Self::SphericalHarmonics { degrees } => Arc::new(SphericalHarmonics::new(degrees)),
+            Self::HashGrid {
+                levels,
+                features_per_level,
+                table_size,
+                base_resolution,
+                growth,
+            } => {
+                let grid = HashGrid::new().levels(levels);
+                let grid = grid.features_per_level(features_per_level);
+                let grid = grid.table_size(table_size);
+                Arc::new(grid.base_resolution(base_resolution).growth(growth))
+            }
             Self::Dropout { p } => Arc::new(Dropout::new(p)),
             Self::LeakyRelu { negative_slope } => Arc::new(LeakyRelu::new(negative_slope)),
             Self::Relu => Arc::new(Relu),

@@ -3,7 +3,8 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 use super::{Float, Optimizer, UpdateStep};
 
 /// `m ← β₁·m + (1 − β₁)·g`, `v ← β₂·v + (1 − β₂)·g²`, and with `m̂ = m/(1 − β₁ᵗ)`, `v̂ = v/(1 − β₂ᵗ)`
-/// `p ← p − η·m̂/(√v̂ + ε)`. Weight decay λ adds `λ·p` to the gradient, or, decoupled, takes `η·λ·p` first.
+/// `p ← p − η·m̂/(√v̂ + ε)`. Weight decay λ adds `λ·p` to the gradient, or, decoupled, takes `η·λ·p` first. Where it is
+/// lazy, a gradient of 0 changes none of the three.
 #[derive(Debug, Clone, Copy)]
 pub struct Adam {
     /// β₁ and β₂.
@@ -14,6 +15,8 @@ pub struct Adam {
     pub weight_decay: f64,
     /// Whether it is `AdamW`.
     pub is_decoupled: bool,
+    /// Whether what has no gradient stays.
+    pub is_lazy: bool,
 }
 
 impl<F: Float> Optimizer<F> for Adam {
@@ -39,6 +42,9 @@ impl<F: Float> Optimizer<F> for Adam {
             .and(mean)
             .and(square)
             .for_each(|p, &gradient, m, v| {
+                if self.is_lazy && gradient.is_zero() {
+                    return;
+                }
                 let mut g = gradient;
                 if self.is_decoupled {
                     *p -= rate * decay * *p;

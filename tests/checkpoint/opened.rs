@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayD};
-use wgrad::ops::{Backward, Embedding, Flatten, Forward, Layer, LayerSpec, Linear, Relu, Sgd};
+use wgrad::ops::{
+    Backward, Embedding, Flatten, Forward, HashGrid, Layer, LayerSpec, Linear, Relu, Sgd,
+};
 use wgrad::plan::Recorder;
 use wgrad::reference::Twin;
 use wgrad::{
@@ -51,6 +53,12 @@ fn with_words() -> Sequential {
         .layer(Linear::new(6))
         .layer(Relu)
         .layer(Linear::new(2))
+}
+
+fn of_positions() -> Sequential {
+    let grid = HashGrid::new().levels(5).features_per_level(4);
+    let grid = grid.table_size(256).base_resolution(3).growth(1.381_913);
+    Sequential::input(3).layer(grid).layer(Linear::new(2))
 }
 
 fn residual() -> Sequential {
@@ -109,6 +117,7 @@ fn networks_come_from_their_files_alone() {
         dropping(),
         normalizing(),
         with_words(),
+        of_positions(),
         residual(),
         TwoLayerNet::spec(20, 7, 3),
         MultiLayerNet::new(12, [8, 6], 4).spec(),

@@ -113,7 +113,12 @@ pub(crate) fn activate(activation: Activation, x: &Bounded) -> Bounded {
 }
 
 /// `dy` through an activation: `x` is its input, `y` its output.
-pub(crate) fn activate_backward(activation: Activation, x: &Bounded, y: &Bounded, dy: &Bounded) -> Bounded {
+pub(crate) fn activate_backward(
+    activation: Activation,
+    x: &Bounded,
+    y: &Bounded,
+    dy: &Bounded,
+) -> Bounded {
     let mut dx = dy.clone();
     Zip::from(&mut dx.value)
         .and(&mut dx.error)

@@ -2,8 +2,8 @@
 
 use wgrad::layer_check::{Call, Check, LayerReport, Pass};
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu,
-    Linear, MaxPool2d, Relu, Sigmoid, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, HashGrid, Layer,
+    LayerNorm, LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
 };
 use wgrad::{LayerCheck, TensorShape, check_layer};
 
@@ -44,6 +44,26 @@ fn activations_are_good() {
         &Dropout::new(0.3),
         &Softsign::good(),
     ]);
+}
+
+#[test]
+fn encodings_are_good() {
+    assert_good(&[&Frequency::new(1), &Frequency::new(4)]);
+    // Where they are made for: far away they are 0.
+    let check = LayerCheck::default().inputs(-0.5..=1.5);
+    for bins in [1, 7] {
+        let report = check.run(gpu(), &OneBlob::new(bins));
+        assert_narrow(&report.unwrap_or_else(|error| panic!("{error}")));
+    }
+    // Directions have a length of about 1, whose powers are as large.
+    let check = LayerCheck::default().inputs(-1.0..=1.0);
+    let check = check.shapes([[1, 3], [2, 3], [65, 3], [300, 3]]);
+    for degrees in 1..=8 {
+        let report = check.run(gpu(), &SphericalHarmonics::new(degrees));
+        let report = report.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(report.kernels.len(), 2, "{report}");
+        assert_narrow(&report);
+    }
 }
 
 #[test]
@@ -100,6 +120,35 @@ fn layers_of_images() {
             .run(gpu(), layer)
             .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(report.layer, layer.name());
+    }
+}
+
+/// Positions in the plane and in space, in fewer and more rows than a workgroup has, and enough for sums in its memory.
+#[test]
+fn every_grid() {
+    let grid = HashGrid::new().levels(4).table_size(64).base_resolution(3);
+    let layers = [
+        grid.clone(),
+        grid.clone().features_per_level(1).growth(2.5),
+        grid.features_per_level(8).growth(1.0),
+    ];
+    for layer in layers {
+        for dimensions in [2, 3] {
+            let shapes = [1, 3, 77, 300, 1030].map(|rows| [rows, dimensions]);
+            let check = LayerCheck::default().shapes(shapes).inputs(-0.25..=1.25);
+            let report = check.run(gpu(), &layer);
+            let report = report.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(report.layer, layer.name());
+            // With and without sums in a workgroup's memory.
+            assert!(report.kernels.len() >= 5, "{report}");
+            assert!(report.sanitized.len() >= 5, "{report}");
+            // At a border between cells any slope in between is right.
+            let others = report.rows.iter().filter(|row| row.tensor != "dx");
+            assert!(others.clone().count() > 20, "{report}");
+            for row in others {
+                assert!(row.difference <= row.bound && row.bound < 0.1, "{report}");
+            }
+        }
     }
 }
 

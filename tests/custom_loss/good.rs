@@ -1,7 +1,9 @@
 //! What is right passes, and the report says what was looked at.
 
 use wgrad::loss_check::{Check, Pass};
-use wgrad::ops::{BinaryCrossEntropy, Huber, Loss, MeanSquaredError, SoftmaxCrossEntropy};
+use wgrad::ops::{
+    BinaryCrossEntropy, Huber, Loss, MeanSquaredError, RelativeL2, SoftmaxCrossEntropy,
+};
 use wgrad::{LossCheck, TensorShape, check_loss};
 
 use crate::gpu::gpu;
@@ -29,13 +31,17 @@ fn losses_of_the_crate_and_of_others() {
     // As many outputs as there are weights: of those all shapes are small.
     let weighted = SoftmaxCrossEntropy.class_weights([1.0, 0.0, 2.5]);
     let smoothed = SoftmaxCrossEntropy.class_weights([0.5, 3.0]);
-    let losses: [(&LossCheck, &dyn Loss); 9] = [
+    // Its gradient is another than the derivative, on purpose.
+    let relative = small.clone().without_derivative();
+    let losses: [(&LossCheck, &dyn Loss); 11] = [
         (&small, &SoftmaxCrossEntropy),
         (&small, &SoftmaxCrossEntropy.label_smoothing(0.1)),
         (&all, &weighted),
         (&all, &smoothed.label_smoothing(0.3)),
         (&small, &MeanSquaredError),
         (&small, &Huber::new(0.5)),
+        (&relative, &RelativeL2::default()),
+        (&relative, &RelativeL2::new(2.0)),
         (&small, &BinaryCrossEntropy),
         (&small, &LogCosh::good()),
         (&all, &SquaredHinge),
@@ -49,6 +55,18 @@ fn losses_of_the_crate_and_of_others() {
             assert!(row.difference <= row.bound, "{report}");
         }
     }
+}
+
+#[test]
+fn a_gradient_that_is_no_derivative_is_told_unless_it_is_left_out() {
+    let check = LossCheck::default().shapes([[3, 7]]);
+    let loss = RelativeL2::default();
+    let error = check.run(gpu(), &loss).unwrap_err().to_string();
+    assert!(error.contains("derivative"), "{error}");
+    let report = check.without_derivative().run(gpu(), &loss);
+    let report = report.unwrap_or_else(|error| panic!("{error}"));
+    let rows = report.rows.iter().map(|row| row.check);
+    assert_eq!(rows.collect::<Vec<_>>(), [Check::Parity(Pass::Loss); 2]);
 }
 
 #[test]

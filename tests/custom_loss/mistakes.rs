@@ -2,7 +2,8 @@
 
 use wgrad::loss_check::{CheckError, Pass, Place};
 use wgrad::ops::{
-    AdjustedCrossEntropy, BinaryCrossEntropy, Huber, Loss, LossPass, SoftmaxCrossEntropy,
+    AdjustedCrossEntropy, BinaryCrossEntropy, Huber, Loss, LossPass, RelativeL2,
+    SoftmaxCrossEntropy,
 };
 use wgrad::plan::Recorder;
 use wgrad::reference::Criterion;
@@ -315,6 +316,10 @@ fn settings_of_a_loss_that_make_no_sense() {
     let wide = check().shapes([[2, 3]]);
     assert_eq!(refused(wide, &weights), "number of class weights");
     assert_eq!(refused(check(), &Huber::new(0.0)), "delta of Huber");
+    assert_eq!(
+        refused(check(), &RelativeL2::new(0.0)),
+        "epsilon of RelativeL2"
+    );
     let outside = check().targets(-1.0..=1.0);
     assert_eq!(refused(outside, &BinaryCrossEntropy), "targets");
     let inside = check().shapes([[3, 2]]).targets(0.25..=0.5);

@@ -20,6 +20,8 @@ fn optimizers() -> Vec<Arc<dyn Optimizer>> {
         Arc::new(Adam::new(1e-3)),
         Arc::new(Adam::new(0.05).betas(0.5, 0.9).weight_decay(0.1)),
         Arc::new(AdamW::new(1e-3)),
+        Arc::new(Adam::new(1e-3).weight_decay(0.1).lazy()),
+        Arc::new(AdamW::new(1e-3).lazy()),
         Arc::new(AdaGrad::new(0.01).weight_decay(0.1)),
         Arc::new(RmsProp::new(0.01)),
         Arc::new(RmsProp::new(0.01).alpha(0.9).weight_decay(0.1)),

@@ -53,6 +53,7 @@ impl Asked {
                 epsilon: number("eps", 1e-8)?,
                 weight_decay,
                 is_decoupled: name == "adamw",
+                is_lazy: false,
             }),
             "adagrad" => Method::AdaGrad(reference::AdaGrad {
                 epsilon: number("eps", 1e-10)?,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use wgrad::ndarray::{Array2, ArrayD};
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu,
-    Linear, MaxPool2d, Relu, Sigmoid, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, Layer, LayerNorm,
+    LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
 };
 use wgrad::{
     DeepConvNet, MultiLayerNet, Sequential, Shape, SimpleConvNet, TwoLayerNet, cpu::Network,
@@ -78,6 +78,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(inputs());
     cases.extend(images());
     cases.extend(norms());
+    cases.extend(encodings());
     cases
 }
 
@@ -236,5 +237,19 @@ fn norms() -> Vec<Case> {
         batch("batch_norm_of_volumes", [2, 3, 2, 3].into()),
         layer("layer_norm_of_features", 12.into()),
         layer("layer_norm_of_images", [3, 4, 5].into()),
+    ]
+}
+
+/// Encodings, of features and of positions.
+fn encodings() -> Vec<Case> {
+    let features = Sequential::input(3).layer(Frequency::new(10));
+    let image = Sequential::input([2, 2]).layer(Frequency::new(3));
+    let blobs = Sequential::input(2).layer(OneBlob::new(5));
+    let harmonics = Sequential::input(3).layer(SphericalHarmonics::new(4));
+    vec![
+        case("frequency", features.layer(Linear::new(4))),
+        case("frequency_of_an_image", image.layer(Linear::new(2))),
+        case("one_blob", blobs.layer(Linear::new(3))),
+        case("spherical_harmonics", harmonics.layer(Linear::new(3))),
     ]
 }

@@ -1,6 +1,6 @@
 //! What is not written, and why.
 
-use wgrad::ops::{Backward, Forward, Layer, LayerSpec, Linear, Relu};
+use wgrad::ops::{Backward, Forward, HashGrid, Layer, LayerSpec, Linear, Relu};
 use wgrad::plan::Recorder;
 use wgrad::reference::Twin;
 use wgrad::{Error, Sequential, Shape, onnx::OnnxError};
@@ -53,6 +53,19 @@ fn a_layer_from_outside_is_named() {
     let path = directory.path().join("network.onnx");
     assert!(network.export_onnx(&path).is_err());
     assert!(!path.exists());
+}
+
+#[test]
+fn a_layer_without_an_operator_is_named() {
+    let network = Sequential::input(2).layer(HashGrid::new().levels(2));
+    let error = network.on_cpu().unwrap().to_onnx().unwrap_err();
+    let Error::Onnx(OnnxError::NoOperator { index, name }) = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(*index, 0);
+    assert!(name.starts_with("HashGrid(2 levels"), "{name}");
+    let text = error.to_string();
+    assert!(text.contains("layers.0, HashGrid(2") && text.contains("Export the network behind"));
 }
 
 /// Boxes and shared layers are what is in them.

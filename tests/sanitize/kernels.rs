@@ -3,8 +3,9 @@
 use wgrad::kernel::Element;
 use wgrad::ops::{
     AvgPool2d, Backward, BatchNorm, BinaryCrossEntropy, Conv2d, Draw, Dropout, Embedding, Flatten,
-    Forward, Gelu, Huber, Layer, LayerNorm, LeakyRelu, Loss, LossPass, MaxPool2d, MeanSquaredError,
-    Mode, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    Forward, Frequency, Gelu, HashGrid, Huber, Layer, LayerNorm, LeakyRelu, Loss, LossPass,
+    MaxPool2d, MeanSquaredError, Mode, OneBlob, RelativeL2, Relu, Sigmoid, SoftmaxCrossEntropy,
+    SphericalHarmonics, Tanh,
 };
 use wgrad::plan::Recorder;
 use wgrad::plumbing::{ConvVariant, Variant, max_pool_backward_relu, values};
@@ -45,6 +46,9 @@ fn normalized() -> [(usize, Shape); 4] {
 /// Indices of a row, of which there are so many rows, and the table: more than one tile of indices, or block of
 /// columns.
 const LOOKED_UP: [[usize; 4]; 3] = [[1, 3, 3, 2], [2049, 1, 2, 65], [33_000, 1, 1, 1]];
+
+/// Rows of a minibatch, coordinates and features of a grid: one workgroup, several, and sums in a workgroup's memory.
+const ENCODED: [[usize; 3]; 4] = [[1, 2, 1], [300, 3, 2], [1100, 2, 2], [1025, 3, 8]];
 
 /// Images around a workgroup of 256 invocations, whole and not.
 pub(crate) const IMAGES: [(usize, [usize; 3]); 3] =
@@ -130,13 +134,54 @@ pub(crate) fn cases() -> Vec<Case> {
             with_parameters(recorder, &LayerNorm::new(), (rows, input), None);
         }));
     }
+    for [rows, inputs] in ELEMENTS {
+        let name = format!("encodings, {rows} rows of {inputs}");
+        cases.push(case(name, move |recorder| {
+            with_parameters(recorder, &Frequency::new(3), (rows, inputs.into()), None);
+            with_parameters(recorder, &OneBlob::new(3), (rows, inputs.into()), None);
+            for degrees in [1, 4] {
+                let harmonics = SphericalHarmonics::new(degrees);
+                with_parameters(recorder, &harmonics, (rows * inputs, 3.into()), None);
+            }
+        }));
+    }
     for shape @ [rows, indices, count, width] in LOOKED_UP {
         cases.push(case(format!("looked up, {shape:?}"), move |recorder| {
             let layer = Embedding::new(count, width);
             with_parameters(recorder, &layer, (rows, indices.into()), Some(count));
         }));
     }
+    for shape @ [rows, dimensions, features] in ENCODED {
+        cases.push(case(format!("encoded, {shape:?}"), move |recorder| {
+            encoded(recorder, rows, dimensions, features);
+        }));
+    }
     cases
+}
+
+/// A level in the workgroup's memory where rows are many, another in no case, and a row with a NaN.
+fn encoded(recorder: &mut Recorder<'_>, rows: usize, dimensions: usize, features: usize) {
+    let layer = HashGrid::new().levels(2).features_per_level(features);
+    // In the plane no row comes to some of the first level's entries.
+    let cells = if dimensions == 2 { 20 } else { 4 };
+    let layer = layer.table_size(4096).base_resolution(cells).growth(9.0);
+    let input = Shape::from(dimensions);
+    let spec = layer.spec(&input).unwrap();
+    let x = tensor("x", (rows, input), 1);
+    let mut positions = gpu().read::<f32>(&x).unwrap();
+    positions[rows / 2] = f32::NAN;
+    gpu().write(&x, &positions).unwrap();
+    let [y, dy] = [2, 3].map(|seed| tensor("y", (rows, spec.output), seed));
+    let dx = tensor("dx", (rows, input), 4);
+    let [table, dtable] = [5, 6].map(|seed| {
+        let shape = spec.parameters[0].tensor_shape();
+        [tensor("table", shape, seed)]
+    });
+    let pass = Forward::new(&x, &table, &y, Mode::Evaluation);
+    layer.forward(recorder, pass).unwrap();
+    let pass = Backward::new([&x, &y, &dy], Some(&dx), Mode::Evaluation);
+    let pass = pass.with_parameters(&table, &dtable);
+    layer.backward(recorder, pass).unwrap();
 }
 
 /// Both passes in both modes, of indices below `count` where there is one.
@@ -319,6 +364,8 @@ fn losses(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
     for outputs in [&outputs, &infinite] {
         let pass = LossPass::new([outputs, &values], [&losses, &doutputs]);
         Huber::new(0.5).forward_backward(recorder, pass).unwrap();
+        let relative = RelativeL2::default();
+        relative.forward_backward(recorder, pass).unwrap();
     }
     let probabilities = tensor("probabilities", shape, 7);
     gpu()

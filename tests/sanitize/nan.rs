@@ -7,9 +7,10 @@
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, BinaryCrossEntropy, Dropout, Embedding, Flatten, Forward, Gelu, Huber,
-    Layer, LayerNorm, LeakyRelu, Linear, Loss, LossPass, MaxPool2d, MeanSquaredError, Mode,
-    Optimizer, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy, Tanh,
+    AvgPool2d, BatchNorm, BinaryCrossEntropy, Dropout, Embedding, Flatten, Forward, Frequency,
+    Gelu, HashGrid, Huber, Layer, LayerNorm, LeakyRelu, Linear, Loss, LossPass, MaxPool2d,
+    MeanSquaredError, Mode, OneBlob, Optimizer, RelativeL2, Relu, Sgd, Sigmoid,
+    SoftmaxCrossEntropy, SphericalHarmonics, Tanh,
 };
 use wgrad::plan::{Plan, Recorder};
 use wgrad::plumbing::{self, ConvVariant, Variant};
@@ -116,6 +117,7 @@ fn a_nan_comes_out_however_comparisons_come_out() {
         ..Faults::default()
     };
     elementwise(&mut faults);
+    encodings(&mut faults);
     losses(&mut faults);
     faults.seeds = FEW;
     pooled(&mut faults);
@@ -137,6 +139,23 @@ fn elementwise(faults: &mut Faults) {
     let layers: [&dyn Layer; 7] = [&Relu, &leaky, &Gelu, &Sigmoid, &Tanh, &dropout, &Flatten];
     let [x, y] = [1, 2].map(|seed| tensor(["x", "y"][seed - 1], [3, 7], seed as u64));
     for layer in layers {
+        faults.pass(&layer.name(), &[&x], &[&y], |recorder| {
+            let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
+            layer.forward(recorder, pass).unwrap();
+        });
+    }
+}
+
+fn encodings(faults: &mut Faults) {
+    let layers: [&dyn Layer; 3] = [
+        &Frequency::new(2),
+        &OneBlob::new(2),
+        &SphericalHarmonics::new(3),
+    ];
+    for layer in layers {
+        let x = tensor("x", [5, 3], 1);
+        let spec = layer.spec(&3.into()).unwrap();
+        let y = tensor("y", (5, spec.output), 2);
         faults.pass(&layer.name(), &[&x], &[&y], |recorder| {
             let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
             layer.forward(recorder, pass).unwrap();
@@ -225,7 +244,11 @@ fn pooled(faults: &mut Faults) {
 
 fn with_parameters(faults: &mut Faults) {
     let (batch, layer_norm, embedding) = (BatchNorm::new(), LayerNorm::new(), Embedding::new(3, 5));
-    let layers: [(&dyn Layer, Shape); 4] = [
+    // All rows read all of its entries.
+    let grid = HashGrid::new().levels(2).base_resolution(1).growth(1.0);
+    let layers: [(&dyn Layer, Shape); 6] = [
+        (&grid, 2.into()),
+        (&grid, 3.into()),
         (&batch, 7.into()),
         (&batch, [2, 3, 5].into()),
         (&layer_norm, 7.into()),
@@ -293,6 +316,11 @@ fn losses(faults: &mut Faults) {
     faults.pass("huber", &[&outputs, &values], &found, |recorder| {
         let pass = LossPass::new([&outputs, &values], found);
         Huber::new(0.5).forward_backward(recorder, pass).unwrap();
+    });
+    faults.pass("relative l2", &[&outputs, &values], &found, |recorder| {
+        let pass = LossPass::new([&outputs, &values], found);
+        let relative = RelativeL2::default();
+        relative.forward_backward(recorder, pass).unwrap();
     });
     let probabilities = tensor("probabilities", shape, 6);
     gpu().write(&probabilities, &[0.25f32; 35]).unwrap();

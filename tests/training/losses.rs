@@ -4,7 +4,8 @@ use wgrad::data::{DataError, Examples, Labels, Sampling, Stream, Table};
 use wgrad::kernel::Element;
 use wgrad::ndarray::{Array2, s};
 use wgrad::ops::{
-    AdjustedCrossEntropy, BinaryCrossEntropy, Huber, Linear, Loss, Sgd, SoftmaxCrossEntropy, Tanh,
+    AdjustedCrossEntropy, BinaryCrossEntropy, Huber, Linear, Loss, RelativeL2, Sgd,
+    SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::reference::{self, Float, LossPass};
 use wgrad::tensor::Tensor;
@@ -97,6 +98,7 @@ fn trained_alike(loss: impl Loss + Clone + 'static, table: &Table) {
 fn losses_with_settings_are_trained_as_by_the_formulas() {
     let [soft, quarters] = labels_of(&points(400));
     trained_alike(Huber::new(0.25), &soft);
+    trained_alike(RelativeL2::new(0.5), &soft);
     trained_alike(BinaryCrossEntropy, &soft);
     trained_alike(adjusted(), &quarters);
     let smoothed = SoftmaxCrossEntropy.label_smoothing(0.3);
@@ -281,6 +283,7 @@ fn losses_that_make_no_sense() -> Vec<(Box<dyn Loss>, &'static str)> {
     let smoothed =
         |smoothing| -> Box<dyn Loss> { Box::new(SoftmaxCrossEntropy.label_smoothing(smoothing)) };
     let huber = |delta| -> Box<dyn Loss> { Box::new(Huber::new(delta)) };
+    let relative = |epsilon| -> Box<dyn Loss> { Box::new(RelativeL2::new(epsilon)) };
     vec![
         (weights(&[1.0; 3]), "number of class weights must be 4"),
         (weights(&[1.0; 5]), "number of class weights must be 4"),
@@ -316,6 +319,12 @@ fn losses_that_make_no_sense() -> Vec<(Box<dyn Loss>, &'static str)> {
         (huber(f32::NAN), "delta of Huber must be"),
         (huber(f32::INFINITY), "delta of Huber must be"),
         (huber(1e-40), "delta of Huber must be"),
+        (
+            relative(0.0),
+            "epsilon of RelativeL2 must be a finite number above 0",
+        ),
+        (relative(f32::INFINITY), "epsilon of RelativeL2 must be"),
+        (relative(1e-40), "epsilon of RelativeL2 must be"),
     ]
 }
 

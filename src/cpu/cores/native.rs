@@ -19,13 +19,22 @@ thread_local! {
 /// The team of all other work, such as evaluations: who asks while it works goes on alone.
 static TEAM_OF_ALL: Mutex<Option<Team>> = Mutex::new(None);
 
+/// Threads that may be asked for. Each has stacks among a process's mappings, whose number is limited (on Linux 65,530): a
+/// thread that starts and gets none ends the program.
+const MOST_ASKED: usize = 1 << 10;
+
 /// The number of threads that share work: one for each core, or what the environment variable `WGRAD_THREADS` says.
 static CORES: LazyLock<usize> = LazyLock::new(|| {
-    let asked = env::var("WGRAD_THREADS").ok();
-    let asked = asked.and_then(|asked| asked.parse().ok());
-    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-    asked.filter(|&asked| asked > 0).unwrap_or_else(cores)
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    threads_of(env::var("WGRAD_THREADS").ok().as_deref(), cores)
 });
+
+/// The number that is asked for, if it is one, else that of the cores.
+fn threads_of(asked: Option<&str>, cores: usize) -> usize {
+    let asked = asked.and_then(|asked| asked.parse().ok());
+    let asked = asked.filter(|&asked| asked > 0);
+    asked.map_or(cores, |asked: usize| asked.min(MOST_ASKED))
+}
 
 /// Threads that share work, the one that hands it out among them.
 pub(in super::super) fn threads() -> usize {
@@ -111,4 +120,25 @@ fn run(team: &mut Team, threads: usize, pieces: usize, piece: &(dyn Fn(usize) + 
     team.run(threads, pieces, &|at| {
         with(1, &mut None, || piece(at));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_ASKED, threads_of};
+
+    #[test]
+    fn threads_are_those_asked_for_within_reason() {
+        for (asked, threads) in [
+            (None, 2),
+            (Some(""), 2),
+            (Some("0"), 2),
+            (Some("-3"), 2),
+            (Some("many"), 2),
+            (Some("1"), 1),
+            (Some("64"), 64),
+            (Some("1000000"), MOST_ASKED),
+        ] {
+            assert_eq!(threads_of(asked, 2), threads, "{asked:?}");
+        }
+    }
 }

@@ -10,7 +10,8 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use super::super::cores::for_each_part;
 use super::super::dense::dense;
 use super::super::product::is_shared;
-use crate::data::Dataset;
+use super::super::relu;
+use crate::data::{Dataset, Sampling};
 use crate::memory::bytes_of;
 use crate::reference::Float;
 
@@ -23,9 +24,11 @@ const PANELS: usize = 4;
 pub(super) const BLOCKS: usize = 16;
 /// Rows of a minibatch from which the weights are worth a copy.
 pub(super) const LEAST: usize = 64;
-/// Blocks of the data set that are looked at, and the most of their features that may be left for the form to pay.
+/// Rows of both operands at the most: the longer ones leave the caches, and a sum passes over all of them at once.
+pub(super) const MOST: usize = 1 << 12;
+/// Blocks of the data set that are looked at, and the largest share of its bytes that may be left for the form to pay.
 const LOOKED_AT: usize = 64;
-const MOST_LEFT: f64 = 0.8;
+const MOST_LEFT: f64 = 0.75;
 
 /// Instructions that the sums of a block are made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +44,10 @@ impl Kernel {
     pub(super) fn of_processor() -> impl Iterator<Item = Self> {
         let kernels: Vec<Option<Self>> = vec![
             #[cfg(target_arch = "x86_64")]
-            (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl"))
-                .then_some(Self::Avx512),
+            (is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("fma"))
+            .then_some(Self::Avx512),
             #[cfg(target_arch = "x86_64")]
             (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
                 .then_some(Self::Avx2),
@@ -80,21 +85,11 @@ impl Sizes {
     pub(super) fn of<F>(dataset: &Dataset, batch: usize, outputs: usize) -> Option<Self> {
         let kernel = Kernel::of_processor().next()?;
         let inputs = dataset.width();
-        let fits = u32::try_from(inputs.max(batch)).is_ok();
-        if batch < LEAST || outputs < kernel.columns::<F>() || dataset.len() < ROWS || !fits {
+        let is_small = batch < LEAST || outputs < kernel.columns::<F>();
+        if is_small || inputs.max(batch) > MOST {
             return None;
         }
-        let step = (dataset.len() / (ROWS * LOOKED_AT)).max(1);
-        let rows = |block: usize| {
-            (0..ROWS).map(move |row| dataset.row((block * ROWS + row) * step % dataset.len()))
-        };
-        let left = |block| {
-            let is_left = |feature: &usize| rows(block).any(|row| row[*feature] != 0);
-            (0..inputs).filter(is_left).count()
-        };
-        let left: usize = (0..LOOKED_AT).map(left).sum();
-        let is_sparse = left as f64 <= MOST_LEFT * (LOOKED_AT * inputs) as f64;
-        is_sparse.then_some(Self {
+        (left(dataset) <= MOST_LEFT).then_some(Self {
             examples: dataset.len(),
             kernel,
             inputs,
@@ -116,6 +111,27 @@ impl Sizes {
     fn panels<F>(&self) -> usize {
         self.outputs.next_multiple_of(self.kernel.columns::<F>())
     }
+}
+
+/// The share of a data set's bytes that blocks do not leave out, of rows and of features, by some that are drawn as those of
+/// minibatches are: rows that follow each other may be of one class, which are 0 in the same places.
+fn left(dataset: &Dataset) -> f64 {
+    let inputs = dataset.width();
+    let mut examples = [0; ROWS * LOOKED_AT];
+    Sampling::WithReplacement { seed: 0 }.minibatch(dataset.len(), 0, &mut examples);
+    let rows = examples.map(|example| dataset.row(example as usize));
+    let of_rows = rows.chunks_exact(ROWS).map(|block| {
+        let is_left = |feature: &usize| block.iter().any(|row| row[*feature] != 0);
+        (0..inputs).filter(is_left).count()
+    });
+    let of_features = rows.iter().map(|row| {
+        let is_left = |block: &&[u8]| block.iter().any(|byte| *byte != 0);
+        row.chunks(ROWS).filter(is_left).count()
+    });
+    let share = |left: usize, all: usize| left as f64 / all as f64;
+    let of_rows = share(of_rows.sum(), LOOKED_AT * inputs);
+    let of_features = share(of_features.sum(), rows.len() * inputs.div_ceil(ROWS));
+    f64::midpoint(of_rows, of_features)
 }
 
 /// Elements of all rows of a block, of which one at least is not 0.
@@ -154,7 +170,7 @@ impl<F: Float> Terms<F> {
         &self.terms[block * self.most..][..self.counts[block]]
     }
 
-    /// Some blocks each, to be filled.
+    /// All blocks, to be filled: for each piece of work those that it has.
     fn parts(&mut self) -> impl Iterator<Item = impl Iterator<Item = Block<'_, F>>> {
         let most = self.most;
         let parts = self.terms.chunks_mut(BLOCKS * most);
@@ -174,7 +190,7 @@ struct Block<'a, F> {
 }
 
 impl<F: Float> Block<'_, F> {
-    /// What is not 0 in all rows.
+    /// Puts rows together, without the features that are 0 in all of them.
     fn put_rows(&mut self, rows: [&[u8]; ROWS], unit: &[F; 256]) {
         const WORD: usize = size_of::<u64>();
         *self.count = 0;
@@ -402,8 +418,6 @@ fn finish<F: Float>(sums: &[F], b: Option<&[F]>, relu: bool, y: &mut [F]) {
         }
     }
     if relu {
-        for y in y {
-            *y = if *y <= F::zero() { F::zero() } else { *y };
-        }
+        relu::rectify(y);
     }
 }

@@ -2,9 +2,10 @@
 
 use ndarray::{Array2, Zip};
 
-use super::blocks::{BLOCKS, Blocks, Kernel, LEAST, ROWS, Sizes};
+use super::blocks::{BLOCKS, Blocks, Kernel, LEAST, MOST, ROWS, Sizes};
 use super::rows::{MOST_PARTS, MOST_WEIGHTS, Nonzero, SparseBatch, SparseRows, parts};
-use super::{Form, Sparse};
+use super::{Form, Sparse, has_blocks};
+use crate::cpu::cores::with_threads;
 use crate::cpu::linear::Linear;
 use crate::data::{Dataset, Labels};
 use crate::reference::{Backward, Float, Forward, Layer, Mode};
@@ -188,31 +189,48 @@ fn dense_data_and_large_layers_are_for_matrix_products() {
 #[test]
 fn blocks_are_shared_out_whole() {
     let examples: Vec<u32> = (0..23).cycle().take(BLOCKS * ROWS + 1).collect();
-    check::<f32>(BLOCKS * ROWS + 7, 300, &examples);
-    check::<f64>(BLOCKS * ROWS + 7, 300, &examples);
+    // As many outputs as make threads share the work.
+    for threads in [1, 3] {
+        with_threads(threads, || {
+            check::<f32>(BLOCKS * ROWS + 7, 450, &examples);
+            check::<f64>(BLOCKS * ROWS + 7, 450, &examples);
+        });
+    }
 }
 
 /// What neighbours have in common decides, not how much is 0.
 #[test]
 fn blocks_are_for_rows_that_are_zero_in_the_same_places() {
     const INPUTS: usize = 1024;
-    let with = |byte: fn(usize, usize) -> bool| {
+    const COUNT: usize = 600;
+    let of_width = |inputs: usize, byte: fn([usize; 2], usize) -> bool| {
         let mut numbers = Numbers::new(1);
-        let bytes = (0..60 * INPUTS).map(|at| u8::from(byte(at % INPUTS, numbers.below(2))));
-        let labels = Labels::from_classes(vec![0; 60], 1).unwrap();
-        Dataset::new("blocks", INPUTS, bytes.collect(), labels).unwrap()
+        let byte = |at| byte([at / inputs, at % inputs], numbers.below(2));
+        let bytes = (0..COUNT * inputs).map(byte).map(u8::from).collect();
+        let labels = Labels::from_classes(vec![0; COUNT], 1).unwrap();
+        Dataset::new("blocks", inputs, bytes, labels).unwrap()
     };
+    let with = |byte| of_width(INPUTS, byte);
     let is_in_blocks = |dataset: &Dataset, batch| {
         let form = Form::of::<f32>(dataset, batch, 1024);
         matches!(form, Some(Form::Blocks(_)))
     };
-    let has_kernel = Kernel::of_processor().next().is_some();
+    let has_kernel = has_blocks();
     if !has_kernel {
         println!("skipped in part: no kernel for this processor's instructions");
     }
-    let half = with(|column, _| column < INPUTS / 2);
+    let half = with(|[_, column], _| column < INPUTS / 2);
     assert_eq!(is_in_blocks(&half, LEAST), has_kernel);
+    assert_eq!(is_in_blocks(&half, MOST), has_kernel);
     assert!(!is_in_blocks(&half, LEAST - 1));
+    assert!(!is_in_blocks(&half, MOST + 1));
+    let wide = of_width(MOST + 1, |[_, column], _| column < INPUTS / 2);
+    assert!(!is_in_blocks(&wide, LEAST));
     assert!(!is_in_blocks(&with(|_, bit| bit == 0), LEAST));
     assert!(!is_in_blocks(&with(|_, _| true), LEAST));
+    // The rows of a class lie together, in a data set and not in a minibatch.
+    let sorted = with(|[row, column], _| (row / 100 + column / ROWS) % 3 < 2);
+    assert!(!is_in_blocks(&sorted, LEAST));
+    // Little that rows have in common, and nothing that neighbouring features have.
+    assert!(!is_in_blocks(&with(|[_, column], _| column % 3 < 2), LEAST));
 }

@@ -126,7 +126,8 @@ fn what_a_sparse_training_allocates_is_at_most_what_was_counted() {
             SAMPLING,
         );
         let mut trainer = trainer.unwrap();
-        assert!(trainer.minibatches.as_ref().unwrap().is_sparse());
+        let is_sparse = trainer.minibatches.as_ref().unwrap().is_sparse();
+        assert_eq!(is_sparse, hidden == 50 || sparse::has_blocks());
         trainer.steps(50).unwrap();
         let (counted, allocated) = (counted(&trainer, batch), trainer.allocated());
         assert!(allocated <= counted, "{batch}: {allocated} of {counted}");
@@ -194,4 +195,48 @@ fn gradients_that_are_not_wanted_take_no_memory_and_nothing_is_there_twice() {
     assert_eq!(numbers(&trainer), all);
     trainer.steps(1).unwrap();
     assert_eq!(places(&trainer), before);
+}
+
+/// In blocks of rows: with a `Relu` and without, used again, in several minibatches of a step, and frozen in between.
+#[test]
+fn a_wide_first_layer_over_bytes_trains_as_its_definition_does() {
+    let digits = synthetic::digits_of(1, 300, 1).unwrap().train;
+    let again: Arc<dyn Layer> = Arc::new(Linear::new(784));
+    let first = Sequential::input(784).layer(again.clone());
+    let used_again = first.layer(Relu).layer(again.clone());
+    let added = Sequential::input(784).layer(again.clone()).named("first");
+    let plain = Sequential::input(784).layer(Linear::new(401).without_bias());
+    for (spec, batch, minibatches) in [
+        (plain.clone().layer(Relu), 64, 1),
+        (plain, 65, 3),
+        (used_again, 64, 1),
+        (added.layer(again).add("first"), 67, 2),
+    ] {
+        let spec = spec.layer(Linear::new(10));
+        let train = |network: Network<f64>, is_fast| {
+            let (loss, rule) = (SoftmaxCrossEntropy, Sgd::new(0.05));
+            let mut trainer = Trainer::new(network, loss, rule, &digits, batch, SAMPLING).unwrap();
+            let minibatches_of = trainer.minibatches.as_ref().unwrap();
+            assert_eq!(minibatches_of.is_sparse(), is_fast);
+            trainer.accumulate(minibatches).unwrap();
+            trainer.steps(2).unwrap();
+            trainer.freeze("layers.0").unwrap();
+            trainer.steps(1).unwrap();
+            trainer.unfreeze("*").unwrap();
+            trainer.steps(2).unwrap();
+            let all = trainer.network().parameters();
+            let values = all.iter().flat_map(|(_, of)| of.iter().copied());
+            values.collect::<Vec<_>>()
+        };
+        let found = train(Network::new(&spec).unwrap(), sparse::has_blocks());
+        let expected = train(Network::by_definition(&spec).unwrap(), false);
+        let before = Network::<f64>::new(&spec).unwrap().parameters();
+        let before: Vec<f64> = before.iter().flat_map(|(_, of)| of.to_owned()).collect();
+        let moved = |from: &[f64]| {
+            let apart = found.iter().zip(from).map(|(a, b)| (a - b).abs());
+            apart.fold(0.0, f64::max)
+        };
+        assert!(moved(&before) > 1e-4);
+        assert!(moved(&expected) < 1e-12, "{}", moved(&expected));
+    }
 }

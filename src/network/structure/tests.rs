@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{MOST_VALUES, StructureFault};
 use crate::network::Sequential;
 use crate::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Gelu, Layer, LayerNorm, LeakyRelu,
-    Linear, MaxPool2d, Relu, Sigmoid, Tanh,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, HashGrid, Layer,
+    LayerNorm, LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
 };
 
 /// Every layer of the crate, several inputs, a sum, a concatenation, names, and a layer that is used again.
@@ -41,10 +41,25 @@ fn everything() -> Sequential {
         .layer(Embedding::new(7, 5))
         .layer(Flatten)
         .concat("sum")
+        .named("coded")
+        .at("words")
+        .layer(
+            HashGrid::new()
+                .levels(3)
+                .features_per_level(4)
+                .table_size(64),
+        )
+        .layer(Linear::new(2))
+        .layer(HashGrid::new().levels(2).base_resolution(5).growth(1.3))
+        .concat("coded")
         .named("both")
         .at("pooled")
         .layer(Flatten)
         .layer(Sigmoid)
+        .layer(Linear::new(3))
+        .layer(SphericalHarmonics::new(2))
+        .layer(OneBlob::new(4))
+        .layer(Frequency::new(3))
         .concat("both")
         .layer(Linear::new(3))
 }

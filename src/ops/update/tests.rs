@@ -129,6 +129,22 @@ fn adam_w(p: f64, g: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 
     adam_after(step(exact(p), less), exact(g), state, coefficients)
 }
 
+/// All three as they are where the gradient is 0.
+fn lazy(formula: Formula, p: f64, g: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3] {
+    match g == 0.0 {
+        true => [p, state[0], state[1]].map(exact),
+        false => formula(p, g, state, coefficients),
+    }
+}
+
+fn lazy_adam(p: f64, g: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3] {
+    lazy(adam, p, g, state, coefficients)
+}
+
+fn lazy_adam_w(p: f64, g: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3] {
+    lazy(adam_w, p, g, state, coefficients)
+}
+
 fn ada_grad(p: f64, g: f64, [s, _]: [f64; 2], [rate, ..]: [f64; 3]) -> [Bounded; 3] {
     let g = decayed(p, g);
     let s = exact(s).plus(g.squared());
@@ -146,18 +162,16 @@ fn rms_prop(p: f64, g: f64, [s, _]: [f64; 2], [rate, ..]: [f64; 3]) -> [Bounded;
 
 fn optimizers() -> Vec<(Box<dyn Optimizer>, Formula)> {
     let sgd = Sgd::new(0.1).weight_decay(DECAY);
+    let decayed = Adam::new(1e-3).epsilon(EPSILON).weight_decay(DECAY);
+    let decoupled = AdamW::new(0.5).epsilon(EPSILON).weight_decay(DECAY);
     vec![
         (Box::new(sgd), plain),
         (Box::new(sgd.momentum(0.9)), momentum),
         (Box::new(sgd.momentum(0.9).nesterov()), nesterov),
-        (
-            Box::new(Adam::new(1e-3).epsilon(EPSILON).weight_decay(DECAY)),
-            adam,
-        ),
-        (
-            Box::new(AdamW::new(0.5).epsilon(EPSILON).weight_decay(DECAY)),
-            adam_w,
-        ),
+        (Box::new(decayed), adam),
+        (Box::new(decoupled), adam_w),
+        (Box::new(decayed.lazy()), lazy_adam),
+        (Box::new(decoupled.lazy()), lazy_adam_w),
         (
             Box::new(AdaGrad::new(0.5).epsilon(EPSILON).weight_decay(DECAY)),
             ada_grad,

@@ -4,9 +4,9 @@
 // What clippy allows in tests by itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)]
 
-mod browser;
 #[path = "../../../tests/common/bounds.rs"]
 mod bounds;
+mod browser;
 #[path = "../../../tests/common/gpu.rs"]
 mod gpu;
 #[path = "../../../tests/common/norm_bounds.rs"]

@@ -1,0 +1,148 @@
+// The contributions of rows to the gradient by the table of a multiresolution hash grid. A row with a NaN has none.
+
+@group(0) @binding(2) var<storage, read> dy: array<f32>;                  // (rows, levels, features)
+@group(0) @binding(3) var<storage, read> measured: array<u32>;            // (slots, levels): bits of the largest |dy|
+@group(0) @binding(4) var<storage, read_write> largest_of: array<u32>;    // (1, levels): the same of all slots
+@group(0) @binding(5) var<storage, read_write> low: array<atomic<u32>>;   // (entries, features)
+@group(0) @binding(6) var<storage, read_write> high: array<atomic<i32>>;  // (entries, features)
+
+var<workgroup> largest_here: atomic<u32>;
+
+// The largest |dy| of a level, as bits, out of all slots.
+fn largest_in(level: u32, local: u32) -> u32 {
+    if (local == 0u) {
+        atomicStore(&largest_here, 0u);
+    }
+    workgroupBarrier();
+    if (local < shape.slots) {
+        atomicMax(&largest_here, measured[local * shape.levels + level]);
+    }
+    workgroupBarrier();
+    return atomicLoad(&largest_here);
+}
+
+// value · fraction, rounded. The product of 31 bits by 25 is taken in halves of 16 bits.
+fn share(value: i32, fraction: u32) -> i32 {
+    let magnitude = u32(abs(value));
+    let a = vec2u(magnitude & 0xffffu, magnitude >> 16u);
+    let b = vec2u(fraction & 0xffffu, fraction >> 16u);
+    let middle = a.y * b.x + a.x * b.y + ((a.x * b.x) >> 16u);
+    let product = i32(((a.y * b.y) << 8u) + ((middle + 128u) >> 8u));
+    return select(product, -product, value < 0);
+}
+
+// The contributions of a gradient to the corners of its cell.
+fn contributions(whole: i32, fraction: vec3u) -> array<i32, 8> {
+    var parts = array<i32, 8>();
+    parts[0] = whole;
+    for (var d = 0u; d < dimensions; d++) {
+        for (var corner = 0u; corner < (1u << d); corner++) {
+            let upper = share(parts[corner], fraction[d]);
+            parts[corner + (1u << d)] = upper;
+            parts[corner] -= upper;
+        }
+    }
+    return parts;
+}
+
+fn entries_of(level: vec4u, cell: Cell) -> array<u32, 8> {
+    var entries = array<u32, 8>();
+    for (var corner = 0u; corner < (1u << dimensions); corner++) {
+        entries[corner] = entry_of(level, cell, corner);
+    }
+    return entries;
+}
+
+// Adds 2³² · upper + lower to a sum.
+fn add(to: u32, lower: u32, upper: i32) {
+    let before = atomicAdd(&low[to], lower);
+    let over = upper + i32(before + lower < lower);
+    if (over != 0) {
+        atomicAdd(&high[to], over);
+    }
+}
+
+// A workgroup takes 256 rows of one level, behind those that fit a workgroup's memory.
+@compute @workgroup_size(256)
+fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+           @builtin(local_invocation_index) local: u32) {
+    let workgroup = shape.first + id.x + id.y * count.x;
+    let index = shape.small + workgroup % (shape.levels - shape.small);
+    let row = workgroup / (shape.levels - shape.small) * 256u + local;
+    let bits = largest_in(index, local);
+    if (row == 0u) {
+        largest_of[index] = bits;
+    }
+    let level = shape.of_level[index];
+    let scale = power_of_two(-unit_of(bits));
+    if (row >= shape.rows || bits >= INFINITE) {
+        return;
+    }
+    let at = point(row);
+    if (any(are_nan(at))) {
+        return;
+    }
+    let cell = cell_of(at, level.y);
+    var entries = entries_of(level, cell);
+    for (var f = 0u; f < features; f++) {
+        let whole = i32(dy[row * shape.columns + index * features + f] * scale);
+        var parts = contributions(whole, cell.fraction);
+        for (var corner = 0u; corner < (1u << dimensions); corner++) {
+            add(entries[corner] * features + f, bitcast<u32>(parts[corner]), parts[corner] >> 31u);
+        }
+    }
+}
+
+// Rows of a workgroup that sums a whole level in its own memory.
+const ROWS = 2048u;
+
+// Both words of the sum of each number of a level's table.
+var<workgroup> sums: array<atomic<u32>, 4080>;
+
+// Levels of few entries, in each of which many rows meet.
+@compute @workgroup_size(256)
+fn scatter_small(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+                 @builtin(local_invocation_index) local: u32) {
+    let workgroup = shape.first + id.x + id.y * count.x;
+    let index = workgroup % shape.small;
+    let first_row = workgroup / shape.small * ROWS;
+    let level = shape.of_level[index];
+    let numbers = level.z * features;
+    for (var i = local; i < numbers; i += 256u) {
+        atomicStore(&sums[2u * i], ZERO);
+        atomicStore(&sums[2u * i + 1u], 0u);
+    }
+    let bits = largest_in(index, local);
+    if (first_row + local == 0u) {
+        largest_of[index] = bits;
+    }
+    let scale = power_of_two(-unit_of(bits));
+    let end = select(0u, min(first_row + ROWS, shape.rows), bits < INFINITE);
+    for (var row = first_row + local; row < end; row += 256u) {
+        let at = point(row);
+        if (any(are_nan(at))) {
+            continue;
+        }
+        let cell = cell_of(at, level.y);
+        var entries = entries_of(level, cell);
+        for (var f = 0u; f < features; f++) {
+            let whole = i32(dy[row * shape.columns + index * features + f] * scale);
+            var parts = contributions(whole, cell.fraction);
+            for (var corner = 0u; corner < (1u << dimensions); corner++) {
+                let to = (entries[corner] - level.x) * features + f;
+                let part = bitcast<u32>(parts[corner]);
+                let before = atomicAdd(&sums[2u * to], part);
+                let over = (parts[corner] >> 31u) + i32(before + part < part);
+                if (over != 0) {
+                    atomicAdd(&sums[2u * to + 1u], bitcast<u32>(over));
+                }
+            }
+        }
+    }
+    workgroupBarrier();
+    for (var i = local; i < numbers; i += 256u) {
+        let sum = atomicLoad(&sums[2u * i]);
+        let over = bitcast<i32>(atomicLoad(&sums[2u * i + 1u]));
+        add(level.x * features + i, sum - ZERO, over - i32(sum < ZERO));
+    }
+}

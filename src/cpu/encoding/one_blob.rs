@@ -1,0 +1,93 @@
+use multiversion::multiversion;
+
+use super::Points;
+use crate::cpu::activation::exp;
+use crate::reference;
+use crate::reference::Layer;
+
+/// Gaussians around numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blobs {
+    pub(super) bins: usize,
+}
+
+impl Points for Blobs {
+    fn sizes(&self) -> [usize; 2] {
+        [1, self.bins]
+    }
+
+    fn definition(&self) -> impl Layer<f64> {
+        reference::OneBlob { bins: self.bins }
+    }
+
+    fn encode(&self, x: &[f32], y: &mut [f32]) {
+        blobs(x, y, self.bins);
+    }
+
+    fn gradient(&self, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+        slopes(x, dy, dx, self.bins);
+    }
+}
+
+/// How far the center of a bin is, in bins, and the Gaussian there. Beyond 15 that is 0.
+#[inline(always)]
+fn blob(x: f32, bin: usize, bins: f32) -> [f32; 2] {
+    let u = (bins * x - (bin as f32 + 0.5)).clamp(-15.0, 15.0);
+    [u, exp(-0.5 * (u * u))]
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn blobs(x: &[f32], y: &mut [f32], bins: usize) {
+    for (&x, y) in x.iter().zip(y.chunks_exact_mut(bins)) {
+        for (bin, y) in y.iter_mut().enumerate() {
+            *y = blob(x, bin, bins as f32)[1];
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn slopes(x: &[f32], dy: &[f32], dx: &mut [f32], bins: usize) {
+    for ((&x, dy), dx) in x.iter().zip(dy.chunks_exact(bins)).zip(dx) {
+        let mut sum = 0.0;
+        for (bin, &dy) in dy.iter().enumerate() {
+            let [u, height] = blob(x, bin, bins as f32);
+            sum += dy * (u * height);
+        }
+        *dx = -(bins as f32) * sum;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Blobs;
+    use crate::cpu::encoding::testing::{ROUNDING, passes};
+
+    /// Within 0 to 1 and beside it, and very far.
+    #[test]
+    fn blobs_are_as_defined() {
+        let near = (-5000..25_000).map(|at| at as f32 / 20_000.0);
+        let x: Vec<f32> = near.chain([1e9, -1e9, 1e38]).collect();
+        for bins in [1, 4, 33] {
+            let [[y, dx], [expected, of_input]] = passes(Blobs { bins }, &x);
+            let size = bins as f64;
+            for (found, expected) in y.iter().zip(&expected) {
+                // The distance is off by two roundings of at most 1.5 · bins; with its square, e^(−u²/2) has a slope of
+                // at most e^(−½). An exponential is 4 roundings off, of itself, and its exponent one.
+                let error = (3.0 * size * 0.61 + 6.0) * ROUNDING;
+                assert!((found - expected).abs() <= error, "{found:e} {expected:e}");
+            }
+            for (found, expected) in dx.iter().zip(&of_input) {
+                // u·e^(−u²/2) has a slope of at most 1, and its sum over all bins is at most 2.
+                let error = size * (3.0 * size + 14.0 + size) * ROUNDING * 2.0;
+                assert!((found - expected).abs() <= error, "{found:e} {expected:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_nan_stays_one() {
+        let [[y, dx], _] = passes(Blobs { bins: 3 }, &[f32::NAN, 0.5]);
+        assert!(y.row(0).iter().all(|y| y.is_nan()) && dx[[0, 0]].is_nan());
+        assert!(y.row(1).iter().all(|y| y.is_finite()) && dx[[1, 0]].is_finite());
+    }
+}

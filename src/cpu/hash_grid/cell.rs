@@ -1,0 +1,116 @@
+//! Where a position is in a level, in integers, as `shaders/hash_grid_cell.wgsl` has it.
+
+use crate::ops::hash_grid::Level;
+
+/// What stands for 1 in a fraction.
+const ONE: u32 = 1 << 24;
+/// The primes of the hash.
+const PRIMES: [u32; 3] = [1, 2_654_435_761, 805_459_861];
+
+/// A position within 0…1, unless a coordinate is NaN.
+#[inline(always)]
+pub(super) fn point<const D: usize>(x: &[f32]) -> Option<[f32; D]> {
+    let x: [f32; D] = std::array::from_fn(|d| x[d]);
+    let is_number = !x.iter().any(|x| x.is_nan());
+    is_number.then(|| x.map(|x| x.clamp(0.0, 1.0)))
+}
+
+/// The cell of a position.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cell<const D: usize> {
+    /// Rows of the table: bit `d` of a corner's number says whether it is the upper one along axis `d`. In two
+    /// dimensions there are four.
+    pub(super) entries: [usize; 8],
+    /// How far along each axis the position is, in units of 2⁻²⁴.
+    pub(super) fraction: [u32; D],
+}
+
+impl<const D: usize> Cell<D> {
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a coordinate is in 0…1, cells and entries fit a word"
+    )]
+    pub(super) fn new(level: &Level, x: [f32; D]) -> Self {
+        let cells = level.cells as u64;
+        let positions = x.map(|x| u64::from((x * 2f32.powi(31)) as u32) * cells);
+        let at = positions.map(|position| (position >> 31).min(cells - 1));
+        let fraction = std::array::from_fn(|d| ((positions[d] - (at[d] << 31)) >> 7) as u32);
+        let mask = level.entries as u32 - 1;
+        let mut entries = [0; 8];
+        let mut stride = 1u32;
+        // The entries of the corners that are the lower ones along all axes behind.
+        for d in 0..D {
+            let lower = at[d] as u32;
+            let factor = if level.is_hashed { PRIMES[d] } else { stride };
+            let [lower, upper] = [lower, lower + 1].map(|at| at.wrapping_mul(factor));
+            for corner in 0..1 << d {
+                let before = entries[corner];
+                [entries[corner], entries[corner + (1 << d)]] = match level.is_hashed {
+                    true => [before ^ lower, before ^ upper],
+                    false => [before + lower, before + upper],
+                };
+            }
+            stride = stride.wrapping_mul(level.cells as u32 + 1);
+        }
+        let mask = if level.is_hashed { mask } else { u32::MAX };
+        Self {
+            entries: entries.map(|entry| level.first + (entry & mask) as usize),
+            fraction,
+        }
+    }
+
+    /// The share of each axis at a lower and an upper corner.
+    #[inline(always)]
+    fn shares(&self) -> [[f32; 2]; D] {
+        let shares = |fraction: u32| [ONE - fraction, fraction].map(|of| of as f32 / ONE as f32);
+        self.fraction.map(shares)
+    }
+
+    /// The shares of the corners in what is interpolated.
+    #[inline(always)]
+    pub(super) fn weights(&self) -> [f32; 8] {
+        let mut weights = [1.0; 8];
+        for (d, [lower, upper]) in self.shares().into_iter().enumerate() {
+            for corner in 0..1 << d {
+                weights[corner + (1 << d)] = weights[corner] * upper;
+                weights[corner] *= lower;
+            }
+        }
+        weights
+    }
+
+    /// What a corner's share changes by along each axis, of a position in cells.
+    #[inline(always)]
+    pub(super) fn slopes(&self, corner: usize) -> [f32; D] {
+        let shares = self.shares();
+        std::array::from_fn(|axis| {
+            let mut slope = if corner >> axis & 1 == 1 { 1.0 } else { -1.0 };
+            for (other, share) in shares.iter().enumerate() {
+                if other != axis {
+                    slope *= share[corner >> other & 1];
+                }
+            }
+            slope
+        })
+    }
+}
+
+/// The contributions of a gradient, a whole number of units, to the corners of its cell: they add up to it.
+#[inline(always)]
+pub(super) fn contributions<const D: usize>(whole: i64, fraction: [u32; D]) -> [i64; 8] {
+    let mut parts = [0; 8];
+    parts[0] = whole;
+    for (d, fraction) in fraction.into_iter().enumerate() {
+        for corner in 0..1 << d {
+            let product = parts[corner] * i64::from(fraction);
+            // Halves away from 0.
+            let half = i64::from(ONE / 2) + (product >> 63);
+            let upper = (product + half) >> 24;
+            parts[corner + (1 << d)] = upper;
+            parts[corner] -= upper;
+        }
+    }
+    parts
+}

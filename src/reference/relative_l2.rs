@@ -1,0 +1,67 @@
+use super::loss_of_values::{OfElement, mean_of_elements};
+use super::{Float, Loss, LossPass};
+
+/// `loss = mean((y − t)² / (y² + epsilon))`; `dy = 2·(y − t) / (y² + epsilon) / (rows · outputs)`, as if what is below the
+/// line were a constant.
+///
+/// A row with an infinite or NaN output has a NaN loss, as on a GPU; its gradient is of no use. Where a square is more
+/// than the type has, the loss is infinite.
+#[derive(Debug, Clone, Copy)]
+pub struct RelativeL2 {
+    /// What is added to the square of an output.
+    pub epsilon: f64,
+}
+
+impl<F: Float> Loss<F> for RelativeL2 {
+    fn forward_backward(&self, pass: LossPass<'_, F>) -> F {
+        let (epsilon, two) = (F::from_f64(self.epsilon), F::from_f64(2.0));
+        let all = F::from_f64(pass.outputs.len() as f64);
+        mean_of_elements(pass, |y, t| {
+            let difference = y - t;
+            let (squared, size) = (difference * difference, y * y + epsilon);
+            let is_in_range = squared.is_finite() && size.is_finite();
+            OfElement {
+                loss: match is_in_range {
+                    true => squared / size,
+                    false => F::infinity(),
+                },
+                gradient: two * difference / size / all,
+                is_sound: y.is_finite() && t.is_finite(),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::RelativeL2;
+    use crate::reference::{Loss, LossPass, Targets};
+
+    /// With the denominators held, the loss is a sum of squares, whose central differences have no error but rounding.
+    #[test]
+    fn the_gradient_is_that_of_the_loss_over_constants() {
+        let (y, t) = (
+            array![[0.5, -2.0], [0.0, 30.0]],
+            array![[1.0, -2.5], [0.25, 10.0]],
+        );
+        let epsilon = 0.01;
+        let held = y.mapv(|y: f64| y * y + epsilon);
+        let loss = |y: &Array2<f64>| ((y - &t).mapv(|d| d * d) / &held).sum() / 4.0;
+        let mut gradient = Array2::zeros((2, 2));
+        let pass = LossPass::new(y.view(), Targets::Values(t.view()), gradient.view_mut());
+        let found = RelativeL2 { epsilon }.forward_backward(pass);
+        assert!((found - loss(&y)).abs() < 1e-15);
+        for (at, &found) in gradient.indexed_iter() {
+            let [mut below, mut above] = [y.clone(), y.clone()];
+            below[at] -= 0.5;
+            above[at] += 0.5;
+            let expected = loss(&above) - loss(&below);
+            assert!(
+                (found - expected).abs() < 1e-12,
+                "{at:?}: {found} {expected}"
+            );
+        }
+    }
+}
