@@ -5,7 +5,7 @@ fn derive(layer: u32, rows: u32, local: u32) {
     let outputs = head.layer[layer].outputs;
     for (var at = local; at < rows * outputs; at += INVOCATIONS) {
         let place = at / outputs * head.pitch + head.layer[layer].column + at % outputs;
-        set_value(place, derivative(head.layer[layer].activation, head.layer[layer].slope, value(place)));
+        set_value(place, derivative(layer, place));
     }
     synchronize();
 }

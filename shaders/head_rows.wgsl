@@ -9,7 +9,7 @@
 // element in the same invocation; head_sum.wgsl adds the slots in order. So the same rows give the same bits on any device.
 //
 // A row of values has a_0, a_1, …, a_L. Once dW_l is summed, nobody needs a_{l−1} but f_{l−1}′, which is a function
-// of a_{l−1} itself: δ_{l−1} then takes its place.
+// of a_{l−1} itself, or of z_{l−1}, which a GELU keeps: δ_{l−1} then takes its place.
 
 alias RowSums = array<array<f32, COLUMNS>, ROWS>;
 alias WeightSums = array<array<f32, WEIGHT_OUTPUTS>, WEIGHT_INPUTS>;
@@ -21,7 +21,10 @@ fn tiles_of(count: u32, size: u32) -> u32 {
 
 // Where the inputs of a layer start in a row of values.
 fn input_column(layer: u32) -> u32 {
-    return head.layer[layer].column - head.layer[layer].inputs;
+    if (layer == 0u) {
+        return 0u;
+    }
+    return head.layer[layer - 1u].column;
 }
 
 fn load_rows(first: u32, rows: u32, local: u32) {
@@ -90,7 +93,7 @@ fn forward_layer(layer: u32, rows: u32, local: u32) {
     if (head.layer[layer].activation > RELU) {
         for (var at = local; at < rows * outputs; at += INVOCATIONS) {
             let place = at / outputs * head.pitch + goal + at % outputs;
-            set_value(place, activate(head.layer[layer].activation, head.layer[layer].slope, value(place)));
+            activate(layer, place);
         }
         synchronize();
     }

@@ -26,7 +26,7 @@ use crate::tensor::{self, Arena, ArenaSpec, Tensor};
 
 pub(crate) use backward::{Compared, TrainingPass};
 pub(crate) use forward::{ForwardPass, TrainingStep};
-pub(crate) use head::ModelHead;
+pub(crate) use head::{ModelHead, TrainedHead};
 pub use pass::Pass;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use probe::probe_loss;

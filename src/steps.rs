@@ -40,10 +40,12 @@ pub enum Fusion {
     Layers,
     /// Two dispatches: multilayer perceptrons trained by plain SGD on softmax cross-entropy.
     Fused,
-    /// Layer by layer up to the network's head, the chain of [`Linear`](crate::ops::Linear) layers at its end of at most 128
-    /// inputs and outputs each: its forward pass, the loss and its backward pass are one dispatch, in which a block of rows
-    /// stays in workgroup memory, and a second one sums its gradients. Any optimizer, rows of floats, and a loss that is
-    /// local to a row.
+    /// Layer by layer up to the network's head, the chain of at most 8 [`Linear`](crate::ops::Linear) layers at its end of
+    /// at most 128 inputs and outputs each: its forward pass, the loss and its backward pass are one dispatch, in which a
+    /// block of rows stays in workgroup memory, and a second one sums its gradients. Behind a layer may be a `Relu`,
+    /// `LeakyRelu`, `Sigmoid`, `Tanh` or `Gelu`, and before the head whatever there is, an encoding say. Any optimizer;
+    /// losses that are local to a row: `MeanSquaredError`, `RelativeL2`, `Huber`, `BinaryCrossEntropy` and
+    /// `SoftmaxCrossEntropy` without weights of classes. Rows have no weights, and no parameter of the head is frozen.
     Head,
 }
 
@@ -152,7 +154,7 @@ impl Steps {
 
     /// One step on rows in tensors, as a plan to be run as it is.
     pub(crate) fn on_tensors(training: &Training<'_>) -> Result<Plan, Error> {
-        layers::step(training, None)
+        layers::step(training, head::if_faster(training).ok().as_ref())
     }
 
     /// Submits some steps at once, at most so many: what ends well before a system takes the device for hung. One that is

@@ -20,7 +20,8 @@ pub enum Unfused {
     Loss,
     /// The loss is none of those that a fused head has.
     #[error(
-        "the loss is not MeanSquaredError, Huber, BinaryCrossEntropy or SoftmaxCrossEntropy: a fused head has those"
+        "the loss is not MeanSquaredError, RelativeL2, Huber, BinaryCrossEntropy or SoftmaxCrossEntropy: a fused head has \
+         those"
     )]
     RowLoss,
     /// The loss is softmax cross-entropy with class weights or smoothed labels.
@@ -29,6 +30,20 @@ pub enum Unfused {
     /// The features are floats.
     #[error("the features are not bytes")]
     Features,
+    /// The features are bytes, which a first layer by itself takes as they are.
+    #[error(
+        "the features are bytes: a fused head takes floats, which are four times as much to read"
+    )]
+    Bytes,
+    /// Rows have weights.
+    #[error("rows have weights, which a fused head has not")]
+    RowWeights,
+    /// A parameter of the head is frozen.
+    #[error("{name} is frozen: a fused head computes the gradients by all of its parameters")]
+    Frozen {
+        /// Its name, for example `layers.2.weight`.
+        name: String,
+    },
     /// The optimizer is another.
     #[error("the optimizer is not plain SGD with a constant learning rate")]
     Optimizer,

@@ -6,7 +6,8 @@ use crate::error::{Error, Unfused};
 use crate::kernel::Element;
 use crate::network::{Arrival, Graph, Source, Use, Wanted};
 use crate::ops::head::{
-    Form, Head, HeadActivation, HeadLayer, HeadLoss, HeadPass, HeadScratch, MOST_LAYERS, MOST_WIDTH,
+    Form, Head, HeadActivation, HeadLayer, HeadLoss, HeadPass, HeadScratch, MOST_COLUMNS,
+    MOST_LAYERS, MOST_WIDTH,
 };
 use crate::ops::{Linear, Loss, unwrapped};
 use crate::plan::Recorder;
@@ -47,7 +48,7 @@ impl Model {
         let mut layers: Vec<HeadLayer> = Vec::new();
         let mut parameters = Vec::new();
         let mut value = graph.values.len() - 1;
-        let mut first = value;
+        let (mut first, mut made) = (value, 0);
         while layers.len() < MOST_LAYERS
             && (layers.is_empty() || graph.values[value].readers.len() == 1)
         {
@@ -55,20 +56,19 @@ impl Model {
                 break;
             };
             let [inputs, outputs] = [x, value].map(|value| graph.values[value].shape.len());
-            if inputs.max(outputs) > MOST_WIDTH {
+            let places = of_use.parameters.clone();
+            let layer = HeadLayer {
+                inputs,
+                outputs,
+                weight: place(places.start),
+                bias: places.clone().nth(1).map(place),
+                activation,
+            };
+            made += layer.columns();
+            if inputs.max(outputs) > MOST_WIDTH || inputs + made > MOST_COLUMNS {
                 break;
             }
-            let places = of_use.parameters.clone();
-            layers.insert(
-                0,
-                HeadLayer {
-                    inputs,
-                    outputs,
-                    weight: place(places.start),
-                    bias: places.clone().nth(1).map(place),
-                    activation,
-                },
-            );
+            layers.insert(0, layer);
             parameters.extend(places);
             first = of_use.value;
             value = x;
@@ -94,9 +94,10 @@ impl Model {
         recorder: &mut Recorder<'_>,
         values: &Values,
     ) -> Result<(), Error> {
-        let head = self.faster_head().ok();
-        let is_float = |head: &ModelHead| values.of[head.input].element() == Element::F32;
-        match head.filter(is_float) {
+        // A first layer that takes bytes as they are reads a quarter of what floats are.
+        let is_float = values.features.element() == Element::F32;
+        let head = is_float.then(|| self.faster_head().ok()).flatten();
+        match head {
             Some(head) => self.record_with_head(recorder, values, &head),
             None => self.record_forward(recorder, values, None),
         }
@@ -159,7 +160,7 @@ fn no_head(graph: &Graph) -> Unfused {
             index: layer,
             name: graph.uses[layer].layer.name(),
             expected: "the end of a head: a Linear of at most 128 inputs and outputs that is used once, \
-                       or a Relu, LeakyRelu or Sigmoid behind one",
+                       or a Relu, a LeakyRelu that does not fall, Sigmoid, Tanh or Gelu behind one",
         },
         _ => Unfused::Graph,
     }
@@ -172,11 +173,13 @@ impl ModelHead {
     }
 
     /// Whether the gradients by all of its parameters are wanted: its kernels write no fewer.
-    pub(crate) fn check_wanted(&self, wanted: &Wanted) -> Result<(), Unfused> {
+    pub(crate) fn check_wanted(&self, model: &Model, wanted: &Wanted) -> Result<(), Unfused> {
         let mut parameters = self.parameters.iter();
-        match parameters.all(|&index| wanted.parameters[index]) {
-            true => Ok(()),
-            false => Err(Unfused::Steered),
+        match parameters.find(|&&index| !wanted.parameters[index]) {
+            None => Ok(()),
+            Some(&index) => Err(Unfused::Frozen {
+                name: model.graph.parameters[index].name.clone(),
+            }),
         }
     }
 
@@ -188,8 +191,8 @@ impl ModelHead {
         wanted: &Wanted,
         rows: usize,
     ) -> Result<TrainedHead<'a>, Error> {
-        let loss = HeadLoss::of(loss).ok_or(Error::Plan(Unfused::RowLoss))?;
-        self.check_wanted(wanted).map_err(Error::Plan)?;
+        let loss = HeadLoss::of(loss).map_err(Error::Plan)?;
+        self.check_wanted(model, wanted).map_err(Error::Plan)?;
         Ok(TrainedHead {
             of: self,
             loss,

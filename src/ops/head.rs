@@ -4,8 +4,9 @@ mod cost;
 mod kernels;
 
 use super::{
-    BinaryCrossEntropy, Huber, Layer, LeakyRelu, Loss, MeanSquaredError, Relu, Sigmoid,
-    SoftmaxCrossEntropy, to_u32, unwrapped, unwrapped_loss,
+    AdjustedCrossEntropy, BinaryCrossEntropy, Gelu, Huber, Layer, LeakyRelu, Loss,
+    MeanSquaredError, RelativeL2, Relu, Sigmoid, SoftmaxCrossEntropy, Tanh, to_u32, unwrapped,
+    unwrapped_loss,
 };
 use crate::error::{Error, Unfused};
 use crate::gpu::{Gpu, SoftwareDriver};
@@ -22,6 +23,9 @@ pub(crate) const MOST_LAYERS: usize = 8;
 /// Inputs and outputs of a layer: wider ones are better off in kernels of their own, which use a weight for more rows.
 pub(crate) const MOST_WIDTH: usize = 128;
 
+/// Values of a row, inputs among them: so many that the kernels have room for a tile of rows.
+pub(crate) const MOST_COLUMNS: usize = 1023;
+
 /// A linear layer of a head, and the activation behind it.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLayer {
@@ -37,6 +41,13 @@ pub struct HeadLayer {
     pub activation: HeadActivation,
 }
 
+impl HeadLayer {
+    /// Values of a row that it makes.
+    pub(crate) fn columns(&self) -> usize {
+        self.outputs * if self.activation.kind == GELU { 2 } else { 1 }
+    }
+}
+
 /// An activation, as the shaders number it, with its slope.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct HeadActivation {
@@ -44,8 +55,11 @@ pub struct HeadActivation {
     slope: f32,
 }
 
+/// Its input is a value of a row as well.
+const GELU: u32 = 5;
+
 impl HeadActivation {
-    /// Those whose derivative is a function of their output.
+    /// Those that the shaders have: their derivative is a function of their output, but a GELU's.
     #[must_use]
     pub fn of(layer: &dyn Layer) -> Option<Self> {
         let layer = unwrapped(layer);
@@ -58,6 +72,8 @@ impl HeadActivation {
             }),
             _ if layer.is::<Relu>() => plain(1),
             _ if layer.is::<Sigmoid>() => plain(2),
+            _ if layer.is::<Tanh>() => plain(4),
+            _ if layer.is::<Gelu>() => plain(GELU),
             _ => None,
         }
     }
@@ -69,30 +85,40 @@ pub struct HeadLoss {
     /// Classes, or values.
     of_classes: bool,
     kind: u32,
-    delta: f32,
+    /// Of the loss, as its shader names it.
+    setting: f32,
+    /// Which the derivatives of its terms lack.
+    factor: f32,
 }
 
 impl HeadLoss {
     /// Those that the shaders have.
-    #[must_use]
-    pub fn of(loss: &dyn Loss) -> Option<Self> {
+    ///
+    /// # Errors
+    /// [`Unfused::AdjustedLoss`] or [`Unfused::RowLoss`] for another.
+    pub fn of(loss: &dyn Loss) -> Result<Self, Unfused> {
         let loss = unwrapped_loss(loss);
-        let of_values = |kind, delta| Self {
+        let of_values = |kind, setting, factor| Self {
             of_classes: false,
             kind,
-            delta,
+            setting,
+            factor,
         };
         if let Some(huber) = loss.downcast_ref::<Huber>() {
-            return Some(of_values(1, huber.delta));
+            return Ok(of_values(1, huber.delta, 1.0));
+        }
+        if let Some(relative) = loss.downcast_ref::<RelativeL2>() {
+            return Ok(of_values(3, relative.epsilon, 2.0));
         }
         match () {
-            () if loss.is::<MeanSquaredError>() => Some(of_values(0, 0.0)),
-            () if loss.is::<BinaryCrossEntropy>() => Some(of_values(2, 0.0)),
-            () if loss.is::<SoftmaxCrossEntropy>() => Some(Self {
+            () if loss.is::<MeanSquaredError>() => Ok(of_values(0, 0.0, 2.0)),
+            () if loss.is::<BinaryCrossEntropy>() => Ok(of_values(2, 0.0, 1.0)),
+            () if loss.is::<SoftmaxCrossEntropy>() => Ok(Self {
                 of_classes: true,
-                ..of_values(0, 0.0)
+                ..of_values(0, 0.0, 1.0)
             }),
-            () => None,
+            () if loss.is::<AdjustedCrossEntropy>() => Err(Unfused::AdjustedLoss),
+            () => Err(Unfused::RowLoss),
         }
     }
 }
@@ -141,9 +167,9 @@ impl Head {
             return Err(Unfused::Depth { found, most });
         }
         form.check_limits(gpu)?;
-        let outputs: usize = layers.iter().map(|layer| layer.outputs).sum();
+        let made: usize = layers.iter().map(HeadLayer::columns).sum();
         // Odd, so that neighbouring rows lie in other banks of workgroup memory.
-        let pitch = (layers.first().map_or(0, |layer| layer.inputs) + outputs) | 1;
+        let pitch = (layers.first().map_or(0, |layer| layer.inputs) + made) | 1;
         let Some(block) = form.block(pitch) else {
             return Err(Unfused::Width {
                 found: pitch,
@@ -186,6 +212,7 @@ impl Head {
         let mut layer = [LayerBlock::default(); MOST_LAYERS];
         let (mut column, mut start) = (self.inputs(), 0);
         for (block, of) in layer.iter_mut().zip(&self.layers) {
+            column += of.columns() - of.outputs;
             *block = LayerBlock {
                 inputs: to_u32(of.inputs),
                 outputs: to_u32(of.outputs),
@@ -207,7 +234,7 @@ impl Head {
             workgroups: to_u32(self.workgroups(rows)),
             first: 0,
             loss: 0,
-            delta: 0.0,
+            setting: 0.0,
             scale: 0.0,
             slot: to_u32(self.slot()),
             rectified: u32::from(self.rectified),
@@ -258,10 +285,10 @@ impl Head {
             assert_eq!(dx.dims(), pass.x.dims(), "head_rows: dx");
         }
         #[expect(clippy::cast_precision_loss, reason = "rounded once")]
-        let scale = 1.0 / (targets[0] * targets[1]) as f32;
+        let scale = loss.factor / (targets[0] * targets[1]) as f32;
         let block = Block {
             loss: loss.kind,
-            delta: loss.delta,
+            setting: loss.setting,
             scale,
             has_dx: u32::from(pass.dx.is_some()),
             ..self.shape(rows)

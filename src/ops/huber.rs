@@ -71,6 +71,8 @@ static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
     shader: "huber",
     source: concat!(
         include_str!("../../shaders/is_finite.wgsl"),
+        include_str!("../../shaders/logistic.wgsl"),
+        include_str!("../../shaders/loss_terms.wgsl"),
         include_str!("../../shaders/huber.wgsl"),
     ),
     entry: "forward_backward",

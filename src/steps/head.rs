@@ -16,30 +16,34 @@ pub(super) fn of(training: &Training<'_>) -> Result<ModelHead, Unfused> {
 /// The same, if it is taken for the faster one.
 pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     check(training)?;
-    let Rows::Minibatches { resident, .. } = training.rows else {
-        return Err(Unfused::Features);
-    };
-    let head = training.model.faster_head()?;
-    head.check_wanted(&training.updater.wanted())?;
     // A first layer that takes bytes as they are reads a quarter of what floats are.
-    if head.input() == 0 && resident.features().element() != Element::F32 {
-        return Err(Unfused::Features);
+    if !takes_floats(training) {
+        return Err(Unfused::Bytes);
     }
+    let head = training.model.faster_head()?;
+    head.check_wanted(training.model, &training.updater.wanted())?;
     Ok(head)
 }
 
 fn check(training: &Training<'_>) -> Result<(), Unfused> {
-    if matches!(training.rows, Rows::Tensors(_)) {
-        return Err(Unfused::Features);
+    if matches!(training.rows, Rows::Tensors(batch) if batch.weights.is_some()) {
+        return Err(Unfused::RowWeights);
     }
-    HeadLoss::of(training.loss).ok_or(Unfused::RowLoss)?;
+    HeadLoss::of(training.loss)?;
     Ok(())
+}
+
+fn takes_floats(training: &Training<'_>) -> bool {
+    match training.rows {
+        Rows::Minibatches { resident, .. } => resident.features().element() == Element::F32,
+        Rows::Tensors(_) => true,
+    }
 }
 
 /// Of why neither two dispatches nor a fused head are taken, what says more: of rows of floats that about the head.
 pub(super) fn more_telling(training: &Training<'_>, fused: Unfused, head: Unfused) -> Unfused {
-    match training.rows {
-        Rows::Minibatches { resident, .. } if resident.features().element() == Element::F32 => head,
-        _ => fused,
+    match takes_floats(training) {
+        true => head,
+        false => fused,
     }
 }

@@ -1,7 +1,7 @@
 use super::{Fusion, Rows, Runner, Steps, Training};
 use crate::error::Error;
 use crate::kernel::Element;
-use crate::model::{Compared, Model, ModelHead, TrainingPass, TrainingStep};
+use crate::model::{Compared, Model, ModelHead, TrainedHead, TrainingPass, TrainingStep};
 use crate::ops::{add, columns, gather, metrics, row_weights, sample};
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
@@ -41,8 +41,7 @@ pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<
                 Some(head) if head.input() == 0 => Element::F32,
                 _ => model.input_element(resident.features()),
             };
-            let head = head.map(|head| head.trained(model, loss, &wanted, batch));
-            let head = head.transpose()?;
+            let head = trained(training, head, batch)?;
             let features = model.features_tensor(batch, input)?;
             let pass = TrainingPass::new(model, &features, &wanted)?;
             let compared = Compared::new(model, batch, loss.targets())?;
@@ -69,13 +68,28 @@ pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<
             let pass = TrainingPass::new(model, &batch.x, &wanted)?;
             let compared = Compared::with(model, batch.targets.clone(), batch.rows())?;
             let weights = batch.weights.as_ref();
-            record_pass(&mut recorder, training, (&pass, &compared), weights, step)?;
+            let both = (&pass, &compared);
+            match trained(training, head, batch.rows())? {
+                Some(head) => head.record(&mut recorder, model, both, step)?,
+                None => record_pass(&mut recorder, training, both, weights, step)?,
+            }
             (pass.gradients, compared.losses)
         }
     };
     updater.record(&mut recorder, model, &gradients)?;
     metrics::log_step(&mut recorder, &losses, history, step_count);
     recorder.finish()
+}
+
+/// Room for a head, if there is one.
+fn trained<'a>(
+    training: &Training<'_>,
+    head: Option<&'a ModelHead>,
+    rows: usize,
+) -> Result<Option<TrainedHead<'a>>, Error> {
+    let wanted = training.updater.wanted();
+    let trained = head.map(|head| head.trained(training.model, training.loss, &wanted, rows));
+    trained.transpose()
 }
 
 /// Forward, loss, backward.

@@ -4,21 +4,25 @@
 use wgrad::kernel::Element;
 use wgrad::ndarray::{Array2, Zip};
 use wgrad::ops::{
-    BinaryCrossEntropy, Huber, Layer, LeakyRelu, Loss, MeanSquaredError, Relu, Sigmoid,
-    SoftmaxCrossEntropy,
+    BinaryCrossEntropy, Gelu, Huber, Layer, LeakyRelu, Loss, MeanSquaredError, RelativeL2, Relu,
+    Sigmoid, SoftmaxCrossEntropy, Tanh,
 };
 use wgrad::plumbing::head::{
     Form, Head, HeadActivation, HeadLayer, HeadLoss, HeadPass, HeadScratch,
 };
 
+use crate::activations::{
+    density, distribution, distribution_error, gaussian_power_error, gelu, gelu_error, tanh_error,
+};
 use crate::bounds::{self, Activation, Bounded};
-use crate::gpu::{Bench, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
+use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, gpu};
 
 type Matrix = Array2<f64>;
 
 const FORMS: [Form; 2] = [Form::Tiles, Form::Registers];
 const SLOPE: f32 = 0.1;
 const DELTA: f32 = 0.25;
+const EPSILON: f32 = 0.05;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Behind {
@@ -26,17 +30,20 @@ enum Behind {
     Relu,
     Sigmoid,
     LeakyRelu,
+    Tanh,
+    Gelu,
 }
-use Behind::{LeakyRelu as Leaky, Nothing as N, Relu as R, Sigmoid as S};
+use Behind::{Gelu as G, LeakyRelu as Leaky, Nothing as N, Relu as R, Sigmoid as S, Tanh as T};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Compare {
     Squared,
     Huber,
     Binary,
+    Relative,
     Classes,
 }
-use Compare::{Binary, Classes, Huber as Robust, Squared};
+use Compare::{Binary, Classes, Huber as Robust, Relative, Squared};
 
 /// Inputs, then outputs of each layer and what is behind it; the loss; whether a `Relu` has made the rows, and whether
 /// layers have biases.
@@ -60,7 +67,7 @@ const fn network(inputs: usize, layers: &'static [(usize, Behind)], loss: Compar
 }
 
 /// Widths of no multiple, of one, and the widest; as many layers as there may be.
-const NETWORKS: [Network; 9] = [
+const NETWORKS: [Network; 13] = [
     network(1, &[(1, N)], Squared),
     network(2, &[(64, R), (64, R), (3, S)], Squared),
     network(37, &[(1, S), (3, Leaky), (128, R), (5, N)], Classes),
@@ -89,6 +96,13 @@ const NETWORKS: [Network; 9] = [
     network(32, &[(64, R), (64, R), (3, Leaky)], Robust),
     network(11, &[(17, N)], Classes),
     network(128, &[(1, N)], Binary),
+    network(7, &[(9, T), (66, G), (4, T)], Relative),
+    network(40, &[(64, G), (33, G)], Squared),
+    network(3, &[(5, T), (6, G)], Classes),
+    Network {
+        rectified: true,
+        ..network(12, &[(128, G), (2, N)], Relative)
+    },
 ];
 
 /// Around the rows of a block, and so many that workgroups take several blocks.
@@ -162,6 +176,8 @@ impl Case {
                     R => of(&Relu),
                     S => of(&Sigmoid),
                     Leaky => of(&LeakyRelu::new(SLOPE)),
+                    T => of(&Tanh),
+                    G => of(&Gelu),
                 },
             });
             inputs = outputs;
@@ -174,6 +190,7 @@ impl Case {
             Squared => Box::new(MeanSquaredError),
             Robust => Box::new(Huber::new(DELTA)),
             Binary => Box::new(BinaryCrossEntropy),
+            Relative => Box::new(RelativeL2::new(EPSILON)),
             Classes => Box::new(SoftmaxCrossEntropy),
         };
         HeadLoss::of(&*loss).unwrap()
@@ -244,7 +261,7 @@ fn known(behind: Behind) -> Option<Activation> {
     match behind {
         R => Some(Activation::Relu),
         S => Some(Activation::Sigmoid),
-        N | Leaky => None,
+        N | Leaky | T | G => None,
     }
 }
 
@@ -258,6 +275,17 @@ fn forward(behind: Behind, z: &Bounded) -> Bounded {
                 *y *= if *y > 0.0 { 1.0 } else { f64::from(SLOPE) };
                 *error += ROUNDING * y.abs();
             });
+    }
+    if behind == T || behind == G {
+        let both = Zip::from(&mut y.value).and(&mut y.error);
+        both.for_each(|y, error| {
+            let z = *y;
+            // The slope is at most 1, or 1.13.
+            (*y, *error) = match behind {
+                T => (z.tanh(), *error + tanh_error(z)),
+                _ => (gelu(z), 1.13 * *error + gelu_error(z)),
+            };
+        });
     }
     known(behind).map_or(y, |kind| bounds::activate(kind, z))
 }
@@ -277,7 +305,97 @@ fn backward(behind: Behind, z: &Bounded, y: &Bounded, dy: &Bounded) -> Bounded {
                 *error += ROUNDING * dz.abs();
             });
     }
+    if behind == T || behind == G {
+        let (points, errors) = match behind {
+            T => (&y.value, &y.error),
+            _ => (&z.value, &z.error),
+        };
+        let both = Zip::from(&mut dz.value).and(&mut dz.error);
+        both.and(points)
+            .and(errors)
+            .for_each(|dz, error, &at, &off| {
+                let (slope, of_slope) = match behind {
+                    T => ((1.0 - at) * (1.0 + at), 2.0 * at.abs() * off + off * off),
+                    _ => {
+                        let product = at * density(at);
+                        let of_product = product.abs() * (gaussian_power_error(at) + 1.5 * ULP);
+                        // The second derivative, (2 − z²)·φ(z), is at most 2·φ(0).
+                        let bend = 0.8 * off + distribution_error(at) + 1.01 * of_product;
+                        (distribution(at) + product, bend + 2.0 * ROUNDING)
+                    }
+                };
+                let rounding = 4.0 * ROUNDING * (*dz * slope).abs();
+                *error =
+                    *error * (slope.abs() + of_slope) + dz.abs() * of_slope + rounding + FLUSHED;
+                *dz *= slope;
+            });
+    }
     known(behind).map_or(dz, |kind| bounds::activate_backward(kind, z, y, dy))
+}
+
+/// Of one output: its part of the loss and the derivative of that, each with what it may be off by.
+struct Term {
+    loss: [f64; 2],
+    slope: [f64; 2],
+}
+
+/// `y` may be off by so much.
+fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
+    let d = y - t;
+    let off_d = off + ROUNDING * d.abs();
+    match loss {
+        Robust => {
+            let delta = f64::from(DELTA);
+            let loss = match d.abs() <= delta {
+                true => d * d / 2.0,
+                false => delta * (d.abs() - delta / 2.0),
+            };
+            let slope = d.clamp(-delta, delta);
+            let rounded = 4.0 * ROUNDING * (delta * d.abs() + delta * delta + d * d);
+            let of_loss = slope.abs() * off_d + off_d * off_d + rounded;
+            Term {
+                loss: [loss, of_loss],
+                slope: [slope, off_d],
+            }
+        }
+        Binary => {
+            let sigmoid = 1.0 / (1.0 + (-y).exp());
+            let loss = y.max(0.0) - y * t + (-y.abs()).exp().ln_1p();
+            // `exp` has 3 + 2|z| ULP, `log` 2⁻²¹ beside 1, a division 2.5 ULP.
+            let of_exp = (3.0 + 2.0 * y.abs()) * ULP;
+            let size = y.abs() + (y * t).abs() + 1.0;
+            let rounded = 4.0 * ROUNDING * size + of_exp + 1.0 / f64::from(1 << 21);
+            let of_slope = sigmoid * (2.0 * of_exp + 4.0 * ULP) + 2.0 * ROUNDING;
+            let slope = sigmoid - t;
+            let of_loss = slope.abs() * off + 0.25 * off * off + rounded;
+            Term {
+                loss: [loss, of_loss],
+                slope: [slope, 0.25 * off + of_slope],
+            }
+        }
+        Relative => {
+            let size = y * y + f64::from(EPSILON);
+            let (loss, slope) = (d * d / size, 2.0 * d / size);
+            // Derivatives by y at most, wherever it may be.
+            let least = (y.abs() - off).max(0.0).powi(2) + f64::from(EPSILON);
+            let (d, y) = (d.abs() + off_d, y.abs() + off);
+            let bend = 2.0 / least + 4.0 * d * y / (least * least);
+            let steep = 2.0 * d / least + 2.0 * y * d * d / (least * least);
+            // Difference, square, sum and product below the line; the quotient; and once more the difference.
+            let quotient = 6.0 * ROUNDING + 2.5 * ULP;
+            Term {
+                loss: [loss, steep * off_d + quotient * loss],
+                slope: [slope, bend * off_d + quotient * slope.abs()],
+            }
+        }
+        Squared | Classes => Term {
+            loss: [
+                d * d,
+                2.0 * d.abs() * off_d + 2.0 * off_d * off_d + 2.0 * ROUNDING * d * d,
+            ],
+            slope: [2.0 * d, 2.0 * off_d],
+        },
+    }
 }
 
 /// The mean of the losses of all rows, what it may be off by, and the gradient by the outputs.
@@ -290,46 +408,12 @@ fn compare(case: &Case, y: &Bounded) -> ([f64; 2], Bounded) {
     let (mut mean, mut dy) = ([0.0; 2], y.clone());
     let all = y.value.iter().zip(&y.error).zip(&t);
     for (((&y, &off), &t), (dy, dy_error)) in all.zip(dy.value.iter_mut().zip(&mut dy.error)) {
-        let (d, off_d) = (y - t, off + ROUNDING * (y - t).abs());
-        let delta = f64::from(DELTA);
-        // Loss; slope, the largest second derivative, and the roundings of both.
-        let (loss, slope, bend, rounded, of_slope) = match case.network.loss {
-            Robust => {
-                let loss = match d.abs() <= delta {
-                    true => d * d / 2.0,
-                    false => delta * (d.abs() - delta / 2.0),
-                };
-                let size = delta * d.abs() + delta * delta + d * d;
-                (
-                    loss,
-                    d.clamp(-delta, delta),
-                    1.0,
-                    4.0 * ROUNDING * size,
-                    0.0,
-                )
-            }
-            Binary => {
-                let sigmoid = 1.0 / (1.0 + (-y).exp());
-                let loss = y.max(0.0) - y * t + (-y.abs()).exp().ln_1p();
-                // `exp` has 3 + 2|z| ULP, `log` 2⁻²¹ beside 1, a division 2.5 ULP.
-                let of_exp = (3.0 + 2.0 * y.abs()) * ULP;
-                let size = y.abs() + (y * t).abs() + 1.0;
-                let rounded = 4.0 * ROUNDING * size + of_exp + 1.0 / f64::from(1 << 21);
-                let of_slope = sigmoid * (2.0 * of_exp + 4.0 * ULP) + 2.0 * ROUNDING;
-                (loss, sigmoid - t, 0.25, rounded, of_slope)
-            }
-            Squared | Classes => (d * d, 2.0 * d, 2.0, 2.0 * ROUNDING * d * d, 0.0),
-        };
-        let off = if case.network.loss == Binary {
-            off
-        } else {
-            off_d
-        };
-        let sums = 8.0 * (case.outputs() as f64).sqrt() * ROUNDING * loss.abs();
-        mean[0] += scale * loss;
-        mean[1] += scale * (slope.abs() * off + bend * off * off + rounded + sums);
-        *dy = scale * slope;
-        *dy_error = scale * (bend * off + of_slope + 4.0 * ROUNDING * slope.abs());
+        let Term { loss, slope } = term(case.network.loss, y, off, t);
+        let sums = 8.0 * (case.outputs() as f64).sqrt() * ROUNDING * loss[0].abs();
+        mean[0] += scale * loss[0];
+        mean[1] += scale * (loss[1] + sums);
+        *dy = scale * slope[0];
+        *dy_error = scale * (slope[1] + 4.0 * ROUNDING * slope[0].abs()) + FLUSHED;
     }
     (mean, dy)
 }

@@ -39,6 +39,7 @@ impl Head {
     ///
     /// | adapter | widest layer | fused | because |
     /// |---|---|---|---|
+    /// | hardware | any, of one layer | no | it would be as many dispatches in evaluation, and two fewer in a step |
     /// | hardware | 64 | yes | by counting: of 2→64→64→3 with batch 4,096 a step moves 1.7 MB in 7 dispatches, layer by layer 17 MB in 19; no GPU has measured it |
     /// | hardware | 128 | no | estimated: a block has fewer rows, so that a weight that is read is used less often than in a product's tile |
     /// | lavapipe | any | no | measured: 2→64→64→3 with batch 4,096 takes 32 ms fused, 18 ms layer by layer, whose tiles are larger |
@@ -50,6 +51,7 @@ impl Head {
         match gpu.software_driver() {
             Some(SoftwareDriver::Lavapipe) => slower("lavapipe was measured slower so"),
             Some(SoftwareDriver::SwiftShader) => slower("SwiftShader was not measured so"),
+            None if self.layers.len() == 1 => slower("it is one layer"),
             None if widest > Some(MOST_FAST_WIDTH) => slower("it has layers wider than 64"),
             None => Ok(()),
         }
@@ -68,10 +70,17 @@ impl Head {
             let backward = sums(down * layer.inputs.div_ceil(columns), layer.outputs);
             let [inputs, outputs] = kernels.weight_tile;
             let tiles = layer.inputs.div_ceil(inputs) * layer.outputs.div_ceil(outputs);
-            forward + backward + sums(tiles, self.block) + 4
+            // An activation that is no part of a product, and its derivative.
+            let behind = match layer.activation.kind {
+                0 | 1 => 0,
+                _ => 2 * ((self.block * layer.outputs).div_ceil(invocations) + 1),
+            };
+            forward + backward + sums(tiles, self.block) + behind + 4
         };
         let layers: usize = self.layers.iter().map(of_layer).sum();
-        let rows = (self.block * self.inputs().max(self.outputs())).div_ceil(invocations) + 1;
+        // What is read, and what is written.
+        let row = self.inputs().max(self.outputs());
+        let rows = 2 * ((self.block * row).div_ceil(invocations) + 1);
         let losses = self.block.div_ceil(invocations) * (3 * self.outputs() + 4) + 1;
         (layers + rows + losses) as u64
     }
