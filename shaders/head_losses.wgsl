@@ -93,7 +93,7 @@ fn compare_values(first: u32, rows: u32, local: u32) {
             let a = value(at + c);
             let term = loss_of_value(a, targets[(first + row) * outputs + c]);
             sum += term.loss;
-            is_sound = is_sound && term.is_sound;
+            is_sound = is_sound & term.is_sound;
             let da = select(bitcast<f32>(not_a_number), head.scale * term.slope, term.is_sound);
             set_value(at + c, da * derivative(last, at + c));
         }
@@ -117,7 +117,7 @@ fn compare_classes(first: u32, rows: u32, local: u32) {
         for (var c = 0u; c < classes; c++) {
             let z = value(at + c);
             largest = max(largest, z);
-            is_sound = is_sound && is_finite(z);
+            is_sound = is_sound & is_finite(z);
         }
         var sum = 0.0;
         for (var c = 0u; c < classes; c++) {

@@ -42,5 +42,5 @@ fn is_probability(value: f32) -> bool {
 //   max(z, 0) − z·t + log(1 + e^−|z|)     (so that no power of e overflows), and 1 / (1 + e^−z) − t
 fn binary_term(z: f32, probability: f32) -> Term {
     let loss = max(z, 0.0) - z * probability + log(1.0 + exp(-abs(z)));
-    return Term(loss, logistic(z) - probability, is_finite(z) && is_probability(probability));
+    return Term(loss, logistic(z) - probability, is_finite(z) & is_probability(probability));
 }
