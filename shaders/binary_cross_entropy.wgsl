@@ -20,12 +20,6 @@ struct Shape {
 @group(0) @binding(3) var<storage, read_write> losses: array<f32>;   // (1, rows)
 @group(0) @binding(4) var<storage, read_write> dlogits: array<f32>;  // (rows, outputs)
 
-// Of zero of both signs, and of positive numbers up to 1, whose bits are in their order.
-fn is_probability(value: f32) -> bool {
-    let bits = bitcast<u32>(value);
-    return bits <= 0x3f800000u || bits == 0x80000000u;
-}
-
 @compute @workgroup_size(64)
 fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                     @builtin(local_invocation_index) local: u32) {
@@ -37,13 +31,10 @@ fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) c
     var sound = true;
     var sum = 0.0;
     for (var c = 0u; c < shape.outputs; c++) {
-        let z = logits[first + c];
-        let target_probability = targets[first + c];
-        sound = sound && is_finite(z) && is_probability(target_probability);
-        let e = exp(-abs(z));
-        let sigmoid = select(e, 1.0, z >= 0.0) / (1.0 + e);
-        sum += max(z, 0.0) - z * target_probability + log(1.0 + e);
-        dlogits[first + c] = shape.scale * (sigmoid - target_probability);
+        let term = binary_term(logits[first + c], targets[first + c]);
+        sound = sound && term.is_sound;
+        sum += term.loss;
+        dlogits[first + c] = shape.scale * term.slope;
     }
     var not_a_number = 0x7fc00000u;
     var infinite = 0x7f800000u;

@@ -35,15 +35,10 @@ fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) c
     var finite = true;
     var sum = 0.0;
     for (var c = 0u; c < shape.outputs; c++) {
-        let is_number = is_finite(y[first + c]) & is_finite(targets[first + c]);
-        finite = finite & is_number;
-        let difference = y[first + c] - targets[first + c];
-        let distance = abs(difference);
-        let squared = 0.5 * difference * difference;
-        let linear = shape.delta * (distance - 0.5 * shape.delta);
-        sum += select(linear, squared, distance <= shape.delta);
-        let slope = shape.scale * clamp(difference, -shape.delta, shape.delta);
-        dy[first + c] = select(bitcast<f32>(not_a_number), slope, is_number);
+        let term = huber_term(y[first + c], targets[first + c], shape.delta);
+        finite = finite & term.is_sound;
+        sum += term.loss;
+        dy[first + c] = select(bitcast<f32>(not_a_number), shape.scale * term.slope, term.is_sound);
     }
     let mean = sum / f32(shape.outputs);
     let in_range = select(bitcast<f32>(infinite), mean, is_finite(mean));

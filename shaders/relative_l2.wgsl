@@ -31,21 +31,14 @@ fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) c
     var not_a_number = 0x7fc00000u;
     var infinite = 0x7f800000u;
     var finite = true;
-    var in_range = true;
     var sum = 0.0;
     for (var c = 0u; c < shape.outputs; c++) {
-        let output = y[first + c];
-        let is_number = is_finite(output) & is_finite(targets[first + c]);
-        finite = finite & is_number;
-        let difference = output - targets[first + c];
-        let squared = difference * difference;
-        let size = output * output + shape.epsilon;
-        in_range = in_range & is_finite(squared) & is_finite(size);
-        sum += squared / size;
-        let slope = shape.scale * (difference / size);
-        dy[first + c] = select(bitcast<f32>(not_a_number), slope, is_number);
+        let term = relative_term(y[first + c], targets[first + c], shape.epsilon);
+        finite = finite & term.is_sound;
+        sum += term.loss;
+        dy[first + c] = select(bitcast<f32>(not_a_number), shape.scale * term.slope, term.is_sound);
     }
     let mean = sum / f32(shape.outputs);
-    let loss = select(bitcast<f32>(infinite), mean, in_range & is_finite(mean));
+    let loss = select(bitcast<f32>(infinite), mean, is_finite(mean));
     losses[row] = select(bitcast<f32>(not_a_number), loss, finite);
 }

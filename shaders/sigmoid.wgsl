@@ -1,6 +1,6 @@
 // Logistic sigmoid.
 //
-//   forward    y  = 1 / (1 + e⁻ˣ), computed from e^−|x| so that nothing overflows
+//   forward    y  = 1 / (1 + e⁻ˣ): see logistic.wgsl
 //   backward   dx = dy · (1 − y) · y
 
 struct Shape {
@@ -18,8 +18,7 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
     for (var j = 0u; j < 4u; j++) {
         let i = first + 256u * j;
         if (i < shape.elements) {
-            let e = exp(-abs(x[i]));
-            y[i] = select(e, 1.0, x[i] >= 0.0) / (1.0 + e);
+            y[i] = logistic(x[i]);
         }
     }
 }

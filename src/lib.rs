@@ -254,6 +254,13 @@ pub mod plumbing {
         [ops::contracts(), steps::contracts()].concat()
     }
 
+    /// The head of a network in one dispatch.
+    pub mod head {
+        pub use crate::ops::head::{
+            Form, Head, HeadActivation, HeadLayer, HeadLoss, HeadPass, HeadScratch,
+        };
+    }
+
     /// What networks record between their layers.
     pub mod values {
         pub use crate::ops::add::{accumulate, add, copy, scale};

@@ -4,6 +4,7 @@ mod backward;
 #[cfg(not(target_arch = "wasm32"))]
 mod direct;
 mod forward;
+mod head;
 mod memory;
 #[cfg(feature = "onnx")]
 mod onnx;
@@ -25,6 +26,7 @@ use crate::tensor::{self, Arena, ArenaSpec, Tensor};
 
 pub(crate) use backward::{Compared, TrainingPass};
 pub(crate) use forward::{ForwardPass, TrainingStep};
+pub(crate) use head::{ModelHead, TrainedHead};
 pub use pass::Pass;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use probe::probe_loss;

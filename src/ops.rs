@@ -22,6 +22,7 @@ pub(crate) mod gather;
 mod gelu;
 mod group;
 pub(crate) mod hash_grid;
+pub(crate) mod head;
 mod huber;
 mod known;
 mod layer;
@@ -135,6 +136,7 @@ pub(crate) fn contracts() -> Vec<Contract> {
         &relative_l2::contracts(),
         &binary_cross_entropy::contracts(),
         &adjusted_cross_entropy::contracts(),
+        &head::contracts(),
         &clip::contracts(),
         &sgd::contracts(),
         &adam::contracts(),

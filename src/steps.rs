@@ -1,7 +1,8 @@
-//! How one step of training becomes dispatches: layer by layer, or fused into two.
+//! How one step of training becomes dispatches: layer by layer, with the network's head fused, or fused into two.
 
 mod batch;
 mod fused;
+mod head;
 mod layers;
 
 use std::fmt::Debug;
@@ -39,6 +40,13 @@ pub enum Fusion {
     Layers,
     /// Two dispatches: multilayer perceptrons trained by plain SGD on softmax cross-entropy.
     Fused,
+    /// Layer by layer up to the network's head, the chain of at most 8 [`Linear`](crate::ops::Linear) layers at its end of
+    /// at most 128 inputs and outputs each: its forward pass, the loss and its backward pass are one dispatch, in which a
+    /// block of rows stays in workgroup memory, and a second one sums its gradients. Behind a layer may be a `Relu`,
+    /// `LeakyRelu`, `Sigmoid`, `Tanh` or `Gelu`, and before the head whatever there is, an encoding say. Any optimizer;
+    /// losses that are local to a row: `MeanSquaredError`, `RelativeL2`, `Huber`, `BinaryCrossEntropy` and
+    /// `SoftmaxCrossEntropy` without weights of classes. Rows have no weights, and no parameter of the head is frozen.
+    Head,
 }
 
 /// What a step needs to know of a training.
@@ -71,7 +79,7 @@ pub(crate) enum Rows<'a> {
 #[derive(Debug)]
 pub(crate) struct Steps {
     runner: Box<dyn Runner>,
-    /// `Layers` or `Fused`.
+    /// `Layers`, `Fused` or `Head`.
     fusion: Fusion,
     /// Why `Layers` was taken, where both were to choose from.
     unfused: Option<Unfused>,
@@ -117,7 +125,11 @@ impl Steps {
     /// Records the steps of a training as `fusion` asks.
     pub(crate) fn record(training: &Training<'_>, fusion: Fusion) -> Result<Self, Error> {
         if fusion == Fusion::Layers {
-            return layers::record(training);
+            return layers::record(training, None);
+        }
+        if fusion == Fusion::Head {
+            let head = head::of(training).map_err(Error::Plan)?;
+            return layers::record(training, Some(&head));
         }
         let algorithm = match training.model.gpu().software_driver() {
             None => fused::Algorithm::Tiles,
@@ -130,16 +142,19 @@ impl Steps {
         }
         match network.and_then(fused::Network::if_faster) {
             Ok(network) => network.record(training),
-            Err(unfused) => Ok(Self {
-                unfused: Some(unfused),
-                ..layers::record(training)?
-            }),
+            Err(unfused) => match head::if_faster(training) {
+                Ok(head) => layers::record(training, Some(&head)),
+                Err(of_head) => Ok(Self {
+                    unfused: Some(head::more_telling(training, unfused, of_head)),
+                    ..layers::record(training, None)?
+                }),
+            },
         }
     }
 
     /// One step on rows in tensors, as a plan to be run as it is.
     pub(crate) fn on_tensors(training: &Training<'_>) -> Result<Plan, Error> {
-        layers::step(training)
+        layers::step(training, head::if_faster(training).ok().as_ref())
     }
 
     /// Submits some steps at once, at most so many: what ends well before a system takes the device for hung. One that is

@@ -190,7 +190,7 @@ impl Trainer {
         #[cfg(not(target_arch = "wasm32"))]
         probe_loss(model.gpu(), &loss, model.output())?;
         let mut trainer = Self::with(model, loss, optimizer, None)?;
-        let steps = trainer.record(Rows::Tensors(&batch), Fusion::Layers)?;
+        let steps = trainer.record(Rows::Tensors(&batch), Fusion::Auto)?;
         let batch = Box::new(batch);
         trainer.source = Source::External { batch, steps };
         Ok(trainer)

@@ -4,6 +4,8 @@
 //! them in `src/ops`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "common/bounds.rs"]
+mod bounds;
 #[path = "common/gpu.rs"]
 mod gpu;
 #[path = "common/norm_bounds.rs"]
@@ -35,6 +37,8 @@ mod extremes;
 mod frames;
 #[path = "parity/hash_grid.rs"]
 mod hash_grid;
+#[path = "parity/head.rs"]
+mod head;
 #[path = "parity/huber.rs"]
 mod huber;
 #[path = "parity/layer_norm.rs"]

@@ -9,6 +9,8 @@
 mod coverage;
 #[path = "common/gpu.rs"]
 mod gpu;
+#[path = "sanitize/heads.rs"]
+mod heads;
 #[path = "sanitize/kernels.rs"]
 mod kernels;
 #[path = "sanitize/nan.rs"]
@@ -38,6 +40,7 @@ impl Drop for StopAll<'_> {
 fn every_kernel_is_clean_and_every_block_is_reached() {
     let cases: Vec<Case> = kernels::cases()
         .into_iter()
+        .chain(heads::cases())
         .chain(trainings::cases())
         .collect();
     let coverage = Coverage::default();

@@ -26,6 +26,8 @@ mod dropout;
 mod evaluation;
 #[path = "training/extremes.rs"]
 mod extremes;
+#[path = "training/heads.rs"]
+mod heads;
 #[path = "training/history.rs"]
 mod history;
 #[path = "training/indices.rs"]

@@ -18,12 +18,32 @@ pub enum Unfused {
     /// The loss is another.
     #[error("the loss is not softmax cross-entropy")]
     Loss,
+    /// The loss is none of those that a fused head has.
+    #[error(
+        "the loss is not MeanSquaredError, RelativeL2, Huber, BinaryCrossEntropy or SoftmaxCrossEntropy: a fused head has \
+         those"
+    )]
+    RowLoss,
     /// The loss is softmax cross-entropy with class weights or smoothed labels.
     #[error("the loss has class weights or label smoothing, which the fused step has not")]
     AdjustedLoss,
     /// The features are floats.
     #[error("the features are not bytes")]
     Features,
+    /// The features are bytes, which a first layer by itself takes as they are.
+    #[error(
+        "the features are bytes: a fused head takes floats, which are four times as much to read"
+    )]
+    Bytes,
+    /// Rows have weights.
+    #[error("rows have weights, which a fused head has not")]
+    RowWeights,
+    /// A parameter of the head is frozen.
+    #[error("{name} is frozen: a fused head computes the gradients by all of its parameters")]
+    Frozen {
+        /// Its name, for example `layers.2.weight`.
+        name: String,
+    },
     /// The optimizer is another.
     #[error("the optimizer is not plain SGD with a constant learning rate")]
     Optimizer,
@@ -78,6 +98,12 @@ pub enum Unfused {
         parts: u64,
         /// Weights of all layers but the first.
         later: u64,
+    },
+    /// The head can be fused, but is not taken for faster so.
+    #[error("its head is not taken for faster fused: {because}")]
+    SlowerHead {
+        /// What decides.
+        because: &'static str,
     },
     /// A kernel needs more than the device allows.
     #[error("{kernel} takes {needed} {what}, but this device allows {available} ({limit})")]

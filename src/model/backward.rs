@@ -92,6 +92,12 @@ impl TrainingPass {
         delta.expect("backward: a gradient that is read has a tensor")
     }
 
+    /// Where the gradient by what a layer takes goes, of which this is the output.
+    pub(super) fn gradient_to(&self, value: usize) -> Option<(usize, Arrival)> {
+        let step = self.steps.iter().find(|step| step.value == value)?;
+        step.to.first().copied().flatten()
+    }
+
     /// Where a gradient goes: at once to its place, or to be added to what is there.
     fn target(&self, value: usize, arrival: Arrival) -> Tensor {
         let delta = self.delta(value);
@@ -141,8 +147,19 @@ impl Model {
         pass: &TrainingPass,
         training: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
+        self.record_backward_from(recorder, pass, training, self.graph.values.len() - 1)
+    }
+
+    /// The same from a value on, whose gradient is there.
+    pub(super) fn record_backward_from(
+        &self,
+        recorder: &mut Recorder<'_>,
+        pass: &TrainingPass,
+        training: Option<TrainingStep<'_>>,
+        first: usize,
+    ) -> Result<(), Error> {
         let values = &pass.values;
-        for step in &pass.steps {
+        for step in pass.steps.iter().filter(|step| step.value <= first) {
             let dy = pass.delta(step.value);
             match &self.graph.values[step.value].source {
                 Source::Input { .. } => {}

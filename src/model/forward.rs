@@ -60,7 +60,7 @@ impl ForwardPass {
 
     /// Records the pass, outside of training.
     pub(crate) fn record(&self, model: &Model, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        model.record_forward(recorder, &self.values, None)
+        model.record_passing(recorder, &self.values)
     }
 
     /// Records the loss of each row.
@@ -143,7 +143,7 @@ impl Model {
         for first in (0..rows).step_by(most) {
             let part = most.min(rows - first);
             let values = values.between(&x.rows_from(first, part), &y.rows_from(first, part));
-            self.record_forward(&mut recorder, &values, None)?;
+            self.record_passing(&mut recorder, &values)?;
         }
         recorder.finish()
     }
@@ -189,7 +189,18 @@ impl Model {
         values: &Values,
         step: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
-        for (index, value) in self.graph.values.iter().enumerate() {
+        self.record_forward_to(recorder, values, step, self.graph.values.len() - 1)
+    }
+
+    /// The same up to a value.
+    pub(super) fn record_forward_to(
+        &self,
+        recorder: &mut Recorder<'_>,
+        values: &Values,
+        step: Option<TrainingStep<'_>>,
+        last: usize,
+    ) -> Result<(), Error> {
+        for (index, value) in self.graph.values[..=last].iter().enumerate() {
             let y = &values.of[index];
             match &value.source {
                 Source::Input { first } => {

@@ -50,6 +50,8 @@ static FORWARD_BACKWARD: Kernel<OfValues> = Kernel {
     shader: "binary_cross_entropy",
     source: concat!(
         include_str!("../../shaders/is_finite.wgsl"),
+        include_str!("../../shaders/logistic.wgsl"),
+        include_str!("../../shaders/loss_terms.wgsl"),
         include_str!("../../shaders/binary_cross_entropy.wgsl"),
     ),
     entry: "forward_backward",

@@ -15,7 +15,10 @@ pub struct Gelu;
 
 static KERNELS: Elementwise = Elementwise::new(
     "gelu",
-    include_str!("../../shaders/gelu.wgsl"),
+    concat!(
+        include_str!("../../shaders/gaussian.wgsl"),
+        include_str!("../../shaders/gelu.wgsl"),
+    ),
     Reads::Input,
     [28, 31],
 );

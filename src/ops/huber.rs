@@ -40,7 +40,7 @@ use crate::reference;
 #[doc(alias = "SmoothL1Loss")]
 #[derive(Debug, Clone, Copy)]
 pub struct Huber {
-    delta: f32,
+    pub(super) delta: f32,
 }
 
 impl Huber {
@@ -71,6 +71,8 @@ static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
     shader: "huber",
     source: concat!(
         include_str!("../../shaders/is_finite.wgsl"),
+        include_str!("../../shaders/logistic.wgsl"),
+        include_str!("../../shaders/loss_terms.wgsl"),
         include_str!("../../shaders/huber.wgsl"),
     ),
     entry: "forward_backward",

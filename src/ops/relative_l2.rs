@@ -38,7 +38,7 @@ use crate::reference;
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct RelativeL2 {
-    epsilon: f32,
+    pub(super) epsilon: f32,
 }
 
 impl RelativeL2 {
@@ -69,6 +69,8 @@ static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
     shader: "relative_l2",
     source: concat!(
         include_str!("../../shaders/is_finite.wgsl"),
+        include_str!("../../shaders/logistic.wgsl"),
+        include_str!("../../shaders/loss_terms.wgsl"),
         include_str!("../../shaders/relative_l2.wgsl"),
     ),
     entry: "forward_backward",

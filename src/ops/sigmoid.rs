@@ -12,7 +12,10 @@ pub struct Sigmoid;
 
 static KERNELS: Elementwise = Elementwise::new(
     "sigmoid",
-    include_str!("../../shaders/sigmoid.wgsl"),
+    concat!(
+        include_str!("../../shaders/logistic.wgsl"),
+        include_str!("../../shaders/sigmoid.wgsl"),
+    ),
     Reads::Output,
     [4, 3],
 );

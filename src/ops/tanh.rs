@@ -14,6 +14,7 @@ static KERNELS: Elementwise = Elementwise::new(
     "tanh",
     concat!(
         include_str!("../../shaders/is_nan.wgsl"),
+        include_str!("../../shaders/hyperbolic_tangent.wgsl"),
         include_str!("../../shaders/tanh.wgsl"),
     ),
     Reads::Output,

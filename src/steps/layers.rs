@@ -1,19 +1,24 @@
 use super::{Fusion, Rows, Runner, Steps, Training};
 use crate::error::Error;
 use crate::kernel::Element;
-use crate::model::{Compared, Model, TrainingPass, TrainingStep};
+use crate::model::{Compared, Model, ModelHead, TrainedHead, TrainingPass, TrainingStep};
 use crate::ops::{add, columns, gather, metrics, row_weights, sample};
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
 
-/// One step, layer by layer: choose, gather, forward, loss, backward, update, log.
-pub(super) fn record(training: &Training<'_>) -> Result<Steps, Error> {
-    let step = step(training)?;
-    Ok(Steps::new(Fusion::Layers, Layers { step }))
+/// One step, layer by layer: choose, gather, forward, loss, backward, update, log. With a head, the last layers and the
+/// loss are its dispatches.
+pub(super) fn record(training: &Training<'_>, head: Option<&ModelHead>) -> Result<Steps, Error> {
+    let step = step(training, head)?;
+    let fusion = match head {
+        None => Fusion::Layers,
+        Some(_) => Fusion::Head,
+    };
+    Ok(Steps::new(fusion, Layers { step }))
 }
 
 /// The same as a plan. Rows in tensors are neither chosen nor gathered.
-pub(super) fn step(training: &Training<'_>) -> Result<Plan, Error> {
+pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<Plan, Error> {
     let &Training {
         model,
         loss,
@@ -31,7 +36,12 @@ pub(super) fn step(training: &Training<'_>) -> Result<Plan, Error> {
             accumulated,
             sampling,
         } => {
-            let input = model.input_element(resident.features());
+            let input = match head {
+                // Its kernels take floats.
+                Some(head) if head.input() == 0 => Element::F32,
+                _ => model.input_element(resident.features()),
+            };
+            let head = trained(training, head, batch)?;
             let features = model.features_tensor(batch, input)?;
             let pass = TrainingPass::new(model, &features, &wanted)?;
             let compared = Compared::new(model, batch, loss.targets())?;
@@ -45,7 +55,11 @@ pub(super) fn step(training: &Training<'_>) -> Result<Plan, Error> {
                 let targets = &compared.targets;
                 gather::batch(&mut recorder, resident, chosen, &features, targets);
                 let both = (&pass, &compared);
-                record_pass(&mut recorder, training, both, None, step.part(part))?;
+                let step = step.part(part);
+                match &head {
+                    Some(head) => head.record(&mut recorder, model, both, step)?,
+                    None => record_pass(&mut recorder, training, both, None, step)?,
+                }
                 sum.add(&mut recorder, &pass, &compared);
             }
             sum.finish(&mut recorder, pass, compared)
@@ -54,13 +68,28 @@ pub(super) fn step(training: &Training<'_>) -> Result<Plan, Error> {
             let pass = TrainingPass::new(model, &batch.x, &wanted)?;
             let compared = Compared::with(model, batch.targets.clone(), batch.rows())?;
             let weights = batch.weights.as_ref();
-            record_pass(&mut recorder, training, (&pass, &compared), weights, step)?;
+            let both = (&pass, &compared);
+            match trained(training, head, batch.rows())? {
+                Some(head) => head.record(&mut recorder, model, both, step)?,
+                None => record_pass(&mut recorder, training, both, weights, step)?,
+            }
             (pass.gradients, compared.losses)
         }
     };
     updater.record(&mut recorder, model, &gradients)?;
     metrics::log_step(&mut recorder, &losses, history, step_count);
     recorder.finish()
+}
+
+/// Room for a head, if there is one.
+fn trained<'a>(
+    training: &Training<'_>,
+    head: Option<&'a ModelHead>,
+    rows: usize,
+) -> Result<Option<TrainedHead<'a>>, Error> {
+    let wanted = training.updater.wanted();
+    let trained = head.map(|head| head.trained(training.model, training.loss, &wanted, rows));
+    trained.transpose()
 }
 
 /// Forward, loss, backward.

@@ -227,6 +227,7 @@ impl Train for Trainer {
     fn plan_in_words(&self) -> String {
         let kind = match (self.fusion(), self.unfused()) {
             (Fusion::Fused, _) => "fused".to_owned(),
+            (Fusion::Head, _) => "head fused".to_owned(),
             (_, Some(unfused)) => format!("layers, as {unfused}"),
             (_, None) => "layers".to_owned(),
         };

@@ -26,7 +26,7 @@ impl Trainer {
         plans
     }
 
-    /// Which dispatches make a step: [`Fusion::Layers`] or [`Fusion::Fused`].
+    /// Which dispatches make a step: [`Fusion::Layers`], [`Fusion::Fused`] or [`Fusion::Head`].
     #[must_use]
     pub fn fusion(&self) -> Fusion {
         self.source.steps().map_or(Fusion::Layers, Steps::fusion)

@@ -196,9 +196,9 @@ impl Trainer {
         self.given.forget();
         let recorded = match &self.source {
             Source::Given => return Ok(()),
-            Source::External { batch, .. } => self.record(Rows::Tensors(batch), Fusion::Layers)?,
+            Source::External { batch, .. } => self.record(Rows::Tensors(batch), Fusion::Auto)?,
             #[cfg(not(target_arch = "wasm32"))]
-            Source::Stream { streamed, .. } => self.record(streamed.rows(), Fusion::Layers)?,
+            Source::Stream { streamed, .. } => self.record(streamed.rows(), Fusion::Auto)?,
             Source::Examples {
                 examples,
                 batch,

@@ -159,7 +159,7 @@ impl Trainer {
         }
         let streamed = Box::new(Streamed::new(&model, windows)?);
         let mut trainer = Self::with(model, loss, optimizer, None)?;
-        let steps = trainer.record(streamed.rows(), Fusion::Layers)?;
+        let steps = trainer.record(streamed.rows(), Fusion::Auto)?;
         trainer.source = Source::Stream { streamed, steps };
         Ok(trainer)
     }

@@ -49,13 +49,13 @@ pub(crate) fn linear_layers(parameters: &Parameters<f64>) -> Vec<Vec<Matrix>> {
 }
 
 impl Bounded {
-    fn exact(value: Matrix) -> Self {
+    pub(crate) fn exact(value: Matrix) -> Self {
         let error = Matrix::zeros(value.raw_dim());
         Self { value, error }
     }
 
     /// `self·other`: a sum of as many products as `self` has columns, and `extra` additions.
-    fn times(&self, other: &Self, extra: usize) -> Self {
+    pub(crate) fn times(&self, other: &Self, extra: usize) -> Self {
         let [a, b] = [self.value.mapv(f64::abs), other.value.mapv(f64::abs)];
         let terms = (self.value.ncols() + extra) as f64;
         let rounding = 8.0 * terms.sqrt() * ROUNDING;
@@ -67,7 +67,7 @@ impl Bounded {
         }
     }
 
-    fn transposed(&self) -> Self {
+    pub(crate) fn transposed(&self) -> Self {
         Self {
             value: self.value.t().to_owned(),
             error: self.error.t().to_owned(),
@@ -75,7 +75,7 @@ impl Bounded {
     }
 
     /// Sums of the columns.
-    fn sum_of_rows(&self) -> Self {
+    pub(crate) fn sum_of_rows(&self) -> Self {
         let rounding = 8.0 * (self.value.nrows() as f64).sqrt() * ROUNDING;
         let sum = |matrix: &Matrix| matrix.sum_axis(Axis(0)).insert_axis(Axis(0));
         let absolute = sum(&self.value.mapv(f64::abs));
@@ -86,7 +86,7 @@ impl Bounded {
     }
 }
 
-fn linear(x: &Bounded, parameters: &[Matrix]) -> Bounded {
+pub(crate) fn linear(x: &Bounded, parameters: &[Matrix]) -> Bounded {
     let [w, b] = [&parameters[0], &parameters[1]];
     let mut y = x.times(&Bounded::exact(w.clone()), 1);
     let rounding = 8.0 * ((w.nrows() + 1) as f64).sqrt() * ROUNDING;
@@ -95,7 +95,7 @@ fn linear(x: &Bounded, parameters: &[Matrix]) -> Bounded {
     y
 }
 
-fn activate(activation: Activation, x: &Bounded) -> Bounded {
+pub(crate) fn activate(activation: Activation, x: &Bounded) -> Bounded {
     let mut y = x.clone();
     Zip::from(&mut y.value)
         .and(&mut y.error)
@@ -113,7 +113,12 @@ fn activate(activation: Activation, x: &Bounded) -> Bounded {
 }
 
 /// `dy` through an activation: `x` is its input, `y` its output.
-fn activate_backward(activation: Activation, x: &Bounded, y: &Bounded, dy: &Bounded) -> Bounded {
+pub(crate) fn activate_backward(
+    activation: Activation,
+    x: &Bounded,
+    y: &Bounded,
+    dy: &Bounded,
+) -> Bounded {
     let mut dx = dy.clone();
     Zip::from(&mut dx.value)
         .and(&mut dx.error)
@@ -147,7 +152,7 @@ fn activate_backward(activation: Activation, x: &Bounded, y: &Bounded, dy: &Boun
 }
 
 /// Loss of each row and gradient by the logits.
-fn softmax_cross_entropy(logits: &Bounded, labels: &[u32]) -> ([f64; 2], Bounded) {
+pub(crate) fn softmax_cross_entropy(logits: &Bounded, labels: &[u32]) -> ([f64; 2], Bounded) {
     let [rows, classes] = [logits.value.nrows(), logits.value.ncols()];
     let mut dlogits = Bounded::exact(Matrix::zeros((rows, classes)));
     let mut mean = [0.0; 2];

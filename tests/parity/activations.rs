@@ -160,7 +160,7 @@ fn leaky_relu_error(y: f64) -> f64 {
 /// they are made of), times x (a rounding), of a fraction that is less than 0.01 ULP off. Elsewhere
 /// `(1 − e) / (1 + e)` of `e = exp(−2|x|)`: two rounded sums, a division, and the error of `e`, which
 /// is 3 + 4|x| ULP, times `2e/(1 − e²)`.
-fn tanh_error(x: f64) -> f64 {
+pub(crate) fn tanh_error(x: f64) -> f64 {
     let ulps = if x.abs() < 0.5 {
         1.0 + 0.25 + 2.5 + 0.5 + 0.01
     } else {
@@ -180,15 +180,15 @@ fn tanh_backward_error(dx: f64) -> f64 {
 }
 
 /// The normal distribution function.
-fn distribution(x: f64) -> f64 {
+pub(crate) fn distribution(x: f64) -> f64 {
     0.5 * libm::erfc(-x / 2f64.sqrt())
 }
 
-fn density(x: f64) -> f64 {
+pub(crate) fn density(x: f64) -> f64 {
     (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt()
 }
 
-fn gelu(x: f64) -> f64 {
+pub(crate) fn gelu(x: f64) -> f64 {
     x * distribution(x)
 }
 
@@ -197,7 +197,7 @@ fn gelu_backward(x: f64, dy: f64) -> f64 {
 }
 
 /// Relative, of `exp(−x²/2)`: its own 3 + x² ULP, and the rounding of x².
-fn gaussian_power_error(x: f64) -> f64 {
+pub(crate) fn gaussian_power_error(x: f64) -> f64 {
     (3.0 + x * x) * ULP + 0.5 * x * x * ROUNDING
 }
 
@@ -206,7 +206,7 @@ fn gaussian_power_error(x: f64) -> f64 {
 /// Coefficient k is rounded, and then 2k more times with the sums and products it goes into: at most
 /// 9.6 ULP of P with these coefficients, again where t = 1. P fits to 0.25 ULP; the product by the power
 /// is rounded. For x > 0 a rounded difference follows. A power that is flushed to 0 takes Φ with it.
-fn distribution_error(x: f64) -> f64 {
+pub(crate) fn distribution_error(x: f64) -> f64 {
     if x < -15.0 {
         return 0.0;
     }
@@ -215,7 +215,7 @@ fn distribution_error(x: f64) -> f64 {
     below + if x > 0.0 { ROUNDING } else { 0.0 }
 }
 
-fn gelu_error(x: f64) -> f64 {
+pub(crate) fn gelu_error(x: f64) -> f64 {
     x.abs() * distribution_error(x) + ROUNDING * gelu(x).abs() + FLUSHED
 }
 

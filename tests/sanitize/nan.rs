@@ -19,6 +19,7 @@ use wgrad::wgsl_sanitizer::{NanComparisons, Order};
 use wgrad::{Fusion, Gpu, Sanitizer, Sequential, Shape, Trainer};
 
 use crate::gpu::gpu;
+use crate::heads;
 use crate::kernels::{IMAGES, convolutions, input_of, tensor, words};
 use crate::trainings::{GPUS, bytes, floats};
 
@@ -119,6 +120,7 @@ fn a_nan_comes_out_however_comparisons_come_out() {
     elementwise(&mut faults);
     encodings(&mut faults);
     losses(&mut faults);
+    fused_heads(&mut faults);
     faults.seeds = FEW;
     pooled(&mut faults);
     with_parameters(&mut faults);
@@ -160,6 +162,27 @@ fn encodings(faults: &mut Faults) {
             let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
             layer.forward(recorder, pass).unwrap();
         });
+    }
+}
+
+/// Of a row with a NaN the loss is NaN, and so is what the forward pass gives.
+fn fused_heads(faults: &mut Faults) {
+    let losses: [&dyn Loss; 2] = [&MeanSquaredError, &SoftmaxCrossEntropy];
+    for form in heads::FORMS {
+        for (last, loss) in losses.into_iter().enumerate() {
+            let settings = [true, false, true];
+            let all = heads::all_behind(5 * last);
+            let head = heads::recorded(gpu(), form, &all, 5, loss, settings);
+            for input in &head.inputs {
+                let numbers = gpu().read::<f32>(input).unwrap();
+                let mut with_nan = numbers.clone();
+                with_nan[0] = f32::NAN;
+                gpu().write(input, &with_nan).unwrap();
+                let case = format!("{form:?}, {loss:?}, NaN in {}", input.label());
+                faults.plans(&case, gpu(), &[&head.plan], &[&head.losses, &head.y]);
+                gpu().write(input, &numbers).unwrap();
+            }
+        }
     }
 }
 

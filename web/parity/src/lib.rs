@@ -4,6 +4,8 @@
 // What clippy allows in tests by itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)]
 
+#[path = "../../../tests/common/bounds.rs"]
+mod bounds;
 mod browser;
 #[path = "../../../tests/common/gpu.rs"]
 mod gpu;

@@ -1,0 +1,37 @@
+// The head of a network on GPUs: a block's values lie in workgroup memory, and an invocation holds small tiles.
+
+const INVOCATIONS = 256u;
+// Sums of an invocation in a product with the rows.
+const ROWS = 4u;
+const COLUMNS = 2u;
+// Those of a gradient by weights.
+const WEIGHT_INPUTS = 4u;
+const WEIGHT_OUTPUTS = 4u;
+// Values of the rows of a block.
+const ROOM = 4096u;
+
+@group(0) @binding(0) var<uniform> head: Head;
+@group(0) @binding(1) var<storage, read> parameters: array<f32>;       // all of the network's
+@group(0) @binding(2) var<storage, read> x: array<f32>;                // (rows, inputs)
+@group(0) @binding(3) var<storage, read> targets: array<f32>;          // (rows, outputs), of train_values
+@group(0) @binding(3) var<storage, read> labels: array<u32>;           // (1, rows), of train_classes
+@group(0) @binding(4) var<storage, read_write> losses: array<f32>;     // (1, rows)
+@group(0) @binding(5) var<storage, read_write> slots: array<f32>;      // (workgroups, slot)
+@group(0) @binding(6) var<storage, read_write> dx: array<f32>;         // (rows, inputs)
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;          // (rows, outputs), of forward
+
+var<workgroup> values: array<f32, ROOM>;
+
+fn take_place(workgroup: u32) {}
+
+fn value(at: u32) -> f32 {
+    return values[at];
+}
+
+fn set_value(at: u32, to: f32) {
+    values[at] = to;
+}
+
+fn synchronize() {
+    workgroupBarrier();
+}

@@ -1,0 +1,46 @@
+// Losses of values, output by output: the part of each in the loss of its row, and the derivative of that by the output.
+// is_finite.wgsl and logistic.wgsl stand before this.
+
+struct Term {
+    loss: f32,
+    slope: f32,
+    is_sound: bool, // whether output and target are what the loss takes
+}
+
+//   h(d) = d² / 2                     where |d| ≤ delta,     d = y − t
+//          delta · (|d| − delta / 2)  elsewhere
+//   h′   = min(max(d, −delta), delta)
+fn huber_term(y: f32, expected: f32, delta: f32) -> Term {
+    let difference = y - expected;
+    let distance = abs(difference);
+    let squared = 0.5 * difference * difference;
+    let linear = delta * (distance - 0.5 * delta);
+    let loss = select(linear, squared, distance <= delta);
+    return Term(loss, clamp(difference, -delta, delta), is_finite(y) & is_finite(expected));
+}
+
+//   (y − t)² / (y² + epsilon), and half of the derivative that takes what is below the line for a constant:
+//   (y − t) / (y² + epsilon)
+//
+// Where a square of finite numbers is too large for f32, the loss is infinite.
+fn relative_term(y: f32, expected: f32, epsilon: f32) -> Term {
+    var infinite = 0x7f800000u;
+    let difference = y - expected;
+    let squared = difference * difference;
+    let size = y * y + epsilon;
+    let in_range = is_finite(squared) & is_finite(size);
+    let loss = select(bitcast<f32>(infinite), squared / size, in_range);
+    return Term(loss, difference / size, is_finite(y) & is_finite(expected));
+}
+
+// Of zero of both signs, and of positive numbers up to 1, whose bits are in their order.
+fn is_probability(value: f32) -> bool {
+    let bits = bitcast<u32>(value);
+    return bits <= 0x3f800000u || bits == 0x80000000u;
+}
+
+//   max(z, 0) − z·t + log(1 + e^−|z|)     (so that no power of e overflows), and 1 / (1 + e^−z) − t
+fn binary_term(z: f32, probability: f32) -> Term {
+    let loss = max(z, 0.0) - z * probability + log(1.0 + exp(-abs(z)));
+    return Term(loss, logistic(z) - probability, is_finite(z) & is_probability(probability));
+}

@@ -1,0 +1,134 @@
+//! What the dispatches of a head are and cost, by counting.
+
+use super::kernels::Form;
+use super::{Head, HeadLayer, HeadPass};
+use crate::error::Unfused;
+use crate::gpu::{Gpu, SoftwareDriver};
+use crate::plan::{Cost, SOFTWARE_ITERATIONS};
+
+/// Workgroups at most: 8 for each of 128 multiprocessors.
+const MOST_WORKGROUPS: usize = 1024;
+/// Elements of all slots together, at most: what is moved for them should be less than what rows take.
+const MOST_SLOTS: usize = 8 << 20;
+/// Workgroups where each is a thread's: enough for the cores of a server, and few enough slots to be added.
+const MOST_THREADS: usize = 32;
+
+/// Inputs and outputs of a layer whose head is taken for faster on a GPU.
+const MOST_FAST_WIDTH: usize = 64;
+
+impl Head {
+    /// Workgroups for so many rows. It depends on sizes alone, so that sums have the same order on every device of a form.
+    pub(super) fn workgroups(&self, rows: usize) -> usize {
+        let blocks = rows.div_ceil(self.block).max(1);
+        let most = match self.form {
+            Form::Tiles => (MOST_SLOTS / self.slot().max(1)).clamp(1, MOST_WORKGROUPS),
+            // As many as loops of the longest invocation need.
+            Form::Registers => {
+                let of_block = self.iterations_of_block();
+                let available = (SOFTWARE_ITERATIONS / 2 / of_block.max(1)).max(1);
+                let needed = (blocks as u64).div_ceil(available);
+                MOST_THREADS.max(usize::try_from(needed).unwrap_or(usize::MAX))
+            }
+        };
+        let most = blocks.min(most);
+        // As few as take the same number of rounds.
+        blocks.div_ceil(blocks.div_ceil(most))
+    }
+
+    /// Whether the head is taken for faster in one dispatch.
+    ///
+    /// | adapter | widest layer | fused | because |
+    /// |---|---|---|---|
+    /// | hardware | any, of one layer | no | it would be as many dispatches in evaluation, and two fewer in a step |
+    /// | hardware | 64 | yes | by counting: of 2→64→64→3 with batch 4,096 a step moves 6 MB in 7 dispatches, layer by layer 15 MB in 14; no GPU has measured it |
+    /// | hardware | 128 | no | estimated: a block has fewer rows, so that a weight that is read is used less often than in a product's tile |
+    /// | lavapipe | any | no | measured: 2→64→64→3 with batch 4,096 takes 32 ms fused, 18 ms layer by layer, whose tiles are larger |
+    /// | SwiftShader | any | no | not measured |
+    pub(crate) fn check_faster(&self, gpu: &Gpu) -> Result<(), Unfused> {
+        let slower = |because| Err(Unfused::SlowerHead { because });
+        let widths = self.layers.iter();
+        let widest = widths.map(|layer| layer.inputs.max(layer.outputs)).max();
+        match gpu.software_driver() {
+            Some(SoftwareDriver::Lavapipe) => slower("lavapipe was measured slower so"),
+            Some(SoftwareDriver::SwiftShader) => slower("SwiftShader was not measured so"),
+            None if self.layers.len() == 1 => slower("it is one layer"),
+            None if widest > Some(MOST_FAST_WIDTH) => slower("it has layers wider than 64"),
+            None => Ok(()),
+        }
+    }
+
+    /// Loop iterations of an invocation for a block of rows, were loops of constant length unrolled.
+    fn iterations_of_block(&self) -> u64 {
+        let kernels = self.form.kernels();
+        let invocations = kernels.forward.invocations() as usize;
+        // With the look that ends a loop.
+        let sums = |tiles: usize, terms: usize| tiles.div_ceil(invocations) * (terms + 2) + 1;
+        let of_layer = |layer: &HeadLayer| {
+            let [rows, columns] = kernels.tile;
+            let down = self.block.div_ceil(rows);
+            let forward = sums(down * layer.outputs.div_ceil(columns), layer.inputs);
+            let backward = sums(down * layer.inputs.div_ceil(columns), layer.outputs);
+            let [inputs, outputs] = kernels.weight_tile;
+            let tiles = layer.inputs.div_ceil(inputs) * layer.outputs.div_ceil(outputs);
+            // An activation that is no part of a product, and its derivative.
+            let behind = match layer.activation.kind {
+                0 | 1 => 0,
+                _ => 2 * ((self.block * layer.outputs).div_ceil(invocations) + 1),
+            };
+            forward + backward + sums(tiles, self.block) + behind + 4
+        };
+        let layers: usize = self.layers.iter().map(of_layer).sum();
+        // What is read, and what is written.
+        let row = self.inputs().max(self.outputs());
+        let rows = 2 * ((self.block * row).div_ceil(invocations) + 1);
+        let losses = self.block.div_ceil(invocations) * (3 * self.outputs() + 4) + 1;
+        (layers + rows + losses) as u64
+    }
+
+    fn iterations(&self, rows: usize) -> u64 {
+        let blocks = rows.div_ceil(self.block).div_ceil(self.workgroups(rows));
+        blocks as u64 * (self.iterations_of_block() + 1) + 1
+    }
+
+    /// Multiplications and additions of a product with each weight.
+    fn product(&self, rows: usize) -> u64 {
+        let weights = self.layers.iter().map(|layer| layer.inputs * layer.outputs);
+        2 * rows as u64 * weights.sum::<usize>() as u64
+    }
+
+    fn slots_bytes(&self, rows: usize) -> u64 {
+        4 * self.workgroups(rows) as u64 * self.slot() as u64
+    }
+
+    pub(super) fn cost_of_training(&self, pass: &HeadPass<'_>, rows: usize) -> Cost {
+        let first =
+            2 * rows as u64 * self.layers.first().map_or(0, |l| l.inputs * l.outputs) as u64;
+        let not_wanted = if pass.dx.is_some() { 0 } else { first };
+        let tensors = [pass.x, pass.targets, pass.losses]
+            .into_iter()
+            .chain(pass.dx);
+        let bytes: u64 = tensors.map(|tensor| tensor.bytes()).sum();
+        Cost {
+            flops: 3 * self.product(rows) - not_wanted,
+            iterations: self.iterations(rows),
+            bytes: Some(bytes + 4 * self.slot() as u64 + self.slots_bytes(rows)),
+        }
+    }
+
+    pub(super) fn cost_of_sum(&self, rows: usize) -> Cost {
+        Cost {
+            flops: self.slots_bytes(rows) / 4,
+            iterations: self.workgroups(rows) as u64 / 8 + 16 + self.layers.len() as u64,
+            bytes: Some(self.slots_bytes(rows) + 4 * self.slot() as u64),
+        }
+    }
+
+    pub(super) fn cost_of_forward(&self, rows: usize) -> Cost {
+        let of_row = self.inputs() + self.outputs();
+        Cost {
+            flops: self.product(rows),
+            iterations: self.iterations(rows),
+            bytes: Some(4 * (rows * of_row + self.slot()) as u64),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Whether the head of a network is fused in a step, and whether that is faster.
+
+use super::{Rows, Training};
+use crate::error::Unfused;
+use crate::kernel::Element;
+use crate::model::ModelHead;
+use crate::ops::head::{Head, HeadLoss};
+
+/// The head of a network that is trained.
+pub(super) fn of(training: &Training<'_>) -> Result<ModelHead, Unfused> {
+    check(training)?;
+    let model = training.model;
+    model.head(Head::form_for(model.gpu()))
+}
+
+/// The same, if it is taken for the faster one.
+pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
+    check(training)?;
+    // A first layer that takes bytes as they are reads a quarter of what floats are.
+    if !takes_floats(training) {
+        return Err(Unfused::Bytes);
+    }
+    let head = training.model.faster_head()?;
+    head.check_wanted(training.model, &training.updater.wanted())?;
+    Ok(head)
+}
+
+fn check(training: &Training<'_>) -> Result<(), Unfused> {
+    if matches!(training.rows, Rows::Tensors(batch) if batch.weights.is_some()) {
+        return Err(Unfused::RowWeights);
+    }
+    HeadLoss::of(training.loss)?;
+    Ok(())
+}
+
+fn takes_floats(training: &Training<'_>) -> bool {
+    match training.rows {
+        Rows::Minibatches { resident, .. } => resident.features().element() == Element::F32,
+        Rows::Tensors(_) => true,
+    }
+}
+
+/// Of why neither two dispatches nor a fused head are taken, what says more: of rows of floats that about the head.
+pub(super) fn more_telling(training: &Training<'_>, fused: Unfused, head: Unfused) -> Unfused {
+    match takes_floats(training) {
+        true => head,
+        false => fused,
+    }
+}
