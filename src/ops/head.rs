@@ -155,6 +155,10 @@ pub struct HeadPass<'a> {
 
 impl Head {
     /// A head of these layers, of which each takes what the one before gives.
+    ///
+    /// # Errors
+    ///
+    /// Why these layers are none: too many, too wide, or no block of rows fits into workgroup memory.
     pub fn new(
         layers: Vec<HeadLayer>,
         rectified: bool,
@@ -253,6 +257,10 @@ impl Head {
     }
 
     /// Memory that a step of so many rows needs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`] or [`Error::OutOfMemory`] when there is not so much.
     pub fn scratch(&self, gpu: &Gpu, rows: usize) -> Result<HeadScratch, Error> {
         let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32);
         let (slots, values) = self.scratch_shapes(rows);
@@ -266,6 +274,10 @@ impl Head {
 
     /// Records the losses of all rows, the gradients by all parameters of the head, and that by its input where it is
     /// wanted.
+    ///
+    /// # Panics
+    ///
+    /// If a tensor of `pass` has another shape than its field says.
     pub fn record_training(
         &self,
         recorder: &mut Recorder<'_>,

@@ -5,6 +5,7 @@ use super::{Head, HeadLayer, HeadPass};
 use crate::error::Unfused;
 use crate::gpu::{Gpu, SoftwareDriver};
 use crate::plan::{Cost, SOFTWARE_ITERATIONS};
+use crate::tensor::Tensor;
 
 /// Workgroups at most: 8 for each of 128 multiprocessors.
 const MOST_WORKGROUPS: usize = 1024;
@@ -107,7 +108,7 @@ impl Head {
         let tensors = [pass.x, pass.targets, pass.losses]
             .into_iter()
             .chain(pass.dx);
-        let bytes: u64 = tensors.map(|tensor| tensor.bytes()).sum();
+        let bytes: u64 = tensors.map(Tensor::bytes).sum();
         Cost {
             flops: 3 * self.product(rows) - not_wanted,
             iterations: self.iterations(rows),
