@@ -8,8 +8,8 @@ import { Training } from "./training.js";
 const MOST = 512;
 /** Pixels in a minibatch, by what computes. */
 const BATCH = { gpu: 1 << 16, software: 1 << 11, cpu: 1 << 12 };
-/** Pixels that are drawn at a time: as long as a few steps take. A GPU in software draws the page, too. */
-const SLICE = { gpu: 1 << 16, software: 1 << 13, cpu: 1 << 14 };
+/** Pixels that are drawn at a time: they take as long as a step or two. */
+const SLICE = { gpu: 1 << 16, software: 1 << 14, cpu: 1 << 14 };
 /** Cells of the hash grid along an axis: of its coarsest level, and how they grow from level to level. */
 const GRID = { coarsest: 16, growth: 1.5 };
 /** Milliseconds between changes of the figures. */
@@ -63,13 +63,17 @@ export class PhotoView {
 
   /** The view is opened; at first with a painted picture. */
   async enter() {
-    if (this.#training) this.#tellDevice();
+    if (this.#training) {
+      this.#tellDevice();
+      this.#drawAll();
+    }
     this.#follow();
     if (!this.#photo && this.#asked === 0) await this.#choose(() => this.engine.paintPhoto(MOST), "Painted picture");
   }
 
   /** Another view is opened. */
   leave() {
+    this.learnt.stop();
     if (this.#training?.running) this.#pause();
   }
 
@@ -127,7 +131,7 @@ export class PhotoView {
       }
       if (another) before?.free();
       this.#say("Ready: press Train.");
-      if (isRunning && this.isOpen()) this.#start();
+      if (isRunning) await this.#start();
       else this.#drawAll();
     });
   }
@@ -167,18 +171,28 @@ export class PhotoView {
     if (this.#training?.running) return;
     // The training itself is no turn of its own: it ends when somebody says so.
     const begun = await this.inTurn(async () => {
-      await this.#training?.finished;
-      if (!this.#training || !this.isOpen()) return null;
+      // Another wish was there before.
+      if (!this.#training || this.#training.running) return null;
+      await this.#training.finished;
       this.notice.hide();
-      return { finished: this.#start(steps) };
+      return this.#start(steps);
     });
     await begun?.finished;
   }
 
-  #start(steps) {
+  /** Begins, once nothing is drawn any more: what a step takes is measured against an idle device. */
+  async #start(steps) {
+    $("photo-train").disabled = true;
+    this.learnt.stop();
+    await this.#drawing;
+    // Another view was opened meanwhile.
+    if (!this.isOpen()) {
+      this.#runs("stands");
+      return null;
+    }
     this.#runs("runs");
     this.#say(`Learning the photo on ${this.#training.isGpu ? "the GPU" : "the CPU"}…`);
-    return this.#training.start(steps);
+    return { finished: this.#training.start(steps) };
   }
 
   #pause() {
@@ -192,7 +206,7 @@ export class PhotoView {
       this.#fail(error);
     } else {
       this.#say(`Paused after ${count(this.#training.steps)} steps.`);
-      this.#drawAll();
+      if (this.isOpen()) this.#drawAll();
     }
     this.#figures();
   }

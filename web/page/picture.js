@@ -58,9 +58,15 @@ export class LearntPicture {
   /** Draws all of it with the present weights. */
   async drawAll() {
     const { session, slices } = this;
+    this.isStopped = false;
     // In an order that comes to all rows.
     this.drawn = slices * Math.ceil(this.drawn / slices);
-    for (let slice = 0; slice < slices && session === this.session; slice += 1) await this.draw();
+    for (let slice = 0; slice < slices && session === this.session && !this.isStopped; slice += 1) await this.draw();
+  }
+
+  /** Leaves the rest of it. */
+  stop() {
+    this.isStopped = true;
   }
 
   #take(rgba, { first, every, copies }) {
