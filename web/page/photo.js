@@ -309,7 +309,7 @@ export class PhotoView {
       : `Grids of ${cells(0)}×${cells(0)} to ${cells(levels - 1)}×${cells(levels - 1)} cells, each 1.5 times as fine as the one before.`;
     const training = this.#training;
     const differs = training?.isBegun && training.options.wantsGpu !== this.compute.isOnGpu;
-    $("photo-note").textContent = differs ? `Resets to compute on ${this.compute.isOnGpu ? "the GPU" : "the CPU"}.` : "";
+    $("photo-note").textContent = differs ? "Changed settings take effect with Reset." : "";
     $("photo-reset").classList.toggle("due", Boolean(differs));
   }
 
