@@ -155,6 +155,10 @@ pub struct HeadPass<'a> {
 
 impl Head {
     /// A head of these layers, of which each takes what the one before gives.
+    ///
+    /// # Errors
+    /// [`Unfused::Depth`] or [`Unfused::Width`] when the kernels have no room for so many, [`Unfused::Limit`] when the
+    /// device does not run them.
     pub fn new(
         layers: Vec<HeadLayer>,
         rectified: bool,
@@ -253,6 +257,9 @@ impl Head {
     }
 
     /// Memory that a step of so many rows needs.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] or [`Error::Limit`] when the GPU has none.
     pub fn scratch(&self, gpu: &Gpu, rows: usize) -> Result<HeadScratch, Error> {
         let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32);
         let (slots, values) = self.scratch_shapes(rows);
@@ -266,6 +273,9 @@ impl Head {
 
     /// Records the losses of all rows, the gradients by all parameters of the head, and that by its input where it is
     /// wanted.
+    ///
+    /// # Panics
+    /// When the shapes do not fit together: a bug in the caller.
     pub fn record_training(
         &self,
         recorder: &mut Recorder<'_>,

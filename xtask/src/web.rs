@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::host::{self, Failure, Host, Invocation};
 use crate::steps::{WASM, add_wasm_target};
 
-/// What a visitor downloads of WebAssembly, in bytes after gzip.
-const BUDGET: u64 = 525_000;
+/// What a visitor downloads of WebAssembly, in bytes after gzip. Some 12 kB of it are fused heads, which rows of
+/// floats take on GPUs.
+const BUDGET: u64 = 540_000;
 
 /// Where `wasm-bindgen` is installed.
 const TOOLS: &str = "target/tools";
@@ -303,9 +304,9 @@ mod tests {
 
     #[test]
     fn a_page_beyond_the_budget_fails() -> io::Result<()> {
-        assert!(build(&checkout(525_000)?).is_ok());
-        let failure = build(&checkout(525_001)?).err();
-        assert!(failure.is_some_and(|failure| failure.message.contains("525001")));
+        assert!(build(&checkout(540_000)?).is_ok());
+        let failure = build(&checkout(540_001)?).err();
+        assert!(failure.is_some_and(|failure| failure.message.contains("540001")));
         Ok(())
     }
 }

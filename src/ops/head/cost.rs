@@ -5,6 +5,7 @@ use super::{Head, HeadLayer, HeadPass};
 use crate::error::Unfused;
 use crate::gpu::{Gpu, SoftwareDriver};
 use crate::plan::{Cost, SOFTWARE_ITERATIONS};
+use crate::tensor::Tensor;
 
 /// Workgroups at most: 8 for each of 128 multiprocessors.
 const MOST_WORKGROUPS: usize = 1024;
@@ -42,7 +43,7 @@ impl Head {
     /// | hardware | any, of one layer | no | it would be as many dispatches in evaluation, and two fewer in a step |
     /// | hardware | 64 | yes | by counting: of 2→64→64→3 with batch 4,096 a step moves 6 MB in 7 dispatches, layer by layer 15 MB in 14; no GPU has measured it |
     /// | hardware | 128 | no | estimated: a block has fewer rows, so that a weight that is read is used less often than in a product's tile |
-    /// | lavapipe | any | no | measured: 2→64→64→3 with batch 4,096 takes 32 ms fused, 18 ms layer by layer, whose tiles are larger |
+    /// | lavapipe | any | no | measured: 2→64→64→3 with batch 4,096 takes 33 ms fused, 19 ms layer by layer, whose kernels have no barriers |
     /// | SwiftShader | any | no | not measured |
     pub(crate) fn check_faster(&self, gpu: &Gpu) -> Result<(), Unfused> {
         let slower = |because| Err(Unfused::SlowerHead { because });
@@ -107,7 +108,7 @@ impl Head {
         let tensors = [pass.x, pass.targets, pass.losses]
             .into_iter()
             .chain(pass.dx);
-        let bytes: u64 = tensors.map(|tensor| tensor.bytes()).sum();
+        let bytes: u64 = tensors.map(Tensor::bytes).sum();
         Cost {
             flops: 3 * self.product(rows) - not_wanted,
             iterations: self.iterations(rows),
