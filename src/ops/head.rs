@@ -157,8 +157,8 @@ impl Head {
     /// A head of these layers, of which each takes what the one before gives.
     ///
     /// # Errors
-    ///
-    /// Why these layers are none: too many, too wide, or no block of rows fits into workgroup memory.
+    /// [`Unfused::Depth`] or [`Unfused::Width`] when the kernels have no room for so many, [`Unfused::Limit`] when the
+    /// device does not run them.
     pub fn new(
         layers: Vec<HeadLayer>,
         rectified: bool,
@@ -259,8 +259,7 @@ impl Head {
     /// Memory that a step of so many rows needs.
     ///
     /// # Errors
-    ///
-    /// [`Error::Limit`] or [`Error::OutOfMemory`] when there is not so much.
+    /// [`Error::OutOfMemory`] or [`Error::Limit`] when the GPU has none.
     pub fn scratch(&self, gpu: &Gpu, rows: usize) -> Result<HeadScratch, Error> {
         let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32);
         let (slots, values) = self.scratch_shapes(rows);
@@ -276,8 +275,7 @@ impl Head {
     /// wanted.
     ///
     /// # Panics
-    ///
-    /// If a tensor of `pass` has another shape than its field says.
+    /// When the shapes do not fit together: a bug in the caller.
     pub fn record_training(
         &self,
         recorder: &mut Recorder<'_>,

@@ -83,12 +83,18 @@ fn a_relu_in_products_gives_the_bits_of_one_alone() {
                 let predicted = model.predict(x.view()).unwrap();
                 let predicted: Vec<f32> = predicted.iter().copied().collect();
                 assert_eq!(planned(gpu, model, &x, outputs), predicted);
-                let found = (losses, parameters, predicted);
-                (found, trainer.plan().len())
+                ((losses, parameters), predicted, trainer.plan().len())
             };
-            let (merged, dispatches) = run(&spec(inputs, layers, &Relu));
-            let (alone, before) = run(&spec(inputs, layers, &Mine(Relu)));
+            let (merged, predicted, dispatches) = run(&spec(inputs, layers, &Relu));
+            let (alone, expected, before) = run(&spec(inputs, layers, &Mine(Relu)));
             assert!(merged == alone, "{kind:?}, {case:?}");
+            // Predictions of the first network may come of a fused head, whose sums have another order: of two layers of at
+            // most 64 terms, each off by half a unit in the last place, of numbers below 2 and their sums below 8.
+            let bound = 2.0 * 64.0 * 8.0 / (1 << 24) as f32;
+            for (predicted, expected) in predicted.iter().zip(&expected) {
+                assert!(expected.abs() < 8.0, "{kind:?}, {case:?}: {expected}");
+                assert!((predicted - expected).abs() < bound, "{kind:?}, {case:?}");
+            }
             assert_eq!(dispatches + saved, before, "{kind:?}, {case:?}");
         }
     }
