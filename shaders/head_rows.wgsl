@@ -6,7 +6,7 @@
 //   dW_l = Σ_rows a_{l−1}ᵀ·δ_l                   db_l = Σ_rows δ_l
 //
 // Workgroup w of n takes the blocks w, w + n, … and adds the gradients by the parameters of its rows in slot w, each
-// element in the same invocation; head_sum.wgsl adds the slots in order. So the same rows give the same bits on any device.
+// element in the same invocation; head_sum.wgsl adds the slots in order. So the same rows give the same bits on one device.
 //
 // A row of values has a_0, a_1, …, a_L. Once dW_l is summed, nobody needs a_{l−1} but f_{l−1}′, which is a function
 // of a_{l−1} itself, or of z_{l−1}, which a GELU keeps: δ_{l−1} then takes its place.

@@ -41,11 +41,12 @@ pub enum Fusion {
     /// Two dispatches: multilayer perceptrons trained by plain SGD on softmax cross-entropy.
     Fused,
     /// Layer by layer up to the network's head, the chain of at most 8 [`Linear`](crate::ops::Linear) layers at its end of
-    /// at most 128 inputs and outputs each: its forward pass, the loss and its backward pass are one dispatch, in which a
-    /// block of rows stays in workgroup memory, and a second one sums its gradients. Behind a layer may be a `Relu`,
-    /// `LeakyRelu`, `Sigmoid`, `Tanh` or `Gelu`, and before the head whatever there is, an encoding say. Any optimizer;
-    /// losses that are local to a row: `MeanSquaredError`, `RelativeL2`, `Huber`, `BinaryCrossEntropy` and
-    /// `SoftmaxCrossEntropy` without weights of classes. Rows have no weights, and no parameter of the head is frozen.
+    /// at most 128 inputs and outputs each, 1,023 in all: its forward pass, the loss and its backward pass are one
+    /// dispatch, in which a block of rows stays in workgroup memory, and a second one sums its gradients. Behind a
+    /// layer may be a `Relu`, `LeakyRelu`, `Sigmoid`, `Tanh` or `Gelu`, and before the head whatever there is, an
+    /// encoding say. Any optimizer; losses that are local to a row: `MeanSquaredError`, `RelativeL2`, `Huber`,
+    /// `BinaryCrossEntropy` and `SoftmaxCrossEntropy` without weights of classes. Rows have no weights, and no
+    /// parameter of the head is frozen.
     Head,
 }
 
