@@ -10,6 +10,8 @@
 //! signal-to-noise ratio (PSNR) of the whole picture, in dB, and how many samples a second the steps took; the last one
 //! says all of the last picture.
 
+#[path = "common/graphics.rs"]
+mod graphics;
 #[path = "common/output.rs"]
 mod output;
 
@@ -25,8 +27,9 @@ use wgrad::ndarray::{Array2, s};
 use wgrad::ops::{
     Adam, Frequency, HashGrid, Linear, MeanSquaredError, Optimizer as _, Relu, Schedule, Sigmoid,
 };
-use wgrad::{Device, Error, Init, Sequential, Train, files};
+use wgrad::{Error, Init, Sequential, Train, files};
 
+use graphics::{DeviceChoice, take};
 use output::line;
 
 /// Rows predicted at a time.
@@ -69,12 +72,6 @@ enum Encoding {
     Frequency,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DeviceChoice {
-    Gpu,
-    Cpu,
-}
-
 fn main() -> ExitCode {
     let args = Args::parse();
     output::run(|| learn(&args))
@@ -92,18 +89,10 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(&args.out)
         .map_err(|error| format!("cannot make the directory {}: {error}", args.out.display()))?;
     save(args, &target, "target.png")?;
-    let device = match args.device {
-        None => Device::auto(),
-        Some(DeviceChoice::Gpu) => Device::shaders()?,
-        Some(DeviceChoice::Cpu) => Device::cpu("asked for with --device cpu"),
-    };
-    line(format!("on {}: {}", device.name(), device.because()))?;
+    let (device, usual_batch) = graphics::open(args.device)?;
     let (x, colours) = (places(&target), colours(&target));
     let pixels = Table::regression("pixels", x.view(), colours.view())?;
-    let is_gpu = device
-        .gpu()
-        .is_some_and(|gpu| gpu.software_driver().is_none());
-    let batch = args.batch.unwrap_or(if is_gpu { 1 << 18 } else { 1 << 14 });
+    let batch = args.batch.unwrap_or(usual_batch);
     let batch = batch.min(pixels.len());
     let sampling = Sampling::WithReplacement { seed: 1 };
     let mut trainer = device.trainer(
@@ -137,13 +126,6 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         "steps={taken} batch={batch} psnr_db={psnr:.2} training_s={seconds:.2}"
     ))?;
     Ok(())
-}
-
-/// Takes steps, and waits for them; their losses, of which the last 16,384 are kept.
-async fn take(trainer: &mut dyn Train, steps: usize) -> Result<Vec<f32>, Error> {
-    trainer.advance(steps)?;
-    trainer.done().await?;
-    trainer.losses_async(steps.min(16_384)).await
 }
 
 /// What the encoding gives goes through a network of 64 units twice.

@@ -6,7 +6,7 @@ const INVOCATIONS = 8u;
 // Sums of an invocation in a product with the rows.
 const ROWS = 10u;
 const COLUMNS = 8u;
-// Those of a gradient by weights.
+// Sums of an invocation in a gradient by weights.
 const WEIGHT_INPUTS = 8u;
 const WEIGHT_OUTPUTS = 8u;
 

@@ -4,7 +4,7 @@ const INVOCATIONS = 256u;
 // Sums of an invocation in a product with the rows.
 const ROWS = 4u;
 const COLUMNS = 2u;
-// Those of a gradient by weights.
+// Sums of an invocation in a gradient by weights.
 const WEIGHT_INPUTS = 4u;
 const WEIGHT_OUTPUTS = 4u;
 // Values of the rows of a block.

@@ -143,13 +143,19 @@ impl Steps {
         }
         match network.and_then(fused::Network::if_faster) {
             Ok(network) => network.record(training),
-            Err(unfused) => match head::if_faster(training) {
-                Ok(head) => layers::record(training, Some(&head)),
-                Err(of_head) => Ok(Self {
-                    unfused: Some(head::more_telling(training, unfused, of_head)),
-                    ..layers::record(training, None)?
-                }),
-            },
+            Err(unfused) => {
+                let head = match head::takes_floats(training) {
+                    true => head::if_faster(training),
+                    false => Err(unfused),
+                };
+                match head {
+                    Ok(head) => layers::record(training, Some(&head)),
+                    Err(unfused) => Ok(Self {
+                        unfused: Some(unfused),
+                        ..layers::record(training, None)?
+                    }),
+                }
+            }
         }
     }
 

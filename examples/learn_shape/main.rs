@@ -12,6 +12,8 @@
 //! the shape in both the last picture and the exact one, or in neither.
 
 mod distance;
+#[path = "../common/graphics.rs"]
+mod graphics;
 mod mesh;
 mod obj;
 #[path = "../common/output.rs"]
@@ -25,16 +27,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use glam::Vec3;
 use image::ImageFormat;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use wgrad::data::{Sampling, Table};
 use wgrad::ops::{Adam, HashGrid, Huber, Linear, Optimizer as _, Relu, Schedule};
-use wgrad::{Device, Error, Init, Sequential, Train, files};
+use wgrad::{Error, Init, Sequential, Train, files};
 
 use distance::Surface;
+use graphics::{DeviceChoice, take};
 use mesh::Mesh;
 use output::line;
 use samples::{Places, Samples};
@@ -79,12 +82,6 @@ struct Args {
     /// Directory for the pictures
     #[arg(long, default_value = "learned-shape")]
     out: PathBuf,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DeviceChoice {
-    Gpu,
-    Cpu,
 }
 
 fn main() -> ExitCode {
@@ -160,16 +157,8 @@ fn trainer(
     args: &Args,
     known: &Samples,
 ) -> Result<(Box<dyn Train>, usize), Box<dyn std::error::Error>> {
-    let device = match args.device {
-        None => Device::auto(),
-        Some(DeviceChoice::Gpu) => Device::shaders()?,
-        Some(DeviceChoice::Cpu) => Device::cpu("asked for with --device cpu"),
-    };
-    line(format!("on {}: {}", device.name(), device.because()))?;
-    let is_gpu = device
-        .gpu()
-        .is_some_and(|gpu| gpu.software_driver().is_none());
-    let batch = args.batch.unwrap_or(if is_gpu { 1 << 18 } else { 1 << 14 });
+    let (device, usual_batch) = graphics::open(args.device)?;
+    let batch = args.batch.unwrap_or(usual_batch);
     let (places, distances) = known.rows();
     let table = Table::regression("places", places.view(), distances.view())?;
     let sampling = Sampling::WithReplacement { seed: 1 };
@@ -190,13 +179,6 @@ fn reports(steps: usize) -> Vec<(usize, usize)> {
 
 fn random(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
-}
-
-/// Takes steps, and waits for them; their losses, of which the last 16,384 are kept.
-async fn take(trainer: &mut dyn Train, steps: usize) -> Result<Vec<f32>, Error> {
-    trainer.advance(steps)?;
-    trainer.done().await?;
-    trainer.losses_async(steps.min(16_384)).await
 }
 
 /// What the grid gives goes through a network of 64 units twice.

@@ -30,11 +30,6 @@ pub enum Unfused {
     /// The features are floats.
     #[error("the features are not bytes")]
     Features,
-    /// The features are bytes, which a first layer by itself takes as they are.
-    #[error(
-        "the features are bytes: a fused head takes floats, which are four times as much to read"
-    )]
-    Bytes,
     /// Rows have weights.
     #[error("rows have weights, which a fused head has not")]
     RowWeights,

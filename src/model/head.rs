@@ -110,17 +110,9 @@ impl Model {
         ModelHead { head, input, .. }: &ModelHead,
     ) -> Result<(), Error> {
         self.record_forward_to(recorder, values, None, *input)?;
-        let (_, shape) = head.scratch_shapes(values.features.rows());
-        let label = "values of blocks of rows";
-        let scratch = shape.map(|shape| Tensor::zeros(&self.gpu, label, shape, Element::F32));
-        let scratch = scratch.transpose()?;
         let tensors = [&values.of[*input], values.output()];
-        head.record_forward(
-            recorder,
-            &self.parameters.blocks()[0],
-            tensors,
-            scratch.as_ref(),
-        );
+        // None that is taken for faster has its values in storage.
+        head.record_forward(recorder, &self.parameters.blocks()[0], tensors, None);
         Ok(())
     }
 

@@ -16,10 +16,6 @@ pub(super) fn of(training: &Training<'_>) -> Result<ModelHead, Unfused> {
 /// The same, if it is taken for the faster one.
 pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     check(training)?;
-    // A first layer that takes bytes as they are reads a quarter of what floats are.
-    if !takes_floats(training) {
-        return Err(Unfused::Bytes);
-    }
     let head = training.model.faster_head()?;
     head.check_wanted(training.model, &training.updater.wanted())?;
     Ok(head)
@@ -33,17 +29,10 @@ fn check(training: &Training<'_>) -> Result<(), Unfused> {
     Ok(())
 }
 
-fn takes_floats(training: &Training<'_>) -> bool {
+/// Whether rows are floats: a first layer that takes bytes as they are reads a quarter of what floats are.
+pub(super) fn takes_floats(training: &Training<'_>) -> bool {
     match training.rows {
         Rows::Minibatches { resident, .. } => resident.features().element() == Element::F32,
         Rows::Tensors(_) => true,
-    }
-}
-
-/// Of why neither two dispatches nor a fused head are taken, what says more: of rows of floats that about the head.
-pub(super) fn more_telling(training: &Training<'_>, fused: Unfused, head: Unfused) -> Unfused {
-    match takes_floats(training) {
-        true => head,
-        false => fused,
     }
 }

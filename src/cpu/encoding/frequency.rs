@@ -107,7 +107,7 @@ mod tests {
                 let error = 3.0 * ROUNDING * expected.abs() + 1e-15;
                 assert!((found - expected).abs() <= error, "{found:e} {expected:e}");
             }
-            // Of an octave: the errors of waves, two products, their difference, π and a product; and the sums.
+            // An octave has the errors of its waves, two products, their difference, π and a product; then come the sums.
             let most = 4.0 * std::f64::consts::PI * f64::from(power).exp2();
             let error = (8.0 + octaves as f64) * ROUNDING * most;
             for (found, expected) in dx.iter().zip(&of_input) {

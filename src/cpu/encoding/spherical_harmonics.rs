@@ -17,7 +17,7 @@ pub(super) struct Harmonics {
 }
 
 impl Harmonics {
-    /// Of the degrees below `degrees`, which is at most 8.
+    /// The harmonics of the degrees below `degrees`, which is at most 8.
     pub(super) fn new(degrees: usize) -> Self {
         let mut norms = [[0.0; MOST]; MOST];
         for (l, norms) in norms.iter_mut().enumerate() {
