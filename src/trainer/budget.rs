@@ -109,7 +109,7 @@ impl Trainer {
 #[cfg(test)]
 mod tests {
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use crate::data::{Sampling, synthetic};
     use crate::error::Error;
@@ -124,20 +124,20 @@ mod tests {
         Trainer::new(model, loss, optimizer, &digits.train, 50, sampling)
     }
 
-    /// Calls without drawing in between: as soon as the device is done with some steps there are others.
+    /// Calls without drawing in between: as soon as the device is done with some steps there are twice as many, in a time
+    /// that is ample on any machine, however busy.
     #[test]
     fn steps_of_a_frame_grow_to_its_time() -> Result<(), Error> {
         let mut trainer = trainer()?;
-        let budget = Duration::from_millis(20);
-        assert_eq!(trainer.advance_within(budget)?, 1, "nothing is known");
-        let (start, mut last) = (Instant::now(), 1);
-        while start.elapsed() < Duration::from_secs(2) {
-            let steps = trainer.advance_within(budget)?;
-            assert!(steps <= 2 * last, "{steps} behind {last}");
-            last = last.max(steps);
-            thread::sleep(Duration::from_millis(1));
+        let ample = Duration::from_secs(1000);
+        let mut found = Vec::new();
+        while found.len() < 5 {
+            match trainer.advance_within(ample)? {
+                0 => thread::sleep(Duration::from_millis(1)),
+                steps => found.push(steps),
+            }
         }
-        assert!(last > 8, "{last} steps are not 20 ms");
+        assert_eq!(found, [1, 2, 4, 8, 16]);
         Ok(())
     }
 
