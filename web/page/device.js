@@ -36,7 +36,7 @@ export class Compute {
       device: null,
     };
     if (this.gpu.isSoftware) this.#preferCpu();
-    else await this.open();
+    else await this.#open();
   }
 
   /** The CPU path is the faster one; a visitor may choose the GPU, which is opened then. */
@@ -59,8 +59,26 @@ export class Compute {
     return this.select.value === "gpu" && this.gpu !== null;
   }
 
-  /** The GPU's device, or another one in place of one that was lost; null where the CPU is to compute instead. */
-  async open() {
+  /**
+   * What `begin` begins on `{ gpu, isSoftware }`; `gpu` is null where the CPU is chosen, or has to compute instead. Nobody
+   * may have been told yet that the device was lost: then all of it is done once more on another. One call at a time.
+   */
+  async use(wantsGpu, begin) {
+    for (const isLast of [false, true]) {
+      const gpu = wantsGpu ? await this.#open() : null;
+      try {
+        return await begin({ gpu, isSoftware: gpu !== null && this.gpu.isSoftware });
+      } catch (error) {
+        if (error?.name !== "DeviceLost") throw error;
+        gpu.free();
+        this.gpu.device = null;
+        if (isLast) throw error;
+      }
+    }
+  }
+
+  /** The GPU's device; null where the CPU is to compute instead. */
+  async #open() {
     if (!this.gpu) return null;
     try {
       this.gpu.device ??= await this.engine.openGpu();
@@ -68,13 +86,6 @@ export class Compute {
       this.#without(`The GPU could not be opened: ${error.message}.`);
     }
     return this.gpu?.device ?? null;
-  }
-
-  /** This device is lost, and nothing is left on it; the next training opens another. */
-  leave(device) {
-    if (!device || this.gpu?.device !== device) return;
-    device.free();
-    this.gpu.device = null;
   }
 
   /** Shows what computes: the GPU or the CPU. */

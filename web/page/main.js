@@ -174,6 +174,8 @@ async function drawDigits() {
     remaining = await digits.draw(DRAWING_BUDGET);
     progress.value = 1 - remaining / total;
     await now.reading;
+    // A training may begin meanwhile, whose pace is measured.
+    await turn;
     // Another data set was chosen meanwhile, or another drawing begun.
     if (now.drawing !== mine) {
       digits.free();
@@ -283,6 +285,10 @@ async function reset() {
     await quit();
     await takeNew(await newTraining(now.data, settings()));
   } catch (error) {
+    if (now.training) {
+      sayStands();
+      figures();
+    }
     fail(error);
     return false;
   }
@@ -297,7 +303,7 @@ async function quit() {
 
 async function takeNew(training) {
   take(training);
-  say("Ready: press Train.");
+  sayStands();
   await look(true);
 }
 
@@ -323,19 +329,21 @@ function take(training) {
   drawCharts();
 }
 
-async function newTraining(data, options) {
-  const gpu = options.isOnGpu ? await compute.open() : null;
+/** A training from its beginning, or from where `prepare` brings it. */
+function newTraining(data, options, prepare = () => {}) {
   const chosen = {};
   for (const name of ["network", "hidden", "activation", "optimizer", "learningRate", "batch", "seed", "plan"]) {
     chosen[name] = options[name];
   }
-  const session = await engine.openSession(gpu, data, chosen);
-  return new Training(session, { gpu, isSoftware: gpu !== null && compute.gpu.isSoftware }, options, {
-    losses: addLosses,
-    evaluated: addEvaluation,
-    evaluating: (share) => say(`Testing: ${Math.round(100 * share)}% of the test set…`),
-    frame: everyFrame,
-    stopped,
+  return compute.use(options.isOnGpu, async (device) => {
+    const session = await engine.openSession(device.gpu, data, chosen);
+    return new Training(session, device, options, {
+      losses: addLosses,
+      evaluated: addEvaluation,
+      evaluating: (share) => say(`Testing: ${Math.round(100 * share)}% of the test set…`),
+      frame: everyFrame,
+      stopped,
+    }).prepared(prepare);
   });
 }
 
@@ -355,15 +363,21 @@ async function train(steps) {
     // Another view was opened meanwhile.
     if (views.open !== "digits") return null;
     notice.hide();
-    const finished = now.training.start(steps);
+    const { training } = now;
     runs("runs");
     sayTraining();
-    return { finished };
+    await training.start(steps);
+    return { finished: training.finished };
   });
   await begun?.finished;
 }
 
 const sayTraining = () => say(`Training on ${now.training.isGpu ? "the GPU" : "the CPU"}…`);
+
+function sayStands() {
+  const { steps } = now.training;
+  say(steps > 0 ? `Paused after ${steps.toLocaleString("en")} steps.` : "Ready: press Train.");
+}
 
 /** Its last losses and evaluation are still to come. */
 function pause() {
@@ -373,11 +387,10 @@ function pause() {
 
 function stopped(error) {
   runs("stands");
-  const { training } = now;
   if (error) {
     fail(error);
   } else {
-    say(`Paused after ${training.steps.toLocaleString("en")} steps.`);
+    sayStands();
     look(true);
   }
   figures();
@@ -515,11 +528,12 @@ async function load(file) {
 }
 
 async function loadBytes(file, bytes) {
-  let training = null;
+  let other;
   try {
     await now.training?.pause();
-    training = await newTraining(now.data, settings());
-    const other = await goOnOrTakeWeights(training, bytes);
+    const training = await newTraining(now.data, settings(), async (each) => {
+      other = await goOnOrTakeWeights(each, bytes);
+    });
     take(training);
     notice.hide();
     if (other) {
@@ -530,7 +544,6 @@ async function loadBytes(file, bytes) {
     }
     await look(true);
   } catch (error) {
-    if (training !== now.training) training?.session.free();
     say(`Nothing was loaded from ${file.name}.`);
     fail(error);
   }
@@ -552,7 +565,6 @@ async function goOnOrTakeWeights(training, file) {
 const say = (text) => { $("status").textContent = text; };
 
 function fail(error) {
-  if (error?.name === "DeviceLost") compute.leave(now.training?.gpu);
   tell(error, notice, { training: now.training, say, reset: () => inTurn(reset), goOn });
 }
 
@@ -562,9 +574,7 @@ async function goOn() {
     try {
       const old = now.training;
       await quit();
-      const training = await newTraining(now.data, old?.options ?? settings());
-      if (old?.snapshot) await training.resume(old.snapshot);
-      else if (old?.weights) await training.takeWeights(old.weights);
+      const training = await newTraining(now.data, old?.options ?? settings(), (each) => each.goOnFrom(old));
       const { losses, recent, accuracies } = now;
       const charts = [lossChart.series, accuracyChart.series];
       take(training);

@@ -25,8 +25,10 @@ export class PhotoView {
   #figuresAt = 0;
   #isDrawing = false;
   #drawing = Promise.resolve();
-  /** The photo that was asked for last. */
+  /** Photos that were asked for, those of them that are not there yet, and the number of the latest that is. */
   #asked = 0;
+  #pending = 0;
+  #latest = 0;
 
   /** `inTurn` runs one change of the training after another; `isOpen` tells whether this view is looked at. */
   constructor({ engine, compute, notice, inTurn, isOpen }) {
@@ -63,12 +65,14 @@ export class PhotoView {
 
   /** The view is opened; at first with a painted picture. */
   async enter() {
+    // Another one may be open again.
+    if (!this.isOpen()) return;
     if (this.#training) {
       this.#tellDevice();
       this.#drawAll();
     }
     this.#follow();
-    if (!this.#photo && this.#asked === 0) await this.#choose(() => this.engine.paintPhoto(MOST), "Painted picture");
+    if (!this.#photo && this.#pending === 0) await this.#choose(() => this.engine.paintPhoto(MOST), "Painted picture");
   }
 
   /** Another view is opened. */
@@ -88,22 +92,30 @@ export class PhotoView {
   /** Takes another photo, and begins with it anew; or says why not, and stays with the one before. */
   async #choose(open, name) {
     this.#asked += 1;
+    this.#pending += 1;
     const mine = this.#asked;
+    // What is said at the start is not about a picture.
+    if (this.#photo) this.notice.hide();
     try {
-      const photo = await open();
-      if (mine !== this.#asked) {
+      const photo = Object.assign(await open(), { name });
+      // One that was asked for later is there already.
+      if (mine < this.#latest) {
         photo.free();
         return;
       }
-      // What is said at the start is not about a picture.
-      if (this.#photo) this.notice.hide();
-      await this.#anew({ photo, name });
+      this.#latest = mine;
+      await this.#anew(photo);
     } catch (error) {
       this.#fail(error);
+    } finally {
+      this.#pending -= 1;
     }
   }
 
-  #show({ width, height, rgba }, name) {
+  #show(photo) {
+    this.#photo = photo;
+    const { width, height, rgba, name } = photo;
+    $("photo-reset").disabled = false;
     Object.assign($("target"), { width, height });
     $("target").getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(rgba.buffer), width, height), 0, 0);
     $("target").setAttribute("aria-label", `The photo: ${name}`);
@@ -115,41 +127,61 @@ export class PhotoView {
     return this.inTurn(async () => {
       const isRunning = this.#training?.running ?? false;
       const before = this.#photo;
-      const photo = another?.photo ?? before;
+      const photo = another ?? before;
       if (!photo) return;
+      const settings = this.#settings();
+      let training;
       try {
         await this.#training?.quit();
         this.#runs("stands");
-        const training = await this.#newTraining(photo, Number($("levels").value));
-        this.#photo = photo;
-        if (another) this.#show(photo, another.name);
-        this.#take(training);
+        training = await this.#newTraining(photo, settings);
       } catch (error) {
-        another?.photo.free();
+        // The very first stays, for another try.
+        if (before) another?.free();
+        else this.#show(photo);
+        this.#stay(settings);
         this.#fail(error);
         return;
       }
-      if (another) before?.free();
-      this.#say("Ready: press Train.");
+      if (another) {
+        this.#show(another);
+        before?.free();
+      }
+      this.#take(training);
+      this.#sayStands();
       if (isRunning) await this.#start();
       else this.#drawAll();
     });
   }
 
-  /** With so many levels, on what is chosen. */
-  async #newTraining(photo, levels, wantsGpu = this.compute.isOnGpu) {
-    const gpu = wantsGpu ? await this.compute.open() : null;
-    const isSoftware = gpu !== null && this.compute.gpu.isSoftware;
-    const kind = !gpu ? "cpu" : isSoftware ? "software" : "gpu";
-    const { width, height } = photo;
-    const options = { network: "photo", levels, wantsGpu, slice: SLICE[kind], batch: Math.min(BATCH[kind], width * height) };
-    const session = await this.engine.openPhotoSession(gpu, photo, levels, options.batch);
-    return new Training(session, { gpu, isSoftware }, options, {
-      losses: () => {},
-      evaluated: () => {},
-      evaluating: () => {},
-      frame: (now) => this.#everyFrame(now),
-      stopped: (error) => this.#stopped(error),
+  /** There is no training with these settings: what is shown is again as the one before has it. */
+  #stay({ levels }) {
+    // It may have been moved on meanwhile.
+    if (this.#training && Number($("levels").value) === levels) $("levels").value = this.#training.options.levels;
+    this.#tellSettings();
+    this.#sayStands();
+    this.#figures();
+  }
+
+  /** What is chosen. */
+  #settings() {
+    return { levels: Number($("levels").value), wantsGpu: this.compute.isOnGpu };
+  }
+
+  /** From its beginning, or from where `prepare` brings it. */
+  #newTraining(photo, { levels, wantsGpu }, prepare = () => {}) {
+    return this.compute.use(wantsGpu, async (device) => {
+      const kind = !device.gpu ? "cpu" : device.isSoftware ? "software" : "gpu";
+      const batch = Math.min(BATCH[kind], photo.width * photo.height);
+      const options = { network: "photo", levels, wantsGpu, slice: SLICE[kind], batch };
+      const session = await this.engine.openPhotoSession(device.gpu, photo, levels, batch);
+      return new Training(session, device, options, {
+        losses: () => {},
+        evaluated: () => {},
+        evaluating: () => {},
+        frame: (now) => this.#everyFrame(now),
+        stopped: (error) => this.#stopped(error),
+      }).prepared(prepare);
     });
   }
 
@@ -160,7 +192,6 @@ export class PhotoView {
     this.#batch = training.options.batch;
     this.learnt.begin(training.session, this.#photo, training.options.slice);
     $("photo-plan").textContent = `A step: ${training.session.plan}; ${count(this.#batch)} pixels each.`;
-    $("photo-reset").disabled = false;
     this.#runs("stands");
     this.#tellDevice();
     this.#tellSettings();
@@ -180,7 +211,7 @@ export class PhotoView {
     await begun?.finished;
   }
 
-  /** Begins, once nothing is drawn any more: what a step takes is measured against an idle device. */
+  /** Begins, once nothing is drawn any more: its pace is measured. */
   async #start(steps) {
     $("photo-train").disabled = true;
     this.learnt.stop();
@@ -192,7 +223,8 @@ export class PhotoView {
     }
     this.#runs("runs");
     this.#say(`Learning the photo on ${this.#training.isGpu ? "the GPU" : "the CPU"}…`);
-    return { finished: this.#training.start(steps) };
+    await this.#training.start(steps);
+    return { finished: this.#training.finished };
   }
 
   #pause() {
@@ -205,7 +237,7 @@ export class PhotoView {
     if (error) {
       this.#fail(error);
     } else {
-      this.#say(`Paused after ${count(this.#training.steps)} steps.`);
+      this.#sayStands();
       if (this.isOpen()) this.#drawAll();
     }
     this.#figures();
@@ -216,10 +248,9 @@ export class PhotoView {
     const isReady = await this.inTurn(async () => {
       try {
         const old = this.#training;
-        await old.quit();
-        const training = await this.#newTraining(this.#photo, old.options.levels, old.options.wantsGpu);
-        if (old.snapshot) await training.resume(old.snapshot);
-        this.#take(training);
+        await old?.quit();
+        const settings = old?.options ?? this.#settings();
+        this.#take(await this.#newTraining(this.#photo, settings, (training) => training.goOnFrom(old)));
         return true;
       } catch (error) {
         this.#fail(error);
@@ -230,7 +261,6 @@ export class PhotoView {
   }
 
   #fail(error) {
-    if (error?.name === "DeviceLost") this.compute.leave(this.#training?.gpu);
     tell(error, this.notice, {
       training: this.#training,
       say: (text) => this.#say(text),
@@ -252,7 +282,8 @@ export class PhotoView {
 
   /** The whole picture, of a training that stands. */
   #drawAll() {
-    return this.#draw(() => this.learnt.drawAll());
+    const { stops } = this.learnt;
+    return this.#draw(() => this.learnt.drawAll(stops));
   }
 
   /** After what is drawn already. */
@@ -288,6 +319,11 @@ export class PhotoView {
 
   #say(text) {
     $("photo-status").textContent = text;
+  }
+
+  #sayStands() {
+    const steps = this.#training?.steps;
+    this.#say(steps > 0 ? `Paused after ${count(steps)} steps.` : this.#training ? "Ready: press Train." : "No training yet.");
   }
 
   #runs(state) {

@@ -28,10 +28,13 @@ export class LearntPicture {
   constructor(canvas) {
     this.canvas = canvas;
     this.session = null;
+    /** How often it was told to stop. */
+    this.stops = 0;
   }
 
   /** Begins with nothing learnt of this photo; `most` pixels make a slice. */
   begin(session, photo, most) {
+    this.stop();
     Object.assign(this, { session, photo });
     const { width, height } = photo;
     this.slices = 1;
@@ -55,18 +58,18 @@ export class LearntPicture {
     this.drawn += 1;
   }
 
-  /** Draws all of it with the present weights. */
-  async drawAll() {
-    const { session, slices } = this;
-    this.isStopped = false;
+  /** Draws all of it with the present weights, if `stops` is still the number when it was asked for. */
+  async drawAll(stops) {
+    if (stops !== this.stops) return;
+    const { slices } = this;
     // In an order that comes to all rows.
     this.drawn = slices * Math.ceil(this.drawn / slices);
-    for (let slice = 0; slice < slices && session === this.session && !this.isStopped; slice += 1) await this.draw();
+    for (let slice = 0; slice < slices && stops === this.stops; slice += 1) await this.draw();
   }
 
-  /** Leaves the rest of it. */
+  /** Leaves the rest of it, and what was asked for and has not begun. */
   stop() {
-    this.isStopped = true;
+    this.stops += 1;
   }
 
   #take(rgba, { first, every, copies }) {

@@ -31,7 +31,6 @@ export class Training {
     this.session = session;
     this.options = options;
     this.on = on;
-    this.gpu = gpu;
     this.isGpu = isGpu;
     this.isSoftware = isSoftware;
     this.evaluatesAtOnce = isGpu && !isSoftware;
@@ -55,6 +54,23 @@ export class Training {
     return this.session.steps;
   }
 
+  /** Itself, once `prepare` has brought it to where it is to begin; if that fails, its session is freed. */
+  async prepared(prepare) {
+    try {
+      await prepare(this);
+    } catch (error) {
+      this.session.free();
+      throw error;
+    }
+    return this;
+  }
+
+  /** Goes on from what was kept of another, if there is one. */
+  async goOnFrom(other) {
+    if (other?.snapshot) await this.resume(other.snapshot);
+    else if (other?.weights) await this.takeWeights(other.weights);
+  }
+
   /** Goes on from the state in a file. */
   async resume(file) {
     await this.session.resume(file);
@@ -73,12 +89,17 @@ export class Training {
     return this.steps > 0 || this.weights !== null;
   }
 
-  /** Trains until `pause`, or until `steps` are taken; to be called when it stands. */
-  start(steps = Infinity) {
+  /**
+   * Trains until `pause`, or until `steps` are taken; to be called when it stands. Resolves when its pace is measured, which
+   * other work would distort.
+   */
+  async start(steps = Infinity) {
     this.running = true;
     this.quits = false;
-    this.finished = this.#run(steps);
-    return this.finished;
+    const measured = this.pace.begin();
+    this.finished = this.#run(measured, steps);
+    // What goes wrong is told to `stopped`.
+    await measured.catch(() => {});
   }
 
   /** Resolves when the steps begun are done and what was due is read. */
@@ -93,11 +114,11 @@ export class Training {
     return this.pause();
   }
 
-  async #run(until) {
+  async #run(measured, until) {
     let failure = null;
     this.failure = null;
     try {
-      await this.pace.begin();
+      await measured;
       if (this.steps === 0 && this.evaluatesFirst) await this.#evaluate();
       await this.#frames(until);
       await this.pace.end();

@@ -57,9 +57,9 @@ const state = (of = page) => of.evaluate(() => window.wgrad.state);
 const trainTo = (steps, of = page) => of.evaluate((each) => window.wgrad.trainTo(each), steps);
 
 /** Chooses what computes, which the page does not by itself where the GPU is a software driver. */
-async function computeOn(device) {
-  await page.selectOption("#device", device);
-  await page.waitForFunction((each) => window.wgrad.state.device === each, device);
+async function computeOn(device, of = page) {
+  await of.selectOption("#device", device);
+  await of.waitForFunction((each) => window.wgrad.state.device === each, device);
 }
 
 /** The settings with which a visitor begins, but for the GPU. */
@@ -167,17 +167,48 @@ async function notice(of = page) {
 }
 
 /** Drops a file onto the page, as from a file manager. */
-async function drop(name, bytes) {
+const drop = (name, bytes) => dropInHaste([[name, bytes]]);
+
+/** Drops files, each by its name and bytes, one after another without a moment between. */
+async function dropInHaste(dropped) {
   // As text: the driver passes an array on number by number, half a minute for the weights of SimpleConvNet.
-  const transfer = await page.evaluateHandle(([fileName, content]) => {
-    const each = new DataTransfer();
-    const decoded = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
-    each.items.add(new File([decoded], fileName));
-    return each;
-  }, [name, Buffer.from(bytes).toString("base64")]);
-  await page.dispatchEvent("main:not([hidden])", "dragover", { dataTransfer: transfer });
-  await page.dispatchEvent("main:not([hidden])", "drop", { dataTransfer: transfer });
+  const asText = dropped.map(([name, bytes]) => [name, Buffer.from(bytes).toString("base64")]);
+  await page.evaluate((all) => {
+    for (const [name, content] of all) {
+      const dataTransfer = new DataTransfer();
+      const decoded = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+      dataTransfer.items.add(new File([decoded], name));
+      for (const type of ["dragover", "drop"]) {
+        const event = new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true });
+        document.querySelector("main:not([hidden])").dispatchEvent(event);
+      }
+    }
+  }, asText);
 }
+
+/**
+ * Watches what a page asks of its thread that computes from now on: `window.asked` has the names in their order,
+ * `window.sessions` the numbers of those that are opened and not freed. What the first of `window.mishaps` names, `[call,
+ * error]`, fails with an error of that name; while `window.drawsOn`, the drawing of digits does not come to an end.
+ */
+const watchThread = (of) => of.evaluate(async () => {
+  const { Engine } = await import(new URL("engine.js", document.baseURI).href);
+  const { ask } = Engine.prototype;
+  Object.assign(window, { asked: [], sessions: new Set(), mishaps: [], drawsOn: false });
+  Engine.prototype.ask = async function watched(name, id, ...values) {
+    window.asked.push(name);
+    if (window.mishaps[0]?.[0] === name) {
+      throw Object.assign(new Error("a mishap of the test"), { name: window.mishaps.shift()[1] });
+    }
+    if (name === "free") window.sessions.delete(id);
+    const answer = await ask.call(this, name, id, ...values);
+    if (/^open.*Session$/.test(name)) window.sessions.add(id);
+    return name === "drawDigits" && window.drawsOn ? Math.max(answer, 1) : answer;
+  };
+});
+
+/** The next calls that are to fail. */
+const expectMishaps = (of, ...mishaps) => of.evaluate((each) => { window.mishaps = each; }, mishaps);
 
 /** Draws lines through these points of a unit square, by mouse. */
 async function draw(points) {
@@ -422,6 +453,22 @@ test("training is paused, gone on with and reset by its buttons", async () => {
   assert.equal((await state()).steps, 0);
 });
 
+test("a setting that is out of range is told, and what is said is of the training that stands", async () => {
+  await page.click("#train");
+  await page.waitForFunction(() => window.wgrad.state.steps > 2);
+  await page.fill("#batch", "0");
+  await page.click("#reset");
+  const { kind, text } = await notice();
+  assert.equal(kind, "Setting");
+  assert.match(text, /^Batch size is out of range/);
+  await stands("Go on");
+  const { steps } = await state();
+  assert.equal(await page.textContent("#steps"), steps.toLocaleString("en"));
+  assert.equal(await page.textContent("#status"), `Paused after ${steps.toLocaleString("en")} steps.`);
+  await page.click("#notice-close");
+  await page.fill("#batch", "100");
+});
+
 test("clicks in a hurry leave one training and the last wish", async () => {
   await page.click("#train");
   await page.waitForFunction(() => window.wgrad.state.steps > 2);
@@ -608,6 +655,10 @@ test("a photo goes on being learnt after the loss of the device, and where a fil
   assert.match(text, /^notes\.txt is no picture/);
   await page.click("#notice-close");
   await goesOn();
+  await dropInHaste([["good.png", png(64, 32)], ["notes.txt", "no picture"]]);
+  await page.waitForFunction(() => `${window.wgrad.photo.state.size}` === "64,32");
+  assert.match((await notice()).text, /^notes\.txt is no picture/);
+  await goesOn();
 });
 
 test("a large photo is scaled, a small one stays as it is", async () => {
@@ -702,8 +753,132 @@ test("a photo is learnt on the CPU, without long tasks", async () => {
   await learnPhoto(opened.page);
   assert.ok(await longestTask(opened.page) <= LONGEST_TASK);
   await assertDrawn(opened.page);
+  // What is to be drawn, and has not begun, does not keep a training from its first step.
+  await watchThread(opened.page);
+  const asked = await opened.page.evaluate(async () => {
+    const { photo } = window.wgrad;
+    photo.enter();
+    photo.enter();
+    await photo.trainTo(photo.state.steps + 1);
+    return window.asked;
+  });
+  assert.ok(asked.includes("done"), `${asked}`);
+  const drawn = asked.slice(0, asked.indexOf("done")).filter((name) => name === "paint").length;
+  assert.ok(drawn <= 1, `${drawn} slices`);
   // Nobody has looked at digits.
   assert.equal((await state(opened.page)).data, null);
+  assert.deepEqual(opened.complaints, []);
+  await visit.close();
+});
+
+test("a view that is opened after the loss of the device trains on another", async () => {
+  const visit = await browser.newContext();
+  const opened = await open(visit, server.url);
+  const at = opened.page;
+  await hasData(at);
+  await computeOn("gpu", at);
+  await trainTo(MORE, at);
+  await at.evaluate(() => window.wgrad.loseDevice());
+  await at.click('nav a[href="#photo"]');
+  await at.waitForFunction(() => window.wgrad.photo?.state.ready);
+  await at.evaluate(() => window.wgrad.photo.trainTo(3));
+  const { device, steps } = await photoState(at);
+  assert.deepEqual([device, steps], ["gpu", 3]);
+  assert.equal(await at.isVisible("#notice"), false);
+  // The training of digits was on the one that is lost.
+  await at.click('nav a[href="#digits"]');
+  await at.click("#train");
+  assert.equal((await notice(at)).kind, "DeviceLost");
+  await at.click("#notice-action");
+  await at.waitForFunction((before) => window.wgrad.state.steps > before, MORE);
+  assert.equal((await state(at)).device, "gpu");
+  assert.deepEqual(opened.complaints, []);
+  await visit.close();
+});
+
+test("what cannot be begun is tried again by the notice's button, and leaves what there was", async () => {
+  const visit = await browser.newContext();
+  const opened = await open(visit, server.url);
+  const at = opened.page;
+  await hasData(at);
+  await computeOn("gpu", at);
+  await at.$eval("#levels", (slider) => { slider.value = 4; });
+  await watchThread(at);
+  const begins = (steps) => at.waitForFunction((before) => window.wgrad.photo.state.steps > before, steps);
+  const sessions = () => at.evaluate(() => window.sessions.size);
+  const said = async () => [(await notice(at)).kind, await at.textContent("#photo-status"), await at.textContent("#notice-action")];
+  // There is no photo yet that is trained on.
+  await expectMishaps(at, ["openPhotoSession", "OutOfMemory"]);
+  await at.click('nav a[href="#photo"]');
+  assert.deepEqual(await said(), ["OutOfMemory", "The GPU has no memory left.", "Reset"]);
+  const lost = ["openPhotoSession", "DeviceLost"];
+  await expectMishaps(at, lost, lost);
+  await at.click("#notice-action");
+  await at.waitForFunction(() => document.querySelector("#notice").dataset.kind === "DeviceLost");
+  assert.deepEqual(await said(), ["DeviceLost", "The GPU was lost.", "Go on from the beginning"]);
+  await at.click("#notice-action");
+  await begins(0);
+  // One that runs, and other settings.
+  await expectMishaps(at, ["openPhotoSession", "Limit"]);
+  await at.fill("#levels", "2");
+  assert.equal((await notice(at)).kind, "Limit");
+  const { levels, steps, running } = await photoState(at);
+  assert.deepEqual([levels, running], [4, false]);
+  assert.equal(await at.inputValue("#levels"), "4");
+  assert.equal(await at.textContent("#levels-shown"), "4");
+  assert.equal(await at.textContent("#photo-steps"), steps.toLocaleString("en"));
+  assert.equal(await at.textContent("#photo-status"), `Paused after ${steps.toLocaleString("en")} steps.`);
+  // State to go on from that cannot be gone on from.
+  await at.evaluate((each) => window.wgrad.photo.trainTo(each), steps + 1);
+  await at.evaluate(() => window.wgrad.loseDevice());
+  await at.click("#photo-train");
+  assert.equal((await notice(at)).kind, "DeviceLost");
+  const before = await sessions();
+  assert.ok(before > 0);
+  await expectMishaps(at, ["resume", "Checkpoint"]);
+  await at.click("#notice-action");
+  await at.waitForFunction(() => document.querySelector("#notice").dataset.kind === "Checkpoint");
+  assert.equal(await sessions(), before);
+  await at.click("#photo-train");
+  await at.waitForFunction(() => document.querySelector("#notice").dataset.kind === "DeviceLost");
+  await at.click("#notice-action");
+  await begins(steps + 1);
+  assert.deepEqual(await at.evaluate(() => window.mishaps), []);
+  assert.deepEqual(opened.complaints, []);
+  await visit.close();
+});
+
+test("a view that was left before its code was there does nothing, and digits wait while a pace is measured", async () => {
+  const visit = await browser.newContext();
+  const opened = await open(visit, server.url);
+  const at = opened.page;
+  await watchThread(at);
+  await at.evaluate(async () => {
+    window.drawsOn = true;
+    const followed = new Promise((resolve) => { window.addEventListener("hashchange", resolve, { once: true }); });
+    window.location.hash = "#photo";
+    await followed;
+    window.location.hash = "#digits";
+  });
+  await at.waitForFunction(() => window.wgrad.photo);
+  const asked = () => at.evaluate(() => window.asked);
+  assert.ok(!(await asked()).includes("paintPhoto"));
+  await at.click('nav a[href="#photo"]');
+  await at.waitForFunction(() => window.wgrad.photo.state.ready);
+  await at.click("#photo-train");
+  await at.waitForFunction(() => window.wgrad.photo.state.steps > 0);
+  const names = await asked();
+  const measured = names.indexOf("done");
+  assert.deepEqual(names.slice(measured, measured + 3), ["done", "done", "done"]);
+  const drawn = names.length;
+  await at.waitForFunction((from) => window.asked.slice(from).includes("drawDigits"), drawn);
+  const refused = await at.evaluate(async () => {
+    const { engine } = window.wgrad.photo;
+    return engine.openPhotoSession({ id: -1 }, await engine.paintPhoto(8), 1, 16).catch(({ message }) => message);
+  });
+  assert.equal(refused, "There is no device of the number -1 any more.");
+  await at.evaluate(() => { window.drawsOn = false; });
+  await hasData(at);
   assert.deepEqual(opened.complaints, []);
   await visit.close();
 });
