@@ -91,6 +91,16 @@ impl Head {
         blocks as u64 * (self.iterations_of_block() + 1) + 1
     }
 
+    /// Whether a software driver lets the loops over so many rows run to their end.
+    pub(crate) fn check_iterations(&self, gpu: &Gpu, rows: usize) -> Result<(), Unfused> {
+        let of_sum = self.cost_of_sum(rows).iterations;
+        let (needed, available) = (self.iterations(rows).max(of_sum), SOFTWARE_ITERATIONS);
+        match needed > available && gpu.is_software() {
+            true => Err(Unfused::Iterations { needed, available }),
+            false => Ok(()),
+        }
+    }
+
     /// Multiplications and additions of a product with each weight.
     fn product(&self, rows: usize) -> u64 {
         let weights = self.layers.iter().map(|layer| layer.inputs * layer.outputs);
