@@ -173,6 +173,11 @@ impl ModelHead {
         self.input
     }
 
+    /// What its first layer gives.
+    pub(super) fn first(&self) -> usize {
+        self.first
+    }
+
     /// Whether the gradients by all of its parameters are wanted: its kernels write no fewer.
     pub(crate) fn check_wanted(&self, model: &Model, wanted: &Wanted) -> Result<(), Unfused> {
         let mut parameters = self.parameters.iter();
