@@ -43,7 +43,7 @@ impl Head {
     /// | hardware | any, of one layer | no | it would be as many dispatches in evaluation, and two fewer in a step |
     /// | hardware | 64 | yes | by counting: of 2→64→64→3 with batch 4,096 a step moves 6 MB in 7 dispatches, layer by layer 15 MB in 14; no GPU has measured it |
     /// | hardware | 128 | no | estimated: a block has fewer rows, so that a weight that is read is used less often than in a product's tile |
-    /// | lavapipe | any | no | measured: 2→64→64→3 with batch 4,096 takes 33 ms fused, 19 ms layer by layer, whose kernels have no barriers |
+    /// | lavapipe | any | no | measured: 2→64→64→3 with batch 4,096 takes 34 ms fused, 21 ms layer by layer, whose kernels have no barriers (`cargo bench --bench training -- head`) |
     /// | SwiftShader | any | no | not measured |
     pub(crate) fn check_faster(&self, gpu: &Gpu) -> Result<(), Unfused> {
         let slower = |because| Err(Unfused::SlowerHead { because });
