@@ -1,6 +1,7 @@
 //! Steps of training on the GPU, by both plans, and on the CPU; the start from nothing to the first
 //! step: `cargo bench --bench training`. With `-- head` only a network of neural graphics with its head fused and layer
-//! by layer: what its steps are, by the kernels for GPUs and by those for software drivers, and how fast by the adapter's.
+//! by layer: what its steps are, by the kernels for GPUs and by those for software drivers, and how fast by the
+//! adapter's.
 //!
 //! Elements per second are steps per second.
 #![allow(clippy::expect_used, missing_docs)]

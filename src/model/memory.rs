@@ -15,8 +15,9 @@ const PASS_BYTES: u64 = 64 << 20;
 pub(crate) struct Values {
     /// The rows of features: floats, or packed bytes.
     pub(crate) features: Tensor,
-    /// Every value of the network, or those up to what a fused head takes; the first is the features where the network has one input. What a `Linear` or
-    /// `Conv2d` gives to a `Relu` behind it may be the same tensor as what that gives: then both are one product.
+    /// Every value of the network, or those up to what a fused head takes; the first is the features where the network
+    /// has one input. What a `Linear` or `Conv2d` gives to a `Relu` behind it may be the same tensor as what that gives:
+    /// then both are one product.
     pub(crate) of: Vec<Tensor>,
     /// What each use of a layer keeps for its backward pass.
     pub(crate) kept: Vec<Vec<Tensor>>,
