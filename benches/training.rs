@@ -1,5 +1,7 @@
 //! Steps of training on the GPU, by both plans, and on the CPU; the start from nothing to the first
-//! step: `cargo bench --bench training`.
+//! step: `cargo bench --bench training`. With `-- head` only a network of neural graphics with its head fused and layer
+//! by layer: what its steps are, by the kernels for GPUs and by those for software drivers, and how fast by the
+//! adapter's.
 //!
 //! Elements per second are steps per second.
 #![allow(clippy::expect_used, missing_docs)]
@@ -9,9 +11,13 @@ mod common;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use wgrad::{Device, Error, Fusion, Gpu, Train};
+use wgrad::data::Table;
+use wgrad::gpu::AdapterKind;
+use wgrad::ndarray::Array2;
+use wgrad::ops::{Adam, Linear, MeanSquaredError, Relu};
+use wgrad::{Device, Error, Fusion, Gpu, Sequential, Train, Trainer};
 
-use common::{digits, jobs, trainer, training};
+use common::{SAMPLING, digits, jobs, trainer, training};
 
 /// Steps timed together, of each job.
 const STEPS: [usize; 3] = [200, 2, 2];
@@ -51,6 +57,49 @@ fn steps(criterion: &mut Criterion) {
     }
 }
 
+/// Rows of a step of [`graphics`].
+const BATCH: usize = 4096;
+
+/// 2→64→64→3 with a minibatch of 4,096 points, as `learn_image` has behind its encoding.
+fn graphics(gpu: &Gpu, table: &Table, fusion: Fusion) -> Result<Trainer, Error> {
+    let spec = Sequential::input(2).layer(Linear::new(64)).layer(Relu);
+    let spec = spec.layer(Linear::new(64)).layer(Relu);
+    let model = spec.layer(Linear::new(3)).seed(1).build(gpu)?;
+    let (loss, adam) = (MeanSquaredError, Adam::new(0.001));
+    Trainer::with_fusion(model, loss, adam, table, BATCH, SAMPLING, fusion)
+}
+
+fn heads(criterion: &mut Criterion) {
+    let own = Gpu::new().expect("an adapter");
+    eprintln!("adapter: {}", own.description());
+    let x = |(row, column): (usize, usize)| ((row * 37 + column * 101) % 4093) as f32 / 4093.0;
+    let x = Array2::from_shape_fn((BATCH, 2), x);
+    let y = |(row, column)| 0.5 + 0.4 * (9.0 * x.row(row).sum() + column as f32).sin();
+    let y = Array2::from_shape_fn((BATCH, 3), y);
+    let table = Table::regression("waves", x.view(), y.view()).expect("a table");
+    let mut group = criterion.benchmark_group("head, 2-64-64-3");
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(8));
+    group.throughput(Throughput::Elements(10));
+    for kind in [AdapterKind::Hardware, AdapterKind::Software] {
+        let gpu = Gpu::builder().kernels_for(kind).build();
+        let gpu = gpu.expect("the same adapter");
+        for fusion in [Fusion::Layers, Fusion::Head] {
+            let mut trainer = graphics(&gpu, &table, fusion).expect("a training");
+            let plan = trainer.plan();
+            let (dispatches, bytes) = (plan.len(), plan.bytes() as f64 / 1e6);
+            eprintln!("kernels for {kind:?}, {fusion:?}: {dispatches} dispatches, {bytes:.1} MB");
+            if kind == own.kind() {
+                group.bench_function(format!("{fusion:?}"), |bencher| {
+                    bencher.iter(|| trainer.steps(10).expect("steps"));
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
 /// A device of its own each time; the driver may keep compiled shaders on the disk, as it does for
 /// programs that are started again.
 fn start(criterion: &mut Criterion) {
@@ -68,5 +117,5 @@ fn start(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, steps, start);
+criterion_group!(benches, heads, steps, start);
 criterion_main!(benches);

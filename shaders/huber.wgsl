@@ -1,13 +1,9 @@
-// Huber loss over all outputs, loss and gradient in one pass over a row.
+// Huber loss over all outputs, whose kernel is in loss_rows.wgsl.
 //
 //   d           = y[r,c] − t[r,c]
 //   losses[r]   = Σ_c h(d) / outputs     with h(d) = d² / 2               where |d| ≤ delta
 //                                                    delta · (|d| − delta / 2)  elsewhere
 //   dy[r,c]     = scale · min(max(d, −delta), delta)      with scale = 1 / (rows · outputs)
-//
-// One invocation per row. Drivers may assume that no value is infinite or NaN, so a row with one among its outputs or
-// targets is found by its bits, and its loss is NaN, as is the gradient there. Where the loss of finite numbers is too
-// large for f32, it is infinite.
 
 struct Shape {
     rows: u32,
@@ -16,31 +12,6 @@ struct Shape {
     scale: f32,
 }
 
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> y: array<f32>;             // (rows, outputs)
-@group(0) @binding(2) var<storage, read> targets: array<f32>;       // (rows, outputs)
-@group(0) @binding(3) var<storage, read_write> losses: array<f32>;  // (1, rows)
-@group(0) @binding(4) var<storage, read_write> dy: array<f32>;      // (rows, outputs)
-
-@compute @workgroup_size(64)
-fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
-                    @builtin(local_invocation_index) local: u32) {
-    let row = (id.x + id.y * count.x) * 64u + local;
-    if (row >= shape.rows) {
-        return;
-    }
-    let first = row * shape.outputs;
-    var not_a_number = 0x7fc00000u;
-    var infinite = 0x7f800000u;
-    var finite = true;
-    var sum = 0.0;
-    for (var c = 0u; c < shape.outputs; c++) {
-        let term = huber_term(y[first + c], targets[first + c], shape.delta);
-        finite = finite & term.is_sound;
-        sum += term.loss;
-        dy[first + c] = select(bitcast<f32>(not_a_number), shape.scale * term.slope, term.is_sound);
-    }
-    let mean = sum / f32(shape.outputs);
-    let in_range = select(bitcast<f32>(infinite), mean, is_finite(mean));
-    losses[row] = select(bitcast<f32>(not_a_number), in_range, finite);
+fn term(y: f32, expected: f32) -> Term {
+    return huber_term(y, expected, shape.delta);
 }

@@ -46,8 +46,7 @@ use tracing::{Camera, Picture};
 /// Places that its error is measured at.
 const FRESH_SAMPLES: usize = 1 << 14;
 /// Where the Huber loss goes over from squares to absolute values: so early that it is the mean error, but for the last
-/// refinement. After 400 steps the error near the surface was 0.4 of what the mean squared error left, and 0.6 of what
-/// the relative L2 loss did.
+/// refinement.
 const DELTA: f32 = 1e-3;
 /// Rows predicted at a time: the least of these numbers that is enough, as a device prepares itself for each number
 /// anew.

@@ -1,8 +1,8 @@
 //! Backward passes: from the gradient by the outputs to those by all parameters.
 
-use super::Model;
 use super::forward::{TrainingStep, losses_tensor, mode, place, record_loss};
 use super::memory::Values;
+use super::{Model, ModelHead};
 use crate::error::{Error, TargetKind};
 use crate::kernel::Element;
 use crate::network::{Arrival, BackwardStep, Gradients, Parameter, Source, Wanted, is_that_of_sum};
@@ -47,10 +47,20 @@ impl Compared {
 }
 
 impl TrainingPass {
-    /// Over rows of features that are floats or packed bytes, for the gradients that are wanted.
-    pub(crate) fn new(model: &Model, features: &Tensor, wanted: &Wanted) -> Result<Self, Error> {
+    /// Over rows of features that are floats or packed bytes, for the gradients that are wanted. With a fused head there
+    /// is no room for what lies in it: its values end with the one that the head takes.
+    pub(crate) fn new(
+        model: &Model,
+        features: &Tensor,
+        wanted: &Wanted,
+        head: Option<&ModelHead>,
+    ) -> Result<Self, Error> {
         let (graph, gpu, rows) = (&model.graph, &model.gpu, features.rows());
-        let backward = Gradients::new(graph, true, wanted);
+        let last = head.map_or(graph.values.len() - 1, ModelHead::input);
+        let backward = match head {
+            None => Gradients::new(graph, true, wanted),
+            Some(head) => Gradients::before_head(graph, wanted, head.first()),
+        };
         let sizes = backward.slots.sizes.iter().enumerate();
         let slots = sizes.map(|(slot, &size)| {
             let label = format!("gradients by values, block {slot}");
@@ -71,7 +81,7 @@ impl TrainingPass {
             }
         };
         Ok(Self {
-            values: model.all_values(features, true)?,
+            values: model.values_to(last, features, true)?,
             deltas,
             arriving,
             steps: backward.steps,

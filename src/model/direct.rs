@@ -148,7 +148,7 @@ impl Model {
         let room = || {
             let features = self.features_tensor(rows, Element::F32)?;
             let wanted = Wanted::parameters(&self.graph);
-            let pass = TrainingPass::new(self, &features, &wanted)?;
+            let pass = TrainingPass::new(self, &features, &wanted, None)?;
             Ok((pass, Compared::new(self, rows, targets.kind())?))
         };
         let room = room().map_err(|error| of_too_many_rows(error, "a gradient", rows));
@@ -196,7 +196,9 @@ impl Model {
         self.check_values(rows)?;
         let too_many = |error| of_too_many_rows(error, "the activations", rows);
         let features = self.features_tensor(rows, Element::F32).map_err(too_many)?;
-        let values = self.all_values(&features, false).map_err(too_many)?;
+        let last = self.graph.values.len() - 1;
+        let values = self.values_to(last, &features, false);
+        let values = values.map_err(too_many)?;
         let mut recorder = Recorder::new(&self.gpu);
         self.record_forward(&mut recorder, &values, None)?;
         let plan = recorder.finish()?;

@@ -60,7 +60,8 @@ impl ForwardPass {
 
     /// Records the pass, outside of training.
     pub(crate) fn record(&self, model: &Model, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        model.record_passing(recorder, &self.values)
+        let head = model.passing_head(&self.values.features);
+        model.record_passing(recorder, &self.values, head.as_ref())
     }
 
     /// Records the loss of each row.
@@ -139,11 +140,12 @@ impl Model {
         }
         let most = self.rows_of_part(rows);
         let values = self.passing_values(&x.rows_from(0, most), &y.rows_from(0, most))?;
+        let head = self.passing_head(&values.features);
         let mut recorder = Recorder::new(&self.gpu);
         for first in (0..rows).step_by(most) {
             let part = most.min(rows - first);
             let values = values.between(&x.rows_from(first, part), &y.rows_from(first, part));
-            self.record_passing(&mut recorder, &values)?;
+            self.record_passing(&mut recorder, &values, head.as_ref())?;
         }
         recorder.finish()
     }

@@ -88,17 +88,26 @@ impl Model {
         })
     }
 
-    /// Records a forward pass outside of training, with the head in one dispatch where that is taken for faster.
+    /// The head of a forward pass outside of training from at most these rows, if it is taken for faster in one dispatch.
+    pub(super) fn passing_head(&self, features: &Tensor) -> Option<ModelHead> {
+        // A first layer that takes bytes as they are reads a quarter of what floats are.
+        if features.element() != Element::F32 {
+            return None;
+        }
+        let head = self.faster_head().ok()?;
+        head.check_rows(self, features.rows()).ok()?;
+        Some(head)
+    }
+
+    /// Records a forward pass outside of training.
     pub(super) fn record_passing(
         &self,
         recorder: &mut Recorder<'_>,
         values: &Values,
+        head: Option<&ModelHead>,
     ) -> Result<(), Error> {
-        // A first layer that takes bytes as they are reads a quarter of what floats are.
-        let is_float = values.features.element() == Element::F32;
-        let head = is_float.then(|| self.faster_head().ok()).flatten();
         match head {
-            Some(head) => self.record_with_head(recorder, values, &head),
+            Some(head) => self.record_with_head(recorder, values, head),
             None => self.record_forward(recorder, values, None),
         }
     }
@@ -164,6 +173,11 @@ impl ModelHead {
         self.input
     }
 
+    /// What its first layer gives.
+    pub(super) fn first(&self) -> usize {
+        self.first
+    }
+
     /// Whether the gradients by all of its parameters are wanted: its kernels write no fewer.
     pub(crate) fn check_wanted(&self, model: &Model, wanted: &Wanted) -> Result<(), Unfused> {
         let mut parameters = self.parameters.iter();
@@ -173,6 +187,11 @@ impl ModelHead {
                 name: model.graph.parameters[index].name.clone(),
             }),
         }
+    }
+
+    /// Whether the driver runs its kernels over so many rows.
+    pub(crate) fn check_rows(&self, model: &Model, rows: usize) -> Result<(), Unfused> {
+        self.head.check_iterations(&model.gpu, rows)
     }
 
     /// Makes room for steps of a training of so many rows.

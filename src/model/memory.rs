@@ -15,15 +15,16 @@ const PASS_BYTES: u64 = 64 << 20;
 pub(crate) struct Values {
     /// The rows of features: floats, or packed bytes.
     pub(crate) features: Tensor,
-    /// Every value of the network; the first is the features where the network has one input. What a `Linear` or
-    /// `Conv2d` gives to a `Relu` behind it may be the same tensor as what that gives: then both are one product.
+    /// Every value of the network, or those up to what a fused head takes; the first is the features where the network
+    /// has one input. What a `Linear` or `Conv2d` gives to a `Relu` behind it may be the same tensor as what that gives:
+    /// then both are one product.
     pub(crate) of: Vec<Tensor>,
     /// What each use of a layer keeps for its backward pass.
     pub(crate) kept: Vec<Vec<Tensor>>,
 }
 
 impl Values {
-    /// What the network gives.
+    /// The last value: what the network gives, or what a fused head takes.
     pub(crate) fn output(&self) -> &Tensor {
         &self.of[self.of.len() - 1]
     }
@@ -84,12 +85,17 @@ impl Model {
         Tensor::zeros(&self.gpu, label, shape, Element::F32)
     }
 
-    /// Room for a pass whose values are read again: each has memory of its own. `fuses` where a `Relu` behind a
-    /// `Linear` is part of it, so that what lies between them is nowhere.
-    pub(crate) fn all_values(&self, features: &Tensor, fuses: bool) -> Result<Values, Error> {
+    /// Room for a pass up to a value whose values are read again: each has memory of its own. `fuses` where a `Relu`
+    /// behind a `Linear` is part of it, so that what lies between them is nowhere.
+    pub(crate) fn values_to(
+        &self,
+        last: usize,
+        features: &Tensor,
+        fuses: bool,
+    ) -> Result<Values, Error> {
         let rows = features.rows();
         let mut of: Vec<Tensor> = Vec::new();
-        for (index, value) in self.graph.values.iter().enumerate() {
+        for (index, value) in self.graph.values[..=last].iter().enumerate() {
             let (label, shape) = (
                 format!("values.{index}"),
                 TensorShape::from((rows, value.shape)),

@@ -95,7 +95,7 @@ impl Model {
             input: has_dx,
             ..Wanted::parameters(&self.graph)
         };
-        let tensors = TrainingPass::new(self, features, &wanted)?;
+        let tensors = TrainingPass::new(self, features, &wanted, None)?;
         let count = Tensor::zeros(gpu, "passes so far", [1, 1], Element::U32)?;
         let step = TrainingStep::new(&count);
         let mut forward = Recorder::new(gpu);

@@ -2,10 +2,12 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use super::Model;
+use super::{Model, TrainingPass};
 use crate::data::Table;
 use crate::gpu::Gpu;
 use crate::kernel::Element;
+use crate::network::Wanted;
+use crate::ops::head::Head;
 use crate::ops::{Linear, MeanSquaredError, Tanh};
 use crate::tensor::Tensor;
 use crate::{Sequential, cpu};
@@ -61,17 +63,49 @@ fn a_model_that_is_not_trained_has_its_parameters_alone() {
     // A device of its own, whose memory no other test takes.
     let gpu = Gpu::new().unwrap();
     let model = chain().build(&gpu).unwrap();
-    gpu.device()
-        .poll(wgpu::PollType::wait_indefinitely())
-        .unwrap();
-    let report = gpu.device().generate_allocator_report().unwrap();
-    let names = report
-        .allocations
-        .iter()
-        .map(|allocation| &*allocation.name);
-    let own = names.filter(|name| !name.starts_with("(wgpu internal)"));
-    assert_eq!(own.collect::<Vec<_>>(), ["parameters.0"]);
+    assert_eq!(allocated(&gpu), ["parameters.0"]);
     drop(model);
+}
+
+/// Names of what a device holds.
+fn allocated(gpu: &Gpu) -> Vec<String> {
+    let device = gpu.device();
+    device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    let report = device.generate_allocator_report().unwrap();
+    let names = report.allocations.into_iter().map(|it| it.name);
+    let mut own: Vec<_> = names
+        .filter(|name| !name.starts_with("(wgpu internal)"))
+        .collect();
+    own.sort_unstable();
+    own
+}
+
+/// Before the head is a layer that takes more than one of a head does.
+#[test]
+fn what_lies_in_a_fused_head_has_no_memory() {
+    let gpu = Gpu::new().unwrap();
+    let spec = Sequential::input(200).layer(Linear::new(64));
+    let spec = spec.layer(Linear::new(64)).layer(Tanh);
+    let model = spec.layer(Linear::new(3)).build(&gpu).unwrap();
+    let head = model.head(Head::form_for(&gpu)).unwrap();
+    let features = model.features_tensor(10, Element::F32).unwrap();
+    let wanted = Wanted::parameters(&model.graph);
+    let allocated_for = |head| {
+        let pass = TrainingPass::new(&model, &features, &wanted, head).unwrap();
+        let mut names = allocated(&gpu);
+        drop(pass);
+        let of_pass = ["values.", "gradients by values"];
+        names.retain(|name| of_pass.iter().any(|start| name.starts_with(start)));
+        names
+    };
+    let [block, other] = [0, 1].map(|slot| format!("gradients by values, block {slot}"));
+    let mut values: Vec<_> = (1..5).map(|index| format!("values.{index}")).collect();
+    assert_eq!(
+        allocated_for(None),
+        [&[block.clone(), other], &values[..]].concat()
+    );
+    values.truncate(1);
+    assert_eq!(allocated_for(Some(&head)), [&[block], &values[..]].concat());
 }
 
 #[test]

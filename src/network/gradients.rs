@@ -73,7 +73,18 @@ impl Gradients {
     /// With `fuses`, a `Relu` is part of the layer behind it where it can be.
     pub(crate) fn new(graph: &Graph, fuses: bool, wanted: &Wanted) -> Self {
         let steps = steps(graph, fuses, &wanted.values(graph));
-        let (slots, arriving) = memory(graph, &steps);
+        Self::with_memory(graph, steps, Some(graph.values.len() - 1))
+    }
+
+    /// The same but for a fused head, which makes what the step of this value, that of its first layer, makes.
+    pub(crate) fn before_head(graph: &Graph, wanted: &Wanted, first: usize) -> Self {
+        let mut steps = steps(graph, true, &wanted.values(graph));
+        steps.retain(|step| step.value <= first);
+        Self::with_memory(graph, steps, None)
+    }
+
+    fn with_memory(graph: &Graph, steps: Vec<BackwardStep>, given: Option<usize>) -> Self {
+        let (slots, arriving) = memory(graph, &steps, given);
         Self {
             steps,
             slots,
@@ -158,15 +169,16 @@ fn steps(graph: &Graph, fuses: bool, is_wanted: &[bool]) -> Vec<BackwardStep> {
     steps
 }
 
-/// A gradient is there from the step that first writes it to the one that hands it on; that of the output from the
-/// loss on, before all steps.
-fn memory(graph: &Graph, steps: &[BackwardStep]) -> (Slots, usize) {
+/// A gradient is there from the step that first writes it to the one that hands it on; one that is given, that of the
+/// output by the loss, from before all steps on.
+fn memory(graph: &Graph, steps: &[BackwardStep], given: Option<usize>) -> (Slots, usize) {
     let mut spans: Vec<Option<Span>> = vec![None; graph.values.len()];
     // The value whose gradient has the memory.
     let mut owners: Vec<usize> = (0..graph.values.len()).collect();
     let mut arriving = 0;
-    let output = graph.values.len() - 1;
-    spans[output] = Some(Span { first: 0, last: 0 });
+    if let Some(value) = given {
+        spans[value] = Some(Span { first: 0, last: 0 });
+    }
     for (step, time) in steps.iter().zip(1..) {
         let owner = owners[step.value];
         if let Some(span) = &mut spans[owner] {

@@ -13,7 +13,8 @@ use crate::reference;
 /// Logits `z`, what the network gives without a `Sigmoid`, and targets `t` are (rows, outputs); a target is 0 to 1, how
 /// sure it is that the output's label applies. `loss = mean_{r,c}(max(z, 0) − z·t + log(1 + e^−|z|))`, and its gradient
 /// by the logits is `(sigmoid(z) − t) / (rows · outputs)` (Goodfellow, Bengio, Courville, "Deep Learning", 2016,
-/// section 6.2.2.2). Stable for logits of any finite size. A row with an infinite or NaN logit has a NaN loss.
+/// section 6.2.2.2). Stable for logits of any finite size. A row with an infinite or NaN logit, or a target that is not 0
+/// to 1, has a NaN loss.
 ///
 /// Targets are those of a [`Table::regression`](crate::data::Table::regression), or
 /// [`Targets::Values`](crate::Targets::Values). The accuracy of an evaluation is the share of all outputs of all rows
@@ -52,14 +53,15 @@ static FORWARD_BACKWARD: Kernel<OfValues> = Kernel {
         include_str!("../../shaders/is_finite.wgsl"),
         include_str!("../../shaders/logistic.wgsl"),
         include_str!("../../shaders/loss_terms.wgsl"),
+        include_str!("../../shaders/loss_rows.wgsl"),
         include_str!("../../shaders/binary_cross_entropy.wgsl"),
     ),
     entry: "forward_backward",
     bindings: &[
-        Binding::read("logits"),
+        Binding::read("y"),
         Binding::read("targets"),
         Binding::write("losses"),
-        Binding::write("dlogits"),
+        Binding::write("dy"),
     ],
     fields: fields!(OfValues: rows, outputs, scale),
     constants: &[],

@@ -71,6 +71,7 @@ static FORWARD_BACKWARD: Kernel<Shape> = Kernel {
         include_str!("../../shaders/is_finite.wgsl"),
         include_str!("../../shaders/logistic.wgsl"),
         include_str!("../../shaders/loss_terms.wgsl"),
+        include_str!("../../shaders/loss_rows.wgsl"),
         include_str!("../../shaders/relative_l2.wgsl"),
     ),
     entry: "forward_backward",

@@ -10,7 +10,9 @@ use crate::ops::head::{Head, HeadLoss};
 pub(super) fn of(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     check(training)?;
     let model = training.model;
-    model.head(Head::form_for(model.gpu()))
+    let head = model.head(Head::form_for(model.gpu()))?;
+    head.check_rows(model, rows(training))?;
+    Ok(head)
 }
 
 /// The same, if it is taken for the faster one.
@@ -18,7 +20,16 @@ pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     check(training)?;
     let head = training.model.faster_head()?;
     head.check_wanted(training.model, &training.updater.wanted())?;
+    head.check_rows(training.model, rows(training))?;
     Ok(head)
+}
+
+/// Rows of a pass.
+fn rows(training: &Training<'_>) -> usize {
+    match training.rows {
+        Rows::Minibatches { batch, .. } => batch,
+        Rows::Tensors(batch) => batch.rows(),
+    }
 }
 
 fn check(training: &Training<'_>) -> Result<(), Unfused> {

@@ -41,9 +41,9 @@ pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<
                 Some(head) if head.input() == 0 => Element::F32,
                 _ => model.input_element(resident.features()),
             };
-            let head = trained(training, head, batch)?;
             let features = model.features_tensor(batch, input)?;
-            let pass = TrainingPass::new(model, &features, &wanted)?;
+            let pass = TrainingPass::new(model, &features, &wanted, head)?;
+            let head = trained(training, head, batch)?;
             let compared = Compared::new(model, batch, loss.targets())?;
             let (label, rows) = ("indices of the minibatch", batch * accumulated);
             let indices = Tensor::zeros(gpu, label, [1, rows], Element::U32)?;
@@ -65,7 +65,7 @@ pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<
             sum.finish(&mut recorder, pass, compared)
         }
         Rows::Tensors(batch) => {
-            let pass = TrainingPass::new(model, &batch.x, &wanted)?;
+            let pass = TrainingPass::new(model, &batch.x, &wanted, head)?;
             let compared = Compared::with(model, batch.targets.clone(), batch.rows())?;
             let weights = batch.weights.as_ref();
             let both = (&pass, &compared);

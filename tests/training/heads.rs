@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wgrad::data::{Category, Columns, Csv, Labels, Sampling, Stream, Table};
+use wgrad::gpu::AdapterKind;
 use wgrad::kernel::Element;
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
@@ -367,6 +368,45 @@ fn what_a_head_cannot_be_is_said() {
     assert_eq!((left.fusion(), left.unfused()), expected);
     left.unfreeze("layers.3.bias").unwrap();
     assert_eq!((left.fusion(), left.unfused()), (Fusion::Head, None));
+}
+
+/// A minibatch whose rows a head could not loop over on a software driver, which ends long loops without a word.
+#[test]
+fn a_batch_too_long_for_the_loops_of_a_head_is_trained_layer_by_layer() {
+    // A block is four rows, as each has 901 values, so that an invocation has many blocks.
+    let mut spec = Sequential::input(2);
+    for _ in 0..7 {
+        spec = spec.layer(linear(64)).layer(Gelu);
+    }
+    let spec = spec.layer(linear(3)).seed(1);
+    let long = 120_000;
+    let [x, y] = [2, 3].map(|width| Array2::from_elem((long, width), 0.5));
+    let table = Table::regression("long", x.view(), y.view()).unwrap();
+    let of_rows = |gpu: &Gpu, rows, fusion| {
+        let (model, adam) = (spec.build(gpu).unwrap(), Adam::new(0.01));
+        let loss = MeanSquaredError;
+        Trainer::with_fusion(model, loss, adam, &table, rows, SAMPLING, fusion)
+    };
+    let (_, gpu) = &GPUS[0];
+    let fits = of_rows(gpu, 10_000, Fusion::Auto).unwrap();
+    assert_eq!((fits.fusion(), fits.unfused()), (Fusion::Head, None));
+    let auto = of_rows(gpu, long, Fusion::Auto).unwrap();
+    if crate::gpu::gpu().kind() == AdapterKind::Hardware {
+        assert_eq!((auto.fusion(), auto.unfused()), (Fusion::Head, None));
+        return;
+    }
+    assert_eq!(auto.fusion(), Fusion::Layers);
+    let is_told = |unfused: &Unfused| matches!(unfused, Unfused::Iterations { needed, available } if needed > available);
+    assert!(auto.unfused().is_some_and(is_told), "{:?}", auto.unfused());
+    // For SwiftShader, too, whose kernels are the same.
+    for (kind, gpu) in [&GPUS[0], &GPUS[2]] {
+        let refused = of_rows(gpu, long, Fusion::Head).unwrap_err();
+        assert!(
+            matches!(&refused, Error::Plan(unfused) if is_told(unfused)),
+            "{kind}: {refused:?}"
+        );
+        assert_says(&refused.to_string(), &["loop iterations", "Fusion::Layers"]);
+    }
 }
 
 /// A head ends before what it cannot have: the rest is recorded layer by layer.

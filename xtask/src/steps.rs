@@ -14,8 +14,8 @@ pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 /// By this variable the test that needs ONNX Runtime fails where there is none, and does not skip.
 const REQUIRED: &str = "WGRAD_REQUIRE_ONNXRUNTIME";
 
-/// Tests run as fast with the crate itself at level 1, and it is compiled in 0.6 of the time: what takes time is in other
-/// crates, drivers and shaders, and from level 2 on each of thirty programs compiles its generic functions once more.
+/// The crate itself is compiled at level 1: what takes the tests' time is in other crates, drivers and shaders, and from
+/// level 2 on each of their programs compiles the crate's generic functions once more.
 pub(crate) const QUICK: [&str; 3] = [
     "--release",
     "--config",

@@ -43,7 +43,7 @@ impl Head {
     /// | hardware | any, of one layer | no | it would be as many dispatches in evaluation, and two fewer in a step |
     /// | hardware | 64 | yes | by counting: of 2→64→64→3 with batch 4,096 a step moves 6 MB in 7 dispatches, layer by layer 15 MB in 14; no GPU has measured it |
     /// | hardware | 128 | no | estimated: a block has fewer rows, so that a weight that is read is used less often than in a product's tile |
-    /// | lavapipe | any | no | measured: 2→64→64→3 with batch 4,096 takes 33 ms fused, 19 ms layer by layer, whose kernels have no barriers |
+    /// | lavapipe | any | no | measured: 2→64→64→3 with batch 4,096 takes 34 ms fused, 21 ms layer by layer, whose kernels have no barriers (`cargo bench --bench training -- head`) |
     /// | SwiftShader | any | no | not measured |
     pub(crate) fn check_faster(&self, gpu: &Gpu) -> Result<(), Unfused> {
         let slower = |because| Err(Unfused::SlowerHead { because });
@@ -89,6 +89,16 @@ impl Head {
     fn iterations(&self, rows: usize) -> u64 {
         let blocks = rows.div_ceil(self.block).div_ceil(self.workgroups(rows));
         blocks as u64 * (self.iterations_of_block() + 1) + 1
+    }
+
+    /// Whether a software driver lets the loops over so many rows run to their end.
+    pub(crate) fn check_iterations(&self, gpu: &Gpu, rows: usize) -> Result<(), Unfused> {
+        let of_sum = self.cost_of_sum(rows).iterations;
+        let (needed, available) = (self.iterations(rows).max(of_sum), SOFTWARE_ITERATIONS);
+        match needed > available && gpu.is_software() {
+            true => Err(Unfused::Iterations { needed, available }),
+            false => Ok(()),
+        }
     }
 
     /// Multiplications and additions of a product with each weight.

@@ -1,0 +1,37 @@
+// A loss of values, loss and gradient in one pass over a row, by term(y, t) of the file behind this:
+//
+//   losses[r]   = Σ_c term(y[r,c], t[r,c]).loss / outputs
+//   dy[r,c]     = scale · term(y[r,c], t[r,c]).slope
+//
+// One invocation per row. Drivers may assume that no value is infinite or NaN, so an output or a target that the loss does
+// not take is found by its bits: the loss of its row is NaN, as is the gradient there. Where the loss of others is too large
+// for f32, it is infinite. loss_terms.wgsl stands before this; Shape, behind it, has rows, outputs and scale.
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> y: array<f32>;             // (rows, outputs)
+@group(0) @binding(2) var<storage, read> targets: array<f32>;       // (rows, outputs)
+@group(0) @binding(3) var<storage, read_write> losses: array<f32>;  // (1, rows)
+@group(0) @binding(4) var<storage, read_write> dy: array<f32>;      // (rows, outputs)
+
+@compute @workgroup_size(64)
+fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
+                    @builtin(local_invocation_index) local: u32) {
+    let row = (id.x + id.y * count.x) * 64u + local;
+    if (row >= shape.rows) {
+        return;
+    }
+    let first = row * shape.outputs;
+    var not_a_number = 0x7fc00000u;
+    var infinite = 0x7f800000u;
+    var is_sound = true;
+    var sum = 0.0;
+    for (var c = 0u; c < shape.outputs; c++) {
+        let of_value = term(y[first + c], targets[first + c]);
+        is_sound = is_sound & of_value.is_sound;
+        sum += of_value.loss;
+        dy[first + c] = select(bitcast<f32>(not_a_number), shape.scale * of_value.slope, of_value.is_sound);
+    }
+    let mean = sum / f32(shape.outputs);
+    let in_range = select(bitcast<f32>(infinite), mean, is_finite(mean));
+    losses[row] = select(bitcast<f32>(not_a_number), in_range, is_sound);
+}
