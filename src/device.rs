@@ -8,6 +8,8 @@ use crate::data::Stream;
 use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::gpu::Gpu;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::is_alike;
 use crate::network::Sequential;
 use crate::ops::{Loss, Optimizer};
 use crate::train::Train;
@@ -40,8 +42,16 @@ impl Device {
     #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn auto() -> Self {
-        let because = match Gpu::builder().hardware_only().build() {
-            Ok(gpu) => return Self::with_gpu(gpu, HARDWARE),
+        Self::auto_among(0, 1)
+    }
+
+    /// [`auto`](Self::auto) for one of several processes of this machine, of number `place` from 0: each takes a GPU of its
+    /// own, as far as there are as many as good as the best. It says where they share one.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[must_use]
+    pub fn auto_among(place: usize, processes: usize) -> Self {
+        let because = match Gpu::builder().hardware_only().number(place).build() {
+            Ok(gpu) => return Self::among(gpu, HARDWARE, (place, processes)),
             Err(error @ Error::NoAdapter { .. }) => {
                 let found = Gpu::adapters();
                 match found.first() {
@@ -63,12 +73,34 @@ impl Device {
     /// As [`Gpu::new`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn shaders() -> Result<Self, Error> {
-        let gpu = Gpu::new()?;
+        Self::shaders_among(0, 1)
+    }
+
+    /// [`shaders`](Self::shaders) for one of several processes of this machine: see [`auto_among`](Self::auto_among).
+    ///
+    /// # Errors
+    /// As [`Gpu::new`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn shaders_among(place: usize, processes: usize) -> Result<Self, Error> {
+        let gpu = Gpu::builder().number(place).build()?;
         let because = match gpu.is_software() {
             false => HARDWARE,
             true => SOFTWARE,
         };
-        Ok(Self::with_gpu(gpu, because))
+        Ok(Self::among(gpu, because, (place, processes)))
+    }
+
+    /// Says which of the GPUs it is, and whether other processes use it, too.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn among(gpu: Gpu, because: &str, (place, processes): (usize, usize)) -> Self {
+        // A single one need not know, and starts without looking at all of them once more.
+        if processes == 1 {
+            return Self::with_gpu(gpu, because);
+        }
+        let adapters = Gpu::adapters();
+        let alike = adapters.iter().filter(|of| is_alike(of, gpu.info()));
+        let because = among(because, place, processes, alike.count().max(1));
+        Self::with_gpu(gpu, because)
     }
 
     /// This GPU, with a reason to be shown.
@@ -180,11 +212,43 @@ impl Device {
     }
 }
 
+/// Why a process has the GPU that it has, of so many.
+#[cfg(not(target_arch = "wasm32"))]
+fn among(because: &str, place: usize, processes: usize, gpus: usize) -> String {
+    let own = place % gpus;
+    let sharing = (own..processes).step_by(gpus).count();
+    let which = match gpus {
+        1 => String::new(),
+        _ => format!("; number {own} of {gpus}"),
+    };
+    match sharing {
+        0 | 1 => format!("{because}{which}"),
+        _ => format!("{because}{which}; {sharing} processes share it"),
+    }
+}
+
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.gpu {
             Some(gpu) => write!(f, "{}: {}", gpu.description(), self.because),
             None => write!(f, "cpu (ndarray, f32): {}", self.because),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::among;
+
+    #[test]
+    fn processes_are_told_what_they_share() {
+        assert_eq!(among("best", 0, 1, 1), "best");
+        assert_eq!(among("best", 1, 2, 1), "best; 2 processes share it");
+        assert_eq!(among("best", 3, 4, 4), "best; number 3 of 4");
+        assert_eq!(
+            among("best", 4, 6, 4),
+            "best; number 0 of 4; 2 processes share it"
+        );
+        assert_eq!(among("best", 3, 6, 4), "best; number 3 of 4");
     }
 }

@@ -294,6 +294,17 @@ pub enum Error {
     )]
     Plan(Unfused),
 
+    /// A process of a [distributed](crate::distributed) training has left it, by an error of its own.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[error(
+        "process {rank} has left the training: its own message says why. Start all of them again, from the last \
+         checkpoint"
+    )]
+    Process {
+        /// Which one.
+        rank: usize,
+    },
+
     /// Training ran away: the loss is no number, or of classes no longer below 2²⁴, up to which an `f32`
     /// tells losses apart that differ by 1.
     #[error("training diverged: the loss of step {step} is {loss:e}. {remedy}")]

@@ -2,6 +2,8 @@
 
 mod model;
 
+use std::ops::Range;
+
 use ndarray::{Array2, Axis};
 
 use crate::confusion::Prediction;
@@ -75,19 +77,26 @@ impl DataSets {
         Ok(&self.get(gpu, examples)?.resident)
     }
 
-    /// Recorded at its first use.
+    /// Recorded at its first use, of the chunks that `own` chooses from so many.
     pub(crate) fn evaluator(
         &mut self,
         model: &Model,
         loss: &dyn Loss,
         examples: &Examples,
+        own: impl Fn(usize) -> Range<usize>,
     ) -> Result<&Evaluator, Error> {
         let set = self.get(model.gpu(), examples)?;
         let evaluator = match set.evaluator.take() {
             Some(evaluator) => evaluator,
-            None => Evaluator::new(model, loss, examples, &set.resident)?,
+            None => Evaluator::new(model, loss, examples, (&set.resident, own))?,
         };
         Ok(set.evaluator.insert(evaluator))
+    }
+
+    /// Evaluations are recorded again.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn forget_evaluators(&mut self) {
+        self.sets.iter_mut().for_each(|set| set.evaluator = None);
     }
 
     /// What evaluations run that were asked for.
@@ -116,6 +125,20 @@ pub(crate) struct Evaluator {
     plans: Vec<Plan>,
     totals: Tensor,
     sums: Sums,
+}
+
+/// What was found of the chunks.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    /// (chunks, 2): the sum of losses and the number of hits of each; 0 of those that were not evaluated.
+    pub(crate) values: Vec<f32>,
+    sums: Sums,
+}
+
+impl Totals {
+    pub(crate) fn evaluation(&self) -> Evaluation {
+        self.sums.evaluation(&self.values)
+    }
 }
 
 /// What the totals of chunks are of.
@@ -247,7 +270,7 @@ impl Evaluator {
         model: &Model,
         loss: &dyn Loss,
         examples: &Examples,
-        data: &Resident,
+        (data, own): (&Resident, impl Fn(usize) -> Range<usize>),
     ) -> Result<Self, Error> {
         let gpu = model.gpu();
         let all = Chunks::new(model, loss.targets(), data)?;
@@ -255,7 +278,8 @@ impl Evaluator {
         let totals = Tensor::zeros(gpu, "totals", [chunks, 2], Element::F32)?;
 
         let (mut plans, mut recorder) = (Vec::new(), Recorder::new(gpu));
-        for chunk in 0..chunks {
+        let own = own(chunks);
+        for chunk in own.clone() {
             let pass = all.record_forward(&mut recorder, chunk)?;
             pass.record_loss(&mut recorder, loss)?;
             let compared = [&pass.losses, pass.outputs(), &pass.targets];
@@ -269,7 +293,7 @@ impl Evaluator {
                     metrics::evaluate_probabilities(&mut recorder, compared, to);
                 }
             }
-            if recorder.flops() >= flops_per_submit(gpu) || chunk + 1 == chunks {
+            if recorder.flops() >= flops_per_submit(gpu) || chunk + 1 == own.end {
                 let full = std::mem::replace(&mut recorder, Recorder::new(gpu));
                 plans.push(full.finish()?);
             }
@@ -282,13 +306,16 @@ impl Evaluator {
     }
 
     /// Submits the pass at once; the future waits for its totals.
-    pub(crate) fn run(&self, gpu: &Gpu) -> impl Future<Output = Result<Evaluation, Error>> + use<> {
+    pub(crate) fn run(&self, gpu: &Gpu) -> impl Future<Output = Result<Totals, Error>> + use<> {
         let submitted = self.submit(gpu);
         let totals = gpu.read_async(&self.totals);
         let sums = self.sums.clone();
         async move {
             submitted?;
-            Ok(sums.evaluation(&totals.await?))
+            Ok(Totals {
+                values: totals.await?,
+                sums,
+            })
         }
     }
 

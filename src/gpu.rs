@@ -20,6 +20,8 @@ use crate::error::Error;
 use crate::memory;
 
 pub use crate::error::BufferFault;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use adapter::is_alike;
 pub use adapter::{AdapterKind, GpuBuilder, SoftwareDriver};
 pub(crate) use buffer_fault::check_usage;
 #[cfg(not(target_arch = "wasm32"))]

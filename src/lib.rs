@@ -116,6 +116,11 @@
 //! [`cpu::Trainer`] takes the same network, the same sampling and the same seed, and sees the
 //! same minibatches. Without a GPU it is the faster of the two. [`Train`] is the trait of both, and [`Device::auto`] chooses.
 //!
+//! # Many processes
+//!
+//! [`Train::distribute`] shares the minibatches of a step out among processes, which have the bits of one: see
+//! [`distributed`].
+//!
 //! # The book's network
 //!
 //! [`TwoLayerNet`] is the network of chapter 5 of "Deep Learning from Scratch", with its five
@@ -179,6 +184,8 @@ mod conv_nets;
 pub mod cpu;
 pub mod data;
 mod device;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod distributed;
 mod early_stopping;
 mod error;
 mod evaluation;

@@ -4,8 +4,11 @@ mod batch;
 mod fused;
 mod head;
 mod layers;
+#[cfg(not(target_arch = "wasm32"))]
+mod shards;
 
 use std::fmt::Debug;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::data::Sampling;
@@ -21,6 +24,8 @@ use crate::tensor::Tensor;
 use crate::updater::Updater;
 
 pub use batch::Batch;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use shards::{Shards, copy};
 
 /// Past this, the vectors that record a pass grow and each dispatch costs more.
 const DISPATCHES_PER_SUBMIT: usize = 2_000;
@@ -65,15 +70,43 @@ pub(crate) struct Training<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rows<'a> {
     /// Minibatches of a data set.
-    Minibatches {
-        resident: &'a Resident,
-        batch: usize,
-        /// Minibatches whose gradients make a step.
-        accumulated: usize,
-        sampling: &'a Sampling,
-    },
+    Minibatches(Minibatches<'a>),
     /// What is in these tensors when the step is taken.
     Tensors(&'a Batch),
+}
+
+/// Rows that are drawn from a data set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Minibatches<'a> {
+    pub(crate) resident: &'a Resident,
+    pub(crate) batch: usize,
+    pub(crate) parts: Parts,
+    pub(crate) sampling: &'a Sampling,
+}
+
+/// The minibatches whose gradients make a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// How many a step has.
+    pub(crate) of_step: usize,
+    /// The first that are computed here, and how many are: other processes may compute the others.
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+}
+
+impl Parts {
+    /// All of so many.
+    pub(crate) fn all(of_step: usize) -> Self {
+        Self {
+            of_step,
+            first: 0,
+            count: of_step,
+        }
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.first..self.first + self.count
+    }
 }
 
 /// The recorded steps of a training.

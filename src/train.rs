@@ -16,6 +16,8 @@ use crate::confusion::Prediction;
 #[cfg(doc)]
 use crate::cpu;
 use crate::data::Examples;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::Distribution;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 #[cfg(not(target_arch = "wasm32"))]
@@ -206,6 +208,13 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// # Errors
     /// As [`Trainer::accumulate`].
     fn accumulate(&mut self, minibatches: usize) -> Result<(), Error>;
+
+    /// Shares the steps from now on out among processes.
+    ///
+    /// # Errors
+    /// As [`Trainer::distribute`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn distribute(&mut self, distribution: Distribution) -> Result<(), Error>;
 
     /// Keeps a moving average of all parameters from now on.
     ///

@@ -10,6 +10,8 @@ mod outside;
 mod predicting;
 mod recorded;
 mod saving;
+#[cfg(not(target_arch = "wasm32"))]
+mod sharing;
 mod source;
 mod steering;
 #[cfg(not(target_arch = "wasm32"))]
@@ -19,6 +21,8 @@ use std::sync::Arc;
 
 use crate::best::Best;
 use crate::data::{Examples, Sampling};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::{Shared, shared_steps};
 use crate::error::Error;
 use crate::evaluator::DataSets;
 use crate::fit::check_fit;
@@ -35,12 +39,12 @@ use crate::ops::metrics::HISTORY;
 use crate::ops::{Loss, Optimizer};
 use crate::predictor::Passes;
 use crate::soundness::Soundness;
-use crate::steps::{Batch, Fusion, Rows, Steps, Training};
+use crate::steps::{Batch, Fusion, Minibatches, Parts, Rows, Steps, Training};
 use crate::tensor::{Arena, Tensor};
 use crate::updater::Updater;
 use budget::Budget;
 use given::Room;
-use source::{Source, check_host};
+use source::{Source, Work, check_host};
 
 /// Trains a [`Model`] by minibatch gradient descent. Weights, data set, sampling, step counter and
 /// losses stay on the GPU; the CPU writes nothing per step and reads when asked.
@@ -68,6 +72,9 @@ pub struct Trainer {
     loss: Box<dyn Loss>,
     updater: Updater,
     source: Source,
+    /// What processes share, where there are several.
+    #[cfg(not(target_arch = "wasm32"))]
+    shared: Option<Box<Shared>>,
     history: Tensor,
     /// Steps on the numbers of rows that were given last.
     given: Latest<Room>,
@@ -129,12 +136,12 @@ impl Trainer {
         let resident = Resident::upload(&gpu, &examples)?;
         let mut trainer = Self::with(model, loss, optimizer, Some(&examples))?;
         let steps = trainer.record(
-            Rows::Minibatches {
+            Rows::Minibatches(Minibatches {
                 resident: &resident,
                 batch,
-                accumulated: 1,
+                parts: Parts::all(1),
                 sampling: &sampling,
-            },
+            }),
             fusion,
         )?;
         trainer.data_sets = DataSets::with(&examples, resident);
@@ -144,7 +151,7 @@ impl Trainer {
             accumulated: 1,
             sampling,
             fusion,
-            steps,
+            work: Work::Steps(steps),
         };
         Ok(trainer)
     }
@@ -227,6 +234,8 @@ impl Trainer {
             loss: Box::new(loss),
             updater,
             source: Source::Given,
+            #[cfg(not(target_arch = "wasm32"))]
+            shared: None,
             given: Latest::default(),
             steps_elsewhere: 0,
             data_sets: DataSets::default(),
@@ -283,6 +292,10 @@ impl Trainer {
     /// As [`steps`](Self::steps).
     pub async fn steps_async(&mut self, count: usize) -> Result<Vec<f32>, Error> {
         self.soundness.check()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        if self.shared.is_some() {
+            return shared_steps(self, count);
+        }
         self.source.expect_steps()?;
         let first = self.steps_taken();
         let mut losses = Vec::with_capacity(count.min(HISTORY));

@@ -37,6 +37,9 @@ mod patience;
 mod plot;
 #[path = "cli/predictions.rs"]
 mod predictions;
+#[cfg(all(feature = "mpi", target_os = "linux"))]
+#[path = "cli/processes.rs"]
+mod processes;
 #[path = "cli/programs.rs"]
 mod programs;
 #[path = "cli/saving.rs"]

@@ -36,6 +36,7 @@ const ORDER: &[&[&str]] = &[
     &["fit"],
     &["checkpoint"],
     &["onnx"],
+    &["distributed"],
     &["pace"],
     &["cpu"],
     &["model"],

@@ -104,6 +104,22 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) confusion: bool,
 
+    /// Share each step out among the processes that `mpirun` has started; the first one prints, draws and saves
+    #[cfg(all(feature = "mpi", unix))]
+    #[arg(long)]
+    pub(crate) mpi: bool,
+
+    /// Parts of a minibatch, which processes compute: at least as many as there are processes. Whatever their number, the
+    /// same shards give the same bits
+    #[cfg(all(feature = "mpi", unix))]
+    #[arg(long, default_value_t = 4, requires = "mpi", value_parser = whole::<usize>)]
+    pub(crate) shards: usize,
+
+    /// Let each process take so many steps by itself, and average parameters then
+    #[cfg(all(feature = "mpi", unix))]
+    #[arg(long, value_name = "STEPS", requires = "mpi", value_parser = whole::<usize>)]
+    pub(crate) local_steps: Option<usize>,
+
     /// Print the data set and the last line only
     #[arg(long)]
     pub(crate) quiet: bool,
@@ -196,6 +212,8 @@ impl Args {
             let expected = "at least 1 and at most the number of training examples";
             return must_be("--batch", expected.to_owned(), 0);
         }
+        #[cfg(all(feature = "mpi", unix))]
+        self.check_sharing()?;
         self.network.check()?;
         self.check_smoothing()?;
         self.check_files()?;
@@ -312,6 +330,63 @@ impl Args {
     /// Minibatches to train on, with those before a resume.
     pub(crate) fn steps(&self) -> usize {
         self.steps.unwrap_or(self.network.network.steps())
+    }
+
+    /// Minibatches that make a step: several where processes share them.
+    pub(crate) fn shards(&self) -> usize {
+        #[cfg(all(feature = "mpi", unix))]
+        if self.mpi {
+            return self.shards;
+        }
+        1
+    }
+
+    /// Rows of each of them.
+    pub(crate) fn rows(&self) -> usize {
+        self.batch / self.shards()
+    }
+
+    /// Steps that each process takes by itself between means of parameters; 1 where gradients are averaged.
+    pub(crate) fn local_steps(&self) -> usize {
+        #[cfg(all(feature = "mpi", unix))]
+        if let Some(steps) = self.local_steps {
+            return steps;
+        }
+        1
+    }
+
+    /// The same for a process that writes nothing.
+    #[cfg(all(feature = "mpi", unix))]
+    pub(crate) fn silent(self) -> Self {
+        Self {
+            save: None,
+            losses: None,
+            log: None,
+            plot: None,
+            samples: None,
+            confusion: false,
+            quiet: true,
+            ..self
+        }
+    }
+
+    #[cfg(all(feature = "mpi", unix))]
+    fn check_sharing(&self) -> Result<(), Error> {
+        let shards = self.shards();
+        if shards == 0 || !self.batch.is_multiple_of(shards) {
+            let expected =
+                format!("a multiple of the {shards} --shards, which have as many rows each");
+            return Err(setting("--batch", expected, self.batch));
+        }
+        let local = self.local_steps();
+        let is_whole = |steps: usize| local > 0 && steps.is_multiple_of(local);
+        if !is_whole(self.steps()) || !is_whole(self.eval_every) {
+            let (steps, every) = (self.steps(), self.eval_every);
+            let expected =
+                format!("a number that divides {steps} --steps and {every} --eval-every");
+            return Err(setting("--local-steps", expected, local));
+        }
+        Ok(())
     }
 
     /// The command line, with the defaults that go with its network.

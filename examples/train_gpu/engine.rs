@@ -4,12 +4,12 @@ use wgrad::{Device, Error, Fusion, Sequential, Train, Trainer};
 use crate::args::{Args, DeviceChoice};
 
 /// Opens what was asked for. A plan of dispatches asks for shaders, whatever runs them.
-fn choose(args: &Args) -> Result<Device, Error> {
+fn choose(args: &Args, (place, processes): (usize, usize)) -> Result<Device, Error> {
     let asks_for_shaders = Fusion::from(args.plan) != Fusion::Auto;
     match args.device {
         DeviceChoice::Cpu => Ok(Device::cpu("asked for with --device cpu")),
-        DeviceChoice::Auto if !asks_for_shaders => Ok(Device::auto()),
-        DeviceChoice::Auto | DeviceChoice::Gpu => Device::shaders(),
+        DeviceChoice::Auto if !asks_for_shaders => Ok(Device::auto_among(place, processes)),
+        DeviceChoice::Auto | DeviceChoice::Gpu => Device::shaders_among(place, processes),
     }
 }
 
@@ -18,8 +18,9 @@ const MOST_ROWS: usize = 1 << 12;
 
 /// Opens what was asked for, and compiles there what the steps run on data of MNIST's form: a driver may take longer for
 /// that than the files take to be read, which is done meanwhile.
-pub(crate) fn open(args: &Args) -> Result<Device, Error> {
-    let device = choose(args)?;
+/// This is so many-th process of so many on this machine.
+pub(crate) fn open(args: &Args, of_host: (usize, usize)) -> Result<Device, Error> {
+    let device = choose(args, of_host)?;
     if device.gpu().is_some() {
         // An error comes again when the training is built, and what the data need else is compiled then.
         let _ = compile_ahead(&device, args);
@@ -29,22 +30,22 @@ pub(crate) fn open(args: &Args) -> Result<Device, Error> {
 
 /// Builds the training on one minibatch of nothing but 0. What is compiled stays with the device.
 fn compile_ahead(device: &Device, args: &Args) -> Result<(), Error> {
-    let rows = args.batch.min(MOST_ROWS);
+    let rows = args.rows().min(MOST_ROWS);
     let labels = Labels::from_classes(vec![0; rows], args.data.expected_classes())?;
     let zeros = vec![0; rows * mnist::PIXELS];
     let examples = Dataset::new("zeros", mnist::PIXELS, zeros, labels)?;
     let spec = args.network.spec(&examples, args.seed);
-    build(device, &spec, args, &examples).map(drop)
+    build(device, &spec, (args, rows), &examples).map(drop)
 }
 
-/// The training that `args` describe, on that device.
+/// The training that `args` describe, with minibatches of so many rows, on that device.
 pub(crate) fn build(
     device: &Device,
     spec: &Sequential,
-    args: &Args,
+    (args, batch): (&Args, usize),
     train: &Dataset,
 ) -> Result<Box<dyn Train>, Error> {
-    let (batch, sampling) = (args.batch, args.sampling());
+    let sampling = args.sampling();
     let (loss, optimizer) = (args.loss(), args.optimizer.build(args.steps()));
     let fusion = Fusion::from(args.plan);
     match device.gpu() {

@@ -1,4 +1,4 @@
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -6,6 +6,9 @@ use crate::common::output::{END_REQUESTED, INTERRUPTED, complain};
 
 /// What is kept of the training, for an end at once.
 static KEPT: Mutex<String> = Mutex::new(String::new());
+
+/// Whether an end at once says nothing.
+static IS_SILENT: AtomicBool = AtomicBool::new(false);
 
 /// A signal later than this after the first one is a second one: `timeout`, a terminal that is closed, and
 /// some batch systems send what they mean once twice.
@@ -21,10 +24,18 @@ pub(crate) fn remember(kept: String) {
     *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = kept;
 }
 
+/// Another process speaks.
+#[cfg(all(feature = "mpi", unix))]
+pub(crate) fn be_silent() {
+    IS_SILENT.store(true, Ordering::Relaxed);
+}
+
 /// The last words of an end at once; returns its exit code.
 fn end_at_once() -> i32 {
-    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    complain(&format!("interrupted at once{kept}"));
+    if !IS_SILENT.load(Ordering::Relaxed) {
+        let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        complain(&format!("interrupted at once{kept}"));
+    }
     INTERRUPTED.into()
 }
 

@@ -11,6 +11,8 @@
 //! `--network simple-conv` and `deep-conv` are the convolutional networks of chapters 7 and 8, by Adam with learning rate
 //! 0.001 on 12,000 minibatches.
 //!
+//! Built with `--features mpi`, it trains by several processes: `mpirun -n 2 target/release/examples/train_gpu --mpi`.
+//!
 //! Standard output says what is trained on what, and how it goes. The first line and the last but
 //! one name the data set. The last line is for programs; it is `key=value` pairs between spaces:
 //!
@@ -54,6 +56,7 @@ mod network;
 mod optimizer;
 mod outputs;
 mod plot;
+mod processes;
 mod samples;
 mod saving;
 mod training;
@@ -72,6 +75,7 @@ use common::{Failure, line};
 use log::{LogFile, decimals};
 use losses::LossFile;
 use plot::Plot;
+use processes::Processes;
 use samples::Samples;
 use training::{Files, Outcome, Training};
 
@@ -79,10 +83,10 @@ fn main() -> ExitCode {
     #[cfg(unix)]
     interruption::survive_size_limit();
     let args = Args::read();
-    common::run(|| train(&args))
+    common::run(|| processes::run(args, train))
 }
 
-fn train(args: &Args) -> Result<(), Failure> {
+fn train(args: &Args, processes: &Processes) -> Result<(), Failure> {
     args.check()?;
     let files = Files {
         losses: args.losses.as_deref().map(LossFile::open).transpose()?,
@@ -91,12 +95,16 @@ fn train(args: &Args) -> Result<(), Failure> {
         samples: args.samples.as_deref().map(Samples::open).transpose()?,
     };
     args.save.as_deref().map(saving::check).transpose()?;
-    let open = || engine::open(args);
+    let open = || engine::open(args, processes.of_host());
     let (device, data) = common::load(&args.data, args.quiet, open)?;
     let spec = args.network.spec(&data.split.train, args.seed);
     args.check_batch(data.split.train.len())?;
 
-    line(escaped(&data.description()))?;
+    let speak = |text: String| match processes.leads() {
+        true => line(text),
+        false => Ok(()),
+    };
+    speak(escaped(&data.description()))?;
     if !args.quiet {
         line(format!("device: {device}"))?;
         line(describe(&spec, args)?)?;
@@ -107,17 +115,25 @@ fn train(args: &Args) -> Result<(), Failure> {
     }
     let started = Instant::now();
     let name = device.name().to_owned();
-    let mut engine = engine::build(&device, &spec, args, &data.split.train).map_err(with_option)?;
+    let build = || engine::build(&device, &spec, (args, args.rows()), &data.split.train);
+    let mut engine = build().map_err(with_option)?;
+    if args.shards() > 1 {
+        engine.accumulate(args.shards()).map_err(with_option)?;
+    }
+    let shared = processes.share(&mut *engine, args)?;
     let before = saving::resume(&mut *engine, args)?;
     if !args.quiet && device.gpu().is_some() {
         line(format!("plan: {}", engine.plan_in_words()))?;
     }
-    let mut training = Training::new(args, engine, &data.split, files, before)?;
+    if let Some(shared) = shared.filter(|_| !args.quiet) {
+        line(shared)?;
+    }
+    let mut training = Training::new((args, processes), engine, &data.split, files, before)?;
     interruption::listen();
     let ended = training.run().and_then(|outcome| {
         let total_s = started.elapsed().as_secs_f64();
-        line(escaped(&format!("results are for {}", data.name)))?;
-        line(last_line(&name, &outcome, total_s))
+        speak(escaped(&format!("results are for {}", data.name)))?;
+        speak(last_line(&name, &outcome, total_s))
     });
     ended.map_err(|failure| training.explain(failure))
 }

@@ -11,6 +11,7 @@ use crate::interruption;
 use crate::log::{LogFile, Record, decimals};
 use crate::losses::LossFile;
 use crate::plot::Plot;
+use crate::processes::Processes;
 use crate::samples::Samples;
 use crate::saving::quoted;
 
@@ -45,6 +46,7 @@ pub(crate) struct Files {
 /// A run: steps, and evaluations between them.
 pub(crate) struct Training<'a> {
     args: &'a Args,
+    processes: &'a Processes,
     engine: Box<dyn Train>,
     split: &'a Split,
     files: Files,
@@ -69,7 +71,7 @@ pub(crate) struct Training<'a> {
 
 impl<'a> Training<'a> {
     pub(crate) fn new(
-        args: &'a Args,
+        (args, processes): (&'a Args, &'a Processes),
         engine: Box<dyn Train>,
         split: &'a Split,
         mut files: Files,
@@ -84,6 +86,7 @@ impl<'a> Training<'a> {
         let training = Self {
             bar: progress_bar(args),
             args,
+            processes,
             engine,
             split,
             files,
@@ -125,6 +128,10 @@ impl<'a> Training<'a> {
         } else {
             self.keep()
         };
+        if matches!(&failure, Failure::Interrupted(why) if why.is_empty()) {
+            // All of them heed it, and one that ends has `mpirun` end the others: not before all is saved.
+            let _ = self.processes.any(false);
+        }
         match (failure, kept) {
             (Failure::Message(message), _) => Failure::Message(message + &self.saved()),
             (Failure::Output(message), Ok(kept)) => {
@@ -239,8 +246,9 @@ impl<'a> Training<'a> {
         loop {
             let next = self.next_evaluation();
             while self.taken < next {
-                heed_signals()?;
-                self.take(self.chunk().min(next - self.taken))?;
+                self.heed_signals()?;
+                let count = self.processes.agree(self.chunk())?;
+                self.take(count.min(next - self.taken))?;
             }
             let outcome = self.evaluate()?;
             self.save()
@@ -299,14 +307,24 @@ impl<'a> Training<'a> {
 
     /// Steps to take at a time: at first one, as nobody knows how long it takes.
     fn chunk(&self) -> usize {
-        let Some(pace) = self.pace else { return 1 };
+        let local = self.args.local_steps();
+        let Some(pace) = self.pace else { return local };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a float saturates"
         )]
         let steps = (SECONDS / pace) as usize;
-        steps.max(1)
+        // So that all processes have the same parameters behind them.
+        steps.max(1).next_multiple_of(local)
+    }
+
+    /// Fails when an end was asked for, of any process.
+    fn heed_signals(&self) -> Result<(), Failure> {
+        match self.processes.any(interruption::is_requested())? {
+            true => Err(Failure::Interrupted(String::new())),
+            false => Ok(()),
+        }
     }
 
     fn take(&mut self, count: usize) -> Result<(), Failure> {
@@ -365,7 +383,7 @@ impl<'a> Training<'a> {
         let train = self.engine.evaluate(&(&self.split.train).into())?;
         // A training that has failed must not be saved as one that was interrupted.
         if train.loss.is_finite() {
-            heed_signals()?;
+            self.heed_signals()?;
         }
         let record = Record {
             step: self.taken,
@@ -405,14 +423,6 @@ impl<'a> Training<'a> {
             train_accuracy: record.train.accuracy,
             test_accuracy: record.test.accuracy,
         })
-    }
-}
-
-/// Fails when an end was asked for.
-fn heed_signals() -> Result<(), Failure> {
-    match interruption::is_requested() {
-        true => Err(Failure::Interrupted(String::new())),
-        false => Ok(()),
     }
 }
 

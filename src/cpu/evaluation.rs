@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use super::Network;
@@ -14,6 +15,29 @@ use crate::evaluation::{Evaluation, judged};
 use crate::fit::{check_classes, check_fit, check_outputs, check_widths};
 use crate::ops::{Loss, TargetKind, weight_of_rows};
 use crate::reference::{Float, LossPass, Targets};
+
+/// What was found in one pass over some examples.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+pub(super) struct Total {
+    /// The sum of losses, as the loss weighs them.
+    loss: f64,
+    hits: u64,
+}
+
+pub(super) fn evaluation(loss: &dyn Loss, examples: &Examples, totals: &[Total]) -> Evaluation {
+    let labels = examples.labels().map(Labels::indices);
+    let weight = weight_of_rows(loss, examples.len(), labels);
+    let sum = totals.iter().map(|total| total.loss).sum();
+    let hits: u64 = totals.iter().map(|total| total.hits).sum();
+    let hits = usize::try_from(hits).unwrap_or(usize::MAX);
+    let of = judged(loss.targets(), examples);
+    Evaluation::new((sum, weight), of.map(|of| (hits, of)))
+}
+
+fn all(passes: usize) -> Range<usize> {
+    0..passes
+}
 
 impl<F: Float> Network<F> {
     /// Mean loss and accuracy over a whole data set. Of parameters that have diverged the loss may be infinite or
@@ -28,14 +52,25 @@ impl<F: Float> Network<F> {
         examples: impl Into<Examples>,
     ) -> Result<Evaluation, Error> {
         let examples = examples.into();
-        check_fit(self.graph(), loss, &examples)?;
+        let totals = self.totals(loss, &examples, all)?;
+        Ok(evaluation(loss, &examples, &totals))
+    }
+
+    /// What there is of each pass over a data set: 0 of those that `own` does not choose from so many.
+    pub(super) fn totals(
+        &self,
+        loss: &dyn Loss,
+        examples: &Examples,
+        own: impl Fn(usize) -> Range<usize>,
+    ) -> Result<Vec<Total>, Error> {
+        check_fit(self.graph(), loss, examples)?;
         let criterion = self.passes.criterion(loss);
         let criterion = F::criterion(&criterion);
         let outputs = examples.outputs();
         let mut values: Vec<F> = Vec::new();
         let is_probabilities = loss.targets() == TargetKind::Probabilities;
-        let (mut sum, mut hits) = (0.0, 0);
-        self.for_each_pass_of(&examples, |rows, logits, unread| {
+        let mut seen = Vec::new();
+        let passes = self.for_each_pass_of(examples, &own, |rows, logits, unread| {
             let labels = examples
                 .labels()
                 .map(|labels| &labels.indices()[rows.clone()]);
@@ -49,17 +84,19 @@ impl<F: Float> Network<F> {
                 None => Targets::Values(matrix(&values, [rows.len(), outputs])),
             };
             let mean = criterion.forward_backward(LossPass::new(logits, targets, unread));
-            sum += mean.into_f64() * weight_of_rows(loss, rows.len(), labels);
-            hits += match targets {
+            let hits = match targets {
                 Targets::Classes(labels) => correct(logits, labels),
                 Targets::Values(values) if is_probabilities => correct_labels(logits, values),
                 Targets::Values(_) => 0,
             };
+            seen.push(Total {
+                loss: mean.into_f64() * weight_of_rows(loss, rows.len(), labels),
+                hits: hits as u64,
+            });
         })?;
-        let labels = examples.labels().map(Labels::indices);
-        let weight = weight_of_rows(loss, examples.len(), labels);
-        let of = judged(loss.targets(), &examples);
-        Ok(Evaluation::new((sum, weight), of.map(|of| (hits, of))))
+        let mut totals = vec![Total::default(); passes];
+        totals[own(passes)].copy_from_slice(&seen);
+        Ok(totals)
     }
 
     /// The class that the network takes every example for, and its probability; a
@@ -73,7 +110,7 @@ impl<F: Float> Network<F> {
         check_classes(&examples)?;
         check_widths(self.graph(), &examples)?;
         let mut predictions = Vec::with_capacity(examples.len());
-        self.for_each_pass_of(&examples, |_, logits, _| {
+        self.for_each_pass_of(&examples, all, |_, logits, _| {
             predictions.extend(logits.outer_iter().map(Prediction::of));
         })?;
         Ok(predictions)
@@ -90,24 +127,25 @@ impl<F: Float> Network<F> {
         let shape = [examples.len(), self.graph().outputs()];
         check_outputs::<F>(shape)?;
         let mut outputs = Array2::zeros(shape);
-        self.for_each_pass_of(&examples, |rows, of_rows, _| {
+        self.for_each_pass_of(&examples, all, |rows, of_rows, _| {
             outputs.slice_mut(s![rows, ..]).assign(&of_rows);
         })?;
         Ok(outputs)
     }
 
-    /// [`for_each_pass`](Self::for_each_pass) over examples.
+    /// [`for_some_passes`](Self::for_some_passes) over examples.
     fn for_each_pass_of(
         &self,
         examples: &Examples,
+        own: impl FnOnce(usize) -> Range<usize>,
         see: impl FnMut(Range<usize>, ArrayView2<'_, F>, ArrayViewMut2<'_, F>),
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let unit = unit();
         let copy = |rows: Range<usize>, first: usize, mut to: ArrayViewMut2<'_, F>| {
             for (example, x) in rows.zip(to.outer_iter_mut()) {
                 copy_features(x, examples, (example, first), &unit);
             }
         };
-        self.for_each_pass(examples.len(), copy, see)
+        self.for_some_passes(examples.len(), own, copy, see)
     }
 }

@@ -201,9 +201,21 @@ impl<F: Float> Network<F> {
     pub(super) fn for_each_pass(
         &self,
         total: usize,
+        copy: impl FnMut(Range<usize>, usize, ArrayViewMut2<'_, F>),
+        see: impl FnMut(Range<usize>, ArrayView2<'_, F>, ArrayViewMut2<'_, F>),
+    ) -> Result<(), Error> {
+        self.for_some_passes(total, |passes| 0..passes, copy, see)
+            .map(drop)
+    }
+
+    /// The same of the passes that `own` chooses from so many; how many there are.
+    pub(super) fn for_some_passes(
+        &self,
+        total: usize,
+        own: impl FnOnce(usize) -> Range<usize>,
         mut copy: impl FnMut(Range<usize>, usize, ArrayViewMut2<'_, F>),
         mut see: impl FnMut(Range<usize>, ArrayView2<'_, F>, ArrayViewMut2<'_, F>),
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let (passes, turns) = (&*self.passes, Turns::new(&self.passes));
         let mut most = turns.rows::<F>(total);
         // A training has asked for it, but threads may have taken its addresses meanwhile.
@@ -218,7 +230,9 @@ impl<F: Float> Network<F> {
         }
         let mut room = Room::default();
         let mut state = self.state.clone();
-        for first in (0..total).step_by(most.max(1)) {
+        let count = total.div_ceil(most.max(1));
+        for pass in own(count) {
+            let first = pass * most;
             let rows = first..total.min(first + most);
             room.fit(passes, &turns, rows.len());
             let copy = |first: usize, to: ArrayViewMut2<'_, F>| copy(rows.clone(), first, to);
@@ -231,7 +245,7 @@ impl<F: Float> Network<F> {
             let (outputs, unread) = room.outputs(passes, &turns);
             see(rows.clone(), outputs, unread);
         }
-        Ok(())
+        Ok(count)
     }
 
     /// [`for_each_pass`](Self::for_each_pass) over rows of a matrix.

@@ -4,6 +4,8 @@ mod evaluation;
 mod given;
 mod minibatches;
 mod saving;
+#[cfg(not(target_arch = "wasm32"))]
+mod sharing;
 mod steering;
 #[cfg(not(target_arch = "wasm32"))]
 mod streamed;
@@ -18,6 +20,8 @@ use super::workspace::Workspace;
 use super::{Network, Updater};
 use crate::best::Best;
 use crate::data::{Examples, Sampling};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::{Shared, shared_steps};
 use crate::error::Error;
 use crate::fit::check_fit;
 use crate::latest::Latest;
@@ -61,6 +65,9 @@ pub struct Trainer<F = f32> {
     best: Best<best::Values<F>>,
     /// How many cores share the work of a step.
     sharing: Sharing,
+    /// What processes share, where there are several.
+    #[cfg(not(target_arch = "wasm32"))]
+    shared: Option<Box<Shared>>,
 }
 
 impl<F: Float> Trainer<F> {
@@ -121,6 +128,8 @@ impl<F: Float> Trainer<F> {
             losses: VecDeque::new(),
             best: Best::default(),
             sharing: Sharing::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            shared: None,
         })
     }
 
@@ -202,6 +211,10 @@ impl<F: Float> Trainer<F> {
     /// [`Error::Setting`] for a trainer without a data set, which takes its steps by [`step_on`](Self::step_on).
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
         self.soundness.check()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        if self.shared.is_some() {
+            return Ok(sharing::in_numbers(shared_steps(self, count)?));
+        }
         let first = self.steps_taken();
         let mut losses = Vec::with_capacity(count.min(HISTORY));
         let mut taken = match self.minibatches {

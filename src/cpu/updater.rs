@@ -392,6 +392,20 @@ impl<F: Float> Updater<F> {
         }
     }
 
+    /// All that is kept from step to step, a parameter after another.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn all_kept(&self) -> impl Iterator<Item = &Array2<F>> {
+        let average = self.average.iter().flat_map(|of| &of.values);
+        self.state.iter().flatten().chain(average)
+    }
+
+    /// The same, to be replaced.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn all_kept_mut(&mut self) -> impl Iterator<Item = &mut Array2<F>> {
+        let average = self.average.iter_mut().flat_map(|of| &mut of.values);
+        self.state.iter_mut().flatten().chain(average)
+    }
+
     /// Forgets what the optimizer keeps; a moving average begins with the present parameters.
     pub(super) fn forget(&mut self, network: &Network<F>) {
         self.began = self.steps_taken;

@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::Evaluator;
+use super::{Evaluator, Totals};
 use crate::confusion::Prediction;
 use crate::data::Examples;
 use crate::error::Error;
@@ -61,9 +61,9 @@ impl Model {
         let submitted = self.submit_evaluation(loss, &examples.into());
         async move {
             let (resident, totals) = submitted?;
-            let evaluation = totals.await;
+            let totals = totals.await;
             resident.destroy();
-            evaluation
+            Ok(totals?.evaluation())
         }
     }
 
@@ -74,7 +74,7 @@ impl Model {
     ) -> Result<
         (
             Resident,
-            impl Future<Output = Result<Evaluation, Error>> + use<>,
+            impl Future<Output = Result<Totals, Error>> + use<>,
         ),
         Error,
     > {
@@ -82,7 +82,8 @@ impl Model {
         #[cfg(not(target_arch = "wasm32"))]
         probe_loss(self.gpu(), loss, self.output())?;
         let resident = Resident::upload(self.gpu(), examples)?;
-        let totals = Evaluator::new(self, loss, examples, &resident)?.run(self.gpu());
+        let totals =
+            Evaluator::new(self, loss, examples, (&resident, |chunks| 0..chunks))?.run(self.gpu());
         Ok((resident, totals))
     }
 

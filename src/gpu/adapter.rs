@@ -57,6 +57,7 @@ pub struct GpuBuilder {
     backends: wgpu::Backends,
     name: Option<String>,
     hardware_only: bool,
+    number: usize,
     kernels: Option<AdapterKind>,
     driver: Option<SoftwareDriver>,
     timeout: Duration,
@@ -70,6 +71,7 @@ impl Default for GpuBuilder {
             backends: wgpu::Backends::PRIMARY,
             name: None,
             hardware_only: false,
+            number: 0,
             kernels: None,
             driver: None,
             timeout: Duration::from_secs(60),
@@ -98,6 +100,14 @@ impl GpuBuilder {
     #[must_use]
     pub fn hardware_only(mut self) -> Self {
         self.hardware_only = true;
+        self
+    }
+
+    /// Of several adapters as good as the best, on the same backend, the one of this number, from 0 and counted round: for
+    /// processes that share a machine with several GPUs. Default: the first.
+    #[must_use]
+    pub fn number(mut self, number: usize) -> Self {
+        self.number = number;
         self
     }
 
@@ -168,14 +178,16 @@ impl GpuBuilder {
             .iter()
             .map(|adapter| describe(&adapter.get_info()))
             .collect();
-        let adapter = adapters
-            .into_iter()
-            .filter(|adapter| self.accepts(&adapter.get_info()))
-            .min_by_key(|adapter| rank(adapter.get_info().device_type));
-        let Some(adapter) = adapter else {
+        let mut adapters = adapters;
+        adapters.retain(|adapter| self.accepts(&adapter.get_info()));
+        adapters.sort_by_key(|adapter| rank(adapter.get_info().device_type));
+        let Some(best) = adapters.first().map(wgpu::Adapter::get_info) else {
             let wanted = self.wanted();
             return Err(Error::NoAdapter { wanted, found });
         };
+        // Another backend would show the same adapters once more.
+        adapters.retain(|adapter| is_alike(&adapter.get_info(), &best));
+        let adapter = adapters.swap_remove(self.number % adapters.len());
         open(&adapter, self.settings(&adapter.get_info())).await
     }
 
@@ -226,6 +238,11 @@ impl GpuBuilder {
             None => format!("{kind} ({:?})", self.backends),
         }
     }
+}
+
+/// Whether two adapters may take each other's place.
+pub(crate) fn is_alike(one: &wgpu::AdapterInfo, other: &wgpu::AdapterInfo) -> bool {
+    one.device_type == other.device_type && one.backend == other.backend
 }
 
 /// See [`GpuBuilder::flops_per_dispatch`].

@@ -28,6 +28,15 @@ pub struct Listed {
 }
 
 impl Listing {
+    /// All dispatches of several, one behind another.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn of_all<'a>(listings: impl Iterator<Item = &'a Self>) -> Self {
+        let dispatches = listings.flat_map(|of| of.dispatches.iter().cloned());
+        Self {
+            dispatches: dispatches.collect(),
+        }
+    }
+
     /// The dispatches in order.
     #[must_use]
     pub fn dispatches(&self) -> &[Listed] {

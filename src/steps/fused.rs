@@ -5,7 +5,7 @@ mod kernels;
 #[cfg(test)]
 mod tests;
 
-use super::{Fusion, Rows, Runner, Steps, Training};
+use super::{Fusion, Minibatches, Rows, Runner, Steps, Training};
 use crate::error::{Error, Unfused};
 use crate::kernel::{Element, Kernel};
 use crate::network::{Source, Use};
@@ -40,15 +40,15 @@ pub(super) struct Network {
 impl Network {
     /// Looks whether the steps of a training can be fused.
     pub(super) fn new(training: &Training<'_>, algorithm: Algorithm) -> Result<Self, Unfused> {
-        let Rows::Minibatches {
-            resident,
-            batch,
-            accumulated,
-            ..
-        } = training.rows
-        else {
+        let Rows::Minibatches(minibatches) = training.rows else {
             return Err(Unfused::Features);
         };
+        let Minibatches {
+            resident,
+            batch,
+            parts,
+            ..
+        } = minibatches;
         let loss = unwrapped_loss(training.loss);
         if loss.is::<AdjustedCrossEntropy>() {
             return Err(Unfused::AdjustedLoss);
@@ -63,7 +63,7 @@ impl Network {
         let sgd = sgd.filter(|sgd| sgd.is_plain());
         let sgd = sgd.ok_or(Unfused::Optimizer)?;
         let is_averaged = training.updater.average_kept().is_some();
-        if !training.updater.groups().is_default() || is_averaged || accumulated > 1 {
+        if !training.updater.groups().is_default() || is_averaged || parts.of_step > 1 {
             return Err(Unfused::Steered);
         }
         if training.model.parameter_arena().blocks().len() != 1 {
@@ -176,12 +176,12 @@ impl Network {
 
     /// Allocates what the steps need and records them.
     pub(super) fn record(&self, training: &Training<'_>) -> Result<Steps, Error> {
-        let Rows::Minibatches {
-            resident, sampling, ..
-        } = training.rows
-        else {
+        let Rows::Minibatches(minibatches) = training.rows else {
             return Err(Error::Plan(Unfused::Features));
         };
+        let Minibatches {
+            resident, sampling, ..
+        } = minibatches;
         let gpu = training.model.gpu();
         let [rows, words] = [self.mlp.rows as usize, self.mlp.words as usize];
         let zeros = |label, shape, element| Tensor::zeros(gpu, label, shape, element);

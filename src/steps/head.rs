@@ -27,7 +27,7 @@ pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
 /// Rows of a pass.
 fn rows(training: &Training<'_>) -> usize {
     match training.rows {
-        Rows::Minibatches { batch, .. } => batch,
+        Rows::Minibatches(minibatches) => minibatches.batch,
         Rows::Tensors(batch) => batch.rows(),
     }
 }
@@ -43,7 +43,7 @@ fn check(training: &Training<'_>) -> Result<(), Unfused> {
 /// Whether rows are floats: a first layer that takes bytes as they are reads a quarter of what floats are.
 pub(super) fn takes_floats(training: &Training<'_>) -> bool {
     match training.rows {
-        Rows::Minibatches { resident, .. } => resident.features().element() == Element::F32,
+        Rows::Minibatches(rows) => rows.resident.features().element() == Element::F32,
         Rows::Tensors(_) => true,
     }
 }

@@ -1,4 +1,4 @@
-use super::{Fusion, Rows, Runner, Steps, Training};
+use super::{Fusion, Minibatches, Rows, Runner, Steps, Training};
 use crate::error::Error;
 use crate::kernel::Element;
 use crate::model::{Compared, Model, ModelHead, TrainedHead, TrainingPass, TrainingStep};
@@ -21,48 +21,25 @@ pub(super) fn record(training: &Training<'_>, head: Option<&ModelHead>) -> Resul
 pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<Plan, Error> {
     let &Training {
         model,
-        loss,
         updater,
         rows,
         history,
+        ..
     } = training;
     let (gpu, step_count, wanted) = (model.gpu(), updater.step_count(), updater.wanted());
     let mut recorder = Recorder::new(gpu);
     let step = TrainingStep::new(step_count);
     let (gradients, losses) = match rows {
-        Rows::Minibatches {
-            resident,
-            batch,
-            accumulated,
-            sampling,
-        } => {
-            let input = match head {
-                // Its kernels take floats.
-                Some(head) if head.input() == 0 => Element::F32,
-                _ => model.input_element(resident.features()),
-            };
-            let features = model.features_tensor(batch, input)?;
-            let pass = TrainingPass::new(model, &features, &wanted, head)?;
-            let head = trained(training, head, batch)?;
-            let compared = Compared::new(model, batch, loss.targets())?;
-            let (label, rows) = ("indices of the minibatch", batch * accumulated);
-            let indices = Tensor::zeros(gpu, label, [1, rows], Element::U32)?;
-            let examples = resident.len();
-            sample::minibatches(&mut recorder, sampling, examples, step_count, &indices)?;
-            let mut sum = Sum::new(model, &pass, &compared, accumulated)?;
-            for part in 0..accumulated {
-                let chosen = (&indices, part * batch);
-                let targets = &compared.targets;
-                gather::batch(&mut recorder, resident, chosen, &features, targets);
-                let both = (&pass, &compared);
-                let step = step.part(part);
-                match &head {
-                    Some(head) => head.record(&mut recorder, model, both, step)?,
-                    None => record_pass(&mut recorder, training, both, None, step)?,
-                }
-                sum.add(&mut recorder, &pass, &compared);
+        Rows::Minibatches(minibatches) => {
+            let room = Room::new(training, minibatches, head)?;
+            room.choose(&mut recorder)?;
+            let (pass, compared) = (&room.pass, &room.compared);
+            let mut sum = Sum::new(model, pass, compared, minibatches.parts.count)?;
+            for part in minibatches.parts.range() {
+                room.record(&mut recorder, part)?;
+                sum.add(&mut recorder, pass, compared);
             }
-            sum.finish(&mut recorder, pass, compared)
+            sum.finish(&mut recorder, room.pass, room.compared)
         }
         Rows::Tensors(batch) => {
             let pass = TrainingPass::new(model, &batch.x, &wanted, head)?;
@@ -79,6 +56,80 @@ pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<
     updater.record(&mut recorder, model, &gradients)?;
     metrics::log_step(&mut recorder, &losses, history, step_count);
     recorder.finish()
+}
+
+/// Room for the minibatches of a step, one after another.
+pub(super) struct Room<'a> {
+    training: &'a Training<'a>,
+    minibatches: Minibatches<'a>,
+    head: Option<TrainedHead<'a>>,
+    features: Tensor,
+    pub(super) pass: TrainingPass,
+    pub(super) compared: Compared,
+    /// (1, rows): examples that all of them are made of.
+    indices: Tensor,
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn new(
+        training: &'a Training<'a>,
+        minibatches: Minibatches<'a>,
+        head: Option<&'a ModelHead>,
+    ) -> Result<Self, Error> {
+        let Minibatches {
+            resident,
+            batch,
+            parts,
+            ..
+        } = minibatches;
+        let model = training.model;
+        let input = match head {
+            // Its kernels take floats.
+            Some(head) if head.input() == 0 => Element::F32,
+            _ => model.input_element(resident.features()),
+        };
+        let features = model.features_tensor(batch, input)?;
+        let (label, rows) = ("indices of the minibatch", batch * parts.of_step);
+        Ok(Self {
+            head: trained(training, head, batch)?,
+            pass: TrainingPass::new(model, &features, &training.updater.wanted(), head)?,
+            compared: Compared::new(model, batch, training.loss.targets())?,
+            indices: Tensor::zeros(model.gpu(), label, [1, rows], Element::U32)?,
+            features,
+            training,
+            minibatches,
+        })
+    }
+
+    /// Records which examples the step has.
+    pub(super) fn choose(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        let Minibatches {
+            resident, sampling, ..
+        } = self.minibatches;
+        let step_count = self.training.updater.step_count();
+        sample::minibatches(
+            recorder,
+            sampling,
+            resident.len(),
+            step_count,
+            &self.indices,
+        )
+    }
+
+    /// Records the gradients and losses of a minibatch.
+    pub(super) fn record(&self, recorder: &mut Recorder<'_>, part: usize) -> Result<(), Error> {
+        let Minibatches {
+            resident, batch, ..
+        } = self.minibatches;
+        let (chosen, targets) = ((&self.indices, part * batch), &self.compared.targets);
+        gather::batch(recorder, resident, chosen, &self.features, targets);
+        let both = (&self.pass, &self.compared);
+        let step = TrainingStep::new(self.training.updater.step_count()).part(part);
+        match &self.head {
+            Some(head) => head.record(recorder, self.training.model, both, step),
+            None => record_pass(recorder, self.training, both, None, step),
+        }
+    }
 }
 
 /// Room for a head, if there is one.

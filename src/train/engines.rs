@@ -12,6 +12,8 @@ use crate::checkpoint::Changes;
 use crate::confusion::Prediction;
 use crate::cpu;
 use crate::data::Examples;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::Distribution;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::metric::Metric;
@@ -91,6 +93,11 @@ macro_rules! forward {
 
         fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
             Self::accumulate(self, minibatches)
+        }
+
+        #[cfg(not(target_arch = "wasm32"))]
+        fn distribute(&mut self, distribution: Distribution) -> Result<(), Error> {
+            Self::distribute(self, distribution)
         }
 
         fn average(&mut self, decay: f32) -> Result<(), Error> {

@@ -3,6 +3,8 @@
 #[cfg(not(target_arch = "wasm32"))]
 use super::Source;
 use super::Trainer;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::shared_steps;
 use crate::error::Error;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
@@ -22,6 +24,10 @@ impl Trainer {
     /// [`Error::Timeout`] or [`Error::Gpu`] when the GPU fails.
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
         self.soundness.check()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        if self.shared.is_some() {
+            return shared_steps(self, count).map(drop);
+        }
         self.source.expect_steps()?;
         #[cfg(not(target_arch = "wasm32"))]
         let first = self.steps_taken();
@@ -74,6 +80,8 @@ impl Trainer {
             return Err(Error::setting("steps to encode", expected, count));
         }
         self.soundness.check()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        self.check_alone("steps in a pass of the program's")?;
         self.source.expect_encoded()?;
         self.announce(count)?;
         self.source.expect_encoded()?.encode(count, pass);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::Trainer;
 use crate::clock::Instant;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::shared_steps_within;
 use crate::error::Error;
 use crate::gpu::Completion;
 use crate::ops::metrics::HISTORY;
@@ -64,6 +66,10 @@ impl Trainer {
     /// As [`advance`](Self::advance), and [`Error::Setting`] for a trainer on a stream, which may have to wait.
     pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
         self.soundness.check()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        if self.shared.is_some() {
+            return shared_steps_within(self, time);
+        }
         self.source.expect_encoded()?;
         // A completion that has told of an error has nothing more to tell.
         if let Some(mut submitted) = self.budget.pending.take() {

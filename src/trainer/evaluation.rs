@@ -46,8 +46,28 @@ impl Trainer {
     ) -> Result<impl Future<Output = Result<Evaluation, Error>> + use<>, Error> {
         let (model, loss) = (&self.model, &*self.loss);
         check_fit(model.graph(), loss, examples)?;
-        let evaluator = self.data_sets.evaluator(model, loss, examples)?;
-        Ok(evaluator.run(model.gpu()))
+        #[cfg(not(target_arch = "wasm32"))]
+        self.check_averaged()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        let share = self.shared.as_ref().map(|shared| shared.share());
+        let own = |chunks: usize| {
+            #[cfg(not(target_arch = "wasm32"))]
+            if let Some(share) = &share {
+                return share.own(chunks);
+            }
+            0..chunks
+        };
+        let evaluator = self.data_sets.evaluator(model, loss, examples, own)?;
+        let totals = evaluator.run(model.gpu());
+        Ok(async move {
+            #[cfg_attr(target_arch = "wasm32", expect(unused_mut, reason = "of one process"))]
+            let mut totals = totals.await?;
+            #[cfg(not(target_arch = "wasm32"))]
+            if let Some(share) = share {
+                share.gather(bytemuck::cast_slice_mut(&mut totals.values), 2)?;
+            }
+            Ok(totals.evaluation())
+        })
     }
 
     /// The class that the network takes every example for, and its probability; a

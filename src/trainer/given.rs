@@ -110,6 +110,8 @@ impl Trainer {
         weights: Option<&[f32]>,
     ) -> Result<(), Error> {
         self.soundness.check()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        self.check_alone("steps on rows that are given")?;
         check_given(self.model.graph(), &*self.loss, x, &targets)?;
         let (rows, is_weighted) = (x.nrows(), weights.is_some());
         let is_it =

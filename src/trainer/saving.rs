@@ -44,12 +44,15 @@ impl Trainer {
     /// [`crate::checkpoint`]. The training may go on while the future waits.
     ///
     /// # Errors
+    /// [`Error::Setting`] between two means of [local steps](crate::distributed::Distribution::local_steps),
     /// [`Error::NotSaved`] when it has diverged, by the last 16,384 losses, [`Error::Checkpoint`] when a
     /// value is not finite: the training has failed; [`Error::Memory`] when the host has no room for it; else as
     /// [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let (graph, position) = (Arc::clone(self.model.graph()), self.position());
         let (soundness, taken) = (self.soundness.clone(), self.steps_taken());
+        #[cfg(not(target_arch = "wasm32"))]
+        let averaged = self.check_averaged();
         // A training that has diverged would take the place of a good file.
         let unread = self.unread_losses();
         let reads: Vec<_> = self
@@ -60,6 +63,8 @@ impl Trainer {
         let (parameters, of_layers) = (self.model.parameters_async(), self.model.state_async());
         let values = 1 + reads.len();
         async move {
+            #[cfg(not(target_arch = "wasm32"))]
+            averaged?;
             checkpoint::check_saving(&graph, values, values)?;
             let mut state = Vec::new();
             for (role, read) in reads {
@@ -102,6 +107,10 @@ impl Trainer {
             position: &self.position(),
             changes,
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(shared) = &self.shared {
+            shared.check_same("file to go on from", bytes)?;
+        }
         let contents = checkpoint::decode(self.model.graph(), Some(resumed), bytes)?;
         self.model.set_parameters(&contents.parameters)?;
         self.model.set_state(&contents.state_of_layers)?;
@@ -126,12 +135,15 @@ impl Trainer {
     }
 
     /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the
-    /// whole old file or the whole new one is there.
+    /// whole old file or the whole new one is there. Of several [processes](Self::distribute) the first one writes it.
     ///
     /// # Errors
     /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        if self.shared.as_ref().is_some_and(|shared| !shared.leads()) {
+            return self.check_averaged();
+        }
         let bytes = self.to_safetensors()?;
         Ok(checkpoint::write(path.as_ref(), &bytes)?)
     }

@@ -6,6 +6,8 @@ use crate::data::{Examples, Sampling};
 use crate::error::Error;
 use crate::memory;
 use crate::network::summary::Summary;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::steps::Shards;
 use crate::steps::{Batch, Fusion, Steps};
 
 /// Where the rows of steps come from.
@@ -19,7 +21,7 @@ pub(super) enum Source {
         accumulated: usize,
         sampling: Sampling,
         fusion: Fusion,
-        steps: Steps,
+        work: Work,
     },
     /// Tensors of the program's.
     External { batch: Box<Batch>, steps: Steps },
@@ -33,10 +35,39 @@ pub(super) enum Source {
     Given,
 }
 
+/// What is recorded of steps on a data set.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Whole steps.
+    Steps(Steps),
+    /// The shards of this process, and an update.
+    #[cfg(not(target_arch = "wasm32"))]
+    Shards(Box<Shards>),
+}
+
+impl Work {
+    fn steps(&self) -> Option<&Steps> {
+        match self {
+            Self::Steps(steps) => Some(steps),
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Shards(_) => None,
+        }
+    }
+
+    fn steps_mut(&mut self) -> Option<&mut Steps> {
+        match self {
+            Self::Steps(steps) => Some(steps),
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Shards(_) => None,
+        }
+    }
+}
+
 impl Source {
     pub(super) fn steps(&self) -> Option<&Steps> {
         match self {
-            Self::Examples { steps, .. } | Self::External { steps, .. } => Some(steps),
+            Self::Examples { work, .. } => work.steps(),
+            Self::External { steps, .. } => Some(steps),
             #[cfg(not(target_arch = "wasm32"))]
             Self::Stream { steps, .. } => Some(steps),
             Self::Given => None,
@@ -45,7 +76,8 @@ impl Source {
 
     pub(super) fn steps_mut(&mut self) -> Option<&mut Steps> {
         match self {
-            Self::Examples { steps, .. } | Self::External { steps, .. } => Some(steps),
+            Self::Examples { work, .. } => work.steps_mut(),
+            Self::External { steps, .. } => Some(steps),
             #[cfg(not(target_arch = "wasm32"))]
             Self::Stream { steps, .. } => Some(steps),
             Self::Given => None,
@@ -78,6 +110,38 @@ impl Source {
     pub(super) fn step_count_changed(&mut self) {
         if let Some(steps) = self.steps_mut() {
             steps.step_count_changed();
+        }
+    }
+
+    /// What is recorded of steps on a data set, from now on.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn set_work(&mut self, recorded: Work) {
+        if let Self::Examples { work, .. } = self {
+            *work = recorded;
+        }
+    }
+
+    /// The shards of this process, where several take the steps.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn shards(&self) -> Option<&Shards> {
+        match self {
+            Self::Examples {
+                work: Work::Shards(shards),
+                ..
+            } => Some(shards),
+            _ => None,
+        }
+    }
+
+    /// The same, to run them.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn shards_mut(&mut self) -> Option<&mut Shards> {
+        match self {
+            Self::Examples {
+                work: Work::Shards(shards),
+                ..
+            } => Some(shards),
+            _ => None,
         }
     }
 

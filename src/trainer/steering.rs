@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::source::Work;
 use super::{Source, Trainer};
 use crate::error::{Error, Unfused};
 use crate::fit::{check_accumulated, nothing_to_accumulate};
@@ -9,7 +11,9 @@ use crate::fit::{check_accumulated, nothing_to_accumulate};
 use crate::gpu::block_on;
 use crate::network::Parameters;
 use crate::ops::{Group, Optimizer, Sgd, unwrapped_optimizer};
-use crate::steps::{Fusion, Rows};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::steps::Shards;
+use crate::steps::{Fusion, Minibatches, Parts, Rows};
 
 impl Trainer {
     /// The optimizer as it is now.
@@ -122,6 +126,8 @@ impl Trainer {
     /// [`Error::Setting`] when it is 0, when the data set or the list of minibatches has no such number of rows, or when
     /// the rows of steps are given or in tensors of the program's; else an error of the device.
     pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        self.check_alone("another number of minibatches")?;
         if minibatches > 1 {
             self.check_unfused(Unfused::Steered)?;
         }
@@ -192,7 +198,7 @@ impl Trainer {
     }
 
     /// Records steps as they are to be from now on.
-    fn record_again(&mut self) -> Result<(), Error> {
+    pub(super) fn record_again(&mut self) -> Result<(), Error> {
         self.given.forget();
         let recorded = match &self.source {
             Source::Given => return Ok(()),
@@ -208,12 +214,30 @@ impl Trainer {
                 ..
             } => {
                 let resident = self.data_sets.resident(self.model.gpu(), examples)?.clone();
-                let rows = Rows::Minibatches {
+                let parts = Parts::all(*accumulated);
+                #[cfg(not(target_arch = "wasm32"))]
+                let parts = self.shared.as_ref().map_or(parts, |shared| Parts {
+                    first: shared.own().start,
+                    count: shared.own().len(),
+                    ..parts
+                });
+                let minibatches = Minibatches {
                     resident: &resident,
                     batch: *batch,
-                    accumulated: *accumulated,
+                    parts,
                     sampling,
                 };
+                let rows = Rows::Minibatches(minibatches);
+                #[cfg(not(target_arch = "wasm32"))]
+                if self
+                    .shared
+                    .as_ref()
+                    .is_some_and(|shared| !shared.is_local())
+                {
+                    let shards = Shards::record(&self.training(rows), minibatches)?;
+                    self.source.set_work(Work::Shards(Box::new(shards)));
+                    return Ok(());
+                }
                 self.record(rows, *fusion)?
             }
         };

@@ -11,7 +11,7 @@ use crate::model::{Model, probe_loss};
 use crate::network::summary::Summary;
 use crate::ops::gather::Resident;
 use crate::ops::{Loss, Optimizer};
-use crate::steps::{self, Fusion};
+use crate::steps::{self, Fusion, Minibatches, Parts};
 use crate::updater::Updater;
 
 /// A stream, and the minibatches of it that are on the device: there is room for a few, which take turns. A minibatch is
@@ -57,12 +57,12 @@ impl Streamed {
 
     /// What steps are recorded on.
     pub(super) fn rows(&self) -> steps::Rows<'_> {
-        steps::Rows::Minibatches {
+        steps::Rows::Minibatches(Minibatches {
             resident: &self.resident,
             batch: self.windows.batch(),
-            accumulated: 1,
+            parts: Parts::all(1),
             sampling: &self.sampling,
-        }
+        })
     }
 }
 

@@ -16,15 +16,16 @@ const KILLS: &str = "WGRAD_KILLS";
 /// In about 15 s together.
 const FEW_KILLS: usize = 40;
 
-fn kills() -> usize {
+/// So many as the environment says, or else these few.
+pub(super) fn kills(few: usize) -> usize {
     match std::env::var(KILLS) {
         Ok(kills) => kills.parse().expect("WGRAD_KILLS is a number of kills"),
-        Err(_) => FEW_KILLS,
+        Err(_) => few,
     }
 }
 
 /// A moment in a span, another for every kill: multiples of the golden ratio lie evenly in it.
-fn moment(kill: usize, span: Duration) -> Duration {
+pub(super) fn moment(kill: usize, span: Duration) -> Duration {
     span.mul_f64((kill as f64 * 0.618_033_988_75).fract())
 }
 
@@ -97,7 +98,7 @@ impl Scene {
 fn a_run_that_is_killed_while_it_saves_leaves_a_whole_file() {
     let scene = Scene::new();
     let mut saves = 0;
-    for kill in 0..kills() {
+    for kill in 0..kills(FEW_KILLS) {
         let before = fs::read(&scene.saved).ok();
         let after = Duration::from_millis(20) + moment(kill, Duration::from_millis(250));
         scene.kill("--eval-every 1 --steps 1000000", after);
@@ -105,13 +106,16 @@ fn a_run_that_is_killed_while_it_saves_leaves_a_whole_file() {
         scene.go_on(&format!("kill {kill}, after {after:?}"));
     }
     // Or the kills would have come before the saves, and shown nothing.
-    assert!(2 * saves >= kills(), "{saves} kills came behind a save");
+    assert!(
+        2 * saves >= kills(FEW_KILLS),
+        "{saves} kills came behind a save"
+    );
 }
 
 #[test]
 fn a_run_that_is_killed_at_its_start_changes_no_file() {
     let scene = Scene::new();
-    for kill in 0..kills() {
+    for kill in 0..kills(FEW_KILLS) {
         let before = fs::read(&scene.saved).ok();
         let after = moment(kill, Duration::from_millis(60));
         scene.kill("--eval-every 0 --steps 1000000", after);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::apt::Apt;
 use crate::host::{self, Failure, Host, Invocation};
+use crate::mpi;
 use crate::steps::QUICK;
 use crate::web;
 
@@ -46,7 +47,9 @@ pub(crate) fn test(host: &impl Host) -> Result<(), Failure> {
     let build = [
         &["build"],
         &QUICK[..],
-        &["--workspace", "--example", "train_gpu"],
+        &["--workspace"],
+        mpi::features(host),
+        &["--example", "train_gpu"],
     ]
     .concat();
     web::run(host, &Invocation::new(host::cargo(host), build))?;

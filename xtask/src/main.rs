@@ -11,6 +11,7 @@ mod driver;
 #[cfg(test)]
 mod fake;
 mod host;
+mod mpi;
 mod mutants;
 mod python;
 mod sanitize;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::host::{self, Failure, Host, Invocation};
 use crate::scratch::ScratchDir;
-use crate::{browser, driver, python};
+use crate::{browser, driver, mpi, python};
 
 /// The target of browsers.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
@@ -22,19 +22,25 @@ pub(crate) const QUICK: [&str; 3] = [
     "profile.release.package.wgrad.opt-level=1",
 ];
 
-/// Makes sure that there is a GPU driver, and ONNX Runtime where it can be had; then runs all tests with these further
+/// Makes sure that there is a GPU driver, and ONNX Runtime and MPI where they can be had; then runs all tests with these further
 /// arguments.
 pub(crate) fn test(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
     if let Err(failure) = python::setup(host) {
         eprintln!("xtask: {failure}\nxtask: the test that needs ONNX Runtime will skip");
     }
-    with_driver(host, Invocation::new(host::cargo(host), test_args(args)))
+    if let Err(failure) = mpi::setup(host) {
+        eprintln!("xtask: {failure}\nxtask: the tests of the feature mpi are left out");
+    }
+    with_driver(
+        host,
+        Invocation::new(host::cargo(host), test_args(host, args)),
+    )
 }
 
 /// The same with all tests, none of which may skip for want of ONNX Runtime.
 fn test_all(host: &impl Host) -> Result<(), Failure> {
     python::setup(host)?;
-    let tests = Invocation::new(host::cargo(host), test_args(&[]));
+    let tests = Invocation::new(host::cargo(host), test_args(host, &[]));
     with_driver(host, tests.with_var(REQUIRED, "1"))
 }
 
@@ -62,19 +68,22 @@ pub(crate) fn runtime_dir(host: &impl Host) -> Result<Option<ScratchDir>, Failur
 }
 
 /// The arguments of cargo for a test run with these further arguments.
-fn test_args(args: &[OsString]) -> Vec<OsString> {
+fn test_args(host: &impl Host, args: &[OsString]) -> Vec<OsString> {
     let mut all: Vec<OsString> = vec!["test".into()];
     all.extend(QUICK.map(Into::into));
     // `--workspace` would win over a choice of packages, silently.
-    if !args
-        .iter()
-        .take_while(|arg| *arg != "--")
-        .any(picks_package)
-    {
+    if !picks(args) {
         all.push("--workspace".into());
+        all.extend(mpi::features(host).iter().map(Into::into));
     }
     all.extend_from_slice(args);
     all
+}
+
+/// Whether these arguments of a test run choose packages.
+fn picks(args: &[OsString]) -> bool {
+    let mut of_cargo = args.iter().take_while(|arg| *arg != "--");
+    of_cargo.any(picks_package)
 }
 
 fn picks_package(arg: &OsString) -> bool {
@@ -97,16 +106,23 @@ enum Check {
 
 /// The check list, cheapest first. Lints are in the profile of the tests, or of what a browser runs, so that macros and
 /// build scripts are compiled once for both.
-fn checks(cargo: &str) -> Vec<(&'static str, Check)> {
+fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
+    let cargo = &host::cargo(host);
     let run = |line: &str| Check::Run(Invocation::new(cargo, line.split(' ')));
-    let doc = Invocation::new(cargo, ["doc", "--release", "--no-deps", "--workspace"])
-        .with_var("RUSTDOCFLAGS", "-D warnings");
+    let of_all = |command: &[&str], further: &[&str]| {
+        let all = [
+            command,
+            &["--release", "--workspace"],
+            mpi::features(host),
+            further,
+        ];
+        Invocation::new(cargo, all.concat())
+    };
+    let lints = of_all(&["clippy"], &["--all-targets", "--", "-D", "warnings"]);
+    let doc = of_all(&["doc", "--no-deps"], &[]).with_var("RUSTDOCFLAGS", "-D warnings");
     vec![
         ("formatting", run("fmt --all --check")),
-        (
-            "lints",
-            run("clippy --release --workspace --all-targets -- -D warnings"),
-        ),
+        ("lints", Check::Run(lints)),
         // What a user of a library gets; the examples and tests have more features.
         (
             "lints of the libraries alone",
@@ -127,7 +143,10 @@ fn checks(cargo: &str) -> Vec<(&'static str, Check)> {
 
 /// Goes through the check list and stops at the first failure.
 pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
-    let checks = checks(&host::cargo(host));
+    if host.os() == "linux" {
+        mpi::setup(host)?;
+    }
+    let checks = checks(host);
     let (start, count) = (Instant::now(), checks.len());
     for (number, (name, check)) in checks.iter().enumerate() {
         let (number, start) = (number + 1, Instant::now());
@@ -192,7 +211,7 @@ mod tests {
         words.iter().map(OsString::from).collect()
     }
 
-    /// The arguments of cargo for these tests.
+    /// The arguments of cargo for these tests, on a machine without MPI.
     fn tested(further: &[&str]) -> Vec<OsString> {
         os_strings(&[&["test"], &QUICK[..], further].concat())
     }
@@ -222,17 +241,17 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_package_is_not_drowned_in_the_workspace() {
+    fn a_chosen_package_is_not_drowned_in_the_workspace() -> io::Result<()> {
+        let fake = mpi::tests::with_mpi(Fake::new("linux")?)?;
         for choice in [&["-p", "wgrad"][..], &["-pwgrad"], &["--package=wgrad"]] {
             let mut expected = tested(&[]);
             expected.extend(os_strings(choice));
-            assert_eq!(test_args(&os_strings(choice)), expected);
+            assert_eq!(test_args(&fake, &os_strings(choice)), expected);
         }
         let for_the_harness = os_strings(&["--", "-p"]);
-        assert_eq!(
-            test_args(&for_the_harness),
-            tested(&["--workspace", "--", "-p"])
-        );
+        let all = ["--workspace", "--features", "wgrad/mpi", "--", "-p"];
+        assert_eq!(test_args(&fake, &for_the_harness), tested(&all));
+        Ok(())
     }
 
     #[test]
@@ -273,24 +292,33 @@ mod tests {
 
     #[test]
     fn ci_goes_through_the_whole_list() -> io::Result<()> {
-        let fake = crate::browser::tests::ready()?
+        let fake = mpi::tests::with_mpi(crate::browser::tests::ready()?)?
             .env("WGRAD_PYTHON", "/usr/bin/python3")
             .env("XDG_RUNTIME_DIR", "/run/user/1000")
             .file("/usr/lib/libvulkan.so.1")?
             .file("/usr/share/vulkan/icd.d/lvp_icd.json")?;
         assert!(ci(&fake).is_ok());
         let ran = fake.ran.borrow();
-        assert_eq!(ran[..LIST.len()], LIST);
+        assert_eq!(ran[..LIST.len()], LIST.map(with_mpi));
         assert!(ran.last().is_some_and(|line| line.contains("node --test")));
         Ok(())
     }
 
-    /// All before the tests in a browser.
+    /// The same line where there is MPI.
+    fn with_mpi(line: &str) -> String {
+        let is_of_all = line.contains("--workspace") && !line.contains("--lib");
+        match is_of_all {
+            true => line.replace("--workspace", "--workspace --features wgrad/mpi"),
+            false => line.to_owned(),
+        }
+    }
+
+    /// All before the tests in a browser, on a machine without MPI.
     const LIST: [&str; 7] = [
         "cargo fmt --all --check",
         "cargo clippy --release --workspace --all-targets -- -D warnings",
         "cargo clippy --release --workspace --lib --no-default-features -- -D warnings",
-        "RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps --workspace",
+        "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --release --workspace",
         "rustup target add wasm32-unknown-unknown",
         "cargo clippy --profile web --target wasm32-unknown-unknown --workspace --lib -- -D warnings",
         "WGRAD_REQUIRE_ONNXRUNTIME=1 cargo test --release --config profile.release.package.wgrad.opt-level=1 --workspace",
@@ -320,7 +348,8 @@ mod tests {
 
     #[test]
     fn ci_stops_at_the_first_failure() -> io::Result<()> {
-        let fake = ready()?.on_run(|_, line| if line.contains("clippy") { 101 } else { 0 });
+        let fake = mpi::tests::with_mpi(ready()?)?
+            .on_run(|_, line| if line.contains("clippy") { 101 } else { 0 });
         let failure = ci(&fake).err();
         assert_eq!(failure.map(|failure| failure.code), Some(101));
         assert_eq!(fake.ran.borrow().len(), 2);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::Trainer;
 use crate::clock::Instant;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::shared_steps_within;
 use crate::error::Error;
 use crate::ops::metrics::HISTORY;
 use crate::pace::Pace;
@@ -45,6 +47,10 @@ impl<F: Float> Trainer<F> {
     /// # Errors
     /// As [`steps`](Self::steps).
     pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if self.shared.is_some() {
+            return shared_steps_within(self, time);
+        }
         let (start, first) = (Instant::now(), self.steps_taken());
         let (mut pace, mut taken, mut now) = (Pace::default(), 0, 1);
         while now > 0 {

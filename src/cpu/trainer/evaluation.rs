@@ -2,6 +2,8 @@
 
 use ndarray::Array2;
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::super::evaluation::{Total, evaluation};
 use super::Trainer;
 use crate::confusion::Prediction;
 use crate::data::Examples;
@@ -19,6 +21,16 @@ impl<F: Float> Trainer<F> {
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network.
     pub fn evaluate(&self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(shared) = &self.shared {
+            self.check_averaged()?;
+            let (share, examples) = (shared.share(), examples.into());
+            let own = |passes| share.own(passes);
+            let mut totals = self.network.totals(&*self.loss, &examples, own)?;
+            let numbers = bytemuck::cast_slice_mut(&mut totals);
+            share.gather(numbers, size_of::<Total>() / 4)?;
+            return Ok(evaluation(&*self.loss, &examples, &totals));
+        }
         self.network.evaluate(&*self.loss, examples)
     }
 

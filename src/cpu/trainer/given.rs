@@ -97,6 +97,8 @@ impl<F: Float> Trainer<F> {
         weights: Option<&[F]>,
     ) -> Result<F, Error> {
         self.soundness.check()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        self.check_alone("steps on rows that are given")?;
         check_given(self.network.graph(), &*self.loss, x, &targets)?;
         let coefficients = self.updater.coefficients()?;
         let before = self.steps_taken();

@@ -1,5 +1,7 @@
 //! Minibatches of a data set in the host's memory.
 
+use std::ops::Range;
+
 use ndarray::{Array2, ArrayViewMut1, Axis};
 
 use super::super::cores::{for_each_part, rows_of_part};
@@ -31,6 +33,8 @@ pub(super) struct Minibatches<F> {
     pub(super) work: Workspace<F>,
     /// Minibatches whose gradients make a step.
     accumulated: usize,
+    /// Those that are computed here: other processes may compute the others.
+    own: Range<usize>,
     /// Sums of the gradients of several.
     sums: Vec<Array2<F>>,
     /// Examples that all minibatches of a step are made of.
@@ -138,6 +142,7 @@ impl<F: Float> Minibatches<F> {
             values: Array2::zeros((batch, training.values)),
             rows,
             accumulated: 1,
+            own: 0..1,
             sums: Vec::new(),
             indices: vec![0; batch],
             labels: vec![0; batch],
@@ -187,7 +192,34 @@ impl<F: Float> Minibatches<F> {
             }
         };
         (self.accumulated, self.indices) = (minibatches, vec![0; rows]);
+        self.own = 0..minibatches;
         Ok(())
+    }
+
+    /// Computes only these minibatches of each step from now on.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn share(&mut self, own: Range<usize>) {
+        self.own = own;
+    }
+
+    /// Mean loss of one minibatch of a step, with its gradients in the work space. They are asked for in order.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn shard(
+        &mut self,
+        network: &mut Network<F>,
+        loss: &dyn Loss<F>,
+        [step, shard]: [u32; 2],
+    ) -> F {
+        if shard as usize == self.own.start {
+            self.choose_rows(step);
+        }
+        self.part(network, loss, [step, shard])
+    }
+
+    fn choose_rows(&mut self, step: u32) {
+        if let Some((examples, sampling)) = self.rows.examples() {
+            sampling.minibatch(examples.len(), step, &mut self.indices);
+        }
     }
 
     /// Mean loss of a step, with its gradients in the work space. A stream has its minibatch ready.
@@ -197,18 +229,17 @@ impl<F: Float> Minibatches<F> {
         loss: &dyn Loss<F>,
         step: u32,
     ) -> F {
-        if let Some((examples, sampling)) = self.rows.examples() {
-            sampling.minibatch(examples.len(), step, &mut self.indices);
+        self.choose_rows(step);
+        let first = to_u32(self.own.start);
+        if self.own.len() == 1 {
+            return self.part(network, loss, [step, first]);
         }
-        if self.accumulated == 1 {
-            return self.part(network, loss, [step, 0]);
-        }
-        let share = F::one() / F::from_f64(self.accumulated as f64);
-        let mut sum = self.part(network, loss, [step, 0]);
+        let share = F::one() / F::from_f64(self.own.len() as f64);
+        let mut sum = self.part(network, loss, [step, first]);
         for (sum, gradient) in self.sums.iter_mut().zip(&self.work.gradients) {
             sum.assign(gradient);
         }
-        for part in 1..self.accumulated {
+        for part in self.own.clone().skip(1) {
             sum += self.part(network, loss, [step, to_u32(part)]);
             for (sum, gradient) in self.sums.iter_mut().zip(&self.work.gradients) {
                 *sum += gradient;

@@ -36,6 +36,8 @@ impl Trainer<f32> {
     /// [`Error::NotSaved`] when it has diverged, [`Error::Checkpoint`] when a value is not finite: the training
     /// has failed; [`Error::Memory`] when the host has no room for it.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        self.check_averaged()?;
         self.soundness.check_saving(self.steps_taken())?;
         let kept = self.updater.roles().len();
         let graph = self.network.graph();
@@ -67,6 +69,10 @@ impl Trainer<f32> {
             position: &self.position(),
             changes,
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(shared) = &self.shared {
+            shared.check_same("file to go on from", bytes)?;
+        }
         let contents = checkpoint::decode(self.network.graph(), Some(resumed), bytes)?;
         self.network.set_parameters(&contents.parameters)?;
         self.network.set_state(&contents.state_of_layers)?;
@@ -101,6 +107,9 @@ impl Trainer<f32> {
     /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        if self.shared.as_ref().is_some_and(|shared| !shared.leads()) {
+            return self.check_averaged();
+        }
         Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)
     }
 

@@ -90,6 +90,8 @@ impl<F: Float> Trainer<F> {
     /// # Errors
     /// As there, or [`Error::Memory`] when the host has no room for the sums of gradients.
     pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        self.check_alone("another number of minibatches")?;
         let of_data = self.minibatches.as_mut();
         let of_data = of_data.ok_or_else(nothing_to_accumulate)?;
         of_data.accumulate(&self.network, minibatches)

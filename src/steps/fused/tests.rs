@@ -11,7 +11,7 @@ use crate::kernel::Element;
 use crate::model::Model;
 use crate::ops::gather::Resident;
 use crate::ops::{Layer, Linear, Relu, Sgd, Sigmoid, SoftmaxCrossEntropy};
-use crate::steps::{Rows, Training};
+use crate::steps::{Minibatches, Parts, Rows, Training};
 use crate::tensor::Tensor;
 use crate::testing::{Bench, Numbers, borrowed, folding_after, gpu};
 use crate::updater::Updater;
@@ -108,12 +108,12 @@ impl Case {
             model: &self.model,
             loss: &SoftmaxCrossEntropy,
             updater: &self.updater,
-            rows: Rows::Minibatches {
+            rows: Rows::Minibatches(Minibatches {
                 resident: &self.resident,
                 batch: self.batch,
-                accumulated: 1,
+                parts: Parts::all(1),
                 sampling: &self.sampling,
-            },
+            }),
             history: &self.history,
         }
     }

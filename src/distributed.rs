@@ -1,0 +1,130 @@
+//! Training by several processes: each computes the gradients of some minibatches of a step, and all update by the same
+//! mean. [`Train::distribute`](crate::Train::distribute) begins it.
+//!
+//! A step of [`accumulate`](crate::Train::accumulate)`(shards)` minibatches is shared out: they are the shards. They are
+//! those of one process alone, as sampling is a function of seed, step and row. Their gradients are added on the host, in
+//! pairs, in an order that depends on the number of shards alone. So 1, 2 and 4 processes on equal devices give the same
+//! bits, which `MPI_SUM` of floats would not.
+//!
+//! ```
+//! use wgrad::data::{Sampling, synthetic};
+//! use wgrad::distributed::{Distribution, Threads};
+//! use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+//! use wgrad::{Device, Error, TwoLayerNet};
+//!
+//! // Threads of one process here: with the feature `mpi`, `mpi::run` gives the processes that `mpirun` has started.
+//! let digits = synthetic::digits_of(1, 1000, 100)?;
+//! let losses = Threads::run(2, |world| {
+//!     let device = Device::cpu("an example");
+//!     let (network, loss) = (TwoLayerNet::spec(784, 50, 10), SoftmaxCrossEntropy);
+//!     let sampling = Sampling::Shuffled { seed: 1 };
+//!     // 4 shards of 25 rows make a step of 100.
+//!     let mut trainer =
+//!         device.trainer(&network, loss, Sgd::new(0.1), &digits.train, 25, sampling)?;
+//!     trainer.accumulate(4)?;
+//!     trainer.distribute(Distribution::new(world))?;
+//!     trainer.steps(20)
+//! })?;
+//! assert_eq!(losses[0], losses[1]); // both processes know the losses of the whole step
+//! # Ok::<(), Error>(())
+//! ```
+
+mod exchange;
+#[cfg(all(feature = "mpi", unix))]
+pub mod mpi;
+mod sharing;
+mod threads;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+
+pub(crate) use exchange::Exchange;
+pub(crate) use sharing::{Shared, Shares, shared_steps, shared_steps_within};
+pub use threads::Threads;
+
+/// The processes that train together, as one of them sees them. All call the same methods in the same order.
+pub trait World: Debug + Send + Sync {
+    /// Which of them this is, from 0.
+    fn rank(&self) -> usize;
+
+    /// How many there are.
+    fn size(&self) -> usize;
+
+    /// Sends the parts of `sent`, as long as each other, to the processes in turn; `received` gets what each has sent to
+    /// this one, `counts` numbers from each.
+    ///
+    /// # Errors
+    /// [`Error::Process`] when one of them has left.
+    fn all_to_all(&self, sent: &[u32], received: &mut [u32], counts: &[usize])
+    -> Result<(), Error>;
+
+    /// Sends the same to all; `received` gets what each has sent, in turn, all as long as each other.
+    ///
+    /// # Errors
+    /// [`Error::Process`] when one of them has left.
+    fn all_gather(&self, sent: &[u32], received: &mut [u32]) -> Result<(), Error>;
+}
+
+/// How a training is shared out among processes.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    pub(crate) world: Arc<dyn World>,
+    pub(crate) local_steps: Option<usize>,
+}
+
+impl Distribution {
+    /// All update by the mean gradient of every step.
+    pub fn new(world: impl World + 'static) -> Self {
+        Self {
+            world: Arc::new(world),
+            local_steps: None,
+        }
+    }
+
+    /// Each process takes `steps` steps by the gradients of its own shards; then the parameters and what the optimizer
+    /// keeps are averaged over the processes (Lin, Stich, Patel, Jaggi, "Don't use large mini-batches, use local SGD",
+    /// 2018). Messages are fewer by this factor. It is another training than that of one process, with bits of its own for
+    /// each number of processes.
+    #[must_use]
+    pub fn local_steps(self, steps: usize) -> Self {
+        Self {
+            local_steps: Some(steps),
+            ..self
+        }
+    }
+}
+
+/// What cannot be shared among processes.
+pub(crate) fn not_shared(what: &str) -> Error {
+    let expected =
+        "steps on a data set by steps, advance or advance_within, which its processes share";
+    Error::setting("step of a distributed training", expected, what)
+}
+
+/// Whether all processes have the same bytes.
+///
+/// # Errors
+/// [`Error::Setting`] that names the first process whose are not those of process 0, on all of them.
+pub(crate) fn check_same(world: &dyn World, what: &str, bytes: &[u8]) -> Result<(), Error> {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    let own: [u32; 8] = bytemuck::cast(digest);
+    let mut all = vec![0; own.len() * world.size()];
+    world.all_gather(&own, &mut all)?;
+    let mut of_each = all.chunks(own.len());
+    let first = of_each.next();
+    match of_each.position(|of_one| Some(of_one) != first) {
+        None => Ok(()),
+        Some(at) => {
+            let name = format!("{what} of process {}", at + 1);
+            Err(Error::setting(
+                name,
+                "the same as that of process 0",
+                "another",
+            ))
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Processes that `mpirun` has started.
+//!
+//! ```no_run
+//! use wgrad::data::{Sampling, synthetic};
+//! use wgrad::distributed::{Distribution, mpi};
+//! use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
+//! use wgrad::{Device, Error, TwoLayerNet};
+//!
+//! // mpirun -n 2 target/release/my_program
+//! fn main() -> Result<(), Error> {
+//!     mpi::run(|world| {
+//!         let (digits, leads) = (synthetic::digits(1), world.leads());
+//!         let (network, loss) = (TwoLayerNet::spec(784, 50, 10), SoftmaxCrossEntropy);
+//!         let sampling = Sampling::Shuffled { seed: 1 };
+//!         let mut trainer = Device::auto()
+//!             .trainer(&network, loss, Sgd::new(0.1), &digits.train, 25, sampling)?;
+//!         trainer.accumulate(4)?;
+//!         trainer.distribute(Distribution::new(world))?;
+//!         let losses = trainer.steps(600)?;
+//!         if leads {
+//!             println!("loss {}", losses[599]);
+//!         }
+//!         Ok(())
+//!     })
+//! }
+//! ```
+
+use std::mem::ManuallyDrop;
+
+use mpi::Threading;
+use mpi::datatype::{Partition, PartitionMut};
+use mpi::topology::SimpleCommunicator;
+use mpi::traits::{Communicator, CommunicatorCollectives};
+
+use super::World;
+use crate::error::Error;
+
+/// All processes of an `mpirun`, as one of them sees them. Of a program that was started without it there is one.
+#[derive(Debug, Clone)]
+pub struct Mpi {
+    rank: usize,
+    size: usize,
+    /// Which of the processes of this host it is, and how many there are.
+    of_host: (usize, usize),
+}
+
+/// Runs `work` in this process; what it gives.
+///
+/// When it fails, or panics, the process leaves without a word to the others: let `main` return the error, and `mpirun`
+/// ends all of them.
+///
+/// # Errors
+/// Those of `work`, or [`Error::Setting`] when MPI was begun before or cannot be used from more than one thread.
+pub fn run<T, E: From<Error>>(work: impl FnOnce(Mpi) -> Result<T, E>) -> Result<T, E> {
+    let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Serialized) else {
+        let expected = "begun by mpi::run, once in a process";
+        return Err(Error::setting("MPI", expected, "begun before").into());
+    };
+    // Its end waits for all processes: after a failure they would wait for each other.
+    let universe = ManuallyDrop::new(universe);
+    if threading < Threading::Serialized {
+        let expected = "one whose calls may come from any thread, one at a time";
+        return Err(Error::setting("MPI", expected, format!("{threading:?}")).into());
+    }
+    let world = universe.world();
+    let host = world.split_shared(world.rank());
+    let done = work(Mpi {
+        rank: number(world.rank()),
+        size: number(world.size()),
+        of_host: (number(host.rank()), number(host.size())),
+    })?;
+    drop(host);
+    drop(ManuallyDrop::into_inner(universe));
+    Ok(done)
+}
+
+impl Mpi {
+    /// Whether this is the process that prints and saves.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.rank == 0
+    }
+
+    /// Which of the processes of this host it is, from 0, and how many there are: each may take a GPU of its own.
+    #[must_use]
+    pub fn of_host(&self) -> (usize, usize) {
+        self.of_host
+    }
+}
+
+/// All that MPI counts is at least 0.
+fn number(count: i32) -> usize {
+    usize::try_from(count).unwrap_or_default()
+}
+
+/// As MPI counts numbers of a message.
+fn count(numbers: usize) -> Result<i32, Error> {
+    i32::try_from(numbers).map_err(|_| {
+        let expected = "at most 2³¹ − 1, as MPI counts them: start more processes";
+        Error::setting("numbers of a message", expected, numbers)
+    })
+}
+
+/// Where the parts of a message begin.
+fn starts(counts: &[i32]) -> Result<Vec<i32>, Error> {
+    let mut next = 0usize;
+    let starts = counts.iter().map(|&of_one| {
+        let start = count(next);
+        next += number(of_one);
+        start
+    });
+    starts.collect()
+}
+
+impl World for Mpi {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn all_to_all(
+        &self,
+        sent: &[u32],
+        received: &mut [u32],
+        counts: &[usize],
+    ) -> Result<(), Error> {
+        let of_sent = vec![count(sent.len() / self.size)?; self.size];
+        let of_received = counts.iter().map(|&of_one| count(of_one));
+        let of_received = of_received.collect::<Result<Vec<_>, _>>()?;
+        let sent = Partition::new(sent, &of_sent[..], starts(&of_sent)?);
+        let starts = starts(&of_received)?;
+        let mut received = PartitionMut::new(received, of_received, starts);
+        SimpleCommunicator::world().all_to_all_varcount_into(&sent, &mut received);
+        Ok(())
+    }
+
+    fn all_gather(&self, sent: &[u32], received: &mut [u32]) -> Result<(), Error> {
+        count(received.len())?;
+        SimpleCommunicator::world().all_gather_into(sent, received);
+        Ok(())
+    }
+}

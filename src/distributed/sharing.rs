@@ -1,0 +1,261 @@
+//! How both engines share steps.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::exchange::own;
+use super::{Distribution, Exchange, World, check_same};
+use crate::clock::Instant;
+use crate::error::Error;
+use crate::network::Graph;
+
+/// What this process has of a training by several.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    world: Arc<dyn World>,
+    own: Range<usize>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Gradients are averaged, every step.
+    Gradients(Exchange),
+    /// Parameters are averaged, behind every so many steps.
+    Parameters { exchange: Exchange, every: u64 },
+}
+
+impl Shared {
+    /// For a network, and so many minibatches of a step.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when there are fewer than processes, when the network keeps state from step to step, or when
+    /// there are no local steps.
+    pub(crate) fn new(
+        distribution: Distribution,
+        graph: &Graph,
+        shards: usize,
+    ) -> Result<Self, Error> {
+        let Distribution { world, local_steps } = distribution;
+        if let Some(state) = graph.state.first() {
+            let expected = "none that is kept from step to step, which no mean of gradients keeps the same: LayerNorm \
+                            in place of BatchNorm, say";
+            return Err(Error::setting("state of layers", expected, &state.name));
+        }
+        let of_gradients = Exchange::new(Arc::clone(&world), shards)?;
+        let own = of_gradients.own();
+        let kind = match local_steps {
+            None => Kind::Gradients(of_gradients),
+            Some(0) => return Err(Error::setting("local steps", "at least 1", 0)),
+            Some(every) => Kind::Parameters {
+                exchange: Exchange::new(Arc::clone(&world), world.size())?,
+                every: every as u64,
+            },
+        };
+        Ok(Self { world, own, kind })
+    }
+
+    /// The minibatches of a step that this process computes.
+    pub(crate) fn own(&self) -> &Range<usize> {
+        &self.own
+    }
+
+    /// Whether this process takes steps by itself, between means of parameters.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.kind, Kind::Parameters { .. })
+    }
+
+    pub(crate) fn world(&self) -> &Arc<dyn World> {
+        &self.world
+    }
+
+    /// How the parts of a whole are shared out.
+    pub(crate) fn share(&self) -> Share {
+        Share(Arc::clone(&self.world))
+    }
+
+    /// Whether this process is the one that writes.
+    pub(crate) fn leads(&self) -> bool {
+        self.world.rank() == 0
+    }
+
+    /// Whether all processes have the same bytes: see [`check_same`].
+    pub(crate) fn check_same(&self, what: &str, bytes: &[u8]) -> Result<(), Error> {
+        check_same(&*self.world, what, bytes)
+    }
+
+    /// Whether all processes have the same parameters behind so many steps.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when some are local, and their mean is still to come.
+    pub(crate) fn check_averaged(&self, steps: u64) -> Result<(), Error> {
+        match self.kind {
+            Kind::Parameters { every, .. } if !steps.is_multiple_of(every) => {
+                let expected = format!(
+                    "a multiple of the {every} local steps, behind which all processes have the same parameters"
+                );
+                Err(Error::setting("steps before this call", expected, steps))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The processes that have a part each of what is computed.
+#[derive(Debug, Clone)]
+pub(crate) struct Share(Arc<dyn World>);
+
+impl Share {
+    /// Those of so many things that this process computes.
+    pub(crate) fn own(&self, count: usize) -> Range<usize> {
+        own(self.0.rank(), self.0.size(), count)
+    }
+
+    /// The numbers of all things, of which `numbers` has those of this process, `width` of each.
+    pub(crate) fn gather(&self, numbers: &mut [u32], width: usize) -> Result<(), Error> {
+        let world = &self.0;
+        let (size, count) = (world.size(), numbers.len() / width);
+        let most = count.div_ceil(size) * width;
+        let place = |rank| {
+            let things = own(rank, size, count);
+            things.start * width..things.end * width
+        };
+        let mut sent = numbers[place(world.rank())].to_vec();
+        sent.resize(most, 0);
+        let mut received = vec![0; size * most];
+        world.all_gather(&sent, &mut received)?;
+        for (rank, of_one) in received.chunks(most.max(1)).enumerate() {
+            let to = &mut numbers[place(rank)];
+            to.copy_from_slice(&of_one[..to.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// A training whose steps can be shared.
+pub(crate) trait Shares {
+    fn shared(&mut self) -> &mut Option<Box<Shared>>;
+
+    fn steps_before(&self) -> u64;
+
+    /// Before the shards of a step.
+    fn begin(&mut self) -> Result<(), Error>;
+
+    /// How many numbers the gradients of a shard are, with its mean loss.
+    fn gradient_count(&self) -> usize;
+
+    /// Writes the gradients of a shard, one parameter behind another, and behind them its mean loss. They are asked for in
+    /// order.
+    fn gradients(&mut self, shard: usize, to: &mut [f32]) -> Result<(), Error>;
+
+    /// Ends a step, by the mean of what all shards gave.
+    fn update(&mut self, mean: &[f32]) -> Result<(), Error>;
+
+    /// Steps on the shards of this process alone; their losses.
+    fn own_steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
+
+    /// How many numbers are trained and kept from step to step.
+    fn value_count(&self) -> usize;
+
+    /// Writes them.
+    fn values(&self, to: &mut [f32]) -> Result<(), Error>;
+
+    /// Replaces them.
+    fn set_values(&mut self, values: &[f32]) -> Result<(), Error>;
+
+    fn is_sound(&self, loss: f32) -> bool;
+
+    fn judge(&mut self, before: u64, losses: &[f32]) -> Result<(), Error>;
+}
+
+/// Takes steps together with the other processes; the mean loss of each.
+pub(crate) fn shared_steps<T: Shares>(training: &mut T, count: usize) -> Result<Vec<f32>, Error> {
+    let Some(mut shared) = training.shared().take() else {
+        unreachable!("it is shared");
+    };
+    // Until then each process is one by itself.
+    let taken = take_steps(training, &mut shared.kind, count);
+    *training.shared() = Some(shared);
+    taken
+}
+
+fn take_steps<T: Shares>(
+    training: &mut T,
+    kind: &mut Kind,
+    count: usize,
+) -> Result<Vec<f32>, Error> {
+    let first = training.steps_before();
+    let mut losses = Vec::with_capacity(count.min(1 << 14));
+    while losses.len() < count {
+        let before = losses.len();
+        match kind {
+            Kind::Gradients(exchange) => {
+                training.begin()?;
+                let count = training.gradient_count();
+                let mean = exchange.mean(count, |shard, to| training.gradients(shard, to))?;
+                training.update(mean)?;
+                losses.extend(mean.last());
+            }
+            Kind::Parameters { exchange, every } => {
+                let until = *every - training.steps_before() % *every;
+                let steps =
+                    (count - losses.len()).min(usize::try_from(until).unwrap_or(usize::MAX));
+                losses.extend(local_steps(training, exchange, *every, steps)?);
+            }
+        }
+        if !losses[before..].iter().all(|&loss| training.is_sound(loss)) {
+            break;
+        }
+    }
+    training.judge(first, &losses)?;
+    Ok(losses)
+}
+
+/// Steps of this process by itself, up to the next mean of parameters at most, and that; mean losses over the processes.
+fn local_steps<T: Shares>(
+    training: &mut T,
+    exchange: &mut Exchange,
+    every: u64,
+    steps: usize,
+) -> Result<Vec<f32>, Error> {
+    let mut own = match training.own_steps(steps) {
+        // The others learn of it by the mean.
+        Err(Error::Diverged { losses, .. }) => losses,
+        losses => losses?,
+    };
+    own.resize(steps, f32::NAN);
+    let losses = exchange.mean(steps, |_, to| {
+        to.copy_from_slice(&own);
+        Ok(())
+    })?;
+    let losses = losses.to_vec();
+    let is_sound = losses.iter().all(|&loss| training.is_sound(loss));
+    if is_sound && training.steps_before().is_multiple_of(every) {
+        let mean = exchange.mean(training.value_count(), |_, to| training.values(to))?;
+        training.set_values(mean)?;
+    }
+    Ok(losses)
+}
+
+/// Takes steps for about so long, by the clock of process 0; returns how many.
+pub(crate) fn shared_steps_within<T: Shares>(
+    training: &mut T,
+    time: Duration,
+) -> Result<usize, Error> {
+    let start = Instant::now();
+    let mut taken = 0;
+    loop {
+        taken += shared_steps(training, 1)?.len();
+        let goes_on = u32::from(start.elapsed() < time);
+        let Some(shared) = training.shared() else {
+            unreachable!("it is shared");
+        };
+        let world = shared.world();
+        let mut of_each = vec![0; world.size()];
+        world.all_gather(&[goes_on], &mut of_each)?;
+        if of_each[0] == 0 {
+            return Ok(taken);
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Trainings by processes that `mpirun` starts.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::kills::{kills, moment};
+use super::{Few, example, last_line, lines, text};
+
+/// Within this, all processes end when one of them does.
+const END: Duration = Duration::from_secs(10);
+/// Kills, unless the environment says how many.
+const FEW_KILLS: usize = 5;
+
+/// So many processes with the same arguments, on however few cores.
+fn mpirun(processes: usize, program: &Command) -> Command {
+    let mut command = started();
+    add_program(&mut command, processes, program);
+    command
+}
+
+/// An `mpirun` of nothing yet.
+fn started() -> Command {
+    let mut command = Command::new("mpirun");
+    command.env("OMPI_ALLOW_RUN_AS_ROOT", "1");
+    command.env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    command.env("OMPI_MCA_rmaps_base_oversubscribe", "1");
+    command.env("OMPI_MCA_hwloc_base_binding_policy", "none");
+    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    command.env_remove("MNIST_DIR");
+    command.stdin(Stdio::null());
+    command
+}
+
+fn add_program(mpirun: &mut Command, processes: usize, program: &Command) {
+    mpirun.args(["-n", &processes.to_string()]);
+    mpirun.arg(program.get_program()).args(program.get_args());
+}
+
+/// A training by several processes.
+fn training(few: &Few, words: &str) -> Command {
+    let mut command = example("train_gpu");
+    command.args(["--mpi", "--unverified", "--data"]);
+    command.arg(&few.path).args(words.split_whitespace());
+    command
+}
+
+/// What `mpirun` says beside the programs is not looked at.
+fn of_program(output: &Output) -> Vec<String> {
+    let all = text(&output.stderr);
+    let is_ours = |line: &&str| {
+        ["error: ", "interrupted"]
+            .iter()
+            .any(|word| line.starts_with(word))
+    };
+    all.lines().filter(is_ours).map(str::to_owned).collect()
+}
+
+#[test]
+fn any_number_of_processes_gives_the_same_bits() {
+    let few = Few::new();
+    for (device, words) in [
+        ("cpu", "--batch 20"),
+        ("gpu", "--batch 20"),
+        (
+            "cpu",
+            "--batch 24 --optimizer adam --learning-rate 0.001 --hidden 30,20 --dropout 0.1",
+        ),
+        (
+            "gpu",
+            "--batch 24 --optimizer adam --learning-rate 0.001 --hidden 30,20 --dropout 0.1",
+        ),
+    ] {
+        let run = |processes: usize| {
+            let [saved, losses] = ["saved.safetensors", "losses.csv"].map(|of| few.path.join(of));
+            let always = format!("--device {device} --steps 200 --eval-every 100 {words}");
+            let mut command = training(&few, &always);
+            command
+                .arg("--save")
+                .arg(&saved)
+                .arg("--losses")
+                .arg(&losses);
+            let output = mpirun(processes, &command).output().unwrap();
+            let printed = lines(&output);
+            let results = printed
+                .iter()
+                .filter(|line| line.starts_with("results are for"));
+            assert_eq!(results.count(), 1, "one process prints: {printed:?}");
+            let says = format!("processes: {processes}; gradients of 4 shards are averaged");
+            assert!(
+                printed.iter().any(|line| line.starts_with(&says)),
+                "{printed:?}"
+            );
+            let is_evaluation = |line: &String| line.starts_with("step ");
+            let evaluations: Vec<String> = printed.into_iter().filter(is_evaluation).collect();
+            assert_eq!(evaluations.len(), 3);
+            let files = [fs::read(&saved).unwrap(), fs::read(&losses).unwrap()];
+            (evaluations, files)
+        };
+        let alone = run(1);
+        for processes in [2, 4] {
+            assert!(
+                run(processes) == alone,
+                "{device} {words}: {processes} processes"
+            );
+        }
+    }
+}
+
+#[test]
+fn processes_on_one_gpu_say_that_they_share_it() {
+    let few = Few::new();
+    let command = training(&few, "--device gpu --batch 20 --steps 4 --eval-every 0");
+    let printed = lines(&mpirun(2, &command).output().unwrap());
+    let device = printed
+        .iter()
+        .find(|line| line.starts_with("device: "))
+        .unwrap();
+    let gpus = wgrad::Gpu::adapters();
+    let alike = |of: &&wgrad::wgpu::AdapterInfo| {
+        of.device_type == gpus[0].device_type && of.backend == gpus[0].backend
+    };
+    let is_told = device.ends_with("; 2 processes share it");
+    assert_eq!(is_told, gpus.iter().filter(alike).count() == 1, "{device}");
+}
+
+#[test]
+fn local_steps_are_a_training_that_can_be_gone_on_with() {
+    let few = Few::new();
+    let saved = few.path.join("saved.safetensors");
+    let run = |steps: usize, resume: bool| {
+        let words =
+            format!("--device cpu --batch 20 --local-steps 5 --eval-every 50 --steps {steps}");
+        let mut command = training(&few, &words);
+        command.arg("--save").arg(&saved);
+        if resume {
+            command.arg("--resume").arg(&saved);
+        }
+        lines(&mpirun(2, &command).output().unwrap())
+    };
+    let printed = run(200, false);
+    let fields = last_line(&printed);
+    assert!(super::number(&fields, "train_accuracy") > 0.5, "{fields:?}");
+    let at_once = fs::read(&saved).unwrap();
+    run(100, false);
+    run(200, true);
+    assert!(fs::read(&saved).unwrap() == at_once);
+}
+
+#[test]
+fn what_cannot_be_shared_is_told_once() {
+    let few = Few::new();
+    for (processes, words, parts) in [
+        (
+            2,
+            "--batch 22",
+            &["--batch must be a multiple of the 4 --shards", "22"][..],
+        ),
+        (
+            2,
+            "--local-steps 7",
+            &["--local-steps must be a number that divides"],
+        ),
+        (
+            3,
+            "--shards 2 --batch 20",
+            &["minibatches of a step", "at least 3"],
+        ),
+        (2, "--learning-rate 1e30 --batch 20", &["training diverged"]),
+        (2, "--resume nothing-there --batch 20", &["cannot resume"]),
+    ] {
+        let command = training(&few, &format!("--device cpu --steps 20 {words}"));
+        let output = mpirun(processes, &command).output().unwrap();
+        assert!(!output.status.success(), "{words}");
+        let told = of_program(&output);
+        assert_eq!(told.len(), 1, "{words}: {told:?}");
+        for part in parts {
+            assert!(told[0].contains(part), "{words}: {told:?}");
+        }
+    }
+}
+
+/// Another seed, or another file, on one of them.
+#[test]
+fn processes_with_other_settings_are_told() {
+    let few = Few::new();
+    let words = "--device cpu --batch 20 --steps 100000000 --eval-every 0";
+    let other = |words: &str| {
+        let mut command = started();
+        add_program(
+            &mut command,
+            1,
+            &training(
+                &few,
+                "--device cpu --batch 20 --steps 100000000 --eval-every 0",
+            ),
+        );
+        command.arg(":");
+        add_program(&mut command, 1, &training(&few, words));
+        let began = Instant::now();
+        let output = command.output().unwrap();
+        assert!(began.elapsed() < END, "{words}");
+        assert!(!output.status.success(), "{words}");
+        of_program(&output)
+    };
+    let told = other(&format!("{words} --seed 1"));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("training of process 1 must be the same as that of process 0"),
+        "{told:?}"
+    );
+    // It alone fails, and says so; the first one waits for it.
+    let told = other(&format!("{words} --resume nothing-there"));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("error: process 1: cannot resume"),
+        "{told:?}"
+    );
+}
+
+/// The processes that an `mpirun` has started, once they train.
+fn ranks(mpirun: &Child) -> Vec<u32> {
+    let is_child = |id: u32| {
+        let status = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let behind_name = status.rsplit_once(')').map_or("", |(_, rest)| rest);
+        behind_name.split_whitespace().nth(1) == Some(&mpirun.id().to_string())
+    };
+    let ids = fs::read_dir("/proc").unwrap();
+    let ids = ids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut ids: Vec<u32> = ids.filter(|&id| is_child(id)).collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn send(id: u32, signal: &str) {
+    let sent = Command::new("kill")
+        .args([signal, &id.to_string()])
+        .status();
+    assert!(sent.unwrap().success(), "{signal}");
+}
+
+/// Waits until it has ended, for so long; whether it has.
+fn ends_within(child: &mut Child, time: Duration) -> bool {
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > time {
+            return false;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+/// Whether a file is there, soon.
+fn appears(path: &Path) -> bool {
+    let began = Instant::now();
+    while !path.exists() {
+        if began.elapsed() > 3 * END {
+            return false;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+const TRAINED: &str = "--device cpu --batch 20 --quiet --hidden 200";
+
+#[test]
+fn a_killed_process_ends_all_and_the_training_goes_on_with_the_same_bits() {
+    let few = Few::new();
+    let [saved, whole] = ["saved.safetensors", "whole.safetensors"].map(|of| few.path.join(of));
+    let kills = kills(FEW_KILLS);
+    for kill in 0..kills {
+        let mut command = training(&few, &format!("{TRAINED} --steps 100000000 --eval-every 5"));
+        command.arg("--save").arg(&saved);
+        if saved.exists() {
+            command.arg("--resume").arg(&saved);
+        }
+        let mut command = mpirun(2, &command);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ids = loop {
+            let ids = ranks(&child);
+            if ids.len() == 2 {
+                break ids;
+            }
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "it has ended by itself"
+            );
+        };
+        // Also while it starts.
+        sleep(moment(kill, Duration::from_millis(1500)));
+        let killed = Instant::now();
+        send(ids[kill % 2], "-KILL");
+        let ended = ends_within(&mut child, END);
+        assert!(ended, "kill {kill}");
+        let output = child.wait_with_output().unwrap();
+        assert!(!output.status.success());
+        let stderr = text(&output.stderr);
+        assert!(
+            stderr.contains("rank") && stderr.contains("signal 9"),
+            "{stderr}"
+        );
+        let runs = |id: &u32| Path::new(&format!("/proc/{id}")).exists();
+        while ids.iter().any(runs) {
+            assert!(killed.elapsed() < END, "kill {kill}: {ids:?} run on");
+            sleep(Duration::from_millis(5));
+        }
+    }
+    assert!(appears(&saved), "none of {kills} kills came behind a save");
+    let (step, _) = super::saving::contents(&saved);
+    let steps = step.parse::<usize>().unwrap() + 7;
+    let finish = |from: Option<&Path>, to: &Path, processes| {
+        let words = format!("{TRAINED} --eval-every 0 --steps {steps}");
+        let mut command = training(&few, &words);
+        command.arg("--save").arg(to);
+        if let Some(from) = from {
+            command.arg("--resume").arg(from);
+        }
+        lines(&mpirun(processes, &command).output().unwrap());
+        fs::read(to).unwrap()
+    };
+    let at_once = finish(None, &whole, 1);
+    assert!(
+        finish(Some(&saved), &saved, 2) == at_once,
+        "after {steps} steps"
+    );
+}
+
+#[test]
+fn an_interrupted_training_is_saved_by_one_of_them() {
+    let few = Few::new();
+    for signal in ["-INT", "-TERM", "-USR1"] {
+        for local in ["", "--local-steps 5"] {
+            let saved = few.path.join(format!("saved{signal}.safetensors"));
+            let words =
+                format!("--device cpu --batch 20 --steps 100000000 --eval-every 50 {local}");
+            let mut command = training(&few, &words);
+            command.arg("--save").arg(&saved);
+            let mut command = mpirun(2, &command);
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            assert!(appears(&saved), "{signal}");
+            send(child.id(), signal);
+            let ended = ends_within(&mut child, END);
+            assert!(ended, "{signal}");
+            let output = child.wait_with_output().unwrap();
+            assert!(!output.status.success(), "{signal}");
+            let told = of_program(&output);
+            assert_eq!(told.len(), 1, "{signal}: {}", text(&output.stderr));
+            assert!(told[0].starts_with("interrupted after step "), "{told:?}");
+            assert!(told[0].contains("the training was saved"), "{told:?}");
+            let step = told[0].strip_prefix("interrupted after step ").unwrap();
+            let (step, _) = step.split_once(';').unwrap();
+            assert_eq!(super::saving::contents(&saved).0, step);
+            fs::remove_file(&saved).unwrap();
+        }
+    }
+}

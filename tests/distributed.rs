@@ -1,0 +1,15 @@
+//! Training by several processes: threads stand in for them, as both speak to a `World`.
+#![allow(clippy::unwrap_used)]
+
+#[path = "distributed/bits.rs"]
+mod bits;
+#[path = "distributed/evaluation.rs"]
+mod evaluation;
+#[path = "distributed/local.rs"]
+mod local;
+#[path = "distributed/mistakes.rs"]
+mod mistakes;
+#[path = "distributed/saving.rs"]
+mod saving;
+#[path = "distributed/world.rs"]
+mod world;

@@ -1,0 +1,30 @@
+//! A data set is evaluated by all of them.
+
+use wgrad::data::synthetic;
+
+use crate::world::{KINDS, by, devices};
+
+#[test]
+fn it_has_the_bits_of_one_process() {
+    // Passes of 1,000 rows on a GPU, and of 500 on the processor: more than processes, and fewer.
+    for rows in [300, 3100] {
+        let digits = synthetic::digits_of(7, 10, rows).unwrap().test;
+        for device in devices() {
+            let [book, _] = KINDS;
+            let examples = (&digits).into();
+            let expected = book.trainer(&device).evaluate(&examples).unwrap();
+            for processes in [1, 2, 4] {
+                let make = || book.trainer(&device);
+                let found = by(
+                    processes,
+                    make,
+                    |all| all,
+                    |trainer| trainer.evaluate(&examples),
+                );
+                for found in found.unwrap() {
+                    assert_eq!(found, expected, "{device}, {processes} processes");
+                }
+            }
+        }
+    }
+}

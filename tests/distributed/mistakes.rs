@@ -1,0 +1,168 @@
+//! What cannot be shared out, and who leaves.
+
+use wgrad::data::Sampling;
+use wgrad::distributed::{Distribution, Threads};
+use wgrad::ops::{BatchNorm, Linear, Sgd, SoftmaxCrossEntropy};
+use wgrad::{Error, Sequential, TwoLayerNet};
+
+use crate::world::{KINDS, devices};
+
+fn told(error: &Error, words: &[&str]) {
+    let message = error.to_string();
+    for word in words {
+        assert!(message.contains(word), "{message}: no {word}");
+    }
+}
+
+#[test]
+fn more_processes_than_minibatches() {
+    for device in devices() {
+        let error = Threads::run(5, |world| {
+            let mut trainer = KINDS[0].trainer(&device);
+            trainer.distribute(Distribution::new(world))
+        });
+        told(
+            &error.unwrap_err(),
+            &["minibatches of a step", "at least 5", "accumulate", "4"],
+        );
+    }
+}
+
+#[test]
+fn layers_with_state() {
+    let digits = wgrad::data::synthetic::digits_of(1, 100, 1).unwrap().train;
+    for device in devices() {
+        let network = Sequential::input(784)
+            .layer(BatchNorm::new())
+            .layer(Linear::new(10));
+        let error = Threads::run(2, |world| {
+            let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 1 });
+            let mut trainer =
+                device.trainer(&network, loss, Sgd::new(0.1), &digits, 10, sampling)?;
+            trainer.accumulate(2)?;
+            trainer.distribute(Distribution::new(world))
+        });
+        told(
+            &error.unwrap_err(),
+            &["state of layers", "running_mean", "LayerNorm"],
+        );
+    }
+}
+
+/// By another seed of one of them, say.
+#[test]
+fn another_training_on_one_of_them() {
+    let digits = wgrad::data::synthetic::digits_of(1, 100, 1).unwrap().train;
+    for device in devices() {
+        let error = Threads::run(3, |world| {
+            let seed = u64::from(wgrad::distributed::World::rank(&world) == 1);
+            let network = TwoLayerNet::spec(784, 5, 10).seed(seed);
+            let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 1 });
+            let mut trainer =
+                device.trainer(&network, loss, Sgd::new(0.1), &digits, 10, sampling)?;
+            trainer.accumulate(3)?;
+            trainer.distribute(Distribution::new(world))
+        });
+        told(&error.unwrap_err(), &["training of process 1", "process 0"]);
+    }
+}
+
+#[test]
+fn a_process_that_fails_ends_the_others() {
+    for device in devices() {
+        let found: Result<Vec<()>, Error> = Threads::run(3, |world| {
+            let rank = wgrad::distributed::World::rank(&world);
+            let mut trainer = KINDS[0].trainer(&device);
+            trainer.distribute(Distribution::new(world))?;
+            trainer.steps(2)?;
+            if rank == 1 {
+                return Err(Error::Process { rank: 77 });
+            }
+            let error = trainer.steps(2).unwrap_err();
+            assert!(matches!(error, Error::Process { rank: 1 }), "{error}");
+            // It stays so.
+            let error = trainer.steps(1).unwrap_err();
+            told(&error, &["process 1 has left"]);
+            Err(error)
+        });
+        assert!(
+            matches!(found, Err(Error::Process { rank: 77 })),
+            "its own error is told"
+        );
+    }
+}
+
+#[test]
+fn a_process_that_panics_ends_the_others() {
+    let ended = std::panic::catch_unwind(|| {
+        Threads::run(2, |world| {
+            let rank = wgrad::distributed::World::rank(&world);
+            let mut trainer = KINDS[0].trainer(&devices()[0]);
+            trainer.distribute(Distribution::new(world))?;
+            assert_eq!(rank, 0, "on purpose");
+            trainer.steps(2)
+        })
+    });
+    let panic = ended.unwrap_err();
+    assert!(
+        panic
+            .downcast_ref::<String>()
+            .is_some_and(|text| text.contains("on purpose"))
+    );
+}
+
+#[test]
+fn what_is_not_shared_is_refused() {
+    let x = wgrad::ndarray::Array2::zeros((2, 784));
+    for device in devices() {
+        let done = Threads::run(1, |world| {
+            let mut trainer = KINDS[0].trainer(&device);
+            trainer.distribute(Distribution::new(world))?;
+            let given = trainer.step_on(x.view(), wgrad::Targets::Classes(&[1, 2]));
+            told(
+                &given.unwrap_err(),
+                &["rows that are given", "steps, advance"],
+            );
+            told(
+                &trainer.accumulate(2).unwrap_err(),
+                &["another number of minibatches"],
+            );
+            let again = trainer.distribute(Distribution::new(alone()));
+            told(&again.unwrap_err(), &["shared already"]);
+            trainer.steps(1)
+        });
+        done.unwrap();
+    }
+}
+
+/// A world of one.
+fn alone() -> Threads {
+    let world = Threads::run(1, Ok::<_, Error>);
+    world.unwrap().remove(0)
+}
+
+/// A rate that is too high: all of them learn of it at the same step, whoever saw it first.
+#[test]
+fn a_divergence_is_that_of_all() {
+    for device in devices() {
+        for local in [None, Some(2)] {
+            let found = Threads::run(2, |world| {
+                let mut trainer = KINDS[0].trainer(&device);
+                trainer.set_learning_rate(1e9)?;
+                let all = Distribution::new(world);
+                trainer.distribute(match local {
+                    None => all,
+                    Some(steps) => all.local_steps(steps),
+                })?;
+                let error = trainer.steps(50).unwrap_err();
+                let Error::Diverged { step, .. } = error else {
+                    panic!("{error}");
+                };
+                assert!(trainer.to_safetensors().is_err(), "nothing is saved");
+                Ok::<_, Error>(step)
+            });
+            let steps = found.unwrap();
+            assert_eq!(steps[0], steps[1], "{device}, {local:?}");
+        }
+    }
+}
