@@ -88,7 +88,8 @@ impl Distribution {
     /// Each process takes `steps` steps by the gradients of its own shards; then the parameters and what the optimizer
     /// keeps are averaged over the processes (Lin, Stich, Patel, Jaggi, "Don't use large mini-batches, use local SGD",
     /// 2018). Messages are fewer by this factor. It is another training than that of one process, with bits of its own for
-    /// each number of processes.
+    /// each number of processes. Losses that `steps` returns are means over the processes; those that are kept
+    /// ([`Train::losses`](crate::Train::losses)) are of this process's shards.
     #[must_use]
     pub fn local_steps(self, steps: usize) -> Self {
         Self {

@@ -13,12 +13,16 @@ mod onnx;
 mod optimizer_fault;
 mod target_kind;
 mod unfused;
+mod words;
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::shape::TensorShape;
 use memory::{readable, remedy};
+#[cfg(not(target_arch = "wasm32"))]
+use words::steps_taken;
+use words::{listed, on_one_line};
 
 pub use binding::BindingFault;
 pub use buffer::BufferFault;
@@ -34,6 +38,7 @@ pub use onnx::OnnxError;
 pub use optimizer_fault::{Followed, OptimizerFault};
 pub use target_kind::TargetKind;
 pub use unfused::Unfused;
+pub(crate) use words::{joined, number};
 
 /// Everything that can go wrong, as facts: what was being done, what was expected, what was
 /// found, and in its message what to do about it.
@@ -413,45 +418,5 @@ fn no_adapter(found: &[String]) -> &'static str {
     match found {
         [] => INSTALL_A_DRIVER,
         _ => "Ask for one of these, or install the driver of the one that is missing",
-    }
-}
-
-/// Drivers and wgpu indent what they say over several lines.
-fn on_one_line(text: &str) -> String {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join(" ")
-}
-
-/// A number in a message: neither 1e30 nor 1e-40 in thirty zeros.
-pub(crate) fn number(value: f32) -> String {
-    match value.abs() {
-        1e-4..1e7 | 0.0 => value.to_string(),
-        _ => format!("{value:e}"),
-    }
-}
-
-/// Items in a message: `1, 4 and 7`.
-pub(crate) fn joined(items: &[String]) -> String {
-    match items {
-        [] => String::new(),
-        [one] => one.clone(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
-}
-
-/// Steps by their losses, in a message.
-#[cfg(not(target_arch = "wasm32"))]
-fn steps_taken(losses: &[f32]) -> String {
-    match losses.len() {
-        1 => "1 step".to_owned(),
-        steps => format!("{steps} steps"),
-    }
-}
-
-fn listed(names: &[String]) -> String {
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
     }
 }

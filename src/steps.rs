@@ -176,19 +176,13 @@ impl Steps {
         }
         match network.and_then(fused::Network::if_faster) {
             Ok(network) => network.record(training),
-            Err(unfused) => {
-                let head = match head::takes_floats(training) {
-                    true => head::if_faster(training),
-                    false => Err(unfused),
-                };
-                match head {
-                    Ok(head) => layers::record(training, Some(&head)),
-                    Err(unfused) => Ok(Self {
-                        unfused: Some(unfused),
-                        ..layers::record(training, None)?
-                    }),
-                }
-            }
+            Err(unfused) => match head::of_rows(training, unfused) {
+                Ok(head) => layers::record(training, Some(&head)),
+                Err(unfused) => Ok(Self {
+                    unfused: Some(unfused),
+                    ..layers::record(training, None)?
+                }),
+            },
         }
     }
 

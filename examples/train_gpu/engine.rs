@@ -18,7 +18,7 @@ const MOST_ROWS: usize = 1 << 12;
 
 /// Opens what was asked for, and compiles there what the steps run on data of MNIST's form: a driver may take longer for
 /// that than the files take to be read, which is done meanwhile.
-/// This is so many-th process of so many on this machine.
+/// `of_host`: which of the processes of this machine this is, and how many there are.
 pub(crate) fn open(args: &Args, of_host: (usize, usize)) -> Result<Device, Error> {
     let device = choose(args, of_host)?;
     if device.gpu().is_some() {

@@ -120,7 +120,7 @@ fn train(args: &Args, processes: &Processes) -> Result<(), Failure> {
     if args.shards() > 1 {
         engine.accumulate(args.shards()).map_err(with_option)?;
     }
-    let shared = processes.share(&mut *engine, args)?;
+    let shared = processes.share(&mut *engine, args).map_err(with_shards)?;
     let before = saving::resume(&mut *engine, args)?;
     if !args.quiet && device.gpu().is_some() {
         line(format!("plan: {}", engine.plan_in_words()))?;
@@ -144,6 +144,11 @@ fn with_option(error: Error) -> Failure {
         Error::Plan(_) => Failure::Message(format!("{error} (here: --plan auto or --plan layers)")),
         error => error.into(),
     }
+}
+
+/// The same of what processes share.
+fn with_shards(error: Error) -> Error {
+    args::with_option(error, &[("minibatches of a step", "--shards")])
 }
 
 fn describe(spec: &Sequential, args: &Args) -> Result<String, Error> {

@@ -316,7 +316,7 @@ impl<'a> Training<'a> {
         )]
         let steps = (SECONDS / pace) as usize;
         // So that all processes have the same parameters behind them.
-        steps.max(1).next_multiple_of(local)
+        steps.clamp(1, 1 << 30).next_multiple_of(local)
     }
 
     /// Fails when an end was asked for, of any process.

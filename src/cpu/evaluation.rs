@@ -56,7 +56,7 @@ impl<F: Float> Network<F> {
         Ok(evaluation(loss, &examples, &totals))
     }
 
-    /// What there is of each pass over a data set: 0 of those that `own` does not choose from so many.
+    /// Loss and hits of each pass over a data set. Those that `own` does not choose from so many are 0.
     pub(super) fn totals(
         &self,
         loss: &dyn Loss,

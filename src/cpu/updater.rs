@@ -1,5 +1,7 @@
 //! Parameters that change by their gradients.
 
+mod kept;
+
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Zip};
@@ -8,7 +10,6 @@ use super::cores::for_each_part;
 use super::network::named;
 use super::passes::Passes;
 use super::{Network, Pass, footprint};
-use crate::checkpoint::AVERAGE;
 use crate::error::Error;
 use crate::network::{Groups, Parameters, Wanted};
 use crate::ops::{Group, Optimizer, check_below_one, coefficients};
@@ -362,50 +363,6 @@ impl<F: Float> Updater<F> {
         self.average.as_ref().map(|average| average.decay)
     }
 
-    /// Names of what is kept of every parameter, as a checkpoint has them.
-    pub(super) fn roles(&self) -> Vec<&'static str> {
-        let average = self.average.as_ref().map(|_| AVERAGE);
-        self.optimizer
-            .state()
-            .iter()
-            .copied()
-            .chain(average)
-            .collect()
-    }
-
-    /// Takes what is kept of every parameter, in the order of [`roles`](Self::roles), out of a checkpoint. What is absent
-    /// begins anew.
-    pub(super) fn set_kept(&mut self, network: &Network<F>, kept: Vec<Option<Vec<Vec<f32>>>>) {
-        self.forget(network);
-        for (at, values) in kept.into_iter().enumerate() {
-            let Some(values) = values else { continue };
-            let to: Vec<&mut Array2<F>> = match &mut self.average {
-                Some(average) if at == self.optimizer.state().len() => {
-                    average.values.iter_mut().collect()
-                }
-                _ => self.state.iter_mut().map(|kept| &mut kept[at]).collect(),
-            };
-            for (to, values) in to.into_iter().zip(values) {
-                let both = to.iter_mut().zip(values);
-                both.for_each(|(to, value)| *to = F::from_f64(value.into()));
-            }
-        }
-    }
-
-    /// All that is kept from step to step, a parameter after another.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn all_kept(&self) -> impl Iterator<Item = &Array2<F>> {
-        let average = self.average.iter().flat_map(|of| &of.values);
-        self.state.iter().flatten().chain(average)
-    }
-
-    /// The same, to be replaced.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn all_kept_mut(&mut self) -> impl Iterator<Item = &mut Array2<F>> {
-        let average = self.average.iter_mut().flat_map(|of| &mut of.values);
-        self.state.iter_mut().flatten().chain(average)
-    }
-
     /// Forgets what the optimizer keeps; a moving average begins with the present parameters.
     pub(super) fn forget(&mut self, network: &Network<F>) {
         self.began = self.steps_taken;
@@ -426,22 +383,6 @@ impl<F: Float> Updater<F> {
                 average.assign(present);
             }
         }
-    }
-}
-
-impl Updater<f32> {
-    /// What is kept of every parameter, under the names of [`roles`](Self::roles).
-    pub(super) fn kept(&self) -> impl Iterator<Item = (&'static str, Vec<Vec<f32>>)> {
-        let values = |kept: &Array2<f32>| kept.iter().copied().collect();
-        self.roles().into_iter().enumerate().map(move |(at, role)| {
-            let of_parameters = match &self.average {
-                Some(average) if at == self.optimizer.state().len() => {
-                    average.values.iter().map(values).collect()
-                }
-                _ => self.state.iter().map(|kept| values(&kept[at])).collect(),
-            };
-            (role, of_parameters)
-        })
     }
 }
 

@@ -26,6 +26,7 @@
 //! ```
 
 use std::mem::ManuallyDrop;
+use std::sync::Mutex;
 
 use mpi::Threading;
 use mpi::datatype::{Partition, PartitionMut};
@@ -34,6 +35,10 @@ use mpi::traits::{Communicator, CommunicatorCollectives};
 
 use super::World;
 use crate::error::Error;
+use crate::gpu::lock;
+
+/// MPI is called by one thread at a time.
+static CALLS: Mutex<()> = Mutex::new(());
 
 /// All processes of an `mpirun`, as one of them sees them. Of a program that was started without it there is one.
 #[derive(Debug, Clone)]
@@ -47,7 +52,10 @@ pub struct Mpi {
 /// Runs `work` in this process; what it gives.
 ///
 /// When it fails, or panics, the process leaves without a word to the others: let `main` return the error, and `mpirun`
-/// ends all of them.
+/// ends all of them. So return every error of the training: a process that goes on, or ends well, where the others wait for
+/// its gradients has them wait for ever. A save that fails is an error of the first process alone.
+///
+/// MPI itself ends the program when a process is lost.
 ///
 /// # Errors
 /// Those of `work`, or [`Error::Setting`] when MPI was begun before or cannot be used from more than one thread.
@@ -96,7 +104,7 @@ fn number(count: i32) -> usize {
 /// As MPI counts numbers of a message.
 fn count(numbers: usize) -> Result<i32, Error> {
     i32::try_from(numbers).map_err(|_| {
-        let expected = "at most 2³¹ − 1, as MPI counts them: start more processes";
+        let expected = "at most 2³¹ − 1, as MPI counts them: take a smaller network";
         Error::setting("numbers of a message", expected, numbers)
     })
 }
@@ -133,12 +141,14 @@ impl World for Mpi {
         let sent = Partition::new(sent, &of_sent[..], starts(&of_sent)?);
         let starts = starts(&of_received)?;
         let mut received = PartitionMut::new(received, of_received, starts);
+        let _alone = lock(&CALLS);
         SimpleCommunicator::world().all_to_all_varcount_into(&sent, &mut received);
         Ok(())
     }
 
     fn all_gather(&self, sent: &[u32], received: &mut [u32]) -> Result<(), Error> {
         count(received.len())?;
+        let _alone = lock(&CALLS);
         SimpleCommunicator::world().all_gather_into(sent, received);
         Ok(())
     }

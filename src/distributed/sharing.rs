@@ -8,7 +8,9 @@ use super::exchange::own;
 use super::{Distribution, Exchange, World, check_same};
 use crate::clock::Instant;
 use crate::error::Error;
+use crate::memory::{self, bytes_of};
 use crate::network::Graph;
+use crate::ops::metrics::HISTORY;
 
 /// What this process has of a training by several.
 #[derive(Debug)]
@@ -23,7 +25,12 @@ enum Kind {
     /// Gradients are averaged, every step.
     Gradients(Exchange),
     /// Parameters are averaged, behind every so many steps.
-    Parameters { exchange: Exchange, every: u64 },
+    Parameters {
+        exchange: Exchange,
+        every: usize,
+        /// Steps since the last mean.
+        since: usize,
+    },
 }
 
 impl Shared {
@@ -31,7 +38,8 @@ impl Shared {
     ///
     /// # Errors
     /// [`Error::Setting`] when there are fewer than processes, when the network keeps state from step to step, or when
-    /// there are no local steps.
+    /// local steps are too few, too many, or on shares of a step that are not as large as each other; [`Error::Memory`]
+    /// without room for what is sent and received.
     pub(crate) fn new(
         distribution: Distribution,
         graph: &Graph,
@@ -45,15 +53,25 @@ impl Shared {
         }
         let of_gradients = Exchange::new(Arc::clone(&world), shards)?;
         let own = of_gradients.own();
+        check_memory(graph, own.len())?;
         let kind = match local_steps {
             None => Kind::Gradients(of_gradients),
-            Some(0) => return Err(Error::setting("local steps", "at least 1", 0)),
             Some(every) => Kind::Parameters {
+                every: check_local(every, shards, world.size())?,
                 exchange: Exchange::new(Arc::clone(&world), world.size())?,
-                every: every as u64,
+                since: 0,
             },
         };
+        let mode = format!("{local_steps:?}");
+        check_same(&*world, "number of local steps", mode.as_bytes())?;
         Ok(Self { world, own, kind })
+    }
+
+    /// All processes have gone on from the same file.
+    pub(crate) fn resumed(&mut self) {
+        if let Kind::Parameters { since, .. } = &mut self.kind {
+            *since = 0;
+        }
     }
 
     /// The minibatches of a step that this process computes.
@@ -85,21 +103,56 @@ impl Shared {
         check_same(&*self.world, what, bytes)
     }
 
-    /// Whether all processes have the same parameters behind so many steps.
+    /// Whether all processes have the same parameters.
     ///
     /// # Errors
-    /// [`Error::Setting`] when some are local, and their mean is still to come.
-    pub(crate) fn check_averaged(&self, steps: u64) -> Result<(), Error> {
+    /// [`Error::Setting`] when some steps are local, and their mean is still to come.
+    pub(crate) fn check_averaged(&self) -> Result<(), Error> {
         match self.kind {
-            Kind::Parameters { every, .. } if !steps.is_multiple_of(every) => {
+            Kind::Parameters { every, since, .. } if since > 0 => {
                 let expected = format!(
-                    "a multiple of the {every} local steps, behind which all processes have the same parameters"
+                    "0 or a multiple of the {every} local steps, behind which all processes have the same parameters"
                 );
-                Err(Error::setting("steps before this call", expected, steps))
+                Err(Error::setting(
+                    "local steps before this call",
+                    expected,
+                    since,
+                ))
             }
             _ => Ok(()),
         }
     }
+}
+
+/// Whether so many local steps make sense, by shards that processes share.
+fn check_local(steps: usize, shards: usize, processes: usize) -> Result<usize, Error> {
+    if !(1..=HISTORY).contains(&steps) {
+        let expected = format!("1 to {HISTORY}, as many as there are losses kept of");
+        return Err(Error::setting("local steps", expected, steps));
+    }
+    if !shards.is_multiple_of(processes) {
+        let expected = format!(
+            "a multiple of the {processes} processes, so that local steps of all have as many rows: see accumulate"
+        );
+        return Err(Error::setting("minibatches of a step", expected, shards));
+    }
+    Ok(steps)
+}
+
+/// Whether there is room for the sums of so many shards, what is received and the mean.
+fn check_memory(graph: &Graph, shards: usize) -> Result<(), Error> {
+    let parameters = graph
+        .parameters
+        .iter()
+        .map(|of| of.spec.tensor_shape().len());
+    let parameters: usize = parameters.sum();
+    let height = shards.max(1).next_power_of_two().ilog2() as usize;
+    let vectors = (height + 3) as u64;
+    let what = || format!("gradients of {parameters} parameters that processes exchange");
+    memory::check(
+        what,
+        bytes_of::<f32>(vectors.saturating_mul(parameters as u64)),
+    )
 }
 
 /// The processes that have a part each of what is computed.
@@ -139,8 +192,8 @@ pub(crate) trait Shares {
 
     fn steps_before(&self) -> u64;
 
-    /// Before the shards of a step.
-    fn begin(&mut self) -> Result<(), Error>;
+    /// Before the shards of so many steps.
+    fn begin(&mut self, steps: usize) -> Result<(), Error>;
 
     /// How many numbers the gradients of a shard are, with its mean loss.
     fn gradient_count(&self) -> usize;
@@ -152,7 +205,7 @@ pub(crate) trait Shares {
     /// Ends a step, by the mean of what all shards gave.
     fn update(&mut self, mean: &[f32]) -> Result<(), Error>;
 
-    /// Steps on the shards of this process alone; their losses.
+    /// Steps on the shards of this process alone; their losses. When they diverge, as many are counted.
     fn own_steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
 
     /// How many numbers are trained and kept from step to step.
@@ -174,7 +227,7 @@ pub(crate) fn shared_steps<T: Shares>(training: &mut T, count: usize) -> Result<
     let Some(mut shared) = training.shared().take() else {
         unreachable!("it is shared");
     };
-    // Until then each process is one by itself.
+    // Within it, local steps are those of a process by itself.
     let taken = take_steps(training, &mut shared.kind, count);
     *training.shared() = Some(shared);
     taken
@@ -186,22 +239,35 @@ fn take_steps<T: Shares>(
     count: usize,
 ) -> Result<Vec<f32>, Error> {
     let first = training.steps_before();
-    let mut losses = Vec::with_capacity(count.min(1 << 14));
+    let mut losses = Vec::with_capacity(count.min(HISTORY));
     while losses.len() < count {
         let before = losses.len();
+        let left = count - before;
         match kind {
             Kind::Gradients(exchange) => {
-                training.begin()?;
+                if before.is_multiple_of(HISTORY) {
+                    training.begin(left.min(HISTORY))?;
+                }
                 let count = training.gradient_count();
                 let mean = exchange.mean(count, |shard, to| training.gradients(shard, to))?;
                 training.update(mean)?;
                 losses.extend(mean.last());
             }
-            Kind::Parameters { exchange, every } => {
-                let until = *every - training.steps_before() % *every;
-                let steps =
-                    (count - losses.len()).min(usize::try_from(until).unwrap_or(usize::MAX));
-                losses.extend(local_steps(training, exchange, *every, steps)?);
+            Kind::Parameters {
+                exchange,
+                every,
+                since,
+            } => {
+                let steps = left.min(*every - *since);
+                losses.extend(local_steps(training, exchange, steps)?);
+                *since += steps;
+                let is_sound = |&loss: &f32| training.is_sound(loss);
+                if *since == *every && losses[before..].iter().all(is_sound) {
+                    let mean =
+                        exchange.mean(training.value_count(), |_, to| training.values(to))?;
+                    training.set_values(mean)?;
+                }
+                *since %= *every;
             }
         }
         if !losses[before..].iter().all(|&loss| training.is_sound(loss)) {
@@ -212,16 +278,19 @@ fn take_steps<T: Shares>(
     Ok(losses)
 }
 
-/// Steps of this process by itself, up to the next mean of parameters at most, and that; mean losses over the processes.
+/// Steps of this process by itself; mean losses over the processes.
 fn local_steps<T: Shares>(
     training: &mut T,
     exchange: &mut Exchange,
-    every: u64,
     steps: usize,
 ) -> Result<Vec<f32>, Error> {
     let mut own = match training.own_steps(steps) {
         // The others learn of it by the mean.
-        Err(Error::Diverged { losses, .. }) => losses,
+        Err(Error::Diverged { losses, loss, .. }) => {
+            let mut own = losses;
+            own.push(loss);
+            own
+        }
         losses => losses?,
     };
     own.resize(steps, f32::NAN);
@@ -229,13 +298,7 @@ fn local_steps<T: Shares>(
         to.copy_from_slice(&own);
         Ok(())
     })?;
-    let losses = losses.to_vec();
-    let is_sound = losses.iter().all(|&loss| training.is_sound(loss));
-    if is_sound && training.steps_before().is_multiple_of(every) {
-        let mean = exchange.mean(training.value_count(), |_, to| training.values(to))?;
-        training.set_values(mean)?;
-    }
-    Ok(losses)
+    Ok(losses.to_vec())
 }
 
 /// Takes steps for about so long, by the clock of process 0; returns how many.

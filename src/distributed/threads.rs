@@ -44,11 +44,12 @@ impl Threads {
     /// The first that one of them gives. When one leaves, by an error or a panic, the others get [`Error::Process`].
     ///
     /// # Panics
-    /// As `work`.
+    /// As `work`, or when there is to be no thread.
     pub fn run<T: Send, E: Send>(
         count: usize,
         work: impl Fn(Self) -> Result<T, E> + Sync,
     ) -> Result<Vec<T>, E> {
+        assert!(count > 0, "distributed::Threads: at least 1");
         let meeting = Arc::new(Meeting {
             size: count,
             state: Mutex::new(State {

@@ -43,8 +43,9 @@ pub(crate) use levels::{Level, Levels, unit};
 ///
 /// The gradient by the table is summed in integers, whose unit is a power of two: the largest gradient of a level in
 /// the minibatch has 30 bits. So the same seed gives the same bits, and equal gradients give the same bits on every
-/// device and on the CPU engine, but for subnormal numbers, which a GPU may take for 0. If a gradient is not finite,
-/// all gradients of its level are NaN.
+/// device and on the CPU engine, but for subnormal numbers, which a GPU may take for 0. Sums have 64 bits, so that they
+/// cannot saturate: a tensor has fewer than 2³² rows, and each adds at most 2³⁰ to an entry. A gradient below 2⁻³¹ of the
+/// largest of its level counts as 0. If a gradient is not finite, all gradients of its level are NaN.
 ///
 /// In what `tiny-cuda-nn` differs: a coordinate `x` is at `x·(base_resolution·growthˡ − 1) + ½` of a level's cells,
 /// dense levels are rounded up to 8 entries, features are of half precision, and gradients are added in any order.

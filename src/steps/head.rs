@@ -24,6 +24,14 @@ pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     Ok(head)
 }
 
+/// The same over rows of floats; else why not.
+pub(super) fn of_rows(training: &Training<'_>, otherwise: Unfused) -> Result<ModelHead, Unfused> {
+    match takes_floats(training) {
+        true => if_faster(training),
+        false => Err(otherwise),
+    }
+}
+
 /// Rows of a pass.
 fn rows(training: &Training<'_>) -> usize {
     match training.rows {
@@ -41,7 +49,7 @@ fn check(training: &Training<'_>) -> Result<(), Unfused> {
 }
 
 /// Whether rows are floats: a first layer that takes bytes as they are reads a quarter of what floats are.
-pub(super) fn takes_floats(training: &Training<'_>) -> bool {
+fn takes_floats(training: &Training<'_>) -> bool {
     match training.rows {
         Rows::Minibatches(rows) => rows.resident.features().element() == Element::F32,
         Rows::Tensors(_) => true,

@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use super::layers::Room;
 use super::{Fusion, Minibatches, Training, head};
-use crate::error::Error;
+use crate::error::{Error, Unfused};
 use crate::gpu::{Gpu, block_on};
 use crate::kernel::Element;
 use crate::ops::metrics;
@@ -39,6 +39,7 @@ impl Shards {
     pub(crate) fn record(
         training: &Training<'_>,
         minibatches: Minibatches<'_>,
+        fusion: Fusion,
     ) -> Result<Self, Error> {
         let &Training {
             model,
@@ -47,7 +48,13 @@ impl Shards {
             ..
         } = training;
         let parts = minibatches.parts;
-        let (gpu, head) = (model.gpu(), head::if_faster(training).ok());
+        let gpu = model.gpu();
+        let head = match fusion {
+            Fusion::Layers => None,
+            Fusion::Head => Some(head::of(training).map_err(Error::Plan)?),
+            // Whole steps alone are fused into two dispatches.
+            Fusion::Auto | Fusion::Fused => head::of_rows(training, Unfused::Steered).ok(),
+        };
         let room = Room::new(training, minibatches, head.as_ref())?;
         let of_shard = parts.range().map(|shard| {
             let mut recorder = Recorder::new(gpu);

@@ -130,6 +130,10 @@ impl Trainer {
         self.best.forget();
         self.steps_elsewhere = start.step;
         self.source.step_count_changed();
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(shared) = &mut self.shared {
+            shared.resumed();
+        }
         self.soundness.begin_anew(start.step);
         Ok(())
     }

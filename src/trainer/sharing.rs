@@ -1,8 +1,8 @@
 //! What a GPU does of steps that several processes share.
 
 use super::{Source, Trainer};
-use crate::distributed::{Distribution, Shared, Shares, not_shared};
-use crate::error::Error;
+use crate::distributed::{Distribution, Shared, Shares, check_same, not_shared};
+use crate::error::{Error, Unfused};
 use crate::gpu::block_on;
 use crate::steps::copy;
 use crate::tensor::{Arena, Tensor};
@@ -17,14 +17,19 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Setting`] when there is no data set, there are more processes than minibatches of a step, a layer keeps
-    /// state from step to step (as [`BatchNorm`](crate::ops::BatchNorm) does), or a process has another training than
-    /// process 0; [`Error::Process`] when one has left; or an error of the device. Then nothing is changed.
+    /// state from step to step (as [`BatchNorm`](crate::ops::BatchNorm) does), or a process has another device or training
+    /// than process 0: updates would not be the same; [`Error::Plan`] where fused steps were asked for; [`Error::Process`] when one has left; or an error of the
+    /// device. Then nothing is changed.
     pub fn distribute(&mut self, distribution: Distribution) -> Result<(), Error> {
         let Source::Examples { accumulated, .. } = &self.source else {
             return Err(not_shared("a trainer without a data set"));
         };
         self.check_alone("steps that are shared already")?;
-        let shared = Shared::new(distribution, self.model.graph(), *accumulated)?;
+        self.check_unfused(Unfused::Steered)?;
+        let shards = *accumulated;
+        let device = self.model.gpu().description();
+        check_same(&*distribution.world, "device", device.as_bytes())?;
+        let shared = Shared::new(distribution, self.model.graph(), shards)?;
         shared.check_same("training", &self.to_safetensors()?)?;
         self.shared = Some(Box::new(shared));
         self.data_sets.forget_evaluators();
@@ -52,7 +57,7 @@ impl Trainer {
     /// [`Error::Setting`] when some steps are local, and their mean is still to come.
     pub(super) fn check_averaged(&self) -> Result<(), Error> {
         let shared = self.shared.as_ref();
-        shared.map_or(Ok(()), |shared| shared.check_averaged(self.steps_taken()))
+        shared.map_or(Ok(()), |shared| shared.check_averaged())
     }
 
     /// All that is trained and kept from step to step.
@@ -73,8 +78,8 @@ impl Shares for Trainer {
         self.steps_taken()
     }
 
-    fn begin(&mut self) -> Result<(), Error> {
-        self.updater.announce(1)
+    fn begin(&mut self, steps: usize) -> Result<(), Error> {
+        self.updater.announce(steps)
     }
 
     fn gradient_count(&self) -> usize {

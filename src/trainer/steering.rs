@@ -187,7 +187,7 @@ impl Trainer {
     }
 
     /// Whether steps need not be fused: what cannot be is refused where [`Fusion::Fused`] was asked for.
-    fn check_unfused(&self, unfused: Unfused) -> Result<(), Error> {
+    pub(super) fn check_unfused(&self, unfused: Unfused) -> Result<(), Error> {
         match &self.source {
             Source::Examples {
                 fusion: Fusion::Fused,
@@ -234,7 +234,7 @@ impl Trainer {
                     .as_ref()
                     .is_some_and(|shared| !shared.is_local())
                 {
-                    let shards = Shards::record(&self.training(rows), minibatches)?;
+                    let shards = Shards::record(&self.training(rows), minibatches, *fusion)?;
                     self.source.set_work(Work::Shards(Box::new(shards)));
                     return Ok(());
                 }

@@ -211,6 +211,12 @@ fn processes_with_other_settings_are_told() {
         told[0].contains("training of process 1 must be the same as that of process 0"),
         "{told:?}"
     );
+    let told = other(&words.replace("cpu", "gpu"));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("device of process 1 must be the same"),
+        "{told:?}"
+    );
     // It alone fails, and says so; the first one waits for it.
     let told = other(&format!("{words} --resume nothing-there"));
     assert_eq!(told.len(), 1, "{told:?}");

@@ -2,7 +2,9 @@
 
 use wgrad::Error;
 
-use crate::world::{KINDS, by, devices, train};
+use wgrad::distributed::{Distribution, Threads};
+
+use crate::world::{DIGITS, KINDS, by, devices, train};
 
 /// With a mean behind every step, SGD by itself is SGD by the mean gradient, up to rounding.
 #[test]
@@ -73,6 +75,8 @@ fn nothing_is_saved_or_evaluated_between_two_means() {
             |trainer| {
                 trainer.steps(6)?;
                 let error = trainer.to_safetensors().unwrap_err();
+                let of_evaluation = trainer.evaluate(&(&*DIGITS).into()).unwrap_err();
+                assert_eq!(of_evaluation.to_string(), error.to_string());
                 assert!(matches!(error, Error::Setting { .. }), "{error}");
                 trainer.steps(2)?;
                 trainer.to_safetensors()?;
@@ -81,6 +85,65 @@ fn nothing_is_saved_or_evaluated_between_two_means() {
         );
         for told in told.unwrap() {
             assert!(told.contains("multiple of the 4 local steps"), "{told}");
+        }
+    }
+}
+
+/// Local steps begin where a training is shared out, whatever came before.
+#[test]
+fn a_training_that_has_begun_alone_goes_on_by_local_steps() {
+    for device in devices() {
+        let found = Threads::run(2, |world| {
+            let mut trainer = KINDS[0].trainer(&device);
+            trainer.steps(3)?;
+            trainer.distribute(Distribution::new(world).local_steps(4))?;
+            trainer.evaluate(&(&*DIGITS).into())?;
+            trainer.steps(4)?;
+            trainer.to_safetensors()
+        });
+        let files = found.unwrap();
+        assert!(files[0] == files[1], "{device}");
+    }
+}
+
+/// Other parameters make it sound again, and all are at the same step.
+#[test]
+fn after_a_divergence_of_one_of_them_all_go_on() {
+    for device in devices() {
+        let found = Threads::run(2, |world| {
+            let leads = wgrad::distributed::World::rank(&world) == 0;
+            let mut trainer = KINDS[0].trainer(&device);
+            let good = trainer.parameters()?;
+            trainer.distribute(Distribution::new(world).local_steps(5))?;
+            if leads {
+                trainer.set_learning_rate(1e9)?;
+            }
+            let error = trainer.steps(5).unwrap_err();
+            assert!(matches!(error, Error::Diverged { .. }), "{error}");
+            trainer.set_learning_rate(0.1)?;
+            trainer.set_parameters(&good)?;
+            let losses = trainer.steps(10)?;
+            assert_eq!(trainer.steps_taken(), 15);
+            Ok::<_, Error>((losses, trainer.parameters()?))
+        });
+        let found = found.unwrap();
+        assert!(found[0] == found[1], "{device}");
+    }
+}
+
+#[test]
+fn shares_that_are_not_as_large_as_each_other_are_refused() {
+    for device in devices() {
+        for (processes, steps, part) in [
+            (3, 2, "a multiple of the 3 processes"),
+            (2, 0, "1 to 16384"),
+        ] {
+            let error = Threads::run(processes, |world| {
+                let mut trainer = KINDS[0].trainer(&device);
+                trainer.distribute(Distribution::new(world).local_steps(steps))
+            });
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
         }
     }
 }

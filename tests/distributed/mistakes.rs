@@ -2,8 +2,8 @@
 
 use wgrad::data::Sampling;
 use wgrad::distributed::{Distribution, Threads};
-use wgrad::ops::{BatchNorm, Linear, Sgd, SoftmaxCrossEntropy};
-use wgrad::{Error, Sequential, TwoLayerNet};
+use wgrad::ops::{BatchNorm, Linear, Relu, Sgd, SoftmaxCrossEntropy};
+use wgrad::{Error, Fusion, Gpu, Sequential, Trainer, TwoLayerNet};
 
 use crate::world::{KINDS, devices};
 
@@ -46,6 +46,52 @@ fn layers_with_state() {
             &error.unwrap_err(),
             &["state of layers", "running_mean", "LayerNorm"],
         );
+    }
+}
+
+/// Updates would not be the same.
+#[test]
+fn another_device_or_mode_of_one_of_them() {
+    let devices = devices();
+    let error = Threads::run(2, |world| {
+        let rank = wgrad::distributed::World::rank(&world);
+        let mut trainer = KINDS[0].trainer(&devices[rank]);
+        trainer.distribute(Distribution::new(world))
+    });
+    told(
+        &error.unwrap_err(),
+        &["device of process 1", "that of process 0"],
+    );
+    let error = Threads::run(2, |world| {
+        let rank = wgrad::distributed::World::rank(&world);
+        let mut trainer = KINDS[0].trainer(&devices[0]);
+        trainer.distribute(Distribution::new(world).local_steps(rank + 1))
+    });
+    told(&error.unwrap_err(), &["number of local steps of process 1"]);
+}
+
+/// The form of steps that was asked for is the one of their shards.
+#[test]
+fn shards_are_as_they_were_asked_for() {
+    let gpu = Gpu::new().unwrap();
+    let digits = wgrad::data::synthetic::digits_of(1, 100, 1).unwrap().train;
+    for fusion in [Fusion::Layers, Fusion::Head, Fusion::Fused] {
+        let done = Threads::run(1, |world| {
+            let network = Sequential::input(784).layer(Linear::new(20)).layer(Relu);
+            let model = network.layer(Linear::new(10)).build(&gpu)?;
+            let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 1 });
+            let sgd = Sgd::new(0.1);
+            let mut trainer =
+                Trainer::with_fusion(model, loss, sgd, &digits, 10, sampling, fusion)?;
+            trainer.distribute(Distribution::new(world))?;
+            assert_eq!(trainer.fusion(), fusion);
+            assert!(!trainer.plan().is_empty());
+            trainer.steps(1)
+        });
+        match fusion {
+            Fusion::Fused => told(&done.unwrap_err(), &["cannot be fused"]),
+            _ => drop(done.unwrap()),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use wgrad::{Device, Error, Gpu, Parameters, Sequential, Train, TwoLayerNet};
 /// The minibatches of a step.
 pub(crate) const SHARDS: usize = 4;
 
-static DIGITS: LazyLock<Dataset> =
+pub(crate) static DIGITS: LazyLock<Dataset> =
     LazyLock::new(|| synthetic::digits_of(1, 1200, 10).unwrap().train);
 
 /// A training that is known well.

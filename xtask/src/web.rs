@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::host::{self, Failure, Host, Invocation};
 use crate::steps::{WASM, add_wasm_target};
 
-/// What a visitor downloads of WebAssembly, in bytes after gzip. 18 kB of it are the view of a photo: the hash grid's
-/// kernels and formulas, the mean squared error, tables of floats and a rate that falls; 12 kB are fused heads.
+/// What a visitor downloads of WebAssembly at the most, in bytes after gzip: a build says what it is.
 const BUDGET: u64 = 555_000;
 
 /// Where `wasm-bindgen` is installed.

@@ -47,6 +47,7 @@ impl<F: Float> Trainer<F> {
     /// # Errors
     /// As [`steps`](Self::steps).
     pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
+        self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
         if self.shared.is_some() {
             return shared_steps_within(self, time);

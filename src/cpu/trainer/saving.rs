@@ -85,6 +85,10 @@ impl Trainer<f32> {
         }
         self.best.forget();
         self.losses.clear();
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(shared) = &mut self.shared {
+            shared.resumed();
+        }
         self.soundness.begin_anew(start.step);
         Ok(())
     }

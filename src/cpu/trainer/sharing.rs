@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use super::{Trainer, as_f32, in_f32, no_data};
-use crate::distributed::{Distribution, Shared, Shares, not_shared};
+use crate::distributed::{Distribution, Shared, Shares, check_same, not_shared};
 use crate::error::Error;
 use crate::ops::to_u32;
 use crate::reference::Float;
@@ -21,6 +21,7 @@ impl Trainer<f32> {
         let shards = of_data.map(super::minibatches::Minibatches::accumulated);
         let shards = shards.ok_or_else(|| not_shared("a trainer without a data set"))?;
         self.check_alone("steps that are shared already")?;
+        check_same(&*distribution.world, "device", b"the CPU engine")?;
         let shared = Shared::new(distribution, self.network.graph(), shards)?;
         shared.check_same("training", &self.to_safetensors()?)?;
         if let Some(minibatches) = &mut self.minibatches {
@@ -49,7 +50,7 @@ impl<F: Float> Trainer<F> {
     /// [`Error::Setting`] when some steps are local, and their mean is still to come.
     pub(super) fn check_averaged(&self) -> Result<(), Error> {
         let shared = self.shared.as_ref();
-        shared.map_or(Ok(()), |shared| shared.check_averaged(self.steps_taken()))
+        shared.map_or(Ok(()), |shared| shared.check_averaged())
     }
 }
 
@@ -62,8 +63,8 @@ impl<F: Float> Shares for Trainer<F> {
         self.steps_taken()
     }
 
-    fn begin(&mut self) -> Result<(), Error> {
-        self.updater.check_rates(1)
+    fn begin(&mut self, steps: usize) -> Result<(), Error> {
+        self.updater.check_rates(steps)
     }
 
     fn gradient_count(&self) -> usize {
@@ -92,7 +93,13 @@ impl<F: Float> Shares for Trainer<F> {
     }
 
     fn own_steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
-        Ok(in_f32(&self.steps(count)?))
+        let until = self.steps_taken() + count as u64;
+        let taken = self.steps(count);
+        if matches!(taken, Err(Error::Diverged { .. })) {
+            // As a GPU, which knows of it when all are done.
+            self.updater.count_from(until, self.updater.began());
+        }
+        Ok(in_f32(&taken?))
     }
 
     fn value_count(&self) -> usize {
@@ -129,6 +136,12 @@ fn numbers<'a, F: 'a>(matrices: impl Iterator<Item = &'a Array2<F>>) -> usize {
     matrices.map(Array2::len).sum()
 }
 
+/// All that a training keeps lies row by row.
+#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
+fn in_order<S>(numbers: Option<S>) -> S {
+    numbers.expect("sharing::copy: rows in order")
+}
+
 /// Copies matrices, one behind another; the room that is left.
 fn copy<'a, 'b, F: Float>(
     matrices: impl Iterator<Item = &'a Array2<F>>,
@@ -137,8 +150,7 @@ fn copy<'a, 'b, F: Float>(
     let mut left = to;
     for matrix in matrices {
         let (own, rest) = left.split_at_mut(matrix.len());
-        let numbers = matrix.as_slice();
-        let both = own.iter_mut().zip(numbers.unwrap_or_default());
+        let both = own.iter_mut().zip(in_order(matrix.as_slice()));
         both.for_each(|(to, &number)| *to = as_f32(number));
         left = rest;
     }
@@ -153,7 +165,7 @@ fn fill<'a, 'b, F: Float>(
     let mut left = numbers;
     for to in to {
         let (own, rest) = left.split_at(to.len());
-        let both = to.as_slice_mut().unwrap_or_default().iter_mut().zip(own);
+        let both = in_order(to.as_slice_mut()).iter_mut().zip(own);
         both.for_each(|(to, &number)| *to = F::from_f64(number.into()));
         left = rest;
     }

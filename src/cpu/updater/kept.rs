@@ -1,0 +1,74 @@
+//! What is kept from step to step, to be saved, averaged and put back.
+
+use ndarray::Array2;
+
+use super::super::Network;
+use super::Updater;
+use crate::checkpoint::AVERAGE;
+use crate::reference::Float;
+
+impl<F: Float> Updater<F> {
+    /// Names of what is kept of every parameter, as a checkpoint has them.
+    pub(in crate::cpu) fn roles(&self) -> Vec<&'static str> {
+        let average = self.average.as_ref().map(|_| AVERAGE);
+        self.optimizer
+            .state()
+            .iter()
+            .copied()
+            .chain(average)
+            .collect()
+    }
+
+    /// Takes what is kept of every parameter, in the order of [`roles`](Self::roles), out of a checkpoint. What is absent
+    /// begins anew.
+    pub(in crate::cpu) fn set_kept(
+        &mut self,
+        network: &Network<F>,
+        kept: Vec<Option<Vec<Vec<f32>>>>,
+    ) {
+        self.forget(network);
+        for (at, values) in kept.into_iter().enumerate() {
+            let Some(values) = values else { continue };
+            let to: Vec<&mut Array2<F>> = match &mut self.average {
+                Some(average) if at == self.optimizer.state().len() => {
+                    average.values.iter_mut().collect()
+                }
+                _ => self.state.iter_mut().map(|kept| &mut kept[at]).collect(),
+            };
+            for (to, values) in to.into_iter().zip(values) {
+                let both = to.iter_mut().zip(values);
+                both.for_each(|(to, value)| *to = F::from_f64(value.into()));
+            }
+        }
+    }
+
+    /// All that is kept from step to step, a parameter after another.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(in crate::cpu) fn all_kept(&self) -> impl Iterator<Item = &Array2<F>> {
+        let average = self.average.iter().flat_map(|of| &of.values);
+        self.state.iter().flatten().chain(average)
+    }
+
+    /// The same, to be replaced.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(in crate::cpu) fn all_kept_mut(&mut self) -> impl Iterator<Item = &mut Array2<F>> {
+        let average = self.average.iter_mut().flat_map(|of| &mut of.values);
+        self.state.iter_mut().flatten().chain(average)
+    }
+}
+
+impl Updater<f32> {
+    /// What is kept of every parameter, under the names of [`roles`](Self::roles).
+    pub(in crate::cpu) fn kept(&self) -> impl Iterator<Item = (&'static str, Vec<Vec<f32>>)> {
+        let values = |kept: &Array2<f32>| kept.iter().copied().collect();
+        self.roles().into_iter().enumerate().map(move |(at, role)| {
+            let of_parameters = match &self.average {
+                Some(average) if at == self.optimizer.state().len() => {
+                    average.values.iter().map(values).collect()
+                }
+                _ => self.state.iter().map(|kept| values(&kept[at])).collect(),
+            };
+            (role, of_parameters)
+        })
+    }
+}
