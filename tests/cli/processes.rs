@@ -12,7 +12,7 @@ use super::{Few, example, last_line, lines, text};
 /// Within this, all processes end when one of them does.
 const END: Duration = Duration::from_secs(10);
 /// Kills, unless the environment says how many.
-const FEW_KILLS: usize = 5;
+const FEW_KILLS: usize = 4;
 
 /// So many processes with the same arguments, on however few cores.
 fn mpirun(processes: usize, program: &Command) -> Command {
@@ -166,7 +166,7 @@ fn what_cannot_be_shared_is_told_once() {
         (
             3,
             "--shards 2 --batch 20",
-            &["minibatches of a step", "at least 3"],
+            &["--shards must be at least 3", "it is 2"],
         ),
         (2, "--learning-rate 1e30 --batch 20", &["training diverged"]),
         (2, "--resume nothing-there --batch 20", &["cannot resume"]),
