@@ -208,7 +208,7 @@ impl<F: Float> Network<F> {
             .map(drop)
     }
 
-    /// The same of the passes that `own` chooses from so many; how many there are.
+    /// Runs the passes that `own` chooses from the number of all, which it returns.
     pub(super) fn for_some_passes(
         &self,
         total: usize,

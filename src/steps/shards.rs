@@ -94,8 +94,8 @@ impl Shards {
         self.fusion
     }
 
-    /// Writes the gradients of a shard, one parameter behind another, and behind them its mean loss. They are asked for in order: the
-    /// next shard is submitted before this one is waited for, so that the device does not wait for the host.
+    /// Writes the gradients of a shard, one parameter behind another, and behind them its mean loss. They are asked for in
+    /// order: the next shard is submitted before this one is waited for, so that the device does not wait for the host.
     pub(crate) fn gradients(
         &mut self,
         gpu: &Gpu,
@@ -126,14 +126,7 @@ impl Shards {
 
     /// Updates by mean gradients, behind which the mean loss is.
     pub(crate) fn update(&self, gpu: &Gpu, mean: &[f32]) -> Result<(), Error> {
-        let (gradients, loss) = mean.split_at(mean.len() - 1);
-        let mut left = gradients;
-        let values = self.gradients.tensors().iter().map(|tensor| {
-            let (of_tensor, rest) = left.split_at(tensor.len());
-            left = rest;
-            of_tensor
-        });
-        self.gradients.write(gpu, values)?;
+        let loss = self.gradients.write_numbers(gpu, mean)?;
         gpu.write(&self.loss, loss)?;
         gpu.submit(&self.update, 1).map(drop)
     }

@@ -5,7 +5,7 @@ use crate::distributed::{Distribution, Shared, Shares, check_same, not_shared};
 use crate::error::{Error, Unfused};
 use crate::gpu::block_on;
 use crate::steps::copy;
-use crate::tensor::{Arena, Tensor};
+use crate::tensor::Arena;
 
 impl Trainer {
     /// Shares the steps from now on out among processes: each computes some of the minibatches that a step
@@ -18,8 +18,8 @@ impl Trainer {
     /// # Errors
     /// [`Error::Setting`] when there is no data set, there are more processes than minibatches of a step, a layer keeps
     /// state from step to step (as [`BatchNorm`](crate::ops::BatchNorm) does), or a process has another device or training
-    /// than process 0: updates would not be the same; [`Error::Plan`] where fused steps were asked for; [`Error::Process`] when one has left; or an error of the
-    /// device. Then nothing is changed.
+    /// than process 0: updates would not be the same; [`Error::Plan`] where fused steps were asked for; [`Error::Process`]
+    /// when one has left; or an error of the device. Then nothing is changed.
     pub fn distribute(&mut self, distribution: Distribution) -> Result<(), Error> {
         let Source::Examples { accumulated, .. } = &self.source else {
             return Err(not_shared("a trainer without a data set"));
@@ -83,7 +83,7 @@ impl Shares for Trainer {
     }
 
     fn gradient_count(&self) -> usize {
-        numbers(self.model.parameter_arena()) + 1
+        self.model.parameter_arena().numbers() + 1
     }
 
     fn gradients(&mut self, shard: usize, to: &mut [f32]) -> Result<(), Error> {
@@ -108,7 +108,7 @@ impl Shares for Trainer {
     }
 
     fn value_count(&self) -> usize {
-        self.arenas().iter().map(numbers).sum()
+        self.arenas().iter().map(Arena::numbers).sum()
     }
 
     fn values(&self, to: &mut [f32]) -> Result<(), Error> {
@@ -127,12 +127,7 @@ impl Shares for Trainer {
     fn set_values(&mut self, values: &[f32]) -> Result<(), Error> {
         let mut left = values;
         for arena in self.arenas() {
-            let of_tensors = arena.tensors().iter().map(|tensor| {
-                let (of_tensor, rest) = left.split_at(tensor.len());
-                left = rest;
-                of_tensor
-            });
-            arena.write(self.model.gpu(), of_tensors)?;
+            left = arena.write_numbers(self.model.gpu(), left)?;
         }
         self.source.parameters_changed();
         Ok(())
@@ -145,9 +140,4 @@ impl Shares for Trainer {
     fn is_sound(&self, loss: f32) -> bool {
         self.soundness.is_sound(loss)
     }
-}
-
-/// Elements of all tensors.
-fn numbers(arena: &Arena) -> usize {
-    arena.tensors().iter().map(Tensor::len).sum()
 }

@@ -22,8 +22,8 @@ pub(crate) const QUICK: [&str; 3] = [
     "profile.release.package.wgrad.opt-level=1",
 ];
 
-/// Makes sure that there is a GPU driver, and ONNX Runtime and MPI where they can be had; then runs all tests with these further
-/// arguments.
+/// Makes sure that there is a GPU driver, and ONNX Runtime and MPI where they can be had; then runs all tests with these
+/// further arguments.
 pub(crate) fn test(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
     if let Err(failure) = python::setup(host) {
         eprintln!("xtask: {failure}\nxtask: the test that needs ONNX Runtime will skip");

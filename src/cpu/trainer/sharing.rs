@@ -2,6 +2,7 @@
 
 use ndarray::Array2;
 
+use super::super::dense::dense;
 use super::{Trainer, as_f32, in_f32, no_data};
 use crate::distributed::{Distribution, Shared, Shares, check_same, not_shared};
 use crate::error::Error;
@@ -132,14 +133,9 @@ impl<F: Float> Shares for Trainer<F> {
     }
 }
 
+/// Elements of all matrices.
 fn numbers<'a, F: 'a>(matrices: impl Iterator<Item = &'a Array2<F>>) -> usize {
     matrices.map(Array2::len).sum()
-}
-
-/// All that a training keeps lies row by row.
-#[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
-fn in_order<S>(numbers: Option<S>) -> S {
-    numbers.expect("sharing::copy: rows in order")
 }
 
 /// Copies matrices, one behind another; the room that is left.
@@ -150,7 +146,7 @@ fn copy<'a, 'b, F: Float>(
     let mut left = to;
     for matrix in matrices {
         let (own, rest) = left.split_at_mut(matrix.len());
-        let both = own.iter_mut().zip(in_order(matrix.as_slice()));
+        let both = own.iter_mut().zip(dense(matrix.as_slice()));
         both.for_each(|(to, &number)| *to = as_f32(number));
         left = rest;
     }
@@ -165,7 +161,7 @@ fn fill<'a, 'b, F: Float>(
     let mut left = numbers;
     for to in to {
         let (own, rest) = left.split_at(to.len());
-        let both = in_order(to.as_slice_mut()).iter_mut().zip(own);
+        let both = dense(to.as_slice_mut()).iter_mut().zip(own);
         both.for_each(|(to, &number)| *to = F::from_f64(number.into()));
         left = rest;
     }
