@@ -29,10 +29,10 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+mod data_parallel;
 mod exchange;
 #[cfg(all(feature = "mpi", unix))]
 pub mod mpi;
-mod sharing;
 mod threads;
 
 use std::fmt::Debug;
@@ -42,8 +42,10 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 
+pub(crate) use data_parallel::{
+    DataParallel, Replica, check_alone, check_averaged, distributed_steps, distributed_steps_within,
+};
 pub(crate) use exchange::Exchange;
-pub(crate) use sharing::{Shared, Shares, shared_steps, shared_steps_within};
 pub use threads::Threads;
 
 /// The processes that train together, as one of them sees them. All call the same methods in the same order.
@@ -100,7 +102,7 @@ impl Distribution {
 }
 
 /// What cannot be shared among processes.
-pub(crate) fn not_shared(what: &str) -> Error {
+pub(crate) fn not_distributed(what: &str) -> Error {
     let expected =
         "steps on a data set by steps, advance or advance_within, which its processes share";
     Error::setting("step of a distributed training", expected, what)

@@ -9,9 +9,9 @@ mod losses;
 mod outside;
 mod predicting;
 mod recorded;
-mod saving;
 #[cfg(not(target_arch = "wasm32"))]
-mod sharing;
+mod replica;
+mod saving;
 mod source;
 mod steering;
 #[cfg(not(target_arch = "wasm32"))]
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::best::Best;
 use crate::data::{Examples, Sampling};
 #[cfg(not(target_arch = "wasm32"))]
-use crate::distributed::{Shared, shared_steps};
+use crate::distributed::{DataParallel, distributed_steps};
 use crate::error::Error;
 use crate::evaluator::DataSets;
 use crate::fit::check_fit;
@@ -74,7 +74,7 @@ pub struct Trainer {
     source: Source,
     /// What processes share, where there are several.
     #[cfg(not(target_arch = "wasm32"))]
-    shared: Option<Box<Shared>>,
+    data_parallel: Option<Box<DataParallel>>,
     history: Tensor,
     /// Steps on the numbers of rows that were given last.
     given: Latest<Room>,
@@ -235,7 +235,7 @@ impl Trainer {
             updater,
             source: Source::Given,
             #[cfg(not(target_arch = "wasm32"))]
-            shared: None,
+            data_parallel: None,
             given: Latest::default(),
             steps_elsewhere: 0,
             data_sets: DataSets::default(),
@@ -293,8 +293,8 @@ impl Trainer {
     pub async fn steps_async(&mut self, count: usize) -> Result<Vec<f32>, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
-        if self.shared.is_some() {
-            return shared_steps(self, count);
+        if self.data_parallel.is_some() {
+            return distributed_steps(self, count);
         }
         self.source.expect_steps()?;
         let first = self.steps_taken();

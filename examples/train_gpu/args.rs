@@ -120,6 +120,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "STEPS", requires = "mpi", value_parser = whole::<usize>)]
     pub(crate) local_steps: Option<usize>,
 
+    /// Begin with local steps behind so many steps by mean gradients
+    #[cfg(all(feature = "mpi", unix))]
+    #[arg(long, value_name = "STEPS", default_value_t = 0, requires = "local_steps", value_parser = whole::<usize>)]
+    pub(crate) local_after: usize,
+
     /// Print the data set and the last line only
     #[arg(long)]
     pub(crate) quiet: bool,
@@ -346,13 +351,31 @@ impl Args {
         self.batch / self.shards()
     }
 
-    /// Steps that each process takes by itself between means of parameters; 1 where gradients are averaged.
-    pub(crate) fn local_steps(&self) -> usize {
+    /// Steps that each process takes by itself between means of parameters, behind so many steps; 1 where gradients are
+    /// averaged.
+    pub(crate) fn local_steps(&self, taken: usize) -> usize {
+        match self.local_after() {
+            Some(first) if taken >= first => self.between_means(),
+            _ => 1,
+        }
+    }
+
+    /// Steps that each process takes by itself, where it does.
+    fn between_means(&self) -> usize {
         #[cfg(all(feature = "mpi", unix))]
         if let Some(steps) = self.local_steps {
             return steps;
         }
         1
+    }
+
+    /// The step behind which that begins.
+    pub(crate) fn local_after(&self) -> Option<usize> {
+        #[cfg(all(feature = "mpi", unix))]
+        if self.local_steps.is_some() {
+            return Some(self.local_after);
+        }
+        None
     }
 
     /// The same for a process that writes nothing.
@@ -378,13 +401,16 @@ impl Args {
                 format!("a multiple of the {shards} --shards, which have as many rows each");
             return Err(setting("--batch", expected, self.batch));
         }
-        let local = self.local_steps();
-        let is_whole = |steps: usize| local > 0 && steps.is_multiple_of(local);
-        if !is_whole(self.steps()) || !is_whole(self.eval_every) {
-            let (steps, every) = (self.steps(), self.eval_every);
-            let expected =
-                format!("a number that divides {steps} --steps and {every} --eval-every");
-            return Err(setting("--local-steps", expected, local));
+        let local = self.between_means();
+        for (option, steps) in [
+            ("--steps", self.steps()),
+            ("--eval-every", self.eval_every),
+            ("--local-after", self.local_after),
+        ] {
+            if local == 0 || !steps.is_multiple_of(local) {
+                let expected = format!("a number that divides {option}, which is {steps}");
+                return Err(setting("--local-steps", expected, local));
+            }
         }
         Ok(())
     }

@@ -120,13 +120,14 @@ fn train(args: &Args, processes: &Processes) -> Result<(), Failure> {
     if args.shards() > 1 {
         engine.accumulate(args.shards()).map_err(with_option)?;
     }
-    let shared = processes.share(&mut *engine, args).map_err(with_shards)?;
+    let shared = processes.share(&mut *engine, args, 0);
+    shared.map_err(with_shards)?;
     let before = saving::resume(&mut *engine, args)?;
     if !args.quiet && device.gpu().is_some() {
         line(format!("plan: {}", engine.plan_in_words()))?;
     }
-    if let Some(shared) = shared.filter(|_| !args.quiet) {
-        line(shared)?;
+    if let Some(description) = processes.description(args).filter(|_| !args.quiet) {
+        line(description)?;
     }
     let mut training = Training::new((args, processes), engine, &data.split, files, before)?;
     interruption::listen();

@@ -1,9 +1,12 @@
 //! The processes that `mpirun` has started, of which the first one speaks.
 
+use std::env;
+
 use wgrad::{Error, Train};
 
 use crate::args::Args;
 use crate::common::Failure;
+use crate::common::output::complain;
 
 #[cfg(all(feature = "mpi", unix))]
 use crate::interruption;
@@ -50,7 +53,30 @@ pub(crate) fn run(
             })
         });
     }
+    if let Some(count) = started_beside_others() {
+        let how = match cfg!(feature = "mpi") {
+            true => "with --mpi they train together",
+            false => "built with --features mpi, and with --mpi, they train together",
+        };
+        complain(&format!(
+            "warning: {count} processes were started, and each trains by itself: {how}"
+        ));
+    }
     work(&args, &Processes::default())
+}
+
+/// How many processes `mpirun` has started, if there are several and this is the first.
+fn started_beside_others() -> Option<usize> {
+    // As Open MPI, and MPICH and its kin, tell each of them.
+    let variables = [
+        ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+        ("PMI_SIZE", "PMI_RANK"),
+    ];
+    let number = |name| env::var(name).ok()?.parse::<usize>().ok();
+    variables
+        .into_iter()
+        .filter(|(_, rank)| number(*rank) == Some(0))
+        .find_map(|(size, _)| number(size).filter(|&size| size > 1))
 }
 
 #[cfg(all(feature = "mpi", unix))]
@@ -86,28 +112,40 @@ impl Processes {
         Ok(all.into_iter().map(|number| number as usize).collect())
     }
 
-    /// Shares the steps of a training out; says among how many.
+    /// Shares the steps of a training out, behind so many.
     pub(crate) fn share(
         &self,
         engine: &mut dyn Train,
         args: &Args,
-    ) -> Result<Option<String>, Error> {
+        taken: usize,
+    ) -> Result<(), Error> {
         let Some(world) = &self.world else {
-            return Ok(None);
+            return Ok(());
         };
-        let count = world.size();
-        let mut distribution = Distribution::new(world.clone());
-        if let Some(steps) = args.local_steps {
-            distribution = distribution.local_steps(steps);
-        }
-        engine.distribute(distribution)?;
+        let all = Distribution::new(world.clone());
+        engine.distribute(match args.local_steps {
+            Some(steps) if taken >= args.local_after => all.local_steps(steps),
+            _ => all,
+        })
+    }
+
+    /// Among how many that is, and how.
+    pub(crate) fn description(&self, args: &Args) -> Option<String> {
+        let count = self.world.as_ref()?.size();
         let shards = args.shards;
-        let words = match args.local_steps {
-            None => format!("gradients of {shards} shards are averaged behind every step"),
-            Some(1) => "parameters are averaged behind every step".to_owned(),
-            Some(steps) => format!("parameters are averaged behind every {steps} steps"),
+        let of_gradients = format!("gradients of {shards} shards are averaged behind every step");
+        let steps = match args.local_steps {
+            None | Some(1) => "step".to_owned(),
+            Some(steps) => format!("{steps} steps"),
         };
-        Ok(Some(format!("processes: {count}; {words}")))
+        let words = match (args.local_steps, args.local_after) {
+            (None, _) => of_gradients,
+            (Some(_), 0) => format!("parameters are averaged behind every {steps}"),
+            (Some(_), first) => {
+                format!("{of_gradients}, and behind step {first} parameters, behind every {steps}")
+            }
+        };
+        Some(format!("processes: {count}; {words}"))
     }
 }
 
@@ -134,7 +172,11 @@ impl Processes {
         Ok(flag)
     }
 
-    pub(crate) fn share(&self, _: &mut dyn Train, _: &Args) -> Result<Option<String>, Error> {
-        Ok(None)
+    pub(crate) fn share(&self, _: &mut dyn Train, _: &Args, _: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub(crate) fn description(&self, _: &Args) -> Option<String> {
+        None
     }
 }

@@ -32,6 +32,9 @@ pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failu
             "use the options it was saved with, --steps among them, at which --schedule cosine ends; \
              when it has taken all of them, start anew, without --resume"
         }
+        false if cfg!(feature = "mpi") => {
+            "use the options it was saved with, --mpi and --shards among them, or leave out --resume"
+        }
         false => "use the options it was saved with, or leave out --resume",
     };
     let (resumed, was_ended) = with_an_end(path, || {

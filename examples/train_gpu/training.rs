@@ -83,7 +83,7 @@ impl<'a> Training<'a> {
         if let Some(log) = &mut files.log {
             log.begin(before, args.eval_every)?;
         }
-        let training = Self {
+        let mut training = Self {
             bar: progress_bar(args),
             args,
             processes,
@@ -103,6 +103,12 @@ impl<'a> Training<'a> {
             recent: (0.0, 0),
         };
         interruption::remember(training.saved());
+        if args
+            .local_after()
+            .is_some_and(|first| (1..=before).contains(&first))
+        {
+            training.share()?;
+        }
         Ok(training)
     }
 
@@ -248,7 +254,10 @@ impl<'a> Training<'a> {
             while self.taken < next {
                 self.heed_signals()?;
                 let count = self.processes.agree(self.chunk())?;
-                self.take(count.min(next - self.taken))?;
+                self.take(count.min(self.next_change(next) - self.taken))?;
+                if self.args.local_after() == Some(self.taken) {
+                    self.share()?;
+                }
             }
             let outcome = self.evaluate()?;
             self.save()
@@ -268,6 +277,21 @@ impl<'a> Training<'a> {
             None => steps,
             Some(done) => (done + 1).saturating_mul(every).min(steps),
         }
+    }
+
+    /// Of the steps before `next` those that are shared in the same way.
+    fn next_change(&self, next: usize) -> usize {
+        let change = self.args.local_after();
+        change.map_or(next, |change| match self.taken < change {
+            true => next.min(change),
+            false => next,
+        })
+    }
+
+    /// Has processes share the steps that are to come.
+    fn share(&mut self) -> Result<(), Error> {
+        let Self { engine, args, .. } = self;
+        self.processes.share(&mut **engine, args, self.taken)
     }
 
     /// Why steps are left out, if they are.
@@ -307,7 +331,7 @@ impl<'a> Training<'a> {
 
     /// Steps to take at a time: at first one, as nobody knows how long it takes.
     fn chunk(&self) -> usize {
-        let local = self.args.local_steps();
+        let local = self.args.local_steps(self.taken);
         let Some(pace) = self.pace else { return local };
         #[expect(
             clippy::cast_possible_truncation,

@@ -3,9 +3,9 @@ mod best;
 mod evaluation;
 mod given;
 mod minibatches;
-mod saving;
 #[cfg(not(target_arch = "wasm32"))]
-mod sharing;
+mod replica;
+mod saving;
 mod steering;
 #[cfg(not(target_arch = "wasm32"))]
 mod streamed;
@@ -21,7 +21,7 @@ use super::{Network, Updater};
 use crate::best::Best;
 use crate::data::{Examples, Sampling};
 #[cfg(not(target_arch = "wasm32"))]
-use crate::distributed::{Shared, shared_steps};
+use crate::distributed::{DataParallel, distributed_steps};
 use crate::error::Error;
 use crate::fit::check_fit;
 use crate::latest::Latest;
@@ -67,7 +67,7 @@ pub struct Trainer<F = f32> {
     sharing: Sharing,
     /// What processes share, where there are several.
     #[cfg(not(target_arch = "wasm32"))]
-    shared: Option<Box<Shared>>,
+    data_parallel: Option<Box<DataParallel>>,
 }
 
 impl<F: Float> Trainer<F> {
@@ -129,7 +129,7 @@ impl<F: Float> Trainer<F> {
             best: Best::default(),
             sharing: Sharing::default(),
             #[cfg(not(target_arch = "wasm32"))]
-            shared: None,
+            data_parallel: None,
         })
     }
 
@@ -212,8 +212,8 @@ impl<F: Float> Trainer<F> {
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
-        if self.shared.is_some() {
-            return Ok(sharing::in_numbers(shared_steps(self, count)?));
+        if self.data_parallel.is_some() {
+            return Ok(replica::in_numbers(distributed_steps(self, count)?));
         }
         let first = self.steps_taken();
         let mut losses = Vec::with_capacity(count.min(HISTORY));

@@ -15,6 +15,9 @@ use crate::network::{Groups, Parameters, Wanted};
 use crate::ops::{Group, Optimizer, check_below_one, coefficients};
 use crate::reference::{Float, Rule, UpdateStep};
 
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) use kept::trained;
+
 /// What needs memory for an optimizer.
 const KEPT: &str = "what an optimizer keeps";
 

@@ -142,7 +142,10 @@ impl fmt::Debug for Shards {
 }
 
 /// Copies vectors, one behind another; the room that is left.
-pub(crate) fn copy<'a>(vectors: &[Vec<f32>], to: &'a mut [f32]) -> &'a mut [f32] {
+pub(crate) fn copy<'a, 'b>(
+    vectors: impl IntoIterator<Item = &'b Vec<f32>>,
+    to: &'a mut [f32],
+) -> &'a mut [f32] {
     let mut left = to;
     for vector in vectors {
         let (own, rest) = left.split_at_mut(vector.len());

@@ -4,7 +4,7 @@
 use super::Source;
 use super::Trainer;
 #[cfg(not(target_arch = "wasm32"))]
-use crate::distributed::shared_steps;
+use crate::distributed::{check_alone, distributed_steps};
 use crate::error::Error;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
@@ -25,8 +25,8 @@ impl Trainer {
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
-        if self.shared.is_some() {
-            return shared_steps(self, count).map(drop);
+        if self.data_parallel.is_some() {
+            return distributed_steps(self, count).map(drop);
         }
         self.source.expect_steps()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -81,7 +81,10 @@ impl Trainer {
         }
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
-        self.check_alone("steps in a pass of the program's")?;
+        check_alone(
+            self.data_parallel.as_deref(),
+            "steps in a pass of the program's",
+        )?;
         self.source.expect_encoded()?;
         self.announce(count)?;
         self.source.expect_encoded()?.encode(count, pass);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Trainer;
 use crate::clock::Instant;
 #[cfg(not(target_arch = "wasm32"))]
-use crate::distributed::shared_steps_within;
+use crate::distributed::distributed_steps_within;
 use crate::error::Error;
 use crate::gpu::Completion;
 use crate::ops::metrics::HISTORY;
@@ -67,8 +67,8 @@ impl Trainer {
     pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
-        if self.shared.is_some() {
-            return shared_steps_within(self, time);
+        if self.data_parallel.is_some() {
+            return distributed_steps_within(self, time);
         }
         self.source.expect_encoded()?;
         // A completion that has told of an error has nothing more to tell.

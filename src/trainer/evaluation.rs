@@ -5,6 +5,8 @@ use ndarray::Array2;
 use super::Trainer;
 use crate::confusion::Prediction;
 use crate::data::Examples;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::check_averaged;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::evaluator;
@@ -47,13 +49,13 @@ impl Trainer {
         let (model, loss) = (&self.model, &*self.loss);
         check_fit(model.graph(), loss, examples)?;
         #[cfg(not(target_arch = "wasm32"))]
-        self.check_averaged()?;
+        check_averaged(self.data_parallel.as_deref())?;
         #[cfg(not(target_arch = "wasm32"))]
-        let share = self.shared.as_ref().map(|shared| shared.share());
+        let partition = self.data_parallel.as_ref().map(|shared| shared.partition());
         let own = |chunks: usize| {
             #[cfg(not(target_arch = "wasm32"))]
-            if let Some(share) = &share {
-                return share.own(chunks);
+            if let Some(partition) = &partition {
+                return partition.own(chunks);
             }
             0..chunks
         };
@@ -63,8 +65,8 @@ impl Trainer {
             #[cfg_attr(target_arch = "wasm32", expect(unused_mut, reason = "of one process"))]
             let mut totals = totals.await?;
             #[cfg(not(target_arch = "wasm32"))]
-            if let Some(share) = share {
-                share.gather(bytemuck::cast_slice_mut(&mut totals.values), 2)?;
+            if let Some(partition) = partition {
+                partition.gather(bytemuck::cast_slice_mut(&mut totals.values), 2)?;
             }
             Ok(totals.evaluation())
         })

@@ -3,6 +3,8 @@
 use ndarray::ArrayView2;
 
 use super::Trainer;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::check_alone;
 use crate::error::{Error, TargetKind};
 use crate::fit::{check_given, check_weights};
 use crate::kernel::Element;
@@ -111,7 +113,10 @@ impl Trainer {
     ) -> Result<(), Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
-        self.check_alone("steps on rows that are given")?;
+        check_alone(
+            self.data_parallel.as_deref(),
+            "steps on rows that are given",
+        )?;
         check_given(self.model.graph(), &*self.loss, x, &targets)?;
         let (rows, is_weighted) = (x.nrows(), weights.is_some());
         let is_it =

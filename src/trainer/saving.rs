@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use super::{Source, Trainer};
 use crate::checkpoint::{self, Changes, Position, Resumed};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::check_averaged;
 use crate::error::Error;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::block_on;
@@ -52,7 +54,7 @@ impl Trainer {
         let (graph, position) = (Arc::clone(self.model.graph()), self.position());
         let (soundness, taken) = (self.soundness.clone(), self.steps_taken());
         #[cfg(not(target_arch = "wasm32"))]
-        let averaged = self.check_averaged();
+        let averaged = check_averaged(self.data_parallel.as_deref());
         // A training that has diverged would take the place of a good file.
         let unread = self.unread_losses();
         let reads: Vec<_> = self
@@ -108,7 +110,7 @@ impl Trainer {
             changes,
         };
         #[cfg(not(target_arch = "wasm32"))]
-        if let Some(shared) = &self.shared {
+        if let Some(shared) = &self.data_parallel {
             shared.check_same("file to go on from", bytes)?;
         }
         let contents = checkpoint::decode(self.model.graph(), Some(resumed), bytes)?;
@@ -131,7 +133,7 @@ impl Trainer {
         self.steps_elsewhere = start.step;
         self.source.step_count_changed();
         #[cfg(not(target_arch = "wasm32"))]
-        if let Some(shared) = &mut self.shared {
+        if let Some(shared) = &mut self.data_parallel {
             shared.resumed();
         }
         self.soundness.begin_anew(start.step);
@@ -145,8 +147,12 @@ impl Trainer {
     /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        if self.shared.as_ref().is_some_and(|shared| !shared.leads()) {
-            return self.check_averaged();
+        if self
+            .data_parallel
+            .as_ref()
+            .is_some_and(|shared| !shared.leads())
+        {
+            return check_averaged(self.data_parallel.as_deref());
         }
         let bytes = self.to_safetensors()?;
         Ok(checkpoint::write(path.as_ref(), &bytes)?)

@@ -114,7 +114,6 @@ impl Source {
     }
 
     /// What is recorded of steps on a data set, from now on.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn set_work(&mut self, recorded: Work) {
         if let Self::Examples { work, .. } = self {
             *work = recorded;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 use super::source::Work;
 use super::{Source, Trainer};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::check_alone;
 use crate::error::{Error, Unfused};
 use crate::fit::{check_accumulated, nothing_to_accumulate};
 #[cfg(not(target_arch = "wasm32"))]
@@ -127,7 +129,10 @@ impl Trainer {
     /// the rows of steps are given or in tensors of the program's; else an error of the device.
     pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
         #[cfg(not(target_arch = "wasm32"))]
-        self.check_alone("another number of minibatches")?;
+        check_alone(
+            self.data_parallel.as_deref(),
+            "another number of minibatches",
+        )?;
         if minibatches > 1 {
             self.check_unfused(Unfused::Steered)?;
         }
@@ -216,7 +221,7 @@ impl Trainer {
                 let resident = self.data_sets.resident(self.model.gpu(), examples)?.clone();
                 let parts = Parts::all(*accumulated);
                 #[cfg(not(target_arch = "wasm32"))]
-                let parts = self.shared.as_ref().map_or(parts, |shared| Parts {
+                let parts = self.data_parallel.as_ref().map_or(parts, |shared| Parts {
                     first: shared.own().start,
                     count: shared.own().len(),
                     ..parts
@@ -230,7 +235,7 @@ impl Trainer {
                 let rows = Rows::Minibatches(minibatches);
                 #[cfg(not(target_arch = "wasm32"))]
                 if self
-                    .shared
+                    .data_parallel
                     .as_ref()
                     .is_some_and(|shared| !shared.is_local())
                 {
@@ -242,8 +247,10 @@ impl Trainer {
             }
         };
         self.budget.forget();
-        if let Some(steps) = self.source.steps_mut() {
-            steps.become_like(recorded);
+        match self.source.steps_mut() {
+            Some(steps) => steps.become_like(recorded),
+            // They were shared by their gradients before.
+            None => self.source.set_work(Work::Steps(recorded)),
         }
         Ok(())
     }

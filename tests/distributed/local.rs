@@ -106,6 +106,60 @@ fn a_training_that_has_begun_alone_goes_on_by_local_steps() {
     }
 }
 
+/// Gradients first, and local steps then.
+#[test]
+fn how_steps_are_shared_may_change_between_them() {
+    for device in devices() {
+        for kind in KINDS {
+            let make = || kind.trainer(&device);
+            let by_gradients = by(2, make, |all| all, |trainer| train(trainer, 6)).unwrap();
+            let found = Threads::run(2, |world| {
+                let mut trainer = make();
+                let all = Distribution::new(world);
+                trainer.distribute(all.clone())?;
+                let first = train(&mut *trainer, 6)?;
+                trainer.distribute(all.clone().local_steps(4))?;
+                trainer.steps(2)?;
+                let error = trainer.distribute(all.clone()).unwrap_err();
+                assert!(error.to_string().contains("local steps before"), "{error}");
+                trainer.steps(2)?;
+                let then = trainer.parameters()?;
+                trainer.distribute(all)?;
+                Ok::<_, Error>((first, then, train(&mut *trainer, 3)?))
+            });
+            let found = found.unwrap();
+            assert!(found[0] == found[1], "{device}, {kind:?}");
+            assert!(found[0].0 == by_gradients[0], "{device}, {kind:?}");
+        }
+    }
+}
+
+/// The mean of three equal numbers is rounded, and may be another one.
+#[test]
+fn what_is_frozen_keeps_its_bits() {
+    for device in devices() {
+        let found = Threads::run(3, |world| {
+            let mut trainer = KINDS[0].trainer(&device);
+            trainer.accumulate(3)?;
+            trainer.average(0.9)?;
+            trainer.freeze("layers.0.*")?;
+            let before = trainer.parameters()?;
+            trainer.distribute(Distribution::new(world).local_steps(2))?;
+            trainer.steps(8)?;
+            Ok::<_, Error>((before, trainer.parameters()?))
+        });
+        for (before, after) in found.unwrap() {
+            for (name, values) in before.iter() {
+                assert_eq!(
+                    after[name] == values,
+                    name.starts_with("layers.0."),
+                    "{name}"
+                );
+            }
+        }
+    }
+}
+
 /// Other parameters make it sound again, and all are at the same step.
 #[test]
 fn after_a_divergence_of_one_of_them_all_go_on() {

@@ -173,18 +173,10 @@ fn what_is_not_shared_is_refused() {
                 &trainer.accumulate(2).unwrap_err(),
                 &["another number of minibatches"],
             );
-            let again = trainer.distribute(Distribution::new(alone()));
-            told(&again.unwrap_err(), &["shared already"]);
             trainer.steps(1)
         });
         done.unwrap();
     }
-}
-
-/// A world of one.
-fn alone() -> Threads {
-    let world = Threads::run(1, Ok::<_, Error>);
-    world.unwrap().remove(0)
 }
 
 /// A rate that is too high: all of them learn of it at the same step, whoever saw it first.

@@ -2,13 +2,17 @@
 
 use std::sync::LazyLock;
 
-use wgrad::data::{Dataset, Sampling, Table, synthetic};
+use wgrad::data::{Dataset, Examples, Sampling, Table, synthetic};
 use wgrad::distributed::{Distribution, Threads};
 use wgrad::ndarray::Array2;
 use wgrad::ops::{
-    Adam, Dropout, LayerNorm, Linear, MeanSquaredError, Relu, Sgd, SoftmaxCrossEntropy,
+    Adam, Dropout, LayerNorm, Linear, Loss, MeanSquaredError, Optimizer, Relu, Sgd,
+    SoftmaxCrossEntropy,
 };
-use wgrad::{Device, Error, Gpu, Parameters, Sequential, Train, TwoLayerNet};
+use wgrad::reference::Float;
+use wgrad::{Device, Error, Gpu, Parameters, Sequential, Train, TwoLayerNet, cpu};
+
+const SAMPLING: Sampling = Sampling::Shuffled { seed: 3 };
 
 /// The minibatches of a step.
 pub(crate) const SHARDS: usize = 4;
@@ -28,30 +32,59 @@ pub(crate) enum Kind {
 pub(crate) const KINDS: [Kind; 2] = [Kind::Book, Kind::Adam];
 
 impl Kind {
+    fn network(self) -> Sequential {
+        match self {
+            Self::Book => TwoLayerNet::spec(784, 50, 10).seed(2),
+            Self::Adam => Sequential::input(3)
+                .layer(Linear::new(33))
+                .layer(LayerNorm::new())
+                .layer(Relu)
+                .layer(Dropout::new(0.2))
+                .layer(Linear::new(2))
+                .seed(5),
+        }
+    }
+
+    fn loss_and_optimizer(self) -> (Box<dyn Loss>, Box<dyn Optimizer>) {
+        match self {
+            Self::Book => (Box::new(SoftmaxCrossEntropy), Box::new(Sgd::new(0.1))),
+            Self::Adam => (Box::new(MeanSquaredError), Box::new(Adam::new(0.01))),
+        }
+    }
+
+    /// And the rows of one minibatch.
+    fn examples(self) -> (Examples, usize) {
+        match self {
+            Self::Book => ((&*DIGITS).into(), 25),
+            Self::Adam => ((&surface()).into(), 7),
+        }
+    }
+
     /// Of this process alone, with the step in as many minibatches as several would share.
     pub(crate) fn trainer(self, device: &Device) -> Box<dyn Train> {
-        let sampling = Sampling::Shuffled { seed: 3 };
-        let trainer = match self {
-            Self::Book => {
-                let network = TwoLayerNet::spec(784, 50, 10).seed(2);
-                let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.1));
-                device.trainer(&network, loss, sgd, &*DIGITS, 25, sampling)
-            }
-            Self::Adam => {
-                let network = Sequential::input(3)
-                    .layer(Linear::new(33))
-                    .layer(LayerNorm::new())
-                    .layer(Relu)
-                    .layer(Dropout::new(0.2))
-                    .layer(Linear::new(2))
-                    .seed(5);
-                let (loss, adam) = (MeanSquaredError, Adam::new(0.01));
-                device.trainer(&network, loss, adam, &surface(), 7, sampling)
-            }
-        };
+        let (loss, optimizer) = self.loss_and_optimizer();
+        let (examples, batch) = self.examples();
+        let trainer = device.trainer(&self.network(), loss, optimizer, examples, batch, SAMPLING);
         let mut trainer = trainer.unwrap();
         trainer.accumulate(SHARDS).unwrap();
         trainer
+    }
+
+    /// Losses, and then parameters, of some steps of this process alone on the CPU engine in a precision.
+    pub(crate) fn train_alone<F: Float>(self, steps: usize) -> [Vec<f64>; 2] {
+        let network = cpu::Network::<F>::new(&self.network()).unwrap();
+        let (loss, optimizer) = self.loss_and_optimizer();
+        let (examples, batch) = self.examples();
+        let trainer = cpu::Trainer::new(network, loss, optimizer, examples, batch, SAMPLING);
+        let mut trainer = trainer.unwrap();
+        trainer.accumulate(SHARDS).unwrap();
+        let losses = trainer.steps(steps).unwrap();
+        let parameters = trainer.network().parameters();
+        let parameters = parameters.iter().flat_map(|(_, values)| values);
+        [
+            losses.into_iter().map(F::into_f64).collect(),
+            parameters.map(|value| value.into_f64()).collect(),
+        ]
     }
 }
 

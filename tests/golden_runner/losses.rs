@@ -34,6 +34,17 @@ pub(crate) enum Asked {
 }
 
 impl Asked {
+    /// Whether the loss of a minibatch is the mean of those of its parts: a sum of weights is that of each part.
+    pub(crate) fn is_mean_of_parts(&self) -> bool {
+        !matches!(
+            self,
+            Self::Adjusted {
+                weights: Some(_),
+                ..
+            }
+        )
+    }
+
     /// The loss of a training whose targets these are, if there are any.
     pub(crate) fn read(file: &File, targets: Option<&Compared>) -> Result<Self, Refusal> {
         let name = file.key("loss")?;

@@ -389,7 +389,7 @@ fn golden_files_that_are_cut_off_are_refused() {
     assert!(failures[0].contains("cut.safetensors"), "{failures:?}");
 }
 
-/// Adds 1e-3 to one element of each tensor, of outputs 1e-3 of the largest; every one of `engines` must fail on each.
+/// Adds 1e-3 to one element of each tensor, of outputs 1e-3 of the largest; each of the engines must fail on each, which are at least so many.
 fn assert_caught(name: &str, spoiled: &[&str], engines: usize) {
     let mut file = open(name);
     for &tensor in spoiled {
@@ -415,14 +415,11 @@ fn assert_caught(name: &str, spoiled: &[&str], engines: usize) {
         };
         let is_other = |row: &Row| what == "final" && row.what == "final_state";
         let is_of_tensor = |row: &Row| row.what.starts_with(what) && !is_other(row);
-        let of_tensor = |row: &&Row| is_of_tensor(row) && row.share() > 1.0;
-        let failed = table.rows.iter().filter(of_tensor).count();
-        assert_eq!(
-            failed,
-            engines,
-            "{tensor} of {name}: {:?}",
-            table.failures()
-        );
+        let of_tensor = table.rows.iter().filter(|row| is_of_tensor(row));
+        let of_tensor: Vec<&Row> = of_tensor.collect();
+        assert!(of_tensor.len() >= engines, "{tensor} of {name}");
+        let passed = of_tensor.iter().find(|row| row.share() <= 1.0);
+        assert!(passed.is_none(), "{tensor} of {name}: {passed:?}");
     }
 }
 

@@ -3,9 +3,10 @@
 
 use ndarray::{Array2, Axis};
 use wgrad::data::{Dataset, Examples, Labels, Sampling, Split, Table as Rows};
+use wgrad::distributed::{Distribution, Threads};
 use wgrad::ops::Loss as _;
 use wgrad::reference::{self, Draw, Float, Mode, UpdateStep};
-use wgrad::{Error, Evaluation, Fusion, Gpu, Parameters, Trainer, cpu};
+use wgrad::{Device, Error, Evaluation, Fusion, Gpu, Parameters, Trainer, cpu};
 
 use crate::bounds::{Uncertain, gradient_bounds};
 use crate::file::{File, Refusal};
@@ -188,7 +189,8 @@ impl Allowed {
 
 /// What an engine made of it.
 struct Run {
-    first_gradient: Vec<f64>,
+    /// None of those whose steps alone are shared.
+    first_gradient: Option<Vec<f64>>,
     losses: Vec<f64>,
     last: Vec<f64>,
     state: Vec<f64>,
@@ -281,6 +283,17 @@ fn run(
             Err(Error::Plan(_)) => continue,
             run => run.map_err(failed(engine))?,
         };
+        training.compare(file, table, mnist, (engine, SINGLE, single), &run);
+    }
+    let Some(shards) = training.shards() else {
+        return Ok(());
+    };
+    for (engine, device) in [
+        ("CPU, 2 processes", Device::cpu("a test")),
+        ("GPU, 2 processes", Device::with_gpu(gpu.clone(), "a test")),
+    ] {
+        let run = training.by_processes(&device, mnist, shards);
+        let run = run.map_err(failed(engine))?;
         training.compare(file, table, mnist, (engine, SINGLE, single), &run);
     }
     Ok(())
@@ -586,7 +599,7 @@ impl Training {
             .network
             .values(&parameters, &mut layers_state, asked, mode);
         Ok(Run {
-            first_gradient,
+            first_gradient: Some(first_gradient),
             losses,
             last: flat(&parameters),
             state,
@@ -634,7 +647,7 @@ impl Training {
             _ => into_f64(&trainer.network().predict(self.asked(mnist).view())?),
         };
         Ok(Run {
-            first_gradient: named_flat(&first_gradient),
+            first_gradient: Some(named_flat(&first_gradient)),
             losses: losses.into_iter().map(Float::into_f64).collect(),
             last: named_flat(&trainer.network().parameters()),
             state: named_flat(&trainer.network().state()),
@@ -676,12 +689,60 @@ impl Training {
             _ => into_f64(&trainer.model().predict(self.asked(mnist).view())?),
         };
         Ok(Run {
-            first_gradient: named_flat(&first_gradient),
+            first_gradient: Some(named_flat(&first_gradient)),
             losses: losses.into_iter().map(f64::from).collect(),
             last: named_flat(&trainer.model().parameters()?),
             state: named_flat(&trainer.model().state()?),
             evaluated,
         })
+    }
+
+    /// The parts of a minibatch that processes share, where they can.
+    fn shards(&self) -> Option<usize> {
+        // Layers with state are refused, as they see the rows of a shard alone.
+        let is_shared = !self.network.has_state() && self.loss.is_mean_of_parts();
+        let mut counts = [4, 2].into_iter().filter(|_| is_shared);
+        counts.find(|&count| self.batch.is_multiple_of(count))
+    }
+
+    fn by_processes(
+        &self,
+        device: &Device,
+        mnist: Option<&Split>,
+        shards: usize,
+    ) -> Result<Run, Error> {
+        let examples = self.examples(mnist)?;
+        let init = self.network.named(&self.init);
+        let mut runs = Threads::run(2, |world| {
+            let mut trainer = device.trainer(
+                &self.network.spec,
+                self.loss.loss(),
+                self.optimizer.build(self.rate()),
+                examples.clone(),
+                self.batch / shards,
+                self.sampling(),
+            )?;
+            trainer.set_group("*", self.optimizer.group())?;
+            trainer.set_parameters(&init)?;
+            trainer.accumulate(shards)?;
+            trainer.distribute(Distribution::new(world))?;
+            let losses = trainer.steps(self.losses.len())?;
+            let evaluated = match (&self.asking, mnist) {
+                (Asking::Hits(_), Some(mnist)) => {
+                    let test = Examples::from(&mnist.test);
+                    hits(&trainer.evaluate(&test)?, &mnist.test)
+                }
+                _ => into_f64(&trainer.predict(self.asked(mnist).view())?),
+            };
+            Ok::<_, Error>(Run {
+                first_gradient: None,
+                losses: losses.into_iter().map(f64::from).collect(),
+                last: named_flat(&trainer.parameters()?),
+                state: Vec::new(),
+                evaluated,
+            })
+        })?;
+        Ok(runs.swap_remove(0))
     }
 
     fn compare(
@@ -702,8 +763,10 @@ impl Training {
             x,
             (&self.loss, &compared),
         );
-        let (found, expected) = (&run.first_gradient, &self.first_gradient);
-        table.compare(place("first_gradient"), found, expected, |at| bounds[at]);
+        if let Some(found) = &run.first_gradient {
+            let expected = &self.first_gradient;
+            table.compare(place("first_gradient"), found, expected, |at| bounds[at]);
+        }
         table.compare(place("losses"), &run.losses, &self.losses, |_| {
             allowed.losses
         });

@@ -231,7 +231,7 @@ pub(crate) mod tests {
     fn all_test_programs_run_at_the_end() -> io::Result<()> {
         let fake = ready()?;
         assert!(test(&fake).is_ok());
-        let ran = fake.ran.borrow();
+        let ran = fake.ran();
         let packages = ["wgrad-web", "wgrad-parity"].map(|name| format!("--package {name} "));
         for package in packages {
             assert!(ran.iter().any(|line| line.contains(&package)), "{package}");
@@ -265,20 +265,20 @@ pub(crate) mod tests {
             let fake = bare()?.file(&format!("/usr/local/bin/{name}"))?;
             let expected = Path::new("/usr/local/bin").join(name);
             assert_eq!(browser(&fake).ok(), Some(expected));
-            assert!(fake.ran.borrow().is_empty());
+            assert!(fake.ran().is_empty());
         }
         let fake = bare()?
             .answers("apt-get --version", "apt 2.6.1")
             .answers("id -u", "0\n");
         assert_eq!(browser(&fake).ok(), Some("/usr/bin/chromium".into()));
-        assert!(fake.ran.borrow()[1].ends_with("--no-install-recommends chromium"));
+        assert!(fake.ran()[1].ends_with("--no-install-recommends chromium"));
         let fake = bare()?;
         let message = message(browser(&fake));
         assert!(
             message.contains("sudo apt-get install chromium"),
             "{message}"
         );
-        assert!(fake.ran.borrow().is_empty());
+        assert!(fake.ran().is_empty());
         Ok(())
     }
 
@@ -303,7 +303,7 @@ pub(crate) mod tests {
             let text = message(test(&fake));
             assert!(text.contains(fault), "{text}");
             assert!(text.contains("https://nodejs.org"), "{text}");
-            assert!(fake.ran.borrow().is_empty());
+            assert!(fake.ran().is_empty());
         }
         let without = message(check_node(&Fake::new("linux")?));
         assert!(without.contains("need Node.js: install"), "{without}");
@@ -322,13 +322,13 @@ pub(crate) mod tests {
             )?;
             assert!(install_playwright(&fake).is_ok());
             assert_eq!(
-                *fake.ran.borrow(),
+                fake.ran(),
                 ["npm ci --prefix web/tests --no-audit --no-fund"]
             );
         }
         let fake = ready()?;
         assert!(install_playwright(&fake).is_ok());
-        assert!(fake.ran.borrow().is_empty());
+        assert!(fake.ran().is_empty());
         Ok(())
     }
 }

@@ -254,7 +254,7 @@ mod tests {
     fn a_complete_machine_is_left_alone() -> io::Result<()> {
         let fake = bare()?.file(LIB)?.file(ICD)?;
         assert!(setup(&fake).is_ok());
-        assert!(fake.ran.borrow().is_empty());
+        assert!(fake.ran().is_empty());
         Ok(())
     }
 
@@ -263,7 +263,7 @@ mod tests {
         for os in ["macos", "windows"] {
             let fake = Fake::new(os)?;
             assert!(setup(&fake).is_ok());
-            assert!(fake.ran.borrow().is_empty());
+            assert!(fake.ran().is_empty());
         }
         Ok(())
     }
@@ -286,7 +286,7 @@ mod tests {
             ] {
                 assert!(message.contains(text), "{text:?} is not in:\n{message}");
             }
-            assert!(fake.ran.borrow().is_empty());
+            assert!(fake.ran().is_empty());
         }
         Ok(())
     }
@@ -296,7 +296,7 @@ mod tests {
         let fake = installable()?.answers("id -u", "0\n");
         assert!(setup(&fake).is_ok());
         assert_eq!(
-            *fake.ran.borrow(),
+            fake.ran(),
             [
                 "env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 update",
                 "env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 \
@@ -312,9 +312,9 @@ mod tests {
             .answers("id -u", "1000\n")
             .answers("sudo -n true", "");
         assert!(setup(&fake).is_ok());
-        let ran = fake.ran.borrow();
+        let ran = fake.ran();
         assert_eq!(ran.len(), 2);
-        for line in ran.iter() {
+        for line in &ran {
             assert!(
                 line.starts_with("sudo -n env DEBIAN_FRONTEND=noninteractive apt-get "),
                 "{line}"
@@ -328,7 +328,7 @@ mod tests {
         for half in [LIB, ICD] {
             let fake = installable()?.file(half)?.answers("id -u", "0\n");
             assert!(setup(&fake).is_ok());
-            assert_eq!(fake.ran.borrow().len(), 2, "with {half} alone");
+            assert_eq!(fake.ran().len(), 2, "with {half} alone");
         }
         Ok(())
     }
@@ -367,7 +367,7 @@ mod tests {
                 .env(name, "/nowhere.json");
             let message = message(setup(&fake));
             assert!(message.starts_with(&format!("{name} is set")), "{message}");
-            assert!(fake.ran.borrow().is_empty());
+            assert!(fake.ran().is_empty());
         }
         Ok(())
     }

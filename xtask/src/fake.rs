@@ -1,10 +1,10 @@
 //! A made-up machine for the tests: its files lie in a temporary directory.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::host::{Ended, Host, Invocation, Running};
 use crate::scratch::ScratchDir;
@@ -13,7 +13,7 @@ use crate::scratch::ScratchDir;
 pub(crate) const ENDLESS: u8 = 255;
 
 /// What running a program does to the machine; returns the exit code.
-type Effect = Box<dyn Fn(&Fake, &str) -> u8>;
+type Effect = Box<dyn Fn(&Fake, &str) -> u8 + Send + Sync>;
 
 /// The machine: nothing is on it until a test puts it there.
 pub(crate) struct Fake {
@@ -22,8 +22,7 @@ pub(crate) struct Fake {
     vars: HashMap<&'static str, String>,
     outputs: HashMap<String, String>,
     effect: Effect,
-    /// Every command line that was run, in order.
-    pub(crate) ran: RefCell<Vec<String>>,
+    lines: Mutex<Vec<String>>,
 }
 
 impl Fake {
@@ -35,7 +34,7 @@ impl Fake {
             vars: HashMap::new(),
             outputs: HashMap::new(),
             effect: Box::new(|_, _| 0),
-            ran: RefCell::default(),
+            lines: Mutex::default(),
         })
     }
 
@@ -58,9 +57,21 @@ impl Fake {
     }
 
     /// Where running a command line does this.
-    pub(crate) fn on_run(mut self, effect: impl Fn(&Self, &str) -> u8 + 'static) -> Self {
+    pub(crate) fn on_run(
+        mut self,
+        effect: impl Fn(&Self, &str) -> u8 + Send + Sync + 'static,
+    ) -> Self {
         self.effect = Box::new(effect);
         self
+    }
+
+    /// Every command line that was run, in order.
+    pub(crate) fn ran(&self) -> Vec<String> {
+        self.lines().clone()
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts an empty file at this absolute path.
@@ -111,7 +122,7 @@ impl Host for Fake {
 
     fn run(&self, invocation: &Invocation) -> io::Result<u8> {
         let line = invocation.to_string();
-        self.ran.borrow_mut().push(line.clone());
+        self.lines().push(line.clone());
         Ok((self.effect)(self, &line))
     }
 

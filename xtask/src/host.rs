@@ -100,8 +100,8 @@ pub(crate) enum Ended {
     Signal,
 }
 
-/// What the commands ask of the machine.
-pub(crate) trait Host {
+/// What the commands ask of the machine; several threads may ask at once.
+pub(crate) trait Host: Sync {
     /// The operating system, by the name of [`std::env::consts::OS`].
     fn os(&self) -> &str;
     /// The processor architecture, by the name of [`std::env::consts::ARCH`].

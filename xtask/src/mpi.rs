@@ -98,7 +98,7 @@ pub(crate) mod tests {
             with_mpi(Fake::new("macos")?)?,
         ] {
             assert!(setup(&fake).is_ok());
-            assert!(fake.ran.borrow().is_empty());
+            assert!(fake.ran().is_empty());
         }
         Ok(())
     }
@@ -110,7 +110,7 @@ pub(crate) mod tests {
         let message = setup(&fake).err().map(|failure| failure.message);
         let and_yet = "apt-get succeeded, and yet there is no mpicc";
         assert!(message.is_some_and(|message| message.contains(and_yet)));
-        let ran = fake.ran.borrow();
+        let ran = fake.ran();
         assert!(ran[1].ends_with("libopenmpi-dev openmpi-bin libclang-dev"));
         Ok(())
     }
@@ -131,7 +131,7 @@ pub(crate) mod tests {
                 message.contains(why) && message.contains(BY_HAND),
                 "{message}"
             );
-            assert!(fake.ran.borrow().is_empty());
+            assert!(fake.ran().is_empty());
         }
         Ok(())
     }

@@ -162,16 +162,16 @@ mod tests {
             assert!(setup(&fake).is_ok());
             let pip = format!("{} {PIP}", fake.root().join(interpreter).display());
             let expected = ["python3 -m venv --clear target/python".to_owned(), pip];
-            assert_eq!(*fake.ran.borrow(), expected);
+            assert_eq!(fake.ran(), expected);
             assert!(setup(&fake).is_ok());
-            assert_eq!(fake.ran.borrow().len(), 2, "it is there");
+            assert_eq!(fake.ran().len(), 2, "it is there");
             // Another list, or an interpreter that is gone.
             fake.write(INSTALLED, "onnxruntime==0.9\n")?;
             assert!(setup(&fake).is_ok());
-            assert_eq!(fake.ran.borrow().len(), 4);
+            assert_eq!(fake.ran().len(), 4);
             fs::remove_file(fake.root().join(interpreter))?;
             assert!(setup(&fake).is_ok());
-            assert_eq!(fake.ran.borrow().len(), 6);
+            assert_eq!(fake.ran().len(), 6);
         }
         Ok(())
     }
@@ -180,7 +180,7 @@ mod tests {
     fn a_python_that_is_named_is_left_alone() -> io::Result<()> {
         let fake = bare("linux")?.env(VARIABLE, "/opt/python");
         assert!(setup(&fake).is_ok());
-        assert!(fake.ran.borrow().is_empty());
+        assert!(fake.ran().is_empty());
         Ok(())
     }
 
@@ -190,7 +190,7 @@ mod tests {
         let fake = bare("macos")?.answers(old, "3 9\n");
         let fake = fake.answers(probe("python"), "3 14\n");
         assert!(setup(&fake).is_ok());
-        assert!(fake.ran.borrow()[0].starts_with("python -m venv "));
+        assert!(fake.ran()[0].starts_with("python -m venv "));
         Ok(())
     }
 
@@ -209,7 +209,7 @@ mod tests {
             let message = message(setup(&fake));
             assert!(message.contains(why), "{message}");
             assert!(message.contains(BY_HAND), "{message}");
-            assert!(fake.ran.borrow().is_empty());
+            assert!(fake.ran().is_empty());
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ mod tests {
         let fake = fake.answers("id -u", "0\n");
         let message = message(setup(&fake));
         assert!(message.contains("apt-get succeeded, and yet"), "{message}");
-        let ran = fake.ran.borrow();
+        let ran = fake.ran();
         assert_eq!(ran.len(), 2);
         let install = "install -y --no-install-recommends python3 python3-venv";
         assert!(ran[1].ends_with(install), "{}", ran[1]);
@@ -238,7 +238,7 @@ mod tests {
         for runs in [2, 4] {
             let message = message(setup(&fake));
             assert!(message.contains("failed with exit code 1"), "{message}");
-            assert_eq!(fake.ran.borrow().len(), runs);
+            assert_eq!(fake.ran().len(), runs);
         }
         Ok(())
     }

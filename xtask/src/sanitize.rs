@@ -54,7 +54,7 @@ mod tests {
             "WGRAD_SANITIZE=all cargo test --release --lib -- ops:: steps::",
             "WGRAD_SANITIZE=all cargo test --release --test parity --test sanitize -- --show-output",
         ];
-        assert_eq!(*fake.ran.borrow(), expected);
+        assert_eq!(fake.ran(), expected);
         Ok(())
     }
 
@@ -70,7 +70,7 @@ mod tests {
     fn what_is_found_is_a_failure() -> io::Result<()> {
         let fake = ready()?.on_run(|_, _| 101);
         assert_eq!(run(&fake).err().map(|failure| failure.code), Some(101));
-        assert_eq!(fake.ran.borrow().len(), 1);
+        assert_eq!(fake.ran().len(), 1);
         Ok(())
     }
 
@@ -78,7 +78,7 @@ mod tests {
     fn nothing_is_compared_without_a_driver() -> io::Result<()> {
         let fake = Fake::new("linux")?;
         assert!(run(&fake).is_err());
-        assert!(fake.ran.borrow().is_empty());
+        assert!(fake.ran().is_empty());
         Ok(())
     }
 }

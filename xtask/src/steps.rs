@@ -1,12 +1,14 @@
 //! The test command, and the check list of continuous integration.
 
 use std::ffi::{OsStr, OsString};
+use std::panic;
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 use crate::host::{self, Failure, Host, Invocation};
 use crate::scratch::ScratchDir;
-use crate::{browser, driver, mpi, python};
+use crate::{browser, driver, mpi, python, web};
 
 /// The target of browsers.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
@@ -37,11 +39,23 @@ pub(crate) fn test(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
     )
 }
 
-/// The same with all tests, none of which may skip for want of ONNX Runtime.
+/// The same with all tests, none of which may skip for want of ONNX Runtime; every program that fails is told.
 fn test_all(host: &impl Host) -> Result<(), Failure> {
     python::setup(host)?;
-    let tests = Invocation::new(host::cargo(host), test_args(host, &[]));
+    let all = test_args(host, &["--no-fail-fast".into()]);
+    let tests = Invocation::new(host::cargo(host), all);
     with_driver(host, tests.with_var(REQUIRED, "1"))
+}
+
+/// All tests, and beside them the build of what a browser is given: cargo locks another directory for it, and each of
+/// its two modules is linked on one core.
+fn test_all_and_build_page(host: &impl Host) -> Result<(), Failure> {
+    thread::scope(|scope| {
+        let page = scope.spawn(|| web::build_with_parity(host));
+        test_all(host)?;
+        page.join()
+            .unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+    })
 }
 
 /// Makes sure that there is a GPU driver, then runs a program that needs one.
@@ -143,7 +157,8 @@ fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
 
 /// Goes through the check list and stops at the first failure.
 pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
-    if host.os() == "linux" {
+    let is_linux = host.os() == "linux";
+    if is_linux {
         mpi::setup(host)?;
     }
     let checks = checks(host);
@@ -157,8 +172,9 @@ pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
                 host.run_or_fail(invocation)
             }
             Check::WasmTarget => add_wasm_target(host),
+            Check::Test if is_linux => test_all_and_build_page(host),
             Check::Test => test_all(host),
-            Check::BrowserTest if host.os() == "linux" => browser::test(host),
+            Check::BrowserTest if is_linux => browser::test(host),
             Check::BrowserTest => {
                 eprintln!("left out: they need a browser whose WebGPU is SwiftShader, as on Linux");
                 Ok(())
@@ -221,7 +237,7 @@ mod tests {
         let fake = ready()?;
         assert!(test(&fake, &os_strings(&["--test", "parity"])).is_ok());
         assert_eq!(
-            *fake.ran.borrow(),
+            fake.ran(),
             [
                 "cargo test --release --config profile.release.package.wgrad.opt-level=1 --workspace --test parity"
             ]
@@ -236,7 +252,7 @@ mod tests {
         let expected = [
             "/opt/rust/bin/cargo test --release --config profile.release.package.wgrad.opt-level=1 --workspace",
         ];
-        assert_eq!(*fake.ran.borrow(), expected);
+        assert_eq!(fake.ran(), expected);
         Ok(())
     }
 
@@ -261,7 +277,7 @@ mod tests {
             u8::from(!lent.is_some_and(|dir| Path::new(dir).is_dir()))
         });
         assert!(test(&fake, &[]).is_ok());
-        let ran = fake.ran.borrow();
+        let ran = fake.ran();
         assert_eq!(ran.len(), 1);
         assert!(!lent_dir(&ran[0]).is_some_and(|dir| Path::new(dir).exists()));
         Ok(())
@@ -286,7 +302,7 @@ mod tests {
     fn no_test_runs_without_a_driver() -> io::Result<()> {
         let fake = Fake::new("linux")?;
         assert!(test(&fake, &[]).is_err());
-        assert!(fake.ran.borrow().is_empty());
+        assert!(fake.ran().is_empty());
         Ok(())
     }
 
@@ -298,8 +314,13 @@ mod tests {
             .file("/usr/lib/libvulkan.so.1")?
             .file("/usr/share/vulkan/icd.d/lvp_icd.json")?;
         assert!(ci(&fake).is_ok());
-        let ran = fake.ran.borrow();
-        assert_eq!(ran[..LIST.len()], LIST.map(with_mpi));
+        let ran = fake.ran();
+        let list = LIST.map(with_mpi);
+        let before_tests = LIST.len() - 1;
+        assert_eq!(ran[..before_tests], list[..before_tests]);
+        let behind: Vec<&String> = ran[before_tests..].iter().collect();
+        // The page is built beside the tests.
+        assert!(behind.contains(&&list[before_tests]), "{behind:?}");
         assert!(ran.last().is_some_and(|line| line.contains("node --test")));
         Ok(())
     }
@@ -321,14 +342,14 @@ mod tests {
         "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --release --workspace",
         "rustup target add wasm32-unknown-unknown",
         "cargo clippy --profile web --target wasm32-unknown-unknown --workspace --lib -- -D warnings",
-        "WGRAD_REQUIRE_ONNXRUNTIME=1 cargo test --release --config profile.release.package.wgrad.opt-level=1 --workspace",
+        "WGRAD_REQUIRE_ONNXRUNTIME=1 cargo test --release --config profile.release.package.wgrad.opt-level=1 --workspace --no-fail-fast",
     ];
 
     #[test]
     fn ci_ends_with_the_tests_where_no_browser_has_a_software_gpu() -> io::Result<()> {
         let fake = Fake::new("macos")?.env("WGRAD_PYTHON", "/usr/bin/python3");
         assert!(ci(&fake).is_ok());
-        assert_eq!(*fake.ran.borrow(), LIST);
+        assert_eq!(fake.ran(), LIST);
         Ok(())
     }
 
@@ -337,10 +358,10 @@ mod tests {
         let fake = Fake::new("macos")?;
         let failure = ci(&fake).err().map(|failure| failure.message);
         assert!(failure.is_some_and(|message| message.contains("requirements.txt")));
-        assert_eq!(*fake.ran.borrow(), LIST[..LIST.len() - 1]);
+        assert_eq!(fake.ran(), LIST[..LIST.len() - 1]);
         assert!(test(&fake, &[]).is_ok());
         assert_eq!(
-            fake.ran.borrow()[LIST.len() - 1],
+            fake.ran()[LIST.len() - 1],
             "cargo test --release --config profile.release.package.wgrad.opt-level=1 --workspace"
         );
         Ok(())
@@ -352,7 +373,7 @@ mod tests {
             .on_run(|_, line| if line.contains("clippy") { 101 } else { 0 });
         let failure = ci(&fake).err();
         assert_eq!(failure.map(|failure| failure.code), Some(101));
-        assert_eq!(fake.ran.borrow().len(), 2);
+        assert_eq!(fake.ran().len(), 2);
         Ok(())
     }
 
@@ -363,7 +384,7 @@ mod tests {
             "/rust/wasm/lib\n",
         );
         assert!(add_wasm_target(&fake).is_ok());
-        assert!(fake.ran.borrow().is_empty());
+        assert!(fake.ran().is_empty());
         Ok(())
     }
 }

@@ -239,7 +239,7 @@ mod tests {
         let root = fake.root();
         let tool = root.join("target/tools/bin/wasm-bindgen");
         assert_eq!(
-            *fake.ran.borrow(),
+            fake.ran(),
             [
                 "rustup target add wasm32-unknown-unknown".to_owned(),
                 "cargo install --debug --version =0.2.99 --root target/tools wasm-bindgen-cli".to_owned(),
@@ -275,7 +275,7 @@ mod tests {
     fn the_tests_have_a_crate_of_their_own() -> io::Result<()> {
         let fake = checkout(100)?;
         assert!(build_with_parity(&fake).is_ok());
-        let ran = fake.ran.borrow();
+        let ran = fake.ran();
         let compiled = ran.iter().filter(|line| line.starts_with("cargo build"));
         let both = "cargo build --package wgrad-web --package wgrad-parity --lib \
                     --target wasm32-unknown-unknown --profile web";
@@ -294,7 +294,7 @@ mod tests {
             let asked = format!("{} --version", tool.display());
             let fake = fake.answers(asked, &format!("wasm-bindgen {version}\n"));
             assert!(build(&fake).is_ok());
-            let ran = fake.ran.borrow();
+            let ran = fake.ran();
             let installed = ran.iter().any(|line| line.contains("install"));
             assert_eq!(installed, installs, "{version}");
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Trainer;
 use crate::clock::Instant;
 #[cfg(not(target_arch = "wasm32"))]
-use crate::distributed::shared_steps_within;
+use crate::distributed::distributed_steps_within;
 use crate::error::Error;
 use crate::ops::metrics::HISTORY;
 use crate::pace::Pace;
@@ -49,8 +49,8 @@ impl<F: Float> Trainer<F> {
     pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
-        if self.shared.is_some() {
-            return shared_steps_within(self, time);
+        if self.data_parallel.is_some() {
+            return distributed_steps_within(self, time);
         }
         let (start, first) = (Instant::now(), self.steps_taken());
         let (mut pace, mut taken, mut now) = (Pace::default(), 0, 1);

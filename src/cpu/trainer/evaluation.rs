@@ -7,6 +7,8 @@ use super::super::evaluation::{Total, evaluation};
 use super::Trainer;
 use crate::confusion::Prediction;
 use crate::data::Examples;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::check_averaged;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::fit::{check_classes, check_fit};
@@ -22,13 +24,13 @@ impl<F: Float> Trainer<F> {
     /// [`Error::Shape`] when the data set does not fit the network.
     pub fn evaluate(&self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
         #[cfg(not(target_arch = "wasm32"))]
-        if let Some(shared) = &self.shared {
-            self.check_averaged()?;
-            let (share, examples) = (shared.share(), examples.into());
-            let own = |passes| share.own(passes);
+        if let Some(shared) = &self.data_parallel {
+            check_averaged(self.data_parallel.as_deref())?;
+            let (partition, examples) = (shared.partition(), examples.into());
+            let own = |passes| partition.own(passes);
             let mut totals = self.network.totals(&*self.loss, &examples, own)?;
             let numbers = bytemuck::cast_slice_mut(&mut totals);
-            share.gather(numbers, size_of::<Total>() / 4)?;
+            partition.gather(numbers, size_of::<Total>() / 4)?;
             return Ok(evaluation(&*self.loss, &examples, &totals));
         }
         self.network.evaluate(&*self.loss, examples)

@@ -7,6 +7,8 @@ use super::super::footprint;
 use super::super::passes::Context;
 use super::super::workspace::Workspace;
 use super::{Trainer, as_f32};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::check_alone;
 use crate::error::Error;
 use crate::fit::{check_given, check_weights};
 use crate::network::Wanted;
@@ -98,7 +100,10 @@ impl<F: Float> Trainer<F> {
     ) -> Result<F, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
-        self.check_alone("steps on rows that are given")?;
+        check_alone(
+            self.data_parallel.as_deref(),
+            "steps on rows that are given",
+        )?;
         check_given(self.network.graph(), &*self.loss, x, &targets)?;
         let coefficients = self.updater.coefficients()?;
         let before = self.steps_taken();

@@ -6,6 +6,8 @@ use std::path::Path;
 use super::Trainer;
 use super::minibatches::Source;
 use crate::checkpoint::{self, Changes, Position, Resumed, State};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::check_averaged;
 use crate::error::Error;
 
 /// Checkpoints hold `f32`.
@@ -37,7 +39,7 @@ impl Trainer<f32> {
     /// has failed; [`Error::Memory`] when the host has no room for it.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
-        self.check_averaged()?;
+        check_averaged(self.data_parallel.as_deref())?;
         self.soundness.check_saving(self.steps_taken())?;
         let kept = self.updater.roles().len();
         let graph = self.network.graph();
@@ -70,7 +72,7 @@ impl Trainer<f32> {
             changes,
         };
         #[cfg(not(target_arch = "wasm32"))]
-        if let Some(shared) = &self.shared {
+        if let Some(shared) = &self.data_parallel {
             shared.check_same("file to go on from", bytes)?;
         }
         let contents = checkpoint::decode(self.network.graph(), Some(resumed), bytes)?;
@@ -86,7 +88,7 @@ impl Trainer<f32> {
         self.best.forget();
         self.losses.clear();
         #[cfg(not(target_arch = "wasm32"))]
-        if let Some(shared) = &mut self.shared {
+        if let Some(shared) = &mut self.data_parallel {
             shared.resumed();
         }
         self.soundness.begin_anew(start.step);
@@ -111,8 +113,12 @@ impl Trainer<f32> {
     /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        if self.shared.as_ref().is_some_and(|shared| !shared.leads()) {
-            return self.check_averaged();
+        if self
+            .data_parallel
+            .as_ref()
+            .is_some_and(|shared| !shared.leads())
+        {
+            return check_averaged(self.data_parallel.as_deref());
         }
         Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)
     }

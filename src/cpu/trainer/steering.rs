@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::Trainer;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::check_alone;
 use crate::error::Error;
 use crate::fit::nothing_to_accumulate;
 use crate::network::{Groups, Parameters};
@@ -91,7 +93,10 @@ impl<F: Float> Trainer<F> {
     /// As there, or [`Error::Memory`] when the host has no room for the sums of gradients.
     pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
         #[cfg(not(target_arch = "wasm32"))]
-        self.check_alone("another number of minibatches")?;
+        check_alone(
+            self.data_parallel.as_deref(),
+            "another number of minibatches",
+        )?;
         let of_data = self.minibatches.as_mut();
         let of_data = of_data.ok_or_else(nothing_to_accumulate)?;
         of_data.accumulate(&self.network, minibatches)

@@ -42,18 +42,34 @@ impl<F: Float> Updater<F> {
         }
     }
 
-    /// All that is kept from step to step, a parameter after another.
+    /// Which parameters are trained: what is frozen is the same in all processes.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(in crate::cpu) fn all_kept(&self) -> impl Iterator<Item = &Array2<F>> {
-        let average = self.average.iter().flat_map(|of| &of.values);
-        self.state.iter().flatten().chain(average)
+    pub(in crate::cpu) fn is_trained(&self) -> Vec<bool> {
+        let groups = self.groups.resolved();
+        groups.iter().map(|group| !group.is_frozen()).collect()
+    }
+
+    /// All that is kept of those from step to step, a parameter after another.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(in crate::cpu) fn kept_of_trained(&self) -> impl Iterator<Item = &Array2<F>> {
+        let average = self
+            .average
+            .iter()
+            .flat_map(|of| trained(&of.values, self.is_trained()));
+        trained(&self.state, self.is_trained())
+            .flatten()
+            .chain(average)
     }
 
     /// The same, to be replaced.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(in crate::cpu) fn all_kept_mut(&mut self) -> impl Iterator<Item = &mut Array2<F>> {
+    pub(in crate::cpu) fn kept_of_trained_mut(&mut self) -> impl Iterator<Item = &mut Array2<F>> {
+        let is_trained = self.is_trained();
         let average = self.average.iter_mut().flat_map(|of| &mut of.values);
-        self.state.iter_mut().flatten().chain(average)
+        let average = trained(average, is_trained.clone());
+        trained(&mut self.state, is_trained)
+            .flatten()
+            .chain(average)
     }
 }
 
@@ -71,4 +87,14 @@ impl Updater<f32> {
             (role, of_parameters)
         })
     }
+}
+
+/// Of what there is of every parameter that of those which are trained.
+#[cfg(not(target_arch = "wasm32"))]
+pub(in crate::cpu) fn trained<T>(
+    all: impl IntoIterator<Item = T>,
+    is_trained: Vec<bool>,
+) -> impl Iterator<Item = T> {
+    let all = all.into_iter().zip(is_trained);
+    all.filter(|(_, is_trained)| *is_trained).map(|(of, _)| of)
 }

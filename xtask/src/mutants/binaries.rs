@@ -194,7 +194,7 @@ pub(crate) mod tests {
                 .env("RUSTFLAGS", "-C x"),
         );
         let suite = suite(&fake).map_err(|failure| io::Error::other(failure.to_string()))?;
-        let build = fake.ran.borrow()[0].clone();
+        let build = fake.ran()[0].clone();
         let expected = "RUSTFLAGS='-C x --cfg wgrad_faults' cargo test --release --no-run --message-format \
             json-render-diagnostics --target-dir /t/mutants --package wgrad --lib --test contract --test gradients ";
         assert!(build.starts_with(expected), "{build}");

@@ -36,7 +36,7 @@ mod tests {
         let fake = ready()?.answers("cargo mutants --version", "cargo-mutants 27.1.0");
         let args = ["--file", "src/ops/clip.rs"].map(OsString::from);
         assert!(run(&fake, &args).is_ok());
-        assert_eq!(*fake.ran.borrow(), ["cargo mutants --file src/ops/clip.rs"]);
+        assert_eq!(fake.ran(), ["cargo mutants --file src/ops/clip.rs"]);
         Ok(())
     }
 
@@ -45,7 +45,7 @@ mod tests {
         let fake = ready()?;
         let message = run(&fake, &[]).err().map(|failure| failure.message);
         assert!(message.is_some_and(|text| text.contains("cargo install --locked cargo-mutants")));
-        assert!(fake.ran.borrow().is_empty());
+        assert!(fake.ran().is_empty());
         Ok(())
     }
 }

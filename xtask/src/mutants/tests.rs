@@ -8,7 +8,7 @@ const SHADER: &str = "fn f() {\n    a = min(b, c);\n}\n";
 const LIST: &str = "one.wgsl f\n- a = min(b, c);\n+ a = max(b, c);\n= They are equal.\n";
 
 /// A machine with one shader and a test of each kind, which sees a fault as `judge` says by the faulty text.
-fn machine(list: &str, judge: impl Fn(&str) -> u8 + 'static) -> io::Result<Fake> {
+fn machine(list: &str, judge: impl Fn(&str) -> u8 + Send + Sync + 'static) -> io::Result<Fake> {
     let named = |line: &str, variable: &str| -> Option<PathBuf> {
         let (_, rest) = line.split_once(&format!("{variable}="))?;
         Some(rest.split(' ').next()?.into())
@@ -41,7 +41,7 @@ fn wgsl_of(fake: &Fake, line: &str) -> Result<(), String> {
 
 /// How many tests were run with a fault, apart from the text that is no WGSL.
 fn planted(fake: &Fake) -> usize {
-    let ran = fake.ran.borrow();
+    let ran = fake.ran();
     ran.iter()
         .filter(|line| line.contains("WGRAD_FAULT"))
         .count()
@@ -89,7 +89,7 @@ fn a_list_with_a_fault_that_is_gone_is_told_before_anything_is_built() -> io::Re
         message.contains("equivalent.txt:1: there is no such fault in two.wgsl"),
         "{message}"
     );
-    assert!(fake.ran.borrow().is_empty());
+    assert!(fake.ran().is_empty());
     Ok(())
 }
 
@@ -122,7 +122,7 @@ fn a_shader_that_no_test_meets_is_told() -> io::Result<()> {
 fn only_the_sanitizer_can_look() -> io::Result<()> {
     let fake = machine(LIST, |_| 101)?;
     assert_eq!(wgsl_of(&fake, "--sanitizer"), Ok(()));
-    let ran = fake.ran.borrow();
+    let ran = fake.ran();
     let is_test = |line: &&String| line.contains("--exact");
     for line in ran.iter().filter(is_test) {
         let is_of_it = ["/t/parity ", "/t/sanitize "].map(|program| line.contains(program));
@@ -137,6 +137,6 @@ fn a_list_of_faults_needs_no_driver() -> io::Result<()> {
     fake.write("shaders/one.wgsl", SHADER)?;
     fake.write(equivalent::FILE, "")?;
     assert_eq!(wgsl_of(&fake, "--list"), Ok(()));
-    assert!(fake.ran.borrow().is_empty());
+    assert!(fake.ran().is_empty());
     Ok(())
 }

@@ -1,4 +1,5 @@
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::binaries::{Binary, Test};
 use super::super::faults::faults;
@@ -39,7 +40,7 @@ fn test_of(line: &str) -> &str {
 }
 
 /// A machine whose tests meet the shader `one`, but for `quick`, and see a fault by what the text has become.
-fn machine(judge: impl Fn(&str, &str) -> u8 + 'static) -> io::Result<Fake> {
+fn machine(judge: impl Fn(&str, &str) -> u8 + Send + Sync + 'static) -> io::Result<Fake> {
     Ok(Fake::new("linux")?.on_run(move |_, line| {
         if let Some(met) = named(line, MET) {
             let shaders = match test_of(line) {
@@ -60,7 +61,7 @@ fn verdicts(fake: &Fake, jobs: usize) -> Result<(Vec<Verdict>, usize), Failure> 
     let mut runner = Runner::new(fake, &suite, scratch.path(), jobs);
     runner.grace = Duration::ZERO;
     runner.look()?;
-    let before = fake.ran.borrow().len();
+    let before = fake.ran().len();
     let faults = faults("one", TEXT);
     let faults: Vec<&Fault> = faults.iter().collect();
     let texts = BTreeMap::from([("one".to_owned(), TEXT.to_owned())]);
@@ -69,7 +70,7 @@ fn verdicts(fake: &Fake, jobs: usize) -> Result<(Vec<Verdict>, usize), Failure> 
         verdicts.borrow_mut()[number] = Some(verdict);
     })?;
     let verdicts = verdicts.into_inner().into_iter().flatten().collect();
-    Ok((verdicts, fake.ran.borrow().len() - before))
+    Ok((verdicts, fake.ran().len() - before))
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn a_crash_and_an_endless_test_see_a_fault_and_what_is_no_wgsl_is_none() -> io::
 
 #[test]
 fn a_test_that_is_slow_because_the_machine_is_gets_more_time() -> io::Result<()> {
-    let faulty = Cell::new(0);
+    let faulty = AtomicUsize::new(0);
     let fake = Fake::new("linux")?.on_run(move |_, line| {
         if let Some(met) = named(line, MET) {
             return u8::from(fs::write(met, "one\n").is_err());
@@ -126,8 +127,10 @@ fn a_test_that_is_slow_because_the_machine_is_gets_more_time() -> io::Result<()>
             thread::sleep(Duration::from_millis(100));
             return 0;
         }
-        faulty.set(faulty.get() + 1);
-        if faulty.get() == 1 { ENDLESS } else { 101 }
+        match faulty.fetch_add(1, Ordering::Relaxed) {
+            0 => ENDLESS,
+            _ => 101,
+        }
     });
     let (verdicts, ran) = verdicts(&fake, 1).unwrap_or_default();
     let caught = Verdict::Caught {
@@ -145,7 +148,7 @@ fn nothing_is_planted_when_a_test_fails_without_a_fault() -> io::Result<()> {
     let fake = Fake::new("linux")?.on_run(|_, line| u8::from(test_of(line) == "all"));
     let message = verdicts(&fake, 1).err().map(|failure| failure.message);
     assert!(message.is_some_and(|text| text.starts_with("contract::all fails without any fault")));
-    assert!(fake.ran.borrow().iter().all(|line| !line.contains(FAULT)));
+    assert!(fake.ran().iter().all(|line| !line.contains(FAULT)));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::own;
-use super::{Distribution, Exchange, World, check_same};
+use super::{Distribution, Exchange, World, check_same, not_distributed};
 use crate::clock::Instant;
 use crate::error::Error;
 use crate::memory::{self, bytes_of};
@@ -14,7 +14,7 @@ use crate::ops::metrics::HISTORY;
 
 /// What this process has of a training by several.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct DataParallel {
     world: Arc<dyn World>,
     own: Range<usize>,
     kind: Kind,
@@ -33,7 +33,7 @@ enum Kind {
     },
 }
 
-impl Shared {
+impl DataParallel {
     /// For a network, and so many minibatches of a step.
     ///
     /// # Errors
@@ -89,8 +89,8 @@ impl Shared {
     }
 
     /// How the parts of a whole are shared out.
-    pub(crate) fn share(&self) -> Share {
-        Share(Arc::clone(&self.world))
+    pub(crate) fn partition(&self) -> Partition {
+        Partition(Arc::clone(&self.world))
     }
 
     /// Whether this process is the one that writes.
@@ -102,25 +102,33 @@ impl Shared {
     pub(crate) fn check_same(&self, what: &str, bytes: &[u8]) -> Result<(), Error> {
         check_same(&*self.world, what, bytes)
     }
+}
 
-    /// Whether all processes have the same parameters.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] when some steps are local, and their mean is still to come.
-    pub(crate) fn check_averaged(&self) -> Result<(), Error> {
-        match self.kind {
-            Kind::Parameters { every, since, .. } if since > 0 => {
-                let expected = format!(
-                    "0 or a multiple of the {every} local steps, behind which all processes have the same parameters"
-                );
-                Err(Error::setting(
-                    "local steps before this call",
-                    expected,
-                    since,
-                ))
-            }
-            _ => Ok(()),
+/// Whether steps are those of this process alone.
+///
+/// # Errors
+/// [`Error::Setting`] where they are not, which names what cannot be shared.
+pub(crate) fn check_alone(of: Option<&DataParallel>, what: &str) -> Result<(), Error> {
+    match of {
+        None => Ok(()),
+        Some(_) => Err(not_distributed(what)),
+    }
+}
+
+/// Whether all processes have the same parameters.
+///
+/// # Errors
+/// [`Error::Setting`] when some steps are local, and their mean is still to come.
+pub(crate) fn check_averaged(of: Option<&DataParallel>) -> Result<(), Error> {
+    match of.map(|of| &of.kind) {
+        Some(&Kind::Parameters { every, since, .. }) if since > 0 => {
+            let expected = format!(
+                "0 or a multiple of the {every} local steps, behind which all processes have the same parameters"
+            );
+            let name = "local steps before this call";
+            Err(Error::setting(name, expected, since))
         }
+        _ => Ok(()),
     }
 }
 
@@ -157,9 +165,9 @@ fn check_memory(graph: &Graph, shards: usize) -> Result<(), Error> {
 
 /// The processes that have a part each of what is computed.
 #[derive(Debug, Clone)]
-pub(crate) struct Share(Arc<dyn World>);
+pub(crate) struct Partition(Arc<dyn World>);
 
-impl Share {
+impl Partition {
     /// Those of so many things that this process computes.
     pub(crate) fn own(&self, count: usize) -> Range<usize> {
         own(self.0.rank(), self.0.size(), count)
@@ -187,8 +195,8 @@ impl Share {
 }
 
 /// A training whose steps can be shared.
-pub(crate) trait Shares {
-    fn shared(&mut self) -> &mut Option<Box<Shared>>;
+pub(crate) trait Replica {
+    fn data_parallel(&mut self) -> &mut Option<Box<DataParallel>>;
 
     fn steps_before(&self) -> u64;
 
@@ -223,17 +231,20 @@ pub(crate) trait Shares {
 }
 
 /// Takes steps together with the other processes; the mean loss of each.
-pub(crate) fn shared_steps<T: Shares>(training: &mut T, count: usize) -> Result<Vec<f32>, Error> {
-    let Some(mut shared) = training.shared().take() else {
+pub(crate) fn distributed_steps<T: Replica>(
+    training: &mut T,
+    count: usize,
+) -> Result<Vec<f32>, Error> {
+    let Some(mut shared) = training.data_parallel().take() else {
         unreachable!("it is shared");
     };
     // Within it, local steps are those of a process by itself.
     let taken = take_steps(training, &mut shared.kind, count);
-    *training.shared() = Some(shared);
+    *training.data_parallel() = Some(shared);
     taken
 }
 
-fn take_steps<T: Shares>(
+fn take_steps<T: Replica>(
     training: &mut T,
     kind: &mut Kind,
     count: usize,
@@ -279,7 +290,7 @@ fn take_steps<T: Shares>(
 }
 
 /// Steps of this process by itself; mean losses over the processes.
-fn local_steps<T: Shares>(
+fn local_steps<T: Replica>(
     training: &mut T,
     exchange: &mut Exchange,
     steps: usize,
@@ -302,16 +313,16 @@ fn local_steps<T: Shares>(
 }
 
 /// Takes steps for about so long, by the clock of process 0; returns how many.
-pub(crate) fn shared_steps_within<T: Shares>(
+pub(crate) fn distributed_steps_within<T: Replica>(
     training: &mut T,
     time: Duration,
 ) -> Result<usize, Error> {
     let start = Instant::now();
     let mut taken = 0;
     loop {
-        taken += shared_steps(training, 1)?.len();
+        taken += distributed_steps(training, 1)?.len();
         let goes_on = u32::from(start.elapsed() < time);
-        let Some(shared) = training.shared() else {
+        let Some(shared) = training.data_parallel() else {
             unreachable!("it is shared");
         };
         let world = shared.world();

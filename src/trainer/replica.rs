@@ -1,11 +1,11 @@
 //! What a GPU does of steps that several processes share.
 
 use super::{Source, Trainer};
-use crate::distributed::{Distribution, Shared, Shares, check_same, not_shared};
+use crate::distributed::{DataParallel, Distribution, Replica, check_same, not_distributed};
 use crate::error::{Error, Unfused};
 use crate::gpu::block_on;
 use crate::steps::copy;
-use crate::tensor::Arena;
+use crate::tensor::{Arena, Tensor};
 
 impl Trainer {
     /// Shares the steps from now on out among processes: each computes some of the minibatches that a step
@@ -13,54 +13,43 @@ impl Trainer {
     ///
     /// All processes make the same trainer, and call the same methods in the same order. [`evaluate`](Self::evaluate) is
     /// shared out, too; [`save`](Self::save) writes on process 0 alone; [`resume`](Self::resume) looks whether all have the
-    /// same file.
+    /// same file. Later, with another distribution of the same processes, it changes how steps are shared.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there is no data set, there are more processes than minibatches of a step, a layer keeps
+    /// [`Error::Setting`] when there is no data set, between two means of local steps, when there are more processes than minibatches of a step, a layer keeps
     /// state from step to step (as [`BatchNorm`](crate::ops::BatchNorm) does), or a process has another device or training
     /// than process 0: updates would not be the same; [`Error::Plan`] where fused steps were asked for; [`Error::Process`]
     /// when one has left; or an error of the device. Then nothing is changed.
     pub fn distribute(&mut self, distribution: Distribution) -> Result<(), Error> {
         let Source::Examples { accumulated, .. } = &self.source else {
-            return Err(not_shared("a trainer without a data set"));
+            return Err(not_distributed("a trainer without a data set"));
         };
-        self.check_alone("steps that are shared already")?;
         self.check_unfused(Unfused::Steered)?;
         let shards = *accumulated;
         let device = self.model.gpu().description();
         check_same(&*distribution.world, "device", device.as_bytes())?;
-        let shared = Shared::new(distribution, self.model.graph(), shards)?;
+        let shared = DataParallel::new(distribution, self.model.graph(), shards)?;
         shared.check_same("training", &self.to_safetensors()?)?;
-        self.shared = Some(Box::new(shared));
+        let before = self.data_parallel.replace(Box::new(shared));
         self.data_sets.forget_evaluators();
         let recorded = self.record_again();
         if recorded.is_err() {
-            self.shared = None;
+            self.data_parallel = before;
         }
         recorded
     }
 
-    /// Whether steps are taken by this process alone.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] where they are not, which names what cannot be shared.
-    pub(super) fn check_alone(&self, what: &str) -> Result<(), Error> {
-        match self.shared {
-            None => Ok(()),
-            Some(_) => Err(not_shared(what)),
-        }
+    /// Of what there is of every parameter that of those which are trained: what is frozen is the same in all processes.
+    fn trained<'a, T>(&'a self, all: &'a [T]) -> impl Iterator<Item = &'a T> {
+        let groups = self.updater.groups().resolved();
+        let trained = all
+            .iter()
+            .zip(groups)
+            .filter(|(_, group)| !group.is_frozen());
+        trained.map(|(of, _)| of)
     }
 
-    /// Whether all processes have the same parameters.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] when some steps are local, and their mean is still to come.
-    pub(super) fn check_averaged(&self) -> Result<(), Error> {
-        let shared = self.shared.as_ref();
-        shared.map_or(Ok(()), |shared| shared.check_averaged())
-    }
-
-    /// All that is trained and kept from step to step.
+    /// All that is kept from step to step.
     fn arenas(&self) -> Vec<Arena> {
         let kept = self.updater.kept().map(|(_, arena)| arena.clone());
         std::iter::once(self.model.parameter_arena().clone())
@@ -69,9 +58,9 @@ impl Trainer {
     }
 }
 
-impl Shares for Trainer {
-    fn shared(&mut self) -> &mut Option<Box<Shared>> {
-        &mut self.shared
+impl Replica for Trainer {
+    fn data_parallel(&mut self) -> &mut Option<Box<DataParallel>> {
+        &mut self.data_parallel
     }
 
     fn steps_before(&self) -> u64 {
@@ -89,7 +78,7 @@ impl Shares for Trainer {
     fn gradients(&mut self, shard: usize, to: &mut [f32]) -> Result<(), Error> {
         let gpu = self.model.gpu().clone();
         let shards = self.source.shards_mut();
-        let shards = shards.ok_or_else(|| not_shared("whole steps"))?;
+        let shards = shards.ok_or_else(|| not_distributed("whole steps"))?;
         shards.gradients(&gpu, shard, to)
     }
 
@@ -97,7 +86,7 @@ impl Shares for Trainer {
         let gpu = self.model.gpu().clone();
         let shards = self.source.shards_mut();
         shards
-            .ok_or_else(|| not_shared("whole steps"))?
+            .ok_or_else(|| not_distributed("whole steps"))?
             .update(&gpu, mean)?;
         self.updater.advance(1);
         Ok(())
@@ -108,7 +97,9 @@ impl Shares for Trainer {
     }
 
     fn value_count(&self) -> usize {
-        self.arenas().iter().map(Arena::numbers).sum()
+        let arenas = self.arenas();
+        let trained = arenas.iter().flat_map(|of| self.trained(of.tensors()));
+        trained.map(Tensor::len).sum()
     }
 
     fn values(&self, to: &mut [f32]) -> Result<(), Error> {
@@ -119,7 +110,8 @@ impl Shares for Trainer {
             .collect();
         let mut left = to;
         for read in reads {
-            left = copy(&block_on(read)?, left);
+            let all = block_on(read)?;
+            left = copy(self.trained(&all), left);
         }
         Ok(())
     }
@@ -127,7 +119,11 @@ impl Shares for Trainer {
     fn set_values(&mut self, values: &[f32]) -> Result<(), Error> {
         let mut left = values;
         for arena in self.arenas() {
-            left = arena.write_numbers(self.model.gpu(), left)?;
+            for tensor in self.trained(arena.tensors()) {
+                let (own, rest) = left.split_at(tensor.len());
+                self.model.gpu().write(tensor, own)?;
+                left = rest;
+            }
         }
         self.source.parameters_changed();
         Ok(())

@@ -3,8 +3,9 @@
 use ndarray::Array2;
 
 use super::super::dense::dense;
+use super::super::updater::trained;
 use super::{Trainer, as_f32, in_f32, no_data};
-use crate::distributed::{Distribution, Shared, Shares, check_same, not_shared};
+use crate::distributed::{DataParallel, Distribution, Replica, check_same, not_distributed};
 use crate::error::Error;
 use crate::ops::to_u32;
 use crate::reference::Float;
@@ -20,44 +21,29 @@ impl Trainer<f32> {
             .as_ref()
             .filter(|of| of.rows.examples().is_some());
         let shards = of_data.map(super::minibatches::Minibatches::accumulated);
-        let shards = shards.ok_or_else(|| not_shared("a trainer without a data set"))?;
-        self.check_alone("steps that are shared already")?;
+        let shards = shards.ok_or_else(|| not_distributed("a trainer without a data set"))?;
         check_same(&*distribution.world, "device", b"the CPU engine")?;
-        let shared = Shared::new(distribution, self.network.graph(), shards)?;
+        let shared = DataParallel::new(distribution, self.network.graph(), shards)?;
         shared.check_same("training", &self.to_safetensors()?)?;
         if let Some(minibatches) = &mut self.minibatches {
             minibatches.share(shared.own().clone());
         }
-        self.shared = Some(Box::new(shared));
+        self.data_parallel = Some(Box::new(shared));
         Ok(())
     }
 }
 
 impl<F: Float> Trainer<F> {
-    /// Whether steps are taken by this process alone.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] where they are not, which names what cannot be shared.
-    pub(super) fn check_alone(&self, what: &str) -> Result<(), Error> {
-        match self.shared {
-            None => Ok(()),
-            Some(_) => Err(not_shared(what)),
-        }
-    }
-
-    /// Whether all processes have the same parameters.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] when some steps are local, and their mean is still to come.
-    pub(super) fn check_averaged(&self) -> Result<(), Error> {
-        let shared = self.shared.as_ref();
-        shared.map_or(Ok(()), |shared| shared.check_averaged())
+    /// All that is trained, and kept of it from step to step.
+    fn trained(&self) -> impl Iterator<Item = &Array2<F>> {
+        let parameters = trained(&self.network.parameters, self.updater.is_trained());
+        parameters.chain(self.updater.kept_of_trained())
     }
 }
 
-impl<F: Float> Shares for Trainer<F> {
-    fn shared(&mut self) -> &mut Option<Box<Shared>> {
-        &mut self.shared
+impl<F: Float> Replica for Trainer<F> {
+    fn data_parallel(&mut self) -> &mut Option<Box<DataParallel>> {
+        &mut self.data_parallel
     }
 
     fn steps_before(&self) -> u64 {
@@ -104,23 +90,18 @@ impl<F: Float> Shares for Trainer<F> {
     }
 
     fn value_count(&self) -> usize {
-        numbers(
-            self.network
-                .parameters
-                .iter()
-                .chain(self.updater.all_kept()),
-        )
+        numbers(self.trained())
     }
 
     fn values(&self, to: &mut [f32]) -> Result<(), Error> {
-        let parameters = self.network.parameters.iter();
-        copy(parameters.chain(self.updater.all_kept()), to);
+        copy(self.trained(), to);
         Ok(())
     }
 
     fn set_values(&mut self, values: &[f32]) -> Result<(), Error> {
-        let left = fill(self.network.parameters.iter_mut(), values);
-        fill(self.updater.all_kept_mut(), left);
+        let parameters = trained(&mut self.network.parameters, self.updater.is_trained());
+        let left = fill(parameters, values);
+        fill(self.updater.kept_of_trained_mut(), left);
         Ok(())
     }
 
