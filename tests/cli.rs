@@ -17,6 +17,9 @@ mod book;
 mod data;
 #[path = "cli/endings.rs"]
 mod endings;
+#[cfg(all(feature = "mpi", target_os = "linux"))]
+#[path = "cli/hosts.rs"]
+mod hosts;
 #[cfg(target_os = "linux")]
 #[path = "cli/interruption.rs"]
 mod interruption;

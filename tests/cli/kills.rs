@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ use super::{Few, example, lines};
 
 /// As many of each kind as this environment variable says.
 const KILLS: &str = "WGRAD_KILLS";
-/// In about 15 s together.
+/// In about 20 s together.
 const FEW_KILLS: usize = 40;
 
 /// So many as the environment says, or else these few.
@@ -27,6 +27,19 @@ pub(super) fn kills(few: usize) -> usize {
 /// A moment in a span, another for every kill: multiples of the golden ratio lie evenly in it.
 pub(super) fn moment(kill: usize, span: Duration) -> Duration {
     span.mul_f64((kill as f64 * 0.618_033_988_75).fract())
+}
+
+/// Waits until a file is there, or another one in its place.
+pub(super) fn saves_again(path: &Path) {
+    let written = || fs::metadata(path).and_then(|file| file.modified()).ok();
+    let (before, began) = (written(), Instant::now());
+    while written() == before {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "nothing is saved"
+        );
+        sleep(Duration::from_millis(1));
+    }
 }
 
 /// What runs write, in a directory that holds nothing else.
@@ -59,14 +72,14 @@ impl Scene {
         command
     }
 
-    /// Starts a run and kills it.
-    fn kill(&self, words: &str, after: Duration) {
+    /// Starts a run, lets it come so far, and kills it.
+    fn kill(&self, words: &str, come: impl FnOnce(&Path)) {
         let mut command = self.run(words);
         if self.saved.exists() {
             command.arg("--resume").arg(&self.saved);
         }
         let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-        sleep(after);
+        come(&self.saved);
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -97,19 +110,16 @@ impl Scene {
 #[test]
 fn a_run_that_is_killed_while_it_saves_leaves_a_whole_file() {
     let scene = Scene::new();
-    let mut saves = 0;
     for kill in 0..kills(FEW_KILLS) {
-        let before = fs::read(&scene.saved).ok();
-        let after = Duration::from_millis(20) + moment(kill, Duration::from_millis(250));
-        scene.kill("--eval-every 1 --steps 1000000", after);
-        saves += usize::from(fs::read(&scene.saved).ok() != before);
-        scene.go_on(&format!("kill {kill}, after {after:?}"));
+        scene.kill("--eval-every 1 --steps 1000000", |saved| {
+            // From one save to the next, however slow the disk is.
+            saves_again(saved);
+            let began = Instant::now();
+            saves_again(saved);
+            sleep(moment(kill, began.elapsed()));
+        });
+        scene.go_on(&format!("kill {kill}"));
     }
-    // Or the kills would have come before the saves, and shown nothing.
-    assert!(
-        2 * saves >= kills(FEW_KILLS),
-        "{saves} kills came behind a save"
-    );
 }
 
 #[test]
@@ -118,7 +128,7 @@ fn a_run_that_is_killed_at_its_start_changes_no_file() {
     for kill in 0..kills(FEW_KILLS) {
         let before = fs::read(&scene.saved).ok();
         let after = moment(kill, Duration::from_millis(60));
-        scene.kill("--eval-every 0 --steps 1000000", after);
+        scene.kill("--eval-every 0 --steps 1000000", |_| sleep(after));
         assert!(fs::read(&scene.saved).ok() == before, "kill {kill}");
         scene.go_on(&format!("kill {kill}, after {after:?}"));
     }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::kills::{kills, moment};
+use super::kills::{kills, moment, saves_again};
 use super::{Few, example, last_line, lines, text};
 
 /// Within this, all processes end when one of them does.
@@ -15,14 +15,14 @@ const END: Duration = Duration::from_secs(10);
 const FEW_KILLS: usize = 4;
 
 /// So many processes with the same arguments, on however few cores.
-fn mpirun(processes: usize, program: &Command) -> Command {
+pub(super) fn mpirun(processes: usize, program: &Command) -> Command {
     let mut command = started();
     add_program(&mut command, processes, program);
     command
 }
 
 /// An `mpirun` of nothing yet.
-fn started() -> Command {
+pub(super) fn started() -> Command {
     let mut command = Command::new("mpirun");
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1");
     command.env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
@@ -34,13 +34,13 @@ fn started() -> Command {
     command
 }
 
-fn add_program(mpirun: &mut Command, processes: usize, program: &Command) {
+pub(super) fn add_program(mpirun: &mut Command, processes: usize, program: &Command) {
     mpirun.args(["-n", &processes.to_string()]);
     mpirun.arg(program.get_program()).args(program.get_args());
 }
 
 /// A training by several processes.
-fn training(few: &Few, words: &str) -> Command {
+pub(super) fn training(few: &Few, words: &str) -> Command {
     let mut command = example("train_gpu");
     command.args(["--mpi", "--unverified", "--data"]);
     command.arg(&few.path).args(words.split_whitespace());
@@ -199,9 +199,8 @@ fn processes_with_other_settings_are_told() {
         );
         command.arg(":");
         add_program(&mut command, 1, &training(&few, words));
-        let began = Instant::now();
+        // They would train for days.
         let output = command.output().unwrap();
-        assert!(began.elapsed() < END, "{words}");
         assert!(!output.status.success(), "{words}");
         of_program(&output)
     };
@@ -259,18 +258,6 @@ fn ends_within(child: &mut Child, time: Duration) -> bool {
     true
 }
 
-/// Whether a file is there, soon.
-fn appears(path: &Path) -> bool {
-    let began = Instant::now();
-    while !path.exists() {
-        if began.elapsed() > 3 * END {
-            return false;
-        }
-        sleep(Duration::from_millis(5));
-    }
-    true
-}
-
 const TRAINED: &str = "--device cpu --batch 20 --quiet --hidden 200";
 
 #[test]
@@ -300,10 +287,16 @@ fn a_killed_process_ends_all_and_the_training_goes_on_with_the_same_bits() {
                 "it has ended by itself"
             );
         };
-        // Also while it starts.
-        sleep(moment(kill, Duration::from_millis(1500)));
+        // Some while they start, and some when they train and save.
+        match kill % 2 {
+            0 => sleep(moment(kill, Duration::from_millis(1500))),
+            _ => {
+                saves_again(&saved);
+                sleep(moment(kill, Duration::from_millis(200)));
+            }
+        }
         let killed = Instant::now();
-        send(ids[kill % 2], "-KILL");
+        send(ids[kill / 2 % 2], "-KILL");
         let ended = ends_within(&mut child, END);
         assert!(ended, "kill {kill}");
         let output = child.wait_with_output().unwrap();
@@ -319,7 +312,6 @@ fn a_killed_process_ends_all_and_the_training_goes_on_with_the_same_bits() {
             sleep(Duration::from_millis(5));
         }
     }
-    assert!(appears(&saved), "none of {kills} kills came behind a save");
     let (step, _) = super::saving::contents(&saved);
     let steps = step.parse::<usize>().unwrap() + 7;
     let finish = |from: Option<&Path>, to: &Path, processes| {
@@ -352,7 +344,7 @@ fn an_interrupted_training_is_saved_by_one_of_them() {
             let mut command = mpirun(2, &command);
             command.stdout(Stdio::null()).stderr(Stdio::piped());
             let mut child = command.spawn().unwrap();
-            assert!(appears(&saved), "{signal}");
+            saves_again(&saved);
             send(child.id(), signal);
             let ended = ends_within(&mut child, END);
             assert!(ended, "{signal}");
