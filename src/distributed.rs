@@ -45,7 +45,6 @@ use crate::error::Error;
 pub(crate) use data_parallel::{
     DataParallel, Replica, check_alone, check_averaged, distributed_steps, distributed_steps_within,
 };
-pub(crate) use exchange::Exchange;
 pub use threads::Threads;
 
 /// The processes that train together, as one of them sees them. All call the same methods in the same order.

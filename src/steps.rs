@@ -25,7 +25,7 @@ use crate::updater::Updater;
 
 pub use batch::Batch;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use shards::{Shards, copy};
+pub(crate) use shards::Shards;
 
 /// Past this, the vectors that record a pass grow and each dispatch costs more.
 const DISPATCHES_PER_SUBMIT: usize = 2_000;

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exchange::own;
-use super::{Distribution, Exchange, World, check_same, not_distributed};
+use super::exchange::{Averaged, Exchange, own};
+use super::{Distribution, World, check_same, not_distributed};
 use crate::clock::Instant;
 use crate::error::Error;
 use crate::memory::{self, bytes_of};
@@ -53,7 +53,7 @@ impl DataParallel {
         }
         let of_gradients = Exchange::new(Arc::clone(&world), shards)?;
         let own = of_gradients.own();
-        check_memory(graph, own.len())?;
+        check_memory(graph, of_gradients.kept())?;
         let kind = match local_steps {
             None => Kind::Gradients(of_gradients),
             Some(every) => Kind::Parameters {
@@ -147,15 +147,14 @@ fn check_local(steps: usize, shards: usize, processes: usize) -> Result<usize, E
     Ok(steps)
 }
 
-/// Whether there is room for the sums of so many shards, what is received and the mean.
-fn check_memory(graph: &Graph, shards: usize) -> Result<(), Error> {
+/// Whether there is room for what an exchange of gradients keeps, so many times as much as they are, and a copy of them.
+fn check_memory(graph: &Graph, kept: usize) -> Result<(), Error> {
     let parameters = graph
         .parameters
         .iter()
         .map(|of| of.spec.tensor_shape().len());
     let parameters: usize = parameters.sum();
-    let height = shards.max(1).next_power_of_two().ilog2() as usize;
-    let vectors = (height + 3) as u64;
+    let vectors = (kept + 1) as u64;
     let what = || format!("gradients of {parameters} parameters that processes exchange");
     memory::check(
         what,
@@ -203,31 +202,59 @@ pub(crate) trait Replica {
     /// Before the shards of so many steps.
     fn begin(&mut self, steps: usize) -> Result<(), Error>;
 
-    /// How many numbers the gradients of a shard are, with its mean loss.
-    fn gradient_count(&self) -> usize;
+    /// Computes the gradients of a shard; its mean loss. They are asked for in order.
+    fn compute(&mut self, shard: usize) -> Result<f32, Error>;
 
-    /// Writes the gradients of a shard, one parameter behind another, and behind them its mean loss. They are asked for in
-    /// order.
-    fn gradients(&mut self, shard: usize, to: &mut [f32]) -> Result<(), Error>;
+    /// The gradients that were computed last, one parameter after another.
+    fn gradients(&mut self) -> Vec<&mut [f32]>;
 
-    /// Ends a step, by the mean of what all shards gave.
-    fn update(&mut self, mean: &[f32]) -> Result<(), Error>;
+    /// Ends a step of this mean loss, by the gradients that have become those of all shards.
+    fn update(&mut self, loss: f32) -> Result<(), Error>;
 
     /// Steps on the shards of this process alone; their losses. When they diverge, as many are counted.
     fn own_steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
 
-    /// How many numbers are trained and kept from step to step.
-    fn value_count(&self) -> usize;
-
-    /// Writes them.
-    fn values(&self, to: &mut [f32]) -> Result<(), Error>;
-
-    /// Replaces them.
-    fn set_values(&mut self, values: &[f32]) -> Result<(), Error>;
+    /// Has all that is trained, and kept of it from step to step, be what `average` makes of it.
+    fn average_values(
+        &mut self,
+        average: impl FnOnce(Vec<&mut [f32]>) -> Result<(), Error>,
+    ) -> Result<(), Error>;
 
     fn is_sound(&self, loss: f32) -> bool;
 
     fn judge(&mut self, before: u64, losses: &[f32]) -> Result<(), Error>;
+}
+
+/// Gradients of shards, with their mean loss.
+struct Gradients<'a, T> {
+    replica: &'a mut T,
+    loss: [f32; 1],
+}
+
+impl<T: Replica> Averaged for Gradients<'_, T> {
+    fn compute(&mut self, shard: usize) -> Result<(), Error> {
+        self.loss = [self.replica.compute(shard)?];
+        Ok(())
+    }
+
+    fn vectors(&mut self) -> Vec<&mut [f32]> {
+        let mut vectors = self.replica.gradients();
+        vectors.push(&mut self.loss);
+        vectors
+    }
+}
+
+/// What each process has already.
+struct There<'a>(Vec<&'a mut [f32]>);
+
+impl Averaged for There<'_> {
+    fn compute(&mut self, _: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn vectors(&mut self) -> Vec<&mut [f32]> {
+        self.0.iter_mut().map(|vector| &mut **vector).collect()
+    }
 }
 
 /// Takes steps together with the other processes; the mean loss of each.
@@ -259,10 +286,14 @@ fn take_steps<T: Replica>(
                 if before.is_multiple_of(HISTORY) {
                     training.begin(left.min(HISTORY))?;
                 }
-                let count = training.gradient_count();
-                let mean = exchange.mean(count, |shard, to| training.gradients(shard, to))?;
-                training.update(mean)?;
-                losses.extend(mean.last());
+                let mut gradients = Gradients {
+                    replica: &mut *training,
+                    loss: [0.0],
+                };
+                exchange.average(&mut gradients)?;
+                let [loss] = gradients.loss;
+                training.update(loss)?;
+                losses.push(loss);
             }
             Kind::Parameters {
                 exchange,
@@ -274,9 +305,7 @@ fn take_steps<T: Replica>(
                 *since += steps;
                 let is_sound = |&loss: &f32| training.is_sound(loss);
                 if *since == *every && losses[before..].iter().all(is_sound) {
-                    let mean =
-                        exchange.mean(training.value_count(), |_, to| training.values(to))?;
-                    training.set_values(mean)?;
+                    training.average_values(|values| exchange.average(&mut There(values)))?;
                 }
                 *since %= *every;
             }
@@ -305,11 +334,8 @@ fn local_steps<T: Replica>(
         losses => losses?,
     };
     own.resize(steps, f32::NAN);
-    let losses = exchange.mean(steps, |_, to| {
-        to.copy_from_slice(&own);
-        Ok(())
-    })?;
-    Ok(losses.to_vec())
+    exchange.average(&mut There(vec![&mut own]))?;
+    Ok(own)
 }
 
 /// Takes steps for about so long, by the clock of process 0; returns how many.

@@ -1,10 +1,22 @@
-//! Means of the gradients of all shards, in an order that does not depend on the number of processes.
+//! Means of what all shards give, in an order that does not depend on the number of processes.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::World;
 use crate::error::Error;
+
+/// Numbers of a vector from which it is sent from where it lies: a copy would take longer than a message of its own.
+const IN_PLACE: usize = 1 << 14;
+
+/// What is averaged: vectors of the same lengths in all processes.
+pub(crate) trait Averaged {
+    /// Puts what a shard gives into the vectors. Those of a process are asked for in order.
+    fn compute(&mut self, shard: usize) -> Result<(), Error>;
+
+    /// The vectors, as they are.
+    fn vectors(&mut self) -> Vec<&mut [f32]>;
+}
 
 /// Adds up what processes have computed, a shard after another.
 ///
@@ -19,10 +31,72 @@ pub(crate) struct Exchange {
     shards: usize,
     /// Blocks of each process.
     blocks: Vec<Vec<Range<usize>>>,
-    /// Room for sums, of each height of the tree.
-    sums: Vec<Vec<f32>>,
+    /// Sums of ranges whose second half is still being computed: as many at once as the tree is high.
+    sums: Vec<Vec<Vec<f32>>>,
+    /// What is not sent from where it lies, one behind another.
+    packed: Vec<f32>,
     received: Vec<f32>,
-    mean: Vec<f32>,
+}
+
+/// How vectors are cut into messages.
+#[derive(Debug)]
+struct Cut {
+    /// Numbers of each vector that are sent from where they lie: a multiple of the number of processes.
+    in_place: Vec<usize>,
+    /// Numbers of the others, up to such a multiple.
+    packed: usize,
+}
+
+impl Cut {
+    fn new(vectors: &[&mut [f32]], size: usize) -> Self {
+        let in_place = |vector: &&mut [f32]| match vector.len() {
+            0..IN_PLACE => 0,
+            length => length - length % size,
+        };
+        let in_place: Vec<usize> = vectors.iter().map(in_place).collect();
+        let all: usize = vectors.iter().map(|vector| vector.len()).sum();
+        let packed = all - in_place.iter().sum::<usize>();
+        Self {
+            in_place,
+            packed: packed.next_multiple_of(size),
+        }
+    }
+
+    /// What a message is of: each vector, and what is packed.
+    fn messages<'a>(
+        &self,
+        vectors: &'a mut [&mut [f32]],
+        packed: &'a mut [f32],
+    ) -> Vec<&'a mut [f32]> {
+        let in_place = vectors.iter_mut().zip(&self.in_place);
+        let in_place = in_place.map(|(vector, &length)| &mut vector[..length]);
+        let all = in_place.chain([&mut packed[..self.packed]]);
+        all.filter(|message| !message.is_empty()).collect()
+    }
+
+    /// What is behind it of each vector.
+    fn rests<'a>(&self, vectors: &'a mut [&mut [f32]]) -> impl Iterator<Item = &'a mut [f32]> {
+        let rests = vectors.iter_mut().zip(self.in_place.clone());
+        rests.map(|(vector, length)| &mut vector[length..])
+    }
+
+    fn pack(&self, vectors: &mut [&mut [f32]], packed: &mut [f32]) {
+        let mut left = packed;
+        for rest in self.rests(vectors) {
+            let (to, behind) = left.split_at_mut(rest.len());
+            to.copy_from_slice(rest);
+            left = behind;
+        }
+    }
+
+    fn unpack(&self, packed: &[f32], vectors: &mut [&mut [f32]]) {
+        let mut left = packed;
+        for rest in self.rests(vectors) {
+            let (from, behind) = left.split_at(rest.len());
+            rest.copy_from_slice(from);
+            left = behind;
+        }
+    }
 }
 
 impl Exchange {
@@ -47,8 +121,8 @@ impl Exchange {
             world,
             shards,
             sums: Vec::new(),
+            packed: Vec::new(),
             received: Vec::new(),
-            mean: Vec::new(),
         })
     }
 
@@ -57,76 +131,112 @@ impl Exchange {
         own(self.world.rank(), self.world.size(), self.shards)
     }
 
-    /// The mean over all shards of so many numbers, which `of_shard` writes for each of this process, in their order.
-    pub(crate) fn mean(
-        &mut self,
-        count: usize,
-        mut of_shard: impl FnMut(usize, &mut [f32]) -> Result<(), Error>,
-    ) -> Result<&[f32], Error> {
-        let size = self.world.size();
-        let slice = count.div_ceil(size);
-        // A message for each block that a process has; others may have fewer.
-        let messages = self.blocks.iter().map(Vec::len).max().unwrap_or_default();
-        // Where the slices of a process's blocks are.
-        let mut places = vec![Vec::new(); size];
-        let mut end = 0;
-        for message in 0..messages {
-            let has_one = |blocks: &Vec<_>| message < blocks.len();
-            let of_each = self
-                .blocks
-                .iter()
-                .map(|of| slice * usize::from(has_one(of)));
-            let counts: Vec<usize> = of_each.collect();
-            let start = end;
-            for (places, count) in places.iter_mut().zip(&counts) {
-                places.push(end);
-                end += count;
-            }
-            self.received.resize(end.max(self.received.len()), 0.0);
-            let block = self.blocks[self.world.rank()].get(message).cloned();
-            let lengths = [count, slice * size];
-            let sent = match &block {
-                None => &[],
-                Some(block) => sum(block, lengths, &mut self.sums, &mut of_shard)?,
-            };
-            let received = bytemuck::cast_slice_mut(&mut self.received[start..end]);
-            self.world
-                .all_to_all(bytemuck::cast_slice(sent), received, &counts)?;
-        }
-        let all = 0..self.shards;
-        let start = self.add_received(&all, &mut vec![0; size], (&places, slice));
-        let total = &mut self.received[start..start + slice];
-        #[expect(clippy::cast_precision_loss, reason = "rounded once")]
-        let share = 1.0 / self.shards as f32;
-        total.iter_mut().for_each(|value| *value *= share);
-        self.mean.resize(size * slice, 0.0);
-        let mean = bytemuck::cast_slice_mut(&mut self.mean);
-        self.world.all_gather(bytemuck::cast_slice(total), mean)?;
-        Ok(&self.mean[..count])
+    /// How many times as long as all vectors together what it keeps is.
+    pub(crate) fn kept(&self) -> usize {
+        let sums = self.own().len().max(1).next_power_of_two().ilog2() as usize;
+        let blocks: usize = self.blocks.iter().map(Vec::len).sum();
+        sums + blocks.div_ceil(self.world.size())
     }
 
-    /// Adds up what was received of a range of shards; where the sum begins. So many blocks of each process are in it
-    /// already.
-    fn add_received(
-        &mut self,
-        range: &Range<usize>,
-        done: &mut [usize],
-        (places, slice): (&[Vec<usize>], usize),
-    ) -> usize {
+    /// Has vectors be the mean over all shards.
+    pub(crate) fn average(&mut self, of: &mut impl Averaged) -> Result<(), Error> {
+        let (rank, size) = (self.world.rank(), self.world.size());
+        let cut = Cut::new(&of.vectors(), size);
+        self.packed.resize(cut.packed, 0.0);
+        // A round for each block that a process has; others may have fewer.
+        let rounds = self.blocks.iter().map(Vec::len).max().unwrap_or_default();
+        // Of each message, where the slices of a process's blocks are.
+        let mut places: Vec<Vec<Vec<usize>>> = Vec::new();
+        let mut end = 0;
+        for round in 0..rounds {
+            let block = self.blocks[rank].get(round).cloned();
+            if let Some(block) = &block {
+                sum(block, of, &mut self.sums, 0)?;
+                cut.pack(&mut of.vectors(), &mut self.packed);
+            }
+            let mut vectors = of.vectors();
+            let messages = cut.messages(&mut vectors, &mut self.packed);
+            places.resize_with(messages.len(), || vec![Vec::new(); size]);
+            for (message, places) in messages.into_iter().zip(&mut places) {
+                let slice = message.len() / size;
+                let start = end;
+                let has_one = |blocks: &Vec<_>| round < blocks.len();
+                let of_each = self
+                    .blocks
+                    .iter()
+                    .map(|of| slice * usize::from(has_one(of)));
+                let counts: Vec<usize> = of_each.collect();
+                for (places, count) in places.iter_mut().zip(&counts) {
+                    places.push(end);
+                    end += count;
+                }
+                self.received.resize(end.max(self.received.len()), 0.0);
+                let sent: &[f32] = if block.is_some() { message } else { &[] };
+                let received = bytemuck::cast_slice_mut(&mut self.received[start..end]);
+                self.world
+                    .all_to_all(bytemuck::cast_slice(sent), received, &counts)?;
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "rounded once")]
+        let share = 1.0 / self.shards as f32;
+        let mut vectors = of.vectors();
+        let messages = cut.messages(&mut vectors, &mut self.packed);
+        for (message, places) in messages.into_iter().zip(&places) {
+            let mut slices = Slices {
+                blocks: &self.blocks,
+                places,
+                done: vec![0; size],
+                length: message.len() / size,
+                received: &mut self.received,
+            };
+            let start = slices.add(&(0..self.shards), share);
+            let total = &self.received[start..start + message.len() / size];
+            self.world.all_gather(
+                bytemuck::cast_slice(total),
+                bytemuck::cast_slice_mut(message),
+            )?;
+        }
+        cut.unpack(&self.packed, &mut of.vectors());
+        Ok(())
+    }
+}
+
+/// What was received of one message.
+struct Slices<'a> {
+    blocks: &'a [Vec<Range<usize>>],
+    /// Where the blocks of each process are.
+    places: &'a [Vec<usize>],
+    /// How many blocks of each process are added already.
+    done: Vec<usize>,
+    length: usize,
+    received: &'a mut [f32],
+}
+
+impl Slices<'_> {
+    /// Adds up a range of shards, and multiplies their sum; where it begins.
+    fn add(&mut self, range: &Range<usize>, factor: f32) -> usize {
         let is_block = |blocks: &Vec<Range<usize>>| blocks.contains(range);
         if let Some(process) = self.blocks.iter().position(is_block) {
-            done[process] += 1;
-            return places[process][done[process] - 1];
+            let start = self.places[process][self.done[process]];
+            self.done[process] += 1;
+            if factor != 1.0 {
+                let sum = &mut self.received[start..start + self.length];
+                sum.iter_mut().for_each(|value| *value *= factor);
+            }
+            return start;
         }
         let [first, second] = halves(range);
-        let first = self.add_received(&first, done, (places, slice));
-        let second = self.add_received(&second, done, (places, slice));
-        let (low, high) = (first.min(second), first.max(second));
-        let (before, behind) = self.received.split_at_mut(high);
-        let (low, high) = (&mut before[low..low + slice], &mut behind[..slice]);
-        match first < second {
-            true => add(low, high),
-            false => add(high, low),
+        let (first, second) = (self.add(&first, 1.0), self.add(&second, 1.0));
+        let (before, behind) = self.received.split_at_mut(first.max(second));
+        let low = &mut before[first.min(second)..][..self.length];
+        let high = &mut behind[..self.length];
+        let (sum, other) = if first < second {
+            (low, high)
+        } else {
+            (high, low)
+        };
+        for (sum, other) in sum.iter_mut().zip(other) {
+            *sum = (*sum + *other) * factor;
         }
         first
     }
@@ -156,50 +266,32 @@ fn add_blocks(range: &Range<usize>, own: &Range<usize>, blocks: &mut Vec<Range<u
     }
 }
 
-/// The sum of a range of shards, in pairs, so many numbers with as many behind them as there is room for: never more of
-/// them at once than the tree is high.
-fn sum<'a>(
+/// Has vectors be the sum of a range of shards, in pairs; sums of first halves are kept from this height on.
+fn sum(
     range: &Range<usize>,
-    [count, room]: [usize; 2],
-    sums: &'a mut Vec<Vec<f32>>,
-    of_shard: &mut impl FnMut(usize, &mut [f32]) -> Result<(), Error>,
-) -> Result<&'a [f32], Error> {
-    let height = range.len().next_power_of_two().ilog2() as usize;
-    while sums.len() <= height {
-        sums.push(Vec::new());
-    }
-    for sum in &mut sums[..=height] {
-        sum.resize(room, 0.0);
-    }
-    add_shards(range, count, sums, of_shard)?;
-    Ok(&sums[0])
-}
-
-/// Puts the sum of a range of shards into the first of some rooms.
-fn add_shards(
-    range: &Range<usize>,
-    count: usize,
-    sums: &mut [Vec<f32>],
-    of_shard: &mut impl FnMut(usize, &mut [f32]) -> Result<(), Error>,
+    of: &mut impl Averaged,
+    sums: &mut Vec<Vec<Vec<f32>>>,
+    height: usize,
 ) -> Result<(), Error> {
     if range.len() == 1 {
-        return of_shard(range.start, &mut sums[0][..count]);
+        return of.compute(range.start);
     }
     let [first, second] = halves(range);
-    add_shards(&first, count, sums, of_shard)?;
-    let [total, others @ ..] = sums else {
-        unreachable!("there is room for each height");
-    };
-    add_shards(&second, count, others, of_shard)?;
-    add(total, &others[0]);
-    Ok(())
-}
-
-fn add(total: &mut [f32], other: &[f32]) {
-    assert_eq!(total.len(), other.len(), "exchange: lengths");
-    for (total, other) in total.iter_mut().zip(other) {
-        *total += other;
+    sum(&first, of, sums, height)?;
+    if sums.len() == height {
+        sums.push(of.vectors().iter().map(|vector| vector.to_vec()).collect());
+    } else {
+        for (kept, vector) in sums[height].iter_mut().zip(of.vectors()) {
+            kept.copy_from_slice(vector);
+        }
     }
+    sum(&second, of, sums, height + 1)?;
+    for (vector, kept) in of.vectors().into_iter().zip(&sums[height]) {
+        for (total, first) in vector.iter_mut().zip(kept) {
+            *total += first;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -213,29 +305,61 @@ mod tests {
         (0..count).map(number).collect()
     }
 
-    fn mean_of(processes: usize, shards: usize, count: usize) -> Result<Vec<Vec<f32>>, Error> {
+    /// Numbers in vectors of some lengths.
+    struct Numbers {
+        vectors: Vec<Vec<f32>>,
+        asked: Vec<usize>,
+    }
+
+    impl Averaged for Numbers {
+        fn compute(&mut self, shard: usize) -> Result<(), Error> {
+            self.asked.push(shard);
+            let all = numbers(shard, self.vectors.iter().map(Vec::len).sum());
+            let mut left = &all[..];
+            for vector in &mut self.vectors {
+                let (own, rest) = left.split_at(vector.len());
+                vector.copy_from_slice(own);
+                left = rest;
+            }
+            Ok(())
+        }
+
+        fn vectors(&mut self) -> Vec<&mut [f32]> {
+            self.vectors.iter_mut().map(|of| &mut of[..]).collect()
+        }
+    }
+
+    fn mean_of(processes: usize, shards: usize, lengths: &[usize]) -> Result<Vec<Vec<f32>>, Error> {
         Threads::run(processes, |world| {
             let mut exchange = Exchange::new(Arc::new(world), shards)?;
-            let mut asked = Vec::new();
-            let mean = exchange.mean(count, |shard, to| {
-                asked.push(shard);
-                to.copy_from_slice(&numbers(shard, count));
-                Ok(())
-            })?;
-            let mean = mean.to_vec();
-            assert!(
-                asked.into_iter().eq(exchange.own()),
-                "all of its own, in order"
-            );
-            Ok::<_, Error>(mean)
+            let mut numbers = Numbers {
+                vectors: lengths.iter().map(|&length| vec![0.0; length]).collect(),
+                asked: Vec::new(),
+            };
+            // Nothing of a step is left for the next one.
+            for _step in 0..2 {
+                numbers.asked.clear();
+                exchange.average(&mut numbers)?;
+                let asked = numbers.asked.iter().copied();
+                assert!(asked.eq(exchange.own()), "all of its own, in order");
+            }
+            Ok::<_, Error>(numbers.vectors.concat())
         })
     }
 
     #[test]
     fn any_number_of_processes_gives_the_same_bits() -> Result<(), Error> {
         for shards in [1, 2, 3, 4, 6, 8, 12, 13] {
-            for count in [1, 2, 5, 1000] {
-                let alone = &mean_of(1, shards, count)?[0];
+            let long = IN_PLACE + 3;
+            for lengths in [
+                &[1][..],
+                &[2],
+                &[5],
+                &[900, 1, 99],
+                &[long, 7, 0, IN_PLACE, 1],
+            ] {
+                let count = lengths.iter().sum();
+                let alone = &mean_of(1, shards, lengths)?[0];
                 for (at, &found) in alone.iter().enumerate() {
                     let of_all = (0..shards).map(|shard| f64::from(numbers(shard, count)[at]));
                     let expected = of_all.sum::<f64>() / shards as f64;
@@ -248,8 +372,8 @@ mod tests {
                     );
                 }
                 for processes in (2..=shards).filter(|&of| of < 9) {
-                    for found in mean_of(processes, shards, count)? {
-                        assert_eq!(&found, alone, "{processes} processes, {shards} shards");
+                    for found in mean_of(processes, shards, lengths)? {
+                        assert!(&found == alone, "{processes} processes, {shards} shards");
                     }
                 }
             }

@@ -29,6 +29,8 @@ pub(crate) struct Shards {
     /// `Layers` or `Head`.
     fusion: Fusion,
     submitted: VecDeque<Submitted>,
+    /// Gradients on the host: of the shard that was waited for last, and then the mean of all.
+    host: Vec<Vec<f32>>,
 }
 
 /// The gradients of a shard, a parameter after another, and the losses of its rows, on their way to the host.
@@ -70,6 +72,8 @@ impl Shards {
         let mut recorder = Recorder::new(gpu);
         updater.record(&mut recorder, model, &gradients)?;
         metrics::log_step(&mut recorder, &loss, history, updater.step_count());
+        let host = gradients.tensors().iter().map(|of| vec![0.0; of.len()]);
+        let host = host.collect();
         Ok(Self {
             first: parts.first,
             of_shard,
@@ -82,6 +86,7 @@ impl Shards {
                 Some(_) => Fusion::Head,
             },
             submitted: VecDeque::new(),
+            host,
         })
     }
 
@@ -94,14 +99,9 @@ impl Shards {
         self.fusion
     }
 
-    /// Writes the gradients of a shard, one parameter behind another, and behind them its mean loss. They are asked for in
-    /// order: the next shard is submitted before this one is waited for, so that the device does not wait for the host.
-    pub(crate) fn gradients(
-        &mut self,
-        gpu: &Gpu,
-        shard: usize,
-        to: &mut [f32],
-    ) -> Result<(), Error> {
+    /// Computes the gradients of a shard; its mean loss. They are asked for in order: the next shard is submitted before this
+    /// one is waited for, so that the device does not wait for the host.
+    pub(crate) fn compute(&mut self, gpu: &Gpu, shard: usize) -> Result<f32, Error> {
         let at = shard - self.first;
         if at == 0 {
             self.submitted.clear();
@@ -118,16 +118,22 @@ impl Shards {
             unreachable!("it was submitted");
         };
         let (gradients, losses) = block_on(first)?;
+        self.host = gradients;
         #[expect(clippy::cast_precision_loss, reason = "rounded once")]
         let mean = losses.iter().sum::<f32>() / losses.len() as f32;
-        copy(&gradients, to).fill(mean);
-        Ok(())
+        Ok(mean)
     }
 
-    /// Updates by mean gradients, behind which the mean loss is.
-    pub(crate) fn update(&self, gpu: &Gpu, mean: &[f32]) -> Result<(), Error> {
-        let loss = self.gradients.write_numbers(gpu, mean)?;
-        gpu.write(&self.loss, loss)?;
+    /// Those that were computed last, one parameter after another.
+    pub(crate) fn gradients(&mut self) -> Vec<&mut [f32]> {
+        self.host.iter_mut().map(|of| &mut of[..]).collect()
+    }
+
+    /// Updates by them, which have become the mean of all shards, after a step of this mean loss.
+    pub(crate) fn update(&self, gpu: &Gpu, loss: f32) -> Result<(), Error> {
+        let gradients = self.host.iter().map(Vec::as_slice);
+        self.gradients.write(gpu, gradients)?;
+        gpu.write(&self.loss, &[loss])?;
         gpu.submit(&self.update, 1).map(drop)
     }
 }
@@ -139,18 +145,4 @@ impl fmt::Debug for Shards {
             .field("shards", &shards)
             .finish_non_exhaustive()
     }
-}
-
-/// Copies vectors, one behind another; the room that is left.
-pub(crate) fn copy<'a, 'b>(
-    vectors: impl IntoIterator<Item = &'b Vec<f32>>,
-    to: &'a mut [f32],
-) -> &'a mut [f32] {
-    let mut left = to;
-    for vector in vectors {
-        let (own, rest) = left.split_at_mut(vector.len());
-        own.copy_from_slice(vector);
-        left = rest;
-    }
-    left
 }

@@ -192,33 +192,6 @@ impl Arena {
             .collect()
     }
 
-    /// Elements of all tensors.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn numbers(&self) -> usize {
-        self.tensors.iter().map(Tensor::len).sum()
-    }
-
-    /// Writes all tensors, from numbers that lie one behind another; those that are left.
-    ///
-    /// # Errors
-    /// As [`Gpu::write`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn write_numbers<'a>(
-        &self,
-        gpu: &Gpu,
-        numbers: &'a [f32],
-    ) -> Result<&'a [f32], Error> {
-        let (own, left) = numbers.split_at(self.numbers());
-        let mut next = own;
-        let values = self.tensors.iter().map(|tensor| {
-            let (of_tensor, rest) = next.split_at(tensor.len());
-            next = rest;
-            of_tensor
-        });
-        self.write(gpu, values)?;
-        Ok(left)
-    }
-
     /// Writes all tensors, a block at a time; there are as many elements as each has.
     pub(crate) fn write<'a>(
         &self,

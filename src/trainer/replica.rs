@@ -4,8 +4,8 @@ use super::{Source, Trainer};
 use crate::distributed::{DataParallel, Distribution, Replica, check_same, not_distributed};
 use crate::error::{Error, Unfused};
 use crate::gpu::block_on;
-use crate::steps::copy;
-use crate::tensor::{Arena, Tensor};
+use crate::steps::Shards;
+use crate::tensor::Arena;
 
 impl Trainer {
     /// Shares the steps from now on out among processes: each computes some of the minibatches that a step
@@ -40,16 +40,16 @@ impl Trainer {
     }
 
     /// Of what there is of every parameter that of those which are trained: what is frozen is the same in all processes.
-    fn trained<'a, T>(&'a self, all: &'a [T]) -> impl Iterator<Item = &'a T> {
+    fn trained<'a, T>(&self, all: &'a mut [T]) -> impl Iterator<Item = &'a mut T> {
         let groups = self.updater.groups().resolved();
         let trained = all
-            .iter()
+            .iter_mut()
             .zip(groups)
             .filter(|(_, group)| !group.is_frozen());
         trained.map(|(of, _)| of)
     }
 
-    /// All that is kept from step to step.
+    /// Parameters, and what is kept of them from step to step.
     fn arenas(&self) -> Vec<Arena> {
         let kept = self.updater.kept().map(|(_, arena)| arena.clone());
         std::iter::once(self.model.parameter_arena().clone())
@@ -71,23 +71,24 @@ impl Replica for Trainer {
         self.updater.announce(steps)
     }
 
-    fn gradient_count(&self) -> usize {
-        self.model.parameter_arena().numbers() + 1
-    }
-
-    fn gradients(&mut self, shard: usize, to: &mut [f32]) -> Result<(), Error> {
+    fn compute(&mut self, shard: usize) -> Result<f32, Error> {
         let gpu = self.model.gpu().clone();
         let shards = self.source.shards_mut();
         let shards = shards.ok_or_else(|| not_distributed("whole steps"))?;
-        shards.gradients(&gpu, shard, to)
+        shards.compute(&gpu, shard)
     }
 
-    fn update(&mut self, mean: &[f32]) -> Result<(), Error> {
-        let gpu = self.model.gpu().clone();
+    fn gradients(&mut self) -> Vec<&mut [f32]> {
         let shards = self.source.shards_mut();
+        shards.map(Shards::gradients).unwrap_or_default()
+    }
+
+    fn update(&mut self, loss: f32) -> Result<(), Error> {
+        let gpu = self.model.gpu().clone();
+        let shards = self.source.shards();
         shards
             .ok_or_else(|| not_distributed("whole steps"))?
-            .update(&gpu, mean)?;
+            .update(&gpu, loss)?;
         self.updater.advance(1);
         Ok(())
     }
@@ -96,34 +97,19 @@ impl Replica for Trainer {
         self.steps(count)
     }
 
-    fn value_count(&self) -> usize {
+    fn average_values(
+        &mut self,
+        average: impl FnOnce(Vec<&mut [f32]>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let gpu = self.model.gpu();
         let arenas = self.arenas();
-        let trained = arenas.iter().flat_map(|of| self.trained(of.tensors()));
-        trained.map(Tensor::len).sum()
-    }
-
-    fn values(&self, to: &mut [f32]) -> Result<(), Error> {
-        let arenas = self.arenas();
-        let reads: Vec<_> = arenas
-            .iter()
-            .map(|arena| arena.read(self.model.gpu()))
-            .collect();
-        let mut left = to;
-        for read in reads {
-            let all = block_on(read)?;
-            left = copy(self.trained(&all), left);
-        }
-        Ok(())
-    }
-
-    fn set_values(&mut self, values: &[f32]) -> Result<(), Error> {
-        let mut left = values;
-        for arena in self.arenas() {
-            for tensor in self.trained(arena.tensors()) {
-                let (own, rest) = left.split_at(tensor.len());
-                self.model.gpu().write(tensor, own)?;
-                left = rest;
-            }
+        let reads: Vec<_> = arenas.iter().map(|arena| arena.read(gpu)).collect();
+        let read = reads.into_iter().map(block_on);
+        let mut values = read.collect::<Result<Vec<_>, _>>()?;
+        let trained = values.iter_mut().flat_map(|of| self.trained(of));
+        average(trained.map(|vector| &mut vector[..]).collect())?;
+        for (arena, values) in arenas.iter().zip(&values) {
+            arena.write(gpu, values.iter().map(Vec::as_slice))?;
         }
         self.source.parameters_changed();
         Ok(())

@@ -1,5 +1,7 @@
 //! What the processor does of steps that several processes share.
 
+use std::any::Any;
+
 use ndarray::Array2;
 
 use super::super::dense::dense;
@@ -33,14 +35,6 @@ impl Trainer<f32> {
     }
 }
 
-impl<F: Float> Trainer<F> {
-    /// All that is trained, and kept of it from step to step.
-    fn trained(&self) -> impl Iterator<Item = &Array2<F>> {
-        let parameters = trained(&self.network.parameters, self.updater.is_trained());
-        parameters.chain(self.updater.kept_of_trained())
-    }
-}
-
 impl<F: Float> Replica for Trainer<F> {
     fn data_parallel(&mut self) -> &mut Option<Box<DataParallel>> {
         &mut self.data_parallel
@@ -54,28 +48,28 @@ impl<F: Float> Replica for Trainer<F> {
         self.updater.check_rates(steps)
     }
 
-    fn gradient_count(&self) -> usize {
-        numbers(self.network.parameters.iter()) + 1
-    }
-
-    fn gradients(&mut self, shard: usize, to: &mut [f32]) -> Result<(), Error> {
+    fn compute(&mut self, shard: usize) -> Result<f32, Error> {
         let step = self.step_in_u32();
         let minibatches = self.minibatches.as_mut().ok_or_else(no_data)?;
         let loss = F::criterion(&self.criterion);
         let (network, sharing) = (&mut self.network, &mut self.sharing);
         let mean = sharing.take(|| minibatches.shard(network, loss, [step, to_u32(shard)]));
-        copy(minibatches.work.gradients.iter(), to).fill(as_f32(mean));
-        Ok(())
+        Ok(as_f32(mean))
     }
 
-    fn update(&mut self, mean: &[f32]) -> Result<(), Error> {
+    fn gradients(&mut self) -> Vec<&mut [f32]> {
+        let minibatches = self.minibatches.as_mut();
+        let gradients = minibatches.map(|of| &mut of.work.gradients);
+        gradients.into_iter().flatten().map(numbers).collect()
+    }
+
+    fn update(&mut self, loss: f32) -> Result<(), Error> {
         let coefficients = self.updater.coefficients()?;
         let minibatches = self.minibatches.as_mut().ok_or_else(no_data)?;
         let gradients = &mut minibatches.work.gradients;
-        let loss = fill(gradients.iter_mut(), mean);
         self.updater
             .apply(coefficients, &mut self.network, gradients);
-        self.remember(&in_numbers(loss.to_vec()));
+        self.remember(&in_numbers(vec![loss]));
         Ok(())
     }
 
@@ -89,20 +83,13 @@ impl<F: Float> Replica for Trainer<F> {
         Ok(in_f32(&taken?))
     }
 
-    fn value_count(&self) -> usize {
-        numbers(self.trained())
-    }
-
-    fn values(&self, to: &mut [f32]) -> Result<(), Error> {
-        copy(self.trained(), to);
-        Ok(())
-    }
-
-    fn set_values(&mut self, values: &[f32]) -> Result<(), Error> {
+    fn average_values(
+        &mut self,
+        average: impl FnOnce(Vec<&mut [f32]>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let parameters = trained(&mut self.network.parameters, self.updater.is_trained());
-        let left = fill(parameters, values);
-        fill(self.updater.kept_of_trained_mut(), left);
-        Ok(())
+        let kept = self.updater.kept_of_trained_mut();
+        average(parameters.chain(kept).map(numbers).collect())
     }
 
     fn judge(&mut self, before: u64, losses: &[f32]) -> Result<(), Error> {
@@ -114,39 +101,12 @@ impl<F: Float> Replica for Trainer<F> {
     }
 }
 
-/// Elements of all matrices.
-fn numbers<'a, F: 'a>(matrices: impl Iterator<Item = &'a Array2<F>>) -> usize {
-    matrices.map(Array2::len).sum()
-}
-
-/// Copies matrices, one behind another; the room that is left.
-fn copy<'a, 'b, F: Float>(
-    matrices: impl Iterator<Item = &'a Array2<F>>,
-    to: &'b mut [f32],
-) -> &'b mut [f32] {
-    let mut left = to;
-    for matrix in matrices {
-        let (own, rest) = left.split_at_mut(matrix.len());
-        let both = own.iter_mut().zip(dense(matrix.as_slice()));
-        both.for_each(|(to, &number)| *to = as_f32(number));
-        left = rest;
-    }
-    left
-}
-
-/// Copies numbers into matrices, one behind another; those that are left.
-fn fill<'a, 'b, F: Float>(
-    to: impl Iterator<Item = &'a mut Array2<F>>,
-    numbers: &'b [f32],
-) -> &'b [f32] {
-    let mut left = numbers;
-    for to in to {
-        let (own, rest) = left.split_at(to.len());
-        let both = dense(to.as_slice_mut()).iter_mut().zip(own);
-        both.for_each(|(to, &number)| *to = F::from_f64(number.into()));
-        left = rest;
-    }
-    left
+/// The elements of a matrix in the precision in which processes train.
+fn numbers<F: Float>(matrix: &mut Array2<F>) -> &mut [f32] {
+    let Some(matrix) = (matrix as &mut dyn Any).downcast_mut::<Array2<f32>>() else {
+        unreachable!("trainers in f32 alone are distributed");
+    };
+    dense(matrix.as_slice_mut())
 }
 
 pub(super) fn in_numbers<F: Float>(values: Vec<f32>) -> Vec<F> {

@@ -51,18 +51,6 @@ impl<F: Float> Updater<F> {
 
     /// All that is kept of those from step to step, a parameter after another.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(in crate::cpu) fn kept_of_trained(&self) -> impl Iterator<Item = &Array2<F>> {
-        let average = self
-            .average
-            .iter()
-            .flat_map(|of| trained(&of.values, self.is_trained()));
-        trained(&self.state, self.is_trained())
-            .flatten()
-            .chain(average)
-    }
-
-    /// The same, to be replaced.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::cpu) fn kept_of_trained_mut(&mut self) -> impl Iterator<Item = &mut Array2<F>> {
         let is_trained = self.is_trained();
         let average = self.average.iter_mut().flat_map(|of| &mut of.values);
