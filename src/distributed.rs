@@ -90,7 +90,22 @@ impl Distribution {
     /// keeps are averaged over the processes (Lin, Stich, Patel, Jaggi, "Don't use large mini-batches, use local SGD",
     /// 2018). Messages are fewer by this factor. It is another training than that of one process, with bits of its own for
     /// each number of processes. Losses that `steps` returns are means over the processes; those that are kept
-    /// ([`Train::losses`](crate::Train::losses)) are of this process's shards.
+    /// ([`Train::losses`](crate::Train::losses)) are of this process's shards. What is frozen is not sent.
+    ///
+    /// Post-local SGD of the same paper begins by gradients, where parameters change the most:
+    ///
+    /// ```
+    /// use wgrad::distributed::{Distribution, Threads};
+    /// use wgrad::{Error, Train};
+    ///
+    /// fn train(trainer: &mut dyn Train, world: Threads) -> Result<(), Error> {
+    ///     let all = Distribution::new(world);
+    ///     trainer.distribute(all.clone())?;
+    ///     trainer.steps(1000)?;
+    ///     trainer.distribute(all.local_steps(20))?;
+    ///     trainer.steps(9000).map(drop)
+    /// }
+    /// ```
     #[must_use]
     pub fn local_steps(self, steps: usize) -> Self {
         Self {

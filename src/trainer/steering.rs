@@ -122,7 +122,8 @@ impl Trainer {
 
     /// Makes each step of `minibatches` minibatches from now on: it draws so many times the rows, computes their
     /// gradients a minibatch at a time, and updates by the mean. So a step can have more rows than there is memory for.
-    /// The loss of a step is the mean over all of them; layers that look at a whole minibatch see one at a time.
+    /// The loss of a step is the mean over all of them; layers that look at a whole minibatch see one at a time,
+    /// and class weights of a loss are divided by those of one minibatch.
     ///
     /// # Errors
     /// [`Error::Setting`] when it is 0, when the data set or the list of minibatches has no such number of rows, or when

@@ -1,6 +1,7 @@
 //! Trainings by processes that `mpirun` starts.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -62,8 +63,8 @@ fn of_program(output: &Output) -> Vec<String> {
 fn any_number_of_processes_gives_the_same_bits() {
     let few = Few::new();
     for (device, words) in [
-        ("cpu", "--batch 20"),
-        ("gpu", "--batch 20"),
+        ("cpu", "--batch 100"),
+        ("gpu", "--batch 100"),
         (
             "cpu",
             "--batch 24 --optimizer adam --learning-rate 0.001 --hidden 30,20 --dropout 0.1",
@@ -109,6 +110,79 @@ fn any_number_of_processes_gives_the_same_bits() {
     }
 }
 
+/// All that a run prints and writes beside its training.
+#[test]
+fn whatever_is_asked_for_comes_from_one_of_them() {
+    let few = Few::new();
+    let run = |processes: usize| {
+        let names = [
+            "losses.csv",
+            "log.jsonl",
+            "plot.svg",
+            "samples.png",
+            "saved.safetensors",
+        ];
+        let files = names.map(|name| few.path.join(name));
+        // It learns at once, and then no more.
+        let words = "--device cpu --batch 100 --hidden 20 --eval-every 10 --patience 3 --learning-rate 0.5 \
+                     --steps 100000 --confusion";
+        let mut command = training(&few, words);
+        for (option, file) in ["--losses", "--log", "--plot", "--samples", "--save"]
+            .iter()
+            .zip(&files)
+        {
+            let _ = fs::remove_file(file);
+            command.arg(option).arg(file);
+        }
+        let mut printed = lines(&mpirun(processes, &command).output().unwrap());
+        let is_early = printed
+            .iter()
+            .any(|line| line.starts_with("stopped early at step "));
+        assert!(is_early, "{printed:?}");
+        assert!(
+            printed.iter().any(|line| line.contains("precision")),
+            "{printed:?}"
+        );
+        // It has seconds.
+        printed.pop();
+        printed.retain(|line| !line.starts_with("processes: "));
+        let mut contents = files.map(|file| fs::read(file).unwrap());
+        let without_seconds = |line: &str| line.split_once(",\"seconds\"").unwrap().0.to_owned();
+        let log: Vec<String> = text(&contents[1]).lines().map(without_seconds).collect();
+        contents[1].clear();
+        (printed, log, contents)
+    };
+    let (alone, shared) = (run(1), run(2));
+    assert_eq!(shared.0, alone.0);
+    assert_eq!(shared.1, alone.1);
+    assert!(shared.2 == alone.2, "files");
+}
+
+/// As by `| head`.
+#[test]
+fn processes_whose_standard_output_is_closed_end_with_their_training_saved() {
+    let few = Few::new();
+    let saved = few.path.join("saved.safetensors");
+    let words = "--device cpu --batch 20 --eval-every 50 --steps 100000000";
+    let mut command = training(&few, words);
+    command.arg("--save").arg(&saved);
+    let mut command = mpirun(2, &command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut printed = BufReader::new(child.stdout.take().unwrap()).lines();
+    let evaluated = printed.find(|line| {
+        line.as_ref()
+            .is_ok_and(|line| line.starts_with("step      50"))
+    });
+    evaluated.expect("the second evaluation").unwrap();
+    drop(printed);
+    assert!(ends_within(&mut child, 3 * END));
+    let told = of_program(&child.wait_with_output().unwrap());
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("the training was saved"), "{told:?}");
+    super::saving::contents(&saved);
+}
+
 #[test]
 fn processes_on_one_gpu_say_that_they_share_it() {
     let few = Few::new();
@@ -130,9 +204,10 @@ fn processes_on_one_gpu_say_that_they_share_it() {
 fn local_steps_are_a_training_that_can_be_gone_on_with() {
     let few = Few::new();
     let saved = few.path.join("saved.safetensors");
-    let run = |steps: usize, resume: bool| {
-        let words =
-            format!("--device cpu --batch 20 --local-steps 5 --eval-every 50 --steps {steps}");
+    let run = |after: usize, steps: usize, resume: bool| {
+        let words = format!(
+            "--device cpu --batch 20 --local-steps 5 --local-after {after} --eval-every 50 --steps {steps}"
+        );
         let mut command = training(&few, &words);
         command.arg("--save").arg(&saved);
         if resume {
@@ -140,13 +215,43 @@ fn local_steps_are_a_training_that_can_be_gone_on_with() {
         }
         lines(&mpirun(2, &command).output().unwrap())
     };
-    let printed = run(200, false);
-    let fields = last_line(&printed);
-    assert!(super::number(&fields, "train_accuracy") > 0.5, "{fields:?}");
-    let at_once = fs::read(&saved).unwrap();
-    run(100, false);
-    run(200, true);
-    assert!(fs::read(&saved).unwrap() == at_once);
+    // Gradients first, up to before, at and behind the step at which it is resumed.
+    let mut files = Vec::new();
+    for after in [0, 50, 100, 150] {
+        let printed = run(after, 200, false);
+        let fields = last_line(&printed);
+        assert!(super::number(&fields, "train_accuracy") > 0.5, "{fields:?}");
+        let at_once = fs::read(&saved).unwrap();
+        run(after, 100, false);
+        run(after, 200, true);
+        assert!(fs::read(&saved).unwrap() == at_once, "{after}");
+        assert!(!files.contains(&at_once), "{after}: another training");
+        files.push(at_once);
+    }
+}
+
+#[test]
+fn processes_that_do_not_train_together_are_told() {
+    let few = Few::new();
+    let mut command = example("train_gpu");
+    command.args(["--unverified", "--device", "cpu", "--batch", "20", "--data"]);
+    command.arg(&few.path).args(["--steps", "4", "--quiet"]);
+    for processes in [1, 2] {
+        let output = mpirun(processes, &command).output().unwrap();
+        assert_eq!(last_lines(&output), processes);
+        let told = text(&output.stderr);
+        let told = told.matches("with --mpi they train together").count();
+        assert_eq!(told, processes - 1);
+    }
+}
+
+/// How many processes have printed their results.
+fn last_lines(output: &Output) -> usize {
+    let printed = lines(output);
+    let last = printed
+        .iter()
+        .filter(|line| line.starts_with("device=cpu "));
+    last.count()
 }
 
 #[test]
