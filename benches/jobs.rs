@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use wgrad::data::{Dataset, Split};
-use wgrad::{Device, Error, Parameters, Train};
+use wgrad::{Device, Error, Train};
 
 use common::{jobs, training};
 use program::{DataArgs, Failure, line};
@@ -126,7 +126,8 @@ struct Prepared {
     engine: Box<dyn Train>,
     /// For the line of a measurement: without blanks.
     device: String,
-    initial: Parameters,
+    /// The training before its first step: weights, what the optimizer keeps, and which minibatch is next.
+    initial: Vec<u8>,
     batch: usize,
     warmup_s: f64,
 }
@@ -144,7 +145,7 @@ impl Prepared {
         let engine = training(&device, &job, split)?;
         let words: Vec<_> = device.name().split_whitespace().collect();
         let mut prepared = Self {
-            initial: engine.parameters()?,
+            initial: engine.to_safetensors()?,
             engine,
             device: words.join("_"),
             batch: job.batch,
@@ -155,9 +156,9 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// Takes the initial weights, and has nothing else to do.
+    /// Begins anew, and has nothing else to do.
     fn begin(&mut self) -> Result<(), Error> {
-        self.engine.set_parameters(&self.initial)?;
+        self.engine.set_safetensors(&self.initial)?;
         self.engine.wait()
     }
 
@@ -167,7 +168,7 @@ impl Prepared {
         Ok(())
     }
 
-    /// A training from the initial weights on, in a line.
+    /// A training from its beginning on, in a line.
     fn measure(&mut self, args: &Args, test: &Dataset) -> Result<String, Failure> {
         self.begin()?;
         let started = Instant::now();
