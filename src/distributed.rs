@@ -128,20 +128,49 @@ pub(crate) fn not_distributed(what: &str) -> Error {
 /// [`Error::Setting`] that names the first process whose are not those of process 0, on all of them.
 pub(crate) fn check_same(world: &dyn World, what: &str, bytes: &[u8]) -> Result<(), Error> {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
-    let own: [u32; 8] = bytemuck::cast(digest);
-    let mut all = vec![0; own.len() * world.size()];
-    world.all_gather(&own, &mut all)?;
-    let mut of_each = all.chunks(own.len());
-    let first = of_each.next();
-    match of_each.position(|of_one| Some(of_one) != first) {
+    let all: Vec<[u32; 8]> = gathered(world, bytemuck::cast(digest))?;
+    let found = |rank: usize| {
+        let beginning: String = all[rank]
+            .iter()
+            .take(2)
+            .map(|word| format!("{word:08x}"))
+            .collect();
+        format!("one whose SHA-256 begins with {beginning}")
+    };
+    same(what, &all, found)
+}
+
+/// Whether all processes say the same of something, in up to 256 bytes.
+///
+/// # Errors
+/// As [`check_same`].
+pub(crate) fn check_told(world: &dyn World, what: &str, words: &str) -> Result<(), Error> {
+    let mut own = [0u8; 256];
+    let length = words.len().min(own.len());
+    own[..length].copy_from_slice(&words.as_bytes()[..length]);
+    let all: Vec<[u32; 64]> = gathered(world, bytemuck::cast(own))?;
+    let found = |rank: usize| {
+        let bytes: &[u8] = bytemuck::cast_slice(&all[rank]);
+        let end = bytes.iter().position(|&byte| byte == 0);
+        String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
+    };
+    same(what, &all, found)
+}
+
+/// What all processes have, in turn.
+fn gathered<const N: usize>(world: &dyn World, own: [u32; N]) -> Result<Vec<[u32; N]>, Error> {
+    let mut all = vec![[0; N]; world.size()];
+    world.all_gather(&own, all.as_flattened_mut())?;
+    Ok(all)
+}
+
+fn same<T: PartialEq>(what: &str, all: &[T], found: impl Fn(usize) -> String) -> Result<(), Error> {
+    match all.iter().position(|of_one| *of_one != all[0]) {
         None => Ok(()),
-        Some(at) => {
-            let name = format!("{what} of process {}", at + 1);
-            Err(Error::setting(
-                name,
-                "the same as that of process 0",
-                "another",
-            ))
+        Some(rank) => {
+            let expected = format!("the same as that of process 0, {}", found(0));
+            let name = format!("{what} of process {rank}");
+            Err(Error::setting(name, expected, found(rank)))
         }
     }
 }

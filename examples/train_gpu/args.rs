@@ -16,6 +16,7 @@ use crate::common::data::Source;
 use crate::network::{Network, NetworkArgs};
 use crate::optimizer::OptimizerArgs;
 use crate::outputs::is_stream;
+use crate::processes;
 
 /// Trains a network on MNIST; without options, the two-layer network of "Deep Learning from Scratch",
 /// chapter 5.
@@ -360,6 +361,18 @@ impl Args {
         }
     }
 
+    /// Whether the means of local steps lie where evaluations and the end do, for a training that has taken so many.
+    pub(crate) fn check_resumed(&self, taken: usize) -> Result<(), Error> {
+        let steps = self.local_steps(taken);
+        if taken.is_multiple_of(steps) {
+            return Ok(());
+        }
+        let expected = format!(
+            "a number that divides the {taken} steps of the file of --resume, or with a --local-after above {taken}"
+        );
+        Err(setting("--local-steps", expected, steps))
+    }
+
     /// Steps that each process takes by itself, where it does.
     fn between_means(&self) -> usize {
         #[cfg(all(feature = "mpi", unix))]
@@ -396,18 +409,25 @@ impl Args {
     #[cfg(all(feature = "mpi", unix))]
     fn check_sharing(&self) -> Result<(), Error> {
         let shards = self.shards();
-        if shards == 0 || !self.batch.is_multiple_of(shards) {
+        if shards == 0 {
+            let expected = "at least 1, and as many as there are processes".to_owned();
+            return Err(setting("--shards", expected, shards));
+        }
+        if !self.batch.is_multiple_of(shards) {
             let expected =
                 format!("a multiple of the {shards} --shards, which have as many rows each");
             return Err(setting("--batch", expected, self.batch));
         }
         let local = self.between_means();
+        if local == 0 {
+            return Err(setting("--local-steps", "at least 1".to_owned(), local));
+        }
         for (option, steps) in [
             ("--steps", self.steps()),
             ("--eval-every", self.eval_every),
             ("--local-after", self.local_after),
         ] {
-            if local == 0 || !steps.is_multiple_of(local) {
+            if !steps.is_multiple_of(local) {
                 let expected = format!("a number that divides {option}, which is {steps}");
                 return Err(setting("--local-steps", expected, local));
             }
@@ -417,7 +437,7 @@ impl Args {
 
     /// The command line, with the defaults that go with its network.
     pub(crate) fn read() -> Self {
-        let mut args = Self::parse();
+        let mut args = Self::try_parse().unwrap_or_else(|error| processes::refuse(&error));
         if args.network.network != Network::TwoLayer {
             // As the book trains both.
             args.optimizer.default_to_adam();

@@ -120,9 +120,11 @@ fn train(args: &Args, processes: &Processes) -> Result<(), Failure> {
     if args.shards() > 1 {
         engine.accumulate(args.shards()).map_err(with_option)?;
     }
+    processes.check_options(args)?;
     let shared = processes.share(&mut *engine, args, 0);
     shared.map_err(with_shards)?;
     let before = saving::resume(&mut *engine, args)?;
+    args.check_resumed(before)?;
     if !args.quiet && device.gpu().is_some() {
         line(format!("plan: {}", engine.plan_in_words()))?;
     }
@@ -149,7 +151,23 @@ fn with_option(error: Error) -> Failure {
 
 /// The same of what processes share.
 fn with_shards(error: Error) -> Error {
-    args::with_option(error, &[("minibatches of a step", "--shards")])
+    let error = match error {
+        Error::Setting {
+            name,
+            expected,
+            found,
+        } => Error::Setting {
+            name,
+            expected: expected.trim_end_matches(": see accumulate").to_owned(),
+            found,
+        },
+        error => error,
+    };
+    let options = [
+        ("minibatches of a step", "--shards"),
+        ("local steps", "--local-steps"),
+    ];
+    args::with_option(error, &options)
 }
 
 fn describe(spec: &Sequential, args: &Args) -> Result<String, Error> {

@@ -5,13 +5,17 @@ use std::env;
 use wgrad::{Error, Train};
 
 use crate::args::Args;
+#[cfg(all(feature = "mpi", unix))]
+use crate::args::setting;
 use crate::common::Failure;
+#[cfg(all(feature = "mpi", unix))]
+use crate::common::output::INTERRUPTED;
 use crate::common::output::complain;
 
 #[cfg(all(feature = "mpi", unix))]
 use crate::interruption;
 #[cfg(all(feature = "mpi", unix))]
-use std::{thread, time::Duration};
+use std::{process, thread, time::Duration};
 
 #[cfg(all(feature = "mpi", unix))]
 use wgrad::distributed::{Distribution, World, mpi::Mpi};
@@ -26,7 +30,11 @@ pub(crate) struct Processes {
 /// How long a process that has failed waits for the first one, which may have failed by the same and says why: when that
 /// ends, `mpirun` ends all of them, which takes it a second or two.
 #[cfg(all(feature = "mpi", unix))]
-const FOR_THE_FIRST: Duration = Duration::from_secs(5);
+const FOR_THE_FIRST: Duration = Duration::from_secs(8);
+
+/// The same of one that was interrupted: the first one was, too.
+#[cfg(all(feature = "mpi", unix))]
+const WHEN_INTERRUPTED: Duration = Duration::from_secs(60);
 
 /// Runs the program, in all processes at once where that is asked for.
 pub(crate) fn run(
@@ -43,17 +51,20 @@ pub(crate) fn run(
             let rank = world.rank();
             let done = work(&args.silent(), &Processes { world: Some(world) });
             done.map_err(|failure| {
+                let text = match failure {
+                    // So was the first one, which says what is kept.
+                    Failure::Interrupted(_) => {
+                        thread::sleep(WHEN_INTERRUPTED);
+                        process::exit(INTERRUPTED.into());
+                    }
+                    Failure::Message(text) | Failure::Output(text) => text,
+                };
                 thread::sleep(FOR_THE_FIRST);
-                let of_process = |text| format!("process {rank}: {text}");
-                match failure {
-                    Failure::Message(text) => Failure::Message(of_process(text)),
-                    Failure::Output(text) => Failure::Output(of_process(text)),
-                    Failure::Interrupted(text) => Failure::Interrupted(text),
-                }
+                Failure::Message(format!("process {rank}: {text}"))
             })
         });
     }
-    if let Some(count) = started_beside_others() {
+    if let Some((0, count @ 2..)) = place() {
         let how = match cfg!(feature = "mpi") {
             true => "with --mpi they train together",
             false => "built with --features mpi, and with --mpi, they train together",
@@ -65,18 +76,26 @@ pub(crate) fn run(
     work(&args, &Processes::default())
 }
 
-/// How many processes `mpirun` has started, if there are several and this is the first.
-fn started_beside_others() -> Option<usize> {
+/// Which of the processes that `mpirun` has started this is, and how many there are: for what is said before they meet.
+fn place() -> Option<(usize, usize)> {
     // As Open MPI, and MPICH and its kin, tell each of them.
     let variables = [
         ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
         ("PMI_SIZE", "PMI_RANK"),
     ];
-    let number = |name| env::var(name).ok()?.parse::<usize>().ok();
-    variables
-        .into_iter()
-        .filter(|(_, rank)| number(*rank) == Some(0))
-        .find_map(|(size, _)| number(size).filter(|&size| size > 1))
+    let number = |name| env::var(name).ok()?.parse().ok();
+    let mut places = variables.into_iter();
+    places.find_map(|(size, rank)| Some((number(rank)?, number(size)?)))
+}
+
+/// A command line that cannot be understood is told by the first process alone.
+pub(crate) fn refuse(error: &clap::Error) -> ! {
+    if place().is_some_and(|(rank, _)| rank > 0) {
+        // `mpirun` ends the first one when this one ends.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
 }
 
 #[cfg(all(feature = "mpi", unix))]
@@ -112,6 +131,26 @@ impl Processes {
         Ok(all.into_iter().map(|number| number as usize).collect())
     }
 
+    /// Whether all have the same of those options that say when all of them meet.
+    pub(crate) fn check_options(&self, args: &Args) -> Result<(), Error> {
+        let options = [
+            ("--steps", args.steps()),
+            ("--eval-every", args.eval_every),
+            ("--patience", args.patience.unwrap_or_default()),
+            ("--local-after", args.local_after),
+            ("--resume", usize::from(args.resume.is_some())),
+        ];
+        for (option, own) in options {
+            let all = self.all(own)?;
+            if let Some(rank) = all.iter().position(|&of_one| of_one != all[0]) {
+                let name = format!("{option} of process {rank}");
+                let expected = "the same as of process 0, where both have it".to_owned();
+                return Err(setting(&name, expected, "another"));
+            }
+        }
+        Ok(())
+    }
+
     /// Shares the steps of a training out, behind so many.
     pub(crate) fn share(
         &self,
@@ -123,10 +162,17 @@ impl Processes {
             return Ok(());
         };
         let all = Distribution::new(world.clone());
-        engine.distribute(match args.local_steps {
-            Some(steps) if taken >= args.local_after => all.local_steps(steps),
-            _ => all,
-        })
+        let Some(steps) = args.local_steps else {
+            return engine.distribute(all);
+        };
+        if taken == 0 || taken >= args.local_after {
+            engine.distribute(all.clone().local_steps(steps))?;
+        }
+        // What is wrong with local steps was told before the first step.
+        match taken < args.local_after {
+            true => engine.distribute(all),
+            false => Ok(()),
+        }
     }
 
     /// Among how many that is, and how.
@@ -142,7 +188,7 @@ impl Processes {
             (None, _) => of_gradients,
             (Some(_), 0) => format!("parameters are averaged behind every {steps}"),
             (Some(_), first) => {
-                format!("{of_gradients}, and behind step {first} parameters, behind every {steps}")
+                format!("{of_gradients}, from step {first} on parameters behind every {steps}")
             }
         };
         Some(format!("processes: {count}; {words}"))
@@ -170,6 +216,10 @@ impl Processes {
 
     pub(crate) fn any(&self, flag: bool) -> Result<bool, Error> {
         Ok(flag)
+    }
+
+    pub(crate) fn check_options(&self, _: &Args) -> Result<(), Error> {
+        Ok(())
     }
 
     pub(crate) fn share(&self, _: &mut dyn Train, _: &Args, _: usize) -> Result<(), Error> {

@@ -175,6 +175,8 @@ impl<'a> Training<'a> {
             Some((path, step)) if path.is_file() => {
                 format!("; {} has the training after step {step}", path.display())
             }
+            // It may be that the first one has saved it.
+            _ if !self.processes.leads() => String::new(),
             _ => "; nothing of this training is kept".to_owned(),
         }
     }

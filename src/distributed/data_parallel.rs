@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{Averaged, Exchange, own};
-use super::{Distribution, World, check_same, not_distributed};
+use super::{Distribution, World, check_same, check_told, not_distributed};
 use crate::clock::Instant;
 use crate::error::Error;
 use crate::memory::{self, bytes_of};
@@ -34,7 +34,7 @@ enum Kind {
 }
 
 impl DataParallel {
-    /// For a network, and so many minibatches of a step.
+    /// For a network of which so many numbers are kept for each parameter, and so many minibatches of a step.
     ///
     /// # Errors
     /// [`Error::Setting`] when there are fewer than processes, when the network keeps state from step to step, or when
@@ -42,7 +42,7 @@ impl DataParallel {
     /// without room for what is sent and received.
     pub(crate) fn new(
         distribution: Distribution,
-        graph: &Graph,
+        (graph, kept): (&Graph, usize),
         shards: usize,
     ) -> Result<Self, Error> {
         let Distribution { world, local_steps } = distribution;
@@ -53,17 +53,30 @@ impl DataParallel {
         }
         let of_gradients = Exchange::new(Arc::clone(&world), shards)?;
         let own = of_gradients.own();
-        check_memory(graph, of_gradients.kept())?;
         let kind = match local_steps {
-            None => Kind::Gradients(of_gradients),
-            Some(every) => Kind::Parameters {
-                every: check_local(every, shards, world.size())?,
-                exchange: Exchange::new(Arc::clone(&world), world.size())?,
-                since: 0,
-            },
+            None => {
+                check_memory(graph, "gradients", 1 + of_gradients.kept())?;
+                Kind::Gradients(of_gradients)
+            }
+            Some(every) => {
+                let every = check_local(every, shards, world.size())?;
+                let exchange = Exchange::new(Arc::clone(&world), world.size())?;
+                check_memory(graph, "values", (1 + kept) * (1 + exchange.kept()))?;
+                Kind::Parameters {
+                    exchange,
+                    every,
+                    since: 0,
+                }
+            }
         };
-        let mode = format!("{local_steps:?}");
-        check_same(&*world, "number of local steps", mode.as_bytes())?;
+        check_told(
+            &*world,
+            "local steps",
+            &match local_steps {
+                None => "none".to_owned(),
+                Some(steps) => steps.to_string(),
+            },
+        )?;
         Ok(Self { world, own, kind })
     }
 
@@ -147,19 +160,16 @@ fn check_local(steps: usize, shards: usize, processes: usize) -> Result<usize, E
     Ok(steps)
 }
 
-/// Whether there is room for what an exchange of gradients keeps, so many times as much as they are, and a copy of them.
-fn check_memory(graph: &Graph, kept: usize) -> Result<(), Error> {
+/// Whether there is room for an exchange of something of all parameters, which takes so many numbers of each.
+fn check_memory(graph: &Graph, of_what: &str, numbers: usize) -> Result<(), Error> {
     let parameters = graph
         .parameters
         .iter()
         .map(|of| of.spec.tensor_shape().len());
     let parameters: usize = parameters.sum();
-    let vectors = (kept + 1) as u64;
-    let what = || format!("gradients of {parameters} parameters that processes exchange");
-    memory::check(
-        what,
-        bytes_of::<f32>(vectors.saturating_mul(parameters as u64)),
-    )
+    let what = || format!("{of_what} of {parameters} parameters that processes exchange");
+    let all = (numbers as u64).saturating_mul(parameters as u64);
+    memory::check(what, bytes_of::<f32>(all))
 }
 
 /// The processes that have a part each of what is computed.
@@ -205,7 +215,7 @@ pub(crate) trait Replica {
     /// Computes the gradients of a shard; its mean loss. They are asked for in order.
     fn compute(&mut self, shard: usize) -> Result<f32, Error>;
 
-    /// The gradients that were computed last, one parameter after another.
+    /// The gradients that were computed last, in the same vectors in every process.
     fn gradients(&mut self) -> Vec<&mut [f32]>;
 
     /// Ends a step of this mean loss, by the gradients that have become those of all shards.
@@ -325,10 +335,10 @@ fn local_steps<T: Replica>(
     steps: usize,
 ) -> Result<Vec<f32>, Error> {
     let mut own = match training.own_steps(steps) {
-        // The others learn of it by the mean.
-        Err(Error::Diverged { losses, loss, .. }) => {
+        // The others learn of it by the mean, to which a loss that is merely large would be no more than a part.
+        Err(Error::Diverged { losses, .. }) => {
             let mut own = losses;
-            own.push(loss);
+            own.push(f32::NAN);
             own
         }
         losses => losses?,

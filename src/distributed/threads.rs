@@ -23,12 +23,20 @@ struct Meeting {
     changed: Condvar,
 }
 
+/// What one of them has sent.
+#[derive(Debug, Default)]
+struct Sent {
+    /// A part for each of them, where it is not the same for all.
+    is_in_parts: bool,
+    numbers: Vec<u32>,
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// What each has sent to the present meeting.
-    sent: Vec<Arc<Vec<u32>>>,
+    sent: Vec<Arc<Sent>>,
     /// What each had sent to the one before: nobody comes to the end of the present one who has not seen it.
-    seen: Vec<Arc<Vec<u32>>>,
+    seen: Vec<Arc<Sent>>,
     /// How many have come to the present meeting.
     come: usize,
     /// Meetings so far.
@@ -41,7 +49,8 @@ impl Threads {
     /// Runs `work` in `count` threads, each with its place among them; what each gives, in turn.
     ///
     /// # Errors
-    /// The first that one of them gives. When one leaves, by an error or a panic, the others get [`Error::Process`].
+    /// The first that one of them gives. When one leaves, by an error or a panic, the others get [`Error::Process`]; when they
+    /// call different methods of their trainers, [`Error::Setting`].
     ///
     /// # Panics
     /// As `work`, or when there is to be no thread.
@@ -109,8 +118,8 @@ impl Drop for Leaving<'_> {
 
 impl Meeting {
     /// Gives and gets what all give.
-    fn meet(&self, rank: usize, sent: &[u32]) -> Result<Vec<Arc<Vec<u32>>>, Error> {
-        let sent = Arc::new(sent.to_vec());
+    fn meet(&self, rank: usize, sent: Sent) -> Result<Vec<Arc<Sent>>, Error> {
+        let sent = Arc::new(sent);
         let mut state = lock(&self.state);
         if let Some(left) = state.left {
             return Err(Error::Process { rank: left });
@@ -151,23 +160,51 @@ impl World for Threads {
         received: &mut [u32],
         counts: &[usize],
     ) -> Result<(), Error> {
-        let of_all = self.meeting.meet(self.rank, sent)?;
+        let of_all = self.meeting.meet(
+            self.rank,
+            Sent {
+                is_in_parts: true,
+                numbers: sent.to_vec(),
+            },
+        )?;
         let mut left = received;
-        for (of_one, &count) in of_all.iter().zip(counts) {
+        for (rank, (of_one, &count)) in of_all.iter().zip(counts).enumerate() {
+            let is_same = of_one.is_in_parts && of_one.numbers.len() == count * of_all.len();
+            check_call(rank, is_same)?;
             let (to, rest) = left.split_at_mut(count);
-            to.copy_from_slice(&of_one[self.rank * count..][..count]);
+            to.copy_from_slice(&of_one.numbers[self.rank * count..][..count]);
             left = rest;
         }
         Ok(())
     }
 
     fn all_gather(&self, sent: &[u32], received: &mut [u32]) -> Result<(), Error> {
-        let of_all = self.meeting.meet(self.rank, sent)?;
-        for (to, of_one) in received.chunks_mut(sent.len().max(1)).zip(&of_all) {
-            to.copy_from_slice(of_one);
+        let of_all = self.meeting.meet(
+            self.rank,
+            Sent {
+                is_in_parts: false,
+                numbers: sent.to_vec(),
+            },
+        )?;
+        let to = received.chunks_mut(sent.len().max(1));
+        for (rank, (to, of_one)) in to.zip(&of_all).enumerate() {
+            let is_same = !of_one.is_in_parts && of_one.numbers.len() == sent.len();
+            check_call(rank, is_same)?;
+            to.copy_from_slice(&of_one.numbers);
         }
         Ok(())
     }
+}
+
+/// Whether a process has called the same method as this one.
+fn check_call(rank: usize, is_same: bool) -> Result<(), Error> {
+    if is_same {
+        return Ok(());
+    }
+    let expected =
+        "that of the others: all call the same methods of their trainers, in the same order";
+    let name = format!("call of process {rank}");
+    Err(Error::setting(name, expected, "another"))
 }
 
 impl fmt::Debug for Threads {

@@ -29,11 +29,11 @@ pub(crate) struct Shards {
     /// `Layers` or `Head`.
     fusion: Fusion,
     submitted: VecDeque<Submitted>,
-    /// Gradients on the host: of the shard that was waited for last, and then the mean of all.
+    /// Blocks of the gradients on the host: of the shard that was waited for last, and then the mean of all.
     host: Vec<Vec<f32>>,
 }
 
-/// The gradients of a shard, a parameter after another, and the losses of its rows, on their way to the host.
+/// The gradients of a shard, a block of the arena after another, and the losses of its rows, on their way to the host.
 type Submitted = Pin<Box<dyn Future<Output = Result<(Vec<Vec<f32>>, Vec<f32>), Error>> + Send>>;
 
 impl Shards {
@@ -72,7 +72,7 @@ impl Shards {
         let mut recorder = Recorder::new(gpu);
         updater.record(&mut recorder, model, &gradients)?;
         metrics::log_step(&mut recorder, &loss, history, updater.step_count());
-        let host = gradients.tensors().iter().map(|of| vec![0.0; of.len()]);
+        let host = gradients.blocks().iter().map(|of| vec![0.0; of.len()]);
         let host = host.collect();
         Ok(Self {
             first: parts.first,
@@ -109,10 +109,16 @@ impl Shards {
         let before = at + self.submitted.len();
         for next in before..(at + 2).min(self.of_shard.len()) {
             gpu.submit(&self.of_shard[next], 1)?;
-            let reads = (self.gradients.read(gpu), gpu.read_async(&self.losses));
-            self.submitted.push_back(Box::pin(
-                async move { Ok((reads.0.await?, reads.1.await?)) },
-            ));
+            let blocks = self.gradients.blocks().iter();
+            let gradients: Vec<_> = blocks.map(|block| gpu.read_async(block)).collect();
+            let losses = gpu.read_async(&self.losses);
+            self.submitted.push_back(Box::pin(async move {
+                let mut read = Vec::new();
+                for block in gradients {
+                    read.push(block.await?);
+                }
+                Ok((read, losses.await?))
+            }));
         }
         let Some(first) = self.submitted.pop_front() else {
             unreachable!("it was submitted");
@@ -124,15 +130,16 @@ impl Shards {
         Ok(mean)
     }
 
-    /// Those that were computed last, one parameter after another.
+    /// Those that were computed last, a block of the arena after another.
     pub(crate) fn gradients(&mut self) -> Vec<&mut [f32]> {
         self.host.iter_mut().map(|of| &mut of[..]).collect()
     }
 
     /// Updates by them, which have become the mean of all shards, after a step of this mean loss.
     pub(crate) fn update(&self, gpu: &Gpu, loss: f32) -> Result<(), Error> {
-        let gradients = self.host.iter().map(Vec::as_slice);
-        self.gradients.write(gpu, gradients)?;
+        for (block, mean) in self.gradients.blocks().iter().zip(&self.host) {
+            gpu.write(block, mean)?;
+        }
         gpu.write(&self.loss, &[loss])?;
         gpu.submit(&self.update, 1).map(drop)
     }

@@ -1,6 +1,8 @@
 //! The best parameters so far, kept on the device.
 
 use super::Trainer;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::check_averaged;
 use crate::error::Error;
 
 impl Trainer {
@@ -25,6 +27,8 @@ impl Trainer {
     /// of the device: then none are kept.
     pub fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
         self.soundness.check()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        check_averaged(self.data_parallel.as_deref())?;
         let (step, model) = (self.steps_taken(), &self.model);
         self.best.keep_if_lower(metric, step, |room| match room {
             Some([parameters, state]) => {

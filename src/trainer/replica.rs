@@ -1,7 +1,7 @@
 //! What a GPU does of steps that several processes share.
 
 use super::{Source, Trainer};
-use crate::distributed::{DataParallel, Distribution, Replica, check_same, not_distributed};
+use crate::distributed::{DataParallel, Distribution, Replica, check_told, not_distributed};
 use crate::error::{Error, Unfused};
 use crate::gpu::block_on;
 use crate::steps::Shards;
@@ -16,10 +16,10 @@ impl Trainer {
     /// same file. Later, with another distribution of the same processes, it changes how steps are shared.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there is no data set, between two means of local steps, when there are more processes than minibatches of a step, a layer keeps
-    /// state from step to step (as [`BatchNorm`](crate::ops::BatchNorm) does), or a process has another device or training
-    /// than process 0: updates would not be the same; [`Error::Plan`] where fused steps were asked for; [`Error::Process`]
-    /// when one has left; or an error of the device. Then nothing is changed.
+    /// [`Error::Setting`] when there is no data set, the mean of local steps is still to come, there are more processes than
+    /// minibatches of a step, a layer keeps state from step to step (as [`BatchNorm`](crate::ops::BatchNorm) does), or a
+    /// process has another device or training than process 0: updates would not be the same; [`Error::Plan`] where fused
+    /// steps were asked for; [`Error::Process`] when one has left; or an error of the device. Then nothing is changed.
     pub fn distribute(&mut self, distribution: Distribution) -> Result<(), Error> {
         let Source::Examples { accumulated, .. } = &self.source else {
             return Err(not_distributed("a trainer without a data set"));
@@ -27,8 +27,9 @@ impl Trainer {
         self.check_unfused(Unfused::Steered)?;
         let shards = *accumulated;
         let device = self.model.gpu().description();
-        check_same(&*distribution.world, "device", device.as_bytes())?;
-        let shared = DataParallel::new(distribution, self.model.graph(), shards)?;
+        check_told(&*distribution.world, "device", &device)?;
+        let kept = self.updater.kept().count();
+        let shared = DataParallel::new(distribution, (self.model.graph(), kept), shards)?;
         shared.check_same("training", &self.to_safetensors()?)?;
         let before = self.data_parallel.replace(Box::new(shared));
         self.data_sets.forget_evaluators();

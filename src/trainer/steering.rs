@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::source::Work;
 use super::{Source, Trainer};
 #[cfg(not(target_arch = "wasm32"))]
-use crate::distributed::check_alone;
+use crate::distributed::{check_alone, check_averaged};
 use crate::error::{Error, Unfused};
 use crate::fit::{check_accumulated, nothing_to_accumulate};
 #[cfg(not(target_arch = "wasm32"))]
@@ -62,10 +62,12 @@ impl Trainer {
     /// (`*.bias`).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant, none would be trained, or a number of the group makes no sense;
-    /// then nothing is changed. [`Error::Plan`] where fused steps were asked for, which know no groups; else an error of the
+    /// [`Error::Setting`] when no parameter is meant, none would be trained, a number of the group makes no sense, or the
+    /// mean of local steps is still to come; then nothing is changed. [`Error::Plan`] where fused steps were asked for, which know no groups; else an error of the
     /// device.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        check_averaged(self.data_parallel.as_deref())?;
         if group != Group::new() {
             self.check_unfused(Unfused::Steered)?;
         }
@@ -80,9 +82,11 @@ impl Trainer {
     /// that of the others when they [go on](Self::unfreeze).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant, or none would be trained; [`Error::Plan`] where fused steps were asked
-    /// for; else an error of the device.
+    /// [`Error::Setting`] when no parameter is meant, none would be trained, or the mean of local steps is still to come;
+    /// [`Error::Plan`] where fused steps were asked for; else an error of the device.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        check_averaged(self.data_parallel.as_deref())?;
         self.check_unfused(Unfused::Steered)?;
         self.steer(|trainer| {
             trainer.updater.freeze(parameters)?;

@@ -368,7 +368,7 @@ fn at_any_moment_a_signal_ends_a_run_clearly() {
     let (mut killed, mut kept) = (0, 0);
     for part in 0..40 {
         // Up to when such a run has taken steps, however busy the machine is.
-        let delay = time.mul_f64(f64::from(part) / 39.0);
+        let delay = time.mul_f64(f64::from(part) / 20.0);
         fs::write(&saved, &good).unwrap();
         let mut command = run(&format!("{words} 1000000"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -273,6 +273,12 @@ fn what_cannot_be_shared_is_told_once() {
             "--shards 2 --batch 20",
             &["--shards must be at least 3", "it is 2"],
         ),
+        (
+            3,
+            "--shards 4 --batch 20 --local-steps 5 --local-after 10",
+            &["--shards must be a multiple of the 3 processes", "it is 4"],
+        ),
+        (2, "--shards 0", &["--shards must be at least 1"]),
         (2, "--learning-rate 1e30 --batch 20", &["training diverged"]),
         (2, "--resume nothing-there --batch 20", &["cannot resume"]),
     ] {
@@ -287,47 +293,87 @@ fn what_cannot_be_shared_is_told_once() {
     }
 }
 
-/// Another seed, or another file, on one of them.
+/// Another seed, device, file or option of one of them.
 #[test]
 fn processes_with_other_settings_are_told() {
     let few = Few::new();
-    let words = "--device cpu --batch 20 --steps 100000000 --eval-every 0";
-    let other = |words: &str| {
+    let always = "--device cpu --batch 20 --eval-every 500 --steps";
+    let run = |both: [&str; 2]| {
+        let [first, second] = both.map(|words| training(&few, &format!("{always} {words}")));
         let mut command = started();
-        add_program(
-            &mut command,
-            1,
-            &training(
-                &few,
-                "--device cpu --batch 20 --steps 100000000 --eval-every 0",
-            ),
-        );
+        add_program(&mut command, 1, &first);
         command.arg(":");
-        add_program(&mut command, 1, &training(&few, words));
-        // They would train for days.
-        let output = command.output().unwrap();
-        assert!(!output.status.success(), "{words}");
-        of_program(&output)
+        add_program(&mut command, 1, &second);
+        command.current_dir(&few.path);
+        command.output().unwrap()
     };
-    let told = other(&format!("{words} --seed 1"));
+    let output = run(["1000 --save saved"; 2]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for (both, expected) in [
+        (
+            ["1000", "1000 --seed 1"],
+            "training of process 1 must be the same as that of process 0",
+        ),
+        (
+            ["1000", "1000 --patience 3"],
+            "--patience of process 1 must be the same",
+        ),
+        (
+            ["2000", "2000 --resume saved"],
+            "--resume of process 1 must be the same",
+        ),
+        // It alone fails, and says so; the first one waits for it.
+        (
+            ["2000 --resume saved", "2000 --resume nothing-there"],
+            "process 1: cannot resume",
+        ),
+    ] {
+        let output = run(both);
+        assert!(!output.status.success(), "{both:?}");
+        let told = of_program(&output);
+        assert_eq!(told.len(), 1, "{both:?}: {told:?}");
+        assert!(
+            told[0].starts_with(&format!("error: {expected}")),
+            "{told:?}"
+        );
+    }
+    let [first, second] = ["cpu", "gpu"].map(|device| {
+        let mut command = example("train_gpu");
+        command.args(["--mpi", "--unverified", "--batch", "20", "--device", device]);
+        command.arg("--data").arg(&few.path);
+        command
+    });
+    let mut command = started();
+    add_program(&mut command, 1, &first);
+    command.arg(":");
+    add_program(&mut command, 1, &second);
+    let told = of_program(&command.output().unwrap());
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(
-        told[0].contains("training of process 1 must be the same as that of process 0"),
-        "{told:?}"
-    );
-    let told = other(&words.replace("cpu", "gpu"));
+    let expected =
+        "error: device of process 1 must be the same as that of process 0, the CPU engine";
+    assert!(told[0].starts_with(expected), "{told:?}");
+}
+
+/// Between two evaluations, say, by an interruption.
+#[test]
+fn local_steps_that_do_not_fit_a_file_are_told_before_the_first_step() {
+    let few = Few::new();
+    let saved = few.path.join("saved.safetensors");
+    let run = |words: &str| {
+        let always = "--device cpu --batch 20 --eval-every 0";
+        let mut command = training(&few, &format!("{always} {words}"));
+        command.arg("--save").arg(&saved);
+        if saved.exists() {
+            command.arg("--resume").arg(&saved);
+        }
+        mpirun(2, &command).output().unwrap()
+    };
+    lines(&run("--steps 37"));
+    let told = of_program(&run("--steps 60 --local-steps 5"));
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(
-        told[0].contains("device of process 1 must be the same"),
-        "{told:?}"
-    );
-    // It alone fails, and says so; the first one waits for it.
-    let told = other(&format!("{words} --resume nothing-there"));
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(
-        told[0].starts_with("error: process 1: cannot resume"),
-        "{told:?}"
-    );
+    let expected = "error: --local-steps must be a number that divides the 37 steps";
+    assert!(told[0].starts_with(expected), "{told:?}");
+    lines(&run("--steps 60 --local-steps 5 --local-after 40"));
 }
 
 /// The processes that an `mpirun` has started, once they train.
@@ -369,7 +415,7 @@ const TRAINED: &str = "--device cpu --batch 20 --quiet --hidden 200";
 fn a_killed_process_ends_all_and_the_training_goes_on_with_the_same_bits() {
     let few = Few::new();
     let [saved, whole] = ["saved.safetensors", "whole.safetensors"].map(|of| few.path.join(of));
-    let kills = kills(FEW_KILLS);
+    let kills = kills(FEW_KILLS).max(2);
     for kill in 0..kills {
         let mut command = training(&few, &format!("{TRAINED} --steps 100000000 --eval-every 5"));
         command.arg("--save").arg(&saved);

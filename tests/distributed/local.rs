@@ -1,6 +1,7 @@
 //! Steps of each process by itself, between means of parameters.
 
 use wgrad::Error;
+use wgrad::ops::Group;
 
 use wgrad::distributed::{Distribution, Threads};
 
@@ -157,6 +158,62 @@ fn what_is_frozen_keeps_its_bits() {
                 );
             }
         }
+    }
+}
+
+/// Or what is frozen would stay another in each process.
+#[test]
+fn nothing_is_frozen_or_kept_between_two_means() {
+    for device in devices() {
+        let make = || KINDS[0].trainer(&device);
+        let told = by(
+            2,
+            make,
+            |all| all.local_steps(4),
+            |trainer| {
+                trainer.steps(2)?;
+                let told = [
+                    trainer.freeze("layers.0.*").unwrap_err(),
+                    trainer
+                        .set_group("layers.0.*", Group::new().frozen(true))
+                        .unwrap_err(),
+                    trainer.keep_if_best(1.0).unwrap_err(),
+                ];
+                trainer.steps(2)?;
+                trainer.freeze("layers.0.*")?;
+                assert!(trainer.keep_if_best(1.0)?);
+                trainer.steps(4)?;
+                Ok((told.map(|error| error.to_string()), trainer.parameters()?))
+            },
+        );
+        let all = told.unwrap();
+        assert!(all[0] == all[1], "{device}");
+        for told in &all[0].0 {
+            assert!(told.contains("multiple of the 4 local steps"), "{told}");
+        }
+    }
+}
+
+/// A loss of one of them that is above 2²⁴ is not lost in the mean with a good one, which is below.
+#[test]
+fn a_divergence_at_the_last_local_step_is_that_of_all() {
+    for device in devices() {
+        let found = Threads::run(2, |world| {
+            let leads = wgrad::distributed::World::rank(&world) == 0;
+            let mut trainer = KINDS[0].trainer(&device);
+            trainer.distribute(Distribution::new(world).local_steps(2))?;
+            trainer.steps(3)?;
+            if leads {
+                let near = trainer.parameters()?;
+                let far = near.iter().map(|(name, of)| (name.to_owned(), of * 6.3e4));
+                trainer.set_parameters(&far.collect())?;
+            }
+            let error = trainer.steps(1).unwrap_err();
+            assert!(matches!(error, Error::Diverged { .. }), "{error}");
+            Ok::<_, Error>(trainer.steps_taken())
+        });
+        let steps = found.unwrap();
+        assert_eq!(steps[0], steps[1], "{device}");
     }
 }
 

@@ -5,7 +5,7 @@ use wgrad::distributed::{Distribution, Threads};
 use wgrad::ops::{BatchNorm, Linear, Relu, Sgd, SoftmaxCrossEntropy};
 use wgrad::{Error, Fusion, Gpu, Sequential, Trainer, TwoLayerNet};
 
-use crate::world::{KINDS, devices};
+use crate::world::{DIGITS, KINDS, devices};
 
 fn told(error: &Error, words: &[&str]) {
     let message = error.to_string();
@@ -60,14 +60,21 @@ fn another_device_or_mode_of_one_of_them() {
     });
     told(
         &error.unwrap_err(),
-        &["device of process 1", "that of process 0"],
+        &[
+            "device of process 1",
+            "that of process 0, the CPU engine",
+            "Vulkan",
+        ],
     );
     let error = Threads::run(2, |world| {
         let rank = wgrad::distributed::World::rank(&world);
         let mut trainer = KINDS[0].trainer(&devices[0]);
         trainer.distribute(Distribution::new(world).local_steps(rank + 1))
     });
-    told(&error.unwrap_err(), &["number of local steps of process 1"]);
+    told(
+        &error.unwrap_err(),
+        &["local steps of process 1", "process 0, 1", "it is 2"],
+    );
 }
 
 /// The form of steps that was asked for is the one of their shards.
@@ -176,6 +183,30 @@ fn what_is_not_shared_is_refused() {
             trainer.steps(1)
         });
         done.unwrap();
+    }
+}
+
+/// An evaluation of the first one alone, say.
+#[test]
+fn calls_that_differ_are_told() {
+    for device in devices() {
+        let found = Threads::run(2, |world| {
+            let leads = wgrad::distributed::World::rank(&world) == 0;
+            let mut trainer = KINDS[0].trainer(&device);
+            trainer.distribute(Distribution::new(world))?;
+            let error = match leads {
+                true => trainer.evaluate(&(&*DIGITS).into()).unwrap_err(),
+                false => trainer.steps(1).unwrap_err(),
+            };
+            Ok::<_, Error>(error.to_string())
+        });
+        for (rank, told) in found.unwrap().into_iter().enumerate() {
+            let expected = format!("call of process {}", 1 - rank);
+            assert!(
+                told.contains(&expected) && told.contains("same methods"),
+                "{told}"
+            );
+        }
     }
 }
 

@@ -321,6 +321,14 @@ mod tests {
         let behind: Vec<&String> = ran[before_tests..].iter().collect();
         // The page is built beside the tests.
         assert!(behind.contains(&&list[before_tests]), "{behind:?}");
+        let builds = behind
+            .iter()
+            .filter(|line| line.contains("--package wgrad-web"));
+        assert_eq!(
+            builds.count(),
+            2,
+            "once more before it is tested: {behind:?}"
+        );
         assert!(ran.last().is_some_and(|line| line.contains("node --test")));
         Ok(())
     }

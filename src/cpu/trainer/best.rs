@@ -4,6 +4,8 @@ use ndarray::Array2;
 
 use super::super::footprint;
 use super::Trainer;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::distributed::check_averaged;
 use crate::error::Error;
 use crate::reference::Float;
 
@@ -17,6 +19,8 @@ impl<F: Float> Trainer<F> {
     /// [`Error::Diverged`] when the parameters have, [`Error::Memory`] when the host has no room for the copy.
     pub fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
         self.soundness.check()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        check_averaged(self.data_parallel.as_deref())?;
         let (step, network) = (self.steps_taken(), &self.network);
         self.best.keep_if_lower(metric, step, |room| match room {
             Some([mut parameters, mut state]) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Trainer;
 #[cfg(not(target_arch = "wasm32"))]
-use crate::distributed::check_alone;
+use crate::distributed::{check_alone, check_averaged};
 use crate::error::Error;
 use crate::fit::nothing_to_accumulate;
 use crate::network::{Groups, Parameters};
@@ -75,6 +75,8 @@ impl<F: Float> Trainer<F> {
         &mut self,
         change: impl FnOnce(&mut Groups) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        check_averaged(self.data_parallel.as_deref())?;
         let mut groups = self.updater.groups().clone();
         change(&mut groups)?;
         self.given.forget();
