@@ -224,7 +224,7 @@ pub(crate) trait Replica {
     /// Steps on the shards of this process alone; their losses. When they diverge, as many are counted.
     fn own_steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
 
-    /// Has all that is trained, and kept of it from step to step, be what `average` makes of it.
+    /// Hands all parameters that are trained, and what is kept of them from step to step, to `average`, which changes them.
     fn average_values(
         &mut self,
         average: impl FnOnce(Vec<&mut [f32]>) -> Result<(), Error>,
@@ -254,10 +254,10 @@ impl<T: Replica> Averaged for Gradients<'_, T> {
     }
 }
 
-/// What each process has already.
-struct There<'a>(Vec<&'a mut [f32]>);
+/// Vectors of which each process is a shard.
+struct OwnVectors<'a>(Vec<&'a mut [f32]>);
 
-impl Averaged for There<'_> {
+impl Averaged for OwnVectors<'_> {
     fn compute(&mut self, _: usize) -> Result<(), Error> {
         Ok(())
     }
@@ -315,7 +315,7 @@ fn take_steps<T: Replica>(
                 *since += steps;
                 let is_sound = |&loss: &f32| training.is_sound(loss);
                 if *since == *every && losses[before..].iter().all(is_sound) {
-                    training.average_values(|values| exchange.average(&mut There(values)))?;
+                    training.average_values(|values| exchange.average(&mut OwnVectors(values)))?;
                 }
                 *since %= *every;
             }
@@ -344,7 +344,7 @@ fn local_steps<T: Replica>(
         losses => losses?,
     };
     own.resize(steps, f32::NAN);
-    exchange.average(&mut There(vec![&mut own]))?;
+    exchange.average(&mut OwnVectors(vec![&mut own]))?;
     Ok(own)
 }
 

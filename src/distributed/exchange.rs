@@ -10,7 +10,7 @@ use crate::error::Error;
 /// as long as a message of its own takes to and from one more process.
 const IN_PLACE: usize = 1 << 16;
 
-/// What is averaged: vectors of the same lengths in all processes.
+/// What an exchange averages: vectors of the same lengths in all processes.
 pub(crate) trait Averaged {
     /// Puts what a shard gives into the vectors. Those of a process are asked for in order.
     fn compute(&mut self, shard: usize) -> Result<(), Error>;
@@ -77,7 +77,7 @@ impl Cut {
         all.filter(|message| !message.is_empty()).collect()
     }
 
-    /// What is behind it of each vector.
+    /// The numbers of each vector that are packed.
     fn rests<'a>(&self, vectors: &'a mut [&mut [f32]]) -> impl Iterator<Item = &'a mut [f32]> {
         let rests = vectors.iter_mut().zip(self.in_place.clone());
         rests.map(|(vector, length)| &mut vector[length..])
@@ -135,14 +135,14 @@ impl Exchange {
         own(self.world.rank(), self.world.size(), self.shards)
     }
 
-    /// How many times as long as all vectors together what it keeps is.
+    /// Numbers that the exchange keeps for each number of the vectors.
     pub(crate) fn kept(&self) -> usize {
         let sums = self.own().len().max(1).next_power_of_two().ilog2() as usize;
         let blocks: usize = self.blocks.iter().map(Vec::len).sum();
         sums + blocks.div_ceil(self.world.size())
     }
 
-    /// Has vectors be the mean over all shards.
+    /// Computes all shards of this process, and leaves the mean over those of all processes in the vectors.
     pub(crate) fn average(&mut self, of: &mut impl Averaged) -> Result<(), Error> {
         let (rank, size) = (self.world.rank(), self.world.size());
         let cut = Cut::new(&of.vectors(), size, self.in_place);
@@ -270,7 +270,8 @@ fn add_blocks(range: &Range<usize>, own: &Range<usize>, blocks: &mut Vec<Range<u
     }
 }
 
-/// Has vectors be the sum of a range of shards, in pairs; sums of first halves are kept from this height on.
+/// Leaves the sum of a range of shards in the vectors. Shards are added in pairs; the sum of a first half waits in
+/// `sums`, at its height, while the second is computed.
 fn sum(
     range: &Range<usize>,
     of: &mut impl Averaged,

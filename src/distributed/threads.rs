@@ -49,8 +49,8 @@ impl Threads {
     /// Runs `work` in `count` threads, each with its place among them; what each gives, in turn.
     ///
     /// # Errors
-    /// The first that one of them gives. When one leaves, by an error or a panic, the others get [`Error::Process`]; when they
-    /// call different methods of their trainers, [`Error::Setting`].
+    /// The first that one of them gives. When one leaves, by an error or a panic, the others get [`Error::Process`];
+    /// when they call different methods of their trainers, [`Error::Setting`].
     ///
     /// # Panics
     /// As `work`, or when there is to be no thread.

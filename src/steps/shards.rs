@@ -99,8 +99,8 @@ impl Shards {
         self.fusion
     }
 
-    /// Computes the gradients of a shard; its mean loss. They are asked for in order: the next shard is submitted before this
-    /// one is waited for, so that the device does not wait for the host.
+    /// Computes the gradients of a shard; its mean loss. Shards are asked for in order. The next one is submitted before
+    /// this one is waited for, so that the device does not wait for the host.
     pub(crate) fn compute(&mut self, gpu: &Gpu, shard: usize) -> Result<f32, Error> {
         let at = shard - self.first;
         if at == 0 {

@@ -40,7 +40,7 @@ impl Trainer {
         recorded
     }
 
-    /// Of what there is of every parameter that of those which are trained: what is frozen is the same in all processes.
+    /// Of one thing for each parameter, those of parameters that are trained. What is frozen is the same in all processes.
     fn trained<'a, T>(&self, all: &'a mut [T]) -> impl Iterator<Item = &'a mut T> {
         let groups = self.updater.groups().resolved();
         let trained = all

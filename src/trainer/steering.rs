@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-#[cfg(not(target_arch = "wasm32"))]
 use super::source::Work;
 use super::{Source, Trainer};
 #[cfg(not(target_arch = "wasm32"))]
@@ -63,8 +62,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Setting`] when no parameter is meant, none would be trained, a number of the group makes no sense, or the
-    /// mean of local steps is still to come; then nothing is changed. [`Error::Plan`] where fused steps were asked for, which know no groups; else an error of the
-    /// device.
+    /// mean of local steps is still to come; then nothing is changed. [`Error::Plan`] where fused steps were asked for, which
+    /// know no groups; else an error of the device.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
         #[cfg(not(target_arch = "wasm32"))]
         check_averaged(self.data_parallel.as_deref())?;

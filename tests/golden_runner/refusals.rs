@@ -389,7 +389,8 @@ fn golden_files_that_are_cut_off_are_refused() {
     assert!(failures[0].contains("cut.safetensors"), "{failures:?}");
 }
 
-/// Adds 1e-3 to one element of each tensor, of outputs 1e-3 of the largest; each of the engines must fail on each, which are at least so many.
+/// Adds 1e-3 to one element of each tensor, of outputs 1e-3 of the largest. Every engine that is compared must fail on each
+/// tensor; there are at least `engines`.
 fn assert_caught(name: &str, spoiled: &[&str], engines: usize) {
     let mut file = open(name);
     for &tensor in spoiled {

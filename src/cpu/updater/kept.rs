@@ -77,7 +77,7 @@ impl Updater<f32> {
     }
 }
 
-/// Of what there is of every parameter that of those which are trained.
+/// Of one thing for each parameter, those of parameters that are trained.
 #[cfg(not(target_arch = "wasm32"))]
 pub(in crate::cpu) fn trained<T>(
     all: impl IntoIterator<Item = T>,
