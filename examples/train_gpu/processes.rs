@@ -1,6 +1,7 @@
 //! The processes that `mpirun` has started, of which the first one speaks.
 
-use std::env;
+use std::time::Duration;
+use std::{env, process, thread};
 
 use wgrad::{Error, Train};
 
@@ -14,8 +15,6 @@ use crate::common::output::complain;
 
 #[cfg(all(feature = "mpi", unix))]
 use crate::interruption;
-#[cfg(all(feature = "mpi", unix))]
-use std::{process, thread, time::Duration};
 
 #[cfg(all(feature = "mpi", unix))]
 use wgrad::distributed::{Distribution, World, mpi::Mpi};
@@ -92,8 +91,8 @@ fn place() -> Option<(usize, usize)> {
 pub(crate) fn refuse(error: &clap::Error) -> ! {
     if place().is_some_and(|(rank, _)| rank > 0) {
         // `mpirun` ends the first one when this one ends.
-        std::thread::sleep(std::time::Duration::from_secs(1));
-        std::process::exit(error.exit_code());
+        thread::sleep(Duration::from_secs(1));
+        process::exit(error.exit_code());
     }
     error.exit()
 }

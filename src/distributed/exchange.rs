@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::World;
 use crate::error::Error;
 
-/// Numbers of a vector, for each process, from which it is sent from where it lies. To copy so many twice takes some 50 µs,
-/// as long as a message of its own takes to and from one more process.
+/// Numbers of a vector, for each process, from which it is sent from where it lies. To copy so many there and back took a
+/// Xeon's core 90 µs; messages of its own to and from one more process take a network of 20 µs latency 40 µs.
 const IN_PLACE: usize = 1 << 16;
 
 /// What an exchange averages: vectors of the same lengths in all processes.

@@ -70,7 +70,7 @@ impl<F: Float> Replica for Trainer<F> {
         let gradients = &mut minibatches.work.gradients;
         self.updater
             .apply(coefficients, &mut self.network, gradients);
-        self.remember(&in_numbers(vec![loss]));
+        self.remember(&[F::from_f64(loss.into())]);
         Ok(())
     }
 
