@@ -39,7 +39,8 @@ fn run(gpu: &Gpu, plan: &Plan, times: usize) -> Cost {
     let by_flops =
         usize::try_from(flops_per_submit(gpu) / plan.flops().max(1)).unwrap_or(usize::MAX);
     let per_submit = (DISPATCHES / plan.len()).min(by_flops).max(1);
-    let (started, mut host) = (Instant::now(), Duration::ZERO);
+    let started = Instant::now();
+    let mut host = Duration::ZERO;
     for first in (0..times).step_by(per_submit) {
         let submitting = Instant::now();
         let now = per_submit.min(times - first);

@@ -203,8 +203,9 @@ impl Prepared {
 fn check_losses(losses: &[f32]) -> Result<(), Failure> {
     let last = &losses[losses.len().saturating_sub(20)..];
     let mean = last.iter().sum::<f32>() / last.len() as f32;
-    match mean < 10.0 {
-        true => Ok(()),
-        false => Err(Failure::Message(format!("the loss is {mean}"))),
+    if mean < 10.0 {
+        Ok(())
+    } else {
+        Err(Failure::Message(format!("the loss is {mean}")))
     }
 }

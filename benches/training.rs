@@ -23,7 +23,8 @@ use common::{SAMPLING, digits, jobs, trainer, training};
 const STEPS: [usize; 3] = [200, 2, 2];
 
 fn steps(criterion: &mut Criterion) {
-    let (gpu, digits) = (Gpu::new().expect("an adapter"), digits());
+    let gpu = Gpu::new().expect("an adapter");
+    let digits = digits();
     eprintln!("adapter: {}", gpu.description());
     for (job, steps) in jobs().into_iter().zip(STEPS) {
         let mut group = criterion.benchmark_group(job.name);
@@ -65,7 +66,8 @@ fn graphics(gpu: &Gpu, table: &Table, fusion: Fusion) -> Result<Trainer, Error> 
     let spec = Sequential::input(2).layer(Linear::new(64)).layer(Relu);
     let spec = spec.layer(Linear::new(64)).layer(Relu);
     let model = spec.layer(Linear::new(3)).seed(1).build(gpu)?;
-    let (loss, adam) = (MeanSquaredError, Adam::new(0.001));
+    let loss = MeanSquaredError;
+    let adam = Adam::new(0.001);
     Trainer::with_fusion(model, loss, adam, table, BATCH, SAMPLING, fusion)
 }
 
@@ -88,7 +90,8 @@ fn heads(criterion: &mut Criterion) {
         for fusion in [Fusion::Layers, Fusion::Head] {
             let mut trainer = graphics(&gpu, &table, fusion).expect("a training");
             let plan = trainer.plan();
-            let (dispatches, bytes) = (plan.len(), plan.bytes() as f64 / 1e6);
+            let dispatches = plan.len();
+            let bytes = plan.bytes() as f64 / 1e6;
             eprintln!("kernels for {kind:?}, {fusion:?}: {dispatches} dispatches, {bytes:.1} MB");
             if kind == own.kind() {
                 group.bench_function(format!("{fusion:?}"), |bencher| {
@@ -103,7 +106,8 @@ fn heads(criterion: &mut Criterion) {
 /// A device of its own each time; the driver may keep compiled shaders on the disk, as it does for
 /// programs that are started again.
 fn start(criterion: &mut Criterion) {
-    let (digits, [job, ..]) = (digits(), jobs());
+    let digits = digits();
+    let [job, ..] = jobs();
     let mut group = criterion.benchmark_group("start");
     group.sample_size(10);
     group.bench_function("device to first step", |bencher| {

@@ -65,8 +65,10 @@ fn find() -> Result<(), Box<dyn Error>> {
         .layer(Tanh)
         .layer(Linear::new(SENSORS));
     let table = |name, rows: &Array2<f32>| Table::regression(name, rows.view(), rows.view());
-    let (usual, valid) = (table("usual", &train)?, table("valid", &valid)?);
-    let (loss, optimizer) = (MeanSquaredError, Adam::new(3e-3));
+    let usual = table("usual", &train)?;
+    let valid = table("valid", &valid)?;
+    let loss = MeanSquaredError;
+    let optimizer = Adam::new(3e-3);
     let sampling = Sampling::Shuffled { seed: 1 };
     let mut trainer = device.trainer(&network, loss, optimizer, &usual, 100, sampling)?;
     let mut stopping = EarlyStopping::new(Metric::Loss, 10).evaluations(200);
@@ -86,15 +88,17 @@ fn find() -> Result<(), Box<dyn Error>> {
     usual.sort_unstable_by(f32::total_cmp);
     let limit = usual[usual.len() * 99 / 100];
     let scores = distances(&test)?;
-    let (mut found, mut false_alarms) = (0, 0);
+    let mut found = 0;
+    let mut false_alarms = 0;
     for (row, _) in scores
         .iter()
         .enumerate()
         .filter(|(_, score)| **score > limit)
     {
-        match is_anomaly(row) {
-            true => found += 1,
-            false => false_alarms += 1,
+        if is_anomaly(row) {
+            found += 1;
+        } else {
+            false_alarms += 1;
         }
     }
     let is_anomaly = Array2::from_shape_fn((test.nrows(), 1), |(row, _)| {

@@ -109,7 +109,8 @@ fn learn(seed: u64) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let mean = evaluate(policy.network(), random)?;
-    let (episodes, steps) = (lengths.len(), policy.steps_taken() * ALL as u64);
+    let episodes = lengths.len();
+    let steps = policy.steps_taken() * ALL as u64;
     let seconds = started.elapsed().as_secs_f64();
     Ok(output::line(format!(
         "seed={seed} episodes={episodes} steps={steps} mean_of_100={mean:.2} seconds={seconds:.1}"
@@ -125,7 +126,9 @@ fn update(
     lengths: &mut Vec<u32>,
 ) -> Result<(), Error> {
     let mut x = Array2::zeros((ALL, 4));
-    let (mut actions, mut rewards, mut ended) = (vec![0; ALL], vec![0.0; ALL], vec![false; ALL]);
+    let mut actions = vec![0; ALL];
+    let mut rewards = vec![0.0; ALL];
+    let mut ended = vec![false; ALL];
     for first in (0..ALL).step_by(CARTS) {
         let seen = rows(carts);
         let logits = policy.network().predict(seen.view())?;
@@ -150,7 +153,8 @@ fn update(
     }
     let expected = critic.network().predict(x.view())?;
     let ahead = critic.network().predict(rows(carts).view())?;
-    let (mut advantages, mut returns) = (vec![0.0; ALL], expected.clone());
+    let mut advantages = vec![0.0; ALL];
+    let mut returns = expected.clone();
     for at in (0..ALL).rev() {
         let (value, advantage) = match (at + CARTS).checked_sub(ALL) {
             _ if ended[at] => (0.0, 0.0),

@@ -50,14 +50,16 @@ impl Layer for Softplus {
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
-        let (tensors, n) = ([pass.x, pass.y], pass.x.len());
+        let tensors = [pass.x, pass.y];
+        let n = pass.x.len();
         recorder.dispatch_each(&FORWARD, n as u32, &tensors, n, Cost::default());
         Ok(())
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
         if let Some(dx) = pass.dx {
-            let (tensors, n) = ([pass.x, pass.dy, dx], dx.len());
+            let tensors = [pass.x, pass.dy, dx];
+            let n = dx.len();
             recorder.dispatch_each(&BACKWARD, n as u32, &tensors, n, Cost::default());
         }
         Ok(())
@@ -69,15 +71,18 @@ impl Layer for Softplus {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (gpu, mut out) = (Gpu::new()?, std::io::stdout());
+    let gpu = Gpu::new()?;
+    let mut out = std::io::stdout();
     writeln!(out, "{}", check_layer(&gpu, &Softplus)?)?;
     let digits = synthetic::digits_of(1, 2_000, 500)?;
     let network = Sequential::input(784)
         .layer(Linear::new(50))
         .layer(Softplus)
         .layer(Linear::new(10));
-    let (model, optimizer) = (network.build(&gpu)?, Adam::new(0.003));
-    let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 1 });
+    let model = network.build(&gpu)?;
+    let optimizer = Adam::new(0.003);
+    let loss = SoftmaxCrossEntropy;
+    let sampling = Sampling::Shuffled { seed: 1 };
     let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 100, sampling)?;
     trainer.steps(400)?;
     let test = trainer.evaluate(&digits.test)?;

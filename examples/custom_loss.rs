@@ -75,13 +75,14 @@ impl Loss for Quantile {
     }
 
     fn check(&self, _outputs: usize) -> Result<(), Error> {
-        match self.share > 0.0 && self.share < 1.0 {
-            true => Ok(()),
-            false => Err(Error::Setting {
+        if self.share > 0.0 && self.share < 1.0 {
+            Ok(())
+        } else {
+            Err(Error::Setting {
                 name: "share of Quantile".to_owned(),
                 expected: "above 0 and below 1".to_owned(),
                 found: self.share.to_string(),
-            }),
+            })
         }
     }
 
@@ -113,10 +114,8 @@ impl<F: Float> reference::Loss<F> for Quantile {
         let Targets::Values(targets) = pass.targets else {
             unreachable!("a loss of values is given values");
         };
-        let (share, n) = (
-            F::from_f64(self.share.into()),
-            F::from_f64(targets.len() as f64),
-        );
+        let share = F::from_f64(self.share.into());
+        let n = F::from_f64(targets.len() as f64);
         let mut sum = F::zero();
         Zip::from(&mut pass.doutputs)
             .and(pass.outputs)
@@ -131,7 +130,8 @@ impl<F: Float> reference::Loss<F> for Quantile {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (gpu, mut out) = (Gpu::new()?, std::io::stdout());
+    let gpu = Gpu::new()?;
+    let mut out = std::io::stdout();
     let loss = Quantile { share: 0.9 };
     writeln!(out, "{}", check_loss(&gpu, &loss)?)?;
     // Waiting times by the hour: most of them are short, and some are long.

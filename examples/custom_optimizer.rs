@@ -136,7 +136,8 @@ impl<F: Float> reference::Optimizer<F> for Lion {
         state: &mut [ArrayViewMut2<'_, F>],
     ) {
         let [beta1, beta2] = self.betas.map(|beta| F::from_f64(beta.into()));
-        let (rate, decay) = (at.learning_rate, at.decay(self.weight_decay.into()));
+        let rate = at.learning_rate;
+        let decay = at.decay(self.weight_decay.into());
         let update = |p: &mut F, m: &mut F, &g: &F| {
             let mean = beta1 * *m + (F::one() - beta1) * g;
             // `signum` of 0 is 1.
@@ -156,7 +157,8 @@ impl<F: Float> reference::Optimizer<F> for Lion {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (gpu, mut out) = (Gpu::new()?, std::io::stdout());
+    let gpu = Gpu::new()?;
+    let mut out = std::io::stdout();
     let lion = Lion {
         learning_rate: 3e-4,
         betas: [0.9, 0.99],
@@ -166,8 +168,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let digits = synthetic::digits_of(1, 2_000, 500)?;
     let hidden = Sequential::input(784).layer(Linear::new(50)).layer(Relu);
     let network = hidden.layer(Linear::new(10)).seed(1);
-    let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 1 });
-    let (model, copy) = (network.build(&gpu)?, network.on_cpu()?);
+    let loss = SoftmaxCrossEntropy;
+    let sampling = Sampling::Shuffled { seed: 1 };
+    let model = network.build(&gpu)?;
+    let copy = network.on_cpu()?;
     let mut on_gpu = Trainer::new(model, loss, lion, &digits.train, 100, sampling.clone())?;
     let mut on_cpu = cpu::Trainer::new(copy, loss, lion, &digits.train, 100, sampling)?;
     let losses = [on_gpu.steps(400)?[399], on_cpu.steps(400)?[399]];

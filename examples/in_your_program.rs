@@ -68,7 +68,8 @@ fn learn() -> Result<(), Box<dyn Error>> {
         .layer(linear(32, 4.0))
         .layer(Sigmoid)
         .layer(linear(1, 0.3));
-    let (model, sampling) = (spec.build(&gpu)?, Sampling::Shuffled { seed: 1 });
+    let model = spec.build(&gpu)?;
+    let sampling = Sampling::Shuffled { seed: 1 };
     let optimizer = Adam::new(0.02);
     let mut trainer = Trainer::new(model, MeanSquaredError, optimizer, &table, 64, sampling)?;
 

@@ -90,7 +90,8 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         .map_err(|error| format!("cannot make the directory {}: {error}", args.out.display()))?;
     save(args, &target, "target.png")?;
     let (device, usual_batch) = graphics::open(args.device)?;
-    let (x, colours) = (places(&target), colours(&target));
+    let x = places(&target);
+    let colours = colours(&target);
     let pixels = Table::regression("pixels", x.view(), colours.view())?;
     let batch = args.batch.unwrap_or(usual_batch);
     let batch = batch.min(pixels.len());
@@ -103,7 +104,8 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         batch,
         sampling,
     )?;
-    let (mut taken, mut training) = (0, Duration::ZERO);
+    let mut taken = 0;
+    let mut training = Duration::ZERO;
     while taken < args.steps {
         let steps = (args.steps / 8).max(1).min(args.steps - taken);
         let start = Instant::now();

@@ -211,7 +211,8 @@ impl Operands {
         let columns = w.ncols();
         let stride = (y.len() / CHECKED).max(1) | 1;
         for at in (0..y.len()).step_by(stride).chain([y.len() - 1]) {
-            let (row, column) = (at / columns, at % columns);
+            let row = at / columns;
+            let column = at % columns;
             let products = self.x.row(row).into_iter().zip(w.column(column));
             let terms = products.map(|(&x, &w)| f64::from(x) * f64::from(w));
             let terms = terms.chain([f64::from(b[[0, column]])]);
@@ -321,7 +322,8 @@ impl Product for OnCpu<'_> {
     fn compute(&mut self, count: usize) -> Result<(), Error> {
         for _ in 0..count {
             let Operands { x, parameters } = self.operands;
-            let (x, mode) = ((x.view(), self.inputs), reference::Mode::Evaluation);
+            let x = (x.view(), self.inputs);
+            let mode = reference::Mode::Evaluation;
             let pass = reference::Forward::new(x, parameters, self.y.view_mut(), mode);
             reference::Linear.forward(pass);
         }

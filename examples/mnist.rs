@@ -19,7 +19,8 @@ fn main() -> Result<(), Error> {
         .layer(Relu)
         .layer(linear(10));
     let model = network.seed(42).build(&Gpu::new()?)?;
-    let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 42 });
+    let loss = SoftmaxCrossEntropy;
+    let sampling = Sampling::Shuffled { seed: 42 };
     let mut trainer = Trainer::new(model, loss, Sgd::new(0.1), &digits.train, 100, sampling)?;
     for epoch in 1..=16 {
         let loss = trainer.steps(600)?.iter().sum::<f32>() / 600.0; // on the GPU, read once

@@ -112,7 +112,8 @@ fn follow() -> Result<(), Box<dyn std::error::Error>> {
         .layer(Linear::new(48))
         .layer(Tanh)
         .layer(Linear::new(1));
-    let (model, optimizer) = (spec.seed(1).build(&gpu)?, Adam::new(0.005));
+    let model = spec.seed(1).build(&gpu)?;
+    let optimizer = Adam::new(0.005);
     let batch = Batch::new(&points, &distances);
     let mut trainer = Trainer::external(model, MeanSquaredError, optimizer, batch)?;
     let forward = trainer.model().forward_plan(&grid, &picture)?;

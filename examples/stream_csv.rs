@@ -77,7 +77,8 @@ fn train(args: &Args) -> Result<(), Box<dyn Error>> {
             Box::new(Blocks::open(&args.csv, columns)?)
         };
     let stream = Stream::new(blocks, args.window, 1);
-    let (loss, optimizer) = (MeanSquaredError, Adam::new(0.001));
+    let loss = MeanSquaredError;
+    let optimizer = Adam::new(0.001);
     let network = Sequential::input(columns).layer(Linear::new(32));
     let network = network.layer(Relu).layer(Linear::new(1)).seed(1);
     let started = Instant::now();
@@ -211,7 +212,7 @@ fn made_row(row: usize, columns: usize, to: &mut Vec<f32>) {
         clippy::cast_possible_truncation,
         reason = "other rows than 2³² before are not missed"
     )]
-    let (row, count) = (row as u32, columns as u32);
+    let [row, count] = [row, columns].map(|number| number as u32);
     for column in (0..count).step_by(2) {
         let bits = threefry([1, 2], [row, column]).map(|bits| bits >> 8);
         to.extend(bits.map(|bits| bits as f32 / 8_388_608.0 - 1.0));

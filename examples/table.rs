@@ -52,7 +52,8 @@ fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
         .index(Category::new("model").at_least(5).width(4))
         .class("failed")
         .fit(&train)?;
-    let (train, valid) = (columns.table(&train)?, columns.table(&valid)?);
+    let train = columns.table(&train)?;
+    let valid = columns.table(&valid)?;
     let test = columns.table(&test)?;
 
     // Each class weighs as much as the other, however few rows it has.
@@ -73,7 +74,8 @@ fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
         .layer(Dropout::new(0.2))
         .layer(Linear::new(columns.outputs()))
         .seed(1);
-    let (adam, sampling) = (Adam::new(2e-3), Sampling::Shuffled { seed: 1 });
+    let adam = Adam::new(2e-3);
+    let sampling = Sampling::Shuffled { seed: 1 };
     let mut trainer = Device::auto().trainer(&network, loss, adam, &train, 128, sampling)?;
     let mut stopping = EarlyStopping::new(Metric::RocAuc, 15).evaluations(200);
     while stopping.goes_on(&mut *trainer, &valid)? {
@@ -111,10 +113,12 @@ fn draw(csv: PathBuf) -> Result<PathBuf, Box<dyn Error>> {
         let model = (model.powi(2) * 40.0) as usize;
         let of_model = if model % 17 == 3 { 2.0 } else { 0.0 };
         let failed = heat + shake.abs() + age.abs() + of_model + 0.6 * noise > 5.1;
-        let (temperature, hours) = (60.0 + 8.0 * heat, 4_000.0 * age.abs());
-        let vibration = match blank < 0.1 {
-            true => String::new(),
-            false => format!("{:.3}", 2.0 + 0.6 * shake.abs()),
+        let temperature = 60.0 + 8.0 * heat;
+        let hours = 4_000.0 * age.abs();
+        let vibration = if blank < 0.1 {
+            String::new()
+        } else {
+            format!("{:.3}", 2.0 + 0.6 * shake.abs())
         };
         let site = ["Bremen", "Graz", "Turin", ""][(site * 3.2) as usize];
         let failed = if failed { "yes" } else { "no" };

@@ -82,9 +82,10 @@ pub(crate) fn write_table(
 ) -> fmt::Result {
     let [difference, bound] = ["difference", "bound"];
     let is_update = |row: &Comparison| row.check == Check::Parity(Pass::Update);
-    let shape = match rows.iter().all(is_update) {
-        true => "shape",
-        false => "minibatch",
+    let shape = if rows.iter().all(is_update) {
+        "shape"
+    } else {
+        "minibatch"
     };
     let names = rows.iter().map(|row| row.tensor.len() + 1);
     let width = names.max().unwrap_or_default().max(18);
@@ -189,7 +190,8 @@ pub(crate) fn check_settings(
         return Err(Error::setting("shapes", "at least one", "none"));
     }
     for (name, range) in ranges {
-        let (low, high) = (*range.start(), *range.end());
+        let low = *range.start();
+        let high = *range.end();
         if !(low.is_finite() && high.is_finite() && low < high) {
             let found = format!("{low}..={high}");
             return Err(Error::setting(*name, "a finite range", found));

@@ -126,9 +126,10 @@ fn shown(text: &str) -> String {
     const MOST: usize = 200;
     let mut shown = String::new();
     for c in text.chars().take(MOST) {
-        match c.is_control() {
-            true => shown.extend(c.escape_default()),
-            false => shown.push(c),
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
         }
     }
     if text.chars().nth(MOST).is_some() {
@@ -260,7 +261,8 @@ fn decode_file(
         // Weights alone may be taken from a file with the state of a training.
         let is_left_out = begins_anew && name.starts_with(OPTIMIZER);
         if !taken.known.contains(name) && !is_left_out {
-            let (name, found) = (shown(name), view.shape.clone());
+            let name = shown(name);
+            let found = view.shape.clone();
             return Err(CheckpointError::Unknown { name, found }.into());
         }
     }
@@ -272,10 +274,7 @@ fn decode_file(
         state,
         start: Start {
             // Where something of it is not in the file all of it counts as new.
-            began: match lacks_some {
-                true => start.step,
-                false => start.began,
-            },
+            began: if lacks_some { start.step } else { start.began },
             ..start
         },
     })
@@ -285,9 +284,10 @@ fn decode_file(
 /// says nothing of that.
 fn check_origin(graph: &Graph, is_resumed: bool, file: &File<'_>) -> Result<(), CheckpointError> {
     if !file.is_ours() {
-        return match is_resumed {
-            true => Err(CheckpointError::NoTraining { is_ours: false }),
-            false => Ok(()),
+        return if is_resumed {
+            Err(CheckpointError::NoTraining { is_ours: false })
+        } else {
+            Ok(())
         };
     }
     let format = file.text(header::FORMAT_KEY);
@@ -297,7 +297,8 @@ fn check_origin(graph: &Graph, is_resumed: bool, file: &File<'_>) -> Result<(), 
             is_older: true,
         });
     }
-    let (expected, found) = (graph.line(), file.text("network"));
+    let expected = graph.line();
+    let found = file.text("network");
     if expected != found {
         let [expected, found] = names::difference(&expected, found);
         return Err(CheckpointError::Network { expected, found });
@@ -360,7 +361,8 @@ impl<'a> Taken<'a> {
 
     /// Row-major values in the parameter's own shape.
     fn values(&self, name: String, parameter: &ParameterSpec) -> Result<Vec<f32>, CheckpointError> {
-        let (expected, tensors) = (shape_in_file(parameter), &self.file.tensors);
+        let expected = shape_in_file(parameter);
+        let tensors = &self.file.tensors;
         let Some(view) = tensors.get(&name) else {
             let all = self.graph.parameters.iter().chain(&self.graph.state);
             let network: Vec<&str> = all.map(|parameter| &*parameter.name).collect();

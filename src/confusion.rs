@@ -38,9 +38,10 @@ impl Prediction {
         let class = largest(logits);
         let above = |&logit: &F| (logit.into_f64() - logits[class].into_f64()).exp();
         let is_sound = !logits.is_empty() && logits.iter().all(|logit| logit.is_finite());
-        let probability = match is_sound {
-            true => 1.0 / logits.iter().map(above).sum::<f64>(),
-            false => f64::NAN,
+        let probability = if is_sound {
+            1.0 / logits.iter().map(above).sum::<f64>()
+        } else {
+            f64::NAN
         };
         #[expect(clippy::cast_possible_truncation, reason = "below MAX_WIDTH")]
         let class = class as u32;
@@ -242,7 +243,8 @@ impl fmt::Display for Confusion {
             }
             writeln!(f)?;
         }
-        let (accuracy, examples) = (self.accuracy(), self.counts.sum());
+        let accuracy = self.accuracy();
+        let examples = self.counts.sum();
         write!(f, "  all {examples:>9} examples, accuracy {accuracy:.4}")
     }
 }

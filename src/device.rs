@@ -83,9 +83,10 @@ impl Device {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn shaders_among(place: usize, processes: usize) -> Result<Self, Error> {
         let gpu = Gpu::builder().number(place).build()?;
-        let because = match gpu.is_software() {
-            false => HARDWARE,
-            true => SOFTWARE,
+        let because = if gpu.is_software() {
+            SOFTWARE
+        } else {
+            HARDWARE
         };
         Ok(Self::among(gpu, because, (place, processes)))
     }

@@ -146,9 +146,10 @@ impl EarlyStopping {
     }
 
     fn lower_is_better(&self, metric: f64) -> f64 {
-        match self.metric.is_higher_better() {
-            true => -metric,
-            false => metric,
+        if self.metric.is_higher_better() {
+            -metric
+        } else {
+            metric
         }
     }
 
@@ -157,13 +158,12 @@ impl EarlyStopping {
             let expected = "at least 1 evaluation";
             return Err(Error::setting("patience", expected, 0));
         }
-        match self.least.is_finite() && self.least >= 0.0 {
-            true => Ok(()),
-            false => {
-                let expected = "a finite number, 0 or above";
-                let name = "least difference that counts as better";
-                Err(Error::setting(name, expected, self.least))
-            }
+        if self.least.is_finite() && self.least >= 0.0 {
+            Ok(())
+        } else {
+            let expected = "a finite number, 0 or above";
+            let name = "least difference that counts as better";
+            Err(Error::setting(name, expected, self.least))
         }
     }
 }

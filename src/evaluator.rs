@@ -238,7 +238,8 @@ impl<'a> Chunks<'a> {
     ) -> Result<ForwardPass, Error> {
         let first = chunk * self.rows;
         let rows = self.rows.min(self.data.len() - first);
-        let (pass, indices) = (self.pass.first_rows(rows), self.indices.first_columns(rows));
+        let pass = self.pass.first_rows(rows);
+        let indices = self.indices.first_columns(rows);
         sample::range(recorder, first, &indices);
         let features = &pass.values.features;
         gather::batch(recorder, self.data, (&indices, 0), features, &pass.targets);
@@ -277,7 +278,8 @@ impl Evaluator {
         let chunks = all.count();
         let totals = Tensor::zeros(gpu, "totals", [chunks, 2], Element::F32)?;
 
-        let (mut plans, mut recorder) = (Vec::new(), Recorder::new(gpu));
+        let mut plans = Vec::new();
+        let mut recorder = Recorder::new(gpu);
         let own = own(chunks);
         for chunk in own.clone() {
             let pass = all.record_forward(&mut recorder, chunk)?;
@@ -353,7 +355,8 @@ pub(crate) fn outputs(
     check_outputs::<f32>(shape)?;
     let gpu = model.gpu();
     let all = Chunks::new(model, kind_of(examples), data)?;
-    let (mut reads, mut before) = (Vec::new(), None);
+    let mut reads = Vec::new();
+    let mut before = None;
     for chunk in 0..all.count() {
         let (submitted, read) = all.submit(chunk)?;
         reads.push(read);

@@ -246,15 +246,16 @@ pub(crate) fn check_of_pass(
     expected: [usize; 2],
     found: [usize; 2],
 ) -> Result<(), Error> {
-    match expected == found {
-        true => Ok(()),
-        false => Err(Error::shape(
+    if expected == found {
+        Ok(())
+    } else {
+        Err(Error::shape(
             what,
             expected,
             found,
             "Give as many rows as the pass was made for, or make one for this number; x has a column for each feature, \
              dy for each output",
-        )),
+        ))
     }
 }
 
@@ -384,9 +385,10 @@ pub(crate) fn check_accumulated(
     if (1..=most).contains(&minibatches) {
         return Ok(());
     }
-    let expected = match whole > most {
-        true => format!("1 to {most}: take larger minibatches"),
-        false => format!("1 to {most}, as many as {examples} examples fill with {batch} each"),
+    let expected = if whole > most {
+        format!("1 to {most}: take larger minibatches")
+    } else {
+        format!("1 to {most}, as many as {examples} examples fill with {batch} each")
     };
     Err(Error::setting(
         "minibatches of a step",

@@ -221,9 +221,10 @@ impl Gpu {
         what: impl FnOnce() -> String,
         needed: u64,
     ) -> Result<(), Error> {
-        match self.is_software() {
-            true => memory::check_in_driver(what, needed),
-            false => memory::check(what, needed),
+        if self.is_software() {
+            memory::check_in_driver(what, needed)
+        } else {
+            memory::check(what, needed)
         }
     }
 
@@ -256,9 +257,10 @@ impl Gpu {
         owner: &Self,
         what: impl FnOnce() -> String,
     ) -> Result<(), Error> {
-        match Arc::ptr_eq(&self.shared, &owner.shared) {
-            true => Ok(()),
-            false => Err(Error::OtherGpu { what: what() }),
+        if Arc::ptr_eq(&self.shared, &owner.shared) {
+            Ok(())
+        } else {
+            Err(Error::OtherGpu { what: what() })
         }
     }
 

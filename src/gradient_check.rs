@@ -31,10 +31,10 @@ impl Difference {
         Self {
             mean: absolute.sum() / absolute.len() as f64,
             // Not `f64::max`, which would pass over NaN.
-            max: absolute.fold(0.0, |max: f64, &x| match max.is_nan() || x <= max {
-                true => max,
-                false => x,
-            }),
+            max: absolute.fold(
+                0.0,
+                |max: f64, &x| if max.is_nan() || x <= max { max } else { x },
+            ),
         }
     }
 }

@@ -54,7 +54,8 @@ impl<'a> GuardSpec<'a> {
         shape: impl Into<TensorShape>,
         contents: Contents<'a>,
     ) -> Self {
-        let (label, shape) = (label.into(), shape.into());
+        let label = label.into();
+        let shape = shape.into();
         if let Contents::Input(bits) | Contents::Changed(bits) = contents {
             assert_eq!(bits.len(), shape.len(), "guard: values of {label}");
         }
@@ -127,7 +128,8 @@ impl<'a> GuardSpec<'a> {
         before.resize(self.room(), guard);
         let part = |from: usize, shape: TensorShape, element| {
             let [offset, end] = [start + from, start + before.len()].map(|at| 4 * at as u64);
-            let (buffer, span) = (buffer.buffer().0, end - offset);
+            let buffer = buffer.buffer().0;
+            let span = end - offset;
             Tensor::in_buffer(gpu, &*self.label, buffer, offset, span, shape, element)
         };
         let whole = part(0, [1, before.len()].into(), Element::U32)?;
@@ -216,7 +218,8 @@ impl Guarded {
             let pairs = after[range.clone()].iter().zip(&self.before[range]);
             pairs.filter(|(after, before)| after != before).count()
         };
-        let (before, behind) = (changed(0..FRONT), changed(end..after.len()));
+        let before = changed(0..FRONT);
+        let behind = changed(end..after.len());
         let of_input = match self.role {
             Role::Input => changed(FRONT..end),
             Role::Changed | Role::Output => 0,

@@ -209,13 +209,14 @@ impl LossCheck {
             return Ok(all);
         };
         let is_within = all.contains(targets.start()) && all.contains(targets.end());
-        match is_within || loss.targets() != TargetKind::Probabilities {
-            true => Ok(targets.clone()),
-            false => Err(Error::setting(
+        if is_within || loss.targets() != TargetKind::Probabilities {
+            Ok(targets.clone())
+        } else {
+            Err(Error::setting(
                 "targets",
                 format!("within 0..=1, as {} takes them", loss.describe()),
                 format!("{}..={}", targets.start(), targets.end()),
-            )),
+            ))
         }
     }
 }

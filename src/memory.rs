@@ -22,9 +22,10 @@ const STACK: u64 = 2 << 20;
 /// Addresses that glibc may reserve as a thread's own heap whenever the thread allocates anything and has none yet. They
 /// have to be aligned: where there are twice as many, it always finds them, where there are fewer, by chance. What is not
 /// used of a heap is lost to other threads, and to what is larger.
-const HEAP: u64 = match cfg!(all(target_env = "gnu", target_pointer_width = "64")) {
-    true => 64 << 20,
-    false => 0,
+const HEAP: u64 = if cfg!(all(target_env = "gnu", target_pointer_width = "64")) {
+    64 << 20
+} else {
+    0
 };
 /// What needs less than this is not compared with the machine's memory: that would take longer than allocating it,
 /// and who has no more than this left is stopped by something else.
@@ -155,13 +156,15 @@ fn probe(needed: u64) -> Option<Room> {
     if can_reserve(needed) {
         return None;
     }
-    let (mut granted, mut refused) = (0, needed);
+    let mut granted = 0;
+    let mut refused = needed;
     // In WebAssembly what was granted once is never given back.
     while cfg!(not(target_arch = "wasm32")) && refused - granted > SMALL {
         let middle = granted + (refused - granted) / 2;
-        match can_reserve(middle) {
-            true => granted = middle,
-            false => refused = middle,
+        if can_reserve(middle) {
+            granted = middle;
+        } else {
+            refused = middle;
         }
     }
     Some(Room {

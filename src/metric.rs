@@ -243,7 +243,8 @@ fn f1_of_classes<F: Float>(outputs: ArrayView2<'_, F>, labels: &[u32]) -> f64 {
     let classes = outputs.ncols();
     let [mut hits, mut examples, mut taken] = [0; 3].map(|count| vec![count; classes]);
     for (row, &label) in outputs.rows().into_iter().zip(labels) {
-        let (class, label) = (largest(row), label as usize);
+        let class = largest(row);
+        let label = label as usize;
         hits[label] += usize::from(class == label);
         examples[label] += 1;
         taken[class] += 1;

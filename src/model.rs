@@ -182,10 +182,7 @@ fn check_host(gpu: &Gpu, graph: &Graph) -> Result<(), Error> {
     let all = total(sizes);
     // Initial values of one parameter, and copies of all of them on their way to the device. The memory of a
     // software driver is the host's: the parameters are there, too.
-    let copies = match gpu.is_software() {
-        true => 2,
-        false => 1,
-    };
+    let copies = if gpu.is_software() { 2 } else { 1 };
     let values = all.saturating_mul(copies).saturating_add(largest);
     let what = || format!("building a network of {all} parameters");
     gpu.check_host(what, bytes_of::<f32>(values))

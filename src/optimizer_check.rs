@@ -271,12 +271,11 @@ impl OptimizerCheck {
             return Err(Error::setting("steps", expected, self.steps));
         }
         let (_, rate) = self.descent;
-        match rate.is_finite() && rate > 0.0 {
-            true => Ok(()),
-            false => {
-                let name = "learning rate of the descent";
-                Err(Error::setting(name, "a finite number above 0", rate))
-            }
+        if rate.is_finite() && rate > 0.0 {
+            Ok(())
+        } else {
+            let name = "learning rate of the descent";
+            Err(Error::setting(name, "a finite number above 0", rate))
         }
     }
 
@@ -341,12 +340,13 @@ impl fmt::Display for OptimizerReport {
                 "\ndescent   the sum of p²/2 falls from {before:.4} to {after:.4}"
             )?;
         }
-        match self.takes_decay {
-            true => Ok(()),
-            false => write!(
+        if self.takes_decay {
+            Ok(())
+        } else {
+            write!(
                 f,
                 "\ndecay     the rule has none: that of a group changes nothing"
-            ),
+            )
         }
     }
 }

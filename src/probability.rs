@@ -46,9 +46,10 @@ pub fn softmax<F: Float>(logits: ArrayView2<'_, F>) -> Array2<F> {
 pub fn sigmoid<F: Float>(logits: ArrayView2<'_, F>) -> Array2<F> {
     logits.mapv(|logit| {
         let e = (-logit.abs()).exp();
-        match logit < F::zero() {
-            true => e / (F::one() + e),
-            false => F::one() / (F::one() + e),
+        if logit < F::zero() {
+            e / (F::one() + e)
+        } else {
+            F::one() / (F::one() + e)
         }
     })
 }
@@ -134,9 +135,12 @@ impl ClassSampler {
         let logits = || logits.iter().map(|logit| logit.into_f64());
         let largest = logits().fold(f64::NEG_INFINITY, f64::max);
         // By a formula of its own, as exponentials of the standard library have other last bits on other systems.
-        let weight = move |logit: f64| match logit == largest {
-            true => 1.0,
-            false => libm::exp((logit - largest) / temperature),
+        let weight = move |logit: f64| {
+            if logit == largest {
+                1.0
+            } else {
+                libm::exp((logit - largest) / temperature)
+            }
         };
         let sum: f64 = logits().map(weight).sum();
         let mut left = self.next() * sum;

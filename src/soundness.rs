@@ -159,7 +159,8 @@ impl Soundness {
         let Some(at) = losses.iter().enumerate().position(unsound) else {
             return Ok(());
         };
-        let (step, loss) = (before + at as u64 + 1, losses[at]);
+        let step = before + at as u64 + 1;
+        let loss = losses[at];
         let here = Divergence { step, loss };
         if found.divergence.is_none_or(|known| step < known.step) {
             found.divergence = Some(here);
@@ -209,15 +210,18 @@ impl Soundness {
         let rate = optimizer.learning_rate();
         let used = optimizer.coefficients(last)[0];
         let is_raised = used > rate;
-        let (from, to) = (number(rate), number(used));
-        let by_schedule = match from == to {
-            true => String::new(),
-            false => format!(", and {to} by its schedule"),
+        let from = number(rate);
+        let to = number(used);
+        let by_schedule = if from == to {
+            String::new()
+        } else {
+            format!(", and {to} by its schedule")
         };
         let multiples: Vec<_> = multiples.iter().copied().map(number).collect();
-        let in_groups = match multiples.is_empty() {
-            true => String::new(),
-            false => format!("; groups have {} times that", multiples.join(" and ")),
+        let in_groups = if multiples.is_empty() {
+            String::new()
+        } else {
+            format!("; groups have {} times that", multiples.join(" and "))
         };
         let rate = format!("the learning rate (it is {from}{by_schedule}{in_groups})");
         let decay = optimizer.decay();
@@ -258,7 +262,8 @@ impl Soundness {
         let (names, reached): (Vec<_>, Vec<_>) = large
             .map(|(name, reach)| (name, format!("{name} reach {}", number(reach))))
             .unzip();
-        let (names, reached) = (names.join(" and "), reached.join(", "));
+        let names = names.join(" and ");
+        let reached = reached.join(", ");
         (!names.is_empty()).then(|| format!("scale {names} to about −1…1 ({reached})"))
     }
 }

@@ -246,9 +246,10 @@ impl Steps {
             let [old, new] = [self.step(), other.step()].map(of);
             old.max(new) <= old.min(new).saturating_mul(2)
         };
-        let (pace, granted) = match alike(Plan::flops) && alike(Plan::bytes) {
-            true => (self.pace, self.granted),
-            false => (Pace::default(), None),
+        let (pace, granted) = if alike(Plan::flops) && alike(Plan::bytes) {
+            (self.pace, self.granted)
+        } else {
+            (Pace::default(), None)
         };
         *self = Self {
             pace,

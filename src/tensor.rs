@@ -59,7 +59,8 @@ impl Tensor {
         shape: impl Into<TensorShape>,
         element: Element,
     ) -> Result<Self, Error> {
-        let (label, shape) = (label.into(), shape.into());
+        let label = label.into();
+        let shape = shape.into();
         let span = span_of(gpu, &label, shape)?;
         let buffer = gpu.buffer(&label, span)?;
         Ok(Self {
@@ -94,7 +95,8 @@ impl Tensor {
         shape: impl Into<TensorShape>,
         element: Element,
     ) -> Result<Self, Error> {
-        let (label, shape) = (label.into(), shape.into());
+        let label = label.into();
+        let shape = shape.into();
         check_shape(&label, shape)?;
         let doing = format!("binding {label}");
         check_usage(&label, buffer, wgpu::BufferUsages::STORAGE, &doing)?;
@@ -134,14 +136,15 @@ impl Tensor {
         let left = size - offset;
         let needed = bytes_of(shape);
         if span < needed || span > left || !span.is_multiple_of(4) {
-            let expected = match needed > left {
-                true => format!(
+            let expected = if needed > left {
+                format!(
                     "{needed} or more, for {shape} values, and its buffer, which must be larger, has {left} from there on"
-                ),
-                false => format!(
+                )
+            } else {
+                format!(
                     "a multiple of 4 from {needed}, for {shape} values, to {left}, \
                     what its buffer has from there on"
-                ),
+                )
             };
             return Err(Error::setting(
                 format!("span of {label}, in bytes,"),
@@ -351,7 +354,8 @@ fn check_shape(label: &str, shape: TensorShape) -> Result<(), Error> {
         let name = format!("shape of {label}");
         return Err(Error::setting(name, "at least 1 along each extent", shape));
     }
-    let (needed, available) = (shape.len() as u64, u64::from(u32::MAX));
+    let needed = shape.len() as u64;
+    let available = u64::from(u32::MAX);
     if needed <= available {
         return Ok(());
     }

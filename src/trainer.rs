@@ -226,7 +226,8 @@ impl Trainer {
         examples: Option<&Examples>,
     ) -> Result<Self, Error> {
         let updater = Updater::new(&model, optimizer)?;
-        let (gpu, label) = (model.gpu(), "history of losses");
+        let gpu = model.gpu();
+        let label = "history of losses";
         let optimizer = Arc::clone(updater.optimizer());
         Ok(Self {
             history: Tensor::zeros(gpu, label, [1, HISTORY], Element::F32)?,
@@ -322,9 +323,10 @@ impl Trainer {
 
     /// Writes what the next steps read of the optimizer.
     fn announce(&mut self, steps: usize) -> Result<(), Error> {
-        match self.source.expect_steps()?.reads_coefficients() {
-            true => self.updater.announce(steps),
-            false => Ok(()),
+        if self.source.expect_steps()?.reads_coefficients() {
+            self.updater.announce(steps)
+        } else {
+            Ok(())
         }
     }
 
@@ -350,7 +352,9 @@ impl Trainer {
         }
         self.announce(steps)?;
         let gpu = self.model.gpu().clone();
-        let (mut before, mut done_before, mut left) = (None, None, steps);
+        let mut before = None;
+        let mut done_before = None;
+        let mut left = steps;
         while left > 0 {
             let (submitted, now) = self.submit(left)?;
             left -= now;

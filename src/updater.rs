@@ -277,9 +277,10 @@ impl Updater {
         optimizer.check()?;
         let before = self.optimizer.state();
         let is_new = |role: &&str| !before.contains(role);
-        let began = match optimizer.state().iter().any(is_new) {
-            true => self.steps_taken,
-            false => self.began,
+        let began = if optimizer.state().iter().any(is_new) {
+            self.steps_taken
+        } else {
+            self.began
         };
         let state =
             optimizer

@@ -105,7 +105,8 @@ fn trainer_of(
     fusion: Fusion,
 ) -> Trainer {
     let model = spec.build(gpu).unwrap();
-    let (data, loss) = (dataset(), SoftmaxCrossEntropy);
+    let data = dataset();
+    let loss = SoftmaxCrossEntropy;
     Trainer::with_fusion(model, loss, optimizer, &data, BATCH, sampling(), fusion).unwrap()
 }
 

@@ -33,7 +33,8 @@ fn files() -> BTreeMap<String, String> {
 fn every_entry_point_has_one_contract_and_every_contract_its_file() {
     let files = files();
     let contracts = wgrad::plumbing::contracts();
-    let (mut used, mut found) = (BTreeSet::new(), BTreeSet::new());
+    let mut used = BTreeSet::new();
+    let mut found = BTreeSet::new();
     for contract in &contracts {
         let shader = contract.shader.as_str();
         used.insert(shader);

@@ -28,7 +28,8 @@ use wgrad::{Batch, Error, Gpu, Sequential, Trainer, TwoLayerNet};
 macro_rules! assert_error {
     ($error:expr, [$($named:expr),+ $(,)?], $($pattern:tt)+) => {
         let error = $error;
-        let (shown, message) = (format!("{error:?}"), error.to_string());
+        let shown = format!("{error:?}");
+        let message = error.to_string();
         assert!(matches!(error, $($pattern)+), "unexpected: {shown}");
         for named in [$($named),+] {
             assert!(message.contains(named), "\"{message}\" does not name \"{named}\"");
@@ -67,7 +68,8 @@ fn trainer(gpu: &Gpu, data: &Dataset) -> Result<Trainer, Error> {
 fn trainer_on_tensors(gpu: &Gpu) -> Result<Trainer, Error> {
     let x = Tensor::zeros(gpu, "x", [20, 784], Element::F32)?;
     let labels = Tensor::zeros(gpu, "labels", [1, 20], Element::U32)?;
-    let (model, batch) = (spec().build(gpu)?, Batch::new(&x, &labels));
+    let model = spec().build(gpu)?;
+    let batch = Batch::new(&x, &labels);
     Trainer::external(model, SoftmaxCrossEntropy, Sgd::new(0.1), batch)
 }
 

@@ -227,7 +227,8 @@ fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
         &BatchNorm::new().eps(0.1),
         &LayerNorm::new().eps(0.1),
     ];
-    let (before, after) = (Linear::new(5), Linear::new(3));
+    let before = Linear::new(5);
+    let after = Linear::new(3);
     for layer in layers {
         for rows in [1, 3] {
             check_places(layer, [&before, &after], 4.into(), rows);
@@ -238,7 +239,8 @@ fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
 /// Harmonics of what a layer before gives.
 #[test]
 fn backward_of_spherical_harmonics_is_their_derivative() {
-    let (before, after) = (Linear::new(3), Linear::new(2));
+    let before = Linear::new(3);
+    let after = Linear::new(2);
     for degrees in [1, 4] {
         check_places(
             &SphericalHarmonics::new(degrees),
@@ -289,7 +291,8 @@ fn backward_of_every_layer_of_images_is_its_derivative_wherever_it_stands() {
         &AvgPool2d::global(),
         &Flatten,
     ];
-    let (before, after) = (Conv2d::new(3, 2), Linear::new(3));
+    let before = Conv2d::new(3, 2);
+    let after = Linear::new(3);
     for layer in layers {
         for rows in [1, 3] {
             check_places(layer, [&before, &after], [2, 5, 4].into(), rows);
@@ -301,7 +304,8 @@ fn backward_of_every_layer_of_images_is_its_derivative_wherever_it_stands() {
 fn backward_of_convolutions_is_their_derivative_wherever_they_stand() {
     let strided = Conv2d::new(2, [2, 3]).stride([2, 1]).padding([1, 0]);
     let dilated = Conv2d::new(3, 2).padding(2).dilation([1, 2]).without_bias();
-    let (padded, linear) = (Conv2d::new(2, [1, 2]).padding([2, 1]), Linear::new(3));
+    let padded = Conv2d::new(2, [1, 2]).padding([2, 1]);
+    let linear = Linear::new(3);
     let chains: [&[&dyn Layer]; 5] = [
         &[&strided],
         &[&dilated],
@@ -460,7 +464,8 @@ fn check_gradients(widths: &[usize], activation: Activation, rows: usize, seed: 
     assert_close(&case, &[mean.unwrap()], [loss], [error]);
     let bounded = bounded.gradients.iter().flatten();
     let pairs = found.iter().zip(expected.iter());
-    let (mut count, mut looseness) = (0, 0.0f64);
+    let mut count = 0;
+    let mut looseness = 0.0f64;
     for (((name, found), (of, expected)), Bounded { value, error }) in pairs.zip(bounded) {
         assert_eq!(name, of, "{case}");
         let same = value

@@ -292,7 +292,8 @@ fn a_picture_shows_what_the_rays_meet() {
     // From a camera at a distance `d` a ball of radius `r` about the centre is a disc of radius r / √(d² − r²) at
     // distance 1.
     let squared = (camera.origin.as_dvec3() - 0.5).length_squared();
-    let (radius, half_width) = (0.301, f64::from(camera.half_width));
+    let radius = 0.301;
+    let half_width = f64::from(camera.half_width);
     let ball = drawn(&|p| (p - 0.5).length() - 0.3);
     let disc = radius / (squared - radius * radius).sqrt() / half_width * f64::from(size) / 2.0;
     let expected = TAU / 2.0 * disc * disc;

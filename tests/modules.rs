@@ -64,7 +64,8 @@ const MOST_LINES: usize = 450;
 fn imports_point_down() {
     let files = sources();
     let root = Root::of(&files);
-    let (mut faults, mut imports) = (Vec::new(), 0);
+    let mut faults = Vec::new();
+    let mut imports = 0;
     for File { path, text } in &files {
         let Some(module) = module_of(path) else {
             continue;
@@ -157,7 +158,8 @@ struct File {
 /// All files but those of tests alone.
 fn sources() -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut files, mut folders) = (Vec::new(), vec![root.clone()]);
+    let mut files = Vec::new();
+    let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).unwrap();
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -258,7 +260,8 @@ fn length_of_comment(rest: &[char]) -> Option<usize> {
         return Some(up_to("\n", 0).unwrap_or(rest.len()));
     }
     if starts(0, "/*") {
-        let (mut at, mut nested) = (2, 1);
+        let mut at = 2;
+        let mut nested = 1;
         while nested > 0 && at < rest.len() {
             match (starts(at, "/*"), starts(at, "*/")) {
                 (true, _) => (at, nested) = (at + 2, nested + 1),
@@ -289,7 +292,8 @@ fn length_of_comment(rest: &[char]) -> Option<usize> {
 
 fn without_comments(text: &str) -> String {
     let text: Vec<char> = text.chars().collect();
-    let (mut code, mut at) = (String::new(), 0);
+    let mut code = String::new();
+    let mut at = 0;
     while at < text.len() {
         let is_within_name = at > 0 && is_of_name(text[at - 1]);
         let length = match text[at] {
@@ -312,16 +316,18 @@ fn without_comments(text: &str) -> String {
 }
 
 fn without_tests(code: &str) -> String {
-    let (mut kept, mut rest) = (String::new(), code);
+    let mut kept = String::new();
+    let mut rest = code;
     while let Some(at) = rest.find("#[cfg(") {
         kept.push_str(&rest[..at]);
         let attribute = rest[at..].find(")]").map_or(rest.len(), |end| at + end + 2);
         let is_test = ["#[cfg(test)]", "#[cfg(all(test,"]
             .iter()
             .any(|test| rest[at..].starts_with(test));
-        let end = match is_test {
-            true => attribute + length_of_item(&rest[attribute..]),
-            false => attribute,
+        let end = if is_test {
+            attribute + length_of_item(&rest[attribute..])
+        } else {
+            attribute
         };
         kept.extend(rest[at..end].chars().filter(|&c| c == '\n'));
         rest = &rest[end..];

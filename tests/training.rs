@@ -117,7 +117,8 @@ fn assert_near(case: &str, found: &[f32], double: &[f64], single: &[f32], limit:
     });
     let tolerance: Vec<f64> = tolerance.collect();
     assert!(tolerance[double.len() - 1] < limit, "{case}: {tolerance:?}");
-    let (double, near) = (double.iter().copied(), tolerance.iter().copied());
+    let double = double.iter().copied();
+    let near = tolerance.iter().copied();
     assert_close(&format!("{case}, f64"), found, double, near);
     let single = single.iter().copied().map(f64::from);
     let doubled = tolerance.iter().map(|tolerance| 2.0 * tolerance);

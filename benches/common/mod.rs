@@ -77,7 +77,8 @@ const ADAM: Adam = Adam::new(0.001);
 
 /// A job on either engine.
 pub(crate) fn training(device: &Device, job: &Job, data: &Split) -> Result<Box<dyn Train>, Error> {
-    let (train, batch) = (&data.train, job.batch);
+    let train = &data.train;
+    let batch = job.batch;
     match job.method {
         Method::Sgd => device.trainer(&job.spec, LOSS, SGD, train, batch, SAMPLING),
         Method::Adam => device.trainer(&job.spec, LOSS, ADAM, train, batch, SAMPLING),
@@ -91,7 +92,9 @@ pub(crate) fn trainer(
     data: &Split,
     fusion: Fusion,
 ) -> Result<Trainer, Error> {
-    let (model, train, batch) = (job.spec.build(gpu)?, &data.train, job.batch);
+    let model = job.spec.build(gpu)?;
+    let train = &data.train;
+    let batch = job.batch;
     match job.method {
         Method::Sgd => Trainer::with_fusion(model, LOSS, SGD, train, batch, SAMPLING, fusion),
         Method::Adam => Trainer::with_fusion(model, LOSS, ADAM, train, batch, SAMPLING, fusion),

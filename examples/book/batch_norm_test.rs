@@ -35,7 +35,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let (lab, data) = Lab::with_data(&args.lab, &args.data, "batch-norm-test")?;
     let train = part(&data.train, 0, IMAGES)?;
-    let (mut panels, mut ahead) = (Vec::new(), 0);
+    let mut panels = Vec::new();
+    let mut ahead = 0;
     for index in 0..args.scales {
         let share = index as f64 / (args.scales - 1).max(1) as f64;
         #[expect(clippy::cast_possible_truncation, reason = "rounded")]
@@ -70,7 +71,8 @@ fn learn(
     train: &Dataset,
     network: &MultiLayerNet,
 ) -> Result<History, wgrad::Error> {
-    let (network, optimizer) = (network.spec().seed(lab.seed), Sgd::new(0.01));
+    let network = network.spec().seed(lab.seed);
+    let optimizer = Sgd::new(0.01);
     let mut trainer = history::trainer(
         &lab.device,
         &network,

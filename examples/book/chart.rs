@@ -199,10 +199,8 @@ pub(crate) fn draw(
     size: (u32, u32),
 ) -> Result<String, Box<dyn Error>> {
     let rows = panels.len().div_ceil(columns);
-    let (width, height) = (
-        u32::try_from(columns)? * size.0,
-        u32::try_from(rows)? * size.1,
-    );
+    let width = u32::try_from(columns)? * size.0;
+    let height = u32::try_from(rows)? * size.1;
     let names: Vec<&str> = panels.first().map_or_else(Vec::new, Panel::names);
     let head = if names.is_empty() || size.0 >= NARROW {
         0

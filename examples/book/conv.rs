@@ -87,7 +87,9 @@ pub(crate) fn train(
     )?;
     let evaluated = [&images, &data.test].map(|all| part(all, 0, args.evaluated));
     let [train, test] = evaluated;
-    let (train, test, steps) = (train?, test?, epoch(&images, args.batch));
+    let train = train?;
+    let test = test?;
+    let steps = epoch(&images, args.batch);
     let history = history::train(&mut *trainer, args.epochs, steps, &[&train, &test])?;
     trainer.save(&save)?;
     line(escaped(&format!("weights: {}", save.display())))?;

@@ -44,7 +44,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         .hidden(10);
     let mut rng = ChaCha8Rng::seed_from_u64(lab.seed);
     let noise = Array2::from_shape_fn((1, 100), |_| StandardUniform.sample(&mut rng));
-    let (digit, label) = (data.train.row(0), data.train.labels().indices()[0]);
+    let digit = data.train.row(0);
+    let label = data.train.labels().indices()[0];
     let digit = Array2::from_shape_fn((1, digit.len()), |(_, at)| f32::from(digit[at]) / 255.0);
     let dense = MultiLayerNet::new(
         data.train.width(),
@@ -60,7 +61,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             label,
         ),
     ];
-    let (mut panels, mut results) = (Vec::new(), Vec::new());
+    let mut panels = Vec::new();
+    let mut results = Vec::new();
     for (name, network, x, label) in checks {
         let rows = check(&lab.device, &network.seed(lab.seed), &x, label)?;
         line(format!(
@@ -78,7 +80,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     lab.save(&chart::draw(&panels, 2, (450, 330))?)?;
     let largest = |of: fn(&(f64, f64)) -> f64| results.iter().map(of).fold(0.0, f64::max);
-    let (numerical, engine) = (largest(|row| row.0), largest(|row| row.1));
+    let numerical = largest(|row| row.0);
+    let engine = largest(|row| row.1);
     line(format!("numerical={numerical:.3e} engine={engine:.3e}"))?;
     // Written so that NaN fails.
     if numerical <= NUMERICAL && engine <= ENGINE {
@@ -98,7 +101,8 @@ fn check(
     x: &Array2<f32>,
     label: u32,
 ) -> Result<Vec<Row>, wgrad::Error> {
-    let (loss, labels) = (SoftmaxCrossEntropy, [label]);
+    let loss = SoftmaxCrossEntropy;
+    let labels = [label];
     let engine = match device.gpu() {
         Some(gpu) => network
             .build(gpu)?

@@ -69,10 +69,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         let [decay, rate] = [DECAYS, RATES].map(|powers| power_of_10(powers, &mut rng));
         let network = MultiLayerNet::new(train.width(), [100; 6], train.labels().classes());
         let seed = lab.seed.wrapping_add(index as u64);
-        let (network, optimizer) = (
-            network.spec().seed(seed),
-            Sgd::new(rate).weight_decay(decay),
-        );
+        let network = network.spec().seed(seed);
+        let optimizer = Sgd::new(rate).weight_decay(decay);
         let mut trainer =
             history::trainer(&lab.device, &network, optimizer, &train, args.batch, seed)?;
         let both = [&train, &validation];

@@ -63,7 +63,8 @@ pub(crate) struct Lab {
 impl Lab {
     /// Opens the device, and prints which. Fails where the figure could not be written.
     pub(crate) fn open(args: &LabArgs, experiment: &str) -> Result<Self, Failure> {
-        let (out, seed) = (args.figure(experiment)?, args.seed);
+        let out = args.figure(experiment)?;
+        let seed = args.seed;
         let device = args.device()?;
         line(format!("device: {device}"))?;
         Ok(Self { device, seed, out })
@@ -75,7 +76,8 @@ impl Lab {
         data: &DataArgs,
         experiment: &str,
     ) -> Result<(Self, Split), Failure> {
-        let (out, seed) = (args.figure(experiment)?, args.seed);
+        let out = args.figure(experiment)?;
+        let seed = args.seed;
         let (device, data) = common::load(data, false, || args.device())?;
         line(escaped(&data.description()))?;
         line(format!("device: {device}"))?;

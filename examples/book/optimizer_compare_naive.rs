@@ -35,7 +35,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         ("AdaGrad", Box::new(AdaGrad::new(1.5).epsilon(EPSILON))),
         ("Adam", Box::new(Adam::new(0.3))),
     ];
-    let (mut panels, mut results) = (Vec::new(), Vec::new());
+    let mut panels = Vec::new();
+    let mut results = Vec::new();
     for (name, optimizer) in optimizers {
         let way = descend(&lab.device, optimizer, args.steps)?;
         let end = way.last().copied().unwrap_or_default();

@@ -66,7 +66,8 @@ pub(crate) fn dropout(args: &DropoutArgs) -> Result<(), Box<dyn Error>> {
     let (lab, data) = args.common.open("overfit-dropout")?;
     let plain = network(&data.train);
     let dropped = plain.clone().dropout(args.dropout);
-    let (name, optimizer) = (format!("dropout {}", args.dropout), Sgd::new(0.01));
+    let name = format!("dropout {}", args.dropout);
+    let optimizer = Sgd::new(0.01);
     let trainings = [
         ("no dropout".to_owned(), plain, optimizer, 0.0),
         (name, dropped, optimizer, 0.0),
@@ -102,7 +103,8 @@ fn compare(
     epochs: usize,
     trainings: &[Training; 2],
 ) -> Result<(), Box<dyn Error>> {
-    let (mut panels, mut results) = (Vec::new(), Vec::new());
+    let mut panels = Vec::new();
+    let mut results = Vec::new();
     for ((name, network, optimizer, lambda), key) in trainings.iter().zip(["without", "with"]) {
         let network = network.spec().seed(lab.seed);
         let mut trainer = history::trainer(

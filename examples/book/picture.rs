@@ -46,7 +46,8 @@ impl Picture {
 
     /// The picture in a frame, with its caption below.
     fn draw(&self, svg: &mut String, [left, top]: [usize; 2], scale: usize) {
-        let (width, height) = (self.width, self.height());
+        let width = self.width;
+        let height = self.height();
         let _ = write!(
             svg,
             "<g transform=\"translate({left} {top}) scale({scale})\" shape-rendering=\"crispEdges\">\n\
@@ -66,7 +67,8 @@ impl Picture {
         for (y, row) in self.ink.chunks(self.width).enumerate() {
             let mut x = 0;
             for run in row.chunk_by(|a, b| grey(*a) == grey(*b)) {
-                let (path, length) = (&mut paths[grey(run[0])], run.len());
+                let path = &mut paths[grey(run[0])];
+                let length = run.len();
                 // Writing to a string cannot fail.
                 let _ = write!(path, "M{x} {y}h{length}");
                 x += length;
@@ -123,7 +125,9 @@ impl Section {
 
 /// Sections below each other, with pictures row after row and each pixel `scale` wide.
 pub(crate) fn page(sections: &[Section], columns: usize, scale: usize) -> String {
-    let (mut body, mut width, mut top) = (String::new(), 0, MARGIN);
+    let mut body = String::new();
+    let mut width = 0;
+    let mut top = MARGIN;
     for section in sections {
         // Writing to a string cannot fail.
         if !section.title.is_empty() {

@@ -39,7 +39,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         args.batch,
         lab.seed,
     )?;
-    let (steps, both) = (epoch(&data.train, args.batch), [&data.train, &data.test]);
+    let steps = epoch(&data.train, args.batch);
+    let both = [&data.train, &data.test];
     let history = history::train(&mut *trainer, args.epochs, steps, &both)?;
 
     let losses = history.losses.iter().enumerate();

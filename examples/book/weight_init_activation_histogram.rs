@@ -69,7 +69,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         ("Xavier", Init::LecunNormal),
         ("He", Init::HeNormal),
     ];
-    let (mut panels, mut results) = (Vec::new(), Vec::new());
+    let mut panels = Vec::new();
+    let mut results = Vec::new();
     for (name, init) in starts {
         let of_layers = activations(&lab.device, &x, args.activation, &init, lab.seed)?;
         let deviations: Vec<f64> = of_layers.iter().map(|values| deviation(values)).collect();

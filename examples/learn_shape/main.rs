@@ -92,7 +92,8 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let mesh = mesh(args)?;
     std::fs::create_dir_all(&args.out)
         .map_err(|error| format!("cannot make the directory {}: {error}", args.out.display()))?;
-    let (surface, places) = (Surface::new(&mesh), Places::new(&mesh));
+    let surface = Surface::new(&mesh);
+    let places = Places::new(&mesh);
     let camera = Camera::showing(mesh.vertices.iter().map(|vertex| vertex.as_vec3()));
     let target = draw_exact(&camera, args.size, &surface);
     save(args, &target, "target.png")?;
@@ -161,7 +162,9 @@ fn trainer(
     let (places, distances) = known.rows();
     let table = Table::regression("places", places.view(), distances.view())?;
     let sampling = Sampling::WithReplacement { seed: 1 };
-    let (network, loss, optimizer) = (network(args), Huber::new(DELTA), optimizer(args));
+    let network = network(args);
+    let loss = Huber::new(DELTA);
+    let optimizer = optimizer(args);
     let trainer = device.trainer(&network, loss, optimizer, &table, batch, sampling)?;
     Ok((trainer, batch))
 }

@@ -47,7 +47,8 @@ impl Mesh {
     /// The tube about a (2, 3) torus knot, with ridges that wind about it.
     pub(crate) fn knot() -> Result<Self, String> {
         let centre = |angle: f64| {
-            let (around, through) = (2.0 * angle, 3.0 * angle);
+            let around = 2.0 * angle;
+            let through = 3.0 * angle;
             let radius = 1.0 + 0.5 * through.cos();
             DVec3::new(
                 radius * around.cos(),
@@ -55,7 +56,8 @@ impl Mesh {
                 0.6 * through.sin(),
             )
         };
-        let (rings, sides) = (480, 60);
+        let rings = 480;
+        let sides = 60;
         let mut positions = Vec::new();
         for ring in 0..rings {
             let angle = TAU * f64::from(ring) / f64::from(rings);
@@ -76,8 +78,10 @@ impl Mesh {
         let quads = (0..rings).flat_map(|ring| (0..sides).map(move |side| (ring, side)));
         let triangles: Vec<_> = quads
             .flat_map(|(ring, side)| {
-                let (a, b) = (at(ring, side), at(ring + 1, side));
-                let (c, d) = (at(ring + 1, side + 1), at(ring, side + 1));
+                let a = at(ring, side);
+                let b = at(ring + 1, side);
+                let c = at(ring + 1, side + 1);
+                let d = at(ring, side + 1);
                 [[a, b, c], [a, c, d]]
             })
             .collect();

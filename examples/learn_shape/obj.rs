@@ -29,7 +29,8 @@ pub(crate) struct Fault {
 }
 
 pub(crate) fn parse(text: &str) -> Result<Triangles, Fault> {
-    let (mut positions, mut faces) = (Vec::new(), Vec::new());
+    let mut positions = Vec::new();
+    let mut faces = Vec::new();
     for (line, content) in (1..).zip(text.lines()) {
         let at = |text| Fault {
             line: Some(line),

@@ -46,7 +46,8 @@ pub(crate) fn build(
     train: &Dataset,
 ) -> Result<Box<dyn Train>, Error> {
     let sampling = args.sampling();
-    let (loss, optimizer) = (args.loss(), args.optimizer.build(args.steps()));
+    let loss = args.loss();
+    let optimizer = args.optimizer.build(args.steps());
     let fusion = Fusion::from(args.plan);
     match device.gpu() {
         _ if fusion == Fusion::Auto => {

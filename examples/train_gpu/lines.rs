@@ -125,7 +125,8 @@ impl Lines {
 
     fn kept(&self, file: &File, taken: usize) -> Result<Kept, Failure> {
         let mut lines = BufReader::new(file);
-        let (mut kept, mut is_past) = (Kept::default(), false);
+        let mut kept = Kept::default();
+        let mut is_past = false;
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();

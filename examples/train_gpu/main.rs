@@ -100,9 +100,12 @@ fn train(args: &Args, processes: &Processes) -> Result<(), Failure> {
     let spec = args.network.spec(&data.split.train, args.seed);
     args.check_batch(data.split.train.len())?;
 
-    let speak = |text: String| match processes.leads() {
-        true => line(text),
-        false => Ok(()),
+    let speak = |text: String| {
+        if processes.leads() {
+            line(text)
+        } else {
+            Ok(())
+        }
     };
     speak(escaped(&data.description()))?;
     if !args.quiet {
@@ -175,7 +178,8 @@ fn describe(spec: &Sequential, args: &Args) -> Result<String, Error> {
     let start = args.network.start();
     let mut lines = vec![format!("network: {} inputs; {start}", summary.features)];
     for (i, layer) in summary.layers.iter().enumerate() {
-        let (name, count) = (&layer.name, layer.parameters);
+        let name = &layer.name;
+        let count = layer.parameters;
         lines.push(format!("  layers.{i} {name:<14} {count:>9} parameters"));
     }
     let total = summary.parameters();

@@ -167,7 +167,8 @@ impl NetworkArgs {
 
     /// The network for examples of this kind.
     pub(crate) fn spec(&self, train: &Dataset, seed: u64) -> Sequential {
-        let (inputs, classes) = (train.width(), train.labels().classes());
+        let inputs = train.width();
+        let classes = train.labels().classes();
         let network = match self.network {
             Network::SimpleConv => SimpleConvNet::default().classes(classes).spec(),
             Network::DeepConv => DeepConvNet::default().classes(classes).spec(),
@@ -202,9 +203,10 @@ impl NetworkArgs {
 impl fmt::Display for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths: Vec<_> = self.0.iter().map(usize::to_string).collect();
-        match widths.is_empty() {
-            true => f.write_str("none"),
-            false => f.write_str(&widths.join(",")),
+        if widths.is_empty() {
+            f.write_str("none")
+        } else {
+            f.write_str(&widths.join(","))
         }
     }
 }

@@ -141,7 +141,8 @@ impl OptimizerArgs {
     }
 
     fn rule(&self) -> Box<dyn Optimizer> {
-        let (rate, decay) = (self.rate(), self.weight_decay);
+        let rate = self.rate();
+        let decay = self.weight_decay;
         let sgd = Sgd::new(rate).weight_decay(decay.unwrap_or(0.0));
         match self.kind() {
             Kind::Sgd => Box::new(sgd),
@@ -173,7 +174,8 @@ impl OptimizerArgs {
 
     /// What to do when a training of so many steps has diverged.
     pub(crate) fn remedy(&self, steps: usize) -> String {
-        let (rate, decay) = (self.rate(), self.build(steps).decay());
+        let rate = self.rate();
+        let decay = self.build(steps).decay();
         let lower = format!(
             "lower the learning rate with --learning-rate (it is {})",
             shown(rate)

@@ -64,9 +64,10 @@ pub(crate) fn run(
         });
     }
     if let Some((0, count @ 2..)) = place() {
-        let how = match cfg!(feature = "mpi") {
-            true => "with --mpi they train together",
-            false => "built with --features mpi, and with --mpi, they train together",
+        let how = if cfg!(feature = "mpi") {
+            "with --mpi they train together"
+        } else {
+            "built with --features mpi, and with --mpi, they train together"
         };
         complain(&format!(
             "warning: {count} processes were started, and each trains by itself: {how}"
@@ -168,9 +169,10 @@ impl Processes {
             engine.distribute(all.clone().local_steps(steps))?;
         }
         // What is wrong with local steps was told before the first step.
-        match taken < args.local_after {
-            true => engine.distribute(all),
-            false => Ok(()),
+        if taken < args.local_after {
+            engine.distribute(all)
+        } else {
+            Ok(())
         }
     }
 

@@ -56,7 +56,8 @@ impl Samples {
         predictions: &[Prediction],
     ) -> Result<String, Failure> {
         let mut wrong = wrong(test, predictions);
-        let (count, all) = (wrong.len(), test.len());
+        let count = wrong.len();
+        let all = test.len();
         wrong.truncate(MOST);
         let picture = picture(&format!("{count} OF {all} WRONG"), &wrong);
         let mut png = Vec::new();
@@ -133,7 +134,8 @@ fn write(picture: &mut RgbImage, at: (u32, u32), color: Rgb<u8>, text: &str) {
         for (row, bits) in (0..).zip(font::glyph(letter)) {
             let is_inked = |column: &u32| bits >> (font::COLUMNS - 1 - column) & 1 == 1;
             for column in (0..font::COLUMNS).filter(is_inked) {
-                let (x, y) = (left + DOT * column, at.1 + DOT * row);
+                let x = left + DOT * column;
+                let y = at.1 + DOT * row;
                 imageops::replace(picture, &dot, x.into(), y.into());
             }
         }

@@ -51,12 +51,13 @@ pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failu
             },
             _ => String::new(),
         };
-        let waited = match was_ended {
-            true => format!(
+        let waited = if was_ended {
+            format!(
                 " (nothing came from this pipe in {} s)",
                 OTHER_END.as_secs()
-            ),
-            false => String::new(),
+            )
+        } else {
+            String::new()
         };
         Failure::Message(format!("cannot resume: {error}{advice}{waited}"))
     })?;
@@ -114,8 +115,9 @@ fn is_pipe(_: &Path) -> bool {
 pub(crate) fn quoted(path: &Path) -> Cow<'_, str> {
     let name = path.to_string_lossy();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii() || "_-./:,+@%=".contains(c);
-    match !name.is_empty() && name.chars().all(is_plain) {
-        true => name,
-        false => format!("'{}'", name.replace('\'', r"'\''")).into(),
+    if !name.is_empty() && name.chars().all(is_plain) {
+        name
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''")).into()
     }
 }

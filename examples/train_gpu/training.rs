@@ -185,9 +185,10 @@ impl<'a> Training<'a> {
     fn keep(&mut self) -> Result<String, Error> {
         let is_done = self.is_done || self.taken == self.args.steps();
         let Some(path) = self.args.save.as_deref() else {
-            return Ok(match is_done {
-                true => "no step was left to take, and nothing was saved, as --save was left out",
-                false => "nothing was saved: with --save FILE.safetensors, a training can go on",
+            return Ok(if is_done {
+                "no step was left to take, and nothing was saved, as --save was left out"
+            } else {
+                "nothing was saved: with --save FILE.safetensors, a training can go on"
             }
             .to_owned());
         };
@@ -195,15 +196,14 @@ impl<'a> Training<'a> {
             return Ok("nothing was saved, as this run has taken no step".to_owned());
         }
         self.save()?;
-        Ok(match is_done {
-            true => {
-                let path = path.display();
-                format!("no step was left to take, and the training was saved to {path}")
-            }
-            false => format!(
+        Ok(if is_done {
+            let path = path.display();
+            format!("no step was left to take, and the training was saved to {path}")
+        } else {
+            format!(
                 "the training was saved: run the same command {}",
                 self.go_on(path)
-            ),
+            )
         })
     }
 
@@ -274,7 +274,8 @@ impl<'a> Training<'a> {
 
     /// At the same steps whether or not the training was resumed between them.
     fn next_evaluation(&self) -> usize {
-        let (steps, every) = (self.args.steps(), self.args.eval_every);
+        let steps = self.args.steps();
+        let every = self.args.eval_every;
         match self.taken.checked_div(every) {
             None => steps,
             Some(done) => (done + 1).saturating_mul(every).min(steps),
@@ -284,9 +285,12 @@ impl<'a> Training<'a> {
     /// Of the steps before `next` those that are shared in the same way.
     fn next_change(&self, next: usize) -> usize {
         let change = self.args.local_after();
-        change.map_or(next, |change| match self.taken < change {
-            true => next.min(change),
-            false => next,
+        change.map_or(next, |change| {
+            if self.taken < change {
+                next.min(change)
+            } else {
+                next
+            }
         })
     }
 
@@ -347,9 +351,10 @@ impl<'a> Training<'a> {
 
     /// Fails when an end was asked for, of any process.
     fn heed_signals(&self) -> Result<(), Failure> {
-        match self.processes.any(interruption::is_requested())? {
-            true => Err(Failure::Interrupted(String::new())),
-            false => Ok(()),
+        if self.processes.any(interruption::is_requested())? {
+            Err(Failure::Interrupted(String::new()))
+        } else {
+            Ok(())
         }
     }
 

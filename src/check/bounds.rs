@@ -27,9 +27,10 @@ impl Worst {
     }
 
     fn difference(&self) -> f64 {
-        match self.found == self.expected {
-            true => 0.0,
-            false => (self.found - self.expected).abs(),
+        if self.found == self.expected {
+            0.0
+        } else {
+            (self.found - self.expected).abs()
         }
     }
 
@@ -91,9 +92,10 @@ pub(crate) fn parity(
                 at,
                 found: found.into(),
                 // What overflows does so on both sides.
-                expected: match expected.abs() > f64::from(f32::MAX) {
-                    true => f32::from_f64(expected).into(),
-                    false => expected,
+                expected: if expected.abs() > f64::from(f32::MAX) {
+                    f32::from_f64(expected).into()
+                } else {
+                    expected
                 },
                 bound: tolerance * (unit + expected.abs()) + moved + 4.0 * cancelled,
             }

@@ -55,10 +55,12 @@ impl Numbers {
         if special.is_none() && self.below(5) == 0 {
             return self.of_any_size(range);
         }
-        let (low, high) = (range.start().max(-4.0), range.end().min(4.0));
-        match low < high {
-            true => self.uniform(low, high),
-            false => self.uniform(*range.start(), *range.end()),
+        let low = range.start().max(-4.0);
+        let high = range.end().min(4.0);
+        if low < high {
+            self.uniform(low, high)
+        } else {
+            self.uniform(*range.start(), *range.end())
         }
     }
 }

@@ -56,7 +56,8 @@ pub(crate) fn slope(
         })
     };
     let h = H * value.abs().max(1.0);
-    let (coarse, fine) = (slopes(2.0 * h)?, slopes(h)?);
+    let coarse = slopes(2.0 * h)?;
+    let fine = slopes(h)?;
     let slope = fine.central();
     let kink = (fine.right - fine.left).abs() / 2.0;
     let halving = 2.0 * (coarse.central() - slope).abs();

@@ -254,7 +254,9 @@ impl<'de> Visitor<'de> for InfoVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Info, A::Error> {
-        let (mut dtype, mut shape, mut data_offsets) = (None, None, None);
+        let mut dtype = None;
+        let mut shape = None;
+        let mut data_offsets = None;
         while let Some(key) = map.next_key::<String>()? {
             let is_first = match &*key {
                 "dtype" => dtype.replace(map.next_value()?).is_none(),

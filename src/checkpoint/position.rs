@@ -259,16 +259,14 @@ impl Position {
     /// Which parameters decay that no group is told of, where the optimizer decays. Files of before the choice have none:
     /// there all parameters did.
     fn decay(&self) -> &'static str {
-        match self.has_weight_decay {
-            true => "weights",
-            false => "",
-        }
+        if self.has_weight_decay { "weights" } else { "" }
     }
 
     pub(super) fn metadata(&self, graph: &Graph) -> impl Iterator<Item = (String, String)> {
         let settings = self.settings(graph).map(|(key, _, value)| (key, value));
         let data = self.minibatches.iter().flat_map(|of| {
-            let (digest, size) = (of.data_digest.clone(), of.data_size.clone());
+            let digest = of.data_digest.clone();
+            let size = of.data_size.clone();
             [(DATA_KEY, digest), (DATA_SIZE_KEY, size)]
         });
         let all = settings.into_iter().chain(data);
@@ -362,9 +360,10 @@ impl Position {
         Ok(Start {
             step,
             began: began.min(step),
-            rows_of_window: match is_same_window {
-                true => usize::try_from(rows).unwrap_or(usize::MAX),
-                false => 0,
+            rows_of_window: if is_same_window {
+                usize::try_from(rows).unwrap_or(usize::MAX)
+            } else {
+                0
             },
         })
     }

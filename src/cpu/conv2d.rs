@@ -135,12 +135,11 @@ impl Sizes {
                     let mut padded = rows.start * stride.height + u * dilation.height;
                     for _ in rows.clone() {
                         let row = padded.wrapping_sub(padding.height);
-                        match row < height && !inner.is_empty() {
-                            true => {
-                                let pixel = (channel * height + row) * width + first;
-                                see(columns, at, &inner, pixel);
-                            }
-                            false => none(columns, at),
+                        if row < height && !inner.is_empty() {
+                            let pixel = (channel * height + row) * width + first;
+                            see(columns, at, &inner, pixel);
+                        } else {
+                            none(columns, at);
                         }
                         padded += stride.height;
                         at += self.places[1];
@@ -152,7 +151,8 @@ impl Sizes {
 
     /// The places in a row whose pixel lies in the image, under the weight of column `v`; and the pixel of the first.
     fn inner(&self, v: usize) -> (Range<usize>, usize) {
-        let (stride, padding) = (self.window.stride.width, self.window.padding.width);
+        let stride = self.window.stride.width;
+        let padding = self.window.padding.width;
         let offset = v * self.window.dilation.width;
         let first = padding.saturating_sub(offset).div_ceil(stride);
         let end = (self.image[1] + padding)
@@ -168,7 +168,8 @@ impl Sizes {
 
     /// The pixels under the kernel, a row for each weight, a column for each of these places.
     fn gather<F: Float>(&self, image: &[F], rows: &Range<usize>, mut columns: &mut [F]) {
-        let (width, stride) = (self.places[1], self.window.stride.width);
+        let width = self.places[1];
+        let stride = self.window.stride.width;
         let see = |columns: &mut &mut [F], at: usize, inner: &Range<usize>, pixel: usize| {
             let to = &mut columns[at..at + width];
             to[..inner.start].fill(F::zero());
@@ -215,8 +216,10 @@ impl Conv2d {
     /// A forward pass; with `relu`, that of a `Relu` behind the layer as well.
     pub(super) fn forward_with<F: Float>(&self, pass: Forward<'_, F>, relu: bool) {
         let sizes = self.sizes(pass.input);
-        let (x, mut y) = (pass.x, pass.y);
-        let (w, b) = (pass.parameters[0].view(), pass.parameters.get(1));
+        let x = pass.x;
+        let mut y = pass.y;
+        let w = pass.parameters[0].view();
+        let b = pass.parameters.get(1);
         let images = rows_of_part(x.nrows());
         let parts = x.axis_chunks_iter(Axis(0), images);
         let parts = parts.zip(y.axis_chunks_iter_mut(Axis(0), images));
@@ -255,7 +258,9 @@ impl<F: Float> Layer<F> for Conv2d {
 
     fn backward(&self, pass: Backward<'_, F>) {
         let sizes = self.sizes(pass.input);
-        let (x, dy, w) = (pass.x, pass.dy, pass.parameters[0].view());
+        let x = pass.x;
+        let dy = pass.dy;
+        let w = pass.parameters[0].view();
         let images = rows_of_part(x.nrows());
         let is_shared = sizes.is_shared(x.nrows());
         let mut sums: Vec<Sums<F>> = Vec::new();

@@ -117,7 +117,8 @@ impl<F: Float> Network<F> {
                     self.parameters[index][at] = value;
                     loss
                 };
-                let (above, below) = (loss_at(value + h)?, loss_at(value - h)?);
+                let above = loss_at(value + h)?;
+                let below = loss_at(value - h)?;
                 *gradient = (above - below) / (h + h);
             }
             gradients.push(gradient);

@@ -34,7 +34,8 @@ impl Dropout {
         match mode {
             Mode::Evaluation => y.assign(&x),
             Mode::Training(draw) => {
-                let (x, y) = (dense(x.as_slice()), dense(y.as_slice_mut()));
+                let x = dense(x.as_slice());
+                let y = dense(y.as_slice_mut());
                 scale_kept(draw, self.threshold, F::from_f64(self.scale), x, y);
             }
         }
@@ -90,7 +91,8 @@ mod tests {
     /// Bits of `y` and `dx` by both passes over the same values.
     fn passes<F: Float>(layer: &dyn Layer<F>, x: &Array2<F>, mode: Mode) -> [Vec<u64>; 2] {
         let unwritten = Array2::from_elem(x.dim(), F::from_f64(7.0));
-        let (mut y, mut dx) = (unwritten.clone(), unwritten);
+        let mut y = unwritten.clone();
+        let mut dx = unwritten;
         let input = (x.view(), Shape::from(x.ncols()));
         layer.forward(Forward::new(input, &[], y.view_mut(), mode));
         let outputs = [y.view(), x.view()];
@@ -141,7 +143,8 @@ mod tests {
     /// An element whose word is the threshold is kept.
     #[test]
     fn it_is_its_definition_where_a_word_is_the_threshold() {
-        let (key, step) = ([1, 2], 3);
+        let key = [1, 2];
+        let step = 3;
         let words = (0..2000).map(|element| threefry(key, [step, element])[0]);
         // Of such words p is exact in `f32`.
         let exact: Vec<u32> = words

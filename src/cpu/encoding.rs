@@ -62,7 +62,8 @@ impl<P: Points> Layer<f64> for Encoding<P> {
 impl<P: Points> Layer<f32> for Encoding<P> {
     fn forward(&self, pass: Forward<'_, f32>) {
         let [inputs, outputs] = self.0.sizes();
-        let (x, y) = (dense(pass.x.to_slice()), dense(pass.y.into_slice()));
+        let x = dense(pass.x.to_slice());
+        let y = dense(pass.y.into_slice());
         let of_part = rows_of_part(x.len() / inputs);
         let is_shared = y.len() >= SHARED;
         let parts = x
@@ -113,8 +114,10 @@ mod testing {
 
     fn both<F: Float>(of: &dyn Layer<F>, x: &Array2<f32>, dy: &Array2<f32>) -> [Array2<f64>; 2] {
         let cast = |of: &Array2<f32>| of.mapv(|value| F::from_f64(value.into()));
-        let (x, dy) = (cast(x), cast(dy));
-        let (mut y, mut dx) = (Array2::zeros(dy.raw_dim()), Array2::zeros(x.raw_dim()));
+        let x = cast(x);
+        let dy = cast(dy);
+        let mut y = Array2::zeros(dy.raw_dim());
+        let mut dx = Array2::zeros(x.raw_dim());
         let input = (x.view(), Shape::from(x.ncols()));
         of.forward(Forward::new(input, &[], y.view_mut(), Mode::Evaluation));
         let of_y = [y.view(), dy.view()];

@@ -20,9 +20,10 @@ fn of_network<F>(graph: &Graph) -> u64 {
     let largest = all.map(size).max().unwrap_or(0);
     // Initial values are drawn as f32, each parameter's in a block that becomes the parameter where that is f32,
     // too.
-    let drawn = match size_of::<F>() == size_of::<f32>() {
-        true => 0,
-        false => bytes_of::<f32>(largest),
+    let drawn = if size_of::<F>() == size_of::<f32>() {
+        0
+    } else {
+        bytes_of::<f32>(largest)
     };
     let values = graph.parameter_count().saturating_add(state(graph));
     bytes_of::<F>(values).saturating_add(drawn)

@@ -66,7 +66,8 @@ impl Layer<f64> for HashGrid {
 impl Layer<f32> for HashGrid {
     fn forward(&self, pass: Forward<'_, f32>) {
         let (rows, dimensions) = pass.x.dim();
-        let (x, y) = (dense(pass.x.to_slice()), dense(pass.y.into_slice()));
+        let x = dense(pass.x.to_slice());
+        let y = dense(pass.y.into_slice());
         let table = numbers(&pass.parameters[0]);
         let of_part = rows_of_part(rows);
         let columns = self.levels.columns();
@@ -93,7 +94,8 @@ impl Layer<f32> for HashGrid {
         });
         let Some(dx) = pass.dx else { return };
         let table = numbers(&pass.parameters[0]);
-        let (dx, of_part) = (dense(dx.into_slice()), rows_of_part(rows));
+        let dx = dense(dx.into_slice());
+        let of_part = rows_of_part(rows);
         let columns = self.levels.columns();
         let from = x
             .chunks(of_part * dimensions)

@@ -33,7 +33,8 @@ impl<F: Float> Layer<F> for LayerNorm {
         let [mean, inverse] = pass.kept else {
             unreachable!("LayerNorm keeps two numbers of a row");
         };
-        let (x, y) = (dense(pass.x.to_slice()), dense(pass.y.into_slice()));
+        let x = dense(pass.x.to_slice());
+        let y = dense(pass.y.into_slice());
         let [mean, inverse] = [mean, inverse].map(|kept| dense(kept.as_slice_mut()));
         let of_part = rows_of_part(rows);
         let kept = mean.chunks_mut(of_part).zip(inverse.chunks_mut(of_part));

@@ -40,7 +40,8 @@ impl Linear {
             mut y,
             ..
         } = pass;
-        let (w, b) = (&parameters[0], parameters.get(1));
+        let w = &parameters[0];
+        let b = parameters.get(1);
         if x.nrows() == 1
             && let (Some(x), Some(w), Some(y)) = (x.as_slice(), w.as_slice(), y.as_slice_mut())
         {

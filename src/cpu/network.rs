@@ -213,9 +213,10 @@ impl<F: Float> Network<F> {
         let own = self.parameters.iter_mut().chain(&mut self.state);
         for (own, other) in own.zip(other.parameters.iter().chain(&other.state)) {
             Zip::from(own).and(other).for_each(|own, &other| {
-                *own = match share == F::one() {
-                    true => other,
-                    false => *own + share * (other - *own),
+                *own = if share == F::one() {
+                    other
+                } else {
+                    *own + share * (other - *own)
                 };
             });
         }

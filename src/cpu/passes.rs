@@ -105,9 +105,10 @@ impl Passes {
 
     /// A loss in the form that goes with those of the layers.
     pub(super) fn criterion(&self, loss: &dyn ops::Loss) -> Criterion {
-        match self.fuses {
-            true => softmax::criterion(loss),
-            false => loss.reference(),
+        if self.fuses {
+            softmax::criterion(loss)
+        } else {
+            loss.reference()
         }
     }
 
@@ -293,7 +294,8 @@ impl Passes {
         value: usize,
         sparse: Option<&'a mut Sparse<F>>,
     ) -> Option<(&'a mut Sparse<F>, &Use)> {
-        let (x, of_use) = (sparse?, self.graph.first_use()?);
+        let x = sparse?;
+        let of_use = self.graph.first_use()?;
         (of_use.value == value).then_some((x, of_use))
     }
 

@@ -173,9 +173,10 @@ impl<F: Float> Layer<F> for MaxPool2d {
         let outputs = parts_mut(pass.y).zip(parts_mut(winner.view_mut()));
         let parts = parts(&pass.x).zip(outputs);
         for_each_part(parts, is_shared, |(x, (y, winner))| {
-            match planes.are_pairs() {
-                true => largest_of_pairs(&planes, x, y, winner),
-                false => largest(&planes, x, y, winner),
+            if planes.are_pairs() {
+                largest_of_pairs(&planes, x, y, winner);
+            } else {
+                largest(&planes, x, y, winner);
             }
             if self.is_behind_relu {
                 forget_winners(y, winner);
@@ -189,14 +190,13 @@ impl<F: Float> Layer<F> for MaxPool2d {
         let winner = pass.kept[0].view();
         let is_shared = pass.x.len() >= SHARED;
         let from = parts(&pass.dy).zip(parts(&winner));
-        for_each_part(
-            parts_mut(dx).zip(from),
-            is_shared,
-            |(dx, (dy, winner))| match planes.are_pairs() {
-                true => to_winners_of_pairs(&planes, [dy, winner], dx),
-                false => to_winners(&planes, [dy, winner], dx),
-            },
-        );
+        for_each_part(parts_mut(dx).zip(from), is_shared, |(dx, (dy, winner))| {
+            if planes.are_pairs() {
+                to_winners_of_pairs(&planes, [dy, winner], dx);
+            } else {
+                to_winners(&planes, [dy, winner], dx);
+            }
+        });
     }
 }
 
@@ -216,7 +216,8 @@ fn largest<F: Float>(planes: &Planes, x: &[F], y: &mut [F], winner: &mut [F]) {
     let winner = winner.chunks_mut(planes.windows());
     for (x, (y, winner)) in x.chunks(planes.pixels()).zip(y.zip(winner)) {
         planes.for_each_line(|line| {
-            let (y, winner) = (&mut y[line.windows.clone()], &mut winner[line.windows]);
+            let y = &mut y[line.windows.clone()];
+            let winner = &mut winner[line.windows];
             let at = F::from_f64(line.at as f64);
             let x = x[line.pixel..].iter().step_by(planes.stride());
             for ((y, winner), &x) in y.iter_mut().zip(winner).zip(x) {
@@ -245,7 +246,8 @@ fn to_winners<F: Float>(planes: &Planes, [dy, winner]: [&[F]; 2], dx: &mut [F]) 
     let winner = winner.chunks(planes.windows());
     for (dx, (dy, winner)) in dx.chunks_mut(planes.pixels()).zip(dy.zip(winner)) {
         planes.for_each_line(|line| {
-            let (dy, winner) = (&dy[line.windows.clone()], &winner[line.windows]);
+            let dy = &dy[line.windows.clone()];
+            let winner = &winner[line.windows];
             let at = F::from_f64(line.at as f64);
             let dx = dx[line.pixel..].iter_mut().step_by(planes.stride());
             for ((dx, &dy), &winner) in dx.zip(dy).zip(winner) {
@@ -269,7 +271,8 @@ fn largest_of_pairs<F: Float>(planes: &Planes, x: &[F], y: &mut [F], winner: &mu
         let (upper, lower) = pair.split_at(width);
         let pixels = upper.chunks_exact(2).zip(lower.chunks_exact(2));
         for ((upper, lower), (y, winner)) in pixels.zip(y.iter_mut().zip(winner)) {
-            let (mut best, mut at) = (upper[0], zero);
+            let mut best = upper[0];
+            let mut at = zero;
             for (x, of) in [
                 (upper[1], one),
                 (lower[0], one + one),

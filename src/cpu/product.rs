@@ -36,7 +36,8 @@ fn multiply<F: Float>(
     beta: F,
     c: &mut ArrayViewMut2<'_, F>,
 ) {
-    let ((m, k), n) = (a.dim(), b.ncols());
+    let (m, k) = a.dim();
+    let n = b.ncols();
     let by_columns = n >= COLUMNS;
     let (cut, other) = if by_columns { (n, m) } else { (m, n) };
     let pieces = cores::width().min(cut / LEAST);
@@ -45,7 +46,9 @@ fn multiply<F: Float>(
         return multiply_alone(a, b, beta, c);
     }
     let axis = Axis(usize::from(by_columns));
-    let (mut a, mut b, mut c) = (a.view(), b.view(), c.view_mut());
+    let mut a = a.view();
+    let mut b = b.view();
+    let mut c = c.view_mut();
     let mut parts = Vec::with_capacity(pieces);
     let bound = |piece: usize| piece * cut / pieces / REGISTERS * REGISTERS;
     for piece in 1..pieces {
@@ -105,7 +108,8 @@ fn by_gemm<F: Float>(
     beta: F,
     c: &mut ArrayViewMut2<'_, F>,
 ) {
-    let ((m, k), n) = (a.dim(), b.ncols());
+    let (m, k) = a.dim();
+    let n = b.ncols();
     assert_eq!((b.nrows(), c.dim()), (k, (m, n)), "product: shapes");
     let [a_row, a_column] = strides(a);
     let [b_row, b_column] = strides(b);
@@ -181,7 +185,8 @@ mod tests {
         let wide = integers::<F>([m, 2 * k], 3);
         for a in [a.view(), a_transposed.t(), wide.slice(s![.., ..;2])] {
             for b in [b.view(), b_transposed.t()] {
-                let (before, nothing) = (integers([m, n], 4), Array2::zeros([m, n]));
+                let before = integers([m, n], 4);
+                let nothing = Array2::zeros([m, n]);
                 let unwritten = Array2::from_elem([m, n], F::from_f64(f64::NAN));
                 for (beta, c, expected) in [
                     (F::one(), &before, expected(&a, &b, &before)),

@@ -12,9 +12,12 @@ pub(super) fn row_times<F: Float>(x: &[F], w: &[F], b: Option<&[F]>, y: &mut [F]
     let terms = x.iter().copied().zip(w.chunks_exact(y.len()));
     // One instruction where there is one, and a slow call where there is none.
     let is_fused = cfg!(target_arch = "aarch64") || target_cfg_f!(target_feature = "fma");
-    let add = |sum, x: F, w| match is_fused {
-        true => x.mul_add(w, sum),
-        false => sum + x * w,
+    let add = |sum, x: F, w| {
+        if is_fused {
+            x.mul_add(w, sum)
+        } else {
+            sum + x * w
+        }
     };
     // The test of each element costs more than it saves where few are 0.
     let zeros = x.iter().map(|&x| u32::from(x == F::zero())).sum::<u32>() as usize;

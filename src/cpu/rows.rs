@@ -216,7 +216,8 @@ impl<F: Float> Network<F> {
         mut copy: impl FnMut(Range<usize>, usize, ArrayViewMut2<'_, F>),
         mut see: impl FnMut(Range<usize>, ArrayView2<'_, F>, ArrayViewMut2<'_, F>),
     ) -> Result<usize, Error> {
-        let (passes, turns) = (&*self.passes, Turns::new(&self.passes));
+        let passes = &*self.passes;
+        let turns = Turns::new(&self.passes);
         let mut most = turns.rows::<F>(total);
         // A training has asked for it, but threads may have taken its addresses meanwhile.
         while let Err(error) = memory::check_part(

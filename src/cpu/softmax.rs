@@ -18,9 +18,10 @@ const LANES: usize = 16;
 
 /// A loss in the fastest form that there is.
 pub(super) fn criterion(loss: &dyn ops::Loss) -> Criterion {
-    match unwrapped_loss(loss).is::<ops::SoftmaxCrossEntropy>() {
-        true => Criterion::of(SoftmaxCrossEntropy),
-        false => loss.reference(),
+    if unwrapped_loss(loss).is::<ops::SoftmaxCrossEntropy>() {
+        Criterion::of(SoftmaxCrossEntropy)
+    } else {
+        loss.reference()
     }
 }
 

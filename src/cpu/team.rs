@@ -155,7 +155,8 @@ impl Shared {
 
     /// What a helper does all its life.
     fn help(&self, index: usize) {
-        let (mut seen, mut idle) = (0, Instant::now());
+        let mut seen = 0;
+        let mut idle = Instant::now();
         while let Some(round) = self.wait(index, seen, &mut idle) {
             seen = round;
             // Whoever is not wanted sleeps in time.
@@ -164,9 +165,10 @@ impl Shared {
             }
             self.active.fetch_add(1, SeqCst);
             // After the line before: whoever closes sees that, or this sees that it is closed.
-            let work = match self.is_open.load(SeqCst) {
-                true => *lock(&self.work),
-                false => None,
+            let work = if self.is_open.load(SeqCst) {
+                *lock(&self.work)
+            } else {
+                None
             };
             if let Some((work, pieces)) = work {
                 let take = AssertUnwindSafe(|| self.take_pieces(work, pieces));

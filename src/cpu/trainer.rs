@@ -181,9 +181,10 @@ impl<F: Float> Trainer<F> {
     /// After the parameters were replaced; whether those before had diverged.
     fn begin_anew(&mut self) -> bool {
         let had_diverged = self.soundness.has_diverged();
-        match had_diverged {
-            true => self.updater.forget(&self.network),
-            false => self.updater.begin_average(&self.network, None),
+        if had_diverged {
+            self.updater.forget(&self.network);
+        } else {
+            self.updater.begin_average(&self.network, None);
         }
         self.soundness.begin_anew(self.steps_taken());
         had_diverged

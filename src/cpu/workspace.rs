@@ -133,7 +133,8 @@ impl<F: Float> Workspace<F> {
     /// # Errors
     /// [`Error::Memory`] when the host has no room for them; then nothing is changed.
     pub(super) fn want(&mut self, graph: &Graph, wanted: &Wanted) -> Result<(), Error> {
-        let (rows, plan) = (self.rows, Gradients::new(graph, false, wanted));
+        let rows = self.rows;
+        let plan = Gradients::new(graph, false, wanted);
         let needed = plan.slots.sizes.iter().map(|&size| rows * size);
         let there = self.deltas.iter().map(Vec::len).chain(repeat(0));
         let arriving = (rows * plan.arriving, self.arriving.len());

@@ -198,7 +198,8 @@ pub fn from_files<N: Into<String>>(
                 names: [first.clone(), given.prefix.to_owned()],
             });
         }
-        let (at, spelling) = (given.file, given.spelling);
+        let at = given.file;
+        let spelling = given.spelling;
         if found[at]
             .as_ref()
             .is_some_and(|(best, _)| *best <= spelling)
@@ -248,9 +249,10 @@ fn load(
     judge: impl Fn(&[Idx]) -> Result<RangeInclusive<u8>, DataError>,
 ) -> Result<Split, DataError> {
     let located = place.locate_all()?;
-    let parser = match are_for_parser(&located) {
-        true => Parser::start().ok(),
-        false => None,
+    let parser = if are_for_parser(&located) {
+        Parser::start().ok()
+    } else {
+        None
     };
     let Some((parser, feeds)) = parser else {
         return load_bodies(name, &located, check, judge);

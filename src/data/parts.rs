@@ -52,14 +52,15 @@ impl Rows<'_> {
         if range.is_empty() {
             return Err(self.none_chosen().into());
         }
-        match range.end > self.len {
-            true => Err(RowsError::Index {
+        if range.end > self.len {
+            Err(RowsError::Index {
                 name: self.name.to_owned(),
                 index: range.end - 1,
                 rows: self.len,
             }
-            .into()),
-            false => Ok(range.collect()),
+            .into())
+        } else {
+            Ok(range.collect())
         }
     }
 
@@ -149,19 +150,21 @@ impl Rows<'_> {
 
     /// Whether both parts have rows.
     fn check_parts(&self, share: f64, first: usize) -> Result<(), RowsError> {
-        match first == 0 || first == self.len {
-            false => Ok(()),
-            true => Err(RowsError::EmptyPart {
+        if first == 0 || first == self.len {
+            Err(RowsError::EmptyPart {
                 name: self.name.to_owned(),
                 share,
                 rows: self.len,
                 first,
-            }),
+            })
+        } else {
+            Ok(())
         }
     }
 
     fn shuffled(&self, seed: u64) -> impl Iterator<Item = usize> + use<> {
-        let (key, rows) = (split_key(seed), saturated(self.len));
+        let key = split_key(seed);
+        let rows = saturated(self.len);
         (0..rows).map(move |position| permute(key, rows, 0, position) as usize)
     }
 }

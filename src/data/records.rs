@@ -290,7 +290,8 @@ impl Text {
     }
 
     fn field(&self, place: usize, column: usize) -> &str {
-        let (start, columns) = (self.starts[place], self.header.len());
+        let start = self.starts[place];
+        let columns = self.header.len();
         let ends = &self.ends[place * columns..][..=column];
         let begin = if column == 0 { 0 } else { ends[column - 1] };
         &self.fields[start + begin as usize..start + ends[column] as usize]
@@ -334,7 +335,8 @@ impl Text {
     }
 
     fn end_row(&mut self, name: &str, row: RowNumber) -> Result<(), RowsError> {
-        let (expected, found) = (self.header.len(), self.fields_of_row());
+        let expected = self.header.len();
+        let found = self.fields_of_row();
         if expected != found {
             return Err(RowsError::Fields {
                 name: name.to_owned(),

@@ -142,7 +142,8 @@ pub(super) fn permute(key: [u32; 2], examples: u32, epoch: u32, position: u32) -
     let mask = (1 << half_bits) - 1;
     let mut value = position;
     loop {
-        let (mut left, mut right) = (value >> half_bits, value & mask);
+        let mut left = value >> half_bits;
+        let mut right = value & mask;
         for round in 0..6 {
             let mixed = left ^ (threefry(key, [epoch, (round << 16) | right])[0] & mask);
             (left, right) = (right, mixed);
@@ -182,7 +183,8 @@ mod tests {
     #[test]
     fn drawing_with_replacement_is_uniform() {
         let sampling = Sampling::WithReplacement { seed: 3 };
-        let (mut counts, draws) = ([0u32; 10], 100_000);
+        let mut counts = [0u32; 10];
+        let draws = 100_000;
         let mut indices = [0; 100];
         for step in 0..draws / 100 {
             sampling.minibatch(10, step, &mut indices);

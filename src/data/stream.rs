@@ -143,13 +143,14 @@ impl Stream {
         };
         self.asked += 1;
         let found = Layout::of(&table);
-        match found == expected {
-            true => Ok(Some(table)),
-            false => Err(Fault::Layout {
+        if found == expected {
+            Ok(Some(table))
+        } else {
+            Err(Fault::Layout {
                 block,
                 expected,
                 found,
-            }),
+            })
         }
     }
 }

@@ -157,7 +157,9 @@ impl Sheet {
     }
 
     fn draw(&mut self, seed: u64, count: usize) {
-        let (first, end, part) = (self.drawn, self.drawn + count, self.part);
+        let first = self.drawn;
+        let end = self.drawn + count;
+        let part = self.part;
         let images = &mut self.features[first * PIXELS..end * PIXELS];
         draw_all(images, &mut self.labels[first..end], |index| {
             Hand::new(seed, 2 * (first as u64 + index) + part)

@@ -189,13 +189,14 @@ impl Table {
 }
 
 fn check_count(name: &str, what: &str, expected: usize, found: usize) -> Result<(), DataError> {
-    match expected == found {
-        true => Ok(()),
-        false => Err(DataError::Count {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(DataError::Count {
             what: format!("{what} of table \"{name}\""),
             expected,
             found,
-        }),
+        })
     }
 }
 

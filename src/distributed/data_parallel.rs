@@ -185,7 +185,8 @@ impl Partition {
     /// The numbers of all things, of which `numbers` has those of this process, `width` of each.
     pub(crate) fn gather(&self, numbers: &mut [u32], width: usize) -> Result<(), Error> {
         let world = &self.0;
-        let (size, count) = (world.size(), numbers.len() / width);
+        let size = world.size();
+        let count = numbers.len() / width;
         let most = count.div_ceil(size) * width;
         let place = |rank| {
             let things = own(rank, size, count);

@@ -144,7 +144,8 @@ impl Exchange {
 
     /// Computes all shards of this process, and leaves the mean over those of all processes in the vectors.
     pub(crate) fn average(&mut self, of: &mut impl Averaged) -> Result<(), Error> {
-        let (rank, size) = (self.world.rank(), self.world.size());
+        let rank = self.world.rank();
+        let size = self.world.size();
         let cut = Cut::new(&of.vectors(), size, self.in_place);
         self.packed.resize(cut.packed, 0.0);
         // A round for each block that a process has; others may have fewer.
@@ -230,7 +231,8 @@ impl Slices<'_> {
             return start;
         }
         let [first, second] = halves(range);
-        let (first, second) = (self.add(&first, 1.0), self.add(&second, 1.0));
+        let first = self.add(&first, 1.0);
+        let second = self.add(&second, 1.0);
         let (before, behind) = self.received.split_at_mut(first.max(second));
         let low = &mut before[first.min(second)..][..self.length];
         let high = &mut behind[..self.length];

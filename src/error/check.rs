@@ -382,10 +382,9 @@ fn range(pass: Pass) -> &'static str {
 
 fn advice(at: &Place) -> &'static str {
     let is_gradient = at.pass == Pass::Backward || at.tensor == "doutputs";
-    match is_gradient {
-        false => "One of the two formulas is wrong",
-        true => {
-            "The reference agrees with central differences: the derivative in the WGSL is wrong"
-        }
+    if is_gradient {
+        "The reference agrees with central differences: the derivative in the WGSL is wrong"
+    } else {
+        "One of the two formulas is wrong"
     }
 }

@@ -294,12 +294,11 @@ fn other_version(is_older: bool) -> &'static str {
 
 /// What an optimizer keeps are means or sums of squares of gradients: no learning rate makes those smaller at once.
 fn failed(name: &str) -> &'static str {
-    match name.starts_with(OPTIMIZER) {
-        true => {
-            "scale features and targets to about −1…1: the gradients are too large for what the optimizer keeps \
+    if name.starts_with(OPTIMIZER) {
+        "scale features and targets to about −1…1: the gradients are too large for what the optimizer keeps \
              of them"
-        }
-        false => "train on with a lower learning rate",
+    } else {
+        "train on with a lower learning rate"
     }
 }
 
@@ -361,11 +360,12 @@ fn of_other_settings(differences: &[Difference]) -> String {
     allowed.dedup();
     let is_allowed = differences.iter().all(|of| of.allowed_by.is_some());
     let calls: String = allowed.iter().map(|name| format!(".{name}()")).collect();
-    let or_allow = match is_allowed {
-        true => format!(
+    let or_allow = if is_allowed {
+        format!(
             ", or allow another by resume_with (or set_safetensors_with) and Changes::new(){calls}"
-        ),
-        false => String::new(),
+        )
+    } else {
+        String::new()
     };
     format!(
         "the training in the file has {}. To go on from it, give this training the file's {}{or_allow}; for its weights \

@@ -158,7 +158,8 @@ fn fill(mut file: &File, old: Option<&Old>, bytes: &[u8]) -> io::Result<()> {
 fn take_owner(file: &File, old: &Old) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, fchown};
 
-    let (new, old) = (file.metadata()?, &old.metadata);
+    let new = file.metadata()?;
+    let old = &old.metadata;
     if (new.uid(), new.gid()) == (old.uid(), old.gid()) {
         return Ok(());
     }
@@ -179,7 +180,9 @@ fn take_attributes(file: &File, old: &Old) -> io::Result<()> {
 
     /// What Linux has of names, and of a value, at most.
     const MOST: usize = 64 << 10;
-    let (mut names, mut value, mut new) = (vec![0; MOST], vec![0; MOST], vec![0; MOST]);
+    let mut names = vec![0; MOST];
+    let mut value = vec![0; MOST];
+    let mut new = vec![0; MOST];
     // Not all file systems have them.
     let length = flistxattr(&old.file, &mut names[..]).unwrap_or(0);
     let names = names[..length].split(|byte| *byte == 0);
@@ -318,7 +321,8 @@ mod tests {
         const NAME: &str =
             "files::scratch::tests::nothing_is_left_of_a_file_that_there_is_no_room_for";
         if let Some(directory) = std::env::var_os(IN) {
-            let (directory, bytes) = (Path::new(&directory), vec![1; 1 << 20]);
+            let directory = Path::new(&directory);
+            let bytes = vec![1; 1 << 20];
             // A file system may not have the first.
             let late = Scratch::late_named(directory, None, &bytes);
             assert!(!matches!(late, Ok(Some(_))), "{late:?}");

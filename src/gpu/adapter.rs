@@ -44,9 +44,10 @@ impl SoftwareDriver {
     /// Direct3D checks each access, and what is compiled there for blocks of hundreds of sums would be long.
     pub(super) fn of(info: &wgpu::AdapterInfo) -> Self {
         let is_named = info.name.to_ascii_lowercase().contains("llvmpipe");
-        match is_named || info.subgroup_min_size > 4 {
-            true => Self::Lavapipe,
-            false => Self::SwiftShader,
+        if is_named || info.subgroup_min_size > 4 {
+            Self::Lavapipe
+        } else {
+            Self::SwiftShader
         }
     }
 }

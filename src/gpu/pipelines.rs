@@ -90,9 +90,10 @@ impl Gpu {
         let workgroup_memory = limits.max_compute_workgroup_storage_size;
         // Tests hold that the crate's own need no more than this: their WGSL is not parsed once more.
         let is_granted = contract.trust.is_proven && workgroup_memory >= WORKGROUP_BYTES;
-        let workgroup_bytes = match is_granted {
-            true => 0,
-            false => contract.workgroup_bytes(),
+        let workgroup_bytes = if is_granted {
+            0
+        } else {
+            contract.workgroup_bytes()
         };
         let needs: [(_, _, u64, u64); 7] = [
             (
@@ -150,16 +151,18 @@ impl Gpu {
     }
 
     fn compile(&self, contract: &Contract) -> wgpu::ComputePipeline {
-        let (name, is_checked) = (contract.name(), self.checks_bounds_of(contract));
+        let name = contract.name();
+        let is_checked = self.checks_bounds_of(contract);
         let constants: Vec<_> = values(contract).collect();
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(&contract.shader),
             source: wgpu::ShaderSource::Wgsl((*contract.source).into()),
         };
         // Bounds checks and loop counters halve the speed of a matrix kernel on a software driver.
-        let checks = match is_checked {
-            true => wgpu::ShaderRuntimeChecks::checked(),
-            false => wgpu::ShaderRuntimeChecks::unchecked(),
+        let checks = if is_checked {
+            wgpu::ShaderRuntimeChecks::checked()
+        } else {
+            wgpu::ShaderRuntimeChecks::unchecked()
         };
         #[allow(unsafe_code)]
         // SAFETY: only this crate can mark a kernel as proven. Tests run each of these between guard

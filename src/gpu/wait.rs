@@ -53,7 +53,8 @@ impl Gpu {
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn wait_async(&self) -> impl Future<Output = Result<(), Error>> + use<> {
-        let (gpu, done) = (self.clone(), self.told_of_end());
+        let gpu = self.clone();
+        let done = self.told_of_end();
         async move { gpu.watched(done?).await.map(|_| ()) }
     }
 
@@ -202,12 +203,13 @@ thread_local! {
 #[cfg(not(target_arch = "wasm32"))]
 async fn yield_now() {
     let mut is_first = true;
-    std::future::poll_fn(move |context| match std::mem::take(&mut is_first) {
-        true => {
+    std::future::poll_fn(move |context| {
+        if std::mem::take(&mut is_first) {
             context.waker().wake_by_ref();
             Poll::Pending
+        } else {
+            Poll::Ready(())
         }
-        false => Poll::Ready(()),
     })
     .await;
 }

@@ -59,7 +59,8 @@ impl Gpu {
         let post = &self.shared.watcher.post;
         let mut watched = lock(&post.watched);
         if !watched.runs {
-            let (shared, of_thread) = (Arc::downgrade(&self.shared), Arc::clone(post));
+            let shared = Arc::downgrade(&self.shared);
+            let of_thread = Arc::clone(post);
             let thread = thread::Builder::new().name("wgrad watcher".to_owned());
             let started = thread.spawn(move || run(&shared, &of_thread));
             started.map_err(|error| Error::Gpu {
@@ -124,9 +125,10 @@ fn look(shared: &Shared) -> Option<Duration> {
         Ok(Err(error)) => Some(error.to_string()),
         Err(panic) => Some(message_of(panic)),
     };
-    let failed = match fault.is_some() {
-        true => std::mem::take(&mut going_on),
-        false => Vec::new(),
+    let failed = if fault.is_some() {
+        std::mem::take(&mut going_on)
+    } else {
+        Vec::new()
     };
     let youngest = going_on.iter().map(|wait| wait.started.elapsed()).min();
     watched.waits = going_on;

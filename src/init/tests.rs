@@ -95,7 +95,8 @@ fn check_moments(init: &Init, variance: f64, kurtosis: f64) -> Vec<f32> {
 
 #[test]
 fn normal_values_have_their_variance() {
-    let (fan_in, fan_out) = (FAN_IN as f64, FAN_OUT as f64);
+    let fan_in = FAN_IN as f64;
+    let fan_out = FAN_OUT as f64;
     check_moments(&Init::Normal { std: 0.5 }, 0.25, 3.0);
     check_moments(&Init::XavierNormal, 2.0 / (fan_in + fan_out), 3.0);
     check_moments(&Init::HeNormal, 2.0 / fan_in, 3.0);
@@ -104,7 +105,8 @@ fn normal_values_have_their_variance() {
 
 #[test]
 fn uniform_values_have_their_variance_and_fill_their_range() {
-    let (fan_in, fan_out) = (FAN_IN as f64, FAN_OUT as f64);
+    let fan_in = FAN_IN as f64;
+    let fan_out = FAN_OUT as f64;
     for (init, bound) in [
         (Init::Uniform { bound: 0.25 }, 0.25),
         (Init::XavierUniform, (6.0 / (fan_in + fan_out)).sqrt()),

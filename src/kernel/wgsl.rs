@@ -312,9 +312,10 @@ fn storage_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
         }
         let writes = declared.access == Access::ReadWrite;
         if access.contains(StorageAccess::STORE) != writes {
-            let found = match writes {
-                true => "read, declared as written",
-                false => "read_write, declared as read",
+            let found = if writes {
+                "read, declared as written"
+            } else {
+                "read_write, declared as read"
             };
             faults.push(format!("access of {name} is {found}"));
         }

@@ -195,10 +195,12 @@ impl<'a> Case<'a> {
         pass: Pass,
         operands: &Operands<F>,
     ) -> Result<Vec<Array2<F>>, CheckError> {
-        let (twin, input) = (F::of(&self.twin), self.minibatch.row);
-        let mode = match self.is_training() {
-            true => reference::Mode::Training(reference::Draw::new(KEY, STEP)),
-            false => reference::Mode::Evaluation,
+        let twin = F::of(&self.twin);
+        let input = self.minibatch.row;
+        let mode = if self.is_training() {
+            reference::Mode::Training(reference::Draw::new(KEY, STEP))
+        } else {
+            reference::Mode::Evaluation
         };
         let unwritten = F::from_f64(f64::NAN);
         let like = |values: &Array2<F>| Array2::from_elem(values.raw_dim(), unwritten);
@@ -263,7 +265,8 @@ impl<'a> Case<'a> {
 
 /// The tensors of a minibatch.
 pub(super) fn footprint(spec: &LayerSpec, minibatch: TensorShape) -> Vec<Footprint<'_>> {
-    let (both, y) = (OPERAND + RESULT, (minibatch.rows, spec.output).into());
+    let both = OPERAND + RESULT;
+    let y = (minibatch.rows, spec.output).into();
     // As operand `y` and `dy`.
     let values = [("x", minibatch, both), ("y", y, both + OPERAND)].into_iter();
     let named = spec.parameters.iter().chain(&spec.state);

@@ -21,7 +21,8 @@ pub(super) fn with_reference(
     let results = case.results(pass);
     for ((name, shape), expected) in results.iter().zip(&expected) {
         if let Some(at) = expected.iter().position(|value| value.is_nan()) {
-            let (at, by) = (case.place(pass, name, *shape, at).into(), "the reference");
+            let at = case.place(pass, name, *shape, at).into();
+            let by = "the reference";
             return Err(CheckError::Nan { at, by });
         }
     }
@@ -104,7 +105,8 @@ fn slope_by(
     element: [usize; 2],
 ) -> Result<[f64; 2], CheckError> {
     let value = *number(operands, operand, element);
-    let (y, dy) = (operands.y.clone(), operands.dy.clone());
+    let y = operands.y.clone();
+    let dy = operands.dy.clone();
     let slope = slope(value, &dy, &y, |to| {
         *number(operands, operand, element) = to;
         Ok(case.reference(Pass::Forward, operands)?.swap_remove(0))

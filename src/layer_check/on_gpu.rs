@@ -63,9 +63,10 @@ impl Case<'_> {
     }
 
     fn mode<'m>(&self, inputs: &'m Inputs) -> Mode<'m> {
-        match self.is_training() {
-            true => Mode::Training(Draw::new(KEY, inputs.step.tensor())),
-            false => Mode::Evaluation,
+        if self.is_training() {
+            Mode::Training(Draw::new(KEY, inputs.step.tensor()))
+        } else {
+            Mode::Evaluation
         }
     }
 
@@ -102,15 +103,18 @@ impl Case<'_> {
         kept: Vec<Guarded>,
     ) -> Result<(Matrices, Matrices), Error> {
         let run = self.run(gpu, Pass::Forward);
-        let state = match self.is_training() {
-            true => self.place_state(gpu, &self.state, |bits| Contents::Changed(bits))?,
-            false => self.place_state(gpu, &self.state, |bits| Contents::Input(bits))?,
+        let state = if self.is_training() {
+            self.place_state(gpu, &self.state, |bits| Contents::Changed(bits))?
+        } else {
+            self.place_state(gpu, &self.state, |bits| Contents::Input(bits))?
         };
         let results: Vec<&Guarded> = std::iter::once(&y).chain(&kept).collect();
         let what = format!("Layer::forward ({} inputs)", self.minibatch);
         run.submit(kernels, &what, &results, |recorder| {
-            let (parameters, mode) = (tensors(&inputs.parameters), self.mode(inputs));
-            let (state, kept) = (tensors(&state), tensors(&kept));
+            let parameters = tensors(&inputs.parameters);
+            let mode = self.mode(inputs);
+            let state = tensors(&state);
+            let kept = tensors(&kept);
             let pass = Forward::new(inputs.x.tensor(), &parameters, y.tensor(), mode);
             let pass = pass.with_state(&state).with_kept(&kept);
             self.layer.forward(recorder, pass)
@@ -120,9 +124,10 @@ impl Case<'_> {
         let kept = self.read_all(&run, &kept.iter().collect::<Vec<_>>())?;
         let mut results = vec![&y];
         for state in &state {
-            match self.is_training() {
-                true => results.push(state),
-                false => run.check_state(state, self.call)?,
+            if self.is_training() {
+                results.push(state);
+            } else {
+                run.check_state(state, self.call)?;
             }
         }
         Ok((self.read_numbers(&run, &results)?, kept))
@@ -161,8 +166,10 @@ impl Case<'_> {
         let results: Vec<&Guarded> = dx.iter().chain(&gradients).collect();
         let what = format!("Layer::backward ({} inputs)", self.minibatch);
         run.submit(kernels, &what, &results, |recorder| {
-            let (parameters, outputs) = (tensors(&inputs.parameters), tensors(&gradients));
-            let (state, kept) = (tensors(&state), tensors(&kept));
+            let parameters = tensors(&inputs.parameters);
+            let outputs = tensors(&gradients);
+            let state = tensors(&state);
+            let kept = tensors(&kept);
             let values = [inputs.x.tensor(), y.tensor(), dy.tensor()];
             let dx = dx.as_ref().map(Guarded::tensor);
             let pass = Backward::new(values, dx, self.mode(inputs));
@@ -190,7 +197,8 @@ impl Case<'_> {
     }
 
     fn read(&self, run: &Run<'_>, guarded: &Guarded) -> Result<Array2<f32>, Error> {
-        let (label, shape) = (guarded.tensor().label(), guarded.tensor().shape());
+        let label = guarded.tensor().label();
+        let shape = guarded.tensor().shape();
         let bits = run.read(guarded, |at| self.place(run.pass, label, shape, at))?;
         let mut values = bits.into_iter().map(f32::from_bits);
         Ok(Array2::from_shape_simple_fn(shape.dims(), || {
@@ -209,7 +217,8 @@ impl Case<'_> {
     fn read_numbers(&self, run: &Run<'_>, guarded: &[&Guarded]) -> Result<Matrices, Error> {
         let all = self.read_all(run, guarded)?;
         for (guarded, values) in guarded.iter().zip(&all) {
-            let (label, shape) = (guarded.tensor().label(), guarded.tensor().shape());
+            let label = guarded.tensor().label();
+            let shape = guarded.tensor().shape();
             if let Some(at) = values.iter().position(|value| value.is_nan()) {
                 let at = self.place(run.pass, label, shape, at).into();
                 return Err(CheckError::Nan { at, by: "the WGSL" }.into());

@@ -167,7 +167,8 @@ impl<'a> Case<'a> {
     }
 
     fn read(&self, run: &Run<'_>, guarded: &Guarded) -> Result<Array2<f32>, Error> {
-        let (label, shape) = (guarded.tensor().label(), guarded.tensor().shape());
+        let label = guarded.tensor().label();
+        let shape = guarded.tensor().shape();
         let bits = run.read(guarded, |at| self.place(label, shape, at))?;
         let mut values = bits.into_iter().map(f32::from_bits);
         Ok(Array2::from_shape_simple_fn(shape.dims(), || {
@@ -266,7 +267,8 @@ impl<'a> Case<'a> {
         let losses = self.row_losses(&operands)?;
         let shape = TensorShape::from([1, self.rows()]);
         self.check_number("losses", shape, &losses, "the reference")?;
-        let (found, rows) = (self.mean(&operands)?, self.rows() as f64);
+        let found = self.mean(&operands)?;
+        let rows = self.rows() as f64;
         let [expected, magnitude] =
             [losses.sum(), losses.mapv(f64::abs).sum()].map(|sum| sum / rows);
         let is_near = |a: f64, b: f64| a == b || (a - b).abs() <= MEAN * magnitude;
@@ -316,14 +318,12 @@ impl<'a> Case<'a> {
         let of = |operands: &Operands<f64>| Ok(vec![self.gradient(operands)?]);
         let terms = self.minibatch.row.len();
         let moved = moves(&operands, terms, &expected, Operands::for_each, of)?;
-        let (rows, by) = (
-            self.rows() as f64,
-            Moved {
-                expected: &expected[0],
-                single: &single,
-                moved: &moved[0],
-            },
-        );
+        let rows = self.rows() as f64;
+        let by = Moved {
+            expected: &expected[0],
+            single: &single,
+            moved: &moved[0],
+        };
         let compare = |found: &Array2<f32>| parity(found, by, 1.0 / rows, tolerance);
         let worst = compare(&run.doutputs);
         if let Some(worst) = worst
@@ -350,7 +350,8 @@ impl<'a> Case<'a> {
         let mut operands = self.operands::<f64>();
         let (mean, gradient) = self.reference(&operands, 0..self.rows())?;
         self.check_number("doutputs", self.minibatch, &gradient, "the reference")?;
-        let (at_value, weight) = (Array2::from_elem((1, 1), mean), Array2::ones((1, 1)));
+        let at_value = Array2::from_elem((1, 1), mean);
+        let weight = Array2::ones((1, 1));
         let columns = gradient.ncols();
         let mut elements = Vec::new();
         for at in looked_at(gradient.len()) {

@@ -28,11 +28,13 @@ pub(super) fn area_under_curve(
     }
     scored.sort_unstable_by(|(a, _), (b, _)| a.total_cmp(b));
     // Twice the pairs that are in order.
-    let (mut pairs, mut below) = (0u128, 0u128);
+    let mut pairs = 0u128;
+    let mut below = 0u128;
     // Zeros of both signs are equal.
     for equal in scored.chunk_by(|(a, _), (b, _)| a == b) {
         let of_positives = equal.iter().filter(|(_, is_positive)| *is_positive).count();
-        let (of_positives, all) = (of_positives as u128, equal.len() as u128);
+        let of_positives = of_positives as u128;
+        let all = equal.len() as u128;
         let of_negatives = all - of_positives;
         pairs += of_positives * (2 * below + of_negatives);
         below += of_negatives;

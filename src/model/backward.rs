@@ -55,7 +55,9 @@ impl TrainingPass {
         wanted: &Wanted,
         head: Option<&ModelHead>,
     ) -> Result<Self, Error> {
-        let (graph, gpu, rows) = (&model.graph, &model.gpu, features.rows());
+        let graph = &model.graph;
+        let gpu = &model.gpu;
+        let rows = features.rows();
         let last = head.map_or(graph.values.len() - 1, ModelHead::input);
         let backward = match head {
             None => Gradients::new(graph, true, wanted),
@@ -76,7 +78,8 @@ impl TrainingPass {
         let arriving = match backward.arriving {
             0 => None,
             size => {
-                let (label, shape) = ("a gradient to be added", [1, rows.saturating_mul(size)]);
+                let label = "a gradient to be added";
+                let shape = [1, rows.saturating_mul(size)];
                 Some(Tensor::zeros(gpu, label, shape, Element::F32)?)
             }
         };
@@ -215,7 +218,8 @@ impl Model {
         [index, x]: [usize; 2],
         training: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
-        let (of_use, values) = (&self.graph.uses[index], &pass.values);
+        let of_use = &self.graph.uses[index];
+        let values = &pass.values;
         let to = step.to.first().copied().flatten();
         let dx = to.map(|(value, arrival)| pass.target(value, arrival));
         let places = of_use.parameters.clone();

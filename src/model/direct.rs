@@ -312,9 +312,10 @@ impl Model {
             .fold(self.graph.features() as u64, |a, &b| a.max(b));
         let all = total(sizes);
         // The memory of a software driver is the host's: they are there, too.
-        let all = match self.gpu.is_software() {
-            true => all.saturating_mul(2),
-            false => all,
+        let all = if self.gpu.is_software() {
+            all.saturating_mul(2)
+        } else {
+            all
         };
         let of_row = all.saturating_add(largest.saturating_mul(2));
         let what = || format!("the activations of {rows} rows at once");

@@ -159,9 +159,10 @@ impl Model {
         let both = of_x / gcd(of_x, of_y) * of_y;
         let both = usize::try_from(both).unwrap_or(usize::MAX);
         let most = self.rows_by_memory();
-        match rows <= most {
-            true => rows,
-            false => rows.min((most / both).max(1).saturating_mul(both)),
+        if rows <= most {
+            rows
+        } else {
+            rows.min((most / both).max(1).saturating_mul(both))
         }
     }
 
@@ -238,7 +239,8 @@ impl Model {
         step: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
         let of_use = &self.graph.uses[index];
-        let (x, y) = (&values.of[of_x], &values.of[of_use.value]);
+        let x = &values.of[of_x];
+        let y = &values.of[of_use.value];
         if x.buffer() == y.buffer() {
             return Ok(());
         }

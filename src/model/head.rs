@@ -48,7 +48,8 @@ impl Model {
         let mut layers: Vec<HeadLayer> = Vec::new();
         let mut parameters = Vec::new();
         let mut value = graph.values.len() - 1;
-        let (mut first, mut made) = (value, 0);
+        let mut first = value;
+        let mut made = 0;
         while layers.len() < MOST_LAYERS
             && (layers.is_empty() || graph.values[value].readers.len() == 1)
         {

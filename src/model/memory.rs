@@ -42,7 +42,8 @@ impl Values {
     /// The same with other features and another output, of at most as many rows.
     pub(crate) fn between(&self, features: &Tensor, output: &Tensor) -> Self {
         let mut values = self.first_rows(features.rows());
-        let (first, last) = (self.features.clone(), self.output().clone());
+        let first = self.features.clone();
+        let last = self.output().clone();
         for value in &mut values.of {
             let replaced = [(&first, features), (&last, output)];
             let replaced = replaced
@@ -96,10 +97,8 @@ impl Model {
         let rows = features.rows();
         let mut of: Vec<Tensor> = Vec::new();
         for (index, value) in self.graph.values[..=last].iter().enumerate() {
-            let (label, shape) = (
-                format!("values.{index}"),
-                TensorShape::from((rows, value.shape)),
-            );
+            let label = format!("values.{index}");
+            let shape = TensorShape::from((rows, value.shape));
             let tensor = match self.fused_from(index).filter(|_| fuses) {
                 Some(product) => of[product].reshaped(label, shape),
                 None if self.is_features(index) => as_value(features, label, shape),
@@ -128,7 +127,8 @@ impl Model {
         features: &Tensor,
         output: &Tensor,
     ) -> Result<Values, Error> {
-        let (graph, rows) = (&self.graph, features.rows());
+        let graph = &self.graph;
+        let rows = features.rows();
         let last = graph.values.len() - 1;
         // The value whose memory each has: a product with its `Relu` has that of the latter.
         let owner = |index: usize| match graph.values[index].source {
@@ -149,7 +149,8 @@ impl Model {
             spans[owner] = Some((span, value.shape.len()));
         }
         for of_use in &graph.uses {
-            let (first, last) = (of_use.value, of_use.value);
+            let first = of_use.value;
+            let last = of_use.value;
             let kept = of_use.spec.kept.iter().filter(|kept| kept.is_per_row);
             spans.extend(kept.map(|kept| Some((Span { first, last }, kept.shape.len()))));
         }
@@ -160,10 +161,8 @@ impl Model {
             blocks[slot].reshaped(label, shape)
         };
         let of = graph.values.iter().enumerate().map(|(index, value)| {
-            let (label, shape) = (
-                format!("values.{index}"),
-                TensorShape::from((rows, value.shape)),
-            );
+            let label = format!("values.{index}");
+            let shape = TensorShape::from((rows, value.shape));
             match owner(index) {
                 _ if self.is_features(index) => as_value(features, label, shape),
                 owner if owner == last => output.reshaped(label, shape),
@@ -178,12 +177,11 @@ impl Model {
             for spec in &of_use.spec.kept {
                 let label = format!("layers.{index}.{}", spec.name);
                 let shape = spec.tensor_shape(rows);
-                of_layer.push(match spec.is_per_row {
-                    true => {
-                        next += 1;
-                        at(next - 1, label, shape)
-                    }
-                    false => Tensor::zeros(&self.gpu, label, shape, Element::F32)?,
+                of_layer.push(if spec.is_per_row {
+                    next += 1;
+                    at(next - 1, label, shape)
+                } else {
+                    Tensor::zeros(&self.gpu, label, shape, Element::F32)?
                 });
             }
             kept.push(of_layer);

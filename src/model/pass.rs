@@ -106,7 +106,8 @@ impl Model {
             false => None,
             true if self.graph.inputs == 1 => Some(tensors.delta(0).clone()),
             true => {
-                let (label, shape) = ("dx", [features.rows(), self.features()]);
+                let label = "dx";
+                let shape = [features.rows(), self.features()];
                 let dx = Tensor::zeros(gpu, label, shape, Element::F32)?;
                 for (index, value) in self.graph.values.iter().enumerate() {
                     if let Source::Input { first } = value.source {

@@ -38,7 +38,9 @@ impl Model {
     }
 
     fn probe_layer(&self, index: usize, of_use: &Use, x: usize) -> Result<(), Error> {
-        let (gpu, spec, input) = (&self.gpu, &of_use.spec, &self.graph.values[x]);
+        let gpu = &self.gpu;
+        let spec = &of_use.spec;
+        let input = &self.graph.values[x];
         let of = |pass| format!("the {pass} pass of {}", place(index, of_use));
         let [x_shape, y_shape] =
             [input.shape, spec.output].map(|row| TensorShape::from((ROWS, row)));
@@ -142,9 +144,10 @@ fn run<'t>(
                 tensor.label(),
                 tensor.shape()
             );
-            let found = match left_out == bits.len() {
-                true => "none of it".to_owned(),
-                false => format!("all but {left_out} of {} elements", bits.len()),
+            let found = if left_out == bits.len() {
+                "none of it".to_owned()
+            } else {
+                format!("all but {left_out} of {} elements", bits.len())
             };
             return Err(Error::setting(name, expected, found));
         }

@@ -23,12 +23,14 @@ fn chain() -> Sequential {
 
 fn plan(gpu: &Gpu, model: &Model, rows: usize) {
     let tensor = |label, columns| Tensor::zeros(gpu, label, [rows, columns], Element::F32);
-    let (x, y) = (tensor("x", 6).unwrap(), tensor("y", 3).unwrap());
+    let x = tensor("x", 6).unwrap();
+    let y = tensor("y", 3).unwrap();
     model.forward_plan(&x, &y).unwrap();
 }
 
 fn table(rows: usize) -> Table {
-    let (x, y) = (Array2::zeros((rows, 6)), Array2::zeros((rows, 3)));
+    let x = Array2::zeros((rows, 6));
+    let y = Array2::zeros((rows, 3));
     Table::regression("zeros", x.view(), y.view()).unwrap()
 }
 

@@ -272,7 +272,8 @@ impl Model {
     /// [`Error::Memory`] when the host has no room for it.
     pub fn to_safetensors_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let graph = Arc::clone(&self.graph);
-        let (parameters, state) = (self.parameters_async(), self.state_async());
+        let parameters = self.parameters_async();
+        let state = self.state_async();
         async move {
             checkpoint::check_saving(&graph, 1, 1)?;
             checkpoint::encode(&graph, &parameters.await?, &state.await?, None)
@@ -356,7 +357,8 @@ fn read_named(
     values: &Arena,
     parameters: fn(&Graph) -> &[Parameter],
 ) -> impl Future<Output = Result<Parameters, Error>> + use<> {
-    let (graph, read) = (Arc::clone(graph), values.read(gpu));
+    let graph = Arc::clone(graph);
+    let read = values.read(gpu);
     async move {
         let values = parameters(&graph).iter().zip(read.await?);
         let values = values

@@ -130,9 +130,10 @@ fn steps(graph: &Graph, fuses: bool, is_wanted: &[bool]) -> Vec<BackwardStep> {
             continue;
         }
         let mut arrive = |operand: usize| {
-            let arrival = match std::mem::replace(&mut has_arrived[operand], true) {
-                false => Arrival::First,
-                true => Arrival::Later,
+            let arrival = if std::mem::replace(&mut has_arrived[operand], true) {
+                Arrival::Later
+            } else {
+                Arrival::First
             };
             is_wanted[operand].then_some((operand, arrival))
         };
@@ -191,7 +192,8 @@ fn memory(graph: &Graph, steps: &[BackwardStep], given: Option<usize>) -> (Slots
                     owners[operand] = owner;
                 }
                 Arrival::First => {
-                    let (first, last) = (time, time);
+                    let first = time;
+                    let last = time;
                     spans[operand] = Some(Span { first, last });
                 }
                 Arrival::Later if is_layer_or_part => {

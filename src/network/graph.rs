@@ -200,9 +200,12 @@ impl Graph {
             Source::Sum(_) | Source::Concat(_) => format!("values.{value}"),
         };
         for (index, value) in self.values.iter().enumerate() {
-            let from = |x: usize| match x + 1 == index {
-                true => String::new(),
-                false => format!("{} ⇒ ", name(x)),
+            let from = |x: usize| {
+                if x + 1 == index {
+                    String::new()
+                } else {
+                    format!("{} ⇒ ", name(x))
+                }
             };
             parts.push(match &value.source {
                 Source::Input { .. } => value.shape.to_string(),
@@ -265,7 +268,8 @@ impl Graph {
         if std::ptr::eq(self, other) {
             return Ok(());
         }
-        let (own, others) = (self.line(), other.line());
+        let own = self.line();
+        let others = other.line();
         if own != others {
             return Err(Error::setting("the network to mix with", own, others));
         }

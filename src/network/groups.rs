@@ -54,7 +54,8 @@ impl Groups {
     }
 
     fn change(&mut self, which: &str, change: impl Fn(&mut Group)) -> Result<(), Error> {
-        let (mut groups, mut is_any) = (self.groups.clone(), false);
+        let mut groups = self.groups.clone();
+        let mut is_any = false;
         for (name, group) in self.names.iter().zip(&mut groups) {
             if matches(which, name) {
                 change(group);

@@ -9,9 +9,10 @@ impl Graph {
     pub(super) fn say_initial_values(&mut self) {
         let is_rectified = self.rectified();
         for of_use in self.uses.iter().filter(|of_use| !of_use.is_repeated) {
-            let init = match is_rectified[of_use.value] {
-                true => Init::HeNormal,
-                false => Init::LecunNormal,
+            let init = if is_rectified[of_use.value] {
+                Init::HeNormal
+            } else {
+                Init::LecunNormal
             };
             let parameters = self.parameters[of_use.parameters.clone()].iter_mut();
             let all = parameters.chain(&mut self.state[of_use.state.clone()]);

@@ -149,9 +149,10 @@ pub(crate) fn check_shape(name: &str, shape: &Shape, found: &[usize]) -> Result<
         return Ok(());
     }
     let reversed: Vec<usize> = found.iter().rev().copied().collect();
-    let remedy = match shape.extents() == reversed {
-        true => "It is transposed: a weight is (inputs, outputs) here",
-        false => "Give the parameter of a network with the same layers",
+    let remedy = if shape.extents() == reversed {
+        "It is transposed: a weight is (inputs, outputs) here"
+    } else {
+        "Give the parameter of a network with the same layers"
     };
     let found: Vec<String> = found.iter().map(usize::to_string).collect();
     Err(Error::Setting {
@@ -178,9 +179,10 @@ pub(super) fn listed(names: &[&str]) -> String {
         None | Some(0) => {}
         Some(more) => told.push(format!("{more} more")),
     }
-    match told.is_empty() {
-        true => "none".to_owned(),
-        false => joined(&told),
+    if told.is_empty() {
+        "none".to_owned()
+    } else {
+        joined(&told)
     }
 }
 

@@ -185,16 +185,17 @@ impl Graph {
 
     fn shape_of_sum(&self, of: [usize; 2]) -> Result<Shape, Error> {
         let [first, second] = of.map(|value| self.values[value].shape);
-        match first == second {
-            true => Ok(first),
-            false => Err(Error::Setting {
+        if first == second {
+            Ok(first)
+        } else {
+            Err(Error::Setting {
                 name: format!(
                     "shape of {}, to be added to another value,",
                     self.values[of[1]].name
                 ),
                 expected: format!("{first}, that of {}", self.values[of[0]].name),
                 found: second.to_string(),
-            }),
+            })
         }
     }
 

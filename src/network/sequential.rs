@@ -187,7 +187,8 @@ impl Sequential {
     /// ```
     #[must_use]
     pub fn with_columns(mut self, columns: &FittedColumns) -> Self {
-        let (expected, found) = (self.features(), columns.features());
+        let expected = self.features();
+        let found = columns.features();
         if expected != found {
             let expected = format!("{expected}, as the network takes");
             return self.mistaken("features of the columns", &expected, &found.to_string());
@@ -364,10 +365,10 @@ impl Sequential {
                 let found = names.find(|(of, _)| of == name).map(|(_, value)| *value);
                 found.ok_or_else(|| {
                     let names: Vec<&str> = self.names.iter().map(|(name, _)| &**name).collect();
-                    let expected = match names.is_empty() {
-                        true => "a name that Sequential::named has given before, and none was"
-                            .to_owned(),
-                        false => format!("one that has a name before it ({})", names.join(", ")),
+                    let expected = if names.is_empty() {
+                        "a name that Sequential::named has given before, and none was".to_owned()
+                    } else {
+                        format!("one that has a name before it ({})", names.join(", "))
                     };
                     mistake(&format!("\"{name}\""), expected)
                 })

@@ -119,9 +119,10 @@ impl Summary {
                         name = format!("{name} of {}", name_of(*x));
                     }
                     let parameters = of_use.spec.parameters.iter();
-                    let parameters = match of_use.is_repeated {
-                        true => 0,
-                        false => total(parameters.map(|parameter| parameter.shape.len() as u64)),
+                    let parameters = if of_use.is_repeated {
+                        0
+                    } else {
+                        total(parameters.map(|parameter| parameter.shape.len() as u64))
                     };
                     let kept = of_use.spec.kept.iter().filter(|kept| kept.is_per_row);
                     let kept = total(kept.map(|kept| kept.shape.len() as u64));
@@ -213,7 +214,8 @@ impl fmt::Display for Summary {
                 "{number:>2} {name:<28} {output:>12} {parameters:>12} {flops:>14}"
             )?;
         }
-        let (parameters, flops) = (self.parameters(), self.flops());
+        let parameters = self.parameters();
+        let flops = self.flops();
         writeln!(
             f,
             "   {:<28} {:>12} {parameters:>12} {flops:>14}",

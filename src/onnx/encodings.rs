@@ -117,7 +117,8 @@ fn alternating(n: usize) -> f64 {
 /// A spherical harmonic as monomials with their coefficients: see [`SphericalHarmonics`](crate::ops::SphericalHarmonics).
 fn coefficients(output: usize) -> Vec<([usize; 3], f64)> {
     let l = output.isqrt();
-    let (middle, m) = (l * l + l, output.abs_diff(l * l + l));
+    let middle = l * l + l;
+    let m = output.abs_diff(l * l + l);
     let is_imaginary = output < middle;
     let twice = if m == 0 { 1.0 } else { 2.0 };
     let share = (2 * l + 1) as f64 / (4.0 * PI) * factorial(l - m) / factorial(l + m);

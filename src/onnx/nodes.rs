@@ -120,7 +120,8 @@ impl<'a> Nodes<'a> {
 
     /// An input: columns of all features, from this one on.
     fn input(&mut self, value: usize, first: usize) {
-        let (shape, output) = (self.shape(value), self.name(value));
+        let shape = self.shape(value);
+        let output = self.name(value);
         let place = automatic(self.network, value);
         let mut columns = INPUT.to_owned();
         if self.network.inputs > 1 {

@@ -44,7 +44,8 @@ fn the_size_is_known_before() {
     };
     let file = File::of(&graph).unwrap();
     let bound = file.bytes;
-    let (parameters, state) = (zeros(&graph.parameters), zeros(&graph.state));
+    let parameters = zeros(&graph.parameters);
+    let state = zeros(&graph.state);
     let found = file.encode(&graph, &parameters, &state).unwrap().len() as u64;
     let tensors = (graph.parameters.len() + graph.state.len()) as u64;
     // Of each tensor less than its lengths and two extents can take.

@@ -102,13 +102,14 @@ impl AdjustedCrossEntropy {
                 number(weights[class]),
             ));
         }
-        match weights.iter().any(|&weight| weight > 0.0) {
-            true => Ok(()),
-            false => Err(Error::setting(
+        if weights.iter().any(|&weight| weight > 0.0) {
+            Ok(())
+        } else {
+            Err(Error::setting(
                 "weight of at least one class",
                 "above 0",
                 "0, as that of every other class",
-            )),
+            ))
         }
     }
 

@@ -99,7 +99,8 @@ fn record_with(
     };
     let mut first = 0;
     for block in gradients {
-        let (elements, parts) = (block.len(), parts_of(block));
+        let elements = block.len();
+        let parts = parts_of(block);
         let cost = cost(3 * elements, elements.div_ceil(parts));
         let settings = settings(elements, first, parts);
         recorder.dispatch_each(&SUM_SQUARES, settings, &[block, sums], parts, cost);
@@ -117,7 +118,8 @@ fn record_with(
 
 impl<O: Optimizer> Optimizer for Clipped<O> {
     fn describe(&self) -> String {
-        let (optimizer, max_norm) = (self.optimizer.describe(), self.max_norm);
+        let optimizer = self.optimizer.describe();
+        let max_norm = self.max_norm;
         format!("Clipped {{ optimizer: {optimizer}, max_norm: {max_norm:?} }}")
     }
 

@@ -145,7 +145,8 @@ impl Conv2d {
 impl Layer for Conv2d {
     fn name(&self) -> String {
         let bias = if self.bias.is_none() { ", no bias" } else { "" };
-        let (kernel, others) = (self.window.kernel, self.window.named(Size2::from(1)));
+        let kernel = self.window.kernel;
+        let others = self.window.named(Size2::from(1));
         format!("Conv2d({}, {kernel}{others}{bias})", self.outputs)
     }
 
@@ -155,7 +156,8 @@ impl Layer for Conv2d {
         }
         let [channels, ..] = image(input)?;
         let [height, width] = self.window.output(input)?;
-        let (outputs, kernel) = (self.outputs, self.window.kernel);
+        let outputs = self.outputs;
+        let kernel = self.window.kernel;
         let shape = [outputs, channels, kernel.height, kernel.width];
         let weight = ParameterSpec::new("weight", shape, self.weight.clone());
         let output = Shape::from([outputs, height, width]);

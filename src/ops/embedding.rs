@@ -162,7 +162,9 @@ impl Layer for Embedding {
     }
 
     fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
-        let (indices, count, width) = (input.len(), self.count, self.width);
+        let indices = input.len();
+        let count = self.count;
+        let width = self.width;
         if count == 0 || count > MOST {
             let expected = format!("1 to {MOST}, as an f32 has all integers up to it");
             return Err(Error::setting(

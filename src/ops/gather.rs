@@ -33,7 +33,8 @@ pub(crate) const PIECES: u64 = 3;
 
 impl Resident {
     pub(crate) fn upload(gpu: &Gpu, examples: &Examples) -> Result<Self, Error> {
-        let (name, rows) = (examples.name(), examples.len());
+        let name = examples.name();
+        let rows = examples.len();
         let mut upload = Upload { gpu, before: None };
         let label = format!("targets of {name}");
         let targets = match examples.values() {
@@ -140,7 +141,8 @@ impl Upload<'_> {
 
     /// The same of bytes, four in a word: each row starts a new one.
     fn bytes(&mut self, to: &Tensor, dataset: &Dataset) -> Result<(), Error> {
-        let (width, padded) = (dataset.width(), 4 * to.columns());
+        let width = dataset.width();
+        let padded = 4 * to.columns();
         if width == padded {
             let rows = rows_of_piece(to);
             for (piece, bytes) in dataset.features().chunks(rows * width).enumerate() {

@@ -214,7 +214,8 @@ impl Head {
     /// What the kernels are told, but for a loss.
     fn shape(&self, rows: usize) -> Block {
         let mut layer = [LayerBlock::default(); MOST_LAYERS];
-        let (mut column, mut start) = (self.inputs(), 0);
+        let mut column = self.inputs();
+        let mut start = 0;
         for (block, of) in layer.iter_mut().zip(&self.layers) {
             column += of.columns() - of.outputs;
             *block = LayerBlock {
@@ -286,9 +287,10 @@ impl Head {
         let rows = pass.x.rows();
         assert_eq!(pass.x.columns(), self.inputs(), "head_rows: x");
         assert_eq!(pass.losses.dims(), [1, rows], "head_rows: losses");
-        let targets = match loss.of_classes {
-            true => [1, rows],
-            false => [rows, self.outputs()],
+        let targets = if loss.of_classes {
+            [1, rows]
+        } else {
+            [rows, self.outputs()]
         };
         assert_eq!(pass.targets.dims(), targets, "head_rows: targets");
         if let Some(dx) = pass.dx {
@@ -308,9 +310,10 @@ impl Head {
         tensors.extend(&scratch.values);
         tensors.extend([pass.targets, pass.losses, &scratch.slots, dx]);
         let kernels = self.form.kernels();
-        let kernel = match loss.of_classes {
-            true => kernels.train_classes,
-            false => kernels.train_values,
+        let kernel = if loss.of_classes {
+            kernels.train_classes
+        } else {
+            kernels.train_values
         };
         let cost = self.cost_of_training(&pass, rows);
         let part = |first| block.from(first);
@@ -341,7 +344,8 @@ impl Head {
         tensors.extend(values);
         tensors.push(y);
         let part = |first| block.from(first);
-        let (workgroups, cost) = (u64::from(block.workgroups), self.cost_of_forward(rows));
+        let workgroups = u64::from(block.workgroups);
+        let cost = self.cost_of_forward(rows);
         let kernel = self.form.kernels().forward;
         recorder.dispatch_in_parts(kernel, part, &tensors, workgroups, cost);
     }

@@ -101,7 +101,8 @@ impl Loss for Huber {
     }
 
     fn check(&self, _outputs: usize) -> Result<(), Error> {
-        let (name, delta) = ("delta of Huber", self.delta);
+        let name = "delta of Huber";
+        let delta = self.delta;
         if !(delta.is_finite() && delta > 0.0) {
             return Err(Error::setting(name, "a finite number above 0", delta));
         }

@@ -133,7 +133,8 @@ impl LayerNorm {
         passes: u64,
     ) {
         let block = self.block(tensors[0]);
-        let (rows, columns) = (u64::from(block.rows), u64::from(block.columns));
+        let rows = u64::from(block.rows);
+        let columns = u64::from(block.columns);
         let lanes = u64::from(block.lanes);
         // Nine halvings, with the look that ends them, at each sum.
         let iterations = passes * (columns.div_ceil(lanes) + 1 + 9);

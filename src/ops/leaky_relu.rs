@@ -67,7 +67,8 @@ impl Layer for LeakyRelu {
     }
 
     fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
-        let (name, slope) = ("negative slope", self.negative_slope);
+        let name = "negative slope";
+        let slope = self.negative_slope;
         if !slope.is_finite() {
             return Err(Error::setting(name, "a finite number", slope));
         }

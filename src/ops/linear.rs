@@ -81,7 +81,9 @@ impl Linear {
         pass: Forward<'_>,
         relu: bool,
     ) -> Result<(), Error> {
-        let (gpu, x, y) = (recorder.gpu(), pass.x, pass.y);
+        let gpu = recorder.gpu();
+        let x = pass.x;
+        let y = pass.y;
         let w = &pass.parameters[0];
         let variant = Variant::choose(gpu, x, y.dims(), w.rows());
         let zeros = match pass.parameters.get(1) {
@@ -102,7 +104,9 @@ impl Linear {
     /// Records a backward pass; with `relu`, that of a [`Relu`](super::Relu) before the layer as well, of which
     /// `x` is the output: `dx` is the gradient by its input then.
     pub(crate) fn record_backward(recorder: &mut Recorder<'_>, pass: &Backward<'_>, relu: bool) {
-        let (gpu, x, dw) = (recorder.gpu(), pass.x, &pass.gradients[0]);
+        let gpu = recorder.gpu();
+        let x = pass.x;
+        let dw = &pass.gradients[0];
         let of_gradient = Variant::choose(gpu, x, dw.dims(), x.rows());
         of_gradient.backward_parameters(recorder, pass);
         if let Some(dx) = pass.dx {
@@ -121,7 +125,8 @@ impl Layer for Linear {
     }
 
     fn spec(&self, input: &Shape) -> Result<LayerSpec, Error> {
-        let (inputs, outputs) = (input.len(), self.outputs);
+        let inputs = input.len();
+        let outputs = self.outputs;
         if outputs == 0 {
             return Err(Error::setting("width", "at least 1", outputs));
         }

@@ -61,7 +61,8 @@ impl LossPass<'_> {
         flops_per_element: u64,
         settings: impl FnOnce(OfValues) -> U,
     ) {
-        let (outputs, shader) = (self.outputs, kernel.shader);
+        let outputs = self.outputs;
+        let shader = kernel.shader;
         let [rows, columns] = outputs.dims();
         for tensor in [self.targets, self.doutputs] {
             let label = tensor.label();
@@ -175,10 +176,7 @@ pub(crate) fn weight_of_rows(loss: &dyn Loss, rows: usize, labels: Option<&[u32]
     };
     let of_label = |&label: &u32| weights.get(label as usize).copied().unwrap_or_default();
     let sum: f64 = labels.iter().map(|label| f64::from(of_label(label))).sum();
-    match sum > 0.0 {
-        true => sum,
-        false => rows,
-    }
+    if sum > 0.0 { sum } else { rows }
 }
 
 /// The loss within boxes and `Arc`s, as the type that it is.

@@ -69,9 +69,10 @@ impl MaxPool2d {
     ) -> Result<(), Error> {
         let Some(dx) = pass.dx else { return Ok(()) };
         let pool = Pool::new(|_| self.window(), pass.x, pass.y)?;
-        let (kernel, each) = match self.is_apart() {
-            true => (&BACKWARD_APART, Each::Cell),
-            false => (&BACKWARD, Each::Pixel),
+        let (kernel, each) = if self.is_apart() {
+            (&BACKWARD_APART, Each::Cell)
+        } else {
+            (&BACKWARD, Each::Pixel)
         };
         let tensors = [winner(pass.kept), pass.dy, dx, pass.y];
         pool.behind_relu(relu)

@@ -109,7 +109,8 @@ impl Layer for OneBlob {
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
-        let (elements, outputs) = (pass.x.len(), pass.y.len());
+        let elements = pass.x.len();
+        let outputs = pass.y.len();
         assert_eq!(outputs, elements * self.bins, "one_blob::forward: shapes");
         let settings = self.settings(elements);
         record_elements(

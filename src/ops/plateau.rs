@@ -134,7 +134,8 @@ impl Plateau {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let (factor, threshold) = (self.factor, self.threshold);
+        let factor = self.factor;
+        let threshold = self.threshold;
         let settings = [
             (
                 "factor",

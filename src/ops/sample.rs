@@ -77,7 +77,8 @@ pub(crate) fn minibatches(
         minibatches: to_u32(minibatches),
         ..Settings::default()
     };
-    let (count, cost) = (indices.len(), Cost::default());
+    let count = indices.len();
+    let cost = Cost::default();
     match sampling {
         Sampling::WithReplacement { seed } => {
             let [key0, key1] = minibatch_key(*seed);

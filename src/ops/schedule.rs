@@ -156,13 +156,14 @@ pub(super) fn no_steps() -> Error {
 }
 
 pub(super) fn check_positive(name: &str, value: f64) -> Result<(), Error> {
-    match value.is_finite() && value > 0.0 {
-        true => Ok(()),
-        false => Err(Error::setting(
+    if value.is_finite() && value > 0.0 {
+        Ok(())
+    } else {
+        Err(Error::setting(
             name,
             "a finite number above 0",
             number(to_f32(value)),
-        )),
+        ))
     }
 }
 
@@ -202,7 +203,8 @@ pub struct Scheduled<O> {
 
 impl<O: Optimizer> Optimizer for Scheduled<O> {
     fn describe(&self) -> String {
-        let (optimizer, schedule) = (self.optimizer.describe(), self.schedule.describe());
+        let optimizer = self.optimizer.describe();
+        let schedule = self.schedule.describe();
         format!("Scheduled {{ optimizer: {optimizer}, schedule: {schedule} }}")
     }
 

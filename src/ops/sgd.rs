@@ -134,23 +134,26 @@ impl Optimizer for Sgd {
         update::check_learning_rate(self.learning_rate)?;
         update::check_below_one("momentum", self.momentum)?;
         update::check_weight_decay(self.weight_decay)?;
-        match self.is_nesterov && self.momentum == 0.0 {
-            true => Err(Error::setting("momentum", "above 0 for Nesterov's", 0)),
-            false => Ok(()),
+        if self.is_nesterov && self.momentum == 0.0 {
+            Err(Error::setting("momentum", "above 0 for Nesterov's", 0))
+        } else {
+            Ok(())
         }
     }
 
     fn state(&self) -> &'static [&'static str] {
-        match self.momentum == 0.0 {
-            true => &[],
-            false => &["velocity"],
+        if self.momentum == 0.0 {
+            &[]
+        } else {
+            &["velocity"]
         }
     }
 
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
-        let (kernel, flops) = match self.momentum == 0.0 {
-            true => (&PLAIN, 4),
-            false => (&MOMENTUM, 6 + 2 * u64::from(self.is_nesterov)),
+        let (kernel, flops) = if self.momentum == 0.0 {
+            (&PLAIN, 4)
+        } else {
+            (&MOMENTUM, 6 + 2 * u64::from(self.is_nesterov))
         };
         let decay = self.weight_decay;
         pass.record(recorder, kernel, flops, decay, |part| Settings {

@@ -115,7 +115,8 @@ impl Layer for SphericalHarmonics {
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
-        let (rows, outputs) = (pass.x.rows(), pass.y.len());
+        let rows = pass.x.rows();
+        let outputs = pass.y.len();
         assert_eq!(
             [pass.x.len(), outputs],
             [3 * rows, rows * self.degrees * self.degrees],
@@ -135,7 +136,8 @@ impl Layer for SphericalHarmonics {
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
         let Some(dx) = pass.dx else { return Ok(()) };
-        let (rows, outputs) = (pass.x.rows(), self.degrees * self.degrees);
+        let rows = pass.x.rows();
+        let outputs = self.degrees * self.degrees;
         assert_eq!(
             [pass.x.len(), pass.dy.len(), dx.len()],
             [3 * rows, rows * outputs, 3 * rows],

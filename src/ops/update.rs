@@ -140,7 +140,8 @@ impl<'a> Update<'a> {
     ) {
         let slots = to_u32(self.coefficients.rows());
         for part in self.parts(weight_decay) {
-            let (parameters, gradients) = (&part.parameters, &part.gradients);
+            let parameters = &part.parameters;
+            let gradients = &part.gradients;
             let mut tensors = vec![gradients, self.coefficients, self.step_count, parameters];
             tensors.extend(&part.state);
             let elements = parameters.len();
@@ -180,24 +181,24 @@ pub(super) fn check_learning_rate(learning_rate: f32) -> Result<(), Error> {
 }
 
 pub(super) fn check_above_zero(name: &str, value: f32) -> Result<(), Error> {
-    match value.is_finite() && value > 0.0 {
-        true => check_not_subnormal(name, "", value),
-        false => Err(Error::setting(
+    if value.is_finite() && value > 0.0 {
+        check_not_subnormal(name, "", value)
+    } else {
+        Err(Error::setting(
             name,
             "a finite number above 0",
             number(value),
-        )),
+        ))
     }
 }
 
 pub(super) fn check_weight_decay(value: f32) -> Result<(), Error> {
     let name = "weight decay";
-    match value.is_finite() && value >= 0.0 {
-        true => check_not_subnormal(name, "0 or ", value),
-        false => {
-            let expected = "a finite number, 0 or above";
-            Err(Error::setting(name, expected, number(value)))
-        }
+    if value.is_finite() && value >= 0.0 {
+        check_not_subnormal(name, "0 or ", value)
+    } else {
+        let expected = "a finite number, 0 or above";
+        Err(Error::setting(name, expected, number(value)))
     }
 }
 
@@ -216,13 +217,14 @@ pub(super) fn check_not_subnormal(name: &str, or: &str, value: f32) -> Result<()
 
 /// Of a running mean: 1 would forget nothing, and never learn.
 pub(crate) fn check_below_one(name: &str, value: f32) -> Result<(), Error> {
-    match (0.0..1.0).contains(&value) {
-        true => Ok(()),
-        false => Err(Error::setting(
+    if (0.0..1.0).contains(&value) {
+        Ok(())
+    } else {
+        Err(Error::setting(
             name,
             "at least 0 and below 1",
             number(value),
-        )),
+        ))
     }
 }
 

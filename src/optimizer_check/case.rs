@@ -110,7 +110,8 @@ impl At {
                     coefficients(optimizer, step, 0)
                 })
             };
-            let (own, other) = (of(own)??, of(other)??);
+            let own = of(own)??;
+            let other = of(other)??;
             Ok(Self {
                 step,
                 coefficients: if is_other { other } else { own },
@@ -260,7 +261,8 @@ impl Case {
     }
 
     pub(super) fn place(&self, step: usize, kind: Kind, parameter: usize, at: usize) -> Box<Place> {
-        let (tensor, shape) = (self.tensor(kind, parameter), self.specs[parameter].shape);
+        let tensor = self.tensor(kind, parameter);
+        let shape = self.specs[parameter].shape;
         let mut place = Place::new(&self.name, Pass::Update, &tensor, shape, at);
         place.step = Some(self.steps[step].step);
         let gradient = self.gradients[step][parameter].get(place.element);

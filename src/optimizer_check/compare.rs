@@ -71,7 +71,8 @@ impl Compare<'_> {
     }
 
     fn step(&self, step: usize, taken: &Taken) -> Result<Vec<Option<Worst>>, CheckError> {
-        let (when, groups) = (When::from(&self.case.steps[step]), self.case.groups());
+        let when = When::from(&self.case.steps[step]);
+        let groups = self.case.groups();
         let before = taken.before.cast::<f64>();
         let after = self.twin.step(when, &groups, &before, 1.0)?;
         self.case.check_numbers(step, &after, "the reference")?;
@@ -127,13 +128,15 @@ impl Compare<'_> {
                 at,
                 found: found.into(),
                 // What overflows does so on both sides.
-                expected: match after.abs() > f64::from(f32::MAX) {
-                    true => f32::from_f64(after).into(),
-                    false => after,
+                expected: if after.abs() > f64::from(f32::MAX) {
+                    f32::from_f64(after).into()
+                } else {
+                    after
                 },
-                bound: match change.is_finite() && (change > 0.0 || moved > 0.0) {
-                    true => self.tolerance * change + moved + f64::from(f32::MIN_POSITIVE),
-                    false => 0.0,
+                bound: if change.is_finite() && (change > 0.0 || moved > 0.0) {
+                    self.tolerance * change + moved + f64::from(f32::MIN_POSITIVE)
+                } else {
+                    0.0
                 },
             }
         }))
@@ -214,9 +217,10 @@ impl Compare<'_> {
         let is_coupled = self.is_coupled(when, groups, before, after)?;
         let terms = if is_coupled { elements } else { 1 };
         // Of a result that is of many elements, one draw may happen to move little; of so many as in a large one, none.
-        let moves = match is_coupled && !self.case.is_tiled() {
-            true => 2 * MOVES,
-            false => MOVES,
+        let moves = if is_coupled && !self.case.is_tiled() {
+            2 * MOVES
+        } else {
+            MOVES
         };
         let relative = ROUNDINGS * (terms as f64).sqrt();
         let mut sum = after.clone();
@@ -355,10 +359,8 @@ impl Compare<'_> {
 
     /// What a kernel may not have followed in a step of this parameter, and the step as if it had not been told.
     fn ignored(&self, of: Of) -> Vec<(Followed, When, Group)> {
-        let (at, group) = (
-            &self.case.steps[of.step],
-            self.case.specs[of.parameter].group,
-        );
+        let at = &self.case.steps[of.step];
+        let group = self.case.specs[of.parameter].group;
         let when = When::from(at);
         let mut all = Vec::new();
         if when.rate != at.own_rate {
@@ -368,7 +370,8 @@ impl Compare<'_> {
             };
             all.push((Followed::Coefficients, when, group));
         }
-        let (is_rate, decay) = (group.rate_of() != 1.0, group.own_decay());
+        let is_rate = group.rate_of() != 1.0;
+        let decay = group.own_decay();
         let as_all = Group::new();
         if is_rate {
             all.push((Followed::Rate, when, group.rate(1.0)));

@@ -129,9 +129,10 @@ impl OnGpu<'_> {
         before: &Values<f32>,
         changes_gradients: bool,
     ) -> Result<Operands, Error> {
-        let of_gradients: Kept = match changes_gradients {
-            true => |bits| Contents::Changed(bits),
-            false => |bits| Contents::Input(bits),
+        let of_gradients: Kept = if changes_gradients {
+            |bits| Contents::Changed(bits)
+        } else {
+            |bits| Contents::Input(bits)
         };
         let changed: Kept = |bits| Contents::Changed(bits);
         let names = case.states().iter().enumerate();
@@ -177,7 +178,9 @@ impl Placed {
         contents: Kept,
     ) -> Result<Self, Error> {
         let mut parameters = case.specs.iter().zip(values);
-        let (mut blocks, mut tensors, mut specs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut blocks = Vec::new();
+        let mut tensors = Vec::new();
+        let mut specs = Vec::new();
         for &count in &case.blocks {
             let of_block: Vec<_> = parameters.by_ref().take(count).collect();
             let shapes = of_block.iter().map(|(spec, _)| spec.shape);

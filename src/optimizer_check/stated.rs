@@ -31,10 +31,8 @@ fn check_own(name: &str, optimizer: &dyn Optimizer) -> Result<(), CheckError> {
     let twice = (1..names.len()).find(|&at| names[..at].contains(&names[at]));
     let empty = names.iter().position(|name| name.is_empty());
     if let Some(at) = twice.or(empty) {
-        let (what, remedy) = (
-            format!("name {at} of state()"),
-            "A checkpoint saves each value of the state by its name",
-        );
+        let what = format!("name {at} of state()");
+        let remedy = "A checkpoint saves each value of the state by its name";
         let found = [
             "a name that no other value has".to_owned(),
             format!("{:?}", names[at]),

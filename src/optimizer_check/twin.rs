@@ -201,7 +201,8 @@ impl<'a> Twin<'a> {
         let by_default = after(Group::new())?;
         let none = after(Group::new().weight_decay(0.0))?;
         let takes = none != after(Group::new().weight_decay(DECAY))?;
-        let (decays, says) = (by_default != none, optimizer.has_weight_decay());
+        let decays = by_default != none;
+        let says = optimizer.has_weight_decay();
         if says && !takes {
             let what = "a step of the reference with another UpdateStep::weight_decay";
             let found = ["another one", "the same"].map(str::to_owned);
@@ -245,16 +246,17 @@ impl<'a> Twin<'a> {
             values.gradients.clone_from(&values.parameters);
         }
         let after = sum(&values.parameters[0]);
-        match after < before {
-            true => Ok([before, after]),
-            false => Err(OptimizerFault::Uphill {
+        if after < before {
+            Ok([before, after])
+        } else {
+            Err(OptimizerFault::Uphill {
                 name: self.name.to_owned(),
                 steps,
                 learning_rate: rate,
                 before,
                 after,
             }
-            .into()),
+            .into())
         }
     }
 }

@@ -34,7 +34,8 @@ pub(super) fn check(contract: &Contract, tensors: &[&Tensor]) -> Result<(), Bind
                 found,
             });
         }
-        let (lanes, elements) = (binding.item.elements(), tensor.len());
+        let lanes = binding.item.elements();
+        let elements = tensor.len();
         if !elements.is_multiple_of(lanes) {
             return Err(BindingFault::Vectors {
                 binding: binding.name.clone(),
@@ -48,14 +49,16 @@ pub(super) fn check(contract: &Contract, tensors: &[&Tensor]) -> Result<(), Bind
         }
         let shared = bound().find(|(other, (_, another))| *other != at && tensor.overlaps(another));
         if let Some((_, (_, another))) = shared {
-            let (tensor, binding) = (label(), binding.name.clone());
-            return Err(match another.buffer() == tensors[at].buffer() {
-                true => BindingFault::Twice { tensor, binding },
-                false => BindingFault::Shared {
+            let tensor = label();
+            let binding = binding.name.clone();
+            return Err(if another.buffer() == tensors[at].buffer() {
+                BindingFault::Twice { tensor, binding }
+            } else {
+                BindingFault::Shared {
                     tensor,
                     other: another.label().to_owned(),
                     binding,
-                },
+                }
             });
         }
     }

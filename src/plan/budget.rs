@@ -12,9 +12,10 @@ use crate::gpu::Gpu;
 /// fast GPU idles for some 20 µs between two submits. At 20 TFLOP/s, that is 1 % of the 2 ms that 40 GFLOP
 /// take. A software driver computes 10 GFLOP/s and more; its 4 GFLOP take 0.4 s.
 pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
-    match gpu.is_software() {
-        true => 4_000_000_000,
-        false => 40_000_000_000,
+    if gpu.is_software() {
+        4_000_000_000
+    } else {
+        40_000_000_000
     }
 }
 
@@ -128,7 +129,8 @@ mod tests {
             }
             lengths
         };
-        let (flops, bytes) = (10.0, 20.0);
+        let flops = 10.0;
+        let bytes = 20.0;
         assert_eq!(submits(Budget { flops, bytes }), [2, 1, 1, 1, 1, 1, 2]);
         assert_eq!(submits(Budget::WHOLE), [9]);
         let none = Budget {

@@ -117,10 +117,12 @@ fn a_dispatch_that_could_be_taken_for_a_hang_is_refused() {
     let gpu = &crate::testing::dispatching(1000);
     let counts = Tensor::zeros(gpu, "counts", [1, 7], Element::U32).unwrap();
     let record = |flops, in_parts: bool| {
-        let (mut recorder, cost) = (Recorder::new(gpu), Cost::new(flops));
-        match in_parts {
-            true => recorder.dispatch_in_parts(&counting(), |first| first, &[&counts], 7, cost),
-            false => recorder.dispatch(&counting(), 0, &[&counts], 7, cost),
+        let mut recorder = Recorder::new(gpu);
+        let cost = Cost::new(flops);
+        if in_parts {
+            recorder.dispatch_in_parts(&counting(), |first| first, &[&counts], 7, cost);
+        } else {
+            recorder.dispatch(&counting(), 0, &[&counts], 7, cost);
         }
         recorder.finish()
     };

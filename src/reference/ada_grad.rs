@@ -19,7 +19,8 @@ impl<F: Float> Optimizer<F> for AdaGrad {
         gradient: ArrayView2<'_, F>,
         state: &mut [ArrayViewMut2<'_, F>],
     ) {
-        let (epsilon, decay) = (F::from_f64(self.epsilon), at.decay(self.weight_decay));
+        let epsilon = F::from_f64(self.epsilon);
+        let decay = at.decay(self.weight_decay);
         Zip::from(parameter)
             .and(gradient)
             .and(&mut state[0])

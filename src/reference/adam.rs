@@ -35,7 +35,8 @@ impl<F: Float> Optimizer<F> for Adam {
         let [first, second] = self.betas.map(|beta| 1.0 - beta.powf(steps));
         // The root of a quotient: `v` may be so large that a quotient of it is infinite.
         let [first, root] = [first, second.sqrt()].map(F::from_f64);
-        let (epsilon, decay) = (F::from_f64(self.epsilon), at.decay(self.weight_decay));
+        let epsilon = F::from_f64(self.epsilon);
+        let decay = at.decay(self.weight_decay);
         let rate = at.learning_rate;
         Zip::from(parameter)
             .and(gradient)

@@ -33,9 +33,10 @@ impl<F: Float> Loss<F> for AdjustedCrossEntropy {
         let sum: F = labels
             .iter()
             .fold(F::zero(), |sum, &label| sum + weights[label as usize]);
-        let divisor = match sum > F::zero() {
-            true => sum,
-            false => F::from_f64(rows as f64),
+        let divisor = if sum > F::zero() {
+            sum
+        } else {
+            F::from_f64(rows as f64)
         };
         let shared = F::from_f64(self.label_smoothing / classes as f64);
         let of_label = F::from_f64(1.0 - self.label_smoothing);
@@ -56,9 +57,10 @@ impl<F: Float> Loss<F> for AdjustedCrossEntropy {
             let term = terms.fold(F::zero(), |sum, (&q, &z)| {
                 sum + q * (log_sum - (z - largest))
             });
-            loss += match z.iter().all(|z| z.is_finite()) {
-                true => term,
-                false => F::nan(),
+            loss += if z.iter().all(|z| z.is_finite()) {
+                term
+            } else {
+                F::nan()
             };
             let all = q.sum() / e.sum();
             dz.assign(&((e * all - q) / divisor));

@@ -90,8 +90,10 @@ impl<F: Float> Layer<F> for BatchNorm {
             let of_channels = x.axis_chunks_iter(Axis(0), positions);
             let of_channels = of_channels.zip(y.axis_chunks_iter_mut(Axis(0), positions));
             for (c, (x, mut y)) in of_channels.enumerate() {
-                let (weight, bias) = (weight[c], bias[c]);
-                let (mean, inverse) = (mean[c], inverse[c]);
+                let weight = weight[c];
+                let bias = bias[c];
+                let mean = mean[c];
+                let inverse = inverse[c];
                 Zip::from(&mut y).and(&x).for_each(|y, &x| {
                     *y = weight * ((x - mean) * inverse) + bias;
                 });

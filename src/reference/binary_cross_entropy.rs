@@ -11,7 +11,8 @@ pub struct BinaryCrossEntropy;
 
 impl<F: Float> Loss<F> for BinaryCrossEntropy {
     fn forward_backward(&self, pass: LossPass<'_, F>) -> F {
-        let (zero, one) = (F::zero(), F::one());
+        let zero = F::zero();
+        let one = F::one();
         let all = F::from_f64(pass.outputs.len() as f64);
         mean_of_elements(pass, |z, t| {
             let e = (-z.abs()).exp();

@@ -80,7 +80,8 @@ impl<F: Float> Layer<F> for Conv2d {
         let image = extents(pass.input);
         let outputs = pass.parameters[0].nrows();
         let output = self.output(outputs, pass.input);
-        let (x, dy) = (images(pass.x, image), images(pass.dy, output));
+        let x = images(pass.x, image);
+        let dy = images(pass.dy, output);
         let w = self.weights(&pass.parameters[0], image);
         let places = [output[1], output[2]];
         let [first, others @ ..] = pass.gradients else {

@@ -26,9 +26,10 @@ impl Dropout {
                 #[expect(clippy::cast_possible_truncation, reason = "what a GPU buffer holds")]
                 let element = (row * width + column) as u32;
                 let [random, _] = threefry(key, [step, element]);
-                *y = match f64::from(random) >= threshold {
-                    true => x * scale,
-                    false => F::zero(),
+                *y = if f64::from(random) >= threshold {
+                    x * scale
+                } else {
+                    F::zero()
                 };
             });
     }

@@ -33,7 +33,8 @@ struct Corner<F> {
 impl HashGrid {
     /// The corners that a position has in each level. It is within 0…1.
     fn corners<F: Float>(&self, position: &[F]) -> Vec<Vec<Corner<F>>> {
-        let (mut first, mut resolution) = (0, self.base_resolution as f64);
+        let mut first = 0;
+        let mut resolution = self.base_resolution as f64;
         let mut levels = Vec::new();
         for _ in 0..self.levels {
             let cells = whole(resolution);
@@ -41,12 +42,14 @@ impl HashGrid {
                 .iter()
                 .fold(1, |dense: usize, _| dense.saturating_mul(cells + 1));
             let is_hashed = dense > self.table_size;
-            let entry = |at: &[usize]| match is_hashed {
-                true => hashed(at) % self.table_size,
-                false => at
-                    .iter()
-                    .rev()
-                    .fold(0, |entry, at| entry * (cells + 1) + at),
+            let entry = |at: &[usize]| {
+                if is_hashed {
+                    hashed(at) % self.table_size
+                } else {
+                    at.iter()
+                        .rev()
+                        .fold(0, |entry, at| entry * (cells + 1) + at)
+                }
             };
             let corners = (0..1 << position.len()).map(|corner| {
                 let corner = corner_of(position, cells, corner, entry);

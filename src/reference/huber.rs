@@ -13,7 +13,8 @@ pub struct Huber {
 
 impl<F: Float> Loss<F> for Huber {
     fn forward_backward(&self, pass: LossPass<'_, F>) -> F {
-        let (delta, half) = (F::from_f64(self.delta), F::from_f64(0.5));
+        let delta = F::from_f64(self.delta);
+        let half = F::from_f64(0.5);
         let all = F::from_f64(pass.outputs.len() as f64);
         mean_of_elements(pass, |y, t| {
             let difference = y - t;

@@ -8,7 +8,9 @@ pub struct Linear;
 
 impl<F: Float> Layer<F> for Linear {
     fn forward(&self, pass: Forward<'_, F>) {
-        let (x, w, mut y) = (pass.x, &pass.parameters[0], pass.y);
+        let x = pass.x;
+        let w = &pass.parameters[0];
+        let mut y = pass.y;
         match pass.parameters.get(1) {
             Some(b) => y.assign(&(x.dot(w) + b)),
             None => y.assign(&x.dot(w)),
@@ -16,7 +18,9 @@ impl<F: Float> Layer<F> for Linear {
     }
 
     fn backward(&self, pass: Backward<'_, F>) {
-        let (x, dy, w) = (pass.x, pass.dy, &pass.parameters[0]);
+        let x = pass.x;
+        let dy = pass.dy;
+        let w = &pass.parameters[0];
         if let Some(mut dx) = pass.dx {
             dx.assign(&dy.dot(&w.t()));
         }

@@ -31,7 +31,8 @@ pub(super) fn mean_of_elements<F: Float>(
         .and(outputs.rows())
         .and(targets.rows())
         .for_each(|dy, y, t| {
-            let (mut sum, mut is_sound) = (F::zero(), true);
+            let mut sum = F::zero();
+            let mut is_sound = true;
             Zip::from(dy).and(y).and(t).for_each(|dy, &y, &t| {
                 let element = of_element(y, t);
                 sum += element.loss;

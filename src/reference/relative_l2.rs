@@ -14,16 +14,19 @@ pub struct RelativeL2 {
 
 impl<F: Float> Loss<F> for RelativeL2 {
     fn forward_backward(&self, pass: LossPass<'_, F>) -> F {
-        let (epsilon, two) = (F::from_f64(self.epsilon), F::from_f64(2.0));
+        let epsilon = F::from_f64(self.epsilon);
+        let two = F::from_f64(2.0);
         let all = F::from_f64(pass.outputs.len() as f64);
         mean_of_elements(pass, |y, t| {
             let difference = y - t;
-            let (squared, size) = (difference * difference, y * y + epsilon);
+            let squared = difference * difference;
+            let size = y * y + epsilon;
             let is_in_range = squared.is_finite() && size.is_finite();
             OfElement {
-                loss: match is_in_range {
-                    true => squared / size,
-                    false => F::infinity(),
+                loss: if is_in_range {
+                    squared / size
+                } else {
+                    F::infinity()
                 },
                 gradient: two * difference / size / all,
                 is_sound: y.is_finite() && t.is_finite(),
@@ -42,10 +45,8 @@ mod tests {
     /// With the denominators held, the loss is a sum of squares, whose central differences have no error but rounding.
     #[test]
     fn the_gradient_is_that_of_the_loss_over_constants() {
-        let (y, t) = (
-            array![[0.5, -2.0], [0.0, 30.0]],
-            array![[1.0, -2.5], [0.25, 10.0]],
-        );
+        let y = array![[0.5, -2.0], [0.0, 30.0]];
+        let t = array![[1.0, -2.5], [0.25, 10.0]];
         let epsilon = 0.01;
         let held = y.mapv(|y: f64| y * y + epsilon);
         let loss = |y: &Array2<f64>| ((y - &t).mapv(|d| d * d) / &held).sum() / 4.0;

@@ -22,7 +22,8 @@ impl<F: Float> Optimizer<F> for Sgd {
         gradient: ArrayView2<'_, F>,
         state: &mut [ArrayViewMut2<'_, F>],
     ) {
-        let (momentum, decay) = (F::from_f64(self.momentum), at.decay(self.weight_decay));
+        let momentum = F::from_f64(self.momentum);
+        let decay = at.decay(self.weight_decay);
         let Some(velocity) = state.first_mut() else {
             if decay != F::zero() {
                 parameter *= F::one() - at.learning_rate * decay;

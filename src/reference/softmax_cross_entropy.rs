@@ -29,9 +29,10 @@ pub fn softmax_cross_entropy<F: Float>(
         dz.assign(&z);
         dz.mapv_inplace(|z| (z - largest).exp());
         let sum = dz.sum();
-        loss += match is_finite {
-            true => sum.ln() - (z[label] - largest),
-            false => F::nan(),
+        loss += if is_finite {
+            sum.ln() - (z[label] - largest)
+        } else {
+            F::nan()
         };
         dz.mapv_inplace(|e| e / sum / rows);
         dz[label] -= F::one() / rows;

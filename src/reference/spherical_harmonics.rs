@@ -131,7 +131,8 @@ mod tests {
     /// By quadrature that is exact for products of two of them.
     #[test]
     fn harmonics_are_orthonormal_over_the_sphere() {
-        let (degrees, around) = (8, 16);
+        let degrees = 8;
+        let around = 16;
         let mut products = vec![0.0; 64 * 64];
         for [z, weight] in nodes(8) {
             let radius = (1.0 - z * z).sqrt();

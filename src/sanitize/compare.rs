@@ -32,13 +32,15 @@ impl Difference {
     /// finite, and which of the two comes of one that is not is up to it.
     #[must_use]
     pub fn distance(&self) -> f64 {
-        let (device, interpreted) = (self.device, self.interpreted);
+        let device = self.device;
+        let interpreted = self.interpreted;
         let is_finite = device.is_finite() || interpreted.is_finite();
         let is_nan = device.is_nan() || interpreted.is_nan();
         let is_same = device == interpreted || (is_nan && !is_finite);
-        match is_same {
-            true => 0.0,
-            false => (device - interpreted).abs(),
+        if is_same {
+            0.0
+        } else {
+            (device - interpreted).abs()
         }
     }
 
@@ -55,9 +57,10 @@ impl Difference {
         if distance == 0.0 {
             return 0.0;
         }
-        match self.is_within() {
-            true => distance / self.bound,
-            false => f64::INFINITY,
+        if self.is_within() {
+            distance / self.bound
+        } else {
+            f64::INFINITY
         }
     }
 }
@@ -95,10 +98,12 @@ pub(super) fn differences(
     let worst = written.filter_map(|(at, binding)| {
         let moved: Vec<&Buffer> = moved.iter().map(|buffers| &buffers[at]).collect();
         let is_float = binding.element == Element::F32 && binding.item != Item::Atomic;
-        let (device, interpreted) = (device[at].u32s(), interpreted[at].u32s());
-        let worst = match is_float {
-            true => first_largest(floats(device, interpreted, &moved)),
-            false => first_largest(integers(device, interpreted)),
+        let device = device[at].u32s();
+        let interpreted = interpreted[at].u32s();
+        let worst = if is_float {
+            first_largest(floats(device, interpreted, &moved))
+        } else {
+            first_largest(integers(device, interpreted))
         };
         worst.map(|worst| Difference {
             tensor: binding.name.clone(),
@@ -110,9 +115,12 @@ pub(super) fn differences(
 
 /// The element that takes most of its bound; of several, the first. They have no names yet.
 fn first_largest(differences: impl Iterator<Item = Difference>) -> Option<Difference> {
-    differences.reduce(|worst, next| match next.share() > worst.share() {
-        true => next,
-        false => worst,
+    differences.reduce(|worst, next| {
+        if next.share() > worst.share() {
+            next
+        } else {
+            worst
+        }
     })
 }
 
@@ -170,7 +178,8 @@ mod tests {
     #[test]
     fn the_float_that_takes_most_of_its_bound_is_told() {
         let bits = |values: [f32; 3]| values.map(f32::to_bits);
-        let (device, interpreted) = (bits([1.0, 2.5, f32::NAN]), bits([1.0, 2.0, f32::NAN]));
+        let device = bits([1.0, 2.5, f32::NAN]);
+        let interpreted = bits([1.0, 2.0, f32::NAN]);
         let moved = Buffer::from_f32s(&[1.0, 2.25, 0.0]);
         let told = first_largest(floats(&device, &interpreted, &[&moved]));
         let told = told.map(|told| (told.element, told.is_within()));

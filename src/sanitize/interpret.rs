@@ -153,7 +153,8 @@ fn parts<'s>(
         .filter_map(|(file, text)| Some((source.find(&**text)?, &**file, text.len())))
         .collect();
     found.sort_unstable();
-    let (mut parts, mut end) = (Vec::new(), 0);
+    let mut parts = Vec::new();
+    let mut end = 0;
     for (start, file, length) in found {
         if start < end {
             continue;

@@ -61,7 +61,8 @@ fn classes(reach: f32) -> Result<Examples, Error> {
 
 /// Two examples whose features reach `reach`, with a value each, which reach `targets`.
 fn values(reach: f32, targets: f32) -> Result<Examples, Error> {
-    let (x, y) = (array![[0.1, -reach], [0.2, 0.3]], array![[0.0], [-targets]]);
+    let x = array![[0.1, -reach], [0.2, 0.3]];
+    let y = array![[0.0], [-targets]];
     let table = Table::regression("values", x.view(), y.view());
     Ok(Examples::from(&table?))
 }

@@ -245,7 +245,8 @@ impl Network {
     fn record_forward(&self, recorder: &mut Recorder<'_>, buffers: &Buffers) {
         let tensors = [&buffers.minibatch, &buffers.scratch, &buffers.parameters];
         let kernel = self.algorithm.kernels().forward;
-        let (workgroups, cost) = (self.workgroups_of_forward(), self.cost_of_forward());
+        let workgroups = self.workgroups_of_forward();
+        let cost = self.cost_of_forward();
         self.dispatch(recorder, kernel, &tensors, workgroups, cost);
     }
 
@@ -265,10 +266,12 @@ impl Network {
         let tensors = [
             parameters, list, labels, step_count, bytes, scratch, minibatch,
         ];
-        let (workgroups, cost) = (self.workgroups_of_middle(), self.cost_of_middle());
+        let workgroups = self.workgroups_of_middle();
+        let cost = self.cost_of_middle();
         self.dispatch(recorder, kernels.middle, &tensors, workgroups, cost);
         let tensors = [minibatch, scratch, parameters, history, step_count];
-        let (workgroups, cost) = (self.workgroups_of_backward(), self.cost_of_backward());
+        let workgroups = self.workgroups_of_backward();
+        let cost = self.cost_of_backward();
         let kernel = kernels.backward_forward;
         self.dispatch(recorder, kernel, &tensors, workgroups, cost);
     }
@@ -370,7 +373,8 @@ fn layer_blocks(
             }
             _ => return Err(Unfused::Graph),
         };
-        let (layer, is_last) = (unwrapped(&*of_use.layer), index + 1 == graph.values.len());
+        let layer = unwrapped(&*of_use.layer);
+        let is_last = index + 1 == graph.values.len();
         let unfused = |expected| Unfused::Layer {
             index: before,
             name: of_use.layer.name(),

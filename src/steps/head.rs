@@ -26,9 +26,10 @@ pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
 
 /// The same over rows of floats; else why not.
 pub(super) fn of_rows(training: &Training<'_>, otherwise: Unfused) -> Result<ModelHead, Unfused> {
-    match takes_floats(training) {
-        true => if_faster(training),
-        false => Err(otherwise),
+    if takes_floats(training) {
+        if_faster(training)
+    } else {
+        Err(otherwise)
     }
 }
 

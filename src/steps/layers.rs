@@ -26,14 +26,17 @@ pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<
         history,
         ..
     } = training;
-    let (gpu, step_count, wanted) = (model.gpu(), updater.step_count(), updater.wanted());
+    let gpu = model.gpu();
+    let step_count = updater.step_count();
+    let wanted = updater.wanted();
     let mut recorder = Recorder::new(gpu);
     let step = TrainingStep::new(step_count);
     let (gradients, losses) = match rows {
         Rows::Minibatches(minibatches) => {
             let room = Room::new(training, minibatches, head)?;
             room.choose(&mut recorder)?;
-            let (pass, compared) = (&room.pass, &room.compared);
+            let pass = &room.pass;
+            let compared = &room.compared;
             let mut sum = Sum::new(model, pass, compared, minibatches.parts.count)?;
             for part in minibatches.parts.range() {
                 room.record(&mut recorder, part)?;
@@ -89,7 +92,8 @@ impl<'a> Room<'a> {
             _ => model.input_element(resident.features()),
         };
         let features = model.features_tensor(batch, input)?;
-        let (label, rows) = ("indices of the minibatch", batch * parts.of_step);
+        let label = "indices of the minibatch";
+        let rows = batch * parts.of_step;
         Ok(Self {
             head: trained(training, head, batch)?,
             pass: TrainingPass::new(model, &features, &training.updater.wanted(), head)?,
@@ -121,7 +125,8 @@ impl<'a> Room<'a> {
         let Minibatches {
             resident, batch, ..
         } = self.minibatches;
-        let (chosen, targets) = ((&self.indices, part * batch), &self.compared.targets);
+        let chosen = (&self.indices, part * batch);
+        let targets = &self.compared.targets;
         gather::batch(recorder, resident, chosen, &self.features, targets);
         let both = (&self.pass, &self.compared);
         let step = TrainingStep::new(self.training.updater.step_count()).part(part);
@@ -178,7 +183,8 @@ impl Sum {
         let of_parts = match parts {
             1 => None,
             _ => {
-                let (label, rows) = ("losses of all parts", parts * pass.values.features.rows());
+                let label = "losses of all parts";
+                let rows = parts * pass.values.features.rows();
                 let losses = &compared.losses;
                 let losses = Tensor::zeros(model.gpu(), label, [1, rows], losses.element())?;
                 Some((model.like_parameters("sums of gradients")?, losses))

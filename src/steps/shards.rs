@@ -67,7 +67,8 @@ impl Shards {
             recorder.finish()
         });
         let of_shard = of_shard.collect::<Result<_, _>>()?;
-        let (gradients, losses) = (room.pass.gradients.clone(), room.compared.losses.clone());
+        let gradients = room.pass.gradients.clone();
+        let losses = room.compared.losses.clone();
         let loss = Tensor::zeros(gpu, "mean loss of a step", [1, 1], Element::F32)?;
         let mut recorder = Recorder::new(gpu);
         updater.record(&mut recorder, model, &gradients)?;

@@ -70,7 +70,8 @@ impl Arena {
         let with =
             |decays: bool| (0..specs.len()).filter(move |&index| specs[index].decays == decays);
         let order: Vec<usize> = with(true).chain(with(false)).collect();
-        let (mut pending, mut used) = (Vec::new(), 0);
+        let mut pending = Vec::new();
+        let mut used = 0;
         for &index in &order {
             let spec = &specs[index];
             let span = span_of(gpu, &spec.label, spec.shape)?;
@@ -113,7 +114,8 @@ impl Arena {
     /// Tensors of these labels and shapes in blocks that exist, where [`starts`](Self::starts) says.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn within(gpu: &Gpu, blocks: &[(Tensor, Vec<(String, TensorShape)>)]) -> Self {
-        let (mut tensors, mut places) = (Vec::new(), Vec::new());
+        let mut tensors = Vec::new();
+        let mut places = Vec::new();
         for (number, (block, specs)) in blocks.iter().enumerate() {
             let shapes = specs.iter().map(|(_, shape)| *shape);
             let (starts, _) = Self::starts(gpu, shapes);
@@ -138,7 +140,8 @@ impl Arena {
         shapes: impl Iterator<Item = TensorShape>,
     ) -> (Vec<usize>, usize) {
         let alignment = gpu.limits().min_storage_buffer_offset_alignment as usize / 4;
-        let (mut starts, mut end) = (Vec::new(), 0usize);
+        let mut starts = Vec::new();
+        let mut end = 0usize;
         for shape in shapes {
             let start = end.next_multiple_of(alignment.max(1));
             starts.push(start);
@@ -172,7 +175,8 @@ impl Arena {
         // Of each part its block, its first element, and its key.
         let mut starts: Vec<((usize, usize), K)> = Vec::new();
         for &index in &self.order {
-            let (place, key) = (self.places[index], key(index));
+            let place = self.places[index];
+            let key = key(index);
             let is_same = starts
                 .last()
                 .is_some_and(|((block, _), last)| *block == place.0 && *last == key);
@@ -252,7 +256,8 @@ fn fill(
         span,
     } in pending
     {
-        let (label, shape) = (specs[index].label.clone(), specs[index].shape);
+        let label = specs[index].label.clone();
+        let shape = specs[index].shape;
         let range = [offset, span];
         let tensor = Tensor::within(gpu, label, &block.buffer, range, shape, Element::F32)?;
         tensors[index] = Some((tensor, (number, elements(offset))));

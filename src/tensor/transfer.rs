@@ -146,7 +146,8 @@ impl Gpu {
 
     /// A copy that is not to be had: mostly that of a lost device.
     fn unread(&self, doing: &str, error: &dyn std::error::Error) -> Error {
-        let (doing, reason) = (doing.to_owned(), error.to_string());
+        let doing = doing.to_owned();
+        let reason = error.to_string();
         #[cfg(not(target_arch = "wasm32"))]
         return self.explained(Error::Gpu {
             doing,
@@ -175,7 +176,8 @@ impl Gpu {
             let mut encoder = self.device().create_command_encoder(&Default::default());
             let mut to = 0;
             for range in ranges {
-                let (from, bytes) = (offset + 4 * range.start as u64, 4 * range.len() as u64);
+                let from = offset + 4 * range.start as u64;
+                let bytes = 4 * range.len() as u64;
                 encoder.copy_buffer_to_buffer(source, from, &staging, to, bytes);
                 to += bytes;
             }

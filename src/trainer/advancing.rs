@@ -113,8 +113,10 @@ mod tests {
             .layer(Linear::new(1024))
             .layer(Relu)
             .layer(Linear::new(10));
-        let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.1));
-        let (model, sampling) = (model.build(&gpu)?, Sampling::Shuffled { seed: 1 });
+        let loss = SoftmaxCrossEntropy;
+        let sgd = Sgd::new(0.1);
+        let model = model.build(&gpu)?;
+        let sampling = Sampling::Shuffled { seed: 1 };
         let fusion = Fusion::Layers;
         let mut trainer =
             Trainer::with_fusion(model, loss, sgd, &digits.train, 1100, sampling, fusion)?;

@@ -29,7 +29,8 @@ impl Trainer {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
         check_averaged(self.data_parallel.as_deref())?;
-        let (step, model) = (self.steps_taken(), &self.model);
+        let step = self.steps_taken();
+        let model = &self.model;
         self.best.keep_if_lower(metric, step, |room| match room {
             Some([parameters, state]) => {
                 model.copy_parameters_to(&parameters)?;

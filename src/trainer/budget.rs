@@ -82,7 +82,8 @@ impl Trainer {
                 .budget
                 .done
                 .map_or(submitted.at, |done| done.max(submitted.at));
-            let (steps, took) = (submitted.steps, done.saturating_duration_since(began));
+            let steps = submitted.steps;
+            let took = done.saturating_duration_since(began);
             self.source.expect_steps()?.learn(steps, took);
             self.budget.done = Some(done);
         }
@@ -98,7 +99,8 @@ impl Trainer {
         };
         (self.budget.saved, self.budget.steps) = (Duration::ZERO, steps);
         self.announce(steps)?;
-        let (at, mut left) = (Instant::now(), steps);
+        let at = Instant::now();
+        let mut left = steps;
         while left > 0 {
             left -= self.submit(left)?.1;
         }
@@ -125,7 +127,8 @@ mod tests {
     fn trainer() -> Result<Trainer, Error> {
         let digits = synthetic::digits_of(1, 400, 10)?;
         let model = TwoLayerNet::spec(784, 50, 10).build(crate::testing::gpu())?;
-        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+        let loss = SoftmaxCrossEntropy;
+        let optimizer = Sgd::new(0.1);
         let sampling = Sampling::WithReplacement { seed: 1 };
         Trainer::new(model, loss, optimizer, &digits.train, 50, sampling)
     }

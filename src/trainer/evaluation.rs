@@ -46,7 +46,8 @@ impl Trainer {
         &mut self,
         examples: &Examples,
     ) -> Result<impl Future<Output = Result<Evaluation, Error>> + use<>, Error> {
-        let (model, loss) = (&self.model, &*self.loss);
+        let model = &self.model;
+        let loss = &*self.loss;
         check_fit(model.graph(), loss, examples)?;
         #[cfg(not(target_arch = "wasm32"))]
         check_averaged(self.data_parallel.as_deref())?;
@@ -91,7 +92,8 @@ impl Trainer {
         &mut self,
         examples: impl Into<Examples>,
     ) -> Result<Vec<Prediction>, Error> {
-        let (model, examples) = (&self.model, examples.into());
+        let model = &self.model;
+        let examples = examples.into();
         check_classes(&examples)?;
         check_fit(model.graph(), &*self.loss, &examples)?;
         let resident = self.data_sets.resident(model.gpu(), &examples)?;

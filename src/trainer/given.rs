@@ -118,7 +118,8 @@ impl Trainer {
             "steps on rows that are given",
         )?;
         check_given(self.model.graph(), &*self.loss, x, &targets)?;
-        let (rows, is_weighted) = (x.nrows(), weights.is_some());
+        let rows = x.nrows();
+        let is_weighted = weights.is_some();
         let is_it =
             |room: &Room| room.batch.rows() == rows && room.batch.weights.is_some() == is_weighted;
         let make = || {

@@ -25,7 +25,8 @@ impl Trainer {
         &self,
         count: usize,
     ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
-        let (taken, soundness) = (self.steps_taken(), self.soundness.clone());
+        let taken = self.steps_taken();
+        let soundness = self.soundness.clone();
         let kept = (taken - self.steps_elsewhere).min(HISTORY as u64);
         let read = (count as u64 <= kept).then(|| self.read_losses(taken - count as u64, count));
         async move {

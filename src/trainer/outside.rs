@@ -19,9 +19,10 @@ impl Trainer {
     pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
         self.source.parameters_changed();
         self.model.set_parameters(values)?;
-        match self.begin_anew()? {
-            true => self.model.reset_state(),
-            false => Ok(()),
+        if self.begin_anew()? {
+            self.model.reset_state()
+        } else {
+            Ok(())
         }
     }
 
@@ -63,9 +64,10 @@ impl Trainer {
     /// After the parameters were replaced; whether those before had diverged.
     pub(super) fn begin_anew(&mut self) -> Result<bool, Error> {
         let had_diverged = self.has_diverged()?;
-        match had_diverged {
-            true => self.updater.forget(&self.model)?,
-            false => self.updater.begin_average(&self.model, None)?,
+        if had_diverged {
+            self.updater.forget(&self.model)?;
+        } else {
+            self.updater.begin_average(&self.model, None)?;
         }
         self.soundness.begin_anew(self.updater.steps_taken());
         Ok(had_diverged)

@@ -51,8 +51,10 @@ impl Trainer {
     /// value is not finite: the training has failed; [`Error::Memory`] when the host has no room for it; else as
     /// [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
-        let (graph, position) = (Arc::clone(self.model.graph()), self.position());
-        let (soundness, taken) = (self.soundness.clone(), self.steps_taken());
+        let graph = Arc::clone(self.model.graph());
+        let position = self.position();
+        let soundness = self.soundness.clone();
+        let taken = self.steps_taken();
         #[cfg(not(target_arch = "wasm32"))]
         let averaged = check_averaged(self.data_parallel.as_deref());
         // A training that has diverged would take the place of a good file.
@@ -62,7 +64,8 @@ impl Trainer {
             .kept()
             .map(|(role, arena)| (role, arena.read(self.model.gpu())))
             .collect();
-        let (parameters, of_layers) = (self.model.parameters_async(), self.model.state_async());
+        let parameters = self.model.parameters_async();
+        let of_layers = self.model.state_async();
         let values = 1 + reads.len();
         async move {
             #[cfg(not(target_arch = "wasm32"))]
@@ -72,7 +75,8 @@ impl Trainer {
             for (role, read) in reads {
                 state.push((role, read.await?));
             }
-            let (parameters, of_layers) = (parameters.await?, of_layers.await?);
+            let parameters = parameters.await?;
+            let of_layers = of_layers.await?;
             // What it fails with is known from then on.
             let (first, unread) = unread;
             let _ = soundness.judge_last(first, &unread.await?);

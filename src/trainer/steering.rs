@@ -106,12 +106,15 @@ impl Trainer {
 
     /// Changes how steps are taken, all of it or, where that fails, nothing.
     fn steer(&mut self, change: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
-        let (before, accumulated) = (self.updater.settings(), self.source.accumulated());
+        let before = self.updater.settings();
+        let accumulated = self.source.accumulated();
         let done = change(self);
         match done {
             Ok(()) => {
-                let (optimizer, groups) = (self.updater.optimizer(), self.updater.groups());
-                let (optimizer, multiples) = (Arc::clone(optimizer), groups.multiples());
+                let optimizer = self.updater.optimizer();
+                let groups = self.updater.groups();
+                let optimizer = Arc::clone(optimizer);
+                let multiples = groups.multiples();
                 let steps = self.steps_taken();
                 self.soundness.set_rule(steps, optimizer, multiples);
             }

@@ -32,7 +32,8 @@ pub(super) struct Streamed {
 
 impl Streamed {
     fn new(model: &Model, windows: Windows) -> Result<Self, Error> {
-        let (layout, batch) = (windows.layout(), windows.batch());
+        let layout = windows.layout();
+        let batch = windows.batch();
         let room = minibatches_of_piece(layout, batch);
         let rows = room * batch;
         // Below 2³²: a batch is, and more than one have no more bytes than a piece.
@@ -138,7 +139,8 @@ impl Trainer {
         batch: usize,
     ) -> Result<Self, Error> {
         let windows = windows(model.graph(), &loss, &optimizer, stream, batch)?;
-        let (gpu, layout) = (model.gpu(), windows.layout());
+        let gpu = model.gpu();
+        let layout = windows.layout();
         probe_loss(gpu, &loss, model.output())?;
         let of_windows = windows.bytes_of_window().saturating_mul(2);
         // Those on the device, where its memory is the host's, and their copies.
@@ -186,7 +188,9 @@ impl Trainer {
             before,
             ..
         } = &mut **streamed;
-        let (gpu, layout, batch) = (self.model.gpu(), windows.layout(), windows.batch());
+        let gpu = self.model.gpu();
+        let layout = windows.layout();
+        let batch = windows.batch();
         let mut taken = 0;
         while taken < steps {
             #[expect(clippy::cast_possible_truncation, reason = "below the room")]

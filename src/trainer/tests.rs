@@ -14,9 +14,11 @@ use crate::{Sequential, TwoLayerNet};
 /// However many steps were asked for.
 #[test]
 fn a_training_stops_when_a_loss_is_not_sound() -> Result<(), Error> {
-    let (x, y) = (array![[0.1, -1e10], [0.2, 0.3]], array![[0.0], [-1e10]]);
+    let x = array![[0.1, -1e10], [0.2, 0.3]];
+    let y = array![[0.0], [-1e10]];
     let examples = Table::regression("large", x.view(), y.view())?;
-    let (spec, optimizer) = (Sequential::input(2).layer(Linear::new(1)), Sgd::new(0.5));
+    let spec = Sequential::input(2).layer(Linear::new(1));
+    let optimizer = Sgd::new(0.5);
     let sampling = Sampling::Shuffled { seed: 1 };
     let mut cpu = cpu::Trainer::new(
         spec.on_cpu()?,
@@ -42,7 +44,8 @@ fn steps_whose_losses_were_not_read_are_counted() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 200, 10)?;
     let trainer = || {
         let model = TwoLayerNet::spec(784, 10, 10).build(crate::testing::gpu())?;
-        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+        let loss = SoftmaxCrossEntropy;
+        let optimizer = Sgd::new(0.1);
         let sampling = Sampling::WithReplacement { seed: 1 };
         Trainer::new(model, loss, optimizer, &digits.train, 20, sampling)
     };
@@ -62,7 +65,8 @@ fn calls_of_any_size_are_one_training() -> Result<(), Error> {
         let model = TwoLayerNet::spec(784, 10, 10)
             .seed(3)
             .build(crate::testing::gpu())?;
-        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+        let loss = SoftmaxCrossEntropy;
+        let optimizer = Sgd::new(0.1);
         let sampling = Sampling::WithReplacement { seed: 1 };
         Trainer::with_fusion(model, loss, optimizer, &digits.train, 20, sampling, plan)
     };
@@ -96,7 +100,8 @@ fn a_training_does_not_depend_on_how_fast_its_steps_were() -> Result<(), Error> 
     for plan in [Fusion::Layers, Fusion::Fused] {
         let trainer = || {
             let model = TwoLayerNet::spec(784, 10, 10).build(crate::testing::gpu())?;
-            let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+            let loss = SoftmaxCrossEntropy;
+            let optimizer = Sgd::new(0.1);
             let sampling = Sampling::WithReplacement { seed: 1 };
             Trainer::with_fusion(model, loss, optimizer, &digits.train, 20, sampling, plan)
         };
@@ -124,7 +129,8 @@ fn a_training_does_not_depend_on_how_fast_its_steps_were() -> Result<(), Error> 
 fn a_training_measures_its_steps() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 400, 10)?;
     let model = TwoLayerNet::spec(784, 10, 10).build(crate::testing::gpu())?;
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let sampling = Sampling::WithReplacement { seed: 1 };
     let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 20, sampling)?;
     let day = Duration::from_secs(24 * 60 * 60);
@@ -133,7 +139,8 @@ fn a_training_measures_its_steps() -> Result<(), Error> {
     };
     trainer.steps(1)?;
     assert_eq!(fit(&mut trainer)?, None);
-    let (start, steps) = (Instant::now(), 3000);
+    let start = Instant::now();
+    let steps = 3000;
     trainer.steps(steps)?;
     let took = start.elapsed();
     // Some of them were measured, none for longer than all took together.
@@ -151,7 +158,8 @@ fn a_training_measures_its_steps() -> Result<(), Error> {
 fn training_goes_on_while_answers_are_awaited() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 200, 50)?;
     let model = TwoLayerNet::spec(784, 10, 10).build(crate::testing::gpu())?;
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.5));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.5);
     let sampling = Sampling::WithReplacement { seed: 1 };
     let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 20, sampling)?;
     let expected = trainer.steps(5)?;
@@ -217,7 +225,8 @@ fn a_data_set_that_the_program_has_dropped_takes_no_memory() -> Result<(), Error
     let train = digits(0)?.train;
     let model = TwoLayerNet::spec(784, 10, 10).build(&gpu)?;
     let sampling = Sampling::WithReplacement { seed: 1 };
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let mut trainer = Trainer::new(model, loss, optimizer, &train, 20, sampling)?;
     // The trainer keeps what it trains on.
     drop(train);
@@ -235,7 +244,8 @@ fn a_data_set_that_the_program_has_dropped_takes_no_memory() -> Result<(), Error
         trainer.evaluate(&kept)?;
         assert_eq!(trainer.data_sets.len(), 3, "training, kept, this one");
         // A device frees what it has when it comes to it: not at once, but not never.
-        let (now, first) = (allocated(), *first.get_or_insert_with(allocated));
+        let now = allocated();
+        let first = *first.get_or_insert_with(allocated);
         assert!(now <= 2 * first, "{now} bytes, at first {first}");
     }
     trainer.evaluate(&kept)?;

@@ -74,14 +74,15 @@ impl TwoLayerNet {
         check_rows(x.nrows())?;
         let expected = [x.nrows(), graph.outputs()];
         let found = [labels.len(), labels.classes()];
-        match expected == found {
-            true => Ok(()),
-            false => Err(Error::shape(
+        if expected == found {
+            Ok(())
+        } else {
+            Err(Error::shape(
                 "labels (examples, classes)",
                 expected,
                 found,
                 "Give a label for each row, of as many classes as the network has outputs",
-            )),
+            ))
         }
     }
 }

@@ -36,12 +36,15 @@ fn the_five_functions_are_those_of_the_reference() {
     });
     let labels = Labels::from_classes(vec![0, 2, 1, 1, 0], 3).unwrap();
     let reference: cpu::Network<f64> = net.model().to_reference().unwrap();
-    let (x64, indices) = (x.mapv(f64::from), labels.indices());
+    let x64 = x.mapv(f64::from);
+    let indices = labels.indices();
     // Sums of six products of values near 1 and weights near 0.01.
     let near = |found: f32, expected: f64| (f64::from(found) - expected).abs() < 1e-5;
 
-    let (found, expected) = (net.predict(x.view()), reference.predict(x64.view()));
-    let (found, expected) = (found.unwrap(), expected.unwrap());
+    let found = net.predict(x.view());
+    let expected = reference.predict(x64.view());
+    let found = found.unwrap();
+    let expected = expected.unwrap();
     assert!(found.iter().zip(&expected).all(|(&a, &b)| near(a, b)));
     let expected = reference
         .loss(&SoftmaxCrossEntropy, x64.view(), Targets::Classes(indices))

@@ -78,7 +78,8 @@ fn a_training_goes_on_with_the_same_data_under_any_name() {
         let labels = Labels::from_classes(labels, 4).unwrap();
         Dataset::new(name, 48, features, labels).unwrap()
     };
-    let (features, labels) = (data.features().to_vec(), data.labels().indices().to_vec());
+    let features = data.features().to_vec();
+    let labels = data.labels().indices().to_vec();
     let renamed = made("elsewhere", features.clone(), labels.clone());
     on_cpu(Sgd::new(0.1), &renamed)
         .set_safetensors(&file)
@@ -108,7 +109,8 @@ fn a_training_goes_on_with_the_same_data_under_any_name() {
 fn a_training_on_a_table_is_bound_to_its_values() {
     let spec = Sequential::input(2).layer(Linear::new(1)).seed(1);
     let trainer = |table: &Table| {
-        let (loss, sampling) = (MeanSquaredError, Sampling::Shuffled { seed: 1 });
+        let loss = MeanSquaredError;
+        let sampling = Sampling::Shuffled { seed: 1 };
         cpu::Trainer::new(
             cpu::Network::<f32>::new(&spec).unwrap(),
             loss,
@@ -119,7 +121,8 @@ fn a_training_on_a_table_is_bound_to_its_values() {
         )
         .unwrap()
     };
-    let (x, y) = (array![[0.0, 1.0], [0.5, -1.0]], array![[0.5], [1.0]]);
+    let x = array![[0.0, 1.0], [0.5, -1.0]];
+    let y = array![[0.5], [1.0]];
     let table = |name: &str, x: &Array2<f32>, y: &Array2<f32>| {
         Table::regression(name, x.view(), y.view()).unwrap()
     };
@@ -252,7 +255,8 @@ fn settings_that_differ_are_told_by_what_differs() {
 #[test]
 fn another_list_of_minibatches_is_another_training() {
     let trainer = |list: Vec<u32>| {
-        let (optimizer, sampling) = (Sgd::new(0.1), Sampling::Listed(list));
+        let optimizer = Sgd::new(0.1);
+        let sampling = Sampling::Listed(list);
         cpu::Trainer::new(
             cpu::Network::<f32>::new(&spec()).unwrap(),
             SoftmaxCrossEntropy,

@@ -72,7 +72,8 @@ fn weights_of_an_earlier_file_are_taken() {
 fn a_training_in_which_all_parameters_decayed_says_why_it_does_not_go_on() {
     let trainer = || {
         let network = cpu::Network::<f32>::new(&spec()).unwrap();
-        let (loss, adam_w) = (SoftmaxCrossEntropy, AdamW::new(1e-2));
+        let loss = SoftmaxCrossEntropy;
+        let adam_w = AdamW::new(1e-2);
         cpu::Trainer::new(network, loss, adam_w, &dataset(), BATCH, sampling()).unwrap()
     };
     let mut before = trainer();

@@ -23,7 +23,8 @@ pub(super) fn trainer() -> Trainer {
     let x = array![[0.0, 1.0], [0.5, -1.0], [1.0, 0.25]];
     let table = Table::regression("rows", x.view(), x.view()).unwrap();
     let sampling = Sampling::Shuffled { seed: 1 };
-    let (loss, optimizer) = (MeanSquaredError, Sgd::new(0.1).momentum(0.9));
+    let loss = MeanSquaredError;
+    let optimizer = Sgd::new(0.1).momentum(0.9);
     let mut trainer =
         Trainer::new(spec.on_cpu().unwrap(), loss, optimizer, &table, 2, sampling).unwrap();
     trainer.steps(2).unwrap();

@@ -171,7 +171,8 @@ fn damaged_files_are_refused_wherever_they_are_damaged() {
     }
     // A header that reads the same may be taken, for example with another blank in it.
     let header = usize::try_from(u64::from_le_bytes(good[..8].try_into().unwrap())).unwrap();
-    let (tensors, step) = (parts(&good).0, trainer.steps_taken());
+    let tensors = parts(&good).0;
+    let step = trainer.steps_taken();
     for at in 8..8 + header {
         let mut bytes = good.clone();
         bytes[at] ^= 1 << numbers.below(8);

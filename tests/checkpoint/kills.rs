@@ -25,7 +25,8 @@ fn trainer() -> cpu::Trainer<f32> {
     let spec = Sequential::input(48)
         .layer(wgrad::ops::Linear::new(5_000))
         .layer(wgrad::ops::Linear::new(4));
-    let (data, optimizer) = (dataset(), Adam::new(1e-3));
+    let data = dataset();
+    let optimizer = Adam::new(1e-3);
     cpu::Trainer::new(
         cpu::Network::<f32>::new(&spec).unwrap(),
         SoftmaxCrossEntropy,

@@ -77,9 +77,10 @@ fn assert_opens(spec: &Sequential) {
     let rows: Vec<_> = rows.collect();
     // Below 1 each is index 0 of an embedding.
     let x = Array2::from_shape_fn((5, network.features()), |(row, column)| {
-        match network.features() == 5 && column >= 3 {
-            true => (row as f32 + column as f32) % 5.0,
-            false => rows[row][[column]],
+        if network.features() == 5 && column >= 3 {
+            (row as f32 + column as f32) % 5.0
+        } else {
+            rows[row][[column]]
         }
     });
     let y = network.predict(x.view()).unwrap();

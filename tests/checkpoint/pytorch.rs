@@ -92,7 +92,8 @@ fn pytorch_computes_the_same_from_our_file_and_we_from_its() {
     let spec = TwoLayerNet::spec(784, 50, 10).seed(3);
     let model = spec.build(gpu()).unwrap();
     let sampling = Sampling::WithReplacement { seed: 3 };
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Adam::new(1e-3));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Adam::new(1e-3);
     let mut trainer = Trainer::new(model, loss, optimizer, &mnist.train, 100, sampling).unwrap();
     trainer.steps(300).unwrap();
     let pixel = |(row, column)| f32::from(mnist.test.row(row)[column]) / 255.0;
@@ -115,7 +116,8 @@ fn layers_of_one_input_or_output_are_exchanged_too() {
     let x = Array2::from_shape_fn((50, 1), |(row, _)| row as f32 / 50.0);
     let table = Table::regression("parabola", x.view(), x.mapv(|x| x * x).view()).unwrap();
     let sampling = Sampling::WithReplacement { seed: 4 };
-    let (loss, optimizer) = (MeanSquaredError, Adam::new(1e-2));
+    let loss = MeanSquaredError;
+    let optimizer = Adam::new(1e-2);
     let mut trainer = Trainer::new(model, loss, optimizer, &table, 10, sampling).unwrap();
     trainer.steps(50).unwrap();
     exchange(&python, &spec, &trainer, &x);

@@ -44,7 +44,8 @@ fn check(case: &str, start: impl Fn() -> Box<dyn Train>) {
 }
 
 fn on_cpu(spec: &Sequential, optimizer: Box<dyn Optimizer>) -> Box<dyn Train> {
-    let (loss, data) = (SoftmaxCrossEntropy, dataset());
+    let loss = SoftmaxCrossEntropy;
+    let data = dataset();
     let trainer = Device::cpu("a test").trainer(spec, loss, optimizer, &data, BATCH, sampling());
     trainer.unwrap()
 }

@@ -100,7 +100,8 @@ fn four_optimizers_go_down_as_the_formulas_of_the_book_say() {
             let dots = found.svg.matches("<circle ").count();
             assert_eq!(dots, 4 * (steps + 1));
             for (name, formula) in expected {
-                let (found, expected) = (found.number(name), formula(steps));
+                let found = found.number(name);
+                let expected = formula(steps);
                 // Six digits are printed; f32 has seven, and errors grow from step to step.
                 let bound = 2e-6 + 1e-4 * expected;
                 assert!(
@@ -121,7 +122,8 @@ fn by_coordinate(mut update: impl FnMut(usize, f64, f64) -> f64) -> f64 {
 
 /// What `update` makes of a coordinate: given the step, 0 to begin anew, the place and the gradient there.
 fn update_all(start: f64, slope: f64, update: &mut impl FnMut(usize, f64, f64) -> f64) -> f64 {
-    let (mut place, mut step) = (start, 0);
+    let mut place = start;
+    let mut step = 0;
     loop {
         let next = update(step, place, slope * place);
         if next.is_nan() {

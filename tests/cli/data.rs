@@ -89,7 +89,8 @@ fn a_temporary_directory_is_not_needed() {
 #[test]
 #[cfg(unix)]
 fn a_run_that_is_killed_while_it_reads_leaves_nothing_behind() {
-    let (data, temporary) = (blank(), tempfile::tempdir().unwrap());
+    let data = blank();
+    let temporary = tempfile::tempdir().unwrap();
     for milliseconds in (20..400).step_by(20) {
         let mut command = with_temporary(data.path(), temporary.path());
         command

@@ -258,7 +258,8 @@ mod full {
     #[test]
     fn an_output_that_is_full_at_once_is_told_before_the_training() {
         let few = Few::new();
-        let (saved, old) = (few.path.join("saved"), few.path.join("old"));
+        let saved = few.path.join("saved");
+        let old = few.path.join("old");
         fs::write(&old, "old").unwrap();
         let full = Path::new("/dev/full");
         for option in ["--losses", "--log", "--plot", "--samples", "stdout"] {
@@ -365,10 +366,8 @@ mod full {
     fn a_training_whose_reader_leaves_is_saved() {
         let few = Few::new();
         for option in ["--losses", "--log"] {
-            let (saved, pipe) = (
-                few.path.join(format!("{option}.saved")),
-                few.path.join(option),
-            );
+            let saved = few.path.join(format!("{option}.saved"));
+            let pipe = few.path.join(option);
             assert!(
                 Command::new("mkfifo")
                     .arg("--")

@@ -239,7 +239,8 @@ static NEARLY_FULL: [u8; 60 << 10] = [b'\n'; 60 << 10];
 #[test]
 fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
     let few = Few::new();
-    let (saved, losses) = (few.path.join("saved"), few.path.join("losses"));
+    let saved = few.path.join("saved");
+    let losses = few.path.join("losses");
     pipe(&losses);
     for option in ["--losses", "--log", "standard output", "both outputs"] {
         let mut command = in_foreground(&example("train_gpu"));
@@ -315,7 +316,8 @@ fn a_signal_to_dump_core_is_left_as_it_is() {
 #[test]
 fn a_signal_does_not_wait_for_many_long_steps() {
     let few = Few::new();
-    let (saved, losses) = (few.path.join("saved"), few.path.join("losses.csv"));
+    let saved = few.path.join("saved");
+    let losses = few.path.join("losses.csv");
     let mut command = in_foreground(&example("train_gpu"));
     command.args(["--unverified", "--data"]).arg(&few.path);
     // 35 GFLOP a step.
@@ -330,7 +332,8 @@ fn a_signal_does_not_wait_for_many_long_steps() {
         assert!(started.elapsed() < Duration::from_secs(120));
         sleep(Duration::from_millis(5));
     }
-    let (before, pace) = (steps(), started.elapsed().as_secs_f64() / steps() as f64);
+    let before = steps();
+    let pace = started.elapsed().as_secs_f64() / steps() as f64;
     send(&child, "-TERM");
     let output = child.wait_with_output().unwrap();
     let stderr = text(&output.stderr);
@@ -365,7 +368,8 @@ fn at_any_moment_a_signal_ends_a_run_clearly() {
     let time = began.elapsed();
     assert!(first.status.success());
     let good = fs::read(&saved).unwrap();
-    let (mut killed, mut kept) = (0, 0);
+    let mut killed = 0;
+    let mut kept = 0;
     for part in 0..40 {
         // Up to when such a run has taken steps, however busy the machine is.
         let delay = time.mul_f64(f64::from(part) / 20.0);

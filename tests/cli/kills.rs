@@ -32,7 +32,8 @@ pub(super) fn moment(kill: usize, span: Duration) -> Duration {
 /// Waits until a file is there, or another one in its place.
 pub(super) fn saves_again(path: &Path) {
     let written = || fs::metadata(path).and_then(|file| file.modified()).ok();
-    let (before, began) = (written(), Instant::now());
+    let before = written();
+    let began = Instant::now();
     while written() == before {
         assert!(
             began.elapsed() < Duration::from_secs(60),
@@ -86,9 +87,10 @@ impl Scene {
 
     /// Runs a step more from what is there, and looks at what is there then.
     fn go_on(&self, case: &str) {
-        let (step, resume) = match self.saved.exists() {
-            true => (contents(&self.saved).0.parse().unwrap(), true),
-            false => (0, false),
+        let (step, resume) = if self.saved.exists() {
+            (contents(&self.saved).0.parse().unwrap(), true)
+        } else {
+            (0, false)
         };
         let mut command = self.run(&format!("--eval-every 0 --steps {}", step + 1));
         if resume {

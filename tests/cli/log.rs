@@ -235,9 +235,10 @@ fn a_run_that_is_refused_empties_no_other_output() {
     other.lock().unwrap();
     let before = fs::read(&resumed.losses).unwrap();
     for resume in [false, true] {
-        let output = match resume {
-            true => resumed.resume(200),
-            false => resumed.run(100, &[]),
+        let output = if resume {
+            resumed.resume(200)
+        } else {
+            resumed.run(100, &[])
         };
         let parts =
             ["another program is writing to it; wait for it, or name another file with --log"];

@@ -71,7 +71,8 @@ fn a_step_schedule_changes_the_learning_rate_when_it_says() {
         let text = fs::read_to_string(&file).unwrap();
         text.lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    let (constant, step) = (losses(""), losses("--schedule step --schedule-every 30"));
+    let constant = losses("");
+    let step = losses("--schedule step --schedule-every 30");
     // The 31st update is the first at another rate, and the 32nd loss the first after it.
     let same = constant.iter().zip(&step).take_while(|(a, b)| a == b);
     assert_eq!((same.count(), step.len()), (31, 60));

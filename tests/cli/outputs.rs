@@ -260,7 +260,8 @@ fn a_socket_is_refused() {
 #[test]
 fn a_pipe_is_resumed_from_or_told() {
     let room = Room::new();
-    let (saved, pipe) = (room.at("saved"), room.at("pipe"));
+    let saved = room.at("saved");
+    let pipe = room.at("pipe");
     lines(&room.train(&[(KINDS[0], &saved)]));
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());

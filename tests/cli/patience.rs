@@ -22,7 +22,8 @@ fn patience_begins_anew_when_a_training_is_resumed() {
         let arguments = [&data[..], &[Path::new(option), &file]].concat();
         ends_early(&lines(&train(&arguments, WORDS)))
     };
-    let (first, second) = (run("--save"), run("--resume"));
+    let first = run("--save");
+    let second = run("--resume");
     assert!(second >= first + 3 * 50, "{second} after {first}");
     let help = lines(&train(&[], "--help")).join(" ");
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -46,7 +46,8 @@ fn the_table_has_the_examples_and_the_accuracy_of_the_last_line() {
 
 /// Trains on `few` with a picture; returns that, and standard output.
 fn draw(few: &Few, words: &str) -> (RgbImage, Vec<String>) {
-    let (png, saved) = (few.path.join("wrong.png"), few.path.join("saved"));
+    let png = few.path.join("wrong.png");
+    let saved = few.path.join("saved");
     fs::write(&png, "from an earlier run\n".repeat(10_000)).unwrap();
     let data = ["--unverified", "--data"].map(Path::new);
     let files = [&few.path, Path::new("--samples"), &png];

@@ -152,7 +152,8 @@ fn whatever_is_asked_for_comes_from_one_of_them() {
         contents[1].clear();
         (printed, log, contents)
     };
-    let (alone, shared) = (run(1), run(2));
+    let alone = run(1);
+    let shared = run(2);
     assert_eq!(shared.0, alone.0);
     assert_eq!(shared.1, alone.1);
     assert!(shared.2 == alone.2, "files");

@@ -154,7 +154,8 @@ fn a_loss_of_ones_own_is_checked_and_predicts_a_quantile() {
 #[test]
 fn a_pole_is_balanced_and_again_in_the_same_way() {
     let run = || lines(&example("cart_pole").args(["--seed", "1"]).output().unwrap());
-    let (first, again) = (run(), run());
+    let first = run();
+    let again = run();
     // Solved, as the task says: 195; all of its 500 steps are 500.
     assert!(last(&first, "mean_of_100") >= 195.0, "{first:?}");
     for key in ["episodes", "steps", "mean_of_100"] {

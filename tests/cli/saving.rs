@@ -84,7 +84,8 @@ fn a_resumed_training_on_the_gpu_is_the_same_as_one_at_once() {
 #[test]
 fn losses_of_a_resumed_training_count_on() {
     let few = Few::new();
-    let (saved, csv) = (few.path.join("saved"), few.path.join("losses.csv"));
+    let saved = few.path.join("saved");
+    let csv = few.path.join("losses.csv");
     let words = "--device cpu --batch 10 --eval-every 0 --quiet --steps";
     lines(&train_with(
         &few,

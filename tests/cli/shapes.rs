@@ -24,7 +24,8 @@ fn a_shape_is_learnt_and_drawn() {
     let at = directory.path();
     for device in ["cpu", "gpu"] {
         let run = |steps| lines(&learn(at, &["--device", device, "--steps", steps]));
-        let (barely, learnt) = (run("1"), run("200"));
+        let barely = run("1");
+        let learnt = run("200");
         // A network that says 0 everywhere is off by 0.008 there.
         assert!(last(&barely, "error_near") > 0.02, "{barely:?}");
         assert!(last(&learnt, "error_near") < 0.002, "{learnt:?}");

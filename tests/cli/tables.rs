@@ -26,7 +26,8 @@ fn serve(model: &Path, rows: &str) -> Output {
     command.arg(model).stdin(Stdio::piped());
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().unwrap();
-    let (mut stdin, rows) = (child.stdin.take().unwrap(), rows.to_owned());
+    let mut stdin = child.stdin.take().unwrap();
+    let rows = rows.to_owned();
     // Beside what reads its answers, which fill a pipe. It may have ended before it has read all rows.
     let writer = std::thread::spawn(move || stdin.write_all(rows.as_bytes()));
     let output = child.wait_with_output().unwrap();
@@ -61,11 +62,9 @@ fn a_table_becomes_a_model_that_another_process_serves() {
         .map(|(failed, answer)| (failed, answer.starts_with("failed=yes")))
         .collect();
     let count = |of: (bool, bool)| both.iter().filter(|&&pair| pair == of).count();
-    let (found, missed, false_alarms) = (
-        count((true, true)),
-        count((true, false)),
-        count((false, true)),
-    );
+    let found = count((true, true));
+    let missed = count((true, false));
+    let false_alarms = count((false, true));
     assert!(
         found > 4 * missed && false_alarms < 1_000,
         "{found}, {missed}, {false_alarms}"

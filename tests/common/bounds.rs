@@ -157,7 +157,8 @@ pub(crate) fn softmax_cross_entropy(logits: &Bounded, labels: &[u32]) -> ([f64; 
     let mut dlogits = Bounded::exact(Matrix::zeros((rows, classes)));
     let mut mean = [0.0; 2];
     for (row, &label) in labels.iter().enumerate() {
-        let (z, error) = (logits.value.row(row), logits.error.row(row));
+        let z = logits.value.row(row);
+        let error = logits.error.row(row);
         let largest = z.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
         let off = error.fold(0.0, |a: f64, &b| a.max(b));
         let sum: f64 = z.iter().map(|z| (z - largest).exp()).sum();

@@ -43,7 +43,8 @@ impl Group {
     /// By the file's values alone. A mean is found twice: the first, off as a sum of its values is, is taken off
     /// them, so that the second is off as a sum of what is left, and by its own rounding. The squares are of that.
     fn measured(precision: Rounding, x: Vec<f64>) -> Self {
-        let (n, unit) = (x.len() as f64, precision.unit);
+        let n = x.len() as f64;
+        let unit = precision.unit;
         let mean = x.iter().sum::<f64>() / n;
         let mean_of = |of: &dyn Fn(f64) -> f64| x.iter().map(|&x| of(x)).sum::<f64>() / n;
         let variance = mean_of(&|x| (x - mean) * (x - mean));
@@ -147,7 +148,8 @@ pub(crate) fn batch_norm(
 ) -> Vec<Vec<f64>> {
     let channels = of.parameters[0].len();
     let (rows, columns) = of.x.dim();
-    let (positions, unit) = (columns / channels, precision.unit);
+    let positions = columns / channels;
+    let unit = precision.unit;
     let zeros = || vec![0.0; rows * columns];
     let [mut y, mut dx, mut evaluated] = [zeros(), zeros(), zeros()];
     let mut of_channels = vec![Vec::new(); 4];

@@ -118,8 +118,10 @@ impl Layer for Softsign {
             return Ok(());
         }
         if let Some(dx) = pass.dx {
-            let (tensors, elements) = ([pass.x, pass.dy, dx], pass.x.len());
-            let (kernel, cost) = (&self.backward, Cost::default());
+            let tensors = [pass.x, pass.dy, dx];
+            let elements = pass.x.len();
+            let kernel = &self.backward;
+            let cost = Cost::default();
             recorder.dispatch_each(kernel, elements as u32, &tensors, elements, cost);
         }
         Ok(())

@@ -279,10 +279,12 @@ impl Layer for BatchNorm {
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
-        let (shape, cost) = (pass.x.row_shape(), Cost::default());
+        let shape = pass.x.row_shape();
+        let cost = Cost::default();
         let size = self.size(pass.x.rows(), &shape, pass.mode);
         let channels = size.channels as usize;
-        let ([mean, inverse], [weight, bias]) = (two(pass.kept), two(pass.parameters));
+        let [mean, inverse] = two(pass.kept);
+        let [weight, bias] = two(pass.parameters);
         let [running_mean, running_variance] = two(pass.state);
         let trains = matches!(pass.mode, Mode::Training(_));
         if trains || self.mistake == Mistake::AlwaysTrains {
@@ -301,9 +303,11 @@ impl Layer for BatchNorm {
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
-        let (shape, cost) = (pass.x.row_shape(), Cost::default());
+        let shape = pass.x.row_shape();
+        let cost = Cost::default();
         let size = self.size(pass.x.rows(), &shape, pass.mode);
-        let ([mean, inverse], [weight, _]) = (two(pass.kept), two(pass.parameters));
+        let [mean, inverse] = two(pass.kept);
+        let [weight, _] = two(pass.parameters);
         let [dweight, dbias] = two(pass.gradients);
         let kernel = self.kernel("backward_parameters", BACKWARD_PARAMETERS);
         let tensors = [pass.x, mean, inverse, pass.dy, dweight, dbias];
@@ -348,9 +352,10 @@ impl<F: Float> reference::Layer<F> for Formula {
             let x = of_channel(pass.x, c, positions);
             let n = x.len() as f64;
             let trains = self.always_trains || matches!(pass.mode, reference::Mode::Training(_));
-            let [mean, variance] = match trains {
-                true => moments(&x),
-                false => [0, 1].map(|i| pass.state[i][[0, c]]),
+            let [mean, variance] = if trains {
+                moments(&x)
+            } else {
+                [0, 1].map(|i| pass.state[i][[0, c]])
             };
             if trains {
                 let unbiased = variance * F::from_f64(n / (n - 1.0));
@@ -373,9 +378,11 @@ impl<F: Float> reference::Layer<F> for Formula {
         let [channels, positions] = channels_and_positions(&pass.input);
         for c in 0..channels {
             let [x, dy] = [pass.x, pass.dy].map(|values| of_channel(values, c, positions));
-            let (mean, sigma) = (pass.kept[0][[0, c]], pass.kept[1][[0, c]]);
+            let mean = pass.kept[0][[0, c]];
+            let sigma = pass.kept[1][[0, c]];
             let normal = x.mapv(|x| (x - mean) / sigma);
-            let (dweight, dbias) = ((&dy * &normal).sum(), dy.sum());
+            let dweight = (&dy * &normal).sum();
+            let dbias = dy.sum();
             pass.gradients[0][[0, c]] = dweight;
             pass.gradients[1][[0, c]] = dbias;
             let Some(dx) = &mut pass.dx else { continue };

@@ -15,7 +15,8 @@ fn on_both(learning_rate: f32) -> [(&'static str, Box<dyn Train>); 2] {
         ("cpu", Device::cpu("a test")),
     ];
     devices.map(|(name, device)| {
-        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(learning_rate).momentum(0.9));
+        let loss = SoftmaxCrossEntropy;
+        let optimizer = Sgd::new(learning_rate).momentum(0.9);
         let trainer = device.trainer(&normalized(), loss, optimizer, &table, BATCH, SAMPLING);
         (name, trainer.unwrap())
     })
@@ -38,7 +39,8 @@ fn diverge(case: &str, trainer: &mut dyn Train) {
 fn after_a_divergence_parameters_bring_sound_state() {
     let table = Examples::from(&table(320));
     for ((case, mut trainer), (_, mut learned)) in on_both(1e38).into_iter().zip(on_both(0.1)) {
-        let (sound, initial) = (trainer.parameters().unwrap(), trainer.state().unwrap());
+        let sound = trainer.parameters().unwrap();
+        let initial = trainer.state().unwrap();
         diverge(case, &mut *trainer);
         let (name, value) = sound.iter().next().unwrap();
         for refused in [
@@ -63,7 +65,8 @@ fn after_a_divergence_parameters_bring_sound_state() {
 
         // State that comes with the parameters is not that of a new network.
         learned.steps(5).unwrap();
-        let (file, state) = (learned.to_safetensors().unwrap(), learned.state().unwrap());
+        let file = learned.to_safetensors().unwrap();
+        let state = learned.state().unwrap();
         assert_ne!(state, initial, "{case}");
         diverge(case, &mut *trainer);
         trainer.set_weights(&file).unwrap();
@@ -83,7 +86,8 @@ fn after_a_divergence_parameters_bring_sound_state() {
 #[test]
 fn state_and_parameters_are_replaced_one_without_the_other() {
     for (case, mut trainer) in on_both(0.1) {
-        let (parameters, state) = (trainer.parameters().unwrap(), trainer.state().unwrap());
+        let parameters = trainer.parameters().unwrap();
+        let state = trainer.state().unwrap();
         trainer.steps(5).unwrap();
         let learned = trainer.state().unwrap();
         trainer.set_parameters(&parameters).unwrap();

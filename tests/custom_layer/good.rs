@@ -200,7 +200,8 @@ fn the_report_has_a_row_for_every_tensor_of_every_minibatch() {
         });
         rows.map(|row| row.tensor.as_str()).collect::<Vec<_>>()
     };
-    let (forward, backward) = (Check::Parity(Pass::Forward), Check::Parity(Pass::Backward));
+    let forward = Check::Parity(Pass::Forward);
+    let backward = Check::Parity(Pass::Backward);
     let all = ["dx", "dscale", "dshift"];
     for shape in [[1, 1], [3, 7], [1, 65], [101, 53], [2053, 2053]] {
         assert_eq!(rows(forward, shape, Call::Evaluation), ["y"]);

@@ -183,8 +183,10 @@ impl Layer for LayerNorm {
     }
 
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error> {
-        let (size, cost) = (size(pass.x.dims()), Cost::default());
-        let ([mean, inverse], [weight, bias]) = (two(pass.kept), two(pass.parameters));
+        let size = size(pass.x.dims());
+        let cost = Cost::default();
+        let [mean, inverse] = two(pass.kept);
+        let [weight, bias] = two(pass.parameters);
         let statistics = self.kernel("statistics", STATISTICS);
         let tensors = [pass.x, mean, inverse];
         recorder.dispatch_each(&statistics, size, &tensors, pass.x.rows(), cost);
@@ -195,8 +197,10 @@ impl Layer for LayerNorm {
     }
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
-        let (size, cost) = (size(pass.x.dims()), Cost::default());
-        let ([mean, inverse], [weight, _]) = (two(pass.kept), two(pass.parameters));
+        let size = size(pass.x.dims());
+        let cost = Cost::default();
+        let [mean, inverse] = two(pass.kept);
+        let [weight, _] = two(pass.parameters);
         if let Some(dx) = pass.dx {
             let kernel = self.kernel("backward_input", BACKWARD_INPUT);
             let tensors = [pass.x, mean, inverse, pass.dy, weight, dx];
@@ -251,7 +255,8 @@ impl<F: Float> reference::Layer<F> for Formula {
         dweight.fill(F::zero());
         dbias.fill(F::zero());
         for (row, (x, dy)) in pass.x.rows().into_iter().zip(pass.dy.rows()).enumerate() {
-            let (mean, inverse) = (pass.kept[0][[row, 0]], pass.kept[1][[row, 0]]);
+            let mean = pass.kept[0][[row, 0]];
+            let inverse = pass.kept[1][[row, 0]];
             let normal = x.mapv(|x| (x - mean) * inverse);
             for (total, part) in dweight.iter_mut().zip(&dy * &normal) {
                 *total += part;
@@ -261,7 +266,8 @@ impl<F: Float> reference::Layer<F> for Formula {
             }
             if let Some(dx) = &mut dx {
                 let g = &dy * &weight;
-                let (first, second) = (g.sum() / n, (&g * &normal).sum() / n);
+                let first = g.sum() / n;
+                let second = (&g * &normal).sum() / n;
                 let second = second * F::from_f64(self.last_term);
                 dx.row_mut(row)
                     .assign(&((g - first - normal * second) * inverse));
@@ -305,10 +311,8 @@ fn layer_norm_is_its_formula() {
 
 #[test]
 fn a_kept_value_that_is_not_written() {
-    let (from, to) = (
-        "inverse[row] = 1.0 / sqrt(squares / n + 1e-5);",
-        "if (row + 1u < size.rows) { inverse[row] = 1.0 / sqrt(squares / n + 1e-5); }",
-    );
+    let from = "inverse[row] = 1.0 / sqrt(squares / n + 1e-5);";
+    let to = "if (row + 1u < size.rows) { inverse[row] = 1.0 / sqrt(squares / n + 1e-5); }";
     let error = check_error(&LayerNorm::with(from, to));
     let CheckError::Unwritten { at } = error else {
         panic!("{error}");
@@ -319,7 +323,8 @@ fn a_kept_value_that_is_not_written() {
 
 #[test]
 fn a_term_of_the_gradient_that_is_left_out() {
-    let (from, to) = (" - normal * means.y", "");
+    let from = " - normal * means.y";
+    let to = "";
     let error = check_error(&LayerNorm::with(from, to));
     let CheckError::Parity { at, .. } = error else {
         panic!("{error}");

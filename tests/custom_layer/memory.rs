@@ -50,7 +50,8 @@ fn rows() -> Table {
     let mut numbers = Numbers::new(1);
     let mut matrix =
         |columns| Array2::from_shape_simple_fn((EXAMPLES, columns), || numbers.uniform());
-    let (x, y) = (matrix(WIDTH + OTHER), matrix(OUTPUTS));
+    let x = matrix(WIDTH + OTHER);
+    let y = matrix(OUTPUTS);
     Table::regression("rows", x.view(), y.view()).unwrap()
 }
 
@@ -78,7 +79,8 @@ fn a_training_allocates_what_its_summary_says() {
             // A device of its own, whose memory no other test takes.
             let gpu = Gpu::new().unwrap();
             let model = network.build(&gpu).unwrap();
-            let (loss, optimizer) = (MeanSquaredError, Adam::new(0.01));
+            let loss = MeanSquaredError;
+            let optimizer = Adam::new(0.01);
             let sampling = Sampling::Shuffled { seed: 1 };
             let plan = Fusion::Layers;
             let trainer =

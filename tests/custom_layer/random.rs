@@ -41,7 +41,8 @@ const STEP: Binding = Binding::read("step_count").of_u32();
 impl Drop {
     fn record(self, recorder: &mut Recorder<'_>, mode: Mode<'_>, x: &Tensor, y: &Tensor) {
         let kernel = |entry, bindings| Kernel::new("drop", self.source, entry, bindings);
-        let (n, cost) = (x.len() as u32, Cost::default());
+        let n = x.len() as u32;
+        let cost = Cost::default();
         match mode {
             Mode::Evaluation => {
                 let kernel = kernel("copy", const { &[X, Binding::write("copied")] });
@@ -51,7 +52,8 @@ impl Drop {
                 key, step_count, ..
             }) => {
                 let kernel = kernel("drop", const { &[X, STEP, Binding::write("y")] });
-                let (block, tensors) = ([n, key[0], key[1], 0], [x, step_count, y]);
+                let block = [n, key[0], key[1], 0];
+                let tensors = [x, step_count, y];
                 recorder.dispatch_each(&kernel, block, &tensors, x.len(), cost);
             }
         }

@@ -68,7 +68,8 @@ impl Layer for Double {
 
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error> {
         if let Some(dx) = pass.dx {
-            let (elements, tensors) = (pass.dy.len(), [pass.dy, dx]);
+            let elements = pass.dy.len();
+            let tensors = [pass.dy, dx];
             recorder.dispatch_each(
                 &self.0,
                 elements as u32,

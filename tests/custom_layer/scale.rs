@@ -101,7 +101,8 @@ impl Layer for Scale {
     }
 
     fn spec(&self, input: &wgrad::Shape) -> Result<LayerSpec, Error> {
-        let (inputs, normal) = (input.len(), Init::Normal { std: 1.0 });
+        let inputs = input.len();
+        let normal = Init::Normal { std: 1.0 };
         Ok(LayerSpec::new(*input)
             .parameter(ParameterSpec::new("scale", inputs, normal))
             .parameter(ParameterSpec::new(
@@ -122,7 +123,8 @@ impl Layer for Scale {
         };
         let kernel = self.kernel("forward", bindings);
         let tensors = [pass.x, &pass.parameters[0], &pass.parameters[1], pass.y];
-        let (shape, cost) = (shape(&pass.x.dims()), Cost::default());
+        let shape = shape(&pass.x.dims());
+        let cost = Cost::default();
         recorder.dispatch_each(&kernel, shape, &tensors, pass.x.len(), cost);
         Ok(())
     }

@@ -19,7 +19,8 @@ pub(crate) fn table(rows: usize) -> Table {
     let mut numbers = Numbers::new(1);
     let x = Array2::from_shape_simple_fn((rows, FEATURES), || numbers.uniform());
     let class = |row: usize| {
-        let (a, b) = (x[[row, 0]], x[[row, 5]]);
+        let a = x[[row, 0]];
+        let b = x[[row, 5]];
         u32::from(a * b > 0.0) + u32::from(a > 0.0 && b > 0.0)
     };
     let labels = Labels::from_classes((0..rows).map(class).collect(), CLASSES).unwrap();
@@ -59,7 +60,8 @@ fn residual() -> Sequential {
 }
 
 fn trainer(network: &Sequential, table: &Table) -> Trainer {
-    let (model, optimizer) = (network.build(gpu()).unwrap(), Sgd::new(0.1).momentum(0.9));
+    let model = network.build(gpu()).unwrap();
+    let optimizer = Sgd::new(0.1).momentum(0.9);
     Trainer::new(
         model,
         SoftmaxCrossEntropy,
@@ -132,7 +134,8 @@ fn check(network: &Sequential, state: usize) {
     assert_eq!(on_gpu.model().state().unwrap(), after);
 
     let more = on_gpu.steps(80).unwrap();
-    let (first, last) = (mean(&losses[..5]), mean(&more[70..]));
+    let first = mean(&losses[..5]);
+    let last = mean(&more[70..]);
     assert!(last < 0.5 * first, "{first} and {last}");
     assert!(on_gpu.evaluate(&table).unwrap().accuracy > Some(0.85));
 }

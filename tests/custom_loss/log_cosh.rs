@@ -136,7 +136,8 @@ impl<F: Float> reference::Loss<F> for Formula {
             unreachable!("it compares values");
         };
         let difference = &pass.outputs - &targets;
-        let (rows, n) = (difference.nrows() as f64, difference.len() as f64);
+        let rows = difference.nrows() as f64;
+        let n = difference.len() as f64;
         let gradient = F::from_f64((self.gradient)(rows) / n);
         pass.doutputs
             .assign(&difference.mapv(|d| d.tanh() * gradient));

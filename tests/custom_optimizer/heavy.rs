@@ -147,9 +147,10 @@ impl Optimizer for Heavy {
     }
 
     fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer> {
-        let learning_rate = match self.keeps_rate {
-            true => self.learning_rate,
-            false => learning_rate,
+        let learning_rate = if self.keeps_rate {
+            self.learning_rate
+        } else {
+            learning_rate
         };
         Arc::new(Self {
             learning_rate,
@@ -185,7 +186,8 @@ impl Optimizer for Heavy {
                 weight_decay: part.weight_decay,
                 momentum: 0.9,
             };
-            let (gradients, parameters) = (&part.gradients, &part.parameters);
+            let gradients = &part.gradients;
+            let parameters = &part.parameters;
             let mut tensors = vec![gradients, pass.coefficients, pass.step_count, parameters];
             tensors.extend(part.state.first());
             let count = invocations(elements);
@@ -211,11 +213,10 @@ impl<F: Float> reference::Optimizer<F> for Formula {
         let mut double = UpdateStep::new(at.step, at.learning_rate.into_f64());
         double.weight_decay = at.weight_decay.map(F::into_f64);
         let told = (self.at)(double);
-        let (rate, decay) = (
-            F::from_f64(told.learning_rate),
-            told.decay(self.weight_decay),
-        );
-        let (decay, momentum) = (F::from_f64(decay), F::from_f64(f64::from(0.9f32)));
+        let rate = F::from_f64(told.learning_rate);
+        let decay = told.decay(self.weight_decay);
+        let decay = F::from_f64(decay);
+        let momentum = F::from_f64(f64::from(0.9f32));
         let factor = F::from_f64(self.gradient[size_of::<F>() / 8]);
         Zip::from(&mut parameter)
             .and(gradient)

@@ -107,7 +107,8 @@ fn features_are_in_the_order_of_the_columns_with_indices_last() {
     // Three and the others.
     assert_eq!(fitted.indices().collect::<Vec<_>>(), [("street", 4, 8)]);
     let table = fitted.table(&read(text)).unwrap();
-    let (younger, older) = (-0.5f32.sqrt(), 2f32.sqrt());
+    let younger = -0.5f32.sqrt();
+    let older = 2f32.sqrt();
     let expected = [
         [younger, 0.0, 0.0, 1.0, 0.0, -1.0, 2.0],
         [0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0],
@@ -515,7 +516,8 @@ fn a_row_at_a_time() {
 
 #[test]
 fn numbers_that_come_as_arrays() {
-    let (x, y) = (array![[10.0, 1.0], [30.0, 5.0]], array![[1.0], [3.0]]);
+    let x = array![[10.0, 1.0], [30.0, 5.0]];
+    let y = array![[1.0], [3.0]];
     let fitted = FittedColumns::of_numbers(x.view(), y.view()).unwrap();
     assert_eq!(
         fitted.scale(array![[20.0, 7.0]].view()).unwrap(),

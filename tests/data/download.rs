@@ -31,7 +31,8 @@ impl Mirror {
         let (noted, answer): (_, Arc<Answer>) = (asked.clone(), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (noted, answer) = (noted.clone(), answer.clone());
+                let noted = noted.clone();
+                let answer = answer.clone();
                 thread::spawn(move || serve(stream, &noted, &*answer));
             }
         });

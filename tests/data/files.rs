@@ -215,7 +215,8 @@ fn a_gz_file_that_is_truncated_or_damaged() {
     let whole = gzip(&labels(3));
     let mut damaged = whole.clone();
     *damaged.last_mut().unwrap() ^= 1;
-    let (first, second) = (gzip(&labels(3)[..9]), gzip(&labels(3)[9..]));
+    let first = gzip(&labels(3)[..9]);
+    let second = gzip(&labels(3)[9..]);
     let second = [&first[..], &second[..second.len() - 1]].concat();
     for contents in [&whole[..2], &whole[..whole.len() - 1], &damaged, &second] {
         let digits = Digits::with_gz(TRAIN_LABELS, contents);

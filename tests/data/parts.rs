@@ -123,7 +123,8 @@ fn as_many_of_each_class_and_none_more_often_than_it_must() {
         let mut times = [0; 9];
         rows(&part).into_iter().for_each(|row| times[row] += 1);
         for (times, most) in [(&times[..6], of_first), (&times[6..], of_second)] {
-            let (least, found) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+            let least = times.iter().min().unwrap();
+            let found = times.iter().max().unwrap();
             assert_eq!(*found, most, "{count}");
             assert!(found - least <= 1, "{count}: {times:?}");
         }

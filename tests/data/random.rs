@@ -38,10 +38,11 @@ proptest! {
             contents[at % length] = byte;
         }
         contents.truncate(cut.unwrap_or(usize::MAX));
-        let digits = match gzipped {
-            true => Digits::with_gz(NAMES[file], &contents),
-            false => Digits::with(NAMES[file], &contents),
-        };
+        let digits = if gzipped {
+Digits::with_gz(NAMES[file], &contents)
+} else {
+Digits::with(NAMES[file], &contents)
+};
         match digits.open() {
             Ok(split) => prop_assert_eq!((split.train.len(), split.test.len()), (3, 2)),
             Err(error) => prop_assert!(error.to_string().contains("-ubyte"), "{}", error),

@@ -340,9 +340,10 @@ fn strata_are_split_by_themselves() {
 
 /// A field as RFC 4180 writes it.
 fn quoted(field: &str) -> String {
-    match field.contains([',', '"', '\n', '\r']) || field.trim().is_empty() {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.to_owned(),
+    if field.contains([',', '"', '\n', '\r']) || field.trim().is_empty() {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
     }
 }
 

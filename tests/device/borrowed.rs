@@ -58,7 +58,8 @@ fn trains_on_a_borrowed_device_with_default_limits() {
 fn error_handlers_of_a_borrowed_device_stay_its_owners() {
     let (device, queue) = device(wgpu::Limits::default());
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
-    let (on_error, on_loss) = (Arc::clone(&seen), Arc::clone(&seen));
+    let on_error = Arc::clone(&seen);
+    let on_loss = Arc::clone(&seen);
     device.on_uncaptured_error(Arc::new(move |error| {
         on_error.lock().unwrap().push(format!("error {error}"));
     }));

@@ -48,7 +48,8 @@ fn a_usage_that_is_missing_is_named_with_the_label() {
             "COPY_DST",
         ),
     ] {
-        let (error, named) = (error.unwrap_err(), format!("BufferUsages::{usage}"));
+        let error = error.unwrap_err();
+        let named = format!("BufferUsages::{usage}");
         assert_error!(error, [doing, &named, "where it is created"],
             Error::Buffer { label, fault: BufferFault::Usage(name), .. } if label == "mine" && name == usage);
     }
@@ -208,7 +209,8 @@ fn tensors_of_a_forward_plan_have_floats() {
         .build(&gpu)
         .unwrap();
     let tensor = |label, element| Tensor::zeros(&gpu, label, [4, 2], element).unwrap();
-    let (x, y) = (tensor("x", Element::U32), tensor("y", Element::F32));
+    let x = tensor("x", Element::U32);
+    let y = tensor("y", Element::F32);
     assert_error!(
         model.forward_plan(&x, &y).unwrap_err(),
         ["the element type of x must be f32; it is u32"],
@@ -228,7 +230,8 @@ fn input_and_output_of_a_forward_plan_in_one_buffer_are_refused() {
             let shape = [4, 16];
             Tensor::in_buffer(&gpu, label, &buffer, offset, 256, shape, Element::F32).unwrap()
         };
-        let (x, y) = (part("x", 0), part("y", 256));
+        let x = part("x", 0);
+        let y = part("y", 256);
         for (x, y) in [(&x, &y), (&x, &x)] {
             assert_error!(
                 model.forward_plan(x, y).unwrap_err(),
@@ -263,7 +266,8 @@ fn what_a_kernel_writes_shares_its_memory_with_nothing() {
     let part = |label, offset| {
         Tensor::in_buffer(&gpu, label, &buffer, offset, 512, [1, 128], Element::F32).unwrap()
     };
-    let (x, y) = (part("x", 0), part("y", 256));
+    let x = part("x", 0);
+    let y = part("y", 256);
     let mut recorder = Recorder::new(&gpu);
     let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
     Relu.forward(&mut recorder, pass).unwrap();

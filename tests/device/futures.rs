@@ -108,7 +108,8 @@ fn tasks_on_several_threads_each_get_their_own_elements() {
     for _round in 0..3 {
         let tasks: Vec<_> = (0..24u8)
             .map(|value| {
-                let (gpu, y) = (work.gpu.clone(), tensor(&work.gpu, value.into()));
+                let gpu = work.gpu.clone();
+                let y = tensor(&work.gpu, value.into());
                 if value % 8 == 0 {
                     work.submit();
                 }

@@ -35,7 +35,8 @@ fn two_tensors_of_one_buffer_in_one_kernel() {
         let buffer = both.buffer().0;
         Tensor::in_buffer(gpu, label, buffer, offset, 256, [1, 64], Element::F32).unwrap()
     };
-    let (x, y) = (part("x", 0), part("y", 256));
+    let x = part("x", 0);
+    let y = part("y", 256);
     let mut recorder = Recorder::new(gpu);
     let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
     Relu.forward(&mut recorder, pass).unwrap();

@@ -39,7 +39,8 @@ static LARGE: Kernel<u32> = Kernel::new(
 /// What a device says of that kernel, in so many workgroups.
 fn run(gpu: &Gpu, workgroups: u64) -> Result<Vec<f32>, Error> {
     let tensor = |label| Tensor::zeros(gpu, label, [1, 64], Element::F32);
-    let (x, y) = (tensor("x")?, tensor("y")?);
+    let x = tensor("x")?;
+    let y = tensor("y")?;
     gpu.write(&x, &[1.5f32; 64])?;
     let mut recorder = Recorder::new(gpu);
     recorder.dispatch(&LARGE, 64, &[&x, &y], workgroups, Cost::default());
@@ -98,7 +99,8 @@ fn a_kernel_that_needs_more_than_the_device_allows_is_told_before_it_is_compiled
         ),
     ] {
         let error = run(&borrowed(limits), 1).unwrap_err();
-        let (name, number) = (limit, needed);
+        let name = limit;
+        let number = needed;
         let number_text = number.to_string();
         assert_error!(error, ["large::forward", name, &number_text],
             Error::Limit { limit, needed, available, .. }

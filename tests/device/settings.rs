@@ -28,7 +28,8 @@ fn error_of(gpu: &Gpu, rate: f32, data: &Dataset, batch: usize, sampling: &Sampl
         batch,
         sampling.clone(),
     );
-    let (on_gpu, on_cpu) = (on_gpu.unwrap_err(), on_cpu.unwrap_err());
+    let on_gpu = on_gpu.unwrap_err();
+    let on_cpu = on_cpu.unwrap_err();
     assert_eq!(on_gpu.to_string(), on_cpu.to_string());
     on_gpu
 }
@@ -105,7 +106,8 @@ fn a_width_of_seventy_thousand() {
     let hidden = hidden.layer(Linear::new(2));
     let labels = Labels::from_classes(vec![0, 1, 1, 0], 2).unwrap();
     let data = Dataset::new("tiny", 2, vec![0, 0, 0, 255, 255, 0, 255, 255], labels).unwrap();
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let on_cpu = cpu::Trainer::new(
         cpu::Network::<f32>::new(&hidden).unwrap(),
         SoftmaxCrossEntropy,
@@ -144,7 +146,8 @@ fn unless_too_long<T: std::fmt::Debug>(gpu: &Gpu, given: Result<T, Error>) -> Op
 
 #[test]
 fn batches_out_of_range() {
-    let (gpu, digits) = (gpu(), digits());
+    let gpu = gpu();
+    let digits = digits();
     for batch in [0, 201, usize::MAX] {
         let error = error_of(&gpu, 0.1, &digits.train, batch, &SAMPLING);
         let found = batch.to_string();
@@ -154,7 +157,8 @@ fn batches_out_of_range() {
 
 #[test]
 fn learning_rates_out_of_range() {
-    let (gpu, digits) = (gpu(), digits());
+    let gpu = gpu();
+    let digits = digits();
     for rate in [0.0, -0.1, f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let error = error_of(&gpu, rate, &digits.train, 20, &SAMPLING);
         let found = rate.to_string();
@@ -168,7 +172,8 @@ fn learning_rates_out_of_range() {
 
 #[test]
 fn lists_of_minibatches_that_make_no_sense() {
-    let (gpu, digits) = (gpu(), digits());
+    let gpu = gpu();
+    let digits = digits();
     for (list, named) in [
         (vec![], "0 indices long"),
         (vec![0; 19], "19 indices long"),
@@ -210,7 +215,8 @@ fn inputs_and_labels_of_another_shape() {
         let network = model.to_reference().unwrap();
         let x = x.mapv(f64::from);
         let labels = vec![0; rows];
-        let (loss, targets) = (&SoftmaxCrossEntropy, Targets::Classes(&labels));
+        let loss = &SoftmaxCrossEntropy;
+        let targets = Targets::Classes(&labels);
         for error in [
             network.predict(x.view()).map(drop),
             network.loss(loss, x.view(), targets).map(drop),
@@ -312,8 +318,10 @@ fn labels_that_do_not_fit_a_network() {
         (&[u32::MAX, 1, 2], "label of row 0"),
     ] {
         let mut other = cpu::Network::<f64>::new(&spec()).unwrap();
-        let (loss, targets) = (&SoftmaxCrossEntropy, Targets::Classes(labels));
-        let (x32, on_gpu) = (Array2::zeros((3, 784)), Targets::Classes(labels));
+        let loss = &SoftmaxCrossEntropy;
+        let targets = Targets::Classes(labels);
+        let x32 = Array2::zeros((3, 784));
+        let on_gpu = Targets::Classes(labels);
         for error in [
             model.loss(loss, x32.view(), on_gpu).map(drop),
             model.gradient(loss, x32.view(), on_gpu).map(drop),

@@ -69,7 +69,8 @@ fn another_training_has_other_bits() {
             |trainer| train(trainer, steps),
         )
     };
-    let (one, other) = (of(10).unwrap(), of(11).unwrap());
+    let one = of(10).unwrap();
+    let other = of(11).unwrap();
     assert_eq!(one[0].0[..], other[0].0[..10]);
     assert!(one[0].1 != other[0].1);
 }

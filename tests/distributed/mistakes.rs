@@ -36,7 +36,8 @@ fn layers_with_state() {
             .layer(BatchNorm::new())
             .layer(Linear::new(10));
         let error = Threads::run(2, |world| {
-            let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 1 });
+            let loss = SoftmaxCrossEntropy;
+            let sampling = Sampling::Shuffled { seed: 1 };
             let mut trainer =
                 device.trainer(&network, loss, Sgd::new(0.1), &digits, 10, sampling)?;
             trainer.accumulate(2)?;
@@ -86,7 +87,8 @@ fn shards_are_as_they_were_asked_for() {
         let done = Threads::run(1, |world| {
             let network = Sequential::input(784).layer(Linear::new(20)).layer(Relu);
             let model = network.layer(Linear::new(10)).build(&gpu)?;
-            let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 1 });
+            let loss = SoftmaxCrossEntropy;
+            let sampling = Sampling::Shuffled { seed: 1 };
             let sgd = Sgd::new(0.1);
             let mut trainer =
                 Trainer::with_fusion(model, loss, sgd, &digits, 10, sampling, fusion)?;
@@ -110,7 +112,8 @@ fn another_training_on_one_of_them() {
         let error = Threads::run(3, |world| {
             let seed = u64::from(wgrad::distributed::World::rank(&world) == 1);
             let network = TwoLayerNet::spec(784, 5, 10).seed(seed);
-            let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 1 });
+            let loss = SoftmaxCrossEntropy;
+            let sampling = Sampling::Shuffled { seed: 1 };
             let mut trainer =
                 device.trainer(&network, loss, Sgd::new(0.1), &digits, 10, sampling)?;
             trainer.accumulate(3)?;
@@ -194,9 +197,10 @@ fn calls_that_differ_are_told() {
             let leads = wgrad::distributed::World::rank(&world) == 0;
             let mut trainer = KINDS[0].trainer(&device);
             trainer.distribute(Distribution::new(world))?;
-            let error = match leads {
-                true => trainer.evaluate(&(&*DIGITS).into()).unwrap_err(),
-                false => trainer.steps(1).unwrap_err(),
+            let error = if leads {
+                trainer.evaluate(&(&*DIGITS).into()).unwrap_err()
+            } else {
+                trainer.steps(1).unwrap_err()
             };
             Ok::<_, Error>(error.to_string())
         });

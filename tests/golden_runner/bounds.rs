@@ -118,7 +118,8 @@ pub(crate) fn gradient_bounds(
 }
 
 fn activate(precision: Precision, activation: Activation, x: &Uncertain) -> Uncertain {
-    let (mut value, mut error) = (x.value.clone(), x.error.clone());
+    let mut value = x.value.clone();
+    let mut error = x.error.clone();
     Zip::from(&mut value)
         .and(&mut error)
         .for_each(|value, error| {

@@ -96,11 +96,14 @@ impl Convolution {
 
     /// `y`, `dx` and the gradients by the parameters, by the formula.
     fn by_reference<F: Float>(&self, of: impl Fn(&Array2<f32>) -> Array2<F>) -> Vec<Array2<F>> {
-        let (x, dy) = (of(&self.x), of(&self.dy));
+        let x = of(&self.x);
+        let dy = of(&self.dy);
         let parameters: Vec<_> = self.parameters.iter().map(of).collect();
-        let (mut y, mut dx) = (poisoned(&dy), poisoned(&x));
+        let mut y = poisoned(&dy);
+        let mut dx = poisoned(&x);
         let mut gradients: Vec<_> = parameters.iter().map(poisoned).collect();
-        let (input, mode) = ((x.view(), self.input), reference::Mode::Evaluation);
+        let input = (x.view(), self.input);
+        let mode = reference::Mode::Evaluation;
         let twin = self.layer.reference();
         let pass = reference::Forward::new(input, &parameters, y.view_mut(), mode);
         F::of(&twin).forward(pass);
@@ -190,9 +193,10 @@ pub(crate) fn conv2d(
         let name = format!("{prefix}{what}");
         let extents = file.extents(&name)?;
         let values = file.f64(&name, extents)?;
-        match values.len() == like.len() {
-            true => Ok((what, values)),
-            false => Err(file.failed(format!("tensor {name} has {} values", values.len()))),
+        if values.len() == like.len() {
+            Ok((what, values))
+        } else {
+            Err(file.failed(format!("tensor {name} has {} values", values.len())))
         }
     });
     let expected = expected.collect::<Result<Vec<_>, _>>()?;

@@ -123,13 +123,12 @@ fn for_each_window(
     x: &Matrix,
     mut see: impl FnMut([usize; 2], &[[usize; 2]], usize),
 ) {
-    let (input, output) = (layer.input.extents(), layer.spec.output.extents());
+    let input = layer.input.extents();
+    let output = layer.spec.output.extents();
     for row in 0..x.nrows() {
         for element in 0..layer.spec.output.len() {
-            let (plane, place) = (
-                element / (output[1] * output[2]),
-                element % (output[1] * output[2]),
-            );
+            let plane = element / (output[1] * output[2]);
+            let place = element % (output[1] * output[2]);
             let corner = [place / output[2] * stride[0], place % output[2] * stride[1]];
             let covered = (0..kernel[0] * kernel[1]).filter_map(|at| {
                 let line = (corner[0] + at / kernel[1]).checked_sub(padding[0])?;
@@ -171,7 +170,8 @@ fn max_pool_backward(
     let mut dx = Uncertain::exact(Matrix::zeros(x.value.dim()));
     let mut summed = Matrix::zeros(x.value.dim());
     for_each_window(layer, window, &x.value, |of_y, pixels, winner| {
-        let (dy, error) = (delta.value[of_y], delta.error[of_y]);
+        let dy = delta.value[of_y];
+        let error = delta.error[of_y];
         let best = pixels[winner];
         let may_win = |&pixel: &[usize; 2]| {
             let uncertain = x.error[pixel] + x.error[best];
@@ -234,7 +234,9 @@ impl<'a> Normalized<'a> {
         let rounded_mean = |sum: f64, magnitude: f64| {
             precision.sum(count, magnitude) / n + DIVISION * precision.ulp() * sum.abs() / n
         };
-        let (total, magnitude, carried) = (sums(&x.value), sums(&x.magnitude()), sums(&x.error));
+        let total = sums(&x.value);
+        let magnitude = sums(&x.magnitude());
+        let carried = sums(&x.error);
         let mut centred = x.clone();
         Zip::indexed(&mut centred.value)
             .and(&mut centred.error)
@@ -289,7 +291,9 @@ impl<'a> Normalized<'a> {
     /// `weight·x̂ + bias`, each rounded.
     fn scaled(mut self, parameters: &[Matrix]) -> Uncertain {
         let [weight, bias] = [0, 1].map(|at| parameters[at].iter().copied().collect::<Vec<_>>());
-        let (layer, of, unit) = (self.layer, self.of, self.precision.unit);
+        let layer = self.layer;
+        let of = self.of;
+        let unit = self.precision.unit;
         let Uncertain { value, error } = &mut self.normal;
         Zip::indexed(value)
             .and(error)
@@ -330,7 +334,8 @@ impl<'a> Normalized<'a> {
             all[group].add(g);
             along[group].add(product(g, normal));
         }
-        let (count, n) = (self.count, self.count as f64);
+        let count = self.count;
+        let n = self.count as f64;
         let precision = self.precision;
         let terms = match self.of {
             Normal::Channels => count,

@@ -88,9 +88,10 @@ impl Asked {
                 let loss = SoftmaxCrossEntropy.label_smoothing(single(*smoothing));
                 let weights = weights.iter().flatten().map(|&weight| single(weight));
                 let weights: Vec<f32> = weights.collect();
-                Box::new(match weights.is_empty() {
-                    true => loss,
-                    false => loss.class_weights(weights),
+                Box::new(if weights.is_empty() {
+                    loss
+                } else {
+                    loss.class_weights(weights)
                 })
             }
         }
@@ -146,15 +147,17 @@ impl Asked {
 
     /// The loss of one output, and how far it may be off.
     fn term(&self, precision: Precision, y: f64, t: f64) -> [f64; 2] {
-        let (unit, ulp) = (precision.unit, precision.ulp());
+        let unit = precision.unit;
+        let ulp = precision.ulp();
         match self {
             // Squared: the difference is rounded, which counts twice, and so are two products. Linear: δ·|d| is at most
             // twice the loss, and |d|, the subtraction and the product are rounded. δ may be off.
             Self::Huber { delta } => {
                 let distance = (y - t).abs();
-                let loss = match distance <= *delta {
-                    true => distance * distance / 2.0,
-                    false => delta * (distance - delta / 2.0),
+                let loss = if distance <= *delta {
+                    distance * distance / 2.0
+                } else {
+                    delta * (distance - delta / 2.0)
                 };
                 [
                     loss,
@@ -237,7 +240,8 @@ impl Asked {
                 softmax_gradient(precision, outputs, labels)
             }
             (_, Compared::Values(expected)) => {
-                let (mut value, mut error) = (outputs.value.clone(), outputs.error.clone());
+                let mut value = outputs.value.clone();
+                let mut error = outputs.error.clone();
                 Zip::from(&mut value)
                     .and(&mut error)
                     .and(expected)
@@ -275,7 +279,8 @@ impl Asked {
         outputs: &Uncertain,
         labels: &[u32],
     ) -> Uncertain {
-        let (mut value, mut error) = (outputs.value.clone(), outputs.error.clone());
+        let mut value = outputs.value.clone();
+        let mut error = outputs.error.clone();
         let weight = self.weight(labels);
         // Of the divisor, of one over it, and of a product.
         let of_scale = precision.sum(labels.len(), 1.0) + (DIVISION + 1.0) * precision.ulp();
@@ -308,10 +313,12 @@ fn is_probability(value: &f32) -> bool {
 }
 
 fn softmax_gradient(precision: Precision, outputs: &Uncertain, labels: &[u32]) -> Uncertain {
-    let (mut value, mut error) = (outputs.value.clone(), outputs.error.clone());
+    let mut value = outputs.value.clone();
+    let mut error = outputs.error.clone();
     for (row, &label) in labels.iter().enumerate() {
         let z = outputs.value.row(row).to_vec();
-        let (errors, label) = (outputs.error.row(row).to_vec(), label as usize);
+        let errors = outputs.error.row(row).to_vec();
+        let label = label as usize;
         let bounds = precision.softmax(&z, &errors, label, labels.len());
         let mut gradient = Softmax::of(&z, label).probabilities;
         gradient[label] -= 1.0;

@@ -662,7 +662,8 @@ impl Options<'_> {
 
     /// What the crate says of the layer.
     fn refused(&self, why: &str) -> Refusal {
-        let (index, layer) = (self.index, Value::Object(self.layer.clone()));
+        let index = self.index;
+        let layer = Value::Object(self.layer.clone());
         let file = self.file;
         file.failed(format!(
             "metadata key \"network\": layer {index}, {layer}: {why}"
@@ -670,7 +671,8 @@ impl Options<'_> {
     }
 
     fn failed(&self, key: &str, what: &str) -> Refusal {
-        let (index, layer) = (self.index, Value::Object(self.layer.clone()));
+        let index = self.index;
+        let layer = Value::Object(self.layer.clone());
         self.file.failed(format!(
             "metadata key \"network\": \"{key}\" of layer {index}, {layer}, is {what}"
         ))

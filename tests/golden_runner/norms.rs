@@ -159,7 +159,9 @@ impl Given {
             .kept()
             .map(|kept| Array2::from_elem(kept.dims(), F::nan()));
         let mut kept: Vec<Array2<F>> = kept.collect();
-        let (mut y, mut evaluated, mut dx) = (poisoned(&dy), poisoned(&dy), poisoned(&x));
+        let mut y = poisoned(&dy);
+        let mut evaluated = poisoned(&dy);
+        let mut dx = poisoned(&x);
         let mut gradients: Vec<Array2<F>> = parameters.iter().map(poisoned).collect();
         let input = (x.view(), self.input);
         let training = reference::Mode::Training(reference::Draw::new([1, 2], 3));
@@ -191,11 +193,13 @@ impl Given {
             values.collect::<Result<Vec<_>, _>>()
         };
         let output = self.spec.output;
-        let (x, dy) = (placed(self.input, &self.x)?, placed(output, &self.dy)?);
+        let x = placed(self.input, &self.x)?;
+        let dy = placed(output, &self.dy)?;
         let dx = placed(self.input, &poisoned(&self.x))?;
         let y = placed(output, &poisoned(&self.dy))?;
         let evaluated = placed(output, &poisoned(&self.dy))?;
-        let (parameters, state) = (all(&self.parameters)?, all(&self.state)?);
+        let parameters = all(&self.parameters)?;
+        let state = all(&self.state)?;
         let unwritten: Vec<Array2<f32>> = self.parameters.iter().map(poisoned).collect();
         let gradients = all(&unwritten)?;
         let kept = self
@@ -271,10 +275,8 @@ pub(crate) fn batch_norm(
     table: &mut Table,
 ) -> Result<(), Refusal> {
     let mut options = Options::of(file, prefix)?;
-    let (eps, momentum) = (
-        options.number(file, "eps")?,
-        options.number(file, "momentum")?,
-    );
+    let eps = options.number(file, "eps")?;
+    let momentum = options.number(file, "momentum")?;
     options.all_read(file)?;
     let (x, extents) = rows(file, prefix)?;
     let input = shape(file, &extents[1..])?;
@@ -352,10 +354,8 @@ pub(crate) fn embedding(
 ) -> Result<(), Refusal> {
     Options::of(file, prefix)?.all_read(file)?;
     let name = |tensor: &str| format!("{prefix}{tensor}");
-    let (extents, of_weight) = (
-        file.extents(&name("indices"))?,
-        file.shape(&name("weight"))?,
-    );
+    let extents = file.extents(&name("indices"))?;
+    let of_weight = file.shape(&name("weight"))?;
     let [count, width] = of_weight;
     let indices = file.u32(&name("indices"), &extents, count)?;
     let dims = [extents[0], indices.len() / extents[0]];

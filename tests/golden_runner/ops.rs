@@ -78,7 +78,8 @@ impl Case {
 
 fn affine(file: &File, prefix: String, gpu: &Gpu, table: &mut Table) -> Result<(), Refusal> {
     let name = |tensor: &str| format!("{prefix}{tensor}");
-    let ([rows, inputs], [_, outputs]) = (file.shape(&name("x"))?, file.shape(&name("w"))?);
+    let [rows, inputs] = file.shape(&name("x"))?;
+    let [_, outputs] = file.shape(&name("w"))?;
     let shapes = [
         [rows, inputs],
         [inputs, outputs],
@@ -129,14 +130,18 @@ fn affine(file: &File, prefix: String, gpu: &Gpu, table: &mut Table) -> Result<(
 
 fn affine_reference<F: Float>(given: &[Array2<f32>]) -> Outputs {
     let given: Vec<Array2<F>> = given.iter().map(of_f32).collect();
-    let (x, parameters, dy) = (&given[0], &given[1..3], &given[3]);
+    let x = &given[0];
+    let parameters = &given[1..3];
+    let dy = &given[3];
     let mut y = poisoned(dy);
     let mut dx = poisoned(x);
     let mut gradients: Vec<Array2<F>> = parameters.iter().map(poisoned).collect();
-    let (input, mode) = (Shape::from(x.ncols()), reference::Mode::Evaluation);
+    let input = Shape::from(x.ncols());
+    let mode = reference::Mode::Evaluation;
     let pass = reference::Forward::new((x.view(), input), parameters, y.view_mut(), mode);
     reference::Layer::forward(&reference::Linear, pass);
-    let (x, of_output) = ((x.view(), input), [y.view(), dy.view()]);
+    let x = (x.view(), input);
+    let of_output = [y.view(), dy.view()];
     let pass = reference::Backward::new(x, of_output, Some(dx.view_mut()), mode);
     let pass = pass.with_parameters(parameters, &mut gradients);
     reference::Layer::backward(&reference::Linear, pass);
@@ -151,7 +156,9 @@ fn affine_reference<F: Float>(given: &[Array2<f32>]) -> Outputs {
 fn affine_gpu(gpu: &Gpu, variant: Variant, given: &[Array2<f32>]) -> Result<Outputs, Error> {
     let tensors = given.iter().map(|value| upload(gpu, value));
     let tensors = tensors.collect::<Result<Vec<_>, _>>()?;
-    let (x, parameters, dy) = (&tensors[0], &tensors[1..3], &tensors[3]);
+    let x = &tensors[0];
+    let parameters = &tensors[1..3];
+    let dy = &tensors[3];
     let [y, dx] = [
         upload(gpu, &poisoned(&given[3]))?,
         upload(gpu, &poisoned(&given[0]))?,
@@ -256,7 +263,8 @@ fn elementwise_reference<F: Float>(
     dy: &Array2<f32>,
 ) -> Outputs {
     let [x, dy] = [x, dy].map(of_f32::<F>);
-    let (mut y, mut dx) = (poisoned(&x), poisoned(&x));
+    let mut y = poisoned(&x);
+    let mut dx = poisoned(&x);
     let input = (x.view(), Shape::from(x.ncols()));
     let mode = reference::Mode::Evaluation;
     layer.forward(reference::Forward::new(input, &[], y.view_mut(), mode));
@@ -315,7 +323,9 @@ fn softmax_cross_entropy(
     };
     let logits = logits.mapv(f64::from);
     case.compare(file, table, |precision| {
-        let (mut losses, mut probabilities, mut dlogits) = (0.0, Vec::new(), Vec::new());
+        let mut losses = 0.0;
+        let mut probabilities = Vec::new();
+        let mut dlogits = Vec::new();
         let exact = vec![0.0; classes];
         for (row, &label) in logits.outer_iter().zip(&labels) {
             let bounds = precision.softmax(&row.to_vec(), &exact, label as usize, rows);
@@ -333,7 +343,8 @@ fn softmax_cross_entropy(
 
 /// Probabilities out of the gradient that is made of them.
 fn probabilities(dlogits: &[f64], labels: &[u32]) -> Vec<f64> {
-    let (rows, classes) = (labels.len(), dlogits.len() / labels.len());
+    let rows = labels.len();
+    let classes = dlogits.len() / labels.len();
     let is_label = |at: usize| f64::from(u8::from(labels[at / classes] as usize == at % classes));
     let probability = |(at, &gradient): (usize, &f64)| rows as f64 * gradient + is_label(at);
     dlogits.iter().enumerate().map(probability).collect()

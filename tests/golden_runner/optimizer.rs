@@ -99,9 +99,10 @@ impl Asked {
             Method::AdaGrad(asked) => asked.weight_decay,
             Method::RmsProp(asked) => asked.weight_decay,
         };
-        match weight_decay == 0.0 {
-            true => Group::new(),
-            false => Group::new().weight_decay(single(weight_decay)),
+        if weight_decay == 0.0 {
+            Group::new()
+        } else {
+            Group::new().weight_decay(single(weight_decay))
         }
     }
 

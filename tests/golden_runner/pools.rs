@@ -187,7 +187,8 @@ fn by_reference<F: Float>(layer: &dyn Layer, given: &Given) -> Outputs {
     let kept = spec.kept.iter();
     let kept = kept.map(|kept| kept.tensor_shape(x.nrows()).dims());
     let mut kept: Vec<_> = kept.map(|dims| Array2::from_elem(dims, F::nan())).collect();
-    let (twin, mode) = (layer.reference(), reference::Mode::Evaluation);
+    let twin = layer.reference();
+    let mode = reference::Mode::Evaluation;
     let input = (x.view(), given.image);
     let pass = reference::Forward::new(input, &[], y.view_mut(), mode);
     F::of(&twin).forward(pass.with_kept(&mut kept));

@@ -403,7 +403,8 @@ fn assert_caught(name: &str, spoiled: &[&str], engines: usize) {
         let middle = values.len() / 2;
         values[middle] += 1e-3 * if tensor == "evaluated" { largest } else { 1.0 };
     }
-    let (mut table, mnist) = (Table::default(), common::mnist());
+    let mut table = Table::default();
+    let mnist = common::mnist();
     check(&file, gpu(), mnist.as_ref(), &mut table).unwrap();
     for tensor in spoiled {
         // The name of what is compared: `final` of `final.w1`, `y` of `3x5x7.y`.

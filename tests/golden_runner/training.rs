@@ -266,9 +266,10 @@ fn run(
     let single = Allowed::from_oracle(&run, &exact, outputs);
     let engine = "cpu::Trainer<f64>";
     let run = training.by_cpu::<f64>(mnist).map_err(failed(engine))?;
-    let double = match training.optimizer.is_plain() {
-        true => all(DOUBLE_RUN + of_settings + of_rate),
-        false => single,
+    let double = if training.optimizer.is_plain() {
+        all(DOUBLE_RUN + of_settings + of_rate)
+    } else {
+        single
     };
     training.compare(file, table, mnist, (engine, DOUBLE_ENGINE, double), &run);
     let engine = "cpu::Trainer<f32>";
@@ -451,7 +452,8 @@ impl Training {
         let (init, usual) = (self.init::<f64>(), self.network.first_state::<f64>());
         let left = self.network.left_of_state(self.losses.len());
         let after_zeros = |rows| {
-            let (mut state, mode) = (usual.clone(), Mode::Training(Draw::new([0; 2], 0)));
+            let mut state = usual.clone();
+            let mode = Mode::Training(Draw::new([0; 2], 0));
             let zeros = Array2::zeros((rows, self.network.inputs()));
             self.network.values(&init, &mut state, zeros, mode);
             state
@@ -565,10 +567,12 @@ impl Training {
     fn by_oracle<F: Float>(&self, mnist: Option<&Split>) -> Result<Run, Error> {
         let mut parameters = self.init::<F>();
         let mut layers_state = self.first_state::<F>();
-        let ((rule, kept), criterion) = (self.optimizer.rule(), self.loss.criterion());
+        let (rule, kept) = self.optimizer.rule();
+        let criterion = self.loss.criterion();
         let zeros = |parameter: &Array2<F>| vec![Array2::zeros(parameter.raw_dim()); kept];
         let mut state: Vec<_> = parameters.iter().map(zeros).collect();
-        let (mut losses, mut first_gradient) = (Vec::new(), Vec::new());
+        let mut losses = Vec::new();
+        let mut first_gradient = Vec::new();
         for (count, step) in (0..self.losses.len()).zip(0..) {
             let (features, compared) = self.minibatch(mnist, count);
             let mode = Mode::Training(Draw::new([0; 2], step));
@@ -594,7 +598,8 @@ impl Training {
             }
         }
         let state = flat(&layers_state);
-        let (asked, mode) = (self.asked(mnist), Mode::Evaluation);
+        let asked = self.asked(mnist);
+        let mode = Mode::Evaluation;
         let values = self
             .network
             .values(&parameters, &mut layers_state, asked, mode);
@@ -609,8 +614,10 @@ impl Training {
 
     fn by_cpu<F: Float>(&self, mnist: Option<&Split>) -> Result<Run, Error> {
         let optimizer = self.optimizer.build(self.rate());
-        let (spec, examples) = (&self.network.spec, self.examples(mnist)?);
-        let (loss, sampling) = (self.loss.loss(), self.sampling());
+        let spec = &self.network.spec;
+        let examples = self.examples(mnist)?;
+        let loss = self.loss.loss();
+        let sampling = self.sampling();
         let mut trainer = cpu::Trainer::new(
             cpu::Network::<F>::new(spec).unwrap(),
             loss,
@@ -637,7 +644,8 @@ impl Training {
             pass.read_gradients()?
         } else {
             let expected = compared.values();
-            let (x, targets) = (features.get(), compared.targets(&expected));
+            let x = features.get();
+            let targets = compared.targets(&expected);
             let network = trainer.network();
             network.gradient(&self.loss.loss(), x.view(), targets)?
         };
@@ -677,8 +685,10 @@ impl Training {
             let targets = compared.targets(&expected);
             model.gradient(&self.loss.loss(), features.get().view(), targets)?
         };
-        let (loss, optimizer) = (self.loss.loss(), self.optimizer.build(self.rate()));
-        let (examples, sampling) = (self.examples(mnist)?, self.sampling());
+        let loss = self.loss.loss();
+        let optimizer = self.optimizer.build(self.rate());
+        let examples = self.examples(mnist)?;
+        let sampling = self.sampling();
         let mut trainer = Trainer::with_fusion(
             model, loss, optimizer, examples, self.batch, sampling, fusion,
         )?;
@@ -772,7 +782,8 @@ impl Training {
         });
         table.compare(place("final"), &run.last, &self.last, |_| allowed.last);
         if self.network.has_state() {
-            let (found, expected) = (&run.state, &self.last_state);
+            let found = &run.state;
+            let expected = &self.last_state;
             table.compare(place("final_state"), found, expected, |_| allowed.state);
         }
         let (what, allowed) = match self.asking {

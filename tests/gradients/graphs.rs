@@ -34,7 +34,8 @@ impl Rows {
         let mut numbers = Numbers::new(seed);
         let mut values =
             |columns| Array2::from_shape_simple_fn((ROWS, columns), || numbers.uniform());
-        let (x, values) = (values(network.features()), values(CLASSES));
+        let x = values(network.features());
+        let values = values(CLASSES);
         let classes = (0..ROWS).map(|row| u32::try_from(row % CLASSES).unwrap());
         let labels = Labels::from_classes(classes.collect(), CLASSES).unwrap();
         Self { x, labels, values }
@@ -67,16 +68,18 @@ fn check_by(case: &str, network: &Sequential, rows: &Rows, loss: &dyn Loss) {
     let is_of_classes = loss.targets() == wgrad::ops::TargetKind::Classes;
     let model = network.build(gpu()).unwrap();
     let mut definition = model.to_reference().unwrap();
-    let (x, values) = (rows.x.mapv(f64::from), rows.values.mapv(f64::from));
-    let (of_gpu, of_reference) = match is_of_classes {
-        true => (
+    let x = rows.x.mapv(f64::from);
+    let values = rows.values.mapv(f64::from);
+    let (of_gpu, of_reference) = if is_of_classes {
+        (
             Targets::Classes(rows.labels.indices()),
             Targets::Classes(rows.labels.indices()),
-        ),
-        false => (
+        )
+    } else {
+        (
             Targets::Values(rows.values.view()),
             Targets::Values(values.view()),
-        ),
+        )
     };
     let expected = definition.gradient(loss, x.view(), of_reference).unwrap();
     let numerical = definition.numerical_gradient(loss, x.view(), of_reference);

@@ -113,7 +113,8 @@ impl Mutator {
     fn write_number(&mut self, bytes: &mut [u8], at: usize) {
         let size = [2, 4, 8][self.numbers.below(3)];
         let value = self.edge();
-        let (little, big) = (value.to_le_bytes(), value.to_be_bytes());
+        let little = value.to_le_bytes();
+        let big = value.to_be_bytes();
         let written = match self.numbers.below(2) {
             0 => &little[..size],
             _ => &big[8 - size..],

@@ -44,7 +44,8 @@ fn trainer() -> Trainer {
     let labels = Labels::from_classes(vec![0, 1, 1, 0], 2).unwrap();
     let data = Dataset::new("four", 2, vec![0, 9, 200, 7, 3, 255, 90, 91], labels).unwrap();
     let sampling = Sampling::Shuffled { seed: 1 };
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Adam::new(1e-2));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Adam::new(1e-2);
     Trainer::new(spec.on_cpu().unwrap(), loss, optimizer, &data, 2, sampling).unwrap()
 }
 
@@ -270,7 +271,8 @@ fn change_header(mutator: &mut Mutator, bytes: &mut Vec<u8>) {
     let Some((header, data)) = rest.split_at_checked(length) else {
         return;
     };
-    let (header, data) = (header.to_vec(), data.to_vec());
+    let header = header.to_vec();
+    let data = data.to_vec();
     let Ok(Value::Object(mut object)) = serde_json::from_slice(&header) else {
         return;
     };
@@ -342,7 +344,8 @@ fn change_tensor(mutator: &mut Mutator, object: &mut Map<String, Value>) {
 
 fn change_metadata(mutator: &mut Mutator, object: &mut Map<String, Value>) {
     let word = |mutator: &mut Mutator| WORDS[mutator.numbers.below(WORDS.len())];
-    let (key, value) = (word(mutator), word(mutator));
+    let key = word(mutator);
+    let value = word(mutator);
     let metadata = object.entry("__metadata__").or_insert(json!({}));
     match (mutator.numbers.below(8), metadata.as_object_mut()) {
         (0, _) => *metadata = json!(7),

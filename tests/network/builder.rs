@@ -35,7 +35,8 @@ fn a_value_of_another_network_or_name_is_refused() {
     );
     // One of a clone is one of its own.
     let start = Sequential::input(3).layer(Linear::new(3));
-    let (skip, other) = (start.here(), Sequential::input(3).layer(Linear::new(3)));
+    let skip = start.here();
+    let other = Sequential::input(3).layer(Linear::new(3));
     assert!(start.clone().layer(Relu).add(&skip).output().is_ok());
     assert!(refused(&other.layer(Relu).add(&skip)).contains("one of this network"));
     for name in ["input", "layers.0", ""] {

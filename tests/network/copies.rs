@@ -54,8 +54,10 @@ fn assert_between(found: &ArrayD<f32>, own: &ArrayD<f32>, other: &ArrayD<f32>, s
 
 #[test]
 fn a_network_follows_another_by_shares() {
-    let (mut own, other) = (spec(1).build(gpu()).unwrap(), spec(2).build(gpu()).unwrap());
-    let (before, theirs) = (own.parameters().unwrap(), other.parameters().unwrap());
+    let mut own = spec(1).build(gpu()).unwrap();
+    let other = spec(2).build(gpu()).unwrap();
+    let before = own.parameters().unwrap();
+    let theirs = other.parameters().unwrap();
     let mut on_cpu = cpu::Network::<f32>::new(&spec(1)).unwrap();
     let other_on_cpu = cpu::Network::<f32>::new(&spec(2)).unwrap();
     own.mix(&other, 0.25).unwrap();
@@ -107,12 +109,15 @@ fn what_cannot_follow_is_told() {
 fn state_follows_too_and_other_parameters_do_not() {
     let named = |names, seed| Sequential::input(3).layer(Named(names)).seed(seed);
     let build = |seed| named(&["mean", "weight"], seed).build(gpu()).unwrap();
-    let (mut own, other) = (build(1), build(2));
-    let (before, theirs) = (own.state().unwrap(), other.state().unwrap());
+    let mut own = build(1);
+    let other = build(2);
+    let before = own.state().unwrap();
+    let theirs = other.state().unwrap();
     assert_ne!(before, theirs);
     let copy = own.try_clone().unwrap();
     let on_cpu = |seed| cpu::Network::<f32>::new(&named(&["mean", "weight"], seed)).unwrap();
-    let (mut own_on_cpu, other_on_cpu) = (on_cpu(1), on_cpu(2));
+    let mut own_on_cpu = on_cpu(1);
+    let other_on_cpu = on_cpu(2);
     own.mix(&other, 0.25).unwrap();
     own_on_cpu.mix(&other_on_cpu, 0.25).unwrap();
     let name = "layers.0.mean";

@@ -21,7 +21,8 @@ fn size(parameters: &Parameters, name: &str) -> f64 {
 /// another's estimates, √(1/2N) of N numbers each.
 #[test]
 fn weights_start_by_what_follows_them() {
-    let (he, lecun) = ((2.0f64 / 400.0).sqrt(), (1.0f64 / 400.0).sqrt());
+    let he = (2.0f64 / 400.0).sqrt();
+    let lecun = (1.0f64 / 400.0).sqrt();
     let start = || Sequential::input(400).layer(Linear::new(300));
     let end = |network: Sequential| network.layer(Linear::new(2));
     let skip = start()
@@ -108,7 +109,8 @@ fn two_hidden_layers_learn_a_function() {
     };
     let rmse = |spec: &Sequential| {
         let sampling = Sampling::WithReplacement { seed: 1 };
-        let (loss, optimizer) = (MeanSquaredError, Sgd::new(0.05));
+        let loss = MeanSquaredError;
+        let optimizer = Sgd::new(0.05);
         let mut trainer = cpu::Trainer::new(
             cpu::Network::<f32>::new(spec).unwrap(),
             loss,

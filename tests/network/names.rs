@@ -146,7 +146,8 @@ fn a_training_goes_on_from_a_parameter_that_was_written() {
         )
         .unwrap()
     };
-    let (mut written, mut untouched) = (new(), new());
+    let mut written = new();
+    let mut untouched = new();
     written.steps(5).unwrap();
     untouched.steps(5).unwrap();
     let value = written.model().parameter("layers.0.weight").unwrap();

@@ -80,7 +80,8 @@ impl Loss for Mute {
 #[test]
 fn a_loss_that_leaves_something_out_is_refused_wherever_it_is_given() {
     let table = surface(20, 4);
-    let (x, y) = (rows(3, 4), rows(3, 1));
+    let x = rows(3, 4);
+    let y = rows(3, 1);
     for (losses, doutputs, expected) in [
         (
             false,
@@ -94,7 +95,8 @@ fn a_loss_that_leaves_something_out_is_refused_wherever_it_is_given() {
         ),
         (false, true, "writes must be all of losses (1 × 2)"),
     ] {
-        let (loss, model) = (Mute { losses, doutputs }, model());
+        let loss = Mute { losses, doutputs };
+        let model = model();
         let targets = Targets::Values(y.view());
         let errors = [
             model.loss(&loss, x.view(), targets).map(drop),

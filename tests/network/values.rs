@@ -141,7 +141,8 @@ fn engines_train_branches_alike() {
         let network = branched();
         network.layer(Linear::new(1))
     };
-    let (loss, rate) = (MeanSquaredError, 0.02);
+    let loss = MeanSquaredError;
+    let rate = 0.02;
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, Sgd::new(rate), &table, 20, SAMPLING).unwrap();
     let mut on_cpu = cpu::Trainer::new(
@@ -153,7 +154,8 @@ fn engines_train_branches_alike() {
         SAMPLING,
     )
     .unwrap();
-    let (found, expected) = (on_gpu.steps(50).unwrap(), on_cpu.steps(50).unwrap());
+    let found = on_gpu.steps(50).unwrap();
+    let expected = on_cpu.steps(50).unwrap();
     for (step, (&found, &expected)) in found.iter().zip(&expected).enumerate() {
         let apart = (f64::from(found) - expected).abs();
         assert!(
@@ -206,7 +208,8 @@ fn plans_of_a_model_do_not_disturb_each_other() {
     let tensors = inputs.each_ref().map(|x| {
         let tensor =
             |label, columns| Tensor::zeros(gpu, label, [x.nrows(), columns], Element::F32).unwrap();
-        let (input, output) = (tensor("x", 4), tensor("y", 2));
+        let input = tensor("x", 4);
+        let output = tensor("y", 2);
         gpu.write(&input, x.as_slice().unwrap()).unwrap();
         (input, output)
     });

@@ -26,7 +26,8 @@ impl Case {
     pub(crate) fn network(&self) -> Network {
         let mut network = self.spec.on_cpu().unwrap();
         let mut numbers = Numbers::new(self.name.len() as u64);
-        let (mut parameters, mut state) = (network.parameters(), network.state());
+        let mut parameters = network.parameters();
+        let mut state = network.state();
         for name in names(&parameters) {
             scatter(&name, parameters.get_mut(&name).unwrap(), &mut numbers);
         }
@@ -66,9 +67,12 @@ fn scatter(name: &str, values: &mut ArrayD<f32>, numbers: &mut Numbers) {
         _ => 6,
     };
     let bound = (6.0 / fan_in as f32).sqrt();
-    values.mapv_inplace(|_| match name.ends_with("running_var") {
-        true => 1.25 + numbers.uniform(),
-        false => bound * numbers.uniform(),
+    values.mapv_inplace(|_| {
+        if name.ends_with("running_var") {
+            1.25 + numbers.uniform()
+        } else {
+            bound * numbers.uniform()
+        }
     });
 }
 

@@ -24,9 +24,10 @@ fn python() -> Option<PathBuf> {
         Some(named) => PathBuf::from(named),
         None => {
             let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python");
-            installed.join(match cfg!(windows) {
-                true => "Scripts/python.exe",
-                false => "bin/python",
+            installed.join(if cfg!(windows) {
+                "Scripts/python.exe"
+            } else {
+                "bin/python"
             })
         }
     };

@@ -90,8 +90,10 @@ fn a_file_says_what_it_is() {
 #[test]
 fn parameters_and_state_are_those_of_the_network() {
     for case in networks::all() {
-        let (network, (_, graph)) = (case.network(), decoded(&case));
-        let (parameters, state) = (network.parameters(), network.state());
+        let network = case.network();
+        let (_, graph) = decoded(&case);
+        let parameters = network.parameters();
+        let state = network.state();
         let mut initializers = graph.initializer.iter();
         for (name, values) in parameters.iter().chain(state.iter()) {
             let found = initializers.next().unwrap();

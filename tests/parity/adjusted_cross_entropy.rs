@@ -87,7 +87,8 @@ fn run(settings: &Settings, shape: [usize; 2], logits: &[f32], labels: &[u32]) -
 /// gradient may be off by before they are divided by the sum of weights. No weight is negative, so that their sums are
 /// off by no more than their terms.
 fn of_row(settings: &Settings, row: &[f64], label: usize) -> (f64, f64, Vec<f64>) {
-    let (classes, smoothing) = (row.len(), f64::from(settings.smoothing));
+    let classes = row.len();
+    let smoothing = f64::from(settings.smoothing);
     let softmax = Softmax::of(row);
     // A division, a subtraction, an addition and a product.
     let of_q = 2.5 * ULP + 3.0 * ROUNDING;
@@ -126,7 +127,9 @@ fn check(settings: &Settings, shape: [usize; 2], logits: &[f32], labels: &[u32])
     // As many additions as one invocation has, and a tree of 6; a division, and the product with the rows.
     let of_sum = (rows / 64.0 + 7.0) * ROUNDING + 2.5 * ULP + ROUNDING;
     let (mean, gradient) = settings.formula(&z, labels);
-    let (mut expected, mut tolerance, mut of_gradients) = (Vec::new(), Vec::new(), Vec::new());
+    let mut expected = Vec::new();
+    let mut tolerance = Vec::new();
+    let mut of_gradients = Vec::new();
     for (row, &label) in z.axis_chunks_iter(Axis(0), 1).zip(labels) {
         let (term, of_term, of_gradient) =
             of_row(settings, row.as_slice().unwrap(), label as usize);

@@ -105,7 +105,8 @@ fn of_evaluation(operands: &Operands, eps: f64) -> [Vec<f64>; 4] {
         let c = column / positions;
         let [mean, variance] = [0, 1].map(|i| f(&operands.state[i], c));
         let [weight, bias] = [0, 1].map(|i| f(&operands.parameters[i], c));
-        let (x, dy) = (f64::from(x), f64::from(dy));
+        let x = f64::from(x);
+        let dy = f64::from(dy);
         let inverse = 1.0 / (variance + eps).sqrt();
         let normal = ((x - mean) * inverse).abs();
         let product = (weight * normal).abs();

@@ -37,8 +37,10 @@ fn check(shape: [usize; 2], [z, t]: [&[f32]; 2]) {
     let [losses, dlogits] = run(&BinaryCrossEntropy, shape, [z, t]);
     let of =
         |values: &[f32]| Array2::from_shape_fn(shape, |(r, c)| f64::from(values[r * columns + c]));
-    let (z, t) = (of(z), of(t));
-    let (mut row_losses, mut errors) = (Vec::new(), Vec::new());
+    let z = of(z);
+    let t = of(t);
+    let mut row_losses = Vec::new();
+    let mut errors = Vec::new();
     for row in 0..rows {
         let [z, t] = [&z, &t].map(|all| all.slice(s![row..=row, ..]));
         let (loss, _) = formula(z, t);

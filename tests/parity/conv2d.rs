@@ -93,8 +93,12 @@ fn all_images() -> Vec<Images> {
     let mut numbers = Numbers::new(1);
     for _ in 0..16 {
         let mut pair = |from: usize, below: usize| [(); 2].map(|()| from + numbers.below(below));
-        let (kernel, stride, padding, dilation) = (pair(1, 4), pair(1, 3), pair(0, 4), pair(1, 3));
-        let ([height, width], [rows, channels]) = (pair(10, 9), pair(1, 5));
+        let kernel = pair(1, 4);
+        let stride = pair(1, 3);
+        let padding = pair(0, 4);
+        let dilation = pair(1, 3);
+        let [height, width] = pair(10, 9);
+        let [rows, channels] = pair(1, 5);
         let outputs = pair(1, 20)[0];
         all.push(images(
             rows,
@@ -250,7 +254,9 @@ fn expected<const N: usize>(
     case: &Case,
     pass: impl Fn(&Array2<f64>, &Array2<f64>, &[Array2<f64>]) -> [Array2<f64>; N],
 ) -> [Expected; N] {
-    let (x, dy, parameters) = (case.x(), case.dy(), case.matrices());
+    let x = case.x();
+    let dy = case.dy();
+    let parameters = case.matrices();
     let absolute = |values: &Array2<f64>| values.mapv(f64::abs);
     let of_absolute: Vec<_> = parameters.iter().map(absolute).collect();
     Expected::of([
@@ -444,12 +450,14 @@ fn convolutions_in_several_dispatches_are_the_whole() {
         assert!(gradients == whole, "{variant:?}");
     }
     let images = large();
-    let (rows, input) = (images.rows, images.input);
+    let rows = images.rows;
+    let input = images.input;
     let [x, w, b, y] = [[rows, input.len()], [64, 18], [1, 64], [rows, 64 * 38 * 38]]
         .map(|shape| Tensor::zeros(parted, "a tensor", shape, Element::F32).unwrap());
     for variant in Variant::OF_FLOATS {
         let mut recorder = Recorder::new(parted);
-        let (parameters, layer) = ([w.clone(), b.clone()], &images.layer);
+        let parameters = [w.clone(), b.clone()];
+        let layer = &images.layer;
         let pass = Forward::new(&x, &parameters, &y, Mode::Evaluation).with_input(input);
         variant.forward(&mut recorder, layer, &pass).unwrap();
         let dispatches = recorder.finish().unwrap().len();
@@ -491,7 +499,8 @@ fn the_longest_sums_are_whole() {
         let images = images(1, [channels, 1, 1], 1, 1, plain);
         let case = Case::new(&images, Fill::Integers, variant == Variant::Bytes);
         let bench = Bench::new(gpu());
-        let (x, parameters) = (case.upload_x(&bench), case.upload_parameters(&bench));
+        let x = case.upload_x(&bench);
+        let parameters = case.upload_parameters(&bench);
         let y = bench.output("y", [1, 1]);
         let pass = Forward::new(&x, &parameters, &y, Mode::Evaluation).with_input(images.input);
         let mut recorder = Recorder::new(gpu());

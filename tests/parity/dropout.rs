@@ -58,10 +58,8 @@ fn outputs(dropout: Dropout, shape: [usize; 2], at: At, x: &[f32]) -> (Vec<f32>,
     let x = Array2::from_shape_fn((rows, columns), |(r, c)| f64::from(x[r * columns + c]));
     let training = |(key, step)| reference::Mode::Training(reference::Draw::new(key, step));
     let mode = at.map_or(reference::Mode::Evaluation, training);
-    let (twin, unread) = (
-        dropout.reference(),
-        Array2::from_elem(x.raw_dim(), f64::NAN),
-    );
+    let twin = dropout.reference();
+    let unread = Array2::from_elem(x.raw_dim(), f64::NAN);
     let twin = f64::of(&twin);
     let mut expected = [unread.clone(), unread.clone()];
     let [y_expected, dx_expected] = expected.each_mut().map(|values| values.view_mut());

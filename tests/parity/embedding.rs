@@ -89,7 +89,8 @@ fn embedding_of_what_is_no_index_is_nan() {
     let found = operands.on_gpu("no index", gpu(), layer, true);
     let expected = operands.by_reference(layer, true);
     for (at, (found, expected)) in found[0].1.iter().zip(&expected[0]).enumerate() {
-        let (row, is_first) = (at / 4, at % 4 < 2);
+        let row = at / 4;
+        let is_first = at % 4 < 2;
         assert_eq!(
             found.is_nan(),
             row < NONE.len() && is_first,

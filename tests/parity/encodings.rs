@@ -63,7 +63,8 @@ fn check_frequency(octaves: usize, shape: [usize; 2], x: impl Fn(&mut Numbers) -
     let dy = operands.dy.as_slice().unwrap().chunks_exact(2 * octaves);
     let of_dx = waves.zip(dy).map(|(y, dy)| {
         let pairs = y.chunks_exact(2).zip(dy.chunks_exact(2)).enumerate();
-        let (mut absolute, mut flushed) = (0.0, 0.0);
+        let mut absolute = 0.0;
+        let mut flushed = 0.0;
         for (octave, (y, dy)) in pairs {
             let [of_sine, of_cosine] = [dy[0], dy[1]].map(f64::from);
             absolute += frequency(octave) * ((y[1] * of_sine).abs() + (y[0] * of_cosine).abs());
@@ -161,10 +162,12 @@ fn check_one_blob(bins: usize, shape: [usize; 2], x: impl Fn(&mut Numbers) -> f3
     let of_y = of_y.map(|(x, bin)| blob(x, bin)[3]);
     let dy = operands.dy.as_slice().unwrap().chunks_exact(bins);
     let of_dx = x.iter().zip(dy).map(|(&x, dy)| {
-        let (mut absolute, mut error) = (0.0, 0.0);
+        let mut absolute = 0.0;
+        let mut error = 0.0;
         for (bin, &dy) in dy.iter().enumerate() {
             let [u, of_u, height, of_height] = blob(x, bin);
-            let (dy, u) = (f64::from(dy).abs(), u.abs().min(15.0));
+            let dy = f64::from(dy).abs();
+            let u = u.abs().min(15.0);
             absolute += dy * u * height;
             error += dy * (of_u.min(1.0) * height + (u + 1.0) * of_height) + 4.0 * FLUSHED;
         }
@@ -242,7 +245,8 @@ impl Bounded {
 
     /// A division has 2.5 ULP.
     fn over(self, divisor: f64) -> Self {
-        let (value, error) = (self.0 / divisor, self.1 / divisor);
+        let value = self.0 / divisor;
+        let error = self.1 / divisor;
         Self(value, error + 2.5 * ULP * (value.abs() + error) + FLUSHED)
     }
 }
@@ -253,7 +257,8 @@ fn legendre(l: usize, m: usize, z: f64) -> Bounded {
         return Bounded::exact(0.0);
     }
     let first = (1..=m).map(|k| (2 * k - 1) as f64).product();
-    let (mut before, mut value) = (Bounded::exact(0.0), Bounded::exact(first));
+    let mut before = Bounded::exact(0.0);
+    let mut value = Bounded::exact(first);
     for k in m + 1..=l {
         let next = Bounded::exact(z).by((2 * k - 1) as f64).times(value);
         let next = next
@@ -287,7 +292,8 @@ fn harmonic(output: usize, [x, y, z]: [f64; 3]) -> [Bounded; 4] {
     let twice = if m == 0 { 1.0 } else { 2.0 };
     let norm = (twice * (2 * l + 1) as f64 / (4.0 * PI) / quotient).sqrt();
     let norm = Bounded::rounded(if m.is_multiple_of(2) { norm } else { -norm }, 0.0);
-    let (along, slope) = (legendre(l, m, z), legendre(l, m + 1, z));
+    let along = legendre(l, m, z);
+    let slope = legendre(l, m + 1, z);
     let around = part(power([x, y], m));
     let below = power([x, y], m.max(1) - 1).map(|of| of.by(m as f64));
     let turned = [below[1].by(-1.0), below[0]];
@@ -316,7 +322,8 @@ fn check_harmonics(degrees: usize, rows: usize, adapter: &wgrad::Gpu) {
     }
     let found = operands.on_gpu(&case, adapter, &layer, false);
     let expected = operands.by_reference(&layer, false);
-    let (mut of_y, mut of_dx) = (Vec::new(), Vec::new());
+    let mut of_y = Vec::new();
+    let mut of_dx = Vec::new();
     for (v, dy) in operands.x.rows().into_iter().zip(operands.dy.rows()) {
         let v = [v[0], v[1], v[2]].map(f64::from);
         let mut sums = [Bounded::exact(0.0); 3];

@@ -79,9 +79,11 @@ fn flushed(values: &[f32]) -> Vec<f32> {
 fn on_the_cpu(layer: &dyn Layer, xs: &[f32], dys: &[f32]) -> [Array2<f32>; 2] {
     let twin = layer.reference();
     let [mut y, mut dx] = [(); 2].map(|()| Array2::zeros((1, xs.len())));
-    let (input, mode) = ((row(xs), xs.len().into()), reference::Mode::Evaluation);
+    let input = (row(xs), xs.len().into());
+    let mode = reference::Mode::Evaluation;
     f32::of(&twin).forward(reference::Forward::new(input, &[], y.view_mut(), mode));
-    let (values, dx_view) = ([y.view(), row(dys)], Some(dx.view_mut()));
+    let values = [y.view(), row(dys)];
+    let dx_view = Some(dx.view_mut());
     f32::of(&twin).backward(reference::Backward::new(input, values, dx_view, mode));
     [y, dx]
 }
@@ -152,9 +154,12 @@ fn products_of_extremes_are_those_of_the_cpu() {
             let w = bench.input("w", [1, ws.len()], &ws);
             let b = bench.input("b", [1, ws.len()], &[0.0; 3]);
             let y = bench.output("y", shape);
-            bench.run(&case, 1, |recorder| match relu {
-                true => variant.forward_relu(recorder, &x, &[w, b], &y),
-                false => variant.forward(recorder, &x, &[w, b], &y),
+            bench.run(&case, 1, |recorder| {
+                if relu {
+                    variant.forward_relu(recorder, &x, &[w, b], &y);
+                } else {
+                    variant.forward(recorder, &x, &[w, b], &y);
+                }
             });
             let expected = Array2::from_shape_fn(shape, |(r, c)| {
                 let y = 0.0 + EXTREMES[r] * ws[c];

@@ -15,11 +15,13 @@ const SAMPLING: Sampling = Sampling::WithReplacement { seed: 1 };
 fn steps_of_a_frame_grow_to_its_time() {
     let digits = synthetic::digits_of(1, 200, 10).unwrap();
     let model = TwoLayerNet::spec(784, 20, 10).build(gpu()).unwrap();
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 10, SAMPLING).unwrap();
     let first = trainer.advance_within(FRAME).unwrap();
     assert_eq!(first, 1, "nothing is known");
-    let (mut most, mut taken) = (1, 1);
+    let mut most = 1;
+    let mut taken = 1;
     for _frame in 0..1000 {
         // In a browser this is where the next frame would be waited for.
         block_on(gpu().wait_async()).unwrap();
@@ -38,10 +40,12 @@ fn steps_of_a_frame_grow_to_its_time() {
 fn the_cpu_takes_steps_for_the_time_of_a_frame() {
     let digits = synthetic::digits_of(1, 200, 10).unwrap();
     let network = TwoLayerNet::spec(784, 20, 10).on_cpu().unwrap();
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let trainer = cpu::Trainer::new(network, loss, optimizer, &digits.train, 10, SAMPLING);
     let mut trainer: Box<dyn Train> = Box::new(trainer.unwrap());
-    let (mut most, mut taken) = (0, 0);
+    let mut most = 0;
+    let mut taken = 0;
     // Something else may take the processor for one of them.
     for _frame in 0..100 {
         let steps = trainer.advance_within(FRAME).unwrap();

@@ -33,7 +33,8 @@ impl Grid {
     }
 
     fn levels(&self) -> Vec<Level> {
-        let (mut first, mut levels) = (0, Vec::new());
+        let mut first = 0;
+        let mut levels = Vec::new();
         for level in 0..self.levels {
             let exponent = i32::try_from(level).unwrap();
             let cells = (self.base as f64 * f64::from(self.growth).powi(exponent)).floor();
@@ -57,7 +58,8 @@ impl Grid {
 
     /// The entry of each corner of a position's cell, and the fraction along each axis.
     fn cell(&self, level: Level, x: ArrayView1<'_, f32>) -> (Vec<usize>, Vec<f64>) {
-        let (mut cells, mut fractions) = (Vec::new(), Vec::new());
+        let mut cells = Vec::new();
+        let mut fractions = Vec::new();
         for &x in x {
             let position = f64::from(x.clamp(0.0, 1.0)) * level.cells as f64;
             let cell = position.floor().min((level.cells - 1) as f64);
@@ -76,16 +78,14 @@ impl Grid {
                 .map(|(d, cell)| cell + (corner >> d & 1));
             let at: Vec<usize> = at.collect();
             let corners = (level.cells + 1).pow(u32::try_from(self.dimensions).unwrap());
-            let entry = match corners <= self.table_size {
-                true => at
-                    .iter()
+            let entry = if corners <= self.table_size {
+                at.iter()
                     .rev()
-                    .fold(0, |sum, at| sum * (level.cells + 1) + at),
-                false => {
-                    let hash = at.iter().zip([1u64, 2_654_435_761, 805_459_861]);
-                    let hash = hash.fold(0, |hash, (&at, prime)| hash ^ (at as u64 * prime));
-                    usize::try_from(hash % self.table_size as u64).unwrap()
-                }
+                    .fold(0, |sum, at| sum * (level.cells + 1) + at)
+            } else {
+                let hash = at.iter().zip([1u64, 2_654_435_761, 805_459_861]);
+                let hash = hash.fold(0, |hash, (&at, prime)| hash ^ (at as u64 * prime));
+                usize::try_from(hash % self.table_size as u64).unwrap()
             };
             level.first + entry
         });

@@ -132,9 +132,10 @@ impl Case {
             inputs = outputs;
         }
         let x = numbers.fill(rows * network.inputs, Fill::Moderate);
-        let x = match network.rectified {
-            true => x.into_iter().map(|x| x.max(0.0)).collect(),
-            false => x,
+        let x = if network.rectified {
+            x.into_iter().map(|x| x.max(0.0)).collect()
+        } else {
+            x
         };
         let unit = |_| numbers.uniform();
         let values: Vec<f32> = (0..rows * outputs).map(unit).collect();
@@ -158,7 +159,8 @@ impl Case {
     }
 
     fn layers(&self) -> Vec<HeadLayer> {
-        let (mut at, mut inputs) = (0, self.network.inputs);
+        let mut at = 0;
+        let mut inputs = self.network.inputs;
         let mut layers = Vec::new();
         for &(outputs, behind) in self.network.layers {
             let weight = at;
@@ -208,7 +210,8 @@ struct Found {
 
 fn run(name: &str, case: &Case, form: Form) -> Found {
     let bench = Bench::new(gpu());
-    let (rows, network) = (case.rows, &case.network);
+    let rows = case.rows;
+    let network = &case.network;
     let head = Head::new(case.layers(), network.rectified, form, gpu()).unwrap();
     let (slots, values) = head.scratch_shapes(rows);
     let nothing = |label: &str, shape: [usize; 2]| {
@@ -346,9 +349,10 @@ fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
     match loss {
         Robust => {
             let delta = f64::from(DELTA);
-            let loss = match d.abs() <= delta {
-                true => d * d / 2.0,
-                false => delta * (d.abs() - delta / 2.0),
+            let loss = if d.abs() <= delta {
+                d * d / 2.0
+            } else {
+                delta * (d.abs() - delta / 2.0)
             };
             let slope = d.clamp(-delta, delta);
             let rounded = 4.0 * ROUNDING * (delta * d.abs() + delta * delta + d * d);
@@ -375,10 +379,12 @@ fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
         }
         Relative => {
             let size = y * y + f64::from(EPSILON);
-            let (loss, slope) = (d * d / size, 2.0 * d / size);
+            let loss = d * d / size;
+            let slope = 2.0 * d / size;
             // Derivatives by y at most, wherever it may be.
             let least = (y.abs() - off).max(0.0).powi(2) + f64::from(EPSILON);
-            let (d, y) = (d.abs() + off_d, y.abs() + off);
+            let d = d.abs() + off_d;
+            let y = y.abs() + off;
             let bend = 2.0 / least + 4.0 * d * y / (least * least);
             let steep = 2.0 * d / least + 2.0 * y * d * d / (least * least);
             // Difference, square, sum and product below the line; the quotient; and once more the difference.
@@ -405,7 +411,8 @@ fn compare(case: &Case, y: &Bounded) -> ([f64; 2], Bounded) {
     }
     let t = matrix(case.rows, &case.values);
     let scale = 1.0 / t.len() as f64;
-    let (mut mean, mut dy) = ([0.0; 2], y.clone());
+    let mut mean = [0.0; 2];
+    let mut dy = y.clone();
     let all = y.value.iter().zip(&y.error).zip(&t);
     for (((&y, &off), &t), (dy, dy_error)) in all.zip(dy.value.iter_mut().zip(&mut dy.error)) {
         let Term { loss, slope } = term(case.network.loss, y, off, t);
@@ -456,7 +463,8 @@ fn check(name: &str, case: &Case, found: &Found) {
         parts.extend(layer.bias.map(|at| (at, delta.sum_of_rows())));
         for (at, part) in parts {
             let of_layer = &found.gradients[at..][..part.value.len()];
-            let (values, errors) = (part.value.iter().copied(), part.error.iter().copied());
+            let values = part.value.iter().copied();
+            let errors = part.error.iter().copied();
             assert_close(
                 &format!("{name}: gradients of layer {index}"),
                 of_layer,
@@ -474,7 +482,8 @@ fn check(name: &str, case: &Case, found: &Found) {
             }
         });
     }
-    let (values, errors) = (delta.value.iter().copied(), delta.error.iter().copied());
+    let values = delta.value.iter().copied();
+    let errors = delta.error.iter().copied();
     assert_close(&format!("{name}: dx"), &found.dx, values, errors);
 }
 

@@ -200,7 +200,8 @@ impl Expected {
 
 fn forward(x: ArrayView2<'_, f64>, parameters: &[Array2<f64>]) -> Array2<f64> {
     let mut y = Array2::zeros((x.nrows(), parameters[0].ncols()));
-    let (input, mode) = ((x, x.ncols().into()), reference::Mode::Evaluation);
+    let input = (x, x.ncols().into());
+    let mode = reference::Mode::Evaluation;
     let pass = reference::Forward::new(input, parameters, y.view_mut(), mode);
     reference::Linear.forward(pass);
     y
@@ -211,7 +212,8 @@ fn backward(x: &Array2<f64>, dy: &Array2<f64>, parameters: &[Array2<f64>]) -> [A
     let unread = Array2::zeros(dy.raw_dim());
     let mut dx = Array2::zeros(x.raw_dim());
     let mut gradients = [0, 1].map(|index: usize| Array2::zeros(parameters[index].raw_dim()));
-    let (input, mode) = ((x.view(), x.ncols().into()), reference::Mode::Evaluation);
+    let input = (x.view(), x.ncols().into());
+    let mode = reference::Mode::Evaluation;
     let values = [unread.view(), dy.view()];
     let pass = reference::Backward::new(input, values, Some(dx.view_mut()), mode);
     reference::Linear.backward(pass.with_parameters(parameters, &mut gradients));
@@ -448,7 +450,8 @@ fn the_longest_sums_are_whole() {
 #[test]
 fn a_wide_bias_is_folded_into_two_dimensions() {
     let outputs = 65_535 * 64 + 1;
-    let (x_values, ones) = ([3.0, -2.0], vec![1.0; outputs]);
+    let x_values = [3.0, -2.0];
+    let ones = vec![1.0; outputs];
     let dy_values = Numbers::new(3).fill(2 * outputs, Fill::Integers);
     let bench = Bench::new(gpu());
     let x = bench.input("x", [2, 1], &x_values);

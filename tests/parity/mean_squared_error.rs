@@ -14,13 +14,17 @@ fn check(shape: [usize; 2], fill: Fill) {
     let [rows, columns] = shape;
     let mut numbers = Numbers::new((rows * 1_000 + columns) as u64);
     let mut values = || numbers.fill(rows * columns, fill);
-    let (y, t) = (values(), values());
+    let y = values();
+    let t = values();
     let [losses, dy] = run(&MeanSquaredError, shape, [&y, &t]);
 
     let of =
         |values: &[f32]| Array2::from_shape_fn(shape, |(r, c)| f64::from(values[r * columns + c]));
-    let (y, t) = (of(&y), of(&t));
-    let (mut gradient, mut row_losses, mut errors) = (Array2::zeros(shape), Vec::new(), Vec::new());
+    let y = of(&y);
+    let t = of(&t);
+    let mut gradient = Array2::zeros(shape);
+    let mut row_losses = Vec::new();
+    let mut errors = Vec::new();
     formula(y.view(), t.view(), gradient.view_mut());
     for row in 0..rows {
         let [y, t] = [&y, &t].map(|all| all.slice(wgrad::ndarray::s![row..=row, ..]));
@@ -54,7 +58,8 @@ fn gradient_of_mean_squared_error_is_its_derivative() {
     let shape = [3, 4];
     let mut numbers = Numbers::new(2);
     let mut random = || Array2::from_shape_simple_fn(shape, || f64::from(numbers.uniform()));
-    let (mut y, t) = (random(), random());
+    let mut y = random();
+    let t = random();
     let mut dy = Array2::zeros(shape);
     let mut loss = |y: &Array2<f64>| {
         let value = formula(y.view(), t.view(), dy.view_mut());

@@ -29,9 +29,12 @@ fn parameters_move_by_their_share() {
                     .map(|(&own, &other)| (f64::from(own), f64::from(other)))
             };
             let share = f64::from(share);
-            let moved = pairs().map(|(own, other)| match share == 1.0 {
-                true => other,
-                false => own + share * (other - own),
+            let moved = pairs().map(|(own, other)| {
+                if share == 1.0 {
+                    other
+                } else {
+                    own + share * (other - own)
+                }
             });
             let tolerance = pairs().map(|(own, other)| {
                 let step = share * (other - own).abs();

@@ -89,13 +89,12 @@ impl Operands {
     ) -> Results {
         let bench = Bench::new(gpu);
         let flat = |values: &Array2<f32>| values.iter().copied().collect::<Vec<_>>();
-        let (rows, output) = (self.x.nrows(), self.spec.output);
+        let rows = self.x.nrows();
+        let output = self.spec.output;
         let x = bench.input("x", (rows, self.input), &flat(&self.x));
         let dy = bench.input("dy", (rows, output), &flat(&self.dy));
-        let (y, dx) = (
-            bench.output("y", (rows, output)),
-            bench.output("dx", (rows, self.input)),
-        );
+        let y = bench.output("y", (rows, output));
+        let dx = bench.output("dx", (rows, self.input));
         let parameters = self.spec.parameters.iter().zip(&self.parameters);
         let parameters = parameters
             .map(|(spec, values)| bench.input(spec.name, spec.tensor_shape(), &flat(values)));
@@ -104,9 +103,12 @@ impl Operands {
         let gradients = gradients.map(|spec| bench.output(spec.name, spec.tensor_shape()));
         let gradients: Vec<Tensor> = gradients.collect();
         let state = self.spec.state.iter().zip(&self.state);
-        let state = state.map(|(spec, values)| match is_training {
-            true => bench.changed(spec.name, spec.tensor_shape(), &flat(values)),
-            false => bench.input(spec.name, spec.tensor_shape(), &flat(values)),
+        let state = state.map(|(spec, values)| {
+            if is_training {
+                bench.changed(spec.name, spec.tensor_shape(), &flat(values))
+            } else {
+                bench.input(spec.name, spec.tensor_shape(), &flat(values))
+            }
         });
         let state: Vec<Tensor> = state.collect();
         let kept: Vec<Tensor> = self
@@ -114,9 +116,10 @@ impl Operands {
             .map(|(name, shape)| bench.output(name, shape))
             .collect();
         let step = bench.input_u32("step", [1, 1], &[3]);
-        let mode = match is_training {
-            true => Mode::Training(Draw::new([1, 2], &step)),
-            false => Mode::Evaluation,
+        let mode = if is_training {
+            Mode::Training(Draw::new([1, 2], &step))
+        } else {
+            Mode::Evaluation
         };
         bench.run(case, 1, |recorder| {
             let pass = Forward::new(&x, &parameters, &y, mode);
@@ -137,21 +140,25 @@ impl Operands {
     pub(crate) fn by_reference(&self, layer: &dyn Layer, is_training: bool) -> Vec<Vec<f64>> {
         let cast = |values: &Array2<f32>| values.mapv(f64::from);
         let unwritten = |dims: [usize; 2]| Array2::from_elem(dims, f64::NAN);
-        let (x, dy) = (cast(&self.x), cast(&self.dy));
+        let x = cast(&self.x);
+        let dy = cast(&self.dy);
         let parameters: Vec<Array2<f64>> = self.parameters.iter().map(cast).collect();
         let mut state: Vec<Array2<f64>> = self.state.iter().map(cast).collect();
         let mut kept: Vec<_> = self
             .kept()
             .map(|(_, shape)| unwritten(shape.dims()))
             .collect();
-        let (mut y, mut dx) = (unwritten(dy.dim().into()), unwritten(x.dim().into()));
+        let mut y = unwritten(dy.dim().into());
+        let mut dx = unwritten(x.dim().into());
         let gradients = parameters.iter().map(|of| unwritten(of.dim().into()));
         let mut gradients: Vec<_> = gradients.collect();
-        let mode = match is_training {
-            true => reference::Mode::Training(reference::Draw::new([1, 2], 3)),
-            false => reference::Mode::Evaluation,
+        let mode = if is_training {
+            reference::Mode::Training(reference::Draw::new([1, 2], 3))
+        } else {
+            reference::Mode::Evaluation
         };
-        let (twin, input) = (layer.reference(), (x.view(), self.input));
+        let twin = layer.reference();
+        let input = (x.view(), self.input);
         let pass = reference::Forward::new(input, &parameters, y.view_mut(), mode);
         f64::of(&twin).forward(pass.with_state(&mut state).with_kept(&mut kept));
         let of_output = [y.view(), dy.view()];

@@ -133,7 +133,8 @@ fn by_reference<F: Float>(
         .iter()
         .map(|kept| Array2::from_elem(kept.tensor_shape(rows).dims(), F::nan()));
     let mut kept: Vec<Array2<F>> = kept.collect();
-    let (twin, mode) = (layer.reference(), reference::Mode::Evaluation);
+    let twin = layer.reference();
+    let mode = reference::Mode::Evaluation;
     let twin = F::of(&twin);
     let pass = reference::Forward::new((x.view(), image), &[], y.view_mut(), mode);
     twin.forward(pass.with_kept(&mut kept));
@@ -150,7 +151,8 @@ fn bits(values: &[f32]) -> Vec<u32> {
 
 /// Nothing is rounded but sums of gradients, which have the reference's order.
 fn check_max(bench: &Bench<'_>, case: &Case, x: &[f32]) {
-    let (layer, of_x) = (case.max(), (case.rows, Shape::from(case.image)));
+    let layer = case.max();
+    let of_x = (case.rows, Shape::from(case.image));
     let elements = case.rows * output(&layer, of_x.1).len();
     let dy = Numbers::new(5).fill(elements, Fill::Moderate);
     let [y, dx, winner] = on_gpu(bench, &layer, of_x, [x, &dy]);
@@ -199,7 +201,8 @@ fn behind_a_relu_the_gradient_of_max_pooling_is_that_by_the_input_of_the_relu() 
         let rectified = |x: &f32| if *x > 0.0 { *x } else { 0.0 };
         let x = Numbers::new(11).fill(case.inputs(), Fill::Integers);
         let x: Vec<f32> = x.iter().map(rectified).collect();
-        let (layer, of_x) = (case.max(), (case.rows, Shape::from(case.image)));
+        let layer = case.max();
+        let of_x = (case.rows, Shape::from(case.image));
         let elements = case.rows * output(&layer, of_x.1).len();
         let dy = Numbers::new(5).fill(elements, Fill::Moderate);
         let [y, dx, winner] = by_reference::<f32>(&layer, of_x, [&x, &dy]);

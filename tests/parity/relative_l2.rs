@@ -29,10 +29,12 @@ fn check(epsilon: f32, shape: [usize; 2], [y, t]: [&[f32]; 2]) {
     let [losses, dy] = run(&RelativeL2::new(epsilon), shape, [y, t]);
     let of =
         |values: &[f32]| Array2::from_shape_fn(shape, |(r, c)| f64::from(values[r * columns + c]));
-    let (y, t) = (of(y), of(t));
+    let y = of(y);
+    let t = of(t);
     // A square that is flushed, and one below the line.
     let flushed = 4.0 * FLUSHED / f64::from(epsilon.min(1.0));
-    let (mut row_losses, mut errors) = (Vec::new(), Vec::new());
+    let mut row_losses = Vec::new();
+    let mut errors = Vec::new();
     for row in 0..rows {
         let [y, t] = [&y, &t].map(|all| all.slice(s![row..=row, ..]));
         let (loss, _) = formula(epsilon, y, t);
@@ -56,7 +58,8 @@ fn relative_l2_and_its_gradient_are_their_formulas() {
         for fill in [Fill::Integers, Fill::Moderate, Fill::Extreme] {
             let mut numbers = Numbers::new((shape[0] * 1_000 + shape[1]) as u64);
             let mut values = || numbers.fill(shape[0] * shape[1], fill);
-            let (y, t) = (values(), values());
+            let y = values();
+            let t = values();
             for epsilon in EPSILONS {
                 check(epsilon, shape, [&y, &t]);
             }

@@ -81,7 +81,8 @@ impl Softmax {
 
     /// Minus the logarithm of the probability of a class, and what it may be off by.
     pub(crate) fn loss(&self, class: usize) -> [f64; 2] {
-        let (log, z) = (self.sum.ln(), self.z[class]);
+        let log = self.sum.ln();
+        let z = self.z[class];
         let of_loss = self.of_sum + self.of_log + ROUNDING * z.abs() + ROUNDING * (log - z);
         [log - z, of_loss]
     }

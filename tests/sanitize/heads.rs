@@ -62,7 +62,9 @@ pub(crate) fn recorded(
     loss: &dyn Loss,
     [is_biased, is_rectified, has_dx]: Settings,
 ) -> Recorded {
-    let (mut layers, mut at, mut width) = (Vec::new(), 0, *inputs);
+    let mut layers = Vec::new();
+    let mut at = 0;
+    let mut width = *inputs;
     for &(outputs, activation) in widths {
         let weight = at;
         at += width * outputs;
@@ -91,9 +93,10 @@ pub(crate) fn recorded(
     let y = tensor("y", [rows, width], 5);
     let losses = tensor("losses", [1, rows], 6);
     let of_classes = loss.targets() == wgrad::ops::TargetKind::Classes;
-    let targets = match of_classes {
-        true => Tensor::zeros(gpu, "labels", [1, rows], Element::U32).unwrap(),
-        false => tensor("targets", [rows, width], 7),
+    let targets = if of_classes {
+        Tensor::zeros(gpu, "labels", [1, rows], Element::U32).unwrap()
+    } else {
+        tensor("targets", [rows, width], 7)
     };
     let pass = HeadPass {
         parameters: &parameters,

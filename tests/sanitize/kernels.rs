@@ -72,9 +72,10 @@ pub(crate) fn words(label: &str, shape: [usize; 2], below: usize, seed: u64) -> 
 
 /// What a layer is given: floats, or as many bytes in words.
 pub(crate) fn input_of(is_bytes: bool, [rows, width]: [usize; 2]) -> Tensor {
-    match is_bytes {
-        true => words("x", [rows, width.div_ceil(4)], 1 << 32, 1),
-        false => tensor("x", [rows, width], 1),
+    if is_bytes {
+        words("x", [rows, width.div_ceil(4)], 1 << 32, 1)
+    } else {
+        tensor("x", [rows, width], 1)
     }
 }
 
@@ -206,7 +207,8 @@ fn with_parameters(
             .map(|spec| tensor(spec.name, spec.tensor_shape(), 6));
         tensors.collect()
     };
-    let (parameters, gradients) = (all(&spec.parameters), all(&spec.parameters));
+    let parameters = all(&spec.parameters);
+    let gradients = all(&spec.parameters);
     let state = all(&spec.state);
     for tensor in &state {
         gpu().write(tensor, &vec![1.0f32; tensor.len()]).unwrap();
@@ -288,7 +290,8 @@ fn convolution(
             .map(move |shape| tensor("a parameter", shape, seed))
             .collect::<Vec<_>>()
     };
-    let (parameters, gradients) = (like(2), like(3));
+    let parameters = like(2);
+    let gradients = like(3);
     let [y, dy] = [4, 5].map(|seed| tensor("y", [rows, spec.output.len()], seed));
     let dx = tensor("dx", [rows, input.len()], 6);
     let pass = Forward::new(&x, &parameters, &y, Mode::Evaluation).with_input(input);
@@ -324,7 +327,8 @@ fn layers(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
 fn pools(recorder: &mut Recorder<'_>, rows: usize, image: Shape) {
     let overlapping = MaxPool2d::new(3).stride(2).padding(1);
     let mean = AvgPool2d::new(3).stride([1, 2]).padding(1);
-    let (apart, global) = (MaxPool2d::new(2).padding(1), AvgPool2d::global());
+    let apart = MaxPool2d::new(2).padding(1);
+    let global = AvgPool2d::global();
     let max = [apart, overlapping];
     let layers: [&dyn Layer; 5] = [&apart, &overlapping, &mean, &global, &Flatten];
     for layer in layers {

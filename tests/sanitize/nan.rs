@@ -247,10 +247,8 @@ fn pooled(faults: &mut Faults) {
     for (layer, (rows, image)) in layers.iter().flat_map(|it| IMAGES.map(|image| (it, image))) {
         let image = Shape::from(image);
         let spec = layer.spec(&image).unwrap();
-        let (x, y) = (
-            tensor("x", (rows, image), 1),
-            tensor("y", (rows, spec.output), 2),
-        );
+        let x = tensor("x", (rows, image), 1);
+        let y = tensor("y", (rows, spec.output), 2);
         let kept = spec.kept.iter();
         let kept: Vec<_> = kept
             .map(|it| tensor(it.name, it.tensor_shape(rows), 3))
@@ -266,7 +264,9 @@ fn pooled(faults: &mut Faults) {
 }
 
 fn with_parameters(faults: &mut Faults) {
-    let (batch, layer_norm, embedding) = (BatchNorm::new(), LayerNorm::new(), Embedding::new(3, 5));
+    let batch = BatchNorm::new();
+    let layer_norm = LayerNorm::new();
+    let embedding = Embedding::new(3, 5);
     // All rows read all of its entries.
     let grid = HashGrid::new().levels(2).base_resolution(1).growth(1.0);
     let layers: [(&dyn Layer, Shape); 6] = [
@@ -279,7 +279,8 @@ fn with_parameters(faults: &mut Faults) {
     ];
     for (layer, input) in layers {
         let spec = layer.spec(&input).unwrap();
-        let (x, y) = (tensor("x", (3, input), 1), tensor("y", (3, spec.output), 2));
+        let x = tensor("x", (3, input), 1);
+        let y = tensor("y", (3, spec.output), 2);
         if layer.name() == embedding.name() {
             let indices = (0..x.len()).map(|at| (at % 3) as f32);
             gpu().write(&x, &indices.collect::<Vec<_>>()).unwrap();
@@ -292,7 +293,8 @@ fn with_parameters(faults: &mut Faults) {
             });
             tensors.collect()
         };
-        let (parameters, state) = (all(&spec.parameters), all(&spec.state));
+        let parameters = all(&spec.parameters);
+        let state = all(&spec.state);
         let kept = spec.kept.iter();
         let kept: Vec<_> = kept
             .map(|it| tensor(it.name, it.tensor_shape(3), 4))
@@ -302,9 +304,10 @@ fn with_parameters(faults: &mut Faults) {
         for is_training in [true, false] {
             let case = format!("{} of {input}, in training: {is_training}", layer.name());
             faults.pass(&case, &inputs, &[&y], |recorder| {
-                let mode = match is_training {
-                    true => Mode::Training(wgrad::ops::Draw::new([7, 8], &step)),
-                    false => Mode::Evaluation,
+                let mode = if is_training {
+                    Mode::Training(wgrad::ops::Draw::new([7, 8], &step))
+                } else {
+                    Mode::Evaluation
                 };
                 let pass = Forward::new(&x, &parameters, &y, mode);
                 let pass = pass.with_state(&state).with_kept(&kept);
@@ -383,7 +386,8 @@ fn trained(faults: &mut Faults, gpu: &Gpu) {
                 .layer(Sigmoid);
             let model = spec.layer(Linear::new(4)).build(gpu).unwrap();
             let sampling = wgrad::data::Sampling::WithReplacement { seed: 2 };
-            let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+            let loss = SoftmaxCrossEntropy;
+            let sgd = Sgd::new(0.1);
             let trainer = Trainer::with_fusion(model, loss, sgd, &data, 4, sampling, fusion);
             let mut trainer = trainer.unwrap();
             trainer.evaluate(&data).unwrap();
@@ -405,7 +409,8 @@ fn of_probabilities(faults: &mut Faults, gpu: &Gpu) {
     let model = Sequential::input(5).seed(4).layer(Linear::new(3));
     let model = model.build(gpu).unwrap();
     let sampling = wgrad::data::Sampling::Shuffled { seed: 2 };
-    let (loss, sgd) = (BinaryCrossEntropy, Sgd::new(0.1));
+    let loss = BinaryCrossEntropy;
+    let sgd = Sgd::new(0.1);
     let mut trainer = Trainer::new(model, loss, sgd, &table, 4, sampling).unwrap();
     trainer.evaluate(&table).unwrap();
     put_nan(&mut trainer, "layers.0.bias");

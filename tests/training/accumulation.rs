@@ -23,7 +23,8 @@ fn spec() -> Sequential {
 
 /// On both engines, with so many rows in each minibatch of a step and so many of them.
 fn trainers(spec: &Sequential, [rows, minibatches]: [usize; 2]) -> [Box<dyn Train>; 2] {
-    let (loss, adam) = (MeanSquaredError, Adam::new(0.01));
+    let loss = MeanSquaredError;
+    let adam = Adam::new(0.01);
     let model = spec.build(gpu()).unwrap();
     let on_gpu = Trainer::new(model, loss, adam, &table(), rows, SAMPLING).unwrap();
     let network = spec.on_cpu().unwrap();
@@ -41,7 +42,8 @@ fn trainers(spec: &Sequential, [rows, minibatches]: [usize; 2]) -> [Box<dyn Trai
 fn steps_are_those_of_one_minibatch_as_large() {
     let [whole, parts] = [[24, 1], [6, 4]].map(|rows| trainers(&spec(), rows));
     for (mut whole, mut parts) in whole.into_iter().zip(parts) {
-        let (expected, found) = (whole.steps(30).unwrap(), parts.steps(30).unwrap());
+        let expected = whole.steps(30).unwrap();
+        let found = parts.steps(30).unwrap();
         assert!(expected[29] < 0.8 * expected[0], "{expected:?}");
         for (found, expected) in found.iter().zip(&expected) {
             assert!((found - expected).abs() < 1e-5, "{found} {expected}");
@@ -53,14 +55,16 @@ fn steps_are_those_of_one_minibatch_as_large() {
 #[test]
 fn an_update_is_by_the_mean() {
     let of = |rows, minibatches| {
-        let (loss, sgd) = (MeanSquaredError, Sgd::new(0.5));
+        let loss = MeanSquaredError;
+        let sgd = Sgd::new(0.5);
         let model = spec().build(gpu()).unwrap();
         let mut trainer = Trainer::new(model, loss, sgd, &table(), rows, SAMPLING).unwrap();
         trainer.accumulate(minibatches).unwrap();
         trainer.steps(1).unwrap();
         trainer.model().parameters().unwrap()
     };
-    let (expected, found) = (of(24, 1), of(6, 4));
+    let expected = of(24, 1);
+    let found = of(6, 4);
     for ((name, expected), (_, found)) in expected.iter().zip(found.iter()) {
         for (expected, found) in expected.iter().zip(found) {
             assert!(
@@ -80,7 +84,8 @@ fn layers_draw_in_each_minibatch_anew_and_the_bits_are_the_same_after_a_resume()
         .layer(Dropout::new(0.5));
     let spec = spec.layer(Linear::new(2)).seed(4);
     let [mut on_gpu, mut on_cpu] = trainers(&spec, [6, 4]);
-    let (found, expected) = (on_gpu.steps(20).unwrap(), on_cpu.steps(20).unwrap());
+    let found = on_gpu.steps(20).unwrap();
+    let expected = on_cpu.steps(20).unwrap();
     for (found, expected) in found.iter().zip(&expected) {
         assert!(
             (found - expected).abs() < 1e-4 * expected,

@@ -12,7 +12,8 @@ const SAMPLING: Sampling = Sampling::Shuffled { seed: 3 };
 const DECAY: f32 = 0.75;
 
 fn on_gpu() -> Trainer {
-    let (model, loss) = (relu_net().build(gpu()).unwrap(), SoftmaxCrossEntropy);
+    let model = relu_net().build(gpu()).unwrap();
+    let loss = SoftmaxCrossEntropy;
     let mut trainer =
         Trainer::new(model, loss, Sgd::new(0.1), &digits().train, 20, SAMPLING).unwrap();
     trainer.average(DECAY).unwrap();
@@ -20,8 +21,10 @@ fn on_gpu() -> Trainer {
 }
 
 fn on_cpu() -> cpu::Trainer<f32> {
-    let (network, loss) = (relu_net().on_cpu().unwrap(), SoftmaxCrossEntropy);
-    let (data, sgd) = (digits().train, Sgd::new(0.1));
+    let network = relu_net().on_cpu().unwrap();
+    let loss = SoftmaxCrossEntropy;
+    let data = digits().train;
+    let sgd = Sgd::new(0.1);
     let mut trainer = cpu::Trainer::new(network, loss, sgd, &data, 20, SAMPLING).unwrap();
     trainer.average(DECAY).unwrap();
     trainer
@@ -62,7 +65,8 @@ fn an_average_begins_anew_with_all_parameters_from_outside() {
             set(&mut *trainer, &first, &file);
             assert_eq!(averaged(&*trainer), first);
             trainer.steps(1).unwrap();
-            let (found, stepped) = (averaged(&*trainer), present(&*trainer, &first));
+            let found = averaged(&*trainer);
+            let stepped = present(&*trainer, &first);
             let all = found.iter().zip(stepped.iter()).zip(first.iter());
             for (((name, found), (_, stepped)), (_, first)) in all {
                 let expected = first + &((stepped - first) * (1.0 - DECAY));
@@ -73,10 +77,8 @@ fn an_average_begins_anew_with_all_parameters_from_outside() {
         }
         // A resume has the average of the file.
         trainer.steps(5).unwrap();
-        let (average, file) = (
-            averaged(&*trainer),
-            block_on(trainer.to_safetensors_async()).unwrap(),
-        );
+        let average = averaged(&*trainer);
+        let file = block_on(trainer.to_safetensors_async()).unwrap();
         trainer.steps(5).unwrap();
         trainer
             .set_safetensors_with(&file, Default::default())
@@ -88,7 +90,8 @@ fn an_average_begins_anew_with_all_parameters_from_outside() {
 #[test]
 fn an_average_of_one_parameter_begins_anew_with_it_and_the_others_go_on() {
     const NAME: &str = "layers.2.weight";
-    let (mut on_gpu, mut on_cpu) = (on_gpu(), on_cpu());
+    let mut on_gpu = on_gpu();
+    let mut on_cpu = on_cpu();
     on_gpu.steps(5).unwrap();
     on_cpu.steps(5).unwrap();
     let before = [averaged(&on_gpu), averaged(&on_cpu)];

@@ -10,9 +10,11 @@ use crate::{digits, relu_net};
 const SAMPLING: Sampling = Sampling::Shuffled { seed: 3 };
 
 fn trainers(rate: f32) -> Vec<Box<dyn Train>> {
-    let (data, sgd) = (digits().train, Sgd::new(rate));
+    let data = digits().train;
+    let sgd = Sgd::new(rate);
     let on_gpu = |fusion| {
-        let (model, loss) = (relu_net().build(gpu()).unwrap(), SoftmaxCrossEntropy);
+        let model = relu_net().build(gpu()).unwrap();
+        let loss = SoftmaxCrossEntropy;
         Trainer::with_fusion(model, loss, sgd, &data, 20, SAMPLING, fusion).unwrap()
     };
     let network = relu_net().on_cpu().unwrap();

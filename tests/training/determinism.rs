@@ -110,8 +110,10 @@ fn parameters_in_two_buffers_are_trained_as_those_in_one() {
     ];
     for optimizer in optimizers {
         let [(in_one, of_one), (in_two, of_two)] = [gpu(), &narrow].map(|gpu| {
-            let (model, loss) = (spec.build(gpu).unwrap(), SoftmaxCrossEntropy);
-            let (sampling, plan) = (Sampling::Shuffled { seed: 1 }, Fusion::Layers);
+            let model = spec.build(gpu).unwrap();
+            let loss = SoftmaxCrossEntropy;
+            let sampling = Sampling::Shuffled { seed: 1 };
+            let plan = Fusion::Layers;
             let mut trainer =
                 Trainer::with_fusion(model, loss, optimizer(), &data, 8, sampling, plan).unwrap();
             trainer.steps(5).unwrap();

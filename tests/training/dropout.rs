@@ -21,8 +21,10 @@ fn net(p: f32) -> Sequential {
 const SAMPLING: Sampling = Sampling::Shuffled { seed: 2 };
 
 fn on_gpu(spec: &Sequential) -> Trainer {
-    let (model, data) = (spec.build(gpu()).unwrap(), digits().train);
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let model = spec.build(gpu()).unwrap();
+    let data = digits().train;
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     Trainer::new(model, loss, optimizer, &data, 100, SAMPLING).unwrap()
 }
 
@@ -86,7 +88,8 @@ fn kept(p: f32, key: [u32; 2], step: u32) -> Vec<bool> {
     let x = Array2::from_elem((100, 100), 1.0);
     let mut y = Array2::zeros((100, 100));
     let twin = Dropout::new(p).reference();
-    let (input, mode) = (Shape::from(100), Mode::Training(Draw::new(key, step)));
+    let input = Shape::from(100);
+    let mode = Mode::Training(Draw::new(key, step));
     f64::of(&twin).forward(Forward::new((x.view(), input), &[], y.view_mut(), mode));
     let scale = 1.0 / (1.0 - f64::from(p));
     assert!(y.iter().all(|&y| y == 0.0 || y == scale));
@@ -111,7 +114,8 @@ fn each_step_and_layer_keeps_others_in_the_right_number() {
                 "{case} {p}: {count}"
             );
             let both = first.iter().zip(&other).filter(|&(&a, &b)| a && b);
-            let (both, share) = (both.count() as f64, share * share);
+            let both = both.count() as f64;
+            let share = share * share;
             assert!(
                 (both - 10_000.0 * share).abs() < allowed(share),
                 "{case} {p}: {both}"

@@ -48,11 +48,9 @@ fn named<const COUNT: usize>(values: [(&str, ArrayD<f32>); COUNT]) -> Parameters
 }
 
 fn on_gpu(gpu: &Gpu, plan: Fusion, logits: [f32; 2]) -> Trainer {
-    let (model, loss, optimizer) = (
-        spec().build(gpu).unwrap(),
-        SoftmaxCrossEntropy,
-        Sgd::new(0.1),
-    );
+    let model = spec().build(gpu).unwrap();
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let trainer = Trainer::with_fusion(model, loss, optimizer, &tiny(), 4, SAMPLING, plan);
     let mut trainer = trainer.unwrap();
     trainer.set_parameters(&with_logits(logits)).unwrap();
@@ -228,7 +226,8 @@ fn trainings_diverge_at_the_same_step() {
         ("layers.0.weight", array![[0.0, -3.0]].into_dyn()),
         ("layers.0.bias", array![0.0, 0.0].into_dyn()),
     ]);
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 1, sampling()).unwrap();
     on_gpu.set_parameters(&weights).unwrap();
@@ -264,7 +263,8 @@ fn squares_that_overflow_diverge_on_both_paths() {
     let table = Table::regression("far", array![[1.0f32]].view(), array![[2e19f32]].view());
     let table = table.unwrap();
     let spec = Sequential::input(1).layer(Linear::new(1));
-    let (loss, optimizer) = (MeanSquaredError, Sgd::new(0.1).clip_norm(1.0));
+    let loss = MeanSquaredError;
+    let optimizer = Sgd::new(0.1).clip_norm(1.0);
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 1, SAMPLING).unwrap();
     let on_cpu = cpu::Trainer::new(
@@ -302,7 +302,8 @@ fn a_clipped_step_of_huge_gradients_is_the_same_on_both_paths() {
         ("layers.0.weight", Array::zeros((2, 2)).into_dyn()),
         ("layers.0.bias", Array::zeros(2).into_dyn()),
     ]);
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(1.0).clip_norm(0.5));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(1.0).clip_norm(0.5);
     let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, optimizer, &table, 2, SAMPLING).unwrap();
     on_gpu.set_parameters(&zeros).unwrap();
@@ -338,7 +339,8 @@ fn no_rows_are_the_same_on_both_paths() {
     assert_eq!(model.predict(none.view()).unwrap().dim(), (0, 2));
     assert_eq!(network.predict(none.view()).unwrap().dim(), (0, 2));
     let book = TwoLayerNet::new(gpu(), 2, 3, 2, 0).unwrap();
-    let (loss, targets) = (&SoftmaxCrossEntropy, Targets::Classes(labels.indices()));
+    let loss = &SoftmaxCrossEntropy;
+    let targets = Targets::Classes(labels.indices());
     for refused in [
         network.loss(loss, none.view(), targets).map(|_| ()),
         network.accuracy(none.view(), &[]).map(|_| ()),
@@ -377,7 +379,8 @@ fn adam_takes_large_gradients() {
     let x = array![[1e10f32]];
     let table = Table::regression("large", x.view(), x.view()).unwrap();
     let spec = Sequential::input(1).layer(Linear::new(1).weight_init(Init::Zeros));
-    let (loss, adam) = (MeanSquaredError, Adam::new(0.5));
+    let loss = MeanSquaredError;
+    let adam = Adam::new(0.5);
     let cpu = cpu::Trainer::new(
         cpu::Network::<f32>::new(&spec).unwrap(),
         loss,
@@ -441,7 +444,8 @@ fn a_minibatch_of_nothing_but_zeros_is_the_same_on_both_paths() {
         let expected = on_cpu.steps(20).unwrap();
         for plan in [Fusion::Layers, Fusion::Fused] {
             let model = spec.build(gpu()).unwrap();
-            let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.5));
+            let loss = SoftmaxCrossEntropy;
+            let optimizer = Sgd::new(0.5);
             let trainer =
                 Trainer::with_fusion(model, loss, optimizer, &black, batch, SAMPLING, plan);
             let mut trainer = trainer.unwrap();

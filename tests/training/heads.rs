@@ -41,7 +41,8 @@ fn waves(width: usize, outputs: usize) -> Array2<f32> {
 }
 
 fn values(width: usize, outputs: usize) -> Table {
-    let (x, y) = (points(width), waves(width, outputs));
+    let x = points(width);
+    let y = waves(width, outputs);
     Table::regression("waves", x.view(), y.view()).unwrap()
 }
 
@@ -143,10 +144,12 @@ fn a_fused_head_moves_less_in_fewer_dispatches() {
         let [of_layers, of_head] = plans;
         println!("{kind}: layer by layer\n{of_layers}\nwith a head\n{of_head}");
         assert_eq!([of_layers.len(), of_head.len()], [layers, head], "{kind}");
-        let (before, after) = (of_layers.bytes(), of_head.bytes());
+        let before = of_layers.bytes();
+        let after = of_head.bytes();
         assert!(2 * after < before, "{kind}: {after} bytes, {before}");
         // The same products: no less is computed.
-        let (before, after) = (of_layers.flops() as f64, of_head.flops() as f64);
+        let before = of_layers.flops() as f64;
+        let after = of_head.flops() as f64;
         assert!(
             (after / before - 1.0).abs() < 0.15,
             "{kind}: {after} FLOP, {before}"
@@ -175,7 +178,8 @@ fn check_trajectory(
     // Kernels for GPUs, and for lavapipe.
     for (kind, gpu) in &GPUS[..2] {
         let run = || {
-            let (model, optimizer) = (spec.build(gpu).unwrap(), optimizer.clone());
+            let model = spec.build(gpu).unwrap();
+            let optimizer = optimizer.clone();
             let fusion = Fusion::Head;
             let trainer = Trainer::with_fusion(model, loss, optimizer, table, 50, SAMPLING, fusion);
             let mut trainer = trainer.unwrap();
@@ -241,7 +245,8 @@ fn fused_heads_train_as_the_formulas_do() {
 /// What is before the head may be frozen; and what changes how parameters are updated is no matter to it.
 #[test]
 fn what_steers_a_training_steers_one_with_a_head() {
-    let (spec, table) = (image(grid(), 2), values(2, 3));
+    let spec = image(grid(), 2);
+    let table = values(2, 3);
     for (kind, gpu) in &GPUS[..2] {
         let steered = |fusion| {
             let mut trainer = trainer(gpu, &spec, &table, fusion);
@@ -383,7 +388,8 @@ fn a_batch_too_long_for_the_loops_of_a_head_is_trained_layer_by_layer() {
     let [x, y] = [2, 3].map(|width| Array2::from_elem((long, width), 0.5));
     let table = Table::regression("long", x.view(), y.view()).unwrap();
     let of_rows = |gpu: &Gpu, rows, fusion| {
-        let (model, adam) = (spec.build(gpu).unwrap(), Adam::new(0.01));
+        let model = spec.build(gpu).unwrap();
+        let adam = Adam::new(0.01);
         let loss = MeanSquaredError;
         Trainer::with_fusion(model, loss, adam, &table, rows, SAMPLING, fusion)
     };
@@ -472,8 +478,10 @@ fn a_head_is_as_long_as_it_can_be() {
 #[test]
 fn rows_from_anywhere_are_trained_with_a_head() {
     let gpu = &GPUS[0].1;
-    let (spec, table) = (image(grid(), 2), values(2, 3));
-    let (x, y) = (points(2), waves(2, 3));
+    let spec = image(grid(), 2);
+    let table = values(2, 3);
+    let x = points(2);
+    let y = waves(2, 3);
     let floats = |label, values: &Array2<f32>| {
         let tensor = Tensor::zeros(gpu, label, [values.nrows(), values.ncols()], Element::F32);
         let tensor = tensor.unwrap();

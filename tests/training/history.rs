@@ -141,7 +141,9 @@ fn divergence_names_its_step_and_carries_the_losses_before_it() {
 #[test]
 fn divergence_within_a_call_is_found_at_the_step_of_the_reference() {
     let sampling = || Sampling::WithReplacement { seed: 1 };
-    let (data, spec, rate) = (digits().train, relu_net(), 1e12);
+    let data = digits().train;
+    let spec = relu_net();
+    let rate = 1e12;
     let found = {
         let model = spec.build(gpu()).unwrap();
         let optimizer = Sgd::new(rate);

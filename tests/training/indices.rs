@@ -109,7 +109,8 @@ fn what_is_no_index_is_told_with_its_place_wherever_rows_are_given() {
             .layer(Embedding::new(256, 2))
             .layer(Linear::new(10));
         let sampling = Sampling::Shuffled { seed: 2 };
-        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+        let loss = SoftmaxCrossEntropy;
+        let optimizer = Sgd::new(0.1);
         let result = device.trainer(&spec, loss, optimizer, &digits, 5, sampling);
         assert_refused(result, &["indices below 256", "bytes", "make a Table"]);
     }
@@ -131,7 +132,8 @@ fn what_is_no_index_is_told_of_passes_and_streams() {
         Stream::new([good, bad].map(Ok::<Table, Error>), 25, 1)
     };
     let words = &["block 1", "row 3, column 0 of pairs", "below 5"];
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let mut trainer = wgrad::Trainer::streamed(model, loss, optimizer, blocks(), 5).unwrap();
     assert_refused(trainer.steps(10), words);
     let mut trainer = wgrad::cpu::Trainer::streamed(network, loss, optimizer, blocks(), 5).unwrap();

@@ -11,7 +11,8 @@ fn trainer(gpu: &Gpu, widths: &[usize], batch: usize, fusion: Fusion) -> Result<
     let hidden = |spec: Sequential, &width: &usize| spec.layer(Linear::new(width)).layer(Relu);
     let spec = widths.iter().fold(Sequential::input(784).seed(7), hidden);
     let model = spec.layer(Linear::new(10)).build(gpu)?;
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let sampling = Sampling::Shuffled { seed: 5 };
     Trainer::with_fusion(
         model,
@@ -50,7 +51,8 @@ fn products_in_several_dispatches_give_the_same_bits() -> Result<(), Error> {
 #[test]
 fn a_step_in_several_submits_is_one_in_a_pass() -> Result<(), Error> {
     let trainer = || trainer(gpu(), &[1024, 1024], 1100, Fusion::Layers);
-    let (mut submitted, mut encoded) = (trainer()?, trainer()?);
+    let mut submitted = trainer()?;
+    let mut encoded = trainer()?;
     // The second is after a measurement.
     submitted.advance(1)?;
     submitted.steps(2)?;

@@ -79,7 +79,8 @@ fn trained_alike(loss: impl Loss + Clone + 'static, table: &Table) {
     let mut on_gpu = Trainer::new(model, loss.clone(), sgd, table, 50, SAMPLING).unwrap();
     let (mut double, mut single) = (on_cpu::<f64>(&loss, table), on_cpu::<f32>(&loss, table));
     let found = on_gpu.steps(60).unwrap();
-    let (expected, single_losses) = (double.steps(60).unwrap(), single.steps(60).unwrap());
+    let expected = double.steps(60).unwrap();
+    let single_losses = single.steps(60).unwrap();
     for (step, expected) in expected.iter().enumerate() {
         for found in [found[step], single_losses[step]] {
             let apart = (f64::from(found) - expected).abs();
@@ -227,10 +228,12 @@ fn weights_of_rows_and_of_classes_are_both_counted() {
             let mut trainer = device
                 .online(&network(4), adjusted(), Sgd::new(0.5))
                 .unwrap();
-            let (x, targets) = (x.view(), Targets::Classes(&labels));
-            match is_weighted {
-                true => trainer.step_on_weighted(x, targets, &[1.0; 6]).unwrap(),
-                false => trainer.step_on(x, targets).unwrap(),
+            let x = x.view();
+            let targets = Targets::Classes(&labels);
+            if is_weighted {
+                trainer.step_on_weighted(x, targets, &[1.0; 6]).unwrap()
+            } else {
+                trainer.step_on(x, targets).unwrap()
             }
         });
         assert!((with - without).abs() < 1e-6, "{with} {without}");
@@ -340,9 +343,12 @@ fn settings_of_losses_that_make_no_sense_are_refused() {
         let is_of_values = of.targets() == wgrad::ops::TargetKind::Values;
         let table = if is_of_values { &four } else { &quarters };
         let zeros = Array2::zeros((20, 4));
-        let targets = || match is_of_values {
-            true => Targets::Values(zeros.view()),
-            false => Targets::Classes(&[0; 20]),
+        let targets = || {
+            if is_of_values {
+                Targets::Values(zeros.view())
+            } else {
+                Targets::Classes(&[0; 20])
+            }
         };
         let told = same(|device| {
             let sgd = Sgd::new(0.1);
@@ -488,9 +494,11 @@ fn probabilities_come_in_a_stream() {
 #[test]
 fn tensors_of_probabilities_are_trained_on() {
     let zeros = |columns| Tensor::zeros(gpu(), "given", [8, columns], Element::F32).unwrap();
-    let (x, t) = (zeros(2), zeros(3));
+    let x = zeros(2);
+    let t = zeros(3);
     let model = network(3).build(gpu()).unwrap();
-    let (loss, batch) = (BinaryCrossEntropy, Batch::new(&x, &t));
+    let loss = BinaryCrossEntropy;
+    let batch = Batch::new(&x, &t);
     let mut trainer = Trainer::external(model, loss, Sgd::new(0.5), batch).unwrap();
     let losses = trainer.steps(50).unwrap();
     assert!(losses[49] < losses[0], "{losses:?}");

@@ -119,7 +119,8 @@ fn loss(model: &Model, x: &Array2<f32>, labels: &Labels) -> f32 {
 fn the_accuracy_of_many_rows_is_that_of_the_reference() {
     let net = TwoLayerNet::new(&narrow(), 6, 37, 3, 1).unwrap();
     let network = net.model().to_reference().unwrap();
-    let (x, labels) = (rows(3_001, 6), labels(3_001, 3));
+    let x = rows(3_001, 6);
+    let labels = labels(3_001, 3);
     let x64 = x.mapv(f64::from);
     let expected = network.accuracy(x64.view(), labels.indices()).unwrap();
     let found = net.accuracy(x.view(), &labels).unwrap();
@@ -181,7 +182,8 @@ fn a_forward_plan_of_many_rows_gives_what_predict_gives() {
             let x = rows(count, 6);
             let tensor =
                 |label, columns| Tensor::zeros(&gpu, label, [count, columns], Element::F32);
-            let (input, y) = (tensor("x", 6).unwrap(), tensor("y", outputs).unwrap());
+            let input = tensor("x", 6).unwrap();
+            let y = tensor("y", outputs).unwrap();
             gpu.write(&input, x.as_slice().unwrap()).unwrap();
             let plan = model.forward_plan(&input, &y).unwrap();
             gpu.submit(&plan, 1).unwrap();
@@ -205,10 +207,8 @@ fn a_forward_plan_of_wide_values_takes_as_few_rows_as_a_binding_holds() {
         let model = spec.layer(Tanh).layer(Linear::new(outputs)).seed(1);
         let model = model.build(&gpu).unwrap();
         let tensor = |label, columns| Tensor::zeros(&gpu, label, [rows, columns], Element::F32);
-        let (x, y) = (
-            tensor("x", features).unwrap(),
-            tensor("y", outputs).unwrap(),
-        );
+        let x = tensor("x", features).unwrap();
+        let y = tensor("y", outputs).unwrap();
         let of_rows = self::rows(rows, features);
         gpu.write(&x, of_rows.as_slice().unwrap()).unwrap();
         let plan = model.forward_plan(&x, &y)?;

@@ -92,9 +92,10 @@ fn assert_says(table: &Table, loss: fn() -> Box<dyn Loss>, metrics: &[(Metric, f
         }
         for &(metric, least) in metrics {
             let found = trainer.metric(metric, &examples).unwrap();
-            let good = match metric.is_higher_better() {
-                true => found > least,
-                false => found < least,
+            let good = if metric.is_higher_better() {
+                found > least
+            } else {
+                found < least
             };
             assert!(good, "{metric}: {found}");
         }
@@ -169,7 +170,8 @@ fn a_training_that_stops_early_has_its_best_parameters() {
     let table = classes();
     let [part, valid] = table.split(0.1, 1).unwrap();
     let spec = spec(&table);
-    let (loss, adam) = (SoftmaxCrossEntropy, Adam::new(0.05));
+    let loss = SoftmaxCrossEntropy;
+    let adam = Adam::new(0.05);
     let sampling = Sampling::Shuffled { seed: 2 };
     for device in [
         Device::cpu("one"),
@@ -200,8 +202,10 @@ fn a_training_that_stops_early_has_its_best_parameters() {
 #[test]
 fn networks_score_data_sets_without_a_training() {
     let table = labels();
-    let (spec, loss) = (spec(&table), BinaryCrossEntropy);
-    let (network, model) = (spec.on_cpu().unwrap(), spec.build(gpu()).unwrap());
+    let spec = spec(&table);
+    let loss = BinaryCrossEntropy;
+    let network = spec.on_cpu().unwrap();
+    let model = spec.build(gpu()).unwrap();
     assert_near(
         &network.outputs(&table).unwrap(),
         &model.outputs(&table).unwrap(),
@@ -220,7 +224,8 @@ fn networks_score_data_sets_without_a_training() {
     assert!(found.is_err());
     let classes = classes();
     let spec = Sequential::input(5).layer(Linear::new(3)).seed(1);
-    let (network, model) = (spec.on_cpu().unwrap(), spec.build(gpu()).unwrap());
+    let network = spec.on_cpu().unwrap();
+    let model = spec.build(gpu()).unwrap();
     let both = [
         network.predictions(&classes).unwrap(),
         model.predictions(&classes).unwrap(),

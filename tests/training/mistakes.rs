@@ -39,7 +39,8 @@ fn rows(count: usize, columns: usize) -> Array2<f32> {
 }
 
 fn values(count: usize, width: usize, outputs: usize) -> Examples {
-    let (x, y) = (rows(count, width), rows(count, outputs));
+    let x = rows(count, width);
+    let y = rows(count, outputs);
     let table = Table::regression("values", x.view(), y.view()).unwrap();
     (&table).into()
 }
@@ -97,12 +98,14 @@ fn rows_that_do_not_fit_a_step_are_refused() {
             ([5, 3], [5, 3]),
             ([5, 3], [0, 2]),
         ] {
-            let (x, y) = (rows(rows_of_x, columns), rows(rows_of_y, outputs));
+            let x = rows(rows_of_x, columns);
+            let y = rows(rows_of_y, outputs);
             let weights = vec![1.0; rows_of_x];
             let targets = Targets::Values(y.view());
             told.extend(step(&mut *engine, x.view(), targets, &weights));
         }
-        let (x, y) = (rows(5, 3), rows(5, 2));
+        let x = rows(5, 3);
+        let y = rows(5, 2);
         let targets = Targets::Classes(&[0, 1, 0, 1, 0]);
         told.extend(step(&mut *engine, x.view(), targets, &[1.0; 5]));
         for weights in [
@@ -155,7 +158,8 @@ fn odd_rows_that_fit_are_taken() {
             .online(&network(), MeanSquaredError, Sgd::new(0.1))
             .unwrap();
         let before = engine.parameters().unwrap();
-        let (x, y) = (rows(5, 3), rows(5, 2));
+        let x = rows(5, 3);
+        let y = rows(5, 2);
         let targets = Targets::Values(y.view());
         let loss = engine.step_on_weighted(x.view(), targets, &[0.0; 5]);
         assert_eq!(loss.unwrap(), 0.0);
@@ -185,7 +189,8 @@ fn rows_that_are_no_numbers_are_refused_and_too_large_ones_a_divergence() {
         let mut engine = device
             .online(&network(), MeanSquaredError, Sgd::new(0.1))
             .unwrap();
-        let (mut x, y) = (rows(5, 3), rows(5, 2));
+        let mut x = rows(5, 3);
+        let y = rows(5, 2);
         let targets = || Targets::Values(y.view());
         x[[2, 1]] = f32::NAN;
         let no_number = text(engine.step_on(x.view(), targets()));
@@ -220,7 +225,8 @@ fn rows_that_are_no_numbers_are_refused_and_too_large_ones_a_divergence() {
 fn what_is_predicted_and_evaluated_fits_the_network() {
     let told = same(|device| {
         let sampling = Sampling::Shuffled { seed: 1 };
-        let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+        let loss = SoftmaxCrossEntropy;
+        let sgd = Sgd::new(0.1);
         let examples = classes(10, 2);
         let mut engine = device
             .trainer(&network(), loss, sgd, examples.clone(), 5, sampling)
@@ -253,7 +259,8 @@ fn what_is_predicted_and_evaluated_fits_the_network() {
 fn a_training_that_cannot_be_is_refused() {
     same(|device| {
         let make = |examples: Examples, batch, sampling| {
-            let (loss, adam) = (MeanSquaredError, Adam::new(0.1));
+            let loss = MeanSquaredError;
+            let adam = Adam::new(0.1);
             text(device.trainer(&network(), loss, adam, examples, batch, sampling))
         };
         let shuffled = || Sampling::Shuffled { seed: 1 };
@@ -319,7 +326,8 @@ fn what_cannot_be_changed_is_refused() {
     };
     same(|device| {
         let sampling = Sampling::Shuffled { seed: 1 };
-        let (loss, sgd) = (MeanSquaredError, Sgd::new(0.1));
+        let loss = MeanSquaredError;
+        let sgd = Sgd::new(0.1);
         let mut engine = device
             .trainer(&network(), loss, sgd, values(10, 3, 2), 5, sampling)
             .unwrap();
@@ -329,7 +337,8 @@ fn what_cannot_be_changed_is_refused() {
     });
     // Nothing to take steps on, be they none.
     let told = same(|device| {
-        let (loss, sgd) = (MeanSquaredError, Sgd::new(0.1));
+        let loss = MeanSquaredError;
+        let sgd = Sgd::new(0.1);
         let mut engine = device.online(&network(), loss, sgd).unwrap();
         let mut told = settings(&mut *engine);
         told.extend([0, 1, usize::MAX].map(|count| text(engine.steps(count))));
@@ -351,11 +360,9 @@ fn what_cannot_be_changed_is_refused() {
 #[test]
 fn more_steps_than_a_pass_can_have_are_refused() {
     let model = network().build(gpu()).unwrap();
-    let (loss, adam, sampling) = (
-        MeanSquaredError,
-        Adam::new(0.1),
-        Sampling::Shuffled { seed: 1 },
-    );
+    let loss = MeanSquaredError;
+    let adam = Adam::new(0.1);
+    let sampling = Sampling::Shuffled { seed: 1 };
     let mut trainer = Trainer::new(model, loss, adam, &table(), 5, sampling).unwrap();
     let mut encoder = gpu().device().create_command_encoder(&Default::default());
     let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -378,7 +385,8 @@ fn tensors_that_do_not_fit_are_refused() {
             batch,
         ))
     };
-    let (x, y) = (float([5, 3]).unwrap(), float([5, 2]).unwrap());
+    let x = float([5, 3]).unwrap();
+    let y = float([5, 2]).unwrap();
     for (x, y) in [
         (&x, &x),
         (&y, &y),
@@ -409,7 +417,8 @@ fn any_number_of_steps_can_be_begun_at_once() {
     const KEPT: usize = 16_384;
     let spec = Sequential::input(3).layer(Linear::new(2)).seed(1);
     let told = devices().map(|device| {
-        let (loss, adam) = (MeanSquaredError, Adam::new(0.001));
+        let loss = MeanSquaredError;
+        let adam = Adam::new(0.001);
         let sampling = || Sampling::Shuffled { seed: 1 };
         let make = || device.trainer(&spec, loss, adam, values(4, 3, 2), 2, sampling());
         let [mut at_once, mut waited] = [make().unwrap(), make().unwrap()];

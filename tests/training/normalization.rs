@@ -25,7 +25,8 @@ fn net() -> Sequential {
 const SAMPLING: Sampling = Sampling::Shuffled { seed: 2 };
 
 fn on_cpu<F: Float>(spec: &Sequential) -> cpu::Trainer<F> {
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let network = cpu::Network::new(spec).unwrap();
     cpu::Trainer::new(network, loss, optimizer, &digits().train, 100, SAMPLING).unwrap()
 }
@@ -43,7 +44,8 @@ fn trainer(
     data: impl Into<Examples>,
     batch: usize,
 ) -> Box<dyn Train> {
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let trainer = device.trainer(spec, loss, optimizer, data, batch, SAMPLING);
     trainer.unwrap()
 }
@@ -51,7 +53,8 @@ fn trainer(
 #[test]
 fn forty_normalized_steps_are_those_of_the_reference() {
     let spec = net();
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(0.1);
     let model = spec.build(gpu()).unwrap();
     let data = digits().train;
     let mut trainer = Trainer::new(model, loss, optimizer, &data, 100, SAMPLING).unwrap();
@@ -117,7 +120,8 @@ fn running_values_go_to_those_of_the_rows() {
         trainer.steps(STEPS as usize).unwrap();
         let state = trainer.state().unwrap();
         let left = 0.9f64.powi(STEPS);
-        let (mean, variance) = (x.mean_axis(Axis(0)).unwrap(), x.var_axis(Axis(0), 1.0));
+        let mean = x.mean_axis(Axis(0)).unwrap();
+        let variance = x.var_axis(Axis(0), 1.0);
         for column in 0..4 {
             let of = |name: &str| f64::from(state[name][[column]]);
             let mean = (1.0 - left) * mean[column];
@@ -142,7 +146,8 @@ fn predictions_use_the_running_values() {
     for device in devices() {
         let mut trainer = trainer(&device, &spec, &table, 20);
         trainer.steps(12).unwrap();
-        let (p, state) = (trainer.parameters().unwrap(), trainer.state().unwrap());
+        let p = trainer.parameters().unwrap();
+        let state = trainer.state().unwrap();
         let expected = |row: usize, output: usize, running: [&[f64; 4]; 2]| -> f64 {
             let products = (0..4).map(|c| {
                 let normal =

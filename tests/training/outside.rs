@@ -94,11 +94,13 @@ impl<F: Float> reference::Loss<F> for AbsoluteError {
         };
         let errors = &pass.outputs - &targets;
         let all = F::from_f64(errors.len() as f64);
-        pass.doutputs
-            .assign(&errors.mapv(|error| match error == F::zero() {
-                true => F::zero(),
-                false => error.signum() / all,
-            }));
+        pass.doutputs.assign(&errors.mapv(|error| {
+            if error == F::zero() {
+                F::zero()
+            } else {
+                error.signum() / all
+            }
+        }));
         errors.mapv(F::abs).sum() / all
     }
 }
@@ -155,7 +157,8 @@ impl Optimizer for Signs {
 
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
         for part in pass.parts(0.0) {
-            let (parameters, gradients) = (&part.parameters, &part.gradients);
+            let parameters = &part.parameters;
+            let gradients = &part.gradients;
             let tensors = [gradients, pass.coefficients, pass.step_count, parameters];
             let elements = parameters.len();
             recorder.dispatch_each(&STEP, elements as u32, &tensors, elements, Cost::default());
@@ -198,7 +201,8 @@ fn are_trained_with_as_by_their_formulas() {
         let none: [String; 0] = [];
         assert_eq!(contract.faults(), none, "{}", contract.name());
     }
-    let (loss, model) = (AbsoluteError, spec.build(gpu()).unwrap());
+    let loss = AbsoluteError;
+    let model = spec.build(gpu()).unwrap();
     let mut on_gpu = Trainer::new(model, loss, Signs, &table, 50, SAMPLING).unwrap();
     let found = on_gpu.steps(60).unwrap();
     let double = losses_on_cpu::<f64>(&spec, &table);

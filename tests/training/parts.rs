@@ -37,7 +37,8 @@ fn total(network: &cpu::Network<f64>, x: ArrayView2<'_, f64>, dy: &Array2<f64>) 
 /// In `f64` the differences are those of the gradient to 1e-9; on a GPU its rounding is that of a few short sums.
 #[test]
 fn gradients_by_the_input_are_central_differences() {
-    let (x, dy) = (rows(5, 1), rows(2, 4));
+    let x = rows(5, 1);
+    let dy = rows(2, 4);
     let mut network = cpu::Network::<f64>::new(&spec()).unwrap();
     let mut pass = network.pass(PassSpec::rows_of(ROWS).with_dx()).unwrap();
     pass.set_x(x.view()).unwrap();
@@ -81,12 +82,14 @@ fn gradients_by_the_input_are_central_differences() {
 /// A row of weight 2 counts as if it were there twice, and one of 0 as if it were not.
 #[test]
 fn rows_count_by_their_weights() {
-    let (x, y) = (rows(5, 2).mapv(|x| x as f32), rows(2, 6).mapv(|y| y as f32));
+    let x = rows(5, 2).mapv(|x| x as f32);
+    let y = rows(2, 6).mapv(|y| y as f32);
     let weights = [2.0, 0.0, 1.0, 1.0, 1.0];
     let repeated = [0, 0, 2, 3, 4];
     let [x_again, y_again] = [&x, &y].map(|of| of.select(wgrad::ndarray::Axis(0), &repeated));
     let trainers = || -> [Box<dyn Train>; 2] {
-        let (loss, sgd) = (MeanSquaredError, Sgd::new(0.3));
+        let loss = MeanSquaredError;
+        let sgd = Sgd::new(0.3);
         let model = spec().build(gpu()).unwrap();
         [
             Box::new(Trainer::online(model, loss, sgd).unwrap()),
@@ -156,10 +159,12 @@ fn assert_near(found: &Parameters, expected: &Parameters) {
 /// engines differ by their rounding.
 #[test]
 fn a_step_by_parts_is_that_of_a_trainer() {
-    let (x, y) = (rows(5, 2).mapv(|x| x as f32), rows(2, 6).mapv(|y| y as f32));
+    let x = rows(5, 2).mapv(|x| x as f32);
+    let y = rows(2, 6).mapv(|y| y as f32);
     let table = wgrad::data::Table::regression("rows", x.view(), y.view()).unwrap();
     let sampling = Sampling::Listed((0..ROWS as u32).collect());
-    let (loss, adam) = (MeanSquaredError, Adam::new(0.01));
+    let loss = MeanSquaredError;
+    let adam = Adam::new(0.01);
     let trained = spec().build(gpu()).unwrap();
     let mut trainer = Trainer::new(trained, loss, adam, &table, ROWS, sampling).unwrap();
     trainer.steps(10).unwrap();
@@ -182,7 +187,9 @@ fn a_step_by_parts_is_that_of_a_trainer() {
 /// What parts refuse, in words.
 macro_rules! refused {
     ($network:expr, $other:expr, $updater:expr) => {{
-        let (mut network, mut other, mut updater) = ($network, $other, $updater);
+        let mut network = $network;
+        let mut other = $other;
+        let mut updater = $updater;
         let mut pass = network.pass(ROWS).unwrap();
         let none = network.pass(0).map(drop);
         // More than there is of anything.
@@ -258,7 +265,8 @@ fn mistakes_with_parts_have_the_same_words_on_both_engines() {
         network.layer(Relu).concat("first").layer(Linear::new(2))
     };
     let build = |spec: Sequential| spec.build(gpu()).unwrap();
-    let (model, adam) = (build(spec()), Adam::new(0.01));
+    let model = build(spec());
+    let adam = Adam::new(0.01);
     let updater = Updater::new(&model, adam).unwrap();
     let on_gpu = refused!(model, build(other()), updater);
     let network = spec().on_cpu().unwrap();
@@ -279,7 +287,8 @@ fn an_update_is_recorded_once_for_each_of_several_passes() {
         Ok(())
     });
     let recorded = || recorded.load(Ordering::SeqCst);
-    let (x, y) = (rows(5, 2), rows(2, 6));
+    let x = rows(5, 2);
+    let y = rows(2, 6);
     let mut model = spec().build(gpu()).unwrap();
     let mut updater = Updater::new(&model, counted).unwrap();
     let mut network = cpu::Network::<f64>::new(&spec()).unwrap();
@@ -291,7 +300,8 @@ fn an_update_is_recorded_once_for_each_of_several_passes() {
     for _round in 0..3 {
         for (on_gpu, pass) in &mut passes {
             let rows = pass.rows();
-            let (x, dy) = (x.slice(s![..rows, ..]), y.slice(s![..rows, ..]));
+            let x = x.slice(s![..rows, ..]);
+            let dy = y.slice(s![..rows, ..]);
             pass.set_x(x).unwrap();
             pass.forward(&mut network).unwrap();
             pass.dy().assign(&dy);
@@ -306,7 +316,8 @@ fn an_update_is_recorded_once_for_each_of_several_passes() {
         }
         assert_eq!(recorded(), 4);
     }
-    let (found, expected) = (model.parameters().unwrap(), network.parameters());
+    let found = model.parameters().unwrap();
+    let expected = network.parameters();
     for ((name, found), (_, expected)) in found.iter().zip(expected.iter()) {
         for (&found, expected) in found.iter().zip(expected) {
             let error = (f64::from(found) - expected).abs();

@@ -91,7 +91,8 @@ pub(super) fn trainer(
     plan: Fusion,
 ) -> Trainer {
     let model = spec.build(gpu).unwrap();
-    let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(RATE));
+    let loss = SoftmaxCrossEntropy;
+    let optimizer = Sgd::new(RATE);
     let sampling = Sampling::WithReplacement { seed: 2 };
     Trainer::with_fusion(model, loss, optimizer, data, batch, sampling, plan).unwrap()
 }
@@ -216,7 +217,8 @@ fn auto_fuses_what_it_can_and_says_why_not() {
         );
         let model = wide.build(gpu).unwrap();
         let sampling = Sampling::WithReplacement { seed: 1 };
-        let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
+        let loss = SoftmaxCrossEntropy;
+        let optimizer = Sgd::new(0.1);
         let plan = Fusion::Fused;
         let refused = Trainer::with_fusion(model, loss, optimizer, &data, 10, sampling, plan);
         let Err(Error::Plan(unfused)) = &refused else {

@@ -124,7 +124,8 @@ fn predictions_of_mnist_are_those_of_the_formulas() {
 /// All logits are 0: every example is taken for the first class, by each metric.
 #[test]
 fn of_equal_logits_the_first_is_predicted() {
-    let (spec, test) = (relu_net(), digits().test);
+    let spec = relu_net();
+    let test = digits().test;
     let mut on_gpu = trainer(gpu(), &spec, &test, 100, SAMPLING);
     let zeros = on_gpu.model().parameters().unwrap().mapv(|_| 0.0);
     on_gpu.set_parameters(&zeros).unwrap();

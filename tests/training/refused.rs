@@ -12,8 +12,10 @@ use super::{digits, relu_net};
 use crate::gpu::gpu;
 
 fn trainer(optimizer: impl Optimizer + 'static) -> Trainer {
-    let (model, data) = (relu_net().build(gpu()).unwrap(), digits().train);
-    let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::WithReplacement { seed: 1 });
+    let model = relu_net().build(gpu()).unwrap();
+    let data = digits().train;
+    let loss = SoftmaxCrossEntropy;
+    let sampling = Sampling::WithReplacement { seed: 1 };
     let fusion = Fusion::Layers;
     Trainer::with_fusion(model, loss, optimizer, &data, 20, sampling, fusion).unwrap()
 }
@@ -24,16 +26,18 @@ fn steering_that_fails_changes_nothing() {
     let moody = |rate: f32| {
         let fails = Arc::clone(&fails);
         Watched::new(Sgd::new(rate).momentum(0.9), move || {
-            match fails.load(Ordering::SeqCst) {
-                true => Err(Error::Gpu {
+            if fails.load(Ordering::SeqCst) {
+                Err(Error::Gpu {
                     doing: "recording".to_owned(),
                     message: "not now".to_owned(),
-                }),
-                false => Ok(()),
+                })
+            } else {
+                Ok(())
             }
         })
     };
-    let (mut plain, mut steered) = (trainer(moody(0.1)), trainer(moody(0.1)));
+    let mut plain = trainer(moody(0.1));
+    let mut steered = trainer(moody(0.1));
     assert_eq!(plain.steps(5).unwrap(), steered.steps(5).unwrap());
     let before = steered.to_safetensors().unwrap();
     fails.store(true, Ordering::SeqCst);

@@ -74,10 +74,8 @@ fn check_trajectory<L: Loss + Copy + 'static, O: Optimizer + Clone + 'static>(
     let expected = double.steps(60).unwrap();
     let single = single.steps(60).unwrap();
     assert_near(&case, &found, &expected, &single, 1e-4);
-    let (found, expected) = (
-        on_gpu.evaluate(table).unwrap(),
-        double.evaluate(table).unwrap(),
-    );
+    let found = on_gpu.evaluate(table).unwrap();
+    let expected = double.evaluate(table).unwrap();
     assert_eq!(on_gpu.model().evaluate(&loss, table).unwrap(), found);
     assert!(
         (found.loss - expected.loss).abs() < 1e-4,
@@ -143,29 +141,31 @@ fn a_regression_learns_its_surface() {
 #[test]
 fn what_a_loss_cannot_compare_is_refused() {
     let on_both = |table: &Table, values: bool| {
-        let (spec, table) = (spec(2), table.clone());
+        let spec = spec(2);
+        let table = table.clone();
         let examples: Examples = (&table).into();
-        let cpu = match values {
-            true => cpu::Trainer::new(
+        let cpu = if values {
+            cpu::Trainer::new(
                 cpu::Network::<f32>::new(&spec).unwrap(),
                 MeanSquaredError,
                 Sgd::new(0.1),
                 examples.clone(),
                 10,
                 SAMPLING,
-            ),
-            false => cpu::Trainer::new(
+            )
+        } else {
+            cpu::Trainer::new(
                 cpu::Network::<f32>::new(&spec).unwrap(),
                 SoftmaxCrossEntropy,
                 Sgd::new(0.1),
                 examples.clone(),
                 10,
                 SAMPLING,
-            ),
+            )
         };
         let model = spec.build(gpu()).unwrap();
-        let on_gpu = match values {
-            true => Trainer::new(
+        let on_gpu = if values {
+            Trainer::new(
                 model,
                 MeanSquaredError,
                 Sgd::new(0.1),
@@ -173,8 +173,9 @@ fn what_a_loss_cannot_compare_is_refused() {
                 10,
                 SAMPLING,
             )
-            .map(|_| ()),
-            false => Trainer::new(
+            .map(|_| ())
+        } else {
+            Trainer::new(
                 model,
                 SoftmaxCrossEntropy,
                 Sgd::new(0.1),
@@ -182,7 +183,7 @@ fn what_a_loss_cannot_compare_is_refused() {
                 10,
                 SAMPLING,
             )
-            .map(|_| ()),
+            .map(|_| ())
         };
         [cpu.map(|_| ()).unwrap_err(), on_gpu.unwrap_err()].map(|error| error.to_string())
     };
@@ -269,7 +270,9 @@ fn tables_that_make_no_sense_are_refused() {
 
 #[test]
 fn values_have_no_predictions_with_a_probability() {
-    let (spec, rate, table) = (spec(2), Sgd::new(0.1), surface());
+    let spec = spec(2);
+    let rate = Sgd::new(0.1);
+    let table = surface();
     let loss = MeanSquaredError;
     let on_cpu = cpu::Trainer::new(
         cpu::Network::<f32>::new(&spec).unwrap(),

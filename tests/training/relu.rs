@@ -58,7 +58,8 @@ fn spec(inputs: usize, layers: &[Option<usize>], relu: &(impl Layer + Clone)) ->
 /// Through a plan whose first and last tensors are the caller's.
 fn planned(gpu: &Gpu, model: &Model, x: &Array2<f32>, outputs: usize) -> Vec<f32> {
     let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32).unwrap();
-    let (given, y) = (zeros("x", x.dim().into()), zeros("y", [x.nrows(), outputs]));
+    let given = zeros("x", x.dim().into());
+    let y = zeros("y", [x.nrows(), outputs]);
     let values: Vec<f32> = x.iter().copied().collect();
     gpu.write(&given, &values).unwrap();
     gpu.submit(&model.forward_plan(&given, &y).unwrap(), 1)

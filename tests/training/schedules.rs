@@ -20,7 +20,8 @@ fn the_rate_of_a_step_is_that_of_its_schedule_when_the_ring_of_them_begins_again
     let optimizer = Sgd::new(1e-4).scheduled(schedule);
     let spec = Sequential::input(2).layer(Linear::new(2)).seed(1);
     let sampling = || Sampling::Listed(vec![3; RING - BEFORE + STEPS]);
-    let (data, loss) = (tiny(), SoftmaxCrossEntropy);
+    let data = tiny();
+    let loss = SoftmaxCrossEntropy;
     let check = |case: &str, losses: &[f32]| {
         let changes: Vec<bool> = losses.windows(2).map(|pair| pair[0] != pair[1]).collect();
         let expected: Vec<bool> = (1..STEPS).map(|step| step <= BEFORE).collect();
@@ -159,7 +160,8 @@ fn settings_of_a_plateau_that_make_no_sense_are_named() {
 
 fn on_gpu(optimizer: impl Optimizer + 'static) -> Trainer {
     let spec = Sequential::input(2).layer(Linear::new(2)).seed(1);
-    let (model, loss) = (spec.build(gpu()).unwrap(), SoftmaxCrossEntropy);
+    let model = spec.build(gpu()).unwrap();
+    let loss = SoftmaxCrossEntropy;
     let sampling = Sampling::Listed(vec![3; 50]);
     Trainer::with_fusion(model, loss, optimizer, &tiny(), 1, sampling, Fusion::Layers).unwrap()
 }
@@ -167,7 +169,8 @@ fn on_gpu(optimizer: impl Optimizer + 'static) -> Trainer {
 fn on_cpu(optimizer: impl Optimizer + 'static) -> cpu::Trainer<f32> {
     let spec = Sequential::input(2).layer(Linear::new(2)).seed(1);
     let sampling = Sampling::Listed(vec![3; 50]);
-    let (network, loss) = (spec.on_cpu().unwrap(), SoftmaxCrossEntropy);
+    let network = spec.on_cpu().unwrap();
+    let loss = SoftmaxCrossEntropy;
     cpu::Trainer::new(network, loss, optimizer, &tiny(), 1, sampling).unwrap()
 }
 

@@ -13,7 +13,8 @@ use crate::gpu::gpu;
 const SAMPLING: Sampling = Sampling::WithReplacement { seed: 1 };
 
 fn on_gpu(optimizer: Box<dyn Optimizer>, plan: Fusion) -> Trainer {
-    let (model, data) = (relu_net().build(gpu()).unwrap(), digits().train);
+    let model = relu_net().build(gpu()).unwrap();
+    let data = digits().train;
     let loss = SoftmaxCrossEntropy;
     Trainer::with_fusion(model, loss, optimizer, &data, 20, SAMPLING, plan).unwrap()
 }
@@ -76,7 +77,8 @@ fn the_good_file_stays_and_no_step_is_taken() {
         trainer.save(&path).unwrap();
         let step = diverge(case, &mut *trainer);
         assert_not_saved(case, &*trainer, &path, step);
-        let (taken, parameters) = (trainer.steps_taken(), trainer.parameters().unwrap());
+        let taken = trainer.steps_taken();
+        let parameters = trainer.parameters().unwrap();
         let again = trainer.steps(5);
         assert!(
             matches!(&again, Err(Error::Diverged { step: at, losses, .. }) if *at == step && losses.is_empty()),
@@ -164,7 +166,8 @@ fn a_divergence_that_a_future_finds_counts() {
         let initial = trainer.to_safetensors().unwrap();
         let sound = trainer.to_safetensors_async();
         trainer.advance(60).unwrap();
-        let (losses, file) = (trainer.losses_async(60), trainer.to_safetensors_async());
+        let losses = trainer.losses_async(60);
+        let file = trainer.to_safetensors_async();
         let Err(Error::Diverged { step, .. }) = pollster::block_on(losses) else {
             panic!("{plan:?}: no divergence");
         };

@@ -74,9 +74,10 @@ impl File {
         let names = names.filter_map(|name| name.strip_prefix("init."));
         let of = |name: &str| {
             let value = self.floats(&format!("init.{name}")).into_dyn();
-            let value = match name.ends_with("bias") {
-                true => value.remove_axis(wgrad::ndarray::Axis(0)),
-                false => value.reversed_axes(),
+            let value = if name.ends_with("bias") {
+                value.remove_axis(wgrad::ndarray::Axis(0))
+            } else {
+                value.reversed_axes()
             };
             (name.to_owned(), value)
         };
@@ -131,7 +132,8 @@ fn spec() -> Sequential {
 }
 
 fn rows(file: &File) -> (Table, Sampling) {
-    let (x, t) = (file.floats("x"), file.floats("t"));
+    let x = file.floats("x");
+    let t = file.floats("t");
     let table = Table::regression("steered", x.view(), t.view()).unwrap();
     (table, Sampling::Listed(file.indices()))
 }
@@ -181,7 +183,8 @@ impl Engine for Trainer {
     steering!();
 
     fn new(file: &File, optimizer: Arc<dyn Optimizer>) -> Self {
-        let ((table, sampling), mut model) = (rows(file), spec().build(gpu()).unwrap());
+        let (table, sampling) = rows(file);
+        let mut model = spec().build(gpu()).unwrap();
         model.set_parameters(&file.initial()).unwrap();
         Self::new(model, MeanSquaredError, optimizer, &table, BATCH, sampling).unwrap()
     }
@@ -200,7 +203,8 @@ impl<F: Float> Engine for cpu::Trainer<F> {
     steering!();
 
     fn new(file: &File, optimizer: Arc<dyn Optimizer>) -> Self {
-        let ((table, sampling), mut network) = (rows(file), cpu::Network::new(&spec()).unwrap());
+        let (table, sampling) = rows(file);
+        let mut network = cpu::Network::new(&spec()).unwrap();
         let initial = file.initial().mapv(|value| F::from_f64(value.into()));
         network.set_parameters(&initial).unwrap();
         Self::new(

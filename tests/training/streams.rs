@@ -30,7 +30,8 @@ fn both_with(
         Device::cpu("a test"),
     ];
     devices.map(|device| {
-        let (loss, optimizer) = (MeanSquaredError, optimizer.clone());
+        let loss = MeanSquaredError;
+        let optimizer = optimizer.clone();
         let trainer = device.streamed(&values_net(), loss, optimizer, stream(), batch);
         trainer.unwrap()
     })
@@ -77,7 +78,8 @@ fn classes(rows: usize) -> Table {
 /// A table of values in blocks of such sizes.
 fn in_blocks(table: &Table, sizes: &[usize]) -> Vec<Result<Table, io::Error>> {
     let x = Array2::from_shape_vec((table.len(), table.width()), table.features().to_vec());
-    let (x, mut first) = (x.unwrap(), 0);
+    let x = x.unwrap();
+    let mut first = 0;
     let block = |&size: &usize| {
         let rows = first..first + size;
         first += size;
@@ -158,7 +160,8 @@ fn so_have_classes() {
     let shuffled = Sampling::Shuffled { seed: 2 };
     let table = classes(60);
     let stream = || Stream::new(in_blocks(&table, &[50, 10]), 60, 2);
-    let (loss, sgd) = (SoftmaxCrossEntropy, Sgd::new(0.3));
+    let loss = SoftmaxCrossEntropy;
+    let sgd = Sgd::new(0.3);
     let model = || classes_net().build(gpu()).unwrap();
     let network = || classes_net().on_cpu().unwrap();
     let mut expected = Trainer::new(model(), loss, sgd, &table, 6, shuffled.clone()).unwrap();
@@ -208,13 +211,15 @@ fn both_engines_see_the_same_minibatches() {
 /// Minibatches on the device take turns in room for a few.
 #[test]
 fn rows_that_are_wide_are_written_in_several_pieces() {
-    let (rows, width) = (6_144, 1_001);
+    let rows = 6_144;
+    let width = 1_001;
     let x = Array2::from_shape_fn((rows, width), |(row, column)| {
         ((row * 31 + column * 17) % 1_009) as f32 / 1_009.0 - 0.5
     });
     let y = Array2::from_shape_fn((rows, 1), |(row, _)| x[[row, 0]]);
     let table = Table::regression("wide", x.view(), y.view()).unwrap();
-    let (shuffled, sgd) = (Sampling::Shuffled { seed: 5 }, Sgd::new(0.001));
+    let shuffled = Sampling::Shuffled { seed: 5 };
+    let sgd = Sgd::new(0.001);
     let model = || {
         let network = Sequential::input(width).layer(Linear::new(1)).seed(1);
         network.build(gpu()).unwrap()
@@ -438,7 +443,8 @@ fn an_iterator_that_panics_loses_no_row() {
     let table = values(70);
     for window in [20, 40] {
         let failing = || {
-            let (mut calls, mut blocks) = (0, in_blocks(&table, &[10; 7]).into_iter());
+            let mut calls = 0;
+            let mut blocks = in_blocks(&table, &[10; 7]).into_iter();
             let next = move || {
                 calls += 1;
                 assert!(calls != 4, "a panic of the iterator");
@@ -483,9 +489,10 @@ fn steps_before_a_rate_that_is_bad_are_taken_and_behind_the_end_none_is_looked_a
                     continue;
                 }
                 for returns_losses in [window == 10, true, false] {
-                    let error = match returns_losses {
-                        true => engine.steps(100).unwrap_err(),
-                        false => engine.advance(100).unwrap_err(),
+                    let error = if returns_losses {
+                        engine.steps(100).unwrap_err()
+                    } else {
+                        engine.advance(100).unwrap_err()
                     };
                     assert!(matches!(error, Error::Setting { .. }), "{error}");
                     assert_eq!(engine.steps_taken(), bad);
@@ -504,7 +511,8 @@ fn steps_before_a_rate_that_is_bad_are_taken_and_behind_the_end_none_is_looked_a
 fn blocks_of_other_rows_are_refused_and_left_out() {
     let table = values(40);
     let of = |width, outputs| {
-        let (x, y) = (Array2::zeros((5, width)), Array2::zeros((5, outputs)));
+        let x = Array2::zeros((5, width));
+        let y = Array2::zeros((5, outputs));
         Table::regression("other", x.view(), y.view()).unwrap()
     };
     for (other, found) in [

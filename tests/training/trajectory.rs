@@ -90,7 +90,8 @@ pub(super) fn check_step(
     for (index, ((before, after), Bounded { value, error })) in
         parameters.zip(gradients).enumerate()
     {
-        let (value, error) = (value.iter().zip(error), before.iter().zip(after));
+        let value = value.iter().zip(error);
+        let error = before.iter().zip(after);
         for (at, ((&gradient, &error), (&before, &after))) in value.zip(error).enumerate() {
             let expected = before - rate * gradient;
             let rounding = 2.0 * ROUNDING * (expected.abs() + rate * gradient.abs());

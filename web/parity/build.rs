@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let root = fs::read_to_string(format!("{TESTS}/parity.rs"))?;
-    let (mut modules, mut tables) = (String::new(), String::new());
+    let mut modules = String::new();
+    let mut tables = String::new();
     for name in root.lines().filter_map(parity_module) {
         let source = fs::read_to_string(format!("{TESTS}/parity/{name}.rs"))?;
         let file = out.join(format!("{name}.rs"));
@@ -34,7 +35,8 @@ fn parity_module(line: &str) -> Option<&str> {
 
 /// A module of tests as one of functions, with a table of those that were tests, whose name no test has taken.
 fn with_table(module: &str, source: &str) -> Result<String, String> {
-    let (mut functions, mut table) = (String::new(), String::new());
+    let mut functions = String::new();
+    let mut table = String::new();
     let mut is_test = false;
     for line in source.lines() {
         if is_test {

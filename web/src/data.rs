@@ -136,7 +136,9 @@ impl Data {
 }
 
 fn part(of: &Dataset, examples: Range<usize>) -> Result<Dataset, Error> {
-    let (name, width, labels) = (of.name(), of.width(), of.labels());
+    let name = of.name();
+    let width = of.width();
+    let labels = of.labels();
     let indices = labels.indices()[examples.clone()].to_vec();
     let labels = Labels::from_classes(indices, labels.classes())?;
     let features = of.features()[examples.start * width..examples.end * width].to_vec();

@@ -65,7 +65,8 @@ fn scale(ink: &[u8], width: usize, bounds: &Bounds, [columns, rows]: [usize; 2])
     let mut scaled = Vec::with_capacity(columns * rows);
     for y in &ys {
         for x in &xs {
-            let (mut sum, mut area) = (0.0, 0.0);
+            let mut sum = 0.0;
+            let mut area = 0.0;
             for &(row, height) in y {
                 for &(column, width_covered) in x {
                     let part = height * width_covered;
@@ -97,7 +98,9 @@ fn overlaps([start, end]: [usize; 2], count: usize) -> Vec<Vec<(usize, f32)>> {
 /// Where the left upper corner goes, so that the centre of mass comes as near to the middle as whole
 /// pixels and the border allow.
 fn offset(scaled: &[u8], [columns, rows]: [usize; 2]) -> [usize; 2] {
-    let (mut mass, mut x, mut y) = (0.0, 0.0, 0.0);
+    let mut mass = 0.0;
+    let mut x = 0.0;
+    let mut y = 0.0;
     for (index, &ink) in scaled.iter().enumerate() {
         let ink = f32::from(ink);
         mass += ink;
@@ -151,7 +154,9 @@ mod tests {
 
     /// The smallest rectangle around all ink of an image, and its centre of mass.
     fn measured(image: &[u8]) -> ([usize; 4], [f64; 2]) {
-        let (mut bounds, mut mass, mut moments) = ([SIDE, SIDE, 0, 0], 0.0, [0.0; 2]);
+        let mut bounds = [SIDE, SIDE, 0, 0];
+        let mut mass = 0.0;
+        let mut moments = [0.0; 2];
         for (index, &ink) in image.iter().enumerate().filter(|(_, ink)| **ink > 0) {
             let [x, y] = [index % SIDE, index / SIDE];
             bounds = [

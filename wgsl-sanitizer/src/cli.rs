@@ -30,7 +30,8 @@ impl From<wgsl_sanitizer::Error> for Mistake {
 
 /// Does what the command line says; whether nothing is wrong with the shader.
 pub(crate) fn run(args: Args) -> Result<bool, Mistake> {
-    let (lists, blocks) = (args.list, args.blocks);
+    let lists = args.list;
+    let blocks = args.blocks;
     let job = Job::new(args)?;
     if lists {
         listing::list(&job)?;

@@ -185,9 +185,10 @@ impl<'a> Compiler<'a> {
             AddressSpace::WorkGroup => (Space::Workgroup, None),
             AddressSpace::Uniform => (Space::Uniform, Some(BindingKind::Uniform)),
             AddressSpace::Storage { access } => {
-                let kind = match access.contains(StorageAccess::STORE) {
-                    true => BindingKind::ReadWrite,
-                    false => BindingKind::Read,
+                let kind = if access.contains(StorageAccess::STORE) {
+                    BindingKind::ReadWrite
+                } else {
+                    BindingKind::Read
                 };
                 (Space::Storage, Some(kind))
             }

@@ -254,9 +254,10 @@ impl<'a> Machine<'a> {
             floor: self.clock,
         };
         self.findings.start_workgroup(self.clock, workgroup);
-        let fill = match self.settings.zero_workgroup_memory {
-            true => 0,
-            false => POISON,
+        let fill = if self.settings.zero_workgroup_memory {
+            0
+        } else {
+            POISON
         };
         self.workgroup.fill(fill);
         if fill == POISON {

@@ -68,7 +68,8 @@ fn ranges(program: &Program, dispatch: &Dispatch, buffers: &[Buffer]) -> Result<
             return Ok(Range::default());
         };
         let declared = &program.bindings[binding];
-        let (group, binding) = (declared.group, declared.binding);
+        let group = declared.group;
+        let binding = declared.binding;
         let error = |message: String| Error::Binding {
             group,
             binding,

@@ -115,9 +115,10 @@ impl Shader {
 /// A message of naga; where the text is of several files, with the place in the one that it is about.
 fn told(source: &Source, span: naga::Span, message: &str) -> String {
     let place = source.place(span);
-    match span.is_defined() && source.is_joined() {
-        true => format!("{}:{}:{}: {message}", place.file, place.line, place.column),
-        false => message.to_owned(),
+    if span.is_defined() && source.is_joined() {
+        format!("{}:{}:{}: {message}", place.file, place.line, place.column)
+    } else {
+        message.to_owned()
     }
 }
 

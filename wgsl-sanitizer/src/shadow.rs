@@ -160,9 +160,10 @@ pub(crate) struct AtomicCell {
 
 impl AtomicCell {
     pub(crate) fn note(&mut self, now: Now, entry: Entry, is_write: bool) {
-        match is_write {
-            true => self.writes.note(now, entry),
-            false => self.reads.note(now, entry),
+        if is_write {
+            self.writes.note(now, entry);
+        } else {
+            self.reads.note(now, entry);
         }
     }
 
@@ -211,9 +212,11 @@ mod tests {
     #[test]
     fn constant_state_finds_the_first_race_of_every_history() {
         let mut random = fastrand::Rng::with_seed(1);
-        let (mut races, mut clean) = (0, 0);
+        let mut races = 0;
+        let mut clean = 0;
         for _ in 0..200_000 {
-            let (mut cell, mut past) = (Cell::default(), Vec::new());
+            let mut cell = Cell::default();
+            let mut past = Vec::new();
             let writes = random.u32(0..=4);
             'history: for workgroup in 0..WORKGROUPS {
                 for interval in 0..INTERVALS {
@@ -231,9 +234,10 @@ mod tests {
                             is_write: random.u32(0..8) < writes,
                         };
                         let entry = Entry::new(now.interval, one.invocation, 7);
-                        let found = match one.is_write {
-                            true => cell.write(now, entry).map(|(found, _)| found),
-                            false => cell.read(now, entry),
+                        let found = if one.is_write {
+                            cell.write(now, entry).map(|(found, _)| found)
+                        } else {
+                            cell.read(now, entry)
                         };
                         let is_race = by_definition(&past, one);
                         assert_eq!(found.is_some(), is_race);

@@ -12,7 +12,8 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn join(files: &[(&str, &str)]) -> Self {
-        let (mut text, mut starts) = (String::new(), Vec::new());
+        let mut text = String::new();
+        let mut starts = Vec::new();
         for (name, part) in files {
             starts.push(((*name).to_owned(), text.len()));
             text.push_str(part);

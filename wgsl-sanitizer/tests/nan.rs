@@ -17,9 +17,10 @@ fn values(expression: &str, settings: &Settings) -> Result<[f32; 3], Error> {
 }
 
 fn value_of(expression: &str, settings: &Settings) -> Result<f32, Error> {
-    let enabled = match expression.contains("f16") {
-        true => "enable f16;",
-        false => "",
+    let enabled = if expression.contains("f16") {
+        "enable f16;"
+    } else {
+        ""
     };
     let text = format!(
         "{enabled}

@@ -91,7 +91,8 @@ fn draw(rng: &mut Rng, workgroups: usize, steps: usize) -> (Vec<u32>, Vec<Access
     // From few accesses, which often do not meet, to many.
     let share = rng.u32(1..10);
     let barriers: Vec<u32> = (0..steps).map(|_| rng.u32(0..4)).collect();
-    let (mut todo, mut accesses) = (Vec::new(), Vec::new());
+    let mut todo = Vec::new();
+    let mut accesses = Vec::new();
     for invocation in 0..workgroups * SIZE {
         for step in 0..steps {
             let kind = rng.u32(0..KINDS);
@@ -155,9 +156,11 @@ fn found(kernel: &Kernel, workgroups: usize, todo: &[u32], order: Order) -> BTre
 fn races_are_those_of_all_pairs_of_accesses() -> Result<(), wgsl_sanitizer::Error> {
     let shader = Shader::parse("random.wgsl", SHADER)?;
     let mut rng = Rng::with_seed(0);
-    let (mut racy, mut clean) = (0, 0);
+    let mut racy = 0;
+    let mut clean = 0;
     for round in 0..4000 {
-        let (workgroups, steps) = (rng.usize(1..4), rng.usize(1..8));
+        let workgroups = rng.usize(1..4);
+        let steps = rng.usize(1..8);
         let count = u32::try_from(steps).unwrap_or(0);
         let kernel = shader.kernel("main", &[("steps", count.into())])?;
         let (todo, accesses) = draw(&mut rng, workgroups, steps);
@@ -183,9 +186,10 @@ fn races_are_those_of_all_pairs_of_accesses() -> Result<(), wgsl_sanitizer::Erro
                 );
             }
         }
-        match expected.is_empty() {
-            true => clean += 1,
-            false => racy += 1,
+        if expected.is_empty() {
+            clean += 1;
+        } else {
+            racy += 1;
         }
     }
     assert!(racy > 500 && clean > 500, "{racy} racy, {clean} clean");

@@ -53,7 +53,8 @@ fn the_command_prints_what_it_says() {
 
 #[test]
 fn the_shader_is_right_with_a_barrier() {
-    let (shader, toml) = (block("wgsl"), block("toml"));
+    let shader = block("wgsl");
+    let toml = block("toml");
     let (code, out) = run("readme_racy", [shader, toml], &["shift.toml"]);
     assert_eq!(code, Some(1), "{out}");
     assert_eq!(out.matches("data race").count(), 2, "{out}");

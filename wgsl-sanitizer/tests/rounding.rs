@@ -120,7 +120,8 @@ fn halves_stay_halves() -> Result<(), Error> {
             .map(|at| (2.0 + f32::from(at) / 64.0).to_bits())
             .collect();
         let (_, nearest) = run(&text, &x, &Settings::default())?;
-        let (mut most, mut several) = (0.0_f32, false);
+        let mut most = 0.0_f32;
+        let mut several = false;
         for y in runs(&text, &x)? {
             for (&moved, &nearest) in y.iter().zip(&nearest) {
                 let [moved, nearest] = [moved, nearest].map(f32::from_bits);

@@ -65,12 +65,13 @@ pub(crate) fn test(host: &impl Host) -> Result<(), Failure> {
 /// The browser that is named, or one that is found, or one that is installed now.
 fn browser(host: &impl Host) -> Result<PathBuf, Failure> {
     if let Some(named) = host.var(VARIABLE).map(PathBuf::from) {
-        return match host.locate(&named).is_file() {
-            true => Ok(named),
-            false => Err(Failure::new(format!(
+        return if host.locate(&named).is_file() {
+            Ok(named)
+        } else {
+            Err(Failure::new(format!(
                 "{VARIABLE} is set, but there is no file {}; unset it, or name a browser's program",
                 named.display()
-            ))),
+            )))
         };
     }
     if let Some(found) = find(host) {

@@ -281,11 +281,13 @@ mod tests {
     #[test]
     fn a_started_program_runs_until_it_ends_or_is_killed() -> io::Result<()> {
         let scratch = crate::scratch::ScratchDir::new()?;
-        let (out, err) = (scratch.path().join("out"), scratch.path().join("err"));
+        let out = scratch.path().join("out");
+        let err = scratch.path().join("err");
         let start = |line: &str| {
-            let invocation = match cfg!(windows) {
-                true => Invocation::new("cmd", ["/C", line]),
-                false => Invocation::new("sh", ["-c", line]),
+            let invocation = if cfg!(windows) {
+                Invocation::new("cmd", ["/C", line])
+            } else {
+                Invocation::new("sh", ["-c", line])
             };
             Native.start(&invocation, &out, Some(&err))
         };

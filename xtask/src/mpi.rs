@@ -53,9 +53,10 @@ fn find(host: &impl Host) -> Result<(), &'static str> {
     ] {
         host.output(program, &["--version"]).ok_or(missing)?;
     }
-    match has_libclang(host) {
-        true => Ok(()),
-        false => Err("there is no libclang"),
+    if has_libclang(host) {
+        Ok(())
+    } else {
+        Err("there is no libclang")
     }
 }
 

@@ -116,8 +116,12 @@ fn plant(
     look(&mut runner, suite.tests.len())?;
     check_hook(&runner, texts)?;
 
-    let (start, count) = (Instant::now(), planted.len());
-    let (mut done, mut lived, mut wrong, mut slow) = (0, Vec::new(), Vec::new(), Vec::new());
+    let start = Instant::now();
+    let count = planted.len();
+    let mut done = 0;
+    let mut lived = Vec::new();
+    let mut wrong = Vec::new();
+    let mut slow = Vec::new();
     runner.plant(planted, texts, |number, verdict, duration| {
         let fault = planted[number];
         let reason = equivalent.reason(fault);

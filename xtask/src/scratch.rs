@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn it_is_new_and_goes_away() -> io::Result<()> {
-        let (one, other) = (ScratchDir::new()?, ScratchDir::new()?);
+        let one = ScratchDir::new()?;
+        let other = ScratchDir::new()?;
         assert_ne!(one.path(), other.path());
         fs::write(one.path().join("file"), "content")?;
         let path = one.path().to_owned();

@@ -47,7 +47,8 @@ fn answer(stream: &TcpStream, root: &Path) -> io::Result<()> {
         }
     }
     let mut words = request.split(' ');
-    let (method, target) = (words.next(), words.next().unwrap_or_default());
+    let method = words.next();
+    let target = words.next().unwrap_or_default();
     let with_body = method == Some("GET");
     if !with_body && method != Some("HEAD") {
         return respond(

@@ -162,9 +162,11 @@ pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
         mpi::setup(host)?;
     }
     let checks = checks(host);
-    let (start, count) = (Instant::now(), checks.len());
+    let start = Instant::now();
+    let count = checks.len();
     for (number, (name, check)) in checks.iter().enumerate() {
-        let (number, start) = (number + 1, Instant::now());
+        let number = number + 1;
+        let start = Instant::now();
         eprintln!("\n==> [{number}/{count}] {name}");
         let outcome = match check {
             Check::Run(invocation) => {
@@ -336,9 +338,10 @@ mod tests {
     /// The same line where there is MPI.
     fn with_mpi(line: &str) -> String {
         let is_of_all = line.contains("--workspace") && !line.contains("--lib");
-        match is_of_all {
-            true => line.replace("--workspace", "--workspace --features wgrad/mpi"),
-            false => line.to_owned(),
+        if is_of_all {
+            line.replace("--workspace", "--workspace --features wgrad/mpi")
+        } else {
+            line.to_owned()
         }
     }
 

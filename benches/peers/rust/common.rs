@@ -209,10 +209,8 @@ impl Rng {
     /// Box and Muller.
     pub fn normal(&mut self) -> f32 {
         let mut uniform = || ((self.bits() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-        let (radius, angle) = (
-            (-2.0 * uniform().ln()).sqrt(),
-            std::f64::consts::TAU * uniform(),
-        );
+        let radius = (-2.0 * uniform().ln()).sqrt();
+        let angle = std::f64::consts::TAU * uniform();
         (radius * angle.cos()) as f32
     }
 

@@ -47,9 +47,10 @@ impl<const D: usize> Cell<D> {
             let [lower, upper] = [lower, lower + 1].map(|at| at.wrapping_mul(factor));
             for corner in 0..1 << d {
                 let before = entries[corner];
-                [entries[corner], entries[corner + (1 << d)]] = match level.is_hashed {
-                    true => [before ^ lower, before ^ upper],
-                    false => [before + lower, before + upper],
+                [entries[corner], entries[corner + (1 << d)]] = if level.is_hashed {
+                    [before ^ lower, before ^ upper]
+                } else {
+                    [before + lower, before + upper]
                 };
             }
             stride = stride.wrapping_mul(level.cells as u32 + 1);

@@ -22,8 +22,11 @@ fn spread(dims: [usize; 2], seed: usize, range: [f64; 2]) -> Array2<f32> {
 fn passes<F: Float>(layer: &dyn Layer<F>, [x, dy, table]: [&Array2<f32>; 3]) -> [Array2<F>; 3] {
     let [x, dy, table] = [x, dy, table].map(|of| of.mapv(|of| F::from_f64(of.into())));
     let unwritten = |like: &Array2<F>| Array2::from_elem(like.raw_dim(), F::nan());
-    let (mut y, mut dx, dtable) = (unwritten(&dy), unwritten(&x), unwritten(&table));
-    let (parameters, mut gradients) = ([table], [dtable]);
+    let mut y = unwritten(&dy);
+    let mut dx = unwritten(&x);
+    let dtable = unwritten(&table);
+    let parameters = [table];
+    let mut gradients = [dtable];
     let input = (x.view(), Shape::from(x.ncols()));
     layer.forward(Forward::new(
         input,
@@ -115,7 +118,8 @@ fn time_of_a_pass() {
             [-1.0, 1.0],
         )];
         let fast = HashGrid::of(&layer, dimensions).unwrap();
-        let (mut y, mut dx) = (dy.clone(), x.clone());
+        let mut y = dy.clone();
+        let mut dx = x.clone();
         let mut gradients = parameters.clone();
         let input = (x.view(), Shape::from(dimensions));
         let mut best = [f64::INFINITY; 3];

@@ -62,7 +62,8 @@ impl Network<f32> {
         let Opened {
             graph, contents, ..
         } = checkpoint::open(bytes)?;
-        let (parameters, state) = (contents.parameters, contents.state_of_layers);
+        let parameters = contents.parameters;
+        let state = contents.state_of_layers;
         Self::of_values(Passes::fast(graph), &parameters, &state)
     }
 

@@ -36,8 +36,10 @@ fn a_copy_has_its_own_parameters() {
 
 #[test]
 fn a_mix_goes_its_share_of_the_way() {
-    let (mut own, other) = (network(1), network(2));
-    let (before, theirs) = (own.parameters(), other.parameters());
+    let mut own = network(1);
+    let other = network(2);
+    let before = own.parameters();
+    let theirs = other.parameters();
     own.mix(&other, 0.0).unwrap();
     assert_eq!(own.parameters(), before);
     own.mix(&other, 0.25).unwrap();
@@ -167,7 +169,8 @@ fn parameters_that_do_not_fit_replace_nothing() {
 
 #[test]
 fn targets_of_another_kind_are_refused() {
-    let (network, x) = (network(1), ndarray::Array2::zeros((2, 4)));
+    let network = network(1);
+    let x = ndarray::Array2::zeros((2, 4));
     let values = ndarray::Array2::zeros((2, 2));
     let loss = crate::ops::SoftmaxCrossEntropy;
     let error = network.loss(&loss, x.view(), Targets::Values(values.view()));

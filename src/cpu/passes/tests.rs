@@ -130,7 +130,8 @@ fn gradients_of_every_graph_are_central_differences() {
         let mut network = Network::<f64>::new(&spec.seed(3)).unwrap();
         let mut numbers = Numbers::new(1);
         let x = random(&mut numbers, ROWS, network.graph().features());
-        let (y, loss) = (random(&mut numbers, ROWS, 3), MeanSquaredError);
+        let y = random(&mut numbers, ROWS, 3);
+        let loss = MeanSquaredError;
         let targets = Targets::Values(y.view());
         let backprop = network.gradient(&loss, x.view(), targets).unwrap();
         let numerical = network
@@ -149,7 +150,8 @@ fn fast_and_single_networks_are_those_by_definition() {
         let mut numbers = Numbers::new(2);
         let x = random::<f32>(&mut numbers, ROWS, definition.graph().features());
         let y = random::<f32>(&mut numbers, ROWS, 3);
-        let (x64, y64) = (x.mapv(f64::from), y.mapv(f64::from));
+        let x64 = x.mapv(f64::from);
+        let y64 = y.mapv(f64::from);
         let gradient = |network: &Network<f64>| {
             let targets = Targets::Values(y64.view());
             network
@@ -234,7 +236,8 @@ fn every_graph_is_trained() {
         let y = Array2::from_shape_fn((50, 3), |(row, column)| x[[row, column]] * x[[row, 4]]);
         let table = Table::regression("products", x.view(), y.view()).unwrap();
         let sampling = Sampling::Shuffled { seed: 1 };
-        let (loss, rate) = (MeanSquaredError, Sgd::new(0.05));
+        let loss = MeanSquaredError;
+        let rate = Sgd::new(0.05);
         let trainer = Trainer::new(
             Network::<f32>::new(&spec).unwrap(),
             loss,
@@ -342,7 +345,8 @@ fn steps_of_training_alone_change_the_state() {
     let x = ndarray::array![[1.0f32, 2.0], [3.0, 6.0]];
     let table = Table::regression("four", x.view(), ndarray::array![[1.0], [2.0]].view()).unwrap();
     let sampling = Sampling::Shuffled { seed: 1 };
-    let (loss, rate) = (MeanSquaredError, Sgd::new(0.01));
+    let loss = MeanSquaredError;
+    let rate = Sgd::new(0.01);
     let trainer = Trainer::new(
         Network::<f32>::new(&centred()).unwrap(),
         loss,
@@ -361,7 +365,8 @@ fn steps_of_training_alone_change_the_state() {
         assert_eq!(bits(running(&trainer)), bits(expected));
         // Evaluations have the state as it is, and leave it.
         trainer.evaluate(&table).unwrap();
-        let (x, y) = (x.view(), ndarray::array![[1.0f32], [2.0]]);
+        let x = x.view();
+        let y = ndarray::array![[1.0f32], [2.0]];
         let network = trainer.network();
         network
             .gradient(&loss, x, Targets::Values(y.view()))

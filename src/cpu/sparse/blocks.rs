@@ -282,7 +282,8 @@ impl<F: Float> Blocks<F> {
         relu: bool,
     ) {
         // An optimizer from outside may leave them in any memory order.
-        let (w, b) = (w.as_standard_layout(), b.map(|b| b.as_standard_layout()));
+        let w = w.as_standard_layout();
+        let b = b.map(|b| b.as_standard_layout());
         let b = b.as_ref().map(|b| dense(b.as_slice()));
         self.pack(&w.view());
         self.products((&self.rows, w.nrows()), (b, relu), y);
@@ -377,7 +378,8 @@ impl<F> Blocks<F> {
 
 /// Pieces of a matrix along an axis, of so many rows or columns each but the last.
 fn cut<F>(matrix: ArrayViewMut2<'_, F>, axis: Axis, size: usize) -> Vec<ArrayViewMut2<'_, F>> {
-    let (mut pieces, mut rest) = (Vec::new(), matrix);
+    let mut pieces = Vec::new();
+    let mut rest = matrix;
     while rest.len_of(axis) > size {
         let (piece, behind) = rest.split_at(axis, size);
         pieces.push(piece);

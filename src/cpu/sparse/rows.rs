@@ -116,14 +116,16 @@ impl SparseRows {
             starts: zeroed_vec(parts * dataset.len() + 1),
             entries: zeroed_vec(nonzero.entries()),
         };
-        let (mut starts, mut entries) = (&mut rows.starts[..], &mut rows.entries[..]);
-        let (mut pieces, mut first) = (Vec::new(), 0);
+        let mut starts = &mut rows.starts[..];
+        let mut entries = &mut rows.entries[..];
+        let mut pieces = Vec::new();
+        let mut first = 0;
         let features = dataset.features().chunks(ROWS * dataset.width());
         for (features, &bytes) in features.zip(&nonzero.bytes) {
             let of_piece = starts.split_off_mut(..parts * features.len() / dataset.width());
             let of_entries = entries.split_off_mut(..bytes);
-            let (of_piece, of_entries) =
-                (of_piece.unwrap_or_default(), of_entries.unwrap_or_default());
+            let of_piece = of_piece.unwrap_or_default();
+            let of_entries = of_entries.unwrap_or_default();
             pieces.push(Mutex::new((features, of_piece, of_entries, first)));
             first += bytes;
         }
@@ -244,8 +246,10 @@ impl<F: Float> SparseBatch<F> {
     /// `y = x·w + b`, or `y = x·w` without a bias.
     pub(super) fn times(&self, w: &Array2<F>, b: Option<&Array2<F>>, mut y: ArrayViewMut2<'_, F>) {
         // An optimizer from outside may leave them in any memory order.
-        let (w, b) = (w.as_standard_layout(), b.map(|b| b.as_standard_layout()));
-        let (w, b) = (dense(w.as_slice()), b.as_ref().map(|b| dense(b.as_slice())));
+        let w = w.as_standard_layout();
+        let b = b.map(|b| b.as_standard_layout());
+        let w = dense(w.as_slice());
+        let b = b.as_ref().map(|b| dense(b.as_slice()));
         let share = y.nrows().div_ceil(self.parts.len()) * self.outputs;
         for_each_chunk(dense(y.as_slice_mut()), share, |at, y| {
             let rows = self.parts[at].rows();
@@ -287,7 +291,8 @@ impl<F: Float> Part<F> {
             .flat_map(|&example| rows.row(example).iter().step_by(16));
         std::hint::black_box(lines.fold(0, |sum, entry| sum ^ entry.byte));
         for &example in examples {
-            let (start, starts) = (self.terms.len(), rows.starts(example));
+            let start = self.terms.len();
+            let starts = rows.starts(example);
             self.terms.extend(rows.row(example).iter().map(term));
             let ends = starts[1..].iter().map(|end| start + end - starts[0]);
             self.ends.extend(ends);
@@ -329,7 +334,8 @@ fn row_times<F: Float>(row: &[Term<F>], w: &[F], b: Option<&[F]>, y: &mut [F]) {
 /// `dw[feature] += byte/255 · dy`; `dw` starts at `first` in the layer's weights.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn add_outer<F: Float>(row: &[Term<F>], dy: &[F], dw: &mut [F], first: usize) {
-    let (mut at, outputs) = (0, dy.len());
+    let mut at = 0;
+    let outputs = dy.len();
     while at < outputs {
         // Two more columns, where they are there, cost less than a pass of their own.
         at += match outputs - at {
@@ -357,7 +363,8 @@ fn add_columns<F: Float, const WIDTH: usize, const MORE: usize>(
     first: usize,
     at: usize,
 ) -> usize {
-    let (mut columns, mut more) = ([F::zero(); WIDTH], [F::zero(); MORE]);
+    let mut columns = [F::zero(); WIDTH];
+    let mut more = [F::zero(); MORE];
     columns.copy_from_slice(&dy[at..at + WIDTH]);
     more.copy_from_slice(&dy[at + WIDTH..at + WIDTH + MORE]);
     for &Term { x, at: term } in row {

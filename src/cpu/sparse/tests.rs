@@ -120,7 +120,8 @@ fn check_passes<F: Float>(
         y
     };
     let absolute: Vec<_> = parameters.iter().map(|p| p.mapv(F::abs)).collect();
-    let (expected, absolute) = (forward(parameters), forward(&absolute));
+    let expected = forward(parameters);
+    let absolute = forward(&absolute);
     let mut by_columns = parameters.to_vec();
     by_columns[0] = parameters[0]
         .t()
@@ -148,7 +149,8 @@ fn check_passes<F: Float>(
         Layer::backward(&Linear, pass.with_parameters(parameters, &mut gradients));
         gradients
     };
-    let (expected, absolute) = (backward(dy), backward(&dy.mapv(F::abs)));
+    let expected = backward(dy);
+    let absolute = backward(&dy.mapv(F::abs));
     let mut found = unwritten();
     Linear::sparse_backward(sparse, dy.view(), &mut found);
     for (found, (expected, absolute)) in found.iter().zip(expected.iter().zip(&absolute)) {

@@ -52,8 +52,11 @@ impl<F: Float> Trainer<F> {
         if self.data_parallel.is_some() {
             return distributed_steps_within(self, time);
         }
-        let (start, first) = (Instant::now(), self.steps_taken());
-        let (mut pace, mut taken, mut now) = (Pace::default(), 0, 1);
+        let start = Instant::now();
+        let first = self.steps_taken();
+        let mut pace = Pace::default();
+        let mut taken = 0;
+        let mut now = 1;
         while now > 0 {
             let began = Instant::now();
             let done = self.advance_while_there_are_rows(first, now)?;

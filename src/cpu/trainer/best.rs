@@ -21,7 +21,8 @@ impl<F: Float> Trainer<F> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
         check_averaged(self.data_parallel.as_deref())?;
-        let (step, network) = (self.steps_taken(), &self.network);
+        let step = self.steps_taken();
+        let network = &self.network;
         self.best.keep_if_lower(metric, step, |room| match room {
             Some([mut parameters, mut state]) => {
                 parameters.clone_from(&network.parameters);

@@ -26,7 +26,8 @@ impl<F: Float> Trainer<F> {
         #[cfg(not(target_arch = "wasm32"))]
         if let Some(shared) = &self.data_parallel {
             check_averaged(self.data_parallel.as_deref())?;
-            let (partition, examples) = (shared.partition(), examples.into());
+            let partition = shared.partition();
+            let examples = examples.into();
             let own = |passes| partition.own(passes);
             let mut totals = self.network.totals(&*self.loss, &examples, own)?;
             let numbers = bytemuck::cast_slice_mut(&mut totals);

@@ -108,7 +108,8 @@ impl<F: Float> Trainer<F> {
         let coefficients = self.updater.coefficients()?;
         let before = self.steps_taken();
         let step = self.step_in_u32();
-        let (network, updater) = (&mut self.network, &mut self.updater);
+        let network = &mut self.network;
+        let updater = &mut self.updater;
         let rows = x.nrows();
         let is_it = |work: &Workspace<F>| work.rows() == rows;
         let make = || room(network, rows, &updater.wanted());
@@ -139,9 +140,10 @@ impl<F: Float> Trainer<F> {
             updater.apply(coefficients, network, &mut work.gradients);
             loss
         };
-        let loss = match is_shared {
-            true => self.sharing.take(step),
-            false => self.sharing.take_alone(step),
+        let loss = if is_shared {
+            self.sharing.take(step)
+        } else {
+            self.sharing.take_alone(step)
         };
         self.remember(&[loss]);
         if !self.soundness.is_sound(as_f32(loss)) {

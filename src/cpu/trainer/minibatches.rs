@@ -115,7 +115,9 @@ impl<F: Float> Minibatches<F> {
         kept: usize,
         windows: Windows,
     ) -> Result<Self, Error> {
-        let (passes, layout, batch) = (&network.passes, windows.layout(), windows.batch());
+        let passes = &network.passes;
+        let layout = windows.layout();
+        let batch = windows.batch();
         let training = footprint::Training {
             passes,
             kept,
@@ -134,7 +136,8 @@ impl<F: Float> Minibatches<F> {
 
     /// With room for what was counted.
     fn with(training: &footprint::Training<'_>, rows: Source, sparse: Option<Sparse<F>>) -> Self {
-        let (passes, batch) = (training.passes, training.batch);
+        let passes = training.passes;
+        let batch = training.batch;
         let wanted = Wanted::parameters(&passes.graph);
         Self {
             work: passes.workspace(batch, sparse.is_some(), &wanted),

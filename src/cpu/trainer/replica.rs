@@ -53,7 +53,8 @@ impl<F: Float> Replica for Trainer<F> {
         let step = self.step_in_u32();
         let minibatches = self.minibatches.as_mut().ok_or_else(no_data)?;
         let loss = F::criterion(&self.criterion);
-        let (network, sharing) = (&mut self.network, &mut self.sharing);
+        let network = &mut self.network;
+        let sharing = &mut self.sharing;
         let mean = sharing.take(|| minibatches.shard(network, loss, [step, to_u32(shard)]));
         Ok(as_f32(mean))
     }

@@ -16,7 +16,8 @@ impl Trainer<f32> {
         let updater = &self.updater;
         let steps = [updater.steps_taken(), updater.began()];
         let optimizer = &**updater.optimizer();
-        let (groups, average) = (updater.groups(), updater.decay_of_average());
+        let groups = updater.groups();
+        let average = updater.decay_of_average();
         let position = Position::new(steps, &*self.loss, optimizer, groups, average);
         let Some(of) = &self.minibatches else {
             return position;
@@ -47,7 +48,8 @@ impl Trainer<f32> {
         checkpoint::check_saving(graph, 1 + kept, 1 + kept + 2)?;
         let state: State = self.updater.kept().collect();
         let training = Some((&state, &self.position()));
-        let (parameters, of_layers) = (self.network.parameters(), self.network.state());
+        let parameters = self.network.parameters();
+        let of_layers = self.network.state();
         checkpoint::encode(graph, &parameters, &of_layers, training)
     }
 

@@ -39,8 +39,10 @@ impl<F: Float> Trainer<F> {
     }
 
     fn rule_changed(&mut self) {
-        let (optimizer, groups) = (self.updater.optimizer(), self.updater.groups());
-        let (optimizer, multiples) = (Arc::clone(optimizer), groups.multiples());
+        let optimizer = self.updater.optimizer();
+        let groups = self.updater.groups();
+        let optimizer = Arc::clone(optimizer);
+        let multiples = groups.multiples();
         let steps = self.steps_taken();
         self.soundness.set_rule(steps, optimizer, multiples);
     }

@@ -88,7 +88,8 @@ fn what_a_training_allocates_is_what_was_counted() {
         (&with_everything(), 1),
         (&with_everything(), 3),
     ] {
-        let (loss, optimizer) = (MeanSquaredError, Adam::new(0.1));
+        let loss = MeanSquaredError;
+        let optimizer = Adam::new(0.1);
         let trainer = Trainer::new(
             Network::<f64>::new(spec).unwrap(),
             loss,
@@ -129,7 +130,8 @@ fn what_a_sparse_training_allocates_is_at_most_what_was_counted() {
         let is_sparse = trainer.minibatches.as_ref().unwrap().is_sparse();
         assert_eq!(is_sparse, hidden == 50 || sparse::has_blocks());
         trainer.steps(50).unwrap();
-        let (counted, allocated) = (counted(&trainer, batch), trainer.allocated());
+        let counted = counted(&trainer, batch);
+        let allocated = trainer.allocated();
         assert!(allocated <= counted, "{batch}: {allocated} of {counted}");
         assert!(
             4 * allocated >= 3 * counted,
@@ -183,7 +185,8 @@ fn gradients_that_are_not_wanted_take_no_memory_and_nothing_is_there_twice() {
         work.numbers()
     };
     trainer.steps(1).unwrap();
-    let (before, all) = (places(&trainer), numbers(&trainer));
+    let before = places(&trainer);
+    let all = numbers(&trainer);
     // The second and fourth layer are one: the gradient by what the first gives leads nowhere then.
     for layer in ["layers.0", "layers.1"] {
         trainer.freeze(layer).unwrap();
@@ -214,7 +217,8 @@ fn a_wide_first_layer_over_bytes_trains_as_its_definition_does() {
     ] {
         let spec = spec.layer(Linear::new(10));
         let train = |network: Network<f64>, is_fast| {
-            let (loss, rule) = (SoftmaxCrossEntropy, Sgd::new(0.05));
+            let loss = SoftmaxCrossEntropy;
+            let rule = Sgd::new(0.05);
             let mut trainer = Trainer::new(network, loss, rule, &digits, batch, SAMPLING).unwrap();
             let minibatches_of = trainer.minibatches.as_ref().unwrap();
             assert_eq!(minibatches_of.is_sparse(), is_fast);

@@ -101,9 +101,10 @@ impl Known {
     }
 
     fn unknown(&self, field: &str) -> Result<Option<usize>, CellFault> {
-        match self.has_others {
-            true => Ok(None),
-            false => Err(self.categories.unknown(field, false)),
+        if self.has_others {
+            Ok(None)
+        } else {
+            Err(self.categories.unknown(field, false))
         }
     }
 

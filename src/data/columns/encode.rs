@@ -88,15 +88,16 @@ impl RowEncoder {
             }
             found += 1;
         }
-        match found == self.uses.len() {
-            true => Ok(()),
-            false => Err(RowsError::Fields {
+        if found == self.uses.len() {
+            Ok(())
+        } else {
+            Err(RowsError::Fields {
                 name: self.name.clone(),
                 row,
                 expected: self.uses.len(),
                 found,
             }
-            .into()),
+            .into())
         }
     }
 

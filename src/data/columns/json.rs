@@ -153,9 +153,10 @@ impl Names {
         if name.trim().is_empty() || name.trim() != name {
             return Err(format!("expected the name of a column, found {name:?}"));
         }
-        match self.seen.insert(name.to_owned()) {
-            true => Ok(()),
-            false => Err(format!("expected different columns, found {name:?} twice")),
+        if self.seen.insert(name.to_owned()) {
+            Ok(())
+        } else {
+            Err(format!("expected different columns, found {name:?} twice"))
         }
     }
 }
@@ -199,11 +200,12 @@ impl FeatureText {
             }
             Self::Index { categories, width } => {
                 let (name, known) = categories.read(names)?;
-                match WIDTHS.contains(&width) {
-                    true => Ok((name, Kind::Index { known, width })),
-                    false => Err(format!(
+                if WIDTHS.contains(&width) {
+                    Ok((name, Kind::Index { known, width }))
+                } else {
+                    Err(format!(
                         "column {name:?}: expected another width than {width}"
-                    )),
+                    ))
                 }
             }
         }
@@ -225,12 +227,13 @@ impl ScaleText {
             mean: number(&self.mean)?,
             deviation: number(&self.deviation)?,
         };
-        match scale.is_sound() {
-            true => Ok((self.name, scale)),
-            false => Err(format!(
+        if scale.is_sound() {
+            Ok((self.name, scale))
+        } else {
+            Err(format!(
                 "column {:?}: expected a deviation above 0, found {}",
                 self.name, self.deviation
-            )),
+            ))
         }
     }
 }

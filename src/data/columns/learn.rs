@@ -79,10 +79,8 @@ impl<'a> Numbers<'a> {
     }
 
     pub(super) fn scale(&self) -> Result<Scale, ColumnsError> {
-        let (name, column) = (
-            self.column.train.name_of_table(),
-            self.column.name.to_owned(),
-        );
+        let name = self.column.train.name_of_table();
+        let column = self.column.name.to_owned();
         if self.spread.count == 0 {
             return Err(ColumnsError::AllMissing { name, column });
         }
@@ -176,14 +174,15 @@ impl<'a> Names<'a> {
         }
         let kept = self.rows.iter().filter(|(_, rows)| **rows >= at_least);
         let names: Vec<&str> = kept.map(|(name, _)| *name).collect();
-        match names.len() >= categories::MOST {
-            false => Ok(Categories::sorted(names)),
-            true => Err(ColumnsError::Categories {
+        if names.len() >= categories::MOST {
+            Err(ColumnsError::Categories {
                 name: self.column.train.name_of_table(),
                 column: self.column.name.to_owned(),
                 most: categories::MOST,
                 found: names.len(),
-            }),
+            })
+        } else {
+            Ok(Categories::sorted(names))
         }
     }
 }

@@ -161,7 +161,8 @@ fn scales(
 fn scale(name: &str, column: &str, of: ArrayView1<'_, f32>) -> Result<Scale, ColumnsError> {
     let mut spread = Spread::new();
     of.iter().for_each(|&x| spread.add(f64::from(x)));
-    let (name, column) = (name.to_owned(), column.to_owned());
+    let name = name.to_owned();
+    let column = column.to_owned();
     if spread.is_constant() {
         return Err(ColumnsError::Constant {
             name,
@@ -184,12 +185,13 @@ pub(super) fn check_width(
     expected: usize,
     found: usize,
 ) -> Result<(), ColumnsError> {
-    match expected == found {
-        true => Ok(()),
-        false => Err(ColumnsError::Width {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(ColumnsError::Width {
             what,
             expected,
             found,
-        }),
+        })
     }
 }

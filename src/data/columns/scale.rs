@@ -22,13 +22,14 @@ impl Scale {
     /// The same of what stands in a field, which may be too far away for an `f32`.
     pub(super) fn scaled_field(&self, x: f64, field: &str) -> Result<f32, CellFault> {
         let z = self.scaled(x);
-        match z.is_finite() {
-            true => Ok(z),
-            false => Err(CellFault::TooFar {
+        if z.is_finite() {
+            Ok(z)
+        } else {
+            Err(CellFault::TooFar {
                 found: field.to_owned(),
                 mean: self.mean,
                 deviation: self.deviation,
-            }),
+            })
         }
     }
 

@@ -266,7 +266,8 @@ impl Reader {
             }
             let end = body.len() as u64 + piece;
             while (body.len() as u64) < end {
-                let (start, block) = (body.len(), BLOCK.min(end - body.len() as u64));
+                let start = body.len();
+                let block = BLOCK.min(end - body.len() as u64);
                 let read = self.take(&mut *contents, block, &mut body)?;
                 fed(&body[start..]);
                 if (read as u64) < block {
@@ -318,9 +319,11 @@ impl Reader {
         let (words, _) = header.as_chunks();
         let size = |at: usize| u32::from_be_bytes(words[at]);
         if kind == Kind::Images {
-            let (rows, columns) = (size(2), size(3));
+            let rows = size(2);
+            let columns = size(3);
             let as_usize = |(rows, columns): (u32, u32)| (rows as usize, columns as usize);
-            let (expected, found) = ((ROWS, COLUMNS), as_usize((rows, columns)));
+            let expected = (ROWS, COLUMNS);
+            let found = as_usize((rows, columns));
             if as_usize((rows.swap_bytes(), columns.swap_bytes())) == expected {
                 return Err(self.not_idx(foreign::reversed_sizes()));
             }

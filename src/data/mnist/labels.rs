@@ -31,7 +31,8 @@ pub(super) fn check(labels: &RangeInclusive<u8>, parts: [&Idx; 2]) -> Result<(),
 /// A label that is damaged would make many classes. So each of them must occur among the examples to train
 /// on, where they are not those of MNIST.
 pub(super) fn find([train, test]: [&Idx; 2]) -> Result<RangeInclusive<u8>, DataError> {
-    let (in_train, in_test) = (occurring(train), occurring(test));
+    let in_train = occurring(train);
+    let in_test = occurring(test);
     let occurs = |label: &u8| in_train[usize::from(*label)] || in_test[usize::from(*label)];
     let largest = (0..=u8::MAX).rev().find(occurs).unwrap_or_default();
     if usize::from(largest) < CLASSES {

@@ -46,7 +46,8 @@ impl Parser {
         let (ways, sinks) = Ways::open()?;
         let has_failed = Arc::new(AtomicBool::new(false));
         let feeds = sinks.into_iter().enumerate().map(|(file, sink)| {
-            let (kind, count) = (FILES[file].kind, COUNTS[file]);
+            let kind = FILES[file].kind;
+            let count = COUNTS[file];
             let mut feed = Feed {
                 sink,
                 left: usize::MAX,
@@ -198,7 +199,8 @@ mod ways {
 
         #[test]
         fn another_pipe_is_told_from_one() {
-            let ((one, _to_one), (other, _to_other)) = (io::pipe().unwrap(), io::pipe().unwrap());
+            let (one, _to_one) = io::pipe().unwrap();
+            let (other, _to_other) = io::pipe().unwrap();
             let path =
                 |pipe: &PipeReader| Path::new(OPEN_FILES[1]).join(pipe.as_raw_fd().to_string());
             assert!(is_same(&one, &path(&one)));

@@ -126,9 +126,10 @@ impl Csv {
             .read_to_end(&mut beginning)
             .map_err(failed)?;
         check_text(&name, &beginning)?;
-        let start = match beginning.starts_with(BYTE_ORDER_MARK) {
-            true => BYTE_ORDER_MARK.len(),
-            false => 0,
+        let start = if beginning.starts_with(BYTE_ORDER_MARK) {
+            BYTE_ORDER_MARK.len()
+        } else {
+            0
         };
         let mut input = Cursor::new(&beginning[start..]).chain(input);
         let mut parser = Parser::new(&name, self, bytes)?;
@@ -294,9 +295,10 @@ impl<'a> Parser<'a> {
                 name: self.name.to_owned(),
                 row: RowNumber::Line(self.line),
                 column: self.column(),
-                found: match byte.is_ascii() {
-                    true => char::from(byte),
-                    false => char::REPLACEMENT_CHARACTER,
+                found: if byte.is_ascii() {
+                    char::from(byte)
+                } else {
+                    char::REPLACEMENT_CHARACTER
                 },
             });
         }

@@ -173,7 +173,8 @@ fn rows_are_read_ahead_where_minibatches_need_them() {
 fn an_iterator_that_panics_loses_no_row() {
     let expected = all(&mut windows(&[103], 20, 3), 1, 0);
     for (fails, ahead) in [(1, 0), (3, 0), (3, 20), (7, 3), (9, 20), (12, 1000)] {
-        let (mut calls, mut blocks) = (0, blocks(&[10; 10]).into_iter());
+        let mut calls = 0;
+        let mut blocks = blocks(&[10; 10]).into_iter();
         let mut rest = Some(Ok(rows(100, 3)));
         let next = move || {
             calls += 1;
@@ -182,7 +183,8 @@ fn an_iterator_that_panics_loses_no_row() {
         };
         let stream = Stream::new(iter::from_fn(next), 20, 3);
         let mut windows = Windows::new(stream, LAYOUT, 5).unwrap();
-        let (mut found, mut panics) = (Vec::new(), 0);
+        let mut found = Vec::new();
+        let mut panics = 0;
         while windows.rows_left().is_none() {
             let classes = &mut found;
             let run = AssertUnwindSafe(|| all_into(&mut windows, 3, ahead, classes));

@@ -83,7 +83,8 @@ impl Windows {
 
     /// How rows become minibatches, by which a checkpoint knows it.
     pub(crate) fn sampling(&self) -> String {
-        let (window, seed) = (self.size, self.reader.stream.seed);
+        let window = self.size;
+        let seed = self.reader.stream.seed;
         format!("of a stream, windows of {window} rows, seed {seed}")
     }
 
@@ -153,17 +154,19 @@ impl Windows {
     /// Number of the window that the next minibatch is of, and rows of it that were trained on.
     pub(crate) fn place(&self) -> (u32, usize) {
         let next = self.reader.stream.number;
-        match self.taken < self.order.len() {
-            true => (next.wrapping_sub(1), self.taken),
-            false => (next, self.skipped),
+        if self.taken < self.order.len() {
+            (next.wrapping_sub(1), self.taken)
+        } else {
+            (next, self.skipped)
         }
     }
 
     /// Goes on behind so many rows of that window.
     pub(crate) fn go_on_behind(&mut self, rows: usize) {
-        match self.taken < self.order.len() {
-            true => self.taken = self.rows_to_skip(rows),
-            false => self.skipped = rows,
+        if self.taken < self.order.len() {
+            self.taken = self.rows_to_skip(rows);
+        } else {
+            self.skipped = rows;
         }
     }
 

@@ -105,7 +105,8 @@ impl Hand {
         // The half-angle's tangent gives sine and cosine by division alone.
         let half = TURN * self.bell();
         let scale = 1.0 / (1.0 + half * half);
-        let (cos, sin) = ((1.0 - half * half) * scale, 2.0 * half * scale);
+        let cos = (1.0 - half * half) * scale;
+        let sin = 2.0 * half * scale;
         let slant = SLANT * self.bell();
         let size = SIZE.0 + SIZE.1 * self.bell();
         let wide = size * (1.0 + STRETCH * self.bell());

@@ -80,10 +80,12 @@ impl Canvas {
     fn line(&mut self, from: Dot, to: Dot) {
         let reach = from.radius.max(to.radius) + self.reach;
         let span = |axis: usize| {
-            let (a, b) = (from.at[axis] + MIDDLE, to.at[axis] + MIDDLE);
+            let a = from.at[axis] + MIDDLE;
+            let b = to.at[axis] + MIDDLE;
             (pixel(a.min(b) - reach), pixel(a.max(b) + reach + 1.0))
         };
-        let ((left, right), (top, bottom)) = (span(0), span(1));
+        let (left, right) = span(0);
+        let (top, bottom) = span(1);
         let [dx, dy] = [to.at[0] - from.at[0], to.at[1] - from.at[1]];
         let scale = 1.0 / (dx * dx + dy * dy).max(1e-6);
         for row in top..bottom {
@@ -91,7 +93,8 @@ impl Canvas {
             for column in left..right {
                 let x = coordinate(column) - from.at[0];
                 let along = ((x * dx + y * dy) * scale).clamp(0.0, 1.0);
-                let (off_x, off_y) = (x - along * dx, y - along * dy);
+                let off_x = x - along * dx;
+                let off_y = y - along * dy;
                 let distance = (off_x * off_x + off_y * off_y).sqrt();
                 let depth = from.radius + (to.radius - from.radius) * along - distance;
                 let pixel = &mut self.depth[row * SIDE + column];

@@ -349,9 +349,10 @@ impl fmt::Display for CellFault {
 }
 
 fn shown(found: &str) -> String {
-    match found.is_empty() {
-        true => "a blank".to_owned(),
-        false => excerpt(found),
+    if found.is_empty() {
+        "a blank".to_owned()
+    } else {
+        excerpt(found)
     }
 }
 

@@ -234,9 +234,10 @@ pub enum RowsError {
 }
 
 fn fields_remedy(expected: usize, found: usize) -> &'static str {
-    match found < expected {
-        true => "put a delimiter for each field that is blank",
-        false => "put quotes around a field that holds a delimiter",
+    if found < expected {
+        "put a delimiter for each field that is blank"
+    } else {
+        "put quotes around a field that holds a delimiter"
     }
 }
 

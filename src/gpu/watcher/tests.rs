@@ -70,7 +70,8 @@ fn one_thread_waits_as_long_as_something_is_waited_for_now_and_then() {
 #[test]
 fn the_thread_keeps_no_device() {
     let gpu = Gpu::new().unwrap();
-    let (shared, post) = (Arc::downgrade(&gpu.shared), post(&gpu));
+    let shared = Arc::downgrade(&gpu.shared);
+    let post = post(&gpu);
     let wait = begin_to_wait(&gpu);
     drop(gpu);
     assert!(shared.upgrade().is_some());

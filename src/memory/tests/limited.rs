@@ -27,7 +27,8 @@ fn spec(hidden: usize) -> Sequential {
 fn train(hidden: usize) -> Result<(), Error> {
     let digits = synthetic::digits_of(1, 40, 40)?;
     let sampling = Sampling::Shuffled { seed: 1 };
-    let (spec, adam) = (spec(hidden), Adam::new(1e-3));
+    let spec = spec(hidden);
+    let adam = Adam::new(1e-3);
     let trainer = cpu::Trainer::new(
         spec.on_cpu()?,
         SoftmaxCrossEntropy,
@@ -186,7 +187,8 @@ fn with_rows(count: usize) -> Result<cpu::Trainer, Error> {
         .layer(Linear::new(1));
     let rows = Array2::from_shape_fn((count, 1), |(row, _)| (row % 7) as f32 / 7.0);
     let table = Table::regression("rows", rows.view(), rows.view())?;
-    let (sgd, sampling) = (Sgd::new(0.1), Sampling::Shuffled { seed: 1 });
+    let sgd = Sgd::new(0.1);
+    let sampling = Sampling::Shuffled { seed: 1 };
     cpu::Trainer::new(
         spec.on_cpu()?,
         MeanSquaredError,
@@ -203,7 +205,8 @@ fn steers_under_a_limit() -> Result<(), Error> {
     if env::var_os(STEERED).is_none() {
         return Ok(());
     }
-    let (loss, sampling) = (SoftmaxCrossEntropy, Sampling::Shuffled { seed: 1 });
+    let loss = SoftmaxCrossEntropy;
+    let sampling = Sampling::Shuffled { seed: 1 };
     let digits = synthetic::digits_of(1, 40, 40)?.train;
     let network = spec(1_800).on_cpu()?;
     let mut trainer = cpu::Trainer::new(network, loss, Sgd::new(0.01), &digits, 20, sampling)?;

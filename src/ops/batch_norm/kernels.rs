@@ -170,9 +170,10 @@ impl Channels {
         let positions = x.columns() / channels;
         let values = x.rows() * positions;
         // With many positions their neighbours are as good as those of channels.
-        let width = match positions < MOST_WIDTH {
-            true => channels.next_power_of_two().min(MOST_WIDTH),
-            false => 1,
+        let width = if positions < MOST_WIDTH {
+            channels.next_power_of_two().min(MOST_WIDTH)
+        } else {
+            1
         };
         let lanes = INVOCATIONS / width;
         let least = values.div_ceil(MOST_PIECES).next_multiple_of(lanes);
@@ -195,7 +196,8 @@ impl Channels {
     /// `share` of a value in a mean over its channel.
     fn shape(&self, momentum: f32, share: f32) -> Shape {
         let lanes = INVOCATIONS / self.width;
-        let (rows, shift) = (lanes / self.positions, lanes % self.positions);
+        let rows = lanes / self.positions;
+        let shift = lanes % self.positions;
         let passed = INVOCATIONS / self.positions;
         Shape {
             values: to_u32(self.values),
@@ -291,7 +293,8 @@ impl Channels {
     pub(super) fn normalize(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
         let [weight, bias] = [0, 1].map(|i| &pass.parameters[i]);
         let tensors = [pass.x, &pass.kept[0], &pass.kept[1], weight, bias, pass.y];
-        let (shape, elements) = (self.shape(0.0, 0.0), self.elements());
+        let shape = self.shape(0.0, 0.0);
+        let elements = self.elements();
         record_elements(recorder, &NORMALIZED, shape, &tensors, elements, NORMALIZE);
     }
 
@@ -328,7 +331,8 @@ impl Channels {
             &pass.gradients[1],
             dx,
         ];
-        let (shape, elements) = (self.shape(0.0, share), self.elements());
+        let shape = self.shape(0.0, share);
+        let elements = self.elements();
         record_elements(recorder, &INPUT, shape, &tensors, elements, BACKWARD_INPUT);
     }
 }

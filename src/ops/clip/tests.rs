@@ -53,11 +53,15 @@ fn check(gradients: &[Vec<f32>], max_norm: f32) {
         // A factor below the normal numbers may be 0.
         let lost = |&value: &f32| f64::from(value.abs()) * FLUSHED;
         let scaled = |&value: &f32| f64::from(value) * factor.min(1.0);
-        let tolerance = |&value: &f32| match factor > 1.0 + error {
-            true => 0.0,
-            false => scaled(&value).abs() * (error + 2.0 * ROUNDING) + FLUSHED + lost(&value),
+        let tolerance = |&value: &f32| {
+            if factor > 1.0 + error {
+                0.0
+            } else {
+                scaled(&value).abs() * (error + 2.0 * ROUNDING) + FLUSHED + lost(&value)
+            }
         };
-        let (expected, tolerance) = (values.iter().map(scaled), values.iter().map(tolerance));
+        let expected = values.iter().map(scaled);
+        let tolerance = values.iter().map(tolerance);
         assert_close(&case, &bench.read(tensor), expected, tolerance);
     }
 }
@@ -120,7 +124,8 @@ fn gradients_that_are_no_numbers_are_those_of_the_reference() {
 
 #[test]
 fn what_is_clipped_is_as_it_was_in_all_else() {
-    let (adam, schedule) = (Adam::new(1e-3), Schedule::cosine(50).warm_up(5));
+    let adam = Adam::new(1e-3);
+    let schedule = Schedule::cosine(50).warm_up(5);
     let plain = adam.scheduled(schedule.clone());
     let both: [&dyn Optimizer; 2] = [
         &adam.clip_norm(1.0).scheduled(schedule.clone()),

@@ -106,10 +106,13 @@ impl Variant {
         pass: &Forward<'_>,
         relu: bool,
     ) -> Result<(), Error> {
-        let (gpu, x, y) = (recorder.gpu(), pass.x, pass.y);
+        let gpu = recorder.gpu();
+        let x = pass.x;
+        let y = pass.y;
         let mut shape = checked(layer, &pass.input, [x, &pass.parameters[0], y])?;
         shape.relu = relu.into();
-        let (zeros, products) = (layer.zeros(gpu)?, self.products());
+        let zeros = layer.zeros(gpu)?;
+        let products = self.products();
         if let Some(bias) = pass.parameters.get(1).or(zeros.as_ref()) {
             let outputs = shape.outputs as usize;
             assert_eq!(bias.dims(), [1, outputs], "conv2d: {}", bias.label());
@@ -133,7 +136,9 @@ impl Variant {
         layer: &Conv2d,
         pass: &Backward<'_>,
     ) -> Result<(), Error> {
-        let (x, w, dy) = (pass.x, &pass.parameters[0], pass.dy);
+        let x = pass.x;
+        let w = &pass.parameters[0];
+        let dy = pass.dy;
         let shape = checked(layer, &pass.input, [x, w, dy])?;
         for (gradient, parameter) in pass.gradients.iter().zip(pass.parameters) {
             let label = gradient.label();
@@ -141,7 +146,8 @@ impl Variant {
         }
         let products = self.products();
         let shape = products.in_parts(shape);
-        let (label, of_parts) = ("parts of the gradient by the weights", parts_shape(shape));
+        let label = "parts of the gradient by the weights";
+        let of_parts = parts_shape(shape);
         let parts = Tensor::zeros(recorder.gpu(), label, of_parts, Element::F32)?;
         products.record_parts(recorder, shape, &[x, dy, &parts]);
         sum::record(recorder, shape, &parts, pass.gradients);

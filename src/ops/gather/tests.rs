@@ -124,7 +124,8 @@ fn check_floats(gpu: &Gpu, examples: usize, [width, outputs]: [usize; 2], indice
     let case = format!("gather of {rows} out of {examples}, {width} floats and {outputs}");
     let mut numbers = Numbers::new((examples * 101 + width) as u64);
     let mut matrix = |columns| numbers.fill(examples * columns, Fill::Extreme);
-    let (features, values) = (matrix(width), matrix(outputs));
+    let features = matrix(width);
+    let values = matrix(outputs);
     let classes: Vec<u32> = (0..examples)
         .map(|example| super::to_u32(example % 251))
         .collect();

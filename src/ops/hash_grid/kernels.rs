@@ -158,13 +158,14 @@ impl<'a> Pass<'a> {
     pub(super) fn new(levels: &'a Levels, rows: usize) -> Self {
         let columns = levels.columns();
         let fits = |entries: usize| 2 * entries * levels.features <= SUMS;
-        let small = match rows >= LEAST_ROWS_OF_SMALL {
-            true => levels
+        let small = if rows >= LEAST_ROWS_OF_SMALL {
+            levels
                 .of
                 .iter()
                 .take_while(|level| fits(level.entries))
-                .count(),
-            false => 0,
+                .count()
+        } else {
+            0
         };
         let looked_at = (rows * columns).div_ceil(ROUNDS * (INVOCATIONS / columns * columns));
         let cleared = levels.numbers().div_ceil(ROUNDS * INVOCATIONS);
@@ -218,7 +219,8 @@ impl<'a> Pass<'a> {
     }
 
     pub(super) fn forward(&self, recorder: &mut Recorder<'_>, pass: &Forward<'_>) {
-        let (corners, features) = (self.levels.corners(), self.levels.features);
+        let corners = self.levels.corners();
+        let features = self.levels.features;
         let iterations = corners + 1 + corners * (features + 1) + features + 1;
         let cost = Cost::new(self.levels.flops() * self.rows as u64).iterations(iterations as u64);
         let workgroups = self.rows.div_ceil(INVOCATIONS) * self.levels.of.len();
@@ -228,8 +230,10 @@ impl<'a> Pass<'a> {
 
     pub(super) fn backward_input(&self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
         let Some(dx) = pass.dx else { return };
-        let (levels, corners) = (self.levels.of.len(), self.levels.corners());
-        let (dimensions, features) = (self.levels.dimensions, self.levels.features);
+        let levels = self.levels.of.len();
+        let corners = self.levels.corners();
+        let dimensions = self.levels.dimensions;
+        let features = self.levels.features;
         let of_level = corners * (2 * features + 3 * dimensions);
         let flops = (self.rows * levels * of_level) as u64;
         let rounds = levels * (1 + corners * (features + 2) + 1) + 1 + dimensions + 1;
@@ -245,10 +249,8 @@ impl<'a> Pass<'a> {
             let label = format!("{label} of a hash grid");
             Tensor::zeros(recorder.gpu(), label, shape, Element::U32)
         };
-        let (levels, numbers) = (
-            self.levels.of.len(),
-            [self.levels.entries(), self.levels.features],
-        );
+        let levels = self.levels.of.len();
+        let numbers = [self.levels.entries(), self.levels.features];
         Ok(Sums {
             found: tensor("largest gradients by workgroup", [self.slots, levels])?,
             largest: tensor("largest gradients", [1, levels])?,
@@ -292,7 +294,8 @@ impl<'a> Pass<'a> {
 
     /// The contributions of all rows to the levels, those whose sums fit a workgroup's memory apart.
     fn scatter(&self, recorder: &mut Recorder<'_>, tensors: &[&Tensor]) {
-        let (corners, features) = (self.levels.corners(), self.levels.features);
+        let corners = self.levels.corners();
+        let features = self.levels.features;
         let of_row = features * corners;
         let rounds = features * (2 * corners + self.levels.dimensions + 3) + corners + 2;
         let large = self.levels.of.len() - self.small;

@@ -36,7 +36,8 @@ impl Levels {
     /// # Errors
     /// [`Error::Setting`] where a level has more cells, or the table more numbers, than kernels have words for.
     pub(super) fn new(grid: &HashGrid, dimensions: usize) -> Result<Self, Error> {
-        let (mut of, mut first) = (Vec::new(), 0usize);
+        let mut of = Vec::new();
+        let mut first = 0usize;
         // Products one after another, as a power of floats is another number on another platform.
         let mut resolution = grid.base_resolution as f64;
         for level in 0..grid.levels {

@@ -94,10 +94,12 @@ impl Head {
     /// Whether a software driver lets the loops over so many rows run to their end.
     pub(crate) fn check_iterations(&self, gpu: &Gpu, rows: usize) -> Result<(), Unfused> {
         let of_sum = self.cost_of_sum(rows).iterations;
-        let (needed, available) = (self.iterations(rows).max(of_sum), SOFTWARE_ITERATIONS);
-        match needed > available && gpu.is_software() {
-            true => Err(Unfused::Iterations { needed, available }),
-            false => Ok(()),
+        let needed = self.iterations(rows).max(of_sum);
+        let available = SOFTWARE_ITERATIONS;
+        if needed > available && gpu.is_software() {
+            Err(Unfused::Iterations { needed, available })
+        } else {
+            Ok(())
         }
     }
 

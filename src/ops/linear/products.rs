@@ -178,10 +178,8 @@ impl Products {
             }
             BiasGradient::WithWeights(kernel) => kernel,
         };
-        let (rows, tiles) = (
-            u64::from(shape.rows),
-            self.workgroups(dw, self.weight_block),
-        );
+        let rows = u64::from(shape.rows);
+        let tiles = self.workgroups(dw, self.weight_block);
         let of_bias = Cost {
             flops: rows * u64::from(shape.outputs),
             // Eight rows of a column at least are summed by an invocation each, four of theirs in a round.
@@ -193,10 +191,8 @@ impl Products {
             iterations: (self.iterations)(rows).max(of_bias.iterations),
             bytes: None,
         };
-        let (tensors, workgroups) = (
-            &[x, dy, dw, db],
-            u64::from(shape.outputs.div_ceil(BIAS_COLUMNS)),
-        );
+        let tensors = &[x, dy, dw, db];
+        let workgroups = u64::from(shape.outputs.div_ceil(BIAS_COLUMNS));
         if of_all.flops <= recorder.gpu().flops_per_dispatch() {
             return recorder.dispatch(kernel, shape, tensors, tiles + workgroups, of_all);
         }

@@ -154,7 +154,8 @@ impl Variant {
             ..Shape::new(x, w, y)
         };
         assert_eq!(b.dims(), [1, y.columns()], "linear: {}", b.label());
-        let (products, tensors) = (self.products(), [x, w, y, b]);
+        let products = self.products();
+        let tensors = [x, w, y, b];
         let kernel = &products.forward;
         products.record(recorder, kernel, shape, &tensors, shape.inputs, relu);
     }
@@ -185,7 +186,9 @@ impl Variant {
 
     /// The gradients by the weights and, where there is one, the bias.
     pub(super) fn backward_parameters(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
-        let (shape, products, dw) = (Shape::of(pass), self.products(), &pass.gradients[0]);
+        let shape = Shape::of(pass);
+        let products = self.products();
+        let dw = &pass.gradients[0];
         let label = dw.label();
         assert_eq!(dw.dims(), pass.parameters[0].dims(), "linear: {label}");
         let Some(db) = pass.gradients.get(1) else {
@@ -203,7 +206,8 @@ impl Variant {
         dx: &Tensor,
         relu: bool,
     ) {
-        let (shape, products) = (Shape::of(pass), self.products());
+        let shape = Shape::of(pass);
+        let products = self.products();
         assert_eq!(dx.dims(), pass.x.dims(), "linear: {}", dx.label());
         assert!(
             products.backward_input.is_some(),

@@ -110,7 +110,8 @@ fn evaluation_of_probabilities_counts_outputs() {
                 let one = |_| of[numbers.below(of.len())];
                 (0..rows * outputs).map(one).collect()
             };
-            let (z, t) = (choose(&logits), choose(&targets));
+            let z = choose(&logits);
+            let t = choose(&targets);
             let pairs = z.iter().zip(&t);
             let hits = pairs.filter(|(z, t)| !z.is_nan() && (**z > 0.0) == (**t > 0.5));
             let hits = hits.count();

@@ -194,10 +194,11 @@ proptest! {
         step: u32,
         shuffled: bool,
     ) {
-        let sampling = match shuffled {
-            true => Sampling::Shuffled { seed },
-            false => Sampling::WithReplacement { seed },
-        };
+        let sampling = if shuffled {
+Sampling::Shuffled { seed }
+} else {
+Sampling::WithReplacement { seed }
+};
         check(&sampling, examples, batch.min(examples), [step]);
     }
 }

@@ -131,9 +131,10 @@ fn adam_w(p: f64, g: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 
 
 /// All three as they are where the gradient is 0.
 fn lazy(formula: Formula, p: f64, g: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3] {
-    match g == 0.0 {
-        true => [p, state[0], state[1]].map(exact),
-        false => formula(p, g, state, coefficients),
+    if g == 0.0 {
+        [p, state[0], state[1]].map(exact)
+    } else {
+        formula(p, g, state, coefficients)
     }
 }
 

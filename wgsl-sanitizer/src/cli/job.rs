@@ -94,7 +94,8 @@ impl Job {
         if let Some(budget) = args.loop_budget {
             settings = settings.loop_budget(budget);
         }
-        let (mut bindings, mut buffers) = (Vec::new(), Vec::new());
+        let mut bindings = Vec::new();
+        let mut buffers = Vec::new();
         for (target, contents) in args.buffer {
             buffers.push((target.to_string(), contents));
             bindings.push(Bind {
@@ -287,9 +288,10 @@ impl Job {
             None => format!("={whole}"),
         };
         let name = &binding.name;
-        let example = match self.is_file {
-            true => format!("{name} = \"{}\"", contents.trim_start_matches('=')),
-            false => format!("--buffer '{name}{contents}'"),
+        let example = if self.is_file {
+            format!("{name} = \"{}\"", contents.trim_start_matches('='))
+        } else {
+            format!("--buffer '{name}{contents}'")
         };
         format!("\n  {}\n      {example}", Declared(binding))
     }

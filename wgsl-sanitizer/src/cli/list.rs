@@ -41,7 +41,8 @@ impl List {
 
     /// The types of its numbers, where each is of its own, or of that of the one before it.
     pub(super) fn scalars(&self, first: Option<Scalar>) -> Result<Vec<Scalar>, String> {
-        let (mut scalar, mut scalars) = (first, Vec::new());
+        let mut scalar = first;
+        let mut scalars = Vec::new();
         for (ty, text) in &self.0 {
             scalar = ty.or(scalar);
             scalars.push(scalar.ok_or_else(|| {
@@ -77,9 +78,12 @@ pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
     // What is so large that it would be infinite is not meant.
     let float = |most: f64| {
         let float = text.parse::<f64>().map_err(|_| error());
-        float.and_then(|float| match float.is_finite() && float.abs() > most {
-            true => Err(format!("`{text}` is beyond the numbers of type {scalar}")),
-            false => Ok(float),
+        float.and_then(|float| {
+            if float.is_finite() && float.abs() > most {
+                Err(format!("`{text}` is beyond the numbers of type {scalar}"))
+            } else {
+                Ok(float)
+            }
         })
     };
     // Bytes are those of the nearest number of the type.

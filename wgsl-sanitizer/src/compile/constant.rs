@@ -48,9 +48,10 @@ impl<'a> Compiler<'a> {
         count: u32,
     ) -> Option<Vec<u32>> {
         let expressions = &frame.function.expressions;
-        let most = match self.is_zero(expressions, handle) {
-            true => LONGEST_ZERO as usize,
-            false => MOST_CONSTANTS,
+        let most = if self.is_zero(expressions, handle) {
+            LONGEST_ZERO as usize
+        } else {
+            MOST_CONSTANTS
         };
         let is_short = count as usize <= most;
         is_short
@@ -90,9 +91,10 @@ impl<'a> Compiler<'a> {
             self.emit(Instruction::Zero { to, count })?;
             return Ok(to);
         }
-        Err(match count as usize > MOST_CONSTANTS {
-            true => self.too_long(count as usize),
-            false => self.unsupported("a constant of this type"),
+        Err(if count as usize > MOST_CONSTANTS {
+            self.too_long(count as usize)
+        } else {
+            self.unsupported("a constant of this type")
         })
     }
 

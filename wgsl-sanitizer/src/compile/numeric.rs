@@ -79,7 +79,8 @@ impl<'a> Compiler<'a> {
         right: Handle<Expression>,
         count: u32,
     ) -> Result<u32, Error> {
-        let (left_type, right_type) = (self.inner(frame, left), self.inner(frame, right));
+        let left_type = self.inner(frame, left);
+        let right_type = self.inner(frame, right);
         let number = self.number(left_type)?;
         let mut slots = [self.slots(frame, left)?, self.slots(frame, right)?];
         if operator == BinaryOperator::Multiply
@@ -160,7 +161,8 @@ impl<'a> Compiler<'a> {
             RelationalFunction::IsNan => Unary::IsNan,
             RelationalFunction::IsInf => Unary::IsInf,
             RelationalFunction::All | RelationalFunction::Any => {
-                let (to, count) = (self.allocate(1)?, short(count));
+                let to = self.allocate(1)?;
+                let count = short(count);
                 self.emit(match function {
                     RelationalFunction::All => Instruction::All { count, to, from },
                     _ => Instruction::Any { count, to, from },
@@ -180,7 +182,8 @@ impl<'a> Compiler<'a> {
     ) -> Result<u32, Error> {
         use Number::{F16, F32, I32, U32};
         let inner = self.inner(frame, operand);
-        let (from, count) = (self.kind(inner)?, self.types.slots(inner));
+        let from = self.kind(inner)?;
+        let count = self.types.slots(inner);
         let slot = self.slots(frame, operand)?;
         let Some(width) = width else {
             return match from {

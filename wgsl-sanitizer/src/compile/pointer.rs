@@ -98,16 +98,18 @@ impl<'a> Compiler<'a> {
                 rows,
                 scalar,
             } => Parts {
-                stride: match in_bytes {
-                    true => Types::column_stride(rows, scalar),
-                    false => rows as u32,
+                stride: if in_bytes {
+                    Types::column_stride(rows, scalar)
+                } else {
+                    rows as u32
                 },
                 count: Some(columns as u32),
             },
             TypeInner::Array { base, size, stride } => Parts {
-                stride: match in_bytes {
-                    true => stride,
-                    false => self.types.slots(self.types.inner(base)),
+                stride: if in_bytes {
+                    stride
+                } else {
+                    self.types.slots(self.types.inner(base))
                 },
                 count: self.types.known_count(size),
             },
@@ -162,9 +164,10 @@ impl<'a> Compiler<'a> {
         index: u32,
     ) -> Result<Pointer, Error> {
         if let TypeInner::Struct { members, .. } = pointee {
-            let offset = match pointer.is_buffer() {
-                true => members[index as usize].offset,
-                false => self.slots_before(pointee, index),
+            let offset = if pointer.is_buffer() {
+                members[index as usize].offset
+            } else {
+                self.slots_before(pointee, index)
             };
             return Ok(Pointer {
                 at: pointer.at + offset,
@@ -262,7 +265,8 @@ impl<'a> Compiler<'a> {
             }
             for start in (0..total).step_by(usize::from(u16::MAX)) {
                 let count = u16::try_from(total - start).unwrap_or(u16::MAX);
-                let (at, slot) = (at + start, slot + start);
+                let at = at + start;
+                let slot = slot + start;
                 let instruction = match (is_local, is_load) {
                     (true, true) => Instruction::LoadLocal {
                         count,

@@ -244,7 +244,8 @@ impl<'a> Compiler<'a> {
             Some(result) => Some(self.allocate(self.count(frame, result))?),
             None => None,
         };
-        let (top, outer) = (self.top, self.call);
+        let top = self.top;
+        let outer = self.call;
         self.call = u32::try_from(self.program.call_sites.len()).unwrap_or(NONE);
         self.program.call_sites.push(CallSite { span, outer });
         let info = &self.info[function];
@@ -279,9 +280,10 @@ impl<'a> Compiler<'a> {
         self.land(to_reject, start);
         // naga ends a function's last branches with a `return` that has no place of its own.
         let is_written = reject.span_iter().any(|(_, span)| span.is_defined());
-        let what = match is_written {
-            true => "where a condition does not hold",
-            false => "where a condition does not hold, without a block of its own",
+        let what = if is_written {
+            "where a condition does not hold"
+        } else {
+            "where a condition does not hold, without a block of its own"
         };
         self.span = span;
         self.block(frame, reject, what, span)?;

@@ -141,9 +141,10 @@ impl<'a> Types<'a> {
             } => Part::Array {
                 element: Box::new(vector(rows, scalar)),
                 count: Some(columns as u64),
-                stride: match in_bytes {
-                    true => Self::column_stride(rows, scalar).into(),
-                    false => rows as u64,
+                stride: if in_bytes {
+                    Self::column_stride(rows, scalar).into()
+                } else {
+                    rows as u64
                 },
             },
             TypeInner::Array { base, size, stride } => {
@@ -202,7 +203,8 @@ impl<'a> Types<'a> {
                 }
             }
             TypeInner::Array { base, size, stride } => {
-                let (base, count) = (self.inner(base), self.count(size));
+                let base = self.inner(base);
+                let count = self.count(size);
                 let slots = self.slots(base);
                 let mut first = Vec::new();
                 self.runs(base, byte, slot, &mut first);

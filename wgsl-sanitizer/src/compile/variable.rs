@@ -31,7 +31,8 @@ impl Compiler<'_> {
 
     /// Reserves workgroup memory for a variable.
     pub(super) fn reserve_shared(&mut self, name: &str, inner: &TypeInner) -> Result<(), Error> {
-        let (start, count) = (self.program.workgroup_slots, self.types.slots(inner));
+        let start = self.program.workgroup_slots;
+        let count = self.types.slots(inner);
         let end = start.checked_add(count);
         let end = end
             .filter(|&end| end <= MOST_WORKGROUP_SLOTS)

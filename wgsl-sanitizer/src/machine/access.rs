@@ -78,16 +78,18 @@ impl Machine<'_> {
     /// An element of a value.
     pub(super) fn pick(&mut self, here: Here, frame: &mut [u32], pick: &Pick, to: u32) {
         let value = frame[pick.index as usize];
-        let (to, size) = (to as usize, pick.size as usize);
+        let to = to as usize;
+        let size = pick.size as usize;
         if value < pick.length {
             let from = pick.from as usize + value as usize * size;
             frame.copy_within(from..from + size, to);
             return;
         }
         frame[to..to + size].fill(0);
-        let index = match pick.is_signed {
-            true => value.cast_signed().into(),
-            false => value.into(),
+        let index = if pick.is_signed {
+            value.cast_signed().into()
+        } else {
+            value.into()
         };
         let missed = Missed::new(index, pick.length);
         self.findings.out_of_bounds(here, Access::Read, missed);

@@ -85,7 +85,8 @@ impl Machine<'_> {
                 self.findings.unwritten(here, bytes.offset as u64);
             }
         }
-        let (now, cells) = (self.storage, self.cells(bytes));
+        let now = self.storage;
+        let cells = self.cells(bytes);
         let entry = entry(now, here);
         let shadow = &mut self.shadows[bytes.buffer];
         if shadow.atomics.is_empty() {
@@ -95,11 +96,11 @@ impl Machine<'_> {
         for index in cells {
             shadow.atomics[index].note(now, entry, is_write);
             let cell = &shadow.cells[index];
-            let found = match is_write {
-                true => cell.conflict_of_write(now, here.0),
-                false => cell
-                    .conflict_of_read(now, here.0)
-                    .map(|found| (found, true)),
+            let found = if is_write {
+                cell.conflict_of_write(now, here.0)
+            } else {
+                cell.conflict_of_read(now, here.0)
+                    .map(|found| (found, true))
             };
             met = found
                 .map(|(found, was_write)| (index, found, plain(was_write)))

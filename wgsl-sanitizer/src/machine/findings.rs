@@ -205,7 +205,8 @@ impl<'a> Findings<'a> {
     ) {
         let before = (entry.invocation(), entry.place() as usize);
         let sites = [self.site(here.1), self.site(before.1)];
-        let (low, high) = (sites[0].min(sites[1]), sites[0].max(sites[1]));
+        let low = sites[0].min(sites[1]);
+        let high = sites[0].max(sites[1]);
         let groups = [self.workgroup(), self.workgroup_of(entry.interval())];
         let is_within = groups[0] == groups[1];
         if let Some(known) = self.known((Kind::Race, low, high)) {

@@ -80,8 +80,10 @@ fn to_unsigned(value: f32, most: f32) -> (u32, Option<Problem>) {
 /// The result, and what is wrong with the operands.
 #[inline]
 pub(super) fn binary(operation: Binary, a: u32, b: u32) -> (u32, Option<Problem>) {
-    let (x, y) = (float(a), float(b));
-    let (i, j) = (a.cast_signed(), b.cast_signed());
+    let x = float(a);
+    let y = float(b);
+    let i = a.cast_signed();
+    let j = b.cast_signed();
     let result = match operation {
         Binary::AddFloat => (x + y).to_bits(),
         Binary::SubtractFloat => (x - y).to_bits(),

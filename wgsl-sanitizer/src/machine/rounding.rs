@@ -36,9 +36,10 @@ pub(super) fn binary(
         return nearest;
     }
     let other = beside(number, value, rest > 0.0);
-    match other.is_finite() && random.bool() {
-        true => other.to_bits(),
-        false => nearest,
+    if other.is_finite() && random.bool() {
+        other.to_bits()
+    } else {
+        nearest
     }
 }
 
@@ -139,9 +140,10 @@ pub(super) fn moved(
     }
     let part = 2.0 * random.f32() - 1.0;
     let moved = number.round(value + part * (units * unit(number, value) + absolute));
-    match f32::from_bits(moved).is_finite() {
-        true => moved,
-        false => bits,
+    if f32::from_bits(moved).is_finite() {
+        moved
+    } else {
+        bits
     }
 }
 
@@ -149,9 +151,10 @@ pub(super) fn moved(
 fn unit(number: Number, value: f32) -> f32 {
     let value = value.abs();
     let above = beside(number, value, true);
-    match above.is_finite() {
-        true => above - value,
-        false => value - beside(number, value, false),
+    if above.is_finite() {
+        above - value
+    } else {
+        value - beside(number, value, false)
     }
 }
 
@@ -210,7 +213,8 @@ mod tests {
     fn results_are_neighbours_of_the_exact_one() {
         let mut random = Rng::with_seed(1);
         for number in [Number::F32, Number::F16] {
-            let (mut moved, mut exact) = (0, 0);
+            let mut moved = 0;
+            let mut exact = 0;
             for round in 0..40_000 {
                 let mut draw = || {
                     let digits =
@@ -222,13 +226,15 @@ mod tests {
                     };
                     f32::from_bits(number.round(value))
                 };
-                let (x, y) = (draw(), draw());
+                let x = draw();
+                let y = draw();
                 for operation in [
                     Binary::AddFloat,
                     Binary::SubtractFloat,
                     Binary::MultiplyFloat,
                 ] {
-                    let (a, b) = (f64::from(x), f64::from(y));
+                    let a = f64::from(x);
+                    let b = f64::from(y);
                     let true_one = match operation {
                         Binary::AddFloat => a + b,
                         Binary::SubtractFloat => a - b,

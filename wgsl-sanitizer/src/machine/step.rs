@@ -74,7 +74,8 @@ impl Machine<'_> {
                 Instruction::Barrier { .. } => break Stop::Barrier,
                 Instruction::End => break Stop::End,
                 Instruction::Copy { to, from, count } => {
-                    let (from, count) = (from as usize, count as usize);
+                    let from = from as usize;
+                    let count = count as usize;
                     frame.copy_within(from..from + count, to as usize);
                 }
                 Instruction::Fill { to, from, count } => {
@@ -182,7 +183,8 @@ impl Machine<'_> {
                     at,
                     dynamic,
                 } => {
-                    let (to, count) = (to as usize, usize::from(count));
+                    let to = to as usize;
+                    let count = usize::from(count);
                     match self.local_offset(here, frame, (at, dynamic), Access::Read) {
                         Some(from) => frame.copy_within(from..from + count, to),
                         None => frame[to..to + count].fill(0),
@@ -295,7 +297,8 @@ impl Machine<'_> {
         count: u32,
     ) {
         for at in 0..count {
-            let (a, b) = (frame[(left + at) as usize], frame[(right + at) as usize]);
+            let a = frame[(left + at) as usize];
+            let b = frame[(right + at) as usize];
             let (mut result, problem) = numbers::binary(operation, a, b);
             if operation.compares_floats()
                 && [a, b].into_iter().any(numbers::is_nan)

@@ -59,7 +59,8 @@ impl Machine<'_> {
             }
         };
         let range = self.ranges[usize::from(reach.variable)];
-        let (count, bound) = ((reach.count * reach.width) as usize, 4 * range.words);
+        let count = (reach.count * reach.width) as usize;
+        let bound = 4 * range.words;
         if offset + count > bound {
             let index = i64::try_from(offset).unwrap_or(i64::MAX);
             self.findings.out_of_bounds(
@@ -82,12 +83,14 @@ impl Machine<'_> {
     }
 
     pub(super) fn load_buffer(&mut self, here: Here, frame: &mut [u32], reach: &Reach, to: u32) {
-        let (to, count) = (to as usize, reach.count as usize);
+        let to = to as usize;
+        let count = reach.count as usize;
         let Some(bytes) = self.reach(here, frame, reach, Access::Read) else {
             frame[to..to + count].fill(0);
             return;
         };
-        let (first, buffer) = (bytes.first_word(), &self.buffers[bytes.buffer]);
+        let first = bytes.first_word();
+        let buffer = &self.buffers[bytes.buffer];
         if reach.width == 4 {
             frame[to..to + count].copy_from_slice(&buffer.words[first..first + count]);
         } else {
@@ -110,11 +113,13 @@ impl Machine<'_> {
     }
 
     pub(super) fn store_buffer(&mut self, here: Here, frame: &[u32], reach: &Reach, from: u32) {
-        let (from, count) = (from as usize, reach.count as usize);
+        let from = from as usize;
+        let count = reach.count as usize;
         let Some(bytes) = self.reach(here, frame, reach, Access::Write) else {
             return;
         };
-        let (first, buffer) = (bytes.first_word(), &mut self.buffers[bytes.buffer]);
+        let first = bytes.first_word();
+        let buffer = &mut self.buffers[bytes.buffer];
         if reach.width == 4 {
             buffer.words[first..first + count].copy_from_slice(&frame[from..from + count]);
         } else {
@@ -176,7 +181,8 @@ impl Machine<'_> {
 
     #[inline]
     fn note_read(&mut self, here: Here, bytes: Bytes) {
-        let (now, cells) = (self.storage, self.cells(bytes));
+        let now = self.storage;
+        let cells = self.cells(bytes);
         let entry = entry(now, here);
         let shadow = &mut self.shadows[bytes.buffer];
         if shadow.cells.is_empty() {
@@ -203,7 +209,8 @@ impl Machine<'_> {
 
     #[inline]
     fn note_write(&mut self, here: Here, bytes: Bytes) {
-        let (now, cells) = (self.storage, self.cells(bytes));
+        let now = self.storage;
+        let cells = self.cells(bytes);
         let entry = entry(now, here);
         let shadow = &mut self.shadows[bytes.buffer];
         if shadow.cells.is_empty() {
@@ -230,8 +237,9 @@ impl Machine<'_> {
 }
 
 fn atomic(is_write: bool) -> Access {
-    match is_write {
-        true => Access::AtomicWrite,
-        false => Access::AtomicRead,
+    if is_write {
+        Access::AtomicWrite
+    } else {
+        Access::AtomicRead
     }
 }

@@ -20,9 +20,11 @@ impl Machine<'_> {
             return;
         };
         frame[to..to + count].copy_from_slice(&self.workgroup[at..at + count]);
-        let (now, checks) = (self.shared, !self.settings.zero_workgroup_memory);
+        let now = self.shared;
+        let checks = !self.settings.zero_workgroup_memory;
         let entry = entry(now, here);
-        let (mut met, mut unwritten) = (None, None);
+        let mut met = None;
+        let mut unwritten = None;
         for (slot, cell) in (at..).zip(&mut self.workgroup_cells[at..at + count]) {
             if checks && !cell.is_written(now) {
                 unwritten = Some(slot);

@@ -47,7 +47,8 @@ pub(crate) fn composite(
         F::Transpose => {
             let rows = x.len() / columns;
             for (at, slot) in result.iter_mut().enumerate() {
-                let (column, row) = (at / columns, at % columns);
+                let column = at / columns;
+                let row = at % columns;
                 *slot = x[row * rows + column];
             }
         }
@@ -91,7 +92,8 @@ fn floats(
     match function {
         F::Dot => fill(&|_| dot(0, 1)),
         F::Cross => fill(&|at| {
-            let (next, last) = ((at + 1) % 3, (at + 2) % 3);
+            let next = (at + 1) % 3;
+            let last = (at + 2) % 3;
             x(next) * y(last) - x(last) * y(next)
         }),
         F::Distance => fill(&|_| length(size, |at| x(at) - y(at))),

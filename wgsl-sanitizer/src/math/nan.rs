@@ -44,9 +44,10 @@ struct Compare(bool);
 
 impl Compare {
     fn less(self, a: f32, b: f32) -> bool {
-        match a.is_nan() || b.is_nan() {
-            true => self.0,
-            false => a < b,
+        if a.is_nan() || b.is_nan() {
+            self.0
+        } else {
+            a < b
         }
     }
 

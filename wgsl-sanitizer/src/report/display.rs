@@ -41,9 +41,10 @@ struct Name<'a>(&'a str);
 
 impl Display for Name<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.0.contains(' ') {
-            true => f.write_str(self.0),
-            false => write!(f, "`{}`", self.0),
+        if self.0.contains(' ') {
+            f.write_str(self.0)
+        } else {
+            write!(f, "`{}`", self.0)
         }
     }
 }
@@ -139,7 +140,8 @@ impl Finding {
         let (Some(side), Some(other)) = (&self.side, &self.other) else {
             return false;
         };
-        let (one, two) = (&side.place, &other.place);
+        let one = &side.place;
+        let two = &other.place;
         let end = |place: &Place| {
             let length = place.text.chars().count();
             u32::try_from(length).map_or(u32::MAX, |length| place.column.saturating_add(length))
@@ -253,7 +255,8 @@ impl Display for Finding {
             else {
                 continue;
             };
-            let ([x, y, z], [i, j, k]) = (workgroup, invocation);
+            let [x, y, z] = workgroup;
+            let [i, j, k] = invocation;
             write!(f, "\n  --> {place}")?;
             if !place.text.is_empty() {
                 write!(f, "\n   |  {}", place.text)?;
@@ -301,7 +304,8 @@ impl Display for Report {
             count => counted(count as u64, "problem"),
         };
         let operations = counted(self.operations, "operation");
-        let (all, missed) = (self.reached.len(), self.reached.iter());
+        let all = self.reached.len();
+        let missed = self.reached.iter();
         let missed = missed.filter(|&&reached| !reached).count();
         let blocks = counted(all as u64, "block");
         write!(f, "{problems}; {operations}; ")?;

@@ -82,8 +82,10 @@ impl Table {
 fn row(shader: &Shader, lines: &[(u32, &str)]) -> Row {
     let mut words = lines[0].1[4..].split_whitespace();
     let entry = words.next().unwrap_or("");
-    let (mut workgroups, mut settings) = ([1; 3], Settings::default());
-    let (mut constants, mut bound) = (Vec::new(), BTreeMap::new());
+    let mut workgroups = [1; 3];
+    let mut settings = Settings::default();
+    let mut constants = Vec::new();
+    let mut bound = BTreeMap::new();
     let (labels, mut expected) = marks(lines);
     for word in words {
         let (key, value) = word
@@ -161,7 +163,8 @@ type Mark = (Kind, String, u32, Option<String>);
 
 /// Names of lines, and what is expected at the ends of lines.
 fn marks(lines: &[(u32, &str)]) -> (BTreeMap<String, u32>, Vec<Mark>) {
-    let (mut labels, mut marks) = (BTreeMap::new(), Vec::new());
+    let mut labels = BTreeMap::new();
+    let mut marks = Vec::new();
     for &(line, text) in lines {
         let Some((_, text)) = text.split_once("//~ ") else {
             continue;
@@ -230,7 +233,8 @@ impl Expected {
 impl Row {
     fn run(&self, orders: &[Order]) -> Result<Vec<Finding>, wgsl_sanitizer::Error> {
         let kernel = self.kernel.as_ref().map_err(Clone::clone)?;
-        let (mut buffers, mut dispatch) = (Vec::new(), Dispatch::new(self.workgroups));
+        let mut buffers = Vec::new();
+        let mut dispatch = Dispatch::new(self.workgroups);
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         for binding in kernel.bindings() {
             let words = self.bound.get(&binding.name).map_or("64", |words| &**words);

@@ -82,7 +82,9 @@ fn a_loop_with_continuing_and_break_if() {
             u(at);
             u(sum);
         }";
-    let (mut at, mut sum, mut told) = (0, 0, Vec::new());
+    let mut at = 0;
+    let mut sum = 0;
+    let mut told = Vec::new();
     loop {
         if at % 3 != 1 {
             sum += at;

@@ -16,7 +16,8 @@ fn integers_wrap_and_divide_towards_zero() {
         }"
     .replace("-1u", "0xffffffffu");
     let x = [i32::MAX, i32::MIN, -7];
-    let (big, small) = (4_000_000_000_u32, 5);
+    let big = 4_000_000_000_u32;
+    let small = 5;
     let words = [signed(&x), vec![big, small]].concat();
     let told = Told::default()
         .i(&[i32::MIN, i32::MAX, -2, i32::MIN])
@@ -45,7 +46,8 @@ fn floats_by_ieee() {
             b(xf(3) == -xf(3));
             f(xf(4) * 2.0); f(xf(5) / 2.0);
         }";
-    let (a, c) = (0.1_f32, 3.7_f32);
+    let a = 0.1_f32;
+    let c = 3.7_f32;
     let x = floats(&[a, c, f32::NAN, 0.0, f32::MAX, f32::MIN_POSITIVE]);
     let told = Told::default()
         .f(&[
@@ -79,7 +81,9 @@ fn conversions() {
             let bits = bitcast<vec2u>(vec2f(1.0, xf(3)));
             u(bits.x); u(bits.y);
         }";
-    let (minus, plus, less) = (-9_i32, 7.75_f32, -7.75_f32);
+    let minus = -9_i32;
+    let plus = 7.75_f32;
+    let less = -7.75_f32;
     let x = [
         minus.cast_unsigned(),
         3,
@@ -116,7 +120,9 @@ fn functions_of_numbers() {
             u(firstTrailingBit(w)); u(reverseBits(w)); u(extractBits(w, 4u, 8u)); u(insertBits(w, 0xfu, 8u, 4u));
             i(extractBits(n, 0u, 3u)); u(min(w, 5u)); u(max(w, 5u));
         }";
-    let (a, n, w) = (-2.5_f32, -5_i32, 0x00f0_1230_u32);
+    let a = -2.5_f32;
+    let n = -5_i32;
+    let w = 0x00f0_1230_u32;
     let x = [a.to_bits(), n.cast_unsigned(), w];
     let told = Told::default()
         .f(&[2.5, -3.0, -2.0, -2.0, 0.5, -2.0, -1.0])
@@ -216,8 +222,10 @@ fn halves_round_after_each_operation() {
             f(f32(copy.c.y)); f(f32(copy.e.z)); f(f32(copy.g[1].y)); f(f32(copy.h[2])); f(copy.d);
             f3(vec3f(copy.e));
         }";
-    let (a, c) = (f16::from_f32(0.1), f16::from_f32(3.3));
-    let (wide_a, wide_c) = (f32::from(a), f32::from(c));
+    let a = f16::from_f32(0.1);
+    let c = f16::from_f32(3.3);
+    let wide_a = f32::from(a);
+    let wide_c = f32::from(c);
     let round = |value: f32| f32::from(f16::from_f32(value));
     let v = [wide_a, wide_c, 1.0].map(|value| round(value * 3.0));
     let x = [floats(&[0.1, 3.3]), signed(&[-2049, 2])].concat();

@@ -158,7 +158,8 @@ fn a_product_by_tiles() {
             .map(|at| f32::from(at * by % 13) - 6.0)
             .collect::<Vec<f32>>()
     };
-    let (a, b) = (numbers(5), numbers(7));
+    let a = numbers(5);
+    let b = numbers(7);
     let mut expected = Vec::new();
     for row in 0..8 {
         for column in 0..8 {

@@ -49,7 +49,8 @@ fn operators_on_vectors() {
             let g = (c << vec3u(1u)) | vec3i(1); i(g.y);
             let h = c & vec3i(0xff); i(h.z);
         }";
-    let (a, c) = ([3.0_f32, -5.0, 0.5], [7, -7, -1_i32]);
+    let a = [3.0_f32, -5.0, 0.5];
+    let c = [7, -7, -1_i32];
     let x = [floats(&a), signed(&c)].concat();
     let told = Told::default()
         .f(&a.map(|a| a + 1.0))
@@ -109,7 +110,8 @@ fn geometry() {
             i(dot(vec3i(xi(3), 2, 3), vec3i(4, -5, 6)));
             f3(mix(a, c, 0.25)); f3(mix(a, c, vec3f(0.0, 1.0, 0.5)));
         }";
-    let (a, c) = ([3.0_f32, 4.0, 1.0], [2.0_f32, -1.0, 0.5]);
+    let a = [3.0_f32, 4.0, 1.0];
+    let c = [2.0_f32, -1.0, 0.5];
     let x = [floats(&a), signed(&[-7])].concat();
     let mix = |by: [f32; 3]| [0, 1, 2].map(|at| a[at] * (1.0 - by[at]) + c[at] * by[at]);
     let told = Told::default()

@@ -205,9 +205,10 @@ impl<'t> Reader<'t> {
             (_, false) => Kind::Float,
         };
         let text = self.at(index);
-        let others = match is_whole {
-            true => other_wholes(text),
-            false => twice(text).into_iter().collect(),
+        let others = if is_whole {
+            other_wholes(text)
+        } else {
+            twice(text).into_iter().collect()
         };
         (kind, others)
     }
@@ -264,7 +265,8 @@ impl<'t> Reader<'t> {
         if self.at(index) != "[" || !self.is_binary(index) {
             return None;
         }
-        let (first, last) = (index + 1, self.closing(index) - 1);
+        let first = index + 1;
+        let last = self.closing(index) - 1;
         let range = self.span(first, last.max(first));
         let inner = &self.text[range.clone()];
         match () {
@@ -308,7 +310,8 @@ impl<'t> Reader<'t> {
         if self.at(index) != "select" || !self.is_call(index) {
             return None;
         }
-        let (first, last) = (index + 2, self.closing(index + 1));
+        let first = index + 2;
+        let last = self.closing(index + 1);
         let mut depth = 0;
         let is_comma = |&index: &usize| {
             match (self.at(index), self.is(index, Class::Template)) {

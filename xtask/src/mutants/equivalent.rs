@@ -109,7 +109,8 @@ mod tests {
         let all = faults("one", SHADER);
         let reasons: Vec<_> = all.iter().map(|fault| list.reason(fault)).collect();
         // Of each function the statement, `=` and `min`.
-        let (equal, unread) = ("They are equal.", "Nobody reads it.");
+        let equal = "They are equal.";
+        let unread = "Nobody reads it.";
         assert_eq!(reasons, [None, None, Some(equal), Some(unread), None, None]);
         assert_eq!(list.stale(&all), None);
     }

@@ -94,7 +94,8 @@ fn comment(text: &str) -> Option<usize> {
     if !text.starts_with("/*") {
         return None;
     }
-    let (mut at, mut depth) = (2, 1);
+    let mut at = 2;
+    let mut depth = 1;
     while depth > 0 {
         // Those of WGSL nest.
         match text[at..].find(['*', '/']) {
@@ -174,7 +175,8 @@ mod tests {
         let text = "1u+0x1Fu-2.5e-3f*.5 x.y 3i 1e6 7f";
         let numbers = texts(text).into_iter();
         let numbers = numbers.filter(|(class, _)| matches!(class, Class::Integer | Class::Float));
-        let (whole, fractions) = (Class::Integer, Class::Float);
+        let whole = Class::Integer;
+        let fractions = Class::Float;
         let expected = [
             (whole, "1u"),
             (whole, "0x1Fu"),
@@ -192,7 +194,8 @@ mod tests {
         let text = "var<workgroup> a: array<vec2<f32>, (4 > b)>; if (array_ < c >> d) {}";
         let found = texts(text).into_iter();
         let signs = found.filter(|(_, text)| text.starts_with(['<', '>']));
-        let (template, sign) = (Class::Template, Class::Sign);
+        let template = Class::Template;
+        let sign = Class::Sign;
         let expected = [
             (template, "<"),
             (template, ">"),

@@ -276,7 +276,8 @@ impl<'r, H: Host> Runner<'r, H> {
                     continue;
                 };
                 let slot = slots.swap_remove(at);
-                let (number, place) = (slot.number, slot.place);
+                let number = slot.number;
+                let place = slot.place;
                 if stop.is_none() && place + 1 < slot.lane.tests.len() {
                     let start = slot.lane_start;
                     let slot = self.start(number, slot.lane, place + 1, start);
@@ -344,7 +345,8 @@ impl<'r, H: Host> Runner<'r, H> {
                     return Ok(Some(Some(Stop::TimeLimit)));
                 }
                 let invocation = self.invocation(&slot.lane, slot.place);
-                let (stdout, stderr) = (&slot.stdout, Some(&*slot.stderr));
+                let stdout = &slot.stdout;
+                let stderr = Some(&*slot.stderr);
                 slot.running = self.host.start(&invocation, stdout, stderr)?;
                 (slot.start, slot.limit) = (Instant::now(), limit);
                 None

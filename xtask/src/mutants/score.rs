@@ -88,7 +88,8 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, count: Count) -> fmt::Result {
         equivalent,
         invalid,
     } = count;
-    let (planted, percent) = (count.planted(), count.percent());
+    let planted = count.planted();
+    let percent = count.percent();
     writeln!(
         f,
         "{name:<26}{planted:>8}{caught:>8}{lived:>7}{percent:>9}{equivalent:>12}{invalid:>9}"
@@ -132,7 +133,8 @@ impl fmt::Display for Score {
         for (name, [all, crashed, hung]) in &self.by_test {
             writeln!(f, "{name:<26}{all:>8}{crashed:>12}{hung:>12}")?;
         }
-        let (all, percent) = (self.all, self.all.percent());
+        let all = self.all;
+        let percent = self.all.percent();
         write!(
             f,
             "\n{} of {} faults were caught: {percent}",

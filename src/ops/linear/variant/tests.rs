@@ -109,7 +109,8 @@ impl Product {
             1 => variant.forward_relu(recorder, &self.x, &self.parameters, &self.y),
             2 => variant.backward_parameters(recorder, &backward),
             3 => {
-                let (parameters, gradients) = (&self.parameters[..1], &self.gradients[..1]);
+                let parameters = &self.parameters[..1];
+                let gradients = &self.gradients[..1];
                 let pass = backward.with_parameters(parameters, gradients);
                 variant.backward_parameters(recorder, &pass);
             }
@@ -160,7 +161,8 @@ fn folded_products_give_the_same_bits() {
                     [(&folding, 1), (gpu(), 0)].map(|(gpu, at)| products[at].outputs(gpu));
                 assert!(found == expected, "{variant:?}, pass {pass}, {shape:?}");
                 for (whole, folded) in whole.recorded().zip(folded.recorded()) {
-                    let ([count, _], [_, rows]) = (whole.workgroups, folded.workgroups);
+                    let [count, _] = whole.workgroups;
+                    let [_, rows] = folded.workgroups;
                     // Were the number of rows taken for the length of a row, the last would not be reached.
                     if rows > 1 && (rows - 1) * rows + IN_A_ROW < count {
                         seen.insert(whole.contract.name());

@@ -38,7 +38,8 @@ fn weight_decay_is_for_parameters_that_decay() {
     };
     for (plain, decaying) in plain.iter().zip(&decaying) {
         let run = |optimizer: &dyn Optimizer| update_two_blocks(optimizer, [OTHERS, DECAYING]);
-        let ([other, decayed], [expected, unlike]) = (run(&**decaying), run(&**plain));
+        let [other, decayed] = run(&**decaying);
+        let [expected, unlike] = run(&**plain);
         assert_eq!(bits(&other), bits(&expected), "{decaying:?}");
         assert_ne!(bits(&decayed), bits(&unlike), "{decaying:?}");
 
@@ -79,9 +80,12 @@ fn update_two_blocks(optimizer: &dyn Optimizer, sizes: [usize; 2]) -> [Vec<f32>;
     let pass = Update {
         parameters: &parameters,
         gradients: &gradients,
-        groups: &sizes.map(|size| match size == sizes[1] {
-            true => Group::new(),
-            false => Group::new().weight_decay(0.0),
+        groups: &sizes.map(|size| {
+            if size == sizes[1] {
+                Group::new()
+            } else {
+                Group::new().weight_decay(0.0)
+            }
         }),
         state: &state,
         coefficients: &coefficients,

@@ -128,7 +128,8 @@ fn source(call: &str, shape: &str, number: &str) -> String {
         .zip(&types)
         .map(|(name, of)| format!("{name}: {of}"))
         .collect();
-    let (parameters, names) = (parameters.join(", "), names[..types.len()].join(", "));
+    let parameters = parameters.join(", ");
+    let names = names[..types.len()].join(", ");
     format!("enable f16; fn caller({parameters}) {{ let result = {word}({names}); }}")
 }
 

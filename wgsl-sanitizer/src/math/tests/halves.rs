@@ -75,10 +75,12 @@ fn halves_are_rounded_once() {
     }
 
     let round = |value: f64| f32::from_bits(Number::F16.round_wide(value));
-    let (eleventh, bit) = (2.0_f64.powi(-11), 2.0_f64.powi(-40));
+    let eleventh = 2.0_f64.powi(-11);
+    let bit = 2.0_f64.powi(-40);
     let above = f32::from(half::f16::from_bits(0x3c01));
     for sign in [1.0, -1.0] {
-        let (wide, single) = (f64::from(sign), sign);
+        let wide = f64::from(sign);
+        let single = sign;
         assert_eq!(round(wide * (1.0 + eleventh)), single);
         assert_eq!(round(wide * (1.0 + eleventh + bit)), single * above);
         assert_eq!(round(wide * (1.0 + 3.0 * eleventh - bit)), single * above);

@@ -41,7 +41,8 @@ fn products() {
         [INFINITY]
     );
 
-    let (minus_two, least) = ((-2_i32).cast_unsigned(), i32::MIN.cast_unsigned());
+    let minus_two = (-2_i32).cast_unsigned();
+    let least = i32::MIN.cast_unsigned();
     assert_eq!(whole(F::Dot, Number::I32, &[&[3, minus_two], &[5, 7]]), [1]);
     assert_eq!(whole(F::Dot, Number::I32, &[&[least, least], &[1, 1]]), [0]);
     assert_eq!(

@@ -209,10 +209,8 @@ fn a_fault_is_planted_where_it_is() {
 
 #[test]
 fn an_id_stays_when_other_lines_come() {
-    let (line, other) = (
-        "fn f() {\n    a = b < c;\n    a = b < c;\n}\n",
-        "fn g() {\n    a = d;\n}\n",
-    );
+    let line = "fn f() {\n    a = b < c;\n    a = b < c;\n}\n";
+    let other = "fn g() {\n    a = d;\n}\n";
     let ids = |text: &str| -> Vec<String> {
         let faults = faults("s", text).into_iter();
         let faults = faults.filter(|fault| fault.function == "f");

@@ -175,7 +175,8 @@ impl Network {
         if let Some((w, b)) = &self.filters {
             let images = y.reshape([-1, 1, SIDE as i32, SIDE as i32]);
             let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
-            let (w, b) = (w.value.clone(), Some(b.value.clone()));
+            let w = w.value.clone();
+            let b = Some(b.value.clone());
             let convolved = relu(conv2d(images, w, b, options));
             y = max_pool2d(convolved, MaxPoolOptions::new([2, 2])).flatten(1, 3);
         }

@@ -154,13 +154,12 @@ fn losses(
 ) -> Result<f64> {
     let batch = args.batch();
     let indices = Tensor::from_vec(args.indices(steps, x.dim(0)?), (steps, batch), x.device())?;
-    let (mut losses, mut mean) = (Vec::new(), f64::NAN);
+    let mut losses = Vec::new();
+    let mut mean = f64::NAN;
     for step in 0..steps {
         let indices = indices.get(step)?;
-        let (rows, label) = (
-            x.index_select(&indices, 0)?,
-            labels.index_select(&indices, 0)?,
-        );
+        let rows = x.index_select(&indices, 0)?;
+        let label = labels.index_select(&indices, 0)?;
         let loss = cross_entropy(&network.forward(&rows)?, &label)?;
         update(&loss)?;
         losses.push(loss.detach());
