@@ -107,7 +107,7 @@ fn answer(args: &Args) -> Result<(), Failure> {
     let split = data.split;
     let mut prepared = Prepared::new(args, &split)?;
     // It compiles kernels of its own.
-    prepared.engine.evaluate(&(&split.test).into())?;
+    prepared.engine.evaluate(&split.test)?;
     if !args.serve {
         return line(prepared.measure(args, &split.test)?);
     }
@@ -176,7 +176,7 @@ impl Prepared {
         let train_s = started.elapsed().as_secs_f64();
         check_losses(&losses)?;
         let evaluating = Instant::now();
-        let evaluation = self.engine.evaluate(&test.into())?;
+        let evaluation = self.engine.evaluate(test)?;
         let forward_s = evaluating.elapsed().as_secs_f64() / test.len() as f64;
         let accuracy = evaluation.accuracy.unwrap_or(f64::NAN);
         let Args { job, steps, .. } = args;

@@ -83,7 +83,7 @@ fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
     }
     trainer.restore_best()?;
 
-    let predictions = trainer.predictions(&(&test).into())?;
+    let predictions = trainer.predictions(&test)?;
     if let Targets::Classes(labels) = test.targets() {
         line(Confusion::new(labels, &predictions)?)?;
     }
@@ -93,8 +93,8 @@ fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
         "rows={} features={} roc_auc={:.4} f1={:.4} model={}",
         train.len(),
         columns.features(),
-        trainer.metric(Metric::RocAuc, &(&test).into())?,
-        trainer.metric(Metric::F1, &(&test).into())?,
+        trainer.metric(Metric::RocAuc, &test)?,
+        trainer.metric(Metric::F1, &test)?,
         model.display()
     ))?;
     Ok(())

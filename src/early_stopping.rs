@@ -26,7 +26,7 @@ use crate::train::Train;
 ///     trainer.steps(10)?;
 /// }
 /// trainer.restore_best()?;
-/// assert_eq!(stopping.best(), Some(trainer.metric(Metric::Accuracy, &(&digits.test).into())?));
+/// assert_eq!(stopping.best(), Some(trainer.metric(Metric::Accuracy, &digits.test)?));
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 #[derive(Debug, Clone)]

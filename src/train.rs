@@ -15,7 +15,7 @@ use crate::checkpoint::Changes;
 use crate::confusion::Prediction;
 #[cfg(doc)]
 use crate::cpu;
-use crate::data::Examples;
+use crate::data::ToExamples;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::distributed::Distribution;
 use crate::error::Error;
@@ -54,7 +54,7 @@ pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 /// let mut trainer: Box<dyn Train> =
 ///     device.trainer(&network, loss, optimizer, &digits.train, 100, sampling)?;
 /// trainer.steps(100)?;
-/// println!("{}", trainer.evaluate(&(&digits.test).into())?);
+/// println!("{}", trainer.evaluate(&digits.test)?);
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 pub trait Train: Debug + wgpu::WasmNotSend {
@@ -102,19 +102,19 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     fn losses_async(&self, count: usize) -> Later<Vec<f32>>;
 
     /// Mean loss and accuracy over a data set.
-    fn evaluate_async(&mut self, examples: &Examples) -> Later<Evaluation>;
+    fn evaluate_async(&mut self, examples: &dyn ToExamples) -> Later<Evaluation>;
 
     /// Outputs (rows, outputs) of rows `x` (rows, features).
     fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>>;
 
     /// What the network gives for every example of a data set, (examples, outputs).
-    fn outputs_async(&mut self, examples: &Examples) -> Later<Array2<f32>>;
+    fn outputs_async(&mut self, examples: &dyn ToExamples) -> Later<Array2<f32>>;
 
     /// The probability of every class for every example, (examples, classes).
-    fn probabilities_async(&mut self, examples: &Examples) -> Later<Array2<f32>>;
+    fn probabilities_async(&mut self, examples: &dyn ToExamples) -> Later<Array2<f32>>;
 
     /// How good the outputs for a data set are.
-    fn metric_async(&mut self, metric: Metric, examples: &Examples) -> Later<f64>;
+    fn metric_async(&mut self, metric: Metric, examples: &dyn ToExamples) -> Later<f64>;
 
     /// All parameters.
     fn parameters_async(&self) -> Later<Parameters>;
@@ -288,7 +288,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// # Errors
     /// As [`Trainer::outputs`].
     #[cfg(not(target_arch = "wasm32"))]
-    fn outputs(&mut self, examples: &Examples) -> Result<Array2<f32>, Error> {
+    fn outputs(&mut self, examples: &dyn ToExamples) -> Result<Array2<f32>, Error> {
         block_on(self.outputs_async(examples))
     }
 
@@ -297,7 +297,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// # Errors
     /// As [`Trainer::probabilities`].
     #[cfg(not(target_arch = "wasm32"))]
-    fn probabilities(&mut self, examples: &Examples) -> Result<Array2<f32>, Error> {
+    fn probabilities(&mut self, examples: &dyn ToExamples) -> Result<Array2<f32>, Error> {
         block_on(self.probabilities_async(examples))
     }
 
@@ -306,7 +306,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// # Errors
     /// As [`Trainer::metric`].
     #[cfg(not(target_arch = "wasm32"))]
-    fn metric(&mut self, metric: Metric, examples: &Examples) -> Result<f64, Error> {
+    fn metric(&mut self, metric: Metric, examples: &dyn ToExamples) -> Result<f64, Error> {
         block_on(self.metric_async(metric, examples))
     }
 
@@ -385,14 +385,14 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// # Errors
     /// As [`Trainer::evaluate`].
     #[cfg(not(target_arch = "wasm32"))]
-    fn evaluate(&mut self, examples: &Examples) -> Result<Evaluation, Error>;
+    fn evaluate(&mut self, examples: &dyn ToExamples) -> Result<Evaluation, Error>;
 
     /// What every example is taken for.
     ///
     /// # Errors
     /// As [`Trainer::predictions`].
     #[cfg(not(target_arch = "wasm32"))]
-    fn predictions(&mut self, examples: &Examples) -> Result<Vec<Prediction>, Error>;
+    fn predictions(&mut self, examples: &dyn ToExamples) -> Result<Vec<Prediction>, Error>;
 
     /// Writes the training to a file.
     ///

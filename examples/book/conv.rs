@@ -93,7 +93,7 @@ pub(crate) fn train(
     let history = history::train(&mut *trainer, args.epochs, steps, &[&train, &test])?;
     trainer.save(&save)?;
     line(escaped(&format!("weights: {}", save.display())))?;
-    let all = trainer.evaluate(&(&data.test).into())?;
+    let all = trainer.evaluate(&data.test)?;
 
     let panel = Panel::new("", 0.0..args.epochs as f64, 0.0..1.0)
         .axes("epoch", "accuracy")

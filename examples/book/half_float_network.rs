@@ -34,10 +34,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let labels = data.test.labels();
     let network = DeepConvNet::default().classes(labels.classes()).spec();
     let mut trainer = conv::trained(&lab.device, &network, &weights)?;
-    let single = trainer.predictions(&(&data.test).into())?;
+    let single = trainer.predictions(&data.test)?;
     let parameters = trainer.parameters()?.mapv(rounded);
     trainer.set_parameters(&parameters)?;
-    let half = trainer.predictions(&(&halves(&data.test)?).into())?;
+    let half = trainer.predictions(&halves(&data.test)?)?;
 
     lab.save(&chart::draw(&[changes(&single, &half)], 1, (700, 350))?)?;
     let other = single

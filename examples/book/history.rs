@@ -84,7 +84,7 @@ fn evaluate(
     history: &mut History,
 ) -> Result<(), Error> {
     for (&data_set, accuracies) in data_sets.iter().zip(&mut history.accuracies) {
-        let evaluation = trainer.evaluate(&data_set.into())?;
+        let evaluation = trainer.evaluate(data_set)?;
         accuracies.extend(evaluation.accuracy);
     }
     Ok(())

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let labels = data.test.labels();
     let network = DeepConvNet::default().classes(labels.classes()).spec();
     let mut trainer = conv::trained(&lab.device, &network, &weights)?;
-    let predictions = trainer.predictions(&(&data.test).into())?;
+    let predictions = trainer.predictions(&data.test)?;
     let all = predictions.iter().zip(labels.indices()).enumerate();
     let wrong: Vec<_> = all
         .filter(|(_, (prediction, label))| prediction.class != **label)

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     trainer.steps(args.epochs * epoch(&data.train, args.batch))?;
 
     let started = Instant::now();
-    let predictions = trainer.predictions(&(&data.test).into())?;
+    let predictions = trainer.predictions(&data.test)?;
     let seconds = started.elapsed().as_secs_f64();
     let labels = data.test.labels().indices();
     let right = predictions.iter().zip(labels);

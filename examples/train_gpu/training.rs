@@ -234,7 +234,7 @@ impl<'a> Training<'a> {
             return Ok(());
         }
         let test = &self.split.test;
-        let predictions = self.engine.predictions(&test.into())?;
+        let predictions = self.engine.predictions(test)?;
         if args.confusion {
             line(Confusion::new(test.labels(), &predictions)?)?;
         }
@@ -411,7 +411,7 @@ impl<'a> Training<'a> {
     /// Fails when a loss is no number: then nothing is a result, and nothing is saved.
     fn evaluate(&mut self) -> Result<Outcome, Failure> {
         let (sum, count) = std::mem::take(&mut self.recent);
-        let train = self.engine.evaluate(&(&self.split.train).into())?;
+        let train = self.engine.evaluate(&self.split.train)?;
         // A training that has failed must not be saved as one that was interrupted.
         if train.loss.is_finite() {
             self.heed_signals()?;
@@ -420,7 +420,7 @@ impl<'a> Training<'a> {
             step: self.taken,
             loss: (count > 0).then(|| sum / count as f64),
             train,
-            test: self.engine.evaluate(&(&self.split.test).into())?,
+            test: self.engine.evaluate(&self.split.test)?,
             seconds: self.spent.as_secs_f64(),
         };
         let logged = self

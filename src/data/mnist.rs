@@ -41,7 +41,9 @@ use super::{DataError, Dataset, Labels, Split};
 use crate::parallel;
 
 #[cfg(feature = "download")]
-pub use self::download::{MIRRORS, Progress, cache_dir, download, download_from, locate};
+pub use self::download::{
+    MIRRORS, Progress, cache_dir, download, download_from, locate, open_or_download,
+};
 
 /// Pixels from top to bottom of an image.
 pub const ROWS: usize = 28;

@@ -27,4 +27,4 @@ pub use stream::Stream;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use stream::{Layout, windows::Rows, windows::Windows};
 pub(crate) use table::Memory;
-pub use table::{Examples, Table, Targets};
+pub use table::{Examples, Table, Targets, ToExamples};

@@ -263,6 +263,30 @@ impl From<&Table> for Examples {
     }
 }
 
+impl From<&Examples> for Examples {
+    fn from(examples: &Examples) -> Self {
+        examples.clone()
+    }
+}
+
+/// Whatever can be turned into [`Examples`]: a [`Dataset`], a [`Table`], or [`Examples`] themselves.
+///
+/// A reference to any of them is a `&dyn ToExamples`, which the methods of [`Train`](crate::Train) take. The rows are
+/// shared and not copied.
+pub trait ToExamples {
+    /// The same rows as [`Examples`].
+    fn to_examples(&self) -> Examples;
+}
+
+impl<T> ToExamples for T
+where
+    for<'a> &'a T: Into<Examples>,
+{
+    fn to_examples(&self) -> Examples {
+        self.into()
+    }
+}
+
 impl Examples {
     pub(crate) fn name(&self) -> &str {
         match self {

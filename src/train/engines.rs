@@ -11,7 +11,7 @@ use crate::checkpoint::Changes;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::confusion::Prediction;
 use crate::cpu;
-use crate::data::Examples;
+use crate::data::ToExamples;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::distributed::Distribution;
 use crate::error::Error;
@@ -163,13 +163,13 @@ macro_rules! forward {
         }
 
         #[cfg(not(target_arch = "wasm32"))]
-        fn evaluate(&mut self, examples: &Examples) -> Result<Evaluation, Error> {
-            Self::evaluate(self, examples.clone())
+        fn evaluate(&mut self, examples: &dyn ToExamples) -> Result<Evaluation, Error> {
+            Self::evaluate(self, examples.to_examples())
         }
 
         #[cfg(not(target_arch = "wasm32"))]
-        fn predictions(&mut self, examples: &Examples) -> Result<Vec<Prediction>, Error> {
-            Self::predictions(self, examples.clone())
+        fn predictions(&mut self, examples: &dyn ToExamples) -> Result<Vec<Prediction>, Error> {
+            Self::predictions(self, examples.to_examples())
         }
 
         #[cfg(not(target_arch = "wasm32"))]
@@ -195,24 +195,24 @@ impl Train for Trainer {
         Box::pin(Self::losses_async(self, count))
     }
 
-    fn evaluate_async(&mut self, examples: &Examples) -> Later<Evaluation> {
-        Box::pin(Self::evaluate_async(self, examples.clone()))
+    fn evaluate_async(&mut self, examples: &dyn ToExamples) -> Later<Evaluation> {
+        Box::pin(Self::evaluate_async(self, examples.to_examples()))
     }
 
     fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>> {
         Box::pin(Self::predict_async(self, x))
     }
 
-    fn outputs_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
-        Box::pin(Self::outputs_async(self, examples.clone()))
+    fn outputs_async(&mut self, examples: &dyn ToExamples) -> Later<Array2<f32>> {
+        Box::pin(Self::outputs_async(self, examples.to_examples()))
     }
 
-    fn probabilities_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
-        Box::pin(Self::probabilities_async(self, examples.clone()))
+    fn probabilities_async(&mut self, examples: &dyn ToExamples) -> Later<Array2<f32>> {
+        Box::pin(Self::probabilities_async(self, examples.to_examples()))
     }
 
-    fn metric_async(&mut self, metric: Metric, examples: &Examples) -> Later<f64> {
-        Box::pin(Self::metric_async(self, metric, examples.clone()))
+    fn metric_async(&mut self, metric: Metric, examples: &dyn ToExamples) -> Later<f64> {
+        Box::pin(Self::metric_async(self, metric, examples.to_examples()))
     }
 
     fn parameters_async(&self) -> Later<Parameters> {
@@ -272,24 +272,24 @@ impl Train for cpu::Trainer<f32> {
         now(Self::losses(self, count))
     }
 
-    fn evaluate_async(&mut self, examples: &Examples) -> Later<Evaluation> {
-        now(Self::evaluate(self, examples.clone()))
+    fn evaluate_async(&mut self, examples: &dyn ToExamples) -> Later<Evaluation> {
+        now(Self::evaluate(self, examples.to_examples()))
     }
 
     fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>> {
         now(self.network().predict(x))
     }
 
-    fn outputs_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
-        now(Self::outputs(self, examples.clone()))
+    fn outputs_async(&mut self, examples: &dyn ToExamples) -> Later<Array2<f32>> {
+        now(Self::outputs(self, examples.to_examples()))
     }
 
-    fn probabilities_async(&mut self, examples: &Examples) -> Later<Array2<f32>> {
-        now(Self::probabilities(self, examples.clone()))
+    fn probabilities_async(&mut self, examples: &dyn ToExamples) -> Later<Array2<f32>> {
+        now(Self::probabilities(self, examples.to_examples()))
     }
 
-    fn metric_async(&mut self, metric: Metric, examples: &Examples) -> Later<f64> {
-        now(Self::metric(self, metric, examples.clone()))
+    fn metric_async(&mut self, metric: Metric, examples: &dyn ToExamples) -> Later<f64> {
+        now(Self::metric(self, metric, examples.to_examples()))
     }
 
     fn parameters_async(&self) -> Later<Parameters> {

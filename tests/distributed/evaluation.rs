@@ -1,6 +1,6 @@
 //! A data set is evaluated by all of them.
 
-use wgrad::data::synthetic;
+use wgrad::data::{Examples, synthetic};
 
 use crate::world::{KINDS, by, devices};
 
@@ -11,7 +11,7 @@ fn it_has_the_bits_of_one_process() {
         let digits = synthetic::digits_of(7, 10, rows).unwrap().test;
         for device in devices() {
             let [book, _] = KINDS;
-            let examples = (&digits).into();
+            let examples = Examples::from(&digits);
             let expected = book.trainer(&device).evaluate(&examples).unwrap();
             for processes in [1, 2, 4] {
                 let make = || book.trainer(&device);

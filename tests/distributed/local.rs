@@ -76,7 +76,7 @@ fn nothing_is_saved_or_evaluated_between_two_means() {
             |trainer| {
                 trainer.steps(6)?;
                 let error = trainer.to_safetensors().unwrap_err();
-                let of_evaluation = trainer.evaluate(&(&*DIGITS).into()).unwrap_err();
+                let of_evaluation = trainer.evaluate(&*DIGITS).unwrap_err();
                 assert_eq!(of_evaluation.to_string(), error.to_string());
                 assert!(matches!(error, Error::Setting { .. }), "{error}");
                 trainer.steps(2)?;
@@ -98,7 +98,7 @@ fn a_training_that_has_begun_alone_goes_on_by_local_steps() {
             let mut trainer = KINDS[0].trainer(&device);
             trainer.steps(3)?;
             trainer.distribute(Distribution::new(world).local_steps(4))?;
-            trainer.evaluate(&(&*DIGITS).into())?;
+            trainer.evaluate(&*DIGITS)?;
             trainer.steps(4)?;
             trainer.to_safetensors()
         });

@@ -198,7 +198,7 @@ fn calls_that_differ_are_told() {
             let mut trainer = KINDS[0].trainer(&device);
             trainer.distribute(Distribution::new(world))?;
             let error = if leads {
-                trainer.evaluate(&(&*DIGITS).into()).unwrap_err()
+                trainer.evaluate(&*DIGITS).unwrap_err()
             } else {
                 trainer.steps(1).unwrap_err()
             };

@@ -60,7 +60,7 @@ fn a_table_of_rows_is_learned() {
         let mut training = trainer(&device, &table).unwrap();
         let before = training.parameter("layers.0.weight").unwrap();
         training.steps(400).unwrap();
-        let evaluation = training.evaluate(&(&table).into()).unwrap();
+        let evaluation = training.evaluate(&table).unwrap();
         assert_eq!(evaluation.accuracy, Some(1.0), "{device:?}");
         let after = training.parameter("layers.0.weight").unwrap();
         let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
@@ -96,8 +96,8 @@ fn what_is_no_index_is_told_with_its_place_wherever_rows_are_given() {
             let words = &["row 7, column 1 of pairs", allowed, &wrong.to_string()];
             assert_refused(trainer(&device, &bad), words);
             let mut training = trainer(&device, &table(|_| {})).unwrap();
-            assert_refused(training.evaluate(&(&bad).into()), words);
-            assert_refused(training.predictions(&(&bad).into()), words);
+            assert_refused(training.evaluate(&bad), words);
+            assert_refused(training.predictions(&bad), words);
             let x = array![[0.0, 1.0], [wrong, 2.0]];
             let words = &["row 1, column 0 of x", allowed];
             assert_refused(training.predict(x.view()), words);

@@ -179,7 +179,7 @@ fn predictions_use_the_running_values() {
         }
         assert!(apart > 0.1, "untouched running values would give the same");
         let before = bits(&trainer.state().unwrap());
-        trainer.evaluate(&(&table).into()).unwrap();
+        trainer.evaluate(&table).unwrap();
         assert!(
             before == bits(&trainer.state().unwrap()),
             "an evaluation changed state"

@@ -94,7 +94,7 @@ fn the_good_file_stays_and_no_step_is_taken() {
             "{case}"
         );
         // No error: a number, whatever it is.
-        trainer.evaluate(&(&digits().test).into()).unwrap();
+        trainer.evaluate(&digits().test).unwrap();
         assert_not_saved(case, &*trainer, &path, step);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::gzip;
 use super::idx::Idx;
 use super::names::{FILES, Original, Place};
-use crate::data::DataError;
+use crate::data::{DataError, Split};
 use crate::error::{DownloadAttempt, DownloadFailure};
 use crate::files::{self, FileError};
 
@@ -78,6 +78,30 @@ fn locate_in(named: Option<OsString>, cache: Option<PathBuf>) -> Option<PathBuf>
             FILES.iter().all(|original| place.locate(original).is_ok())
         })
     })
+}
+
+/// Opens MNIST where [`locate`] finds it, or else downloads its 11 MB into [`cache_dir`] first.
+///
+/// The download happens once: later calls find it in the cache. Where the system has no cache directory, the files go
+/// into `mnist` in the working directory. [`download`] shows its progress, and takes any directory.
+///
+/// ```no_run
+/// use wgrad::data::mnist;
+///
+/// let digits = mnist::open_or_download()?;
+/// assert_eq!(digits.train.len(), 60_000);
+/// # Ok::<(), wgrad::data::DataError>(())
+/// ```
+///
+/// # Errors
+/// Those of [`open`](super::open) for the directory that `MNIST_DIR` names; those of [`download`] elsewhere.
+pub fn open_or_download() -> Result<Split, DataError> {
+    if let Some(directory) = locate() {
+        return super::open(directory);
+    }
+    let directory = cache_dir().unwrap_or_else(|| "mnist".into());
+    download(&directory, &mut |_| {})?;
+    super::open(directory)
 }
 
 /// Fetches the four gzipped files of the original MNIST, 11 MB in all, into `directory`, which is
