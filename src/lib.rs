@@ -1,179 +1,76 @@
-//! Training neural networks on any GPU with hand-written WGSL compute shaders.
+//! Train neural networks on any GPU, natively or in a browser, with hand-written WGSL compute shaders.
 //!
-//! Each layer's forward and backward pass is a compute shader that can be read; weights, data set,
-//! minibatch sampling and the whole SGD loop stay on the GPU. Beside each shader lies the same
-//! formula on [`ndarray`], which is the oracle of the tests. [`cpu`] is the engine of machines without a
-//! GPU driver.
-//!
-//! # Train
-//!
-//! A network is plain data until it is built on a [`Gpu`]; a [`Trainer`] records one step of it and
-//! runs it as often as asked:
+//! Each layer's forward and backward pass is one short shader that opens with its mathematics. Weights, data set,
+//! minibatches and the whole training loop stay in GPU buffers. Beside each shader lies the same formula on
+//! [`ndarray`]: the reference of the tests. Machines without a GPU train on the CPU engine, [`cpu`].
 //!
 //! ```
 //! use wgrad::data::{Sampling, synthetic};
 //! use wgrad::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
-//! use wgrad::{Gpu, Sequential, Trainer};
+//! use wgrad::{Device, Sequential};
 //!
-//! let digits = synthetic::digits_of(1, 2_000, 500)?;
-//! let gpu = Gpu::new()?;
+//! let digits = synthetic::digits_of(1, 2_000, 500)?; // or data::mnist::open_or_download()
 //! let network = Sequential::input(784).layer(Linear::new(50)).layer(Relu).layer(Linear::new(10));
-//! let model = network.seed(42).build(&gpu)?;
-//! let sampling = Sampling::WithReplacement { seed: 42 };
-//! let (loss, optimizer) = (SoftmaxCrossEntropy, Sgd::new(0.1));
-//! let mut trainer = Trainer::new(model, loss, optimizer, &digits.train, 100, sampling)?;
+//! let loss = SoftmaxCrossEntropy;
+//! let sgd = Sgd::new(0.1);
+//! let sampling = Sampling::Shuffled { seed: 42 };
+//! let device = Device::auto(); // a GPU, or the CPU engine where there is none
+//! let mut trainer = device.trainer(&network.seed(42), loss, sgd, &digits.train, 100, sampling)?;
 //!
-//! let losses = trainer.steps(200)?; // one readback
+//! let losses = trainer.steps(200)?; // 200 minibatches, one readback
 //! assert!(losses[199] < losses[0]);
 //! let evaluation = trainer.evaluate(&digits.test)?;
 //! assert!(evaluation.accuracy > Some(0.1));
 //! # Ok::<(), wgrad::Error>(())
 //! ```
 //!
-//! [`Trainer::plan`] lists what one step does, dispatch by dispatch. [`Trainer::predictions`] says which class
-//! each example of a data set was taken for; a [`Confusion`] makes a table of that, class by class.
+//! **[The guide](guide) shows each task with a program**: your own data, your own training loop, training inside a wgpu
+//! program, checkpoints, a layer of your own.
 //!
-//! # Networks that are no chain
+//! # Map
 //!
-//! A [`Sequential`] can go back to a value: [`add`](Sequential::add) it to the last one, [`concat`](Sequential::concat)
-//! both, or go on [`at`](Sequential::at) it. It can have [several inputs](Sequential::another_input), and a layer that is
-//! given several times as one `Arc` has one set of parameters. Examples have [shapes](Shape) of one to four extents.
+//! To **use** it:
 //!
-//! # Parameters by name
+//! | | |
+//! |---|---|
+//! | [`Sequential`], [`ops`], [`Init`] | describe a network: its layers, loss and optimizer |
+//! | [`data`] | data sets: MNIST, tables, CSV files, streams, synthetic digits |
+//! | [`Device`], [`Train`] | choose an engine; train on whichever it is |
+//! | [`Gpu`], [`Model`], [`Trainer`], [`Predictor`] | the GPU engine |
+//! | [`cpu`] | the CPU engine: `Network`, `Trainer`, `Predictor` |
+//! | [`Pass`], [`Updater`] | the parts of a step: forward, backward, update |
+//! | [`EarlyStopping`], [`Metric`], [`Confusion`], [`Evaluation`] | how good a network is, and when to stop |
+//! | [`softmax`], [`sigmoid`], [`Prediction`], [`ClassSampler`] | from outputs to probabilities and classes |
+//! | [`checkpoint`], [`Parameters`] | files; parameters by name |
+//! | [`distributed`] | training by several processes |
+//! | [`TwoLayerNet`], [`MultiLayerNet`], [`SimpleConvNet`], [`DeepConvNet`] | networks of "Deep Learning from Scratch" |
 //!
-//! [`Parameters`] are arrays under names such as `layers.0.weight`: what [`Model::parameters`] reads,
-//! [`Model::set_parameters`] writes, and [`Model::gradient`] returns for any loss and [`Targets`].
-//! [`Model::activations`] says what each layer gives; [`Model::mix`] lets a network follow another one.
+//! To **extend** it:
 //!
-//! ```
-//! use wgrad::ndarray::Array2;
-//! use wgrad::ops::{Linear, MeanSquaredError, Relu};
-//! use wgrad::{Gpu, Sequential, Targets};
+//! | | |
+//! |---|---|
+//! | [`ops::Layer`], [`ops::Loss`], [`ops::Optimizer`] | the traits of what is on a GPU |
+//! | [`reference`](mod@reference) | the same formulas on [`ndarray`], in `f32` and `f64` |
+//! | [`kernel`], [`plan`], [`tensor`] | what a kernel declares, dispatches as data, GPU buffers with a shape |
+//! | [`check_layer`], [`check_loss`], [`check_optimizer`] | check a layer, a loss or an optimizer in one call |
 //!
-//! let network = Sequential::input(3).layer(Linear::new(8)).named("skip");
-//! let network = network.layer(Relu).layer(Linear::new(8)).add("skip").layer(Linear::new(1));
-//! let model = network.build(&Gpu::new()?)?;
-//! let (x, y) = (Array2::ones((5, 3)), Array2::zeros((5, 1)));
-//! let gradients = model.gradient(&MeanSquaredError, x.view(), Targets::Values(y.view()))?;
-//! assert_eq!(gradients["layers.2.weight"].shape(), [8, 8]);
-//! # Ok::<(), wgrad::Error>(())
-//! ```
+//! To **inspect** it:
 //!
-//! # Other optimizers, and values instead of classes
+//! | | |
+//! |---|---|
+//! | [`Trainer::plan`], [`summary`] | the dispatches of a step; the layers of a network |
+//! | [`sanitize`](mod@sanitize) | interprets a plan and reports data races and accesses out of bounds |
+//! | [`gradient_check`](mod@gradient_check) | backpropagation beside central differences |
+//! | [`random`], [`init`], [`gpu`], [`files`] | random numbers, initial weights, adapters, files that are written whole |
 //!
-//! [`ops`] has the optimizers of PyTorch by their names, learning rates that change
-//! ([`ops::Schedule`]), and [`ops::MeanSquaredError`] for regression over a [`data::Table`] of floats:
-//!
-//! ```
-//! use ndarray::Array2;
-//! use wgrad::data::{Sampling, Table};
-//! use wgrad::ops::{AdamW, Linear, MeanSquaredError, Optimizer, Schedule, Tanh};
-//! use wgrad::{Gpu, Init, Sequential, Trainer};
-//!
-//! let x = Array2::from_shape_fn((256, 1), |(row, _)| row as f32 / 128.0 - 1.0);
-//! let y = x.mapv(|x| (3.0 * x).sin());
-//! let wave = Table::regression("wave", x.view(), y.view())?;
-//! let linear = |outputs| Linear::new(outputs).weight_init(Init::XavierUniform);
-//! let network = Sequential::input(1).layer(linear(32)).layer(Tanh).layer(linear(1));
-//! let model = network.seed(1).build(&Gpu::new()?)?;
-//! let optimizer = AdamW::new(0.03).scheduled(Schedule::cosine(480).warm_up(20));
-//! let sampling = Sampling::Shuffled { seed: 1 };
-//! let mut trainer = Trainer::new(model, MeanSquaredError, optimizer, &wave, 64, sampling)?;
-//! let losses = trainer.steps(500)?;
-//! assert!(losses[499] < losses[0] / 20.0);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! # Save, and go on
-//!
-//! [`Trainer::save`] writes weights and the state of the training to a safetensors file;
-//! [`Trainer::resume`] goes on from it with the same bits as if nothing had happened.
-//! [`Model::save`] writes the model alone. A file holds the network's layers as well: [`Model::load`] and [`cpu::Network::load`]
-//! need nothing else. PyTorch reads and writes the same files: see [`checkpoint`].
-//!
-//! # Serve
-//!
-//! A [`cpu::Predictor`] answers a row of a small network in microseconds and without a GPU, a [`Predictor`] on one. [`softmax`],
-//! [`sigmoid`] and [`Prediction::of`] say what outputs mean, and a [`ClassSampler`] draws classes.
-//!
-//! # Tables
-//!
-//! [`data::Records`] are the rows of a CSV, and [`data::Columns`] say what a network sees of them: numbers that are scaled, blanks,
-//! categories by one-hot or by an embedding. They are fitted to the rows to train on, [`Sequential::of`] makes a network for
-//! them, and its file keeps them. A [`Metric`] says how good it is by name, and [`EarlyStopping`] when to stop. With the feature `onnx`, `Model::export_onnx` writes the network for other runtimes.
-//!
-//! # Steps of your own
-//!
-//! [`Trainer::online`] takes steps on rows that are given now ([`Trainer::step_on`]), [`Trainer::external`] on what kernels
-//! of the program have put into tensors, [`Trainer::streamed`] on blocks from an iterator. A [`Pass`] and an [`Updater`] are
-//! the parts of a step: forward, any gradient by the outputs, backward, update. While it runs a training takes another
-//! [learning rate](Trainer::set_learning_rate) or [optimizer](Trainer::set_optimizer), [groups](ops::Group) of
-//! parameters and frozen ones, [accumulated](Trainer::accumulate) gradients, a [moving average](Trainer::average), and
-//! keeps the [best parameters](Trainer::keep_if_best) so far.
-//!
-//! # On the CPU
-//!
-//! [`cpu::Trainer`] takes the same network, the same sampling and the same seed, and sees the
-//! same minibatches. Without a GPU it is the faster of the two. [`Train`] is the trait of both, and [`Device::auto`] chooses.
-//!
-//! # Many processes
-//!
-//! [`Train::distribute`] shares the minibatches of a step out among processes, which have the bits of one: see
-//! [`distributed`].
-//!
-//! # The book's network
-//!
-//! [`TwoLayerNet`] is the network of chapter 5 of "Deep Learning from Scratch", with its five
-//! functions `predict`, `loss`, `accuracy`, `gradient` and `numerical_gradient`, and with the book's initial weights.
-//! Other networks start by [what follows a layer](Init::Auto), or as they are told. [`MultiLayerNet`] is the network of
-//! chapter 6.
-//!
-//! # Data
-//!
-//! A [`data::Dataset`] is labelled rows of bytes, which a network sees as `byte / 255`; a [`data::Table`] is rows of
-//! floats with classes or values. [`data::mnist`] reads MNIST and data sets of its
-//! form, and fetches it with the feature `download`; [`data::synthetic`] draws digits from strokes. Data that do not fit
-//! in memory come as a [`data::Stream`].
-//!
-//! # A layer of your own
-//!
-//! A [`Layer`](ops::Layer) says by its [`LayerSpec`](ops::LayerSpec) what it gives, trains, keeps and does for rows of
-//! a shape, records its kernels, and names its twin on ndarray. One call,
-//! [`check_layer`], compares the kernels with their WGSL, the GPU with the twin, and the twin's gradient with
-//! central differences, in all shapes that are known to make trouble; what is wrong is an error that says
-//! so. This is a whole program, `examples/custom_layer.rs`:
-//!
-//! ```
-#![doc = include_str!("../examples/custom_layer.rs")]
-//! ```
-//!
-//! [`LayerCheck`] has settings: shapes, the range of inputs, the tolerance. [`kernel`] says what a kernel declares.
-//! Losses and optimizers are open in the same way: see [`ops`]; [`check_loss`] checks a loss, as [`loss_check`] shows,
-//! [`check_optimizer`] an optimizer (`examples/custom_optimizer.rs`).
-//!
-//! # Inside your own program
-//!
-//! [`Gpu::from_wgpu`] works in a device that your program owns, and leaves its error handlers alone.
-//! [`Model::forward_plan`] is a forward pass from and to your buffers, for your command encoder;
-//! [`Trainer::advance`] submits a few steps without waiting, `Trainer::advance_within` as many as fit a time of the frame,
-//! and [`Trainer::encode`] puts them into your compute pass.
-//! [`wgpu`] and [`ndarray`] are re-exported in the versions used here.
+//! The features `download`, `gemm`, `onnx` and `mpi` are off by default: see
+//! [the guide](guide#features-and-versions), which also has the [limits](guide#limits).
 //!
 //! # Errors
 //!
-//! Whatever a user can get wrong, and whatever a GPU can do to a program, is an [`Error`] that says
-//! what was expected, what was found and what to do. A panic is a bug of this crate, but
-//! where the documentation of a function has one under "Panics".
-//!
-//! # Limits
-//!
-//! GPUs may take numbers below 1.2e-38 in magnitude (subnormal ones) for 0, where the CPU has them: a setting that
-//! is one is refused. So Adam, `AdaGrad` and `RMSProp` take the square of a gradient below 1e-19 for 0 there, and an
-//! epsilon far below that then decides how long a step is. Whether a sum overflows on the way depends on its order,
-//! which is another on each device. A loss is NaN wherever a logit is infinite or NaN, and infinite where it is too
-//! large for `f32`, on every device; what its gradient is then is not said. The CPU path leaves features
-//! that are 0 out of sums of the first layer over bytes, and of a single row that is mostly 0, even where their weights
-//! are infinite.
+//! Whatever a user can get wrong, and whatever a GPU can do to a program, is an [`Error`] that says what was expected,
+//! what was found and what to do. Functions panic only where their documentation says so; any other panic is a bug of
+//! this crate.
 mod best;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
@@ -327,6 +224,9 @@ pub mod plumbing {
         pub use crate::guard::{Contents, GuardSpec, Guarded, Touch};
     }
 }
+
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
